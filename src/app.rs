@@ -1,0 +1,175 @@
+//! The running gateway, put together: listeners, data folder, deployments, and the way down when a signal comes.
+
+use std::io::Write;
+use std::net::SocketAddr;
+use std::path::Path;
+use std::sync::Arc;
+
+use anyhow::Context;
+use axum::Router;
+use tokio::net::TcpListener;
+use tokio::signal::unix::{Signal, SignalKind, signal};
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+
+use crate::config::Config;
+use crate::deployment::Prefix;
+use crate::gateway::Gateway;
+use crate::http::accept::{self, ConnectionLimits};
+use crate::http::admin;
+use crate::http::request_body::BodyLimits;
+use crate::http::service::Service;
+use crate::http::stream::Deadlines;
+use crate::runtime::scripts::WorkerScripts;
+use crate::worker::log_file::LogFiles;
+use crate::worker::process::Spawner;
+use crate::worker::tree::Instance;
+
+/// Connections when the configuration names no number and the limit of descriptors allows it.
+const CONNECTIONS: u64 = 16 * 1024;
+/// Beyond this the way down goes on without waiting for clients that do not let go.
+const CLOSE_GRACE: std::time::Duration = std::time::Duration::from_secs(1);
+
+/// Why the gateway did not run.
+#[derive(Debug, thiserror::Error)]
+pub enum RunError {
+    /// The data folder cannot be used.
+    #[error("data folder {path}: {cause:#}")]
+    DataDir {
+        /// The folder.
+        path: String,
+        /// Why.
+        cause: anyhow::Error,
+    },
+    /// Anything else.
+    #[error(transparent)]
+    Other(#[from] anyhow::Error),
+}
+
+/// Runs the gateway until a signal ends it. Writes `listening on http://…` to `out` when calls are taken.
+/// A second signal ends it at once: the process exits from within.
+pub async fn run(config: Config, mut out: impl Write) -> Result<(), RunError> {
+    let mut signals = Signals::new().context("watching for signals")?;
+    let data_dir = &config.server.data_dir;
+    let (scripts, log_files) = open_data_dir(data_dir)
+        .map_err(|cause| RunError::DataDir { path: data_dir.display().to_string(), cause })?;
+    let listener = bind(config.server.listen).await?;
+    let admin_listener = match config.admin.listen {
+        Some(address) => Some(bind(address).await?),
+        None => None,
+    };
+
+    let instance = Instance::current();
+    let orphans = instance.sweep_orphans();
+    if orphans > 0 {
+        tracing::warn!(orphans, "ended what an earlier gateway had left behind");
+    }
+    let prefix = match config.server.prefix.clone() {
+        Some(prefix) => prefix,
+        None => host_name()?,
+    };
+    let gateway = Arc::new(Gateway::new(prefix, Arc::new(Spawner::new(instance)), scripts, log_files));
+    for deployment in config.deployments.clone() {
+        gateway.deploy_configured(deployment).await;
+    }
+
+    let stop = CancellationToken::new();
+    let servers = TaskTracker::new();
+    let address = listener.local_addr().context("reading the listener's address")?;
+    for (listener, service) in services(&config, &gateway, listener, admin_listener) {
+        let limits = connection_limits(&config);
+        servers.spawn(accept::serve(listener, Arc::new(service), limits, stop.clone()));
+    }
+    tracing::info!(%address, prefix = %gateway.prefix, deployments = config.deployments.len(), "serving");
+    writeln!(out, "listening on http://{address}").and_then(|()| out.flush()).context("writing to standard output")?;
+
+    let which = signals.next().await;
+    tracing::info!(signal = which, "stopping: finishing what runs");
+    tokio::select! {
+        () = shut_down(&config, &gateway, &stop, &servers) => {}
+        which = signals.next() => {
+            tracing::warn!(signal = which, "stopping at once");
+            gateway.stop(std::time::Duration::ZERO).await;
+        }
+    }
+    tracing::info!("stopped");
+    Ok(())
+}
+
+async fn shut_down(config: &Config, gateway: &Gateway, stop: &CancellationToken, servers: &TaskTracker) {
+    gateway.begin_drain();
+    stop.cancel();
+    servers.close();
+    let drain = config.server.drain.get();
+    let _cut = tokio::time::timeout(drain, servers.wait()).await;
+    gateway.stop(std::time::Duration::ZERO).await;
+    // Calls that were cut have their answers now.
+    let _cut = tokio::time::timeout(CLOSE_GRACE, servers.wait()).await;
+}
+
+fn services(
+    config: &Config,
+    gateway: &Arc<Gateway>,
+    listener: TcpListener,
+    admin_listener: Option<TcpListener>,
+) -> Vec<(TcpListener, Service)> {
+    let body_limits = BodyLimits { size: config.server.max_body.bytes(), stall: config.server.body_timeout.get() };
+    let health = admin::health(Arc::clone(gateway));
+    let api = admin::api(Arc::clone(gateway), config.admin.token.clone());
+    let service = |router: Router, calls| {
+        Service::new(Arc::clone(gateway), admin::with_fallbacks(router), calls, body_limits)
+    };
+    match admin_listener {
+        None => vec![(listener, service(health.merge(api), true))],
+        Some(admin_listener) => {
+            vec![(listener, service(health.clone(), true)), (admin_listener, service(health.merge(api), false))]
+        }
+    }
+}
+
+fn connection_limits(config: &Config) -> ConnectionLimits {
+    // Workers, logs and files need descriptors too.
+    let descriptors = rustix::process::getrlimit(rustix::process::Resource::Nofile).current.unwrap_or(u64::MAX);
+    let connections = config.server.max_connections.map_or((descriptors / 2).clamp(16, CONNECTIONS), u64::from);
+    ConnectionLimits {
+        connections: usize::try_from(connections).unwrap_or(usize::MAX),
+        deadlines: Deadlines { head: config.server.header_timeout.get(), idle: config.server.idle_timeout.get() },
+    }
+}
+
+fn open_data_dir(path: &Path) -> anyhow::Result<(WorkerScripts, LogFiles)> {
+    std::fs::create_dir_all(path)?;
+    let scripts = WorkerScripts::write(path).context("writing the worker scripts")?;
+    let logs = LogFiles::start(&path.join("logs")).context("opening the log folder")?;
+    Ok((scripts, logs))
+}
+
+async fn bind(address: SocketAddr) -> anyhow::Result<TcpListener> {
+    TcpListener::bind(address).await.with_context(|| format!("listening on {address}"))
+}
+
+fn host_name() -> anyhow::Result<Prefix> {
+    let name = rustix::system::uname().nodename().to_string_lossy().into_owned();
+    Prefix::new(&name).with_context(|| {
+        format!("the host name {name:?} cannot be the first part of addresses: set [server] prefix in the configuration")
+    })
+}
+
+/// The signals that ask for the end.
+struct Signals {
+    term: Signal,
+    interrupt: Signal,
+}
+
+impl Signals {
+    fn new() -> std::io::Result<Self> {
+        Ok(Self { term: signal(SignalKind::terminate())?, interrupt: signal(SignalKind::interrupt())? })
+    }
+
+    async fn next(&mut self) -> &'static str {
+        tokio::select! {
+            _ = self.term.recv() => "SIGTERM",
+            _ = self.interrupt.recv() => "SIGINT",
+        }
+    }
+}

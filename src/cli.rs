@@ -1,0 +1,73 @@
+//! The commands, one file each, and what they share: arguments, output, exit codes.
+
+mod check;
+mod client;
+mod inspect;
+mod invoke;
+mod logs;
+mod schema;
+mod serve;
+
+use std::io::Write;
+use std::process::ExitCode;
+
+use clap::{Parser, Subcommand};
+
+/// Wrong usage, as the command line parser has it.
+pub const EXIT_USAGE: u8 = 2;
+/// The configuration or the data folder was refused: `EX_CONFIG` of `sysexits.h`.
+pub const EXIT_CONFIG: u8 = 78;
+
+/// Turns folders of functions into HTTP endpoints.
+#[derive(Debug, Parser)]
+#[command(
+    name = "metagate",
+    version,
+    about,
+    long_about = "metagate turns folders of functions into HTTP endpoints: one worker process per deployment, set up from \
+                  a TOML file.\n\nExample:\n  metagate serve examples/quickstart/metagate.toml"
+)]
+struct Cli {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    Serve(serve::Serve),
+    Check(check::Check),
+    Invoke(invoke::Invoke),
+    Inspect(inspect::Inspect),
+    Logs(logs::Logs),
+    Schema(schema::Schema),
+}
+
+/// Runs what the process's arguments ask for.
+#[must_use]
+pub fn run() -> ExitCode {
+    let mut out = std::io::stdout().lock();
+    let result = match Cli::parse().command {
+        Command::Serve(command) => command.run(&mut out),
+        Command::Check(command) => command.run(&mut out),
+        Command::Invoke(command) => command.run(&mut out),
+        Command::Inspect(command) => command.run(&mut out),
+        Command::Logs(command) => command.run(&mut out),
+        Command::Schema(command) => command.run(&mut out),
+    };
+    let flushed = out.flush();
+    match result {
+        Ok(code) => code,
+        // Whoever read the output has seen enough.
+        Err(error) if is_broken_pipe(&error) || flushed.is_err() => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("error: {error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn is_broken_pipe(error: &anyhow::Error) -> bool {
+    error.chain().any(|cause| {
+        cause.downcast_ref::<std::io::Error>().is_some_and(|error| error.kind() == std::io::ErrorKind::BrokenPipe)
+    })
+}

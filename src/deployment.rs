@@ -1,0 +1,184 @@
+//! What a deployment is called and what it offers: checked names, the functions that a worker reported, and the
+//! `metacall.json` shape that says which scripts belong to it. Where it runs is left to `worker` and `registry`.
+
+use std::borrow::Borrow;
+use std::collections::HashMap;
+use std::fmt;
+use std::sync::Arc;
+
+use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
+use serde::{Deserialize, Serialize};
+
+const NAME_PATTERN: &str = "^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$";
+const NAME_LIMIT: usize = 64;
+
+/// Names that are first parts of the gateway's own addresses and so cannot name a deployment or a prefix.
+pub const RESERVED_NAMES: [&str; 7] = [
+    "api",
+    "validate",
+    "admin",
+    "metrics",
+    "healthz",
+    "readyz",
+    ".well-known",
+];
+
+/// Why a text is not a name.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum BadName {
+    /// Not of the form that names have.
+    #[error("a name is 1 to 64 of A-Z a-z 0-9 . _ -, begins with a letter or digit and has no \"..\"")]
+    Form,
+    /// One of [`RESERVED_NAMES`].
+    #[error("{0:?} is reserved for the gateway's own addresses")]
+    Reserved(String),
+}
+
+fn check_name(text: &str) -> Result<(), BadName> {
+    let form = text.len() <= NAME_LIMIT
+        && text.as_bytes().first().is_some_and(u8::is_ascii_alphanumeric)
+        && text.bytes().all(|b| b.is_ascii_alphanumeric() || matches!(b, b'.' | b'_' | b'-'))
+        && !text.contains("..");
+    if !form {
+        return Err(BadName::Form);
+    }
+    if RESERVED_NAMES.iter().any(|reserved| text.eq_ignore_ascii_case(reserved)) {
+        return Err(BadName::Reserved(text.to_owned()));
+    }
+    Ok(())
+}
+
+macro_rules! checked_name {
+    ($(#[$doc:meta])* $name:ident, $description:literal) => {
+        $(#[$doc])*
+        #[derive(Clone, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+        #[serde(try_from = "String")]
+        pub struct $name(Arc<str>);
+
+        impl $name {
+            /// Checks a text and makes it a name.
+            pub fn new(text: &str) -> Result<Self, BadName> {
+                check_name(text)?;
+                Ok(Self(text.into()))
+            }
+
+            /// The name as text.
+            #[must_use]
+            pub fn as_str(&self) -> &str {
+                &self.0
+            }
+        }
+
+        impl TryFrom<String> for $name {
+            type Error = BadName;
+
+            fn try_from(text: String) -> Result<Self, BadName> {
+                Self::new(&text)
+            }
+        }
+
+        impl Borrow<str> for $name {
+            fn borrow(&self) -> &str {
+                &self.0
+            }
+        }
+
+        impl fmt::Display for $name {
+            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str(&self.0)
+            }
+        }
+
+        impl fmt::Debug for $name {
+            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                fmt::Debug::fmt(&self.0, f)
+            }
+        }
+
+        impl JsonSchema for $name {
+            fn schema_name() -> std::borrow::Cow<'static, str> {
+                stringify!($name).into()
+            }
+
+            fn json_schema(_: &mut SchemaGenerator) -> Schema {
+                json_schema!({ "type": "string", "pattern": NAME_PATTERN, "description": $description })
+            }
+        }
+    };
+}
+
+checked_name!(
+    /// The name of a deployment, also called its suffix: `[A-Za-z0-9][A-Za-z0-9._-]{0,63}`, no `..`, not reserved.
+    DeploymentName,
+    "The name of a deployment: letters, digits, '.', '_' and '-'."
+);
+checked_name!(
+    /// The first part of call addresses, of the same form as a deployment's name.
+    Prefix,
+    "The first part of call addresses: letters, digits, '.', '_' and '-'."
+);
+
+/// A `metacall.json`: the scripts of one language, relative to `path` inside the deployment's folder.
+/// Format: MetaCall's configuration file, for example `{"language_id":"node","path":".","scripts":["index.js"]}`.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct MetaCallJson {
+    /// MetaCall's name of the language: `node`, `py`, `ts`, `rb`, …
+    pub language_id: String,
+    /// Folder of the scripts, relative to the deployment's folder.
+    #[serde(default = "here")]
+    pub path: String,
+    /// The scripts, relative to `path`.
+    pub scripts: Vec<String>,
+}
+
+fn here() -> String {
+    ".".to_owned()
+}
+
+/// One callable of a release.
+#[derive(Debug)]
+pub struct Function {
+    /// Its name as exported.
+    pub name: Box<str>,
+    /// Its name as a JSON string, ready for the channel.
+    pub quoted: Box<str>,
+}
+
+impl Function {
+    /// A function of this name.
+    #[must_use]
+    pub fn new(name: &str) -> Self {
+        let quoted = serde_json::Value::from(name).to_string().into_boxed_str();
+        Self { name: name.into(), quoted }
+    }
+}
+
+/// What a loaded release offers: its functions by name, and the packages as the worker sent them.
+#[derive(Debug)]
+pub struct Exports {
+    /// Functions that may be called.
+    pub functions: HashMap<Box<str>, Arc<Function>>,
+    /// language → handles, as in MetaCall's MetaData; only handles of the deployment's own scripts.
+    pub packages: serde_json::Value,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_name_keeps_to_its_form() {
+        for good in ["a", "math", "A-b_c.d", "0", &"x".repeat(64)] {
+            assert!(DeploymentName::new(good).is_ok(), "{good}");
+        }
+        for bad in ["", ".", "..", "a..b", ".a", "-a", "a/b", "a b", "ä", "a\0", &"x".repeat(65), "a;b"] {
+            assert_eq!(DeploymentName::new(bad), Err(BadName::Form), "{bad:?}");
+        }
+    }
+
+    #[test]
+    fn the_gateways_own_addresses_are_not_names() {
+        assert_eq!(DeploymentName::new("api"), Err(BadName::Reserved("api".into())));
+        assert!(Prefix::new("Metrics").is_err());
+    }
+}

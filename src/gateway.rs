@@ -1,0 +1,76 @@
+//! What the gateway does, without HTTP: call a function, deploy what the configuration names, tell what is there, stop.
+
+pub mod deploy;
+pub mod inspect;
+pub mod invoke;
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::time::Duration;
+
+use crate::deployment::Prefix;
+use crate::registry::{Live, Registry, Serving};
+use crate::runtime::scripts::WorkerScripts;
+use crate::worker::log_file::LogFiles;
+use crate::worker::process::Spawner;
+
+/// The version that every deployment has in its address.
+pub const VERSION: &str = "v1";
+
+/// The use cases and what they work on.
+pub struct Gateway {
+    /// First part of call addresses.
+    pub prefix: Prefix,
+    registry: Registry,
+    spawner: Arc<Spawner>,
+    scripts: WorkerScripts,
+    log_files: LogFiles,
+    sequence: AtomicU64,
+    draining: AtomicBool,
+}
+
+impl Gateway {
+    /// A gateway without deployments.
+    #[must_use]
+    pub fn new(prefix: Prefix, spawner: Arc<Spawner>, scripts: WorkerScripts, log_files: LogFiles) -> Self {
+        Self {
+            prefix,
+            registry: Registry::default(),
+            spawner,
+            scripts,
+            log_files,
+            sequence: AtomicU64::new(1),
+            draining: AtomicBool::new(false),
+        }
+    }
+
+    /// From now on it is not ready for new work.
+    pub fn begin_drain(&self) {
+        self.draining.store(true, Ordering::Relaxed);
+    }
+
+    /// Whether it is finishing what it has and takes nothing new.
+    #[must_use]
+    pub fn is_draining(&self) -> bool {
+        self.draining.load(Ordering::Relaxed)
+    }
+
+    /// The deployment of this name.
+    #[must_use]
+    pub fn deployment(&self, name: &str) -> Option<Arc<Live>> {
+        self.registry.get(name)
+    }
+
+    /// Stops every worker: calls in flight may go on for `drain`. No worker process is left when it returns.
+    pub async fn stop(&self, drain: Duration) {
+        self.begin_drain();
+        let mut stops = tokio::task::JoinSet::new();
+        for live in self.registry.all() {
+            if let Serving::Pool(pool) = &live.serving {
+                let pool = Arc::clone(pool);
+                stops.spawn(async move { pool.stop(drain).await });
+            }
+        }
+        stops.join_all().await;
+    }
+}

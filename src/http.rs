@@ -1,0 +1,17 @@
+//! The gateway over HTTP: its own accept loop with limits and deadlines, the call route straight on hyper, everything
+//! else on axum's router. What a call or a deployment is, is left to `gateway`.
+
+pub mod accept;
+pub mod admin;
+pub mod arguments;
+pub mod body;
+pub mod error;
+pub mod form;
+pub mod framing;
+pub mod invoke;
+pub mod logs;
+pub mod path;
+pub mod request_body;
+pub mod request_id;
+pub mod service;
+pub mod stream;

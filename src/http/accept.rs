@@ -1,0 +1,198 @@
+//! The accept loop: connections are counted, their kind is told by their first bytes, and each ends in good order when the
+//! gateway stops.
+
+use std::io;
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::{Bytes, BytesMut};
+use hyper::server::conn::{http1, http2};
+use hyper::service::service_fn;
+use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
+use tokio::io::AsyncReadExt;
+use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+
+use crate::http::error::{Code, Problem};
+use crate::http::service::Service;
+use crate::http::stream::{Activity, Deadlines, Stream, problem_text};
+
+/// How an HTTP/2 connection begins: RFC 9113, section 3.4.
+const H2_PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
+const H2_FRAME_HEAD: usize = 9;
+const H2_SETTINGS: usize = 1024;
+const H2_STREAMS: u32 = 100;
+const H2_STREAM_WINDOW: u32 = 64 * 1024;
+const H2_CONNECTION_WINDOW: u32 = 1024 * 1024;
+const H2_HEADERS: u32 = 16 * 1024;
+const H2_PING: Duration = Duration::from_secs(20);
+const H2_PONG: Duration = Duration::from_secs(10);
+/// hyper's read buffer; heads are bounded before it.
+const H1_BUFFER: usize = 64 * 1024;
+/// How long to wait when the machine has no descriptor for a connection.
+const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
+
+/// Limits of a listener's connections.
+#[derive(Debug, Clone, Copy)]
+pub struct ConnectionLimits {
+    /// At once.
+    pub connections: usize,
+    /// Of each.
+    pub deadlines: Deadlines,
+}
+
+/// Takes connections until `stop`, then lets those that are there finish. Returns when none is left.
+pub async fn serve(listener: TcpListener, service: Arc<Service>, limits: ConnectionLimits, stop: CancellationToken) {
+    let places = Arc::new(Semaphore::new(limits.connections));
+    let connections = TaskTracker::new();
+    loop {
+        let accepted = tokio::select! {
+            biased;
+            () = stop.cancelled() => break,
+            accepted = listener.accept() => accepted,
+        };
+        let (stream, peer) = match accepted {
+            Ok(accepted) => accepted,
+            Err(error) => {
+                if !is_clients_fault(&error) {
+                    tracing::warn!(%error, "no connection could be taken");
+                    tokio::time::sleep(ACCEPT_PAUSE).await;
+                }
+                continue;
+            }
+        };
+        match Arc::clone(&places).try_acquire_owned() {
+            Ok(place) => {
+                let connection = Connection { service: Arc::clone(&service), limits, stop: stop.clone(), peer };
+                connections.spawn(connection.run(stream, place));
+            }
+            Err(_) => refuse(&stream),
+        }
+    }
+    drop(listener);
+    connections.close();
+    connections.wait().await;
+}
+
+/// Tells a client in one try that there are too many, and closes.
+fn refuse(stream: &TcpStream) {
+    let _lost = stream.try_write(&problem_text(Problem::new(Code::Overloaded, "too many connections")));
+}
+
+fn is_clients_fault(error: &io::Error) -> bool {
+    matches!(error.kind(), io::ErrorKind::ConnectionAborted | io::ErrorKind::ConnectionReset | io::ErrorKind::Interrupted)
+}
+
+/// Whether the first bytes are HTTP/2's preface and a whole SETTINGS frame: RFC 9113, section 4.1.
+fn has_h2_settings(early: &[u8]) -> bool {
+    match early.strip_prefix(H2_PREFACE) {
+        Some(frame @ [a, b, c, _, _, _, _, _, _, ..]) => {
+            let length = usize::from(*a) << 16 | usize::from(*b) << 8 | usize::from(*c);
+            // A frame larger than any SETTINGS is for hyper to refuse.
+            length > H2_SETTINGS || frame.len() >= H2_FRAME_HEAD + length
+        }
+        _ => false,
+    }
+}
+
+struct Connection {
+    service: Arc<Service>,
+    limits: ConnectionLimits,
+    stop: CancellationToken,
+    peer: SocketAddr,
+}
+
+impl Connection {
+    async fn run(self, mut stream: TcpStream, _place: OwnedSemaphorePermit) {
+        // An answer is one write: waiting to fill a packet only delays it.
+        let _unsupported = stream.set_nodelay(true);
+        let Some((early, is_h2)) = self.first_bytes(&mut stream).await else { return };
+        let ended = if is_h2 { self.serve_h2(stream, early).await } else { self.serve_h1(stream, early).await };
+        if let Err(error) = ended {
+            tracing::debug!(peer = %self.peer, %error, "connection ended");
+        }
+    }
+
+    /// Reads until it is clear whether this is HTTP/2, and then until the client's settings are there: hyper would wait
+    /// for them without end.
+    async fn first_bytes(&self, stream: &mut TcpStream) -> Option<(Bytes, bool)> {
+        let mut early = BytesMut::with_capacity(1024);
+        let reading = async {
+            loop {
+                if stream.read_buf(&mut early).await.ok()? == 0 {
+                    return None;
+                }
+                if has_h2_settings(&early) {
+                    return Some(true);
+                }
+                if !early.starts_with(&H2_PREFACE[..early.len().min(H2_PREFACE.len())]) {
+                    return Some(false);
+                }
+            }
+        };
+        let kind = tokio::select! {
+            kind = tokio::time::timeout(self.limits.deadlines.head, reading) => kind.ok().flatten(),
+            () = self.stop.cancelled() => None,
+        };
+        match kind {
+            Some(is_h2) => Some((early.freeze(), is_h2)),
+            None => {
+                if !early.is_empty() {
+                    let problem = Problem::new(Code::RequestTimeout, "the request came too slowly");
+                    let _lost = stream.try_write(&problem_text(problem));
+                }
+                None
+            }
+        }
+    }
+
+    async fn serve_h1(&self, stream: TcpStream, early: Bytes) -> hyper::Result<()> {
+        let activity = Arc::new(Activity::default());
+        let stream = Stream::new(stream, early, Arc::clone(&activity), self.limits.deadlines);
+        let service = service_fn(move |request| {
+            let serving = activity.serve();
+            let service = Arc::clone(&self.service);
+            async move {
+                let answer = service.answer(request).await;
+                drop(serving);
+                answer
+            }
+        });
+        let connection = http1::Builder::new().max_buf_size(H1_BUFFER).serve_connection(stream, service);
+        tokio::pin!(connection);
+        tokio::select! {
+            biased;
+            ended = connection.as_mut() => return ended,
+            () = self.stop.cancelled() => connection.as_mut().graceful_shutdown(),
+        }
+        connection.await
+    }
+
+    async fn serve_h2(&self, stream: TcpStream, early: Bytes) -> hyper::Result<()> {
+        let service = service_fn(move |request| {
+            let service = Arc::clone(&self.service);
+            async move { service.answer(request).await }
+        });
+        let (read, write) = stream.into_split();
+        let stream = TokioIo::new(tokio::io::join(io::Cursor::new(early).chain(read), write));
+        let connection = http2::Builder::new(TokioExecutor::new())
+            .timer(TokioTimer::new())
+            .keep_alive_interval(H2_PING)
+            .keep_alive_timeout(H2_PONG)
+            .max_concurrent_streams(H2_STREAMS)
+            .initial_stream_window_size(H2_STREAM_WINDOW)
+            .initial_connection_window_size(H2_CONNECTION_WINDOW)
+            .max_header_list_size(H2_HEADERS)
+            .serve_connection(stream, service);
+        tokio::pin!(connection);
+        tokio::select! {
+            biased;
+            ended = connection.as_mut() => return ended,
+            () = self.stop.cancelled() => connection.as_mut().graceful_shutdown(),
+        }
+        connection.await
+    }
+}

@@ -1,0 +1,126 @@
+//! The routes beside calls: health for everybody; inspection, logs and the deploy API's first addresses behind the token.
+
+use std::sync::Arc;
+
+use axum::Json;
+use axum::Router;
+use axum::extract::{Request, State};
+use axum::middleware::{self, Next};
+use axum::response::{IntoResponse, Response};
+use axum::routing::{any, get, post};
+use http::header::{AUTHORIZATION, CONTENT_TYPE, HeaderMap, HeaderValue};
+use http::StatusCode;
+use subtle::ConstantTimeEq;
+
+use crate::config::Secret;
+use crate::gateway::Gateway;
+use crate::http::body::ReplyBody;
+use crate::http::error::{Code, Problem};
+use crate::http::{logs, request_id};
+
+/// Liveness and readiness.
+pub fn health(gateway: Arc<Gateway>) -> Router {
+    Router::new()
+        .route("/healthz", get(|| async { "ok\n" }))
+        .route("/readyz", get(readyz))
+        .with_state(gateway)
+}
+
+/// The API for those who run the gateway; with a token, only for those who have it.
+pub fn api(gateway: Arc<Gateway>, token: Option<Secret>) -> Router {
+    let guarded = Router::new()
+        .route("/api/inspect", get(inspect))
+        .route("/api/deploy/logs", post(logs::deploy_logs))
+        .route("/api/logs/{name}", get(logs::logs))
+        .layer(middleware::from_fn_with_state(token, check_token));
+    // MetaCall's client asks for readiness without its token.
+    guarded.route("/api/readiness", get(|| async { "OK" })).with_state(gateway)
+}
+
+/// What every listener answers to what it does not have.
+pub fn with_fallbacks(router: Router) -> Router {
+    router.fallback(any(not_found)).layer(middleware::from_fn(shape_errors))
+}
+
+async fn readyz(State(gateway): State<Arc<Gateway>>) -> Response {
+    let readiness = gateway.readiness();
+    let status = if readiness.is_ready() { StatusCode::OK } else { StatusCode::SERVICE_UNAVAILABLE };
+    (status, Json(readiness)).into_response()
+}
+
+async fn inspect(State(gateway): State<Arc<Gateway>>) -> Response {
+    Json(gateway.inspect()).into_response()
+}
+
+async fn not_found(request: Request) -> Response {
+    let path: String = request.uri().path().chars().take(200).collect();
+    let message = format!("nothing is at {path:?}; functions are at /<prefix>/<name>/v1/call/<function>");
+    from_problem(Problem::new(Code::NotFound, message), request.headers())
+}
+
+/// Gives the router's own refusals the one shape of errors.
+async fn shape_errors(request: Request, next: Next) -> Response {
+    let (method, headers) = (request.method().clone(), request.headers().clone());
+    let response = next.run(request).await;
+    if response.status() != StatusCode::METHOD_NOT_ALLOWED || response.headers().contains_key(CONTENT_TYPE) {
+        return response;
+    }
+    let allow = response.headers().get(http::header::ALLOW).cloned();
+    let problem = Problem::new(Code::MethodNotAllowed, format!("{method} is not for this address"));
+    let mut response = from_problem(problem, &headers);
+    if let Some(allow) = allow {
+        response.headers_mut().insert(http::header::ALLOW, allow);
+    }
+    response
+}
+
+async fn check_token(State(token): State<Option<Secret>>, request: Request, next: Next) -> Response {
+    match &token {
+        Some(token) if !is_authorized(request.headers(), token) => {
+            let problem = Problem::new(Code::Unauthorized, "a valid token is needed: Authorization: Bearer <token>");
+            from_problem(problem, request.headers())
+        }
+        _ => next.run(request).await,
+    }
+}
+
+/// `Authorization: Bearer <token>`, or `jwt <token>` as MetaCall's client has it; once.
+fn is_authorized(headers: &HeaderMap, token: &Secret) -> bool {
+    let mut values = headers.get_all(AUTHORIZATION).iter();
+    let (Some(value), None) = (values.next(), values.next()) else { return false };
+    let value = value.as_bytes();
+    let given = value.strip_prefix(b"Bearer ").or_else(|| value.strip_prefix(b"jwt "));
+    given.is_some_and(|given| given.ct_eq(token.expose().as_bytes()).into())
+}
+
+/// A problem as the router's answer. The service has put the request's id into its headers.
+pub fn from_problem(problem: Problem, headers: &HeaderMap) -> Response {
+    let id = headers.get(request_id::HEADER).cloned().unwrap_or_else(|| HeaderValue::from_static(""));
+    problem.into_response(request_id::text(&id)).map(|body| match body {
+        ReplyBody::Full(bytes) => bytes.unwrap_or_default().into(),
+        ReplyBody::Streamed(body) => body,
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn authorized(values: &[&'static str]) -> bool {
+        let mut headers = HeaderMap::new();
+        for value in values {
+            headers.append(AUTHORIZATION, HeaderValue::from_static(value));
+        }
+        is_authorized(&headers, &Secret::new("right"))
+    }
+
+    #[test]
+    fn only_the_right_token_in_one_header_counts() {
+        assert!(authorized(&["Bearer right"]));
+        assert!(authorized(&["jwt right"]));
+        for wrong in [&[][..], &["Bearer wrong"], &["Bearer "], &["Basic right"], &["right"], &["bearer right"]] {
+            assert!(!authorized(wrong), "{wrong:?}");
+        }
+        assert!(!authorized(&["Bearer right", "Bearer right"]));
+    }
+}

@@ -1,0 +1,253 @@
+//! From a request's body to a call's arguments, as MetaCall FaaS has it: an array gives its items, an object its values in
+//! JavaScript's order. The values stay the text that the client sent.
+
+use std::borrow::Cow;
+use std::collections::HashMap;
+use std::fmt;
+
+use bytes::Bytes;
+use serde::Deserialize;
+use serde::de::{Deserializer, MapAccess, Visitor};
+use serde_json::value::RawValue;
+
+use crate::http::error::{Code, Problem};
+use crate::http::form;
+use crate::invocation::Arguments;
+use crate::json;
+
+/// What the content type says about a body.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum BodyKind {
+    /// `application/json` or none at all.
+    Json,
+    /// `application/x-www-form-urlencoded`.
+    Form,
+    /// Something else.
+    Other,
+}
+
+impl BodyKind {
+    /// Reads a `content-type`.
+    #[must_use]
+    pub fn of(content_type: Option<&[u8]>) -> Self {
+        let Some(value) = content_type else { return Self::Json };
+        let essence = value.split(|b| *b == b';').next().unwrap_or_default().trim_ascii();
+        if essence.eq_ignore_ascii_case(b"application/json") || essence.to_ascii_lowercase().ends_with(b"+json") {
+            Self::Json
+        } else if essence.eq_ignore_ascii_case(b"application/x-www-form-urlencoded") {
+            Self::Form
+        } else {
+            Self::Other
+        }
+    }
+}
+
+/// Reads a body. A JSON object or array counts as JSON whatever the content type says, because plain `curl -d` calls
+/// everything a form.
+pub fn from_body(body: Bytes, kind: BodyKind) -> Result<Arguments, Problem> {
+    if body.is_empty() {
+        return Ok(Arguments::none());
+    }
+    let first = body.iter().copied().find(|b| !b.is_ascii_whitespace());
+    let json = match first {
+        Some(b'[') => check::<&RawValue>(&body).map(|_| Arguments::from_checked(body.clone())),
+        Some(b'{') => check::<Values<'_>>(&body).map(|values| Arguments::from_checked(values.in_order().into())),
+        _ if kind == BodyKind::Json => return Err(not_arguments(&body)),
+        _ => Err(Problem::new(Code::InvalidJson, "")),
+    };
+    match (json, kind) {
+        (Ok(arguments), _) => Ok(arguments),
+        (Err(problem), BodyKind::Json) => Err(problem),
+        (Err(_), BodyKind::Form) => from_form(&body),
+        (Err(_), BodyKind::Other) => {
+            Err(Problem::new(Code::UnsupportedMediaType, "the body is neither a JSON object or array nor a form"))
+        }
+    }
+}
+
+fn from_form(body: &[u8]) -> Result<Arguments, Problem> {
+    let form = form::parse(body).map_err(|error| Problem::new(Code::BadRequest, error.to_string()))?;
+    let mut values = Values::default();
+    let texts: Vec<(String, String)> = form.into_iter().map(|(key, value)| (key, value.to_string())).collect();
+    for (key, text) in &texts {
+        values.add(Cow::Borrowed(key), text);
+    }
+    Ok(Arguments::from_checked(values.in_order().into()))
+}
+
+fn check<'a, T: Deserialize<'a>>(body: &'a [u8]) -> Result<T, Problem> {
+    let value = serde_json::from_slice(body).map_err(|error| invalid(&error, body))?;
+    json::check_all(body).map_err(|excess| {
+        let (line, column) = json::line_and_column(body, excess.offset());
+        Problem::new(Code::InvalidJson, format!("{excess} at line {line} column {column}"))
+    })?;
+    Ok(value)
+}
+
+fn not_arguments(body: &[u8]) -> Problem {
+    match serde_json::from_slice::<&RawValue>(body) {
+        Ok(_) => Problem::new(
+            Code::InvalidJson,
+            "the arguments are a JSON array, or an object whose values are taken in order, at line 1 column 1",
+        ),
+        Err(error) => invalid(&error, body),
+    }
+}
+
+fn invalid(error: &serde_json::Error, body: &[u8]) -> Problem {
+    if error.line() == 0 {
+        let at = std::str::from_utf8(body).err().map_or(0, |error| error.valid_up_to());
+        let (line, column) = json::line_and_column(body, at);
+        return Problem::new(Code::InvalidJson, format!("{error} at line {line} column {column}"));
+    }
+    Problem::new(Code::InvalidJson, error.to_string())
+}
+
+/// The values of an object: by key, the last one given, at the place of the first.
+#[derive(Default)]
+struct Values<'a> {
+    entries: Vec<(Cow<'a, str>, &'a str)>,
+    /// Where each key stands, once there are enough keys that looking through them all would be slow.
+    index: HashMap<Cow<'a, str>, usize>,
+    has_index_keys: bool,
+}
+
+/// Up to this many keys are compared one by one.
+const SMALL: usize = 16;
+
+impl<'a> Values<'a> {
+    fn add(&mut self, key: Cow<'a, str>, value: &'a str) {
+        let found = if self.entries.len() <= SMALL {
+            self.entries.iter().position(|(known, _)| *known == key)
+        } else {
+            if self.index.is_empty() {
+                self.index = self.entries.iter().enumerate().map(|(at, (key, _))| (key.clone(), at)).collect();
+            }
+            self.index.get(&key).copied()
+        };
+        if let Some(at) = found {
+            self.entries[at].1 = value;
+            return;
+        }
+        self.has_index_keys |= array_index(&key).is_some();
+        if !self.index.is_empty() {
+            self.index.insert(key.clone(), self.entries.len());
+        }
+        self.entries.push((key, value));
+    }
+
+    /// A JSON array of the values in JavaScript's order: keys that are array indices first, rising, then the rest.
+    fn in_order(mut self) -> Vec<u8> {
+        if self.has_index_keys {
+            self.entries.sort_by_key(|(key, _)| array_index(key).map_or((1, 0), |index| (0, index)));
+        }
+        let mut text = Vec::with_capacity(2 + self.entries.iter().map(|(_, value)| value.len() + 1).sum::<usize>());
+        text.push(b'[');
+        for (at, (_, value)) in self.entries.iter().enumerate() {
+            if at > 0 {
+                text.push(b',');
+            }
+            text.extend_from_slice(value.as_bytes());
+        }
+        text.push(b']');
+        text
+    }
+}
+
+impl<'de: 'a, 'a> Deserialize<'de> for Values<'a> {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct Keys;
+        impl<'de> Visitor<'de> for Keys {
+            type Value = Values<'de>;
+
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str("an object")
+            }
+
+            fn visit_map<M: MapAccess<'de>>(self, mut map: M) -> Result<Self::Value, M::Error> {
+                #[derive(Deserialize)]
+                struct Key<'a>(#[serde(borrow)] Cow<'a, str>);
+                let mut values = Values::default();
+                while let Some((Key(key), value)) = map.next_entry::<Key<'de>, &'de RawValue>()? {
+                    values.add(key, value.get());
+                }
+                Ok(values)
+            }
+        }
+        deserializer.deserialize_map(Keys)
+    }
+}
+
+/// The key as an array index, if JavaScript takes it for one: a whole number below 2^32 - 1 without leading zeros.
+fn array_index(key: &str) -> Option<u32> {
+    let canonical = key == "0" || key.len() <= 10 && !key.starts_with('0') && key.bytes().all(|b| b.is_ascii_digit());
+    if !canonical {
+        return None;
+    }
+    key.parse().ok().filter(|index| *index != u32::MAX)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn read(body: &str, content_type: &str) -> Result<String, Code> {
+        let kind = BodyKind::of(Some(content_type.as_bytes()));
+        from_body(Bytes::copy_from_slice(body.as_bytes()), kind)
+            .map(|arguments| String::from_utf8(arguments.as_json().to_vec()).unwrap())
+            .map_err(|problem| problem.code())
+    }
+
+    fn json(body: &str) -> Result<String, Code> {
+        read(body, "application/json")
+    }
+
+    #[test]
+    fn values_come_in_javascripts_order() {
+        assert_eq!(json(r#"{"b":2,"a":1}"#).unwrap(), "[2,1]");
+        assert_eq!(json(r#"{"2":"x","1":"y","a":"z"}"#).unwrap(), r#"["y","x","z"]"#);
+        assert_eq!(json(r#"{"a":1,"b":2,"a":3}"#).unwrap(), "[3,2]");
+        assert_eq!(json(r#"{"01":1,"4294967295":2,"4294967294":3,"-1":4,"0":5}"#).unwrap(), "[5,3,1,2,4]");
+        assert_eq!(json(r#"{"\u0061":1,"a":2}"#).unwrap(), "[2]");
+    }
+
+    #[test]
+    fn a_key_given_twice_among_many_keeps_its_place() {
+        let keys: Vec<String> = (0..100).map(|i| format!("\"k{i}\":{i}")).collect();
+        let text = json(&format!("{{{},\"k3\":true}}", keys.join(","))).unwrap();
+        assert!(text.starts_with("[0,1,2,true,4,"));
+        assert_eq!(text.matches(',').count(), 99);
+    }
+
+    #[test]
+    fn values_stay_as_they_were_written() {
+        assert_eq!(json("[1.0, 9007199254740993, {\"b\":1,\"a\":2}]").unwrap(), "[1.0, 9007199254740993, {\"b\":1,\"a\":2}]");
+        assert_eq!(json("{\n  \"a\": [1,\n 2]\n}").unwrap(), "[[1,  2]]");
+    }
+
+    #[test]
+    fn nothing_gives_no_arguments() {
+        assert_eq!(json("").unwrap(), "[]");
+        assert_eq!(json("{}").unwrap(), "[]");
+        assert_eq!(json("[]").unwrap(), "[]");
+    }
+
+    #[test]
+    fn curls_default_content_type_does_not_matter_for_json() {
+        let form = "application/x-www-form-urlencoded";
+        assert_eq!(read(r#"{"a":1,"b":2}"#, form).unwrap(), "[1,2]");
+        assert_eq!(read("a=1&c[d]=3&e[]=4", form).unwrap(), r#"["1",{"d":"3"},["4"]]"#);
+        assert_eq!(read("2=x&1=y&a=z", form).unwrap(), r#"["y","x","z"]"#);
+        assert_eq!(read("[1]", "text/plain").unwrap(), "[1]");
+        assert_eq!(read("hello", "text/plain"), Err(Code::UnsupportedMediaType));
+    }
+
+    #[test]
+    fn json_that_is_no_arguments_is_refused() {
+        for body in ["null", "1", "\"a\"", "{", "[1,]", "\u{feff}[1]", "[1e999]", r#"["\ud800"]"#, "[1] x", "  "] {
+            assert_eq!(json(body), Err(Code::InvalidJson), "{body:?}");
+        }
+        let deep = "[".repeat(129) + &"]".repeat(129);
+        assert_eq!(json(&deep), Err(Code::InvalidJson));
+    }
+}

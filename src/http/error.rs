@@ -1,0 +1,222 @@
+//! The one table from what went wrong to a status and a code, and the one shape in which callers are told.
+
+use std::time::Duration;
+
+use bytes::Bytes;
+use http::header::{ALLOW, CONNECTION, CONTENT_TYPE, RETRY_AFTER, WWW_AUTHENTICATE};
+use http::{HeaderName, HeaderValue, Response, StatusCode};
+use serde::Serialize;
+
+use crate::gateway::invoke::InvokeError;
+use crate::http::body::ReplyBody;
+use crate::worker::pool::CallError;
+
+/// The header that carries an error's code.
+pub const ERROR_HEADER: HeaderName = HeaderName::from_static("x-metagate-error");
+
+macro_rules! codes {
+    ($($(#[$doc:meta])* $variant:ident = $text:literal, $status:ident;)*) => {
+        /// A stable name of what went wrong.
+        #[derive(Debug, Clone, Copy, PartialEq, Eq)]
+        pub enum Code {
+            $($(#[$doc])* $variant,)*
+        }
+
+        impl Code {
+            /// The code as callers see it.
+            #[must_use]
+            pub fn as_str(self) -> &'static str {
+                match self { $(Self::$variant => $text,)* }
+            }
+
+            /// Its status.
+            #[must_use]
+            pub fn status(self) -> StatusCode {
+                match self { $(Self::$variant => StatusCode::$status,)* }
+            }
+        }
+    };
+}
+
+codes! {
+    /// A request that cannot be understood.
+    BadRequest = "bad_request", BAD_REQUEST;
+    /// A body that is not the JSON it should be.
+    InvalidJson = "invalid_json", BAD_REQUEST;
+    /// A part of the address that is not a name.
+    BadName = "bad_name", BAD_REQUEST;
+    /// No token, or not the right one.
+    Unauthorized = "unauthorized", UNAUTHORIZED;
+    /// Nothing is deployed under the name.
+    DeploymentNotFound = "deployment_not_found", NOT_FOUND;
+    /// The deployment has no such function.
+    FunctionNotFound = "function_not_found", NOT_FOUND;
+    /// Nothing is at the address.
+    NotFound = "not_found", NOT_FOUND;
+    /// Not with this method.
+    MethodNotAllowed = "method_not_allowed", METHOD_NOT_ALLOWED;
+    /// The request came too slowly.
+    RequestTimeout = "request_timeout", REQUEST_TIMEOUT;
+    /// The body is too large.
+    PayloadTooLarge = "payload_too_large", PAYLOAD_TOO_LARGE;
+    /// The address is too long.
+    UriTooLong = "uri_too_long", URI_TOO_LONG;
+    /// A body of a kind that cannot be read.
+    UnsupportedMediaType = "unsupported_media_type", UNSUPPORTED_MEDIA_TYPE;
+    /// Too many or too long headers.
+    HeadersTooLarge = "headers_too_large", REQUEST_HEADER_FIELDS_TOO_LARGE;
+    /// The function raised an error.
+    FunctionError = "function_error", INTERNAL_SERVER_ERROR;
+    /// The gateway's own fault.
+    Internal = "internal", INTERNAL_SERVER_ERROR;
+    /// The worker ended during the call.
+    WorkerCrashed = "worker_crashed", BAD_GATEWAY;
+    /// The worker broke the protocol during the call.
+    WorkerProtocolError = "worker_protocol_error", BAD_GATEWAY;
+    /// Too many calls.
+    Overloaded = "overloaded", SERVICE_UNAVAILABLE;
+    /// Workers end right after their start.
+    CrashLoop = "crash_loop", SERVICE_UNAVAILABLE;
+    /// The worker's program cannot be run.
+    SpawnFailed = "spawn_failed", SERVICE_UNAVAILABLE;
+    /// No worker is ready yet.
+    Starting = "starting", SERVICE_UNAVAILABLE;
+    /// The gateway is stopping.
+    Draining = "draining", SERVICE_UNAVAILABLE;
+    /// The call took too long.
+    CallTimeout = "call_timeout", GATEWAY_TIMEOUT;
+}
+
+/// An answer of the gateway's own to a request that it could not serve.
+#[derive(Debug)]
+pub struct Problem {
+    code: Code,
+    message: String,
+    retry_after: Option<Duration>,
+    allow: Option<&'static str>,
+    close: bool,
+}
+
+#[derive(Serialize)]
+struct Shape<'a> {
+    error: Inner<'a>,
+}
+
+#[derive(Serialize)]
+struct Inner<'a> {
+    code: &'a str,
+    message: &'a str,
+    request_id: &'a str,
+}
+
+impl Problem {
+    /// A problem with its words.
+    pub fn new(code: Code, message: impl Into<String>) -> Self {
+        Self { code, message: message.into(), retry_after: None, allow: None, close: false }
+    }
+
+    /// Also ends the connection: what follows on it cannot be told from the rest of this request.
+    #[must_use]
+    pub fn closing(self) -> Self {
+        Self { close: true, ..self }
+    }
+
+    /// Names the methods that are allowed.
+    #[must_use]
+    pub fn allowing(self, methods: &'static str) -> Self {
+        Self { allow: Some(methods), ..self }
+    }
+
+    fn retry_after(self, wait: Duration) -> Self {
+        Self { retry_after: Some(wait), ..self }
+    }
+
+    /// What went wrong.
+    #[must_use]
+    pub fn code(&self) -> Code {
+        self.code
+    }
+
+    /// The body that callers see.
+    #[must_use]
+    pub fn body(&self, request_id: &str) -> Bytes {
+        let shape = Shape { error: Inner { code: self.code.as_str(), message: &self.message, request_id } };
+        serde_json::to_vec(&shape).expect("texts always render as JSON").into()
+    }
+
+    /// The whole answer; the request id's header is left to the service.
+    #[must_use]
+    pub fn into_response(self, request_id: &str) -> Response<ReplyBody> {
+        let mut response = Response::new(ReplyBody::full(self.body(request_id)));
+        *response.status_mut() = self.code.status();
+        let headers = response.headers_mut();
+        headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
+        headers.insert(ERROR_HEADER, HeaderValue::from_static(self.code.as_str()));
+        if let Some(wait) = self.retry_after {
+            let seconds = wait.as_secs() + u64::from(wait.subsec_nanos() > 0);
+            headers.insert(RETRY_AFTER, HeaderValue::from(seconds.max(1)));
+        }
+        if let Some(methods) = self.allow {
+            headers.insert(ALLOW, HeaderValue::from_static(methods));
+        }
+        if self.code == Code::Unauthorized {
+            headers.insert(WWW_AUTHENTICATE, HeaderValue::from_static("Bearer"));
+        }
+        if self.close {
+            headers.insert(CONNECTION, HeaderValue::from_static("close"));
+        }
+        response
+    }
+}
+
+/// Nothing is deployed under a name.
+#[must_use]
+pub fn deployment_not_found(name: &str) -> Problem {
+    Problem::new(Code::DeploymentNotFound, format!("no deployment {name:?}"))
+}
+
+/// What callers are told when a call of `function` of the deployment `name` gave no result.
+#[must_use]
+pub fn from_invoke(error: InvokeError, name: &str, function: &str) -> Problem {
+    match error {
+        InvokeError::DeploymentNotFound => deployment_not_found(name),
+        InvokeError::Refused(name) => {
+            let message = format!("deployment {name:?} cannot be served: its log and /readyz say why");
+            Problem::new(Code::CrashLoop, message).retry_after(Duration::from_secs(30))
+        }
+        InvokeError::Call(name, error) => from_call(error, name.as_str(), function),
+    }
+}
+
+fn from_call(error: CallError, name: &str, function: &str) -> Problem {
+    match error {
+        CallError::FunctionNotFound => {
+            Problem::new(Code::FunctionNotFound, format!("deployment {name:?} has no function {function:?}"))
+        }
+        CallError::Function(error) => Problem::new(Code::FunctionError, error.to_string()),
+        CallError::Crashed(how) => {
+            Problem::new(Code::WorkerCrashed, format!("worker of {name:?} {how} during the call"))
+        }
+        CallError::Protocol(how) => {
+            Problem::new(Code::WorkerProtocolError, format!("worker of {name:?} {how} during the call"))
+        }
+        CallError::TimedOut(limit) => {
+            Problem::new(Code::CallTimeout, format!("function {function:?} of {name:?} gave no answer within {limit:?}"))
+        }
+        CallError::Overloaded(wait) => {
+            Problem::new(Code::Overloaded, format!("too many calls of {name:?} wait already")).retry_after(wait)
+        }
+        CallError::Starting => {
+            let message = format!("no worker of {name:?} is ready yet");
+            Problem::new(Code::Starting, message).retry_after(Duration::from_secs(1))
+        }
+        CallError::CrashLoop(wait) => {
+            let message = format!("workers of {name:?} end right after their start: its log and /readyz say why");
+            Problem::new(Code::CrashLoop, message).retry_after(wait)
+        }
+        CallError::SpawnFailed(wait, message) => Problem::new(Code::SpawnFailed, message).retry_after(wait),
+        CallError::Stopping => {
+            Problem::new(Code::Draining, "the gateway is stopping").retry_after(Duration::from_secs(1))
+        }
+    }
+}

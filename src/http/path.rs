@@ -1,0 +1,145 @@
+//! Addresses: a path becomes checked parts after one decoding, and a call's address becomes its names.
+
+use std::borrow::Cow;
+
+use percent_encoding::percent_decode_str;
+
+use crate::deployment::{BadName, DeploymentName, Prefix};
+use crate::http::error::{Code, Problem};
+
+const FUNCTION_LIMIT: usize = 256;
+
+/// What a call's address names.
+#[derive(Debug, PartialEq, Eq)]
+pub struct CallAddress<'a> {
+    /// First part.
+    pub prefix: Cow<'a, str>,
+    /// The deployment.
+    pub name: Cow<'a, str>,
+    /// `v1` where something is deployed.
+    pub version: Cow<'a, str>,
+    /// The function.
+    pub function: Cow<'a, str>,
+}
+
+/// Where a path leads.
+#[derive(Debug, PartialEq, Eq)]
+pub enum Target<'a> {
+    /// A call of a function.
+    Call(CallAddress<'a>),
+    /// Anything else.
+    Other,
+}
+
+/// Reads a path. Whatever could be taken for another path by somebody else is refused.
+pub fn parse(path: &str) -> Result<Target<'_>, Problem> {
+    let bad = |message: String| Problem::new(Code::BadName, message);
+    let Some(rest) = path.strip_prefix('/') else { return Ok(Target::Other) };
+    let mut parts: [Cow<'_, str>; 6] = Default::default();
+    let mut count = 0;
+    for raw in rest.split('/') {
+        if raw.is_empty() && count > 0 || raw.is_empty() && rest.len() > 1 && rest.starts_with('/') {
+            // A slash at the end of one of the gateway's own addresses is for the router to refuse.
+            if rest.ends_with('/') && !rest.contains("//") && count < 5 {
+                return Ok(Target::Other);
+            }
+            return Err(bad("the address has an empty part".to_owned()));
+        }
+        let part = decode(raw).map_err(bad)?;
+        if count < parts.len() {
+            parts[count] = part;
+        }
+        count += 1;
+    }
+    if count != 5 || !matches!(parts[3].as_ref(), "call" | "await") {
+        return Ok(Target::Other);
+    }
+    let [prefix, name, version, _, function, _] = parts;
+    if let Err(error) = Prefix::new(&prefix) {
+        return Err(bad(format!("{prefix:?} is no prefix: {error}")));
+    }
+    match DeploymentName::new(&name) {
+        Err(error @ BadName::Form) => return Err(bad(format!("{name:?} is no deployment's name: {error}"))),
+        // Nothing can be deployed under a reserved name, so there is nothing to find.
+        Err(BadName::Reserved(_)) | Ok(_) => {}
+    }
+    check_function(&function).map_err(bad)?;
+    Ok(Target::Call(CallAddress { prefix, name, version, function }))
+}
+
+/// Decodes one part, once. Refuses what is no text or could be taken for more than one part.
+fn decode(raw: &str) -> Result<Cow<'_, str>, String> {
+    let part = if raw.contains('%') {
+        let digits_follow = |rest: &str| rest.len() >= 2 && rest.as_bytes()[..2].iter().all(u8::is_ascii_hexdigit);
+        if !raw.split('%').skip(1).all(digits_follow) {
+            return Err(format!("{raw:?} has a % without two hexadecimal digits"));
+        }
+        percent_decode_str(raw).decode_utf8().map_err(|_| format!("{raw:?} is not UTF-8"))?
+    } else {
+        Cow::Borrowed(raw)
+    };
+    if matches!(part.as_ref(), "." | "..") || part.contains(['/', '\\']) || part.chars().any(char::is_control) {
+        return Err(format!("{raw:?} is no part of an address"));
+    }
+    Ok(part)
+}
+
+/// A function's name may be any identifier of its language, also with dots, dashes, `$` or `@`.
+fn check_function(name: &str) -> Result<(), String> {
+    let fits = |c: char| c.is_alphanumeric() || matches!(c, '_' | '-' | '.' | '$' | '@' | '#' | ':' | '\u{200c}' | '\u{200d}');
+    if name.is_empty() || name.len() > FUNCTION_LIMIT || !name.chars().all(fits) || name.contains("..") {
+        return Err(format!("{:?} is no function's name", name.chars().take(80).collect::<String>()));
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn call(path: &str) -> Option<(String, String)> {
+        match parse(path) {
+            Ok(Target::Call(address)) => Some((address.name.into_owned(), address.function.into_owned())),
+            _ => None,
+        }
+    }
+
+    #[test]
+    fn a_calls_address_names_deployment_and_function() {
+        assert_eq!(call("/local/math/v1/call/sum"), Some(("math".into(), "sum".into())));
+        assert_eq!(call("/local/math/v1/await/gr%C3%B6%C3%9Fe"), Some(("math".into(), "größe".into())));
+        assert_eq!(call("/local/m%61th/v1/call/__proto__"), Some(("math".into(), "__proto__".into())));
+    }
+
+    #[test]
+    fn what_could_be_taken_for_another_path_is_refused() {
+        for path in [
+            "/local/math/v1/call/..%2f..%2fetc",
+            "/local/../v1/call/sum",
+            "/local/%2e%2e/v1/call/sum",
+            "/local/math/v1/call/%00",
+            "/local/math/v1/call/%ff",
+            "/local/math/v1/call/%zz",
+            "/local/math/v1/call/%4",
+            "//local/math/v1/call/sum",
+            "/local//v1/call/sum",
+            "/local/math/v1/call/sum/",
+            "/local/math/v1/call/",
+            "/local/math;x/v1/call/sum",
+            "/local/math/v1/call/sum;x",
+            "/local/m%C3%A4th/v1/call/sum",
+            "/local/math/v1/call/a%5Cb",
+            "/api/../x",
+            "/a/%2e/b",
+        ] {
+            assert!(parse(path).is_err(), "{path}");
+        }
+    }
+
+    #[test]
+    fn other_addresses_are_left_to_the_router() {
+        for path in ["/", "/healthz", "/api/inspect", "/local/math/v1/static/a.css", "/api/", "*"] {
+            assert!(matches!(parse(path), Ok(Target::Other)), "{path}");
+        }
+    }
+}

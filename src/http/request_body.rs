@@ -1,0 +1,106 @@
+//! A request's whole body, within its limits of size, time and pace; packed bodies are unpacked within the same size.
+
+use std::io::Read;
+use std::time::{Duration, Instant};
+
+use bytes::{Bytes, BytesMut};
+use flate2::read::{GzDecoder, ZlibDecoder};
+use http::HeaderMap;
+use http::header::{CONTENT_ENCODING, CONTENT_LENGTH};
+use http_body_util::BodyExt;
+use hyper::body::{Body, Incoming};
+
+use crate::http::error::{Code, Problem};
+
+/// After this long a body must come at [`MIN_PACE`].
+const PACE_GRACE: Duration = Duration::from_secs(10);
+/// Bytes a second.
+const MIN_PACE: u64 = 1024;
+
+/// Limits of a body.
+#[derive(Debug, Clone, Copy)]
+pub struct BodyLimits {
+    /// Bytes.
+    pub size: u64,
+    /// How long nothing may come.
+    pub stall: Duration,
+}
+
+/// Reads a body whole.
+pub async fn read(headers: &HeaderMap, mut body: Incoming, limits: BodyLimits) -> Result<Bytes, Problem> {
+    if body.is_end_stream() {
+        return Ok(Bytes::new());
+    }
+    let announced = headers.get(CONTENT_LENGTH).and_then(|value| value.to_str().ok()).and_then(|text| text.parse().ok());
+    if announced.is_some_and(|length: u64| length > limits.size) {
+        return Err(too_large(limits.size));
+    }
+    let started = Instant::now();
+    let mut first: Option<Bytes> = None;
+    let mut rest = BytesMut::new();
+    let mut total = 0_u64;
+    loop {
+        let frame = match tokio::time::timeout(limits.stall, body.frame()).await {
+            Err(_) => return Err(too_slow()),
+            Ok(None) => break,
+            Ok(Some(Err(error))) => {
+                return Err(Problem::new(Code::BadRequest, format!("the body broke off: {error}")).closing());
+            }
+            Ok(Some(Ok(frame))) => frame,
+        };
+        let Ok(data) = frame.into_data() else { continue };
+        total += data.len() as u64;
+        if total > limits.size {
+            return Err(too_large(limits.size));
+        }
+        let elapsed = started.elapsed();
+        if elapsed > PACE_GRACE && total < MIN_PACE * elapsed.as_secs() {
+            return Err(too_slow());
+        }
+        match &first {
+            None => first = Some(data),
+            Some(start) => {
+                if rest.is_empty() {
+                    let expected = announced.unwrap_or(0).clamp(total, limits.size);
+                    rest.reserve(usize::try_from(expected).unwrap_or(0));
+                    rest.extend_from_slice(start);
+                }
+                rest.extend_from_slice(&data);
+            }
+        }
+    }
+    let body = if rest.is_empty() { first.unwrap_or_default() } else { rest.freeze() };
+    unpack(headers, body, limits.size)
+}
+
+fn unpack(headers: &HeaderMap, body: Bytes, limit: u64) -> Result<Bytes, Problem> {
+    let Some(encoding) = headers.get(CONTENT_ENCODING) else { return Ok(body) };
+    let encoding = encoding.as_bytes().trim_ascii();
+    if encoding.is_empty() || encoding.eq_ignore_ascii_case(b"identity") {
+        return Ok(body);
+    }
+    let mut text = Vec::new();
+    let result = if encoding.eq_ignore_ascii_case(b"gzip") {
+        GzDecoder::new(&body[..]).take(limit + 1).read_to_end(&mut text)
+    } else if encoding.eq_ignore_ascii_case(b"deflate") {
+        ZlibDecoder::new(&body[..]).take(limit + 1).read_to_end(&mut text)
+    } else {
+        let message = "content-encoding other than gzip and deflate";
+        return Err(Problem::new(Code::UnsupportedMediaType, message));
+    };
+    if let Err(error) = result {
+        return Err(Problem::new(Code::BadRequest, format!("the body cannot be unpacked: {error}")));
+    }
+    if text.len() as u64 > limit {
+        return Err(too_large(limit));
+    }
+    Ok(text.into())
+}
+
+fn too_large(limit: u64) -> Problem {
+    Problem::new(Code::PayloadTooLarge, format!("a body of more than {limit} bytes")).closing()
+}
+
+fn too_slow() -> Problem {
+    Problem::new(Code::RequestTimeout, "the body came too slowly").closing()
+}

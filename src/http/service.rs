@@ -1,0 +1,93 @@
+//! One request from hyper to its answer: its id, its route, and an answer even when something panics.
+
+use std::convert::Infallible;
+use std::panic::AssertUnwindSafe;
+use std::sync::Arc;
+
+use axum::Router;
+use futures_util::FutureExt;
+use http::header::CONNECTION;
+use http::{HeaderValue, Method, Request, Response, Version};
+use hyper::body::Incoming;
+use tower::ServiceExt;
+
+use crate::gateway::Gateway;
+use crate::http::body::ReplyBody;
+use crate::http::error::{Code, Problem};
+use crate::http::invoke;
+use crate::http::path::{self, Target};
+use crate::http::request_body::BodyLimits;
+use crate::http::request_id;
+
+const URI_LIMIT: usize = 8 * 1024;
+
+/// What serves the requests of one listener.
+pub struct Service {
+    gateway: Arc<Gateway>,
+    router: Router,
+    /// Whether functions can be called here.
+    calls: bool,
+    body_limits: BodyLimits,
+}
+
+impl Service {
+    /// Serves calls, if `calls`, and what `router` has.
+    #[must_use]
+    pub fn new(gateway: Arc<Gateway>, router: Router, calls: bool, body_limits: BodyLimits) -> Self {
+        Self { gateway, router, calls, body_limits }
+    }
+
+    /// Answers a request.
+    pub async fn answer(&self, request: Request<Incoming>) -> Result<Response<ReplyBody>, Infallible> {
+        let id = request_id::of(request.headers());
+        let answer = AssertUnwindSafe(self.route(request, &id)).catch_unwind().await;
+        let mut response = match answer {
+            Ok(Ok(response)) => response,
+            Ok(Err(problem)) => {
+                tracing::debug!(request_id = request_id::text(&id), code = problem.code().as_str(), "refused");
+                problem.into_response(request_id::text(&id))
+            }
+            Err(_) => {
+                tracing::error!(request_id = request_id::text(&id), "a request panicked");
+                Problem::new(Code::Internal, "the gateway failed").into_response(request_id::text(&id))
+            }
+        };
+        if self.gateway.is_draining() {
+            response.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
+        }
+        response.headers_mut().insert(request_id::HEADER, id);
+        Ok(response)
+    }
+
+    async fn route(&self, request: Request<Incoming>, id: &HeaderValue) -> Result<Response<ReplyBody>, Problem> {
+        if request.uri().path_and_query().is_some_and(|target| target.as_str().len() > URI_LIMIT) {
+            return Err(Problem::new(Code::UriTooLong, format!("an address of more than {URI_LIMIT} bytes")));
+        }
+        if request.version() == Version::HTTP_2 && request.uri().authority().is_none() {
+            return Err(Problem::new(Code::BadRequest, "no host"));
+        }
+        if *request.method() == Method::CONNECT {
+            let problem = Problem::new(Code::MethodNotAllowed, "the gateway is no proxy");
+            return Err(problem.allowing("GET, POST").closing());
+        }
+        let uri = request.uri().clone();
+        if let Target::Call(address) = path::parse(uri.path())?
+            && self.calls
+        {
+            let method = request.method().clone();
+            return invoke::call(&self.gateway, address, &method, request, self.body_limits).await;
+        }
+        self.ask_router(request, id).await
+    }
+
+    async fn ask_router(
+        &self,
+        mut request: Request<Incoming>,
+        id: &HeaderValue,
+    ) -> Result<Response<ReplyBody>, Problem> {
+        request.headers_mut().insert(request_id::HEADER, id.clone());
+        let answer = self.router.clone().oneshot(request.map(axum::body::Body::new)).await;
+        let Ok(response) = answer;
+        Ok(response.map(ReplyBody::Streamed))
+    }
+}

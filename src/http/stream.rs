@@ -1,0 +1,331 @@
+//! One connection's bytes, with deadlines: for the first byte, for a whole head, for idling between requests and for a
+//! client that does not read. Heads pass through `framing` before hyper sees them.
+
+use std::cell::RefCell;
+use std::future::Future;
+use std::io;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::task::{Context, Poll, ready};
+use std::time::Duration;
+
+use bytes::{Buf, Bytes};
+use hyper::rt::ReadBufCursor;
+use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use tokio::net::TcpStream;
+use tokio::time::{Instant, Sleep};
+
+use crate::http::error::{Code, Problem};
+use crate::http::framing::Framing;
+use crate::http::request_id;
+
+/// A client that does not read its answer for this long is given up.
+const WRITE_STALL: Duration = Duration::from_secs(30);
+/// How long and how much of an unread request is read after a refusal, so that the answer is not lost with it.
+const LINGER: Duration = Duration::from_millis(500);
+const LINGER_BYTES: usize = 512 * 1024;
+const READ_SIZE: usize = 64 * 1024;
+
+thread_local! {
+    /// Where every connection of this thread reads into before hyper gets the bytes.
+    static SCRATCH: RefCell<Vec<u8>> = RefCell::new(vec![0; READ_SIZE]);
+}
+
+/// Whether a request of the connection is being served: set by the service, read by the stream.
+#[derive(Debug, Default)]
+pub struct Activity {
+    serving: AtomicBool,
+}
+
+impl Activity {
+    /// Notes that a request is being served, until the guard is dropped.
+    #[must_use]
+    pub fn serve(self: &Arc<Self>) -> ServingGuard {
+        self.serving.store(true, Ordering::Relaxed);
+        ServingGuard(Arc::clone(self))
+    }
+
+    fn is_serving(&self) -> bool {
+        self.serving.load(Ordering::Relaxed)
+    }
+}
+
+/// Ends what [`Activity::serve`] began.
+#[derive(Debug)]
+pub struct ServingGuard(Arc<Activity>);
+
+impl Drop for ServingGuard {
+    fn drop(&mut self) {
+        self.0.serving.store(false, Ordering::Relaxed);
+    }
+}
+
+/// Which deadlines a connection has.
+#[derive(Debug, Clone, Copy)]
+pub struct Deadlines {
+    /// For the first byte and for a whole head.
+    pub head: Duration,
+    /// Between requests.
+    pub idle: Duration,
+}
+
+/// A connection of HTTP/1.
+#[derive(Debug)]
+pub struct Stream {
+    io: TcpStream,
+    /// What was read before the kind of the connection was known.
+    early: Bytes,
+    framing: Framing,
+    activity: Arc<Activity>,
+    deadlines: Deadlines,
+    timer: Pin<Box<Sleep>>,
+    /// When the present wait for the client began.
+    since: Instant,
+    waiting: Waiting,
+    refused: Option<Problem>,
+    /// When writing began to stall.
+    stalled: Option<Instant>,
+    lingered: Option<(Instant, usize)>,
+}
+
+/// What is waited for from the client.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Waiting {
+    FirstByte,
+    Head,
+    Idle,
+    /// Nothing: the service reads the body or makes the answer, under deadlines of its own.
+    Serving,
+}
+
+impl Stream {
+    /// A connection of which `early` was read already.
+    #[must_use]
+    pub fn new(io: TcpStream, early: Bytes, activity: Arc<Activity>, deadlines: Deadlines) -> Self {
+        let now = Instant::now();
+        Self {
+            io,
+            early,
+            framing: Framing::default(),
+            activity,
+            deadlines,
+            timer: Box::pin(tokio::time::sleep_until(now + deadlines.head)),
+            since: now,
+            waiting: Waiting::FirstByte,
+            refused: None,
+            stalled: None,
+            lingered: None,
+        }
+    }
+
+    /// Follows new bytes; gives how many of them hyper may see.
+    fn follow(&mut self, bytes: &[u8]) -> usize {
+        let good = match self.framing.follow(bytes) {
+            Ok(()) => bytes.len(),
+            Err(refused) => {
+                self.refused = Some(refused.problem);
+                refused.good
+            }
+        };
+        if self.framing.is_in_head() && self.waiting != Waiting::Head {
+            self.waiting = Waiting::Head;
+            self.since = Instant::now();
+        }
+        good
+    }
+
+    /// Answers without hyper, if nothing of an earlier answer is still on its way, and ends the connection.
+    fn answer_by_itself(&mut self, problem: Problem) {
+        let response = problem_text(problem);
+        if self.stalled.is_none() {
+            // One try: a client that has not read so far may miss it.
+            let _lost = self.io.try_write(&response);
+        }
+        let _closed = rustix::net::shutdown(&self.io, rustix::net::Shutdown::Write);
+        self.lingered = Some((Instant::now() + LINGER, 0));
+    }
+
+    /// What the client is waited for now, and until when.
+    fn due(&mut self) -> Option<Instant> {
+        let waiting = if self.activity.is_serving() {
+            Waiting::Serving
+        } else if self.framing.is_in_head() {
+            Waiting::Head
+        } else if self.waiting == Waiting::FirstByte && self.framing.is_between_requests() {
+            Waiting::FirstByte
+        } else {
+            Waiting::Idle
+        };
+        if waiting != self.waiting {
+            self.waiting = waiting;
+            self.since = Instant::now();
+        }
+        match waiting {
+            Waiting::FirstByte | Waiting::Head => Some(self.since + self.deadlines.head),
+            Waiting::Idle => Some(self.since + self.deadlines.idle),
+            Waiting::Serving => None,
+        }
+    }
+
+    /// Ready when `due` has passed. A timer that is set earlier is left alone: most waits end long before.
+    fn poll_due(&mut self, context: &mut Context<'_>, due: Instant) -> Poll<()> {
+        loop {
+            if self.timer.deadline() > due {
+                self.timer.as_mut().reset(due);
+            }
+            ready!(self.timer.as_mut().poll(context));
+            if Instant::now() >= due {
+                return Poll::Ready(());
+            }
+            self.timer.as_mut().reset(due);
+        }
+    }
+
+    /// Reads what the client still sends, within bounds. Closing with unread bytes resets the connection, and with it an
+    /// answer that the client has not read yet.
+    fn poll_linger(&mut self, context: &mut Context<'_>) -> Poll<()> {
+        while let Some((until, read)) = self.lingered {
+            let more = SCRATCH.with_borrow_mut(|scratch| {
+                let mut space = ReadBuf::new(scratch);
+                match Pin::new(&mut self.io).poll_read(context, &mut space) {
+                    Poll::Ready(Ok(())) => Some(space.filled().len()),
+                    Poll::Ready(Err(_)) => Some(0),
+                    Poll::Pending => None,
+                }
+            });
+            match more {
+                Some(count) if count > 0 && read + count < LINGER_BYTES => self.lingered = Some((until, read + count)),
+                Some(_) => break,
+                None => return self.poll_due(context, until),
+            }
+        }
+        Poll::Ready(())
+    }
+
+    fn poll_write_stall(&mut self, context: &mut Context<'_>) -> Poll<io::Error> {
+        let since = *self.stalled.get_or_insert_with(Instant::now);
+        ready!(self.poll_due(context, since + WRITE_STALL));
+        Poll::Ready(io::Error::new(io::ErrorKind::TimedOut, "the client does not read"))
+    }
+}
+
+impl hyper::rt::Read for Stream {
+    fn poll_read(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+        mut buffer: ReadBufCursor<'_>,
+    ) -> Poll<io::Result<()>> {
+        let this = &mut *self;
+        loop {
+            if this.refused.is_some() && this.activity.is_serving() {
+                return Poll::Pending;
+            }
+            if let Some(problem) = this.refused.take() {
+                this.answer_by_itself(problem);
+            }
+            if this.lingered.is_some() {
+                ready!(this.poll_linger(context));
+                return Poll::Ready(Ok(()));
+            }
+            let room = buffer.remaining().min(READ_SIZE);
+            if !this.early.is_empty() {
+                let early = this.early.split_to(room.min(this.early.len()));
+                let good = this.follow(&early);
+                buffer.put_slice(&early[..good]);
+                if good > 0 {
+                    return Poll::Ready(Ok(()));
+                }
+                continue;
+            }
+            let read = SCRATCH.with_borrow_mut(|scratch| {
+                let mut space = ReadBuf::new(&mut scratch[..room]);
+                ready!(Pin::new(&mut this.io).poll_read(context, &mut space))?;
+                let bytes = space.filled();
+                let good = this.follow(bytes);
+                buffer.put_slice(&bytes[..good]);
+                Poll::Ready(io::Result::Ok((bytes.len(), good)))
+            });
+            match read {
+                Poll::Ready(Ok((read, good))) if good == 0 && read > 0 => {}
+                Poll::Ready(result) => return Poll::Ready(result.map(|_| ())),
+                Poll::Pending => break,
+            }
+        }
+        let Some(due) = this.due() else { return Poll::Pending };
+        ready!(this.poll_due(context, due));
+        if this.waiting == Waiting::Head {
+            this.answer_by_itself(Problem::new(Code::RequestTimeout, "the request came too slowly").closing());
+        }
+        // To hyper the client has closed the connection.
+        Poll::Ready(Ok(()))
+    }
+}
+
+impl hyper::rt::Write for Stream {
+    fn poll_write(mut self: Pin<&mut Self>, context: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
+        let this = &mut *self;
+        match Pin::new(&mut this.io).poll_write(context, bytes) {
+            Poll::Ready(result) => {
+                this.stalled = None;
+                Poll::Ready(result)
+            }
+            Poll::Pending => this.poll_write_stall(context).map(Err),
+        }
+    }
+
+    fn poll_write_vectored(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+        slices: &[io::IoSlice<'_>],
+    ) -> Poll<io::Result<usize>> {
+        let this = &mut *self;
+        match Pin::new(&mut this.io).poll_write_vectored(context, slices) {
+            Poll::Ready(result) => {
+                this.stalled = None;
+                Poll::Ready(result)
+            }
+            Poll::Pending => this.poll_write_stall(context).map(Err),
+        }
+    }
+
+    fn is_write_vectored(&self) -> bool {
+        true
+    }
+
+    fn poll_flush(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.io).poll_flush(context)
+    }
+
+    fn poll_shutdown(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
+        let this = &mut *self;
+        if this.lingered.is_none() {
+            ready!(Pin::new(&mut this.io).poll_shutdown(context))?;
+            if this.framing.is_between_requests() {
+                return Poll::Ready(Ok(()));
+            }
+            this.lingered = Some((Instant::now() + LINGER, 0));
+        }
+        ready!(this.poll_linger(context));
+        Poll::Ready(Ok(()))
+    }
+}
+
+/// A whole answer as bytes, for the times when hyper is not asked.
+#[must_use]
+pub fn problem_text(problem: Problem) -> Vec<u8> {
+    let id = request_id::fresh();
+    let code = problem.code();
+    let body = problem.body(request_id::text(&id));
+    let mut text = format!(
+        "HTTP/1.1 {}\r\ncontent-type: application/json\r\nx-metagate-error: {}\r\nx-request-id: {}\r\n\
+         content-length: {}\r\nconnection: close\r\n\r\n",
+        code.status(),
+        code.as_str(),
+        request_id::text(&id),
+        body.remaining()
+    )
+    .into_bytes();
+    text.extend_from_slice(&body);
+    text
+}

@@ -1,0 +1,512 @@
+//! One worker's side of the gateway: calls go out as lines, answers find their callers by id. Sending never waits: a
+//! line goes into the outbox, and whoever holds the right to write empties it, so a line is written whole or the worker
+//! is given up.
+
+use std::collections::HashMap;
+use std::io;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::{Duration, Instant};
+
+use bytes::Bytes;
+use parking_lot::Mutex;
+use tokio::net::UnixStream;
+use tokio::sync::{Notify, oneshot};
+
+use crate::invocation::{FunctionError, Returned};
+use crate::ipc::codec::Lines;
+use crate::ipc::message::{self, FromWorker};
+
+/// Lines that wait for the worker to read, in bytes; beyond it a call is refused. One call alone may be larger.
+const OUTBOX_LIMIT: usize = 8 * 1024 * 1024;
+/// Up to this many calls on the way, a caller writes by itself; beyond it the writer task gathers them into one write.
+const DIRECT_CALLS: usize = 8;
+/// How long a write may make no progress before the worker counts as stuck.
+const WRITE_STALL: Duration = Duration::from_secs(5);
+/// A buffer larger than this is given back after it was written.
+const KEEP_BUFFER: usize = 64 * 1024;
+/// Answers to calls that nobody knows, within a second, before the worker is given up.
+const UNKNOWN_PER_SECOND: u32 = 100;
+
+/// Why a call got no answer.
+#[derive(Debug, Clone)]
+pub enum CallFailure {
+    /// The function raised an error; the worker lives.
+    Function(Box<FunctionError>),
+    /// The worker ended with the call on its way; how it ended.
+    Crashed(Arc<str>),
+    /// The worker broke the protocol with the call on its way; how.
+    Protocol(Arc<str>),
+    /// No answer within the deadline.
+    TimedOut,
+    /// The deployment was stopped, and its time to finish is over.
+    Stopped,
+    /// The worker was gone before the call was written: it can be sent to another.
+    Unsent,
+}
+
+/// Why a call was not taken.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum SendError {
+    /// The worker does not read fast enough.
+    Full,
+    /// The worker is gone.
+    Closed,
+}
+
+/// What reading from the worker brought, beside answers, which go straight to their callers.
+#[derive(Debug)]
+pub enum Incoming {
+    /// The data of `GetApplicationMetadata`.
+    MetaData(Bytes),
+    /// An answer to a probe.
+    ProbeResult,
+    /// A broken protocol; how.
+    Protocol(String),
+    /// The worker closed its end.
+    Closed,
+}
+
+/// What a worker did that callers do not see, since its start.
+#[derive(Debug, Default)]
+pub struct Counters {
+    /// Calls that were answered.
+    pub answered: AtomicU64,
+    /// Answers that came after their call was over.
+    pub late: AtomicU64,
+    /// Answers to calls that never were.
+    pub unknown_ids: AtomicU64,
+    /// Messages of a type that nobody knows.
+    pub unknown_types: AtomicU64,
+}
+
+impl Counters {
+    /// All that was out of order.
+    pub fn odd(&self) -> u64 {
+        [&self.late, &self.unknown_ids, &self.unknown_types].iter().map(|count| count.load(Ordering::Relaxed)).sum()
+    }
+}
+
+/// Calls that ran out of time in one look at the clock.
+#[derive(Debug, Clone, Copy)]
+pub struct Overdue {
+    /// How many calls.
+    pub calls: usize,
+}
+
+/// A worker's channel. `S` is kept with each call until the worker has answered it or its time is over: the call's slot.
+pub struct Client<S> {
+    stream: UnixStream,
+    shared: Mutex<Shared<S>>,
+    wake_writer: Notify,
+    wake_clock: Notify,
+    drained: Notify,
+    /// What it counted.
+    pub counters: Counters,
+}
+
+struct Shared<S> {
+    pending: HashMap<u64, Pending<S>>,
+    next_id: u64,
+    outbox: Vec<u8>,
+    /// The first call whose line is in the outbox: it and all later ones are not yet written.
+    first_unwritten: u64,
+    /// Someone holds the right to write.
+    writing: bool,
+    closed: bool,
+    /// When the clock looks next; nothing is due before.
+    next_look: Option<Instant>,
+    /// Calls whose time ran out and that the worker has not answered since.
+    stuck: HashMap<u64, ()>,
+    timeouts_in_a_row: u32,
+    unknown_since: Option<Instant>,
+    unknown_count: u32,
+}
+
+struct Pending<S> {
+    reply: oneshot::Sender<Result<Returned, CallFailure>>,
+    deadline: Instant,
+    _slot: S,
+}
+
+/// The answer to a call, when it comes.
+pub type Reply = oneshot::Receiver<Result<Returned, CallFailure>>;
+
+impl<S> Client<S> {
+    /// Takes over the gateway's end of a channel.
+    #[must_use]
+    pub fn new(stream: UnixStream) -> Self {
+        Self {
+            stream,
+            shared: Mutex::new(Shared {
+                pending: HashMap::new(),
+                next_id: 1,
+                outbox: Vec::new(),
+                first_unwritten: 1,
+                writing: false,
+                closed: false,
+                next_look: None,
+                stuck: HashMap::new(),
+                timeouts_in_a_row: 0,
+                unknown_since: None,
+                unknown_count: 0,
+            }),
+            wake_writer: Notify::new(),
+            wake_clock: Notify::new(),
+            drained: Notify::new(),
+            counters: Counters::default(),
+        }
+    }
+
+    /// Sends a call. `quoted_name` and `arguments` are JSON texts on one line.
+    pub fn call(
+        &self,
+        quoted_name: &str,
+        arguments: &[u8],
+        deadline: Instant,
+        slot: S,
+    ) -> Result<Reply, SendError> {
+        let (reply, answer) = oneshot::channel();
+        let mut shared = self.shared.lock();
+        if shared.closed {
+            return Err(SendError::Closed);
+        }
+        if !shared.outbox.is_empty() && shared.outbox.len() + arguments.len() > OUTBOX_LIMIT {
+            return Err(SendError::Full);
+        }
+        let id = shared.next_id;
+        shared.next_id += 1;
+        if shared.outbox.is_empty() {
+            shared.first_unwritten = id;
+        }
+        message::write_call(&mut shared.outbox, id, quoted_name, arguments);
+        shared.pending.insert(id, Pending { reply, deadline, _slot: slot });
+        if shared.next_look.is_none_or(|at| deadline < at) {
+            shared.next_look = Some(deadline);
+            self.wake_clock.notify_one();
+        }
+        if shared.writing {
+            return Ok(answer);
+        }
+        shared.writing = true;
+        if shared.pending.len() > DIRECT_CALLS {
+            self.wake_writer.notify_one();
+            return Ok(answer);
+        }
+        let line = std::mem::take(&mut shared.outbox);
+        drop(shared);
+        self.write_directly(line);
+        Ok(answer)
+    }
+
+    /// Puts a whole line that is no call into the outbox.
+    pub fn send_line(&self, line: &[u8]) {
+        let mut shared = self.shared.lock();
+        if shared.closed {
+            return;
+        }
+        if shared.outbox.is_empty() {
+            shared.first_unwritten = shared.next_id;
+        }
+        shared.outbox.extend_from_slice(line);
+        if !std::mem::replace(&mut shared.writing, true) {
+            self.wake_writer.notify_one();
+        }
+    }
+
+    /// One try without waiting, by the caller who got the right to write; what is left goes to the writer task.
+    fn write_directly(&self, mut line: Vec<u8>) {
+        let written = match self.stream.try_write(&line) {
+            Ok(written) => written,
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => 0,
+            // The worker's end is closed; its supervisor sees that and ends the calls.
+            Err(_) => {
+                self.close_unwritten(0, &line);
+                return;
+            }
+        };
+        let mut shared = self.shared.lock();
+        if written == line.len() {
+            if shared.outbox.is_empty() {
+                line.clear();
+                shared.outbox = line;
+                shared.writing = false;
+                return;
+            }
+        } else {
+            let later = std::mem::take(&mut shared.outbox);
+            line.drain(..written);
+            line.extend_from_slice(&later);
+            shared.outbox = line;
+        }
+        drop(shared);
+        self.wake_writer.notify_one();
+    }
+
+    /// Writes what is in the outbox, all that waits in one write, for as long as the channel is open.
+    /// Returns when the worker's end is closed or has not read for [`WRITE_STALL`].
+    pub async fn write_loop(&self) -> WriteEnd {
+        loop {
+            self.wake_writer.notified().await;
+            // Callers that are ready now get their lines into the same write.
+            tokio::task::yield_now().await;
+            loop {
+                let batch = {
+                    let mut shared = self.shared.lock();
+                    if shared.outbox.is_empty() {
+                        shared.writing = false;
+                        break;
+                    }
+                    std::mem::take(&mut shared.outbox)
+                };
+                match self.write_batch(batch).await {
+                    Ok(mut buffer) => {
+                        let mut shared = self.shared.lock();
+                        if shared.outbox.is_empty() && buffer.capacity() <= KEEP_BUFFER {
+                            buffer.clear();
+                            shared.outbox = buffer;
+                        }
+                    }
+                    Err(end) => return end,
+                }
+            }
+        }
+    }
+
+    async fn write_batch(&self, batch: Vec<u8>) -> Result<Vec<u8>, WriteEnd> {
+        let mut written = 0;
+        while written < batch.len() {
+            match self.stream.try_write(&batch[written..]) {
+                Ok(count) => written += count,
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
+                    match tokio::time::timeout(WRITE_STALL, self.stream.writable()).await {
+                        Ok(Ok(())) => {}
+                        Ok(Err(_)) => return Err(WriteEnd::Closed),
+                        Err(_) => return Err(WriteEnd::Stalled),
+                    }
+                }
+                Err(_) => {
+                    self.close_unwritten(written, &batch);
+                    return Err(WriteEnd::Closed);
+                }
+            }
+        }
+        Ok(batch)
+    }
+
+    /// The worker's end is closed: no more calls, and those whose line never left are free to go elsewhere.
+    fn close_unwritten(&self, written: usize, batch: &[u8]) {
+        let mut shared = self.shared.lock();
+        shared.closed = true;
+        let mut first_unsent = if shared.outbox.is_empty() { shared.next_id } else { shared.first_unwritten };
+        if written == 0 {
+            // The batch is whole lines from the last to the first: count its calls back from what the outbox holds.
+            let calls = memchr::memmem::find_iter(batch, b"{\"type\":\"CallFunction\"").count() as u64;
+            first_unsent = first_unsent.saturating_sub(calls);
+        }
+        let unsent: Vec<u64> = shared.pending.keys().copied().filter(|id| *id >= first_unsent).collect();
+        let unsent: Vec<_> = unsent.into_iter().filter_map(|id| shared.pending.remove(&id)).collect();
+        drop(shared);
+        for call in unsent {
+            let _gone = call.reply.send(Err(CallFailure::Unsent));
+        }
+    }
+
+    /// Reads until something comes that is not an answer to a call. Cancelling it loses nothing.
+    pub async fn read(&self, lines: &mut Lines) -> Incoming {
+        loop {
+            if let Some(incoming) = self.take_lines(lines) {
+                return incoming;
+            }
+            if self.stream.readable().await.is_err() {
+                return Incoming::Closed;
+            }
+            if let Some(incoming) = self.fill(lines) {
+                return incoming;
+            }
+        }
+    }
+
+    /// Reads what is there without waiting: the last words of a worker that has ended.
+    pub fn read_rest(&self, lines: &mut Lines) -> Option<Incoming> {
+        loop {
+            match self.take_lines(lines) {
+                Some(Incoming::ProbeResult) => continue,
+                None => {}
+                other => return other,
+            }
+            match self.stream.try_read_buf(lines.space()) {
+                Ok(count) if count > 0 => {}
+                _ => return None,
+            }
+        }
+    }
+
+    /// One read without waiting. `Closed` on the end of the stream or an error.
+    fn fill(&self, lines: &mut Lines) -> Option<Incoming> {
+        match self.stream.try_read_buf(lines.space()) {
+            Ok(0) => Some(Incoming::Closed),
+            Ok(_) => None,
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => None,
+            // A dead peer shows as ECONNRESET as well as an end.
+            Err(_) => Some(Incoming::Closed),
+        }
+    }
+
+    fn take_lines(&self, lines: &mut Lines) -> Option<Incoming> {
+        loop {
+            let line = match lines.next_line() {
+                Ok(Some(line)) => line,
+                Ok(None) => return None,
+                Err(error) => return Some(Incoming::Protocol(error.to_string())),
+            };
+            match message::parse(&line) {
+                Ok(FromWorker::Result { id, value }) => {
+                    let returned = Returned(value.map(|range| line.slice(range)));
+                    if !self.answer(id, Ok(returned)) {
+                        return Some(Incoming::Protocol("too many answers to unknown calls".to_owned()));
+                    }
+                }
+                Ok(FromWorker::Error { id, error }) => {
+                    if !self.answer(id, Err(CallFailure::Function(Box::new(error)))) {
+                        return Some(Incoming::Protocol("too many answers to unknown calls".to_owned()));
+                    }
+                }
+                Ok(FromWorker::MetaData(range)) => return Some(Incoming::MetaData(line.slice(range))),
+                Ok(FromWorker::ProbeResult) => return Some(Incoming::ProbeResult),
+                Ok(FromWorker::Unknown(kind)) => {
+                    if self.counters.unknown_types.fetch_add(1, Ordering::Relaxed) == 0 {
+                        tracing::warn!(kind = %kind.escape_debug(), "ignored a message of an unknown type");
+                    }
+                }
+                Err(error) => {
+                    let start = String::from_utf8_lossy(&line[..line.len().min(200)]).escape_debug().to_string();
+                    return Some(Incoming::Protocol(format!("{error}: {start}")));
+                }
+            }
+        }
+    }
+
+    /// Hands an answer to its caller; false when the worker answers too many calls that never were.
+    fn answer(&self, id: Option<u64>, answer: Result<Returned, CallFailure>) -> bool {
+        let mut shared = self.shared.lock();
+        let call = id.and_then(|id| shared.pending.remove(&id));
+        if let Some(call) = call {
+            shared.timeouts_in_a_row = 0;
+            if shared.closed && shared.pending.is_empty() {
+                self.drained.notify_one();
+            }
+            drop(shared);
+            self.counters.answered.fetch_add(1, Ordering::Relaxed);
+            if call.reply.send(answer).is_err() {
+                self.counters.late.fetch_add(1, Ordering::Relaxed);
+            }
+            return true;
+        }
+        if id.is_some_and(|id| shared.stuck.remove(&id).is_some()) {
+            self.counters.late.fetch_add(1, Ordering::Relaxed);
+            return true;
+        }
+        self.counters.unknown_ids.fetch_add(1, Ordering::Relaxed);
+        let now = Instant::now();
+        if shared.unknown_since.is_none_or(|since| now - since > Duration::from_secs(1)) {
+            shared.unknown_since = Some(now);
+            shared.unknown_count = 0;
+        }
+        shared.unknown_count += 1;
+        shared.unknown_count <= UNKNOWN_PER_SECOND
+    }
+
+    /// Waits until calls run out of time and ends them. Cancelling it loses nothing.
+    pub async fn overdue(&self) -> Overdue {
+        loop {
+            let next = self.shared.lock().next_look;
+            match next {
+                None => self.wake_clock.notified().await,
+                Some(at) => {
+                    tokio::select! {
+                        () = tokio::time::sleep_until(at.into()) => {}
+                        () = self.wake_clock.notified() => continue,
+                    }
+                }
+            }
+            let calls = self.end_overdue(Instant::now());
+            if calls > 0 {
+                return Overdue { calls };
+            }
+        }
+    }
+
+    fn end_overdue(&self, now: Instant) -> usize {
+        let mut shared = self.shared.lock();
+        let due: Vec<u64> =
+            shared.pending.iter().filter(|(_, call)| call.deadline <= now).map(|(id, _)| *id).collect();
+        let calls: Vec<_> = due
+            .iter()
+            .filter_map(|id| {
+                shared.stuck.insert(*id, ());
+                shared.pending.remove(id)
+            })
+            .collect();
+        shared.timeouts_in_a_row += u32::try_from(calls.len()).unwrap_or(u32::MAX);
+        shared.next_look = shared.pending.values().map(|call| call.deadline).min();
+        if shared.closed && shared.pending.is_empty() {
+            self.drained.notify_one();
+        }
+        drop(shared);
+        let count = calls.len();
+        for call in calls {
+            let _gone = call.reply.send(Err(CallFailure::TimedOut));
+        }
+        count
+    }
+
+    /// How many calls in a row ran out of time, and how many of all that did are still unanswered.
+    pub fn timeouts(&self) -> (u32, usize) {
+        let shared = self.shared.lock();
+        (shared.timeouts_in_a_row, shared.stuck.len())
+    }
+
+    /// Takes no more calls; those on the way go on. [`Client::drained`] tells when they are over.
+    pub fn refuse_calls(&self) {
+        let mut shared = self.shared.lock();
+        shared.closed = true;
+        if shared.pending.is_empty() {
+            self.drained.notify_one();
+        }
+    }
+
+    /// Waits until no call is on its way, once calls are refused.
+    pub async fn drained(&self) {
+        self.drained.notified().await;
+    }
+
+    /// Ends every call that is on its way.
+    pub fn fail_all(&self, failure: &CallFailure) -> usize {
+        let mut shared = self.shared.lock();
+        shared.closed = true;
+        let calls = std::mem::take(&mut shared.pending);
+        drop(shared);
+        let count = calls.len();
+        for (_, call) in calls {
+            let _gone = call.reply.send(Err(failure.clone()));
+        }
+        count
+    }
+
+    /// Tells the worker that nothing more will come.
+    pub fn shut_down_writing(&self) {
+        if let Err(error) = rustix::net::shutdown(&self.stream, rustix::net::Shutdown::Write) {
+            tracing::debug!(%error, "the worker's end was closed already");
+        }
+    }
+}
+
+/// How writing came to its end.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum WriteEnd {
+    /// The worker's end is closed.
+    Closed,
+    /// The worker has not read for too long.
+    Stalled,
+}

@@ -1,0 +1,139 @@
+//! What a worker says that it has loaded: the data of `GetApplicationMetadata` becomes the deployment's exports.
+//! Source of the format: MetaCall's inspect, `{"packages":{"node":[{"name":"index.js","scope":{"funcs":[{"name":"sum",…}]}}]}}`.
+
+use std::collections::HashMap;
+use std::path::Path;
+use std::sync::Arc;
+
+use serde_json::{Map, Value};
+
+use crate::deployment::{Exports, Function, MetaCallJson};
+
+/// MetaData beyond this many bytes fails the load.
+pub const METADATA_LIMIT: usize = 1024 * 1024;
+
+/// Why MetaData cannot be used.
+#[derive(Debug, thiserror::Error)]
+pub enum BadMetaData {
+    /// Beyond [`METADATA_LIMIT`].
+    #[error("metadata of {0} bytes, limit {METADATA_LIMIT}")]
+    TooLarge(usize),
+    /// Not the JSON that it should be.
+    #[error("metadata: {0}")]
+    Json(#[from] serde_json::Error),
+    /// Without `packages`.
+    #[error("metadata without \"packages\"")]
+    NoPackages,
+}
+
+/// Which handles are the deployment's own: a worker under MetaCall lists the runtime's own scripts as well.
+#[derive(Debug)]
+pub struct OwnScripts<'a> {
+    /// The release's folder.
+    pub folder: &'a Path,
+    /// Its scripts; none at all takes every handle.
+    pub jsons: &'a [MetaCallJson],
+}
+
+impl OwnScripts<'_> {
+    fn has(&self, handle: &str) -> bool {
+        if self.jsons.is_empty() {
+            return true;
+        }
+        let handle_path = Path::new(handle);
+        self.jsons.iter().any(|json| {
+            let folder = Path::new(&json.path);
+            json.scripts.iter().any(|script| {
+                handle == script
+                    || handle_path == folder.join(script)
+                    || handle_path.is_absolute() && same_file(handle_path, &self.folder.join(folder).join(script))
+            })
+        })
+    }
+}
+
+/// Whether two absolute paths name one file, without `.` parts and links between.
+fn same_file(one: &Path, other: &Path) -> bool {
+    one.components().eq(other.components())
+        || matches!((one.canonicalize(), other.canonicalize()), (Ok(one), Ok(other)) if one == other)
+}
+
+/// Reads the data of `GetApplicationMetadata`.
+pub fn parse(data: &[u8], own: &OwnScripts<'_>) -> Result<Exports, BadMetaData> {
+    if data.len() > METADATA_LIMIT {
+        return Err(BadMetaData::TooLarge(data.len()));
+    }
+    let mut data: Value = serde_json::from_slice(data)?;
+    let Some(Value::Object(languages)) = data.get_mut("packages").map(Value::take) else {
+        return Err(BadMetaData::NoPackages);
+    };
+    let mut packages = Map::new();
+    let mut functions = HashMap::new();
+    for (language, handles) in languages {
+        let Value::Array(handles) = handles else { continue };
+        let own_handles: Vec<Value> = handles.into_iter().filter(|handle| own.has(name_of(handle))).collect();
+        for handle in &own_handles {
+            for name in functions_of(handle) {
+                functions.insert(name.into(), Arc::new(Function::new(name)));
+            }
+        }
+        packages.insert(language, Value::Array(own_handles));
+    }
+    Ok(Exports { functions, packages: Value::Object(packages) })
+}
+
+fn name_of(value: &Value) -> &str {
+    value.get("name").and_then(Value::as_str).unwrap_or_default()
+}
+
+fn functions_of(handle: &Value) -> impl Iterator<Item = &str> {
+    let functions = handle.get("scope").and_then(|scope| scope.get("funcs")).and_then(Value::as_array);
+    functions.into_iter().flatten().map(name_of).filter(|name| !name.is_empty())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const DATA: &str = r#"{"status":"ready","packages":{"node":[
+        {"name":"index.js","scope":{"name":"global_namespace","funcs":[{"name":"sum"},{"name":"mul"}],"classes":[],"objects":[]}},
+        {"name":"/usr/lib/metacall/port.js","scope":{"funcs":[{"name":"metacall"}]}}]},"ports":[]}"#;
+
+    fn names(exports: &Exports) -> Vec<&str> {
+        let mut names: Vec<&str> = exports.functions.keys().map(AsRef::as_ref).collect();
+        names.sort_unstable();
+        names
+    }
+
+    #[test]
+    fn only_functions_of_the_deployments_own_scripts_count() {
+        let json = MetaCallJson { language_id: "node".into(), path: ".".into(), scripts: vec!["index.js".into()] };
+        let own = OwnScripts { folder: Path::new("/srv/math"), jsons: &[json] };
+        let exports = parse(DATA.as_bytes(), &own).unwrap();
+        assert_eq!(names(&exports), ["mul", "sum"]);
+        assert_eq!(exports.packages["node"].as_array().unwrap().len(), 1);
+    }
+
+    #[test]
+    fn a_worker_without_scripts_decides_by_itself() {
+        let own = OwnScripts { folder: Path::new("/srv/math"), jsons: &[] };
+        assert_eq!(names(&parse(DATA.as_bytes(), &own).unwrap()), ["metacall", "mul", "sum"]);
+    }
+
+    #[test]
+    fn a_script_may_be_named_by_its_absolute_path() {
+        let data = r#"{"packages":{"node":[{"name":"/srv/math/lib/a.js","scope":{"funcs":[{"name":"a"}]}}]}}"#;
+        let json = MetaCallJson { language_id: "node".into(), path: "./lib".into(), scripts: vec!["a.js".into()] };
+        let own = OwnScripts { folder: Path::new("/srv/math"), jsons: &[json] };
+        assert_eq!(names(&parse(data.as_bytes(), &own).unwrap()), ["a"]);
+    }
+
+    #[test]
+    fn metadata_has_limits_and_a_form() {
+        let own = OwnScripts { folder: Path::new("/"), jsons: &[] };
+        assert!(matches!(parse(b"{}", &own), Err(BadMetaData::NoPackages)));
+        assert!(matches!(parse(b"{", &own), Err(BadMetaData::Json(_))));
+        let large = vec![b' '; METADATA_LIMIT + 1];
+        assert!(matches!(parse(&large, &own), Err(BadMetaData::TooLarge(_))));
+    }
+}

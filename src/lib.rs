@@ -1,0 +1,52 @@
+//! metagate turns folders of functions into HTTP endpoints: one worker process per deployment, JSON lines over a socket
+//! pair, a registry of what is deployed. It speaks the worker protocol of MetaCall FaaS.
+//!
+//! ```text
+//!             HTTP                        fd 3, JSON lines
+//!  caller ───────────► metagate ───────────────────────────► worker: node, python3, metacall, any program
+//!                        │  registry: name → pool → worker      └── functions of one release
+//!                        └─ metagate.toml: what is deployed
+//! ```
+//!
+//! # Layers
+//!
+//! Imports point down only, never sideways between parts of one layer; `tests/layers.rs` reads the `use` lines and checks
+//! it. `axum` and `hyper` are used in `http` only.
+//!
+//! | layer | modules | what is there |
+//! |---|---|---|
+//! | 7 | [`cli`], [`app`] | commands, one file each; composition: configuration → deployments → serve → drain |
+//! | 6 | [`http`] | accept loop, limits, routes; `error.rs`: the one table from error to status and code |
+//! | 5 | [`gateway`] | use cases without HTTP: invoke, deploy, inspect |
+//! | 4 | [`registry`], [`source`] | name → what serves it; where a release's files come from |
+//! | 3 | [`worker`] | lifecycle (pure) · supervisor · process · pool · logs |
+//! | 2 | [`runtime`], [`telemetry`] | one file a runtime, the worker scripts beside them; logging of the gateway itself |
+//! | 1 | [`ipc`], [`config`] | the worker channel: messages, framing, ids; the TOML file |
+//! | 0 | [`deployment`], [`invocation`], [`json`] | names, functions, arguments, what JSON may hold |
+//!
+//! # The two flows
+//!
+//! **Invoke.** `http::service` (request id, route) → `http::invoke` (body, arguments) → `gateway::invoke` → registry (404) →
+//! `worker::pool` (503 when full) → `ipc::client` → worker (502 ended, 504 too late, 500 the function failed) → `http::error`
+//! or the result. Arguments and result stay the JSON text that came, from socket to socket.
+//!
+//! **Deploy.** `app` → `gateway::deploy` → `source` (the folder's metacall files) → `runtime` (which program) → `worker::pool`:
+//! a supervisor for each worker spawns it, sends Load and waits for MetaData → the pool takes calls → registry. A worker
+//! that ends is seen through its pidfd, its calls are answered, its process tree is killed and the next one is started.
+//!
+//! **Shutdown.** A signal → no new connections → calls in flight finish within `drain` → workers end → exit code 0.
+
+pub mod app;
+pub mod cli;
+pub mod config;
+pub mod deployment;
+pub mod gateway;
+pub mod http;
+pub mod invocation;
+pub mod ipc;
+pub mod json;
+pub mod registry;
+pub mod runtime;
+pub mod source;
+pub mod telemetry;
+pub mod worker;

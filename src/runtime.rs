@@ -1,0 +1,172 @@
+//! Runtimes: which program runs a deployment's scripts, chosen by their language, and how it is started. Starting it is
+//! left to `worker`.
+
+pub mod command;
+pub mod metacall;
+pub mod node;
+pub mod program;
+pub mod python;
+pub mod scripts;
+
+use std::collections::BTreeSet;
+use std::ffi::OsString;
+use std::path::{Path, PathBuf};
+
+use crate::config::{DeploymentConfig, RuntimeKind};
+use crate::deployment::MetaCallJson;
+use crate::runtime::program::ProgramError;
+use crate::runtime::scripts::WorkerScripts;
+
+/// Variables of the gateway's environment that a worker gets too; everything else it gets from its deployment.
+const INHERITED: [&str; 4] = ["PATH", "HOME", "LANG", "TZ"];
+
+/// Why no runtime serves a folder.
+#[derive(Debug, thiserror::Error)]
+pub enum RuntimeError {
+    /// Nothing in the folder says what to run.
+    #[error(
+        "nothing to run in {0:?}: expected a metacall.json, an index.js or main.js, a package.json with \"main\", \
+         or *.py files"
+    )]
+    NoScripts(PathBuf),
+    /// The files do not fit the runtime that was asked for.
+    #[error("runtime = {runtime:?} finds nothing to run in {folder:?}: expected {expected}")]
+    NothingFor {
+        /// The runtime's name.
+        runtime: &'static str,
+        /// The deployment's folder.
+        folder: PathBuf,
+        /// The files that it looks for.
+        expected: &'static str,
+    },
+    /// The languages need MetaCall, which is not there.
+    #[error(
+        "{reason}, which needs the MetaCall runtime, and there is no \"metacall\" on the gateway's PATH: install it, \
+         or split the deployment into one folder and one [[deployment]] for each of node and python"
+    )]
+    NeedsMetaCall {
+        /// What about the scripts needs it.
+        reason: String,
+    },
+    /// The runtime that was asked for does not know a language of the metacall.json.
+    #[error("runtime = {runtime:?} does not run {language:?}, which metacall.json names")]
+    WrongLanguage {
+        /// The runtime's name.
+        runtime: &'static str,
+        /// The `language_id`.
+        language: String,
+    },
+    /// The program is not there.
+    #[error(transparent)]
+    Program(#[from] ProgramError),
+    /// `runtime = "command"` without a command; the configuration refuses it earlier.
+    #[error("runtime = \"command\" needs a command")]
+    NoCommand,
+}
+
+/// How a worker of one deployment is started.
+#[derive(Debug, Clone)]
+pub struct Plan {
+    /// The runtime that was chosen.
+    pub kind: RuntimeKind,
+    /// The program, absolute.
+    pub program: PathBuf,
+    /// Its arguments.
+    pub args: Vec<OsString>,
+    /// Its whole environment.
+    pub env: Vec<(OsString, OsString)>,
+    /// The folder that it runs in.
+    pub folder: PathBuf,
+    /// The scripts that it is told to load.
+    pub jsons: Vec<MetaCallJson>,
+    /// The scripts whose functions count; the same unless the worker finds its scripts by itself.
+    pub own: Vec<MetaCallJson>,
+}
+
+/// Decides the runtime of a folder: the one asked for, else by the metacall.json's languages, else by its files.
+/// `jsons` are the folder's metacall files. Gives the scripts to load as well.
+pub fn choose(
+    deployment: &DeploymentConfig,
+    jsons: Vec<MetaCallJson>,
+) -> Result<(RuntimeKind, Vec<MetaCallJson>), RuntimeError> {
+    let folder = &deployment.path;
+    if let Some(kind) = deployment.runtime {
+        return with_runtime(kind, folder, jsons);
+    }
+    let jsons = if jsons.is_empty() { detect(folder) } else { jsons };
+    let languages: BTreeSet<&str> = jsons.iter().map(|json| json.language_id.as_str()).collect();
+    let kind = match languages.iter().copied().collect::<Vec<_>>().as_slice() {
+        [] => return Err(RuntimeError::NoScripts(folder.clone())),
+        [language] if node::LANGUAGES.contains(language) => RuntimeKind::Node,
+        languages if languages.iter().all(|language| python::LANGUAGES.contains(language)) => RuntimeKind::Python,
+        languages => {
+            if metacall::is_installed(deployment) {
+                return Ok((RuntimeKind::Metacall, jsons));
+            }
+            let reason = match languages {
+                [language] => format!("{language:?} has no runtime of metagate's own"),
+                several => format!("{} are in one folder", several.join(" and ")),
+            };
+            return Err(RuntimeError::NeedsMetaCall { reason });
+        }
+    };
+    Ok((kind, jsons))
+}
+
+fn with_runtime(
+    kind: RuntimeKind,
+    folder: &Path,
+    jsons: Vec<MetaCallJson>,
+) -> Result<(RuntimeKind, Vec<MetaCallJson>), RuntimeError> {
+    let (runtime, languages, found, expected) = match kind {
+        RuntimeKind::Node => ("node", &node::LANGUAGES[..], node::detect(folder), node::EXPECTED),
+        RuntimeKind::Python => ("python", &python::LANGUAGES[..], python::detect(folder), python::EXPECTED),
+        RuntimeKind::Metacall if jsons.is_empty() => return Ok((kind, detect(folder))),
+        RuntimeKind::Metacall | RuntimeKind::Command => return Ok((kind, jsons)),
+    };
+    if let Some(json) = jsons.iter().find(|json| !languages.contains(&json.language_id.as_str())) {
+        return Err(RuntimeError::WrongLanguage { runtime, language: json.language_id.clone() });
+    }
+    if !jsons.is_empty() {
+        return Ok((kind, jsons));
+    }
+    match found {
+        Some(json) => Ok((kind, vec![json])),
+        None => Err(RuntimeError::NothingFor { runtime, folder: folder.to_owned(), expected }),
+    }
+}
+
+fn detect(folder: &Path) -> Vec<MetaCallJson> {
+    [node::detect(folder), python::detect(folder)].into_iter().flatten().collect()
+}
+
+/// How to start a worker that loads `jsons` with the runtime `kind`. Looks programs up, and may ask one where it is.
+pub fn plan(
+    deployment: &DeploymentConfig,
+    kind: RuntimeKind,
+    jsons: Vec<MetaCallJson>,
+    scripts: &WorkerScripts,
+) -> Result<Plan, RuntimeError> {
+    let mut env: Vec<(OsString, OsString)> = INHERITED
+        .iter()
+        .filter_map(|name| std::env::var_os(name).map(|value| (OsString::from(*name), value)))
+        .filter(|(name, _)| name.to_str().is_none_or(|name| !deployment.env.contains_key(name)))
+        .collect();
+    env.extend(deployment.env.iter().map(|(name, value)| (name.into(), value.expose().into())));
+    env.push(("METAGATE_CHANNEL_FD".into(), "3".into()));
+    env.push(("METAGATE_CONCURRENCY".into(), deployment.concurrency.to_string().into()));
+    let (program, args) = match kind {
+        RuntimeKind::Node => node::program(deployment, scripts)?,
+        RuntimeKind::Python => python::program(deployment, scripts)?,
+        RuntimeKind::Metacall => metacall::program(deployment, scripts)?,
+        RuntimeKind::Command => command::program(deployment)?,
+    };
+    // Node opens the descriptor that these name by itself, which metagate's own Node worker must not have.
+    if kind != RuntimeKind::Node {
+        env.push(("NODE_CHANNEL_FD".into(), "3".into()));
+        env.push(("NODE_CHANNEL_SERIALIZATION_MODE".into(), "json".into()));
+    }
+    let own = jsons.clone();
+    let jsons = if kind == RuntimeKind::Metacall { metacall::jsons_to_send(deployment, jsons) } else { jsons };
+    Ok(Plan { kind, program, args, env, folder: deployment.path.clone(), jsons, own })
+}

@@ -1,0 +1,41 @@
+//! The `metacall` runtime: the MetaCall core, which mixes languages in one process, with metagate's own worker script
+//! or another that speaks the same protocol, such as the one MetaCall FaaS ships.
+
+use std::ffi::OsString;
+use std::path::{Path, PathBuf};
+
+use crate::config::DeploymentConfig;
+use crate::deployment::MetaCallJson;
+use crate::runtime::program::{self, ProgramError};
+use crate::runtime::scripts::WorkerScripts;
+
+/// Whether the deployment's MetaCall is there.
+#[must_use]
+pub fn is_installed(deployment: &DeploymentConfig) -> bool {
+    find(deployment).is_ok()
+}
+
+/// MetaCall's program and its arguments.
+pub fn program(deployment: &DeploymentConfig, scripts: &WorkerScripts) -> Result<(PathBuf, Vec<OsString>), ProgramError> {
+    let script = deployment.worker_script.clone().unwrap_or_else(|| scripts.metacall.clone());
+    if !script.is_file() {
+        return Err(ProgramError::NotThere { path: script });
+    }
+    Ok((find(deployment)?, vec![script.into()]))
+}
+
+/// What Load says. MetaCall FaaS's worker reads the folder's metacall files by itself and takes those of Load as more.
+#[must_use]
+pub fn jsons_to_send(deployment: &DeploymentConfig, jsons: Vec<MetaCallJson>) -> Vec<MetaCallJson> {
+    let finds_its_own = deployment.worker_script.is_some();
+    let in_folder = |json: &MetaCallJson| {
+        ["metacall.json".to_owned(), format!("metacall-{}.json", json.language_id)]
+            .iter()
+            .any(|name| deployment.path.join(name).is_file())
+    };
+    jsons.into_iter().filter(|json| !(finds_its_own && in_folder(json))).collect()
+}
+
+fn find(deployment: &DeploymentConfig) -> Result<PathBuf, ProgramError> {
+    program::find(deployment.interpreter.as_deref().unwrap_or(Path::new("metacall")), "interpreter")
+}

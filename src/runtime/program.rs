@@ -1,0 +1,74 @@
+//! Where a runtime's program is: on the gateway's PATH or where the configuration says.
+
+use std::ffi::OsStr;
+use std::fs::File;
+use std::io::Read;
+use std::os::unix::fs::PermissionsExt;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+
+/// Why a program cannot be run.
+#[derive(Debug, thiserror::Error)]
+pub enum ProgramError {
+    /// A bare name that is in none of PATH's folders.
+    #[error("there is no {name:?} on the gateway's PATH: install it, or name the program with {key}")]
+    NotOnPath {
+        /// The name.
+        name: String,
+        /// The configuration key that can name another.
+        key: &'static str,
+    },
+    /// A path at which there is no program.
+    #[error("{path:?} is not a program that can be run")]
+    NotThere {
+        /// The path.
+        path: PathBuf,
+    },
+}
+
+/// Finds a program: a bare word on PATH, anything with a slash as it is. `key` is named when it is not there.
+pub fn find(name: &Path, key: &'static str) -> Result<PathBuf, ProgramError> {
+    if name.components().count() > 1 || name.is_absolute() {
+        return if is_program(name) {
+            Ok(name.to_owned())
+        } else {
+            Err(ProgramError::NotThere { path: name.to_owned() })
+        };
+    }
+    let path = std::env::var_os("PATH").unwrap_or_default();
+    std::env::split_paths(&path)
+        .filter(|folder| folder.is_absolute())
+        .map(|folder| folder.join(name))
+        .find(|candidate| is_program(candidate))
+        .ok_or_else(|| ProgramError::NotOnPath { name: name.display().to_string(), key })
+}
+
+/// The program behind a version manager's script, which would cost its own start each time: asked for once.
+/// `question` makes the program print its own path. Whatever goes wrong leaves the script itself.
+#[must_use]
+pub fn behind_script(program: PathBuf, question: &[&str]) -> PathBuf {
+    if !is_script(&program) {
+        return program;
+    }
+    let answer = Command::new(&program).args(question).stdin(Stdio::null()).stderr(Stdio::null()).output();
+    let path = answer.ok().and_then(|output| String::from_utf8(output.stdout).ok()).map(|text| PathBuf::from(text.trim()));
+    match path {
+        Some(path) if path.is_absolute() && is_program(&path) => path,
+        _ => program,
+    }
+}
+
+fn is_program(path: &Path) -> bool {
+    path.metadata().is_ok_and(|meta| meta.is_file() && meta.permissions().mode() & 0o111 != 0)
+}
+
+fn is_script(path: &Path) -> bool {
+    let mut start = [0; 2];
+    File::open(path).and_then(|mut file| file.read_exact(&mut start)).is_ok() && start == *b"#!"
+}
+
+/// Whether a file name ends in one of these.
+#[must_use]
+pub fn has_extension(path: &Path, extensions: &[&str]) -> bool {
+    path.extension().and_then(OsStr::to_str).is_some_and(|extension| extensions.contains(&extension))
+}

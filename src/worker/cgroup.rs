@@ -1,0 +1,188 @@
+//! A control group per worker, where the machine lets us make one: it kills a process tree whole and bounds its memory.
+//! Where it does not, `tree` falls back to process groups and a mark in the environment.
+
+use std::fs;
+use std::io;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+/// How often a group is tried to be removed while its last processes end.
+const REMOVE_TRIES: u32 = 50;
+
+/// Where this gateway may make groups. Both hierarchies are looked at, because some machines still have memory on v1.
+#[derive(Debug, Default)]
+pub struct Groups {
+    /// A v2 group of ours, whose children have `cgroup.kill`.
+    unified: Option<PathBuf>,
+    /// A group of ours that can bound memory, and the file that does.
+    memory: Option<(PathBuf, &'static str)>,
+}
+
+impl Groups {
+    /// Makes this gateway's own groups, named by `instance`, below the group that it runs in.
+    #[must_use]
+    pub fn discover(instance: &str) -> Self {
+        let mounts = fs::read_to_string("/proc/self/mounts").unwrap_or_default();
+        let own = fs::read_to_string("/proc/self/cgroup").unwrap_or_default();
+        let unified = unified_parent(&mounts, &own).and_then(|parent| make(&parent, instance, "cgroup.kill"));
+        let memory = unified
+            .as_ref()
+            .filter(|group| group.join("memory.max").exists())
+            .map(|group| (group.clone(), "memory.max"))
+            .or_else(|| {
+                let parent = memory_parent(&mounts, &own)?;
+                Some((make(&parent, instance, "memory.limit_in_bytes")?, "memory.limit_in_bytes"))
+            });
+        Self { unified, memory }
+    }
+
+    /// The parents in which groups of gateways stand, ours and those of others that have ended.
+    #[must_use]
+    pub fn parents() -> Vec<PathBuf> {
+        let mounts = fs::read_to_string("/proc/self/mounts").unwrap_or_default();
+        let own = fs::read_to_string("/proc/self/cgroup").unwrap_or_default();
+        [unified_parent(&mounts, &own), memory_parent(&mounts, &own)].into_iter().flatten().collect()
+    }
+
+    /// Makes the groups of one worker.
+    pub fn for_worker(&self, id: u64, max_memory: Option<u64>) -> io::Result<WorkerGroup> {
+        let mut group = WorkerGroup::default();
+        if let Some(unified) = &self.unified {
+            let path = unified.join(id.to_string());
+            fs::create_dir(&path)?;
+            group.unified = Some(path);
+        }
+        if let (Some((parent, file)), Some(bytes)) = (&self.memory, max_memory) {
+            let path = parent.join(id.to_string());
+            if group.unified.as_ref() != Some(&path) {
+                fs::create_dir(&path)?;
+                group.memory = Some(path.clone());
+            }
+            fs::write(path.join(file), bytes.to_string())?;
+            group.bounds_memory = true;
+        }
+        Ok(group)
+    }
+}
+
+impl Drop for Groups {
+    fn drop(&mut self) {
+        for path in self.unified.iter().chain(self.memory.iter().map(|(path, _)| path)) {
+            let _busy = fs::remove_dir(path);
+        }
+    }
+}
+
+/// The groups of one worker.
+#[derive(Debug, Default)]
+pub struct WorkerGroup {
+    unified: Option<PathBuf>,
+    memory: Option<PathBuf>,
+    /// Whether the kernel bounds the worker's memory here.
+    pub bounds_memory: bool,
+}
+
+impl WorkerGroup {
+    /// The groups that the worker's first process must join before it runs anything.
+    pub fn paths(&self) -> impl Iterator<Item = &Path> {
+        self.unified.iter().chain(&self.memory).map(PathBuf::as_path)
+    }
+
+    /// Kills every process in the group; false where there is no group that can.
+    #[must_use]
+    pub fn kill(&self) -> bool {
+        self.unified.as_ref().is_some_and(|path| fs::write(path.join("cgroup.kill"), "1").is_ok())
+    }
+
+    /// Whether the kernel ended a process of the group because memory ran out.
+    #[must_use]
+    pub fn ran_out_of_memory(&self) -> bool {
+        self.paths().any(|path| {
+            ["memory.events", "memory.oom_control"].iter().any(|file| {
+                fs::read_to_string(path.join(file)).is_ok_and(|text| {
+                    text.lines().any(|line| line.strip_prefix("oom_kill ").is_some_and(|count| count != "0"))
+                })
+            })
+        })
+    }
+
+    /// Removes the groups; waits a moment for processes that are just ending.
+    pub fn remove(&self) {
+        for path in self.paths() {
+            remove_group(path);
+        }
+    }
+}
+
+/// Removes a group and the groups below it, and kills what is left in them.
+pub fn kill_and_remove(path: &Path) {
+    for child in fs::read_dir(path).into_iter().flatten().flatten() {
+        if child.file_type().is_ok_and(|kind| kind.is_dir()) {
+            kill_and_remove(&child.path());
+        }
+    }
+    let _no_such_file = fs::write(path.join("cgroup.kill"), "1");
+    remove_group(path);
+}
+
+fn remove_group(path: &Path) {
+    for _ in 0..REMOVE_TRIES {
+        match fs::remove_dir(path) {
+            Err(error) if error.kind() == io::ErrorKind::ResourceBusy => std::thread::sleep(Duration::from_millis(2)),
+            _ => return,
+        }
+    }
+    tracing::warn!(group = %path.display(), "a control group could not be removed");
+}
+
+/// Makes a group and checks that it has the file that it is wanted for.
+fn make(parent: &Path, instance: &str, needed: &str) -> Option<PathBuf> {
+    let group = parent.join(instance);
+    fs::create_dir(&group).ok()?;
+    if group.join(needed).exists() {
+        return Some(group);
+    }
+    let _empty = fs::remove_dir(&group);
+    None
+}
+
+fn unified_parent(mounts: &str, own: &str) -> Option<PathBuf> {
+    let mount = mount_point(mounts, |kind, _| kind == "cgroup2")?;
+    let path = own.lines().find_map(|line| line.strip_prefix("0::"))?;
+    Some(Path::new(&mount).join(path.trim_start_matches('/')))
+}
+
+fn memory_parent(mounts: &str, own: &str) -> Option<PathBuf> {
+    let mount = mount_point(mounts, |kind, options| kind == "cgroup" && options.split(',').any(|o| o == "memory"))?;
+    let path = own.lines().find_map(|line| {
+        let (controllers, path) = line.split_once(':')?.1.split_once(':')?;
+        controllers.split(',').any(|c| c == "memory").then_some(path)
+    })?;
+    Some(Path::new(&mount).join(path.trim_start_matches('/')))
+}
+
+/// Where a file system of the wanted kind is mounted. Format: `proc(5)`, `/proc/self/mounts`.
+fn mount_point(mounts: &str, wanted: impl Fn(&str, &str) -> bool) -> Option<String> {
+    mounts.lines().find_map(|line| {
+        let mut fields = line.split(' ').skip(1);
+        let (point, kind, options) = (fields.next()?, fields.next()?, fields.next()?);
+        wanted(kind, options).then(|| point.to_owned())
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const MOUNTS: &str = "proc /proc proc rw 0 0\n\
+        cgroup /sys/fs/cgroup/memory cgroup rw,relatime,memory 0 0\n\
+        cgroup2 /sys/fs/cgroup/unified cgroup2 rw,relatime 0 0\n";
+
+    #[test]
+    fn the_groups_parents_are_found_in_both_hierarchies() {
+        let own = "4:memory:/box\n0::/\n";
+        assert_eq!(unified_parent(MOUNTS, own), Some(PathBuf::from("/sys/fs/cgroup/unified/")));
+        assert_eq!(memory_parent(MOUNTS, own), Some(PathBuf::from("/sys/fs/cgroup/memory/box")));
+        assert_eq!(memory_parent("cgroup2 /sys/fs/cgroup cgroup2 rw 0 0", own), None);
+    }
+}

@@ -1,0 +1,96 @@
+//! `metagate launch`: the short step between the gateway and a worker's program. It joins the worker's control groups,
+//! sets limits, sees to it that the worker dies with the gateway, closes every descriptor but 0 to 3 and becomes the
+//! program. It is a step of its own because all this must happen in the new process, before the program runs.
+
+use std::convert::Infallible;
+use std::ffi::{OsStr, OsString};
+use std::os::unix::process::CommandExt;
+use std::path::PathBuf;
+use std::process::{Command, ExitCode};
+
+use anyhow::{Context, bail};
+use rustix::process::{Pid, Resource, Rlimit, Signal};
+
+/// The word on the command line that asks for this step.
+pub const WORD: &str = "launch";
+/// Exit code when the program could not be run, as shells have it; only then does stderr begin with [`COMPLAINT`].
+pub const EXIT_NOT_RUN: u8 = 127;
+/// How a line about a program that could not be run begins.
+pub const COMPLAINT: &str = "metagate launch: ";
+
+/// What to do before becoming the program.
+#[derive(Debug, Default)]
+pub struct Orders {
+    /// The gateway's process; if it is no longer our parent, nobody wants the worker.
+    pub parent: i32,
+    /// Control groups to join.
+    pub join: Vec<PathBuf>,
+    /// Limit of private memory in bytes, where no control group bounds it.
+    pub max_data: Option<u64>,
+}
+
+impl Orders {
+    /// The arguments that [`run`] reads back, up to and with the `--` before the program.
+    #[must_use]
+    pub fn to_args(&self) -> Vec<OsString> {
+        let mut args: Vec<OsString> = vec![WORD.into(), self.parent.to_string().into()];
+        for path in &self.join {
+            args.extend(["join".into(), path.into()]);
+        }
+        if let Some(bytes) = self.max_data {
+            args.extend(["max-data".into(), bytes.to_string().into()]);
+        }
+        args.push("--".into());
+        args
+    }
+}
+
+/// Carries out the arguments after [`WORD`]. Returns only when it could not.
+pub fn run(args: impl Iterator<Item = OsString>) -> ExitCode {
+    match become_program(args) {
+        Ok(never) => match never {},
+        Err(error) => {
+            eprintln!("{COMPLAINT}{error:#}");
+            ExitCode::from(EXIT_NOT_RUN)
+        }
+    }
+}
+
+fn become_program(mut args: impl Iterator<Item = OsString>) -> anyhow::Result<Infallible> {
+    close_fds::set_fds_cloexec(4, &[]);
+    let parent = number(args.next(), "the gateway's process")?;
+    loop {
+        let word = args.next().context("no program named")?;
+        match word.to_str() {
+            Some("--") => break,
+            Some("join") => {
+                let group = PathBuf::from(args.next().context("join without a group")?).join("cgroup.procs");
+                std::fs::write(&group, "0").with_context(|| format!("joining {}", group.display()))?;
+            }
+            Some("max-data") => set_limit(Resource::Data, number(args.next(), "max-data")?)?,
+            _ => bail!("{} is not an order", word.display()),
+        }
+    }
+    set_limit(Resource::Core, 0)?;
+    rustix::thread::set_no_new_privs(true).context("giving up new privileges")?;
+    rustix::process::set_parent_process_death_signal(Some(Signal::KILL)).context("tying the worker to the gateway")?;
+    if rustix::process::getppid().map(Pid::as_raw_nonzero).map(i32::from) != Some(parent) {
+        bail!("the gateway is gone");
+    }
+    let program = args.next().context("no program named")?;
+    let error = Command::new(&program).args(args).exec();
+    Err(error).with_context(|| format!("running {}", quoted(&program)))
+}
+
+fn quoted(program: &OsStr) -> String {
+    format!("\"{}\"", program.display())
+}
+
+fn number<T: std::str::FromStr>(arg: Option<OsString>, what: &str) -> anyhow::Result<T> {
+    arg.as_deref().and_then(OsStr::to_str).and_then(|text| text.parse().ok()).with_context(|| format!("{what} is no number"))
+}
+
+fn set_limit(resource: Resource, value: u64) -> anyhow::Result<()> {
+    rustix::process::setrlimit(resource, Rlimit { current: Some(value), maximum: Some(value) })
+        .with_context(|| format!("limiting {resource:?} to {value}"))
+}

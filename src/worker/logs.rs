@@ -1,0 +1,290 @@
+//! What the workers of one deployment print: drained without end, kept in a bounded ring and handed on to a file.
+//! Lines are cut, escaped and counted here; where files lie and how they rotate is left to `log_file`.
+
+use std::collections::VecDeque;
+use std::fmt::Write;
+use std::sync::Arc;
+use std::time::{Duration, Instant, SystemTime};
+
+use bytes::BytesMut;
+use parking_lot::Mutex;
+use tokio::io::{AsyncRead, AsyncReadExt};
+use tokio::sync::watch;
+
+use crate::deployment::DeploymentName;
+use crate::worker::log_file::LogFiles;
+
+/// Bytes that the ring keeps.
+const RING_BYTES: usize = 1024 * 1024;
+/// Lines that a deployment may print in a second; the rest is dropped and counted.
+const LINES_PER_SECOND: u32 = 1000;
+/// A line is cut here.
+const LINE_BYTES: usize = 8 * 1024;
+/// Bytes of earlier runs that a new log begins with.
+const EARLIER_BYTES: usize = 64 * 1024;
+const READ_BYTES: usize = 16 * 1024;
+
+/// Which of a worker's outputs a line came from.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Output {
+    /// Standard output.
+    Stdout,
+    /// Standard error.
+    Stderr,
+    /// The gateway's own words about the worker.
+    Gateway,
+}
+
+impl Output {
+    fn label(self) -> &'static str {
+        match self {
+            Self::Stdout => "out",
+            Self::Stderr => "err",
+            Self::Gateway => "gateway",
+        }
+    }
+}
+
+/// The log of one deployment.
+#[derive(Debug)]
+pub struct LogBook {
+    deployment: DeploymentName,
+    ring: Mutex<Ring>,
+    files: LogFiles,
+    latest: watch::Sender<u64>,
+}
+
+#[derive(Debug)]
+struct Ring {
+    lines: VecDeque<(Output, Arc<str>)>,
+    bytes: usize,
+    /// Number of the line after the last, counted from the start of the gateway.
+    next: u64,
+    second: Instant,
+    lines_this_second: u32,
+    dropped_bytes: u64,
+    dropped_total: u64,
+}
+
+impl Ring {
+    fn keep(&mut self, output: Output, line: Arc<str>) {
+        self.bytes += line.len();
+        self.lines.push_back((output, line));
+        self.next += 1;
+        while self.bytes > RING_BYTES {
+            let Some((_, oldest)) = self.lines.pop_front() else { break };
+            self.bytes -= oldest.len();
+        }
+    }
+}
+
+impl LogBook {
+    /// A log whose lines also go to a file, and that begins with the end of what earlier runs left there.
+    #[must_use]
+    pub fn new(deployment: DeploymentName, files: LogFiles) -> Self {
+        let mut ring = Ring {
+            lines: VecDeque::new(),
+            bytes: 0,
+            next: 0,
+            second: Instant::now(),
+            lines_this_second: 0,
+            dropped_bytes: 0,
+            dropped_total: 0,
+        };
+        for line in files.tail(&deployment, EARLIER_BYTES).lines() {
+            ring.keep(Output::Gateway, line.into());
+        }
+        Self { deployment, ring: Mutex::new(ring), files, latest: watch::Sender::new(0) }
+    }
+
+    /// Adds a line of the gateway's own.
+    pub fn note(&self, text: &str) {
+        self.add(Output::Gateway, text.as_bytes());
+    }
+
+    /// Reads an output to its end, whatever it prints.
+    pub async fn drain(&self, output: Output, mut pipe: impl AsyncRead + Unpin) {
+        let mut buffer = BytesMut::with_capacity(READ_BYTES);
+        let mut skipping = false;
+        loop {
+            match pipe.read_buf(&mut buffer).await {
+                Ok(0) | Err(_) => break,
+                Ok(_) => {}
+            }
+            while let Some(newline) = memchr::memchr(b'\n', &buffer) {
+                let line = buffer.split_to(newline + 1);
+                if !std::mem::take(&mut skipping) {
+                    self.add(output, &line[..newline]);
+                }
+            }
+            if buffer.len() >= LINE_BYTES {
+                // The rest of a line that was cut is dropped up to its end.
+                if skipping {
+                    self.count_dropped(buffer.len());
+                } else {
+                    self.add(output, &buffer);
+                    skipping = true;
+                }
+                buffer.clear();
+            }
+            buffer.reserve(READ_BYTES);
+        }
+        if !buffer.is_empty() && !skipping {
+            self.add(output, &buffer);
+        }
+    }
+
+    /// The number that the next line will have.
+    pub fn position(&self) -> u64 {
+        self.ring.lock().next
+    }
+
+    /// Lines from number `from` on that the ring still has, and the number to go on from.
+    pub fn since(&self, from: u64) -> (Vec<Arc<str>>, u64) {
+        let ring = self.ring.lock();
+        let first = ring.next - ring.lines.len() as u64;
+        let skip = usize::try_from(from.saturating_sub(first)).unwrap_or(usize::MAX);
+        (ring.lines.iter().skip(skip).map(|(_, line)| Arc::clone(line)).collect(), ring.next)
+    }
+
+    /// Tells when there are new lines: the value is the number of the line after the last.
+    pub fn watch(&self) -> watch::Receiver<u64> {
+        self.latest.subscribe()
+    }
+
+    /// All that is kept, as text: the end of what earlier runs left, then this run.
+    #[must_use]
+    pub fn text(&self) -> String {
+        let (lines, _) = self.since(0);
+        lines.iter().flat_map(|line| [line.as_ref(), "\n"]).collect()
+    }
+
+    /// The last `limit` bytes of what went to standard error since line number `from`, without times.
+    pub fn stderr_since(&self, from: u64, limit: usize) -> String {
+        let ring = self.ring.lock();
+        let first = ring.next - ring.lines.len() as u64;
+        let skip = usize::try_from(from.saturating_sub(first)).unwrap_or(usize::MAX);
+        let lines: Vec<&str> = ring
+            .lines
+            .iter()
+            .skip(skip)
+            .filter(|(output, _)| *output == Output::Stderr)
+            .map(|(_, line)| line.splitn(3, ' ').nth(2).unwrap_or_default())
+            .collect();
+        let text = lines.join("\n");
+        let start = text.len().saturating_sub(limit);
+        let start = (start..=text.len()).find(|at| text.is_char_boundary(*at)).unwrap_or(0);
+        text[start..].to_owned()
+    }
+
+    /// Bytes that were printed too fast to keep.
+    pub fn dropped(&self) -> u64 {
+        let ring = self.ring.lock();
+        ring.dropped_total
+    }
+
+    fn count_dropped(&self, bytes: usize) {
+        let mut ring = self.ring.lock();
+        ring.dropped_bytes += bytes as u64;
+        ring.dropped_total += bytes as u64;
+    }
+
+    fn add(&self, output: Output, line: &[u8]) {
+        let mut ring = self.ring.lock();
+        let now = Instant::now();
+        if now - ring.second >= Duration::from_secs(1) {
+            ring.second = now;
+            ring.lines_this_second = 0;
+            let dropped = std::mem::take(&mut ring.dropped_bytes);
+            if dropped > 0 {
+                let text = format!("{dropped} bytes dropped");
+                self.push(&mut ring, Output::Gateway, text.as_bytes());
+            }
+        }
+        ring.lines_this_second += 1;
+        if ring.lines_this_second > LINES_PER_SECOND {
+            ring.dropped_bytes += line.len() as u64 + 1;
+            ring.dropped_total += line.len() as u64 + 1;
+            return;
+        }
+        self.push(&mut ring, output, line);
+    }
+
+    fn push(&self, ring: &mut Ring, output: Output, line: &[u8]) {
+        let line: Arc<str> = format_line(SystemTime::now(), output, line).into();
+        self.files.append(&self.deployment, format!("{line}\n"));
+        ring.keep(output, line);
+        self.latest.send_replace(ring.next);
+    }
+}
+
+/// `2026-11-22T13:05:42.123Z out text`, on one line, without control bytes.
+fn format_line(time: SystemTime, output: Output, line: &[u8]) -> String {
+    let cut = &line[..line.len().min(LINE_BYTES)];
+    let cut = cut.strip_suffix(b"\r").unwrap_or(cut);
+    let mut text = String::with_capacity(cut.len() + 32);
+    let _infallible = write!(text, "{} {} ", humantime::format_rfc3339_millis(time), output.label());
+    for character in String::from_utf8_lossy(cut).chars() {
+        match character {
+            '\t' => text.push('\t'),
+            c if c.is_control() => text.extend(c.escape_default()),
+            c => text.push(c),
+        }
+    }
+    if line.len() > LINE_BYTES {
+        text.push_str(" … (line cut)");
+    }
+    text
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn book() -> (tempfile::TempDir, LogBook) {
+        let folder = tempfile::tempdir().unwrap();
+        let files = LogFiles::start(folder.path()).unwrap();
+        let book = LogBook::new(DeploymentName::new("math").unwrap(), files);
+        (folder, book)
+    }
+
+    #[test]
+    fn control_bytes_are_escaped() {
+        let line = format_line(SystemTime::UNIX_EPOCH, Output::Stderr, b"a\x1b[31mb\tc\xff\r");
+        assert_eq!(line, "1970-01-01T00:00:00.000Z err a\\u{1b}[31mb\tc\u{fffd}");
+    }
+
+    #[tokio::test]
+    async fn a_flood_is_drained_bounded_and_counted() {
+        let (_folder, book) = book();
+        let flood = b"0123456789\n".repeat(50_000);
+        book.drain(Output::Stdout, &flood[..]).await;
+        let (lines, next) = book.since(0);
+        assert!(lines.len() <= 2 * LINES_PER_SECOND as usize, "{}", lines.len());
+        assert!(next > 0);
+        assert!(book.dropped() > 500_000 - 2 * 11 * u64::from(LINES_PER_SECOND));
+    }
+
+    #[tokio::test]
+    async fn a_line_without_end_is_cut() {
+        let (_folder, book) = book();
+        let mut text = vec![b'x'; 3 * READ_BYTES];
+        text.extend(b"\nnext\n");
+        book.drain(Output::Stdout, &text[..]).await;
+        let (lines, _) = book.since(0);
+        assert_eq!(lines.len(), 2);
+        assert!(lines[0].ends_with("(line cut)"));
+        assert!(lines[1].ends_with(" out next"));
+    }
+
+    #[tokio::test]
+    async fn the_last_words_on_stderr_are_found() {
+        let (_folder, book) = book();
+        book.note("before");
+        let from = book.position();
+        book.drain(Output::Stdout, &b"noise\n"[..]).await;
+        book.drain(Output::Stderr, &b"one two\nthree"[..]).await;
+        assert_eq!(book.stderr_since(from, 100), "one two\nthree");
+        assert_eq!(book.stderr_since(from, 5), "three");
+    }
+}

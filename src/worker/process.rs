@@ -1,0 +1,166 @@
+//! One worker process: started through the launcher with nothing inherited but what it needs, its end seen through a
+//! pidfd, which tokio's child holds. What is said on its channel is left to `ipc`, when to start and stop it to `supervisor`.
+
+use std::os::unix::net::UnixStream as StdUnixStream;
+use std::os::unix::process::{CommandExt, ExitStatusExt};
+use std::process::{Command, ExitStatus, Stdio};
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use anyhow::Context;
+use command_fds::{CommandFdExt, FdMapping};
+use rustix::process::Pid;
+use tokio::net::UnixStream;
+use tokio::process::{Child, ChildStderr, ChildStdout};
+
+use crate::runtime::Plan;
+use crate::worker::launch::{self, Orders};
+use crate::worker::tree::{Instance, MARK, Tree};
+
+/// The descriptor of the channel in the worker.
+const CHANNEL_FD: i32 = 3;
+
+/// Starts worker processes for one gateway. Only one thread may use it, and that thread must live as long as the
+/// gateway: a worker is killed when the thread that started it ends.
+#[derive(Debug)]
+pub struct Spawner {
+    instance: Instance,
+    next_worker: AtomicU64,
+}
+
+/// A process that was just started, with the gateway's ends of its descriptors.
+#[derive(Debug)]
+pub struct Spawned {
+    /// The process.
+    pub process: Process,
+    /// The channel, fd 3 in the worker.
+    pub channel: UnixStream,
+    /// Its standard output.
+    pub stdout: ChildStdout,
+    /// Its standard error.
+    pub stderr: ChildStderr,
+}
+
+/// A running process and its tree.
+#[derive(Debug)]
+pub struct Process {
+    child: Child,
+    /// The tree that it heads.
+    pub tree: Tree,
+    ended: Option<Ended>,
+}
+
+/// How a process ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Ended {
+    /// With an exit code.
+    Code(i32),
+    /// By a signal.
+    Signal(i32),
+    /// Nobody could tell.
+    Unknown,
+}
+
+impl std::fmt::Display for Ended {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Self::Code(code) => write!(f, "exited with code {code}"),
+            Self::Signal(signal) => write!(f, "exited by signal {signal}"),
+            Self::Unknown => f.write_str("exited"),
+        }
+    }
+}
+
+impl Spawner {
+    /// For the gateway process `instance`.
+    #[must_use]
+    pub fn new(instance: Instance) -> Self {
+        Self { instance, next_worker: AtomicU64::new(1) }
+    }
+
+    /// Starts a worker. Fails with what could not be had; nothing is left behind then.
+    pub fn spawn(&self, plan: &Plan, max_memory: Option<u64>) -> anyhow::Result<Spawned> {
+        let worker = self.next_worker.fetch_add(1, Ordering::Relaxed);
+        let tree = self.instance.tree(worker, max_memory).context("making a control group")?;
+        match start(plan, &tree, max_memory) {
+            Ok((child, channel, stdout, stderr)) => {
+                let pid = child.id().and_then(|pid| i32::try_from(pid).ok()).and_then(Pid::from_raw);
+                let tree = Tree { pid, ..tree };
+                Ok(Spawned { process: Process { child, tree, ended: None }, channel, stdout, stderr })
+            }
+            Err(error) => {
+                tree.group.remove();
+                Err(error)
+            }
+        }
+    }
+}
+
+type Started = (Child, UnixStream, ChildStdout, ChildStderr);
+
+fn start(plan: &Plan, tree: &Tree, max_memory: Option<u64>) -> anyhow::Result<Started> {
+    let (ours, theirs) = StdUnixStream::pair().context("making the channel")?;
+    ours.set_nonblocking(true).context("making the channel")?;
+    let channel = UnixStream::from_std(ours).context("making the channel")?;
+    let orders = Orders {
+        parent: i32::try_from(std::process::id())?,
+        join: tree.group.paths().map(Into::into).collect(),
+        max_data: max_memory.filter(|_| !tree.group.bounds_memory),
+    };
+    let mut command = Command::new("/proc/self/exe");
+    command
+        .args(orders.to_args())
+        .arg(&plan.program)
+        .args(&plan.args)
+        .env_clear()
+        .envs(plan.env.iter().map(|(name, value)| (name, value)))
+        .env(MARK, tree.mark())
+        .current_dir(&plan.folder)
+        .stdin(Stdio::null())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .process_group(0)
+        .fd_mappings(vec![FdMapping { parent_fd: theirs.into(), child_fd: CHANNEL_FD }])
+        .context("placing the channel")?;
+    let mut command = tokio::process::Command::from(command);
+    let mut child = command
+        .kill_on_drop(true)
+        .spawn()
+        .with_context(|| format!("starting {:?} in {:?}", plan.program, plan.folder))?;
+    let stdout = child.stdout.take().context("taking standard output")?;
+    let stderr = child.stderr.take().context("taking standard error")?;
+    Ok((child, channel, stdout, stderr))
+}
+
+impl Process {
+    /// Waits until the process has ended and reaps it. Cancelling it loses nothing.
+    pub async fn ended(&mut self) -> Ended {
+        if let Some(ended) = self.ended {
+            return ended;
+        }
+        let ended = self.child.wait().await.map_or(Ended::Unknown, how);
+        self.ended = Some(ended);
+        ended
+    }
+
+    /// Whether the launcher could not run the program: its complaint is then the last thing on standard error.
+    #[must_use]
+    pub fn was_not_run(ended: Ended, stderr: &str) -> bool {
+        ended == Ended::Code(i32::from(launch::EXIT_NOT_RUN)) && stderr.starts_with(launch::COMPLAINT)
+    }
+}
+
+impl Drop for Process {
+    fn drop(&mut self) {
+        if self.ended.is_none() {
+            self.tree.kill();
+        }
+    }
+}
+
+fn how(status: ExitStatus) -> Ended {
+    match (status.code(), status.signal()) {
+        (Some(code), _) => Ended::Code(code),
+        (None, Some(signal)) => Ended::Signal(signal),
+        (None, None) => Ended::Unknown,
+    }
+}

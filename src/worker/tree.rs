@@ -1,0 +1,163 @@
+//! The whole process tree of a worker, and its end. A control group holds it where there is one; otherwise the process
+//! group and a mark in the environment (which children inherit, whatever session or parent they choose) find it.
+
+use std::fs;
+use std::path::Path;
+
+use rustix::process::{Pid, Signal};
+
+use crate::worker::cgroup::{self, Groups, WorkerGroup};
+
+/// Names a worker to its own tree: `<gateway instance>/<worker>`.
+pub const MARK: &str = "METAGATE_WORKER";
+const INSTANCE_START: &str = "metagate-";
+/// Rounds of looking for processes that were born while others were killed.
+const KILL_ROUNDS: u32 = 20;
+
+/// One gateway process: its id and when it started, so that the name is never used twice.
+#[derive(Debug)]
+pub struct Instance {
+    name: String,
+    groups: Groups,
+}
+
+impl Instance {
+    /// This process.
+    #[must_use]
+    pub fn current() -> Self {
+        let pid = std::process::id();
+        let name = format!("{INSTANCE_START}{pid}-{}", start_time(pid).unwrap_or(0));
+        let groups = Groups::discover(&name);
+        Self { name, groups }
+    }
+
+    /// The tree of a worker that is about to be started.
+    pub fn tree(&self, worker: u64, max_memory: Option<u64>) -> std::io::Result<Tree> {
+        Ok(Tree { mark: format!("{}/{worker}", self.name), group: self.groups.for_worker(worker, max_memory)?, pid: None })
+    }
+
+    /// Kills what gateways that are no longer there have left behind. Returns how many processes and groups it found.
+    pub fn sweep_orphans(&self) -> usize {
+        let mut found = 0;
+        for parent in Groups::parents() {
+            for entry in fs::read_dir(parent).into_iter().flatten().flatten() {
+                if entry.file_name().to_str().is_some_and(is_dead_instance) {
+                    cgroup::kill_and_remove(&entry.path());
+                    found += 1;
+                }
+            }
+        }
+        for (pid, mark) in marked_processes() {
+            if mark.split('/').next().is_some_and(is_dead_instance) {
+                kill(pid);
+                found += 1;
+            }
+        }
+        found
+    }
+}
+
+/// The processes of one worker.
+#[derive(Debug)]
+pub struct Tree {
+    pub(super) mark: String,
+    /// The control groups, where there are any.
+    pub group: WorkerGroup,
+    /// The first process, once it runs; also the id of its process group.
+    pub pid: Option<Pid>,
+}
+
+impl Tree {
+    /// The value of [`MARK`] for this worker.
+    #[must_use]
+    pub fn mark(&self) -> &str {
+        &self.mark
+    }
+
+    /// Asks the first process and its group to end.
+    pub fn terminate(&self) {
+        if let Some(pid) = self.pid {
+            let _gone = rustix::process::kill_process_group(pid, Signal::TERM);
+        }
+    }
+
+    /// Kills the first process and its process group at once; [`Tree::finish`] then ends the rest.
+    pub fn kill(&self) {
+        if let Some(pid) = self.pid {
+            let _gone = rustix::process::kill_process_group(pid, Signal::KILL);
+        }
+        let _fallback = self.group.kill();
+    }
+
+    /// Kills every process of the tree and removes its control groups. Blocks for some milliseconds.
+    pub fn finish(&self) {
+        self.kill();
+        if !self.group.kill() {
+            for _ in 0..KILL_ROUNDS {
+                let left: Vec<Pid> =
+                    marked_processes().into_iter().filter(|(_, mark)| *mark == self.mark).map(|(pid, _)| pid).collect();
+                if left.is_empty() {
+                    break;
+                }
+                left.into_iter().for_each(kill);
+            }
+        }
+        self.group.remove();
+    }
+}
+
+fn kill(pid: Pid) {
+    let _gone = rustix::process::kill_process(pid, Signal::KILL);
+}
+
+/// Every process with a mark that we may see, zombies not counted: their environment is empty.
+fn marked_processes() -> Vec<(Pid, String)> {
+    let own = std::process::id();
+    let mut found = Vec::new();
+    for entry in fs::read_dir("/proc").into_iter().flatten().flatten() {
+        let Some(pid) = entry.file_name().to_str().and_then(|name| name.parse::<i32>().ok()) else { continue };
+        if u32::try_from(pid) == Ok(own) {
+            continue;
+        }
+        let Ok(environment) = fs::read(entry.path().join("environ")) else { continue };
+        let mark = environment.split(|byte| *byte == 0).find_map(|variable| {
+            let value = variable.strip_prefix(MARK.as_bytes())?.strip_prefix(b"=")?;
+            String::from_utf8(value.to_vec()).ok()
+        });
+        if let (Some(mark), Some(pid)) = (mark, Pid::from_raw(pid)) {
+            found.push((pid, mark));
+        }
+    }
+    found
+}
+
+/// Whether a name is that of a gateway process which has ended.
+fn is_dead_instance(name: &str) -> bool {
+    let Some((pid, started)) = name.strip_prefix(INSTANCE_START).and_then(|rest| rest.split_once('-')) else {
+        return false;
+    };
+    let (Ok(pid), Ok(started)) = (pid.parse::<u32>(), started.parse::<u64>()) else { return false };
+    start_time(pid) != Some(started)
+}
+
+/// When a process started, in clock ticks since boot: field 22 of `/proc/PID/stat`, see `proc_pid_stat(5)`.
+fn start_time(pid: u32) -> Option<u64> {
+    let stat = fs::read_to_string(Path::new("/proc").join(pid.to_string()).join("stat")).ok()?;
+    // The second field is a name in parentheses that may hold anything.
+    stat.rsplit_once(')')?.1.split_ascii_whitespace().nth(19)?.parse().ok()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_living_gateway_is_not_an_orphan() {
+        let pid = std::process::id();
+        let started = start_time(pid).unwrap();
+        assert!(!is_dead_instance(&format!("metagate-{pid}-{started}")));
+        assert!(is_dead_instance(&format!("metagate-{pid}-{}", started + 1)));
+        assert!(!is_dead_instance("metagate-x"));
+        assert!(!is_dead_instance("user.slice"));
+    }
+}
