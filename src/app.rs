@@ -51,8 +51,8 @@ pub enum RunError {
 pub async fn run(config: Config, mut out: impl Write) -> Result<(), RunError> {
     let mut signals = Signals::new().context("watching for signals")?;
     let data_dir = &config.server.data_dir;
-    let (scripts, log_files) = open_data_dir(data_dir)
-        .map_err(|cause| RunError::DataDir { path: data_dir.display().to_string(), cause })?;
+    let (scripts, log_files) =
+        open_data_dir(data_dir).map_err(|cause| RunError::DataDir { path: data_dir.display().to_string(), cause })?;
     let listener = bind(config.server.listen).await?;
     let admin_listener = match config.admin.listen {
         Some(address) => Some(bind(address).await?),
@@ -116,9 +116,8 @@ fn services(
     let body_limits = BodyLimits { size: config.server.max_body.bytes(), stall: config.server.body_timeout.get() };
     let health = admin::health(Arc::clone(gateway));
     let api = admin::api(Arc::clone(gateway), config.admin.token.clone());
-    let service = |router: Router, calls| {
-        Service::new(Arc::clone(gateway), admin::with_fallbacks(router), calls, body_limits)
-    };
+    let service =
+        |router: Router, calls| Service::new(Arc::clone(gateway), admin::with_fallbacks(router), calls, body_limits);
     match admin_listener {
         None => vec![(listener, service(health.merge(api), true))],
         Some(admin_listener) => {
@@ -151,7 +150,9 @@ async fn bind(address: SocketAddr) -> anyhow::Result<TcpListener> {
 fn host_name() -> anyhow::Result<Prefix> {
     let name = rustix::system::uname().nodename().to_string_lossy().into_owned();
     Prefix::new(&name).with_context(|| {
-        format!("the host name {name:?} cannot be the first part of addresses: set [server] prefix in the configuration")
+        format!(
+            "the host name {name:?} cannot be the first part of addresses: set [server] prefix in the configuration"
+        )
     })
 }
 

@@ -13,15 +13,7 @@ const NAME_PATTERN: &str = "^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$";
 const NAME_LIMIT: usize = 64;
 
 /// Names that are first parts of the gateway's own addresses and so cannot name a deployment or a prefix.
-pub const RESERVED_NAMES: [&str; 7] = [
-    "api",
-    "validate",
-    "admin",
-    "metrics",
-    "healthz",
-    "readyz",
-    ".well-known",
-];
+pub const RESERVED_NAMES: [&str; 7] = ["api", "validate", "admin", "metrics", "healthz", "readyz", ".well-known"];
 
 /// Why a text is not a name.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]

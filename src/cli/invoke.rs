@@ -31,7 +31,9 @@ impl Invoke {
     pub(super) fn run(self, out: &mut impl Write) -> anyhow::Result<ExitCode> {
         for argument in &self.arguments {
             if let Err(error) = serde_json::from_str::<&RawValue>(argument) {
-                eprintln!("error: argument {argument:?} is not JSON: {error}; a text needs its quotes: '\"{argument}\"'");
+                eprintln!(
+                    "error: argument {argument:?} is not JSON: {error}; a text needs its quotes: '\"{argument}\"'"
+                );
                 return Ok(ExitCode::from(EXIT_USAGE));
             }
         }

@@ -9,9 +9,11 @@ use crate::cli::client::Client;
 
 /// Show what a deployment's workers print.
 #[derive(Debug, Args)]
-#[command(long_about = "Show what the workers of a deployment have printed, and with --follow what they print from now \
+#[command(
+    long_about = "Show what the workers of a deployment have printed, and with --follow what they print from now \
     on. Each line has its time, its source (out, err, or gateway for metagate's own words) and its text.\n\n\
-    Example:\n  metagate logs text\n  metagate logs text --follow")]
+    Example:\n  metagate logs text\n  metagate logs text --follow"
+)]
 pub(super) struct Logs {
     /// The deployment.
     name: String,

@@ -14,12 +14,14 @@ use crate::telemetry::{self, LogFormat};
 
 /// Run the gateway.
 #[derive(Debug, Args)]
-#[command(long_about = "Run the gateway: start the workers of every deployment in the configuration and take calls.\n\n\
+#[command(
+    long_about = "Run the gateway: start the workers of every deployment in the configuration and take calls.\n\n\
     Prints one line on standard output when calls are taken: listening on http://127.0.0.1:9000. Everything else is log, \
     on standard error. SIGTERM or SIGINT (Ctrl-C) ends it after the calls in flight; a second one ends it at once.\n\n\
     Example:\n  metagate serve examples/quickstart/metagate.toml\n  \
     curl -d '{\"name\":\"Ada\"}' http://localhost:9000/local/greet/v1/call/hello\n\n\
-    Exit codes: 0 ended by a signal, 1 failure, 2 wrong usage, 78 configuration or data folder refused.")]
+    Exit codes: 0 ended by a signal, 1 failure, 2 wrong usage, 78 configuration or data folder refused."
+)]
 pub(super) struct Serve {
     /// The configuration.
     #[arg(default_value = "metagate.toml")]
@@ -43,7 +45,8 @@ impl Serve {
         close_fds::set_fds_cloexec(3, &[]);
         // One thread serves: two that share a worker's channel cost more than they give. It also starts the workers, which
         // end with it.
-        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().context("starting the runtime")?;
+        let runtime =
+            tokio::runtime::Builder::new_current_thread().enable_all().build().context("starting the runtime")?;
         let ended = runtime.block_on(app::run(config, out));
         // Blocking tasks that still look for processes must not hold the exit up.
         runtime.shutdown_timeout(std::time::Duration::from_secs(2));

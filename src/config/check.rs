@@ -14,15 +14,9 @@ const TOKEN_LENGTH: usize = 32;
 /// Variables that a deployment may not set: how their names begin or what they are, and why.
 const REFUSED_VARIABLES: [(&str, &str); 4] = [
     ("LD_*", "it would change the programs that the worker runs"),
-    (
-        "NODE_CHANNEL_*",
-        "it belongs to the channel between gateway and worker",
-    ),
+    ("NODE_CHANNEL_*", "it belongs to the channel between gateway and worker"),
     ("METAGATE_*", "these names are the gateway's own"),
-    (
-        "PATH",
-        "workers get the gateway's; \"interpreter\" names another program",
-    ),
+    ("PATH", "workers get the gateway's; \"interpreter\" names another program"),
 ];
 
 /// Adds what is wrong to `faults`.
@@ -83,29 +77,17 @@ fn runtime(deployment: &DeploymentConfig, faults: &mut Faults) {
     }
     let of_command = deployment.runtime == Some(RuntimeKind::Command);
     if of_command && !places.has("command") {
-        let message =
-            "runtime = \"command\" needs \"command\", such as command = [\"./my-worker\"]";
+        let message = "runtime = \"command\" needs \"command\", such as command = [\"./my-worker\"]";
         faults.push(Fault::new(places.of("runtime"), message));
     }
     let misplaced = [
         ("command", !of_command, "only with runtime = \"command\""),
-        (
-            "interpreter",
-            of_command,
-            "not with runtime = \"command\", whose program is in \"command\"",
-        ),
-        (
-            "worker_script",
-            deployment.runtime != Some(RuntimeKind::Metacall),
-            "only with runtime = \"metacall\"",
-        ),
+        ("interpreter", of_command, "not with runtime = \"command\", whose program is in \"command\""),
+        ("worker_script", deployment.runtime != Some(RuntimeKind::Metacall), "only with runtime = \"metacall\""),
     ];
     for (key, wrong, rule) in misplaced {
         if wrong && places.has(key) {
-            faults.push(Fault::new(
-                places.of_key(key),
-                format!("{key:?} goes {rule}"),
-            ));
+            faults.push(Fault::new(places.of_key(key), format!("{key:?} goes {rule}")));
         }
     }
 }
@@ -113,18 +95,13 @@ fn runtime(deployment: &DeploymentConfig, faults: &mut Faults) {
 fn env(deployment: &DeploymentConfig, faults: &mut Faults) {
     for name in deployment.env.keys() {
         let message = if !is_variable_name(name) {
-            format!(
-                "{name:?} cannot name an environment variable: letters, digits and _, not begun by a digit"
-            )
+            format!("{name:?} cannot name an environment variable: letters, digits and _, not begun by a digit")
         } else if let Some(reason) = refusal(name) {
             format!("{name:?} may not be set: {reason}")
         } else {
             continue;
         };
-        faults.push(Fault::new(
-            deployment.places.of_key(&format!("env.{name}")),
-            message,
-        ));
+        faults.push(Fault::new(deployment.places.of_key(&format!("env.{name}")), message));
     }
 }
 
@@ -133,10 +110,7 @@ fn refusal(name: &str) -> Option<&'static str> {
         Some(start) => name.starts_with(start),
         None => name == pattern,
     };
-    REFUSED_VARIABLES
-        .iter()
-        .find(|(pattern, _)| matches(pattern))
-        .map(|(_, reason)| *reason)
+    REFUSED_VARIABLES.iter().find(|(pattern, _)| matches(pattern)).map(|(_, reason)| *reason)
 }
 
 #[cfg(test)]
@@ -146,23 +120,13 @@ mod tests {
     #[test]
     fn the_admin_api_is_not_opened_to_others_without_a_long_token() {
         let open = "[server]\nlisten = \"0.0.0.0:80\"\n";
-        let without =
-            "without \"token\" in [admin] the admin API answers only on a loopback address";
+        let without = "without \"token\" in [admin] the admin API answers only on a loopback address";
         assert_faults(open, &[(2, 10, without)]);
         assert_faults("[admin]\nlisten = \"[::]:80\"\n", &[(2, 10, without)]);
-        assert_faults(
-            &format!("{open}[admin]\ntoken = \"short\"\n"),
-            &[(4, 9, "at least 32 bytes")],
-        );
+        assert_faults(&format!("{open}[admin]\ntoken = \"short\"\n"), &[(4, 9, "at least 32 bytes")]);
         assert_faults("[admin]\ntoken = \"\"", &[(2, 9, "the token is empty")]);
-        assert_faults(
-            &format!("{open}[admin]\ntoken = 3\n"),
-            &[(4, 9, "\"token\" takes text in quotes")],
-        );
-        for good in [
-            "[admin]\ntoken = \"${env:LONG}\"",
-            "[admin]\nlisten = \"127.0.0.1:81\"\ntoken = \"short\"",
-        ] {
+        assert_faults(&format!("{open}[admin]\ntoken = 3\n"), &[(4, 9, "\"token\" takes text in quotes")]);
+        for good in ["[admin]\ntoken = \"${env:LONG}\"", "[admin]\nlisten = \"127.0.0.1:81\"\ntoken = \"short\""] {
             read(&format!("{open}{good}")).unwrap();
         }
         read("server.listen = \"[::ffff:127.0.0.1]:80\"").unwrap();
@@ -171,49 +135,14 @@ mod tests {
     #[test]
     fn keys_must_fit_each_other() {
         for (keys, line, column, message) in [
-            (
-                "command = [\"x\"]",
-                4,
-                1,
-                "\"command\" goes only with runtime = \"command\"",
-            ),
-            (
-                "worker_script = \"x\"",
-                4,
-                1,
-                "only with runtime = \"metacall\"",
-            ),
-            (
-                "runtime = \"command\"\ncommand = [\"x\"]\ninterpreter = \"x\"",
-                6,
-                1,
-                "not with runtime = \"command\"",
-            ),
-            (
-                "workers = { min = 3, max = 2 }",
-                4,
-                11,
-                "min is larger than max",
-            ),
+            ("command = [\"x\"]", 4, 1, "\"command\" goes only with runtime = \"command\""),
+            ("worker_script = \"x\"", 4, 1, "only with runtime = \"metacall\""),
+            ("runtime = \"command\"\ncommand = [\"x\"]\ninterpreter = \"x\"", 6, 1, "not with runtime = \"command\""),
+            ("workers = { min = 3, max = 2 }", 4, 11, "min is larger than max"),
             ("workers = 65", 4, 11, "from 1 to 64"),
-            (
-                "runtime = \"command\"\ncommand = []",
-                5,
-                11,
-                "the program is missing",
-            ),
-            (
-                "env.LD_PRELOAD = \"x\"",
-                4,
-                5,
-                "\"LD_PRELOAD\" may not be set",
-            ),
-            (
-                "env.A-B = \"x\"",
-                4,
-                5,
-                "cannot name an environment variable",
-            ),
+            ("runtime = \"command\"\ncommand = []", 5, 11, "the program is missing"),
+            ("env.LD_PRELOAD = \"x\"", 4, 5, "\"LD_PRELOAD\" may not be set"),
+            ("env.A-B = \"x\"", 4, 5, "cannot name an environment variable"),
         ] {
             let text = format!("[[deployment]]\nname = \"math\"\npath = \"math\"\n{keys}\n");
             assert_faults(&text, &[(line, column, message)]);
@@ -224,10 +153,7 @@ mod tests {
     fn a_name_serves_once_but_a_folder_may_serve_twice() {
         let one = |name: &str| format!("[[deployment]]\nname = \"{name}\"\npath = \"x\"\n");
         read(&(one("a") + &one("b"))).unwrap();
-        assert_faults(
-            &(one("a") + &one("a")),
-            &[(5, 8, "taken by the deployment of line 2")],
-        );
+        assert_faults(&(one("a") + &one("a")), &[(5, 8, "taken by the deployment of line 2")]);
         assert_faults(&one("api"), &[(2, 8, "reserved")]);
     }
 }

@@ -61,8 +61,7 @@ fn by_looks(source: &mut Source<'_>) {
 
 fn is_secret(key: &str) -> bool {
     let key = key.trim().to_lowercase();
-    let near =
-        |(name, errors)| key.contains(name) || strsim::damerau_levenshtein(&key, name) <= errors;
+    let near = |(name, errors)| key.contains(name) || strsim::damerau_levenshtein(&key, name) <= errors;
     SECRET_KEYS.into_iter().any(near)
 }
 
@@ -76,15 +75,14 @@ mod tests {
         let mut source = Source::new(Path::new("m"), text);
         let (tree, syntax) = DeTable::parse_recoverable(source.text);
         conceal(&mut source, tree.get_ref(), syntax.is_empty());
-        let ends = text
-            .match_indices('\n')
-            .map(|(at, _)| source.place(&(at..at)).text);
+        let ends = text.match_indices('\n').map(|(at, _)| source.place(&(at..at)).text);
         ends.collect::<Vec<_>>().join("\n")
     }
 
     #[test]
     fn secrets_are_starred_also_under_mistyped_keys() {
-        let text = "[admin]\ntokne = \"abc\"\n[[deployments]]\nenv = { A = 'x', B = \"${env:B}\", C = [1] }\npath = \"p\"\n";
+        let text =
+            "[admin]\ntokne = \"abc\"\n[[deployments]]\nenv = { A = 'x', B = \"${env:B}\", C = [1] }\npath = \"p\"\n";
         assert_eq!(
             shown(text),
             "[admin]\ntokne = *****\n[[deployments]]\nenv = { A = ***, B = \"${env:B}\", C = [*] }\npath = \"p\""
@@ -94,18 +92,12 @@ mod tests {
     #[test]
     fn broken_syntax_uncovers_nothing() {
         let text = "[admin]\ntoken = \"abc\nlisten = \"x\"\n[deployment.env\nA = 'secret\n";
-        assert_eq!(
-            shown(text),
-            "[admin]\ntoken =*****\nlisten = \"x\"\n[deployment.env\nA =********"
-        );
+        assert_eq!(shown(text), "[admin]\ntoken =*****\nlisten = \"x\"\n[deployment.env\nA =********");
     }
 
     #[test]
     fn no_other_key_of_the_configuration_is_starred() {
-        let keys = [
-            "listen", "name", "path", "queue", "drain", "server", "timeout", "min", "max",
-            "runtime",
-        ];
+        let keys = ["listen", "name", "path", "queue", "drain", "server", "timeout", "min", "max", "runtime"];
         assert!(keys.iter().all(|key| !is_secret(key)));
     }
 }

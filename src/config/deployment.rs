@@ -45,17 +45,11 @@ pub struct DeploymentConfig {
     #[serde(default)]
     pub workers: Workers,
     /// Calls in flight in each worker. 1 to 4096. Default 64.
-    #[serde(
-        default = "default_concurrency",
-        deserialize_with = "field::within::<1, 4096, _, _>"
-    )]
+    #[serde(default = "default_concurrency", deserialize_with = "field::within::<1, 4096, _, _>")]
     #[schemars(range(min = 1, max = 4096))]
     pub concurrency: u32,
     /// Calls that wait beyond those in flight; further ones get a 503. 0 to 65536. Default 256.
-    #[serde(
-        default = "default_queue",
-        deserialize_with = "field::within::<0, 65_536, _, _>"
-    )]
+    #[serde(default = "default_queue", deserialize_with = "field::within::<0, 65_536, _, _>")]
     #[schemars(range(min = 0, max = 65_536))]
     pub queue: u32,
     /// How long a call may take, waiting included. "1ms" to "1h". Default "30s".

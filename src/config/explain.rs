@@ -17,12 +17,7 @@ pub(super) struct Subject<'a> {
 
 /// Says that a value is of the wrong type, form or range. `error` is serde's message.
 pub(super) fn wrong_value(subject: &Subject<'_>, error: &str) -> String {
-    let Subject {
-        key,
-        value,
-        origin,
-        secret,
-    } = subject;
+    let Subject { key, value, origin, secret } = subject;
     if *key == "deployment" && value.is_table() {
         return "each deployment is written [[deployment]], with two pairs of brackets".to_owned();
     }
@@ -51,10 +46,7 @@ pub(super) fn wrong_value(subject: &Subject<'_>, error: &str) -> String {
 
 /// Says that a key is unknown and which one may be meant. `error` is serde's message.
 pub(super) fn unknown_key(key: &str, error: &str) -> String {
-    let known = error
-        .strip_prefix("unknown field `")
-        .and_then(|rest| rest.strip_prefix(key))
-        .unwrap_or_default();
+    let known = error.strip_prefix("unknown field `").and_then(|rest| rest.strip_prefix(key)).unwrap_or_default();
     let known: Vec<&str> = known.split('`').skip(2).step_by(2).collect();
     match nearest(key, &known) {
         Some(near) => format!("unknown key {key:?}, did you mean {near:?}?"),
@@ -79,18 +71,10 @@ fn nearest<'k>(key: &str, known: &[&'k str]) -> Option<&'k str> {
     let wanted = plain(key);
     let distance = |candidate: &str| {
         let candidate = plain(candidate);
-        let part =
-            wanted.len() >= 4 && (candidate.contains(&wanted) || wanted.contains(&candidate));
-        if part {
-            1
-        } else {
-            strsim::damerau_levenshtein(&wanted, &candidate)
-        }
+        let part = wanted.len() >= 4 && (candidate.contains(&wanted) || wanted.contains(&candidate));
+        if part { 1 } else { strsim::damerau_levenshtein(&wanted, &candidate) }
     };
-    let best = known
-        .iter()
-        .map(|candidate| (distance(candidate), *candidate))
-        .min_by_key(|(distance, _)| *distance)?;
+    let best = known.iter().map(|candidate| (distance(candidate), *candidate)).min_by_key(|(distance, _)| *distance)?;
     (best.0 <= (wanted.chars().count() / 3).max(1)).then_some(best.1)
 }
 
@@ -112,42 +96,22 @@ mod tests {
 
     #[test]
     fn the_nearest_key_is_named_or_else_all() {
-        let error = |key: &str| {
-            format!("unknown field `{key}`, expected one of `timeout`, `max_memory`, `port`")
-        };
-        for (key, near) in [
-            ("prot", "port"),
-            ("time-out", "timeout"),
-            ("maxMemory", "max_memory"),
-            ("memory", "max_memory"),
-        ] {
-            assert_eq!(
-                unknown_key(key, &error(key)),
-                format!("unknown key {key:?}, did you mean {near:?}?")
-            );
+        let error = |key: &str| format!("unknown field `{key}`, expected one of `timeout`, `max_memory`, `port`");
+        for (key, near) in
+            [("prot", "port"), ("time-out", "timeout"), ("maxMemory", "max_memory"), ("memory", "max_memory")]
+        {
+            assert_eq!(unknown_key(key, &error(key)), format!("unknown key {key:?}, did you mean {near:?}?"));
         }
         let message = unknown_key("colour`x", &error("colour`x"));
-        assert_eq!(
-            message,
-            "unknown key \"colour`x\"; known here: timeout, max_memory, port"
-        );
+        assert_eq!(message, "unknown key \"colour`x\"; known here: timeout, max_memory, port");
     }
 
     #[test]
     fn a_value_with_an_origin_is_not_in_the_message() {
         let value = DeValue::String("s3cret, expected u8".into());
-        let subject = Subject {
-            key: "queue",
-            value: &value,
-            origin: Some("${env:Q}"),
-            secret: false,
-        };
-        let error =
-            "invalid type: string \"s3cret, expected u8\", expected a whole number from 0 to 9";
+        let subject = Subject { key: "queue", value: &value, origin: Some("${env:Q}"), secret: false };
+        let error = "invalid type: string \"s3cret, expected u8\", expected a whole number from 0 to 9";
         let message = wrong_value(&subject, error);
-        assert_eq!(
-            message,
-            "\"queue\" takes a whole number from 0 to 9; the text from ${env:Q} is something else"
-        );
+        assert_eq!(message, "\"queue\" takes a whole number from 0 to 9; the text from ${env:Q} is something else");
     }
 }

@@ -48,16 +48,11 @@ impl Fault {
     /// A fault at a place, or at none.
     #[must_use]
     pub fn new(place: impl Into<Option<Place>>, message: impl Into<String>) -> Self {
-        Self {
-            place: place.into(),
-            message: message.into(),
-        }
+        Self { place: place.into(), message: message.into() }
     }
 
     fn position(&self) -> Option<(&Path, usize, usize)> {
-        self.place
-            .as_ref()
-            .map(|place| (&*place.file, place.line, place.column))
+        self.place.as_ref().map(|place| (&*place.file, place.line, place.column))
     }
 }
 
@@ -67,31 +62,15 @@ impl fmt::Display for Fault {
             return f.write_str(&self.message);
         };
         let before = place.column - 1;
-        let cut = if place.text.chars().count() > SHOWN {
-            before.saturating_sub(SHOWN / 4)
-        } else {
-            0
-        };
+        let cut = if place.text.chars().count() > SHOWN { before.saturating_sub(SHOWN / 4) } else { 0 };
         let shown: String = place.text.chars().skip(cut).take(SHOWN).collect();
         // Tabs stay tabs, so that the carets stand under their characters.
-        let indent: String = shown
-            .chars()
-            .take(before - cut)
-            .map(|c| if c == '\t' { c } else { ' ' })
-            .collect();
-        let carets = place
-            .width
-            .clamp(1, SHOWN.saturating_sub(before - cut).max(1));
+        let indent: String = shown.chars().take(before - cut).map(|c| if c == '\t' { c } else { ' ' }).collect();
+        let carets = place.width.clamp(1, SHOWN.saturating_sub(before - cut).max(1));
         let number = place.line.to_string();
         writeln!(f, "{place}: {}", self.message)?;
         writeln!(f, "{number} | {shown}")?;
-        write!(
-            f,
-            "{:1$} | {indent}{2}",
-            "",
-            number.len(),
-            "^".repeat(carets)
-        )
+        write!(f, "{:1$} | {indent}{2}", "", number.len(), "^".repeat(carets))
     }
 }
 
@@ -108,9 +87,7 @@ impl Faults {
 
     /// Adds a fault behind those that stand before it in the file.
     pub fn push(&mut self, fault: Fault) {
-        let index = self
-            .0
-            .partition_point(|earlier| earlier.position() <= fault.position());
+        let index = self.0.partition_point(|earlier| earlier.position() <= fault.position());
         self.0.insert(index, fault);
     }
 
@@ -179,13 +156,7 @@ mod tests {
     use super::*;
 
     fn fault(line: usize, column: usize, text: &str, width: usize) -> Fault {
-        let place = Place {
-            file: Path::new("m.toml").into(),
-            line,
-            column,
-            text: text.to_owned(),
-            width,
-        };
+        let place = Place { file: Path::new("m.toml").into(), line, column, text: text.to_owned(), width };
         Fault::new(place, "wrong")
     }
 
@@ -211,11 +182,7 @@ mod tests {
         faults.push(fault(9, 1, "z", 1));
         faults.push(fault(2, 5, "    y", 1));
         faults.push(fault(2, 1, "y", 1));
-        let starts: Vec<_> = faults
-            .iter()
-            .map(|f| f.position().unwrap())
-            .map(|(_, l, c)| (l, c))
-            .collect();
+        let starts: Vec<_> = faults.iter().map(|f| f.position().unwrap()).map(|(_, l, c)| (l, c)).collect();
         assert_eq!(starts, [(2, 1), (2, 5), (9, 1)]);
         assert_eq!(faults.to_string().matches("\n\n").count(), 2);
     }

@@ -11,12 +11,11 @@ use serde::{Deserialize, Deserializer};
 use super::RuntimeKind;
 
 pub(super) const TEXT_WORDS: &str = "text in quotes";
-const ADDRESS_WORDS: &str =
-    "an IP address with a port, such as \"127.0.0.1:9000\" or \"[::1]:9000\"";
+const ADDRESS_WORDS: &str = "an IP address with a port, such as \"127.0.0.1:9000\" or \"[::1]:9000\"";
 const RUNTIME_WORDS: &str = "\"node\", \"python\", \"metacall\" or \"command\"";
-const COMMAND_WORDS: &str =
-    "a list of texts, the program first, such as [\"./my-worker\", \"--fast\"]";
-const NAME_WORDS: &str = "a name: 1 to 64 of A-Z a-z 0-9 . _ -, begun by a letter or digit, without \"..\", not one of the gateway's own";
+const COMMAND_WORDS: &str = "a list of texts, the program first, such as [\"./my-worker\", \"--fast\"]";
+const NAME_WORDS: &str =
+    "a name: 1 to 64 of A-Z a-z 0-9 . _ -, begun by a letter or digit, without \"..\", not one of the gateway's own";
 
 /// Reads text and gives it to `parse`, whose error says why it is refused.
 pub(super) fn text<'de, D, T, E>(
@@ -32,9 +31,7 @@ where
 }
 
 /// Reads a whole number from `MIN` to `MAX`, as such or into an `Option`.
-pub(super) fn within<'de, const MIN: u32, const MAX: u32, D, T>(
-    deserializer: D,
-) -> Result<T, D::Error>
+pub(super) fn within<'de, const MIN: u32, const MAX: u32, D, T>(deserializer: D) -> Result<T, D::Error>
 where
     D: Deserializer<'de>,
     T: From<u32>,
@@ -43,26 +40,15 @@ where
 }
 
 /// Reads an address to listen on; host names are refused, since they may stand for several.
-pub(super) fn address<'de, D: Deserializer<'de>, T: From<SocketAddr>>(
-    deserializer: D,
-) -> Result<T, D::Error> {
-    let parse = |text: &str| {
-        text.parse::<SocketAddr>()
-            .map_err(|_| format!("{text:?} is not {ADDRESS_WORDS}"))
-    };
+pub(super) fn address<'de, D: Deserializer<'de>, T: From<SocketAddr>>(deserializer: D) -> Result<T, D::Error> {
+    let parse = |text: &str| text.parse::<SocketAddr>().map_err(|_| format!("{text:?} is not {ADDRESS_WORDS}"));
     text(deserializer, ADDRESS_WORDS, parse).map(T::from)
 }
 
 /// Reads a path that is not empty.
-pub(super) fn path<'de, D: Deserializer<'de>, T: From<PathBuf>>(
-    deserializer: D,
-) -> Result<T, D::Error> {
+pub(super) fn path<'de, D: Deserializer<'de>, T: From<PathBuf>>(deserializer: D) -> Result<T, D::Error> {
     let parse = |text: &str| {
-        if text.is_empty() {
-            Err("the path is empty")
-        } else {
-            Ok(PathBuf::from(text))
-        }
+        if text.is_empty() { Err("the path is empty") } else { Ok(PathBuf::from(text)) }
     };
     text(deserializer, "a path in quotes", parse).map(T::from)
 }
@@ -74,32 +60,20 @@ where
     D: Deserializer<'de>,
     T: From<N>,
 {
-    text(deserializer, NAME_WORDS, |text| {
-        N::try_from(text.to_owned())
-    })
-    .map(T::from)
+    text(deserializer, NAME_WORDS, |text| N::try_from(text.to_owned())).map(T::from)
 }
 
 /// Reads the name of a runtime.
-pub(super) fn runtime<'de, D: Deserializer<'de>>(
-    deserializer: D,
-) -> Result<Option<RuntimeKind>, D::Error> {
-    let parse = |text: &str| {
-        RuntimeKind::from_name(text).ok_or_else(|| format!("{text:?} is not {RUNTIME_WORDS}"))
-    };
+pub(super) fn runtime<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<RuntimeKind>, D::Error> {
+    let parse = |text: &str| RuntimeKind::from_name(text).ok_or_else(|| format!("{text:?} is not {RUNTIME_WORDS}"));
     text(deserializer, RUNTIME_WORDS, parse).map(Some)
 }
 
 /// Reads a program with its arguments.
-pub(super) fn command<'de, D: Deserializer<'de>>(
-    deserializer: D,
-) -> Result<Option<Vec<String>>, D::Error> {
+pub(super) fn command<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<Vec<String>>, D::Error> {
     let words = Vec::<Word>::deserialize(deserializer)?;
     if words.first().is_none_or(|program| program.0.is_empty()) {
-        return Err(D::Error::invalid_value(
-            Unexpected::Other("the program is missing"),
-            &COMMAND_WORDS,
-        ));
+        return Err(D::Error::invalid_value(Unexpected::Other("the program is missing"), &COMMAND_WORDS));
     }
     Ok(Some(words.into_iter().map(|word| word.0).collect()))
 }
@@ -109,9 +83,7 @@ struct Word(String);
 
 impl<'de> Deserialize<'de> for Word {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        text(deserializer, TEXT_WORDS, |text| {
-            Ok::<_, String>(Self(text.to_owned()))
-        })
+        text(deserializer, TEXT_WORDS, |text| Ok::<_, String>(Self(text.to_owned())))
     }
 }
 
@@ -128,9 +100,7 @@ impl<T, E: fmt::Display> Visitor<'_> for Text<T, E> {
     }
 
     fn visit_str<F: Error>(self, text: &str) -> Result<T, F> {
-        (self.parse)(text).map_err(|reason| {
-            F::invalid_value(Unexpected::Other(&reason.to_string()), &self.expected)
-        })
+        (self.parse)(text).map_err(|reason| F::invalid_value(Unexpected::Other(&reason.to_string()), &self.expected))
     }
 }
 
@@ -144,9 +114,7 @@ impl<const MIN: u32, const MAX: u32> Visitor<'_> for Whole<MIN, MAX> {
     }
 
     fn visit_i64<E: Error>(self, value: i64) -> Result<u32, E> {
-        let found = u32::try_from(value)
-            .ok()
-            .filter(|value| (MIN..=MAX).contains(value));
+        let found = u32::try_from(value).ok().filter(|value| (MIN..=MAX).contains(value));
         found.ok_or_else(|| E::invalid_value(Unexpected::Signed(value), &self))
     }
 

@@ -50,28 +50,15 @@ pub(super) fn interpolate(
             let written = &source.text[span.clone()];
             let part = written
                 .find(expression.as_str())
-                .map_or(span.clone(), |at| {
-                    span.start + at..span.start + at + expression.len()
-                });
+                .map_or(span.clone(), |at| span.start + at..span.start + at + expression.len());
             faults.push((span.clone(), Fault::new(source.place(&part), message)));
         }
         if expanded.text.contains('\0') {
-            faults.push((
-                span.clone(),
-                Fault::new(source.place(&span), "text with a NUL character"),
-            ));
+            faults.push((span.clone(), Fault::new(source.place(&span), "text with a NUL character")));
         }
         if !expanded.expressions.is_empty() {
-            let plain = Some(expanded.text.trim())
-                .filter(|text| is_plain(text))
-                .map(str::to_owned);
-            origins.insert(
-                span.start,
-                Origin {
-                    expressions: expanded.expressions.join(" and "),
-                    plain,
-                },
-            );
+            let plain = Some(expanded.text.trim()).filter(|text| is_plain(text)).map(str::to_owned);
+            origins.insert(span.start, Origin { expressions: expanded.expressions.join(" and "), plain });
         }
         *text = Cow::Owned(expanded.text);
     });
@@ -98,17 +85,14 @@ impl Outside<'_> {
             }
             expanded.text.push_str(&rest[..at]);
             let Some(length) = rest[at..].find('}').map(|end| end + 1) else {
-                let message =
-                    "\"${\" without its \"}\"; a plain \"${\" is written \"$${\"".to_owned();
+                let message = "\"${\" without its \"}\"; a plain \"${\" is written \"$${\"".to_owned();
                 expanded.faults.push((rest[at..].to_owned(), message));
                 return expanded;
             };
             let expression = &rest[at..at + length];
             match self.value(&expression[2..length - 1]) {
                 Ok(value) => expanded.text.push_str(&value),
-                Err(reason) => expanded
-                    .faults
-                    .push((expression.to_owned(), format!("{expression}: {reason}"))),
+                Err(reason) => expanded.faults.push((expression.to_owned(), format!("{expression}: {reason}"))),
             }
             expanded.expressions.push(expression.to_owned());
             rest = &rest[at + length..];
@@ -124,50 +108,37 @@ impl Outside<'_> {
         match inner.split_once(':') {
             Some(("env", rest)) => self.variable(rest),
             Some(("file", path)) => self.file(path),
-            _ => Err(format!(
-                "unknown expression, use {FORMS}; a plain \"${{\" is written \"$${{\""
-            )),
+            _ => Err(format!("unknown expression, use {FORMS}; a plain \"${{\" is written \"$${{\"")),
         }
     }
 
     // As in a shell, `:-default` also stands in for a variable that is set to nothing.
     fn variable(&self, rest: &str) -> Result<String, String> {
-        let (name, default) = rest
-            .split_once(":-")
-            .map_or((rest, None), |(name, default)| (name, Some(default)));
+        let (name, default) = rest.split_once(":-").map_or((rest, None), |(name, default)| (name, Some(default)));
         if !is_variable_name(name) {
-            return Err(format!(
-                "{name:?} is not the name of an environment variable"
-            ));
+            return Err(format!("{name:?} is not the name of an environment variable"));
         }
         match ((self.env)(name), default) {
             (Some(value), None) => Ok(value),
             (Some(value), Some(_)) if !value.is_empty() => Ok(value),
             (_, Some(default)) => Ok(default.to_owned()),
-            (None, None) => Err(format!(
-                "environment variable {name:?} is not set; ${{env:{name}:-text}} gives a default"
-            )),
+            (None, None) => {
+                Err(format!("environment variable {name:?} is not set; ${{env:{name}:-text}} gives a default"))
+            }
         }
     }
 
     fn file(&self, path: &str) -> Result<String, String> {
         let read = || {
             let mut bytes = Vec::new();
-            File::open(self.folder.join(path))?
-                .take(FILE_LIMIT + 1)
-                .read_to_end(&mut bytes)
-                .map(|_| bytes)
+            File::open(self.folder.join(path))?.take(FILE_LIMIT + 1).read_to_end(&mut bytes).map(|_| bytes)
         };
         let bytes = read().map_err(|error: std::io::Error| format!("reading the file: {error}"))?;
         if bytes.len() as u64 > FILE_LIMIT {
             return Err(format!("the file is larger than {FILE_LIMIT} bytes"));
         }
         let mut text = String::from_utf8(bytes).map_err(|_| "the file is not UTF-8 text")?;
-        let line_break = if text.ends_with("\r\n") {
-            2
-        } else {
-            usize::from(text.ends_with('\n'))
-        };
+        let line_break = if text.ends_with("\r\n") { 2 } else { usize::from(text.ends_with('\n')) };
         text.truncate(text.len() - line_break);
         Ok(text)
     }
@@ -177,14 +148,11 @@ impl Outside<'_> {
 pub(super) fn is_variable_name(name: &str) -> bool {
     !name.is_empty()
         && !name.as_bytes()[0].is_ascii_digit()
-        && name
-            .bytes()
-            .all(|byte| byte.is_ascii_alphanumeric() || byte == b'_')
+        && name.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'_')
 }
 
 fn is_plain(text: &str) -> bool {
-    matches!(text, "true" | "false")
-        || (!text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit()))
+    matches!(text, "true" | "false") || (!text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit()))
 }
 
 #[cfg(test)]
@@ -200,15 +168,8 @@ mod tests {
             "EMPTY" => Some(String::new()),
             _ => None,
         };
-        let expanded = Outside {
-            folder: folder.path(),
-            env: &env,
-        }
-        .expand(text);
-        expanded
-            .faults
-            .first()
-            .map_or(Ok(expanded.text), |(_, message)| Err(message.clone()))
+        let expanded = Outside { folder: folder.path(), env: &env }.expand(text);
+        expanded.faults.first().map_or(Ok(expanded.text), |(_, message)| Err(message.clone()))
     }
 
     #[test]
@@ -216,10 +177,7 @@ mod tests {
         for (text, value) in [
             ("plain", "plain"),
             ("<${env:A}-${env:A}>", "<alpha-alpha>"),
-            (
-                "${env:A:-b}${env:B:-c}${env:EMPTY:-d}${env:EMPTY}${env:B:-}",
-                "alphacd",
-            ),
+            ("${env:A:-b}${env:B:-c}${env:EMPTY:-d}${env:EMPTY}${env:B:-}", "alphacd"),
             ("${file:key}", "from file"),
             ("$${env:A} $$ $ {}", "${env:A} $$ $ {}"),
         ] {

@@ -25,11 +25,7 @@ pub fn load(path: &Path) -> Result<Config, Faults> {
 
 /// Reads a configuration from its text. `file` names it in faults and is where its relative paths start; `env` looks
 /// environment variables up.
-pub fn parse(
-    text: &str,
-    file: &Path,
-    env: &dyn Fn(&str) -> Option<String>,
-) -> Result<Config, Faults> {
+pub fn parse(text: &str, file: &Path, env: &dyn Fn(&str) -> Option<String>) -> Result<Config, Faults> {
     let folder = file.parent().unwrap_or(Path::new(""));
     let mut source = Source::new(file, text);
     let (tree, syntax) = DeTable::parse_recoverable(source.text);
@@ -60,11 +56,7 @@ pub fn parse(
     if syntax.is_empty() {
         check(&config, &mut faults);
     }
-    if faults.is_empty() {
-        Ok(config)
-    } else {
-        Err(faults)
-    }
+    if faults.is_empty() { Ok(config) } else { Err(faults) }
 }
 
 /// The places of the whole tree, taken before faulty items leave it.
@@ -78,10 +70,7 @@ impl AllPlaces {
         let deployments = deployment_tables(tree)
             .map(|(span, table)| (span.start, Places::new(table, Some(&span), source, origins)))
             .collect();
-        Self {
-            top: Places::new(tree, None, source, origins),
-            deployments,
-        }
+        Self { top: Places::new(tree, None, source, origins), deployments }
     }
 
     fn hand_out(self, tree: &DeTable<'_>, config: &mut Config) {
@@ -102,28 +91,16 @@ fn resolve_paths(config: &mut Config, folder: &Path) {
     };
     let program = |program: &Path| {
         let bare = !program.as_os_str().as_encoded_bytes().contains(&b'/');
-        if bare {
-            program.to_owned()
-        } else {
-            resolve(program)
-        }
+        if bare { program.to_owned() } else { resolve(program) }
     };
     config.server.data_dir = resolve(&config.server.data_dir);
     for deployment in &mut config.deployments {
-        let DeploymentConfig {
-            path,
-            interpreter,
-            command,
-            worker_script,
-            ..
-        } = deployment;
+        let DeploymentConfig { path, interpreter, command, worker_script, .. } = deployment;
         *path = resolve(path);
         *interpreter = interpreter.as_deref().map(program);
         *worker_script = worker_script.as_deref().map(resolve);
         if let Some(first) = command.as_mut().and_then(|words| words.first_mut()) {
-            *first = program(Path::new(first.as_str()))
-                .to_string_lossy()
-                .into_owned();
+            *first = program(Path::new(first.as_str())).to_string_lossy().into_owned();
         }
     }
 }
@@ -157,19 +134,14 @@ mod tests {
             &[
                 (2, 10, "string values must be quoted"),
                 (3, 12, "invalid basic string"),
-                (
-                    6,
-                    9,
-                    "\"queue\" takes a whole number from 0 to 65536, not -1",
-                ),
+                (6, 9, "\"queue\" takes a whole number from 0 to 65536, not -1"),
             ],
         );
     }
 
     #[test]
     fn every_fault_of_a_long_file_ends() {
-        let text =
-            "x = 1\n".repeat(3) + &(0..500).map(|n| format!("k{n} = 1\n")).collect::<String>();
+        let text = "x = 1\n".repeat(3) + &(0..500).map(|n| format!("k{n} = 1\n")).collect::<String>();
         assert!(read(&text).unwrap_err().len() <= 110);
     }
 }

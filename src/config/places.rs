@@ -29,19 +29,13 @@ impl Places {
     /// from a file.
     #[must_use]
     pub fn of(&self, key: &str) -> Option<Place> {
-        self.entries
-            .get(key)
-            .map(|entry| entry.value.clone())
-            .or_else(|| self.table.clone())
+        self.entries.get(key).map(|entry| entry.value.clone()).or_else(|| self.table.clone())
     }
 
     /// Where the key itself stands, otherwise as [`Places::of`].
     #[must_use]
     pub fn of_key(&self, key: &str) -> Option<Place> {
-        self.entries
-            .get(key)
-            .map(|entry| entry.key.clone())
-            .or_else(|| self.table.clone())
+        self.entries.get(key).map(|entry| entry.key.clone()).or_else(|| self.table.clone())
     }
 
     /// Whether the key is written, be its value right or wrong.
@@ -62,10 +56,7 @@ impl Places {
         source: &Source<'_>,
         origins: &Origins,
     ) -> Self {
-        let mut places = Self {
-            table: header.map(|span| source.place(span)),
-            entries: BTreeMap::new(),
-        };
+        let mut places = Self { table: header.map(|span| source.place(span)), entries: BTreeMap::new() };
         places.add(table, "", source, origins);
         places
     }
@@ -93,14 +84,9 @@ impl Places {
 pub(super) fn deployment_tables<'a, 't>(
     table: &'a DeTable<'t>,
 ) -> impl Iterator<Item = (Range<usize>, &'a DeTable<'t>)> {
-    let items = table
-        .get("deployment")
-        .and_then(|value| value.get_ref().as_array());
+    let items = table.get("deployment").and_then(|value| value.get_ref().as_array());
     let tables = |item: &'a Spanned<DeValue<'t>>| Some((item.span(), item.get_ref().as_table()?));
-    items
-        .into_iter()
-        .flat_map(|items| items.iter())
-        .filter_map(tables)
+    items.into_iter().flat_map(|items| items.iter()).filter_map(tables)
 }
 
 #[cfg(test)]

@@ -103,20 +103,10 @@ impl<'t> Reading<'t> {
     // Keys that were written and refused are not missing too; nor is it certain beside broken lines.
     fn missing(&self, tree: &DeTable<'t>, route: &[Step], key: &str) -> Option<String> {
         let table = tree::get(tree, route)?;
-        let present = |key: &str| {
-            table.get_ref().get(key).is_some()
-                || self.taken.contains(&(table.span(), key.to_owned()))
-        };
-        let required = if is_deployment(route) {
-            &DeploymentConfig::REQUIRED[..]
-        } else {
-            &[key][..]
-        };
-        let lacking: Vec<&str> = required
-            .iter()
-            .copied()
-            .filter(|key| !present(key))
-            .collect();
+        let present =
+            |key: &str| table.get_ref().get(key).is_some() || self.taken.contains(&(table.span(), key.to_owned()));
+        let required = if is_deployment(route) { &DeploymentConfig::REQUIRED[..] } else { &[key][..] };
+        let lacking: Vec<&str> = required.iter().copied().filter(|key| !present(key)).collect();
         let certain = !lacking.is_empty() && self.broken_lines.is_empty();
         certain.then(|| explain::missing_keys(last_key(route), &lacking))
     }
@@ -131,11 +121,7 @@ impl<'t> Reading<'t> {
         let subject = Subject {
             key: last_key(route),
             value: value.get_ref(),
-            origin: self
-                .origins
-                .get(&span.start)
-                .map(|origin| origin.expressions.as_str())
-                .filter(|_| scalar),
+            origin: self.origins.get(&span.start).map(|origin| origin.expressions.as_str()).filter(|_| scalar),
             secret: self.source.hides(&span),
         };
         Some(explain::wrong_value(&subject, message))
@@ -143,15 +129,10 @@ impl<'t> Reading<'t> {
 
     // `workers = "${env:WORKERS}"`: a whole number or a truth that came out of an interpolation.
     fn convert(&self, tree: &mut DeTable<'t>, route: &[Step], start: usize) -> bool {
-        let Some(plain) = self
-            .origins
-            .get(&start)
-            .and_then(|origin| origin.plain.as_deref())
-        else {
+        let Some(plain) = self.origins.get(&start).and_then(|origin| origin.plain.as_deref()) else {
             return false;
         };
-        let Some(value) = tree::get_mut(tree, route).filter(|value| value.get_ref().is_str())
-        else {
+        let Some(value) = tree::get_mut(tree, route).filter(|value| value.get_ref().is_str()) else {
             return false;
         };
         let Ok(parsed) = DeValue::parse(plain) else {
@@ -162,10 +143,7 @@ impl<'t> Reading<'t> {
     }
 
     fn remove(&mut self, tree: &mut DeTable<'t>, route: &[Step]) {
-        let parent = route
-            .split_last()
-            .and_then(|(_, parent)| tree::get(tree, parent))
-            .map(Spanned::span);
+        let parent = route.split_last().and_then(|(_, parent)| tree::get(tree, parent)).map(Spanned::span);
         match (route.last(), parent) {
             (Some(Step::Index(_)), Some(parent)) => drop(self.hollow.insert(parent)),
             (Some(Step::Key(key)), Some(parent)) => drop(self.taken.insert((parent, key.clone()))),
@@ -213,11 +191,7 @@ path = 7
             &[
                 (2, 1, "unknown key \"prot\"; known here: listen, prefix"),
                 (3, 9, "\"2h\" is not from \"1ms\" to \"1h\""),
-                (
-                    8,
-                    15,
-                    "\"concurrency\" takes a whole number from 1 to 4096, not 9999",
-                ),
+                (8, 15, "\"concurrency\" takes a whole number from 1 to 4096, not 9999"),
                 (9, 11, "needs \"command\""),
                 (13, 8, "\"path\" takes a path in quotes, not a whole number"),
             ],
@@ -228,10 +202,7 @@ path = 7
     fn numbers_may_come_from_an_interpolation_but_not_from_quotes() {
         let keys = "queue = \"${env:NUMBER}\"\nworkers = { max = \"${env:NUMBER}\" }\nmax_memory = \"${env:NUMBER}\"";
         let config = deployment(keys).unwrap();
-        assert_eq!(
-            (config.queue, config.workers),
-            (12, Workers { min: 1, max: 12 })
-        );
+        assert_eq!((config.queue, config.workers), (12, Workers { min: 1, max: 12 }));
         assert_eq!(config.max_memory.unwrap().bytes(), 12);
         assert_faults(
             "server.max_connections = \"12\"",

@@ -53,10 +53,7 @@ fn as_in_toml(schema: &mut Schema) {
     {
         names.retain(|name| !name.is_null());
         object.remove("type");
-        object.insert(
-            "anyOf".to_owned(),
-            json!([{ "enum": names }, { "type": "string", "pattern": EXPRESSION }]),
-        );
+        object.insert("anyOf".to_owned(), json!([{ "enum": names }, { "type": "string", "pattern": EXPRESSION }]));
     } else if object.get("type") == Some(&json!("integer")) {
         object.insert("type".to_owned(), json!(["integer", "string"]));
         object.insert("pattern".to_owned(), json!(EXPRESSION));
@@ -104,9 +101,7 @@ mod tests {
                     assert_known(value, inner, &format!("{at}.{key}"));
                 }
             }
-            toml::Value::Array(items) => items
-                .iter()
-                .for_each(|item| assert_known(item, &schema["items"], at)),
+            toml::Value::Array(items) => items.iter().for_each(|item| assert_known(item, &schema["items"], at)),
             _ => {}
         }
     }
@@ -120,29 +115,15 @@ mod tests {
     fn keys_have_types_defaults_and_ranges() {
         let schema = schema();
         assert_eq!(schema["title"], json!("metagate.toml"));
-        assert_eq!(
-            schema["properties"]["server"]["properties"]["listen"]["default"],
-            json!("127.0.0.1:9000")
-        );
+        assert_eq!(schema["properties"]["server"]["properties"]["listen"]["default"], json!("127.0.0.1:9000"));
         let deployment = &schema["properties"]["deployment"]["items"];
         assert_eq!(deployment["required"], json!(DeploymentConfig::REQUIRED));
         let concurrency = &deployment["properties"]["concurrency"];
         assert_eq!(concurrency["type"], json!(["integer", "string"]));
-        assert_eq!(
-            [&concurrency["minimum"], &concurrency["maximum"]],
-            [&json!(1), &json!(4096)]
-        );
+        assert_eq!([&concurrency["minimum"], &concurrency["maximum"]], [&json!(1), &json!(4096)]);
         let runtime = &deployment["properties"]["runtime"];
-        assert_eq!(
-            runtime["anyOf"][0]["enum"],
-            json!(["node", "python", "metacall", "command"])
-        );
-        assert!(
-            runtime["description"]
-                .as_str()
-                .unwrap()
-                .contains("Default: by the language")
-        );
+        assert_eq!(runtime["anyOf"][0]["enum"], json!(["node", "python", "metacall", "command"]));
+        assert!(runtime["description"].as_str().unwrap().contains("Default: by the language"));
         assert!(deployment["properties"]["places"].is_null());
         assert!(!schema.to_string().contains("null"));
     }

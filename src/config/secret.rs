@@ -40,9 +40,7 @@ impl fmt::Display for Secret {
 
 impl<'de> Deserialize<'de> for Secret {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        field::text(deserializer, field::TEXT_WORDS, |text| {
-            Ok::<_, String>(Self(text.to_owned()))
-        })
+        field::text(deserializer, field::TEXT_WORDS, |text| Ok::<_, String>(Self(text.to_owned())))
     }
 }
 

@@ -87,8 +87,7 @@ impl Visitor<'_> for SizeVisitor {
     }
 
     fn visit_str<E: Error>(self, text: &str) -> Result<Size, E> {
-        text.parse()
-            .map_err(|reason: BadUnit| E::invalid_value(Unexpected::Other(&reason.0), &self))
+        text.parse().map_err(|reason: BadUnit| E::invalid_value(Unexpected::Other(&reason.0), &self))
     }
 
     fn visit_u64<E: Error>(self, bytes: u64) -> Result<Size, E> {
@@ -99,8 +98,7 @@ impl Visitor<'_> for SizeVisitor {
     }
 
     fn visit_i64<E: Error>(self, bytes: i64) -> Result<Size, E> {
-        let bytes =
-            u64::try_from(bytes).map_err(|_| E::invalid_value(Unexpected::Signed(bytes), &self))?;
+        let bytes = u64::try_from(bytes).map_err(|_| E::invalid_value(Unexpected::Signed(bytes), &self))?;
         self.visit_u64(bytes)
     }
 }
@@ -111,12 +109,7 @@ mod tests {
 
     #[test]
     fn sizes_are_binary_or_decimal_and_print_as_written() {
-        for (text, bytes) in [
-            ("100B", 100),
-            ("64KiB", 65_536),
-            ("8MiB", 8 << 20),
-            ("1GiB", 1 << 30),
-        ] {
+        for (text, bytes) in [("100B", 100), ("64KiB", 65_536), ("8MiB", 8 << 20), ("1GiB", 1 << 30)] {
             let size: Size = text.parse().unwrap();
             assert_eq!((size.bytes(), size.to_string().as_str()), (bytes, text));
         }
@@ -126,18 +119,7 @@ mod tests {
 
     #[test]
     fn what_is_no_size_is_refused() {
-        for bad in [
-            "",
-            "8",
-            "MiB",
-            "8 MiB",
-            "8mib",
-            "-1B",
-            "0B",
-            "1.5MiB",
-            "99999999999GiB",
-            "99999999999999999999B",
-        ] {
+        for bad in ["", "8", "MiB", "8 MiB", "8mib", "-1B", "0B", "1.5MiB", "99999999999GiB", "99999999999999999999B"] {
             assert!(bad.parse::<Size>().is_err(), "{bad}");
         }
     }

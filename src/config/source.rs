@@ -20,12 +20,7 @@ impl<'t> Source<'t> {
         let text = text.strip_prefix('\u{feff}').unwrap_or(text);
         let after_breaks = text.match_indices('\n').map(|(at, _)| at + 1);
         let line_starts = std::iter::once(0).chain(after_breaks).collect();
-        Self {
-            text,
-            file: file.into(),
-            line_starts,
-            hidden: Vec::new(),
-        }
+        Self { text, file: file.into(), line_starts, hidden: Vec::new() }
     }
 
     /// Stars this span wherever a line is shown.
@@ -35,23 +30,16 @@ impl<'t> Source<'t> {
 
     /// Whether the span holds, or lies in, something starred.
     pub(super) fn hides(&self, span: &Range<usize>) -> bool {
-        self.hidden
-            .iter()
-            .any(|hidden| hidden.start < span.end && span.start < hidden.end)
+        self.hidden.iter().any(|hidden| hidden.start < span.end && span.start < hidden.end)
     }
 
     /// The place of a span; one that reaches over several lines is cut at the end of its first.
     pub(super) fn place(&self, span: &Range<usize>) -> Place {
         let start = self.text.floor_char_boundary(self.last_shown(span.start));
-        let line = self
-            .line_starts
-            .partition_point(|&line_start| line_start <= start)
-            - 1;
+        let line = self.line_starts.partition_point(|&line_start| line_start <= start) - 1;
         let whole = self.line_span(line);
         let start = start.min(whole.end);
-        let end = self
-            .text
-            .floor_char_boundary(span.end.clamp(start, whole.end));
+        let end = self.text.floor_char_boundary(span.end.clamp(start, whole.end));
         Place {
             file: self.file.clone(),
             line: line + 1,
@@ -63,19 +51,12 @@ impl<'t> Source<'t> {
 
     // The end of the file is shown at the end of its last line, not on an empty one beneath it.
     fn last_shown(&self, at: usize) -> usize {
-        if at < self.text.len() {
-            at
-        } else {
-            self.text.trim_end_matches(['\r', '\n']).len()
-        }
+        if at < self.text.len() { at } else { self.text.trim_end_matches(['\r', '\n']).len() }
     }
 
     fn line_span(&self, line: usize) -> Range<usize> {
         let start = self.line_starts[line];
-        let end = self
-            .line_starts
-            .get(line + 1)
-            .map_or(self.text.len(), |next| next - 1);
+        let end = self.line_starts.get(line + 1).map_or(self.text.len(), |next| next - 1);
         start..start + self.text[start..end].trim_end_matches('\r').len()
     }
 
@@ -101,18 +82,12 @@ mod tests {
 
     #[test]
     fn columns_count_characters_from_one() {
-        assert_eq!(
-            place("a = 1\nä = \"ö\"\n", 11..15),
-            (2, 5, "ä = \"ö\"".into(), 3)
-        );
+        assert_eq!(place("a = 1\nä = \"ö\"\n", 11..15), (2, 5, "ä = \"ö\"".into(), 3));
     }
 
     #[test]
     fn a_byte_order_mark_and_carriage_returns_do_not_show() {
-        assert_eq!(
-            place("\u{feff}a = 1\r\nb = 2\r\n", 7..8),
-            (2, 1, "b = 2".into(), 1)
-        );
+        assert_eq!(place("\u{feff}a = 1\r\nb = 2\r\n", 7..8), (2, 1, "b = 2".into(), 1));
     }
 
     #[test]
@@ -121,10 +96,7 @@ mod tests {
             for start in 0..=text.len() + 1 {
                 for end in start..=text.len() + 2 {
                     let (line, column, shown, _) = place(text, start..end);
-                    assert!(
-                        line >= 1 && column <= shown.chars().count() + 1,
-                        "{text:?} {start}..{end}"
-                    );
+                    assert!(line >= 1 && column <= shown.chars().count() + 1, "{text:?} {start}..{end}");
                 }
             }
         }

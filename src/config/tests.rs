@@ -37,27 +37,13 @@ pub(super) fn assert_faults(text: &str, expected: &[(usize, usize, &str)]) {
 
 #[test]
 fn an_empty_file_gives_the_defaults() {
-    let Config {
-        server,
-        admin,
-        deployments,
-        file,
-        ..
-    } = read("").unwrap();
+    let Config { server, admin, deployments, file, .. } = read("").unwrap();
     assert_eq!(server.listen.to_string(), "127.0.0.1:9000");
     assert_eq!((server.prefix, server.max_connections), (None, None));
     assert_eq!(server.data_dir, Path::new("/etc/gate/.metagate"));
     assert_eq!(server.max_body.to_string(), "8MiB");
-    let times = [
-        server.drain,
-        server.header_timeout,
-        server.body_timeout,
-        server.idle_timeout,
-    ];
-    assert_eq!(
-        times.map(|time| time.to_string()),
-        ["30s", "10s", "30s", "60s"]
-    );
+    let times = [server.drain, server.header_timeout, server.body_timeout, server.idle_timeout];
+    assert_eq!(times.map(|time| time.to_string()), ["30s", "10s", "30s", "60s"]);
     assert!(admin.token.is_none() && admin.listen.is_none() && deployments.is_empty());
     assert_eq!(file, Path::new("/etc/gate/metagate.toml"));
 }
@@ -65,36 +51,12 @@ fn an_empty_file_gives_the_defaults() {
 #[test]
 fn a_deployment_needs_a_name_and_a_path_only() {
     let read = deployment("").unwrap();
-    let made = DeploymentConfig::new(
-        DeploymentName::new("math").unwrap(),
-        "/etc/gate/math".into(),
-    );
-    assert_eq!(
-        (read.workers, read.concurrency, read.queue),
-        (Workers { min: 1, max: 1 }, 64, 256)
-    );
-    assert_eq!(
-        [read.timeout, read.load_timeout].map(|time| time.to_string()),
-        ["30s", "60s"]
-    );
-    assert_eq!(
-        (read.max_memory, read.max_message.to_string().as_str()),
-        (None, "16MiB")
-    );
-    assert_eq!(
-        format!(
-            "{:?}",
-            DeploymentConfig {
-                places: Places::default(),
-                ..read
-            }
-        ),
-        format!("{made:?}")
-    );
-    assert_faults(
-        "[[deployment]]\n",
-        &[(1, 1, "\"deployment\" needs \"name\" and \"path\"")],
-    );
+    let made = DeploymentConfig::new(DeploymentName::new("math").unwrap(), "/etc/gate/math".into());
+    assert_eq!((read.workers, read.concurrency, read.queue), (Workers { min: 1, max: 1 }, 64, 256));
+    assert_eq!([read.timeout, read.load_timeout].map(|time| time.to_string()), ["30s", "60s"]);
+    assert_eq!((read.max_memory, read.max_message.to_string().as_str()), (None, "16MiB"));
+    assert_eq!(format!("{:?}", DeploymentConfig { places: Places::default(), ..read }), format!("{made:?}"));
+    assert_faults("[[deployment]]\n", &[(1, 1, "\"deployment\" needs \"name\" and \"path\"")]);
 }
 
 #[test]
@@ -103,24 +65,17 @@ fn paths_start_at_the_file_and_bare_programs_are_left_to_the_search_path() {
     assert_eq!(bare.path, Path::new("/etc/gate/math"));
     assert_eq!(bare.interpreter, Some(PathBuf::from("python3.12")));
     let near = deployment("interpreter = \".venv/bin/python\"").unwrap();
-    assert_eq!(
-        near.interpreter,
-        Some(PathBuf::from("/etc/gate/.venv/bin/python"))
-    );
+    assert_eq!(near.interpreter, Some(PathBuf::from("/etc/gate/.venv/bin/python")));
     let command = deployment("runtime = \"command\"\ncommand = [\"./w\", \"./w\"]").unwrap();
     assert_eq!(command.command.unwrap(), ["/etc/gate/w", "./w"]);
     let script = deployment("runtime = \"metacall\"\nworker_script = \"faas.js\"").unwrap();
-    assert_eq!(
-        script.worker_script,
-        Some(PathBuf::from("/etc/gate/faas.js"))
-    );
+    assert_eq!(script.worker_script, Some(PathBuf::from("/etc/gate/faas.js")));
 }
 
 #[test]
 fn a_fault_reads_as_a_sentence_with_its_line() {
     let faults = deployment("\ttime-out = \"3s\"").unwrap_err();
-    let expected =
-        "/etc/gate/metagate.toml:4:2: unknown key \"time-out\", did you mean \"timeout\"?
+    let expected = "/etc/gate/metagate.toml:4:2: unknown key \"time-out\", did you mean \"timeout\"?
 4 | \ttime-out = \"3s\"
   | \t^^^^^^^^";
     assert_eq!(faults.to_string(), expected);
@@ -148,18 +103,9 @@ env = { A = \"hunter2\", LD_X = \"${env:SECRET}\", PATH = \"hunter2\" }
     let faults = read(text).unwrap_err();
     let shown = format!("{faults} {faults:?}");
     assert_eq!(faults.len(), 11, "{faults}");
-    assert!(
-        !shown.contains("s3cr3t") && !shown.contains("hunter2"),
-        "{shown}"
-    );
-    let drain = faults
-        .iter()
-        .find(|fault| fault.place.as_ref().unwrap().line == 5)
-        .unwrap();
-    assert!(
-        drain.message.contains("takes a duration")
-            && drain.message.ends_with("${env:SECRET} is something else")
-    );
+    assert!(!shown.contains("s3cr3t") && !shown.contains("hunter2"), "{shown}");
+    let drain = faults.iter().find(|fault| fault.place.as_ref().unwrap().line == 5).unwrap();
+    assert!(drain.message.contains("takes a duration") && drain.message.ends_with("${env:SECRET} is something else"));
     let config = deployment("env = { A = \"hunter2\" }").unwrap();
     assert!(!format!("{config:?}").contains("hunter2"));
 }
@@ -182,13 +128,9 @@ fn a_failed_interpolation_is_told_once() {
 
 #[test]
 fn a_byte_order_mark_and_carriage_returns_are_no_faults() {
-    let config =
-        read("\u{feff}#:schema x\r\n[[deployment]]\r\nname = \"a\"\r\npath = \"x\"\r\n").unwrap();
+    let config = read("\u{feff}#:schema x\r\n[[deployment]]\r\nname = \"a\"\r\npath = \"x\"\r\n").unwrap();
     let place = config.deployments[0].places.of("path").unwrap();
-    assert_eq!(
-        (place.line, place.column, place.text.as_str()),
-        (4, 8, "path = \"x\"")
-    );
+    assert_eq!((place.line, place.column, place.text.as_str()), (4, 8, "path = \"x\""));
 }
 
 #[test]
@@ -196,10 +138,7 @@ fn a_file_that_cannot_be_read_says_why() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("metagate.toml");
     let message = load(&path).unwrap_err().to_string();
-    assert!(
-        message.starts_with("no configuration at \"") && message.contains("metagate serve"),
-        "{message}"
-    );
+    assert!(message.starts_with("no configuration at \"") && message.contains("metagate serve"), "{message}");
     std::fs::write(&path, b"\xef\xbb\xbfa = 1\nb = \"\xc3\xa4\xff\"\n").unwrap();
     let faults = load(&path).unwrap_err();
     let place = faults.iter().next().unwrap().place.clone().unwrap();

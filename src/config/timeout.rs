@@ -77,21 +77,13 @@ mod tests {
 
     #[test]
     fn durations_lie_between_a_millisecond_and_an_hour() {
-        for (text, ms, printed) in [
-            ("50ms", 50, "50ms"),
-            ("30s", 30_000, "30s"),
-            ("5m", 300_000, "300s"),
-            ("1h", 3_600_000, "3600s"),
-        ] {
+        for (text, ms, printed) in
+            [("50ms", 50, "50ms"), ("30s", 30_000, "30s"), ("5m", 300_000, "300s"), ("1h", 3_600_000, "3600s")]
+        {
             let time: Timeout = text.parse().unwrap();
-            assert_eq!(
-                (time.get(), time.to_string().as_str()),
-                (Duration::from_millis(ms), printed)
-            );
+            assert_eq!((time.get(), time.to_string().as_str()), (Duration::from_millis(ms), printed));
         }
-        for bad in [
-            "0s", "2h", "61m", "5", "5min", "1m30s", "s", "", "5 s", "٣s",
-        ] {
+        for bad in ["0s", "2h", "61m", "5", "5min", "1m30s", "s", "", "5 s", "٣s"] {
             assert!(bad.parse::<Timeout>().is_err(), "{bad}");
         }
     }

@@ -24,45 +24,29 @@ pub(super) fn find_key(table: &DeTable<'_>, span: &Range<usize>) -> Option<Route
 
 /// The way to the item whose value stands at `span` and is `wanted`; the innermost if several do, since the table of
 /// the first `[[deployment]]` has the span of the whole list.
-pub(super) fn find_value(
-    table: &DeTable<'_>,
-    span: &Range<usize>,
-    wanted: fn(&DeValue<'_>) -> bool,
-) -> Option<Route> {
-    find(table, &|_, value| {
-        value.span() == *span && wanted(value.get_ref())
-    })
+pub(super) fn find_value(table: &DeTable<'_>, span: &Range<usize>, wanted: fn(&DeValue<'_>) -> bool) -> Option<Route> {
+    find(table, &|_, value| value.span() == *span && wanted(value.get_ref()))
 }
 
 /// The item at the end of the way.
-pub(super) fn get<'a, 't>(
-    table: &'a DeTable<'t>,
-    route: &[Step],
-) -> Option<&'a Spanned<DeValue<'t>>> {
+pub(super) fn get<'a, 't>(table: &'a DeTable<'t>, route: &[Step]) -> Option<&'a Spanned<DeValue<'t>>> {
     let (first, rest) = route.split_first()?;
     let Step::Key(key) = first else { return None };
-    rest.iter()
-        .try_fold(table.get(key.as_str())?, |value, step| match step {
-            Step::Key(key) => value.get_ref().get(key.as_str()),
-            Step::Index(index) => value.get_ref().get(*index),
-        })
+    rest.iter().try_fold(table.get(key.as_str())?, |value, step| match step {
+        Step::Key(key) => value.get_ref().get(key.as_str()),
+        Step::Index(index) => value.get_ref().get(*index),
+    })
 }
 
 /// The same as [`get`], to be changed.
-pub(super) fn get_mut<'a, 't>(
-    table: &'a mut DeTable<'t>,
-    route: &[Step],
-) -> Option<&'a mut Spanned<DeValue<'t>>> {
+pub(super) fn get_mut<'a, 't>(table: &'a mut DeTable<'t>, route: &[Step]) -> Option<&'a mut Spanned<DeValue<'t>>> {
     let (first, rest) = route.split_first()?;
     let Step::Key(key) = first else { return None };
-    rest.iter()
-        .try_fold(table.get_mut(key.as_str())?, |value, step| {
-            match (step, value.get_mut()) {
-                (Step::Key(key), DeValue::Table(table)) => table.get_mut(key.as_str()),
-                (Step::Index(index), DeValue::Array(array)) => array.get_mut(*index),
-                _ => None,
-            }
-        })
+    rest.iter().try_fold(table.get_mut(key.as_str())?, |value, step| match (step, value.get_mut()) {
+        (Step::Key(key), DeValue::Table(table)) => table.get_mut(key.as_str()),
+        (Step::Index(index), DeValue::Array(array)) => array.get_mut(*index),
+        _ => None,
+    })
 }
 
 /// Takes the item at the end of the way out of the tree.
@@ -78,29 +62,20 @@ pub(super) fn remove(table: &mut DeTable<'_>, route: &[Step]) {
         (Step::Key(key), Some(DeValue::Table(table))) => drop(table.remove(key.as_str())),
         (Step::Index(index), Some(DeValue::Array(array))) => {
             let items = mem::replace(array, DeArray::new()).into_iter().enumerate();
-            *array = items
-                .filter(|(at, _)| at != index)
-                .map(|(_, item)| item)
-                .collect();
+            *array = items.filter(|(at, _)| at != index).map(|(_, item)| item).collect();
         }
         _ => {}
     }
 }
 
 /// Calls `visit` with each text value of the table and of what is beneath it.
-pub(super) fn each_text<'t>(
-    table: &mut DeTable<'t>,
-    visit: &mut dyn FnMut(Range<usize>, &mut Cow<'t, str>),
-) {
+pub(super) fn each_text<'t>(table: &mut DeTable<'t>, visit: &mut dyn FnMut(Range<usize>, &mut Cow<'t, str>)) {
     for (_, value) in table.iter_mut() {
         each_text_of(value, visit);
     }
 }
 
-fn each_text_of<'t>(
-    value: &mut Spanned<DeValue<'t>>,
-    visit: &mut dyn FnMut(Range<usize>, &mut Cow<'t, str>),
-) {
+fn each_text_of<'t>(value: &mut Spanned<DeValue<'t>>, visit: &mut dyn FnMut(Range<usize>, &mut Cow<'t, str>)) {
     let span = value.span();
     match value.get_mut() {
         DeValue::String(text) => visit(span, text),
@@ -151,21 +126,9 @@ mod tests {
         let mut tree = DeTable::parse(TEXT).unwrap().into_inner();
         let at = TEXT.find("1,").unwrap();
         let route = find_value(&tree, &(at..at + 1), |_| true).unwrap();
-        assert_eq!(
-            route,
-            [
-                key("deployment"),
-                Step::Index(1),
-                key("command"),
-                Step::Index(0)
-            ]
-        );
+        assert_eq!(route, [key("deployment"), Step::Index(1), key("command"), Step::Index(0)]);
         remove(&mut tree, &route);
-        let left = get(&tree, &route[..3])
-            .unwrap()
-            .get_ref()
-            .as_array()
-            .unwrap();
+        let left = get(&tree, &route[..3]).unwrap().get_ref().as_array().unwrap();
         assert_eq!(left.len(), 1);
         let at = TEXT.find("name").unwrap();
         let route = find_key(&tree, &(at..at + 4)).unwrap();

@@ -16,32 +16,16 @@ pub(super) fn scaled(text: &str, units: &[(&str, u64)], words: &str) -> Result<u
     }
     let Some((_, scale)) = units.iter().find(|(name, _)| *name == unit) else {
         let known: Vec<&str> = units.iter().map(|(name, _)| *name).collect();
-        let fault = if unit.is_empty() {
-            "has no unit".to_owned()
-        } else {
-            format!("has the unit {unit:?}")
-        };
-        return Err(BadUnit(format!(
-            "{text:?} {fault}; units are {}",
-            known.join(", ")
-        )));
+        let fault = if unit.is_empty() { "has no unit".to_owned() } else { format!("has the unit {unit:?}") };
+        return Err(BadUnit(format!("{text:?} {fault}; units are {}", known.join(", "))));
     };
-    let value = digits
-        .parse()
-        .ok()
-        .and_then(|count: u64| count.checked_mul(*scale));
+    let value = digits.parse().ok().and_then(|count: u64| count.checked_mul(*scale));
     value.ok_or_else(|| BadUnit(format!("{text:?} is too large")))
 }
 
 /// Writes a number with the largest unit that leaves it whole; `units` are in falling order.
-pub(super) fn write_scaled(
-    f: &mut fmt::Formatter<'_>,
-    value: u64,
-    units: &[(&str, u64)],
-) -> fmt::Result {
-    let whole = units
-        .iter()
-        .find(|(_, scale)| value >= *scale && value.is_multiple_of(*scale));
+pub(super) fn write_scaled(f: &mut fmt::Formatter<'_>, value: u64, units: &[(&str, u64)]) -> fmt::Result {
+    let whole = units.iter().find(|(_, scale)| value >= *scale && value.is_multiple_of(*scale));
     match whole {
         Some((unit, scale)) => write!(f, "{}{unit}", value / scale),
         None => write!(f, "{value}"),

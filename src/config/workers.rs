@@ -30,11 +30,7 @@ impl Default for Workers {
 
 impl Serialize for Workers {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        if self.min == self.max {
-            serializer.serialize_u32(self.min)
-        } else {
-            Range::from(*self).serialize(serializer)
-        }
+        if self.min == self.max { serializer.serialize_u32(self.min) } else { Range::from(*self).serialize(serializer) }
     }
 }
 
@@ -70,10 +66,7 @@ struct Range {
 
 impl From<Workers> for Range {
     fn from(workers: Workers) -> Self {
-        Self {
-            min: workers.min,
-            max: workers.max,
-        }
+        Self { min: workers.min, max: workers.max }
     }
 }
 
@@ -84,11 +77,7 @@ const fn one() -> u32 {
 struct WorkersVisitor;
 
 impl WorkersVisitor {
-    fn checked<E: Error>(
-        self,
-        Range { min, max }: Range,
-        found: Unexpected<'_>,
-    ) -> Result<Workers, E> {
+    fn checked<E: Error>(self, Range { min, max }: Range, found: Unexpected<'_>) -> Result<Workers, E> {
         if min < 1 || min > max || max > MOST {
             return Err(E::invalid_value(found, &self));
         }
@@ -105,24 +94,12 @@ impl<'de> Visitor<'de> for WorkersVisitor {
 
     fn visit_i64<E: Error>(self, count: i64) -> Result<Workers, E> {
         let both = u32::try_from(count).unwrap_or(0);
-        self.checked(
-            Range {
-                min: both,
-                max: both,
-            },
-            Unexpected::Signed(count),
-        )
+        self.checked(Range { min: both, max: both }, Unexpected::Signed(count))
     }
 
     fn visit_u64<E: Error>(self, count: u64) -> Result<Workers, E> {
         let both = u32::try_from(count).unwrap_or(0);
-        self.checked(
-            Range {
-                min: both,
-                max: both,
-            },
-            Unexpected::Unsigned(count),
-        )
+        self.checked(Range { min: both, max: both }, Unexpected::Unsigned(count))
     }
 
     fn visit_map<A: MapAccess<'de>>(self, map: A) -> Result<Workers, A::Error> {

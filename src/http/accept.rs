@@ -83,7 +83,10 @@ fn refuse(stream: &TcpStream) {
 }
 
 fn is_clients_fault(error: &io::Error) -> bool {
-    matches!(error.kind(), io::ErrorKind::ConnectionAborted | io::ErrorKind::ConnectionReset | io::ErrorKind::Interrupted)
+    matches!(
+        error.kind(),
+        io::ErrorKind::ConnectionAborted | io::ErrorKind::ConnectionReset | io::ErrorKind::Interrupted
+    )
 }
 
 /// Whether the first bytes are HTTP/2's preface and a whole SETTINGS frame: RFC 9113, section 4.1.

@@ -200,9 +200,10 @@ fn from_call(error: CallError, name: &str, function: &str) -> Problem {
         CallError::Protocol(how) => {
             Problem::new(Code::WorkerProtocolError, format!("worker of {name:?} {how} during the call"))
         }
-        CallError::TimedOut(limit) => {
-            Problem::new(Code::CallTimeout, format!("function {function:?} of {name:?} gave no answer within {limit:?}"))
-        }
+        CallError::TimedOut(limit) => Problem::new(
+            Code::CallTimeout,
+            format!("function {function:?} of {name:?} gave no answer within {limit:?}"),
+        ),
         CallError::Overloaded(wait) => {
             Problem::new(Code::Overloaded, format!("too many calls of {name:?} wait already")).retry_after(wait)
         }

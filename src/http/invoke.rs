@@ -21,7 +21,8 @@ pub async fn call(
     limits: BodyLimits,
 ) -> Result<Response<ReplyBody>, Problem> {
     if !matches!(*method, Method::GET | Method::POST) {
-        let problem = Problem::new(Code::MethodNotAllowed, format!("a function is called with GET or POST, not {method}"));
+        let problem =
+            Problem::new(Code::MethodNotAllowed, format!("a function is called with GET or POST, not {method}"));
         return Err(problem.allowing("GET, POST"));
     }
     if address.prefix != gateway.prefix.as_str() || address.version != VERSION {
@@ -50,4 +51,3 @@ fn answer(value: Option<bytes::Bytes>) -> Response<ReplyBody> {
     response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
     response
 }
-

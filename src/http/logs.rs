@@ -70,9 +70,8 @@ pub async fn deploy_logs(State(gateway): State<Arc<Gateway>>, headers: HeaderMap
 /// The lines that are kept, then each new one.
 fn follow(book: Arc<LogBook>) -> impl Stream<Item = Result<Event, Infallible>> {
     let news = book.watch();
-    stream::unfold((book, news, 0), next_lines).flat_map(|lines| {
-        stream::iter(lines.into_iter().map(|line| Ok(Event::default().data(line))))
-    })
+    stream::unfold((book, news, 0), next_lines)
+        .flat_map(|lines| stream::iter(lines.into_iter().map(|line| Ok(Event::default().data(line)))))
 }
 
 type Following = (Arc<LogBook>, watch::Receiver<u64>, u64);

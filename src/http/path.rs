@@ -86,7 +86,8 @@ fn decode(raw: &str) -> Result<Cow<'_, str>, String> {
 
 /// A function's name may be any identifier of its language, also with dots, dashes, `$` or `@`.
 fn check_function(name: &str) -> Result<(), String> {
-    let fits = |c: char| c.is_alphanumeric() || matches!(c, '_' | '-' | '.' | '$' | '@' | '#' | ':' | '\u{200c}' | '\u{200d}');
+    let fits =
+        |c: char| c.is_alphanumeric() || matches!(c, '_' | '-' | '.' | '$' | '@' | '#' | ':' | '\u{200c}' | '\u{200d}');
     if name.is_empty() || name.len() > FUNCTION_LIMIT || !name.chars().all(fits) || name.contains("..") {
         return Err(format!("{:?} is no function's name", name.chars().take(80).collect::<String>()));
     }

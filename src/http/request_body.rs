@@ -31,7 +31,8 @@ pub async fn read(headers: &HeaderMap, mut body: Incoming, limits: BodyLimits) -
     if body.is_end_stream() {
         return Ok(Bytes::new());
     }
-    let announced = headers.get(CONTENT_LENGTH).and_then(|value| value.to_str().ok()).and_then(|text| text.parse().ok());
+    let announced =
+        headers.get(CONTENT_LENGTH).and_then(|value| value.to_str().ok()).and_then(|text| text.parse().ok());
     if announced.is_some_and(|length: u64| length > limits.size) {
         return Err(too_large(limits.size));
     }

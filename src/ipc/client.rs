@@ -159,13 +159,7 @@ impl<S> Client<S> {
     }
 
     /// Sends a call. `quoted_name` and `arguments` are JSON texts on one line.
-    pub fn call(
-        &self,
-        quoted_name: &str,
-        arguments: &[u8],
-        deadline: Instant,
-        slot: S,
-    ) -> Result<Reply, SendError> {
+    pub fn call(&self, quoted_name: &str, arguments: &[u8], deadline: Instant, slot: S) -> Result<Reply, SendError> {
         let (reply, answer) = oneshot::channel();
         let mut shared = self.shared.lock();
         if shared.closed {
@@ -439,8 +433,7 @@ impl<S> Client<S> {
 
     fn end_overdue(&self, now: Instant) -> usize {
         let mut shared = self.shared.lock();
-        let due: Vec<u64> =
-            shared.pending.iter().filter(|(_, call)| call.deadline <= now).map(|(id, _)| *id).collect();
+        let due: Vec<u64> = shared.pending.iter().filter(|(_, call)| call.deadline <= now).map(|(id, _)| *id).collect();
         let calls: Vec<_> = due
             .iter()
             .filter_map(|id| {

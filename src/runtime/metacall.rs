@@ -16,7 +16,10 @@ pub fn is_installed(deployment: &DeploymentConfig) -> bool {
 }
 
 /// MetaCall's program and its arguments.
-pub fn program(deployment: &DeploymentConfig, scripts: &WorkerScripts) -> Result<(PathBuf, Vec<OsString>), ProgramError> {
+pub fn program(
+    deployment: &DeploymentConfig,
+    scripts: &WorkerScripts,
+) -> Result<(PathBuf, Vec<OsString>), ProgramError> {
     let script = deployment.worker_script.clone().unwrap_or_else(|| scripts.metacall.clone());
     if !script.is_file() {
         return Err(ProgramError::NotThere { path: script });

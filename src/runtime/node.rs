@@ -26,7 +26,10 @@ pub fn detect(folder: &Path) -> Option<MetaCallJson> {
 }
 
 /// Node's program and its arguments.
-pub fn program(deployment: &DeploymentConfig, scripts: &WorkerScripts) -> Result<(PathBuf, Vec<OsString>), ProgramError> {
+pub fn program(
+    deployment: &DeploymentConfig,
+    scripts: &WorkerScripts,
+) -> Result<(PathBuf, Vec<OsString>), ProgramError> {
     let name = deployment.interpreter.as_deref().unwrap_or(Path::new("node"));
     let program = program::behind_script(program::find(name, "interpreter")?, &["-p", "process.execPath"]);
     Ok((program, vec![scripts.node.clone().into()]))

@@ -51,7 +51,8 @@ pub fn behind_script(program: PathBuf, question: &[&str]) -> PathBuf {
         return program;
     }
     let answer = Command::new(&program).args(question).stdin(Stdio::null()).stderr(Stdio::null()).output();
-    let path = answer.ok().and_then(|output| String::from_utf8(output.stdout).ok()).map(|text| PathBuf::from(text.trim()));
+    let path =
+        answer.ok().and_then(|output| String::from_utf8(output.stdout).ok()).map(|text| PathBuf::from(text.trim()));
     match path {
         Some(path) if path.is_absolute() && is_program(&path) => path,
         _ => program,

@@ -40,7 +40,10 @@ fn is_function_file(name: &str) -> bool {
 }
 
 /// Python's program and its arguments.
-pub fn program(deployment: &DeploymentConfig, scripts: &WorkerScripts) -> Result<(PathBuf, Vec<OsString>), ProgramError> {
+pub fn program(
+    deployment: &DeploymentConfig,
+    scripts: &WorkerScripts,
+) -> Result<(PathBuf, Vec<OsString>), ProgramError> {
     let name = deployment.interpreter.as_deref().unwrap_or(Path::new("python3"));
     let question = ["-c", "import sys; print(sys.executable)"];
     let program = program::behind_script(program::find(name, "interpreter")?, &question);

@@ -35,11 +35,7 @@ impl WorkerScripts {
     #[must_use]
     pub fn in_place(data_dir: &Path) -> Self {
         let folder = data_dir.join("workers").join(env!("CARGO_PKG_VERSION"));
-        Self {
-            node: folder.join("node.js"),
-            python: folder.join("python.py"),
-            metacall: folder.join("metacall.js"),
-        }
+        Self { node: folder.join("node.js"), python: folder.join("python.py"), metacall: folder.join("metacall.js") }
     }
 }
 

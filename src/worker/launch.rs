@@ -87,7 +87,10 @@ fn quoted(program: &OsStr) -> String {
 }
 
 fn number<T: std::str::FromStr>(arg: Option<OsString>, what: &str) -> anyhow::Result<T> {
-    arg.as_deref().and_then(OsStr::to_str).and_then(|text| text.parse().ok()).with_context(|| format!("{what} is no number"))
+    arg.as_deref()
+        .and_then(OsStr::to_str)
+        .and_then(|text| text.parse().ok())
+        .with_context(|| format!("{what} is no number"))
 }
 
 fn set_limit(resource: Resource, value: u64) -> anyhow::Result<()> {

@@ -140,7 +140,8 @@ mod tests {
         for _ in 0..12 {
             writer.write(&Batch { deployment: name.clone(), text: chunk.clone() }).unwrap();
         }
-        let sizes: Vec<u64> = fs::read_dir(folder.path()).unwrap().map(|e| e.unwrap().metadata().unwrap().len()).collect();
+        let sizes: Vec<u64> =
+            fs::read_dir(folder.path()).unwrap().map(|e| e.unwrap().metadata().unwrap().len()).collect();
         assert_eq!(sizes.len(), 2);
         assert!(sizes.iter().all(|size| *size <= ROTATE_AT + 1024 * 1024), "{sizes:?}");
     }

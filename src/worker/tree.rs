@@ -33,7 +33,11 @@ impl Instance {
 
     /// The tree of a worker that is about to be started.
     pub fn tree(&self, worker: u64, max_memory: Option<u64>) -> std::io::Result<Tree> {
-        Ok(Tree { mark: format!("{}/{worker}", self.name), group: self.groups.for_worker(worker, max_memory)?, pid: None })
+        Ok(Tree {
+            mark: format!("{}/{worker}", self.name),
+            group: self.groups.for_worker(worker, max_memory)?,
+            pid: None,
+        })
     }
 
     /// Kills what gateways that are no longer there have left behind. Returns how many processes and groups it found.
