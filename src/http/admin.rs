@@ -108,7 +108,7 @@ mod tests {
         for value in values {
             headers.append(AUTHORIZATION, HeaderValue::from_static(value));
         }
-        is_authorized(&headers, &Secret::new("right"))
+        is_authorized(&headers, &Secret::new("right".to_owned()))
     }
 
     #[test]

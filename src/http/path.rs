@@ -34,15 +34,12 @@ pub enum Target<'a> {
 /// Reads a path. Whatever could be taken for another path by somebody else is refused.
 pub fn parse(path: &str) -> Result<Target<'_>, Problem> {
     let bad = |message: String| Problem::new(Code::BadName, message);
-    let Some(rest) = path.strip_prefix('/') else { return Ok(Target::Other) };
+    let Some(rest) = path.strip_prefix('/').filter(|rest| !rest.is_empty()) else { return Ok(Target::Other) };
+    let (rest, slash_at_end) = rest.strip_suffix('/').map_or((rest, false), |rest| (rest, true));
     let mut parts: [Cow<'_, str>; 6] = Default::default();
     let mut count = 0;
     for raw in rest.split('/') {
-        if raw.is_empty() && count > 0 || raw.is_empty() && rest.len() > 1 && rest.starts_with('/') {
-            // A slash at the end of one of the gateway's own addresses is for the router to refuse.
-            if rest.ends_with('/') && !rest.contains("//") && count < 5 {
-                return Ok(Target::Other);
-            }
+        if raw.is_empty() {
             return Err(bad("the address has an empty part".to_owned()));
         }
         let part = decode(raw).map_err(bad)?;
@@ -51,8 +48,13 @@ pub fn parse(path: &str) -> Result<Target<'_>, Problem> {
         }
         count += 1;
     }
-    if count != 5 || !matches!(parts[3].as_ref(), "call" | "await") {
+    if !matches!(parts[3].as_ref(), "call" | "await") {
         return Ok(Target::Other);
+    }
+    match count {
+        5 if !slash_at_end => {}
+        4 | 5 => return Err(bad("the address of a call ends with a function's name".to_owned())),
+        _ => return Ok(Target::Other),
     }
     let [prefix, name, version, _, function, _] = parts;
     if let Err(error) = Prefix::new(&prefix) {

@@ -142,6 +142,11 @@ fn parse_any(line: &[u8]) -> Result<FromWorker, BadMessage> {
         error: Option<FunctionError>,
     }
 
+    if !line.trim_ascii_start().starts_with(b"{") {
+        // JSON all the same: what user code sends on Node's own channel, for example.
+        let value: &RawValue = serde_json::from_slice(line)?;
+        return Ok(FromWorker::Unknown(value.get().chars().take(40).collect()));
+    }
     let envelope: Envelope<'_> = serde_json::from_slice(line)?;
     if let Some(cmd) = envelope.cmd {
         return Ok(match cmd.as_ref() {
@@ -238,6 +243,11 @@ mod tests {
             "]".repeat(200)
         );
         assert!(matches!(parse(deep.as_bytes()), Err(BadMessage::Excess(_))));
+    }
+
+    #[test]
+    fn json_that_is_no_object_is_unknown() {
+        assert_eq!(parse(b"\"ready\"").unwrap(), FromWorker::Unknown("\"ready\"".into()));
     }
 
     #[test]

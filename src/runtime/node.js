@@ -5,7 +5,9 @@
 //
 //   gateway → worker   LoadFunctions           {"id","path","jsons":[{"language_id":"node","path":".","scripts":["index.js"]}]}
 //                      CallFunction            {"id","name","args":[…]}
-//   worker → gateway   GetApplicationMetadata  what was loaded, once
+//                      Probe                   asks whether the worker still reads
+//   worker → gateway   ProbeResult             the answer to Probe
+//                      GetApplicationMetadata  what was loaded, once
 //                      FunctionInvokeResult    {"id","result"}; no `result` for undefined
 //                      FunctionInvokeError     {"id","error":{"name","message","stack"}}
 //
@@ -424,6 +426,7 @@ function handle(line) {
     process.exit(1);
   }
   if (message?.type === 'CallFunction') call(message.data);
+  else if (message?.type === 'Probe') send('ProbeResult');
   else if (message?.type === 'LoadFunctions' && running === 0 && functions === undefined) load(message.data);
 }
 

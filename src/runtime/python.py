@@ -1,8 +1,8 @@
 """metagate's Python worker: loads the scripts of one deployment and answers calls of their functions. CPython 3.9 or newer.
 Standard library only. Modules that not every deployment needs are imported where they are used: they cost 3 to 40 ms each at the start.
 
-Protocol: JSON lines on the socket METAGATE_CHANNEL_FD, `{"type": T, "data": D}` each. In: LoadFunctions (once), CallFunction; other
-types are ignored. Out: GetApplicationMetadata, FunctionInvokeResult, FunctionInvokeError. End of file ends the worker.
+Protocol: JSON lines on the socket METAGATE_CHANNEL_FD, `{"type": T, "data": D}` each. In: LoadFunctions (once), CallFunction, Probe;
+other types are ignored. Out: GetApplicationMetadata, FunctionInvokeResult, FunctionInvokeError, ProbeResult. End of file ends the worker.
 
 Who runs what. One thread at a time is the *leader*: it reads the channel and runs plain functions inline, so the usual case is a
 blocking loop without locks or hand-overs. Awaitables go to one event loop in a thread of its own. With METAGATE_CONCURRENCY above 1,
@@ -572,7 +572,9 @@ def lead():
         for message in channel.messages:
             call = message.get("data")
             if message.get("type") != "CallFunction":
-                if message.get("type") == "LoadFunctions" and not functions:
+                if message.get("type") == "Probe":
+                    write('{"type":"ProbeResult"}\n')
+                elif message.get("type") == "LoadFunctions" and not functions:
                     load(call)
                 continue
             if call["name"] in slow and give_away(call):
