@@ -79,7 +79,7 @@ pub async fn serve(listener: TcpListener, service: Arc<Service>, limits: Connect
 
 /// Tells a client in one try that there are too many, and closes.
 fn refuse(stream: &TcpStream) {
-    let _lost = stream.try_write(&problem_text(Problem::new(Code::Overloaded, "too many connections")));
+    let _lost = stream.try_write(&problem_text(&Problem::new(Code::Overloaded, "too many connections")));
 }
 
 fn is_clients_fault(error: &io::Error) -> bool {
@@ -145,7 +145,7 @@ impl Connection {
             None => {
                 if !early.is_empty() {
                     let problem = Problem::new(Code::RequestTimeout, "the request came too slowly");
-                    let _lost = stream.try_write(&problem_text(problem));
+                    let _lost = stream.try_write(&problem_text(&problem));
                 }
                 None
             }

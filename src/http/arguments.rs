@@ -44,21 +44,21 @@ impl BodyKind {
 
 /// Reads a body. A JSON object or array counts as JSON whatever the content type says, because plain `curl -d` calls
 /// everything a form.
-pub fn from_body(body: Bytes, kind: BodyKind) -> Result<Arguments, Problem> {
+pub fn from_body(body: &Bytes, kind: BodyKind) -> Result<Arguments, Problem> {
     if body.is_empty() {
         return Ok(Arguments::none());
     }
     let first = body.iter().copied().find(|b| !b.is_ascii_whitespace());
     let json = match first {
-        Some(b'[') => check::<&RawValue>(&body).map(|_| Arguments::from_checked(body.clone())),
-        Some(b'{') => check::<Values<'_>>(&body).map(|values| Arguments::from_checked(values.in_order().into())),
-        _ if kind == BodyKind::Json => return Err(not_arguments(&body)),
+        Some(b'[') => check::<&RawValue>(body).map(|_| Arguments::from_checked(body.clone())),
+        Some(b'{') => check::<Values<'_>>(body).map(|values| Arguments::from_checked(values.in_order().into())),
+        _ if kind == BodyKind::Json => return Err(not_arguments(body)),
         _ => Err(Problem::new(Code::InvalidJson, "")),
     };
     match (json, kind) {
         (Ok(arguments), _) => Ok(arguments),
         (Err(problem), BodyKind::Json) => Err(problem),
-        (Err(_), BodyKind::Form) => from_form(&body),
+        (Err(_), BodyKind::Form) => from_form(body),
         (Err(_), BodyKind::Other) => {
             Err(Problem::new(Code::UnsupportedMediaType, "the body is neither a JSON object or array nor a form"))
         }
@@ -193,7 +193,7 @@ mod tests {
 
     fn read(body: &str, content_type: &str) -> Result<String, Code> {
         let kind = BodyKind::of(Some(content_type.as_bytes()));
-        from_body(Bytes::copy_from_slice(body.as_bytes()), kind)
+        from_body(&Bytes::copy_from_slice(body.as_bytes()), kind)
             .map(|arguments| String::from_utf8(arguments.as_json().to_vec()).unwrap())
             .map_err(|problem| problem.code())
     }

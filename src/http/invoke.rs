@@ -43,7 +43,7 @@ async fn read_arguments(request: Request<Incoming>, limits: BodyLimits) -> Resul
     let (head, body) = request.into_parts();
     let kind = BodyKind::of(head.headers.get(CONTENT_TYPE).map(HeaderValue::as_bytes));
     let body = request_body::read(&head.headers, body, limits).await?;
-    arguments::from_body(body, kind)
+    arguments::from_body(&body, kind)
 }
 
 fn answer(value: Option<bytes::Bytes>) -> Response<ReplyBody> {

@@ -136,7 +136,7 @@ impl Stream {
     }
 
     /// Answers without hyper, if nothing of an earlier answer is still on its way, and ends the connection.
-    fn answer_by_itself(&mut self, problem: Problem) {
+    fn answer_by_itself(&mut self, problem: &Problem) {
         let response = problem_text(problem);
         if self.stalled.is_none() {
             // One try: a client that has not read so far may miss it.
@@ -222,7 +222,7 @@ impl hyper::rt::Read for Stream {
                 return Poll::Pending;
             }
             if let Some(problem) = this.refused.take() {
-                this.answer_by_itself(problem);
+                this.answer_by_itself(&problem);
             }
             if this.lingered.is_some() {
                 ready!(this.poll_linger(context));
@@ -255,7 +255,7 @@ impl hyper::rt::Read for Stream {
         let Some(due) = this.due() else { return Poll::Pending };
         ready!(this.poll_due(context, due));
         if this.waiting == Waiting::Head {
-            this.answer_by_itself(Problem::new(Code::RequestTimeout, "the request came too slowly").closing());
+            this.answer_by_itself(&Problem::new(Code::RequestTimeout, "the request came too slowly"));
         }
         // To hyper the client has closed the connection.
         Poll::Ready(Ok(()))
@@ -313,7 +313,7 @@ impl hyper::rt::Write for Stream {
 
 /// A whole answer as bytes, for the times when hyper is not asked.
 #[must_use]
-pub fn problem_text(problem: Problem) -> Vec<u8> {
+pub fn problem_text(problem: &Problem) -> Vec<u8> {
     let id = request_id::fresh();
     let code = problem.code();
     let body = problem.body(request_id::text(&id));

@@ -47,8 +47,10 @@ pub fn program(
     let name = deployment.interpreter.as_deref().unwrap_or(Path::new("python3"));
     let question = ["-c", "import sys; print(sys.executable)"];
     let program = program::behind_script(program::find(name, "interpreter")?, &question);
+    let mut cache = OsString::from("pycache_prefix=");
+    cache.push(&scripts.python_cache);
     // Without the site module Python starts in half the time; the worker brings it in when an import needs it.
-    Ok((program, vec!["-S".into(), scripts.python.clone().into()]))
+    Ok((program, vec!["-S".into(), "-X".into(), cache, scripts.python.clone().into()]))
 }
 
 #[cfg(test)]

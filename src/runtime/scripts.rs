@@ -15,6 +15,8 @@ pub struct WorkerScripts {
     pub node: PathBuf,
     /// For the `python` runtime.
     pub python: PathBuf,
+    /// Where Python keeps what it has compiled, so that a deployment's folder stays as it is.
+    pub python_cache: PathBuf,
     /// For the `metacall` runtime.
     pub metacall: PathBuf,
 }
@@ -27,6 +29,7 @@ impl WorkerScripts {
         Ok(Self {
             node: write(&folder, "node.js", NODE)?,
             python: write(&folder, "python.py", PYTHON)?,
+            python_cache: folder.join("pycache"),
             metacall: write(&folder, "metacall.js", METACALL)?,
         })
     }
@@ -35,7 +38,12 @@ impl WorkerScripts {
     #[must_use]
     pub fn in_place(data_dir: &Path) -> Self {
         let folder = data_dir.join("workers").join(env!("CARGO_PKG_VERSION"));
-        Self { node: folder.join("node.js"), python: folder.join("python.py"), metacall: folder.join("metacall.js") }
+        Self {
+            node: folder.join("node.js"),
+            python: folder.join("python.py"),
+            python_cache: folder.join("pycache"),
+            metacall: folder.join("metacall.js"),
+        }
     }
 }
 

@@ -58,7 +58,7 @@ pub fn run(args: impl Iterator<Item = OsString>) -> ExitCode {
 
 fn become_program(mut args: impl Iterator<Item = OsString>) -> anyhow::Result<Infallible> {
     close_fds::set_fds_cloexec(4, &[]);
-    let parent = number(args.next(), "the gateway's process")?;
+    let parent = number(args.next().as_deref(), "the gateway's process")?;
     loop {
         let word = args.next().context("no program named")?;
         match word.to_str() {
@@ -67,7 +67,7 @@ fn become_program(mut args: impl Iterator<Item = OsString>) -> anyhow::Result<In
                 let group = PathBuf::from(args.next().context("join without a group")?).join("cgroup.procs");
                 std::fs::write(&group, "0").with_context(|| format!("joining {}", group.display()))?;
             }
-            Some("max-data") => set_limit(Resource::Data, number(args.next(), "max-data")?)?,
+            Some("max-data") => set_limit(Resource::Data, number(args.next().as_deref(), "max-data")?)?,
             _ => bail!("{} is not an order", word.display()),
         }
     }
@@ -86,11 +86,8 @@ fn quoted(program: &OsStr) -> String {
     format!("\"{}\"", program.display())
 }
 
-fn number<T: std::str::FromStr>(arg: Option<OsString>, what: &str) -> anyhow::Result<T> {
-    arg.as_deref()
-        .and_then(OsStr::to_str)
-        .and_then(|text| text.parse().ok())
-        .with_context(|| format!("{what} is no number"))
+fn number<T: std::str::FromStr>(arg: Option<&OsStr>, what: &str) -> anyhow::Result<T> {
+    arg.and_then(OsStr::to_str).and_then(|text| text.parse().ok()).with_context(|| format!("{what} is no number"))
 }
 
 fn set_limit(resource: Resource, value: u64) -> anyhow::Result<()> {

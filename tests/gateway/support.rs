@@ -10,7 +10,8 @@ use std::time::{Duration, Instant};
 
 use serde_json::Value;
 use tempfile::TempDir;
-use ureq::Agent;
+use ureq::http::Response;
+use ureq::{Agent, Body};
 
 /// How long a state may take to come before a test fails.
 pub(crate) const PATIENCE: Duration = Duration::from_secs(20);
@@ -259,7 +260,7 @@ impl Drop for Gateway {
     }
 }
 
-fn read(answer: Result<ureq::http::Response<ureq::Body>, ureq::Error>) -> Answer {
+fn read(answer: Result<Response<Body>, ureq::Error>) -> Answer {
     let mut response = answer.unwrap_or_else(|error| panic!("no answer: {error}"));
     let headers = response
         .headers()

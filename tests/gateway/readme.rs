@@ -1,0 +1,62 @@
+//! The READMEs are true: every `console` block is run against the quickstart's gateway, and each answer is as written.
+
+use std::fs;
+use std::path::Path;
+use std::process::Command;
+
+use crate::support::Gateway;
+
+const ADDRESS: &str = "http://localhost:9000";
+
+/// The commands of a file's `console` blocks, each with what it prints.
+fn commands(file: &str) -> Vec<(String, String)> {
+    let text = fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join(file)).unwrap();
+    let mut found: Vec<(String, String)> = Vec::new();
+    let mut in_block = false;
+    for line in text.lines() {
+        if line.starts_with("```") {
+            in_block = line == "```console";
+        } else if in_block {
+            match (line.strip_prefix("$ "), found.last_mut()) {
+                (Some(command), _) => found.push((command.to_owned(), String::new())),
+                (None, Some((_, output))) => {
+                    output.push_str(line);
+                    output.push('\n');
+                }
+                (None, None) => panic!("{file}: a console block begins with an answer: {line}"),
+            }
+        }
+    }
+    found
+}
+
+fn quickstart() -> Gateway {
+    let example = Path::new(env!("CARGO_MANIFEST_DIR")).join("examples/quickstart");
+    let folder = tempfile::tempdir().unwrap();
+    let text = fs::read_to_string(example.join("metagate.toml")).unwrap();
+    // The same file, but for a free port and a data folder of the test's own.
+    let text = text.replace("127.0.0.1:9000", "127.0.0.1:0");
+    let text = text.replace("path = \"", &format!("path = \"{}/", example.display()));
+    fs::write(folder.path().join("metagate.toml"), text).unwrap();
+    let gateway = Gateway::start_in(folder, |_| {});
+    gateway.wait_ready();
+    gateway
+}
+
+#[test]
+fn every_command_of_the_readmes_answers_as_written() {
+    let gateway = quickstart();
+    let program = env!("CARGO_BIN_EXE_metagate");
+    let mut run = 0;
+    for file in ["README.md", "examples/quickstart/README.md"] {
+        for (command, expected) in commands(file) {
+            let line = command.replace(ADDRESS, &gateway.url("")).replace("curl ", "curl -sS ");
+            let line = line.replace("metagate ", &format!("{program} "));
+            let output = Command::new("sh").arg("-c").arg(&line).env("METAGATE_URL", gateway.url("")).output().unwrap();
+            let printed = String::from_utf8_lossy(&output.stdout);
+            assert_eq!(printed.trim_end(), expected.trim_end(), "{file}: {command}\n{}", gateway.log());
+            run += 1;
+        }
+    }
+    assert!(run >= 12, "only {run} commands were found");
+}
