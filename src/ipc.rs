@@ -5,5 +5,6 @@ pub mod client;
 pub mod codec;
 pub mod message;
 pub mod metadata;
+pub mod pending;
 
 pub use client::{CallFailure, Client, Incoming, SendError};

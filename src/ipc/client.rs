@@ -1,8 +1,7 @@
-//! One worker's side of the gateway: calls go out as lines, answers find their callers by id. Sending never waits: a
-//! line goes into the outbox, and whoever holds the right to write empties it, so a line is written whole or the worker
-//! is given up.
+//! One worker's side of the gateway: calls go out as lines, answers come back and are handed to `pending`. Sending never
+//! waits: a line goes into the outbox, and whoever holds the right to write empties it, so a line is written whole or the
+//! worker is given up.
 
-use std::collections::HashMap;
 use std::io;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -11,11 +10,12 @@ use std::time::{Duration, Instant};
 use bytes::Bytes;
 use parking_lot::Mutex;
 use tokio::net::UnixStream;
-use tokio::sync::{Notify, oneshot};
+use tokio::sync::Notify;
 
 use crate::invocation::{FunctionError, Returned};
 use crate::ipc::codec::Lines;
 use crate::ipc::message::{self, FromWorker};
+use crate::ipc::pending::{Answered, PendingCalls, Reply};
 
 /// Lines that wait for the worker to read, in bytes; beyond it a call is refused. One call alone may be larger.
 const OUTBOX_LIMIT: usize = 8 * 1024 * 1024;
@@ -25,8 +25,6 @@ const DIRECT_CALLS: usize = 8;
 const WRITE_STALL: Duration = Duration::from_secs(5);
 /// A buffer larger than this is given back after it was written.
 const KEEP_BUFFER: usize = 64 * 1024;
-/// Answers to calls that nobody knows, within a second, before the worker is given up.
-const UNKNOWN_PER_SECOND: u32 = 100;
 
 /// Why a call got no answer.
 #[derive(Debug, Clone)]
@@ -106,8 +104,7 @@ pub struct Client<S> {
 }
 
 struct Shared<S> {
-    pending: HashMap<u64, Pending<S>>,
-    next_id: u64,
+    calls: PendingCalls<S>,
     outbox: Vec<u8>,
     /// The first call whose line is in the outbox: it and all later ones are not yet written.
     first_unwritten: u64,
@@ -116,21 +113,7 @@ struct Shared<S> {
     closed: bool,
     /// When the clock looks next; nothing is due before.
     next_look: Option<Instant>,
-    /// Calls whose time ran out and that the worker has not answered since.
-    stuck: HashMap<u64, ()>,
-    timeouts_in_a_row: u32,
-    unknown_since: Option<Instant>,
-    unknown_count: u32,
 }
-
-struct Pending<S> {
-    reply: oneshot::Sender<Result<Returned, CallFailure>>,
-    deadline: Instant,
-    _slot: S,
-}
-
-/// The answer to a call, when it comes.
-pub type Reply = oneshot::Receiver<Result<Returned, CallFailure>>;
 
 impl<S> Client<S> {
     /// Takes over the gateway's end of a channel.
@@ -139,17 +122,12 @@ impl<S> Client<S> {
         Self {
             stream,
             shared: Mutex::new(Shared {
-                pending: HashMap::new(),
-                next_id: 1,
+                calls: PendingCalls::default(),
                 outbox: Vec::new(),
                 first_unwritten: 1,
                 writing: false,
                 closed: false,
                 next_look: None,
-                stuck: HashMap::new(),
-                timeouts_in_a_row: 0,
-                unknown_since: None,
-                unknown_count: 0,
             }),
             wake_writer: Notify::new(),
             wake_clock: Notify::new(),
@@ -160,7 +138,6 @@ impl<S> Client<S> {
 
     /// Sends a call. `quoted_name` and `arguments` are JSON texts on one line.
     pub fn call(&self, quoted_name: &str, arguments: &[u8], deadline: Instant, slot: S) -> Result<Reply, SendError> {
-        let (reply, answer) = oneshot::channel();
         let mut shared = self.shared.lock();
         if shared.closed {
             return Err(SendError::Closed);
@@ -168,13 +145,11 @@ impl<S> Client<S> {
         if !shared.outbox.is_empty() && shared.outbox.len() + arguments.len() > OUTBOX_LIMIT {
             return Err(SendError::Full);
         }
-        let id = shared.next_id;
-        shared.next_id += 1;
+        let (id, answer) = shared.calls.add(deadline, slot);
         if shared.outbox.is_empty() {
             shared.first_unwritten = id;
         }
         message::write_call(&mut shared.outbox, id, quoted_name, arguments);
-        shared.pending.insert(id, Pending { reply, deadline, _slot: slot });
         if shared.next_look.is_none_or(|at| deadline < at) {
             shared.next_look = Some(deadline);
             self.wake_clock.notify_one();
@@ -183,7 +158,7 @@ impl<S> Client<S> {
             return Ok(answer);
         }
         shared.writing = true;
-        if shared.pending.len() > DIRECT_CALLS {
+        if shared.calls.len() > DIRECT_CALLS {
             self.wake_writer.notify_one();
             return Ok(answer);
         }
@@ -200,7 +175,7 @@ impl<S> Client<S> {
             return;
         }
         if shared.outbox.is_empty() {
-            shared.first_unwritten = shared.next_id;
+            shared.first_unwritten = shared.calls.next_id();
         }
         shared.outbox.extend_from_slice(line);
         if !std::mem::replace(&mut shared.writing, true) {
@@ -292,17 +267,16 @@ impl<S> Client<S> {
     fn close_unwritten(&self, written: usize, batch: &[u8]) {
         let mut shared = self.shared.lock();
         shared.closed = true;
-        let mut first_unsent = if shared.outbox.is_empty() { shared.next_id } else { shared.first_unwritten };
+        let mut first_unsent = if shared.outbox.is_empty() { shared.calls.next_id() } else { shared.first_unwritten };
         if written == 0 {
             // The batch is whole lines from the last to the first: count its calls back from what the outbox holds.
             let calls = memchr::memmem::find_iter(batch, b"{\"type\":\"CallFunction\"").count() as u64;
             first_unsent = first_unsent.saturating_sub(calls);
         }
-        let unsent: Vec<u64> = shared.pending.keys().copied().filter(|id| *id >= first_unsent).collect();
-        let unsent: Vec<_> = unsent.into_iter().filter_map(|id| shared.pending.remove(&id)).collect();
+        let unsent = shared.calls.from_id(first_unsent);
         drop(shared);
         for call in unsent {
-            let _gone = call.reply.send(Err(CallFailure::Unsent));
+            call.tell(Err(CallFailure::Unsent));
         }
     }
 
@@ -384,31 +358,32 @@ impl<S> Client<S> {
     /// Hands an answer to its caller; false when the worker answers too many calls that never were.
     fn answer(&self, id: Option<u64>, answer: Result<Returned, CallFailure>) -> bool {
         let mut shared = self.shared.lock();
-        let call = id.and_then(|id| shared.pending.remove(&id));
-        if let Some(call) = call {
-            shared.timeouts_in_a_row = 0;
-            if shared.closed && shared.pending.is_empty() {
-                self.drained.notify_one();
+        let answered = shared.calls.answered(id, Instant::now);
+        self.notice_drained(&shared);
+        drop(shared);
+        match answered {
+            Answered::Call(call) => {
+                self.counters.answered.fetch_add(1, Ordering::Relaxed);
+                if !call.tell(answer) {
+                    self.counters.late.fetch_add(1, Ordering::Relaxed);
+                }
+                true
             }
-            drop(shared);
-            self.counters.answered.fetch_add(1, Ordering::Relaxed);
-            if call.reply.send(answer).is_err() {
+            Answered::Late => {
                 self.counters.late.fetch_add(1, Ordering::Relaxed);
+                true
             }
-            return true;
+            Answered::Unknown { too_many } => {
+                self.counters.unknown_ids.fetch_add(1, Ordering::Relaxed);
+                !too_many
+            }
         }
-        if id.is_some_and(|id| shared.stuck.remove(&id).is_some()) {
-            self.counters.late.fetch_add(1, Ordering::Relaxed);
-            return true;
+    }
+
+    fn notice_drained(&self, shared: &Shared<S>) {
+        if shared.closed && shared.calls.is_empty() {
+            self.drained.notify_one();
         }
-        self.counters.unknown_ids.fetch_add(1, Ordering::Relaxed);
-        let now = Instant::now();
-        if shared.unknown_since.is_none_or(|since| now - since > Duration::from_secs(1)) {
-            shared.unknown_since = Some(now);
-            shared.unknown_count = 0;
-        }
-        shared.unknown_count += 1;
-        shared.unknown_count <= UNKNOWN_PER_SECOND
     }
 
     /// Waits until calls run out of time and ends them. Cancelling it loses nothing.
@@ -433,40 +408,27 @@ impl<S> Client<S> {
 
     fn end_overdue(&self, now: Instant) -> usize {
         let mut shared = self.shared.lock();
-        let due: Vec<u64> = shared.pending.iter().filter(|(_, call)| call.deadline <= now).map(|(id, _)| *id).collect();
-        let calls: Vec<_> = due
-            .iter()
-            .filter_map(|id| {
-                shared.stuck.insert(*id, ());
-                shared.pending.remove(id)
-            })
-            .collect();
-        shared.timeouts_in_a_row += u32::try_from(calls.len()).unwrap_or(u32::MAX);
-        shared.next_look = shared.pending.values().map(|call| call.deadline).min();
-        if shared.closed && shared.pending.is_empty() {
-            self.drained.notify_one();
-        }
+        let overdue = shared.calls.overdue(now);
+        shared.next_look = shared.calls.next_deadline();
+        self.notice_drained(&shared);
         drop(shared);
-        let count = calls.len();
-        for call in calls {
-            let _gone = call.reply.send(Err(CallFailure::TimedOut));
+        let count = overdue.len();
+        for call in overdue {
+            call.tell(Err(CallFailure::TimedOut));
         }
         count
     }
 
     /// How many calls in a row ran out of time, and how many of all that did are still unanswered.
     pub fn timeouts(&self) -> (u32, usize) {
-        let shared = self.shared.lock();
-        (shared.timeouts_in_a_row, shared.stuck.len())
+        self.shared.lock().calls.timeouts()
     }
 
     /// Takes no more calls; those on the way go on. [`Client::drained`] tells when they are over.
     pub fn refuse_calls(&self) {
         let mut shared = self.shared.lock();
         shared.closed = true;
-        if shared.pending.is_empty() {
-            self.drained.notify_one();
-        }
+        self.notice_drained(&shared);
     }
 
     /// Waits until no call is on its way, once calls are refused.
@@ -475,16 +437,14 @@ impl<S> Client<S> {
     }
 
     /// Ends every call that is on its way.
-    pub fn fail_all(&self, failure: &CallFailure) -> usize {
+    pub fn fail_all(&self, failure: &CallFailure) {
         let mut shared = self.shared.lock();
         shared.closed = true;
-        let calls = std::mem::take(&mut shared.pending);
+        let calls = shared.calls.from_id(0);
         drop(shared);
-        let count = calls.len();
-        for (_, call) in calls {
-            let _gone = call.reply.send(Err(failure.clone()));
+        for call in calls {
+            call.tell(Err(failure.clone()));
         }
-        count
     }
 
     /// Tells the worker that nothing more will come.

@@ -72,6 +72,8 @@ fn become_program(mut args: impl Iterator<Item = OsString>) -> anyhow::Result<In
         }
     }
     set_limit(Resource::Core, 0)?;
+    // The gateway's allocator has switched huge pages off for itself; the worker decides for itself again.
+    rustix::thread::disable_transparent_huge_pages(false).context("giving huge pages back")?;
     rustix::thread::set_no_new_privs(true).context("giving up new privileges")?;
     rustix::process::set_parent_process_death_signal(Some(Signal::KILL)).context("tying the worker to the gateway")?;
     if rustix::process::getppid().map(Pid::as_raw_nonzero).map(i32::from) != Some(parent) {
