@@ -11,7 +11,8 @@ use crate::runtime::scripts::WorkerScripts;
 use crate::runtime::{self, Plan, RuntimeError};
 use crate::source::{self, SourceError};
 use crate::worker::logs::LogBook;
-use crate::worker::pool::{Pool, Settings};
+use crate::worker::pool::Pool;
+use crate::worker::settings::Settings;
 
 /// Why a folder cannot be served.
 #[derive(Debug, thiserror::Error)]

@@ -5,7 +5,7 @@ use serde_json::Value;
 
 use crate::gateway::{Gateway, VERSION};
 use crate::registry::{Live, Serving};
-use crate::worker::pool::{LoadFailure, LoadFailureKind};
+use crate::worker::outcome::{LoadFailure, LoadFailureKind};
 
 /// A deployment in the form of MetaCall's protocol.
 #[derive(Debug, Serialize)]

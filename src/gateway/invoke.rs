@@ -4,7 +4,7 @@ use crate::deployment::DeploymentName;
 use crate::gateway::Gateway;
 use crate::invocation::{Arguments, Returned};
 use crate::registry::Serving;
-use crate::worker::pool::CallError;
+use crate::worker::outcome::CallError;
 
 /// Why a call gave no result.
 #[derive(Debug)]

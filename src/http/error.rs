@@ -9,7 +9,7 @@ use serde::Serialize;
 
 use crate::gateway::invoke::InvokeError;
 use crate::http::body::ReplyBody;
-use crate::worker::pool::CallError;
+use crate::worker::outcome::CallError;
 
 /// The header that carries an error's code.
 pub const ERROR_HEADER: HeaderName = HeaderName::from_static("x-metagate-error");

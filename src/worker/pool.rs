@@ -1,7 +1,6 @@
 //! The workers of one deployment and the calls that wait for one: the least busy worker takes a call, a bounded queue
 //! holds the rest. Each worker's life is left to its `supervisor`.
 
-use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
@@ -12,110 +11,19 @@ use tokio::sync::{Notify, oneshot};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
-use crate::config::DeploymentConfig;
-use crate::deployment::{DeploymentName, Exports};
-use crate::invocation::{Arguments, FunctionError, Returned};
+use crate::deployment::Exports;
+use crate::invocation::{Arguments, Returned};
 use crate::ipc::{CallFailure, Client, SendError};
 use crate::runtime::Plan;
 use crate::worker::logs::LogBook;
+use crate::worker::outcome::{CallError, LoadFailure};
+use crate::worker::places::{self, Place, Places, RETRY_SOON};
 use crate::worker::process::Spawner;
+use crate::worker::settings::Settings;
 use crate::worker::supervisor::Supervisor;
 
 /// How long a call waits for a worker that is being started.
 const START_WAIT: Duration = Duration::from_secs(5);
-/// What a caller is told to wait when the queue is full.
-const RETRY_SOON: Duration = Duration::from_secs(1);
-
-/// Why a release did not load, or a worker is not there.
-#[derive(Debug, Clone)]
-pub struct LoadFailure {
-    /// Which kind of failure.
-    pub kind: LoadFailureKind,
-    /// What happened, without the worker's own words.
-    pub message: String,
-    /// The last of what the worker wrote to standard error.
-    pub stderr: String,
-}
-
-/// The kinds of [`LoadFailure`].
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum LoadFailureKind {
-    /// The program could not be run.
-    Spawn,
-    /// It ended or broke the protocol before it was ready.
-    Load,
-    /// It was not ready in time.
-    Timeout,
-    /// It was ready and ended.
-    Died,
-}
-
-/// Why a call was not answered with a result.
-#[derive(Debug, Clone)]
-pub enum CallError {
-    /// The deployment has no such function.
-    FunctionNotFound,
-    /// The function raised an error.
-    Function(Box<FunctionError>),
-    /// The worker ended during the call; how.
-    Crashed(Arc<str>),
-    /// The worker broke the protocol during the call; how.
-    Protocol(Arc<str>),
-    /// No answer in time.
-    TimedOut(Duration),
-    /// Too many calls wait already.
-    Overloaded(Duration),
-    /// No worker is ready yet.
-    Starting,
-    /// Workers end right after their start, again and again.
-    CrashLoop(Duration),
-    /// The worker's program cannot be run; why.
-    SpawnFailed(Duration, String),
-    /// The deployment or the gateway is being stopped.
-    Stopping,
-}
-
-/// Limits and settings of a pool, from the configuration.
-#[derive(Debug, Clone)]
-pub struct Settings {
-    /// The deployment.
-    pub name: DeploymentName,
-    /// Workers that are always there.
-    pub min: u32,
-    /// Workers at most.
-    pub max: u32,
-    /// Calls in flight per worker.
-    pub concurrency: u32,
-    /// Calls that wait beyond that.
-    pub queue: usize,
-    /// Deadline of a call.
-    pub timeout: Duration,
-    /// Deadline of a load.
-    pub load_timeout: Duration,
-    /// Memory of each worker in bytes.
-    pub max_memory: Option<u64>,
-    /// Longest line from a worker in bytes.
-    pub max_message: usize,
-}
-
-impl Settings {
-    /// The part of a deployment's configuration that its pool needs.
-    #[must_use]
-    pub fn from_config(config: &DeploymentConfig) -> Self {
-        let bytes = |size: u64| usize::try_from(size).unwrap_or(usize::MAX);
-        Self {
-            name: config.name.clone(),
-            min: config.workers.min,
-            max: config.workers.max,
-            concurrency: config.concurrency,
-            queue: config.queue as usize,
-            timeout: config.timeout.get(),
-            load_timeout: config.load_timeout.get(),
-            max_memory: config.max_memory.map(|size| size.bytes()),
-            max_message: bytes(config.max_message.bytes()),
-        }
-    }
-}
 
 /// The workers of one release.
 pub struct Pool {
@@ -128,7 +36,7 @@ pub struct Pool {
     /// Starts the processes.
     pub spawner: Arc<Spawner>,
     exports: ArcSwapOption<Exports>,
-    state: Mutex<State>,
+    places: Mutex<Places<WorkerClient, Granted>>,
     changed: Notify,
     grow: Notify,
     stop: CancellationToken,
@@ -136,42 +44,9 @@ pub struct Pool {
     restarts: AtomicU64,
 }
 
-struct State {
-    ready: Vec<Ready>,
-    waiting: VecDeque<oneshot::Sender<Grant>>,
-    /// Every place of a worker and what is with it.
-    places: BTreeMap<u64, Place>,
-    next_place: u64,
-    stopping: bool,
-    drain_until: Option<Instant>,
-}
-
-struct Ready {
-    place: u64,
-    client: Arc<Client<Lease>>,
-    in_flight: u32,
-    idle_since: Instant,
-}
-
-/// What is with a worker's place while it is not ready.
-#[derive(Debug, Clone)]
-pub enum Place {
-    /// A worker is starting.
-    Starting,
-    /// A worker answers.
-    Ready,
-    /// The last one failed; the next start comes then.
-    Failed {
-        /// Why.
-        failure: Arc<LoadFailure>,
-        /// When the next try is.
-        next_try: Instant,
-        /// Starts go wrong again and again.
-        crash_loop: bool,
-    },
-}
-
-type Grant = Result<(Arc<Client<Lease>>, Lease), CallError>;
+type WorkerClient = Arc<Client<Lease>>;
+type Granted = (WorkerClient, Lease);
+type Grant = places::Grant<Granted>;
 
 /// The right to have one call in flight on a worker; given back when dropped.
 pub struct Lease {
@@ -214,19 +89,12 @@ impl Pool {
     #[must_use]
     pub fn start(settings: Settings, plan: Plan, logs: Arc<LogBook>, spawner: Arc<Spawner>) -> Arc<Self> {
         let pool = Arc::new(Self {
+            places: Mutex::new(Places::new(settings.concurrency)),
             settings,
             plan,
             logs,
             spawner,
             exports: ArcSwapOption::empty(),
-            state: Mutex::new(State {
-                ready: Vec::new(),
-                waiting: VecDeque::new(),
-                places: BTreeMap::new(),
-                next_place: 0,
-                stopping: false,
-                drain_until: None,
-            }),
             changed: Notify::new(),
             grow: Notify::new(),
             stop: CancellationToken::new(),
@@ -234,7 +102,7 @@ impl Pool {
             restarts: AtomicU64::new(0),
         });
         for _ in 0..pool.settings.min {
-            pool.add_place();
+            pool.add_worker();
         }
         if pool.settings.max > pool.settings.min {
             let growing = Arc::clone(&pool);
@@ -292,7 +160,7 @@ impl Pool {
             if let Some(exports) = self.exports.load_full() {
                 return Ok(exports);
             }
-            if let Some(error) = self.state.lock().unavailable() {
+            if let Some(error) = self.places.lock().unavailable() {
                 return Err(error);
             }
             if tokio::time::timeout_at(until.into(), changed).await.is_err() {
@@ -303,25 +171,23 @@ impl Pool {
 
     async fn acquire(self: &Arc<Self>, deadline: Instant) -> Grant {
         let (grant, any_ready) = {
-            let mut state = self.state.lock();
-            if state.stopping {
-                return Err(CallError::Stopping);
-            }
-            if state.waiting.is_empty()
-                && let Some(ready) = state.least_busy(self.settings.concurrency)
+            let mut places = self.places.lock();
+            if places.waiting.is_empty()
+                && places.stopping.is_none()
+                && let Some(ready) = places.take()
             {
-                return Ok(self.lease(ready));
+                return Ok((Arc::clone(&ready.client), self.lease(ready.place)));
             }
-            if let Some(error) = state.unavailable() {
+            if let Some(error) = places.unavailable() {
                 return Err(error);
             }
-            state.waiting.retain(|waiter| !waiter.is_closed());
-            if state.waiting.len() >= self.settings.queue {
+            places.waiting.retain(|waiter| !waiter.is_closed());
+            if places.waiting.len() >= self.settings.queue {
                 return Err(CallError::Overloaded(RETRY_SOON));
             }
             let (waiter, grant) = oneshot::channel();
-            state.waiting.push_back(waiter);
-            (grant, !state.ready.is_empty())
+            places.waiting.push_back(waiter);
+            (grant, !places.ready().is_empty())
         };
         self.grow.notify_one();
         let start_limit = Instant::now() + START_WAIT;
@@ -334,37 +200,28 @@ impl Pool {
         }
     }
 
-    fn lease(self: &Arc<Self>, ready: &mut Ready) -> (Arc<Client<Lease>>, Lease) {
-        ready.in_flight += 1;
-        (Arc::clone(&ready.client), Lease { pool: Some(Arc::clone(self)), place: ready.place })
+    fn lease(self: &Arc<Self>, place: u64) -> Lease {
+        Lease { pool: Some(Arc::clone(self)), place }
     }
 
     fn release(self: &Arc<Self>, place: u64) {
-        let mut state = self.state.lock();
-        if let Some(ready) = state.ready.iter_mut().find(|ready| ready.place == place) {
-            ready.in_flight -= 1;
-            if ready.in_flight == 0 {
-                ready.idle_since = Instant::now();
-            }
-        }
-        if !state.waiting.is_empty() {
-            self.serve_waiting(&mut state);
+        let mut places = self.places.lock();
+        places.give_back(place);
+        if !places.waiting.is_empty() {
+            self.serve_waiting(&mut places);
         }
     }
 
     /// Hands free workers to the calls that have waited longest.
-    fn serve_waiting(self: &Arc<Self>, state: &mut State) {
-        while !state.waiting.is_empty() {
-            let Some(ready) = state.least_busy(self.settings.concurrency) else { break };
-            let grant = self.lease(ready);
-            let place = grant.1.place;
-            let Some(waiter) = state.waiting.pop_front() else { break };
+    fn serve_waiting(self: &Arc<Self>, places: &mut Places<WorkerClient, Granted>) {
+        while !places.waiting.is_empty() {
+            let Some(ready) = places.take() else { break };
+            let (place, grant) = (ready.place, (Arc::clone(&ready.client), self.lease(ready.place)));
+            let Some(waiter) = places.waiting.pop_front() else { break };
             if let Err(Ok((_, mut lease))) = waiter.send(Ok(grant)) {
-                // The caller is gone. Its lease must not come back by itself: the state is locked here.
+                // The caller is gone. Its lease must not come back by itself: the table is locked here.
                 lease.pool = None;
-                if let Some(ready) = state.ready.iter_mut().find(|ready| ready.place == place) {
-                    ready.in_flight -= 1;
-                }
+                places.give_back(place);
             }
         }
     }
@@ -372,59 +229,45 @@ impl Pool {
     /// A worker has loaded and takes calls.
     pub(super) fn worker_ready(self: &Arc<Self>, place: u64, client: Arc<Client<Lease>>, exports: Exports) {
         self.exports.store(Some(Arc::new(exports)));
-        let mut state = self.state.lock();
-        state.places.insert(place, Place::Ready);
-        state.ready.push(Ready { place, client, in_flight: 0, idle_since: Instant::now() });
-        self.serve_waiting(&mut state);
-        drop(state);
+        let mut places = self.places.lock();
+        places.set_ready(place, client);
+        self.serve_waiting(&mut places);
+        drop(places);
         self.changed.notify_waiters();
     }
 
     /// A worker takes no more calls.
     pub(super) fn remove_ready(&self, place: u64) {
-        let mut state = self.state.lock();
-        state.ready.retain(|ready| ready.place != place);
-        if let Some(state) = state.places.get_mut(&place) {
-            *state = Place::Starting;
-        }
+        self.places.lock().set(place, Place::Starting);
     }
 
     /// What is with a place now; calls that wait learn of it when nothing is left to wait for.
     pub(super) fn set_place(&self, place: u64, what: Place) {
-        let mut state = self.state.lock();
-        state.ready.retain(|ready| ready.place != place);
-        state.places.insert(place, what);
-        if let Some(error) = state.unavailable() {
-            for waiter in std::mem::take(&mut state.waiting) {
+        let mut places = self.places.lock();
+        places.set(place, what);
+        if let Some(error) = places.unavailable() {
+            for waiter in std::mem::take(&mut places.waiting) {
                 let _gone = waiter.send(Err(error.clone()));
             }
         }
-        drop(state);
+        drop(places);
         self.changed.notify_waiters();
     }
 
     /// A worker's place is given up.
     pub(super) fn remove_place(&self, place: u64) {
-        let mut state = self.state.lock();
-        state.ready.retain(|ready| ready.place != place);
-        state.places.remove(&place);
-        drop(state);
+        self.places.lock().remove(place);
         self.changed.notify_waiters();
     }
 
     /// Gives a place up if the pool has more than it needs and this one has been idle for so long.
     pub(super) fn give_up_idle(&self, place: u64, idle: Duration) -> bool {
-        let mut state = self.state.lock();
-        let spare = state.places.len() > self.settings.min as usize;
-        let is_idle = state
-            .ready
-            .iter()
-            .any(|ready| ready.place == place && ready.in_flight == 0 && ready.idle_since.elapsed() >= idle);
-        if spare && is_idle {
-            state.ready.retain(|ready| ready.place != place);
-            state.places.remove(&place);
+        let mut places = self.places.lock();
+        let gives_up = places.count() > self.settings.min && places.is_idle(place, idle);
+        if gives_up {
+            places.remove(place);
         }
-        spare && is_idle
+        gives_up
     }
 
     pub(super) fn count_restart(&self) {
@@ -433,21 +276,15 @@ impl Pool {
 
     /// Until when calls on a worker that is being stopped may go on.
     pub(super) fn drain_until(&self) -> Instant {
-        self.state.lock().drain_until.unwrap_or_else(|| Instant::now() + self.settings.timeout)
+        self.places.lock().stopping.unwrap_or_else(|| Instant::now() + self.settings.timeout)
     }
 
     pub(super) fn tasks(&self) -> &TaskTracker {
         &self.tasks
     }
 
-    fn add_place(self: &Arc<Self>) {
-        let place = {
-            let mut state = self.state.lock();
-            let place = state.next_place;
-            state.next_place += 1;
-            state.places.insert(place, Place::Starting);
-            place
-        };
+    fn add_worker(self: &Arc<Self>) {
+        let place = self.places.lock().add();
         let supervisor = Supervisor::new(Arc::clone(self), place, self.stop.clone());
         self.tasks.spawn(supervisor.run());
     }
@@ -459,12 +296,11 @@ impl Pool {
                 () = self.stop.cancelled() => return,
             }
             let wanted = {
-                let state = self.state.lock();
-                let starting = state.places.values().any(|place| !matches!(place, Place::Ready));
-                !state.waiting.is_empty() && !starting && state.places.len() < self.settings.max as usize
+                let places = self.places.lock();
+                places.wants_more() && places.count() < self.settings.max
             };
             if wanted {
-                self.add_place();
+                self.add_worker();
             }
         }
     }
@@ -472,10 +308,9 @@ impl Pool {
     /// Takes no more calls, lets those in flight end within `drain`, and returns when no process is left.
     pub async fn stop(&self, drain: Duration) {
         {
-            let mut state = self.state.lock();
-            state.stopping = true;
-            state.drain_until = Some(Instant::now() + drain);
-            for waiter in std::mem::take(&mut state.waiting) {
+            let mut places = self.places.lock();
+            places.stopping = Some(Instant::now() + drain);
+            for waiter in std::mem::take(&mut places.waiting) {
                 let _gone = waiter.send(Err(CallError::Stopping));
             }
         }
@@ -484,74 +319,19 @@ impl Pool {
         self.tasks.wait().await;
     }
 
-    /// Waits until the release has loaded, or its first try has failed.
-    pub async fn first_outcome(&self) -> Result<Arc<Exports>, Arc<LoadFailure>> {
-        loop {
-            let changed = self.changed.notified();
-            tokio::pin!(changed);
-            changed.as_mut().enable();
-            if let Some(exports) = self.exports.load_full() {
-                return Ok(exports);
-            }
-            let failure = self.snapshot().failure;
-            if let Some(failure) = failure {
-                return Err(failure);
-            }
-            changed.await;
-        }
-    }
-
     /// What the pool is doing.
     pub fn snapshot(&self) -> Snapshot {
-        let state = self.state.lock();
-        let mut failure = None;
-        let mut crash_loop = false;
-        if state.ready.is_empty() {
-            for place in state.places.values() {
-                if let Place::Failed { failure: why, crash_loop: looping, .. } = place {
-                    failure = Some(Arc::clone(why));
-                    crash_loop |= *looping;
-                }
-            }
-        }
+        let places = self.places.lock();
+        let (failure, crash_loop) = places.failure().unzip();
         Snapshot {
-            ready: state.ready.len(),
-            workers: state.places.len(),
-            in_flight: state.ready.iter().map(|ready| ready.in_flight as usize).sum(),
-            waiting: state.waiting.len(),
+            ready: places.ready().len(),
+            workers: places.count(),
+            in_flight: places.in_flight(),
+            waiting: places.waiting.len(),
             restarts: self.restarts.load(Ordering::Relaxed),
             failure,
-            crash_loop,
-            odd_messages: state.ready.iter().map(|ready| ready.client.counters.odd()).sum(),
+            crash_loop: crash_loop.unwrap_or(false),
+            odd_messages: places.ready().iter().map(|ready| ready.client.counters.odd()).sum(),
         }
-    }
-}
-
-impl State {
-    fn least_busy(&mut self, concurrency: u32) -> Option<&mut Ready> {
-        self.ready.iter_mut().filter(|ready| ready.in_flight < concurrency).min_by_key(|ready| ready.in_flight)
-    }
-
-    /// Why waiting makes no sense: no worker answers, none is starting, and the next start is not at once.
-    fn unavailable(&self) -> Option<CallError> {
-        if self.stopping {
-            return Some(CallError::Stopping);
-        }
-        if !self.ready.is_empty() {
-            return None;
-        }
-        let mut soonest: Option<CallError> = None;
-        for place in self.places.values() {
-            let Place::Failed { failure, next_try, crash_loop } = place else { return None };
-            let wait = next_try.saturating_duration_since(Instant::now()).max(RETRY_SOON);
-            if failure.kind == LoadFailureKind::Spawn {
-                soonest = Some(CallError::SpawnFailed(wait, failure.message.clone()));
-            } else if *crash_loop {
-                soonest = Some(CallError::CrashLoop(wait));
-            } else {
-                return None;
-            }
-        }
-        soonest
     }
 }

@@ -16,7 +16,9 @@ use crate::ipc::metadata::{self, OwnScripts};
 use crate::ipc::{CallFailure, Client, Incoming};
 use crate::worker::lifecycle::{Event, GOOD_LIFE, Lifecycle, Phase};
 use crate::worker::logs::Output;
-use crate::worker::pool::{Lease, LoadFailure, LoadFailureKind, Place, Pool};
+use crate::worker::outcome::{LoadFailure, LoadFailureKind};
+use crate::worker::places::Place;
+use crate::worker::pool::{Lease, Pool};
 use crate::worker::process::{Ended, Process};
 
 /// How long a process without a channel may live on, and how long what it printed is waited for after its end.

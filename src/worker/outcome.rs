@@ -1,0 +1,55 @@
+//! What can go wrong with workers and calls, in the words that `gateway` and `http` match on.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use crate::invocation::FunctionError;
+
+/// Why a release did not load, or a worker is not there.
+#[derive(Debug, Clone)]
+pub struct LoadFailure {
+    /// Which kind of failure.
+    pub kind: LoadFailureKind,
+    /// What happened, without the worker's own words.
+    pub message: String,
+    /// The last of what the worker wrote to standard error.
+    pub stderr: String,
+}
+
+/// The kinds of [`LoadFailure`].
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum LoadFailureKind {
+    /// The program could not be run.
+    Spawn,
+    /// It ended or broke the protocol before it was ready.
+    Load,
+    /// It was not ready in time.
+    Timeout,
+    /// It was ready and ended.
+    Died,
+}
+
+/// Why a call was not answered with a result.
+#[derive(Debug, Clone)]
+pub enum CallError {
+    /// The deployment has no such function.
+    FunctionNotFound,
+    /// The function raised an error.
+    Function(Box<FunctionError>),
+    /// The worker ended during the call; how.
+    Crashed(Arc<str>),
+    /// The worker broke the protocol during the call; how.
+    Protocol(Arc<str>),
+    /// No answer in time.
+    TimedOut(Duration),
+    /// Too many calls wait already.
+    Overloaded(Duration),
+    /// No worker is ready yet.
+    Starting,
+    /// Workers end right after their start, again and again.
+    CrashLoop(Duration),
+    /// The worker's program cannot be run; why.
+    SpawnFailed(Duration, String),
+    /// The deployment or the gateway is being stopped.
+    Stopping,
+}
