@@ -8,6 +8,7 @@ use arc_swap::ArcSwap;
 
 use crate::deployment::DeploymentName;
 use crate::worker::logs::LogBook;
+use crate::worker::outcome::LoadFailure;
 use crate::worker::pool::Pool;
 
 /// A deployment as it is now.
@@ -26,8 +27,8 @@ pub struct Live {
 pub enum Serving {
     /// Workers, ready or starting.
     Pool(Arc<Pool>),
-    /// Nothing: its files or its runtime are not usable; why.
-    Refused(String),
+    /// Nothing: its files or its runtime cannot be used.
+    Refused(Arc<LoadFailure>),
 }
 
 /// Deployments by name.

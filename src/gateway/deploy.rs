@@ -11,6 +11,7 @@ use crate::runtime::scripts::WorkerScripts;
 use crate::runtime::{self, Plan, RuntimeError};
 use crate::source::{self, SourceError};
 use crate::worker::logs::LogBook;
+use crate::worker::outcome::{LoadFailure, LoadFailureKind};
 use crate::worker::pool::Pool;
 use crate::worker::settings::Settings;
 
@@ -23,6 +24,16 @@ pub enum Refusal {
     /// Its runtime.
     #[error(transparent)]
     Runtime(#[from] RuntimeError),
+}
+
+impl Refusal {
+    fn into_failure(self) -> LoadFailure {
+        let kind = match self {
+            Self::Runtime(RuntimeError::Program(_)) => LoadFailureKind::Spawn,
+            Self::Runtime(_) | Self::Source(_) => LoadFailureKind::Load,
+        };
+        LoadFailure { kind, message: self.to_string(), stderr: String::new() }
+    }
 }
 
 /// How a deployment's workers would be started. Reads its folder and looks its program up; starts no worker.
@@ -50,9 +61,13 @@ impl Gateway {
             Ok(Err(refusal)) => {
                 tracing::error!(deployment = %name, reason = %refusal, "cannot be served");
                 logs.note(&refusal.to_string());
-                Serving::Refused(refusal.to_string())
+                Serving::Refused(Arc::new(refusal.into_failure()))
             }
-            Err(error) => Serving::Refused(format!("preparing it failed: {error}")),
+            Err(error) => Serving::Refused(Arc::new(LoadFailure {
+                kind: LoadFailureKind::Load,
+                message: format!("preparing {name:?} failed: {error}"),
+                stderr: String::new(),
+            })),
         };
         let sequence = self.sequence.fetch_add(1, Ordering::Relaxed);
         self.registry.put(Live { name, serving, logs, sequence });

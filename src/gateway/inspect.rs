@@ -144,9 +144,7 @@ fn readiness_of(live: &Live) -> DeploymentReadiness {
         error: None,
     };
     match &live.serving {
-        Serving::Refused(reason) => {
-            readiness.error = Some(Reason { code: "load_failed", message: reason.clone(), stderr: String::new() });
-        }
+        Serving::Refused(failure) => readiness.error = Some(reason(failure, false)),
         Serving::Pool(pool) => {
             let snapshot = pool.snapshot();
             readiness.ready_workers = snapshot.ready;

@@ -1,18 +1,21 @@
 //! Calling a function: from a name to what came of it.
 
+use std::time::Duration;
+
 use crate::deployment::DeploymentName;
 use crate::gateway::Gateway;
 use crate::invocation::{Arguments, Returned};
 use crate::registry::Serving;
-use crate::worker::outcome::CallError;
+use crate::worker::outcome::{CallError, LoadFailure, LoadFailureKind};
+
+/// What is wrong stays wrong until somebody changes the folder or the machine.
+const RETRY_REFUSED: Duration = Duration::from_secs(30);
 
 /// Why a call gave no result.
 #[derive(Debug)]
 pub enum InvokeError {
     /// There is no deployment of this name.
     DeploymentNotFound,
-    /// The deployment's files or runtime cannot be used.
-    Refused(DeploymentName),
     /// The call itself failed, on this deployment.
     Call(DeploymentName, CallError),
 }
@@ -25,7 +28,14 @@ impl Gateway {
             Serving::Pool(pool) => {
                 pool.call(function, arguments).await.map_err(|error| InvokeError::Call(live.name.clone(), error))
             }
-            Serving::Refused(_) => Err(InvokeError::Refused(live.name.clone())),
+            Serving::Refused(failure) => Err(InvokeError::Call(live.name.clone(), refused(failure))),
         }
+    }
+}
+
+fn refused(failure: &LoadFailure) -> CallError {
+    match failure.kind {
+        LoadFailureKind::Spawn => CallError::SpawnFailed(RETRY_REFUSED, failure.message.clone()),
+        LoadFailureKind::Load | LoadFailureKind::Timeout | LoadFailureKind::Died => CallError::CrashLoop(RETRY_REFUSED),
     }
 }

@@ -180,10 +180,6 @@ pub fn deployment_not_found(name: &str) -> Problem {
 pub fn from_invoke(error: InvokeError, name: &str, function: &str) -> Problem {
     match error {
         InvokeError::DeploymentNotFound => deployment_not_found(name),
-        InvokeError::Refused(name) => {
-            let message = format!("deployment {name:?} cannot be served: its log and /readyz say why");
-            Problem::new(Code::CrashLoop, message).retry_after(Duration::from_secs(30))
-        }
         InvokeError::Call(name, error) => from_call(error, name.as_str(), function),
     }
 }
@@ -212,7 +208,7 @@ fn from_call(error: CallError, name: &str, function: &str) -> Problem {
             Problem::new(Code::Starting, message).retry_after(Duration::from_secs(1))
         }
         CallError::CrashLoop(wait) => {
-            let message = format!("workers of {name:?} end right after their start: its log and /readyz say why");
+            let message = format!("no worker of {name:?} can be started or stays: its log and /readyz say why");
             Problem::new(Code::CrashLoop, message).retry_after(wait)
         }
         CallError::SpawnFailed(wait, message) => Problem::new(Code::SpawnFailed, message).retry_after(wait),

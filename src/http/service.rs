@@ -10,6 +10,7 @@ use http::header::CONNECTION;
 use http::{HeaderValue, Method, Request, Response, Version};
 use hyper::body::Incoming;
 use tower::ServiceExt;
+use tracing::Instrument;
 
 use crate::gateway::Gateway;
 use crate::http::body::ReplyBody;
@@ -40,11 +41,12 @@ impl Service {
     /// Answers a request.
     pub async fn answer(&self, request: Request<Incoming>) -> Result<Response<ReplyBody>, Infallible> {
         let id = request_id::of(request.headers());
-        let answer = AssertUnwindSafe(self.route(request, &id)).catch_unwind().await;
+        let span = tracing::debug_span!("request", request_id = request_id::text(&id));
+        let answer = AssertUnwindSafe(self.route(request, &id)).catch_unwind().instrument(span).await;
         let mut response = match answer {
             Ok(Ok(response)) => response,
             Ok(Err(problem)) => {
-                tracing::debug!(request_id = request_id::text(&id), code = problem.code().as_str(), "refused");
+                tracing::debug!(request_id = request_id::text(&id), code = problem.code().as_str(), "not answered");
                 problem.into_response(request_id::text(&id))
             }
             Err(_) => {

@@ -9,7 +9,9 @@ use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use parking_lot::Mutex;
+use tokio::io::AsyncReadExt;
 use tokio::net::UnixStream;
+use tokio::net::unix::{OwnedReadHalf, OwnedWriteHalf};
 use tokio::sync::Notify;
 
 use crate::invocation::{FunctionError, Returned};
@@ -92,9 +94,16 @@ pub struct Overdue {
     pub calls: usize,
 }
 
+/// What comes from a worker: one task reads it, with [`Client::read`].
+#[derive(Debug)]
+pub struct Inbox {
+    stream: OwnedReadHalf,
+    lines: Lines,
+}
+
 /// A worker's channel. `S` is kept with each call until the worker has answered it or its time is over: the call's slot.
 pub struct Client<S> {
-    stream: UnixStream,
+    stream: OwnedWriteHalf,
     shared: Mutex<Shared<S>>,
     wake_writer: Notify,
     wake_clock: Notify,
@@ -116,9 +125,14 @@ struct Shared<S> {
 }
 
 impl<S> Client<S> {
-    /// Takes over the gateway's end of a channel.
+    /// Takes over the gateway's end of a channel. Lines from the worker may have `max_line` bytes.
     #[must_use]
-    pub fn new(stream: UnixStream) -> Self {
+    pub fn new(channel: UnixStream, max_line: usize) -> (Self, Inbox) {
+        let (read, stream) = channel.into_split();
+        (Self::from_half(stream), Inbox { stream: read, lines: Lines::new(max_line) })
+    }
+
+    fn from_half(stream: OwnedWriteHalf) -> Self {
         Self {
             stream,
             shared: Mutex::new(Shared {
@@ -281,43 +295,31 @@ impl<S> Client<S> {
     }
 
     /// Reads until something comes that is not an answer to a call. Cancelling it loses nothing.
-    pub async fn read(&self, lines: &mut Lines) -> Incoming {
+    pub async fn read(&self, inbox: &mut Inbox) -> Incoming {
         loop {
-            if let Some(incoming) = self.take_lines(lines) {
+            if let Some(incoming) = self.take_lines(&mut inbox.lines) {
                 return incoming;
             }
-            if self.stream.readable().await.is_err() {
-                return Incoming::Closed;
+            // A dead peer shows as ECONNRESET as well as an end.
+            if inbox.stream.read_buf(inbox.lines.space()).await.is_ok_and(|count| count > 0) {
+                continue;
             }
-            if let Some(incoming) = self.fill(lines) {
-                return incoming;
-            }
+            return Incoming::Closed;
         }
     }
 
     /// Reads what is there without waiting: the last words of a worker that has ended.
-    pub fn read_rest(&self, lines: &mut Lines) -> Option<Incoming> {
+    pub fn read_rest(&self, inbox: &mut Inbox) -> Option<Incoming> {
         loop {
-            match self.take_lines(lines) {
+            match self.take_lines(&mut inbox.lines) {
                 Some(Incoming::ProbeResult) => continue,
                 None => {}
                 other => return other,
             }
-            match self.stream.try_read_buf(lines.space()) {
+            match inbox.stream.try_read_buf(inbox.lines.space()) {
                 Ok(count) if count > 0 => {}
                 _ => return None,
             }
-        }
-    }
-
-    /// One read without waiting. `Closed` on the end of the stream or an error.
-    fn fill(&self, lines: &mut Lines) -> Option<Incoming> {
-        match self.stream.try_read_buf(lines.space()) {
-            Ok(0) => Some(Incoming::Closed),
-            Ok(_) => None,
-            Err(error) if error.kind() == io::ErrorKind::WouldBlock => None,
-            // A dead peer shows as ECONNRESET as well as an end.
-            Err(_) => Some(Incoming::Closed),
         }
     }
 
@@ -449,7 +451,7 @@ impl<S> Client<S> {
 
     /// Tells the worker that nothing more will come.
     pub fn shut_down_writing(&self) {
-        if let Err(error) = rustix::net::shutdown(&self.stream, rustix::net::Shutdown::Write) {
+        if let Err(error) = rustix::net::shutdown(self.stream.as_ref(), rustix::net::Shutdown::Write) {
             tracing::debug!(%error, "the worker's end was closed already");
         }
     }

@@ -1,11 +1,14 @@
 //! Where a runtime's program is: on the gateway's PATH or where the configuration says.
 
+use std::collections::BTreeMap;
 use std::ffi::OsStr;
 use std::fs::File;
 use std::io::Read;
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
+
+use parking_lot::Mutex;
 
 /// Why a program cannot be run.
 #[derive(Debug, thiserror::Error)]
@@ -43,20 +46,26 @@ pub fn find(name: &Path, key: &'static str) -> Result<PathBuf, ProgramError> {
         .ok_or_else(|| ProgramError::NotOnPath { name: name.display().to_string(), key })
 }
 
-/// The program behind a version manager's script, which would cost its own start each time: asked for once.
-/// `question` makes the program print its own path. Whatever goes wrong leaves the script itself.
+/// The program behind a version manager's script, which would cost its own start each time: asked for once in the life of
+/// the gateway. `question` makes the program print its own path. Whatever goes wrong leaves the script itself.
 #[must_use]
 pub fn behind_script(program: PathBuf, question: &[&str]) -> PathBuf {
+    static KNOWN: Mutex<BTreeMap<PathBuf, PathBuf>> = Mutex::new(BTreeMap::new());
     if !is_script(&program) {
         return program;
     }
-    let answer = Command::new(&program).args(question).stdin(Stdio::null()).stderr(Stdio::null()).output();
-    let path =
-        answer.ok().and_then(|output| String::from_utf8(output.stdout).ok()).map(|text| PathBuf::from(text.trim()));
-    match path {
-        Some(path) if path.is_absolute() && is_program(&path) => path,
-        _ => program,
-    }
+    let known = KNOWN.lock().get(&program).cloned();
+    known.unwrap_or_else(|| {
+        let behind = ask(&program, question).unwrap_or_else(|| program.clone());
+        KNOWN.lock().insert(program, behind.clone());
+        behind
+    })
+}
+
+fn ask(program: &Path, question: &[&str]) -> Option<PathBuf> {
+    let output = Command::new(program).args(question).stdin(Stdio::null()).stderr(Stdio::null()).output().ok()?;
+    let path = PathBuf::from(String::from_utf8(output.stdout).ok()?.trim());
+    (path.is_absolute() && is_program(&path)).then_some(path)
 }
 
 fn is_program(path: &Path) -> bool {

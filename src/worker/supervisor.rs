@@ -9,8 +9,7 @@ use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 
 use crate::deployment::Exports;
-use crate::ipc::client::WriteEnd;
-use crate::ipc::codec::Lines;
+use crate::ipc::client::{Inbox, WriteEnd};
 use crate::ipc::message::{Load, PROBE};
 use crate::ipc::metadata::{self, OwnScripts};
 use crate::ipc::{CallFailure, Client, Incoming};
@@ -46,7 +45,7 @@ pub struct Supervisor {
 struct Worker {
     process: Process,
     client: Arc<Client<Lease>>,
-    lines: Lines,
+    inbox: Inbox,
     writer: JoinHandle<WriteEnd>,
     drains: [JoinHandle<()>; 2],
     started: Instant,
@@ -175,7 +174,8 @@ impl Supervisor {
             self.pool.logs.note(&message);
             LoadFailure { kind: LoadFailureKind::Spawn, message, stderr: String::new() }
         })?;
-        let client = Arc::new(Client::new(spawned.channel));
+        let (client, inbox) = Client::new(spawned.channel, settings.max_message);
+        let client = Arc::new(client);
         let writing = Arc::clone(&client);
         let (out, err) = (Arc::clone(&self.pool.logs), Arc::clone(&self.pool.logs));
         let (stdout, stderr) = (spawned.stdout, spawned.stderr);
@@ -189,7 +189,7 @@ impl Supervisor {
         Ok(Worker {
             process: spawned.process,
             client,
-            lines: Lines::new(settings.max_message),
+            inbox,
             writer: tokio::spawn(async move { writing.write_loop().await }),
             drains: [
                 tokio::spawn(async move { out.drain(Output::Stdout, stdout).await }),
@@ -209,7 +209,7 @@ impl Supervisor {
         let (kind, message) = loop {
             tokio::select! {
                 biased;
-                incoming = worker.client.read(&mut worker.lines) => match incoming {
+                incoming = worker.client.read(&mut worker.inbox) => match incoming {
                     Incoming::MetaData(data) => match self.exports(&data) {
                         Ok(exports) => return Ok(exports),
                         Err(error) => break (LoadFailureKind::Load, format!("sent unusable {error}")),
@@ -219,7 +219,7 @@ impl Supervisor {
                     Incoming::Closed => break self.end_before_metadata(worker).await,
                 },
                 ended = worker.process.ended() => {
-                    if let Some(Incoming::MetaData(_)) = worker.client.read_rest(&mut worker.lines) {
+                    if let Some(Incoming::MetaData(_)) = worker.client.read_rest(&mut worker.inbox) {
                         break (LoadFailureKind::Load, format!("{ended} right after it had loaded"));
                     }
                     break (LoadFailureKind::Load, format!("{ended} before it was ready"));
@@ -264,7 +264,7 @@ impl Supervisor {
             let probe_over = probe_deadline.unwrap_or_else(Instant::now).into();
             tokio::select! {
                 biased;
-                incoming = worker.client.read(&mut worker.lines) => match incoming {
+                incoming = worker.client.read(&mut worker.inbox) => match incoming {
                     Incoming::ProbeResult => {
                         worker.answers_probes = true;
                         probe_deadline = None;
@@ -327,7 +327,7 @@ impl Supervisor {
 
     /// What the worker had written before its end is read first: a call that it answered did succeed.
     fn ended(&self, worker: &mut Worker, ended: Ended) -> Parting {
-        let last = worker.client.read_rest(&mut worker.lines);
+        let last = worker.client.read_rest(&mut worker.inbox);
         let reason = if worker.process.tree.group.ran_out_of_memory() { " because it ran out of memory" } else { "" };
         tracing::error!(deployment = %self.pool.settings.name, how = format!("{ended}{reason}"), "worker ended");
         self.pool.logs.note(&format!("worker {ended}{reason}"));
@@ -364,7 +364,7 @@ async fn retire(mut worker: Worker, pool: Arc<Pool>, stop: CancellationToken) {
     loop {
         tokio::select! {
             biased;
-            incoming = worker.client.read(&mut worker.lines) => match incoming {
+            incoming = worker.client.read(&mut worker.inbox) => match incoming {
                 Incoming::ProbeResult | Incoming::MetaData(_) => {}
                 Incoming::Protocol(_) | Incoming::Closed => break,
             },

@@ -103,3 +103,29 @@ fn a_worker_needs_no_writable_deployment_folder_and_changes_nothing_in_it() {
     let names: Vec<_> = fs::read_dir(folder.path()).unwrap().map(|entry| entry.unwrap().file_name()).collect();
     assert_eq!(names, ["main.py"]);
 }
+
+#[test]
+fn a_worker_that_takes_more_memory_than_it_may_is_ended_and_the_next_serves() {
+    let folder = tempfile::tempdir().unwrap();
+    let code = "def eat(megabytes: int) -> int:\n    return len(bytearray(megabytes * 1024 * 1024).replace(b'\\0', b'x'))\n";
+    fs::write(folder.path().join("main.py"), code).unwrap();
+    let gateway = Gateway::ready(&deployment("eater", folder.path(), "max_memory = \"64MiB\""));
+    assert_eq!(gateway.call("eater", "eat", "[1]").body, "1048576");
+    // A control group ends the worker; without one the limit of its data makes Python raise MemoryError.
+    let greedy = gateway.call("eater", "eat", "[200]");
+    assert!(matches!(greedy.code(), "worker_crashed" | "function_error"), "{greedy:?}");
+    assert!(greedy.message().contains("emory"), "{greedy:?}");
+    assert_eq!(gateway.call("eater", "eat", "[1]").body, "1048576");
+}
+
+#[test]
+fn a_program_that_is_not_there_is_named_and_its_callers_are_told() {
+    let tables = deployment("gone", &fixture("node-single"), "runtime = \"command\"\ncommand = [\"/nowhere/worker\"]");
+    let gateway = Gateway::start(&tables);
+    let refused = gateway.call("gone", "f", "[]");
+    assert_eq!((refused.status, refused.code()), (503, "spawn_failed"), "{refused:?}");
+    assert!(refused.header("retry-after").is_some());
+    assert!(refused.message().contains("/nowhere/worker"), "{refused:?}");
+    assert_eq!(gateway.readiness("gone")["error"]["code"], "spawn_failed");
+    assert_eq!(gateway.get("/api/inspect").json()[0]["status"], "fail");
+}
