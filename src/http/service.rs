@@ -17,7 +17,7 @@ use crate::http::body::ReplyBody;
 use crate::http::error::{Code, Problem};
 use crate::http::invoke;
 use crate::http::path::{self, Target};
-use crate::http::request_body::BodyLimits;
+use crate::http::request_body::{self, BodyLimits};
 use crate::http::request_id;
 
 const URI_LIMIT: usize = 8 * 1024;
@@ -82,13 +82,11 @@ impl Service {
         self.ask_router(request, id).await
     }
 
-    async fn ask_router(
-        &self,
-        mut request: Request<Incoming>,
-        id: &HeaderValue,
-    ) -> Result<Response<ReplyBody>, Problem> {
-        request.headers_mut().insert(request_id::HEADER, id.clone());
-        let answer = self.router.clone().oneshot(request.map(axum::body::Body::new)).await;
+    async fn ask_router(&self, request: Request<Incoming>, id: &HeaderValue) -> Result<Response<ReplyBody>, Problem> {
+        let (mut head, body) = request.into_parts();
+        let body = request_body::read(&head.headers, body, self.body_limits).await?;
+        head.headers.insert(request_id::HEADER, id.clone());
+        let answer = self.router.clone().oneshot(Request::from_parts(head, axum::body::Body::from(body))).await;
         let Ok(response) = answer;
         Ok(response.map(ReplyBody::Streamed))
     }

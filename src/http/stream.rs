@@ -84,6 +84,8 @@ pub struct Stream {
     since: Instant,
     waiting: Waiting,
     refused: Option<Problem>,
+    /// Something was written since the last look at the clock.
+    wrote: bool,
     /// When writing began to stall.
     stalled: Option<Instant>,
     lingered: Option<(Instant, usize)>,
@@ -114,6 +116,7 @@ impl Stream {
             since: now,
             waiting: Waiting::FirstByte,
             refused: None,
+            wrote: false,
             stalled: None,
             lingered: None,
         }
@@ -146,7 +149,7 @@ impl Stream {
         self.lingered = Some((Instant::now() + LINGER, 0));
     }
 
-    /// What the client is waited for now, and until when.
+    /// Until when the client is waited for now.
     fn due(&mut self) -> Option<Instant> {
         let waiting = if self.activity.is_serving() {
             Waiting::Serving
@@ -157,7 +160,9 @@ impl Stream {
         } else {
             Waiting::Idle
         };
-        if waiting != self.waiting {
+        // A large answer that is still being written is no idling.
+        let wrote = std::mem::take(&mut self.wrote) && waiting == Waiting::Idle;
+        if waiting != self.waiting || wrote {
             self.waiting = waiting;
             self.since = Instant::now();
         }
@@ -252,8 +257,13 @@ impl hyper::rt::Read for Stream {
                 Poll::Pending => break,
             }
         }
-        let Some(due) = this.due() else { return Poll::Pending };
-        ready!(this.poll_due(context, due));
+        loop {
+            let Some(due) = this.due() else { return Poll::Pending };
+            if Instant::now() >= due {
+                break;
+            }
+            ready!(this.poll_due(context, due));
+        }
         if this.waiting == Waiting::Head {
             this.answer_by_itself(&Problem::new(Code::RequestTimeout, "the request came too slowly"));
         }
@@ -268,6 +278,7 @@ impl hyper::rt::Write for Stream {
         match Pin::new(&mut this.io).poll_write(context, bytes) {
             Poll::Ready(result) => {
                 this.stalled = None;
+                this.wrote = true;
                 Poll::Ready(result)
             }
             Poll::Pending => this.poll_write_stall(context).map(Err),
@@ -283,6 +294,7 @@ impl hyper::rt::Write for Stream {
         match Pin::new(&mut this.io).poll_write_vectored(context, slices) {
             Poll::Ready(result) => {
                 this.stalled = None;
+                this.wrote = true;
                 Poll::Ready(result)
             }
             Poll::Pending => this.poll_write_stall(context).map(Err),

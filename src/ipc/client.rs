@@ -9,6 +9,7 @@ use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use parking_lot::Mutex;
+use rustix::net::RecvFlags;
 use tokio::io::AsyncReadExt;
 use tokio::net::UnixStream;
 use tokio::net::unix::{OwnedReadHalf, OwnedWriteHalf};
@@ -25,6 +26,8 @@ const OUTBOX_LIMIT: usize = 8 * 1024 * 1024;
 const DIRECT_CALLS: usize = 8;
 /// How long a write may make no progress before the worker counts as stuck.
 const WRITE_STALL: Duration = Duration::from_secs(5);
+/// Bytes read at once when a worker has ended.
+const READ_REST: usize = 64 * 1024;
 /// A buffer larger than this is given back after it was written.
 const KEEP_BUFFER: usize = 64 * 1024;
 
@@ -310,14 +313,17 @@ impl<S> Client<S> {
 
     /// Reads what is there without waiting: the last words of a worker that has ended.
     pub fn read_rest(&self, inbox: &mut Inbox) -> Option<Incoming> {
+        let mut last_words = vec![0; READ_REST];
         loop {
             match self.take_lines(&mut inbox.lines) {
                 Some(Incoming::ProbeResult) => continue,
                 None => {}
                 other => return other,
             }
-            match inbox.stream.try_read_buf(inbox.lines.space()) {
-                Ok(count) if count > 0 => {}
+            // Asked of the kernel itself: tokio may not have heard yet that there is something to read.
+            let stream: &UnixStream = inbox.stream.as_ref();
+            match rustix::net::recv(stream, &mut last_words[..], RecvFlags::DONTWAIT) {
+                Ok((_, count)) if count > 0 => inbox.lines.space().extend_from_slice(&last_words[..count]),
                 _ => return None,
             }
         }
@@ -464,4 +470,97 @@ pub enum WriteEnd {
     Closed,
     /// The worker has not read for too long.
     Stalled,
+}
+
+#[cfg(test)]
+mod tests {
+    use tokio::io::{AsyncBufReadExt, AsyncWriteExt, BufReader};
+
+    use super::*;
+
+    fn pair() -> (Arc<Client<()>>, Inbox, UnixStream) {
+        let (ours, theirs) = UnixStream::pair().unwrap();
+        let (client, inbox) = Client::new(ours, 1024 * 1024);
+        (Arc::new(client), inbox, theirs)
+    }
+
+    fn soon() -> Instant {
+        Instant::now() + Duration::from_secs(10)
+    }
+
+    #[tokio::test]
+    async fn many_calls_go_out_in_order_and_their_answers_find_them() {
+        let (client, mut inbox, theirs) = pair();
+        let writing = Arc::clone(&client);
+        tokio::spawn(async move { writing.write_loop().await });
+        tokio::spawn(async move {
+            let (read, mut write) = theirs.into_split();
+            let mut lines = BufReader::new(read).lines();
+            let mut expected = 1;
+            while let Some(line) = lines.next_line().await.unwrap() {
+                let id = format!("\"id\":\"{expected}\"");
+                assert!(line.contains(&id), "{line}");
+                let answer = format!("{{\"type\":\"FunctionInvokeResult\",\"data\":{{{id},\"result\":{expected}}}}}\n");
+                write.write_all(answer.as_bytes()).await.unwrap();
+                expected += 1;
+            }
+        });
+        let reading = Arc::clone(&client);
+        tokio::spawn(async move { reading.read(&mut inbox).await });
+        let big = format!("[\"{}\"]", "x".repeat(300_000));
+        let mut replies = Vec::new();
+        for number in 0..100 {
+            let arguments = if number % 10 == 0 { big.as_bytes() } else { b"[]" };
+            replies.push(client.call("\"f\"", arguments, soon(), ()).unwrap());
+        }
+        for (number, reply) in replies.into_iter().enumerate() {
+            let text = reply.await.unwrap().unwrap().0.unwrap();
+            assert_eq!(text, (number + 1).to_string());
+        }
+    }
+
+    #[tokio::test]
+    async fn calls_that_never_left_are_free_to_go_elsewhere() {
+        let (client, _inbox, theirs) = pair();
+        drop(theirs);
+        let first = client.call("\"f\"", b"[]", soon(), ()).unwrap();
+        assert!(matches!(first.await.unwrap(), Err(CallFailure::Unsent)));
+        assert_eq!(client.call("\"f\"", b"[]", soon(), ()).unwrap_err(), SendError::Closed);
+    }
+
+    #[tokio::test]
+    async fn a_worker_that_does_not_read_is_given_no_more_than_the_outbox_holds() {
+        let (client, _inbox, _theirs) = pair();
+        let big = format!("[\"{}\"]", "x".repeat(OUTBOX_LIMIT / 4));
+        let taken = (0..20).take_while(|_| client.call("\"f\"", big.as_bytes(), soon(), ()).is_ok()).count();
+        assert!((4..=6).contains(&taken), "{taken}");
+        assert_eq!(client.call("\"f\"", big.as_bytes(), soon(), ()).unwrap_err(), SendError::Full);
+    }
+
+    #[tokio::test]
+    async fn calls_run_out_of_time_one_after_the_other_and_drain() {
+        let (client, _inbox, _theirs) = pair();
+        let later = client.call("\"f\"", b"[]", Instant::now() + Duration::from_millis(40), ()).unwrap();
+        let sooner = client.call("\"f\"", b"[]", Instant::now() + Duration::from_millis(10), ()).unwrap();
+        client.refuse_calls();
+        assert_eq!(client.overdue().await.calls, 1);
+        assert!(matches!(sooner.await.unwrap(), Err(CallFailure::TimedOut)));
+        assert_eq!(client.overdue().await.calls, 1);
+        assert!(matches!(later.await.unwrap(), Err(CallFailure::TimedOut)));
+        client.drained().await;
+        assert_eq!(client.timeouts(), (2, 2));
+    }
+
+    #[tokio::test]
+    async fn the_last_words_of_a_worker_are_read() {
+        let (client, mut inbox, mut theirs) = pair();
+        let reply = client.call("\"f\"", b"[]", soon(), ()).unwrap();
+        theirs
+            .write_all(b"{\"type\":\"FunctionInvokeResult\",\"data\":{\"id\":\"1\",\"result\":7}}\nhalf")
+            .await
+            .unwrap();
+        drop(theirs);
+        assert!(client.read_rest(&mut inbox).is_none());
+        assert_eq!(reply.await.unwrap().unwrap().0.unwrap(), "7");
+    }
 }
