@@ -23,6 +23,8 @@ const LINE_BYTES: usize = 8 * 1024;
 /// Bytes of earlier runs that a new log begins with.
 const EARLIER_BYTES: usize = 64 * 1024;
 const READ_BYTES: usize = 16 * 1024;
+/// How long a worker that floods waits after each reading: it can print some megabytes a second, and costs little.
+const FLOOD_PAUSE: Duration = Duration::from_millis(5);
 
 /// Which of a worker's outputs a line came from.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -99,7 +101,7 @@ impl LogBook {
 
     /// Adds a line of the gateway's own.
     pub fn note(&self, text: &str) {
-        self.add(Output::Gateway, text.as_bytes());
+        self.push(&mut self.ring.lock(), Output::Gateway, text.as_bytes());
     }
 
     /// Reads an output to its end, whatever it prints.
@@ -111,16 +113,18 @@ impl LogBook {
                 Ok(0) | Err(_) => break,
                 Ok(_) => {}
             }
+            let mut flooded = false;
             while let Some(newline) = memchr::memchr(b'\n', &buffer) {
                 let line = buffer.split_to(newline + 1);
                 if !std::mem::take(&mut skipping) {
-                    self.add(output, &line[..newline]);
+                    flooded |= !self.add(output, &line[..newline]);
                 }
             }
             if buffer.len() >= LINE_BYTES {
                 // The rest of a line that was cut is dropped up to its end.
                 if skipping {
                     self.count_dropped(buffer.len());
+                    flooded = true;
                 } else {
                     self.add(output, &buffer);
                     skipping = true;
@@ -128,6 +132,10 @@ impl LogBook {
                 buffer.clear();
             }
             buffer.reserve(READ_BYTES);
+            if flooded {
+                // Whoever prints more than is kept waits for it, not the calls of others.
+                tokio::time::sleep(FLOOD_PAUSE).await;
+            }
         }
         if !buffer.is_empty() && !skipping {
             self.add(output, &buffer);
@@ -141,7 +149,8 @@ impl LogBook {
 
     /// Lines from number `from` on that the ring still has, and the number to go on from.
     pub fn since(&self, from: u64) -> (Vec<Arc<str>>, u64) {
-        let ring = self.ring.lock();
+        let mut ring = self.ring.lock();
+        self.turn_second(&mut ring);
         let first = ring.next - ring.lines.len() as u64;
         let skip = usize::try_from(from.saturating_sub(first)).unwrap_or(usize::MAX);
         (ring.lines.iter().skip(skip).map(|(_, line)| Arc::clone(line)).collect(), ring.next)
@@ -189,25 +198,33 @@ impl LogBook {
         ring.dropped_total += bytes as u64;
     }
 
-    fn add(&self, output: Output, line: &[u8]) {
+    /// Keeps a line, or counts it when there are too many; tells which.
+    fn add(&self, output: Output, line: &[u8]) -> bool {
         let mut ring = self.ring.lock();
-        let now = Instant::now();
-        if now - ring.second >= Duration::from_secs(1) {
-            ring.second = now;
-            ring.lines_this_second = 0;
-            let dropped = std::mem::take(&mut ring.dropped_bytes);
-            if dropped > 0 {
-                let text = format!("{dropped} bytes dropped");
-                self.push(&mut ring, Output::Gateway, text.as_bytes());
-            }
-        }
+        self.turn_second(&mut ring);
         ring.lines_this_second += 1;
-        if ring.lines_this_second > LINES_PER_SECOND {
+        let keep = ring.lines_this_second <= LINES_PER_SECOND;
+        if keep {
+            self.push(&mut ring, output, line);
+        } else {
             ring.dropped_bytes += line.len() as u64 + 1;
             ring.dropped_total += line.len() as u64 + 1;
+        }
+        keep
+    }
+
+    /// Begins a new second, if it is time, with a word on what was dropped in the last.
+    fn turn_second(&self, ring: &mut Ring) {
+        let now = Instant::now();
+        if now - ring.second < Duration::from_secs(1) {
             return;
         }
-        self.push(&mut ring, output, line);
+        ring.second = now;
+        ring.lines_this_second = 0;
+        let dropped = std::mem::take(&mut ring.dropped_bytes);
+        if dropped > 0 {
+            self.push(ring, Output::Gateway, format!("{dropped} bytes dropped").as_bytes());
+        }
     }
 
     fn push(&self, ring: &mut Ring, output: Output, line: &[u8]) {
