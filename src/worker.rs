@@ -6,6 +6,7 @@ pub mod launch;
 pub mod lifecycle;
 pub mod log_file;
 pub mod logs;
+pub mod orphans;
 pub mod outcome;
 pub mod places;
 pub mod pool;

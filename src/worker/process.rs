@@ -4,6 +4,7 @@
 use std::os::unix::net::UnixStream as StdUnixStream;
 use std::os::unix::process::{CommandExt, ExitStatusExt};
 use std::process::{Command, ExitStatus, Stdio};
+use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use anyhow::Context;
@@ -14,6 +15,7 @@ use tokio::process::{Child, ChildStderr, ChildStdout};
 
 use crate::runtime::Plan;
 use crate::worker::launch::{self, Orders};
+use crate::worker::orphans::OwnChildren;
 use crate::worker::tree::{Instance, MARK, Tree};
 
 /// The descriptor of the channel in the worker.
@@ -25,6 +27,7 @@ const CHANNEL_FD: i32 = 3;
 pub struct Spawner {
     instance: Instance,
     next_worker: AtomicU64,
+    children: Arc<OwnChildren>,
 }
 
 /// A process that was just started, with the gateway's ends of its descriptors.
@@ -46,6 +49,7 @@ pub struct Process {
     child: Child,
     /// The tree that it heads.
     pub tree: Tree,
+    children: Arc<OwnChildren>,
     ended: Option<Ended>,
 }
 
@@ -74,18 +78,19 @@ impl Spawner {
     /// For the gateway process `instance`.
     #[must_use]
     pub fn new(instance: Instance) -> Self {
-        Self { instance, next_worker: AtomicU64::new(1) }
+        Self { instance, next_worker: AtomicU64::new(1), children: Arc::default() }
     }
 
     /// Starts a worker. Fails with what could not be had; nothing is left behind then.
     pub fn spawn(&self, plan: &Plan, max_memory: Option<u64>) -> anyhow::Result<Spawned> {
         let worker = self.next_worker.fetch_add(1, Ordering::Relaxed);
         let tree = self.instance.tree(worker, max_memory).context("making a control group")?;
-        match start(plan, &tree, max_memory) {
+        match start(plan, &tree, max_memory, &self.children) {
             Ok((child, channel, stdout, stderr)) => {
                 let pid = child.id().and_then(|pid| i32::try_from(pid).ok()).and_then(Pid::from_raw);
                 let tree = Tree { pid, ..tree };
-                Ok(Spawned { process: Process { child, tree, ended: None }, channel, stdout, stderr })
+                let children = Arc::clone(&self.children);
+                Ok(Spawned { process: Process { child, tree, children, ended: None }, channel, stdout, stderr })
             }
             Err(error) => {
                 tree.group.remove();
@@ -97,7 +102,7 @@ impl Spawner {
 
 type Started = (Child, UnixStream, ChildStdout, ChildStderr);
 
-fn start(plan: &Plan, tree: &Tree, max_memory: Option<u64>) -> anyhow::Result<Started> {
+fn start(plan: &Plan, tree: &Tree, max_memory: Option<u64>, children: &OwnChildren) -> anyhow::Result<Started> {
     let (ours, theirs) = StdUnixStream::pair().context("making the channel")?;
     ours.set_nonblocking(true).context("making the channel")?;
     let channel = UnixStream::from_std(ours).context("making the channel")?;
@@ -122,9 +127,9 @@ fn start(plan: &Plan, tree: &Tree, max_memory: Option<u64>) -> anyhow::Result<St
         .fd_mappings(vec![FdMapping { parent_fd: theirs.into(), child_fd: CHANNEL_FD }])
         .context("placing the channel")?;
     let mut command = tokio::process::Command::from(command);
-    let mut child = command
-        .kill_on_drop(true)
-        .spawn()
+    command.kill_on_drop(true);
+    let mut child = children
+        .start(|| command.spawn(), Child::id)
         .with_context(|| format!("starting {:?} in {:?}", plan.program, plan.folder))?;
     let stdout = child.stdout.take().context("taking standard output")?;
     let stderr = child.stderr.take().context("taking standard error")?;
@@ -138,8 +143,15 @@ impl Process {
             return ended;
         }
         let ended = self.child.wait().await.map_or(Ended::Unknown, how);
+        self.children.forget(self.tree.pid);
         self.ended = Some(ended);
         ended
+    }
+
+    /// Ends every process of the tree and removes its control groups. Blocks for some milliseconds.
+    pub fn finish_tree(&self) {
+        self.tree.finish();
+        self.children.reap_orphans();
     }
 
     /// Whether the launcher could not run the program: its complaint is then the last thing on standard error.

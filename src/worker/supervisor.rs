@@ -396,7 +396,7 @@ async fn end(mut worker: Worker, failure: &CallFailure) {
         drain.abort();
     }
     let Worker { process, .. } = worker;
-    let finished = tokio::task::spawn_blocking(move || process.tree.finish()).await;
+    let finished = tokio::task::spawn_blocking(move || process.finish_tree()).await;
     if let Err(error) = finished {
         tracing::error!(%error, "a worker's process tree could not be ended");
     }
