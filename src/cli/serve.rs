@@ -19,7 +19,7 @@ use crate::telemetry::{self, LogFormat};
     Prints one line on standard output when calls are taken: listening on http://127.0.0.1:9000. Everything else is log, \
     on standard error. SIGTERM or SIGINT (Ctrl-C) ends it after the calls in flight; a second one ends it at once.\n\n\
     Example:\n  metagate serve examples/quickstart/metagate.toml\n  \
-    curl -d '{\"name\":\"Ada\"}' http://localhost:9000/local/greet/v1/call/hello\n\n\
+    curl -d '[\"Hello, World\"]' http://localhost:9000/local/text/v1/call/slugify\n\n\
     Exit codes: 0 ended by a signal, 1 failure, 2 wrong usage, 78 configuration or data folder refused."
 )]
 pub(super) struct Serve {
