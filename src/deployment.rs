@@ -26,7 +26,8 @@ pub enum BadName {
     Reserved(String),
 }
 
-fn check_name(text: &str) -> Result<(), BadName> {
+/// Whether a text is a name of a deployment or a prefix, without making it one.
+pub fn check_name(text: &str) -> Result<(), BadName> {
     let form = text.len() <= NAME_LIMIT
         && text.as_bytes().first().is_some_and(u8::is_ascii_alphanumeric)
         && text.bytes().all(|b| b.is_ascii_alphanumeric() || matches!(b, b'.' | b'_' | b'-'))

@@ -26,7 +26,7 @@
 //!
 //! # The two flows
 //!
-//! **Invoke.** `http::service` (request id, route) → `http::invoke` (body, arguments) → `gateway::invoke` → registry (404) →
+//! **Invoke.** `http::service` (request id, route) → `http::invoke` (body, arguments) → registry (404) → `gateway::invoke` →
 //! `worker::pool` (503 when full) → `ipc::client` → worker (502 ended, 504 too late, 500 the function failed) → `http::error`
 //! or the result. Arguments and result stay the JSON text that came, from socket to socket.
 //!

@@ -1,34 +1,21 @@
-//! Calling a function: from a name to what came of it.
+//! Calling a function of a deployment: what comes of it.
 
 use std::time::Duration;
 
-use crate::deployment::DeploymentName;
 use crate::gateway::Gateway;
 use crate::invocation::{Arguments, Returned};
-use crate::registry::Serving;
+use crate::registry::{Live, Serving};
 use crate::worker::outcome::{CallError, LoadFailure, LoadFailureKind};
 
 /// What is wrong stays wrong until somebody changes the folder or the machine.
 const RETRY_REFUSED: Duration = Duration::from_secs(30);
 
-/// Why a call gave no result.
-#[derive(Debug)]
-pub enum InvokeError {
-    /// There is no deployment of this name.
-    DeploymentNotFound,
-    /// The call itself failed, on this deployment.
-    Call(DeploymentName, CallError),
-}
-
 impl Gateway {
     /// Calls a function of a deployment.
-    pub async fn invoke(&self, name: &str, function: &str, arguments: &Arguments) -> Result<Returned, InvokeError> {
-        let live = self.registry.get(name).ok_or(InvokeError::DeploymentNotFound)?;
+    pub async fn invoke(&self, live: &Live, function: &str, arguments: &Arguments) -> Result<Returned, CallError> {
         match &live.serving {
-            Serving::Pool(pool) => {
-                pool.call(function, arguments).await.map_err(|error| InvokeError::Call(live.name.clone(), error))
-            }
-            Serving::Refused(failure) => Err(InvokeError::Call(live.name.clone(), refused(failure))),
+            Serving::Pool(pool) => pool.call(function, arguments).await,
+            Serving::Refused(failure) => Err(refused(failure)),
         }
     }
 }

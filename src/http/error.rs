@@ -7,7 +7,6 @@ use http::header::{ALLOW, CONNECTION, CONTENT_TYPE, RETRY_AFTER, WWW_AUTHENTICAT
 use http::{HeaderName, HeaderValue, Response, StatusCode};
 use serde::Serialize;
 
-use crate::gateway::invoke::InvokeError;
 use crate::http::body::ReplyBody;
 use crate::worker::outcome::CallError;
 
@@ -177,14 +176,7 @@ pub fn deployment_not_found(name: &str) -> Problem {
 
 /// What callers are told when a call of `function` of the deployment `name` gave no result.
 #[must_use]
-pub fn from_invoke(error: InvokeError, name: &str, function: &str) -> Problem {
-    match error {
-        InvokeError::DeploymentNotFound => deployment_not_found(name),
-        InvokeError::Call(name, error) => from_call(error, name.as_str(), function),
-    }
-}
-
-fn from_call(error: CallError, name: &str, function: &str) -> Problem {
+pub fn from_call(error: CallError, name: &str, function: &str) -> Problem {
     match error {
         CallError::FunctionNotFound => {
             Problem::new(Code::FunctionNotFound, format!("deployment {name:?} has no function {function:?}"))

@@ -29,13 +29,11 @@ pub async fn call(
         let message = format!("nothing is deployed at /{}/{}/{}", address.prefix, address.name, address.version);
         return Err(Problem::new(Code::DeploymentNotFound, message));
     }
-    if gateway.deployment(&address.name).is_none() {
-        return Err(error::deployment_not_found(&address.name));
-    }
+    let live = gateway.deployment(&address.name).ok_or_else(|| error::deployment_not_found(&address.name))?;
     let arguments = read_arguments(request, limits).await?;
-    match gateway.invoke(&address.name, &address.function, &arguments).await {
+    match gateway.invoke(&live, &address.function, &arguments).await {
         Ok(Returned(value)) => Ok(answer(value)),
-        Err(error) => Err(error::from_invoke(error, &address.name, &address.function)),
+        Err(error) => Err(error::from_call(error, &address.name, &address.function)),
     }
 }
 

@@ -4,7 +4,7 @@ use std::borrow::Cow;
 
 use percent_encoding::percent_decode_str;
 
-use crate::deployment::{BadName, DeploymentName, Prefix};
+use crate::deployment::{BadName, check_name};
 use crate::http::error::{Code, Problem};
 
 const FUNCTION_LIMIT: usize = 256;
@@ -57,13 +57,12 @@ pub fn parse(path: &str) -> Result<Target<'_>, Problem> {
         _ => return Ok(Target::Other),
     }
     let [prefix, name, version, _, function, _] = parts;
-    if let Err(error) = Prefix::new(&prefix) {
-        return Err(bad(format!("{prefix:?} is no prefix: {error}")));
-    }
-    match DeploymentName::new(&name) {
-        Err(error @ BadName::Form) => return Err(bad(format!("{name:?} is no deployment's name: {error}"))),
-        // Nothing can be deployed under a reserved name, so there is nothing to find.
-        Err(BadName::Reserved(_)) | Ok(_) => {}
+    for part in [&prefix, &name] {
+        match check_name(part) {
+            Err(error @ BadName::Form) => return Err(bad(format!("{part:?} is no name: {error}"))),
+            // Nothing can be deployed under a reserved name, so there is nothing to find.
+            Err(BadName::Reserved(_)) | Ok(()) => {}
+        }
     }
     check_function(&function).map_err(bad)?;
     Ok(Target::Call(CallAddress { prefix, name, version, function }))

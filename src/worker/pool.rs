@@ -119,11 +119,11 @@ impl Pool {
     /// Calls a function and waits for its answer, within the deployment's deadline.
     pub async fn call(self: &Arc<Self>, function: &str, arguments: &Arguments) -> Result<Returned, CallError> {
         let deadline = Instant::now() + self.settings.timeout;
-        let exports = match self.exports.load_full() {
-            Some(exports) => exports,
-            None => self.loaded(deadline).await?,
-        };
-        let function = exports.functions.get(function).ok_or(CallError::FunctionNotFound)?;
+        if self.exports.load().is_none() {
+            self.loaded(deadline).await?;
+        }
+        let function = self.exports.load().as_ref().and_then(|exports| exports.functions.get(function).cloned());
+        let function = function.ok_or(CallError::FunctionNotFound)?;
         loop {
             let (client, lease) = self.acquire(deadline).await?;
             let place = lease.place;
@@ -151,14 +151,14 @@ impl Pool {
     }
 
     /// Waits until a release has loaded at least once.
-    async fn loaded(&self, deadline: Instant) -> Result<Arc<Exports>, CallError> {
+    async fn loaded(&self, deadline: Instant) -> Result<(), CallError> {
         let until = deadline.min(Instant::now() + START_WAIT);
         loop {
             let changed = self.changed.notified();
             tokio::pin!(changed);
             changed.as_mut().enable();
-            if let Some(exports) = self.exports.load_full() {
-                return Ok(exports);
+            if self.exports.load().is_some() {
+                return Ok(());
             }
             if let Some(error) = self.places.lock().unavailable() {
                 return Err(error);
