@@ -89,7 +89,7 @@ pub async fn run(config: Config, mut out: impl Write) -> Result<(), RunError> {
         () = shut_down(&config, &gateway, &stop, &servers) => {}
         which = signals.next() => {
             tracing::warn!(signal = which, "stopping at once");
-            gateway.stop(std::time::Duration::ZERO).await;
+            gateway.kill().await;
         }
     }
     tracing::info!("stopped");

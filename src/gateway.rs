@@ -61,6 +61,16 @@ impl Gateway {
         self.registry.get(name)
     }
 
+    /// Ends every worker at once, and with it the calls that are on their way.
+    pub async fn kill(&self) {
+        for live in self.registry.all() {
+            if let Serving::Pool(pool) = &live.serving {
+                pool.kill();
+            }
+        }
+        self.stop(Duration::ZERO).await;
+    }
+
     /// Stops every worker: calls in flight may go on for `drain`. No worker process is left when it returns.
     pub async fn stop(&self, drain: Duration) {
         self.begin_drain();

@@ -4,6 +4,8 @@ use bytes::{Bytes, BytesMut};
 
 /// Room kept free for one read.
 const READ_SIZE: usize = 64 * 1024;
+/// From here on the buffer grows by hand.
+const LARGE: usize = 1024 * 1024;
 
 /// A line beyond the limit.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
@@ -32,7 +34,15 @@ impl Lines {
     /// Where the next bytes go; there is always room.
     pub fn space(&mut self) -> &mut BytesMut {
         if self.buffer.capacity() - self.buffer.len() < READ_SIZE / 4 {
-            self.buffer.reserve(READ_SIZE);
+            if self.buffer.len() < LARGE {
+                self.buffer.reserve(READ_SIZE);
+            } else {
+                // `reserve` doubles, at the limit to twice the limit.
+                let room = (2 * self.buffer.len()).min(self.limit + 1).max(self.buffer.len()) + READ_SIZE;
+                let mut larger = BytesMut::with_capacity(room);
+                larger.extend_from_slice(&self.buffer);
+                self.buffer = larger;
+            }
         }
         &mut self.buffer
     }

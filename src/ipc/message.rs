@@ -136,7 +136,7 @@ fn parse_any(line: &[u8]) -> Result<FromWorker, BadMessage> {
     struct Answer<'a> {
         #[serde(borrow)]
         id: Cow<'a, str>,
-        #[serde(borrow, default)]
+        #[serde(borrow, default, deserialize_with = "present")]
         result: Option<&'a RawValue>,
         #[serde(default)]
         error: Option<FunctionError>,
@@ -182,6 +182,11 @@ fn parse_any(line: &[u8]) -> Result<FromWorker, BadMessage> {
     }
 }
 
+/// A value that is there, `null` too.
+fn present<'de, D: serde::Deserializer<'de>>(deserializer: D) -> Result<Option<&'de RawValue>, D::Error> {
+    <&RawValue>::deserialize(deserializer).map(Some)
+}
+
 /// Where a value that was borrowed from a line stands in it.
 fn range_in(line: &[u8], value: &RawValue) -> Range<usize> {
     let start = value.get().as_ptr() as usize - line.as_ptr() as usize;
@@ -223,6 +228,8 @@ mod tests {
     fn a_null_result_is_a_value_in_either_way() {
         let plain = r#"{"type":"FunctionInvokeResult","data":{"id":"7","result":null}}"#;
         assert_eq!(value_of(plain), Some("null"));
+        let other = r#"{"type": "FunctionInvokeResult", "data": {"id": "7", "result": null}}"#;
+        assert_eq!(value_of(other), Some("null"));
     }
 
     #[test]

@@ -35,6 +35,8 @@ pub enum Place {
 pub struct Ready<C> {
     /// Its place.
     pub place: u64,
+    /// Its own number: the worker that takes its place later has another.
+    pub run: u64,
     /// How to reach it.
     pub client: C,
     in_flight: u32,
@@ -51,6 +53,7 @@ pub struct Places<C, G> {
     ready: Vec<Ready<C>>,
     places: BTreeMap<u64, Place>,
     next_place: u64,
+    next_run: u64,
     /// Calls that wait for a worker, the longest first.
     pub waiting: VecDeque<oneshot::Sender<Grant<G>>>,
     /// Until when calls may go on, once the pool is being stopped.
@@ -66,6 +69,7 @@ impl<C, G> Places<C, G> {
             ready: Vec::new(),
             places: BTreeMap::new(),
             next_place: 0,
+            next_run: 0,
             waiting: VecDeque::new(),
             stopping: None,
         }
@@ -82,7 +86,16 @@ impl<C, G> Places<C, G> {
     /// A worker answers now.
     pub fn set_ready(&mut self, place: u64, client: C) {
         self.places.insert(place, Place::Ready);
-        self.ready.push(Ready { place, client, in_flight: 0, idle_since: Instant::now() });
+        self.ready.push(Ready { place, run: self.next_run, client, in_flight: 0, idle_since: Instant::now() });
+        self.next_run += 1;
+    }
+
+    /// A worker turned out to take no more calls, before its supervisor has said so.
+    pub fn lose(&mut self, run: u64) {
+        if let Some(at) = self.ready.iter().position(|ready| ready.run == run) {
+            let place = self.ready.swap_remove(at).place;
+            self.places.insert(place, Place::Starting);
+        }
     }
 
     /// What is with a place now, its worker no longer being ready.
@@ -106,9 +119,9 @@ impl<C, G> Places<C, G> {
         Some(ready)
     }
 
-    /// A call of a place's worker is over.
-    pub fn give_back(&mut self, place: u64) {
-        if let Some(ready) = self.ready.iter_mut().find(|ready| ready.place == place) {
+    /// A call of a worker is over. A worker that was replaced may still finish some: they are nobody's slots.
+    pub fn give_back(&mut self, run: u64) {
+        if let Some(ready) = self.ready.iter_mut().find(|ready| ready.run == run) {
             ready.in_flight -= 1;
             if ready.in_flight == 0 {
                 ready.idle_since = Instant::now();
@@ -208,6 +221,21 @@ mod tests {
         assert_eq!(taken, ["a", "b", "a", "b"]);
         places.give_back(1);
         assert_eq!(places.take().map(|ready| ready.client), Some("b"));
+    }
+
+    #[test]
+    fn the_last_calls_of_a_replaced_worker_are_not_those_of_the_new_one() {
+        let mut places = Places::<_, ()>::new(1);
+        let place = places.add();
+        places.set_ready(place, "old");
+        let old = places.take().map(|ready| ready.run).unwrap();
+        places.set(place, Place::Starting);
+        places.set_ready(place, "new");
+        assert!(places.take().is_some());
+        places.give_back(old);
+        places.lose(old);
+        assert!(places.take().is_none());
+        assert_eq!((places.in_flight(), places.ready().len()), (1, 1));
     }
 
     #[test]

@@ -40,6 +40,7 @@ pub struct Pool {
     changed: Notify,
     grow: Notify,
     stop: CancellationToken,
+    kill: CancellationToken,
     tasks: TaskTracker,
     restarts: AtomicU64,
 }
@@ -52,13 +53,13 @@ type Grant = places::Grant<Granted>;
 pub struct Lease {
     /// Where it goes back to; nobody when it was never used.
     pool: Option<Arc<Pool>>,
-    place: u64,
+    run: u64,
 }
 
 impl Drop for Lease {
     fn drop(&mut self) {
         if let Some(pool) = &self.pool {
-            pool.release(self.place);
+            pool.release(self.run);
         }
     }
 }
@@ -98,6 +99,7 @@ impl Pool {
             changed: Notify::new(),
             grow: Notify::new(),
             stop: CancellationToken::new(),
+            kill: CancellationToken::new(),
             tasks: TaskTracker::new(),
             restarts: AtomicU64::new(0),
         });
@@ -126,7 +128,7 @@ impl Pool {
         let function = function.ok_or(CallError::FunctionNotFound)?;
         loop {
             let (client, lease) = self.acquire(deadline).await?;
-            let place = lease.place;
+            let run = lease.run;
             match client.call(&function.quoted, arguments.as_json(), deadline, lease) {
                 Ok(reply) => match reply.await {
                     Ok(Ok(returned)) => return Ok(returned),
@@ -134,7 +136,7 @@ impl Pool {
                     Ok(Err(failure)) => return Err(self.call_error(failure)),
                     Err(_) => return Err(CallError::Crashed("was given up".into())),
                 },
-                Err(SendError::Closed) => self.remove_ready(place),
+                Err(SendError::Closed) => self.places.lock().lose(run),
                 Err(SendError::Full) => return Err(CallError::Overloaded(RETRY_SOON)),
             }
         }
@@ -176,7 +178,7 @@ impl Pool {
                 && places.stopping.is_none()
                 && let Some(ready) = places.take()
             {
-                return Ok((Arc::clone(&ready.client), self.lease(ready.place)));
+                return Ok((Arc::clone(&ready.client), self.lease(ready.run)));
             }
             if let Some(error) = places.unavailable() {
                 return Err(error);
@@ -200,13 +202,13 @@ impl Pool {
         }
     }
 
-    fn lease(self: &Arc<Self>, place: u64) -> Lease {
-        Lease { pool: Some(Arc::clone(self)), place }
+    fn lease(self: &Arc<Self>, run: u64) -> Lease {
+        Lease { pool: Some(Arc::clone(self)), run }
     }
 
-    fn release(self: &Arc<Self>, place: u64) {
+    fn release(self: &Arc<Self>, run: u64) {
         let mut places = self.places.lock();
-        places.give_back(place);
+        places.give_back(run);
         if !places.waiting.is_empty() {
             self.serve_waiting(&mut places);
         }
@@ -216,12 +218,12 @@ impl Pool {
     fn serve_waiting(self: &Arc<Self>, places: &mut Places<WorkerClient, Granted>) {
         while !places.waiting.is_empty() {
             let Some(ready) = places.take() else { break };
-            let (place, grant) = (ready.place, (Arc::clone(&ready.client), self.lease(ready.place)));
+            let (run, grant) = (ready.run, (Arc::clone(&ready.client), self.lease(ready.run)));
             let Some(waiter) = places.waiting.pop_front() else { break };
             if let Err(Ok((_, mut lease))) = waiter.send(Ok(grant)) {
                 // The caller is gone. Its lease must not come back by itself: the table is locked here.
                 lease.pool = None;
-                places.give_back(place);
+                places.give_back(run);
             }
         }
     }
@@ -233,6 +235,8 @@ impl Pool {
         places.set_ready(place, client);
         self.serve_waiting(&mut places);
         drop(places);
+        // Calls that came while it was starting may want another one.
+        self.grow.notify_one();
         self.changed.notify_waiters();
     }
 
@@ -317,6 +321,16 @@ impl Pool {
         self.stop.cancel();
         self.tasks.close();
         self.tasks.wait().await;
+    }
+
+    /// Ends every worker at once, whatever it does; for a pool that is being stopped.
+    pub fn kill(&self) {
+        self.kill.cancel();
+    }
+
+    /// Waits until workers are to be ended at once.
+    pub(super) async fn killed(&self) {
+        self.kill.cancelled().await;
     }
 
     /// What the pool is doing.

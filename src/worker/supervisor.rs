@@ -372,6 +372,7 @@ async fn retire(mut worker: Worker, pool: Arc<Pool>, stop: CancellationToken) {
             _ = worker.client.overdue() => {}
             () = worker.client.drained() => break,
             () = &mut grace => break,
+            () = pool.killed() => break,
             () = stop.cancelled(), if !stopping => {
                 stopping = true;
                 grace.as_mut().reset(pool.drain_until().into());
@@ -381,7 +382,11 @@ async fn retire(mut worker: Worker, pool: Arc<Pool>, stop: CancellationToken) {
     worker.client.fail_all(&CallFailure::Stopped);
     worker.client.shut_down_writing();
     worker.process.tree.terminate();
-    let _still_there = tokio::time::timeout(TERM_GRACE, worker.process.ended()).await;
+    tokio::select! {
+        _ = worker.process.ended() => {}
+        () = tokio::time::sleep(TERM_GRACE) => {}
+        () = pool.killed() => {}
+    }
     end(worker, &CallFailure::Stopped).await;
 }
 

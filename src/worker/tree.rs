@@ -14,7 +14,7 @@ const INSTANCE_START: &str = "metagate-";
 /// Rounds of looking for processes that were born while others were killed.
 const KILL_ROUNDS: u32 = 20;
 
-/// One gateway process: its id and when it started, so that the name is never used twice.
+/// One gateway process: its id, when it started and in which namespace, so that the name is never used twice.
 #[derive(Debug)]
 pub struct Instance {
     name: String,
@@ -26,7 +26,7 @@ impl Instance {
     #[must_use]
     pub fn current() -> Self {
         let pid = std::process::id();
-        let name = format!("{INSTANCE_START}{pid}-{}", start_time(pid).unwrap_or(0));
+        let name = format!("{INSTANCE_START}{pid}-{}-{}", start_time(pid).unwrap_or(0), pid_namespace());
         let groups = Groups::discover(&name);
         Self { name, groups }
     }
@@ -135,13 +135,22 @@ fn marked_processes() -> Vec<(Pid, String)> {
     found
 }
 
-/// Whether a name is that of a gateway process which has ended.
+/// Whether a name is that of a gateway process which has ended. What goes on in other namespaces cannot be told.
 fn is_dead_instance(name: &str) -> bool {
-    let Some((pid, started)) = name.strip_prefix(INSTANCE_START).and_then(|rest| rest.split_once('-')) else {
-        return false;
-    };
-    let (Ok(pid), Ok(started)) = (pid.parse::<u32>(), started.parse::<u64>()) else { return false };
-    start_time(pid) != Some(started)
+    let fields: Option<Vec<u64>> =
+        name.strip_prefix(INSTANCE_START).and_then(|rest| rest.split('-').map(|field| field.parse().ok()).collect());
+    match fields.as_deref() {
+        Some(&[pid, started, namespace]) => {
+            namespace == pid_namespace() && u32::try_from(pid).is_ok_and(|pid| start_time(pid) != Some(started))
+        }
+        _ => false,
+    }
+}
+
+/// The number of this process's PID namespace: `pid:[4026531836]`, see `pid_namespaces(7)`.
+fn pid_namespace() -> u64 {
+    let link = fs::read_link("/proc/self/ns/pid").unwrap_or_default();
+    link.to_string_lossy().trim_matches(|c: char| !c.is_ascii_digit()).parse().unwrap_or(0)
 }
 
 /// When a process started, in clock ticks since boot: field 22 of `/proc/PID/stat`, see `proc_pid_stat(5)`.
@@ -159,8 +168,10 @@ mod tests {
     fn a_living_gateway_is_not_an_orphan() {
         let pid = std::process::id();
         let started = start_time(pid).unwrap();
-        assert!(!is_dead_instance(&format!("metagate-{pid}-{started}")));
-        assert!(is_dead_instance(&format!("metagate-{pid}-{}", started + 1)));
+        let namespace = pid_namespace();
+        assert!(!is_dead_instance(&format!("metagate-{pid}-{started}-{namespace}")));
+        assert!(is_dead_instance(&format!("metagate-{pid}-{}-{namespace}", started + 1)));
+        assert!(!is_dead_instance(&format!("metagate-{pid}-{}-{}", started + 1, namespace + 1)));
         assert!(!is_dead_instance("metagate-x"));
         assert!(!is_dead_instance("user.slice"));
     }

@@ -1,0 +1,206 @@
+//! What workers get from the gateway, and that they end with it, however it ends.
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::os::fd::OwnedFd;
+use std::process::{Command, Stdio};
+use std::thread;
+use std::time::Duration;
+
+use command_fds::{CommandFdExt, FdMapping};
+use rustix::process::Signal;
+
+use crate::faulty::{
+    Faulty, assert_error, assert_ok, hardest_to_find, has_control_group, pid_of_w, recorded, send_signal, timed,
+    wait_count, wait_gone, zombies_of,
+};
+use crate::support::{Gateway, is_alive, wait_for};
+
+#[test]
+fn a_worker_has_exactly_four_descriptors_whatever_the_gateway_was_started_with() {
+    let extra: OwnedFd = fs::File::open("/dev/null").unwrap().into();
+    let gateway = Gateway::start_with(&Faulty::functions("python", "python-deaths").toml(), |command| {
+        let place = FdMapping { parent_fd: extra, child_fd: 9 };
+        command.fd_mappings(vec![place]).unwrap();
+    });
+    gateway.wait_ready();
+    assert!(fs::exists(format!("/proc/{}/fd/9", gateway.pid())).unwrap(), "the gateway has it");
+    assert_ok(&gateway.call("w", "descriptors", "[]"), "[0,1,2,3]");
+    let worker = pid_of_w(&gateway);
+    let target = |fd| fs::read_link(format!("/proc/{worker}/fd/{fd}")).unwrap().display().to_string();
+    assert_eq!(target(0), "/dev/null");
+    assert!(target(1).starts_with("pipe:") && target(2).starts_with("pipe:") && target(3).starts_with("socket:"));
+}
+
+#[test]
+fn a_workers_environment_is_built_from_nothing() {
+    for (runtime, folder, own) in [
+        ("node", "node-deaths", &["METAGATE_CHANNEL_FD", "METAGATE_CONCURRENCY", "METAGATE_WORKER"][..]),
+        (
+            "python",
+            "python-deaths",
+            &[
+                "METAGATE_CHANNEL_FD",
+                "METAGATE_CONCURRENCY",
+                "METAGATE_WORKER",
+                "NODE_CHANNEL_FD",
+                "NODE_CHANNEL_SERIALIZATION_MODE",
+            ],
+        ),
+    ] {
+        let table = Faulty::functions(runtime, folder).env("GREETING", "hello").env("HOME", "/nowhere").toml();
+        let gateway = Gateway::start_with(&table, |command| {
+            command.env("SECRET", "canary").env("NODE_OPTIONS", "").env("PYTHONSTARTUP", "/none");
+            command.env("LANG", "C.UTF-8").env("HOME", "/home").env_remove("TZ").env("LC_ALL", "C");
+        });
+        gateway.wait_ready();
+        let environment = fs::read(format!("/proc/{}/environ", pid_of_w(&gateway))).unwrap();
+        let variables: BTreeMap<&str, &str> = str::from_utf8(&environment)
+            .unwrap()
+            .split_terminator('\0')
+            .map(|variable| variable.split_once('=').unwrap())
+            .collect();
+        let mut expected: Vec<&str> =
+            ["GREETING", "HOME", "LANG", "PATH"].into_iter().chain(own.iter().copied()).collect();
+        expected.sort_unstable();
+        assert_eq!(variables.keys().copied().collect::<Vec<_>>(), expected, "{runtime}");
+        assert_eq!((variables["GREETING"], variables["HOME"], variables["LANG"]), ("hello", "/nowhere", "C.UTF-8"));
+        assert_eq!((variables["METAGATE_CHANNEL_FD"], variables["METAGATE_CONCURRENCY"]), ("3", "64"));
+    }
+}
+
+#[test]
+fn a_call_in_flight_is_answered_before_the_gateway_stops() {
+    let mut gateway = Gateway::ready(&Faulty::worker("stubborn").toml());
+    let worker = pid_of_w(&gateway);
+    thread::scope(|scope| {
+        let call = scope.spawn(|| gateway.call("w", "nap", "[0.5]"));
+        wait_count(&gateway, "w", "in_flight", 1);
+        gateway.signal(Signal::TERM);
+        assert_ok(&call.join().unwrap(), "0.5");
+    });
+    assert_eq!(gateway.wait_end().code(), Some(0));
+    assert!(!is_alive(worker));
+    assert_eq!(gateway.worker_pids(), Vec::<u32>::new());
+}
+
+#[test]
+fn a_call_that_outlasts_the_drain_is_cut() {
+    let mut gateway = Gateway::ready(&format!("[server]\ndrain = \"300ms\"\n{}", Faulty::worker("stubborn").toml()));
+    let worker = pid_of_w(&gateway);
+    let time = thread::scope(|scope| {
+        let call = scope.spawn(|| gateway.call("w", "freeze", "[]"));
+        wait_count(&gateway, "w", "in_flight", 1);
+        gateway.signal(Signal::TERM);
+        let (answer, time) = timed(|| call.join().unwrap());
+        assert_error(&answer, 503, "draining");
+        time
+    });
+    assert!((0.3..2.0).contains(&time.as_secs_f64()), "{time:?}");
+    assert_eq!(gateway.wait_end().code(), Some(0));
+    assert!(!is_alive(worker));
+}
+
+#[test]
+fn a_second_signal_ends_the_gateway_at_once_even_with_a_worker_that_refuses_to() {
+    let mut gateway = Gateway::ready(&Faulty::worker("stubborn").toml());
+    let worker = pid_of_w(&gateway);
+    let grandchild: u32 = gateway.call("w", "start_child", "[]").body.parse().unwrap();
+    let time = thread::scope(|scope| {
+        let call = scope.spawn(|| gateway.call("w", "freeze", "[]"));
+        wait_count(&gateway, "w", "in_flight", 1);
+        gateway.signal(Signal::TERM);
+        wait_for("the drain", || gateway.log().contains("stopping: finishing what runs").then_some(()));
+        assert!(!call.is_finished());
+        gateway.signal(Signal::TERM);
+        let (answer, time) = timed(|| call.join().unwrap());
+        assert_error(&answer, 503, "draining");
+        time
+    });
+    let (status, end) = timed(|| gateway.wait_end());
+    println!("the call was told after {time:?}, the gateway ended {end:?} later");
+    assert_eq!(status.code(), Some(0));
+    assert!(time + end < Duration::from_secs(4), "{time:?} {end:?}");
+    assert!(!is_alive(worker) && !is_alive(grandchild));
+}
+
+#[test]
+fn a_stopped_gateway_leaves_no_process_behind() {
+    let folder = tempfile::tempdir().unwrap();
+    let record = folder.path().join("grandchildren");
+    let gateway = Gateway::ready(&Faulty::worker("w14-grandchildren").env("RECORD", &record).toml());
+    let worker = pid_of_w(&gateway);
+    assert_eq!(gateway.call("w", hardest_to_find(worker), "[]").status, 200);
+    assert_eq!(gateway.call("w", "leave_many", "[5]").status, 200);
+    let mut pids: Vec<u32> = recorded(&record, 6).iter().map(|pid| pid.parse().unwrap()).collect();
+    pids.push(worker);
+    assert_eq!(gateway.stop().code(), Some(0));
+    assert_eq!(pids.into_iter().filter(|pid| is_alive(*pid)).collect::<Vec<_>>(), Vec::<u32>::new());
+}
+
+/// Kills the gateway itself; its worker must end at once, and what that had started when the next gateway starts.
+fn nothing_outlives_a_killed_gateway(change: impl Fn(&mut Command), groups: impl Fn(bool) -> bool) {
+    let folder = tempfile::tempdir().unwrap();
+    let record = folder.path().join("grandchildren");
+    let table = Faulty::worker("w14-grandchildren").env("RECORD", &record).toml();
+    let mut gateway = Gateway::start_with(&table, &change);
+    gateway.wait_ready();
+    let worker = pid_of_w(&gateway);
+    assert!(groups(has_control_group(worker)));
+    assert_eq!(gateway.call("w", hardest_to_find(worker), "[]").status, 200);
+    let grandchild: u32 = recorded(&record, 1)[0].parse().unwrap();
+    assert!(is_alive(grandchild));
+    gateway.signal(Signal::KILL);
+    gateway.wait_end();
+    let gone = wait_gone(&[worker]);
+    assert!(gone < Duration::from_secs(1), "{gone:?}");
+    let next = Gateway::start_with("", &change);
+    let gone = wait_gone(&[grandchild]);
+    assert!(gone < Duration::from_secs(1), "{gone:?}\n{}", next.log());
+    assert_eq!(next.stop().code(), Some(0));
+}
+
+#[test]
+fn a_killed_gateway_takes_its_workers_along_and_the_next_one_ends_their_children() {
+    nothing_outlives_a_killed_gateway(|_| {}, |_| true);
+}
+
+/// Starts the gateway where it sees no control groups: an ordinary user cannot make any, and for root they are hidden.
+fn without_control_groups(command: &mut Command) {
+    if !rustix::process::geteuid().is_root() {
+        return;
+    }
+    let (program, folder) = (command.get_program().to_owned(), command.get_current_dir().unwrap().to_owned());
+    let args: Vec<_> = command.get_args().map(ToOwned::to_owned).collect();
+    let stderr = fs::OpenOptions::new().append(true).open(folder.join("stderr.log")).unwrap();
+    let hide = "mount -t tmpfs none /sys/fs/cgroup && exec \"$@\"";
+    *command = Command::new("unshare");
+    command.args(["--mount", "sh", "-c", hide, "sh"]).arg(program).args(args);
+    command.current_dir(folder).stdin(Stdio::null()).stdout(Stdio::piped()).stderr(stderr);
+}
+
+#[test]
+fn without_control_groups_a_killed_gateway_leaves_nothing_that_the_next_one_does_not_end() {
+    nothing_outlives_a_killed_gateway(without_control_groups, |there| !there);
+}
+
+#[test]
+fn w14_without_control_groups_a_dead_workers_children_are_ended_too() {
+    let folder = tempfile::tempdir().unwrap();
+    let record = folder.path().join("grandchildren");
+    let table = Faulty::worker("w14-grandchildren").env("RECORD", &record).toml();
+    let gateway = Gateway::start_with(&table, without_control_groups);
+    gateway.wait_ready();
+    let worker = pid_of_w(&gateway);
+    assert!(!has_control_group(worker));
+    assert_eq!(gateway.call("w", "leave_marked", "[]").status, 200);
+    assert_eq!(gateway.call("w", "leave_many", "[5]").status, 200);
+    let mut pids: Vec<u32> = recorded(&record, 6).iter().map(|pid| pid.parse().unwrap()).collect();
+    pids.push(worker);
+    send_signal(worker, Signal::KILL);
+    let gone = wait_gone(&pids);
+    println!("seven processes gone after {gone:?}");
+    assert!(gone < Duration::from_secs(3), "{gone:?}");
+    assert_ok(&gateway.call("w", "echo", "[1]"), "1");
+    assert_eq!(zombies_of(&gateway), Vec::<String>::new());
+}
