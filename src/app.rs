@@ -1,12 +1,14 @@
 //! The running gateway, put together: listeners, data folder, deployments, and the way down when a signal comes.
 
-use std::io::Write;
+use std::fs::File;
+use std::io::{Read, Write};
 use std::net::SocketAddr;
 use std::path::Path;
 use std::sync::Arc;
 
-use anyhow::Context;
+use anyhow::{Context, bail};
 use axum::Router;
+use rustix::fs::FlockOperation;
 use tokio::net::TcpListener;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio_util::sync::CancellationToken;
@@ -51,8 +53,9 @@ pub enum RunError {
 pub async fn run(config: Config, mut out: impl Write) -> Result<(), RunError> {
     let mut signals = Signals::new().context("watching for signals")?;
     let data_dir = &config.server.data_dir;
-    let (scripts, log_files) =
-        open_data_dir(data_dir).map_err(|cause| RunError::DataDir { path: data_dir.display().to_string(), cause })?;
+    let refused = |cause| RunError::DataDir { path: data_dir.display().to_string(), cause };
+    let _lock = lock_data_dir(data_dir).map_err(refused)?;
+    let (scripts, log_files) = open_data_dir(data_dir).map_err(refused)?;
     let listener = bind(config.server.listen).await?;
     let admin_listener = match config.admin.listen {
         Some(address) => Some(bind(address).await?),
@@ -136,8 +139,22 @@ fn connection_limits(config: &Config) -> ConnectionLimits {
     }
 }
 
-fn open_data_dir(path: &Path) -> anyhow::Result<(WorkerScripts, LogFiles)> {
+/// Takes the data folder for this gateway: the lock is held until the file is closed.
+fn lock_data_dir(path: &Path) -> anyhow::Result<File> {
     std::fs::create_dir_all(path)?;
+    let lock = path.join("lock");
+    let mut file = File::options().read(true).write(true).create(true).truncate(false).open(&lock)?;
+    if rustix::fs::flock(&file, FlockOperation::NonBlockingLockExclusive).is_err() {
+        let mut owner = String::new();
+        file.read_to_string(&mut owner)?;
+        bail!("another gateway uses it (process {}); give each a data_dir of its own", owner.trim());
+    }
+    file.set_len(0)?;
+    writeln!(file, "{}", std::process::id())?;
+    Ok(file)
+}
+
+fn open_data_dir(path: &Path) -> anyhow::Result<(WorkerScripts, LogFiles)> {
     let scripts = WorkerScripts::write(path).context("writing the worker scripts")?;
     let logs = LogFiles::start(&path.join("logs")).context("opening the log folder")?;
     Ok((scripts, logs))

@@ -5,8 +5,10 @@ pub mod inspect;
 pub mod invoke;
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::atomic::AtomicU64;
 use std::time::Duration;
+
+use tokio_util::sync::CancellationToken;
 
 use crate::deployment::Prefix;
 use crate::registry::{Live, Registry, Serving};
@@ -26,7 +28,7 @@ pub struct Gateway {
     scripts: WorkerScripts,
     log_files: LogFiles,
     sequence: AtomicU64,
-    draining: AtomicBool,
+    draining: CancellationToken,
 }
 
 impl Gateway {
@@ -40,19 +42,24 @@ impl Gateway {
             scripts,
             log_files,
             sequence: AtomicU64::new(1),
-            draining: AtomicBool::new(false),
+            draining: CancellationToken::new(),
         }
     }
 
     /// From now on it is not ready for new work.
     pub fn begin_drain(&self) {
-        self.draining.store(true, Ordering::Relaxed);
+        self.draining.cancel();
     }
 
     /// Whether it is finishing what it has and takes nothing new.
     #[must_use]
     pub fn is_draining(&self) -> bool {
-        self.draining.load(Ordering::Relaxed)
+        self.draining.is_cancelled()
+    }
+
+    /// Waits until it is draining: what would go on for ever ends then.
+    pub fn drained(&self) -> impl Future<Output = ()> + use<> {
+        self.draining.clone().cancelled_owned()
     }
 
     /// The deployment of this name.

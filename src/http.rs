@@ -15,3 +15,4 @@ pub mod request_body;
 pub mod request_id;
 pub mod service;
 pub mod stream;
+pub mod streams;

@@ -1,6 +1,7 @@
 //! The accept loop: connections are counted, their kind is told by their first bytes, and each ends in good order when the
 //! gateway stops.
 
+use std::convert::Infallible;
 use std::io;
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -19,6 +20,7 @@ use tokio_util::task::TaskTracker;
 use crate::http::error::{Code, Problem};
 use crate::http::service::Service;
 use crate::http::stream::{Activity, Deadlines, Stream, problem_text};
+use crate::http::streams::Streams;
 
 /// How an HTTP/2 connection begins: RFC 9113, section 3.4.
 const H2_PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
@@ -27,11 +29,14 @@ const H2_SETTINGS: usize = 1024;
 const H2_STREAMS: u32 = 100;
 const H2_STREAM_WINDOW: u32 = 64 * 1024;
 const H2_CONNECTION_WINDOW: u32 = 1024 * 1024;
-const H2_HEADERS: u32 = 16 * 1024;
+/// Beyond this h2 answers by itself; the service refuses less, in the one shape of errors.
+const H2_HEADERS: u32 = 64 * 1024;
 const H2_PING: Duration = Duration::from_secs(20);
 const H2_PONG: Duration = Duration::from_secs(10);
 /// hyper's read buffer; heads are bounded before it.
 const H1_BUFFER: usize = 64 * 1024;
+/// When a client that was refused for the number of connections may come back.
+const REFUSED_RETRY: Duration = Duration::from_secs(1);
 /// How long to wait when the machine has no descriptor for a connection.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
 
@@ -79,7 +84,8 @@ pub async fn serve(listener: TcpListener, service: Arc<Service>, limits: Connect
 
 /// Tells a client in one try that there are too many, and closes.
 fn refuse(stream: &TcpStream) {
-    let _lost = stream.try_write(&problem_text(&Problem::new(Code::Overloaded, "too many connections")));
+    let _lost = stream
+        .try_write(&problem_text(Problem::new(Code::Overloaded, "too many connections").retry_after(REFUSED_RETRY)));
 }
 
 fn is_clients_fault(error: &io::Error) -> bool {
@@ -145,7 +151,7 @@ impl Connection {
             None => {
                 if !early.is_empty() {
                     let problem = Problem::new(Code::RequestTimeout, "the request came too slowly");
-                    let _lost = stream.try_write(&problem_text(&problem));
+                    let _lost = stream.try_write(&problem_text(problem));
                 }
                 None
             }
@@ -158,11 +164,7 @@ impl Connection {
         let service = service_fn(move |request| {
             let serving = activity.serve();
             let service = Arc::clone(&self.service);
-            async move {
-                let answer = service.answer(request).await;
-                drop(serving);
-                answer
-            }
+            async move { Ok::<_, Infallible>(service.answer(request).await.map(|body| body.guarded(serving))) }
         });
         let connection = http1::Builder::new().max_buf_size(H1_BUFFER).serve_connection(stream, service);
         tokio::pin!(connection);
@@ -175,9 +177,13 @@ impl Connection {
     }
 
     async fn serve_h2(&self, stream: TcpStream, early: Bytes) -> hyper::Result<()> {
+        let streams = Arc::new(Streams::default());
+        let idle = Arc::clone(&streams).idle(self.limits.deadlines.idle);
+        let counted = Arc::clone(&streams);
         let service = service_fn(move |request| {
             let service = Arc::clone(&self.service);
-            async move { service.answer(request).await }
+            let serving = Streams::begin(&counted);
+            async move { Ok::<_, Infallible>(service.answer(request).await.map(|body| body.guarded(serving))) }
         });
         let (read, write) = stream.into_split();
         let stream = TokioIo::new(tokio::io::join(io::Cursor::new(early).chain(read), write));
@@ -195,6 +201,7 @@ impl Connection {
             biased;
             ended = connection.as_mut() => return ended,
             () = self.stop.cancelled() => connection.as_mut().graceful_shutdown(),
+            () = idle => connection.as_mut().graceful_shutdown(),
         }
         connection.await
     }

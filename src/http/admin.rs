@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use axum::Json;
 use axum::Router;
-use axum::extract::{Request, State};
+use axum::extract::{DefaultBodyLimit, Request, State};
 use axum::middleware::{self, Next};
 use axum::response::{IntoResponse, Response};
 use axum::routing::{any, get, post};
@@ -36,7 +36,8 @@ pub fn api(gateway: Arc<Gateway>, token: Option<Secret>) -> Router {
 
 /// What every listener answers to what it does not have.
 pub fn with_fallbacks(router: Router) -> Router {
-    router.fallback(any(not_found)).layer(middleware::from_fn(shape_errors))
+    // The service has bounded the body already.
+    router.fallback(any(not_found)).layer(middleware::from_fn(shape_errors)).layer(DefaultBodyLimit::disable())
 }
 
 async fn readyz(State(gateway): State<Arc<Gateway>>) -> Response {
@@ -95,7 +96,7 @@ pub fn from_problem(problem: Problem, headers: &HeaderMap) -> Response {
     let id = headers.get(request_id::HEADER).cloned().unwrap_or_else(|| HeaderValue::from_static(""));
     problem.into_response(request_id::text(&id)).map(|body| match body {
         ReplyBody::Full(bytes) => bytes.unwrap_or_default().into(),
-        ReplyBody::Streamed(body) => body,
+        ReplyBody::Streamed(body) | ReplyBody::Guarded(body, _) => body,
     })
 }
 

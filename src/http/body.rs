@@ -13,9 +13,31 @@ pub enum ReplyBody {
     Full(Option<Bytes>),
     /// As the router streams it.
     Streamed(axum::body::Body),
+    /// As the router streams it; what is kept with it is dropped at its end.
+    Guarded(axum::body::Body, Box<dyn Guard>),
 }
 
+/// Something that lives as long as a body is being sent.
+pub trait Guard: std::fmt::Debug + Send {}
+
+impl<T: std::fmt::Debug + Send> Guard for T {}
+
 impl ReplyBody {
+    /// Keeps a guard for as long as the body is being sent; one that is there already needs none.
+    #[must_use]
+    pub fn guarded(self, guard: impl Guard + 'static) -> Self {
+        match self {
+            Self::Streamed(body) => Self::Guarded(body, Box::new(guard)),
+            other => other,
+        }
+    }
+
+    /// Drops what the body says but not how long it is.
+    #[must_use]
+    pub fn without_content(self) -> (Option<u64>, Self) {
+        (self.size_hint().exact(), Self::Full(None))
+    }
+
     /// A body that is there already.
     #[must_use]
     pub fn full(bytes: Bytes) -> Self {
@@ -33,21 +55,21 @@ impl Body for ReplyBody {
     ) -> Poll<Option<Result<Frame<Bytes>, axum::Error>>> {
         match &mut *self {
             Self::Full(bytes) => Poll::Ready(bytes.take().map(|bytes| Ok(Frame::data(bytes)))),
-            Self::Streamed(body) => Pin::new(body).poll_frame(context),
+            Self::Streamed(body) | Self::Guarded(body, _) => Pin::new(body).poll_frame(context),
         }
     }
 
     fn is_end_stream(&self) -> bool {
         match self {
             Self::Full(bytes) => bytes.is_none(),
-            Self::Streamed(body) => body.is_end_stream(),
+            Self::Streamed(body) | Self::Guarded(body, _) => body.is_end_stream(),
         }
     }
 
     fn size_hint(&self) -> SizeHint {
         match self {
             Self::Full(bytes) => SizeHint::with_exact(bytes.as_ref().map_or(0, |bytes| bytes.len() as u64)),
-            Self::Streamed(body) => body.size_hint(),
+            Self::Streamed(body) | Self::Guarded(body, _) => body.size_hint(),
         }
     }
 }

@@ -126,7 +126,9 @@ impl Problem {
         Self { allow: Some(methods), ..self }
     }
 
-    fn retry_after(self, wait: Duration) -> Self {
+    /// Tells when to try again.
+    #[must_use]
+    pub fn retry_after(self, wait: Duration) -> Self {
         Self { retry_after: Some(wait), ..self }
     }
 

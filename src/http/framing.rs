@@ -3,13 +3,19 @@
 
 use crate::http::error::{Code, Problem};
 
-const URI_LIMIT: usize = 8 * 1024;
+/// Bytes of an address.
+pub const URI_LIMIT: usize = 8 * 1024;
 const METHOD_LIMIT: usize = 16;
-const HEADERS_LIMIT: usize = 16 * 1024;
-const HEADER_COUNT: usize = 100;
+/// Bytes of all headers.
+pub const HEADERS_LIMIT: usize = 16 * 1024;
+/// Headers of a request.
+pub const HEADER_COUNT: usize = 100;
 /// The request line around its address: method, version, spaces.
 const LINE_LIMIT: usize = URI_LIMIT + METHOD_LIMIT + 12;
-const CHUNK_LINE_LIMIT: usize = 256;
+/// No body is that long; hyper takes the last few numbers for something else.
+const LENGTH_LIMIT: u64 = u64::MAX / 2;
+/// hyper refuses longer ones by itself.
+const CHUNK_LINE_LIMIT: usize = 16 * 1024;
 
 /// Where a connection is between the start of one request and the start of the next.
 #[derive(Debug)]
@@ -155,8 +161,10 @@ fn end_of_head(bytes: &[u8]) -> Option<usize> {
 }
 
 fn check_unfinished(seen: &[u8]) -> Result<(), Problem> {
+    // What is no HTTP at all should not have to wait for a deadline.
+    check_method(seen.split(|b| *b == b' ').next().unwrap_or_default())?;
     match memchr::memchr(b'\n', seen) {
-        None if seen.len() > LINE_LIMIT => check_line(seen).map(|_| ()).and(Err(uri_too_long())),
+        None if seen.len() > LINE_LIMIT => Err(uri_too_long()),
         Some(line) if seen.len() - line > HEADERS_LIMIT => Err(headers_too_large()),
         _ => Ok(()),
     }
@@ -187,12 +195,15 @@ fn check_head(head: &[u8]) -> Result<Delimited, Problem> {
         if line[0] == b' ' || line[0] == b'\t' {
             return bad("a header that is folded over two lines");
         }
-        if memchr::memchr2(b'\r', 0, line).is_some() {
-            return bad("a control byte in a header");
-        }
         count += 1;
         let Some(colon) = memchr::memchr(b':', line) else { return bad("a header without a colon") };
         let (name, value) = (&line[..colon], line[colon + 1..].trim_ascii());
+        if name.is_empty() || !name.iter().all(|b| is_token_byte(*b)) {
+            return bad("a header whose name is none");
+        }
+        if value.iter().any(|b| *b < b' ' && *b != b'\t' || *b == 0x7f) {
+            return bad("a control byte in a header");
+        }
         match name.len() {
             4 if name.eq_ignore_ascii_case(b"host") => hosts += 1,
             14 if name.eq_ignore_ascii_case(b"content-length") => {
@@ -200,9 +211,11 @@ fn check_head(head: &[u8]) -> Result<Delimited, Problem> {
                     return bad("two content-length headers");
                 }
                 let digits = !value.is_empty() && value.iter().all(u8::is_ascii_digit);
-                let parsed = std::str::from_utf8(value).ok().filter(|_| digits).and_then(|text| text.parse().ok());
-                let Some(parsed) = parsed else { return bad("a content-length that is no number") };
-                length = Some(parsed);
+                if !digits {
+                    return bad("a content-length that is no number");
+                }
+                let parsed = std::str::from_utf8(value).ok().and_then(|text| text.parse().ok());
+                length = Some(parsed.filter(|length| *length <= LENGTH_LIMIT).ok_or_else(too_long)?);
             }
             17 if name.eq_ignore_ascii_case(b"transfer-encoding") => {
                 if chunked || !value.eq_ignore_ascii_case(b"chunked") {
@@ -227,14 +240,12 @@ fn check_head(head: &[u8]) -> Result<Delimited, Problem> {
 fn check_line(line: &[u8]) -> Result<bool, Problem> {
     let mut parts = line.splitn(3, |b| *b == b' ');
     let (method, target, version) = (parts.next(), parts.next(), parts.next());
-    if method.is_none_or(|method| method.is_empty() || method.len() > METHOD_LIMIT) {
-        return Err(Problem::new(Code::BadRequest, format!("a method of more than {METHOD_LIMIT} bytes, or none")));
-    }
+    check_method(method.unwrap_or_default())?;
     if target.is_some_and(|target| target.len() > URI_LIMIT) {
         return Err(uri_too_long());
     }
-    if memchr::memchr2(b'\r', 0, line).is_some() {
-        return Err(Problem::new(Code::BadRequest, "a control byte in the request line"));
+    if !target.is_some_and(is_address) {
+        return Err(Problem::new(Code::BadRequest, "an address that is none"));
     }
     match version {
         Some(b"HTTP/1.1") => Ok(true),
@@ -243,11 +254,36 @@ fn check_line(line: &[u8]) -> Result<bool, Problem> {
     }
 }
 
+fn check_method(method: &[u8]) -> Result<(), Problem> {
+    if method.is_empty() || method.len() > METHOD_LIMIT || !method.iter().all(|b| is_token_byte(*b)) {
+        let message = format!("a method of more than {METHOD_LIMIT} bytes, or none");
+        return Err(Problem::new(Code::BadRequest, message));
+    }
+    Ok(())
+}
+
+/// RFC 9110, section 5.6.2.
+fn is_token_byte(byte: u8) -> bool {
+    byte.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(&byte)
+}
+
+/// Whether hyper will take an address; nearly all are plain paths.
+fn is_address(target: &[u8]) -> bool {
+    let plain = |b: &u8| b.is_ascii_alphanumeric() || b"/-._~%?&=+:@,".contains(b);
+    target.first() == Some(&b'/') && target.iter().all(plain) || http::Uri::try_from(target).is_ok()
+}
+
+fn too_long() -> Problem {
+    Problem::new(Code::PayloadTooLarge, "a body of more bytes than there are")
+}
+
 fn uri_too_long() -> Problem {
     Problem::new(Code::UriTooLong, format!("an address of more than {URI_LIMIT} bytes"))
 }
 
-fn headers_too_large() -> Problem {
+/// Too many headers, or too large ones.
+#[must_use]
+pub fn headers_too_large() -> Problem {
     let message = format!("more than {HEADER_COUNT} headers or {HEADERS_LIMIT} bytes of them");
     Problem::new(Code::HeadersTooLarge, message)
 }

@@ -49,7 +49,9 @@ pub async fn logs(
         return from_problem(deployment_not_found(&name), &headers);
     };
     if query.follow {
-        Sse::new(follow(Arc::clone(&live.logs))).keep_alive(KeepAlive::new().interval(KEEP_ALIVE)).into_response()
+        Sse::new(follow(Arc::clone(&live.logs)).take_until(gateway.drained()))
+            .keep_alive(KeepAlive::new().interval(KEEP_ALIVE))
+            .into_response()
     } else {
         ([(CONTENT_TYPE, "text/plain; charset=utf-8")], live.logs.text()).into_response()
     }

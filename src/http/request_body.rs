@@ -4,7 +4,7 @@ use std::io::Read;
 use std::time::{Duration, Instant};
 
 use bytes::{Bytes, BytesMut};
-use flate2::read::{GzDecoder, ZlibDecoder};
+use flate2::read::{MultiGzDecoder, ZlibDecoder};
 use http::HeaderMap;
 use http::header::{CONTENT_ENCODING, CONTENT_LENGTH};
 use http_body_util::BodyExt;
@@ -82,7 +82,7 @@ fn unpack(headers: &HeaderMap, body: Bytes, limit: u64) -> Result<Bytes, Problem
     }
     let mut text = Vec::new();
     let result = if encoding.eq_ignore_ascii_case(b"gzip") {
-        GzDecoder::new(&body[..]).take(limit + 1).read_to_end(&mut text)
+        MultiGzDecoder::new(&body[..]).take(limit + 1).read_to_end(&mut text)
     } else if encoding.eq_ignore_ascii_case(b"deflate") {
         ZlibDecoder::new(&body[..]).take(limit + 1).read_to_end(&mut text)
     } else {

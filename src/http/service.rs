@@ -1,12 +1,11 @@
 //! One request from hyper to its answer: its id, its route, and an answer even when something panics.
 
-use std::convert::Infallible;
 use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
 
 use axum::Router;
 use futures_util::FutureExt;
-use http::header::CONNECTION;
+use http::header::{CONNECTION, CONTENT_LENGTH};
 use http::{HeaderValue, Method, Request, Response, Version};
 use hyper::body::Incoming;
 use tower::ServiceExt;
@@ -15,12 +14,11 @@ use tracing::Instrument;
 use crate::gateway::Gateway;
 use crate::http::body::ReplyBody;
 use crate::http::error::{Code, Problem};
+use crate::http::framing::{self, HEADER_COUNT, HEADERS_LIMIT, URI_LIMIT};
 use crate::http::invoke;
 use crate::http::path::{self, Target};
 use crate::http::request_body::{self, BodyLimits};
 use crate::http::request_id;
-
-const URI_LIMIT: usize = 8 * 1024;
 
 /// What serves the requests of one listener.
 pub struct Service {
@@ -39,7 +37,8 @@ impl Service {
     }
 
     /// Answers a request.
-    pub async fn answer(&self, request: Request<Incoming>) -> Result<Response<ReplyBody>, Infallible> {
+    pub async fn answer(&self, request: Request<Incoming>) -> Response<ReplyBody> {
+        let is_head = *request.method() == Method::HEAD;
         let id = request_id::of(request.headers());
         let span = tracing::debug_span!("request", request_id = request_id::text(&id));
         let answer = AssertUnwindSafe(self.route(request, &id)).catch_unwind().instrument(span).await;
@@ -58,15 +57,15 @@ impl Service {
             response.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
         }
         response.headers_mut().insert(request_id::HEADER, id);
-        Ok(response)
+        if is_head { without_content(response) } else { response }
     }
 
     async fn route(&self, request: Request<Incoming>, id: &HeaderValue) -> Result<Response<ReplyBody>, Problem> {
         if request.uri().path_and_query().is_some_and(|target| target.as_str().len() > URI_LIMIT) {
             return Err(Problem::new(Code::UriTooLong, format!("an address of more than {URI_LIMIT} bytes")));
         }
-        if request.version() == Version::HTTP_2 && request.uri().authority().is_none() {
-            return Err(Problem::new(Code::BadRequest, "no host"));
+        if request.version() == Version::HTTP_2 {
+            check_h2_head(&request)?;
         }
         if *request.method() == Method::CONNECT {
             let problem = Problem::new(Code::MethodNotAllowed, "the gateway is no proxy");
@@ -90,4 +89,27 @@ impl Service {
         let Ok(response) = answer;
         Ok(response.map(ReplyBody::Streamed))
     }
+}
+
+/// What `framing` checks of HTTP/1's heads.
+fn check_h2_head(request: &Request<Incoming>) -> Result<(), Problem> {
+    if request.uri().authority().is_none() {
+        return Err(Problem::new(Code::BadRequest, "no host"));
+    }
+    // RFC 9113, section 10.5.1: a field counts with 32 bytes beside its texts.
+    let size: usize = request.headers().iter().map(|(name, value)| name.as_str().len() + value.len() + 32).sum();
+    if request.headers().len() > HEADER_COUNT || size > HEADERS_LIMIT {
+        return Err(framing::headers_too_large());
+    }
+    Ok(())
+}
+
+/// The answer to HEAD: HTTP/1 would drop the body by itself, HTTP/2 would not.
+fn without_content(response: Response<ReplyBody>) -> Response<ReplyBody> {
+    let (mut head, body) = response.into_parts();
+    let (length, body) = body.without_content();
+    if let Some(length) = length {
+        head.headers.insert(CONTENT_LENGTH, HeaderValue::from(length));
+    }
+    Response::from_parts(head, body)
 }

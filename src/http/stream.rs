@@ -10,7 +10,8 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
-use bytes::{Buf, Bytes};
+use bytes::Bytes;
+use futures_util::task::AtomicWaker;
 use hyper::rt::ReadBufCursor;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::TcpStream;
@@ -36,6 +37,8 @@ thread_local! {
 #[derive(Debug, Default)]
 pub struct Activity {
     serving: AtomicBool,
+    /// Reading that waits for the end of serving.
+    reader: AtomicWaker,
 }
 
 impl Activity {
@@ -58,6 +61,7 @@ pub struct ServingGuard(Arc<Activity>);
 impl Drop for ServingGuard {
     fn drop(&mut self) {
         self.0.serving.store(false, Ordering::Relaxed);
+        self.0.reader.wake();
     }
 }
 
@@ -84,8 +88,8 @@ pub struct Stream {
     since: Instant,
     waiting: Waiting,
     refused: Option<Problem>,
-    /// Something was written since the last look at the clock.
-    wrote: bool,
+    /// When something was written last: a large answer that is still being written is no idling.
+    wrote: Instant,
     /// When writing began to stall.
     stalled: Option<Instant>,
     lingered: Option<(Instant, usize)>,
@@ -116,7 +120,7 @@ impl Stream {
             since: now,
             waiting: Waiting::FirstByte,
             refused: None,
-            wrote: false,
+            wrote: now,
             stalled: None,
             lingered: None,
         }
@@ -139,7 +143,7 @@ impl Stream {
     }
 
     /// Answers without hyper, if nothing of an earlier answer is still on its way, and ends the connection.
-    fn answer_by_itself(&mut self, problem: &Problem) {
+    fn answer_by_itself(&mut self, problem: Problem) {
         let response = problem_text(problem);
         if self.stalled.is_none() {
             // One try: a client that has not read so far may miss it.
@@ -160,15 +164,13 @@ impl Stream {
         } else {
             Waiting::Idle
         };
-        // A large answer that is still being written is no idling.
-        let wrote = std::mem::take(&mut self.wrote) && waiting == Waiting::Idle;
-        if waiting != self.waiting || wrote {
+        if waiting != self.waiting {
+            self.since = if waiting == Waiting::Idle { self.wrote } else { Instant::now() };
             self.waiting = waiting;
-            self.since = Instant::now();
         }
         match waiting {
             Waiting::FirstByte | Waiting::Head => Some(self.since + self.deadlines.head),
-            Waiting::Idle => Some(self.since + self.deadlines.idle),
+            Waiting::Idle => Some(self.wrote + self.deadlines.idle),
             Waiting::Serving => None,
         }
     }
@@ -224,10 +226,11 @@ impl hyper::rt::Read for Stream {
         let this = &mut *self;
         loop {
             if this.refused.is_some() && this.activity.is_serving() {
+                this.activity.reader.register(context.waker());
                 return Poll::Pending;
             }
             if let Some(problem) = this.refused.take() {
-                this.answer_by_itself(&problem);
+                this.answer_by_itself(problem);
             }
             if this.lingered.is_some() {
                 ready!(this.poll_linger(context));
@@ -258,14 +261,16 @@ impl hyper::rt::Read for Stream {
             }
         }
         loop {
-            let Some(due) = this.due() else { return Poll::Pending };
-            if Instant::now() >= due {
+            let now = Instant::now();
+            // While a request is served nothing is due, but the clock must be looked at again after it.
+            let due = this.due().unwrap_or(now + this.deadlines.idle);
+            if now >= due {
                 break;
             }
             ready!(this.poll_due(context, due));
         }
         if this.waiting == Waiting::Head {
-            this.answer_by_itself(&Problem::new(Code::RequestTimeout, "the request came too slowly"));
+            this.answer_by_itself(Problem::new(Code::RequestTimeout, "the request came too slowly"));
         }
         // To hyper the client has closed the connection.
         Poll::Ready(Ok(()))
@@ -278,7 +283,7 @@ impl hyper::rt::Write for Stream {
         match Pin::new(&mut this.io).poll_write(context, bytes) {
             Poll::Ready(result) => {
                 this.stalled = None;
-                this.wrote = true;
+                this.wrote = Instant::now();
                 Poll::Ready(result)
             }
             Poll::Pending => this.poll_write_stall(context).map(Err),
@@ -294,7 +299,7 @@ impl hyper::rt::Write for Stream {
         match Pin::new(&mut this.io).poll_write_vectored(context, slices) {
             Poll::Ready(result) => {
                 this.stalled = None;
-                this.wrote = true;
+                this.wrote = Instant::now();
                 Poll::Ready(result)
             }
             Poll::Pending => this.poll_write_stall(context).map(Err),
@@ -325,19 +330,18 @@ impl hyper::rt::Write for Stream {
 
 /// A whole answer as bytes, for the times when hyper is not asked.
 #[must_use]
-pub fn problem_text(problem: &Problem) -> Vec<u8> {
+pub fn problem_text(problem: Problem) -> Vec<u8> {
     let id = request_id::fresh();
-    let code = problem.code();
     let body = problem.body(request_id::text(&id));
-    let mut text = format!(
-        "HTTP/1.1 {}\r\ncontent-type: application/json\r\nx-metagate-error: {}\r\nx-request-id: {}\r\n\
-         content-length: {}\r\nconnection: close\r\n\r\n",
-        code.status(),
-        code.as_str(),
-        request_id::text(&id),
-        body.remaining()
-    )
-    .into_bytes();
+    let response = problem.closing().into_response(request_id::text(&id));
+    let mut text = format!("HTTP/1.1 {}\r\n", response.status()).into_bytes();
+    for (name, value) in response.headers().iter().chain([(&request_id::HEADER, &id)]) {
+        text.extend_from_slice(name.as_str().as_bytes());
+        text.extend_from_slice(b": ");
+        text.extend_from_slice(value.as_bytes());
+        text.extend_from_slice(b"\r\n");
+    }
+    text.extend_from_slice(format!("content-length: {}\r\n\r\n", body.len()).as_bytes());
     text.extend_from_slice(&body);
     text
 }

@@ -19,6 +19,7 @@ use crate::invocation::{FunctionError, Returned};
 use crate::ipc::codec::Lines;
 use crate::ipc::message::{self, FromWorker};
 use crate::ipc::pending::{Answered, PendingCalls, Reply};
+use crate::json;
 
 /// Lines that wait for the worker to read, in bytes; beyond it a call is refused. One call alone may be larger.
 const OUTBOX_LIMIT: usize = 8 * 1024 * 1024;
@@ -336,17 +337,14 @@ impl<S> Client<S> {
                 Ok(None) => return None,
                 Err(error) => return Some(Incoming::Protocol(error.to_string())),
             };
-            match message::parse(&line) {
+            let trusted = match message::parse(&line) {
                 Ok(FromWorker::Result { id, value }) => {
-                    let returned = Returned(value.map(|range| line.slice(range)));
-                    if !self.answer(id, Ok(returned)) {
-                        return Some(Incoming::Protocol("too many answers to unknown calls".to_owned()));
-                    }
+                    self.answer(id, Ok(Returned(value.map(|range| line.slice(range)))))
                 }
-                Ok(FromWorker::Error { id, error }) => {
-                    if !self.answer(id, Err(CallFailure::Function(Box::new(error)))) {
-                        return Some(Incoming::Protocol("too many answers to unknown calls".to_owned()));
-                    }
+                Ok(FromWorker::Error { id, error }) => self.answer(id, Err(CallFailure::Function(Box::new(error)))),
+                Ok(FromWorker::TooDeep { id }) => {
+                    let how = format!("answered with more than {} levels", json::MAX_DEPTH);
+                    self.answer(id, Err(CallFailure::Protocol(how.into())))
                 }
                 Ok(FromWorker::MetaData(range)) => return Some(Incoming::MetaData(line.slice(range))),
                 Ok(FromWorker::ProbeResult) => return Some(Incoming::ProbeResult),
@@ -354,11 +352,15 @@ impl<S> Client<S> {
                     if self.counters.unknown_types.fetch_add(1, Ordering::Relaxed) == 0 {
                         tracing::warn!(kind = %kind.escape_debug(), "ignored a message of an unknown type");
                     }
+                    true
                 }
                 Err(error) => {
                     let start = String::from_utf8_lossy(&line[..line.len().min(200)]).escape_debug().to_string();
                     return Some(Incoming::Protocol(format!("{error}: {start}")));
                 }
+            };
+            if !trusted {
+                return Some(Incoming::Protocol("too many answers to unknown calls".to_owned()));
             }
         }
     }

@@ -77,6 +77,11 @@ pub enum FromWorker {
         /// What the function raised.
         error: FunctionError,
     },
+    /// A result with more levels than JSON readers take; only its call is lost, framing is not.
+    TooDeep {
+        /// The call's id, if it is one of ours.
+        id: Option<u64>,
+    },
     /// `GetApplicationMetadata`; where its data stands in the line.
     MetaData(Range<usize>),
     /// An answer to [`PROBE`].
@@ -118,7 +123,7 @@ fn parse_plain_result(line: &[u8]) -> Option<Result<FromWorker, BadMessage>> {
     let _: &RawValue = serde_json::from_slice(value).ok()?;
     Some(match json::check_depth(value) {
         Ok(()) => Ok(FromWorker::Result { id: Some(id), value: Some(value_start..value_start + value.len()) }),
-        Err(excess) => Err(excess.into()),
+        Err(_) => Ok(FromWorker::TooDeep { id: Some(id) }),
     })
 }
 
@@ -159,13 +164,11 @@ fn parse_any(line: &[u8]) -> Result<FromWorker, BadMessage> {
     match kind.as_ref() {
         "FunctionInvokeResult" => {
             let answer: Answer<'_> = serde_json::from_str(data()?.get())?;
-            if let Some(value) = answer.result {
-                json::check_depth(value.get().as_bytes())?;
+            let id = answer.id.parse().ok();
+            if answer.result.is_some_and(|value| json::check_depth(value.get().as_bytes()).is_err()) {
+                return Ok(FromWorker::TooDeep { id });
             }
-            Ok(FromWorker::Result {
-                id: answer.id.parse().ok(),
-                value: answer.result.map(|value| range_in(line, value)),
-            })
+            Ok(FromWorker::Result { id, value: answer.result.map(|value| range_in(line, value)) })
         }
         "FunctionInvokeError" => {
             let answer: Answer<'_> = serde_json::from_str(data()?.get())?;
@@ -249,7 +252,7 @@ mod tests {
             "[".repeat(200),
             "]".repeat(200)
         );
-        assert!(matches!(parse(deep.as_bytes()), Err(BadMessage::Excess(_))));
+        assert_eq!(parse(deep.as_bytes()).unwrap(), FromWorker::TooDeep { id: Some(1) });
     }
 
     #[test]

@@ -335,7 +335,8 @@ impl Pool {
 
     /// What the pool is doing.
     pub fn snapshot(&self) -> Snapshot {
-        let places = self.places.lock();
+        let mut places = self.places.lock();
+        places.waiting.retain(|waiter| !waiter.is_closed());
         let (failure, crash_loop) = places.failure().unzip();
         Snapshot {
             ready: places.ready().len(),

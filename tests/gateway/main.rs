@@ -2,6 +2,19 @@
 
 #![expect(clippy::unwrap_used, clippy::panic, reason = "a test fails by panicking")]
 
+mod admin;
+mod calls;
+mod crashes;
+mod endings;
+mod failing_functions;
+mod faulty;
+mod hangs;
+mod http2;
+mod http_limits;
+mod loading;
+mod pools;
+mod protocol;
 mod readme;
 mod runtimes;
 mod support;
+mod wire;

@@ -194,6 +194,13 @@ impl Gateway {
         self.child.id()
     }
 
+    /// Memory that the gateway's process has.
+    pub(crate) fn resident_bytes(&self) -> u64 {
+        let status = fs::read_to_string(format!("/proc/{}/status", self.child.id())).unwrap();
+        let line = status.lines().find(|line| line.starts_with("VmRSS:")).unwrap();
+        line.split_ascii_whitespace().nth(1).unwrap().parse::<u64>().unwrap() * 1024
+    }
+
     /// Every living process that carries this gateway's mark, zombies not counted: workers and what they started.
     pub(crate) fn worker_pids(&self) -> Vec<u32> {
         marked(self.child.id())
