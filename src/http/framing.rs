@@ -211,11 +211,14 @@ fn check_head(head: &[u8]) -> Result<Delimited, Problem> {
                     return bad("two content-length headers");
                 }
                 let digits = !value.is_empty() && value.iter().all(u8::is_ascii_digit);
-                if !digits {
+                let text = std::str::from_utf8(value).ok().filter(|_| digits);
+                let Some(parsed) = text.and_then(|text| text.parse().ok()) else {
                     return bad("a content-length that is no number");
+                };
+                if parsed > LENGTH_LIMIT {
+                    return Err(too_long());
                 }
-                let parsed = std::str::from_utf8(value).ok().and_then(|text| text.parse().ok());
-                length = Some(parsed.filter(|length| *length <= LENGTH_LIMIT).ok_or_else(too_long)?);
+                length = Some(parsed);
             }
             17 if name.eq_ignore_ascii_case(b"transfer-encoding") => {
                 if chunked || !value.eq_ignore_ascii_case(b"chunked") {

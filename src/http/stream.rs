@@ -88,8 +88,10 @@ pub struct Stream {
     since: Instant,
     waiting: Waiting,
     refused: Option<Problem>,
-    /// When something was written last: a large answer that is still being written is no idling.
+    /// When something was written last: idling begins then.
     wrote: Instant,
+    /// An answer has begun to be written and is not flushed yet.
+    writing: bool,
     /// When writing began to stall.
     stalled: Option<Instant>,
     lingered: Option<(Instant, usize)>,
@@ -121,6 +123,7 @@ impl Stream {
             waiting: Waiting::FirstByte,
             refused: None,
             wrote: now,
+            writing: false,
             stalled: None,
             lingered: None,
         }
@@ -155,7 +158,7 @@ impl Stream {
 
     /// Until when the client is waited for now.
     fn due(&mut self) -> Option<Instant> {
-        let waiting = if self.activity.is_serving() {
+        let waiting = if self.activity.is_serving() || self.writing {
             Waiting::Serving
         } else if self.framing.is_in_head() {
             Waiting::Head
@@ -284,6 +287,7 @@ impl hyper::rt::Write for Stream {
             Poll::Ready(result) => {
                 this.stalled = None;
                 this.wrote = Instant::now();
+                this.writing = true;
                 Poll::Ready(result)
             }
             Poll::Pending => this.poll_write_stall(context).map(Err),
@@ -300,6 +304,7 @@ impl hyper::rt::Write for Stream {
             Poll::Ready(result) => {
                 this.stalled = None;
                 this.wrote = Instant::now();
+                this.writing = true;
                 Poll::Ready(result)
             }
             Poll::Pending => this.poll_write_stall(context).map(Err),
@@ -311,7 +316,9 @@ impl hyper::rt::Write for Stream {
     }
 
     fn poll_flush(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.io).poll_flush(context)
+        ready!(Pin::new(&mut self.io).poll_flush(context))?;
+        self.writing = false;
+        Poll::Ready(Ok(()))
     }
 
     fn poll_shutdown(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {

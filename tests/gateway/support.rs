@@ -181,15 +181,6 @@ impl Gateway {
         stream
     }
 
-    /// Sends bytes on a connection of their own and reads what comes until the gateway closes it or `PATIENCE` is over.
-    pub(crate) fn raw(&self, bytes: impl AsRef<[u8]>) -> String {
-        let mut stream = self.connect();
-        let _refused = stream.write_all(bytes.as_ref());
-        let mut answer = Vec::new();
-        let _reset = stream.read_to_end(&mut answer);
-        String::from_utf8_lossy(&answer).into_owned()
-    }
-
     pub(crate) fn pid(&self) -> u32 {
         self.child.id()
     }
@@ -204,15 +195,6 @@ impl Gateway {
     /// Every living process that carries this gateway's mark, zombies not counted: workers and what they started.
     pub(crate) fn worker_pids(&self) -> Vec<u32> {
         marked(self.child.id())
-    }
-
-    /// The process that a deployment's worker is: the living marked process whose command line has `word`.
-    pub(crate) fn worker_pid(&self, word: &str) -> u32 {
-        wait_for("a worker process", || {
-            self.worker_pids().into_iter().find(|pid| {
-                fs::read(format!("/proc/{pid}/cmdline")).is_ok_and(|line| String::from_utf8_lossy(&line).contains(word))
-            })
-        })
     }
 
     /// What the gateway has logged.
