@@ -231,7 +231,7 @@ impl<S> Client<S> {
     }
 
     /// Writes what is in the outbox, all that waits in one write, for as long as the channel is open.
-    /// Returns when the worker's end is closed or has not read for [`WRITE_STALL`].
+    /// Returns when the worker's end is closed or has not read for too long.
     pub async fn write_loop(&self) -> WriteEnd {
         loop {
             self.wake_writer.notified().await;
