@@ -204,3 +204,45 @@ fn w14_without_control_groups_a_dead_workers_children_are_ended_too() {
     assert_ok(&gateway.call("w", "echo", "[1]"), "1");
     assert_eq!(zombies_of(&gateway), Vec::<String>::new());
 }
+
+/// Starts the gateway as the first process of a PID namespace, as in a container: orphans become its children.
+fn as_first_process(command: &mut Command) {
+    let (program, folder) = (command.get_program().to_owned(), command.get_current_dir().unwrap().to_owned());
+    let args: Vec<_> = command.get_args().map(ToOwned::to_owned).collect();
+    let stderr = fs::OpenOptions::new().append(true).open(folder.join("stderr.log")).unwrap();
+    *command = Command::new("unshare");
+    if !rustix::process::geteuid().is_root() {
+        command.args(["--user", "--map-root-user"]);
+    }
+    command.args(["--pid", "--fork", "--mount-proc", "--kill-child"]).arg(program).args(args);
+    command.current_dir(folder).stdin(Stdio::null()).stdout(Stdio::piped()).stderr(stderr);
+}
+
+#[test]
+fn as_the_first_process_of_a_container_the_gateway_reaps_what_its_workers_leave() {
+    let folder = tempfile::tempdir().unwrap();
+    fs::write(
+        folder.path().join("main.py"),
+        "import os, signal\n\n\
+         def leave():\n    if os.fork() == 0:\n        os.setsid()\n        if os.fork() == 0:\n            \
+         os.execvp('sleep', ['sleep', '1000'])\n        os._exit(0)\n    os.wait()\n\n\
+         def die():\n    os.kill(os.getpid(), signal.SIGKILL)\n",
+    )
+    .unwrap();
+    let table = format!("[[deployment]]\nname = \"w\"\npath = {:?}\n", folder.path());
+    let mut gateway = Gateway::start_with(&table, as_first_process);
+    gateway.wait_ready();
+    let children = || {
+        let path = format!("/proc/{0}/task/{0}/children", gateway.pid());
+        let first = fs::read_to_string(path).unwrap().trim().to_owned();
+        fs::read_to_string(format!("/proc/{first}/task/{first}/children")).unwrap_or_default()
+    };
+    assert_ok(&gateway.call("w", "leave", "[]"), "null");
+    assert_eq!(children().split_whitespace().count(), 2, "the worker and the orphan: {}", children());
+    assert_error(&gateway.call("w", "die", "[]"), 502, "worker_crashed");
+    assert_ok(&gateway.call("w", "leave", "[]"), "null");
+    wait_for("the first orphan to be reaped", || (children().split_whitespace().count() == 2).then_some(()));
+    // The namespace and everything in it ends with it.
+    gateway.signal(Signal::KILL);
+    gateway.wait_end();
+}
