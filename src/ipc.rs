@@ -5,6 +5,8 @@ pub mod client;
 pub mod codec;
 pub mod message;
 pub mod metadata;
+pub mod outcome;
 pub mod pending;
 
-pub use client::{CallFailure, Client, Incoming, SendError};
+pub use client::Client;
+pub use outcome::{CallFailure, Incoming, SendError};

@@ -11,6 +11,7 @@ pub mod outcome;
 pub mod places;
 pub mod pool;
 pub mod process;
+pub mod running;
 pub mod settings;
 pub mod supervisor;
 pub mod tree;
