@@ -8,6 +8,7 @@ pub mod body;
 pub mod error;
 pub mod form;
 pub mod framing;
+pub mod head;
 pub mod invoke;
 pub mod logs;
 pub mod path;

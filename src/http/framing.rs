@@ -1,19 +1,9 @@
-//! Looks at the bytes of an HTTP/1 connection before hyper does, to refuse what hyper lets pass and two parties could read
-//! in two ways: bare line feeds, two lengths, no or two hosts, oversized heads. Parsing itself is hyper's.
+//! Follows the bytes of an HTTP/1 connection before hyper does, from one head to the next, and has each head checked.
+//! What is checked is in `head`; parsing itself is hyper's.
 
-use crate::http::error::{Code, Problem};
+use crate::http::error::Problem;
+use crate::http::head::{Delimited, HEADERS_LIMIT, LINE_LIMIT, check_head, check_unfinished};
 
-/// Bytes of an address.
-pub const URI_LIMIT: usize = 8 * 1024;
-const METHOD_LIMIT: usize = 16;
-/// Bytes of all headers.
-pub const HEADERS_LIMIT: usize = 16 * 1024;
-/// Headers of a request.
-pub const HEADER_COUNT: usize = 100;
-/// The request line around its address: method, version, spaces.
-const LINE_LIMIT: usize = URI_LIMIT + METHOD_LIMIT + 12;
-/// No body is that long; hyper takes the last few numbers for something else.
-const LENGTH_LIMIT: u64 = u64::MAX / 2;
 /// hyper refuses longer ones by itself.
 const CHUNK_LINE_LIMIT: usize = 16 * 1024;
 
@@ -43,13 +33,6 @@ enum Chunk {
     Data(u64),
     /// Behind the last chunk, up to an empty line.
     Trailers(Vec<u8>),
-}
-
-/// How the body after a head is delimited.
-#[derive(Debug, PartialEq, Eq)]
-enum Delimited {
-    Length(u64),
-    Chunks,
 }
 
 /// A head that is refused: how many of the bytes before it are fine, and what is wrong.
@@ -160,137 +143,6 @@ fn end_of_head(bytes: &[u8]) -> Option<usize> {
     })
 }
 
-fn check_unfinished(seen: &[u8]) -> Result<(), Problem> {
-    // What is no HTTP at all should not have to wait for a deadline.
-    check_method(seen.split(|b| *b == b' ').next().unwrap_or_default())?;
-    match memchr::memchr(b'\n', seen) {
-        None if seen.len() > LINE_LIMIT => Err(uri_too_long()),
-        Some(line) if seen.len() - line > HEADERS_LIMIT => Err(headers_too_large()),
-        _ => Ok(()),
-    }
-}
-
-fn check_head(head: &[u8]) -> Result<Delimited, Problem> {
-    let bad = |message: &str| Err(Problem::new(Code::BadRequest, message));
-    let mut line_start = 0;
-    let mut lines = memchr::memchr_iter(b'\n', head).map(|newline| {
-        let line = &head[line_start..newline];
-        line_start = newline + 1;
-        line.strip_suffix(b"\r")
-    });
-    let Some(request_line) = lines.next() else { return bad("no request line") };
-    let Some(request_line) = request_line else { return bad("a line that ends without a carriage return") };
-    let http_1_1 = check_line(request_line)?;
-    if head.len() - request_line.len() > HEADERS_LIMIT + 4 {
-        return Err(headers_too_large());
-    }
-    let (mut hosts, mut count) = (0, 0);
-    let mut length: Option<u64> = None;
-    let mut chunked = false;
-    for line in lines {
-        let Some(line) = line else { return bad("a line that ends without a carriage return") };
-        if line.is_empty() {
-            break;
-        }
-        if line[0] == b' ' || line[0] == b'\t' {
-            return bad("a header that is folded over two lines");
-        }
-        count += 1;
-        let Some(colon) = memchr::memchr(b':', line) else { return bad("a header without a colon") };
-        let (name, value) = (&line[..colon], line[colon + 1..].trim_ascii());
-        if name.is_empty() || !name.iter().all(|b| is_token_byte(*b)) {
-            return bad("a header whose name is none");
-        }
-        if value.iter().any(|b| *b < b' ' && *b != b'\t' || *b == 0x7f) {
-            return bad("a control byte in a header");
-        }
-        match name.len() {
-            4 if name.eq_ignore_ascii_case(b"host") => hosts += 1,
-            14 if name.eq_ignore_ascii_case(b"content-length") => {
-                if length.is_some() {
-                    return bad("two content-length headers");
-                }
-                let digits = !value.is_empty() && value.iter().all(u8::is_ascii_digit);
-                let text = std::str::from_utf8(value).ok().filter(|_| digits);
-                let Some(parsed) = text.and_then(|text| text.parse().ok()) else {
-                    return bad("a content-length that is no number");
-                };
-                if parsed > LENGTH_LIMIT {
-                    return Err(too_long());
-                }
-                length = Some(parsed);
-            }
-            17 if name.eq_ignore_ascii_case(b"transfer-encoding") => {
-                if chunked || !value.eq_ignore_ascii_case(b"chunked") {
-                    return bad("a transfer-encoding other than chunked");
-                }
-                chunked = true;
-            }
-            _ => {}
-        }
-    }
-    match (hosts, length, chunked) {
-        _ if count > HEADER_COUNT => Err(headers_too_large()),
-        (0, ..) if http_1_1 => bad("no host header"),
-        (2.., ..) => bad("two host headers"),
-        (_, Some(_), true) => bad("both content-length and transfer-encoding"),
-        (_, _, true) => Ok(Delimited::Chunks),
-        (_, length, false) => Ok(Delimited::Length(length.unwrap_or(0))),
-    }
-}
-
-/// Checks a request line; tells whether it is of HTTP/1.1.
-fn check_line(line: &[u8]) -> Result<bool, Problem> {
-    let mut parts = line.splitn(3, |b| *b == b' ');
-    let (method, target, version) = (parts.next(), parts.next(), parts.next());
-    check_method(method.unwrap_or_default())?;
-    if target.is_some_and(|target| target.len() > URI_LIMIT) {
-        return Err(uri_too_long());
-    }
-    if !target.is_some_and(is_address) {
-        return Err(Problem::new(Code::BadRequest, "an address that is none"));
-    }
-    match version {
-        Some(b"HTTP/1.1") => Ok(true),
-        Some(b"HTTP/1.0") => Ok(false),
-        _ => Err(Problem::new(Code::BadRequest, "a request line that is not of HTTP/1.1 or HTTP/1.0")),
-    }
-}
-
-fn check_method(method: &[u8]) -> Result<(), Problem> {
-    if method.is_empty() || method.len() > METHOD_LIMIT || !method.iter().all(|b| is_token_byte(*b)) {
-        let message = format!("a method of more than {METHOD_LIMIT} bytes, or none");
-        return Err(Problem::new(Code::BadRequest, message));
-    }
-    Ok(())
-}
-
-/// RFC 9110, section 5.6.2.
-fn is_token_byte(byte: u8) -> bool {
-    byte.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(&byte)
-}
-
-/// Whether hyper will take an address; nearly all are plain paths.
-fn is_address(target: &[u8]) -> bool {
-    let plain = |b: &u8| b.is_ascii_alphanumeric() || b"/-._~%?&=+:@,".contains(b);
-    target.first() == Some(&b'/') && target.iter().all(plain) || http::Uri::try_from(target).is_ok()
-}
-
-fn too_long() -> Problem {
-    Problem::new(Code::PayloadTooLarge, "a body of more bytes than there are")
-}
-
-fn uri_too_long() -> Problem {
-    Problem::new(Code::UriTooLong, format!("an address of more than {URI_LIMIT} bytes"))
-}
-
-/// Too many headers, or too large ones.
-#[must_use]
-pub fn headers_too_large() -> Problem {
-    let message = format!("more than {HEADER_COUNT} headers or {HEADERS_LIMIT} bytes of them");
-    Problem::new(Code::HeadersTooLarge, message)
-}
-
 /// Takes bytes of a body of chunks: how many, and whether it is over. Nothing when it cannot be followed.
 fn follow_chunks(chunk: &mut Chunk, bytes: &[u8]) -> Option<(usize, bool)> {
     match chunk {
@@ -335,6 +187,8 @@ fn follow_chunks(chunk: &mut Chunk, bytes: &[u8]) -> Option<(usize, bool)> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::http::error::Code;
+    use crate::http::head::{HEADER_COUNT, URI_LIMIT};
 
     fn follow_in_pieces(bytes: &[u8], size: usize) -> Result<Framing, Code> {
         let mut framing = Framing::default();

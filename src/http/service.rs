@@ -14,7 +14,7 @@ use tracing::Instrument;
 use crate::gateway::Gateway;
 use crate::http::body::ReplyBody;
 use crate::http::error::{Code, Problem};
-use crate::http::framing::{self, HEADER_COUNT, HEADERS_LIMIT, URI_LIMIT};
+use crate::http::head::{self, HEADER_COUNT, HEADERS_LIMIT, URI_LIMIT};
 use crate::http::invoke;
 use crate::http::path::{self, Target};
 use crate::http::request_body::{self, BodyLimits};
@@ -91,7 +91,7 @@ impl Service {
     }
 }
 
-/// What `framing` checks of HTTP/1's heads.
+/// What `head` checks of HTTP/1's heads.
 fn check_h2_head(request: &Request<Incoming>) -> Result<(), Problem> {
     if request.uri().authority().is_none() {
         return Err(Problem::new(Code::BadRequest, "no host"));
@@ -99,7 +99,7 @@ fn check_h2_head(request: &Request<Incoming>) -> Result<(), Problem> {
     // RFC 9113, section 10.5.1: a field counts with 32 bytes beside its texts.
     let size: usize = request.headers().iter().map(|(name, value)| name.as_str().len() + value.len() + 32).sum();
     if request.headers().len() > HEADER_COUNT || size > HEADERS_LIMIT {
-        return Err(framing::headers_too_large());
+        return Err(head::headers_too_large());
     }
     Ok(())
 }
