@@ -161,8 +161,9 @@ pub fn plan(
         RuntimeKind::Metacall => metacall::program(deployment, scripts)?,
         RuntimeKind::Command => command::program(deployment)?,
     };
-    // Node opens the descriptor that these name by itself, which metagate's own Node worker must not have.
-    if kind != RuntimeKind::Node {
+    // Node opens the descriptor that these name by itself: metagate's own workers, and the Node programs that functions
+    // start, must not have them.
+    if matches!(kind, RuntimeKind::Metacall | RuntimeKind::Command) {
         env.push(("NODE_CHANNEL_FD".into(), "3".into()));
         env.push(("NODE_CHANNEL_SERIALIZATION_MODE".into(), "json".into()));
     }

@@ -7,7 +7,8 @@ use std::process::ExitCode;
 use clap::Args;
 
 use crate::config::{self, Config, Fault, Faults};
-use crate::gateway::deploy;
+use crate::gateway::deploy::{self, Refusal};
+use crate::runtime::RuntimeError;
 use crate::runtime::scripts::WorkerScripts;
 
 /// Check a configuration without starting anything.
@@ -49,7 +50,12 @@ fn deployment_faults(config: &Config) -> Faults {
     for deployment in &config.deployments {
         if let Err(refusal) = deploy::prepare(deployment, &scripts) {
             let message = format!("deployment {:?}: {refusal}", deployment.name);
-            faults.push(Fault::new(deployment.places.of("path"), message));
+            let key = match &refusal {
+                Refusal::Runtime(RuntimeError::Program(error)) => error.key(),
+                Refusal::Runtime(_) | Refusal::Source(_) => "path",
+            };
+            let place = deployment.places.of(key).or_else(|| deployment.places.of("path"));
+            faults.push(Fault::new(place, message));
         }
     }
     faults

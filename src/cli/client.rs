@@ -42,6 +42,18 @@ pub(super) struct Deployment {
     pub(super) error: Option<DeploymentError>,
 }
 
+#[derive(Deserialize)]
+struct Readiness {
+    prefix: String,
+    deployments: Vec<ReadyDeployment>,
+}
+
+#[derive(Deserialize)]
+struct ReadyDeployment {
+    name: String,
+    status: String,
+}
+
 /// Why a deployment failed.
 #[derive(Debug, Deserialize)]
 pub(super) struct DeploymentError {
@@ -82,10 +94,29 @@ impl Client {
         self.checked(request.send(json))
     }
 
-    /// Every deployment, the newest first.
+    /// Every deployment, the newest first; those that are still starting last, without functions.
     pub(super) fn deployments(&self) -> anyhow::Result<Vec<Deployment>> {
-        let text = self.get("/api/inspect")?.body_mut().read_to_string().context("reading the gateway's answer")?;
-        serde_json::from_str(&text).context("reading the gateway's answer")
+        const READING: &str = "reading the gateway's answer";
+        let text = self.get("/api/inspect")?.body_mut().read_to_string().context(READING)?;
+        let mut deployments: Vec<Deployment> = serde_json::from_str(&text).context(READING)?;
+        // Its status is 503 while something is not ready, and that is what is asked for here.
+        let text = Self::agent().get(self.address("/readyz")).call()?.body_mut().read_to_string().context(READING)?;
+        let readiness: Readiness = serde_json::from_str(&text).context(READING)?;
+        for ReadyDeployment { name, status } in readiness.deployments {
+            if deployments.iter().all(|deployment| deployment.suffix != name) {
+                let prefix = readiness.prefix.clone();
+                let packages = serde_json::Value::Null;
+                deployments.push(Deployment {
+                    status,
+                    prefix,
+                    suffix: name,
+                    version: "v1".to_owned(),
+                    packages,
+                    error: None,
+                });
+            }
+        }
+        Ok(deployments)
     }
 
     fn checked(&self, answer: Result<Response<Body>, ureq::Error>) -> anyhow::Result<Response<Body>> {

@@ -26,7 +26,7 @@ pub(super) struct Serve {
     /// The configuration.
     #[arg(default_value = "metagate.toml")]
     config: PathBuf,
-    /// The form of the log; text on a terminal and JSON lines elsewhere are both to be had by name.
+    /// The form of the log on standard error: text unless json is asked for.
     #[arg(long, value_enum, env = "METAGATE_LOG_FORMAT")]
     log_format: Option<LogFormat>,
 }

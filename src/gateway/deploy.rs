@@ -55,7 +55,7 @@ impl Gateway {
         let prepared = tokio::task::spawn_blocking(move || prepare(&config, &scripts)).await;
         let serving = match prepared {
             Ok(Ok(plan)) => {
-                tracing::info!(deployment = %name, runtime = plan.kind.name(), folder = ?plan.folder, "starting");
+                tracing::info!(deployment = %name, runtime = plan.kind.name(), folder = %plan.folder.display(), "starting");
                 Serving::Pool(Pool::start(settings, plan, Arc::clone(&logs), Arc::clone(&self.spawner)))
             }
             Ok(Err(refusal)) => {

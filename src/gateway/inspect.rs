@@ -44,6 +44,8 @@ pub struct Reason {
 pub struct Readiness {
     /// `ready`, `starting`, `degraded` (something failed) or `draining`.
     pub status: &'static str,
+    /// First part of call addresses.
+    pub prefix: String,
     /// Each deployment.
     pub deployments: Vec<DeploymentReadiness>,
 }
@@ -126,7 +128,7 @@ impl Gateway {
         } else {
             "ready"
         };
-        Readiness { status, deployments }
+        Readiness { status, prefix: self.prefix.as_str().to_owned(), deployments }
     }
 }
 

@@ -52,14 +52,17 @@ pub fn from_body(body: &Bytes, kind: BodyKind) -> Result<Arguments, Problem> {
     let json = match first {
         Some(b'[') => check::<&RawValue>(body).map(|_| Arguments::from_checked(body.clone())),
         Some(b'{') => check::<Values<'_>>(body).map(|values| Arguments::from_checked(values.in_order().into())),
+        Some(b'"') => return Err(not_arguments(body)),
         _ if kind == BodyKind::Json => return Err(not_arguments(body)),
         _ => Err(Problem::new(Code::InvalidJson, "")),
     };
+    // A form has these bytes percent-encoded: what begins with one of them is JSON gone wrong.
+    let meant_as_json = kind == BodyKind::Json || matches!(first, Some(b'{' | b'[' | b'"'));
     match (json, kind) {
         (Ok(arguments), _) => Ok(arguments),
-        (Err(problem), BodyKind::Json) => Err(problem),
+        (Err(problem), _) if meant_as_json => Err(problem),
         (Err(_), BodyKind::Form) => from_form(body),
-        (Err(_), BodyKind::Other) => {
+        (Err(_), BodyKind::Json | BodyKind::Other) => {
             Err(Problem::new(Code::UnsupportedMediaType, "the body is neither a JSON object or array nor a form"))
         }
     }
@@ -243,6 +246,13 @@ mod tests {
         assert_eq!(read("2=x&1=y&a=z", form).unwrap(), r#"["y","x","z"]"#);
         assert_eq!(read("[1]", "text/plain").unwrap(), "[1]");
         assert_eq!(read("hello", "text/plain"), Err(Code::UnsupportedMediaType));
+    }
+
+    #[test]
+    fn json_gone_wrong_is_not_taken_for_a_form() {
+        for body in [r#"{"text":"Hello""#, r#"{"text":"Hello",}"#, "{'text':'Hello'}", "[100, 50", "\"Hello\""] {
+            assert_eq!(read(body, "application/x-www-form-urlencoded"), Err(Code::InvalidJson), "{body}");
+        }
     }
 
     #[test]

@@ -40,7 +40,7 @@ pub async fn call(
 async fn read_arguments(request: Request<Incoming>, limits: BodyLimits) -> Result<Arguments, Problem> {
     let (head, body) = request.into_parts();
     let kind = BodyKind::of(head.headers.get(CONTENT_TYPE).map(HeaderValue::as_bytes));
-    let body = request_body::read(&head.headers, body, limits).await?;
+    let body = request_body::read(&head, body, limits).await?;
     arguments::from_body(&body, kind)
 }
 

@@ -5,8 +5,9 @@ use std::time::{Duration, Instant};
 
 use bytes::{Bytes, BytesMut};
 use flate2::read::{MultiGzDecoder, ZlibDecoder};
-use http::HeaderMap;
 use http::header::{CONTENT_ENCODING, CONTENT_LENGTH};
+use http::request::Parts;
+use http::{HeaderMap, Version};
 use http_body_util::BodyExt;
 use hyper::body::{Body, Incoming};
 
@@ -16,6 +17,10 @@ use crate::http::error::{Code, Problem};
 const PACE_GRACE: Duration = Duration::from_secs(10);
 /// Bytes a second.
 const MIN_PACE: u64 = 1024;
+
+/// How much of a body that is too large is read all the same, and for how long.
+const DISCARD_BYTES: usize = 256 * 1024;
+const DISCARD_TIME: Duration = Duration::from_secs(1);
 
 /// Limits of a body.
 #[derive(Debug, Clone, Copy)]
@@ -27,13 +32,17 @@ pub struct BodyLimits {
 }
 
 /// Reads a body whole.
-pub async fn read(headers: &HeaderMap, mut body: Incoming, limits: BodyLimits) -> Result<Bytes, Problem> {
+pub async fn read(head: &Parts, mut body: Incoming, limits: BodyLimits) -> Result<Bytes, Problem> {
+    let headers = &head.headers;
     if body.is_end_stream() {
         return Ok(Bytes::new());
     }
     let announced =
         headers.get(CONTENT_LENGTH).and_then(|value| value.to_str().ok()).and_then(|text| text.parse().ok());
     if announced.is_some_and(|length: u64| length > limits.size) {
+        if head.version == Version::HTTP_2 {
+            discard(body).await;
+        }
         return Err(too_large(limits.size));
     }
     let started = Instant::now();
@@ -72,6 +81,20 @@ pub async fn read(headers: &HeaderMap, mut body: Incoming, limits: BodyLimits) -
     }
     let body = if rest.is_empty() { first.unwrap_or_default() } else { rest.freeze() };
     unpack(headers, body, limits.size)
+}
+
+/// Reads a little of a body that nobody wants: some HTTP/2 clients lose an answer that comes before they have sent theirs.
+async fn discard(mut body: Incoming) {
+    let discarding = async {
+        let mut discarded = 0;
+        while let Some(Ok(frame)) = body.frame().await {
+            discarded += frame.data_ref().map_or(0, Bytes::len);
+            if discarded > DISCARD_BYTES {
+                break;
+            }
+        }
+    };
+    let _slow = tokio::time::timeout(DISCARD_TIME, discarding).await;
 }
 
 fn unpack(headers: &HeaderMap, body: Bytes, limit: u64) -> Result<Bytes, Problem> {

@@ -83,7 +83,7 @@ impl Service {
 
     async fn ask_router(&self, request: Request<Incoming>, id: &HeaderValue) -> Result<Response<ReplyBody>, Problem> {
         let (mut head, body) = request.into_parts();
-        let body = request_body::read(&head.headers, body, self.body_limits).await?;
+        let body = request_body::read(&head, body, self.body_limits).await?;
         head.headers.insert(request_id::HEADER, id.clone());
         let answer = self.router.clone().oneshot(Request::from_parts(head, axum::body::Body::from(body))).await;
         let Ok(response) = answer;

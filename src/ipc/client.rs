@@ -367,6 +367,11 @@ impl<S> Client<S> {
         self.shared.lock().calls.timeouts()
     }
 
+    /// When the time of the call ran out that the worker has left without answer the longest.
+    pub fn stuck_since(&self) -> Option<Instant> {
+        self.shared.lock().calls.stuck_since()
+    }
+
     /// Takes no more calls; those on the way go on. [`Client::drained`] tells when they are over.
     pub fn refuse_calls(&self) {
         let mut shared = self.shared.lock();

@@ -1,7 +1,7 @@
 //! The calls of one worker that wait for their answer: found by id, ended by an answer, a deadline or the worker's end.
 //! What goes over the channel is left to `client`.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::HashMap;
 use std::time::{Duration, Instant};
 
 use tokio::sync::oneshot;
@@ -20,8 +20,8 @@ pub type Reply = oneshot::Receiver<Result<Returned, CallFailure>>;
 pub struct PendingCalls<S> {
     calls: HashMap<u64, Call<S>>,
     next_id: u64,
-    /// Calls whose time ran out and that the worker has not answered since.
-    stuck: HashSet<u64>,
+    /// Calls whose time ran out, when it did, and that the worker has not answered since.
+    stuck: HashMap<u64, Instant>,
     timeouts_in_a_row: u32,
     unknown: Burst,
 }
@@ -66,7 +66,7 @@ impl<S> Default for PendingCalls<S> {
         Self {
             calls: HashMap::new(),
             next_id: 1,
-            stuck: HashSet::new(),
+            stuck: HashMap::new(),
             timeouts_in_a_row: 0,
             unknown: Burst::default(),
         }
@@ -114,7 +114,7 @@ impl<S> PendingCalls<S> {
             self.timeouts_in_a_row = 0;
             return Answered::Call(Ended { reply: call.reply, _slot: call.slot });
         }
-        if id.is_some_and(|id| self.stuck.remove(&id)) {
+        if id.is_some_and(|id| self.stuck.remove(&id).is_some()) {
             return Answered::Late;
         }
         Answered::Unknown { too_many: self.unknown.count(now()) > UNKNOWN_PER_SECOND }
@@ -124,7 +124,7 @@ impl<S> PendingCalls<S> {
     pub fn overdue(&mut self, now: Instant) -> Vec<Ended<S>> {
         let due: Vec<u64> = self.calls.iter().filter(|(_, call)| call.deadline <= now).map(|(id, _)| *id).collect();
         self.timeouts_in_a_row = self.timeouts_in_a_row.saturating_add(u32::try_from(due.len()).unwrap_or(u32::MAX));
-        self.stuck.extend(&due);
+        self.stuck.extend(due.iter().map(|id| (*id, now)));
         self.take(&due)
     }
 
@@ -144,6 +144,12 @@ impl<S> PendingCalls<S> {
     #[must_use]
     pub fn timeouts(&self) -> (u32, usize) {
         (self.timeouts_in_a_row, self.stuck.len())
+    }
+
+    /// When the time of the call ran out that has been without answer the longest.
+    #[must_use]
+    pub fn stuck_since(&self) -> Option<Instant> {
+        self.stuck.values().copied().min()
     }
 
     fn take(&mut self, ids: &[u64]) -> Vec<Ended<S>> {

@@ -20,11 +20,15 @@ pub fn program(
     deployment: &DeploymentConfig,
     scripts: &WorkerScripts,
 ) -> Result<(PathBuf, Vec<OsString>), ProgramError> {
-    let script = deployment.worker_script.clone().unwrap_or_else(|| scripts.metacall.clone());
-    if !script.is_file() {
-        return Err(ProgramError::NotThere { path: script });
-    }
-    Ok((find(deployment)?, vec![script.into()]))
+    let program = find(deployment)?;
+    let script = match &deployment.worker_script {
+        Some(script) if !script.is_file() => {
+            return Err(ProgramError::NotThere { path: script.clone(), key: "worker_script" });
+        }
+        Some(script) => script.clone(),
+        None => scripts.metacall.clone(),
+    };
+    Ok((program, vec![script.into()]))
 }
 
 /// What Load says. MetaCall FaaS's worker reads the folder's metacall files by itself and takes those of Load as more.

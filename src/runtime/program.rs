@@ -21,21 +21,41 @@ pub enum ProgramError {
         /// The configuration key that can name another.
         key: &'static str,
     },
-    /// A path at which there is no program.
-    #[error("{path:?} is not a program that can be run")]
+    /// A path at which there is nothing.
+    #[error("{key}: there is no {path:?}")]
     NotThere {
         /// The path.
         path: PathBuf,
+        /// The configuration key that names it.
+        key: &'static str,
     },
+    /// A file that is no program.
+    #[error("{key}: {path:?} is not executable")]
+    NotExecutable {
+        /// The path.
+        path: PathBuf,
+        /// The configuration key that names it.
+        key: &'static str,
+    },
+}
+
+impl ProgramError {
+    /// The configuration key that is at fault.
+    #[must_use]
+    pub fn key(&self) -> &'static str {
+        let (Self::NotOnPath { key, .. } | Self::NotThere { key, .. } | Self::NotExecutable { key, .. }) = self;
+        key
+    }
 }
 
 /// Finds a program: a bare word on PATH, anything with a slash as it is. `key` is named when it is not there.
 pub fn find(name: &Path, key: &'static str) -> Result<PathBuf, ProgramError> {
     if name.components().count() > 1 || name.is_absolute() {
-        return if is_program(name) {
-            Ok(name.to_owned())
-        } else {
-            Err(ProgramError::NotThere { path: name.to_owned() })
+        let path = name.to_owned();
+        return match (is_program(name), name.exists()) {
+            (true, _) => Ok(path),
+            (false, true) => Err(ProgramError::NotExecutable { path, key }),
+            (false, false) => Err(ProgramError::NotThere { path, key }),
         };
     }
     let path = std::env::var_os("PATH").unwrap_or_default();

@@ -732,7 +732,7 @@ def main():
     if hasattr(sys, "set_int_max_str_digits"):
         sys.set_int_max_str_digits(0)
     prepare_imports()
-    concurrency = int(os.environ.get("METAGATE_CONCURRENCY", "1"))
+    concurrency = int(os.environ.pop("METAGATE_CONCURRENCY", "1"))
     if concurrency > 1:
         pool_limit = concurrency + 1  # one more, so that somebody reads while all of them run
         sys.setswitchinterval(SWITCH_INTERVAL)

@@ -105,6 +105,13 @@ impl LogBook {
         self.push(&mut self.ring.lock(), Output::Gateway, text.as_bytes());
     }
 
+    /// Adds what went wrong with a call, a line at a time; bounded as what workers print.
+    pub fn report(&self, text: &str) {
+        for line in text.lines() {
+            self.add(Output::Gateway, line.as_bytes());
+        }
+    }
+
     /// Reads an output to its end, whatever it prints.
     pub async fn drain(&self, output: Output, mut pipe: impl AsyncRead + Unpin) {
         let mut buffer = BytesMut::with_capacity(READ_BYTES);

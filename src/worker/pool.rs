@@ -133,12 +133,29 @@ impl Pool {
                 Ok(reply) => match reply.await {
                     Ok(Ok(returned)) => return Ok(returned),
                     Ok(Err(CallFailure::Unsent)) => {}
-                    Ok(Err(failure)) => return Err(self.call_error(failure)),
+                    Ok(Err(failure)) => {
+                        self.note_failure(&function.name, &failure);
+                        return Err(self.call_error(failure));
+                    }
                     Err(_) => return Err(CallError::Crashed("was given up".into())),
                 },
                 Err(SendError::Closed) => self.places.lock().lose(run),
                 Err(SendError::Full) => return Err(CallError::Overloaded(RETRY_SOON)),
             }
+        }
+    }
+
+    /// Callers hear less than the log does: the stack is for whoever wrote the function.
+    fn note_failure(&self, function: &str, failure: &CallFailure) {
+        match failure {
+            CallFailure::Function(error) => {
+                self.logs
+                    .report(&format!("{function} failed: {}", error.stack.as_deref().unwrap_or(&error.to_string())));
+            }
+            CallFailure::TimedOut => {
+                self.logs.report(&format!("{function} gave no answer within {:?}", self.settings.timeout));
+            }
+            CallFailure::Crashed(_) | CallFailure::Protocol(_) | CallFailure::Stopped | CallFailure::Unsent => {}
         }
     }
 

@@ -24,6 +24,8 @@ use crate::worker::running::{LAST_WORDS, Worker, end, finish_drains, retire};
 const PROBE_WAIT: Duration = Duration::from_secs(1);
 /// Calls in a row that run out of time, or that were never answered, before a worker is replaced.
 const TIMEOUTS_ALLOWED: u32 = 3;
+/// How long a call may go on after its time has run out before its worker is replaced: it may be an endless loop.
+const STUCK_LIMIT: Duration = Duration::from_secs(10);
 /// Bytes of standard error that a load failure carries.
 const STDERR_TAIL: usize = 4 * 1024;
 /// How long a worker beyond the minimum may be idle.
@@ -79,6 +81,10 @@ impl Supervisor {
                             milliseconds = loading.started.elapsed().as_millis(),
                             "loaded"
                         );
+                        if exports.functions.is_empty() {
+                            tracing::warn!(deployment = %self.pool.settings.name, "nothing can be called in it");
+                            self.pool.logs.note("no function can be called: nothing that the scripts export is one");
+                        }
                         self.pool.worker_ready(self.place, Arc::clone(&loading.client), exports);
                         worker = Some(loading);
                         Event::Loaded
@@ -218,7 +224,7 @@ impl Supervisor {
         let stderr = self.pool.logs.stderr_since(worker.log_start, STDERR_TAIL);
         let kind = if Process::was_not_run(ended, &stderr) { LoadFailureKind::Spawn } else { kind };
         let message = format!("worker of {:?} {message}", settings.name);
-        tracing::error!(deployment = %settings.name, reason = message, "load failed");
+        tracing::error!(deployment = %settings.name, reason = message, stderr, "load failed");
         self.pool.logs.note(&message);
         Err(Some(LoadFailure { kind, message, stderr }))
     }
@@ -240,10 +246,12 @@ impl Supervisor {
     async fn serve(&self, worker: &mut Worker) -> Parting {
         worker.client.send_line(PROBE);
         let mut probe_deadline: Option<Instant> = None;
+        let mut stuck_look: Option<Instant> = None;
         let mut idle_look = tokio::time::interval(IDLE_LOOK);
         let may_shrink = self.pool.settings.max > self.pool.settings.min;
         loop {
             let probe_over = probe_deadline.unwrap_or_else(Instant::now).into();
+            let stuck_over = stuck_look.unwrap_or_else(Instant::now).into();
             tokio::select! {
                 biased;
                 incoming = worker.client.read(&mut worker.inbox) => match incoming {
@@ -262,9 +270,16 @@ impl Supervisor {
                     if in_a_row >= TIMEOUTS_ALLOWED || stuck >= TIMEOUTS_ALLOWED as usize {
                         return Parting::Retired("its calls ran out of time again and again");
                     }
+                    stuck_look = stuck_look.or(Some(Instant::now() + STUCK_LIMIT));
                     if worker.answers_probes && probe_deadline.is_none() {
                         worker.client.send_line(PROBE);
                         probe_deadline = Some(Instant::now() + PROBE_WAIT);
+                    }
+                }
+                () = tokio::time::sleep_until(stuck_over), if stuck_look.is_some() => {
+                    stuck_look = worker.client.stuck_since().map(|since| since + STUCK_LIMIT);
+                    if stuck_look.is_some_and(|at| at <= Instant::now()) {
+                        return Parting::Retired("a call whose time ran out long ago still runs");
                     }
                 }
                 () = tokio::time::sleep_until(probe_over), if probe_deadline.is_some() => {

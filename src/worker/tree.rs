@@ -46,6 +46,7 @@ impl Instance {
         for parent in Groups::parents() {
             for entry in fs::read_dir(parent).into_iter().flatten().flatten() {
                 if entry.file_name().to_str().is_some_and(is_dead_instance) {
+                    tracing::info!(group = %entry.path().display(), "ends the control group of a dead gateway");
                     cgroup::kill_and_remove(&entry.path());
                     found += 1;
                 }
@@ -53,6 +54,11 @@ impl Instance {
         }
         for (pid, mark) in marked_processes() {
             if mark.split('/').next().is_some_and(is_dead_instance) {
+                tracing::info!(
+                    pid = pid.as_raw_nonzero().get(),
+                    mark,
+                    "ends a process that a dead gateway left behind"
+                );
                 kill(pid);
                 found += 1;
             }

@@ -36,17 +36,7 @@ fn a_worker_has_exactly_four_descriptors_whatever_the_gateway_was_started_with()
 fn a_workers_environment_is_built_from_nothing() {
     for (runtime, folder, own) in [
         ("node", "node-deaths", &["METAGATE_CHANNEL_FD", "METAGATE_CONCURRENCY", "METAGATE_WORKER"][..]),
-        (
-            "python",
-            "python-deaths",
-            &[
-                "METAGATE_CHANNEL_FD",
-                "METAGATE_CONCURRENCY",
-                "METAGATE_WORKER",
-                "NODE_CHANNEL_FD",
-                "NODE_CHANNEL_SERIALIZATION_MODE",
-            ],
-        ),
+        ("python", "python-deaths", &["METAGATE_CHANNEL_FD", "METAGATE_CONCURRENCY", "METAGATE_WORKER"]),
     ] {
         let table = Faulty::functions(runtime, folder).env("GREETING", "hello").env("HOME", "/nowhere").toml();
         let gateway = Gateway::start_with(&table, |command| {
