@@ -72,8 +72,20 @@ pub async fn run(config: Config, mut out: impl Write) -> Result<(), RunError> {
         None => host_name()?,
     };
     let gateway = Arc::new(Gateway::new(prefix, Arc::new(Spawner::new(instance)), scripts, log_files));
-    for deployment in config.deployments.clone() {
-        gateway.deploy_configured(deployment).await;
+    let deployed = async {
+        for deployment in config.deployments.clone() {
+            gateway.deploy_configured(deployment).await;
+        }
+    };
+    // Looking a program up may take as long as that program likes.
+    let interrupted = tokio::select! {
+        () = deployed => None,
+        which = signals.next() => Some(which),
+    };
+    if let Some(which) = interrupted {
+        tracing::info!(signal = which, "stopping before anything was served");
+        gateway.kill().await;
+        return Ok(());
     }
 
     let stop = CancellationToken::new();

@@ -57,6 +57,8 @@ struct Shared<S> {
     /// Someone holds the right to write.
     writing: bool,
     closed: bool,
+    /// Writing has failed: the writer task has to tell.
+    unwritable: bool,
     /// When the clock looks next; nothing is due before.
     next_look: Option<Instant>,
 }
@@ -78,6 +80,7 @@ impl<S> Client<S> {
                 first_unwritten: 1,
                 writing: false,
                 closed: false,
+                unwritable: false,
                 next_look: None,
             }),
             wake_writer: Notify::new(),
@@ -115,7 +118,7 @@ impl<S> Client<S> {
         }
         let line = std::mem::take(&mut shared.outbox);
         drop(shared);
-        self.write_directly(line);
+        self.write_directly(line, id);
         Ok(answer)
     }
 
@@ -135,13 +138,12 @@ impl<S> Client<S> {
     }
 
     /// One try without waiting, by the caller who got the right to write; what is left goes to the writer task.
-    fn write_directly(&self, mut line: Vec<u8>) {
+    fn write_directly(&self, mut line: Vec<u8>, id: u64) {
         let written = match self.stream.try_write(&line) {
             Ok(written) => written,
             Err(error) if error.kind() == io::ErrorKind::WouldBlock => 0,
-            // The worker's end is closed; its supervisor sees that and ends the calls.
             Err(_) => {
-                self.close_unwritten(0, &line);
+                self.close_unwritten(id);
                 return;
             }
         };
@@ -158,6 +160,7 @@ impl<S> Client<S> {
             line.drain(..written);
             line.extend_from_slice(&later);
             shared.outbox = line;
+            shared.first_unwritten = if written > 0 { id + 1 } else { id };
         }
         drop(shared);
         self.wake_writer.notify_one();
@@ -171,15 +174,18 @@ impl<S> Client<S> {
             // Callers that are ready now get their lines into the same write.
             tokio::task::yield_now().await;
             loop {
-                let batch = {
+                let (batch, first) = {
                     let mut shared = self.shared.lock();
+                    if shared.unwritable {
+                        return WriteEnd::Closed;
+                    }
                     if shared.outbox.is_empty() {
                         shared.writing = false;
                         break;
                     }
-                    std::mem::take(&mut shared.outbox)
+                    (std::mem::take(&mut shared.outbox), shared.first_unwritten)
                 };
-                match self.write_batch(batch).await {
+                match self.write_batch(batch, first).await {
                     Ok(mut buffer) => {
                         let mut shared = self.shared.lock();
                         if shared.outbox.is_empty() && buffer.capacity() <= KEEP_BUFFER {
@@ -193,7 +199,7 @@ impl<S> Client<S> {
         }
     }
 
-    async fn write_batch(&self, batch: Vec<u8>) -> Result<Vec<u8>, WriteEnd> {
+    async fn write_batch(&self, batch: Vec<u8>, first: u64) -> Result<Vec<u8>, WriteEnd> {
         let mut written = 0;
         while written < batch.len() {
             match self.stream.try_write(&batch[written..]) {
@@ -206,7 +212,11 @@ impl<S> Client<S> {
                     }
                 }
                 Err(_) => {
-                    self.close_unwritten(written, &batch);
+                    let later = {
+                        let shared = self.shared.lock();
+                        if shared.outbox.is_empty() { shared.calls.next_id() } else { shared.first_unwritten }
+                    };
+                    self.close_unwritten(if written == 0 { first } else { later });
                     return Err(WriteEnd::Closed);
                 }
             }
@@ -215,15 +225,12 @@ impl<S> Client<S> {
     }
 
     /// The worker's end is closed: no more calls, and those whose line never left are free to go elsewhere.
-    fn close_unwritten(&self, written: usize, batch: &[u8]) {
+    fn close_unwritten(&self, first_unsent: u64) {
         let mut shared = self.shared.lock();
         shared.closed = true;
-        let mut first_unsent = if shared.outbox.is_empty() { shared.calls.next_id() } else { shared.first_unwritten };
-        if written == 0 {
-            // The batch is whole lines from the last to the first: count its calls back from what the outbox holds.
-            let calls = memchr::memmem::find_iter(batch, b"{\"type\":\"CallFunction\"").count() as u64;
-            first_unsent = first_unsent.saturating_sub(calls);
-        }
+        shared.unwritable = true;
+        // A worker may have closed one direction only: reading alone would never show that it is lost.
+        self.wake_writer.notify_one();
         let unsent = shared.calls.from_id(first_unsent);
         drop(shared);
         for call in unsent {
@@ -459,6 +466,27 @@ mod tests {
         let first = client.call("\"f\"", b"[]", soon(), ()).unwrap();
         assert!(matches!(first.await.unwrap(), Err(CallFailure::Unsent)));
         assert_eq!(client.call("\"f\"", b"[]", soon(), ()).unwrap_err(), SendError::Closed);
+    }
+
+    #[tokio::test]
+    async fn arguments_that_look_like_calls_do_not_make_written_calls_unsent() {
+        let (client, _inbox, theirs) = pair();
+        let mut written = client.call("\"f\"", b"[]", soon(), ()).unwrap();
+        drop(theirs);
+        let sneaky = b"[{\"type\":\"CallFunction\"},{\"type\":\"CallFunction\"}]";
+        let unsent = client.call("\"f\"", sneaky, soon(), ()).unwrap();
+        assert!(matches!(unsent.await.unwrap(), Err(CallFailure::Unsent)));
+        assert!(written.try_recv().is_err(), "the first call's line had left: it may have run");
+    }
+
+    #[tokio::test]
+    async fn a_worker_that_only_stops_reading_is_told_of() {
+        let (client, _inbox, theirs) = pair();
+        rustix::net::shutdown(&theirs, rustix::net::Shutdown::Read).unwrap();
+        let call = client.call("\"f\"", b"[]", soon(), ()).unwrap();
+        assert!(matches!(call.await.unwrap(), Err(CallFailure::Unsent)));
+        let end = tokio::time::timeout(Duration::from_secs(5), client.write_loop()).await;
+        assert_eq!(end.unwrap(), WriteEnd::Closed);
     }
 
     #[tokio::test]

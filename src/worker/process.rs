@@ -148,6 +148,14 @@ impl Process {
         ended
     }
 
+    /// Kills the process and its process group at once. It may have moved to another group.
+    pub fn kill(&self) {
+        self.tree.kill();
+        if let Some(pid) = self.tree.pid.filter(|_| self.ended.is_none()) {
+            let _gone = rustix::process::kill_process(pid, rustix::process::Signal::KILL);
+        }
+    }
+
     /// Ends every process of the tree and removes its control groups. Blocks for some milliseconds.
     pub fn finish_tree(&self) {
         self.tree.finish();
@@ -164,7 +172,7 @@ impl Process {
 impl Drop for Process {
     fn drop(&mut self) {
         if self.ended.is_none() {
-            self.tree.kill();
+            self.kill();
         }
     }
 }

@@ -69,7 +69,7 @@ pub(super) async fn retire(mut worker: Worker, pool: Arc<Pool>, stop: Cancellati
 
 /// Ends a worker and its whole tree, and reaps it.
 pub(super) async fn end(mut worker: Worker, failure: &CallFailure) {
-    worker.process.tree.kill();
+    worker.process.kill();
     worker.process.ended().await;
     worker.client.fail_all(failure);
     worker.writer.abort();

@@ -218,7 +218,7 @@ impl Supervisor {
                 () = self.stop.cancelled() => return Err(None),
             }
         };
-        worker.process.tree.kill();
+        worker.process.kill();
         let ended = tokio::time::timeout(LAST_WORDS, worker.process.ended()).await.unwrap_or(Ended::Unknown);
         finish_drains(&mut worker.drains).await;
         let stderr = self.pool.logs.stderr_since(worker.log_start, STDERR_TAIL);
@@ -283,12 +283,12 @@ impl Supervisor {
                     }
                 }
                 () = tokio::time::sleep_until(probe_over), if probe_deadline.is_some() => {
-                    worker.process.tree.kill();
+                    worker.process.kill();
                     return Parting::Died(CallFailure::Crashed("was ended because it no longer answered".into()));
                 }
                 end = &mut worker.writer => {
                     if matches!(end, Ok(WriteEnd::Stalled)) {
-                        worker.process.tree.kill();
+                        worker.process.kill();
                         return Parting::Died(CallFailure::Crashed("was ended because it no longer read".into()));
                     }
                     return self.channel_closed(worker).await;
@@ -304,7 +304,7 @@ impl Supervisor {
     }
 
     fn broke_protocol(&self, worker: &Worker, how: &str) -> Parting {
-        worker.process.tree.kill();
+        worker.process.kill();
         tracing::error!(deployment = %self.pool.settings.name, how, "worker broke the protocol");
         self.pool.logs.note(&format!("worker broke the protocol: {how}"));
         Parting::Died(CallFailure::Protocol("broke the worker protocol".into()))
@@ -315,7 +315,7 @@ impl Supervisor {
         match tokio::time::timeout(LAST_WORDS, worker.process.ended()).await {
             Ok(ended) => self.ended(worker, ended),
             Err(_) => {
-                worker.process.tree.kill();
+                worker.process.kill();
                 self.pool.logs.note("worker closed its channel and was ended");
                 Parting::Died(CallFailure::Crashed("closed its channel".into()))
             }
