@@ -29,6 +29,9 @@ use crate::worker::tree::Instance;
 
 /// Connections when the configuration names no number and the limit of descriptors allows it.
 const CONNECTIONS: u64 = 16 * 1024;
+/// The channel, two outputs and the pidfd of a worker; and what the gateway itself has open.
+const WORKER_DESCRIPTORS: u64 = 4;
+const OWN_DESCRIPTORS: u64 = 32;
 /// Beyond this the way down goes on without waiting for clients that do not let go.
 const CLOSE_GRACE: std::time::Duration = std::time::Duration::from_secs(1);
 
@@ -71,7 +74,10 @@ pub async fn run(config: Config, mut out: impl Write) -> Result<(), RunError> {
         Some(prefix) => prefix,
         None => host_name()?,
     };
-    let gateway = Arc::new(Gateway::new(prefix, Arc::new(Spawner::new(instance)), scripts, log_files));
+    let spawner = Arc::new(Spawner::new(instance));
+    let reaping = Arc::clone(&spawner);
+    tokio::spawn(async move { reaping.reap_orphans().await });
+    let gateway = Arc::new(Gateway::new(prefix, spawner, scripts, log_files));
     let deployed = async {
         for deployment in config.deployments.clone() {
             gateway.deploy_configured(deployment).await;
@@ -145,6 +151,17 @@ fn connection_limits(config: &Config) -> ConnectionLimits {
     // Workers, logs and files need descriptors too.
     let descriptors = rustix::process::getrlimit(rustix::process::Resource::Nofile).current.unwrap_or(u64::MAX);
     let connections = config.server.max_connections.map_or((descriptors / 2).clamp(16, CONNECTIONS), u64::from);
+    let workers: u64 = config.deployments.iter().map(|deployment| u64::from(deployment.workers.max)).sum();
+    let needed = connections + WORKER_DESCRIPTORS * workers + OWN_DESCRIPTORS;
+    if needed > descriptors {
+        tracing::warn!(
+            descriptors,
+            needed,
+            workers,
+            connections,
+            "too few descriptors for all workers and connections"
+        );
+    }
     ConnectionLimits {
         connections: usize::try_from(connections).unwrap_or(usize::MAX),
         deadlines: Deadlines { head: config.server.header_timeout.get(), idle: config.server.idle_timeout.get() },

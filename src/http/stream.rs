@@ -145,13 +145,11 @@ impl Stream {
         good
     }
 
-    /// Answers without hyper, if nothing of an earlier answer is still on its way, and ends the connection.
+    /// Answers without hyper and ends the connection; nothing of an earlier answer is on its way any more.
     fn answer_by_itself(&mut self, problem: Problem) {
         let response = problem_text(problem);
-        if self.stalled.is_none() {
-            // One try: a client that has not read so far may miss it.
-            let _lost = self.io.try_write(&response);
-        }
+        // One try: a client that has not read so far may miss it.
+        let _lost = self.io.try_write(&response);
         let _closed = rustix::net::shutdown(&self.io, rustix::net::Shutdown::Write);
         self.lingered = Some((Instant::now() + LINGER, 0));
     }
@@ -228,7 +226,7 @@ impl hyper::rt::Read for Stream {
     ) -> Poll<io::Result<()>> {
         let this = &mut *self;
         loop {
-            if this.refused.is_some() && this.activity.is_serving() {
+            if this.refused.is_some() && (this.activity.is_serving() || this.writing) {
                 this.activity.reader.register(context.waker());
                 return Poll::Pending;
             }
@@ -318,6 +316,10 @@ impl hyper::rt::Write for Stream {
     fn poll_flush(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
         ready!(Pin::new(&mut self.io).poll_flush(context))?;
         self.writing = false;
+        if self.refused.is_some() {
+            // The answers before it are out: now it is its turn.
+            self.activity.reader.wake();
+        }
         Poll::Ready(Ok(()))
     }
 

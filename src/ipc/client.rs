@@ -286,6 +286,9 @@ impl<S> Client<S> {
                     let how = format!("answered with more than {} levels", json::MAX_DEPTH);
                     self.answer(id, Err(CallFailure::Protocol(how.into())))
                 }
+                Ok(_) if self.shared.lock().calls.odd_message(Instant::now()) => {
+                    return Some(Incoming::Protocol("too many messages that answer no call".to_owned()));
+                }
                 Ok(FromWorker::MetaData(range)) => return Some(Incoming::MetaData(line.slice(range))),
                 Ok(FromWorker::ProbeResult) => return Some(Incoming::ProbeResult),
                 Ok(FromWorker::Unknown(kind)) => {
@@ -510,6 +513,15 @@ mod tests {
         assert!(matches!(later.await.unwrap(), Err(CallFailure::TimedOut)));
         client.drained().await;
         assert_eq!(client.timeouts(), (2, 2));
+    }
+
+    #[tokio::test]
+    async fn a_flood_of_messages_that_answer_nothing_breaks_the_protocol() {
+        let (client, mut inbox, mut theirs) = pair();
+        let flood = b"{\"type\":\"Noise\"}\n".repeat(2000);
+        tokio::spawn(async move { theirs.write_all(&flood).await });
+        let end = tokio::time::timeout(Duration::from_secs(5), client.read(&mut inbox)).await.unwrap();
+        assert!(matches!(&end, Incoming::Protocol(how) if how.contains("answer no call")), "{end:?}");
     }
 
     #[tokio::test]

@@ -12,6 +12,9 @@ use crate::ipc::CallFailure;
 /// Answers to calls that never were, within a second, before the worker is given up.
 const UNKNOWN_PER_SECOND: u32 = 100;
 
+/// Messages that answer no call, within a second, before the worker is given up: each costs the other deployments time.
+const ODD_PER_SECOND: u32 = 1000;
+
 /// The answer to a call, when it comes.
 pub type Reply = oneshot::Receiver<Result<Returned, CallFailure>>;
 
@@ -24,6 +27,7 @@ pub struct PendingCalls<S> {
     stuck: HashMap<u64, Instant>,
     timeouts_in_a_row: u32,
     unknown: Burst,
+    odd: Burst,
 }
 
 #[derive(Debug)]
@@ -69,6 +73,7 @@ impl<S> Default for PendingCalls<S> {
             stuck: HashMap::new(),
             timeouts_in_a_row: 0,
             unknown: Burst::default(),
+            odd: Burst::default(),
         }
     }
 }
@@ -118,6 +123,11 @@ impl<S> PendingCalls<S> {
             return Answered::Late;
         }
         Answered::Unknown { too_many: self.unknown.count(now()) > UNKNOWN_PER_SECOND }
+    }
+
+    /// Counts a message that answers no call; true when there are too many.
+    pub fn odd_message(&mut self, now: Instant) -> bool {
+        self.odd.count(now) > ODD_PER_SECOND
     }
 
     /// Takes the calls whose deadline has come.

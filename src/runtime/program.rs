@@ -5,10 +5,17 @@ use std::ffi::OsStr;
 use std::fs::File;
 use std::io::Read;
 use std::os::unix::fs::PermissionsExt;
+use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
+use std::time::{Duration, Instant};
 
 use parking_lot::Mutex;
+use rustix::process::{Pid, Signal, kill_process_group};
+
+/// How long a version manager may take to say where a program is, and in how many bytes.
+const ANSWER_TIME: Duration = Duration::from_secs(5);
+const ANSWER_BYTES: u64 = 4096;
 
 /// Why a program cannot be run.
 #[derive(Debug, thiserror::Error)]
@@ -83,8 +90,22 @@ pub fn behind_script(program: PathBuf, question: &[&str]) -> PathBuf {
 }
 
 fn ask(program: &Path, question: &[&str]) -> Option<PathBuf> {
-    let output = Command::new(program).args(question).stdin(Stdio::null()).stderr(Stdio::null()).output().ok()?;
-    let path = PathBuf::from(String::from_utf8(output.stdout).ok()?.trim());
+    let mut command = Command::new(program);
+    command.args(question).stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::null()).process_group(0);
+    let mut child = command.spawn().ok()?;
+    let start = Instant::now();
+    while matches!(child.try_wait(), Ok(None)) {
+        if start.elapsed() > ANSWER_TIME {
+            // Its children too: they hold the pipe.
+            let _gone = kill_process_group(Pid::from_child(&child), Signal::KILL);
+            let _reaped = child.wait();
+            return None;
+        }
+        std::thread::sleep(Duration::from_millis(5));
+    }
+    let mut answer = String::new();
+    child.stdout.take()?.take(ANSWER_BYTES).read_to_string(&mut answer).ok()?;
+    let path = PathBuf::from(answer.trim());
     (path.is_absolute() && is_program(&path)).then_some(path)
 }
 

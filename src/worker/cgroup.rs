@@ -44,9 +44,17 @@ impl Groups {
         [unified_parent(&mounts, &own), memory_parent(&mounts, &own)].into_iter().flatten().collect()
     }
 
-    /// Makes the groups of one worker.
+    /// Makes the groups of one worker; all of them or none.
     pub fn for_worker(&self, id: u64, max_memory: Option<u64>) -> io::Result<WorkerGroup> {
         let mut group = WorkerGroup::default();
+        let made = self.make_groups(&mut group, id, max_memory);
+        if made.is_err() {
+            group.remove();
+        }
+        made.map(|()| group)
+    }
+
+    fn make_groups(&self, group: &mut WorkerGroup, id: u64, max_memory: Option<u64>) -> io::Result<()> {
         if let Some(unified) = &self.unified {
             let path = unified.join(id.to_string());
             fs::create_dir(&path)?;
@@ -61,7 +69,7 @@ impl Groups {
             fs::write(path.join(file), bytes.to_string())?;
             group.bounds_memory = true;
         }
-        Ok(group)
+        Ok(())
     }
 }
 

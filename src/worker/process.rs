@@ -6,6 +6,7 @@ use std::os::unix::process::{CommandExt, ExitStatusExt};
 use std::process::{Command, ExitStatus, Stdio};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
 
 use anyhow::Context;
 use command_fds::{CommandFdExt, FdMapping};
@@ -20,6 +21,7 @@ use crate::worker::tree::{Instance, MARK, Tree};
 
 /// The descriptor of the channel in the worker.
 const CHANNEL_FD: i32 = 3;
+const REAP_INTERVAL: Duration = Duration::from_secs(5);
 
 /// Starts worker processes for one gateway. Only one thread may use it, and that thread must live as long as the
 /// gateway: a worker is killed when the thread that started it ends.
@@ -79,6 +81,15 @@ impl Spawner {
     #[must_use]
     pub fn new(instance: Instance) -> Self {
         Self { instance, next_worker: AtomicU64::new(1), children: Arc::default() }
+    }
+
+    /// Reaps what workers leave behind while they live, every few seconds for as long as it is awaited. Only the first
+    /// process of a namespace has anything to do here.
+    pub async fn reap_orphans(&self) {
+        while std::process::id() == 1 {
+            tokio::time::sleep(REAP_INTERVAL).await;
+            self.children.reap_orphans();
+        }
     }
 
     /// Starts a worker. Fails with what could not be had; nothing is left behind then.

@@ -359,6 +359,18 @@ fn h6_pipelined_requests_are_answered_in_order_each_with_its_own_answer() {
 }
 
 #[test]
+fn h6_a_refused_request_does_not_cut_the_answer_before_it() {
+    let gateway = serving("");
+    let mut wire = Wire::open(&gateway);
+    wire.send(request("POST", &path("large"), &[], "[6000000]")).send("GARBAGE\r\n\r\n");
+    // Longer than it takes to find the second request wanting, with most of the first answer still to be written.
+    thread::sleep(Duration::from_millis(700));
+    assert_eq!(wire.answer().body.len(), 6_000_002);
+    assert_refused(&wire.answer(), 400, "bad_request");
+    wire.wait_closed();
+}
+
+#[test]
 fn h6_a_refused_request_behind_others_is_answered_last() {
     let gateway = serving("");
     let mut wire = Wire::open(&gateway);
