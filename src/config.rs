@@ -28,7 +28,7 @@ use serde::Deserialize;
 
 pub use crate::config::deployment::{DeploymentConfig, RuntimeKind};
 pub use crate::config::fault::{Fault, Faults, Place};
-pub use crate::config::load::{load, parse};
+pub use crate::config::load::{load, parse, survey};
 pub use crate::config::places::Places;
 pub use crate::config::schema::schema;
 pub use crate::config::secret::Secret;

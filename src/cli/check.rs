@@ -6,7 +6,7 @@ use std::process::ExitCode;
 
 use clap::Args;
 
-use crate::config::{self, Config, Fault, Faults};
+use crate::config::{self, Config, DeploymentConfig, Fault, Faults};
 use crate::gateway::deploy::{self, Refusal};
 use crate::runtime::RuntimeError;
 use crate::runtime::scripts::WorkerScripts;
@@ -26,37 +26,42 @@ pub(super) struct Check {
 
 impl Check {
     pub(super) fn run(self, out: &mut impl Write) -> anyhow::Result<ExitCode> {
-        let config = match config::load(&self.config) {
-            Ok(config) => config,
-            Err(faults) => {
-                eprintln!("{faults}");
-                return Ok(ExitCode::FAILURE);
-            }
-        };
-        let faults = deployment_faults(&config);
+        let (config, mut faults) = config::survey(&self.config);
+        let deployments = config.as_ref().map_or(0, |config| config.deployments.len());
+        if let Some(config) = config {
+            add_deployment_faults(&config, &mut faults);
+        }
         if !faults.is_empty() {
             eprintln!("{faults}");
             return Ok(ExitCode::FAILURE);
         }
-        writeln!(out, "{}: {} deployments, no faults", self.config.display(), config.deployments.len())?;
+        writeln!(out, "{}: {} deployments, no faults", self.config.display(), deployments)?;
         Ok(ExitCode::SUCCESS)
     }
 }
 
-fn deployment_faults(config: &Config) -> Faults {
+/// Looks at the folder and the program of each deployment in which nothing else is at fault.
+fn add_deployment_faults(config: &Config, faults: &mut Faults) {
     // The worker scripts are part of the binary; only where they would be written is needed here.
     let scripts = WorkerScripts::in_place(&config.server.data_dir);
-    let mut faults = Faults::default();
-    for deployment in &config.deployments {
-        if let Err(refusal) = deploy::prepare(deployment, &scripts) {
-            let message = format!("deployment {:?}: {refusal}", deployment.name);
-            let key = match &refusal {
-                Refusal::Runtime(RuntimeError::Program(error)) => error.key(),
-                Refusal::Runtime(_) | Refusal::Source(_) => "path",
-            };
-            let place = deployment.places.of(key).or_else(|| deployment.places.of("path"));
-            faults.push(Fault::new(place, message));
-        }
+    let starts: Vec<usize> = config.deployments.iter().map(first_line).collect();
+    let at_fault: Vec<usize> = faults
+        .iter()
+        .filter_map(|fault| fault.place.as_ref())
+        .filter_map(|place| starts.iter().rposition(|start| *start <= place.line))
+        .collect();
+    let sound = config.deployments.iter().enumerate().filter(|(number, _)| !at_fault.contains(number));
+    for (_, deployment) in sound {
+        let Err(refusal) = deploy::prepare(deployment, &scripts) else { continue };
+        let key = match &refusal {
+            Refusal::Runtime(RuntimeError::Program(error)) => error.key(),
+            Refusal::Runtime(_) | Refusal::Source(_) => "path",
+        };
+        let place = deployment.places.of(key).or_else(|| deployment.places.of("path"));
+        faults.push(Fault::new(place, format!("deployment {:?}: {refusal}", deployment.name)));
     }
-    faults
+}
+
+fn first_line(deployment: &DeploymentConfig) -> usize {
+    ["name", "path"].iter().filter_map(|key| deployment.places.of(key)).map(|place| place.line).min().unwrap_or(0)
 }

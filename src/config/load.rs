@@ -18,14 +18,30 @@ use super::{Config, DeploymentConfig};
 /// Reads the configuration file at `path`, with the process's environment. A variable that is not Unicode counts as
 /// not set.
 pub fn load(path: &Path) -> Result<Config, Faults> {
-    let bytes = fs::read(path).map_err(|error| unreadable(path, &error))?;
-    let text = String::from_utf8(bytes).map_err(|error| not_utf8(path, &error))?;
-    parse(&text, path, &|name| env::var(name).ok())
+    let (config, faults) = survey(path);
+    config.filter(|_| faults.is_empty()).ok_or(faults)
+}
+
+/// Reads the configuration file at `path` as far as it can be read, beside its faults: for looking at the rest of it too.
+#[must_use]
+pub fn survey(path: &Path) -> (Option<Config>, Faults) {
+    let text = fs::read(path)
+        .map_err(|error| unreadable(path, &error))
+        .and_then(|bytes| String::from_utf8(bytes).map_err(|error| not_utf8(path, &error)));
+    match text {
+        Ok(text) => survey_text(&text, path, &|name| env::var(name).ok()),
+        Err(faults) => (None, faults),
+    }
 }
 
 /// Reads a configuration from its text. `file` names it in faults and is where its relative paths start; `env` looks
 /// environment variables up.
 pub fn parse(text: &str, file: &Path, env: &dyn Fn(&str) -> Option<String>) -> Result<Config, Faults> {
+    let (config, faults) = survey_text(text, file, env);
+    config.filter(|_| faults.is_empty()).ok_or(faults)
+}
+
+fn survey_text(text: &str, file: &Path, env: &dyn Fn(&str) -> Option<String>) -> (Option<Config>, Faults) {
     let folder = file.parent().unwrap_or(Path::new(""));
     let mut source = Source::new(file, text);
     let (tree, syntax) = DeTable::parse_recoverable(source.text);
@@ -47,7 +63,7 @@ pub fn parse(text: &str, file: &Path, env: &dyn Fn(&str) -> Option<String>) -> R
     let config = reading.config(&mut tree);
     let mut faults = reading.faults;
     let Some(mut config) = config else {
-        return Err(faults);
+        return (None, faults);
     };
 
     file.clone_into(&mut config.file);
@@ -56,7 +72,7 @@ pub fn parse(text: &str, file: &Path, env: &dyn Fn(&str) -> Option<String>) -> R
     if syntax.is_empty() {
         check(&config, &mut faults);
     }
-    if faults.is_empty() { Ok(config) } else { Err(faults) }
+    (Some(config), faults)
 }
 
 /// The places of the whole tree, taken before faulty items leave it.

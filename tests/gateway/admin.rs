@@ -362,6 +362,15 @@ fn check_finds_every_fault_at_its_place_and_leaves_nothing_behind() {
     let (code, _, err) = run(&["check", &missing]);
     assert_eq!(code, Some(1));
     assert!(err.contains(&format!("{missing}:3:8: ")), "{err}");
+    let both = "[server]\nprot = 1\n[[deployment]]\nname = \"a\"\npath = \"nowhere\"\n\
+        [[deployment]]\nname = \"b\"\npath = \".\"\ninterpreter = \"/no/node\"\nruntime = \"node\"\n";
+    fs::write(folder.path().join("index.js"), "exports.f = () => 1;\n").unwrap();
+    let several = written(folder.path(), both);
+    let (_, _, err) = run(&["check", &several]);
+    for place in [":2:1: unknown key", ":5:8: deployment \"a\"", ":9:15: deployment \"b\""] {
+        assert!(err.contains(&format!("{several}{place}")), "all at once: {err}");
+    }
+    fs::remove_file(folder.path().join("index.js")).unwrap();
     let (code, _, err) = run(&["check", "no-such-file.toml"]);
     assert_eq!(code, Some(1));
     assert!(err.contains("no-such-file.toml"), "{err}");
