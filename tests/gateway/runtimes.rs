@@ -130,3 +130,29 @@ fn a_program_that_is_not_there_is_named_and_its_callers_are_told() {
     assert_eq!(gateway.readiness("gone")["error"]["code"], "spawn_failed");
     assert_eq!(gateway.get("/api/inspect").json()[0]["status"], "fail");
 }
+
+#[test]
+fn the_log_has_the_stack_of_what_a_function_raises_and_its_caller_has_not() {
+    let gateway = Gateway::ready(&deployment("py", &fixture("python-trouble"), ""));
+    let failed = gateway.call("py", "boom", "[]");
+    assert_eq!((failed.code(), failed.message().as_str()), ("function_error", "KeyError: 'missing'"));
+    let log = gateway.worker_log("py");
+    assert!(log.contains("boom failed: Traceback") && log.contains("in boom"), "{log}");
+}
+
+#[test]
+fn a_function_may_start_a_node_program_that_does_not_take_the_channel_for_its_own() {
+    let gateway = Gateway::ready(&deployment("py", &fixture("python-trouble"), ""));
+    assert_eq!(gateway.call("py", "start_node", "[]").body, "\"undefined\"");
+}
+
+#[test]
+fn a_worker_with_an_endless_call_is_replaced_although_it_answers_others() {
+    let gateway = Gateway::ready(&deployment("py", &fixture("python-trouble"), "timeout = \"500ms\""));
+    assert_eq!(gateway.call("py", "spin", "[]").code(), "call_timeout");
+    crate::support::wait_for("a new worker", || {
+        assert_eq!(gateway.call("py", "fine", "[]").body, "1");
+        (gateway.readiness("py")["restarts"] == 1).then_some(())
+    });
+    assert_eq!(gateway.call("py", "fine", "[]").body, "1");
+}
