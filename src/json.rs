@@ -2,7 +2,6 @@
 //! can hold. The grammar itself is `serde_json`'s; texts stay text and numbers are never converted.
 
 use memchr::memchr2;
-use serde_json::value::RawValue;
 
 /// How many arrays and objects may be open at once.
 pub const MAX_DEPTH: usize = 128;
@@ -77,12 +76,6 @@ pub fn check_all(text: &[u8]) -> Result<(), Excess> {
         }
     }
     Ok(())
-}
-
-/// Whether a JSON text is an object or an array.
-#[must_use]
-pub fn is_container(text: &RawValue) -> bool {
-    matches!(text.get().as_bytes().first(), Some(b'{' | b'['))
 }
 
 /// Line and column, both from 1, of a byte in a text.

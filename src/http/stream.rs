@@ -84,7 +84,7 @@ pub struct Stream {
     activity: Arc<Activity>,
     deadlines: Deadlines,
     timer: Pin<Box<Sleep>>,
-    /// When the present wait for the client began.
+    /// When the present wait for a first byte or a head began.
     since: Instant,
     waiting: Waiting,
     refused: Option<Problem>,
@@ -166,7 +166,7 @@ impl Stream {
             Waiting::Idle
         };
         if waiting != self.waiting {
-            self.since = if waiting == Waiting::Idle { self.wrote } else { Instant::now() };
+            self.since = Instant::now();
             self.waiting = waiting;
         }
         match waiting {
@@ -209,6 +209,12 @@ impl Stream {
             }
         }
         Poll::Ready(())
+    }
+
+    fn note_written(&mut self) {
+        self.stalled = None;
+        self.wrote = Instant::now();
+        self.writing = true;
     }
 
     fn poll_write_stall(&mut self, context: &mut Context<'_>) -> Poll<io::Error> {
@@ -283,9 +289,7 @@ impl hyper::rt::Write for Stream {
         let this = &mut *self;
         match Pin::new(&mut this.io).poll_write(context, bytes) {
             Poll::Ready(result) => {
-                this.stalled = None;
-                this.wrote = Instant::now();
-                this.writing = true;
+                this.note_written();
                 Poll::Ready(result)
             }
             Poll::Pending => this.poll_write_stall(context).map(Err),
@@ -300,9 +304,7 @@ impl hyper::rt::Write for Stream {
         let this = &mut *self;
         match Pin::new(&mut this.io).poll_write_vectored(context, slices) {
             Poll::Ready(result) => {
-                this.stalled = None;
-                this.wrote = Instant::now();
-                this.writing = true;
+                this.note_written();
                 Poll::Ready(result)
             }
             Poll::Pending => this.poll_write_stall(context).map(Err),

@@ -68,11 +68,7 @@ impl<S> Client<S> {
     #[must_use]
     pub fn new(channel: UnixStream, max_line: usize) -> (Self, Inbox) {
         let (read, stream) = channel.into_split();
-        (Self::from_half(stream), Inbox { stream: read, lines: Lines::new(max_line) })
-    }
-
-    fn from_half(stream: OwnedWriteHalf) -> Self {
-        Self {
+        let client = Self {
             stream,
             shared: Mutex::new(Shared {
                 calls: PendingCalls::default(),
@@ -87,7 +83,8 @@ impl<S> Client<S> {
             wake_clock: Notify::new(),
             drained: Notify::new(),
             counters: Counters::default(),
-        }
+        };
+        (client, Inbox { stream: read, lines: Lines::new(max_line) })
     }
 
     /// Sends a call. `quoted_name` and `arguments` are JSON texts on one line.

@@ -174,14 +174,19 @@ fn a_client_that_is_gone_leaves_its_place_in_the_queue() {
     assert_eq!(gateway.readiness("w")["in_flight"], 0);
 }
 
+/// Kills the worker; the next one has started and may not load yet.
+fn hold_up_restart(gate: &Gate, gateway: &Gateway) {
+    let worker = pid_of_w(gateway);
+    gate.forbid("may-load");
+    send_signal(worker, Signal::KILL);
+    recorded(&gate.starts(), 2);
+}
+
 #[test]
 fn calls_during_a_restart_wait_for_it() {
     let gate = Gate::open();
     let gateway = Gateway::ready(&gate.deployment(""));
-    let worker = pid_of_w(&gateway);
-    gate.forbid("may-load");
-    send_signal(worker, Signal::KILL);
-    recorded(&gate.starts(), 2);
+    hold_up_restart(&gate, &gateway);
     thread::scope(|scope| {
         let calls: Vec<_> = (0..8).map(|_| scope.spawn(|| gateway.call("w", "echo", "[1]"))).collect();
         wait_count(&gateway, "w", "waiting", 8);
@@ -196,10 +201,7 @@ fn calls_during_a_restart_wait_for_it() {
 fn calls_wait_five_seconds_for_a_start_and_no_longer() {
     let gate = Gate::open();
     let gateway = Gateway::ready(&gate.deployment(""));
-    let worker = pid_of_w(&gateway);
-    gate.forbid("may-load");
-    send_signal(worker, Signal::KILL);
-    recorded(&gate.starts(), 2);
+    hold_up_restart(&gate, &gateway);
     let (answer, time) = timed(|| gateway.call("w", "echo", "[1]"));
     assert_error(&answer, 503, "starting");
     assert!(answer.header("retry-after").is_some(), "{answer:?}");
