@@ -1,4 +1,7 @@
-//! The running gateway, put together: listeners, data folder, deployments, and the way down when a signal comes.
+//! The running gateway, put together: listeners, data folder, plugins, deployments, and the way down when a signal comes.
+
+mod reload;
+mod watch;
 
 use std::fs::File;
 use std::io::{Read, Write};
@@ -14,14 +17,19 @@ use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
-use crate::config::Config;
+use crate::app::reload::Reloading;
+use crate::config::{self, Config, Faults};
 use crate::deployment::Prefix;
 use crate::gateway::Gateway;
+use crate::gateway::invoke::FunctionsForPlugins;
+use crate::http;
 use crate::http::accept::{self, ConnectionLimits};
 use crate::http::admin;
 use crate::http::request_body::BodyLimits;
 use crate::http::service::Service;
 use crate::http::stream::Deadlines;
+use crate::plugin::outside::CallFunction;
+use crate::plugin::plugins::Plugins;
 use crate::runtime::scripts::WorkerScripts;
 use crate::worker::log_file::LogFiles;
 use crate::worker::process::Spawner;
@@ -46,6 +54,9 @@ pub enum RunError {
         /// Why.
         cause: anyhow::Error,
     },
+    /// A plugin of the configuration cannot be loaded.
+    #[error("{0}")]
+    Plugins(Faults),
     /// Anything else.
     #[error(transparent)]
     Other(#[from] anyhow::Error),
@@ -55,6 +66,7 @@ pub enum RunError {
 /// A second signal ends it at once: the process exits from within.
 pub async fn run(config: Config, mut out: impl Write) -> Result<(), RunError> {
     let mut signals = Signals::new().context("watching for signals")?;
+    let mut hangup = signal(SignalKind::hangup()).context("watching for signals")?;
     let data_dir = &config.server.data_dir;
     let refused = |cause| RunError::DataDir { path: data_dir.display().to_string(), cause };
     let _lock = lock_data_dir(data_dir).map_err(refused)?;
@@ -77,15 +89,20 @@ pub async fn run(config: Config, mut out: impl Write) -> Result<(), RunError> {
     let spawner = Arc::new(Spawner::new(instance));
     let reaping = Arc::clone(&spawner);
     tokio::spawn(async move { reaping.reap_orphans().await });
-    let gateway = Arc::new(Gateway::new(prefix, spawner, scripts, log_files));
-    let deployed = async {
-        for deployment in config.deployments.clone() {
-            gateway.deploy_configured(deployment).await;
-        }
-    };
-    // Looking a program up may take as long as that program likes.
+    let functions = Arc::new(FunctionsForPlugins::new(http::invoke::told));
+    let plugins = Plugins::new(
+        data_dir.join("compiled"),
+        config.server.max_body.bytes(),
+        Arc::clone(&functions) as Arc<dyn CallFunction>,
+    );
+    let gateway = Arc::new(Gateway::new(prefix, spawner, scripts, log_files, plugins));
+    functions.open(&gateway, tokio::runtime::Handle::current());
+    // Compiling a plugin, or looking a program up, may take long.
     let interrupted = tokio::select! {
-        () = deployed => None,
+        started = start(&config, &gateway) => {
+            started?;
+            None
+        }
         which = signals.next() => Some(which),
     };
     if let Some(which) = interrupted {
@@ -93,6 +110,7 @@ pub async fn run(config: Config, mut out: impl Write) -> Result<(), RunError> {
         gateway.kill().await;
         return Ok(());
     }
+    let reloading = Reloading::start(&config, &gateway);
 
     let stop = CancellationToken::new();
     let servers = TaskTracker::new();
@@ -104,7 +122,13 @@ pub async fn run(config: Config, mut out: impl Write) -> Result<(), RunError> {
     tracing::info!(%address, prefix = %gateway.prefix, deployments = config.deployments.len(), "serving");
     writeln!(out, "listening on http://{address}").and_then(|()| out.flush()).context("writing to standard output")?;
 
-    let which = signals.next().await;
+    let which = loop {
+        tokio::select! {
+            which = signals.next() => break which,
+            _ = hangup.recv() => reloading.ask("SIGHUP"),
+        }
+    };
+    reloading.stop();
     tracing::info!(signal = which, "stopping: finishing what runs");
     tokio::select! {
         () = shut_down(&config, &gateway, &stop, &servers) => {}
@@ -114,6 +138,19 @@ pub async fn run(config: Config, mut out: impl Write) -> Result<(), RunError> {
         }
     }
     tracing::info!("stopped");
+    Ok(())
+}
+
+/// Plugins first: what is deployed runs through them. One that cannot be loaded may be the one that keeps strangers out.
+async fn start(config: &Config, gateway: &Arc<Gateway>) -> Result<(), RunError> {
+    let (plugins, faults) = config::load_plugins(config);
+    let errors = if plugins.is_empty() { Vec::new() } else { gateway.load_plugins(plugins.clone()).await };
+    if !faults.is_empty() || !errors.is_empty() {
+        return Err(RunError::Plugins(reload::faults_of(&plugins, faults, &errors)));
+    }
+    for deployment in config.deployments.clone() {
+        gateway.deploy_configured(deployment).await;
+    }
     Ok(())
 }
 
@@ -206,23 +243,17 @@ fn host_name() -> anyhow::Result<Prefix> {
 struct Signals {
     term: Signal,
     interrupt: Signal,
-    hangup: Signal,
 }
 
 impl Signals {
     fn new() -> std::io::Result<Self> {
-        Ok(Self {
-            term: signal(SignalKind::terminate())?,
-            interrupt: signal(SignalKind::interrupt())?,
-            hangup: signal(SignalKind::hangup())?,
-        })
+        Ok(Self { term: signal(SignalKind::terminate())?, interrupt: signal(SignalKind::interrupt())? })
     }
 
     async fn next(&mut self) -> &'static str {
         tokio::select! {
             _ = self.term.recv() => "SIGTERM",
             _ = self.interrupt.recv() => "SIGINT",
-            _ = self.hangup.recv() => "SIGHUP",
         }
     }
 }

@@ -4,12 +4,14 @@
 mod check;
 mod conceal;
 mod deployment;
+mod document;
 mod explain;
 mod fault;
 mod field;
 mod interpolate;
 mod load;
 mod places;
+mod plugin;
 mod read;
 mod schema;
 mod secret;
@@ -26,10 +28,15 @@ use std::path::PathBuf;
 use schemars::JsonSchema;
 use serde::Deserialize;
 
+pub use crate::config::check::check_variable;
 pub use crate::config::deployment::{DeploymentConfig, RuntimeKind};
 pub use crate::config::fault::{Fault, Faults, Place};
 pub use crate::config::load::{load, parse, survey};
 pub use crate::config::places::Places;
+pub use crate::config::plugin::{
+    BadPattern, BadPluginName, BadSha256, DropIn, Exclusion, Grants, HookName, HttpGrant, Instances, InvokeGrant, Mode,
+    OnError, Origin, Pattern, PluginConfig, PluginName, PluginsConfig, Scheme, Sha256, drop_in, drop_ins, load_plugins,
+};
 pub use crate::config::schema::schema;
 pub use crate::config::secret::Secret;
 pub use crate::config::size::Size;
@@ -45,24 +52,31 @@ use crate::deployment::Prefix;
 #[schemars(title = "metagate.toml")]
 pub struct Config {
     /// The listener for calls, and limits of every connection.
-    #[serde(default)]
+    #[serde(default, deserialize_with = "field::table")]
     pub server: ServerConfig,
     /// Who may deploy and look inside.
-    #[serde(default)]
+    #[serde(default, deserialize_with = "field::table")]
     pub admin: AdminConfig,
     /// The folders of functions to serve, each under a name of its own. Two may share a folder.
-    #[serde(default, rename = "deployment")]
+    #[serde(default, rename = "deployment", deserialize_with = "field::tables")]
     pub deployments: Vec<DeploymentConfig>,
+    /// What holds for all plugins.
+    #[serde(default, deserialize_with = "field::table")]
+    pub plugins: PluginsConfig,
+    /// The plugins that run on calls and loads, each under a name of its own. Before-hooks run in this order, after-hooks
+    /// in reverse.
+    #[serde(default, rename = "plugin", deserialize_with = "field::tables")]
+    pub plugin_list: Vec<PluginConfig>,
     /// The file that this was read from, as the user named it.
     #[serde(skip)]
     pub file: PathBuf,
-    /// Where the keys outside of deployments stand, such as `"server.listen"`.
+    /// Where the keys outside of deployments and plugins stand, such as `"server.listen"`.
     #[serde(skip)]
     pub places: Places,
 }
 
 /// `[server]`: the listener for calls, and limits of every connection.
-#[derive(Debug, Clone, Deserialize, JsonSchema)]
+#[derive(Debug, Clone, PartialEq, Deserialize, JsonSchema)]
 #[serde(default, deny_unknown_fields, expecting = "a table")]
 pub struct ServerConfig {
     /// IP address and port to take calls on; port 0 takes a free one. Default "127.0.0.1:9000".
@@ -108,7 +122,7 @@ impl Default for ServerConfig {
 }
 
 /// `[admin]`: who may deploy and look inside. Calls of functions are not concerned.
-#[derive(Debug, Clone, Default, Deserialize, JsonSchema)]
+#[derive(Debug, Clone, Default, PartialEq, Deserialize, JsonSchema)]
 #[serde(default, deny_unknown_fields, expecting = "a table")]
 pub struct AdminConfig {
     /// Guards /api, the dashboard and /metrics. At least 32 bytes unless they answer on a loopback address, where there

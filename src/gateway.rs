@@ -3,14 +3,21 @@
 pub mod deploy;
 pub mod inspect;
 pub mod invoke;
+mod loads;
+pub mod reload;
 
-use std::sync::Arc;
 use std::sync::atomic::AtomicU64;
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
+use arc_swap::ArcSwapOption;
+use parking_lot::Mutex;
+use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 
 use crate::deployment::Prefix;
+use crate::gateway::reload::Ask;
+use crate::plugin::plugins::{PluginSet, Plugins};
 use crate::registry::{Live, Registry, Serving};
 use crate::runtime::scripts::WorkerScripts;
 use crate::worker::log_file::LogFiles;
@@ -27,6 +34,11 @@ pub struct Gateway {
     spawner: Arc<Spawner>,
     scripts: WorkerScripts,
     log_files: LogFiles,
+    plugins: Arc<Plugins>,
+    /// Held while plugins or deployments are put in place, so that none meets the others' past.
+    placing: Mutex<()>,
+    asks: OnceLock<mpsc::UnboundedSender<Ask>>,
+    reload_failure: ArcSwapOption<String>,
     sequence: AtomicU64,
     draining: CancellationToken,
 }
@@ -34,13 +46,23 @@ pub struct Gateway {
 impl Gateway {
     /// A gateway without deployments.
     #[must_use]
-    pub fn new(prefix: Prefix, spawner: Arc<Spawner>, scripts: WorkerScripts, log_files: LogFiles) -> Self {
+    pub fn new(
+        prefix: Prefix,
+        spawner: Arc<Spawner>,
+        scripts: WorkerScripts,
+        log_files: LogFiles,
+        plugins: Plugins,
+    ) -> Self {
         Self {
             prefix,
             registry: Registry::default(),
             spawner,
             scripts,
             log_files,
+            plugins: Arc::new(plugins),
+            placing: Mutex::new(()),
+            asks: OnceLock::new(),
+            reload_failure: ArcSwapOption::empty(),
             sequence: AtomicU64::new(1),
             draining: CancellationToken::new(),
         }
@@ -66,6 +88,12 @@ impl Gateway {
     #[must_use]
     pub fn deployment(&self, name: &str) -> Option<Arc<Live>> {
         self.registry.get(name)
+    }
+
+    /// The plugins that run now.
+    #[must_use]
+    pub fn plugins(&self) -> Arc<PluginSet> {
+        self.plugins.current()
     }
 
     /// Ends every worker at once, and with it the calls that are on their way.

@@ -11,18 +11,18 @@
 //! # Layers
 //!
 //! Imports point down only, never sideways between parts of one layer; `tests/layers.rs` reads the `use` lines and checks
-//! it. `axum` and `hyper` are used in `http` only.
+//! it. `axum` and `hyper` are used in `http` only, `wasmtime` in `wasm` and `plugin` only.
 //!
 //! | layer | modules | what is there |
 //! |---|---|---|
-//! | 7 | [`cli`], [`app`] | commands, one file each; composition: configuration → deployments → serve → drain |
+//! | 7 | [`cli`], [`app`] | commands, one file each; composition: configuration → plugins → deployments → serve → reload → drain |
 //! | 6 | [`http`] | accept loop, limits, routes; `error.rs`: the one table from error to status and code |
-//! | 5 | [`gateway`] | use cases without HTTP: invoke, deploy, inspect |
+//! | 5 | [`gateway`] | use cases without HTTP: invoke, deploy, reload, inspect; plugins and workers meet here |
 //! | 4 | [`registry`], [`source`] | name → what serves it; where a release's files come from |
 //! | 3 | [`worker`] | lifecycle (pure) · supervisor · process · pool · logs |
-//! | 2 | [`runtime`], [`telemetry`] | one file a runtime, the worker scripts beside them; logging of the gateway itself |
-//! | 1 | [`ipc`], [`config`] | the worker channel: messages, framing, ids; the TOML file |
-//! | 0 | [`deployment`], [`invocation`], [`json`] | names, functions, arguments, what JSON may hold |
+//! | 2 | [`plugin`], [`runtime`], [`telemetry`] | WebAssembly plugins: load, chain, one hook call, imports; one file a runtime, the worker scripts beside them; logging of the gateway itself |
+//! | 1 | [`ipc`], [`config`], [`wasm`] | the worker channel: messages, framing, ids; the TOML file; the WebAssembly engine: compiled code, limits, clock |
+//! | 0 | [`answer`], [`deployment`], [`invocation`], [`json`] | failures as callers see them, names, functions, arguments, what JSON may hold |
 //!
 //! # The two flows
 //!
@@ -36,6 +36,7 @@
 //!
 //! **Shutdown.** A signal → no new connections → calls in flight finish within `drain` → workers end → exit code 0.
 
+pub mod answer;
 pub mod app;
 pub mod cli;
 pub mod config;
@@ -45,8 +46,10 @@ pub mod http;
 pub mod invocation;
 pub mod ipc;
 pub mod json;
+pub mod plugin;
 pub mod registry;
 pub mod runtime;
 pub mod source;
 pub mod telemetry;
+pub mod wasm;
 pub mod worker;

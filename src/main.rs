@@ -2,6 +2,7 @@
 
 use std::process::ExitCode;
 
+use metagate::wasm::compile;
 use metagate::worker::launch;
 
 #[global_allocator]
@@ -9,9 +10,10 @@ static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
 fn main() -> ExitCode {
     let mut args = std::env::args_os().skip(1);
-    // The step between the gateway and a worker's program comes before everything that a command needs.
-    if args.next().is_some_and(|word| word == launch::WORD) {
-        return launch::run(args);
+    // What the gateway starts of itself comes before everything that a command needs.
+    match args.next() {
+        Some(word) if word == launch::WORD => launch::run(args),
+        Some(word) if word == compile::WORD => compile::run(args),
+        _ => metagate::cli::run(),
     }
-    metagate::cli::run()
 }

@@ -1,12 +1,16 @@
 //! Which deployments there are and what serves each now. Readers never lock: they take the table as it is, and writers
 //! put a new one in its place in one step. The durable record of releases belongs here too.
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
+use std::time::Instant;
 
 use arc_swap::ArcSwap;
+use parking_lot::Mutex;
 
+use crate::config::DeploymentConfig;
 use crate::deployment::DeploymentName;
+use crate::plugin::chain::{Chain, DeploymentChain};
 use crate::worker::logs::LogBook;
 use crate::worker::outcome::LoadFailure;
 use crate::worker::pool::Pool;
@@ -21,6 +25,40 @@ pub struct Live {
     pub logs: Arc<LogBook>,
     /// Rises with each deployment: the newest has the highest.
     pub sequence: u64,
+    /// The plugins that its calls run through.
+    pub chain: ArcSwap<DeploymentChain>,
+    /// What load hooks have said about it.
+    pub labels: Labels,
+    /// The configuration that it was made of.
+    pub config: DeploymentConfig,
+}
+
+/// Labels by name; those of after-load come once it has loaded.
+pub type Labels = Arc<Mutex<BTreeMap<String, String>>>;
+
+impl Live {
+    /// The plugins that a call of this function runs through; none where none applies.
+    #[must_use]
+    pub fn chain_of(&self, function: &str) -> Option<Chain> {
+        let chains = self.chain.load();
+        if matches!(**chains, DeploymentChain::None) {
+            return None;
+        }
+        chains.of(function, || match &self.serving {
+            Serving::Pool(pool) => pool.exports().is_some_and(|exports| exports.functions.contains_key(function)),
+            Serving::Refused(_) => false,
+        })
+    }
+
+    /// When a call that began at this time has to be over.
+    #[must_use]
+    pub fn deadline(&self, began: Instant) -> Instant {
+        let timeout = match &self.serving {
+            Serving::Pool(pool) => pool.settings.timeout,
+            Serving::Refused(_) => self.config.timeout.get(),
+        };
+        began + timeout
+    }
 }
 
 /// What serves a deployment.
@@ -54,6 +92,17 @@ impl Registry {
             table
         });
         before
+    }
+
+    /// Takes a deployment out of the table and gives it back.
+    pub fn remove(&self, name: &str) -> Option<Arc<Live>> {
+        let mut removed = None;
+        self.live.rcu(|table| {
+            let mut table = HashMap::clone(table);
+            removed = table.remove(name);
+            table
+        });
+        removed
     }
 
     /// Every deployment, the newest first.

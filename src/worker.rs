@@ -1,6 +1,7 @@
 //! Workers: processes that have loaded one release. A pool keeps them, a supervisor drives each one's lifecycle, and
 //! nothing of their process trees outlives them. What program a worker runs is left to `runtime`, who calls to `gateway`.
 
+pub mod admission;
 pub mod cgroup;
 pub mod launch;
 pub mod lifecycle;

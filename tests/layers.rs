@@ -6,7 +6,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 /// Layer by module, as the table in `lib.rs` has it.
-const LAYERS: [(&str, u32); 15] = [
+const LAYERS: [(&str, u32); 18] = [
     ("main", 8),
     ("cli", 7),
     ("app", 7),
@@ -15,10 +15,13 @@ const LAYERS: [(&str, u32); 15] = [
     ("registry", 4),
     ("source", 4),
     ("worker", 3),
+    ("plugin", 2),
     ("runtime", 2),
     ("telemetry", 2),
     ("ipc", 1),
     ("config", 1),
+    ("wasm", 1),
+    ("answer", 0),
     ("deployment", 0),
     ("invocation", 0),
     ("json", 0),

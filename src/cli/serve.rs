@@ -56,6 +56,10 @@ impl Serve {
                 eprintln!("error: {error}");
                 Ok(ExitCode::from(EXIT_CONFIG))
             }
+            Err(RunError::Plugins(faults)) => {
+                eprintln!("{faults}");
+                Ok(ExitCode::from(EXIT_CONFIG))
+            }
             Err(RunError::Other(error)) => Err(error),
         }
     }

@@ -6,6 +6,7 @@ use std::net::SocketAddr;
 
 use super::fault::{Fault, Faults};
 use super::interpolate::is_variable_name;
+use super::places::Places;
 use super::{Config, DeploymentConfig, RuntimeKind};
 
 /// Bytes that a token must have before the admin API may be reached from other machines.
@@ -22,7 +23,9 @@ const REFUSED_VARIABLES: [(&str, &str); 4] = [
 /// Adds what is wrong to `faults`.
 pub(super) fn check(config: &Config, faults: &mut Faults) {
     admin(config, faults);
-    names(config, faults);
+    let deployments = config.deployments.iter().map(|deployment| (deployment.name.as_str(), &deployment.places));
+    names("deployment", deployments, faults);
+    names("plugin", config.plugin_list.iter().map(|plugin| (plugin.name.as_str(), &plugin.places)), faults);
     for deployment in &config.deployments {
         runtime(deployment, faults);
         env(deployment, faults);
@@ -57,15 +60,16 @@ fn is_loopback(listen: SocketAddr) -> bool {
 }
 
 // Names are not printed here: they may come from an interpolation.
-fn names(config: &Config, faults: &mut Faults) {
-    let mut lines = BTreeMap::new();
-    for deployment in &config.deployments {
-        let place = deployment.places.of("name");
+fn names<'c>(kind: &str, named: impl Iterator<Item = (&'c str, &'c Places)>, faults: &mut Faults) {
+    let mut first_lines = BTreeMap::new();
+    for (name, places) in named {
+        let place = places.of("name");
         let line = place.as_ref().map_or(0, |place| place.line);
-        let first = *lines.entry(&deployment.name).or_insert(line);
-        if first != line {
-            let message = format!("this name is taken by the deployment of line {first}");
+        if let Some(first) = first_lines.get(name) {
+            let message = format!("this name is taken by the {kind} of line {first}");
             faults.push(Fault::new(place, message));
+        } else {
+            first_lines.insert(name, line);
         }
     }
 }
@@ -94,14 +98,22 @@ fn runtime(deployment: &DeploymentConfig, faults: &mut Faults) {
 
 fn env(deployment: &DeploymentConfig, faults: &mut Faults) {
     for name in deployment.env.keys() {
-        let message = if !is_variable_name(name) {
-            format!("{name:?} cannot name an environment variable: letters, digits and _, not begun by a digit")
-        } else if let Some(reason) = refusal(name) {
-            format!("{name:?} may not be set: {reason}")
-        } else {
-            continue;
-        };
-        faults.push(Fault::new(deployment.places.of_key(&format!("env.{name}")), message));
+        if let Err(message) = check_variable(name) {
+            faults.push(Fault::new(deployment.places.of_key(&format!("env.{name}")), message));
+        }
+    }
+}
+
+/// Whether a deployment may set this environment variable; if not, why.
+pub fn check_variable(name: &str) -> Result<(), String> {
+    if !is_variable_name(name) {
+        return Err(format!(
+            "{name:?} cannot name an environment variable: letters, digits and _, not begun by a digit"
+        ));
+    }
+    match refusal(name) {
+        Some(reason) => Err(format!("{name:?} may not be set: {reason}")),
+        None => Ok(()),
     }
 }
 
@@ -154,6 +166,8 @@ mod tests {
         let one = |name: &str| format!("[[deployment]]\nname = \"{name}\"\npath = \"x\"\n");
         read(&(one("a") + &one("b"))).unwrap();
         assert_faults(&(one("a") + &one("a")), &[(5, 8, "taken by the deployment of line 2")]);
+        let inline = "plugin = [{ name = \"a\", path = \"x\" }, { name = \"a\", path = \"x\" }]";
+        assert_faults(inline, &[(1, 48, "taken by the plugin of line 1")]);
         assert_faults(&one("api"), &[(2, 8, "reserved")]);
     }
 }

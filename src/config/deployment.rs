@@ -17,7 +17,7 @@ use super::workers::Workers;
 use crate::deployment::DeploymentName;
 
 /// `[[deployment]]`: a folder of functions under a name, with the runtime and the limits of its workers.
-#[derive(Debug, Clone, Deserialize, JsonSchema)]
+#[derive(Debug, Clone, PartialEq, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, expecting = "a table")]
 pub struct DeploymentConfig {
     /// Its part of call addresses: 1 to 64 of A-Z a-z 0-9 . _ -, begun by a letter or digit.

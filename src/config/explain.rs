@@ -18,8 +18,14 @@ pub(super) struct Subject<'a> {
 /// Says that a value is of the wrong type, form or range. `error` is serde's message.
 pub(super) fn wrong_value(subject: &Subject<'_>, error: &str) -> String {
     let Subject { key, value, origin, secret } = subject;
-    if *key == "deployment" && value.is_table() {
-        return "each deployment is written [[deployment]], with two pairs of brackets".to_owned();
+    match *key {
+        "deployment" | "plugin" if value.is_table() => {
+            return format!("each {key} is written [[{key}]], with two pairs of brackets");
+        }
+        "plugins" if value.is_array() => {
+            return "each plugin is written [[plugin]]; [plugins] is one table, of what holds for all".to_owned();
+        }
+        _ => {}
     }
     // The last one: a value may hold these words, what is expected does not.
     let Some((found, expected)) = error.rsplit_once(", expected ") else {
@@ -28,13 +34,14 @@ pub(super) fn wrong_value(subject: &Subject<'_>, error: &str) -> String {
     let expected = match expected {
         "a sequence" => "a list in [ ]",
         "a map" => "a table in { }",
+        "a boolean" => "true or false",
         words => words,
     };
     if let Some(origin) = origin {
         return format!("{key:?} takes {expected}; the text from {origin} is something else");
     }
     match (value, found.strip_prefix("invalid value: ")) {
-        (DeValue::String(_) | DeValue::Array(_) | DeValue::Table(_), Some(reason)) if !secret => {
+        (DeValue::String(_) | DeValue::Float(_) | DeValue::Array(_) | DeValue::Table(_), Some(reason)) if !secret => {
             format!("{key:?}: {reason}")
         }
         (DeValue::Integer(number), Some(_)) if !secret => {
@@ -44,10 +51,11 @@ pub(super) fn wrong_value(subject: &Subject<'_>, error: &str) -> String {
     }
 }
 
-/// Says that a key is unknown and which one may be meant. `error` is serde's message.
-pub(super) fn unknown_key(key: &str, error: &str) -> String {
+/// Says that a key is unknown and which one may be meant, which is none of those `supplied` from elsewhere. `error` is
+/// serde's message.
+pub(super) fn unknown_key(key: &str, error: &str, supplied: &[&str]) -> String {
     let known = error.strip_prefix("unknown field `").and_then(|rest| rest.strip_prefix(key)).unwrap_or_default();
-    let known: Vec<&str> = known.split('`').skip(2).step_by(2).collect();
+    let known: Vec<&str> = known.split('`').skip(2).step_by(2).filter(|known| !supplied.contains(known)).collect();
     match nearest(key, &known) {
         Some(near) => format!("unknown key {key:?}, did you mean {near:?}?"),
         None if known.is_empty() => format!("unknown key {key:?}"),
@@ -100,10 +108,14 @@ mod tests {
         for (key, near) in
             [("prot", "port"), ("time-out", "timeout"), ("maxMemory", "max_memory"), ("memory", "max_memory")]
         {
-            assert_eq!(unknown_key(key, &error(key)), format!("unknown key {key:?}, did you mean {near:?}?"));
+            assert_eq!(unknown_key(key, &error(key), &[]), format!("unknown key {key:?}, did you mean {near:?}?"));
         }
-        let message = unknown_key("colour`x", &error("colour`x"));
+        let message = unknown_key("colour`x", &error("colour`x"), &[]);
         assert_eq!(message, "unknown key \"colour`x\"; known here: timeout, max_memory, port");
+        assert_eq!(
+            unknown_key("prot", &error("prot"), &["port"]),
+            "unknown key \"prot\"; known here: timeout, max_memory"
+        );
     }
 
     #[test]

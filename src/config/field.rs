@@ -2,10 +2,12 @@
 //! user through `explain`: every error here ends in `, expected <words>`.
 
 use std::fmt;
+use std::marker::PhantomData;
 use std::net::SocketAddr;
 use std::path::PathBuf;
 
-use serde::de::{Error, Unexpected, Visitor};
+use serde::de::value::MapAccessDeserializer;
+use serde::de::{Error, MapAccess, Unexpected, Visitor};
 use serde::{Deserialize, Deserializer};
 
 use super::RuntimeKind;
@@ -69,11 +71,37 @@ pub(super) fn runtime<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Opti
     text(deserializer, RUNTIME_WORDS, parse).map(Some)
 }
 
+/// Reads a table into a struct, which by itself would also take a list of its fields' values.
+pub(super) fn table<'de, D: Deserializer<'de>, T: Deserialize<'de>>(deserializer: D) -> Result<T, D::Error> {
+    deserializer.deserialize_map(Table(PhantomData))
+}
+
+/// Reads a list of tables, likewise.
+pub(super) fn tables<'de, D: Deserializer<'de>, T: Deserialize<'de>>(deserializer: D) -> Result<Vec<T>, D::Error> {
+    let items = Vec::<Item<T>>::deserialize(deserializer)?;
+    Ok(items.into_iter().map(|item| item.0).collect())
+}
+
+/// Reads a list with at least one item.
+pub(super) fn filled<'de, D, T>(deserializer: D, expected: &'static str) -> Result<Vec<T>, D::Error>
+where
+    D: Deserializer<'de>,
+    T: Deserialize<'de>,
+{
+    let items = Vec::<T>::deserialize(deserializer)?;
+    if items.is_empty() { Err(refused("the list is empty", expected)) } else { Ok(items) }
+}
+
+/// The error for a value of the right type that is refused for `reason`.
+pub(super) fn refused<E: Error>(reason: &str, expected: &'static str) -> E {
+    E::invalid_value(Unexpected::Other(reason), &expected)
+}
+
 /// Reads a program with its arguments.
 pub(super) fn command<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<Vec<String>>, D::Error> {
     let words = Vec::<Word>::deserialize(deserializer)?;
     if words.first().is_none_or(|program| program.0.is_empty()) {
-        return Err(D::Error::invalid_value(Unexpected::Other("the program is missing"), &COMMAND_WORDS));
+        return Err(refused("the program is missing", COMMAND_WORDS));
     }
     Ok(Some(words.into_iter().map(|word| word.0).collect()))
 }
@@ -84,6 +112,29 @@ struct Word(String);
 impl<'de> Deserialize<'de> for Word {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         text(deserializer, TEXT_WORDS, |text| Ok::<_, String>(Self(text.to_owned())))
+    }
+}
+
+/// One table of a list.
+struct Item<T>(T);
+
+impl<'de, T: Deserialize<'de>> Deserialize<'de> for Item<T> {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        table(deserializer).map(Self)
+    }
+}
+
+struct Table<T>(PhantomData<T>);
+
+impl<'de, T: Deserialize<'de>> Visitor<'de> for Table<T> {
+    type Value = T;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("a table")
+    }
+
+    fn visit_map<A: MapAccess<'de>>(self, map: A) -> Result<T, A::Error> {
+        T::deserialize(MapAccessDeserializer::new(map))
     }
 }
 
@@ -100,7 +151,7 @@ impl<T, E: fmt::Display> Visitor<'_> for Text<T, E> {
     }
 
     fn visit_str<F: Error>(self, text: &str) -> Result<T, F> {
-        (self.parse)(text).map_err(|reason| F::invalid_value(Unexpected::Other(&reason.to_string()), &self.expected))
+        (self.parse)(text).map_err(|reason| refused(&reason.to_string(), self.expected))
     }
 }
 

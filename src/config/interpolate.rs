@@ -15,6 +15,8 @@ use super::source::Source;
 use super::tree;
 
 const FILE_LIMIT: u64 = 1 << 20;
+/// What stands between a variable's name and its default.
+pub(super) const DEFAULT: &str = ":-";
 const FORMS: &str = "${env:NAME}, ${env:NAME:-default} or ${file:PATH}";
 
 /// Where the outside's values come from.
@@ -30,7 +32,7 @@ pub(super) type Origins = BTreeMap<usize, Origin>;
 
 /// What an interpolated text was made of.
 pub(super) struct Origin {
-    /// The expressions in it, such as `${env:TOKEN}`.
+    /// The expressions in it, such as `${env:TOKEN}`; a default is left out, since it may be a secret.
     pub(super) expressions: String,
     /// The text, if it is a whole number, or true or false, and so may be meant as one.
     pub(super) plain: Option<String>,
@@ -92,9 +94,11 @@ impl Outside<'_> {
             let expression = &rest[at..at + length];
             match self.value(&expression[2..length - 1]) {
                 Ok(value) => expanded.text.push_str(&value),
-                Err(reason) => expanded.faults.push((expression.to_owned(), format!("{expression}: {reason}"))),
+                Err(reason) => {
+                    expanded.faults.push((expression.to_owned(), format!("{}: {reason}", without_default(expression))));
+                }
             }
-            expanded.expressions.push(expression.to_owned());
+            expanded.expressions.push(without_default(expression));
             rest = &rest[at + length..];
         }
         expanded.text.push_str(rest);
@@ -114,7 +118,7 @@ impl Outside<'_> {
 
     // As in a shell, `:-default` also stands in for a variable that is set to nothing.
     fn variable(&self, rest: &str) -> Result<String, String> {
-        let (name, default) = rest.split_once(":-").map_or((rest, None), |(name, default)| (name, Some(default)));
+        let (name, default) = rest.split_once(DEFAULT).map_or((rest, None), |(name, default)| (name, Some(default)));
         if !is_variable_name(name) {
             return Err(format!("{name:?} is not the name of an environment variable"));
         }
@@ -149,6 +153,11 @@ pub(super) fn is_variable_name(name: &str) -> bool {
     !name.is_empty()
         && !name.as_bytes()[0].is_ascii_digit()
         && name.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'_')
+}
+
+fn without_default(expression: &str) -> String {
+    let at = expression.find(DEFAULT).filter(|_| expression.starts_with("${env:"));
+    at.map_or_else(|| expression.to_owned(), |at| format!("{}{DEFAULT}…}}", &expression[..at]))
 }
 
 fn is_plain(text: &str) -> bool {
@@ -193,6 +202,7 @@ mod tests {
             ("${vault:x}", "unknown expression"),
             ("${env:A", "without its \"}\""),
             ("${env:}", "\"\" is not the name"),
+            ("${env:1:-hunter2}", "${env:1:-…}: \"1\" is not the name"),
             ("${env:B:-${env:A}}", "cannot stand inside"),
             ("${file:none}", "No such file"),
             ("${file:binary}", "not UTF-8"),

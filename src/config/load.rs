@@ -1,19 +1,17 @@
 //! From a file to a checked [`Config`]: syntax, interpolation, reading, paths, checks, in this order, with the faults of
 //! all of them.
 
-use std::path::Path;
+use std::ops::Range;
+use std::path::{Path, PathBuf};
 use std::{env, fs, io};
 
 use toml::de::DeTable;
 
 use super::check::check;
-use super::conceal::conceal;
+use super::document::{Document, Outcome, Shape, folder, utf8};
 use super::fault::{Fault, Faults};
-use super::interpolate::{Origins, Outside, interpolate};
-use super::places::{Places, deployment_tables};
-use super::read::Reading;
-use super::source::Source;
-use super::{Config, DeploymentConfig};
+use super::places::{Places, tables};
+use super::{Config, DeploymentConfig, PluginConfig};
 
 /// Reads the configuration file at `path`, with the process's environment. A variable that is not Unicode counts as
 /// not set.
@@ -25,9 +23,8 @@ pub fn load(path: &Path) -> Result<Config, Faults> {
 /// Reads the configuration file at `path` as far as it can be read, beside its faults: for looking at the rest of it too.
 #[must_use]
 pub fn survey(path: &Path) -> (Option<Config>, Faults) {
-    let text = fs::read(path)
-        .map_err(|error| unreadable(path, &error))
-        .and_then(|bytes| String::from_utf8(bytes).map_err(|error| not_utf8(path, &error)));
+    let text =
+        fs::read(path).map_err(|error| unreadable(path, &error)).and_then(|bytes| utf8(bytes, path, Shape::Config));
     match text {
         Ok(text) => survey_text(&text, path, &|name| env::var(name).ok()),
         Err(faults) => (None, faults),
@@ -42,34 +39,17 @@ pub fn parse(text: &str, file: &Path, env: &dyn Fn(&str) -> Option<String>) -> R
 }
 
 fn survey_text(text: &str, file: &Path, env: &dyn Fn(&str) -> Option<String>) -> (Option<Config>, Faults) {
-    let folder = file.parent().unwrap_or(Path::new(""));
-    let mut source = Source::new(file, text);
-    let (tree, syntax) = DeTable::parse_recoverable(source.text);
-    let mut tree = tree.into_inner();
-    conceal(&mut source, &tree, syntax.is_empty());
-    let (origins, interpolation) = interpolate(&mut tree, &source, &Outside { folder, env });
-    let all_places = AllPlaces::new(&tree, &source, &origins);
-
-    let mut reading = Reading::new(&source, &origins);
-    for error in &syntax {
-        let place = source.place(&error.span().unwrap_or_default());
-        reading.broken_lines.insert(place.line);
-        reading.faults.push(Fault::new(place, error.message()));
-    }
-    for (span, fault) in interpolation {
-        reading.take_out(&mut tree, &span);
-        reading.faults.push(fault);
-    }
-    let config = reading.config(&mut tree);
-    let mut faults = reading.faults;
-    let Some(mut config) = config else {
+    let document = Document::new(text, file, env, Shape::Config);
+    let all_places = AllPlaces::new(&document);
+    let Outcome { table, tree, mut faults } = document.read::<Config>();
+    let Some(mut config) = table else {
         return (None, faults);
     };
 
     file.clone_into(&mut config.file);
     all_places.hand_out(&tree, &mut config);
-    resolve_paths(&mut config, folder);
-    if syntax.is_empty() {
+    resolve_paths(&mut config, folder(file));
+    if document.is_sound() {
         check(&config, &mut faults);
     }
     (Some(config), faults)
@@ -79,32 +59,43 @@ fn survey_text(text: &str, file: &Path, env: &dyn Fn(&str) -> Option<String>) ->
 struct AllPlaces {
     top: Places,
     deployments: Vec<(usize, Places)>,
+    plugins: Vec<(usize, Places)>,
 }
 
 impl AllPlaces {
-    fn new(tree: &DeTable<'_>, source: &Source<'_>, origins: &Origins) -> Self {
-        let deployments = deployment_tables(tree)
-            .map(|(span, table)| (span.start, Places::new(table, Some(&span), source, origins)))
-            .collect();
-        Self { top: Places::new(tree, None, source, origins), deployments }
+    fn new(document: &Document<'_>) -> Self {
+        Self {
+            top: document.places(),
+            deployments: document.places_of_tables("deployment"),
+            plugins: document.places_of_tables("plugin"),
+        }
     }
 
     fn hand_out(self, tree: &DeTable<'_>, config: &mut Config) {
         config.places = self.top;
-        let mut deployments = self.deployments.into_iter();
-        for ((span, _), deployment) in deployment_tables(tree).zip(&mut config.deployments) {
-            if let Some((_, places)) = deployments.find(|(start, _)| *start == span.start) {
-                deployment.places = places;
-            }
+        let deployments = config.deployments.iter_mut().map(|deployment| &mut deployment.places);
+        hand_out(self.deployments, tables(tree, "deployment"), deployments);
+        let plugins = config.plugin_list.iter_mut().map(|plugin| &mut plugin.places);
+        hand_out(self.plugins, tables(tree, "plugin"), plugins);
+    }
+}
+
+/// Gives each table that was read, and so is still in the tree, the places that start where it does.
+fn hand_out<'c, 't: 'c>(
+    places: Vec<(usize, Places)>,
+    tables: impl Iterator<Item = (Range<usize>, &'c DeTable<'t>)>,
+    takers: impl Iterator<Item = &'c mut Places>,
+) {
+    let mut places = places.into_iter();
+    for ((span, _), taker) in tables.zip(takers) {
+        if let Some((_, places)) = places.find(|(start, _)| *start == span.start) {
+            *taker = places;
         }
     }
 }
 
 fn resolve_paths(config: &mut Config, folder: &Path) {
-    let resolve = |path: &Path| {
-        let joined = folder.join(path);
-        std::path::absolute(&joined).unwrap_or(joined)
-    };
+    let resolve = |path: &Path| resolved(path, folder);
     let program = |program: &Path| {
         let bare = !program.as_os_str().as_encoded_bytes().contains(&b'/');
         if bare { program.to_owned() } else { resolve(program) }
@@ -119,6 +110,18 @@ fn resolve_paths(config: &mut Config, folder: &Path) {
             *first = program(Path::new(first.as_str())).to_string_lossy().into_owned();
         }
     }
+    config.plugins.dir = config.plugins.dir.as_deref().map(resolve);
+    for plugin in &mut config.plugin_list {
+        let PluginConfig { path, record, .. } = plugin;
+        *path = resolve(path);
+        *record = record.as_deref().map(resolve);
+    }
+}
+
+/// A path of a file in `folder`, made absolute.
+pub(super) fn resolved(path: &Path, folder: &Path) -> PathBuf {
+    let joined = folder.join(path);
+    std::path::absolute(&joined).unwrap_or(joined)
 }
 
 fn unreadable(path: &Path, error: &io::Error) -> Faults {
@@ -128,14 +131,6 @@ fn unreadable(path: &Path, error: &io::Error) -> Faults {
         format!("reading {path:?}: {error}")
     };
     Fault::new(None, message).into()
-}
-
-fn not_utf8(path: &Path, error: &std::string::FromUtf8Error) -> Faults {
-    let text = String::from_utf8_lossy(error.as_bytes());
-    let source = Source::new(path, &text);
-    // A byte order mark is not part of the source's text.
-    let at = error.utf8_error().valid_up_to() - (text.len() - source.text.len());
-    Fault::new(source.place(&(at..at)), "this is not UTF-8 text").into()
 }
 
 #[cfg(test)]

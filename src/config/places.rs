@@ -1,6 +1,7 @@
 //! Remembers where each key of a table was written, so that faults found after reading can point at it.
 
 use std::collections::BTreeMap;
+use std::iter;
 use std::ops::Range;
 
 use toml::Spanned;
@@ -10,8 +11,9 @@ use super::fault::Place;
 use super::interpolate::Origins;
 use super::source::Source;
 
-/// Where a table and its keys stand. Keys of inner tables are joined with dots: `"workers.min"`, `"env.GREETING"`.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
+/// Where a table and its keys stand. Keys of inner tables are joined with dots: `"workers.min"`, `"env.GREETING"`; those of
+/// tables in a list too, by their number from 0: `"config.rules.0.function"`.
+#[derive(Debug, Clone, Default)]
 pub struct Places {
     table: Option<Place>,
     entries: BTreeMap<String, Entry>,
@@ -24,18 +26,25 @@ struct Entry {
     origin: Option<String>,
 }
 
+// Where a key stands is no part of what it says: a configuration that was only moved is the same.
+impl PartialEq for Places {
+    fn eq(&self, _: &Self) -> bool {
+        true
+    }
+}
+
 impl Places {
-    /// Where the value of a key stands; where the table begins if the key is not written; nowhere if the table is not
-    /// from a file.
+    /// Where the value of a key stands; if the key is not written, where the value of the nearest outer one does, or else
+    /// where the table begins; nowhere if the table is not from a file.
     #[must_use]
     pub fn of(&self, key: &str) -> Option<Place> {
-        self.entries.get(key).map(|entry| entry.value.clone()).or_else(|| self.table.clone())
+        self.nearest(key).map(|entry| entry.value.clone()).or_else(|| self.table.clone())
     }
 
     /// Where the key itself stands, otherwise as [`Places::of`].
     #[must_use]
     pub fn of_key(&self, key: &str) -> Option<Place> {
-        self.entries.get(key).map(|entry| entry.key.clone()).or_else(|| self.table.clone())
+        self.nearest(key).map(|entry| entry.key.clone()).or_else(|| self.table.clone())
     }
 
     /// Whether the key is written, be its value right or wrong.
@@ -50,6 +59,13 @@ impl Places {
         self.entries.get(key)?.origin.as_deref()
     }
 
+    fn nearest(&self, key: &str) -> Option<&Entry> {
+        let mut outward = iter::successors(Some(key), |key| key.rsplit_once('.').map(|(outer, _)| outer));
+        outward.find_map(|key| self.entries.get(key))
+    }
+
+    /// The places of a table. `header` is where it begins; without one it is the whole file, whose lists of tables have
+    /// places of their own.
     pub(super) fn new(
         table: &DeTable<'_>,
         header: Option<&Range<usize>>,
@@ -64,8 +80,16 @@ impl Places {
     fn add(&mut self, table: &DeTable<'_>, prefix: &str, source: &Source<'_>, origins: &Origins) {
         for (key, value) in table {
             let name = format!("{prefix}{}", key.get_ref());
-            if let DeValue::Table(inner) = value.get_ref() {
-                self.add(inner, &format!("{name}."), source, origins);
+            match value.get_ref() {
+                DeValue::Table(inner) => self.add(inner, &format!("{name}."), source, origins),
+                DeValue::Array(items) if self.table.is_some() => {
+                    for (number, item) in items.iter().enumerate() {
+                        if let DeValue::Table(inner) = item.get_ref() {
+                            self.add(inner, &format!("{name}.{number}."), source, origins);
+                        }
+                    }
+                }
+                _ => {}
             }
             let entry = Entry {
                 key: source.place(&key.span()),
@@ -80,11 +104,12 @@ impl Places {
     }
 }
 
-/// The items of `[[deployment]]` that are tables, in file order.
-pub(super) fn deployment_tables<'a, 't>(
+/// The items of `[[<name>]]` that are tables, in file order.
+pub(super) fn tables<'a, 't>(
     table: &'a DeTable<'t>,
+    name: &str,
 ) -> impl Iterator<Item = (Range<usize>, &'a DeTable<'t>)> {
-    let items = table.get("deployment").and_then(|value| value.get_ref().as_array());
+    let items = table.get(name).and_then(|value| value.get_ref().as_array());
     let tables = |item: &'a Spanned<DeValue<'t>>| Some((item.span(), item.get_ref().as_table()?));
     items.into_iter().flat_map(|items| items.iter()).filter_map(tables)
 }
@@ -97,15 +122,17 @@ mod tests {
 
     #[test]
     fn a_place_is_that_of_the_value_or_else_of_the_table() {
-        let text = "[[deployment]]\nname = \"a\"\nworkers = { min = 1 }\n";
+        let text = "[[deployment]]\nname = \"a\"\nworkers = { min = 1 }\nlist = [{ a = 1 }, 2, { b = 3 }]\n";
         let source = Source::new(Path::new("m"), text);
         let tree = DeTable::parse(text).unwrap().into_inner();
-        let (span, table) = deployment_tables(&tree).next().unwrap();
+        let (span, table) = tables(&tree, "deployment").next().unwrap();
         let places = Places::new(table, Some(&span), &source, &Origins::new());
         let at = |place: Option<Place>| place.map(|place| (place.line, place.column)).unwrap();
         assert_eq!(at(places.of("name")), (2, 8));
         assert_eq!(at(places.of_key("name")), (2, 1));
         assert_eq!(at(places.of("workers.min")), (3, 19));
+        assert_eq!(at(places.of("list.2.b")), (4, 29));
+        assert_eq!([at(places.of("workers.max")), at(places.of_key("list.1.x.y"))], [(3, 11), (4, 1)]);
         assert_eq!(at(places.of("path")), (1, 1));
         assert_eq!(Places::default().of("path"), None);
     }

@@ -4,7 +4,7 @@
 use std::collections::HashSet;
 use std::ops::Range;
 
-use serde::Deserialize;
+use serde::de::DeserializeOwned;
 use toml::Spanned;
 use toml::de::{DeTable, DeValue, Deserializer, Error};
 
@@ -13,17 +13,19 @@ use super::fault::{Fault, Faults};
 use super::interpolate::Origins;
 use super::source::Source;
 use super::tree::{self, Step};
-use super::{Config, DeploymentConfig};
+use super::{DeploymentConfig, PluginConfig};
 
 /// More faults than these help nobody, and each one reads the tree once more.
 const FAULT_LIMIT: usize = 100;
 
 /// The reading of one file.
-pub(super) struct Reading<'t> {
+pub(super) struct Reading<'a> {
     /// The file's text.
-    pub(super) source: &'t Source<'t>,
+    pub(super) source: &'a Source<'a>,
     /// Which texts were interpolated.
-    pub(super) origins: &'t Origins,
+    pub(super) origins: &'a Origins,
+    /// Keys that are not the file's to write, though the struct has them.
+    pub(super) supplied: &'a [&'a str],
     /// What is wrong so far.
     pub(super) faults: Faults,
     /// Lines whose syntax is wrong: what is left of them says nothing.
@@ -32,11 +34,12 @@ pub(super) struct Reading<'t> {
     hollow: HashSet<Range<usize>>,
 }
 
-impl<'t> Reading<'t> {
-    pub(super) fn new(source: &'t Source<'t>, origins: &'t Origins) -> Self {
+impl<'a> Reading<'a> {
+    pub(super) fn new(source: &'a Source<'a>, origins: &'a Origins, supplied: &'a [&'a str]) -> Self {
         Self {
             source,
             origins,
+            supplied,
             faults: Faults::new(),
             broken_lines: HashSet::new(),
             taken: HashSet::new(),
@@ -44,12 +47,12 @@ impl<'t> Reading<'t> {
         }
     }
 
-    /// The configuration with all faulty items left out, beside `faults`; none if even that could not be read. The
+    /// The tree as a struct with all faulty items left out, beside `faults`; none if even that could not be read. The
     /// tree keeps the items that were read.
-    pub(super) fn config(&mut self, tree: &mut DeTable<'t>) -> Option<Config> {
+    pub(super) fn read<T: DeserializeOwned>(&mut self, tree: &mut DeTable<'a>) -> Option<T> {
         while self.faults.len() < FAULT_LIMIT {
-            match Config::deserialize(Deserializer::from(Spanned::new(0..0, tree.clone()))) {
-                Ok(config) => return Some(config),
+            match T::deserialize(Deserializer::from(Spanned::new(0..0, tree.clone()))) {
+                Ok(table) => return Some(table),
                 Err(error) => self.handle(tree, &error)?,
             }
         }
@@ -57,14 +60,14 @@ impl<'t> Reading<'t> {
     }
 
     /// Takes an item out of the tree without a word, since its fault is known already.
-    pub(super) fn take_out(&mut self, tree: &mut DeTable<'t>, span: &Range<usize>) {
+    pub(super) fn take_out(&mut self, tree: &mut DeTable<'a>, span: &Range<usize>) {
         if let Some(route) = tree::find_value(tree, span, |_| true) {
             self.remove(tree, &route);
         }
     }
 
     // Each round takes an item out of the tree or converts one for good, so it ends.
-    fn handle(&mut self, tree: &mut DeTable<'t>, error: &Error) -> Option<()> {
+    fn handle(&mut self, tree: &mut DeTable<'a>, error: &Error) -> Option<()> {
         let span = error.span().unwrap_or_default();
         let message = error.message();
         let unknown = message.starts_with("unknown field");
@@ -72,14 +75,18 @@ impl<'t> Reading<'t> {
         let route = match (unknown, missing) {
             (true, _) => tree::find_key(tree, &span),
             (_, Some(_)) => tree::find_value(tree, &span, |value| value.is_table()),
-            (_, None) => tree::find_value(tree, &span, |_| true),
+            // A list of tables has the span of its first.
+            _ if message.starts_with("invalid type: sequence") => {
+                tree::find_value(tree, &span, |value| value.is_array())
+            }
+            _ => tree::find_value(tree, &span, |_| true),
         };
         let Some(route) = route else {
             self.note(&span, "this cannot be read".to_owned());
             return None;
         };
         let fault = match missing {
-            _ if unknown => Some(explain::unknown_key(last_key(&route), message)),
+            _ if unknown => Some(explain::unknown_key(last_key(&route), message, self.supplied)),
             Some(key) => self.missing(tree, &route, key),
             None if self.convert(tree, &route, span.start) => return Some(()),
             None => self.wrong(tree, &route, message),
@@ -101,17 +108,17 @@ impl<'t> Reading<'t> {
     }
 
     // Keys that were written and refused are not missing too; nor is it certain beside broken lines.
-    fn missing(&self, tree: &DeTable<'t>, route: &[Step], key: &str) -> Option<String> {
+    fn missing(&self, tree: &DeTable<'a>, route: &[Step], key: &str) -> Option<String> {
         let table = tree::get(tree, route)?;
         let present =
             |key: &str| table.get_ref().get(key).is_some() || self.taken.contains(&(table.span(), key.to_owned()));
-        let required = if is_deployment(route) { &DeploymentConfig::REQUIRED[..] } else { &[key][..] };
-        let lacking: Vec<&str> = required.iter().copied().filter(|key| !present(key)).collect();
+        let lacking: Vec<&str> =
+            required(route).unwrap_or(&[key]).iter().copied().filter(|key| !present(key)).collect();
         let certain = !lacking.is_empty() && self.broken_lines.is_empty();
         certain.then(|| explain::missing_keys(last_key(route), &lacking))
     }
 
-    fn wrong(&self, tree: &DeTable<'t>, route: &[Step], message: &str) -> Option<String> {
+    fn wrong(&self, tree: &DeTable<'a>, route: &[Step], message: &str) -> Option<String> {
         let value = tree::get(tree, route)?;
         let span = value.span();
         if self.hollow.contains(&span) {
@@ -128,7 +135,7 @@ impl<'t> Reading<'t> {
     }
 
     // `workers = "${env:WORKERS}"`: a whole number or a truth that came out of an interpolation.
-    fn convert(&self, tree: &mut DeTable<'t>, route: &[Step], start: usize) -> bool {
+    fn convert(&self, tree: &mut DeTable<'a>, route: &[Step], start: usize) -> bool {
         let Some(plain) = self.origins.get(&start).and_then(|origin| origin.plain.as_deref()) else {
             return false;
         };
@@ -142,7 +149,7 @@ impl<'t> Reading<'t> {
         true
     }
 
-    fn remove(&mut self, tree: &mut DeTable<'t>, route: &[Step]) {
+    fn remove(&mut self, tree: &mut DeTable<'a>, route: &[Step]) {
         let parent = route.split_last().and_then(|(_, parent)| tree::get(tree, parent)).map(Spanned::span);
         match (route.last(), parent) {
             (Some(Step::Index(_)), Some(parent)) => drop(self.hollow.insert(parent)),
@@ -153,8 +160,13 @@ impl<'t> Reading<'t> {
     }
 }
 
-fn is_deployment(route: &[Step]) -> bool {
-    matches!(route, [Step::Key(key), Step::Index(_)] if key == "deployment")
+/// The keys without a default of the tables that have several.
+fn required(route: &[Step]) -> Option<&'static [&'static str]> {
+    match route {
+        [Step::Key(key), Step::Index(_)] if key == "deployment" => Some(&DeploymentConfig::REQUIRED),
+        [Step::Key(key), Step::Index(_)] if key == "plugin" => Some(&PluginConfig::REQUIRED),
+        _ => None,
+    }
 }
 
 fn last_key(route: &[Step]) -> &str {

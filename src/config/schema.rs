@@ -54,8 +54,9 @@ fn as_in_toml(schema: &mut Schema) {
         names.retain(|name| !name.is_null());
         object.remove("type");
         object.insert("anyOf".to_owned(), json!([{ "enum": names }, { "type": "string", "pattern": EXPRESSION }]));
-    } else if object.get("type") == Some(&json!("integer")) {
-        object.insert("type".to_owned(), json!(["integer", "string"]));
+    } else if let Some(kind @ ("integer" | "boolean")) = object.get("type").and_then(Value::as_str) {
+        let kinds = json!([kind, "string"]);
+        object.insert("type".to_owned(), kinds);
         object.insert("pattern".to_owned(), json!(EXPRESSION));
     } else if let Some(Value::String(pattern)) = object.get_mut("pattern")
         && pattern != EXPRESSION
@@ -67,7 +68,7 @@ fn as_in_toml(schema: &mut Schema) {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::config::DeploymentConfig;
+    use crate::config::{DeploymentConfig, PluginConfig};
 
     const EXAMPLE: &str = r#"
         [server]
@@ -89,6 +90,27 @@ mod tests {
         load_timeout = "60s"
         env = { GREETING = "hello" }
         max_memory = "512MiB"
+        [plugins]
+        dir = "plugins"
+        [[plugin]]
+        name = "api-key"
+        path = "plugins/api-key.wasm"
+        sha256 = "e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855"
+        hooks = ["before-invoke"]
+        deployments = ["math", "report-*"]
+        functions = ["*"]
+        exclude = ["math/health"]
+        on_error = "reject"
+        timeout = "50ms"
+        max_memory = "64MiB"
+        instances = "warm"
+        max_uses = 10000
+        max_instances = 64
+        mode = "enforce"
+        record = "calls.jsonl"
+        grants = { store = true, http = ["https://auth.example.com"], env = ["REGION"], secrets = { key = "${env:KEY}" }, metrics = true, invoke = ["auth/check"] }
+        [plugin.config]
+        keys_file = "${file:/run/secrets/keys}"
     "#;
 
     fn assert_known(value: &toml::Value, schema: &Value, at: &str) {
@@ -109,6 +131,44 @@ mod tests {
     #[test]
     fn the_example_fits_the_schema() {
         assert_known(&toml::Value::Table(EXAMPLE.parse().unwrap()), &schema(), "");
+    }
+
+    #[test]
+    fn the_example_has_every_key_of_a_plugin() {
+        let example: toml::Table = EXAMPLE.parse().unwrap();
+        let plugin = &schema()["properties"]["plugin"]["items"]["properties"];
+        let sorted = |keys: Vec<&String>| keys.into_iter().cloned().collect::<std::collections::BTreeSet<_>>();
+        let of_schema = |table: &Value| sorted(table.as_object().unwrap().keys().collect());
+        let written = example["plugin"][0].as_table().unwrap();
+        assert_eq!(sorted(written.keys().collect()), of_schema(plugin));
+        let grants = written["grants"].as_table().unwrap();
+        assert_eq!(sorted(grants.keys().collect()), of_schema(&plugin["grants"]["properties"]));
+    }
+
+    #[test]
+    fn keys_of_a_plugin_have_types_defaults_and_ranges() {
+        let schema = schema();
+        let plugin = &schema["properties"]["plugin"]["items"];
+        assert_eq!(plugin["required"], json!(PluginConfig::REQUIRED));
+        let keys = &plugin["properties"];
+        assert_eq!(keys["hooks"]["minItems"], json!(1));
+        let hooks = json!(["before-load", "after-load", "before-invoke", "after-invoke"]);
+        assert_eq!(keys["hooks"]["items"]["anyOf"][0]["enum"], hooks);
+        assert_eq!((&keys["deployments"]["default"], &keys["deployments"]["minItems"]), (&json!(["*"]), &json!(1)));
+        assert_eq!(keys["deployments"]["items"]["pattern"], json!("^[ -.0-~]{1,128}$|\\$\\{"));
+        assert_eq!((&keys["timeout"]["default"], &keys["max_memory"]["default"]), (&json!("50ms"), &json!("64MiB")));
+        assert_eq!(
+            [&keys["max_memory"]["minimum"], &keys["max_memory"]["maximum"]],
+            [&json!(65_536), &json!(1_u64 << 32)]
+        );
+        assert_eq!([&keys["max_instances"]["minimum"], &keys["max_instances"]["maximum"]], [&json!(1), &json!(256)]);
+        assert_eq!(keys["mode"]["default"], json!("enforce"));
+        assert_eq!(keys["mode"]["anyOf"][0]["enum"], json!(["enforce", "observe"]));
+        assert_eq!((&keys["config"]["type"], &keys["config"]["default"]), (&json!("object"), &json!({})));
+        let store = &keys["grants"]["properties"]["store"];
+        assert_eq!((&store["type"], &store["default"]), (&json!(["boolean", "string"]), &json!(false)));
+        assert_eq!(keys["grants"]["properties"]["secrets"]["additionalProperties"]["type"], json!("string"));
+        assert!(keys["places"].is_null());
     }
 
     #[test]

@@ -63,7 +63,7 @@ impl Serialize for Size {
 
 impl<'de> Deserialize<'de> for Size {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        deserializer.deserialize_any(SizeVisitor)
+        deserializer.deserialize_any(SizeVisitor { range: None })
     }
 }
 
@@ -77,21 +77,45 @@ impl JsonSchema for Size {
     }
 }
 
-struct SizeVisitor;
+/// Reads a size from `LEAST` to `MOST` bytes.
+pub(super) fn size_within<'de, const LEAST: u64, const MOST: u64, D>(deserializer: D) -> Result<Size, D::Error>
+where
+    D: Deserializer<'de>,
+{
+    deserializer.deserialize_any(SizeVisitor { range: Some((Size(LEAST), Size(MOST))) })
+}
+
+struct SizeVisitor {
+    range: Option<(Size, Size)>,
+}
+
+impl SizeVisitor {
+    fn holds(&self, size: Size) -> bool {
+        self.range.is_none_or(|(least, most)| (least..=most).contains(&size))
+    }
+}
 
 impl Visitor<'_> for SizeVisitor {
     type Value = Size;
 
     fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(SIZE_WORDS)
+        f.write_str(SIZE_WORDS)?;
+        self.range.map_or(Ok(()), |(least, most)| write!(f, ", from \"{least}\" to \"{most}\""))
     }
 
     fn visit_str<E: Error>(self, text: &str) -> Result<Size, E> {
-        text.parse().map_err(|reason: BadUnit| E::invalid_value(Unexpected::Other(&reason.0), &self))
+        let refused = |reason: &str| E::invalid_value(Unexpected::Other(reason), &self);
+        let size = text.parse().map_err(|reason: BadUnit| refused(&reason.0))?;
+        match self.range {
+            Some((least, most)) if !self.holds(size) => {
+                Err(refused(&format!("{text:?} is not from \"{least}\" to \"{most}\"")))
+            }
+            _ => Ok(size),
+        }
     }
 
     fn visit_u64<E: Error>(self, bytes: u64) -> Result<Size, E> {
-        if bytes == 0 {
+        if bytes == 0 || !self.holds(Size(bytes)) {
             return Err(E::invalid_value(Unexpected::Unsigned(bytes), &self));
         }
         Ok(Size(bytes))

@@ -12,7 +12,6 @@ use super::field;
 use super::units::{BadUnit, scaled, write_scaled};
 
 const TIME_UNITS: [(&str, u64); 4] = [("h", 3_600_000), ("m", 60_000), ("s", 1_000), ("ms", 1)];
-const LONGEST_MS: u64 = 3_600_000;
 const TIME_WORDS: &str = "a duration such as \"50ms\", \"30s\" or \"5m\", from \"1ms\" to \"1h\"";
 
 /// A span of time from a millisecond to an hour: `"50ms"`, `"30s"`, `"5m"`, `"1h"`.
@@ -20,6 +19,10 @@ const TIME_WORDS: &str = "a duration such as \"50ms\", \"30s\" or \"5m\", from \
 pub struct Timeout(Duration);
 
 impl Timeout {
+    pub(super) const fn milliseconds(count: u64) -> Self {
+        Self(Duration::from_millis(count))
+    }
+
     pub(super) const fn seconds(count: u64) -> Self {
         Self(Duration::from_secs(count))
     }
@@ -35,16 +38,13 @@ impl FromStr for Timeout {
     type Err = BadUnit;
 
     fn from_str(text: &str) -> Result<Self, BadUnit> {
-        match scaled(text, &TIME_UNITS, TIME_WORDS)? {
-            ms @ 1..=LONGEST_MS => Ok(Self(Duration::from_millis(ms))),
-            _ => Err(BadUnit(format!("{text:?} is not from \"1ms\" to \"1h\""))),
-        }
+        timeout_up_to(text, "1h", TIME_WORDS)
     }
 }
 
 impl fmt::Display for Timeout {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let ms = u64::try_from(self.0.as_millis()).unwrap_or(LONGEST_MS);
+        let ms = u64::try_from(self.0.as_millis()).unwrap_or(u64::MAX);
         write_scaled(f, ms, &TIME_UNITS[2..])
     }
 }
@@ -69,6 +69,15 @@ impl JsonSchema for Timeout {
     fn json_schema(_: &mut SchemaGenerator) -> Schema {
         json_schema!({ "type": "string", "pattern": "^[0-9]+(ms|s|m|h)$" })
     }
+}
+
+/// Reads a duration from a millisecond to `longest`; `words` describe what is wanted.
+pub(super) fn timeout_up_to(text: &str, longest: &str, words: &str) -> Result<Timeout, BadUnit> {
+    let ms = scaled(text, &TIME_UNITS, words)?;
+    if (1..=scaled(longest, &TIME_UNITS, words)?).contains(&ms) {
+        return Ok(Timeout::milliseconds(ms));
+    }
+    Err(BadUnit(format!("{text:?} is not from \"1ms\" to {longest:?}")))
 }
 
 #[cfg(test)]

@@ -1,8 +1,13 @@
 //! What is deployed and how it does: the list that MetaCall's clients read, and the readiness with its reasons.
 
+use std::collections::BTreeMap;
+
+use std::sync::atomic::Ordering;
+
 use serde::Serialize;
 use serde_json::Value;
 
+use crate::config::HookName;
 use crate::gateway::{Gateway, VERSION};
 use crate::registry::{Live, Serving};
 use crate::worker::outcome::{LoadFailure, LoadFailureKind};
@@ -22,6 +27,9 @@ pub struct Inspected {
     pub packages: Value,
     /// Always empty; MetaCall's clients expect it.
     pub ports: [u16; 0],
+    /// What load hooks of plugins have said about it.
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    pub labels: BTreeMap<String, String>,
     /// Why it failed.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub error: Option<Reason>,
@@ -48,6 +56,24 @@ pub struct Readiness {
     pub prefix: String,
     /// Each deployment.
     pub deployments: Vec<DeploymentReadiness>,
+    /// Each plugin, in the order of the chain.
+    pub plugins: Vec<PluginReadiness>,
+    /// What of the configuration's last change is not in force.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub reload_error: Option<String>,
+}
+
+/// One plugin's state.
+#[derive(Debug, Serialize)]
+pub struct PluginReadiness {
+    /// Its name.
+    pub name: String,
+    /// `ready`, `open` (it failed so often that it is not asked for a while), `disabled` (off until it is loaded again),
+    /// `stale` (its newest version cannot be loaded, the one before runs) or `failed` (it cannot be loaded).
+    pub status: &'static str,
+    /// Why it is not ready.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub error: Option<String>,
 }
 
 /// One deployment's readiness.
@@ -74,6 +100,34 @@ pub struct DeploymentReadiness {
     /// Why it is not ready.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub error: Option<Reason>,
+}
+
+/// A plugin in full.
+#[derive(Debug, Serialize)]
+pub struct InspectedPlugin {
+    /// Name, status and why.
+    #[serde(flatten)]
+    pub state: PluginReadiness,
+    /// The SHA-256 of its file.
+    pub sha256: String,
+    /// Hooks that it takes part in.
+    pub hooks: Vec<&'static str>,
+    /// `enforce` or `observe`.
+    pub mode: &'static str,
+    /// Hook calls since it was loaded.
+    pub calls: u64,
+    /// Of these, those that trapped, took too long or answered nonsense.
+    pub failures: u64,
+    /// Verdicts other than going on.
+    pub refusals: u64,
+    /// Verdicts that were not carried out, in observe mode.
+    pub observed: u64,
+    /// Mean time of a hook call in microseconds.
+    pub mean_microseconds: f64,
+    /// Instances made since it was loaded.
+    pub instances: u64,
+    /// Its own counters.
+    pub counters: BTreeMap<String, u64>,
 }
 
 impl Readiness {
@@ -109,6 +163,7 @@ impl Gateway {
             version: VERSION,
             packages: packages.unwrap_or_else(|| Value::Object(serde_json::Map::new())),
             ports: [],
+            labels: live.labels.lock().clone(),
             error: state.error,
         })
     }
@@ -128,7 +183,58 @@ impl Gateway {
         } else {
             "ready"
         };
-        Readiness { status, prefix: self.prefix.as_str().to_owned(), deployments }
+        Readiness {
+            status,
+            prefix: self.prefix.as_str().to_owned(),
+            deployments,
+            plugins: self.plugin_states(),
+            reload_error: self.reload_failure.load().as_deref().cloned(),
+        }
+    }
+
+    /// Every plugin, in the order of the chain.
+    #[must_use]
+    pub fn inspect_plugins(&self) -> Vec<InspectedPlugin> {
+        let set = self.plugins.current();
+        let inspected = self.plugin_states().into_iter().zip(&set.plugins).map(|(state, plugin)| {
+            let figures = &plugin.figures;
+            let calls = figures.calls.load(Ordering::Relaxed);
+            let nanoseconds = figures.nanoseconds.load(Ordering::Relaxed);
+            InspectedPlugin {
+                state,
+                sha256: plugin.surface.sha256_text(),
+                hooks: HookName::ALL.iter().filter(|hook| plugin.has(**hook)).map(|hook| hook.as_str()).collect(),
+                mode: plugin.settings.mode.as_str(),
+                calls,
+                failures: figures.failures.load(Ordering::Relaxed),
+                refusals: figures.refusals.load(Ordering::Relaxed),
+                observed: figures.observed.load(Ordering::Relaxed),
+                mean_microseconds: (nanoseconds / calls.max(1)) as f64 / 1000.0,
+                instances: figures.instances.load(Ordering::Relaxed),
+                counters: plugin.counters(),
+            }
+        });
+        inspected.collect()
+    }
+
+    fn plugin_states(&self) -> Vec<PluginReadiness> {
+        let set = self.plugins.current();
+        let failure = |name: &str| set.failed.iter().find(|failed| failed.name.as_str() == name);
+        let running = set.plugins.iter().map(|plugin| {
+            let (status, error) = match failure(plugin.name()) {
+                _ if plugin.is_disabled() => ("disabled", Some("it made the WebAssembly engine fail".to_owned())),
+                _ if plugin.is_open() => ("open", Some("it failed five times in ten seconds: see the log".to_owned())),
+                Some(failed) => ("stale", Some(failed.reason.clone())),
+                None => ("ready", None),
+            };
+            PluginReadiness { name: plugin.name().to_owned(), status, error }
+        });
+        let failed = set.failed.iter().filter(|failed| !failed.keeps_old).map(|failed| PluginReadiness {
+            name: failed.name.as_str().to_owned(),
+            status: "failed",
+            error: Some(failed.reason.clone()),
+        });
+        running.chain(failed).collect()
     }
 }
 
@@ -171,6 +277,7 @@ fn reason(failure: &LoadFailure, crash_loop: bool) -> Reason {
         LoadFailureKind::Spawn => "spawn_failed",
         LoadFailureKind::Load => "load_failed",
         LoadFailureKind::Timeout => "load_timeout",
+        LoadFailureKind::Refused => "refused_by_plugin",
         LoadFailureKind::Died if crash_loop => "crash_loop",
         LoadFailureKind::Died => "worker_crashed",
     };

@@ -164,7 +164,9 @@ impl Connection {
         let service = service_fn(move |request| {
             let serving = activity.serve();
             let service = Arc::clone(&self.service);
-            async move { Ok::<_, Infallible>(service.answer(request).await.map(|body| body.guarded(serving))) }
+            async move {
+                Ok::<_, Infallible>(service.answer(request, self.peer.ip()).await.map(|body| body.guarded(serving)))
+            }
         });
         let connection = http1::Builder::new().max_buf_size(H1_BUFFER).serve_connection(stream, service);
         tokio::pin!(connection);
@@ -180,10 +182,11 @@ impl Connection {
         let streams = Arc::new(Streams::default());
         let idle = Arc::clone(&streams).idle(self.limits.deadlines.idle);
         let counted = Arc::clone(&streams);
+        let (service, peer) = (Arc::clone(&self.service), self.peer.ip());
         let service = service_fn(move |request| {
-            let service = Arc::clone(&self.service);
+            let service = Arc::clone(&service);
             let serving = Streams::begin(&counted);
-            async move { Ok::<_, Infallible>(service.answer(request).await.map(|body| body.guarded(serving))) }
+            async move { Ok::<_, Infallible>(service.answer(request, peer).await.map(|body| body.guarded(serving))) }
         });
         let (read, write) = stream.into_split();
         let stream = TokioIo::new(tokio::io::join(io::Cursor::new(early).chain(read), write));

@@ -14,9 +14,11 @@ use subtle::ConstantTimeEq;
 
 use crate::config::Secret;
 use crate::gateway::Gateway;
+use crate::gateway::reload::ReloadFailure;
 use crate::http::body::ReplyBody;
 use crate::http::error::{Code, Problem};
 use crate::http::{logs, request_id};
+use crate::worker::outcome::LoadFailureKind;
 
 /// Liveness and readiness.
 pub fn health(gateway: Arc<Gateway>) -> Router {
@@ -27,6 +29,8 @@ pub fn health(gateway: Arc<Gateway>) -> Router {
 pub fn api(gateway: Arc<Gateway>, token: Option<Secret>) -> Router {
     let guarded = Router::new()
         .route("/api/inspect", get(inspect))
+        .route("/api/plugins", get(plugins))
+        .route("/api/reload", post(reload))
         .route("/api/deploy/logs", post(logs::deploy_logs))
         .route("/api/logs/{name}", get(logs::logs))
         .layer(middleware::from_fn_with_state(token, check_token));
@@ -48,6 +52,32 @@ async fn readyz(State(gateway): State<Arc<Gateway>>) -> Response {
 
 async fn inspect(State(gateway): State<Arc<Gateway>>) -> Response {
     Json(gateway.inspect()).into_response()
+}
+
+async fn plugins(State(gateway): State<Arc<Gateway>>) -> Response {
+    Json(gateway.inspect_plugins()).into_response()
+}
+
+/// Has the configuration read again and tells what came of it.
+async fn reload(State(gateway): State<Arc<Gateway>>, headers: HeaderMap) -> Response {
+    let problem = match gateway.ask_reload("asked for over HTTP").await {
+        None => Problem::new(Code::Draining, "the gateway is stopping"),
+        Some(Err(faults)) => Problem::new(Code::BadConfig, faults),
+        Some(Ok(reloaded)) => match reloaded.failures.first() {
+            None => return Json(&*reloaded).into_response(),
+            Some(failure) => Problem::new(code_of(failure), failure.to_string()),
+        },
+    };
+    from_problem(problem, &headers)
+}
+
+fn code_of(failure: &ReloadFailure) -> Code {
+    let ReloadFailure::Deployment { failure, .. } = failure else { return Code::BadPlugin };
+    match failure.kind {
+        LoadFailureKind::Refused => Code::RefusedByPlugin,
+        LoadFailureKind::Timeout => Code::LoadTimeout,
+        LoadFailureKind::Spawn | LoadFailureKind::Load | LoadFailureKind::Died => Code::LoadFailed,
+    }
 }
 
 async fn not_found(request: Request) -> Response {

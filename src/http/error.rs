@@ -5,8 +5,8 @@ use std::time::Duration;
 use bytes::Bytes;
 use http::header::{ALLOW, CONNECTION, CONTENT_TYPE, RETRY_AFTER, WWW_AUTHENTICATE};
 use http::{HeaderName, HeaderValue, Response, StatusCode};
-use serde::Serialize;
 
+use crate::answer::{self, Failure};
 use crate::http::body::ReplyBody;
 use crate::worker::outcome::CallError;
 
@@ -82,6 +82,16 @@ codes! {
     Starting = "starting", SERVICE_UNAVAILABLE;
     /// The gateway is stopping.
     Draining = "draining", SERVICE_UNAVAILABLE;
+    /// A plugin refuses to let the release be served.
+    RefusedByPlugin = "refused_by_plugin", UNPROCESSABLE_ENTITY;
+    /// A plugin could not be loaded.
+    BadPlugin = "bad_plugin", UNPROCESSABLE_ENTITY;
+    /// The configuration cannot be used.
+    BadConfig = "bad_config", UNPROCESSABLE_ENTITY;
+    /// A release did not load.
+    LoadFailed = "load_failed", UNPROCESSABLE_ENTITY;
+    /// A release took too long to load.
+    LoadTimeout = "load_timeout", GATEWAY_TIMEOUT;
     /// The call took too long.
     CallTimeout = "call_timeout", GATEWAY_TIMEOUT;
 }
@@ -94,18 +104,6 @@ pub struct Problem {
     retry_after: Option<Duration>,
     allow: Option<&'static str>,
     close: bool,
-}
-
-#[derive(Serialize)]
-struct Shape<'a> {
-    error: Inner<'a>,
-}
-
-#[derive(Serialize)]
-struct Inner<'a> {
-    code: &'a str,
-    message: &'a str,
-    request_id: &'a str,
 }
 
 impl Problem {
@@ -141,8 +139,7 @@ impl Problem {
     /// The body that callers see.
     #[must_use]
     pub fn body(&self, request_id: &str) -> Bytes {
-        let shape = Shape { error: Inner { code: self.code.as_str(), message: &self.message, request_id } };
-        serde_json::to_vec(&shape).expect("texts always render as JSON").into()
+        answer::error_body(self.code.as_str(), &self.message, request_id)
     }
 
     /// The whole answer; the request id's header is left to the service.
@@ -154,8 +151,7 @@ impl Problem {
         headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
         headers.insert(ERROR_HEADER, HeaderValue::from_static(self.code.as_str()));
         if let Some(wait) = self.retry_after {
-            let seconds = wait.as_secs() + u64::from(wait.subsec_nanos() > 0);
-            headers.insert(RETRY_AFTER, HeaderValue::from(seconds.max(1)));
+            headers.insert(RETRY_AFTER, retry_after(wait));
         }
         if let Some(methods) = self.allow {
             headers.insert(ALLOW, HeaderValue::from_static(methods));
@@ -210,4 +206,17 @@ pub fn from_call(error: CallError, name: &str, function: &str) -> Problem {
             Problem::new(Code::Draining, "the gateway is stopping").retry_after(Duration::from_secs(1))
         }
     }
+}
+
+impl From<Problem> for Failure {
+    fn from(problem: Problem) -> Self {
+        let mut failure = Self::new(problem.code.status().as_u16(), problem.code.as_str(), problem.message);
+        failure.headers.extend(problem.retry_after.map(|wait| (RETRY_AFTER, retry_after(wait))));
+        failure
+    }
+}
+
+fn retry_after(wait: Duration) -> HeaderValue {
+    let seconds = wait.as_secs() + u64::from(wait.subsec_nanos() > 0);
+    HeaderValue::from(seconds.max(1))
 }

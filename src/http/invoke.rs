@@ -1,25 +1,45 @@
-//! The call route: a request becomes a call, and what came of it becomes an answer.
+//! The call route: address and body to a function's arguments, its result or what went wrong to an answer.
 
-use http::header::{CONTENT_TYPE, HeaderValue};
-use http::{Method, Request, Response};
+use std::net::IpAddr;
+use std::sync::Arc;
+use std::time::Instant;
+
+use http::header::CONTENT_TYPE;
+use http::request::Parts;
+use http::{HeaderValue, Method, Request, Response, StatusCode};
 use hyper::body::Incoming;
 
+use crate::answer::Failure;
 use crate::gateway::{Gateway, VERSION};
 use crate::http::arguments::{self, BodyKind};
 use crate::http::body::ReplyBody;
-use crate::http::error::{self, Code, Problem};
+use crate::http::error::{self, Code, ERROR_HEADER, Problem};
 use crate::http::path::CallAddress;
 use crate::http::request_body::{self, BodyLimits};
+use crate::http::request_id;
 use crate::invocation::{Arguments, Returned};
+use crate::plugin::invocation::Invocation;
+use crate::plugin::outcome::{Content, Outcome};
+use crate::worker::outcome::CallError;
+
+/// Who calls.
+#[derive(Debug, Clone, Copy)]
+pub struct Client<'a> {
+    /// The request's id.
+    pub id: &'a HeaderValue,
+    /// The client's address.
+    pub peer: IpAddr,
+}
 
 /// Calls what an address names.
 pub async fn call(
-    gateway: &Gateway,
+    gateway: &Arc<Gateway>,
     address: CallAddress<'_>,
-    method: &Method,
     request: Request<Incoming>,
+    client: Client<'_>,
     limits: BodyLimits,
 ) -> Result<Response<ReplyBody>, Problem> {
+    let method = request.method();
     if !matches!(*method, Method::GET | Method::POST) {
         let problem =
             Problem::new(Code::MethodNotAllowed, format!("a function is called with GET or POST, not {method}"));
@@ -30,22 +50,66 @@ pub async fn call(
         return Err(Problem::new(Code::DeploymentNotFound, message));
     }
     let live = gateway.deployment(&address.name).ok_or_else(|| error::deployment_not_found(&address.name))?;
-    let arguments = read_arguments(request, limits).await?;
-    match gateway.invoke(&live, &address.function, &arguments).await {
-        Ok(Returned(value)) => Ok(answer(value)),
-        Err(error) => Err(error::from_call(error, &address.name, &address.function)),
-    }
+    let (head, arguments) = read_arguments(request, limits).await?;
+    let started = Instant::now();
+    let Some(chain) = live.chain_of(&address.function) else {
+        return match gateway.invoke(&live, &address.function, &arguments, live.deadline(started)).await {
+            Ok(Returned(value)) => Ok(answer(value)),
+            Err(error) => Err(error::from_call(error, &address.name, &address.function)),
+        };
+    };
+    let call = Invocation {
+        method: head.method.as_str().into(),
+        peer: client.peer,
+        headers: head.headers,
+        started,
+        ..Invocation::new(
+            request_id::text(client.id),
+            live.name.clone(),
+            &address.function,
+            arguments,
+            live.deadline(started),
+        )
+    };
+    let outcome = gateway.invoke_through(chain, live, Box::new(call), told).await;
+    Ok(answer_outcome(*outcome, request_id::text(client.id)))
 }
 
-async fn read_arguments(request: Request<Incoming>, limits: BodyLimits) -> Result<Arguments, Problem> {
+/// What callers are told of a failure, for after-hooks to see and change.
+pub fn told(error: CallError, name: &str, function: &str) -> Failure {
+    error::from_call(error, name, function).into()
+}
+
+async fn read_arguments(request: Request<Incoming>, limits: BodyLimits) -> Result<(Parts, Arguments), Problem> {
     let (head, body) = request.into_parts();
     let kind = BodyKind::of(head.headers.get(CONTENT_TYPE).map(HeaderValue::as_bytes));
     let body = request_body::read(&head, body, limits).await?;
-    arguments::from_body(&body, kind)
+    let arguments = arguments::from_body(&body, kind)?;
+    Ok((head, arguments))
 }
 
 fn answer(value: Option<bytes::Bytes>) -> Response<ReplyBody> {
     let mut response = Response::new(ReplyBody::full(value.unwrap_or_default()));
     response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
+    response
+}
+
+fn answer_outcome(outcome: Outcome, request_id: &str) -> Response<ReplyBody> {
+    let mut response = answer(Some(outcome.body(request_id)));
+    *response.status_mut() = StatusCode::from_u16(outcome.status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
+    let headers = response.headers_mut();
+    // An answer without a body may still name its type: so does that of a function that gave nothing.
+    for (name, value) in outcome.headers {
+        if name == CONTENT_TYPE {
+            headers.insert(name, value);
+        } else {
+            headers.append(name, value);
+        }
+    }
+    if let Content::Problem { code, .. } = &outcome.content
+        && let Ok(code) = HeaderValue::from_str(code)
+    {
+        headers.insert(ERROR_HEADER, code);
+    }
     response
 }

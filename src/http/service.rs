@@ -1,5 +1,6 @@
 //! One request from hyper to its answer: its id, its route, and an answer even when something panics.
 
+use std::net::IpAddr;
 use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
 
@@ -15,7 +16,7 @@ use crate::gateway::Gateway;
 use crate::http::body::ReplyBody;
 use crate::http::error::{Code, Problem};
 use crate::http::head::{self, HEADER_COUNT, HEADERS_LIMIT, URI_LIMIT};
-use crate::http::invoke;
+use crate::http::invoke::{self, Client};
 use crate::http::path::{self, Target};
 use crate::http::request_body::{self, BodyLimits};
 use crate::http::request_id;
@@ -36,12 +37,12 @@ impl Service {
         Self { gateway, router, calls, body_limits }
     }
 
-    /// Answers a request.
-    pub async fn answer(&self, request: Request<Incoming>) -> Response<ReplyBody> {
+    /// Answers a client's request.
+    pub async fn answer(&self, request: Request<Incoming>, peer: IpAddr) -> Response<ReplyBody> {
         let is_head = *request.method() == Method::HEAD;
         let id = request_id::of(request.headers());
         let span = tracing::debug_span!("request", request_id = request_id::text(&id));
-        let answer = AssertUnwindSafe(self.route(request, &id)).catch_unwind().instrument(span).await;
+        let answer = AssertUnwindSafe(self.route(request, &id, peer)).catch_unwind().instrument(span).await;
         let mut response = match answer {
             Ok(Ok(response)) => response,
             Ok(Err(problem)) => {
@@ -60,7 +61,12 @@ impl Service {
         if is_head { without_content(response) } else { response }
     }
 
-    async fn route(&self, request: Request<Incoming>, id: &HeaderValue) -> Result<Response<ReplyBody>, Problem> {
+    async fn route(
+        &self,
+        request: Request<Incoming>,
+        id: &HeaderValue,
+        peer: IpAddr,
+    ) -> Result<Response<ReplyBody>, Problem> {
         if request.uri().path_and_query().is_some_and(|target| target.as_str().len() > URI_LIMIT) {
             return Err(Problem::new(Code::UriTooLong, format!("an address of more than {URI_LIMIT} bytes")));
         }
@@ -75,8 +81,8 @@ impl Service {
         if let Target::Call(address) = path::parse(uri.path())?
             && self.calls
         {
-            let method = request.method().clone();
-            return invoke::call(&self.gateway, address, &method, request, self.body_limits).await;
+            let client = Client { id, peer };
+            return invoke::call(&self.gateway, address, request, client, self.body_limits).await;
         }
         self.ask_router(request, id).await
     }

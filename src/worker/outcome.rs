@@ -27,6 +27,8 @@ pub enum LoadFailureKind {
     Timeout,
     /// It was ready and ended.
     Died,
+    /// A plugin refuses to let it be served.
+    Refused,
 }
 
 /// Why a call was not answered with a result.

@@ -15,6 +15,7 @@ use crate::deployment::Exports;
 use crate::invocation::{Arguments, Returned};
 use crate::ipc::{CallFailure, Client, SendError};
 use crate::runtime::Plan;
+use crate::worker::admission::Admit;
 use crate::worker::logs::LogBook;
 use crate::worker::outcome::{CallError, LoadFailure};
 use crate::worker::places::{self, Place, Places, RETRY_SOON};
@@ -35,6 +36,7 @@ pub struct Pool {
     pub logs: Arc<LogBook>,
     /// Starts the processes.
     pub spawner: Arc<Spawner>,
+    admission: Arc<dyn Admit>,
     exports: ArcSwapOption<Exports>,
     places: Mutex<Places<WorkerClient, Granted>>,
     changed: Notify,
@@ -88,13 +90,20 @@ pub struct Snapshot {
 impl Pool {
     /// A pool whose first workers are being started.
     #[must_use]
-    pub fn start(settings: Settings, plan: Plan, logs: Arc<LogBook>, spawner: Arc<Spawner>) -> Arc<Self> {
+    pub fn start(
+        settings: Settings,
+        plan: Plan,
+        logs: Arc<LogBook>,
+        spawner: Arc<Spawner>,
+        admission: Arc<dyn Admit>,
+    ) -> Arc<Self> {
         let pool = Arc::new(Self {
             places: Mutex::new(Places::new(settings.concurrency)),
             settings,
             plan,
             logs,
             spawner,
+            admission,
             exports: ArcSwapOption::empty(),
             changed: Notify::new(),
             grow: Notify::new(),
@@ -118,9 +127,13 @@ impl Pool {
         self.exports.load_full()
     }
 
-    /// Calls a function and waits for its answer, within the deployment's deadline.
-    pub async fn call(self: &Arc<Self>, function: &str, arguments: &Arguments) -> Result<Returned, CallError> {
-        let deadline = Instant::now() + self.settings.timeout;
+    /// Calls a function and waits for its answer until the deadline.
+    pub async fn call(
+        self: &Arc<Self>,
+        function: &str,
+        arguments: &Arguments,
+        deadline: Instant,
+    ) -> Result<Returned, CallError> {
         if self.exports.load().is_none() {
             self.loaded(deadline).await?;
         }
@@ -167,6 +180,27 @@ impl Pool {
             CallFailure::TimedOut => CallError::TimedOut(self.settings.timeout),
             CallFailure::Stopped | CallFailure::Unsent => CallError::Stopping,
         }
+    }
+
+    /// Waits until the release has loaded, or has failed to for the first time.
+    pub async fn first_load(&self) -> Result<Arc<Exports>, Arc<LoadFailure>> {
+        loop {
+            let changed = self.changed.notified();
+            tokio::pin!(changed);
+            changed.as_mut().enable();
+            if let Some(exports) = self.exports() {
+                return Ok(exports);
+            }
+            if let Some((failure, _)) = self.places.lock().failure() {
+                return Err(failure);
+            }
+            changed.await;
+        }
+    }
+
+    /// Shows what a worker has loaded to whoever has the last word on it.
+    pub(super) async fn admit(&self, exports: Exports) -> Result<Exports, String> {
+        self.admission.admit(exports).await
     }
 
     /// Waits until a release has loaded at least once.

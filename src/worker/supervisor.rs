@@ -199,7 +199,10 @@ impl Supervisor {
                 biased;
                 incoming = worker.client.read(&mut worker.inbox) => match incoming {
                     Incoming::MetaData(data) => match self.exports(&data) {
-                        Ok(exports) => return Ok(exports),
+                        Ok(exports) => match self.pool.admit(exports).await {
+                            Ok(exports) => return Ok(exports),
+                            Err(refusal) => break (LoadFailureKind::Refused, refusal),
+                        },
                         Err(error) => break (LoadFailureKind::Load, format!("sent unusable {error}")),
                     },
                     Incoming::ProbeResult => {}
@@ -223,7 +226,10 @@ impl Supervisor {
         finish_drains(&mut worker.drains).await;
         let stderr = self.pool.logs.stderr_since(worker.log_start, STDERR_TAIL);
         let kind = if Process::was_not_run(ended, &stderr) { LoadFailureKind::Spawn } else { kind };
-        let message = format!("worker of {:?} {message}", settings.name);
+        let message = match kind {
+            LoadFailureKind::Refused => message,
+            _ => format!("worker of {:?} {message}", settings.name),
+        };
         tracing::error!(deployment = %settings.name, reason = message, stderr, "load failed");
         self.pool.logs.note(&message);
         Err(Some(LoadFailure { kind, message, stderr }))

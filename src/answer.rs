@@ -1,0 +1,46 @@
+//! What a caller gets in place of a result: a failure with its code, and the one JSON shape in which it is told.
+
+use std::borrow::Cow;
+
+use bytes::Bytes;
+use http::{HeaderName, HeaderValue};
+use serde::Serialize;
+
+/// A call that gave no result, as its caller will be told.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Failure {
+    /// The HTTP status, 400 to 599.
+    pub status: u16,
+    /// A stable name of what went wrong: `function_error`.
+    pub code: Cow<'static, str>,
+    /// One sentence, for people.
+    pub message: String,
+    /// `retry-after`, `www-authenticate` and the like.
+    pub headers: Vec<(HeaderName, HeaderValue)>,
+}
+
+impl Failure {
+    /// A failure without headers.
+    pub fn new(status: u16, code: impl Into<Cow<'static, str>>, message: impl Into<String>) -> Self {
+        Self { status, code: code.into(), message: message.into(), headers: Vec::new() }
+    }
+}
+
+#[derive(Serialize)]
+struct Shape<'a> {
+    error: Inner<'a>,
+}
+
+#[derive(Serialize)]
+struct Inner<'a> {
+    code: &'a str,
+    message: &'a str,
+    request_id: &'a str,
+}
+
+/// The body of an answer that is an error: `{"error":{"code":…,"message":…,"request_id":…}}`.
+#[must_use]
+pub fn error_body(code: &str, message: &str, request_id: &str) -> Bytes {
+    let shape = Shape { error: Inner { code, message, request_id } };
+    serde_json::to_vec(&shape).expect("texts always render as JSON").into()
+}

@@ -1,0 +1,162 @@
+//! Reading the configuration again while the gateway serves: asked for by SIGHUP, by the admin API, or because files have
+//! changed. One reload at a time; what came meanwhile makes one more.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::sync::mpsc;
+use tokio_util::sync::CancellationToken;
+
+use crate::app::watch::Watch;
+use crate::config::{self, Config, Fault, Faults, PluginConfig};
+use crate::gateway::Gateway;
+use crate::gateway::reload::{Ask, NotTaken, ReloadFailure, Reloaded};
+use crate::plugin::load::LoadError;
+
+/// Files are written in several steps, and many at once: that is one change.
+const SETTLE: Duration = Duration::from_millis(200);
+/// Reloads do not follow each other faster.
+const PAUSE: Duration = Duration::from_millis(300);
+
+/// The task that reloads.
+pub(super) struct Reloading {
+    asked: mpsc::UnboundedSender<Ask>,
+    stop: CancellationToken,
+}
+
+impl Reloading {
+    /// Watches the configuration's files and reloads when it is asked to.
+    pub(super) fn start(config: &Config, gateway: &Arc<Gateway>) -> Self {
+        let (asked, asks) = mpsc::unbounded_channel();
+        let stop = CancellationToken::new();
+        gateway.take_asks(asked.clone());
+        let task = Task { config: config.clone(), gateway: Arc::clone(gateway), asks, asking: asked.clone() };
+        let stopped = stop.clone();
+        tokio::spawn(async move { stopped.run_until_cancelled(task.run()).await });
+        Self { asked, stop }
+    }
+
+    /// Asks for a reload.
+    pub(super) fn ask(&self, why: &'static str) {
+        let _stopped = self.asked.send(Ask { why, answer: None });
+    }
+
+    /// Reloads no more.
+    pub(super) fn stop(&self) {
+        self.stop.cancel();
+    }
+}
+
+struct Task {
+    config: Config,
+    gateway: Arc<Gateway>,
+    asks: mpsc::UnboundedReceiver<Ask>,
+    asking: mpsc::UnboundedSender<Ask>,
+}
+
+impl Task {
+    async fn run(mut self) {
+        let mut watch = Watch::start(&self.config, self.asking.clone());
+        while let Some(Ask { why, answer }) = self.asks.recv().await {
+            tokio::time::sleep(SETTLE).await;
+            let mut answers: Vec<_> = answer.into_iter().collect();
+            while let Ok(also) = self.asks.try_recv() {
+                answers.extend(also.answer);
+            }
+            tracing::info!(why, "reading the configuration again");
+            let reloaded = self.reload().await;
+            watch.follow(&self.config);
+            for answer in answers {
+                let _gone = answer.send(reloaded.clone());
+            }
+            tokio::time::sleep(PAUSE).await;
+        }
+    }
+
+    async fn reload(&mut self) -> Result<Arc<Reloaded>, NotTaken> {
+        let file = self.config.file.clone();
+        let read = tokio::task::spawn_blocking(move || {
+            let config = config::load(&file)?;
+            let plugins = config::load_plugins(&config);
+            Ok::<_, Faults>((config, plugins))
+        });
+        let (config, (plugins, faults)) = match read.await {
+            Ok(Ok(read)) => read,
+            Ok(Err(faults)) => {
+                tracing::error!(reason = %faults, "the configuration is not taken: what runs goes on");
+                self.gateway.note_reload(Some(faults.to_string()));
+                return Err(faults.to_string());
+            }
+            Err(error) => return Err(format!("reading the configuration failed: {error}")),
+        };
+        for fault in &faults {
+            tracing::error!(reason = %fault, "a plugin's settings are not taken: what runs goes on");
+        }
+        if needs_restart(&self.config, &config) {
+            tracing::warn!("changes of [server] and [admin] count after a restart");
+        }
+        let plugins = self.with_faulty(plugins, &faults);
+        let reloaded = self.gateway.reload(plugins.clone(), config.deployments.clone()).await;
+        tell(&reloaded, &plugins);
+        self.config.deployments = config.deployments;
+        self.config.plugins = config.plugins;
+        self.config.plugin_list = config.plugin_list;
+        let failed = reloaded.failures.iter().map(ToString::to_string).chain(faults.iter().map(ToString::to_string));
+        let failed: Vec<String> = failed.collect();
+        self.gateway.note_reload((!failed.is_empty()).then(|| failed.join("\n")));
+        Ok(Arc::new(reloaded))
+    }
+
+    /// The plugins to run, with those that run already in place of drop-ins whose settings are at fault.
+    fn with_faulty(&self, mut plugins: Vec<PluginConfig>, faults: &Faults) -> Vec<PluginConfig> {
+        if faults.is_empty() {
+            return plugins;
+        }
+        for old in &self.gateway.plugins().plugins {
+            let is_gone = !plugins.iter().any(|plugin| plugin.name == old.settings.name);
+            if is_gone && old.settings.path.is_file() {
+                let after = plugins.partition_point(|plugin| plugin.path < old.settings.path);
+                plugins.insert(after, old.settings.clone());
+            }
+        }
+        plugins
+    }
+}
+
+fn needs_restart(old: &Config, new: &Config) -> bool {
+    old.server != new.server || old.admin != new.admin
+}
+
+fn tell(reloaded: &Reloaded, plugins: &[PluginConfig]) {
+    let errors: Vec<&LoadError> = reloaded
+        .failures
+        .iter()
+        .filter_map(|failure| match failure {
+            ReloadFailure::Plugin(error) => Some(error),
+            ReloadFailure::Deployment { name, failure } => {
+                tracing::error!(deployment = name, reason = failure.message, "not replaced: what served goes on");
+                None
+            }
+        })
+        .collect();
+    for error in errors {
+        let fault = fault_of(plugins, error);
+        tracing::error!(plugin = %error.name, reason = %fault, "not loaded: what ran goes on");
+    }
+    let (plugins, deployed, removed) = (&reloaded.plugins, &reloaded.deployed, &reloaded.removed);
+    tracing::info!(?plugins, ?deployed, ?removed, "configuration in force");
+}
+
+/// What is wrong with plugins, where it stands.
+pub(crate) fn faults_of(plugins: &[PluginConfig], mut faults: Faults, errors: &[LoadError]) -> Faults {
+    for error in errors {
+        faults.push(fault_of(plugins, error));
+    }
+    faults
+}
+
+fn fault_of(plugins: &[PluginConfig], error: &LoadError) -> Fault {
+    let settings = plugins.iter().find(|plugin| plugin.name == error.name);
+    let place = settings.and_then(|settings| settings.places.of(&error.key).or_else(|| settings.places.of("")));
+    Fault::new(place, error.to_string())
+}

@@ -1,0 +1,73 @@
+//! Which files make the configuration, and being told when they change. Folders are watched rather than files: editors
+//! and deploy tools put new files in place of old ones.
+
+use std::collections::BTreeSet;
+use std::path::{Path, PathBuf};
+
+use notify::event::{AccessKind, AccessMode};
+use notify::{Event, EventKind, RecommendedWatcher, RecursiveMode, Watcher};
+use tokio::sync::mpsc::UnboundedSender;
+
+use crate::config::Config;
+use crate::gateway::reload::Ask;
+
+/// Watches folders.
+pub(super) struct Watch {
+    watcher: Option<RecommendedWatcher>,
+    folders: BTreeSet<PathBuf>,
+}
+
+impl Watch {
+    /// Watches what this configuration is made of, and asks for a reload when it changes.
+    pub(super) fn start(config: &Config, ask: UnboundedSender<Ask>) -> Self {
+        let made = notify::recommended_watcher(move |event: notify::Result<Event>| {
+            if event.is_ok_and(|event| is_change(&event)) {
+                let _stopped = ask.send(Ask { why: "a file has changed", answer: None });
+            }
+        });
+        let watcher = made.inspect_err(|error| {
+            tracing::warn!(%error, "files cannot be watched: SIGHUP reads the configuration again");
+        });
+        let mut watch = Self { watcher: watcher.ok(), folders: BTreeSet::new() };
+        watch.follow(config);
+        watch
+    }
+
+    /// Watches what this configuration is made of, and nothing else.
+    pub(super) fn follow(&mut self, config: &Config) {
+        let wanted = folders(config);
+        let Some(watcher) = &mut self.watcher else { return };
+        for folder in self.folders.difference(&wanted) {
+            let _gone = watcher.unwatch(folder);
+        }
+        let new: Vec<PathBuf> = wanted.difference(&self.folders).cloned().collect();
+        self.folders.retain(|folder| wanted.contains(folder));
+        for folder in new {
+            match watcher.watch(&folder, RecursiveMode::NonRecursive) {
+                Ok(()) => drop(self.folders.insert(folder)),
+                Err(error) => tracing::warn!(folder = %folder.display(), %error, "cannot be watched"),
+            }
+        }
+    }
+}
+
+fn is_change(event: &Event) -> bool {
+    let is_write = match event.kind {
+        EventKind::Create(_) | EventKind::Remove(_) | EventKind::Modify(_) => true,
+        EventKind::Access(AccessKind::Close(AccessMode::Write)) => true,
+        EventKind::Any | EventKind::Access(_) | EventKind::Other => false,
+    };
+    is_write && event.paths.iter().any(|path| is_of_interest(path))
+}
+
+/// Configurations and components, and names without an extension: mounted volumes swap whole folders by such links.
+fn is_of_interest(path: &Path) -> bool {
+    path.extension().is_none_or(|extension| extension == "toml" || extension == "wasm")
+}
+
+fn folders(config: &Config) -> BTreeSet<PathBuf> {
+    let parent = |path: &Path| std::path::absolute(path).ok()?.parent().map(Path::to_owned);
+    let files =
+        std::iter::once(config.file.as_path()).chain(config.plugin_list.iter().map(|plugin| plugin.path.as_path()));
+    files.filter_map(parent).chain(config.plugins.dir.clone()).collect()
+}

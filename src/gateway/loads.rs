@@ -1,0 +1,107 @@
+//! Load hooks: a release on its way into service, shown to the plugins that apply to its deployment.
+
+use std::collections::BTreeMap;
+use std::future::Future;
+use std::pin::Pin;
+use std::sync::Arc;
+
+use parking_lot::Mutex;
+
+use crate::config::{DeploymentConfig, HookName, Secret};
+use crate::deployment::Exports;
+use crate::gateway::VERSION;
+use crate::plugin::plugins::Plugins;
+use crate::plugin::release::{self, Adjusted, Files, Limits, Offered, Release, Stage};
+use crate::registry::Labels;
+use crate::runtime::Plan;
+use crate::worker::admission::Admit;
+use crate::worker::settings::Settings;
+
+/// The release that a configuration and its plan make.
+pub(super) fn release_of(config: &DeploymentConfig, plan: &Plan) -> Release {
+    let mut languages: Vec<String> = plan.own.iter().map(|json| json.language_id.clone()).collect();
+    languages.sort_unstable();
+    languages.dedup();
+    let limits = Limits {
+        timeout: config.timeout.get(),
+        load_timeout: config.load_timeout.get(),
+        concurrency: config.concurrency,
+        queue: config.queue,
+        max_memory: config.max_memory.map(|size| size.bytes()),
+    };
+    Release {
+        deployment: config.name.as_str().to_owned(),
+        version: VERSION.to_owned(),
+        origin: "toml".to_owned(),
+        runtime: plan.kind.name().to_owned(),
+        languages,
+        files: Arc::new(Files::of_folder(&config.path)),
+        environment: config.env.keys().cloned().collect(),
+        stage: Stage::BeforeLoad,
+        adjusted: Adjusted { limits, ..Adjusted::default() },
+    }
+}
+
+/// Puts what before-load has set into the configuration.
+pub(super) fn adjust(config: &mut DeploymentConfig, adjusted: &Adjusted) {
+    for (name, value) in &adjusted.environment {
+        config.env.insert(name.clone(), Secret::new(value.clone()));
+    }
+    config.concurrency = adjusted.limits.concurrency;
+    config.queue = adjusted.limits.queue;
+}
+
+/// The settings of a deployment's pool within the limits that before-load has tightened.
+pub(super) fn settings(config: &DeploymentConfig, limits: Limits) -> Settings {
+    let mut settings = Settings::from_config(config);
+    settings.timeout = limits.timeout;
+    settings.load_timeout = limits.load_timeout;
+    settings.max_memory = limits.max_memory;
+    settings
+}
+
+/// Shows what a worker has loaded to the after-load hooks.
+pub(super) struct Admission {
+    plugins: Arc<Plugins>,
+    release: Release,
+    labels: Labels,
+    /// What was loaded, and what became of it: a worker that is started again offers the same.
+    approved: Mutex<Option<(Offer, Offer)>>,
+}
+
+type Offer = BTreeMap<String, Offered>;
+
+impl Admission {
+    pub(super) fn new(plugins: Arc<Plugins>, release: Release, labels: Labels) -> Self {
+        Self { plugins, release, labels, approved: Mutex::new(None) }
+    }
+
+    async fn decide(&self, exports: Exports) -> Result<Exports, String> {
+        let chain = self.plugins.current().load_chain(&self.release.deployment);
+        if !chain.has(HookName::AfterLoad) {
+            return Ok(exports);
+        }
+        let loaded = release::offered(&exports);
+        let before = self.approved.lock().clone();
+        if let Some((known, offer)) = before
+            && known == loaded
+        {
+            return Ok(release::shaped(exports, &offer));
+        }
+        let mut release = Box::new(self.release.clone());
+        release.stage = Stage::AfterLoad;
+        release.adjusted.functions.clone_from(&loaded);
+        let release = chain.after_load(release).await.map_err(|refusal| refusal.to_string())?;
+        let Adjusted { functions, labels, .. } = release.adjusted;
+        self.labels.lock().extend(labels);
+        let exports = release::shaped(exports, &functions);
+        *self.approved.lock() = Some((loaded, functions));
+        Ok(exports)
+    }
+}
+
+impl Admit for Admission {
+    fn admit(&self, exports: Exports) -> Pin<Box<dyn Future<Output = Result<Exports, String>> + Send + '_>> {
+        Box::pin(self.decide(exports))
+    }
+}

@@ -1,0 +1,114 @@
+//! Carrying a changed configuration out while the gateway serves: plugins first, then deployments.
+
+use std::collections::HashSet;
+use std::sync::Arc;
+
+use serde::Serialize;
+use tokio::sync::{mpsc, oneshot};
+
+use crate::config::{DeploymentConfig, PluginConfig};
+use crate::gateway::Gateway;
+use crate::plugin::load::LoadError;
+use crate::worker::outcome::LoadFailure;
+
+/// Why a configuration as a whole was not taken: its faults.
+pub type NotTaken = String;
+
+/// A wish for a reload.
+pub struct Ask {
+    /// Who wishes it.
+    pub why: &'static str,
+    /// Where to tell what came of it.
+    pub answer: Option<oneshot::Sender<Result<Arc<Reloaded>, NotTaken>>>,
+}
+
+/// What a reload has changed, and what it could not change.
+#[derive(Debug, Default, Serialize)]
+pub struct Reloaded {
+    /// Plugins in the order of the chain.
+    pub plugins: Vec<String>,
+    /// Deployments that were started or replaced.
+    pub deployed: Vec<String>,
+    /// Deployments that are served no longer.
+    pub removed: Vec<String>,
+    /// What could not be done; what there was before goes on.
+    #[serde(skip)]
+    pub failures: Vec<ReloadFailure>,
+}
+
+/// Something that a reload could not do.
+#[derive(Debug, thiserror::Error)]
+pub enum ReloadFailure {
+    /// A plugin was not loaded.
+    #[error(transparent)]
+    Plugin(#[from] LoadError),
+    /// A deployment was not replaced.
+    #[error("deployment {name:?}: {failure}", failure = failure.message)]
+    Deployment {
+        /// Its name.
+        name: String,
+        /// Why.
+        failure: Arc<LoadFailure>,
+    },
+}
+
+impl Gateway {
+    /// Whoever reads the configuration takes wishes for a reload here.
+    pub fn take_asks(&self, asks: mpsc::UnboundedSender<Ask>) {
+        let _taken = self.asks.set(asks);
+    }
+
+    /// Has the configuration read again and waits for what comes of it; nothing if nobody reads it.
+    pub async fn ask_reload(&self, why: &'static str) -> Option<Result<Arc<Reloaded>, NotTaken>> {
+        let (answer, told) = oneshot::channel();
+        self.asks.get()?.send(Ask { why, answer: Some(answer) }).ok()?;
+        told.await.ok()
+    }
+
+    /// Remembers what was wrong with the last reload, for whoever asks how the gateway is.
+    pub fn note_reload(&self, failure: Option<String>) {
+        self.reload_failure.store(failure.map(Arc::new));
+    }
+
+    /// Loads the plugins of a configuration and puts them in place of those that run, in one step. Gives what could not
+    /// be loaded: there, what ran before goes on.
+    pub async fn load_plugins(self: &Arc<Self>, configs: Vec<PluginConfig>) -> Vec<LoadError> {
+        let loading = Arc::clone(&self.plugins);
+        let loaded = tokio::task::spawn_blocking(move || loading.load(configs)).await;
+        let (set, errors) = loaded.expect("loading a plugin tells its failures");
+        let _placing = self.placing.lock();
+        for live in self.registry.all() {
+            live.chain.store(Arc::new(set.chain_of(live.name.as_str())));
+        }
+        self.plugins.put(set);
+        errors
+    }
+
+    /// Makes the deployments of the configuration those that serve: new ones are started, changed ones replaced once they
+    /// have loaded, missing ones taken out of service.
+    pub async fn reload(self: &Arc<Self>, plugins: Vec<PluginConfig>, deployments: Vec<DeploymentConfig>) -> Reloaded {
+        let mut reloaded = Reloaded::default();
+        let errors = self.load_plugins(plugins).await;
+        reloaded.failures.extend(errors.into_iter().map(ReloadFailure::Plugin));
+        reloaded.plugins = self.plugins.current().plugins.iter().map(|plugin| plugin.name().to_owned()).collect();
+        let wanted: HashSet<&str> = deployments.iter().map(|config| config.name.as_str()).collect();
+        for live in self.registry.all() {
+            if !wanted.contains(live.name.as_str()) {
+                self.undeploy(live.name.as_str());
+                reloaded.removed.push(live.name.as_str().to_owned());
+            }
+        }
+        for config in deployments {
+            let now = self.registry.get(config.name.as_str());
+            if now.is_some_and(|now| now.config == config) {
+                continue;
+            }
+            let name = config.name.as_str().to_owned();
+            match self.redeploy(config).await {
+                Ok(()) => reloaded.deployed.push(name),
+                Err(failure) => reloaded.failures.push(ReloadFailure::Deployment { name, failure }),
+            }
+        }
+        reloaded
+    }
+}

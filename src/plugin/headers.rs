@@ -1,0 +1,69 @@
+//! Headers that plugins name: checked like a client's, and none that frame an answer or that the gateway sets itself.
+
+use http::{HeaderName, HeaderValue};
+
+/// Headers of an answer that belong to the connection or to the gateway.
+const OWN: [&str; 14] = [
+    "connection",
+    "content-encoding",
+    "content-length",
+    "date",
+    "keep-alive",
+    "proxy-authenticate",
+    "proxy-connection",
+    "te",
+    "trailer",
+    "transfer-encoding",
+    "upgrade",
+    "x-metagate-error",
+    "x-request-id",
+    "proxy-authorization",
+];
+/// Headers of one answer, and their bytes, that plugins may set.
+const COUNT_LIMIT: usize = 64;
+const SIZE_LIMIT: usize = 32 << 10;
+
+/// A header in its checked form, or what is wrong with it.
+pub(super) fn header(name: &str, value: &str) -> Result<(HeaderName, HeaderValue), String> {
+    let checked = HeaderName::from_bytes(name.as_bytes()).map_err(|_| format!("{name:?} is not a header's name"))?;
+    let value = HeaderValue::from_str(value).map_err(|_| format!("the value of the header {name:?} is not one"))?;
+    Ok((checked, value))
+}
+
+/// A header of an answer, or what is wrong with it.
+pub(super) fn answer_header(name: &str, value: &str) -> Result<(HeaderName, HeaderValue), String> {
+    let (name, value) = header(name, value)?;
+    if OWN.contains(&name.as_str()) {
+        return Err(format!("the header {:?} is the gateway's own", name.as_str()));
+    }
+    Ok((name, value))
+}
+
+/// All headers of an answer, or what is wrong with them.
+pub(super) fn answer_headers<'a>(
+    pairs: impl ExactSizeIterator<Item = (&'a str, &'a str)>,
+) -> Result<Vec<(HeaderName, HeaderValue)>, String> {
+    if pairs.len() > COUNT_LIMIT {
+        return Err(format!("{} headers, limit {COUNT_LIMIT}", pairs.len()));
+    }
+    let headers = pairs.map(|(name, value)| answer_header(name, value)).collect::<Result<Vec<_>, _>>()?;
+    check_size(&headers)?;
+    Ok(headers)
+}
+
+/// Sets a header among those of an answer: one of its name goes, unless it may be there several times.
+pub(super) fn set(headers: &mut Vec<(HeaderName, HeaderValue)>, name: &str, value: &str) -> Result<(), String> {
+    let (name, value) = answer_header(name, value)?;
+    headers.retain(|(there, _)| *there != name);
+    headers.push((name, value));
+    if headers.len() > COUNT_LIMIT {
+        headers.pop();
+        return Err(format!("more than {COUNT_LIMIT} headers"));
+    }
+    check_size(headers).inspect_err(|_| drop(headers.pop()))
+}
+
+fn check_size(headers: &[(HeaderName, HeaderValue)]) -> Result<(), String> {
+    let size: usize = headers.iter().map(|(name, value)| name.as_str().len() + value.len()).sum();
+    if size > SIZE_LIMIT { Err(format!("headers of {size} bytes, limit {SIZE_LIMIT}")) } else { Ok(()) }
+}

@@ -1,0 +1,101 @@
+//! `metagate:plugin/outcome`: what has become of the call.
+
+use wasmtime::component::Resource;
+use wasmtime::{Result, format_err};
+
+use crate::plugin::bindings::metagate::plugin::outcome::{Host, HostOutcome, Problem, Source};
+use crate::plugin::host::HostState;
+use crate::plugin::outcome::{self, Content, Outcome, OutcomeHandle, checked_problem};
+
+type Handle = Resource<OutcomeHandle>;
+
+impl HostState {
+    fn outcome(&mut self) -> Result<&mut Outcome> {
+        self.turn.outcome.as_deref_mut().ok_or_else(|| format_err!("there is no outcome in this hook"))
+    }
+
+    fn body_bytes(&mut self) -> Result<bytes::Bytes> {
+        let id = self.turn.call.as_ref().map_or_else(String::new, |call| call.id.to_string());
+        Ok(self.outcome()?.body(&id))
+    }
+}
+
+fn microseconds(time: std::time::Duration) -> u64 {
+    u64::try_from(time.as_micros()).unwrap_or(u64::MAX)
+}
+
+impl Host for HostState {}
+
+impl HostOutcome for HostState {
+    fn source(&mut self, _: Handle) -> Result<Source> {
+        Ok(match self.outcome()?.source {
+            outcome::Source::Function => Source::Function,
+            outcome::Source::FunctionError => Source::FunctionError,
+            outcome::Source::Plugin => Source::Plugin,
+            outcome::Source::Gateway => Source::Gateway,
+        })
+    }
+
+    fn status(&mut self, _: Handle) -> Result<u16> {
+        Ok(self.outcome()?.status)
+    }
+
+    fn code(&mut self, _: Handle) -> Result<Option<String>> {
+        Ok(self.outcome()?.code().map(str::to_owned))
+    }
+
+    fn body(&mut self, _: Handle) -> Result<String> {
+        let body = self.body_bytes()?;
+        Ok(str::from_utf8(&body).map_err(|_| format_err!("the result is not UTF-8 text"))?.to_owned())
+    }
+
+    fn body_size(&mut self, _: Handle) -> Result<u64> {
+        if let Content::Result(body) = &self.outcome()?.content {
+            return Ok(body.len() as u64);
+        }
+        Ok(self.body_bytes()?.len() as u64)
+    }
+
+    fn header(&mut self, _: Handle, name: String) -> Result<Option<String>> {
+        let headers = &self.outcome()?.headers;
+        let found = headers.iter().find(|(there, _)| there.as_str().eq_ignore_ascii_case(&name));
+        Ok(found.and_then(|(_, value)| value.to_str().ok()).map(str::to_owned))
+    }
+
+    fn elapsed(&mut self, _: Handle) -> Result<u64> {
+        Ok(self.turn.call.as_ref().map_or(0, |call| microseconds(call.started.elapsed())))
+    }
+
+    fn in_worker(&mut self, _: Handle) -> Result<u64> {
+        Ok(microseconds(self.outcome()?.in_worker))
+    }
+
+    fn set_status(&mut self, _: Handle, status: u16) -> Result<Result<(), String>> {
+        Ok(self.outcome()?.set_status(status))
+    }
+
+    fn set_body(&mut self, _: Handle, body: String) -> Result<Result<(), String>> {
+        let limit = self.granted.max_body;
+        Ok(self.outcome()?.set_body(body, limit))
+    }
+
+    fn set_header(&mut self, _: Handle, name: String, value: String) -> Result<Result<(), String>> {
+        Ok(self.outcome()?.set_header(&name, &value))
+    }
+
+    fn remove_header(&mut self, _: Handle, name: String) -> Result<()> {
+        self.outcome()?.headers.retain(|(there, _)| !there.as_str().eq_ignore_ascii_case(&name));
+        Ok(())
+    }
+
+    fn set_problem(&mut self, _: Handle, problem: Problem) -> Result<Result<(), String>> {
+        let Problem { status, code, message, headers } = problem;
+        let pairs = headers.iter().map(|pair| (pair.name.as_str(), pair.value.as_str()));
+        let outcome = self.outcome()?;
+        Ok(checked_problem(status, code, message, pairs).map(|failure| outcome.set_problem(failure)))
+    }
+
+    fn drop(&mut self, _: Handle) -> Result<()> {
+        Ok(())
+    }
+}

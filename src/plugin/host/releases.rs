@@ -1,0 +1,104 @@
+//! `metagate:plugin/release`: a release on its way to being served.
+
+use wasmtime::component::Resource;
+use wasmtime::{Result, format_err};
+
+use crate::plugin::bindings::metagate::plugin::release::{FunctionInfo, Host, HostRelease, Pair};
+use crate::plugin::bindings::metagate::plugin::types::Parameter;
+use crate::plugin::host::HostState;
+use crate::plugin::release::{Release, ReleaseHandle};
+
+type Handle = Resource<ReleaseHandle>;
+
+impl HostState {
+    fn release(&mut self) -> Result<&mut Release> {
+        self.turn.release.as_deref_mut().ok_or_else(|| format_err!("there is no release in this hook"))
+    }
+}
+
+impl Host for HostState {}
+
+impl HostRelease for HostState {
+    fn deployment(&mut self, _: Handle) -> Result<String> {
+        Ok(self.release()?.deployment.clone())
+    }
+
+    fn version(&mut self, _: Handle) -> Result<String> {
+        Ok(self.release()?.version.clone())
+    }
+
+    fn origin(&mut self, _: Handle) -> Result<String> {
+        Ok(self.release()?.origin.clone())
+    }
+
+    fn runtime(&mut self, _: Handle) -> Result<String> {
+        Ok(self.release()?.runtime.clone())
+    }
+
+    fn languages(&mut self, _: Handle) -> Result<Vec<String>> {
+        Ok(self.release()?.languages.clone())
+    }
+
+    fn files(&mut self, _: Handle) -> Result<Vec<String>> {
+        Ok(self.release()?.files.list())
+    }
+
+    fn read(&mut self, _: Handle, path: String) -> Result<Result<Vec<u8>, String>> {
+        Ok(self.release()?.files.read(&path))
+    }
+
+    fn environment(&mut self, _: Handle) -> Result<Vec<String>> {
+        Ok(self.release()?.all_variables())
+    }
+
+    fn set_environment(&mut self, _: Handle, name: String, value: String) -> Result<Result<(), String>> {
+        Ok(self.release()?.set_environment(name, value))
+    }
+
+    fn limits(&mut self, _: Handle) -> Result<Vec<Pair>> {
+        Ok(pairs(self.release()?.adjusted.limits.pairs()))
+    }
+
+    fn set_limit(&mut self, _: Handle, name: String, value: String) -> Result<Result<(), String>> {
+        Ok(self.release()?.set_limit(&name, &value))
+    }
+
+    fn labels(&mut self, _: Handle) -> Result<Vec<Pair>> {
+        Ok(pairs(self.release()?.adjusted.labels.clone()))
+    }
+
+    fn set_label(&mut self, _: Handle, name: String, value: String) -> Result<Result<(), String>> {
+        Ok(self.release()?.set_label(name, value))
+    }
+
+    fn functions(&mut self, _: Handle) -> Result<Vec<FunctionInfo>> {
+        let functions = &self.release()?.adjusted.functions;
+        let described = functions.iter().map(|(name, offered)| FunctionInfo {
+            name: name.clone(),
+            parameters: offered
+                .parameters
+                .iter()
+                .map(|(name, kind)| Parameter { name: name.clone(), kind: kind.clone() })
+                .collect(),
+            returns: offered.returns.clone(),
+            is_async: offered.is_async,
+        });
+        Ok(described.collect())
+    }
+
+    fn hide(&mut self, _: Handle, function: String) -> Result<Result<(), String>> {
+        Ok(self.release()?.hide(&function))
+    }
+
+    fn rename(&mut self, _: Handle, function: String, to: String) -> Result<Result<(), String>> {
+        Ok(self.release()?.rename(&function, to))
+    }
+
+    fn drop(&mut self, _: Handle) -> Result<()> {
+        Ok(())
+    }
+}
+
+fn pairs(pairs: impl IntoIterator<Item = (String, String)>) -> Vec<Pair> {
+    pairs.into_iter().map(|(name, value)| Pair { name, value }).collect()
+}

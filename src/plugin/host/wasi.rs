@@ -1,0 +1,156 @@
+//! As much of WASI as language toolchains need to start, with nothing behind it: no files, no sockets, no environment;
+//! what is printed goes to the log, and a wait ends with the hook's time.
+
+use std::sync::Arc;
+
+use bytes::Bytes;
+use parking_lot::Mutex;
+use tokio::io::AsyncWrite;
+use wasmtime::component::{Linker, Resource, ResourceTable};
+use wasmtime::{Result, format_err};
+use wasmtime_wasi::cli::{IsTerminal, StdoutStream};
+use wasmtime_wasi::p2::bindings::io::poll::{Host as _, HostPollable as _};
+use wasmtime_wasi::p2::{DynPollable, OutputStream, Pollable, StreamError, StreamResult};
+use wasmtime_wasi::{WasiCtx, WasiCtxView, WasiView};
+
+use crate::config::PluginName;
+use crate::plugin::host::{Granted, HostState, LINE_SIZE, LOG_SIZE, printable};
+use crate::plugin::outside::{Level, WriteLog};
+
+/// The interface whose waits are bounded here, as wasmtime-wasi names it.
+const POLL: &str = "wasi:io/poll@0.2.12";
+
+/// An instance's part of WASI.
+pub(super) struct Wasi {
+    ctx: WasiCtx,
+    table: ResourceTable,
+    output: Arc<Mutex<Printed>>,
+}
+
+struct Printed {
+    plugin: PluginName,
+    log: Arc<dyn WriteLog>,
+    request_id: Option<Box<str>>,
+    /// Bytes of this hook call.
+    size: usize,
+    line: Vec<u8>,
+}
+
+impl Wasi {
+    pub(super) fn new(granted: &Granted) -> Self {
+        let output = Arc::new(Mutex::new(Printed {
+            plugin: granted.plugin.clone(),
+            log: Arc::clone(&granted.outside.log),
+            request_id: None,
+            size: 0,
+            line: Vec::new(),
+        }));
+        let mut ctx = WasiCtx::builder();
+        ctx.stdout(Output(Arc::clone(&output), Level::Info)).stderr(Output(Arc::clone(&output), Level::Warn));
+        ctx.allow_tcp(false).allow_udp(false).max_random_size(65_536);
+        Self { ctx: ctx.build(), table: ResourceTable::new(), output }
+    }
+
+    pub(super) fn begin(&self, request_id: Option<&str>) {
+        let mut output = self.output.lock();
+        output.size = 0;
+        output.request_id = request_id.map(Box::from);
+    }
+}
+
+impl WasiView for HostState {
+    fn ctx(&mut self) -> WasiCtxView<'_> {
+        let wasi = self.wasi.as_deref_mut().expect("made for every component that imports any of it");
+        WasiCtxView { ctx: &mut wasi.ctx, table: &mut wasi.table }
+    }
+}
+
+/// Standard output or standard error.
+#[derive(Clone)]
+struct Output(Arc<Mutex<Printed>>, Level);
+
+impl IsTerminal for Output {
+    fn is_terminal(&self) -> bool {
+        false
+    }
+}
+
+impl StdoutStream for Output {
+    fn async_stream(&self) -> Box<dyn AsyncWrite + Send + Sync> {
+        Box::new(tokio::io::sink())
+    }
+
+    fn p2_stream(&self) -> Box<dyn OutputStream> {
+        Box::new(self.clone())
+    }
+}
+
+#[wasmtime_wasi::async_trait]
+impl Pollable for Output {
+    async fn ready(&mut self) {}
+}
+
+#[wasmtime_wasi::async_trait]
+impl OutputStream for Output {
+    fn write(&mut self, bytes: Bytes) -> StreamResult<()> {
+        let mut output = self.0.lock();
+        output.size += bytes.len();
+        if output.size > LOG_SIZE {
+            return Err(StreamError::Trap(format_err!("more than {LOG_SIZE} bytes printed in one hook call")));
+        }
+        for byte in bytes {
+            if byte == b'\n' || output.line.len() >= LINE_SIZE {
+                output.end_line(self.1);
+            }
+            if byte != b'\n' {
+                output.line.push(byte);
+            }
+        }
+        Ok(())
+    }
+
+    fn flush(&mut self) -> StreamResult<()> {
+        Ok(())
+    }
+
+    fn check_write(&mut self) -> StreamResult<usize> {
+        Ok(LINE_SIZE)
+    }
+}
+
+impl Printed {
+    fn end_line(&mut self, level: Level) {
+        let line = std::mem::take(&mut self.line);
+        let text = printable(&String::from_utf8_lossy(&line));
+        self.log.write(&self.plugin, self.request_id.as_deref(), level, &text);
+    }
+}
+
+/// Adds WASI, with waits that end with the hook's time: the future of a call must not be dropped, so every wait has to end
+/// by itself.
+pub(super) fn add_to_linker(linker: &mut Linker<HostState>) -> Result<()> {
+    wasmtime_wasi::p2::add_to_linker_async(linker)?;
+    linker.allow_shadowing(true);
+    let mut poll = linker.instance(POLL)?;
+    poll.func_wrap_async("poll", |mut store, (pollables,): (Vec<Resource<DynPollable>>,)| {
+        Box::new(async move {
+            let deadline = store.data().deadline;
+            let ready = store.data_mut().ctx().table.poll(pollables);
+            Ok((tokio::time::timeout_at(deadline.into(), ready).await.map_err(overtime)??,))
+        })
+    })?;
+    poll.func_wrap_async("[method]pollable.block", |mut store, (pollable,): (Resource<DynPollable>,)| {
+        Box::new(async move {
+            let deadline = store.data().deadline;
+            let ready = store.data_mut().ctx().table.block(pollable);
+            tokio::time::timeout_at(deadline.into(), ready).await.map_err(overtime)??;
+            Ok(())
+        })
+    })?;
+    linker.allow_shadowing(false);
+    Ok(())
+}
+
+fn overtime(_: tokio::time::error::Elapsed) -> wasmtime::Error {
+    crate::plugin::instance::Overtime.into()
+}

@@ -1,0 +1,206 @@
+//! One instance of a plugin: its state, its hooks, one call at a time. When it is thrown away is left to `run`.
+
+use std::time::Instant;
+
+use wasmtime::component::{Component, ComponentExportIndex, ComponentType, InstancePre, Lift, Resource, TypedFunc};
+use wasmtime::{Store, UpdateDeadline, format_err};
+
+use crate::config::HookName;
+use crate::plugin::bindings::metagate::plugin::types::{Problem, Response};
+use crate::plugin::component::{LIFECYCLE, PACKAGE, VERSION};
+use crate::plugin::host::{HostState, Turn};
+use crate::plugin::invocation::CallHandle;
+use crate::plugin::outcome::OutcomeHandle;
+use crate::plugin::release::ReleaseHandle;
+
+/// Bytes of texts and lists that one call into the gateway may carry, beside the longest body.
+const CROSSING_SIZE: usize = 1 << 20;
+
+/// A hook call's time is over.
+#[derive(Debug, thiserror::Error)]
+#[error("its time is over")]
+pub(super) struct Overtime;
+
+/// The verdict of before-invoke, as it crosses the interface.
+#[derive(Debug, ComponentType, Lift)]
+#[component(variant)]
+pub(super) enum Verdict {
+    #[component(name = "proceed")]
+    Proceed,
+    #[component(name = "respond")]
+    Respond(Response),
+    #[component(name = "reject")]
+    Reject(Problem),
+}
+
+/// What a hook has said.
+#[derive(Debug)]
+pub(super) enum Said {
+    /// Of a load hook.
+    Load(Result<(), String>),
+    /// Of before-invoke.
+    Call(Verdict),
+    /// Of after-invoke, which changes the outcome instead.
+    Nothing,
+}
+
+/// Where a component's hooks are among its exports.
+#[derive(Debug, Default, Clone, Copy)]
+pub(super) struct Indices {
+    before_load: Option<ComponentExportIndex>,
+    after_load: Option<ComponentExportIndex>,
+    before_invoke: Option<ComponentExportIndex>,
+    after_invoke: Option<ComponentExportIndex>,
+    config_schema: Option<ComponentExportIndex>,
+    start: Option<ComponentExportIndex>,
+}
+
+impl Indices {
+    pub(super) fn new(component: &Component) -> Self {
+        let find = |interface: &str, function: &str| {
+            let interface = component.get_export_index(None, format!("{PACKAGE}/{interface}@{VERSION}"))?;
+            component.get_export_index(Some(&interface), function)
+        };
+        let hook = |hook: HookName| find(hook.as_str(), hook.as_str());
+        Self {
+            before_load: hook(HookName::BeforeLoad),
+            after_load: hook(HookName::AfterLoad),
+            before_invoke: hook(HookName::BeforeInvoke),
+            after_invoke: hook(HookName::AfterInvoke),
+            config_schema: find(LIFECYCLE, "config-schema"),
+            start: find(LIFECYCLE, "start"),
+        }
+    }
+
+    pub(super) fn has(&self, hook: HookName) -> bool {
+        match hook {
+            HookName::BeforeLoad => self.before_load.is_some(),
+            HookName::AfterLoad => self.after_load.is_some(),
+            HookName::BeforeInvoke => self.before_invoke.is_some(),
+            HookName::AfterInvoke => self.after_invoke.is_some(),
+        }
+    }
+}
+
+type CallHook = TypedFunc<(Resource<CallHandle>,), (Verdict,)>;
+type OutcomeHook = TypedFunc<(Resource<CallHandle>, Resource<OutcomeHandle>), ()>;
+type Start = TypedFunc<(String,), (Result<(), String>,)>;
+type LoadHook = TypedFunc<(Resource<ReleaseHandle>,), (Result<(), String>,)>;
+
+/// A component's instance.
+pub(super) struct Instance {
+    store: Store<HostState>,
+    before_load: Option<LoadHook>,
+    after_load: Option<LoadHook>,
+    before_invoke: Option<CallHook>,
+    after_invoke: Option<OutcomeHook>,
+    config_schema: Option<TypedFunc<(), (Option<String>,)>>,
+    start: Option<Start>,
+    /// Calls that it may still serve.
+    pub(super) uses_left: u32,
+}
+
+impl Instance {
+    /// Makes one that has not been started.
+    pub(super) async fn new(
+        component: &InstancePre<HostState>,
+        indices: &Indices,
+        state: HostState,
+        max_uses: u32,
+    ) -> wasmtime::Result<Self> {
+        let crossing = state.granted.max_body.saturating_add(CROSSING_SIZE);
+        let mut store = Store::new(component.engine(), state);
+        store.limiter(|state| &mut state.limits);
+        store.set_hostcall_fuel(crossing);
+        store.set_epoch_deadline(2);
+        store.epoch_deadline_callback(|store| {
+            if Instant::now() >= store.data().deadline {
+                return Err(Overtime.into());
+            }
+            // Others have their turn; a call on the gateway's own thread goes on elsewhere.
+            Ok(UpdateDeadline::Yield(1))
+        });
+        let instance = component.instantiate_async(&mut store).await?;
+        macro_rules! function {
+            ($name:ident) => {
+                match &indices.$name {
+                    Some(index) => Some(instance.get_typed_func(&mut store, index).map_err(|error| {
+                        let name = stringify!($name).replace('_', "-");
+                        error.context(format!("its {name} is not the one of {PACKAGE}@{VERSION}"))
+                    })?),
+                    None => None,
+                }
+            };
+        }
+        Ok(Self {
+            before_load: function!(before_load),
+            after_load: function!(after_load),
+            before_invoke: function!(before_invoke),
+            after_invoke: function!(after_invoke),
+            config_schema: function!(config_schema),
+            start: function!(start),
+            store,
+            uses_left: max_uses,
+        })
+    }
+
+    /// The JSON Schema of its configuration, if it has one.
+    pub(super) async fn config_schema(&mut self) -> wasmtime::Result<Option<String>> {
+        match &self.config_schema {
+            Some(function) => Ok(function.call_async(&mut self.store, ()).await?.0),
+            None => Ok(None),
+        }
+    }
+
+    /// Hands it its configuration.
+    pub(super) async fn start(&mut self) -> wasmtime::Result<Result<(), String>> {
+        let config = self.store.data().granted.config.to_string();
+        match &self.start {
+            Some(function) => Ok(function.call_async(&mut self.store, (config,)).await?.0),
+            None => Ok(Ok(())),
+        }
+    }
+
+    /// Gives it something to work on.
+    pub(super) fn begin(&mut self, turn: Turn, deadline: Instant) {
+        self.store.data_mut().begin(turn, deadline);
+        self.store.set_epoch_deadline(2);
+    }
+
+    /// Takes that away again.
+    pub(super) fn end(&mut self) -> Turn {
+        self.store.data_mut().end()
+    }
+
+    /// Bytes of its memories.
+    pub(super) fn memory(&self) -> usize {
+        self.store.data().limits.memory()
+    }
+
+    /// Whether it wanted more memory than it may have.
+    pub(super) fn wanted_too_much(&self) -> bool {
+        self.store.data().limits.refused_memory
+    }
+
+    /// Runs a hook.
+    pub(super) async fn call(&mut self, hook: HookName) -> wasmtime::Result<Said> {
+        let missing = || format_err!("it has no {} hook", hook.as_str());
+        let store = &mut self.store;
+        let load = match hook {
+            HookName::BeforeLoad => self.before_load.as_ref().ok_or_else(missing)?,
+            HookName::AfterLoad => self.after_load.as_ref().ok_or_else(missing)?,
+            HookName::BeforeInvoke => {
+                let function = self.before_invoke.as_ref().ok_or_else(missing)?;
+                let (verdict,) = function.call_async(store, (Resource::new_borrow(0),)).await?;
+                return Ok(Said::Call(verdict));
+            }
+            HookName::AfterInvoke => {
+                let function = self.after_invoke.as_ref().ok_or_else(missing)?;
+                function.call_async(store, (Resource::new_borrow(0), Resource::new_borrow(0))).await?;
+                return Ok(Said::Nothing);
+            }
+        };
+        let (verdict,) = load.call_async(store, (Resource::new_borrow(0),)).await?;
+        Ok(Said::Load(verdict))
+    }
+}

@@ -1,0 +1,230 @@
+//! One call as its plugins see it: what came, what they have changed, and the bag of values that goes with it.
+
+use std::net::{IpAddr, Ipv4Addr};
+use std::sync::Arc;
+use std::time::Instant;
+
+use bytes::Bytes;
+use http::{HeaderMap, HeaderName, HeaderValue};
+
+use crate::config::PluginName;
+use crate::deployment::DeploymentName;
+use crate::invocation::Arguments;
+use crate::json;
+
+/// Values in one call's context, and their bytes with their keys.
+const CONTEXT_COUNT: usize = 64;
+const CONTEXT_SIZE: usize = 64 << 10;
+
+/// The call, on the other side of the interface.
+pub struct CallHandle;
+
+/// A call on its way through its plugins.
+#[derive(Debug, Clone)]
+pub struct Invocation {
+    /// The request id.
+    pub id: Box<str>,
+    /// The deployment.
+    pub deployment: DeploymentName,
+    /// The version in the address.
+    pub version: &'static str,
+    /// The function as the caller wrote it.
+    pub function: Box<str>,
+    /// `GET`, `POST` or `INTERNAL`.
+    pub method: Box<str>,
+    /// The client.
+    pub peer: IpAddr,
+    /// The request's headers.
+    pub headers: HeaderMap,
+    /// The arguments.
+    pub arguments: Arguments,
+    /// When the request had been read.
+    pub started: Instant,
+    /// When the call's time is over.
+    pub deadline: Instant,
+    /// The values that hooks have put there.
+    pub context: Context,
+    /// The plugins that this call comes from: they do not run on it.
+    pub callers: Vec<PluginName>,
+}
+
+impl Invocation {
+    /// A call of a function with what it came with; the rest is as for a client's first call.
+    #[must_use]
+    pub fn new(id: &str, deployment: DeploymentName, function: &str, arguments: Arguments, deadline: Instant) -> Self {
+        Self {
+            id: id.into(),
+            deployment,
+            version: "v1",
+            function: function.into(),
+            method: "POST".into(),
+            peer: IpAddr::V4(Ipv4Addr::LOCALHOST),
+            headers: HeaderMap::new(),
+            arguments,
+            started: Instant::now(),
+            deadline,
+            context: Context::default(),
+            callers: Vec::new(),
+        }
+    }
+}
+
+/// A bag of JSON values.
+#[derive(Debug, Clone, Default)]
+pub struct Context(Vec<Entry>);
+
+#[derive(Debug, Clone)]
+struct Entry {
+    key: Box<str>,
+    value: Arc<str>,
+    owner: PluginName,
+    shared: bool,
+}
+
+impl Context {
+    /// The plugin's own value of this key, else one that another has shared.
+    #[must_use]
+    pub fn get(&self, key: &str, reader: &PluginName) -> Option<&str> {
+        let own = self.0.iter().find(|entry| entry.owner == *reader && *entry.key == *key);
+        let found = own.or_else(|| self.0.iter().rfind(|entry| entry.shared && *entry.key == *key));
+        found.map(|entry| &*entry.value)
+    }
+
+    fn set(&mut self, entry: Entry) {
+        match self.0.iter_mut().find(|there| there.key == entry.key && there.owner == entry.owner) {
+            Some(there) => *there = entry,
+            None => self.0.push(entry),
+        }
+    }
+
+    fn size(&self) -> usize {
+        self.0.iter().map(|entry| entry.key.len() + entry.value.len()).sum()
+    }
+
+    /// What `owner` has put there or others have shared, for a test's or a recording's eyes.
+    pub fn seen_by(&self, owner: &PluginName) -> impl Iterator<Item = (&str, &str)> {
+        self.0
+            .iter()
+            .filter(move |entry| entry.shared || entry.owner == *owner)
+            .map(|entry| (&*entry.key, &*entry.value))
+    }
+
+    /// Puts a shared value there, as a plugin before the one under test would.
+    pub fn share(&mut self, key: &str, value: &str, owner: PluginName) {
+        self.set(Entry { key: key.into(), value: value.into(), owner, shared: true });
+    }
+}
+
+/// What one hook changes of a call: it counts when the hook has ended well.
+#[derive(Debug, Clone, Default)]
+pub struct CallChanges {
+    arguments: Option<Arguments>,
+    headers: Vec<(HeaderName, Option<HeaderValue>)>,
+    context: Vec<Entry>,
+}
+
+impl CallChanges {
+    /// The first value of a header as it is now.
+    #[must_use]
+    pub fn header<'a>(&'a self, call: &'a Invocation, name: &str) -> Option<&'a str> {
+        let changed = self.headers.iter().rfind(|(changed, _)| changed.as_str().eq_ignore_ascii_case(name));
+        let value = match changed {
+            Some((_, value)) => value.as_ref(),
+            None => call.headers.get(name),
+        };
+        value.and_then(|value| value.to_str().ok())
+    }
+
+    /// All headers as they are now.
+    #[must_use]
+    pub fn headers(&self, call: &Invocation) -> Vec<(String, String)> {
+        let is_changed = |name: &HeaderName| self.headers.iter().any(|(changed, _)| changed == name);
+        let kept = call.headers.iter().filter(|(name, _)| !is_changed(name));
+        let last = self
+            .headers
+            .iter()
+            .enumerate()
+            .filter(|(at, (name, _))| !self.headers[at + 1..].iter().any(|(later, _)| later == name));
+        let set = last.filter_map(|(_, (name, value))| value.as_ref().map(|value| (name, value)));
+        let text = |(name, value): (&HeaderName, &HeaderValue)| {
+            value.to_str().ok().map(|value| (name.as_str().to_owned(), value.to_owned()))
+        };
+        kept.chain(set).filter_map(text).collect()
+    }
+
+    /// Sets or removes a header.
+    pub fn set_header(&mut self, name: HeaderName, value: Option<HeaderValue>) -> Result<(), String> {
+        if self.headers.len() >= 256 {
+            return Err("more than 256 changes of headers in one hook".to_owned());
+        }
+        self.headers.push((name, value));
+        Ok(())
+    }
+
+    /// The arguments as they are now.
+    #[must_use]
+    pub fn arguments<'a>(&'a self, call: &'a Invocation) -> &'a Arguments {
+        self.arguments.as_ref().unwrap_or(&call.arguments)
+    }
+
+    /// Replaces the arguments, if they are a JSON array of at most `limit` bytes.
+    pub fn set_arguments(&mut self, text: String, limit: usize) -> Result<(), String> {
+        check_json(&text, limit)?;
+        if !text.trim_start().starts_with('[') {
+            return Err("arguments are a JSON array".to_owned());
+        }
+        self.arguments = Some(Arguments::from_checked(Bytes::from(text)));
+        Ok(())
+    }
+
+    /// A value of the context as it is now.
+    #[must_use]
+    pub fn context<'a>(&'a self, call: &'a Invocation, key: &str, reader: &PluginName) -> Option<&'a str> {
+        let changed = self.context.iter().rfind(|entry| *entry.key == *key);
+        changed.map(|entry| &*entry.value).or_else(|| call.context.get(key, reader))
+    }
+
+    /// Puts a JSON value into the context.
+    pub fn set_context(
+        &mut self,
+        call: &Invocation,
+        key: String,
+        value: String,
+        owner: &PluginName,
+        shared: bool,
+    ) -> Result<(), String> {
+        check_json(&value, CONTEXT_SIZE)?;
+        let size: usize = self.context.iter().map(|entry| entry.key.len() + entry.value.len()).sum();
+        let (size, count) = (size + call.context.size() + key.len() + value.len(), self.context.len());
+        if size > CONTEXT_SIZE || count + call.context.0.len() >= CONTEXT_COUNT {
+            return Err(format!("a context of more than {CONTEXT_COUNT} values or {CONTEXT_SIZE} bytes"));
+        }
+        self.context.push(Entry { key: key.into(), value: value.into(), owner: owner.clone(), shared });
+        Ok(())
+    }
+
+    /// Makes the changes count.
+    pub fn apply(&mut self, call: &mut Invocation) {
+        if let Some(arguments) = self.arguments.take() {
+            call.arguments = arguments;
+        }
+        for (name, value) in self.headers.drain(..) {
+            match value {
+                Some(value) => drop(call.headers.insert(name, value)),
+                None => drop(call.headers.remove(name)),
+            }
+        }
+        for entry in self.context.drain(..) {
+            call.context.set(entry);
+        }
+    }
+}
+
+/// Whether a text of a plugin is JSON within the limits that clients have.
+pub(super) fn check_json(text: &str, limit: usize) -> Result<(), String> {
+    if text.len() > limit {
+        return Err(format!("JSON of {} bytes, limit {limit}", text.len()));
+    }
+    serde_json::from_str::<&serde_json::value::RawValue>(text).map_err(|error| format!("not JSON: {error}"))?;
+    json::check_all(text.as_bytes()).map_err(|error| format!("not JSON: {error}"))
+}

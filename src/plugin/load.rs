@@ -1,0 +1,267 @@
+//! From a plugin's configuration to a plugin that takes calls: read, compiled, checked against its grants, linked, started
+//! once. What is wrong is told before anything changes.
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::io::Read;
+use std::path::Path;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize};
+use std::time::{Duration, Instant};
+
+use parking_lot::Mutex;
+use serde_json::Value;
+use sha2::Digest;
+use tokio::sync::Semaphore;
+use wasmtime::component::Linker;
+
+use crate::config::{PluginConfig, PluginName, Sha256};
+use crate::plugin::breaker::Breaker;
+use crate::plugin::component::{self, Compiled, NotAPlugin, PACKAGE, Surface};
+use crate::plugin::host::{self, Counters, Granted, HostState};
+use crate::plugin::instance::{Indices, Instance};
+use crate::plugin::outside::Outside;
+use crate::plugin::record::Recorder;
+use crate::plugin::run::{Fault, Figures, Plugin};
+use crate::plugin::store::Stores;
+use crate::plugin::threads::Threads;
+use crate::wasm::Wasm;
+use crate::wasm::compile::SIZE_LIMIT;
+
+/// How long a plugin may take to start and to tell its schema when it is loaded.
+const START_LIMIT: Duration = Duration::from_secs(5);
+/// Values deep in the schema's words are cut to this.
+const SCHEMA_WORDS: usize = 300;
+
+/// Why a plugin was not loaded.
+#[derive(Debug, thiserror::Error)]
+#[error("plugin {name:?}: {reason}")]
+pub struct LoadError {
+    /// The plugin.
+    pub name: PluginName,
+    /// The key of its table that the fault belongs to: `path`, `grants`, `config.rules`; empty for the table itself.
+    pub key: String,
+    /// What is wrong.
+    pub reason: Reason,
+}
+
+/// What is wrong with a plugin.
+#[derive(Debug, thiserror::Error)]
+pub enum Reason {
+    /// Its file cannot be read.
+    #[error("reading {path}: {cause}")]
+    File {
+        /// The file.
+        path: String,
+        /// Why.
+        cause: std::io::Error,
+    },
+    /// The file is not the one that was pinned.
+    #[error("the file's SHA-256 is {found}, not the one in sha256")]
+    Sha256 {
+        /// The file's.
+        found: String,
+    },
+    /// It is no plugin.
+    #[error(transparent)]
+    NotAPlugin(#[from] NotAPlugin),
+    /// It imports what it was not granted.
+    #[error("it imports {PACKAGE}/{import}, which it was not granted: add to its table  grants = {{ {toml} }}")]
+    NotGranted {
+        /// The interface.
+        import: String,
+        /// What would grant it.
+        toml: String,
+    },
+    /// `hooks` names one that it does not export.
+    #[error("it has no hook {hook:?}: it exports {exported}")]
+    NoSuchHook {
+        /// The hook.
+        hook: String,
+        /// What it has.
+        exported: String,
+    },
+    /// It does not fit the interface.
+    #[error("it does not fit {PACKAGE}: {0}")]
+    Link(String),
+    /// Its configuration does not fit its schema.
+    #[error("its configuration: {0}")]
+    Schema(String),
+    /// Its schema is none.
+    #[error("its config-schema is no JSON Schema: {0}")]
+    BadSchema(String),
+    /// It did not start.
+    #[error("it {0}")]
+    Start(Fault),
+    /// No engine runs it.
+    #[error("WebAssembly cannot be run: {0}")]
+    Engine(String),
+    /// The file for its recording cannot be written.
+    #[error("its recording: {0}")]
+    Record(std::io::Error),
+}
+
+impl LoadError {
+    pub(super) fn of_engine(settings: &PluginConfig, error: &anyhow::Error) -> Self {
+        Self { name: settings.name.clone(), key: String::new(), reason: Reason::Engine(format!("{error:#}")) }
+    }
+}
+
+/// Loads plugins; one for a process.
+pub struct Loader {
+    wasm: Arc<Wasm>,
+    threads: Arc<Threads>,
+    linker: Linker<HostState>,
+    outside: Outside,
+    stores: Stores,
+    counters: Mutex<BTreeMap<PluginName, Arc<Counters>>>,
+    max_body: usize,
+}
+
+impl Loader {
+    /// A loader whose plugins reach this `outside` and pass bodies of at most `max_body` bytes. Compiled code is kept below
+    /// `cache`.
+    pub fn new(cache: &Path, outside: Outside, threads: Arc<Threads>, max_body: u64) -> anyhow::Result<Self> {
+        let wasm = Arc::new(Wasm::new(cache)?);
+        let linker = host::linker(wasm.engine())?;
+        let max_body = usize::try_from(max_body).unwrap_or(usize::MAX);
+        Ok(Self { wasm, threads, linker, outside, stores: Stores::default(), counters: Mutex::default(), max_body })
+    }
+
+    /// Reads a plugin's file.
+    pub fn read(settings: &PluginConfig) -> Result<Vec<u8>, LoadError> {
+        let fault = |key: &str, reason| LoadError { name: settings.name.clone(), key: key.to_owned(), reason };
+        let unreadable = |cause| fault("path", Reason::File { path: settings.path.display().to_string(), cause });
+        let mut bytes = Vec::new();
+        let file = fs::File::open(&settings.path).map_err(unreadable)?;
+        file.take(SIZE_LIMIT as u64 + 1).read_to_end(&mut bytes).map_err(unreadable)?;
+        if bytes.len() > SIZE_LIMIT {
+            let error = std::io::Error::other(format!("the file has more than {SIZE_LIMIT} bytes"));
+            return Err(unreadable(error));
+        }
+        Ok(bytes)
+    }
+
+    /// Compiles the bytes of a file and looks at what they offer. Blocks, for minutes at worst.
+    pub fn compile(&self, file: Vec<u8>) -> Result<Compiled, NotAPlugin> {
+        component::compile(&self.wasm, file)
+    }
+
+    /// Loads a plugin whose file holds `bytes`. Blocks, for minutes at worst; not for a runtime's own thread.
+    pub fn load(&self, settings: PluginConfig, bytes: Vec<u8>) -> Result<Arc<Plugin>, LoadError> {
+        let name = settings.name.clone();
+        let fault = |key: &str, reason| LoadError { name: name.clone(), key: key.to_owned(), reason };
+        let found = Sha256::new(sha2::Sha256::digest(&bytes).into());
+        if settings.sha256.is_some_and(|pinned| pinned != found) {
+            return Err(fault("sha256", Reason::Sha256 { found: found.to_string() }));
+        }
+        let Compiled { component, surface } =
+            self.compile(bytes).map_err(|error| fault("path", Reason::NotAPlugin(error)))?;
+        check_hooks(&settings, &surface).map_err(|reason| fault("hooks", reason))?;
+        let missing = surface.missing_grants(&settings.grants);
+        if let Some((import, _)) = missing.first() {
+            let toml = missing.iter().map(|(_, toml)| *toml).collect::<Vec<_>>().join(", ");
+            return Err(fault("grants", Reason::NotGranted { import: (*import).to_owned(), toml }));
+        }
+        let link = |error: wasmtime::Error| fault("path", Reason::Link(format!("{error:#}")));
+        let indices = Indices::new(&component);
+        let component = self.linker.instantiate_pre(&component).map_err(link)?;
+        let recorder = settings.record.as_deref().map(Recorder::start).transpose();
+        let recorder = recorder.map_err(|error| fault("record", Reason::Record(error)))?;
+        let plugin = Plugin {
+            granted: Arc::new(self.granted(&settings)),
+            slots: Arc::new(Semaphore::new(settings.max_instances as usize)),
+            settings,
+            surface,
+            figures: Figures::default(),
+            recorder,
+            component,
+            indices,
+            wasm: Arc::clone(&self.wasm),
+            threads: Arc::clone(&self.threads),
+            idle: Mutex::default(),
+            waiting: AtomicUsize::new(0),
+            breaker: Mutex::new(Breaker::default()),
+            is_open: AtomicBool::new(false),
+            is_disabled: AtomicBool::new(false),
+            usual_time: AtomicU64::new(0),
+        };
+        let started = self.threads.handle().block_on(try_out(&plugin));
+        started.map_err(|(key, reason)| fault(&key, reason))?;
+        Ok(Arc::new(plugin))
+    }
+
+    fn granted(&self, settings: &PluginConfig) -> Granted {
+        let grants = settings.grants.clone();
+        let env = grants.env.iter().filter_map(|name| std::env::var(name).ok().map(|value| (name.clone(), value)));
+        Granted {
+            plugin: settings.name.clone(),
+            config: Value::Object(settings.config.clone()).to_string().into(),
+            http: (self.outside.http)(grants.http.clone()),
+            env: env.collect(),
+            store: self.stores.of(&settings.name),
+            counters: Arc::clone(self.counters.lock().entry(settings.name.clone()).or_default()),
+            outside: self.outside.clone(),
+            max_body: self.max_body,
+            grants,
+        }
+    }
+}
+
+fn check_hooks(settings: &PluginConfig, surface: &Surface) -> Result<(), Reason> {
+    let asked = settings.hooks.iter().flatten();
+    let Some(missing) = asked.copied().find(|hook| !surface.hooks.contains(hook)) else { return Ok(()) };
+    let exported = surface.hooks.iter().map(|hook| hook.as_str()).collect::<Vec<_>>().join(", ");
+    Err(Reason::NoSuchHook { hook: missing.as_str().to_owned(), exported })
+}
+
+/// Makes an instance, checks the configuration against its schema, and starts it, as each instance will be.
+async fn try_out(plugin: &Plugin) -> Result<(), (String, Reason)> {
+    let _ticking = plugin.wasm.ticker().begin();
+    let at_file = |reason| ("path".to_owned(), reason);
+    let at_config = |reason| ("config".to_owned(), reason);
+    let deadline = Instant::now() + START_LIMIT;
+    let settings = &plugin.settings;
+    let needs_wasi = !plugin.surface.wasi.is_empty();
+    let state = HostState::new(Arc::clone(&plugin.granted), settings.max_memory.bytes(), needs_wasi, deadline);
+    let made = Instance::new(&plugin.component, &plugin.indices, state, 1).await;
+    let mut instance = made.map_err(|error| match plugin.plain_fault(&error) {
+        Fault::Trap(words) if words.contains("is not the one of") => at_file(Reason::Link(words)),
+        fault => at_file(Reason::Start(slow_start(fault))),
+    })?;
+    let schema = instance.config_schema().await;
+    let schema = schema.map_err(|error| at_file(Reason::Start(slow_start(plugin.fault(&error, &instance)))))?;
+    if let Some(schema) = schema {
+        check_config(&schema, &settings.config)?;
+    }
+    drop(instance);
+    match plugin.instance(deadline).await {
+        Ok(instance) => {
+            plugin.keep(instance);
+            Ok(())
+        }
+        Err(fault) => Err(at_config(Reason::Start(slow_start(fault)))),
+    }
+}
+
+fn slow_start(fault: Fault) -> Fault {
+    match fault {
+        Fault::TimedOut(_) => Fault::TimedOut(START_LIMIT),
+        other => other,
+    }
+}
+
+fn check_config(schema: &str, config: &serde_json::Map<String, Value>) -> Result<(), (String, Reason)> {
+    let bad_schema = |words: String| ("path".to_owned(), Reason::BadSchema(words));
+    let schema: Value = serde_json::from_str(schema).map_err(|error| bad_schema(error.to_string()))?;
+    let validator = jsonschema::validator_for(&schema).map_err(|error| bad_schema(error.to_string()))?;
+    let config = Value::Object(config.clone());
+    let Some(error) = validator.iter_errors(&config).next() else { return Ok(()) };
+    let path = error.instance_path().to_string();
+    let key = path.split('/').filter(|part| !part.is_empty()).fold("config".to_owned(), |key, part| key + "." + part);
+    // The value itself may be a secret.
+    let mut words = error.masked_with("this value").to_string();
+    words.truncate(words.floor_char_boundary(SCHEMA_WORDS));
+    let at = if path.is_empty() { String::new() } else { format!("{}: ", key.trim_start_matches("config.")) };
+    Err((key, Reason::Schema(format!("{at}{words}"))))
+}

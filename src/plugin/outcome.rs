@@ -1,0 +1,167 @@
+//! What has become of a call, as its after-hooks see and change it.
+
+use std::borrow::Cow;
+use std::time::Duration;
+
+use bytes::Bytes;
+use http::{HeaderName, HeaderValue};
+
+use crate::answer::{self, Failure};
+use crate::plugin::headers;
+use crate::plugin::invocation::check_json;
+
+/// The outcome, on the other side of the interface.
+pub struct OutcomeHandle;
+
+/// Who has ended a call.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Source {
+    /// The function returned.
+    Function,
+    /// The function failed.
+    FunctionError,
+    /// A plugin answered, rejected or failed.
+    Plugin,
+    /// The gateway could not.
+    Gateway,
+}
+
+/// What a call's outcome holds.
+#[derive(Debug, Clone)]
+pub enum Content {
+    /// JSON, or nothing.
+    Result(Bytes),
+    /// An error.
+    Problem {
+        /// Its code.
+        code: Cow<'static, str>,
+        /// Its message.
+        message: String,
+    },
+}
+
+/// The outcome of a call, as far as it has come.
+#[derive(Debug, Clone)]
+pub struct Outcome {
+    /// Who has ended it.
+    pub source: Source,
+    /// The HTTP status.
+    pub status: u16,
+    /// Result or error.
+    pub content: Content,
+    /// Headers of the answer beside those of every answer.
+    pub headers: Vec<(HeaderName, HeaderValue)>,
+    /// Time from the first before-hook's end to the worker's answer.
+    pub in_worker: Duration,
+}
+
+impl Outcome {
+    /// A function's result.
+    #[must_use]
+    pub fn returned(body: Bytes) -> Self {
+        Self {
+            source: Source::Function,
+            status: 200,
+            content: Content::Result(body),
+            headers: Vec::new(),
+            in_worker: Duration::ZERO,
+        }
+    }
+
+    /// A failure.
+    #[must_use]
+    pub fn failed(source: Source, failure: Failure) -> Self {
+        let Failure { status, code, message, headers } = failure;
+        Self { source, status, content: Content::Problem { code, message }, headers, in_worker: Duration::ZERO }
+    }
+
+    /// The code of an error.
+    #[must_use]
+    pub fn code(&self) -> Option<&str> {
+        match &self.content {
+            Content::Result(_) => None,
+            Content::Problem { code, .. } => Some(code),
+        }
+    }
+
+    /// The body as the caller will see it.
+    #[must_use]
+    pub fn body(&self, request_id: &str) -> Bytes {
+        match &self.content {
+            Content::Result(body) => body.clone(),
+            Content::Problem { code, message } => answer::error_body(code, message, request_id),
+        }
+    }
+
+    pub(super) fn set_status(&mut self, status: u16) -> Result<(), String> {
+        check_status(status, 200)?;
+        self.status = status;
+        Ok(())
+    }
+
+    pub(super) fn set_body(&mut self, body: String, limit: usize) -> Result<(), String> {
+        check_body(&body, limit)?;
+        if matches!(self.content, Content::Problem { .. }) {
+            self.status = 200;
+        }
+        self.content = Content::Result(body.into());
+        Ok(())
+    }
+
+    pub(super) fn set_header(&mut self, name: &str, value: &str) -> Result<(), String> {
+        headers::set(&mut self.headers, name, value)
+    }
+
+    pub(super) fn set_problem(&mut self, failure: Failure) {
+        self.status = failure.status;
+        self.content = Content::Problem { code: failure.code, message: failure.message };
+        for (name, value) in failure.headers {
+            self.headers.retain(|(there, _)| *there != name);
+            self.headers.push((name, value));
+        }
+    }
+}
+
+/// What a plugin says instead of a result, checked like a client's input.
+pub(super) fn checked_problem<'a>(
+    status: u16,
+    code: String,
+    message: String,
+    pairs: impl ExactSizeIterator<Item = (&'a str, &'a str)>,
+) -> Result<Failure, String> {
+    check_status(status, 400)?;
+    let is_code = |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'_';
+    if code.is_empty() || code.len() > 64 || !code.bytes().all(is_code) {
+        return Err(format!("{:?} is no code: 1 to 64 lower case letters, digits and \"_\"", shortened(&code)));
+    }
+    if message.len() > 4096 {
+        return Err(format!("a message of {} bytes, limit 4096", message.len()));
+    }
+    Ok(Failure { status, code: code.into(), message, headers: headers::answer_headers(pairs)? })
+}
+
+/// An answer that a plugin gives, checked likewise.
+pub(super) fn checked_response<'a>(
+    status: u16,
+    body: String,
+    pairs: impl ExactSizeIterator<Item = (&'a str, &'a str)>,
+    limit: usize,
+) -> Result<Outcome, String> {
+    check_status(status, 200)?;
+    check_body(&body, limit)?;
+    let headers = headers::answer_headers(pairs)?;
+    let content = Content::Result(body.into());
+    Ok(Outcome { source: Source::Plugin, status, content, headers, in_worker: Duration::ZERO })
+}
+
+fn check_status(status: u16, least: u16) -> Result<(), String> {
+    if (least..600).contains(&status) { Ok(()) } else { Err(format!("status {status}, expected {least} to 599")) }
+}
+
+fn check_body(body: &str, limit: usize) -> Result<(), String> {
+    if body.is_empty() { Ok(()) } else { check_json(body, limit) }
+}
+
+fn shortened(text: &str) -> &str {
+    &text[..text.floor_char_boundary(80)]
+}

@@ -1,0 +1,136 @@
+//! The plugins that run now, and how others take their place: loaded and checked beside them, swapped in one step.
+
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use anyhow::Context;
+use arc_swap::ArcSwap;
+use parking_lot::Mutex;
+
+use crate::config::{PluginConfig, PluginName};
+use crate::plugin::chain::{Chain, DeploymentChain};
+use crate::plugin::host::Network;
+use crate::plugin::load::{LoadError, Loader};
+use crate::plugin::outside::{CallFunction, GatewayLog, Outside, SendHttp, SystemClock};
+use crate::plugin::run::Plugin;
+use crate::plugin::threads::Threads;
+
+/// Plugins as they run at one moment.
+#[derive(Default)]
+pub struct PluginSet {
+    /// In the order of the chain.
+    pub plugins: Vec<Arc<Plugin>>,
+    /// What of the configuration could not be loaded; an older version may be among the plugins.
+    pub failed: Vec<FailedPlugin>,
+}
+
+/// A plugin that could not be loaded.
+#[derive(Debug, Clone)]
+pub struct FailedPlugin {
+    /// Its name.
+    pub name: PluginName,
+    /// Why.
+    pub reason: String,
+    /// Whether the version before it still runs.
+    pub keeps_old: bool,
+}
+
+impl PluginSet {
+    /// The chains of a deployment's functions.
+    #[must_use]
+    pub fn chain_of(&self, deployment: &str) -> DeploymentChain {
+        DeploymentChain::new(&self.plugins, deployment)
+    }
+
+    /// The plugins that look at a deployment's loads.
+    #[must_use]
+    pub fn load_chain(&self, deployment: &str) -> Chain {
+        let applying = self.plugins.iter().filter(|plugin| plugin.settings.applies_to_deployment(deployment));
+        Chain::new(applying.cloned().collect())
+    }
+}
+
+/// The plugins of a gateway.
+pub struct Plugins {
+    cache: PathBuf,
+    max_body: u64,
+    functions: Arc<dyn CallFunction>,
+    /// There from the first plugin on: without one no engine is started.
+    loader: Mutex<Option<Arc<Loader>>>,
+    set: ArcSwap<PluginSet>,
+}
+
+impl Plugins {
+    /// No plugins yet. Compiled code is kept below `cache`; `functions` are what plugins may call.
+    #[must_use]
+    pub fn new(cache: PathBuf, max_body: u64, functions: Arc<dyn CallFunction>) -> Self {
+        Self { cache, max_body, functions, loader: Mutex::default(), set: ArcSwap::default() }
+    }
+
+    /// Those that run now.
+    #[must_use]
+    pub fn current(&self) -> Arc<PluginSet> {
+        self.set.load_full()
+    }
+
+    /// Puts others in their place. Calls under way finish with those they began with.
+    pub fn put(&self, set: PluginSet) {
+        self.set.store(Arc::new(set));
+    }
+
+    /// Loads the plugins of a configuration, those that have not changed excepted. Where one cannot be loaded, its version
+    /// before goes on. Blocks, for minutes at worst; not for a runtime's own thread.
+    pub fn load(&self, configs: Vec<PluginConfig>) -> (PluginSet, Vec<LoadError>) {
+        let now = self.current();
+        let (mut set, mut errors) = (PluginSet::default(), Vec::new());
+        for config in configs {
+            let old = now.plugins.iter().find(|plugin| plugin.settings.name == config.name);
+            match self.load_one(&config, old) {
+                Ok(plugin) => set.plugins.push(plugin),
+                Err(error) => {
+                    let (name, reason) = (error.name.clone(), error.reason.to_string());
+                    set.failed.push(FailedPlugin { name, reason, keeps_old: old.is_some() });
+                    set.plugins.extend(old.cloned());
+                    errors.push(error);
+                }
+            }
+        }
+        (set, errors)
+    }
+
+    fn load_one(&self, config: &PluginConfig, old: Option<&Arc<Plugin>>) -> Result<Arc<Plugin>, LoadError> {
+        let bytes = Loader::read(config)?;
+        if let Some(old) = old
+            && old.is_same(config, &bytes)
+        {
+            return Ok(Arc::clone(old));
+        }
+        let loader = self.loader().map_err(|error| LoadError::of_engine(config, &error))?;
+        let plugin = loader.load(config.clone(), bytes)?;
+        tracing::info!(
+            plugin = plugin.name(),
+            file = %config.path.display(),
+            sha256 = &plugin.surface.sha256_text()[..12],
+            "plugin loaded"
+        );
+        Ok(plugin)
+    }
+
+    fn loader(&self) -> anyhow::Result<Arc<Loader>> {
+        let mut loader = self.loader.lock();
+        if let Some(loader) = &*loader {
+            return Ok(Arc::clone(loader));
+        }
+        let threads = Arc::new(Threads::start().context("starting the plugins' threads")?);
+        let handle = threads.handle().clone();
+        let outside = Outside {
+            clock: Arc::new(SystemClock::default()),
+            http: Arc::new(move |granted| Arc::new(Network::new(granted, handle.clone())) as Arc<dyn SendHttp>),
+            functions: Arc::clone(&self.functions),
+            log: Arc::new(GatewayLog),
+        };
+        let started = Arc::new(Loader::new(&self.cache, outside, threads, self.max_body)?);
+        *loader = Some(Arc::clone(&started));
+        Ok(started)
+    }
+}

@@ -1,0 +1,370 @@
+//! A release on its way to being served, as its load hooks see and change it.
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::io::Read;
+use std::path::{Component, Path, PathBuf};
+use std::sync::{Arc, OnceLock};
+use std::time::Duration;
+
+use serde_json::Value;
+
+use crate::config::{Size, Timeout, check_variable};
+use crate::deployment::{Exports, Function};
+
+/// The release, on the other side of the interface.
+pub struct ReleaseHandle;
+
+/// Files that a hook is told of, and bytes of one that it may read.
+const FILES_LIMIT: usize = 10_000;
+const READ_LIMIT: u64 = 1 << 20;
+const LABELS_LIMIT: usize = 32;
+const LABEL_VALUE_LIMIT: usize = 256;
+const VARIABLE_LIMIT: usize = 32 << 10;
+
+/// A release before or after its worker has loaded it.
+#[derive(Debug, Clone)]
+pub struct Release {
+    /// The deployment's name.
+    pub deployment: String,
+    /// The version in its address.
+    pub version: String,
+    /// `toml`, `package` or `repository`.
+    pub origin: String,
+    /// What runs it.
+    pub runtime: String,
+    /// Languages of its scripts.
+    pub languages: Vec<String>,
+    /// Its files.
+    pub files: Arc<Files>,
+    /// Names of its environment variables.
+    pub environment: Vec<String>,
+    /// How far the load has come.
+    pub stage: Stage,
+    /// What its hooks have made of it so far.
+    pub adjusted: Adjusted,
+}
+
+/// How far a load has come.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Stage {
+    /// No worker has been started.
+    BeforeLoad,
+    /// A worker has told its functions.
+    AfterLoad,
+}
+
+/// What load hooks make of a release.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Adjusted {
+    /// Variables that were set.
+    pub environment: BTreeMap<String, String>,
+    /// Its limits as they are now.
+    pub limits: Limits,
+    /// Labels.
+    pub labels: BTreeMap<String, String>,
+    /// Functions that it offers, by the name that callers use.
+    pub functions: BTreeMap<String, Offered>,
+}
+
+/// The limits that load hooks may tighten.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Limits {
+    /// Deadline of a call.
+    pub timeout: Duration,
+    /// Deadline of a load.
+    pub load_timeout: Duration,
+    /// Calls in flight per worker.
+    pub concurrency: u32,
+    /// Calls waiting beyond that.
+    pub queue: u32,
+    /// Memory of each worker in bytes.
+    pub max_memory: Option<u64>,
+}
+
+/// A function that a release offers.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Offered {
+    /// The name that its worker knows it by.
+    pub original: String,
+    /// Names and types of its parameters.
+    pub parameters: Vec<(String, String)>,
+    /// The type of its result.
+    pub returns: String,
+    /// Whether it gives a promise or is a coroutine.
+    pub is_async: bool,
+}
+
+/// Where a release's files are.
+#[derive(Debug)]
+pub enum Files {
+    /// In a folder, listed when somebody asks.
+    Folder(PathBuf, OnceLock<Vec<String>>),
+    /// Given one by one, by path.
+    Given(BTreeMap<String, Vec<u8>>),
+}
+
+impl Files {
+    /// The files of a folder.
+    #[must_use]
+    pub fn of_folder(folder: &Path) -> Self {
+        Self::Folder(folder.to_owned(), OnceLock::new())
+    }
+
+    /// Relative paths, sorted, no more than the limit.
+    #[must_use]
+    pub fn list(&self) -> Vec<String> {
+        match self {
+            Self::Folder(folder, listed) => listed.get_or_init(|| list(folder)).clone(),
+            Self::Given(files) => files.keys().take(FILES_LIMIT).cloned().collect(),
+        }
+    }
+
+    /// The bytes of one file.
+    pub fn read(&self, path: &str) -> Result<Vec<u8>, String> {
+        match self {
+            Self::Given(files) => files.get(path).cloned().ok_or_else(|| format!("no file {path:?}")),
+            Self::Folder(folder, _) => read_below(folder, path),
+        }
+    }
+}
+
+fn list(folder: &Path) -> Vec<String> {
+    let mut files = Vec::new();
+    let mut folders = vec![folder.to_owned()];
+    while let Some(next) = folders.pop() {
+        let Ok(entries) = fs::read_dir(&next) else { continue };
+        for entry in entries.flatten() {
+            let Ok(kind) = entry.file_type() else { continue };
+            // Links are not followed: they may lead out, or round in a circle.
+            if kind.is_dir() {
+                folders.push(entry.path());
+            } else if kind.is_file()
+                && let Some(path) = entry.path().strip_prefix(folder).ok().and_then(Path::to_str)
+            {
+                files.push(path.to_owned());
+            }
+        }
+        if files.len() > 4 * FILES_LIMIT {
+            break;
+        }
+    }
+    files.sort_unstable();
+    files.truncate(FILES_LIMIT);
+    files
+}
+
+fn read_below(folder: &Path, path: &str) -> Result<Vec<u8>, String> {
+    let inside = Path::new(path).components().all(|part| matches!(part, Component::Normal(_) | Component::CurDir));
+    let leads_out = || format!("{path:?} leads out of the release");
+    if !inside {
+        return Err(leads_out());
+    }
+    let failed = |error: std::io::Error| format!("reading {path:?}: {}", error.kind());
+    let whole = folder.canonicalize().map_err(failed)?;
+    let found = folder.join(path).canonicalize().map_err(failed)?;
+    if !found.starts_with(&whole) {
+        return Err(leads_out());
+    }
+    if !found.is_file() {
+        return Err(format!("{path:?} is not a file"));
+    }
+    let mut bytes = Vec::new();
+    fs::File::open(&found).and_then(|file| file.take(READ_LIMIT + 1).read_to_end(&mut bytes)).map_err(failed)?;
+    if bytes.len() as u64 > READ_LIMIT {
+        return Err(format!("{path:?} has more than {READ_LIMIT} bytes"));
+    }
+    Ok(bytes)
+}
+
+impl Release {
+    pub(super) fn set_environment(&mut self, name: String, value: String) -> Result<(), String> {
+        self.only_in(Stage::BeforeLoad, "set-environment")?;
+        check_variable(&name)?;
+        if value.len() > VARIABLE_LIMIT || value.contains('\0') {
+            return Err(format!("the value of {name:?} is longer than {VARIABLE_LIMIT} bytes or has a NUL in it"));
+        }
+        self.adjusted.environment.insert(name, value);
+        Ok(())
+    }
+
+    pub(super) fn all_variables(&self) -> Vec<String> {
+        let mut names: Vec<String> = self.environment.iter().chain(self.adjusted.environment.keys()).cloned().collect();
+        names.sort_unstable();
+        names.dedup();
+        names
+    }
+
+    pub(super) fn set_limit(&mut self, name: &str, value: &str) -> Result<(), String> {
+        self.only_in(Stage::BeforeLoad, "set-limit")?;
+        self.adjusted.limits.tighten(name, value)
+    }
+
+    pub(super) fn set_label(&mut self, name: String, value: String) -> Result<(), String> {
+        let is_name = |b: u8| b.is_ascii_alphanumeric() || matches!(b, b'.' | b'_' | b'-' | b'/');
+        if name.is_empty() || name.len() > 64 || !name.bytes().all(is_name) {
+            return Err("a label's name is 1 to 64 of letters, digits, \".\", \"_\", \"-\" and \"/\"".to_owned());
+        }
+        if value.len() > LABEL_VALUE_LIMIT || value.chars().any(char::is_control) {
+            return Err(format!("a label's value has at most {LABEL_VALUE_LIMIT} bytes and no control characters"));
+        }
+        let labels = &mut self.adjusted.labels;
+        if labels.len() >= LABELS_LIMIT && !labels.contains_key(&name) {
+            return Err(format!("more than {LABELS_LIMIT} labels"));
+        }
+        labels.insert(name, value);
+        Ok(())
+    }
+
+    pub(super) fn hide(&mut self, function: &str) -> Result<(), String> {
+        self.only_in(Stage::AfterLoad, "hide")?;
+        self.adjusted.functions.remove(function).map(drop).ok_or_else(|| no_function(function))
+    }
+
+    pub(super) fn rename(&mut self, function: &str, to: String) -> Result<(), String> {
+        self.only_in(Stage::AfterLoad, "rename")?;
+        let functions = &mut self.adjusted.functions;
+        if to.is_empty() || to.len() > 256 || to.chars().any(|c| c.is_control() || c == '/') {
+            return Err(format!("{to:?} cannot be a function's name"));
+        }
+        if functions.contains_key(&to) {
+            return Err(format!("there is a function {to:?} already"));
+        }
+        let offered = functions.remove(function).ok_or_else(|| no_function(function))?;
+        functions.insert(to, offered);
+        Ok(())
+    }
+
+    fn only_in(&self, stage: Stage, what: &str) -> Result<(), String> {
+        let hook = match stage {
+            Stage::BeforeLoad => "before-load",
+            Stage::AfterLoad => "after-load",
+        };
+        if self.stage == stage { Ok(()) } else { Err(format!("{what} works in {hook} only")) }
+    }
+}
+
+fn no_function(name: &str) -> String {
+    format!("there is no function {name:?}")
+}
+
+impl Limits {
+    /// Name and value of each.
+    #[must_use]
+    pub fn pairs(&self) -> Vec<(String, String)> {
+        let mut pairs = vec![
+            ("timeout".to_owned(), milliseconds(self.timeout)),
+            ("load_timeout".to_owned(), milliseconds(self.load_timeout)),
+            ("concurrency".to_owned(), self.concurrency.to_string()),
+            ("queue".to_owned(), self.queue.to_string()),
+        ];
+        if let Some(bytes) = self.max_memory {
+            pairs.push(("max_memory".to_owned(), format!("{bytes}B")));
+        }
+        pairs
+    }
+
+    /// Sets a limit to a value as the TOML would have it; never to a wider one.
+    pub fn tighten(&mut self, name: &str, value: &str) -> Result<(), String> {
+        let time = || value.parse::<Timeout>().map(Timeout::get).map_err(|error| error.to_string());
+        let number = |least: u32| match value.parse() {
+            Ok(number) if number >= least => Ok(number),
+            Ok(_) | Err(_) => Err(format!("{value:?} is not a whole number from {least}")),
+        };
+        let wider = || format!("{name} may be tightened only, and {value} is wider than what it is");
+        match name {
+            "timeout" => replace(&mut self.timeout, time()?).ok_or_else(wider),
+            "load_timeout" => replace(&mut self.load_timeout, time()?).ok_or_else(wider),
+            "concurrency" => replace(&mut self.concurrency, number(1)?).ok_or_else(wider),
+            "queue" => replace(&mut self.queue, number(0)?).ok_or_else(wider),
+            "max_memory" => {
+                let bytes = value.parse::<Size>().map_err(|error| error.to_string())?.bytes();
+                if self.max_memory.is_some_and(|now| bytes > now) {
+                    return Err(wider());
+                }
+                self.max_memory = Some(bytes);
+                Ok(())
+            }
+            _ => {
+                Err(format!("{name:?} is no limit: there are timeout, load_timeout, concurrency, queue and max_memory"))
+            }
+        }
+    }
+}
+
+fn replace<T: PartialOrd>(now: &mut T, new: T) -> Option<()> {
+    if new > *now {
+        return None;
+    }
+    *now = new;
+    Some(())
+}
+
+fn milliseconds(time: Duration) -> String {
+    format!("{}ms", time.as_millis())
+}
+
+/// What a worker offers, with what it tells of each function.
+#[must_use]
+pub fn offered(exports: &Exports) -> BTreeMap<String, Offered> {
+    let mut described: BTreeMap<&str, &Value> = BTreeMap::new();
+    let handles = exports.packages.as_object().into_iter().flat_map(|languages| languages.values());
+    for function in handles.filter_map(Value::as_array).flatten().flat_map(functions_of) {
+        described.insert(text(&function["name"]), function);
+    }
+    let describe = |function: &Function| {
+        let told = described.get(&*function.name).copied().unwrap_or(&Value::Null);
+        let signature = &told["signature"];
+        let parameters = signature["args"].as_array().into_iter().flatten();
+        Offered {
+            original: function.name.to_string(),
+            parameters: parameters.map(|arg| (text(&arg["name"]).to_owned(), kind(&arg["type"]))).collect(),
+            returns: kind(&signature["ret"]["type"]),
+            is_async: told["async"].as_bool().unwrap_or(false),
+        }
+    };
+    exports.functions.iter().map(|(name, function)| (name.to_string(), describe(function))).collect()
+}
+
+/// The exports with only what is offered, under the names that it is offered by.
+#[must_use]
+pub fn shaped(mut exports: Exports, offered: &BTreeMap<String, Offered>) -> Exports {
+    let mut new_names: BTreeMap<&str, &str> = BTreeMap::new();
+    let mut functions = std::collections::HashMap::with_capacity(offered.len());
+    for (name, function) in offered {
+        new_names.insert(&function.original, name);
+        if let Some(known) = exports.functions.get(&*function.original) {
+            functions.insert(name.clone().into_boxed_str(), Arc::clone(known));
+        }
+    }
+    let languages = exports.packages.as_object_mut().into_iter().flat_map(|languages| languages.values_mut());
+    for handle in languages.filter_map(Value::as_array_mut).flatten() {
+        let Some(listed) =
+            handle.get_mut("scope").and_then(|scope| scope.get_mut("funcs")).and_then(Value::as_array_mut)
+        else {
+            continue;
+        };
+        listed.retain_mut(|function| match new_names.get(text(&function["name"])) {
+            Some(name) => {
+                function["name"] = Value::from(*name);
+                true
+            }
+            None => false,
+        });
+    }
+    exports.functions = functions;
+    exports
+}
+
+fn functions_of(handle: &Value) -> impl Iterator<Item = &Value> {
+    handle["scope"]["funcs"].as_array().into_iter().flatten()
+}
+
+fn text(value: &Value) -> &str {
+    value.as_str().unwrap_or_default()
+}
+
+fn kind(value: &Value) -> String {
+    // MetaCall writes a type as its name or as an object with one.
+    value.as_str().or_else(|| value["name"].as_str()).unwrap_or_default().to_owned()
+}

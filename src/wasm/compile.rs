@@ -1,0 +1,119 @@
+//! Compiling: in a process of its own, because a hostile component can make it take any time and memory and it cannot be
+//! interrupted. The child leaves the code in the cache, where the gateway finds it.
+
+use std::collections::HashSet;
+use std::ffi::OsString;
+use std::io::{Read, Write};
+use std::path::{Path, PathBuf};
+use std::process::{Command, ExitCode, Stdio};
+use std::sync::LazyLock;
+use std::time::{Duration, Instant};
+
+use anyhow::{Context, bail};
+use parking_lot::Mutex;
+use rustix::process::{Resource, Rlimit, setrlimit};
+use sha2::{Digest, Sha256};
+use wasmtime::component::Component;
+
+use crate::wasm::{self, Wasm};
+
+/// The word that makes the program compile what is on its standard input, instead of reading a command line.
+pub const WORD: &str = "compile-component";
+/// Largest component, in bytes: those of Python are 18 MB.
+pub const SIZE_LIMIT: usize = 32 << 20;
+/// Limits of a compilation.
+const WALL_LIMIT: Duration = Duration::from_secs(90);
+const CPU_LIMIT: u64 = 120;
+const MEMORY_LIMIT: u64 = 2 << 30;
+/// The child's own words, at most.
+const MESSAGE_LIMIT: u64 = 4 << 10;
+
+/// One at a time: a compilation takes hundreds of megabytes. Holds what this process knows to be in the cache.
+static COMPILED: LazyLock<Mutex<HashSet<[u8; 32]>>> = LazyLock::new(Mutex::default);
+
+impl Wasm {
+    /// Makes a component of its bytes, from the cache if it was compiled before. Blocks, for minutes at worst.
+    pub fn component(&self, bytes: &[u8]) -> anyhow::Result<Component> {
+        if bytes.len() > SIZE_LIMIT {
+            bail!("a component of {} bytes, limit {SIZE_LIMIT}", bytes.len());
+        }
+        let digest = Sha256::digest(bytes).into();
+        let mut compiled = COMPILED.lock();
+        if !compiled.contains(&digest) {
+            compile_in_child(bytes, &self.cache)?;
+            compiled.insert(digest);
+        }
+        drop(compiled);
+        Ok(Component::from_binary(&self.engine, bytes)?)
+    }
+}
+
+fn compile_in_child(bytes: &[u8], cache: &Path) -> anyhow::Result<()> {
+    let program = std::env::current_exe().context("finding the gateway's own program")?;
+    let mut child = Command::new(program)
+        .arg(WORD)
+        .arg(cache)
+        .env_clear()
+        .stdin(Stdio::piped())
+        .stdout(Stdio::null())
+        .stderr(Stdio::piped())
+        .spawn()
+        .context("starting the compiler's process")?;
+    let mut input = child.stdin.take().context("the compiler has no input")?;
+    let mut words = child.stderr.take().context("the compiler has no output")?;
+    let reading = std::thread::spawn(move || {
+        let mut said = String::new();
+        let _partly = words.by_ref().take(MESSAGE_LIMIT).read_to_string(&mut said);
+        said
+    });
+    let deadline = Instant::now() + WALL_LIMIT;
+    // It reads all of it before it begins; if it ends early, its words say why.
+    let written = input.write_all(bytes);
+    drop(input);
+    let status = loop {
+        if let Some(status) = child.try_wait().context("waiting for the compiler")? {
+            break status;
+        }
+        if Instant::now() >= deadline {
+            child.kill()?;
+            child.wait()?;
+            bail!("compiling took longer than {WALL_LIMIT:?}");
+        }
+        std::thread::sleep(Duration::from_millis(2));
+    };
+    if status.success() {
+        return written.context("handing the component to the compiler");
+    }
+    let said = reading.join().unwrap_or_default();
+    match said.trim() {
+        "" => bail!(
+            "compiling was cut ({status}): it may take {CPU_LIMIT} s of processor time and {} MiB of memory",
+            MEMORY_LIMIT >> 20
+        ),
+        said => bail!("{said}"),
+    }
+}
+
+/// Compiles the component on standard input into the cache that the one argument names.
+pub fn run(mut args: impl Iterator<Item = OsString>) -> ExitCode {
+    let compiled = args.next().context("no cache folder").and_then(|cache| compile(&PathBuf::from(cache)));
+    match compiled {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            let _unheard = writeln!(std::io::stderr(), "{error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn compile(cache: &Path) -> anyhow::Result<()> {
+    let limit = |limit| Rlimit { current: Some(limit), maximum: Some(limit) };
+    setrlimit(Resource::Cpu, limit(CPU_LIMIT))?;
+    setrlimit(Resource::Data, limit(MEMORY_LIMIT))?;
+    setrlimit(Resource::Core, limit(0))?;
+    let mut bytes = Vec::new();
+    std::io::stdin().read_to_end(&mut bytes).context("reading the component")?;
+    let engine = wasm::engine(cache)?;
+    Component::from_binary(&engine, &bytes)?;
+    Ok(())
+}
