@@ -143,10 +143,13 @@ pub async fn run(config: Config, mut out: impl Write) -> Result<(), RunError> {
 
 /// Plugins first: what is deployed runs through them. One that cannot be loaded may be the one that keeps strangers out.
 async fn start(config: &Config, gateway: &Arc<Gateway>) -> Result<(), RunError> {
-    let (plugins, faults) = config::load_plugins(config);
+    let (plugins, mut faults) = config::load_plugins(config);
     let errors = if plugins.is_empty() { Vec::new() } else { gateway.load_plugins(plugins.clone()).await };
-    if !faults.is_empty() || !errors.is_empty() {
-        return Err(RunError::Plugins(reload::faults_of(&plugins, faults, &errors)));
+    for error in &errors {
+        faults.push(error.fault(&plugins));
+    }
+    if !faults.is_empty() {
+        return Err(RunError::Plugins(faults));
     }
     for deployment in config.deployments.clone() {
         gateway.deploy_configured(deployment).await;

@@ -2,6 +2,8 @@
 
 mod check;
 mod client;
+mod compiled;
+mod explain;
 mod inspect;
 mod invoke;
 mod logs;
@@ -36,6 +38,7 @@ struct Cli {
 enum Command {
     Serve(serve::Serve),
     Check(check::Check),
+    Explain(explain::Explain),
     Invoke(invoke::Invoke),
     Inspect(inspect::Inspect),
     Logs(logs::Logs),
@@ -49,6 +52,7 @@ pub fn run() -> ExitCode {
     let result = match Cli::parse().command {
         Command::Serve(command) => command.run(&mut out),
         Command::Check(command) => command.run(&mut out),
+        Command::Explain(command) => command.run(&mut out),
         Command::Invoke(command) => command.run(&mut out),
         Command::Inspect(command) => command.run(&mut out),
         Command::Logs(command) => command.run(&mut out),

@@ -11,6 +11,7 @@ pub mod framing;
 pub mod head;
 pub mod invoke;
 pub mod logs;
+pub mod metrics;
 pub mod path;
 pub mod request_body;
 pub mod request_id;

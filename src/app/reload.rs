@@ -8,7 +8,7 @@ use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 
 use crate::app::watch::Watch;
-use crate::config::{self, Config, Fault, Faults, PluginConfig};
+use crate::config::{self, Config, Faults, PluginConfig};
 use crate::gateway::Gateway;
 use crate::gateway::reload::{Ask, NotTaken, ReloadFailure, Reloaded};
 use crate::plugin::load::LoadError;
@@ -140,23 +140,9 @@ fn tell(reloaded: &Reloaded, plugins: &[PluginConfig]) {
         })
         .collect();
     for error in errors {
-        let fault = fault_of(plugins, error);
+        let fault = error.fault(plugins);
         tracing::error!(plugin = %error.name, reason = %fault, "not loaded: what ran goes on");
     }
     let (plugins, deployed, removed) = (&reloaded.plugins, &reloaded.deployed, &reloaded.removed);
     tracing::info!(?plugins, ?deployed, ?removed, "configuration in force");
-}
-
-/// What is wrong with plugins, where it stands.
-pub(crate) fn faults_of(plugins: &[PluginConfig], mut faults: Faults, errors: &[LoadError]) -> Faults {
-    for error in errors {
-        faults.push(fault_of(plugins, error));
-    }
-    faults
-}
-
-fn fault_of(plugins: &[PluginConfig], error: &LoadError) -> Fault {
-    let settings = plugins.iter().find(|plugin| plugin.name == error.name);
-    let place = settings.and_then(|settings| settings.places.of(&error.key).or_else(|| settings.places.of("")));
-    Fault::new(place, error.to_string())
 }

@@ -3,18 +3,23 @@
 use std::io::Write;
 use std::path::PathBuf;
 use std::process::ExitCode;
+use std::sync::Arc;
 
 use clap::Args;
 
+use crate::cli::compiled;
 use crate::config::{self, Config, DeploymentConfig, Fault, Faults};
 use crate::gateway::deploy::{self, Refusal};
+use crate::plugin::outside::NoFunctions;
+use crate::plugin::plugins::Plugins;
 use crate::runtime::RuntimeError;
 use crate::runtime::scripts::WorkerScripts;
 
 /// Check a configuration without starting anything.
 #[derive(Debug, Args)]
 #[command(long_about = "Read everything that serve would read: the configuration, each deployment's folder, its \
-    metacall.json and scripts, and whether its runtime is installed. Starts nothing and writes nothing.\n\n\
+    metacall.json and scripts, whether its runtime is installed, and each plugin: its file, what it was granted, and its \
+    configuration as the plugin itself checks it. Starts no worker and no listener.\n\n\
     Prints each fault with file, line and column, all of them at once.\n\n\
     Example:\n  metagate check examples/quickstart/metagate.toml\n\n\
     Exit codes: 0 no fault, 1 faults.")]
@@ -28,16 +33,33 @@ impl Check {
     pub(super) fn run(self, out: &mut impl Write) -> anyhow::Result<ExitCode> {
         let (config, mut faults) = config::survey(&self.config);
         let deployments = config.as_ref().map_or(0, |config| config.deployments.len());
+        let mut plugins = 0;
         if let Some(config) = config {
+            plugins = add_plugin_faults(&config, &mut faults);
             add_deployment_faults(&config, &mut faults);
         }
         if !faults.is_empty() {
             eprintln!("{faults}");
             return Ok(ExitCode::FAILURE);
         }
-        writeln!(out, "{}: {} deployments, no faults", self.config.display(), deployments)?;
+        let plugins = if plugins == 0 { String::new() } else { format!(", {plugins} plugins") };
+        writeln!(out, "{}: {deployments} deployments{plugins}, no faults", self.config.display())?;
         Ok(ExitCode::SUCCESS)
     }
+}
+
+/// Loads every plugin as serve would: compiled, checked against its grants, its configuration shown to it. Gives how many
+/// there are.
+fn add_plugin_faults(config: &Config, faults: &mut Faults) -> usize {
+    let (mut plugins, more) = config::load_plugins(config);
+    more.into_iter().for_each(|fault| faults.push(fault));
+    for plugin in &mut plugins {
+        plugin.record = None;
+    }
+    let loading = Plugins::new(compiled::folder(), config.server.max_body.bytes(), Arc::new(NoFunctions));
+    let (_, errors) = loading.load(plugins.clone());
+    errors.iter().for_each(|error| faults.push(error.fault(&plugins)));
+    plugins.len()
 }
 
 /// Looks at the folder and the program of each deployment in which nothing else is at fault.
@@ -45,10 +67,16 @@ fn add_deployment_faults(config: &Config, faults: &mut Faults) {
     // The worker scripts are part of the binary; only where they would be written is needed here.
     let scripts = WorkerScripts::in_place(&config.server.data_dir);
     let starts: Vec<usize> = config.deployments.iter().map(first_line).collect();
+    let others: Vec<usize> =
+        config.plugin_list.iter().filter_map(|plugin| plugin.places.of("name")).map(|place| place.line).collect();
     let at_fault: Vec<usize> = faults
         .iter()
         .filter_map(|fault| fault.place.as_ref())
-        .filter_map(|place| starts.iter().rposition(|start| *start <= place.line))
+        .filter_map(|place| {
+            let own = starts.iter().rposition(|start| *start <= place.line)?;
+            let is_plugins = others.iter().any(|other| *other > starts[own] && *other <= place.line);
+            (!is_plugins).then_some(own)
+        })
         .collect();
     let sound = config.deployments.iter().enumerate().filter(|(number, _)| !at_fault.contains(number));
     for (_, deployment) in sound {

@@ -17,7 +17,7 @@ use crate::gateway::Gateway;
 use crate::gateway::reload::ReloadFailure;
 use crate::http::body::ReplyBody;
 use crate::http::error::{Code, Problem};
-use crate::http::{logs, request_id};
+use crate::http::{logs, metrics, request_id};
 use crate::worker::outcome::LoadFailureKind;
 
 /// Liveness and readiness.
@@ -31,6 +31,7 @@ pub fn api(gateway: Arc<Gateway>, token: Option<Secret>) -> Router {
         .route("/api/inspect", get(inspect))
         .route("/api/plugins", get(plugins))
         .route("/api/reload", post(reload))
+        .route("/metrics", get(metrics))
         .route("/api/deploy/logs", post(logs::deploy_logs))
         .route("/api/logs/{name}", get(logs::logs))
         .layer(middleware::from_fn_with_state(token, check_token));
@@ -56,6 +57,13 @@ async fn inspect(State(gateway): State<Arc<Gateway>>) -> Response {
 
 async fn plugins(State(gateway): State<Arc<Gateway>>) -> Response {
     Json(gateway.inspect_plugins()).into_response()
+}
+
+async fn metrics(State(gateway): State<Arc<Gateway>>, headers: HeaderMap) -> Response {
+    match metrics::render(&gateway) {
+        Ok(text) => ([(CONTENT_TYPE, metrics::CONTENT_TYPE)], text).into_response(),
+        Err(_) => from_problem(Problem::new(Code::Internal, "the metrics cannot be written"), &headers),
+    }
 }
 
 /// Has the configuration read again and tells what came of it.

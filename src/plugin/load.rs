@@ -15,7 +15,7 @@ use sha2::Digest;
 use tokio::sync::Semaphore;
 use wasmtime::component::Linker;
 
-use crate::config::{PluginConfig, PluginName, Sha256};
+use crate::config::{self, PluginConfig, PluginName, Sha256};
 use crate::plugin::breaker::Breaker;
 use crate::plugin::component::{self, Compiled, NotAPlugin, PACKAGE, Surface};
 use crate::plugin::host::{self, Counters, Granted, HostState};
@@ -102,6 +102,13 @@ pub enum Reason {
 }
 
 impl LoadError {
+    /// The fault where it stands, given the plugins that were to be loaded.
+    #[must_use]
+    pub fn fault(&self, plugins: &[PluginConfig]) -> config::Fault {
+        let settings = plugins.iter().find(|plugin| plugin.name == self.name);
+        config::Fault::new(settings.and_then(|settings| settings.places.of(&self.key)), self.to_string())
+    }
+
     pub(super) fn of_engine(settings: &PluginConfig, error: &anyhow::Error) -> Self {
         Self { name: settings.name.clone(), key: String::new(), reason: Reason::Engine(format!("{error:#}")) }
     }

@@ -30,11 +30,11 @@ fn commands(file: &str) -> Vec<(String, String)> {
     found
 }
 
-fn quickstart() -> Gateway {
-    let example = Path::new(env!("CARGO_MANIFEST_DIR")).join("examples/quickstart");
+/// The gateway of an example: the same file, but for a free port and a data folder of the test's own.
+fn example(name: &str) -> Gateway {
+    let example = Path::new(env!("CARGO_MANIFEST_DIR")).join("examples").join(name);
     let folder = tempfile::tempdir().unwrap();
     let text = fs::read_to_string(example.join("metagate.toml")).unwrap();
-    // The same file, but for a free port and a data folder of the test's own.
     let text = text.replace("127.0.0.1:9000", "127.0.0.1:0");
     let text = text.replace("path = \"", &format!("path = \"{}/", example.display()));
     fs::write(folder.path().join("metagate.toml"), text).unwrap();
@@ -43,12 +43,11 @@ fn quickstart() -> Gateway {
     gateway
 }
 
-#[test]
-fn every_command_of_the_readmes_answers_as_written() {
-    let gateway = quickstart();
+/// Runs the commands of these files against the gateway, and compares.
+fn check(gateway: &Gateway, files: &[&str], at_least: usize) {
     let program = env!("CARGO_BIN_EXE_metagate");
     let mut run = 0;
-    for file in ["README.md", "examples/quickstart/README.md"] {
+    for file in files {
         for (command, expected) in commands(file) {
             let line = command.replace(ADDRESS, &gateway.url("")).replace("curl ", "curl -sS ");
             let line = line.replace("metagate ", &format!("{program} "));
@@ -58,5 +57,15 @@ fn every_command_of_the_readmes_answers_as_written() {
             run += 1;
         }
     }
-    assert!(run >= 12, "only {run} commands were found");
+    assert!(run >= at_least, "only {run} commands were found");
+}
+
+#[test]
+fn every_command_of_the_readmes_answers_as_written() {
+    check(&example("quickstart"), &["README.md", "examples/quickstart/README.md"], 12);
+}
+
+#[test]
+fn every_command_of_the_plugins_readme_answers_as_written() {
+    check(&example("plugins"), &["examples/plugins/README.md"], 10);
 }

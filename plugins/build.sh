@@ -1,0 +1,45 @@
+#!/usr/bin/env bash
+# Builds the Rust plugins of this folder from source.
+#
+# usage: plugins/build.sh [--commit] [NAME…]      default: all of them
+#
+# The components go to target/wasm32-unknown-unknown/release (or below $CARGO_TARGET_DIR); with --commit also to
+# <name>/<name>.wasm, which is what the repository ships. Where the target wasm32-unknown-unknown is not installed,
+# wasm-sysroot.sh builds a standard library for it. Each plugin is built by itself, so that the features of one do not
+# get into another.
+set -euo pipefail
+
+here=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
+cd "$here"
+commit=no
+names=()
+for argument; do
+    case $argument in
+        --commit) commit=yes ;;
+        -*) echo "build.sh: unknown option $argument" >&2; exit 2 ;;
+        *) names+=("$argument") ;;
+    esac
+done
+if [ ${#names[@]} = 0 ]; then
+    for manifest in */Cargo.toml; do names+=("${manifest%/*}"); done
+fi
+
+# The folders of the registry have to be there before their paths can be replaced.
+cargo fetch --locked --quiet
+# Messages of panics hold paths of sources: those of this machine have no place in what is shipped.
+flags=("--remap-path-prefix=$here=plugins")
+for registry in "${CARGO_HOME:-$HOME/.cargo}"/registry/src/*/; do
+    flags+=("--remap-path-prefix=${registry%/}=crates")
+done
+sysroot=$(./wasm-sysroot.sh)
+[ -z "$sysroot" ] || flags+=("$sysroot")
+CARGO_ENCODED_RUSTFLAGS=$(IFS=$'\x1f'; echo "${flags[*]}")
+export CARGO_ENCODED_RUSTFLAGS
+
+built=${CARGO_TARGET_DIR:-$here/target}/wasm32-unknown-unknown/release
+for name in "${names[@]}"; do
+    cargo build --release --locked --package "$name"
+    component=$built/${name//-/_}.wasm
+    [ "$commit" = no ] || cp "$component" "$name/$name.wasm"
+    printf '%8d bytes  %s\n' "$(stat -c %s "$component")" "$component"
+done

@@ -1,0 +1,208 @@
+//! `metagate explain`: what a deployment or a function gets, and why.
+
+use std::io::Write;
+use std::path::PathBuf;
+use std::process::ExitCode;
+use std::sync::Arc;
+
+use anyhow::bail;
+use clap::Args;
+
+use crate::cli::compiled;
+use crate::cli::invoke::unknown;
+use crate::config::{self, Config, DeploymentConfig, HookName, Instances, Mode, Pattern, PluginConfig};
+use crate::gateway::deploy;
+use crate::plugin::outside::NoFunctions;
+use crate::plugin::plugins::Plugins;
+use crate::plugin::run::Plugin;
+use crate::runtime::scripts::WorkerScripts;
+
+/// Show the plugins, limits and environment of a deployment or a function, and why it has them.
+#[derive(Debug, Args)]
+#[command(long_about = "Show what a deployment or one of its functions gets: the plugins in the order in which they run, why \
+    each applies and with which settings, those that do not apply and why not, limits, and the names of environment \
+    variables. Reads the configuration; no gateway need run.\n\n\
+    Example:\n  metagate explain -c examples/plugins/metagate.toml text slugify")]
+pub(super) struct Explain {
+    /// The deployment.
+    name: String,
+    /// The function.
+    function: Option<String>,
+    /// The configuration.
+    #[arg(short, long, default_value = "metagate.toml")]
+    config: PathBuf,
+}
+
+impl Explain {
+    pub(super) fn run(self, out: &mut impl Write) -> anyhow::Result<ExitCode> {
+        let (config, mut faults) = config::survey(&self.config);
+        let Some(config) = config.filter(|_| faults.is_empty()) else {
+            eprintln!("{faults}");
+            return Ok(ExitCode::FAILURE);
+        };
+        let names = || config.deployments.iter().map(|deployment| deployment.name.as_str());
+        let Some(deployment) = config.deployments.iter().find(|deployment| deployment.name.as_str() == self.name) else {
+            bail!("{}", unknown(&self.name, names()));
+        };
+        let (mut configs, more) = config::load_plugins(&config);
+        for plugin in &mut configs {
+            plugin.record = None;
+        }
+        let plugins = Plugins::new(compiled::folder(), config.server.max_body.bytes(), Arc::new(NoFunctions));
+        let (set, errors) = plugins.load(configs.clone());
+        more.into_iter().for_each(|fault| faults.push(fault));
+        errors.iter().for_each(|error| faults.push(error.fault(&configs)));
+        if !faults.is_empty() {
+            eprintln!("{faults}");
+            return Ok(ExitCode::FAILURE);
+        }
+        show_deployment(&config, deployment, out)?;
+        show_plugins(deployment, self.function.as_deref(), &set.plugins, out)?;
+        Ok(ExitCode::SUCCESS)
+    }
+}
+
+fn show_deployment(config: &Config, deployment: &DeploymentConfig, out: &mut impl Write) -> anyhow::Result<()> {
+    let DeploymentConfig { name, path, workers, concurrency, queue, timeout, load_timeout, env, max_memory, .. } = deployment;
+    writeln!(out, "deployment {:?}  ({})", name.as_str(), place_of(&deployment.places.of("name")))?;
+    writeln!(out, "  folder       {}", path.display())?;
+    let scripts = WorkerScripts::in_place(&config.server.data_dir);
+    match deploy::prepare(deployment, &scripts) {
+        Ok(plan) => {
+            let why = if deployment.runtime.is_some() { "as configured" } else { "by its files" };
+            writeln!(out, "  runtime      {} ({why}): {}", plan.kind.name(), plan.program.display())?;
+        }
+        Err(refusal) => writeln!(out, "  runtime      none: {refusal}")?,
+    }
+    let memory = max_memory.map_or_else(|| "no limit".to_owned(), |size| size.to_string());
+    writeln!(
+        out,
+        "  limits       timeout {timeout}, load_timeout {load_timeout}, workers {} to {}, concurrency {concurrency}, queue \
+         {queue}, max_memory {memory}",
+        workers.min, workers.max
+    )?;
+    let names: Vec<&str> = env.keys().map(String::as_str).collect();
+    let own = if names.is_empty() { "nothing of its own".to_owned() } else { names.join(", ") };
+    writeln!(out, "  environment  {own}; and the gateway's PATH, HOME, LANG, TZ")?;
+    Ok(())
+}
+
+fn show_plugins(
+    deployment: &DeploymentConfig,
+    function: Option<&str>,
+    plugins: &[Arc<Plugin>],
+    out: &mut impl Write,
+) -> anyhow::Result<()> {
+    let name = deployment.name.as_str();
+    for hook in [HookName::BeforeLoad, HookName::AfterLoad, HookName::BeforeInvoke, HookName::AfterInvoke] {
+        let is_load = matches!(hook, HookName::BeforeLoad | HookName::AfterLoad);
+        let applies = |plugin: &&Arc<Plugin>| {
+            plugin.has(hook)
+                && match function.filter(|_| !is_load) {
+                    Some(function) => plugin.settings.applies_to(name, function),
+                    None => plugin.settings.applies_to_deployment(name),
+                }
+        };
+        let mut running: Vec<&Arc<Plugin>> = plugins.iter().filter(applies).collect();
+        if matches!(hook, HookName::AfterLoad | HookName::AfterInvoke) {
+            running.reverse();
+        }
+        let of = function.filter(|_| !is_load).map_or_else(String::new, |function| format!(" of {function:?}"));
+        writeln!(out, "\n{}{of}{}", hook.as_str(), if running.is_empty() { ": no plugin" } else { "" })?;
+        for (at, plugin) in running.into_iter().enumerate() {
+            show_running(at + 1, plugin, hook, name, function.filter(|_| !is_load), out)?;
+        }
+    }
+    let absent = plugins.iter().filter(|plugin| match function {
+        Some(function) => !plugin.settings.applies_to(name, function),
+        None => !plugin.settings.applies_to_deployment(name),
+    });
+    for (at, plugin) in absent.enumerate() {
+        if at == 0 {
+            writeln!(out, "\nnot here")?;
+        }
+        writeln!(out, "     {}: {}", plugin.name(), why_not(&plugin.settings, name, function))?;
+    }
+    Ok(())
+}
+
+fn show_running(
+    number: usize,
+    plugin: &Plugin,
+    hook: HookName,
+    deployment: &str,
+    function: Option<&str>,
+    out: &mut impl Write,
+) -> anyhow::Result<()> {
+    let settings = &plugin.settings;
+    writeln!(out, "  {number}. {}  ({})", plugin.name(), place_of(&settings.places.of("").or_else(|| settings.places.of("name"))))?;
+    let deployments = format!("deployments {} has {deployment:?}", list(&settings.deployments));
+    let functions = match function {
+        Some(function) => format!(", functions {} has {function:?}", list(&settings.functions)),
+        None if settings.functions.iter().all(|pattern| pattern.to_string() == "*") => String::new(),
+        None if matches!(hook, HookName::BeforeLoad | HookName::AfterLoad) => String::new(),
+        None => format!(", on functions {} only", list(&settings.functions)),
+    };
+    let hooks = if settings.hooks.is_some() { "hooks names it" } else { "it exports the hook" };
+    writeln!(out, "     why       {deployments}{functions}; {hooks}")?;
+    let instances = match settings.instances {
+        Instances::Warm => "warm instances",
+        Instances::Fresh => "fresh instances",
+    };
+    let mode = match settings.mode {
+        Mode::Enforce => "",
+        Mode::Observe => "; observes only: its verdicts are logged and not carried out",
+    };
+    writeln!(
+        out,
+        "     settings  on_error {}, timeout {}, max_memory {}, {instances}{mode}",
+        settings.on_error_of(hook).as_str(),
+        settings.timeout,
+        settings.max_memory
+    )?;
+    writeln!(out, "     grants    {}", grants(settings))?;
+    Ok(())
+}
+
+fn grants(settings: &PluginConfig) -> String {
+    let given = &settings.grants;
+    let mut texts = Vec::new();
+    if given.store {
+        texts.push("store".to_owned());
+    }
+    if given.metrics {
+        texts.push("metrics".to_owned());
+    }
+    texts.extend(given.http.iter().map(|grant| format!("http {grant}")));
+    texts.extend(given.env.iter().map(|name| format!("env {name}")));
+    texts.extend(given.secrets.keys().map(|name| format!("secret {name}")));
+    texts.extend(given.invoke.iter().map(|grant| format!("invoke {grant}")));
+    if texts.is_empty() { "none".to_owned() } else { texts.join(", ") }
+}
+
+fn why_not(settings: &PluginConfig, deployment: &str, function: Option<&str>) -> String {
+    if !settings.deployments.iter().any(|pattern| pattern.matches(deployment)) {
+        return format!("deployments {} does not have {deployment:?}", list(&settings.deployments));
+    }
+    match function {
+        Some(function) if !settings.functions.iter().any(|pattern| pattern.matches(function)) => {
+            format!("functions {} does not have {function:?}", list(&settings.functions))
+        }
+        Some(_) | None => {
+            let all: Vec<String> = settings.exclude.iter().map(|exclusion| format!("\"{exclusion}\"")).collect();
+            format!("exclude [{}] leaves it out", all.join(", "))
+        }
+    }
+}
+
+fn list(patterns: &[Pattern]) -> String {
+    let texts: Vec<String> = patterns.iter().map(|pattern| format!("\"{pattern}\"")).collect();
+    format!("[{}]", texts.join(", "))
+}
+
+fn place_of(place: &Option<config::Place>) -> String {
+    match place {
+        Some(place) => format!("{}:{}", place.file.display(), place.line),
+        None => "drop-in without settings".to_owned(),
+    }
+}

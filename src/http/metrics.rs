@@ -1,0 +1,127 @@
+//! `/metrics`: what the gateway counts, read at each scrape, as OpenMetrics text that Prometheus takes.
+
+use std::collections::BTreeMap;
+use std::fmt;
+use std::sync::Arc;
+
+use prometheus_client::collector::Collector;
+use prometheus_client::encoding::{DescriptorEncoder, NoLabelSet, text};
+use prometheus_client::metrics::MetricType;
+use prometheus_client::registry::Registry;
+
+use crate::gateway::Gateway;
+use crate::gateway::inspect::{DeploymentReadiness, InspectedPlugin};
+
+/// The media type of what [`render`] gives.
+pub const CONTENT_TYPE: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
+
+/// All metrics as text.
+pub fn render(gateway: &Arc<Gateway>) -> Result<String, fmt::Error> {
+    let mut registry = Registry::default();
+    registry.register_collector(Box::new(Figures(Arc::clone(gateway))));
+    let mut rendered = String::new();
+    text::encode(&mut rendered, &registry)?;
+    Ok(rendered)
+}
+
+struct Figures(Arc<Gateway>);
+
+impl fmt::Debug for Figures {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Figures")
+    }
+}
+
+/// A metric: its name, what it says, and how it is read off `T`.
+type Read<T> = (&'static str, &'static str, fn(&T) -> f64);
+
+const DEPLOYMENT_GAUGES: [Read<DeploymentReadiness>; 4] = [
+    ("ready_workers", "Workers that answer", |deployment| as_number(deployment.ready_workers as u64)),
+    ("workers", "Workers, ready or not", |deployment| as_number(deployment.workers as u64)),
+    ("in_flight", "Calls in flight", |deployment| as_number(deployment.in_flight as u64)),
+    ("waiting", "Calls that wait for a worker", |deployment| as_number(deployment.waiting as u64)),
+];
+const DEPLOYMENT_COUNTERS: [Read<DeploymentReadiness>; 3] = [
+    ("restarts", "Workers that were replaced", |deployment| as_number(deployment.restarts)),
+    ("odd_messages", "Messages of workers that were ignored", |deployment| as_number(deployment.odd_messages)),
+    ("dropped_log_bytes", "Bytes of output that came too fast to keep", |deployment| {
+        as_number(deployment.dropped_log_bytes)
+    }),
+];
+const PLUGIN_GAUGES: [Read<InspectedPlugin>; 2] = [
+    ("ready", "Whether it takes calls: 1, or 0 while its breaker is open or it is off", |plugin| {
+        f64::from(u8::from(matches!(plugin.state.status, "ready" | "stale")))
+    }),
+    ("stale", "Whether its newest version could not be loaded", |plugin| {
+        f64::from(u8::from(plugin.state.status == "stale"))
+    }),
+];
+const PLUGIN_COUNTERS: [Read<InspectedPlugin>; 6] = [
+    ("calls", "Hook calls", |plugin| as_number(plugin.calls)),
+    ("failures", "Hook calls that trapped, took too long or answered nonsense", |plugin| as_number(plugin.failures)),
+    ("refusals", "Verdicts other than going on", |plugin| as_number(plugin.refusals)),
+    ("observed", "Verdicts that were not carried out", |plugin| as_number(plugin.observed)),
+    ("seconds", "Time in hooks", |plugin| plugin.mean_microseconds * as_number(plugin.calls) / 1e6),
+    ("instances", "Instances made", |plugin| as_number(plugin.instances)),
+];
+
+#[expect(clippy::cast_precision_loss, reason = "metrics are doubles")]
+fn as_number(count: u64) -> f64 {
+    count as f64
+}
+
+impl Collector for Figures {
+    fn encode(&self, mut encoder: DescriptorEncoder<'_>) -> fmt::Result {
+        let deployments = self.0.readiness().deployments;
+        let plugins = self.0.inspect_plugins();
+        let named: Vec<_> = deployments.iter().map(|deployment| (deployment.name.as_str(), deployment)).collect();
+        family(&mut encoder, "deployment", &named, &DEPLOYMENT_GAUGES, MetricType::Gauge)?;
+        family(&mut encoder, "deployment", &named, &DEPLOYMENT_COUNTERS, MetricType::Counter)?;
+        let named: Vec<_> = plugins.iter().map(|plugin| (plugin.state.name.as_str(), plugin)).collect();
+        family(&mut encoder, "plugin", &named, &PLUGIN_GAUGES, MetricType::Gauge)?;
+        family(&mut encoder, "plugin", &named, &PLUGIN_COUNTERS, MetricType::Counter)?;
+        own_counters(&mut encoder, &plugins)
+    }
+}
+
+fn family<T>(
+    encoder: &mut DescriptorEncoder<'_>,
+    kind: &str,
+    things: &[(&str, &T)],
+    metrics: &[Read<T>],
+    metric_type: MetricType,
+) -> fmt::Result {
+    for (name, help, read) in metrics {
+        let name = format!("metagate_{kind}_{name}");
+        let mut metric = encoder.encode_descriptor(&name, help, None, metric_type)?;
+        for (label, thing) in things {
+            let labels = [(kind, *label)];
+            let mut one = metric.encode_family(&labels)?;
+            match metric_type {
+                MetricType::Counter => one.encode_counter::<NoLabelSet, f64, f64>(&read(thing), None)?,
+                _ => one.encode_gauge(&read(thing))?,
+            }
+        }
+    }
+    Ok(())
+}
+
+/// The counters that plugins keep themselves. Two names may become one: the label keeps them apart.
+fn own_counters(encoder: &mut DescriptorEncoder<'_>, plugins: &[InspectedPlugin]) -> fmt::Result {
+    let mut by_name: BTreeMap<String, Vec<(&str, u64)>> = BTreeMap::new();
+    for plugin in plugins {
+        let name = plugin.state.name.as_str();
+        let word: String = name.chars().map(|c| if c.is_ascii_alphanumeric() { c } else { '_' }).collect();
+        for (counter, count) in &plugin.counters {
+            by_name.entry(format!("metagate_plugin_{word}_{counter}")).or_default().push((name, *count));
+        }
+    }
+    for (name, counts) in by_name {
+        let mut metric = encoder.encode_descriptor(&name, "Kept by the plugin itself", None, MetricType::Counter)?;
+        for (plugin, count) in counts {
+            let labels = [("plugin", plugin)];
+            metric.encode_family(&labels)?.encode_counter::<NoLabelSet, u64, u64>(&count, None)?;
+        }
+    }
+    Ok(())
+}
