@@ -5,7 +5,8 @@
 //!             HTTP                        fd 3, JSON lines
 //!  caller ───────────► metagate ───────────────────────────► worker: node, python3, metacall, any program
 //!                        │  registry: name → pool → worker      └── functions of one release
-//!                        └─ metagate.toml: what is deployed
+//!                        │  plugins: WebAssembly components, before and after each call and each load
+//!                        └─ metagate.toml: what is deployed, which plugins it runs through
 //! ```
 //!
 //! # Layers
@@ -27,12 +28,19 @@
 //! # The two flows
 //!
 //! **Invoke.** `http::service` (request id, route) → `http::invoke` (body, arguments) → registry (404) → `gateway::invoke` →
-//! `worker::pool` (503 when full) → `ipc::client` → worker (502 ended, 504 too late, 500 the function failed) → `http::error`
-//! or the result. Arguments and result stay the JSON text that came, from socket to socket.
+//! before-hooks of the function's `plugin::chain` (answer, reject, change) → `worker::pool` (503 when full) → `ipc::client` →
+//! worker (502 ended, 504 too late, 500 the function failed) → after-hooks in reverse → `http::error` or the result. Arguments
+//! and result stay the JSON text that came, from socket to socket, unless a plugin asks for them. Where no plugin applies, a
+//! call does nothing for plugins.
 //!
-//! **Deploy.** `app` → `gateway::deploy` → `source` (the folder's metacall files) → `runtime` (which program) → `worker::pool`:
-//! a supervisor for each worker spawns it, sends Load and waits for MetaData → the pool takes calls → registry. A worker
-//! that ends is seen through its pidfd, its calls are answered, its process tree is killed and the next one is started.
+//! **Deploy.** `app` → `gateway::deploy` → `source` (the folder's metacall files) → `runtime` (which program) → before-load hooks
+//! (refuse, set environment and limits) → `worker::pool`: a supervisor for each worker spawns it, sends Load and waits for
+//! MetaData → after-load hooks (refuse, hide and rename functions) → the pool takes calls → registry; a release before it
+//! serves until then. A worker that ends is seen through its pidfd, its calls are answered, its process tree is killed and the
+//! next one is started.
+//!
+//! **Reload.** Files change, SIGHUP, `POST /api/reload` → `app::reload` reads the configuration → `plugin::plugins` loads what has
+//! changed beside what runs → swap → `gateway::reload` starts, replaces and drains deployments.
 //!
 //! **Shutdown.** A signal → no new connections → calls in flight finish within `drain` → workers end → exit code 0.
 

@@ -38,3 +38,9 @@ if cargo nextest --version >/dev/null 2>&1; then
 else
   cargo test --locked --no-fail-fast
 fi
+
+# The plugins from their sources, in four languages, and folders that `plugin new` makes.
+cargo build --locked --quiet
+metagate=${CARGO_TARGET_DIR:-$PWD/target}/debug/metagate
+tests/plugins.sh "$metagate"
+tests/templates.sh "$metagate"

@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use serde::Serialize;
 use tokio::sync::{mpsc, oneshot};
+use tokio::task::JoinSet;
 
 use crate::config::{DeploymentConfig, PluginConfig};
 use crate::gateway::Gateway;
@@ -98,13 +99,16 @@ impl Gateway {
                 reloaded.removed.push(live.name.as_str().to_owned());
             }
         }
-        for config in deployments {
-            let now = self.registry.get(config.name.as_str());
-            if now.is_some_and(|now| now.config == config) {
-                continue;
-            }
-            let name = config.name.as_str().to_owned();
-            match self.redeploy(config).await {
+        let is_new = |config: &DeploymentConfig| {
+            self.registry.get(config.name.as_str()).is_none_or(|now| now.config != *config)
+        };
+        let mut deploying = JoinSet::new();
+        for config in deployments.into_iter().filter(is_new) {
+            let (gateway, name) = (Arc::clone(self), config.name.as_str().to_owned());
+            deploying.spawn(async move { (name, gateway.redeploy(config).await) });
+        }
+        for (name, deployed) in deploying.join_all().await {
+            match deployed {
                 Ok(()) => reloaded.deployed.push(name),
                 Err(failure) => reloaded.failures.push(ReloadFailure::Deployment { name, failure }),
             }

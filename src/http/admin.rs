@@ -8,8 +8,8 @@ use axum::extract::{DefaultBodyLimit, Request, State};
 use axum::middleware::{self, Next};
 use axum::response::{IntoResponse, Response};
 use axum::routing::{any, get, post};
-use http::StatusCode;
-use http::header::{AUTHORIZATION, CONTENT_TYPE, HeaderMap, HeaderValue};
+use http::{Method, StatusCode};
+use http::header::{AUTHORIZATION, CONTENT_TYPE, HeaderMap, HeaderValue, ORIGIN};
 use subtle::ConstantTimeEq;
 
 use crate::config::Secret;
@@ -34,7 +34,8 @@ pub fn api(gateway: Arc<Gateway>, token: Option<Secret>) -> Router {
         .route("/metrics", get(metrics))
         .route("/api/deploy/logs", post(logs::deploy_logs))
         .route("/api/logs/{name}", get(logs::logs))
-        .layer(middleware::from_fn_with_state(token, check_token));
+        .layer(middleware::from_fn_with_state(token, check_token))
+        .layer(middleware::from_fn(refuse_pages));
     // MetaCall's client asks for readiness without its token.
     guarded.route("/api/readiness", get(|| async { "OK" })).with_state(gateway)
 }
@@ -108,6 +109,16 @@ async fn shape_errors(request: Request, next: Next) -> Response {
         response.headers_mut().insert(http::header::ALLOW, allow);
     }
     response
+}
+
+/// Refuses what a page in somebody's browser sends: without a token, the gateway trusts whoever is on this machine.
+async fn refuse_pages(request: Request, next: Next) -> Response {
+    let changes = !matches!(*request.method(), Method::GET | Method::HEAD);
+    if changes && request.headers().contains_key(ORIGIN) {
+        let problem = Problem::new(Code::Forbidden, "the admin API takes no changes from web pages");
+        return from_problem(problem, request.headers());
+    }
+    next.run(request).await
 }
 
 async fn check_token(State(token): State<Option<Secret>>, request: Request, next: Next) -> Response {

@@ -46,6 +46,8 @@ codes! {
     BadName = "bad_name", BAD_REQUEST;
     /// No token, or not the right one.
     Unauthorized = "unauthorized", UNAUTHORIZED;
+    /// Not from there.
+    Forbidden = "forbidden", FORBIDDEN;
     /// Nothing is deployed under the name.
     DeploymentNotFound = "deployment_not_found", NOT_FOUND;
     /// The deployment has no such function.

@@ -98,6 +98,8 @@ pub(super) struct Instance {
     start: Option<Start>,
     /// Calls that it may still serve.
     pub(super) uses_left: u32,
+    /// When it was put aside.
+    pub(super) last_used: Instant,
 }
 
 impl Instance {
@@ -141,6 +143,7 @@ impl Instance {
             start: function!(start),
             store,
             uses_left: max_uses,
+            last_used: Instant::now(),
         })
     }
 

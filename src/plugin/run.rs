@@ -41,6 +41,8 @@ const WAITING: usize = 64;
 const HEAVY: u64 = 60_000;
 /// An instance whose memory has grown beyond this part of its limit is thrown away.
 const MEMORY_MARK: (u64, u64) = (3, 4);
+/// How long an instance may wait for a call while others are used.
+const IDLE_LIFE: Duration = Duration::from_secs(60);
 /// Length of a fault's words.
 const WORDS: usize = 2_000;
 
@@ -347,9 +349,18 @@ impl Plugin {
         instance.uses_left = instance.uses_left.saturating_sub(1);
         let (part, whole) = MEMORY_MARK;
         let is_large = instance.memory() as u64 * whole > self.settings.max_memory.bytes() * part;
-        if self.settings.instances == Instances::Warm && instance.uses_left > 0 && !is_large {
-            self.idle.lock().push(instance);
+        if self.settings.instances == Instances::Fresh || instance.uses_left == 0 || is_large {
+            return;
         }
+        let now = Instant::now();
+        instance.last_used = now;
+        let mut idle = self.idle.lock();
+        idle.push(instance);
+        // The one that waits longest is below all others: what a flood of calls has left behind goes one by one.
+        let forgotten = idle.first().is_some_and(|first| now.duration_since(first.last_used) > IDLE_LIFE);
+        let dropped = forgotten.then(|| idle.remove(0));
+        drop(idle);
+        drop(dropped);
     }
 
     /// The engine or the gateway's side of an import has panicked: nothing is known about it any more.
