@@ -58,7 +58,11 @@ impl Task {
     async fn run(mut self) {
         let mut watch = Watch::start(&self.config, self.asking.clone());
         while let Some(Ask { why, answer }) = self.asks.recv().await {
-            tokio::time::sleep(SETTLE).await;
+            // Somebody who waits for an answer has written all that is to be read.
+            let is_waited_for = answer.is_some();
+            if !is_waited_for {
+                tokio::time::sleep(SETTLE).await;
+            }
             let mut answers: Vec<_> = answer.into_iter().collect();
             while let Ok(also) = self.asks.try_recv() {
                 answers.extend(also.answer);
@@ -69,7 +73,9 @@ impl Task {
             for answer in answers {
                 let _gone = answer.send(reloaded.clone());
             }
-            tokio::time::sleep(PAUSE).await;
+            if !is_waited_for {
+                tokio::time::sleep(PAUSE).await;
+            }
         }
     }
 

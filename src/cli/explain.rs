@@ -19,10 +19,12 @@ use crate::runtime::scripts::WorkerScripts;
 
 /// Show the plugins, limits and environment of a deployment or a function, and why it has them.
 #[derive(Debug, Args)]
-#[command(long_about = "Show what a deployment or one of its functions gets: the plugins in the order in which they run, why \
+#[command(
+    long_about = "Show what a deployment or one of its functions gets: the plugins in the order in which they run, why \
     each applies and with which settings, those that do not apply and why not, limits, and the names of environment \
     variables. Reads the configuration; no gateway need run.\n\n\
-    Example:\n  metagate explain -c examples/plugins/metagate.toml text slugify")]
+    Example:\n  metagate explain -c examples/plugins/metagate.toml text slugify"
+)]
 pub(super) struct Explain {
     /// The deployment.
     name: String,
@@ -41,7 +43,8 @@ impl Explain {
             return Ok(ExitCode::FAILURE);
         };
         let names = || config.deployments.iter().map(|deployment| deployment.name.as_str());
-        let Some(deployment) = config.deployments.iter().find(|deployment| deployment.name.as_str() == self.name) else {
+        let Some(deployment) = config.deployments.iter().find(|deployment| deployment.name.as_str() == self.name)
+        else {
             bail!("{}", unknown(&self.name, names()));
         };
         let (mut configs, more) = config::load_plugins(&config);
@@ -63,7 +66,8 @@ impl Explain {
 }
 
 fn show_deployment(config: &Config, deployment: &DeploymentConfig, out: &mut impl Write) -> anyhow::Result<()> {
-    let DeploymentConfig { name, path, workers, concurrency, queue, timeout, load_timeout, env, max_memory, .. } = deployment;
+    let DeploymentConfig { name, path, workers, concurrency, queue, timeout, load_timeout, env, max_memory, .. } =
+        deployment;
     writeln!(out, "deployment {:?}  ({})", name.as_str(), place_of(&deployment.places.of("name")))?;
     writeln!(out, "  folder       {}", path.display())?;
     let scripts = WorkerScripts::in_place(&config.server.data_dir);
@@ -135,7 +139,12 @@ fn show_running(
     out: &mut impl Write,
 ) -> anyhow::Result<()> {
     let settings = &plugin.settings;
-    writeln!(out, "  {number}. {}  ({})", plugin.name(), place_of(&settings.places.of("").or_else(|| settings.places.of("name"))))?;
+    writeln!(
+        out,
+        "  {number}. {}  ({})",
+        plugin.name(),
+        place_of(&settings.places.of("").or_else(|| settings.places.of("name")))
+    )?;
     let deployments = format!("deployments {} has {deployment:?}", list(&settings.deployments));
     let functions = match function {
         Some(function) => format!(", functions {} has {function:?}", list(&settings.functions)),

@@ -99,9 +99,8 @@ impl Gateway {
                 reloaded.removed.push(live.name.as_str().to_owned());
             }
         }
-        let is_new = |config: &DeploymentConfig| {
-            self.registry.get(config.name.as_str()).is_none_or(|now| now.config != *config)
-        };
+        let is_new =
+            |config: &DeploymentConfig| self.registry.get(config.name.as_str()).is_none_or(|now| now.config != *config);
         let mut deploying = JoinSet::new();
         for config in deployments.into_iter().filter(is_new) {
             let (gateway, name) = (Arc::clone(self), config.name.as_str().to_owned());

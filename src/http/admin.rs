@@ -8,8 +8,8 @@ use axum::extract::{DefaultBodyLimit, Request, State};
 use axum::middleware::{self, Next};
 use axum::response::{IntoResponse, Response};
 use axum::routing::{any, get, post};
-use http::{Method, StatusCode};
 use http::header::{AUTHORIZATION, CONTENT_TYPE, HeaderMap, HeaderValue, ORIGIN};
+use http::{Method, StatusCode};
 use subtle::ConstantTimeEq;
 
 use crate::config::Secret;
