@@ -12,6 +12,7 @@ mod hangs;
 mod http2;
 mod http_limits;
 mod loading;
+mod plugins;
 mod pools;
 mod protocol;
 mod readme;
