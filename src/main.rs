@@ -14,6 +14,9 @@ fn main() -> ExitCode {
     match args.next() {
         Some(word) if word == launch::WORD => launch::run(args),
         Some(word) if word == compile::WORD => compile::run(args),
-        _ => metagate::cli::run(),
+        _ => {
+            compile::use_children();
+            metagate::cli::run()
+        }
     }
 }

@@ -7,6 +7,7 @@ use std::io::{Read, Write};
 use std::path::{Path, PathBuf};
 use std::process::{Command, ExitCode, Stdio};
 use std::sync::LazyLock;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, bail};
@@ -30,8 +31,17 @@ const DONE: &str = "compiled";
 /// The child's own words, at most.
 const MESSAGE_LIMIT: u64 = 4 << 10;
 
+/// Whether the program is one that [`WORD`] makes compile.
+static KNOWS_WORD: AtomicBool = AtomicBool::new(false);
+
 /// One at a time: a compilation takes hundreds of megabytes. Holds what this process knows to be in the cache.
 static COMPILED: LazyLock<Mutex<HashSet<[u8; 32]>>> = LazyLock::new(Mutex::default);
+
+/// From now on components are compiled in processes of their own: for a `main` that minds [`WORD`]. Programs that do not,
+/// such as tests, compile in their own process.
+pub fn use_children() {
+    KNOWS_WORD.store(true, Ordering::Relaxed);
+}
 
 impl Wasm {
     /// Makes a component of its bytes, from the cache if it was compiled before. Blocks, for minutes at worst.
@@ -41,8 +51,7 @@ impl Wasm {
         }
         let digest = Sha256::digest(bytes).into();
         let mut compiled = COMPILED.lock();
-        // A test's own program knows nothing of `WORD`.
-        if !cfg!(test) && !compiled.contains(&digest) {
+        if KNOWS_WORD.load(Ordering::Relaxed) && !compiled.contains(&digest) {
             compile_in_child(bytes, &self.cache)?;
             compiled.insert(digest);
         }
