@@ -7,7 +7,7 @@ use wasmtime::Engine;
 use wasmtime::component::Component;
 use wasmtime::component::types::ComponentItem;
 
-use crate::config::{Grants, HookName};
+use crate::config::{HookName, PluginConfig};
 use crate::wasm::Wasm;
 use crate::wasm::componentize::{self, NotAComponent};
 
@@ -148,9 +148,13 @@ fn needs_grant(interface: &str) -> Option<&'static str> {
 }
 
 impl Surface {
-    /// The TOML of the grants that it needs and does not have, one for each.
+    /// The TOML of the grants that it needs and does not have, one for each. A list that is written and empty counts: the
+    /// plugin may ask, and gets nothing.
     #[must_use]
-    pub fn missing_grants(&self, grants: &Grants) -> Vec<(&str, &'static str)> {
+    pub fn missing_grants(&self, settings: &PluginConfig) -> Vec<(&str, &'static str)> {
+        let grants = &settings.grants;
+        let is_list = |interface: &str| matches!(interface, "http" | "env" | "secrets" | "invoke");
+        let is_written = |interface: &str| is_list(interface) && settings.places.has(&format!("grants.{interface}"));
         let has = |interface: &str| match interface {
             "store" => grants.store,
             "http" => !grants.http.is_empty(),
@@ -160,7 +164,7 @@ impl Surface {
             "invoke" => !grants.invoke.is_empty(),
             _ => true,
         };
-        let needed = self.imports.iter().filter(|interface| !has(interface));
+        let needed = self.imports.iter().filter(|interface| !has(interface) && !is_written(interface));
         needed.filter_map(|interface| needs_grant(interface).map(|toml| (interface.as_str(), toml))).collect()
     }
 

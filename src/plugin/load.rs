@@ -165,7 +165,7 @@ impl Loader {
         let Compiled { component, surface } =
             self.compile(bytes).map_err(|error| fault("path", Reason::NotAPlugin(error)))?;
         check_hooks(&settings, &surface).map_err(|reason| fault("hooks", reason))?;
-        let missing = surface.missing_grants(&settings.grants);
+        let missing = surface.missing_grants(&settings);
         if let Some((import, _)) = missing.first() {
             let toml = missing.iter().map(|(_, toml)| *toml).collect::<Vec<_>>().join(", ");
             return Err(fault("grants", Reason::NotGranted { import: (*import).to_owned(), toml }));

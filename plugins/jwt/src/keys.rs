@@ -1,7 +1,7 @@
 //! The keys that signatures are checked with. Each serves one algorithm only.
 
 use base64ct::{Base64UrlUnpadded, Encoding};
-use ed25519_compact::{PublicKey, Signature};
+use ed25519_dalek::{Signature, VerifyingKey};
 use hmac::{Hmac, KeyInit, Mac};
 use serde::Deserialize;
 use serde_json::Value;
@@ -15,7 +15,7 @@ pub struct Secret(Vec<u8>);
 
 /// An Ed25519 key, for EdDSA.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Key(PublicKey);
+pub struct Key(VerifyingKey);
 
 /// A key of a key set, with its name.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -62,13 +62,13 @@ impl Key {
         let base64: String = lines.collect::<String>().trim_end_matches('=').replace('+', "-").replace('/', "_");
         let bytes = Base64UrlUnpadded::decode_vec(&base64).ok();
         let key = bytes.as_deref().map(|bytes| bytes.strip_prefix(&DER).unwrap_or(bytes));
-        let key = key.and_then(|bytes| PublicKey::from_slice(bytes).ok()).map(Self);
+        let key = key.and_then(|bytes| VerifyingKey::try_from(bytes).ok()).map(Self);
         key.ok_or_else(|| "is no Ed25519 key as PEM, nor its 32 bytes as base64".to_owned())
     }
 
-    /// Whether a signature is made with its private key.
+    /// Whether a signature is made with its private key; the strict check, which leaves no second signature of a text.
     pub fn verifies(&self, signed: &[u8], signature: &[u8]) -> bool {
-        Signature::from_slice(signature).is_ok_and(|signature| self.0.verify(signed, &signature).is_ok())
+        Signature::from_slice(signature).is_ok_and(|signature| self.0.verify_strict(signed, &signature).is_ok())
     }
 }
 
@@ -96,7 +96,7 @@ fn named_key(member: &Value) -> Option<NamedKey> {
 
 #[cfg(test)]
 mod tests {
-    use ed25519_compact::{KeyPair, Seed};
+    use ed25519_dalek::{Signer, SigningKey};
 
     use super::*;
 
@@ -132,16 +132,17 @@ mod tests {
 
     #[test]
     fn a_key_comes_as_pem_or_base64() {
-        let pair = KeyPair::from_seed(Seed::new([7; 32]));
-        let raw = base64ct::Base64::encode_string(&pair.pk[..]);
-        let pem = base64ct::Base64::encode_string(&[&DER[..], &pair.pk[..]].concat());
+        let pair = SigningKey::from_bytes(&[7; 32]);
+        let public = pair.verifying_key().to_bytes();
+        let raw = base64ct::Base64::encode_string(&public[..]);
+        let pem = base64ct::Base64::encode_string(&[&DER[..], &public[..]].concat());
         let key = Key::read(&raw).unwrap();
-        assert_eq!(Key::read(&Base64UrlUnpadded::encode_string(&pair.pk[..])).unwrap(), key);
+        assert_eq!(Key::read(&Base64UrlUnpadded::encode_string(&public[..])).unwrap(), key);
         assert_eq!(
             Key::read(&format!("-----BEGIN PUBLIC KEY-----\r\n{pem}\r\n-----END PUBLIC KEY-----\n")).unwrap(),
             key
         );
-        assert!(key.verifies(b"text", &pair.sk.sign(b"text", None)[..]));
+        assert!(key.verifies(b"text", &pair.sign(b"text").to_bytes()));
         for bad in ["", "abc", "AAAA", &raw[..40], "-----BEGIN PUBLIC KEY-----"] {
             assert!(Key::read(bad).is_err(), "{bad}");
         }

@@ -50,7 +50,8 @@ impl Policy {
         let by = By::read(&config.by)?;
         let bucket = Bucket::new(config.limit, config.window)?;
         let window = config.window.milliseconds();
-        let window = if window % 1_000 == 0 { format!("{} s", window / 1_000) } else { format!("{window} ms") };
+        let window =
+            if window.is_multiple_of(1_000) { format!("{} s", window / 1_000) } else { format!("{window} ms") };
         let message = format!("more than {} calls in {window}", config.limit);
         Ok(Self { bucket, by, message })
     }

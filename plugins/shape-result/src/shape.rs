@@ -41,7 +41,7 @@ enum Selection {
     /// All of it.
     Whole,
     /// These keys of it, or of each of its items.
-    Keys(BTreeMap<String, Selection>),
+    Keys(BTreeMap<String, Self>),
 }
 
 impl Shape {
