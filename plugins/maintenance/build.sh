@@ -1,0 +1,22 @@
+#!/bin/sh
+# Builds maintenance.wasm. Takes `zig` from .venv, else from the PATH, else the one of requirements.txt, which it installs into
+# .venv first; and $JCO or else jco from npm.
+set -eu
+cd "$(dirname "$0")"
+
+zig=".venv/bin/python3 -m ziglang"
+if ! $zig version >/dev/null 2>&1; then
+    if command -v zig >/dev/null; then
+        zig=zig
+    else
+        python3 -m venv .venv
+        .venv/bin/python3 -m pip install --quiet --disable-pip-version-check -r requirements.txt
+    fi
+fi
+
+# The module carries its component type, and the gateway would take it as it is. As a component other tools know it too.
+core=$(mktemp)
+trap 'rm -f "$core"' EXIT
+$zig cc -target wasm32-wasi -mexec-model=reactor -std=c17 -Oz -s -Wall -Wextra -Werror \
+    hooks.c settings.c json.c bindings/plugin.c bindings/plugin_component_type.o -o "$core"
+${JCO:-npx --yes @bytecodealliance/jco@1.35.0} new "$core" -o maintenance.wasm
