@@ -20,6 +20,9 @@ use crate::plugin::outside::{Level, WriteLog};
 /// The interface whose waits are bounded here, as wasmtime-wasi names it.
 const POLL: &str = "wasi:io/poll@0.2.12";
 
+/// Handles of WASI's that an instance may hold: the gateway keeps something for each.
+const HANDLES: usize = 10_000;
+
 /// An instance's part of WASI.
 pub(super) struct Wasi {
     ctx: WasiCtx,
@@ -48,7 +51,9 @@ impl Wasi {
         let mut ctx = WasiCtx::builder();
         ctx.stdout(Output(Arc::clone(&output), Level::Info)).stderr(Output(Arc::clone(&output), Level::Warn));
         ctx.allow_tcp(false).allow_udp(false).max_random_size(65_536);
-        Self { ctx: ctx.build(), table: ResourceTable::new(), output }
+        let mut table = ResourceTable::new();
+        table.set_max_capacity(HANDLES);
+        Self { ctx: ctx.build(), table, output }
     }
 
     pub(super) fn begin(&self, request_id: Option<&str>) {

@@ -16,6 +16,11 @@ use crate::support::{Answer, Gateway};
 
 const MIB: u64 = 1 << 20;
 
+const WASI_POLL: &str = "package wasi:io@0.2.0;
+interface poll { resource pollable { block: func(); } }";
+const WASI_MONOTONIC: &str = "package wasi:clocks@0.2.0;
+interface monotonic-clock { use wasi:io/poll@0.2.0.{pollable}; subscribe-duration: func(when: u64) -> pollable; }";
+
 /// The plugin has failed, and the caller may come again.
 #[track_caller]
 fn assert_failed(answer: &Answer) {
@@ -201,6 +206,25 @@ fn p2_too_many_instances_memories_and_pages_are_refused_when_it_is_loaded() {
 }
 
 #[test]
+fn p2_handles_that_are_never_given_back_end_at_a_limit() {
+    let (poll, clock) = ("wasi:io/poll@0.2.0", "wasi:clocks/monotonic-clock@0.2.0");
+    let plugin = Plugin::new().importing(&[WASI_POLL, WASI_MONOTONIC], &[poll, clock]).before_invoke(|c| {
+        let asked = asked(c);
+        asked.on(c, 'h', |c| {
+            c.raw("(loop $more");
+            c.call(clock, "subscribe-duration", "(i64.const 1000000000)");
+            c.raw("(br $more))");
+        });
+    });
+    let (gateway, _files) = with_plugin("", plugin, "timeout = \"2s\"");
+    assert_ok(&call_do(&gateway, "nothing"), "[1]");
+    let before = gateway.resident_bytes();
+    assert_failed(&call_do(&gateway, "handles"));
+    let after = gateway.resident_bytes();
+    assert!(after < before + 8 * MIB, "{before} → {after}");
+}
+
+#[test]
 fn p3_a_trap_costs_its_call_and_its_instance_only() {
     let plugin = Plugin::new()
         .item(COUNT)
@@ -362,11 +386,6 @@ fn p6_a_request_that_is_never_answered_ends_with_the_hooks_time() {
         assert_eq!(&request, b"GET /never HTTP/");
     });
 }
-
-const WASI_POLL: &str = "package wasi:io@0.2.0;
-interface poll { resource pollable { block: func(); } }";
-const WASI_MONOTONIC: &str = "package wasi:clocks@0.2.0;
-interface monotonic-clock { use wasi:io/poll@0.2.0.{pollable}; subscribe-duration: func(when: u64) -> pollable; }";
 
 #[test]
 fn p6_a_wait_through_wasi_ends_with_the_hooks_time() {
