@@ -48,7 +48,10 @@ fn readiness_is_200_when_everything_is_ready_and_when_nothing_is_deployed() {
         detail["deployments"].as_array().unwrap().iter().map(|d| d["name"].as_str().unwrap()).collect();
     assert_eq!(names, ["a", "b"]);
     let empty = Gateway::start("").get("/readyz");
-    assert_eq!((empty.status, empty.json()), (200, json!({"status": "ready", "prefix": "local", "deployments": []})));
+    assert_eq!(
+        (empty.status, empty.json()),
+        (200, json!({"status": "ready", "prefix": "local", "deployments": [], "plugins": []}))
+    );
 }
 
 #[test]
