@@ -1,10 +1,15 @@
 //! Plugins over HTTP: hooks, limits, rights, loads and reloads, with components made in the tests. Rows P1 to P16 are the
 //! faults that a plugin may bring, each with what has to become of it.
 
+mod chains;
 mod component;
+mod grants;
+mod held;
 mod hostile;
 mod in_process;
+mod loads;
 mod refused_files;
+mod reloads;
 
 use std::fs;
 use std::path::{Path, PathBuf};

@@ -31,11 +31,23 @@ impl Display for Text {
     }
 }
 
+impl Text {
+    /// A part of it.
+    pub(crate) fn part(&self, from: u32, length: u32) -> Self {
+        Self { at: format!("(i32.add {} (i32.const {from}))", self.at), length: format!("(i32.const {length})") }
+    }
+}
+
 /// What an import has given.
 #[derive(Clone, Copy)]
 pub(crate) struct Area(u32);
 
 impl Area {
+    /// The place of a part of it.
+    pub(crate) fn address(self, offset: u32) -> String {
+        format!("(i32.const {})", self.0 + offset)
+    }
+
     /// One byte of it: whether it is `some` or an error.
     pub(crate) fn byte(self) -> String {
         format!("(i32.load8_u (i32.const {}))", self.0)
@@ -408,6 +420,17 @@ impl Code<'_> {
         self.raw("))");
     }
 
+    /// The text of an `option`, empty where there is none.
+    pub(crate) fn or_empty(&mut self, area: Area) -> Text {
+        self.raw(format!("(if (i32.eqz {}) (then (i64.store (i32.const {}) (i64.const 0))))", area.byte(), area.0 + 4));
+        area.inner()
+    }
+
+    /// Traps where a setter has failed.
+    pub(crate) fn expect_ok(&mut self, set: Area) {
+        self.when(set.byte(), |c| c.raw("(unreachable)"));
+    }
+
     /// A line for the log.
     pub(crate) fn log(&mut self, line: &Text) {
         self.call("log", "write", format!("(i32.const 2) {line}"));
@@ -433,11 +456,6 @@ impl Code<'_> {
     fn store(&mut self, area: Area, offset: u32, text: &Text) {
         self.raw(format!("(i32.store (i32.const {}) {})", area.0 + offset, text.at));
         self.raw(format!("(i32.store (i32.const {}) {})", area.0 + offset + 4, text.length));
-    }
-
-    /// Ends before-invoke: on to the next hook.
-    pub(crate) fn proceed(&mut self) {
-        self.raw("(return (i32.const 0))");
     }
 
     /// Ends before-invoke with an answer.
