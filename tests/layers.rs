@@ -88,3 +88,16 @@ fn http_libraries_stay_in_http() {
     }
     assert_eq!(wrong, Vec::<PathBuf>::new());
 }
+
+#[test]
+fn webassembly_stays_in_wasm_and_plugin() {
+    let mut wrong = Vec::new();
+    for (module, path) in files() {
+        let text = fs::read_to_string(&path).unwrap();
+        let uses = ["wasmtime::", "wasmtime_wasi::", "wasmparser::"].iter().any(|name| text.contains(name));
+        if uses && module != "wasm" && module != "plugin" {
+            wrong.push(path);
+        }
+    }
+    assert_eq!(wrong, Vec::<PathBuf>::new());
+}
