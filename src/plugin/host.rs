@@ -111,6 +111,9 @@ impl HostState {
 
     /// Takes what it worked on away again.
     pub fn end(&mut self) -> Turn {
+        if let Some(wasi) = &self.wasi {
+            wasi.end();
+        }
         std::mem::take(&mut self.turn)
     }
 

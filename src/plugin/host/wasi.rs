@@ -36,7 +36,9 @@ struct Printed {
     request_id: Option<Box<str>>,
     /// Bytes of this hook call.
     size: usize,
+    /// What has been printed of a line that has not ended, and where to.
     line: Vec<u8>,
+    level: Level,
 }
 
 impl Wasi {
@@ -47,6 +49,7 @@ impl Wasi {
             request_id: None,
             size: 0,
             line: Vec::new(),
+            level: Level::Info,
         }));
         let mut ctx = WasiCtx::builder();
         ctx.stdout(Output(Arc::clone(&output), Level::Info)).stderr(Output(Arc::clone(&output), Level::Warn));
@@ -60,6 +63,11 @@ impl Wasi {
         let mut output = self.output.lock();
         output.size = 0;
         output.request_id = request_id.map(Box::from);
+    }
+
+    /// What a hook call has printed last may lack its line break: the next call is another caller's.
+    pub(super) fn end(&self) {
+        self.output.lock().end_line();
     }
 }
 
@@ -103,11 +111,17 @@ impl OutputStream for Output {
         if output.size > LOG_SIZE {
             return Err(StreamError::Trap(format_err!("more than {LOG_SIZE} bytes printed in one hook call")));
         }
+        if output.level != self.1 {
+            output.end_line();
+            output.level = self.1;
+        }
         for byte in bytes {
-            if byte == b'\n' || output.line.len() >= LINE_SIZE {
-                output.end_line(self.1);
-            }
-            if byte != b'\n' {
+            if byte == b'\n' {
+                output.write_line();
+            } else {
+                if output.line.len() >= LINE_SIZE {
+                    output.write_line();
+                }
                 output.line.push(byte);
             }
         }
@@ -124,10 +138,16 @@ impl OutputStream for Output {
 }
 
 impl Printed {
-    fn end_line(&mut self, level: Level) {
+    fn end_line(&mut self) {
+        if !self.line.is_empty() {
+            self.write_line();
+        }
+    }
+
+    fn write_line(&mut self) {
         let line = std::mem::take(&mut self.line);
         let text = printable(&String::from_utf8_lossy(&line));
-        self.log.write(&self.plugin, self.request_id.as_deref(), level, &text);
+        self.log.write(&self.plugin, self.request_id.as_deref(), self.level, &text);
     }
 }
 
