@@ -1,6 +1,7 @@
 //! Plugins over HTTP: hooks, limits, rights, loads and reloads, with components made in the tests. Rows P1 to P16 are the
 //! faults that a plugin may bring, each with what has to become of it.
 
+mod boundaries;
 mod chains;
 mod component;
 mod grants;
@@ -8,6 +9,7 @@ mod held;
 mod hostile;
 mod in_process;
 mod loads;
+mod policy;
 mod refused_files;
 mod reloads;
 
@@ -18,8 +20,17 @@ use std::process::Stdio;
 use serde_json::Value;
 use tempfile::TempDir;
 
+use crate::faulty::assert_error;
 use crate::plugins::component::{Area, Code, Plugin};
 use crate::support::{Answer, Gateway, fixture, metagate, wait_for};
+
+/// The waits of WASI, as much of them as a plugin needs.
+pub(crate) const WASI_POLL: &str = "package wasi:io@0.2.0;
+interface poll { resource pollable { block: func(); } }";
+
+/// The clock of WASI, likewise.
+pub(crate) const WASI_MONOTONIC: &str = "package wasi:clocks@0.2.0;
+interface monotonic-clock { use wasi:io/poll@0.2.0.{pollable}; subscribe-duration: func(when: u64) -> pollable; }";
 
 /// The files of one test's plugins.
 pub(crate) struct Files(TempDir);
@@ -134,4 +145,11 @@ impl Asked {
         let first = format!("(i32.load8_u {})", self.0.i32_at(4));
         c.when(format!("(i32.and {} (i32.eq {first} (i32.const {})))", self.0.byte(), letter as u32), code);
     }
+}
+
+/// The plugin has failed, and the caller may come again.
+#[track_caller]
+pub(crate) fn assert_failed(answer: &Answer) {
+    assert_error(answer, 503, "plugin_failed");
+    assert!(answer.header("retry-after").is_some_and(|wait| wait.parse::<u64>().unwrap() >= 1), "{answer:?}");
 }
