@@ -14,7 +14,7 @@ use wasmtime_wasi::p2::{DynPollable, OutputStream, Pollable, StreamError, Stream
 use wasmtime_wasi::{WasiCtx, WasiCtxView, WasiView};
 
 use crate::config::PluginName;
-use crate::plugin::host::{Granted, HostState, LINE_SIZE, LOG_SIZE, printable};
+use crate::plugin::host::{Granted, HostState, LINE_SIZE, LOG_LINES, LOG_SIZE, printable};
 use crate::plugin::outside::{Level, WriteLog};
 
 /// The interface whose waits are bounded here, as wasmtime-wasi names it.
@@ -34,8 +34,9 @@ struct Printed {
     plugin: PluginName,
     log: Arc<dyn WriteLog>,
     request_id: Option<Box<str>>,
-    /// Bytes of this hook call.
+    /// Bytes and lines of this hook call.
     size: usize,
+    lines: u32,
     /// What has been printed of a line that has not ended, and where to.
     line: Vec<u8>,
     level: Level,
@@ -48,6 +49,7 @@ impl Wasi {
             log: Arc::clone(&granted.outside.log),
             request_id: None,
             size: 0,
+            lines: 0,
             line: Vec::new(),
             level: Level::Info,
         }));
@@ -62,6 +64,7 @@ impl Wasi {
     pub(super) fn begin(&self, request_id: Option<&str>) {
         let mut output = self.output.lock();
         output.size = 0;
+        output.lines = 0;
         output.request_id = request_id.map(Box::from);
     }
 
@@ -108,8 +111,11 @@ impl OutputStream for Output {
     fn write(&mut self, bytes: Bytes) -> StreamResult<()> {
         let mut output = self.0.lock();
         output.size += bytes.len();
-        if output.size > LOG_SIZE {
-            return Err(StreamError::Trap(format_err!("more than {LOG_SIZE} bytes printed in one hook call")));
+        let breaks = u32::try_from(memchr::memchr_iter(b'\n', &bytes).count()).unwrap_or(u32::MAX);
+        output.lines = output.lines.saturating_add(breaks);
+        if output.size > LOG_SIZE || output.lines > LOG_LINES {
+            let words = format_err!("more than {LOG_LINES} lines or {LOG_SIZE} bytes printed in one hook call");
+            return Err(StreamError::Trap(words));
         }
         if output.level != self.1 {
             output.end_line();

@@ -407,6 +407,11 @@ fn p15_what_is_printed_goes_to_the_log_of_its_own_call() {
         };
         asked.on(c, 'a', |c| print(c, stdout, "get-stdout", "a whole line\nand a part"));
         asked.on(c, 'b', |c| print(c, stderr, "get-stderr", "of the next call\n"));
+        asked.on(c, 'e', |c| {
+            c.raw("(loop $more");
+            print(c, stdout, "get-stdout", "\n\n");
+            c.raw("(br $more))");
+        });
         asked.on(c, 'f', |c| {
             c.raw("(loop $more");
             print(c, stdout, "get-stdout", &"flooding ".repeat(100));
@@ -424,6 +429,11 @@ fn p15_what_is_printed_goes_to_the_log_of_its_own_call() {
         let line = log.lines().find(|line| line.contains(words)).unwrap_or_else(|| panic!("{words}: {log}"));
         assert!(line.contains(answer.header("x-request-id").unwrap()) && line.contains(level), "{line}");
     }
-    assert_failed(&call_do(&gateway, "flood"));
-    assert!(gateway.log().matches("flooding").count() <= 8_000, "the rest is not written");
+    for what in ["flood", "empty"] {
+        let before = gateway.log().len();
+        assert_failed(&call_do(&gateway, what));
+        let more = gateway.log()[before..].to_owned();
+        assert!(more.len() < 100_000 && more.lines().count() <= 80, "{what}: {} bytes", more.len());
+        assert!(more.contains("more than 64 lines or 65536 bytes printed"), "{more}");
+    }
 }
