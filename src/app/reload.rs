@@ -101,7 +101,7 @@ impl Task {
         if needs_restart(&self.config, &config) {
             tracing::warn!("changes of [server] and [admin] count after a restart");
         }
-        let plugins = self.with_faulty(plugins, &faults);
+        let plugins = self.with_faulty(plugins, &config, &faults);
         let reloaded = self.gateway.reload(plugins.clone(), config.deployments.clone()).await;
         tell(&reloaded, &plugins);
         self.config.deployments = config.deployments;
@@ -113,16 +113,20 @@ impl Task {
         Ok(Arc::new(reloaded))
     }
 
-    /// The plugins to run, with those that run already in place of drop-ins whose settings are at fault.
-    fn with_faulty(&self, mut plugins: Vec<PluginConfig>, faults: &Faults) -> Vec<PluginConfig> {
-        if faults.is_empty() {
-            return plugins;
-        }
+    /// The plugins to run, with those that run already in place of drop-ins whose settings are at fault. While the folder
+    /// cannot be read nobody can tell which of them are gone: they all go on, since one may keep strangers out.
+    fn with_faulty(&self, mut plugins: Vec<PluginConfig>, new: &Config, faults: &Faults) -> Vec<PluginConfig> {
+        let Some(dir) = new.plugins.dir.as_deref().filter(|_| !faults.is_empty()) else { return plugins };
+        let is_readable = std::fs::read_dir(dir).is_ok();
+        let dir = if is_readable { Some(dir) } else { self.config.plugins.dir.as_deref() };
+        let first_drop_in = new.plugin_list.len();
         for old in &self.gateway.plugins().plugins {
-            let is_gone = !plugins.iter().any(|plugin| plugin.name == old.settings.name);
-            if is_gone && old.settings.path.is_file() {
-                let after = plugins.partition_point(|plugin| plugin.path < old.settings.path);
-                plugins.insert(after, old.settings.clone());
+            let PluginConfig { name, path, .. } = &old.settings;
+            let is_drop_in = path.parent() == dir;
+            let is_missing = plugins.iter().all(|plugin| plugin.name != *name);
+            if is_drop_in && is_missing && (path.is_file() || !is_readable) {
+                let before = plugins[first_drop_in..].partition_point(|plugin| plugin.path < *path);
+                plugins.insert(first_drop_in + before, old.settings.clone());
             }
         }
         plugins

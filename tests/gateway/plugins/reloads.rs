@@ -337,3 +337,73 @@ impl Drop for Ends<'_> {
         self.0.store(true, Ordering::Relaxed);
     }
 }
+
+/// A plugin that lets nobody in.
+fn closed() -> Vec<u8> {
+    let plugin = Plugin::new().before_invoke(|c| {
+        let message = c.text("closed");
+        c.reject(401, "unauthorized", &message, &[]);
+    });
+    plugin.component()
+}
+
+#[test]
+fn a_drop_in_folder_that_cannot_be_read_opens_no_door() {
+    let around = Files::new();
+    let folder = around.path().join("drop-ins");
+    fs::create_dir(&folder).unwrap();
+    put(&folder.join("auth.wasm"), closed());
+    let gateway = Gateway::ready(&format!("[plugins]\ndir = {folder:?}\n{}", deployment("it")));
+    assert_error(&call_do(&gateway, "x"), 401, "unauthorized");
+    fs::rename(&folder, around.path().join("away")).unwrap();
+    reload(&gateway);
+    let readiness = gateway.get("/readyz").json();
+    assert!(readiness["reload_error"].as_str().unwrap().contains("reading the drop-in folder"), "{readiness}");
+    assert_error(&call_do(&gateway, "x"), 401, "unauthorized");
+    // Whoever empties the folder means it.
+    fs::create_dir(&folder).unwrap();
+    assert_eq!(reload(&gateway).json()["plugins"], json!([]));
+    assert_ok(&call_do(&gateway, "x"), "[1]");
+}
+
+#[test]
+fn a_drop_in_at_fault_keeps_itself_in_its_place_and_nothing_else() {
+    let (fixed, files) = (Files::new(), Files::new());
+    let shown = |name: &str, letter: &str| {
+        let plugin = Plugin::new().before_invoke(|c| {
+            let (name, letter) = (c.text("x-order"), c.text(letter));
+            let before = c.call("invocation", "header", &name);
+            let before = c.or_empty(before);
+            let after = c.join(&[before, letter]);
+            let set = c.call("invocation", "set-header", format!("{name} {after}"));
+            c.expect_ok(set);
+        });
+        let plugin = plugin.after_invoke(|c| {
+            let name = c.text("x-order");
+            let order = c.call("invocation", "header", name);
+            let order = c.or_empty(order);
+            c.set_header("outcome", "x-order", &order);
+        });
+        (format!("{name}.wasm"), plugin.component())
+    };
+    let (first, second) = (shown("first", "a"), shown("second", "b"));
+    // Behind all others by name and first by order.
+    fs::create_dir(fixed.path().join("zzz")).unwrap();
+    let (first, second) = (fixed.put("zzz/first.wasm", first.1), fixed.put(&second.0, second.1));
+    for (name, letter) in [("10-drop", "c"), ("20-drop", "d")] {
+        let (file, bytes) = shown(name, letter);
+        files.put(&file, bytes);
+    }
+    let (first, second) = (table("first", &first, ""), table("second", &second, ""));
+    let tables = format!("[plugins]\ndir = {:?}\n{}{first}{second}", files.path(), deployment("it"));
+    let gateway = Gateway::ready(&tables);
+    let order = || call_do(&gateway, "x").header("x-order").unwrap().to_owned();
+    assert_eq!(order(), "abcd");
+    files.put("10-drop.toml", "nonsense = 1\n");
+    reload(&gateway);
+    assert_eq!(order(), "abcd");
+    // What is taken out of the configuration is gone, whatever is wrong with others.
+    change(&gateway, &second, "");
+    reload(&gateway);
+    assert_eq!(order(), "acd");
+}
