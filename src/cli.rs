@@ -7,6 +7,7 @@ mod explain;
 mod inspect;
 mod invoke;
 mod logs;
+mod plugin;
 mod schema;
 mod serve;
 
@@ -42,6 +43,7 @@ enum Command {
     Invoke(invoke::Invoke),
     Inspect(inspect::Inspect),
     Logs(logs::Logs),
+    Plugin(plugin::Plugin),
     Schema(schema::Schema),
 }
 
@@ -56,6 +58,7 @@ pub fn run() -> ExitCode {
         Command::Invoke(command) => command.run(&mut out),
         Command::Inspect(command) => command.run(&mut out),
         Command::Logs(command) => command.run(&mut out),
+        Command::Plugin(command) => command.run(&mut out),
         Command::Schema(command) => command.run(&mut out),
     };
     let flushed = out.flush();

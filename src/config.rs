@@ -33,6 +33,7 @@ pub use crate::config::deployment::{DeploymentConfig, RuntimeKind};
 pub use crate::config::fault::{Fault, Faults, Place};
 pub use crate::config::load::{load, parse, survey};
 pub use crate::config::places::Places;
+pub use crate::config::plugin::dates_to_text;
 pub use crate::config::plugin::{
     BadPattern, BadPluginName, BadSha256, DropIn, Exclusion, Grants, HookName, HttpGrant, Instances, InvokeGrant, Mode,
     OnError, Origin, Pattern, PluginConfig, PluginName, PluginsConfig, Scheme, Sha256, drop_in, drop_ins, load_plugins,

@@ -25,7 +25,7 @@ pub use crate::config::plugin::name::{BadPluginName, PluginName};
 pub use crate::config::plugin::pattern::{BadPattern, Pattern};
 pub use crate::config::plugin::policy::{HookName, Instances, Mode, OnError};
 pub use crate::config::plugin::scope::{Exclusion, InvokeGrant};
-pub(super) use crate::config::plugin::settings::dates_to_text;
+pub use crate::config::plugin::settings::dates_to_text;
 pub use crate::config::plugin::sha256::{BadSha256, Sha256};
 
 use crate::config::field;

@@ -81,6 +81,7 @@ pub struct Surface {
 }
 
 /// A compiled component and what it offers.
+#[derive(Clone)]
 pub struct Compiled {
     /// Ready to be linked.
     pub component: Component,

@@ -1,5 +1,6 @@
 //! One call as its plugins see it: what came, what they have changed, and the bag of values that goes with it.
 
+use std::borrow::Cow;
 use std::net::{IpAddr, Ipv4Addr};
 use std::sync::Arc;
 use std::time::Instant;
@@ -27,7 +28,7 @@ pub struct Invocation {
     /// The deployment.
     pub deployment: DeploymentName,
     /// The version in the address.
-    pub version: &'static str,
+    pub version: Cow<'static, str>,
     /// The function as the caller wrote it.
     pub function: Box<str>,
     /// `GET`, `POST` or `INTERNAL`.
@@ -55,7 +56,7 @@ impl Invocation {
         Self {
             id: id.into(),
             deployment,
-            version: "v1",
+            version: Cow::Borrowed("v1"),
             function: function.into(),
             method: "POST".into(),
             peer: IpAddr::V4(Ipv4Addr::LOCALHOST),

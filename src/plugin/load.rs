@@ -20,7 +20,7 @@ use crate::plugin::breaker::Breaker;
 use crate::plugin::component::{self, Compiled, NotAPlugin, PACKAGE, Surface};
 use crate::plugin::host::{self, Counters, Granted, HostState};
 use crate::plugin::instance::{Indices, Instance};
-use crate::plugin::outside::Outside;
+use crate::plugin::outside::{Clock, Outside};
 use crate::plugin::record::Recorder;
 use crate::plugin::run::{Fault, Figures, Plugin};
 use crate::plugin::store::Stores;
@@ -162,20 +162,58 @@ impl Loader {
         if settings.sha256.is_some_and(|pinned| pinned != found) {
             return Err(fault("sha256", Reason::Sha256 { found: found.to_string() }));
         }
-        let Compiled { component, surface } =
-            self.compile(bytes).map_err(|error| fault("path", Reason::NotAPlugin(error)))?;
-        check_hooks(&settings, &surface).map_err(|reason| fault("hooks", reason))?;
-        let missing = surface.missing_grants(&settings);
+        let compiled = self.compile(bytes).map_err(|error| fault("path", Reason::NotAPlugin(error)))?;
+        check_hooks(&settings, &compiled.surface).map_err(|reason| fault("hooks", reason))?;
+        let missing = compiled.surface.missing_grants(&settings);
         if let Some((import, _)) = missing.first() {
             let toml = missing.iter().map(|(_, toml)| *toml).collect::<Vec<_>>().join(", ");
             return Err(fault("grants", Reason::NotGranted { import: (*import).to_owned(), toml }));
         }
+        self.link(settings, compiled)
+    }
+
+    /// Makes a plugin of what was compiled and starts it, without a look at what its grants lack. Blocks.
+    pub(super) fn link(&self, settings: PluginConfig, compiled: Compiled) -> Result<Arc<Plugin>, LoadError> {
+        let plugin = self.assemble(settings, compiled)?;
+        let started = self.threads.handle().block_on(try_out(&plugin));
+        match started {
+            Ok(()) => Ok(Arc::new(plugin)),
+            Err((key, reason)) => Err(LoadError { name: plugin.settings.name.clone(), key, reason }),
+        }
+    }
+
+    /// The JSON Schema of a plugin's configuration, if it tells one. Blocks.
+    pub(super) fn config_schema(
+        &self,
+        settings: PluginConfig,
+        compiled: Compiled,
+    ) -> Result<Option<String>, LoadError> {
+        let plugin = self.assemble(settings, compiled)?;
+        let told = self.threads.handle().block_on(config_schema(&plugin, Instant::now() + START_LIMIT));
+        told.map_err(|(key, reason)| LoadError { name: plugin.settings.name.clone(), key, reason })
+    }
+
+    /// Begins anew: plugins that are linked from now on find empty stores and no counters.
+    pub(super) fn forget(&self) {
+        self.stores.forget();
+        self.counters.lock().clear();
+    }
+
+    /// The clock of its plugins.
+    pub(super) fn clock(&self) -> &dyn Clock {
+        &*self.outside.clock
+    }
+
+    fn assemble(&self, settings: PluginConfig, compiled: Compiled) -> Result<Plugin, LoadError> {
+        let Compiled { component, surface } = compiled;
+        let name = settings.name.clone();
+        let fault = |key: &str, reason| LoadError { name: name.clone(), key: key.to_owned(), reason };
         let link = |error: wasmtime::Error| fault("path", Reason::Link(format!("{error:#}")));
         let indices = Indices::new(&component);
         let component = self.linker.instantiate_pre(&component).map_err(link)?;
         let recorder = settings.record.as_deref().map(Recorder::start).transpose();
         let recorder = recorder.map_err(|error| fault("record", Reason::Record(error)))?;
-        let plugin = Plugin {
+        Ok(Plugin {
             granted: Arc::new(self.granted(&settings)),
             slots: Arc::new(Semaphore::new(settings.max_instances as usize)),
             settings,
@@ -192,15 +230,12 @@ impl Loader {
             is_open: AtomicBool::new(false),
             is_disabled: AtomicBool::new(false),
             usual_time: AtomicU64::new(0),
-        };
-        let started = self.threads.handle().block_on(try_out(&plugin));
-        started.map_err(|(key, reason)| fault(&key, reason))?;
-        Ok(Arc::new(plugin))
+        })
     }
 
     fn granted(&self, settings: &PluginConfig) -> Granted {
         let grants = settings.grants.clone();
-        let env = grants.env.iter().filter_map(|name| std::env::var(name).ok().map(|value| (name.clone(), value)));
+        let env = grants.env.iter().filter_map(|name| Some((name.clone(), (self.outside.variable)(name)?)));
         Granted {
             plugin: settings.name.clone(),
             config: Value::Object(settings.config.clone()).to_string().into(),
@@ -224,10 +259,24 @@ fn check_hooks(settings: &PluginConfig, surface: &Surface) -> Result<(), Reason>
 
 /// Makes an instance, checks the configuration against its schema, and starts it, as each instance will be.
 async fn try_out(plugin: &Plugin) -> Result<(), (String, Reason)> {
+    let deadline = Instant::now() + START_LIMIT;
+    if let Some(schema) = config_schema(plugin, deadline).await? {
+        check_config(&schema, &plugin.settings.config)?;
+    }
+    let _ticking = plugin.wasm.ticker().begin();
+    match plugin.instance(deadline).await {
+        Ok(instance) => {
+            plugin.keep(instance);
+            Ok(())
+        }
+        Err(fault) => Err(("config".to_owned(), Reason::Start(slow_start(fault)))),
+    }
+}
+
+/// Makes an instance and asks it for its schema.
+async fn config_schema(plugin: &Plugin, deadline: Instant) -> Result<Option<String>, (String, Reason)> {
     let _ticking = plugin.wasm.ticker().begin();
     let at_file = |reason| ("path".to_owned(), reason);
-    let at_config = |reason| ("config".to_owned(), reason);
-    let deadline = Instant::now() + START_LIMIT;
     let settings = &plugin.settings;
     let needs_wasi = !plugin.surface.wasi.is_empty();
     let state = HostState::new(Arc::clone(&plugin.granted), settings.max_memory.bytes(), needs_wasi, deadline);
@@ -237,18 +286,7 @@ async fn try_out(plugin: &Plugin) -> Result<(), (String, Reason)> {
         fault => at_file(Reason::Start(slow_start(fault))),
     })?;
     let schema = instance.config_schema().await;
-    let schema = schema.map_err(|error| at_file(Reason::Start(slow_start(plugin.fault(&error, &instance)))))?;
-    if let Some(schema) = schema {
-        check_config(&schema, &settings.config)?;
-    }
-    drop(instance);
-    match plugin.instance(deadline).await {
-        Ok(instance) => {
-            plugin.keep(instance);
-            Ok(())
-        }
-        Err(fault) => Err(at_config(Reason::Start(slow_start(fault)))),
-    }
+    schema.map_err(|error| at_file(Reason::Start(slow_start(plugin.fault(&error, &instance)))))
 }
 
 fn slow_start(fault: Fault) -> Fault {

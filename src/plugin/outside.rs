@@ -15,6 +15,9 @@ use crate::invocation::Arguments;
 /// A future of an interface.
 pub type Boxed<T> = Pin<Box<dyn Future<Output = T> + Send>>;
 
+/// Looks a variable of the environment up.
+pub type Variable = dyn Fn(&str) -> Option<String> + Send + Sync;
+
 /// Everything outside.
 #[derive(Clone)]
 pub struct Outside {
@@ -26,6 +29,8 @@ pub struct Outside {
     pub functions: Arc<dyn CallFunction>,
     /// The log.
     pub log: Arc<dyn WriteLog>,
+    /// Variables of the environment, by name.
+    pub variable: Arc<Variable>,
 }
 
 /// Wall clock and monotonic clock.
@@ -34,6 +39,10 @@ pub trait Clock: Send + Sync {
     fn now(&self) -> u64;
     /// Time since some point in the past; it never goes back.
     fn monotonic(&self) -> Duration;
+    /// The moment by which the age of a call and what is left of its time are told.
+    fn instant(&self) -> Instant {
+        Instant::now()
+    }
 }
 
 /// A plugin's request to another server.

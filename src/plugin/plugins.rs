@@ -128,6 +128,7 @@ impl Plugins {
             http: Arc::new(move |granted| Arc::new(Network::new(granted, handle.clone())) as Arc<dyn SendHttp>),
             functions: Arc::clone(&self.functions),
             log: Arc::new(GatewayLog),
+            variable: Arc::new(|name| std::env::var(name).ok()),
         };
         let started = Arc::new(Loader::new(&self.cache, outside, threads, self.max_body)?);
         *loader = Some(Arc::clone(&started));

@@ -1,20 +1,21 @@
 //! Writes live hook calls down as cases of `metagate plugin test`, one JSON object a line, on a thread of its own.
 
+use std::collections::BTreeMap;
 use std::fs::File;
 use std::io::{self, BufWriter, Write};
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::Path;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
+use std::time::{Duration, Instant};
 
-use http::{HeaderName, HeaderValue};
-use serde_json::value::RawValue;
+use http::{HeaderMap, HeaderName, HeaderValue};
 use serde_json::{Map, Value, json};
 
 use crate::config::{HookName, PluginName};
 use crate::plugin::invocation::Invocation;
 use crate::plugin::outcome::{Content, Outcome, Source};
-use crate::plugin::release::Release;
+use crate::plugin::release::{Limits, Release};
 use crate::plugin::run::{Fault, Verdict};
 
 /// Calls that wait to be written; further ones are left out.
@@ -48,13 +49,14 @@ impl Recorder {
         after: &Invocation,
         verdict: &Result<Verdict, Fault>,
     ) {
-        let mut expect = told(verdict, "proceed");
+        let Some(mut expect) = told(verdict, "proceed") else { return };
         if matches!(verdict, Ok(Verdict::Proceed)) {
             expect.insert("arguments_json".into(), text(after.arguments.as_json()));
-            expect.insert("context".into(), context(after, plugin));
+            expect.insert("call_headers".into(), changed_headers(&before.headers, &after.headers));
+            expect.insert("context_json".into(), context(after, plugin));
         }
-        let case =
-            json!({ "name": &*before.id, "hook": "before-invoke", "call": call(before, plugin), "expect": expect });
+        let call = call(before, plugin, Instant::now());
+        let case = json!({ "name": &*before.id, "hook": "before-invoke", "call": call, "expect": expect });
         self.take(&case);
     }
 
@@ -66,7 +68,7 @@ impl Recorder {
         after: &Outcome,
         verdict: &Result<Verdict, Fault>,
     ) {
-        let mut expect = told(verdict, "done");
+        let Some(mut expect) = told(verdict, "done") else { return };
         if verdict.is_ok() {
             expect.extend(outcome(after));
         }
@@ -78,19 +80,33 @@ impl Recorder {
             Source::Gateway => "gateway",
         };
         given.insert("source".into(), source.into());
-        given.insert("in_worker".into(), format!("{}ms", before.in_worker.as_millis()).into());
+        let now = Instant::now();
+        let elapsed = now.saturating_duration_since(invocation.started);
+        given.insert("elapsed".into(), span(elapsed));
+        given.insert("in_worker".into(), span(before.in_worker));
+        let call = call(invocation, plugin, now);
         let case = json!({
-            "name": &*invocation.id, "hook": "after-invoke", "call": call(invocation, plugin), "outcome": given, "expect": expect,
+            "name": &*invocation.id, "hook": "after-invoke", "call": call, "outcome": given, "expect": expect,
         });
         self.take(&case);
     }
 
     pub(super) fn load(&self, hook: HookName, before: &Release, after: &Release, verdict: &Result<Verdict, Fault>) {
-        let mut expect = told(verdict, "accept");
+        let Some(mut expect) = told(verdict, "accept") else { return };
         if matches!(verdict, Ok(Verdict::Proceed)) {
-            let adjusted = &after.adjusted;
-            expect.insert("environment".into(), json!(adjusted.environment));
-            expect.insert("labels".into(), json!(adjusted.labels));
+            let (given, adjusted) = (&before.adjusted, &after.adjusted);
+            // What hooks before this one have set is no doing of its.
+            let mut changed = |key: &str, before: &BTreeMap<String, String>, after: &BTreeMap<String, String>| {
+                let new = after.iter().filter(|(name, value)| before.get(*name) != Some(value));
+                let new: Map<String, Value> = new.map(|(name, value)| (name.clone(), value.as_str().into())).collect();
+                if !new.is_empty() {
+                    expect.insert(key.into(), new.into());
+                }
+            };
+            changed("environment", &given.environment, &adjusted.environment);
+            changed("labels", &given.labels, &adjusted.labels);
+            let limits = |limits: &Limits| limits.pairs().into_iter().collect();
+            changed("limits", &limits(&given.limits), &limits(&adjusted.limits));
             if hook == HookName::AfterLoad {
                 expect.insert("functions".into(), json!(adjusted.functions.keys().collect::<Vec<_>>()));
             }
@@ -111,7 +127,7 @@ impl Recorder {
             "release": {
                 "deployment": before.deployment, "version": before.version, "origin": before.origin,
                 "runtime": before.runtime, "languages": before.languages, "files": files,
-                "environment": before.environment, "limits": limits, "labels": before.adjusted.labels,
+                "environment": before.all_variables(), "limits": limits, "labels": before.adjusted.labels,
                 "functions": functions.collect::<Vec<_>>(),
             },
             "expect": expect,
@@ -139,33 +155,44 @@ fn write(lines: &Receiver<String>, file: File) {
     }
 }
 
-fn told(verdict: &Result<Verdict, Fault>, well: &str) -> Map<String, Value> {
-    let expect = match verdict {
-        Ok(Verdict::Proceed) => json!({ "verdict": well }),
+/// What is expected by the verdict; nothing where the plugin was not asked.
+fn told(verdict: &Result<Verdict, Fault>, well: &str) -> Option<Map<String, Value>> {
+    let mut expect = Map::new();
+    let name = match verdict {
+        Ok(Verdict::Proceed) => well,
         Ok(Verdict::Respond(given)) => {
-            let mut expect = outcome(given);
-            expect.insert("verdict".into(), "respond".into());
-            Value::Object(expect)
+            expect = outcome(given);
+            "respond"
         }
-        Ok(Verdict::Reject(failure)) => json!({
-            "verdict": "reject", "status": failure.status, "code": failure.code, "message": failure.message,
-            "headers": headers(failure.headers.iter().map(|(name, value)| (name, value))),
-        }),
-        Ok(Verdict::Refuse(reason)) => json!({ "verdict": "refuse", "message": reason }),
-        Err(_) => json!({ "verdict": "fault" }),
+        Ok(Verdict::Reject(failure)) => {
+            expect.insert("status".into(), failure.status.into());
+            expect.insert("code".into(), (&*failure.code).into());
+            expect.insert("message".into(), failure.message.as_str().into());
+            expect.insert("headers".into(), headers(failure.headers.iter().map(|(name, value)| (name, value))));
+            "reject"
+        }
+        Ok(Verdict::Refuse(reason)) => {
+            expect.insert("message".into(), reason.as_str().into());
+            "refuse"
+        }
+        Err(Fault::Open(_) | Fault::Overloaded | Fault::Panicked) => return None,
+        Err(Fault::Trap(_) | Fault::TimedOut(_) | Fault::BadOutput(_) | Fault::Refused(_)) => "fault",
     };
-    match expect {
-        Value::Object(expect) => expect,
-        _ => Map::new(),
-    }
+    expect.insert("verdict".into(), name.into());
+    Some(expect)
 }
 
-fn call(call: &Invocation, plugin: &PluginName) -> Value {
+fn call(call: &Invocation, plugin: &PluginName, now: Instant) -> Value {
     json!({
-        "deployment": call.deployment, "version": call.version, "function": &*call.function, "method": &*call.method,
-        "peer": call.peer.to_canonical().to_string(), "headers": headers(call.headers.iter()),
-        "arguments_json": text(call.arguments.as_json()), "context": context(call, plugin),
+        "id": &*call.id, "deployment": call.deployment, "version": &*call.version, "function": &*call.function,
+        "method": &*call.method, "peer": call.peer.to_canonical().to_string(), "headers": headers(call.headers.iter()),
+        "arguments_json": text(call.arguments.as_json()), "context_json": context(call, plugin),
+        "remaining": span(call.deadline.saturating_duration_since(now)),
     })
+}
+
+fn span(time: Duration) -> Value {
+    format!("{}us", time.as_micros()).into()
 }
 
 fn outcome(outcome: &Outcome) -> Map<String, Value> {
@@ -182,16 +209,36 @@ fn outcome(outcome: &Outcome) -> Map<String, Value> {
     map
 }
 
+/// Values that are text, by name; a list where there are several.
 fn headers<'a>(headers: impl Iterator<Item = (&'a HeaderName, &'a HeaderValue)>) -> Value {
-    let texts = headers.filter_map(|(name, value)| Some((name.as_str().to_owned(), Value::from(value.to_str().ok()?))));
-    Value::Object(texts.collect())
+    let mut all: Map<String, Value> = Map::new();
+    for (name, value) in headers {
+        let Ok(value) = value.to_str() else { continue };
+        match all.get_mut(name.as_str()) {
+            None => drop(all.insert(name.as_str().to_owned(), value.into())),
+            Some(Value::Array(values)) => values.push(value.into()),
+            Some(first) => *first = Value::Array(vec![first.take(), value.into()]),
+        }
+    }
+    Value::Object(all)
 }
 
+/// The headers that are others, or none, after a hook.
+fn changed_headers(before: &HeaderMap, after: &HeaderMap) -> Value {
+    let is_same = |name: &HeaderName| before.get_all(name).iter().eq(after.get_all(name).iter());
+    let Value::Object(mut changed) = headers(after.iter().filter(|(name, _)| !is_same(name))) else {
+        return Value::Null;
+    };
+    for name in before.keys().filter(|name| !after.contains_key(*name)) {
+        changed.insert(name.as_str().to_owned(), false.into());
+    }
+    Value::Object(changed)
+}
+
+/// The values that the plugin finds, each as JSON text.
 fn context(call: &Invocation, plugin: &PluginName) -> Value {
-    let values = call.context.seen_by(plugin).map(|(key, value)| {
-        let value = serde_json::from_str::<&RawValue>(value).ok().and_then(|raw| serde_json::from_str(raw.get()).ok());
-        (key.to_owned(), value.unwrap_or(Value::Null))
-    });
+    let keys = call.context.seen_by(plugin).map(|(key, _)| key);
+    let values = keys.filter_map(|key| Some((key.to_owned(), call.context.get(key, plugin)?.into())));
     Value::Object(values.collect())
 }
 

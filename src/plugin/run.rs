@@ -207,6 +207,18 @@ impl Plugin {
         self.idle.lock().len()
     }
 
+    /// Bytes of the largest of these, if there is one.
+    #[must_use]
+    pub fn instance_memory(&self) -> Option<usize> {
+        self.idle.lock().iter().map(Instance::memory).max()
+    }
+
+    /// Forgets its failures, so that it is asked again at once.
+    pub(super) fn forgive(&self) {
+        *self.breaker.lock() = Breaker::default();
+        self.is_open.store(false, Ordering::Relaxed);
+    }
+
     /// Runs a hook within the plugin's limits and until `latest` at most. What it worked on comes back whatever happens.
     pub(super) async fn call(
         self: &Arc<Self>,

@@ -25,6 +25,11 @@ impl Stores {
     pub fn of(&self, plugin: &PluginName) -> Arc<Store> {
         Arc::clone(self.0.lock().entry(plugin.clone()).or_default())
     }
+
+    /// Begins anew: plugins that are loaded from now on find empty stores.
+    pub fn forget(&self) {
+        self.0.lock().clear();
+    }
 }
 
 /// One plugin's values. Times are those of the plugin's monotonic clock.

@@ -12,6 +12,7 @@ mod hangs;
 mod http2;
 mod http_limits;
 mod loading;
+mod plugin_tools;
 mod plugins;
 mod pools;
 mod protocol;

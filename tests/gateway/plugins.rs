@@ -3,7 +3,7 @@
 
 mod boundaries;
 mod chains;
-mod component;
+pub(crate) mod component;
 mod grants;
 mod held;
 mod hostile;

@@ -24,7 +24,7 @@ pub(super) fn schema(_: &mut SchemaGenerator) -> Schema {
 }
 
 /// Makes text of the dates in a table, in a list and beneath.
-pub(in crate::config) fn dates_to_text(value: &mut Spanned<DeValue<'_>>) {
+pub fn dates_to_text(value: &mut Spanned<DeValue<'_>>) {
     match value.get_mut() {
         DeValue::Table(table) => table.iter_mut().for_each(|(_, item)| dates_to_text(item)),
         DeValue::Array(array) => array.iter_mut().for_each(dates_to_text),

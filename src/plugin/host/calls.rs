@@ -1,7 +1,5 @@
 //! `metagate:plugin/invocation`: the call, read and changed piece by piece.
 
-use std::time::Instant;
-
 use wasmtime::component::Resource;
 use wasmtime::{Result, format_err};
 
@@ -30,7 +28,7 @@ impl HostInvocation for HostState {
     }
 
     fn version(&mut self, _: Handle) -> Result<String> {
-        Ok(self.call()?.version.to_owned())
+        Ok(self.call()?.version.to_string())
     }
 
     fn function(&mut self, _: Handle) -> Result<String> {
@@ -83,7 +81,7 @@ impl HostInvocation for HostState {
     }
 
     fn remaining(&mut self, _: Handle) -> Result<u64> {
-        let left = self.call()?.deadline.saturating_duration_since(Instant::now());
+        let left = self.call()?.deadline.saturating_duration_since(self.granted.outside.clock.instant());
         Ok(u64::try_from(left.as_millis()).unwrap_or(u64::MAX))
     }
 

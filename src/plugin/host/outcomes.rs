@@ -63,7 +63,8 @@ impl HostOutcome for HostState {
     }
 
     fn elapsed(&mut self, _: Handle) -> Result<u64> {
-        Ok(self.turn.call.as_ref().map_or(0, |call| microseconds(call.started.elapsed())))
+        let now = self.granted.outside.clock.instant();
+        Ok(self.turn.call.as_ref().map_or(0, |call| microseconds(now.saturating_duration_since(call.started))))
     }
 
     fn in_worker(&mut self, _: Handle) -> Result<u64> {

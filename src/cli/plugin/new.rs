@@ -1,0 +1,153 @@
+//! `metagate plugin new`: a folder that builds into a plugin.
+
+use std::fs;
+use std::io::{self, Write};
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+
+use anyhow::{Context, bail};
+use clap::{Args, ValueEnum};
+
+use crate::config::PluginName;
+
+/// Write a new plugin that builds.
+#[derive(Debug, Args)]
+#[command(
+    long_about = "Write a folder with a new plugin that builds: its source, its cases, a README with the commands, and \
+    the interface of this gateway.\n\n\
+    Example:\n  metagate plugin new greeter --lang rust\n  cd greeter && cargo build --release"
+)]
+pub(super) struct New {
+    /// The plugin's name.
+    name: String,
+    /// The language to write it in.
+    #[arg(long, value_name = "LANGUAGE")]
+    lang: Language,
+    /// The folder to make; default: one with the plugin's name, in the current one.
+    #[arg(long, value_name = "PATH")]
+    dir: Option<PathBuf>,
+}
+
+#[derive(Debug, Clone, Copy, ValueEnum)]
+enum Language {
+    Rust,
+    Js,
+    Python,
+    C,
+}
+
+/// A file of a new plugin: its path, and its text with `{{name}}` and `{{name_snake}}` in it.
+type Template = (&'static str, &'static str);
+
+macro_rules! template {
+    ($language:literal: $($path:literal)+) => {
+        &[$(($path, include_str!(concat!("templates/", $language, "/", $path)))),+]
+    };
+}
+
+macro_rules! interface {
+    ($($file:literal)+) => {
+        &[$((concat!("wit/deps/metagate-plugin/", $file), include_str!(concat!("../../../wit/", $file)))),+]
+    };
+}
+
+const INTERFACE: &[Template] =
+    interface!("world.wit" "types.wit" "invocation.wit" "outcome.wit" "release.wit" "hooks.wit" "imports.wit");
+
+const RUST: &[Template] = template!("rust": ".cargo/config.toml" ".gitignore" "Cargo.toml.in" "README.md" "cases.toml" "src/lib.rs" "wit/world.wit");
+const JS: &[Template] =
+    template!("js": ".gitignore" "README.md" "build.mjs" "cases.toml" "package.json" "plugin.js" "wit/world.wit");
+const PYTHON: &[Template] =
+    template!("python": ".gitignore" "README.md" "app.py" "build.py" "cases.toml" "requirements.txt" "wit/world.wit");
+const C: &[Template] = template!("c": ".gitignore" "README.md" "bindings/plugin.c" "bindings/plugin.h" "bindings/plugin_component_type.c" "build.sh" "cases.toml" "hooks.c" "requirements.txt" "wit/world.wit");
+
+/// A template's file that must not bear its own name where it is kept: cargo would leave the folder out of the package.
+const KEPT_AS: (&str, &str) = ("Cargo.toml.in", "Cargo.toml");
+
+/// Names that Rust gives to nobody.
+const TAKEN_IN_RUST: [&str; 52] = [
+    "abstract", "alloc", "as", "async", "await", "become", "box", "break", "const", "continue", "core", "crate", "do",
+    "dyn", "else", "enum", "extern", "false", "final", "fn", "for", "gen", "if", "impl", "in", "let", "loop", "macro",
+    "match", "mod", "move", "mut", "override", "priv", "pub", "ref", "return", "self", "static", "std", "struct",
+    "super", "test", "trait", "true", "try", "type", "typeof", "unsafe", "use", "where", "while",
+];
+
+impl Language {
+    const fn files(self) -> &'static [Template] {
+        match self {
+            Self::Rust => RUST,
+            Self::Js => JS,
+            Self::Python => PYTHON,
+            Self::C => C,
+        }
+    }
+
+    /// The command that builds it, and the component that comes of it.
+    fn build(self, name: &str, snake: &str) -> (&'static str, String) {
+        match self {
+            Self::Rust => ("cargo build --release", format!("target/wasm32-unknown-unknown/release/{snake}.wasm")),
+            Self::Js => ("npm run build", format!("{name}.wasm")),
+            Self::Python => ("python3 build.py", format!("{name}.wasm")),
+            Self::C => ("sh build.sh", format!("{name}.wasm")),
+        }
+    }
+}
+
+impl New {
+    pub(super) fn run(self, out: &mut impl Write) -> anyhow::Result<ExitCode> {
+        let Self { name, lang, dir } = self;
+        check_name(&name, lang)?;
+        let snake = name.replace('-', "_");
+        let folder = dir.unwrap_or_else(|| PathBuf::from(&name));
+        if !is_free(&folder).with_context(|| format!("looking at {}", folder.display()))? {
+            bail!("{} exists and is not an empty folder", folder.display());
+        }
+        for (path, text) in lang.files().iter().chain(INTERFACE) {
+            let path = if *path == KEPT_AS.0 { KEPT_AS.1 } else { path };
+            let text = text.replace("{{name}}", &name).replace("{{name_snake}}", &snake);
+            let file = folder.join(path);
+            write(&file, &text).with_context(|| format!("writing {}", file.display()))?;
+        }
+        let (build, component) = lang.build(&name, &snake);
+        writeln!(out, "{}: a plugin of {} files", folder.display(), lang.files().len() + INTERFACE.len())?;
+        for (what, command) in [
+            ("build it", format!("cd {} && {build}", folder.display())),
+            ("run its cases", format!("metagate plugin test {component} cases.toml")),
+            ("see its table", format!("metagate plugin inspect {component}")),
+            ("drop it in", format!("cp {component} PLUGINS_DIR/{name}.wasm    # [plugins] dir of a gateway")),
+        ] {
+            writeln!(out, "  {what:<14} {command}")?;
+        }
+        Ok(ExitCode::SUCCESS)
+    }
+}
+
+/// Names that are good everywhere: for the gateway, as a package, as a file.
+fn check_name(name: &str, language: Language) -> anyhow::Result<()> {
+    let is_good = |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit() || matches!(byte, b'-' | b'_');
+    let begins = name.as_bytes().first().is_some_and(u8::is_ascii_lowercase);
+    if PluginName::new(name).is_err() || !begins || !name.bytes().all(is_good) {
+        bail!("{name:?} cannot name a plugin: 1 to 64 of a-z 0-9 - _, begun by a letter");
+    }
+    if matches!(language, Language::Rust) && TAKEN_IN_RUST.contains(&name) {
+        bail!("{name:?} cannot name a plugin in Rust, where it has a meaning of its own");
+    }
+    Ok(())
+}
+
+/// Whether there is nothing, or an empty folder.
+fn is_free(folder: &Path) -> io::Result<bool> {
+    match fs::read_dir(folder) {
+        Ok(mut entries) => Ok(entries.next().is_none()),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(true),
+        Err(error) if error.kind() == io::ErrorKind::NotADirectory => Ok(false),
+        Err(error) => Err(error),
+    }
+}
+
+fn write(file: &Path, text: &str) -> io::Result<()> {
+    if let Some(folder) = file.parent() {
+        fs::create_dir_all(folder)?;
+    }
+    fs::write(file, text)
+}

@@ -1,0 +1,23 @@
+#!/bin/sh
+# Builds {{name}}.wasm with `zig`: that of .venv, else that of the PATH, else the one of requirements.txt, which it installs into
+# .venv first.
+set -eu
+cd "$(dirname "$0")"
+
+zig=".venv/bin/python3 -m ziglang"
+if ! $zig version >/dev/null 2>&1; then
+    if command -v zig >/dev/null; then
+        zig=zig
+    else
+        python3 -m venv .venv
+        .venv/bin/python3 -m pip install --quiet --disable-pip-version-check -r requirements.txt
+    fi
+fi
+
+# What wit-bindgen has made last: its object file where there is one, else the text of it that came with the template.
+types=bindings/plugin_component_type.o
+[ -e "$types" ] || types=bindings/plugin_component_type.c
+
+# A core module that carries its component type: the gateway makes a component of it when it loads it.
+$zig cc -target wasm32-wasi -mexec-model=reactor -std=c17 -Oz -s -Wall -Wextra hooks.c bindings/plugin.c "$types" -o {{name}}.wasm
+ls -l {{name}}.wasm

@@ -1,0 +1,40 @@
+// The plugin {{name}}: refuses calls with the header x-blocked, and marks the others with x-seen-by.
+#include "bindings/plugin.h"
+
+typedef exports_metagate_plugin_before_invoke_borrow_invocation_t invocation_t;
+typedef exports_metagate_plugin_before_invoke_verdict_t verdict_t;
+
+static bool has_header(invocation_t call, const char *name) {
+  plugin_string_t key, value;
+  plugin_string_set(&key, name);  // for arguments: points at the literal
+  if (!metagate_plugin_invocation_method_invocation_header(call, &key, &value)) return false;
+  plugin_string_free(&value);  // what an import gave is ours to free
+  return true;
+}
+
+static void set_header(invocation_t call, const char *name, const char *value) {
+  plugin_string_t key, text, reason;
+  plugin_string_set(&key, name);
+  plugin_string_set(&text, value);
+  if (!metagate_plugin_invocation_method_invocation_set_header(call, &key, &text, &reason)) plugin_string_free(&reason);
+}
+
+static void reject(verdict_t *verdict, uint16_t status, const char *code, const char *message) {
+  verdict->tag = EXPORTS_METAGATE_PLUGIN_BEFORE_INVOKE_VERDICT_REJECT;
+  verdict->val.reject.status = status;
+  plugin_string_dup(&verdict->val.reject.code, code);  // for results: a copy, which the bindings free
+  plugin_string_dup(&verdict->val.reject.message, message);
+  verdict->val.reject.headers.ptr = NULL;
+  verdict->val.reject.headers.len = 0;
+}
+
+void exports_metagate_plugin_before_invoke_before_invoke(invocation_t call, verdict_t *verdict) {
+  // The line to edit: which calls are refused. bindings/plugin.h lists what else a call tells.
+  if (has_header(call, "x-blocked")) {
+    reject(verdict, 403, "blocked", "calls with the header x-blocked are refused");
+    return;
+  }
+  // Seen by the plugins after this one.
+  set_header(call, "x-seen-by", "{{name}}");
+  verdict->tag = EXPORTS_METAGATE_PLUGIN_BEFORE_INVOKE_VERDICT_PROCEED;
+}

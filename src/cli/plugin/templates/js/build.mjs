@@ -1,0 +1,24 @@
+// Builds {{name}}.wasm from plugin.js. Installs the tools of package.json first, unless they are found in this folder's
+// node_modules or in that of a folder above.
+import { execSync } from "node:child_process";
+import { writeFileSync } from "node:fs";
+import { fileURLToPath } from "node:url";
+
+process.chdir(fileURLToPath(new URL(".", import.meta.url)));
+
+const tool = "@bytecodealliance/componentize-js";
+const { componentize } = await import(tool).catch(() => {
+  // Not `npm ci`: the tool has parts for each platform, which a lock file of one would leave out.
+  execSync("npm install --no-audit --no-fund --no-package-lock", { stdio: "inherit" });
+  return import(tool);
+});
+
+const { component } = await componentize({
+  sourcePath: "plugin.js",
+  witPath: "wit",
+  worldName: "plugin",
+  // Nothing of WASI goes into the component: time, randomness, logs and HTTP are imports of metagate:plugin.
+  disableFeatures: ["stdio", "random", "clocks", "http", "fetch-event"],
+});
+writeFileSync("{{name}}.wasm", component);
+console.log(`{{name}}.wasm: ${component.length} bytes`);

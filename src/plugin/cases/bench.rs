@@ -1,0 +1,99 @@
+//! How long a plugin's hooks take, by the code that the gateway runs them by.
+
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use anyhow::{anyhow, bail};
+
+use crate::config::{HookName, Instances, PluginConfig};
+use crate::plugin::cases::form::{Case, Hook};
+use crate::plugin::cases::runner::Runner;
+use crate::plugin::run::{Fault, Plugin};
+
+/// Calls before the first that counts.
+const WARM_UP: usize = 50;
+/// Calls that are remembered one by one; beyond that measuring ends.
+const MOST: usize = 2_000_000;
+
+/// What was measured of one hook.
+#[derive(Debug, Clone)]
+pub struct Timing {
+    /// Hook calls.
+    pub calls: usize,
+    /// Calls a second, one after the other.
+    pub per_second: f64,
+    /// Time of a call in microseconds, on average.
+    pub mean: f64,
+    /// Time of the faster half.
+    pub p50: f64,
+    /// Time of all but one in a hundred.
+    pub p99: f64,
+    /// Calls that came to nothing, and why the last one did.
+    pub faults: usize,
+    /// See `faults`.
+    pub fault: Option<String>,
+    /// Bytes of an instance's memories; nothing where instances are not kept.
+    pub memory: Option<usize>,
+}
+
+impl Runner {
+    /// Measures a hook for a time with the input of a case.
+    pub fn bench(&self, case: &Case, instances: Instances, time: Duration) -> anyhow::Result<Timing> {
+        let Hook::At(hook) = case.hook else { bail!("the case {:?} calls no hook", case.name) };
+        self.world.begin(case);
+        self.world.let_go();
+        let settings = PluginConfig { config: self.config_of(case), instances, ..self.settings.clone() };
+        let plugin = self.loader.link(settings, self.compiled.clone())?;
+        self.threads.handle().block_on(self.measure(&plugin, case, hook, time))
+    }
+
+    async fn measure(
+        &self,
+        plugin: &Arc<Plugin>,
+        case: &Case,
+        hook: HookName,
+        time: Duration,
+    ) -> anyhow::Result<Timing> {
+        let mut times: Vec<u64> = Vec::new();
+        let (mut faults, mut fault) = (0, None);
+        let mut begun = 0_usize;
+        let end = Instant::now() + time;
+        while times.len() < MOST && (times.is_empty() || Instant::now() < end) {
+            let turn = self.turn(case, hook).map_err(|reason| anyhow!("{:?}: {reason}", case.name))?;
+            plugin.forgive();
+            let start = Instant::now();
+            let (_, verdict) = plugin.call(hook, turn, start + plugin.settings.timeout.get()).await;
+            let took = start.elapsed();
+            begun += 1;
+            if begun <= WARM_UP && Instant::now() < end {
+                continue;
+            }
+            times.push(u64::try_from(took.as_nanos()).unwrap_or(u64::MAX));
+            if let Err(error) = verdict {
+                faults += 1;
+                fault = Some(error);
+            }
+        }
+        Ok(timing(times, faults, fault.as_ref(), plugin.instance_memory()))
+    }
+}
+
+fn timing(mut times: Vec<u64>, faults: usize, fault: Option<&Fault>, memory: Option<usize>) -> Timing {
+    times.sort_unstable();
+    let calls = times.len();
+    let microseconds = |nanoseconds: u64| Duration::from_nanos(nanoseconds).as_secs_f64() * 1e6;
+    let at = |part: usize| times.get((calls * part / 100).min(calls.saturating_sub(1))).copied().unwrap_or(0);
+    let sum = Duration::from_nanos(times.iter().sum());
+    let count = u32::try_from(calls).unwrap_or(u32::MAX);
+    let mean = sum.checked_div(count).unwrap_or_default();
+    Timing {
+        calls,
+        per_second: f64::from(count) / sum.as_secs_f64().max(f64::MIN_POSITIVE),
+        mean: mean.as_secs_f64() * 1e6,
+        p50: microseconds(at(50)),
+        p99: microseconds(at(99)),
+        faults,
+        fault: fault.map(ToString::to_string),
+        memory,
+    }
+}

@@ -1,0 +1,236 @@
+//! What a hook has done beside what was expected of it: each difference is one line.
+
+use std::collections::BTreeMap;
+use std::fmt;
+
+use bytes::Bytes;
+use http::{HeaderMap, HeaderName, HeaderValue};
+
+use crate::config::PluginName;
+use crate::plugin::cases::form::{Case, Expect, VerdictName};
+use crate::plugin::cases::prepare::limit;
+use crate::plugin::cases::texts::Wanted;
+use crate::plugin::cases::value::differences;
+use crate::plugin::invocation::Invocation;
+use crate::plugin::release::Release;
+
+/// Stands for what is not there.
+pub(super) const NOTHING: &str = "nothing";
+/// Characters of a value that are shown.
+const SHOWN: usize = 160;
+
+/// Something that is not as expected.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Difference {
+    /// Where: `status`, `body.data[0]`.
+    pub what: String,
+    /// What was expected there.
+    pub expected: String,
+    /// What is there.
+    pub got: String,
+}
+
+impl Difference {
+    pub(super) fn new(what: impl Into<String>, expected: impl Into<String>, got: impl Into<String>) -> Self {
+        Self { what: what.into(), expected: expected.into(), got: got.into() }
+    }
+}
+
+impl fmt::Display for Difference {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}: expected {}, got {}", self.what, self.expected, self.got)
+    }
+}
+
+/// What a hook has done.
+pub(super) struct Got {
+    pub(super) verdict: VerdictName,
+    /// The verdict with its particulars, in a few words.
+    pub(super) told: String,
+    pub(super) status: Option<u16>,
+    pub(super) code: Option<String>,
+    pub(super) message: Option<String>,
+    pub(super) headers: Vec<(HeaderName, HeaderValue)>,
+    pub(super) body: Option<Bytes>,
+    pub(super) call: Option<Box<Invocation>>,
+    pub(super) release: Option<Box<Release>>,
+    pub(super) log: Vec<String>,
+    pub(super) metrics: BTreeMap<String, u64>,
+}
+
+impl Got {
+    /// A verdict and nothing else.
+    pub(super) fn plain(verdict: VerdictName) -> Self {
+        Self {
+            verdict,
+            told: verdict.as_str().to_owned(),
+            status: None,
+            code: None,
+            message: None,
+            headers: Vec::new(),
+            body: None,
+            call: None,
+            release: None,
+            log: Vec::new(),
+            metrics: BTreeMap::new(),
+        }
+    }
+
+    /// A verdict with its words.
+    pub(super) fn worded(verdict: VerdictName, words: String) -> Self {
+        let told = format!("{} ({})", verdict.as_str(), shown(&words));
+        Self { told, message: Some(words), ..Self::plain(verdict) }
+    }
+}
+
+/// One line of a text, shortened.
+pub(super) fn shown(text: &str) -> String {
+    let line: String = text.trim().chars().map(|c| if c.is_control() { ' ' } else { c }).collect();
+    match line.char_indices().nth(SHOWN) {
+        Some((cut, _)) => format!("{}… ({} bytes)", &line[..cut], text.len()),
+        None => line,
+    }
+}
+
+/// All that is not as the case expects it.
+pub(super) fn compare(case: &Case, plugin: &PluginName, got: &Got) -> Vec<Difference> {
+    let expect = &case.expect;
+    let wanted = expect.verdict.unwrap_or_else(|| {
+        // A case that looks at something else does not want the plugin to fail.
+        let all = VerdictName::of(case.hook);
+        if all.contains(&got.verdict) && got.verdict != VerdictName::Fault { got.verdict } else { all[0] }
+    });
+    if wanted != got.verdict {
+        return vec![Difference::new("verdict", wanted.as_str(), &got.told)];
+    }
+    let mut found = Vec::new();
+    compare_answer(expect, got, &mut found);
+    if let Some(call) = &got.call {
+        compare_call(expect, plugin, call, &mut found);
+    }
+    if let Some(release) = &got.release {
+        compare_release(expect, release, &mut found);
+    }
+    for part in &expect.log {
+        if !got.log.iter().any(|line| line.contains(part)) {
+            let got = if got.log.is_empty() { "no line" } else { "none in the lines below" };
+            found.push(Difference::new("log", format!("a line with {}", quoted(part)), got));
+        }
+    }
+    for (name, count) in &expect.metrics {
+        let there = got.metrics.get(name).copied().unwrap_or(0);
+        if there != *count {
+            found.push(Difference::new(format!("metrics.{name}"), count.to_string(), there.to_string()));
+        }
+    }
+    found
+}
+
+fn compare_answer(expect: &Expect, got: &Got, found: &mut Vec<Difference>) {
+    if let Some(status) = expect.status.filter(|status| Some(*status) != got.status) {
+        let there = got.status.map_or_else(|| absent(got), |status| status.to_string());
+        found.push(Difference::new("status", status.to_string(), there));
+    }
+    if let Some(code) = expect.code.as_ref().filter(|code| Some(*code) != got.code.as_ref()) {
+        let there = got.code.as_deref().map_or_else(|| absent(got), quoted);
+        found.push(Difference::new("code", quoted(code), there));
+    }
+    if let Some(part) = &expect.message
+        && !got.message.as_ref().is_some_and(|message| message.contains(part))
+    {
+        let there = got.message.as_deref().map_or_else(|| absent(got), quoted);
+        found.push(Difference::new("message", format!("one with {}", quoted(part)), there));
+    }
+    for (name, wanted) in &expect.headers {
+        let is_it = |(there, _): &&(HeaderName, HeaderValue)| there.as_str().eq_ignore_ascii_case(name);
+        let there = got.headers.iter().filter(is_it).map(|(_, value)| lossy(value));
+        compare_texts(&format!("headers.{name}"), wanted, &there.collect::<Vec<_>>(), found);
+    }
+    if let Some(body) = expect.body.as_ref().map(|body| &body.0).or(expect.body_json.as_ref()) {
+        match &got.body {
+            Some(there) => found.extend(differences("body", body, &String::from_utf8_lossy(there))),
+            None => found.push(Difference::new("body", shown(body), absent(got))),
+        }
+    }
+}
+
+fn compare_call(expect: &Expect, plugin: &PluginName, call: &Invocation, found: &mut Vec<Difference>) {
+    let arguments = expect.arguments.as_ref().map(|json| &json.0).or(expect.arguments_json.as_ref());
+    if let Some(arguments) = arguments {
+        found.extend(differences("arguments", arguments, &String::from_utf8_lossy(call.arguments.as_json())));
+    }
+    for (name, wanted) in &expect.call_headers {
+        compare_texts(&format!("call_headers.{name}"), wanted, &values(&call.headers, name), found);
+    }
+    let plain = expect.context.iter().map(|(key, json)| (key, &json.0));
+    for (key, json) in plain.chain(&expect.context_json) {
+        let what = format!("context.{key}");
+        match call.context.get(key, plugin) {
+            Some(there) => found.extend(differences(&what, json, there)),
+            None => found.push(Difference::new(what, shown(json), NOTHING)),
+        }
+    }
+}
+
+fn compare_release(expect: &Expect, release: &Release, found: &mut Vec<Difference>) {
+    let adjusted = &release.adjusted;
+    for (what, expected, there) in
+        [("environment", &expect.environment, &adjusted.environment), ("labels", &expect.labels, &adjusted.labels)]
+    {
+        for (name, wanted) in expected {
+            let there: Vec<String> = there.get(name).cloned().into_iter().collect();
+            compare_texts(&format!("{what}.{name}"), wanted, &there, found);
+        }
+    }
+    let limits: BTreeMap<String, String> = adjusted.limits.pairs().into_iter().collect();
+    for (name, value) in &expect.limits {
+        let wanted = limit(name, &value.0).unwrap_or_else(|reason| reason);
+        let there = limits.get(name).map_or(NOTHING, String::as_str);
+        if wanted != there {
+            found.push(Difference::new(format!("limits.{name}"), wanted, there));
+        }
+    }
+    if let Some(names) = &expect.functions {
+        let mut names = names.clone();
+        names.sort_unstable();
+        let there: Vec<&String> = adjusted.functions.keys().collect();
+        if !names.iter().eq(there.iter().copied()) {
+            found.push(Difference::new("functions", format!("{names:?}"), format!("{there:?}")));
+        }
+    }
+}
+
+fn compare_texts(what: &str, wanted: &Wanted, there: &[String], found: &mut Vec<Difference>) {
+    let expected = match wanted {
+        Wanted::There(wanted) if *wanted != there.is_empty() => return,
+        Wanted::Values(values) if values == there => return,
+        Wanted::There(true) => "any value".to_owned(),
+        Wanted::There(false) => NOTHING.to_owned(),
+        Wanted::Values(values) => all_quoted(values),
+    };
+    found.push(Difference::new(what, expected, all_quoted(there)));
+}
+
+fn all_quoted(texts: &[String]) -> String {
+    match texts {
+        [] => NOTHING.to_owned(),
+        texts => texts.iter().map(|text| quoted(text)).collect::<Vec<_>>().join(" and "),
+    }
+}
+
+fn quoted(text: &str) -> String {
+    format!("{:?}", shown(text))
+}
+
+fn absent(got: &Got) -> String {
+    format!("{NOTHING}: the verdict is {}", got.told)
+}
+
+/// The values of a header that are text, in order.
+fn values(headers: &HeaderMap, name: &str) -> Vec<String> {
+    headers.get_all(name).iter().map(lossy).collect()
+}
+
+fn lossy(value: &HeaderValue) -> String {
+    String::from_utf8_lossy(value.as_bytes()).into_owned()
+}

@@ -1,0 +1,219 @@
+//! Runs cases: each through the code that the gateway runs hooks by, one after the other, in a world of their own.
+
+use std::collections::HashMap;
+use std::path::Path;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use anyhow::Context;
+use serde_json::{Map, Value};
+
+use crate::config::{HookName, PluginConfig, PluginName, Secret};
+use crate::plugin::cases::compare::{Difference, Got, compare};
+use crate::plugin::cases::form::{Case, Hook, VerdictName};
+use crate::plugin::cases::prepare;
+use crate::plugin::cases::read::{Common, MAX_BODY};
+use crate::plugin::cases::world::World;
+use crate::plugin::component::{Compiled, Surface};
+use crate::plugin::host::Turn;
+use crate::plugin::load::{LoadError, Loader, Reason};
+use crate::plugin::outcome::{Content, Outcome, Source};
+use crate::plugin::run::{Fault, Plugin, Verdict};
+use crate::plugin::threads::Threads;
+
+/// Who has put the values into a call's context that a case finds there.
+const SHARER: &str = "earlier";
+
+/// A plugin under test. Its cases share a store, counters and instances.
+pub struct Runner {
+    pub(super) loader: Loader,
+    pub(super) threads: Arc<Threads>,
+    pub(super) compiled: Compiled,
+    pub(super) world: Arc<World>,
+    pub(super) settings: PluginConfig,
+    sharer: PluginName,
+    /// By configuration: an instance has one for life.
+    plugins: HashMap<String, Arc<Plugin>>,
+}
+
+/// What came of a case.
+#[derive(Debug)]
+pub struct Report {
+    /// What is not as expected; nothing where the case passes.
+    pub differences: Vec<Difference>,
+    /// What the plugin has logged, each line begun by its level.
+    pub log: Vec<String>,
+    /// What it asked for and the case has no answer to.
+    pub missed: Vec<String>,
+    /// How long it took, loading included.
+    pub time: Duration,
+}
+
+impl Report {
+    /// Whether everything is as expected.
+    #[must_use]
+    pub fn passes(&self) -> bool {
+        self.differences.is_empty()
+    }
+}
+
+impl Runner {
+    /// Compiles the bytes of a plugin's file and looks at what it offers. `settings` are its limits and its configuration
+    /// unless `common` has one; it is granted everything. Compiled code is kept below `cache`.
+    pub fn new(cache: &Path, bytes: Vec<u8>, mut settings: PluginConfig, common: Common) -> anyhow::Result<Self> {
+        let Common { config, mut env, secrets, now } = common;
+        for name in &settings.grants.env {
+            if let Ok(value) = std::env::var(name) {
+                env.entry(name.clone()).or_insert(value);
+            }
+        }
+        let grants = &mut settings.grants;
+        grants.env = env.keys().cloned().collect();
+        grants.secrets.extend(secrets.into_iter().map(|(name, value)| (name, Secret::new(value))));
+        (grants.store, grants.metrics) = (true, true);
+        grants.invoke = vec!["*/*".parse().context("all functions of all deployments")?];
+        if let Some(config) = config {
+            settings.config = config;
+        }
+        (settings.hooks, settings.record, settings.sha256) = (None, None, None);
+        let world = World::new(now.map(|now| now.0));
+        let threads = Arc::new(Threads::start().context("starting the plugins' threads")?);
+        let loader = Loader::new(cache, world.outside(env), Arc::clone(&threads), MAX_BODY as u64)?;
+        let compiled = loader.compile(bytes)?;
+        let sharer = PluginName::new(SHARER)?;
+        Ok(Self { loader, threads, compiled, world, settings, sharer, plugins: HashMap::new() })
+    }
+
+    /// What the plugin offers and needs.
+    #[must_use]
+    pub fn surface(&self) -> &Surface {
+        &self.compiled.surface
+    }
+
+    /// The JSON Schema of its configuration, if it tells one.
+    pub fn config_schema(&self) -> Result<Option<String>, LoadError> {
+        self.loader.config_schema(self.settings.clone(), self.compiled.clone())
+    }
+
+    /// Runs a case.
+    pub fn run(&mut self, case: &Case) -> Report {
+        let began = Instant::now();
+        if case.reset {
+            self.plugins.clear();
+            self.loader.forget();
+        }
+        self.world.begin(case);
+        let loaded = self.plugin(case);
+        let mut got = match (&loaded, case.hook) {
+            (Ok(_), Hook::Start) => Got::plain(VerdictName::Accept),
+            (Ok(plugin), Hook::At(hook)) => self.call(plugin, case, hook),
+            (Err(error), _) => refused(error, case.hook),
+        };
+        got.log = self.world.log();
+        if let Ok(plugin) = &loaded {
+            got.metrics = plugin.counters();
+        }
+        Report {
+            differences: compare(case, &self.settings.name, &got),
+            log: got.log,
+            missed: self.world.missed(),
+            time: began.elapsed(),
+        }
+    }
+
+    /// The plugin with a case's configuration.
+    fn plugin(&mut self, case: &Case) -> Result<Arc<Plugin>, LoadError> {
+        let config = self.config_of(case);
+        let key = Value::Object(config.clone()).to_string();
+        if let Some(plugin) = self.plugins.get(&key)
+            && case.hook != Hook::Start
+            && !plugin.is_disabled()
+        {
+            return Ok(Arc::clone(plugin));
+        }
+        let settings = PluginConfig { config, ..self.settings.clone() };
+        let plugin = self.loader.link(settings, self.compiled.clone())?;
+        self.plugins.insert(key, Arc::clone(&plugin));
+        Ok(plugin)
+    }
+
+    pub(super) fn config_of(&self, case: &Case) -> Map<String, Value> {
+        case.config.clone().unwrap_or_else(|| self.settings.config.clone())
+    }
+
+    /// What a hook of the case works on.
+    pub(super) fn turn(&self, case: &Case, hook: HookName) -> Result<Turn, String> {
+        prepare::turn(case, hook, self.loader.clock().instant(), &self.sharer)
+    }
+
+    fn call(&self, plugin: &Arc<Plugin>, case: &Case, hook: HookName) -> Got {
+        if !plugin.has(hook) {
+            return Got::worded(VerdictName::Fault, format!("it exports no {}", hook.as_str()));
+        }
+        let turn = match self.turn(case, hook) {
+            Ok(turn) => turn,
+            Err(reason) => return Got::worded(VerdictName::Fault, format!("this case cannot be run: {reason}")),
+        };
+        // A case that wants a fault must not keep the next one from the plugin.
+        plugin.forgive();
+        let latest = Instant::now() + plugin.settings.timeout.get();
+        let (turn, verdict) = self.threads.handle().block_on(plugin.call(hook, turn, latest));
+        got(hook, turn, verdict)
+    }
+}
+
+/// What the verdict of a hook means, with what it has worked on.
+fn got(hook: HookName, turn: Turn, verdict: Result<Verdict, Fault>) -> Got {
+    let Turn { call, mut changes, outcome, release } = turn;
+    let id = call.as_ref().map_or_else(String::new, |call| call.id.to_string());
+    let mut got = match verdict {
+        // What it had changed before does not count.
+        Err(fault) => return Got { call, ..Got::worded(VerdictName::Fault, fault.to_string()) },
+        Ok(Verdict::Refuse(reason)) => return Got::worded(VerdictName::Refuse, reason),
+        Ok(Verdict::Respond(outcome)) => {
+            let told = format!("respond ({})", outcome.status);
+            Got { told, ..of_outcome(VerdictName::Respond, *outcome, &id) }
+        }
+        Ok(Verdict::Reject(failure)) => {
+            let told = format!("reject ({} {}: {})", failure.status, failure.code, failure.message);
+            let outcome = Outcome::failed(Source::Plugin, failure);
+            Got { told, ..of_outcome(VerdictName::Reject, outcome, &id) }
+        }
+        Ok(Verdict::Proceed) => match hook {
+            HookName::BeforeInvoke => Got::plain(VerdictName::Proceed),
+            HookName::BeforeLoad | HookName::AfterLoad => Got::plain(VerdictName::Accept),
+            HookName::AfterInvoke => match outcome {
+                Some(outcome) => of_outcome(VerdictName::Done, *outcome, &id),
+                None => Got::plain(VerdictName::Done),
+            },
+        },
+    };
+    got.call = call.map(|mut call| {
+        changes.apply(&mut call);
+        call
+    });
+    got.release = release;
+    got
+}
+
+fn of_outcome(verdict: VerdictName, outcome: Outcome, id: &str) -> Got {
+    let body = outcome.body(id);
+    let (code, message) = match outcome.content {
+        Content::Result(_) => (None, None),
+        Content::Problem { code, message } => (Some(code.into_owned()), Some(message)),
+    };
+    let (status, headers) = (Some(outcome.status), outcome.headers);
+    Got { status, code, message, headers, body: Some(body), ..Got::plain(verdict) }
+}
+
+/// What it means that the plugin did not take a configuration.
+fn refused(error: &LoadError, hook: Hook) -> Got {
+    let (verdict, words) = match &error.reason {
+        Reason::Schema(words) | Reason::Start(Fault::Refused(words)) => (VerdictName::Refuse, words.clone()),
+        reason => (VerdictName::Fault, reason.to_string()),
+    };
+    if verdict == VerdictName::Refuse && hook != Hook::Start {
+        return Got::worded(VerdictName::Fault, format!("it refused its configuration: {words}"));
+    }
+    Got::worded(verdict, words)
+}

@@ -1,0 +1,482 @@
+//! `metagate plugin test`: what a case gives a plugin, what is compared, and how a difference is told.
+
+use serde_json::json;
+
+use crate::plugin_tools::{Bench, json};
+use crate::plugins::asked;
+use crate::plugins::component::{Code, Plugin};
+
+/// Counts its calls in the store, with a second to live, and tells the count.
+fn counter() -> Plugin {
+    Plugin::new().before_invoke(|c| {
+        let key = c.text("calls");
+        let count = c.call("store", "increment", format!("{key} (i64.const 1) (i64.const 1000)"));
+        let number = c.decimal(count.i64_at(8));
+        c.tell(&number);
+    })
+}
+
+fn case(name: &str, keys: &str, expect: &str) -> String {
+    format!("[[case]]\nname = {name:?}\nhook = \"before-invoke\"\n{keys}\nexpect = {{ {expect} }}\n\n")
+}
+
+fn counts(name: &str, keys: &str, count: u32) -> String {
+    case(name, keys, &format!("status = 418, code = \"told\", message = \"{count}\""))
+}
+
+#[test]
+fn cases_share_the_store_until_its_time_is_over_or_they_begin_anew() {
+    let cases = counts("the first", "", 1)
+        + &counts("the second", "wait = \"999ms\"", 2)
+        + &counts("after a second in all", "wait = \"1ms\"", 1)
+        + &counts("another configuration finds the same store", "config = { a = 1 }", 2)
+        + &counts("anew", "reset = true", 1);
+    Bench::new(counter()).test(&cases).passes(5);
+}
+
+/// Counts its calls in the instance.
+fn warm_counter() -> Plugin {
+    Plugin::new().item("(global $count (mut i32) (i32.const 0))").before_invoke(|c| {
+        c.raw("(global.set $count (i32.add (global.get $count) (i32.const 1)))");
+        let count = c.decimal32("(global.get $count)");
+        c.tell(&count);
+    })
+}
+
+#[test]
+fn cases_share_an_instance_unless_its_settings_say_otherwise() {
+    let bench = Bench::new(warm_counter());
+    let shared = counts("the first", "", 1) + &counts("the second", "", 2) + &counts("anew", "reset = true", 1);
+    bench.test(&shared).passes(3);
+    bench.files.put("p.toml", "instances = \"fresh\"\n");
+    let fresh = counts("the first", "", 1) + &counts("the second", "", 1);
+    bench.test_with(&fresh, &["--config", "p.toml"]).passes(2);
+}
+
+#[test]
+fn a_difference_is_told_in_one_line_with_what_was_expected_and_what_came() {
+    let plugin = Plugin::new().before_invoke(|c| {
+        let line = c.text("a line of mine");
+        c.log(&line);
+        let counter = c.text("hits");
+        c.call("metrics", "add", format!("{counter} (i64.const 3)"));
+        let message = c.text("no key");
+        c.reject(401, "unauthorized", &message, &[("www-authenticate", "Key")]);
+    });
+    let bench = Bench::new(plugin);
+    let good = case(
+        "right",
+        "",
+        "verdict = \"reject\", status = 401, code = \"unauthorized\", message = \"key\", \
+         headers = { www-authenticate = \"Key\", WWW-Authenticate = true, x = false }, log = [\"line of\"], \
+         metrics = { hits = 3, misses = 0 }",
+    );
+    bench.test(&good).passes(1);
+    let wrong = case(
+        "wrong",
+        "",
+        "status = 403, code = \"forbidden\", message = \"token\", headers = { www-authenticate = \"Bearer\", x = true }, \
+         body = { error = { code = \"unauthorized\", message = \"no token\", request_id = \"test\" } }, log = [\"other\"], \
+         metrics = { hits = 1 }",
+    );
+    assert_eq!(
+        bench.test(&wrong).failure(),
+        [
+            "status: expected 403, got 401",
+            "code: expected \"forbidden\", got \"unauthorized\"",
+            "message: expected one with \"token\", got \"no key\"",
+            "headers.www-authenticate: expected \"Bearer\", got \"Key\"",
+            "headers.x: expected any value, got nothing",
+            "body.error.message: expected \"no token\", got \"no key\"",
+            "log: expected a line with \"other\", got none in the lines below",
+            "metrics.hits: expected 1, got 3",
+            "log: info a line of mine",
+        ]
+    );
+    let verdict = bench.test(&case("v", "", "verdict = \"proceed\", status = 200"));
+    assert_eq!(
+        verdict.failure(),
+        ["verdict: expected proceed, got reject (401 unauthorized: no key)", "log: info a line of mine"]
+    );
+}
+
+#[test]
+fn changes_of_the_call_are_compared() {
+    let plugin = Plugin::new().before_invoke(|c| {
+        let arguments = c.text("[{\"a\": 1.50, \"b\": [9007199254740993]}]");
+        let set = c.call("invocation", "set-arguments", &arguments);
+        c.expect_ok(set);
+        let value = c.text("v");
+        let set = c.set_header("invocation", "x-new", &value);
+        c.expect_ok(set);
+        let gone = c.text("x-gone");
+        c.call("invocation", "remove-header", &gone);
+        let (key, value) = (c.text("own"), c.text("[1,{\"x\":null}]"));
+        let set = c.call("invocation", "set-context", format!("{key} {value} (i32.const 0)"));
+        c.expect_ok(set);
+    });
+    let bench = Bench::new(plugin);
+    let given = "call = { headers = { x-gone = \"1\", x-kept = [\"2\", \"3\"] }, context = { caller = \"alice\" } }";
+    let good = case(
+        "right",
+        given,
+        "verdict = \"proceed\", arguments = [{ b = [9007199254740993], a = 1.5 }], \
+         call_headers = { x-new = \"v\", x-gone = false, x-kept = [\"2\", \"3\"] }, context = { caller = \"alice\" }, \
+         context_json = { own = '[1, {\"x\": null}]' }",
+    );
+    bench.test(&good).passes(1);
+    let wrong = case(
+        "wrong",
+        given,
+        "arguments_json = '[{\"a\": 1.5, \"b\": [9007199254740992], \"c\": 1}]', \
+         call_headers = { x-new = false, x-gone = \"1\", x-kept = \"2\" }, context = { caller = \"bob\", other = 1 }",
+    );
+    assert_eq!(
+        bench.test(&wrong).failure(),
+        [
+            "arguments[0].b[0]: expected 9007199254740992, got 9007199254740993",
+            "arguments[0].c: expected 1, got nothing",
+            "call_headers.x-gone: expected \"1\", got nothing",
+            "call_headers.x-kept: expected \"2\", got \"2\" and \"3\"",
+            "call_headers.x-new: expected nothing, got \"v\"",
+            "context.caller: expected \"bob\", got \"alice\"",
+            "context.other: expected 1, got nothing",
+        ]
+    );
+}
+
+#[test]
+fn time_stands_still_but_for_what_a_case_says() {
+    let plugin = Plugin::new()
+        .before_invoke(|c| {
+            let (now, left) = (c.call("clock", "now", ""), c.call("invocation", "remaining", ""));
+            let (now, left) = (c.decimal(now.i64_at(0)), c.decimal(left.i64_at(0)));
+            let space = c.text(" ");
+            let both = c.join(&[now, space, left]);
+            c.tell(&both);
+        })
+        .after_invoke(|c| {
+            let (all, part) = (c.call("outcome", "elapsed", ""), c.call("outcome", "in-worker", ""));
+            let (all, part) = (c.decimal(all.i64_at(0)), c.decimal(part.i64_at(0)));
+            let space = c.text(" ");
+            let both = c.join(&[all, space, part]);
+            c.log(&both);
+        });
+    let cases = "now = 2026-11-22T12:00:00Z\n\n".to_owned()
+        + &case("the time of the file", "", "message = \"1795348800000 30000\"")
+        + &case("moved on", "wait = \"1h\"\ncall = { remaining = \"250ms\" }", "message = \"1795352400000 250\"")
+        + &case("set", "now = \"1970-01-01T00:00:01Z\"", "message = \"1000 30000\"")
+        + &case("moved on from there", "wait = \"2ms\"", "message = \"1002 30000\"")
+        + "[[case]]\nname = \"elapsed\"\nhook = \"after-invoke\"\noutcome = { elapsed = \"1500us\", in_worker = \"1ms\" }\n\
+           expect = { log = [\"1500 1000\"] }\n";
+    Bench::new(plugin).test(&cases).passes(5);
+}
+
+/// Tells what an import gives to what the call asks for.
+fn asker() -> Plugin {
+    Plugin::new().before_invoke(|c| {
+        let asked = asked(c);
+        asked.on(c, 'e', |c| {
+            let name = c.text("REGION");
+            let value = c.call("env", "get", &name);
+            let value = c.or_empty(value);
+            c.tell(&value);
+        });
+        asked.on(c, 's', |c| {
+            let name = c.text("key");
+            let value = c.call("secrets", "get", &name);
+            let value = c.or_empty(value);
+            c.tell(&value);
+        });
+        asked.on(c, 'i', |c| {
+            let (deployment, function, arguments) = (c.text("auth"), c.text("check"), c.text("[1]"));
+            let result = c.call("invoke", "call", format!("{deployment} {function} {arguments}"));
+            // A problem is status, code, message: the code is at 12.
+            c.when(result.byte(), |c| c.tell(&result.text_at(8)));
+            c.tell(&result.inner());
+        });
+        asked.on(c, 'h', |c| {
+            let (method, url) = (c.text("GET"), c.text("https://auth.example.com/keys"));
+            let none = "(i32.const 0) (i32.const 0)";
+            let answer = c.call("http", "send", format!("{method} {url} {none} {none} (i64.const 0)"));
+            c.when(answer.byte(), |c| c.tell(&answer.inner()));
+            let (status, space) = (c.decimal32(answer.u16_at(4)), c.text(" "));
+            let both = c.join(&[status, space, answer.text_at(16)]);
+            c.tell(&both);
+        });
+    })
+}
+
+fn ask(letter: char) -> String {
+    format!("call = {{ headers = {{ x-do = \"{letter}\" }} }}")
+}
+
+#[test]
+fn every_import_is_granted_and_gives_what_the_cases_say() {
+    let bench = Bench::new(asker());
+    let cases = "[env]\nREGION = \"eu\"\n[secrets]\nkey = \"s3cret\"\n\n".to_owned()
+        + &case("env", &ask('e'), "message = \"eu\"")
+        + &case("secrets", &ask('s'), "message = \"s3cret\"")
+        + &case(
+            "a result",
+            &(ask('i') + "\ninvoke = [{ deployment = \"auth\", function = \"check\", result = { ok = true } }]"),
+            "message = '{\"ok\":true}'",
+        )
+        + &case(
+            "a problem",
+            &(ask('i')
+                + "\ninvoke = [{ deployment = \"auth\", function = \"check\", \
+                   problem = { status = 403, code = \"no_way\", message = \"never\" } }]"),
+            "message = \"no_way\"",
+        )
+        + &case(
+            "an answer",
+            &(ask('h') + "\nhttp = [{ url = \"https://auth.example.com/keys\", status = 201, body = \"the keys\" }]"),
+            "message = \"201 the keys\"",
+        )
+        + &case("nothing of it", "", "verdict = \"proceed\"");
+    bench.test(&cases).passes(6);
+    bench.test(&case("no variable", &ask('e'), "status = 418, message = \"\"")).passes(1);
+    let said = bench.test(&case("no answer", &ask('h'), "message = \"the keys\""));
+    let words = "the request GET https://auth.example.com/keys has no answer in this case";
+    assert_eq!(
+        said.failure(),
+        [&format!("message: expected one with \"the keys\", got \"{words}\""), &format!("note: {words}")]
+    );
+    let said = bench.test(&case("no function", &ask('i'), "message = \"true\""));
+    assert_eq!(said.failure()[1], "note: the call of auth/check has no answer in this case");
+}
+
+#[test]
+fn env_and_secrets_may_come_from_the_settings() {
+    let plugin = Plugin::new().before_invoke(|c| {
+        let (name, key) = (c.text("GREETING"), c.text("key"));
+        let value = c.call("env", "get", &name);
+        let value = c.or_empty(value);
+        let secret = c.call("secrets", "get", &key);
+        let secret = c.or_empty(secret);
+        let both = c.join(&[value, secret]);
+        c.tell(&both);
+    });
+    let bench = Bench::new(plugin);
+    bench.files.put("p.toml", "grants = { env = [\"GREETING\"], secrets = { key = \"-s3cret\" } }\n");
+    let cases = case("both", "", "message = \"hello-s3cret\"");
+    bench.test_with(&cases, &["--config", "p.toml"]).passes(1);
+    assert_eq!(bench.test(&cases).failure(), ["message: expected one with \"hello-s3cret\", got \"\""]);
+}
+
+fn troubled() -> Plugin {
+    Plugin::new().before_invoke(|c| {
+        let asked = asked(c);
+        asked.on(c, 't', |c| c.raw("(unreachable)"));
+        asked.on(c, 'l', |c| c.raw("(loop (br 0))"));
+        asked.on(c, 'n', |c| {
+            let nothing = c.text("");
+            c.reject(99, "no", &nothing, &[]);
+        });
+    })
+}
+
+#[test]
+fn faults_can_be_expected_and_keep_no_other_case_from_the_plugin() {
+    let bench = Bench::new(troubled());
+    let mut cases = String::new();
+    for _ in 0..6 {
+        cases += &case("a trap", &ask('t'), "verdict = \"fault\", message = \"unreachable\"");
+    }
+    cases += &case("nonsense", &ask('n'), "verdict = \"fault\", message = \"status 99\"");
+    cases += &case("well again", "", "verdict = \"proceed\"");
+    bench.test(&cases).passes(8);
+    let said = bench.test(&case("not expected", &ask('t'), "arguments = []"));
+    let [line] = said.failure()[..] else { panic!("{}", said.out) };
+    assert!(line.starts_with("verdict: expected proceed, got fault (trapped: "), "{line}");
+}
+
+#[test]
+fn a_hook_has_half_a_second_unless_its_settings_give_a_time() {
+    let bench = Bench::new(troubled());
+    let cases = case("a loop", &ask('l'), "verdict = \"fault\", message = \"took longer than 500ms\"");
+    bench.test(&cases).passes(1);
+    bench.files.put("p.toml", "timeout = \"20ms\"\n");
+    let cases = case("a loop", &ask('l'), "verdict = \"fault\", message = \"took longer than 20ms\"");
+    bench.test_with(&cases, &["--config", "p.toml"]).passes(1);
+}
+
+fn picky() -> Plugin {
+    let schema = "{\"type\":\"object\",\"properties\":{\"limit\":{\"type\":\"integer\"}}}";
+    Plugin::new()
+        .lifecycle(Some(schema), |c| {
+            // `{}` has two bytes.
+            c.when("(i32.le_u (local.get $length) (i32.const 2))", |c| {
+                let reason = c.text("a limit is needed");
+                c.refuse(&reason);
+            });
+        })
+        .before_invoke(|c| {
+            let config = c.call("config", "get", "");
+            c.tell(&config.text());
+        })
+}
+
+fn start(config: &str, expect: &str) -> String {
+    format!("[[case]]\nname = \"s\"\nhook = \"start\"\nconfig = {{ {config} }}\nexpect = {{ {expect} }}\n\n")
+}
+
+#[test]
+fn the_check_of_a_configuration_is_a_case_too() {
+    let bench = Bench::new(picky());
+    let cases = start("limit = 1", "verdict = \"accept\"")
+        + &start("limit = \"1\"", "verdict = \"refuse\", message = \"limit\"")
+        + &start("", "verdict = \"refuse\", message = \"a limit is needed\"")
+        + &case("its own", "config = { limit = 2 }", "message = '{\"limit\":2}'");
+    bench.test(&cases).passes(4);
+    let cases = "[config]\nlimit = 3\n\n".to_owned()
+        + &case("the file's", "", "message = '{\"limit\":3}'")
+        + &case("its own", "config = { limit = 4 }", "message = '{\"limit\":4}'");
+    bench.test(&cases).passes(2);
+    bench.files.put("p.toml", "config = { limit = 5 }\n");
+    let cases = case("that of --config", "", "message = '{\"limit\":5}'");
+    bench.test_with(&cases, &["--config", "p.toml"]).passes(1);
+    assert_eq!(
+        bench.test(&cases).failure(),
+        ["verdict: expected proceed, got fault (it refused its configuration: a limit is needed)"]
+    );
+}
+
+fn shaper() -> Plugin {
+    let pair = |c: &mut Code, function: &str, name: &str, value: &str| {
+        let (name, value) = (c.text(name), c.text(value));
+        let set = c.call("release", function, format!("{name} {value}"));
+        c.expect_ok(set);
+    };
+    Plugin::new()
+        .before_load(move |c| {
+            pair(c, "set-environment", "REGION", "eu");
+            pair(c, "set-limit", "timeout", "5s");
+            pair(c, "set-label", "team", "a");
+            let path = c.text("index.js");
+            let file = c.call("release", "read", &path);
+            c.when(file.byte(), |c| c.refuse(&file.inner()));
+            c.log(&file.inner());
+        })
+        .after_load(move |c| {
+            pair(c, "rename", "sum", "add");
+            let name = c.text("secret");
+            let hidden = c.call("release", "hide", &name);
+            c.when(hidden.byte(), |c| c.refuse(&hidden.inner()));
+        })
+}
+
+#[test]
+fn releases_are_shown_to_load_hooks_and_compared() {
+    let bench = Bench::new(shaper());
+    let case = |hook: &str, release: &str, expect: &str| {
+        format!("[[case]]\nname = \"c\"\nhook = {hook:?}\nrelease = {{ {release} }}\nexpect = {{ {expect} }}\n\n")
+    };
+    let files = "files = { \"index.js\" = \"the text\" }";
+    let functions = "functions = [\"sum\", { name = \"secret\", parameters = [{ name = \"a\" }], is_async = true }]";
+    let cases = case(
+        "before-load",
+        files,
+        "verdict = \"accept\", environment = { REGION = \"eu\", OTHER = false }, labels = { team = \"a\" }, \
+         limits = { timeout = \"5s\", queue = 256, load_timeout = \"1m\" }, log = [\"the text\"]",
+    ) + &case("before-load", "", "verdict = \"refuse\", message = \"no file\"")
+        + &case("before-load", "limits = { timeout = \"1s\" }", "verdict = \"fault\"")
+        + &case("after-load", functions, "verdict = \"accept\", functions = [\"add\"]")
+        + &case("after-load", "functions = [\"sum\"]", "verdict = \"refuse\", message = \"no function\"");
+    bench.test(&cases).passes(5);
+    let wrong = "environment = { REGION = \"us\" }, labels = { team = false }, limits = { timeout = \"6s\" }";
+    assert_eq!(
+        bench.test(&case("before-load", files, wrong)).failure(),
+        [
+            "environment.REGION: expected \"us\", got \"eu\"",
+            "labels.team: expected nothing, got \"a\"",
+            "limits.timeout: expected 6000ms, got 5000ms",
+            "log: info the text",
+        ]
+    );
+    assert_eq!(
+        bench.test(&case("after-load", functions, "functions = [\"sum\", \"add\"]")).failure(),
+        ["functions: expected [\"add\", \"sum\"], got [\"add\"]"]
+    );
+}
+
+#[test]
+fn outcomes_are_shown_to_after_invoke_and_compared() {
+    let plugin = Plugin::new().after_invoke(|c| {
+        let code = c.call("outcome", "code", "");
+        let code = c.or_empty(code);
+        c.log(&code);
+        let body = c.call("outcome", "body", "");
+        c.log(&body.text());
+        let seen = c.text("yes");
+        let set = c.set_header("outcome", "x-seen", &seen);
+        c.expect_ok(set);
+        let set = c.set_problem(422, "unfit", "not this", &[]);
+        c.expect_ok(set);
+    });
+    let bench = Bench::new(plugin);
+    let case = |outcome: &str, expect: &str| {
+        format!("[[case]]\nname = \"o\"\nhook = \"after-invoke\"\n{outcome}\nexpect = {{ {expect} }}\n\n")
+    };
+    let cases = case(
+        "outcome = { body = { a = 1 }, headers = { x-old = \"1\" } }",
+        "verdict = \"done\", status = 422, code = \"unfit\", message = \"not this\", \
+         headers = { x-seen = \"yes\", x-old = \"1\" }, log = ['{\"a\":1}']",
+    ) + &case(
+        "outcome = { source = \"gateway\", status = 504, code = \"call_timeout\", message = \"too late\" }",
+        "status = 422, log = [\"call_timeout\", '\"message\":\"too late\"']",
+    ) + &case("", "body = { error = { code = \"unfit\", message = \"not this\", request_id = \"test\" } }");
+    bench.test(&cases).passes(3);
+    assert_eq!(bench.test(&case("", "status = 200")).failure()[0], "status: expected 200, got 422");
+}
+
+#[test]
+fn a_file_with_faults_runs_nothing_and_tells_them_all() {
+    let bench = Bench::new(counter());
+    let cases =
+        counts("good", "", 1) + "[[case]]\nname = \"bad\"\nhook = \"before-lunch\"\nexpect = {}\n" + "[[cas]]\n";
+    let said = bench.test(&cases);
+    assert_eq!((said.code, said.out.as_str()), (1, ""));
+    for words in ["cases.toml:9:8: \"before-lunch\" is no hook", "cases.toml:11:3: unknown field `cas`"] {
+        assert!(said.err.contains(words), "{}", said.err);
+    }
+    let said = bench.test("# none\n");
+    assert!(said.code == 1 && said.err.contains("cases.toml:1:1: there is no case in it"), "{said:?}");
+}
+
+#[test]
+fn cases_can_be_chosen_by_name_and_told_as_json() {
+    let bench = Bench::new(counter());
+    let cases = counts("the first", "", 1) + &counts("the second", "", 5);
+    bench.test_with(&cases, &["--filter", "first"]).passes(1);
+    let said = bench.test_with(&cases, &["--filter", "third"]);
+    assert!(said.code == 1 && said.err.contains("none of the 2 cases has \"third\" in its name"), "{said:?}");
+    let said = bench.test_with(&cases, &["--json"]);
+    assert_eq!(said.code, 1);
+    let lines: Vec<_> = said.out.lines().map(json).collect();
+    assert_eq!(
+        (&lines[0]["case"], &lines[0]["ok"], &lines[0]["hook"]),
+        (&json!("the first"), &json!(true), &json!("before-invoke"))
+    );
+    assert_eq!(lines[1]["differences"], json!([{ "what": "message", "expected": "one with \"5\"", "got": "\"2\"" }]));
+    assert_eq!((&lines[2]["passed"], &lines[2]["failed"]), (&json!(1), &json!(1)));
+}
+
+#[test]
+fn the_documented_form_is_the_one_that_is_read() {
+    let page = include_str!("../../../docs/plugin-cases.md");
+    let example = page.split("```toml\n").nth(1).unwrap().split("```").next().unwrap();
+    // It shows the keys of all hooks in one case: what is told is which of them do not go together, and no more.
+    let said = Bench::new(counter()).test(example);
+    let faults: Vec<&str> = said.err.lines().filter(|line| line.starts_with("cases.toml:")).collect();
+    let lines = ["outcome =", "release =", "environment =", "functions ="].map(|key| {
+        let (line, _) = example.lines().enumerate().find(|(_, line)| line.starts_with(key)).unwrap();
+        format!("cases.toml:{}:", line + 1)
+    });
+    assert_eq!((said.code, faults.len()), (1, lines.len()), "{}", said.err);
+    for (fault, line) in faults.iter().zip(&lines) {
+        let is_misplaced = fault.ends_with(": there is no such thing in before-invoke");
+        assert!(fault.starts_with(line) && is_misplaced, "{}", said.err);
+    }
+}
