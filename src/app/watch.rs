@@ -1,7 +1,9 @@
 //! Which files make the configuration, and being told when they change. Folders are watched rather than files: editors
 //! and deploy tools put new files in place of old ones.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
+use std::fs;
+use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
 use notify::event::{AccessKind, AccessMode};
@@ -14,8 +16,12 @@ use crate::gateway::reload::Ask;
 /// Watches folders.
 pub(super) struct Watch {
     watcher: Option<RecommendedWatcher>,
-    folders: BTreeSet<PathBuf>,
+    /// Which folder it was that is watched under its path: another may have taken its place.
+    folders: BTreeMap<PathBuf, Identity>,
 }
+
+/// Device and inode.
+type Identity = (u64, u64);
 
 impl Watch {
     /// Watches what this configuration is made of, and asks for a reload when it changes.
@@ -28,7 +34,7 @@ impl Watch {
         let watcher = made.inspect_err(|error| {
             tracing::warn!(%error, "files cannot be watched: SIGHUP reads the configuration again");
         });
-        let mut watch = Self { watcher: watcher.ok(), folders: BTreeSet::new() };
+        let mut watch = Self { watcher: watcher.ok(), folders: BTreeMap::new() };
         watch.follow(config);
         watch
     }
@@ -37,18 +43,29 @@ impl Watch {
     pub(super) fn follow(&mut self, config: &Config) {
         let wanted = folders(config);
         let Some(watcher) = &mut self.watcher else { return };
-        for folder in self.folders.difference(&wanted) {
-            let _gone = watcher.unwatch(folder);
-        }
-        let new: Vec<PathBuf> = wanted.difference(&self.folders).cloned().collect();
-        self.folders.retain(|folder| wanted.contains(folder));
-        for folder in new {
-            match watcher.watch(&folder, RecursiveMode::NonRecursive) {
-                Ok(()) => drop(self.folders.insert(folder)),
+        self.folders.retain(|folder, watched| {
+            let stays = wanted.contains(folder) && identity(folder).ok() == Some(*watched);
+            if !stays {
+                let _gone = watcher.unwatch(folder);
+            }
+            stays
+        });
+        for folder in wanted {
+            if self.folders.contains_key(&folder) {
+                continue;
+            }
+            let watched = watcher.watch(&folder, RecursiveMode::NonRecursive).map_err(anyhow::Error::from);
+            match watched.and_then(|()| Ok(identity(&folder)?)) {
+                Ok(identity) => drop(self.folders.insert(folder, identity)),
                 Err(error) => tracing::warn!(folder = %folder.display(), %error, "cannot be watched"),
             }
         }
     }
+}
+
+fn identity(folder: &Path) -> std::io::Result<Identity> {
+    let metadata = fs::metadata(folder)?;
+    Ok((metadata.dev(), metadata.ino()))
 }
 
 fn is_change(event: &Event) -> bool {

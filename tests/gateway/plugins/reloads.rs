@@ -364,6 +364,9 @@ fn a_drop_in_folder_that_cannot_be_read_opens_no_door() {
     fs::create_dir(&folder).unwrap();
     assert_eq!(reload(&gateway).json()["plugins"], json!([]));
     assert_ok(&call_do(&gateway, "x"), "[1]");
+    // And it is watched like the one that was there before.
+    put(&folder.join("auth.wasm"), closed());
+    wait_for("the drop-in", || (call_do(&gateway, "x").status == 401).then_some(()));
 }
 
 #[test]
