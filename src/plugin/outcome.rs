@@ -4,6 +4,7 @@ use std::borrow::Cow;
 use std::time::Duration;
 
 use bytes::Bytes;
+use http::header::{RETRY_AFTER, WWW_AUTHENTICATE};
 use http::{HeaderName, HeaderValue};
 
 use crate::answer::{self, Failure};
@@ -103,6 +104,8 @@ impl Outcome {
         check_body(&body, limit)?;
         if matches!(self.content, Content::Problem { .. }) {
             self.status = 200;
+            // They were about the error.
+            self.headers.retain(|(name, _)| *name != RETRY_AFTER && *name != WWW_AUTHENTICATE);
         }
         self.content = Content::Result(body.into());
         Ok(())

@@ -50,6 +50,17 @@ impl PluginSet {
     }
 }
 
+/// What could not be loaded may be a plugin under another name: until it can, none goes.
+fn keep_removed(set: &mut PluginSet, now: &PluginSet, wanted: &[PluginName]) {
+    for (at, old) in now.plugins.iter().enumerate() {
+        if !wanted.contains(&old.settings.name) {
+            set.plugins.insert(at.min(set.plugins.len()), Arc::clone(old));
+            let reason = "not taken out of service before all others can be loaded".to_owned();
+            set.failed.push(FailedPlugin { name: old.settings.name.clone(), reason, keeps_old: true });
+        }
+    }
+}
+
 /// The plugins of a gateway.
 pub struct Plugins {
     cache: PathBuf,
@@ -79,10 +90,11 @@ impl Plugins {
     }
 
     /// Loads the plugins of a configuration, those that have not changed excepted. Where one cannot be loaded, its version
-    /// before goes on. Blocks, for minutes at worst; not for a runtime's own thread.
+    /// before goes on, and none is taken away. Blocks, for minutes at worst; not for a runtime's own thread.
     pub fn load(&self, configs: Vec<PluginConfig>) -> (PluginSet, Vec<LoadError>) {
         let now = self.current();
         let (mut set, mut errors) = (PluginSet::default(), Vec::new());
+        let wanted: Vec<PluginName> = configs.iter().map(|config| config.name.clone()).collect();
         for config in configs {
             let old = now.plugins.iter().find(|plugin| plugin.settings.name == config.name);
             match self.load_one(&config, old) {
@@ -94,6 +106,9 @@ impl Plugins {
                     errors.push(error);
                 }
             }
+        }
+        if !errors.is_empty() {
+            keep_removed(&mut set, &now, &wanted);
         }
         (set, errors)
     }
