@@ -103,7 +103,12 @@ fn pool() -> PoolingAllocationConfig {
 }
 
 fn make_private(folder: &Path) -> std::io::Result<()> {
-    use std::os::unix::fs::{DirBuilderExt, PermissionsExt};
+    use std::os::unix::fs::{DirBuilderExt, MetadataExt, PermissionsExt};
     std::fs::DirBuilder::new().recursive(true).mode(0o700).create(folder)?;
+    // What is in it is run as it is: somebody else's folder, or a link to one, is not taken.
+    let found = std::fs::symlink_metadata(folder)?;
+    if !found.is_dir() || found.uid() != rustix::process::getuid().as_raw() {
+        return Err(std::io::Error::other("it is a link or belongs to another user"));
+    }
     std::fs::set_permissions(folder, std::fs::Permissions::from_mode(0o700))
 }

@@ -1,14 +1,16 @@
 //! Reading the configuration again while the gateway serves: asked for by SIGHUP, by the admin API, or because files have
 //! changed. One reload at a time; what came meanwhile makes one more.
 
+use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
 use std::time::Duration;
 
+use futures_util::FutureExt;
 use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 
 use crate::app::watch::Watch;
-use crate::config::{self, Config, Faults, PluginConfig};
+use crate::config::{self, Config, Fault, Faults, PluginConfig};
 use crate::gateway::Gateway;
 use crate::gateway::reload::{Ask, NotTaken, ReloadFailure, Reloaded};
 use crate::plugin::load::LoadError;
@@ -68,7 +70,14 @@ impl Task {
                 answers.extend(also.answer);
             }
             tracing::info!(why, "reading the configuration again");
-            let reloaded = self.reload().await;
+            // Whatever becomes of this one, there is a next.
+            let reloaded = match AssertUnwindSafe(self.reload()).catch_unwind().await {
+                Ok(reloaded) => reloaded,
+                Err(_) => {
+                    tracing::error!("reading the configuration again has failed: what runs goes on");
+                    Err("the gateway failed at it: see its log".to_owned())
+                }
+            };
             watch.follow(&self.config);
             for answer in answers {
                 let _gone = answer.send(reloaded.clone());
@@ -90,7 +99,9 @@ impl Task {
             Ok(Ok(read)) => read,
             Ok(Err(faults)) => {
                 tracing::error!(reason = %faults, "the configuration is not taken: what runs goes on");
-                self.gateway.note_reload(Some(faults.to_string()));
+                // Not their lines: the readiness is for everybody.
+                let told: Vec<String> = faults.iter().map(Fault::without_line).collect();
+                self.gateway.note_reload(Some(told.join("\n")));
                 return Err(faults.to_string());
             }
             Err(error) => return Err(format!("reading the configuration failed: {error}")),

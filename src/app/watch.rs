@@ -77,9 +77,11 @@ fn is_change(event: &Event) -> bool {
     is_write && event.paths.iter().any(|path| is_of_interest(path))
 }
 
-/// Configurations and components, and names without an extension: mounted volumes swap whole folders by such links.
+/// Configurations and components; folders and links, by which mounted volumes swap all at once. Not other files: one of
+/// them may be the gateway's own log.
 fn is_of_interest(path: &Path) -> bool {
-    path.extension().is_none_or(|extension| extension == "toml" || extension == "wasm")
+    path.extension().is_some_and(|extension| extension == "toml" || extension == "wasm")
+        || fs::symlink_metadata(path).is_ok_and(|found| !found.is_file())
 }
 
 fn folders(config: &Config) -> BTreeSet<PathBuf> {

@@ -165,6 +165,7 @@ fn by_looks(source: &mut Source<'_>, file: Content) {
                 }
             }
             None if hides => source.hide(whole),
+            None if is_near(first_word(line), &SECRET_KEYS) => source.hide(whole),
             None => {}
         }
         let opens = |quotes: &&str| line.matches(*quotes).count() % 2 == 1;
@@ -178,6 +179,11 @@ fn header(line: &str) -> Option<impl Iterator<Item = &str>> {
     let name = name.split([']', '#']).next().unwrap_or_default();
     let named = name.starts_with(|c: char| c.is_ascii_alphabetic()) && is_key(name);
     named.then(|| parts(name))
+}
+
+// `token "…"`: the sign was forgotten.
+fn first_word(line: &str) -> &str {
+    line.trim_start().split(|c: char| !c.is_alphanumeric() && c != '_').next().unwrap_or_default()
 }
 
 fn parts(key: &str) -> impl Iterator<Item = &str> {

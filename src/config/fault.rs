@@ -45,6 +45,15 @@ pub struct Fault {
 }
 
 impl Fault {
+    /// Where and what, without the line itself.
+    #[must_use]
+    pub fn without_line(&self) -> String {
+        match &self.place {
+            Some(place) => format!("{}:{}:{}: {}", place.file.display(), place.line, place.column, self.message),
+            None => self.message.clone(),
+        }
+    }
+
     /// A fault at a place, or at none.
     #[must_use]
     pub fn new(place: impl Into<Option<Place>>, message: impl Into<String>) -> Self {

@@ -219,7 +219,7 @@ impl Gateway {
 
     fn plugin_states(&self) -> Vec<PluginReadiness> {
         let set = self.plugins.current();
-        let failure = |name: &str| set.failed.iter().find(|failed| failed.name.as_str() == name);
+        let failure = |name: &str| set.failed.iter().find(|failed| failed.settings.name.as_str() == name);
         let running = set.plugins.iter().map(|plugin| {
             let (status, error) = match failure(plugin.name()) {
                 _ if plugin.is_disabled() => ("disabled", Some("it made the WebAssembly engine fail".to_owned())),
@@ -230,7 +230,7 @@ impl Gateway {
             PluginReadiness { name: plugin.name().to_owned(), status, error }
         });
         let failed = set.failed.iter().filter(|failed| !failed.keeps_old).map(|failed| PluginReadiness {
-            name: failed.name.as_str().to_owned(),
+            name: failed.settings.name.as_str().to_owned(),
             status: "failed",
             error: Some(failed.reason.clone()),
         });

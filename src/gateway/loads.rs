@@ -10,7 +10,7 @@ use parking_lot::Mutex;
 use crate::config::{DeploymentConfig, HookName, Secret};
 use crate::deployment::Exports;
 use crate::gateway::VERSION;
-use crate::plugin::plugins::Plugins;
+use crate::plugin::plugins::{PluginSet, Plugins};
 use crate::plugin::release::{self, Adjusted, Files, Limits, Offered, Release, Stage};
 use crate::registry::Labels;
 use crate::runtime::Plan;
@@ -65,11 +65,18 @@ pub(super) struct Admission {
     plugins: Arc<Plugins>,
     release: Release,
     labels: Labels,
-    /// What was loaded, and what became of it: a worker that is started again offers the same.
-    approved: Mutex<Option<(Offer, Offer)>>,
+    /// What was loaded, and what became of it: a worker that is started again offers the same, as long as the plugins do.
+    approved: Mutex<Option<Approved>>,
 }
 
 type Offer = BTreeMap<String, Offered>;
+
+#[derive(Clone)]
+struct Approved {
+    loaded: Offer,
+    offered: Offer,
+    by: Arc<PluginSet>,
+}
 
 impl Admission {
     pub(super) fn new(plugins: Arc<Plugins>, release: Release, labels: Labels) -> Self {
@@ -77,16 +84,18 @@ impl Admission {
     }
 
     async fn decide(&self, exports: Exports) -> Result<Exports, String> {
-        let chain = self.plugins.current().load_chain(&self.release.deployment);
+        let plugins = self.plugins.current();
+        let chain = plugins.load_chain(&self.release.deployment);
         if !chain.has(HookName::AfterLoad) {
             return Ok(exports);
         }
         let loaded = release::offered(&exports);
         let before = self.approved.lock().clone();
-        if let Some((known, offer)) = before
-            && known == loaded
+        if let Some(approved) = before
+            && approved.loaded == loaded
+            && Arc::ptr_eq(&approved.by, &plugins)
         {
-            return Ok(release::shaped(exports, &offer));
+            return Ok(release::shaped(exports, &approved.offered));
         }
         let mut release = Box::new(self.release.clone());
         release.stage = Stage::AfterLoad;
@@ -95,7 +104,7 @@ impl Admission {
         let Adjusted { functions, labels, .. } = release.adjusted;
         self.labels.lock().extend(labels);
         let exports = release::shaped(exports, &functions);
-        *self.approved.lock() = Some((loaded, functions));
+        *self.approved.lock() = Some(Approved { loaded, offered: functions, by: plugins });
         Ok(exports)
     }
 }

@@ -10,7 +10,7 @@ use tokio::task::JoinSet;
 use crate::config::{DeploymentConfig, PluginConfig};
 use crate::gateway::Gateway;
 use crate::plugin::load::LoadError;
-use crate::worker::outcome::LoadFailure;
+use crate::worker::outcome::{LoadFailure, LoadFailureKind};
 
 /// Why a configuration as a whole was not taken: its faults.
 pub type NotTaken = String;
@@ -103,6 +103,11 @@ impl Gateway {
             |config: &DeploymentConfig| self.registry.get(config.name.as_str()).is_none_or(|now| now.config != *config);
         let mut deploying = JoinSet::new();
         for config in deployments.into_iter().filter(is_new) {
+            if let Err(failure) = self.check_guarded(&config) {
+                let name = config.name.as_str().to_owned();
+                reloaded.failures.push(ReloadFailure::Deployment { name, failure: Arc::new(failure) });
+                continue;
+            }
             let (gateway, name) = (Arc::clone(self), config.name.as_str().to_owned());
             deploying.spawn(async move { (name, gateway.redeploy(config).await) });
         }
@@ -113,5 +118,19 @@ impl Gateway {
             }
         }
         reloaded
+    }
+
+    /// A deployment that nobody could call before does not come into service without a plugin that is meant for it.
+    fn check_guarded(&self, config: &DeploymentConfig) -> Result<(), LoadFailure> {
+        let name = config.name.as_str();
+        let plugins = self.plugins.current();
+        match plugins.missing_for(name) {
+            Some(missing) if self.registry.get(name).is_none() => Err(LoadFailure {
+                kind: LoadFailureKind::Load,
+                message: format!("the plugin {:?}, which applies to it, cannot be loaded", missing.settings.name),
+                stderr: String::new(),
+            }),
+            Some(_) | None => Ok(()),
+        }
     }
 }

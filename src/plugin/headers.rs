@@ -3,11 +3,13 @@
 use http::{HeaderName, HeaderValue};
 
 /// Headers of an answer that belong to the connection or to the gateway.
-const OWN: [&str; 14] = [
+const OWN: [&str; 16] = [
     "connection",
     "content-encoding",
     "content-length",
     "date",
+    "expect",
+    "http2-settings",
     "keep-alive",
     "proxy-authenticate",
     "proxy-connection",
@@ -61,6 +63,14 @@ pub(super) fn set(headers: &mut Vec<(HeaderName, HeaderValue)>, name: &str, valu
         return Err(format!("more than {COUNT_LIMIT} headers"));
     }
     check_size(headers).inspect_err(|_| drop(headers.pop()))
+}
+
+/// Whether an answer may have these headers together.
+pub(super) fn check(headers: &[(HeaderName, HeaderValue)]) -> Result<(), String> {
+    if headers.len() > COUNT_LIMIT {
+        return Err(format!("{} headers, limit {COUNT_LIMIT}", headers.len()));
+    }
+    check_size(headers)
 }
 
 fn check_size(headers: &[(HeaderName, HeaderValue)]) -> Result<(), String> {

@@ -16,6 +16,8 @@ use crate::json;
 /// Values in one call's context, and their bytes with their keys.
 const CONTEXT_COUNT: usize = 64;
 const CONTEXT_SIZE: usize = 64 << 10;
+/// Bytes of the headers that one hook sets.
+const HEADERS_SIZE: usize = 64 << 10;
 
 /// The call, on the other side of the interface.
 pub struct CallHandle;
@@ -155,8 +157,13 @@ impl CallChanges {
 
     /// Sets or removes a header.
     pub fn set_header(&mut self, name: HeaderName, value: Option<HeaderValue>) -> Result<(), String> {
-        if self.headers.len() >= 256 {
-            return Err("more than 256 changes of headers in one hook".to_owned());
+        self.headers.retain(|(changed, _)| *changed != name);
+        let size = |name: &HeaderName, value: &Option<HeaderValue>| {
+            name.as_str().len() + value.as_ref().map_or(0, HeaderValue::len)
+        };
+        let whole: usize = self.headers.iter().map(|(name, value)| size(name, value)).sum();
+        if self.headers.len() >= 256 || whole + size(&name, &value) > HEADERS_SIZE {
+            return Err(format!("more than 256 changes of headers or {HEADERS_SIZE} bytes in one hook"));
         }
         self.headers.push((name, value));
         Ok(())

@@ -109,6 +109,15 @@ impl LoadError {
         config::Fault::new(settings.and_then(|settings| settings.places.of(&self.key)), self.to_string())
     }
 
+    /// What is wrong, without words of the plugin itself: they may hold its secrets.
+    #[must_use]
+    pub fn for_everybody(&self) -> String {
+        match &self.reason {
+            Reason::Start(Fault::Refused(_)) => "it refused its configuration: the log says why".to_owned(),
+            reason => reason.to_string(),
+        }
+    }
+
     pub(super) fn of_engine(settings: &PluginConfig, error: &anyhow::Error) -> Self {
         Self { name: settings.name.clone(), key: String::new(), reason: Reason::Engine(format!("{error:#}")) }
     }
@@ -140,6 +149,10 @@ impl Loader {
         let fault = |key: &str, reason| LoadError { name: settings.name.clone(), key: key.to_owned(), reason };
         let unreadable = |cause| fault("path", Reason::File { path: settings.path.display().to_string(), cause });
         let mut bytes = Vec::new();
+        // Others, such as pipes, might make it wait for ever.
+        if !fs::metadata(&settings.path).map_err(unreadable)?.is_file() {
+            return Err(unreadable(std::io::Error::other("this is not a file")));
+        }
         let file = fs::File::open(&settings.path).map_err(unreadable)?;
         file.take(SIZE_LIMIT as u64 + 1).read_to_end(&mut bytes).map_err(unreadable)?;
         if bytes.len() > SIZE_LIMIT {
@@ -261,7 +274,7 @@ fn check_hooks(settings: &PluginConfig, surface: &Surface) -> Result<(), Reason>
 async fn try_out(plugin: &Plugin) -> Result<(), (String, Reason)> {
     let deadline = Instant::now() + START_LIMIT;
     if let Some(schema) = config_schema(plugin, deadline).await? {
-        check_config(&schema, &plugin.settings.config)?;
+        check_config_in_time(schema, plugin.settings.config.clone())?;
     }
     let _ticking = plugin.wasm.ticker().begin();
     match plugin.instance(deadline).await {
@@ -294,6 +307,19 @@ fn slow_start(fault: Fault) -> Fault {
         Fault::TimedOut(_) => Fault::TimedOut(START_LIMIT),
         other => other,
     }
+}
+
+/// Checks within a time: a schema can be made to take for ever. Its thread is left alone then.
+fn check_config_in_time(schema: String, config: serde_json::Map<String, Value>) -> Result<(), (String, Reason)> {
+    let (sender, checked) = std::sync::mpsc::channel();
+    let spawned = std::thread::Builder::new().name("config-schema".to_owned()).spawn(move || {
+        let _late = sender.send(check_config(&schema, &config));
+    });
+    let slow = |words: &str| ("path".to_owned(), Reason::BadSchema(words.to_owned()));
+    spawned.map_err(|error| slow(&error.to_string()))?;
+    checked
+        .recv_timeout(START_LIMIT)
+        .unwrap_or_else(|_| Err(slow("checking a configuration against it takes too long")))
 }
 
 fn check_config(schema: &str, config: &serde_json::Map<String, Value>) -> Result<(), (String, Reason)> {

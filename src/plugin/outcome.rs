@@ -95,7 +95,8 @@ impl Outcome {
     }
 
     pub(super) fn set_status(&mut self, status: u16) -> Result<(), String> {
-        check_status(status, 200)?;
+        // An error stays one until its body or its problem is replaced.
+        check_status(status, if self.code().is_some() { 400 } else { 200 })?;
         self.status = status;
         Ok(())
     }
@@ -115,13 +116,17 @@ impl Outcome {
         headers::set(&mut self.headers, name, value)
     }
 
-    pub(super) fn set_problem(&mut self, failure: Failure) {
+    pub(super) fn set_problem(&mut self, failure: Failure) -> Result<(), String> {
+        let mut set = self.headers.clone();
+        for (name, value) in failure.headers {
+            set.retain(|(there, _)| *there != name);
+            set.push((name, value));
+        }
+        headers::check(&set)?;
         self.status = failure.status;
         self.content = Content::Problem { code: failure.code, message: failure.message };
-        for (name, value) in failure.headers {
-            self.headers.retain(|(there, _)| *there != name);
-            self.headers.push((name, value));
-        }
+        self.headers = set;
+        Ok(())
     }
 }
 

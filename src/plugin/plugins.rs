@@ -27,8 +27,8 @@ pub struct PluginSet {
 /// A plugin that could not be loaded.
 #[derive(Debug, Clone)]
 pub struct FailedPlugin {
-    /// Its name.
-    pub name: PluginName,
+    /// How it was to be.
+    pub settings: PluginConfig,
     /// Why.
     pub reason: String,
     /// Whether the version before it still runs.
@@ -40,6 +40,12 @@ impl PluginSet {
     #[must_use]
     pub fn chain_of(&self, deployment: &str) -> DeploymentChain {
         DeploymentChain::new(&self.plugins, deployment)
+    }
+
+    /// A plugin that should be in a deployment's chain and is in no version there.
+    #[must_use]
+    pub fn missing_for(&self, deployment: &str) -> Option<&FailedPlugin> {
+        self.failed.iter().find(|failed| !failed.keeps_old && failed.settings.applies_to_deployment(deployment))
     }
 
     /// The plugins that look at a deployment's loads.
@@ -56,7 +62,7 @@ fn keep_removed(set: &mut PluginSet, now: &PluginSet, wanted: &[PluginName]) {
         if !wanted.contains(&old.settings.name) {
             set.plugins.insert(at.min(set.plugins.len()), Arc::clone(old));
             let reason = "not taken out of service before all others can be loaded".to_owned();
-            set.failed.push(FailedPlugin { name: old.settings.name.clone(), reason, keeps_old: true });
+            set.failed.push(FailedPlugin { settings: old.settings.clone(), reason, keeps_old: true });
         }
     }
 }
@@ -100,8 +106,8 @@ impl Plugins {
             match self.load_one(&config, old) {
                 Ok(plugin) => set.plugins.push(plugin),
                 Err(error) => {
-                    let (name, reason) = (error.name.clone(), error.reason.to_string());
-                    set.failed.push(FailedPlugin { name, reason, keeps_old: old.is_some() });
+                    let reason = error.for_everybody();
+                    set.failed.push(FailedPlugin { settings: config, reason, keeps_old: old.is_some() });
                     set.plugins.extend(old.cloned());
                     errors.push(error);
                 }

@@ -1,9 +1,9 @@
 //! Writes live hook calls down as cases of `metagate plugin test`, one JSON object a line, on a thread of its own.
 
 use std::collections::BTreeMap;
-use std::fs::File;
+use std::fs::{File, Permissions};
 use std::io::{self, BufWriter, Write};
-use std::os::unix::fs::OpenOptionsExt;
+use std::os::unix::fs::{OpenOptionsExt, PermissionsExt};
 use std::path::Path;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
@@ -31,6 +31,7 @@ impl Recorder {
     /// Appends to this file, which only the gateway's user may read: it holds what callers send, their credentials too.
     pub fn start(path: &Path) -> io::Result<Self> {
         let file = File::options().append(true).create(true).mode(0o600).open(path)?;
+        file.set_permissions(Permissions::from_mode(0o600))?;
         let (lines, waiting) = sync_channel(WAITING);
         std::thread::Builder::new().name("recorder".to_owned()).spawn(move || write(&waiting, file))?;
         Ok(Self { lines, dropped: AtomicU64::new(0) })

@@ -21,6 +21,8 @@ const READ_LIMIT: u64 = 1 << 20;
 const LABELS_LIMIT: usize = 32;
 const LABEL_VALUE_LIMIT: usize = 256;
 const VARIABLE_LIMIT: usize = 32 << 10;
+/// All variables that hooks set: the system takes 2 MiB with the arguments.
+const ENVIRONMENT_LIMIT: usize = 256 << 10;
 
 /// A release before or after its worker has loaded it.
 #[derive(Debug, Clone)]
@@ -132,7 +134,12 @@ impl Files {
 fn list(folder: &Path) -> Vec<String> {
     let mut files = Vec::new();
     let mut folders = vec![folder.to_owned()];
+    let mut seen = 0;
     while let Some(next) = folders.pop() {
+        seen += 1;
+        if seen > FILES_LIMIT {
+            break;
+        }
         let Ok(entries) = fs::read_dir(&next) else { continue };
         for entry in entries.flatten() {
             let Ok(kind) = entry.file_type() else { continue };
@@ -183,6 +190,12 @@ impl Release {
         check_variable(&name)?;
         if value.len() > VARIABLE_LIMIT || value.contains('\0') {
             return Err(format!("the value of {name:?} is longer than {VARIABLE_LIMIT} bytes or has a NUL in it"));
+        }
+        let set = &self.adjusted.environment;
+        let size: usize =
+            set.iter().filter(|(there, _)| **there != name).map(|(name, value)| name.len() + value.len()).sum();
+        if size + name.len() + value.len() > ENVIRONMENT_LIMIT {
+            return Err(format!("an environment of more than {ENVIRONMENT_LIMIT} bytes"));
         }
         self.adjusted.environment.insert(name, value);
         Ok(())

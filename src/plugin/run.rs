@@ -158,6 +158,15 @@ impl Verdict {
     }
 }
 
+/// A place among the hook calls that wait for an instance, until it is dropped.
+struct Waiting<'a>(&'a AtomicUsize);
+
+impl Drop for Waiting<'_> {
+    fn drop(&mut self) {
+        self.0.fetch_sub(1, Ordering::Relaxed);
+    }
+}
+
 /// A plugin's words, for people.
 fn words(text: &str) -> String {
     let cut = text.floor_char_boundary(WORDS);
@@ -226,14 +235,18 @@ impl Plugin {
         turn: Turn,
         latest: Instant,
     ) -> (Turn, Result<Verdict, Fault>) {
-        let began = Instant::now();
-        let deadline = latest.min(began + self.settings.timeout.get());
-        let permit = match self.admit(began, deadline).await {
+        let timeout = self.settings.timeout.get();
+        let now = Instant::now();
+        let permit = match self.admit(now, latest.min(now + timeout)).await {
             Ok(permit) => permit,
             Err(fault) => return (turn, Err(fault)),
         };
+        // What it waited for others is not the plugin's own time.
+        let deadline = latest.min(Instant::now() + timeout);
         self.figures.calls.fetch_add(1, Ordering::Relaxed);
-        let is_heavy = self.usual_time.load(Ordering::Relaxed) > HEAVY;
+        // Load hooks read files.
+        let is_load = matches!(hook, HookName::BeforeLoad | HookName::AfterLoad);
+        let is_heavy = is_load || self.usual_time.load(Ordering::Relaxed) > HEAVY;
         let mut work: Pin<Box<dyn Future<Output = Done> + Send>> =
             Box::pin(Arc::clone(self).work(hook, turn, deadline, permit));
         let first = if is_heavy {
@@ -269,8 +282,9 @@ impl Plugin {
             self.waiting.fetch_sub(1, Ordering::Relaxed);
             return Err(Fault::Overloaded);
         }
+        // The caller may go away while it waits: its place in the queue goes with it.
+        let _waiting = Waiting(&self.waiting);
         let waited = tokio::time::timeout_at(deadline.into(), Arc::clone(&self.slots).acquire_owned()).await;
-        self.waiting.fetch_sub(1, Ordering::Relaxed);
         match waited {
             Ok(Ok(permit)) => Ok(permit),
             Ok(Err(_)) | Err(_) => Err(Fault::Overloaded),
@@ -400,8 +414,10 @@ impl Plugin {
     fn note(&self, hook: HookName, verdict: &Result<Verdict, Fault>) {
         match verdict {
             Ok(_) if self.is_open() => {
-                if self.breaker.lock().succeed() {
+                let mut breaker = self.breaker.lock();
+                if breaker.succeed() {
                     self.is_open.store(false, Ordering::Relaxed);
+                    drop(breaker);
                     tracing::info!(plugin = self.name(), "works again");
                 }
             }
@@ -417,9 +433,11 @@ impl Plugin {
             return;
         }
         tracing::warn!(plugin = self.name(), hook = hook.as_str(), %fault, "plugin failed");
-        let opened = self.breaker.lock().fail(Instant::now());
+        let mut breaker = self.breaker.lock();
+        let opened = breaker.fail(Instant::now());
         if let Some(delay) = opened {
             self.is_open.store(true, Ordering::Relaxed);
+            drop(breaker);
             tracing::error!(plugin = self.name(), ?delay, "failed too often, is not asked for a while");
         }
     }

@@ -93,7 +93,7 @@ impl HostOutcome for HostState {
         let Problem { status, code, message, headers } = problem;
         let pairs = headers.iter().map(|pair| (pair.name.as_str(), pair.value.as_str()));
         let outcome = self.outcome()?;
-        Ok(checked_problem(status, code, message, pairs).map(|failure| outcome.set_problem(failure)))
+        Ok(checked_problem(status, code, message, pairs).and_then(|failure| outcome.set_problem(failure)))
     }
 
     fn drop(&mut self, _: Handle) -> Result<()> {

@@ -175,6 +175,9 @@ impl invoke::Host for HostState {
         let refused = |status, code: &str, message: String| {
             Ok(Err(Problem { status, code: code.to_owned(), message, headers: Vec::new() }))
         };
+        if self.turn.call.is_none() && self.turn.release.is_none() {
+            return refused(403, "forbidden", "functions cannot be called from start".to_owned());
+        }
         if !self.granted.grants.invoke.iter().any(|grant| grant.covers(&deployment, &function)) {
             let message = format!("calls of {deployment}/{function} are not granted to this plugin");
             return refused(403, "forbidden", message);
