@@ -54,12 +54,17 @@ macro_rules! interface {
 const INTERFACE: &[Template] =
     interface!("world.wit" "types.wit" "invocation.wit" "outcome.wit" "release.wit" "hooks.wit" "imports.wit");
 
-const RUST: &[Template] = template!("rust": ".cargo/config.toml" ".gitignore" "Cargo.toml.in" "README.md" "cases.toml" "src/lib.rs" "wit/world.wit");
+const RUST: &[Template] = template!(
+    "rust": ".cargo/config.toml" ".gitignore" "Cargo.toml.in" "README.md" "cases.toml" "src/lib.rs" "wit/world.wit"
+);
 const JS: &[Template] =
     template!("js": ".gitignore" "README.md" "build.mjs" "cases.toml" "package.json" "plugin.js" "wit/world.wit");
 const PYTHON: &[Template] =
     template!("python": ".gitignore" "README.md" "app.py" "build.py" "cases.toml" "requirements.txt" "wit/world.wit");
-const C: &[Template] = template!("c": ".gitignore" "README.md" "bindings/plugin.c" "bindings/plugin.h" "bindings/plugin_component_type.c" "build.sh" "cases.toml" "hooks.c" "requirements.txt" "wit/world.wit");
+const C: &[Template] = template!(
+    "c": ".gitignore" "README.md" "bindings/plugin.c" "bindings/plugin.h" "bindings/plugin_component_type.c" "build.sh"
+    "cases.toml" "hooks.c" "requirements.txt" "wit/world.wit"
+);
 
 /// A template's file that must not bear its own name where it is kept: cargo would leave the folder out of the package.
 const KEPT_AS: (&str, &str) = ("Cargo.toml.in", "Cargo.toml");

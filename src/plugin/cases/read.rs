@@ -12,7 +12,7 @@ use serde_json::{Map, Value};
 use toml::Spanned;
 use toml::de::{DeTable, DeValue, Deserializer, ValueDeserializer};
 
-use crate::config::{Fault, Faults, Place, dates_to_text};
+use crate::config::{Fault, Faults, Place, Secret, dates_to_text};
 use crate::json;
 use crate::plugin::cases::check::check;
 use crate::plugin::cases::form::Case;
@@ -42,7 +42,7 @@ pub struct Common {
     /// What the `env` import gives.
     pub(super) env: BTreeMap<String, String>,
     /// What the `secrets` import gives.
-    pub(super) secrets: BTreeMap<String, String>,
+    pub(super) secrets: BTreeMap<String, Secret>,
     /// What the wall clock shows when the first case begins; the machine's time where it is not written.
     pub(super) now: Option<Moment>,
 }

@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 use anyhow::Context;
 use serde_json::{Map, Value};
 
-use crate::config::{HookName, PluginConfig, PluginName, Secret};
+use crate::config::{HookName, PluginConfig, PluginName};
 use crate::plugin::cases::compare::{Difference, Got, compare};
 use crate::plugin::cases::form::{Case, Hook, VerdictName};
 use crate::plugin::cases::prepare;
@@ -69,7 +69,7 @@ impl Runner {
         }
         let grants = &mut settings.grants;
         grants.env = env.keys().cloned().collect();
-        grants.secrets.extend(secrets.into_iter().map(|(name, value)| (name, Secret::new(value))));
+        grants.secrets.extend(secrets);
         (grants.store, grants.metrics) = (true, true);
         grants.invoke = vec!["*/*".parse().context("all functions of all deployments")?];
         if let Some(config) = config {
