@@ -151,6 +151,9 @@ async fn start(config: &Config, gateway: &Arc<Gateway>) -> Result<(), RunError> 
     if !faults.is_empty() {
         return Err(RunError::Plugins(faults));
     }
+    for warning in config::idle_plugins(config, &plugins) {
+        tracing::warn!("{warning}");
+    }
     for deployment in config.deployments.clone() {
         gateway.deploy_configured(deployment).await;
     }

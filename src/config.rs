@@ -36,7 +36,8 @@ pub use crate::config::places::Places;
 pub use crate::config::plugin::dates_to_text;
 pub use crate::config::plugin::{
     BadPattern, BadPluginName, BadSha256, DropIn, Exclusion, Grants, HookName, HttpGrant, Instances, InvokeGrant, Mode,
-    OnError, Origin, Pattern, PluginConfig, PluginName, PluginsConfig, Scheme, Sha256, drop_in, drop_ins, load_plugins,
+    OnError, Origin, Pattern, PluginConfig, PluginName, PluginsConfig, Scheme, Sha256, drop_in, drop_ins, idle_plugins,
+    load_plugins,
 };
 pub use crate::config::schema::schema;
 pub use crate::config::secret::Secret;

@@ -112,6 +112,9 @@ impl Task {
         if needs_restart(&self.config, &config) {
             tracing::warn!("changes of [server] and [admin] count after a restart");
         }
+        for warning in config::idle_plugins(&config, &plugins) {
+            tracing::warn!("{warning}");
+        }
         let plugins = self.with_faulty(plugins, &config, &faults);
         let reloaded = self.gateway.reload(plugins.clone(), config.deployments.clone()).await;
         tell(&reloaded, &plugins);

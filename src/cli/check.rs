@@ -42,10 +42,15 @@ impl Check {
             eprintln!("{faults}");
             return Ok(ExitCode::FAILURE);
         }
-        let plugins = if plugins == 0 { String::new() } else { format!(", {plugins} plugins") };
-        writeln!(out, "{}: {deployments} deployments{plugins}, no faults", self.config.display())?;
+        let plugins = if plugins == 0 { String::new() } else { format!(", {}", counted(plugins, "plugin")) };
+        let deployments = counted(deployments, "deployment");
+        writeln!(out, "{}: {deployments}{plugins}, no faults", self.config.display())?;
         Ok(ExitCode::SUCCESS)
     }
+}
+
+fn counted(count: usize, what: &str) -> String {
+    if count == 1 { format!("1 {what}") } else { format!("{count} {what}s") }
 }
 
 /// Loads every plugin as serve would: compiled, checked against its grants, its configuration shown to it. Gives how many
@@ -58,6 +63,9 @@ fn add_plugin_faults(config: &Config, faults: &mut Faults) -> usize {
     }
     let loading = Plugins::new(compiled::folder(), config.server.max_body.bytes(), Arc::new(NoFunctions));
     let (_, errors) = loading.load(plugins.clone());
+    for warning in config::idle_plugins(config, &plugins) {
+        eprintln!("warning: {warning}");
+    }
     errors.iter().for_each(|error| faults.push(error.fault(&plugins)));
     plugins.len()
 }

@@ -18,7 +18,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Deserializer};
 use serde_json::{Map, Value};
 
-pub use crate::config::plugin::drop_in::{DropIn, drop_in, drop_ins, load_plugins};
+pub use crate::config::plugin::drop_in::{DropIn, drop_in, drop_ins, idle_plugins, load_plugins};
 pub use crate::config::plugin::grants::Grants;
 pub use crate::config::plugin::http_grant::{HttpGrant, Origin, Scheme};
 pub use crate::config::plugin::name::{BadPluginName, PluginName};

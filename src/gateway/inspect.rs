@@ -130,6 +130,25 @@ pub struct InspectedPlugin {
     pub counters: BTreeMap<String, u64>,
 }
 
+impl InspectedPlugin {
+    /// One that does not run.
+    fn failed(state: PluginReadiness) -> Self {
+        Self {
+            state,
+            sha256: String::new(),
+            hooks: Vec::new(),
+            mode: "",
+            calls: 0,
+            failures: 0,
+            refusals: 0,
+            observed: 0,
+            mean_microseconds: 0.0,
+            instances: 0,
+            counters: BTreeMap::new(),
+        }
+    }
+}
+
 impl Readiness {
     /// Whether everything is as it should be.
     #[must_use]
@@ -214,7 +233,8 @@ impl Gateway {
                 counters: plugin.counters(),
             }
         });
-        inspected.collect()
+        let failed = self.plugin_states().into_iter().skip(set.plugins.len());
+        inspected.chain(failed.map(InspectedPlugin::failed)).collect()
     }
 
     fn plugin_states(&self) -> Vec<PluginReadiness> {

@@ -95,8 +95,7 @@ impl Outcome {
     }
 
     pub(super) fn set_status(&mut self, status: u16) -> Result<(), String> {
-        // An error stays one until its body or its problem is replaced.
-        check_status(status, if self.code().is_some() { 400 } else { 200 })?;
+        check_status(status, 200)?;
         self.status = status;
         Ok(())
     }

@@ -7,7 +7,7 @@ use anyhow::Context;
 use arc_swap::ArcSwap;
 use parking_lot::Mutex;
 
-use crate::config::{PluginConfig, PluginName};
+use crate::config::{HookName, PluginConfig, PluginName};
 use crate::plugin::chain::{Chain, DeploymentChain};
 use crate::plugin::host::Network;
 use crate::plugin::load::{LoadError, Loader};
@@ -126,6 +126,7 @@ impl Plugins {
         {
             return Ok(Arc::clone(old));
         }
+        tracing::info!(plugin = config.name.as_str(), bytes = bytes.len(), "loading plugin");
         let loader = self.loader().map_err(|error| LoadError::of_engine(config, &error))?;
         let plugin = loader.load(config.clone(), bytes)?;
         tracing::info!(
@@ -134,6 +135,12 @@ impl Plugins {
             sha256 = &plugin.surface.sha256_text()[..12],
             "plugin loaded"
         );
+        if old.is_some() && [HookName::BeforeLoad, HookName::AfterLoad].iter().any(|hook| plugin.has(*hook)) {
+            tracing::info!(
+                plugin = plugin.name(),
+                "its load hooks see what is deployed from now on, not what serves already"
+            );
+        }
         Ok(plugin)
     }
 

@@ -7,7 +7,7 @@ use std::os::unix::fs::{OpenOptionsExt, PermissionsExt};
 use std::path::Path;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
-use std::time::{Duration, Instant};
+use std::time::{Duration, Instant, SystemTime};
 
 use http::{HeaderMap, HeaderName, HeaderValue};
 use serde_json::{Map, Value, json};
@@ -57,7 +57,7 @@ impl Recorder {
             expect.insert("context_json".into(), context(after, plugin));
         }
         let call = call(before, plugin, Instant::now());
-        let case = json!({ "name": &*before.id, "hook": "before-invoke", "call": call, "expect": expect });
+        let case = json!({ "name": name(before), "now": wall_clock(), "hook": "before-invoke", "call": call, "expect": expect });
         self.take(&case);
     }
 
@@ -87,7 +87,7 @@ impl Recorder {
         given.insert("in_worker".into(), span(before.in_worker));
         let call = call(invocation, plugin, now);
         let case = json!({
-            "name": &*invocation.id, "hook": "after-invoke", "call": call, "outcome": given, "expect": expect,
+            "name": name(invocation), "now": wall_clock(), "hook": "after-invoke", "call": call, "outcome": given, "expect": expect,
         });
         self.take(&case);
     }
@@ -124,6 +124,7 @@ impl Recorder {
         let files: Map<String, Value> = before.files.list().into_iter().map(|path| (path, "".into())).collect();
         let case = json!({
             "name": before.deployment,
+            "now": wall_clock(),
             "hook": hook.as_str(),
             "release": {
                 "deployment": before.deployment, "version": before.version, "origin": before.origin,
@@ -141,6 +142,16 @@ impl Recorder {
             self.dropped.fetch_add(1, Ordering::Relaxed);
         }
     }
+}
+
+/// What a case of a call is called: `text/excerpt 01J…`.
+fn name(call: &Invocation) -> String {
+    format!("{}/{} {}", call.deployment, call.function, call.id)
+}
+
+/// The time, so that what lives for a time in the store has ended in a replay where it had.
+fn wall_clock() -> String {
+    humantime::format_rfc3339_millis(SystemTime::now()).to_string()
 }
 
 fn write(lines: &Receiver<String>, file: File) {

@@ -56,7 +56,7 @@ impl Inspect {
             "[[plugin]]".to_owned(),
             format!("name   = {}", quoted(plugin_name(&self.subject.file).as_str())),
             format!("path   = {}", quoted(&path)),
-            format!("sha256 = {}", quoted(&surface.sha256_text())),
+            format!("# sha256 = {} # pins this very file", quoted(&surface.sha256_text())),
         ];
         lines.extend(surface.grants_line());
         if surface.imports.iter().any(|name| name == "config") || surface.lifecycle {

@@ -23,6 +23,23 @@ pub struct DropIn {
     pub toml: Option<PathBuf>,
 }
 
+/// What is said of plugins that name a deployment which the configuration does not have: they guard nobody.
+#[must_use]
+pub fn idle_plugins(config: &Config, plugins: &[PluginConfig]) -> Vec<String> {
+    let mut warnings = Vec::new();
+    for plugin in plugins {
+        for pattern in plugin.deployments.iter().map(ToString::to_string).filter(|text| !text.contains(['*', '?'])) {
+            if !config.deployments.iter().any(|deployment| deployment.name.as_str() == pattern) {
+                let name = plugin.name.as_str();
+                warnings.push(format!(
+                    "plugin {name:?} is for the deployment {pattern:?}, which the configuration does not have"
+                ));
+            }
+        }
+    }
+    warnings
+}
+
 /// All plugins in the order of the chain: those of the configuration, then the drop-ins of `plugins.dir`. Drop-ins at
 /// fault are left out; what is wrong with them is in the second part.
 #[must_use]
@@ -35,7 +52,10 @@ pub fn load_plugins(config: &Config) -> (Vec<PluginConfig>, Faults) {
     let place = config.places.of("plugins.dir");
     let found = drop_ins(dir).unwrap_or_else(|error| {
         let shown = config.places.origin("plugins.dir").map_or_else(|| format!("{dir:?}"), str::to_owned);
-        faults.push(Fault::new(place.clone(), format!("reading the drop-in folder {shown}: {error}")));
+        faults.push(Fault::new(
+            place.clone(),
+            format!("reading the drop-in folder {shown}: {error}; make it, or take \"dir\" out"),
+        ));
         Vec::new()
     });
     for DropIn { name, wasm, toml } in found {
