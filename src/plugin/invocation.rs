@@ -236,3 +236,19 @@ pub(super) fn check_json(text: &str, limit: usize) -> Result<(), String> {
     serde_json::from_str::<&serde_json::value::RawValue>(text).map_err(|error| format!("not JSON: {error}"))?;
     json::check_all(text.as_bytes()).map_err(|error| format!("not JSON: {error}"))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_headers_that_one_hook_sets_are_bounded() {
+        let mut changes = CallChanges::default();
+        let large = HeaderValue::from_bytes(&vec![b'x'; HEADERS_SIZE / 2]).unwrap();
+        for _ in 0..1_000 {
+            changes.set_header(HeaderName::from_static("a"), Some(large.clone())).unwrap();
+        }
+        assert!(changes.set_header(HeaderName::from_static("b"), Some(large)).is_err());
+        assert_eq!(changes.headers.len(), 1);
+    }
+}

@@ -103,7 +103,7 @@ fn inspection_tells_what_a_plugin_offers_and_the_table_that_runs_it() {
         "lifecycle  it checks its configuration\n",
         "wasi       none\n",
         "  \"title\": \"needs\"\n",
-        "\n[[plugin]]\nname   = \"p\"\npath   = \"p.wasm\"\nsha256 = \"",
+        "\n[[plugin]]\nname   = \"p\"\npath   = \"p.wasm\"\n# sha256 = \"",
         "\ngrants = { store = true, env = [\"NAME\"] }\n[plugin.config]\n",
     ] {
         assert!(said.out.contains(words), "no {words:?} in {}", said.out);

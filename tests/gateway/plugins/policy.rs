@@ -302,6 +302,45 @@ fn more_hook_calls_than_may_run_wait_and_more_than_may_wait_are_refused() {
 }
 
 #[test]
+fn callers_that_go_away_while_they_wait_give_their_place_back() {
+    let held = Held::new();
+    let keys =
+        format!("timeout = \"20s\"\nmax_instances = 1\ngrants = {{ metrics = true, http = [{:?}] }}", held.origin);
+    // Without an after-hook a call goes no further than its caller waits.
+    let plugin = waiting(&held.url("/"));
+    let (gateway, _files) = with_plugin("", plugin, &format!("hooks = [\"before-invoke\"]\n{keys}"));
+    thread::scope(|scope| {
+        let first = scope.spawn(|| call_do(&gateway, "wait"));
+        let request = held.next();
+        for _ in 0..3 {
+            let callers: Vec<_> = (0..64)
+                .map(|_| {
+                    let mut caller = gateway.connect();
+                    caller
+                        .write_all(b"POST /local/it/v1/call/args HTTP/1.1\r\nhost: x\r\ncontent-length: 0\r\n\r\n")
+                        .unwrap();
+                    caller
+                })
+                .collect();
+            drop(callers);
+        }
+        // One who stays waits for the instance, and is not told that too many do.
+        let other = scope.spawn(|| timed(|| call_do(&gateway, "x")));
+        wait_for("a caller who waits", || {
+            let (until, mut waits) = (std::time::Instant::now() + Duration::from_millis(300), true);
+            while waits && std::time::Instant::now() < until {
+                waits = !other.is_finished();
+                thread::yield_now();
+            }
+            waits.then_some(())
+        });
+        request.answer("200 OK", "", "");
+        assert_ok(&first.join().unwrap(), "[1]");
+        assert_ok(&other.join().unwrap().0, "[1]");
+    });
+}
+
+#[test]
 fn live_hook_calls_are_recorded_for_their_owner_only() {
     use std::os::unix::fs::PermissionsExt;
     let files = Files::new();

@@ -410,3 +410,36 @@ fn a_drop_in_at_fault_keeps_itself_in_its_place_and_nothing_else() {
     reload(&gateway);
     assert_eq!(order(), "acd");
 }
+
+#[test]
+fn a_new_deployment_does_not_start_without_the_plugin_that_is_meant_for_it() {
+    let files = Files::new();
+    let gateway = Gateway::ready(&deployment("it"));
+    let toml = gateway.folder.path().join("metagate.toml");
+    let guard = files.put("guard.wasm", "this is none");
+    let added = format!("{}{}", table("guard", &guard, "deployments = [\"new\"]"), deployment("new"));
+    put(&toml, fs::read_to_string(&toml).unwrap() + &added);
+    let answer = reload(&gateway);
+    assert_error(&answer, 422, "bad_plugin");
+    assert_error(&gateway.call("new", "args", "[1]"), 404, "deployment_not_found");
+    assert_ok(&call_do(&gateway, "x"), "[1]");
+    put(&guard, version("1"));
+    wait_for("the deployment", || (reload(&gateway).status == 200).then_some(()));
+    let answer = gateway.call("new", "args", "[1]");
+    assert_ok(&answer, "[1]");
+    assert_eq!(answer.header("x-ended"), Some("\"1\""));
+}
+
+#[test]
+fn a_plugin_that_is_renamed_and_broken_at_once_goes_on_under_its_old_name() {
+    let files = Files::new();
+    let good = files.put("good.wasm", version("1"));
+    let gateway = Gateway::ready(&format!("{}{}", deployment("it"), table("old", &good, "")));
+    let toml = gateway.folder.path().join("metagate.toml");
+    let broken = files.put("broken.wasm", "this is none");
+    put(&toml, fs::read_to_string(&toml).unwrap().replace(&table("old", &good, ""), &table("new", &broken, "")));
+    assert_error(&reload(&gateway), 422, "bad_plugin");
+    assert_eq!(call_do(&gateway, "x").header("x-ended"), Some("\"1\""));
+    let states = (state_of(&gateway, "old")["status"].clone(), state_of(&gateway, "new")["status"].clone());
+    assert_eq!(states, (json!("stale"), json!("failed")));
+}
