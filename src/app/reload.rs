@@ -121,8 +121,8 @@ impl Task {
         self.config.deployments = config.deployments;
         self.config.plugins = config.plugins;
         self.config.plugin_list = config.plugin_list;
-        let failed = reloaded.failures.iter().map(ToString::to_string).chain(faults.iter().map(ToString::to_string));
-        let failed: Vec<String> = failed.collect();
+        let failed = reloaded.failures.iter().map(ReloadFailure::for_everybody);
+        let failed: Vec<String> = failed.chain(faults.iter().map(Fault::without_line)).collect();
         self.gateway.note_reload((!failed.is_empty()).then(|| failed.join("\n")));
         Ok(Arc::new(reloaded))
     }

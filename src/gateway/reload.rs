@@ -53,6 +53,17 @@ pub enum ReloadFailure {
     },
 }
 
+impl ReloadFailure {
+    /// What could not be done, without words of a plugin about its own configuration.
+    #[must_use]
+    pub fn for_everybody(&self) -> String {
+        match self {
+            Self::Plugin(error) => format!("plugin {:?}: {}", error.name, error.for_everybody()),
+            Self::Deployment { .. } => self.to_string(),
+        }
+    }
+}
+
 impl Gateway {
     /// Whoever reads the configuration takes wishes for a reload here.
     pub fn take_asks(&self, asks: mpsc::UnboundedSender<Ask>) {
