@@ -1,6 +1,7 @@
 //! What a caller gets in place of a result: a failure with its code, and the one JSON shape in which it is told.
 
 use std::borrow::Cow;
+use std::time::Duration;
 
 use bytes::Bytes;
 use http::{HeaderName, HeaderValue};
@@ -24,6 +25,13 @@ impl Failure {
     pub fn new(status: u16, code: impl Into<Cow<'static, str>>, message: impl Into<String>) -> Self {
         Self { status, code: code.into(), message: message.into(), headers: Vec::new() }
     }
+}
+
+/// The value of `retry-after`: whole seconds, at least one.
+#[must_use]
+pub fn retry_after(wait: Duration) -> HeaderValue {
+    let seconds = wait.as_secs() + u64::from(wait.subsec_nanos() > 0);
+    HeaderValue::from(seconds.max(1))
 }
 
 #[derive(Serialize)]

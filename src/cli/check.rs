@@ -3,15 +3,12 @@
 use std::io::Write;
 use std::path::PathBuf;
 use std::process::ExitCode;
-use std::sync::Arc;
 
 use clap::Args;
 
 use crate::cli::compiled;
 use crate::config::{self, Config, DeploymentConfig, Fault, Faults};
 use crate::gateway::deploy::{self, Refusal};
-use crate::plugin::outside::NoFunctions;
-use crate::plugin::plugins::Plugins;
 use crate::runtime::RuntimeError;
 use crate::runtime::scripts::WorkerScripts;
 
@@ -56,17 +53,10 @@ fn counted(count: usize, what: &str) -> String {
 /// Loads every plugin as serve would: compiled, checked against its grants, its configuration shown to it. Gives how many
 /// there are.
 fn add_plugin_faults(config: &Config, faults: &mut Faults) -> usize {
-    let (mut plugins, more) = config::load_plugins(config);
-    more.into_iter().for_each(|fault| faults.push(fault));
-    for plugin in &mut plugins {
-        plugin.record = None;
-    }
-    let loading = Plugins::new(compiled::folder(), config.server.max_body.bytes(), Arc::new(NoFunctions));
-    let (_, errors) = loading.load(plugins.clone());
+    let (plugins, _) = compiled::load_plugins(config, faults);
     for warning in config::idle_plugins(config, &plugins) {
         eprintln!("warning: {warning}");
     }
-    errors.iter().for_each(|error| faults.push(error.fault(&plugins)));
     plugins.len()
 }
 

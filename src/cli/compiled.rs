@@ -1,6 +1,12 @@
-//! Where commands that are not the gateway keep compiled plugins: in the user's cache, never in a gateway's data folder.
+//! Plugins for commands that are not the gateway: compiled into the user's cache, never into a gateway's data folder, and
+//! loaded as serve would.
 
 use std::path::PathBuf;
+use std::sync::Arc;
+
+use crate::config::{self, Config, Faults, PluginConfig};
+use crate::plugin::outside::NoFunctions;
+use crate::plugin::plugins::{PluginSet, Plugins};
 
 /// The folder; made by whoever compiles.
 pub(super) fn folder() -> PathBuf {
@@ -10,4 +16,17 @@ pub(super) fn folder() -> PathBuf {
         Some(cache) => cache.join("metagate").join("compiled"),
         None => std::env::temp_dir().join(format!("metagate-compiled-{}", rustix::process::getuid().as_raw())),
     }
+}
+
+/// Loads every plugin of a configuration, and adds what is wrong to `faults`. Nothing is recorded.
+pub(super) fn load_plugins(config: &Config, faults: &mut Faults) -> (Vec<PluginConfig>, PluginSet) {
+    let (mut configs, more) = config::load_plugins(config);
+    more.into_iter().for_each(|fault| faults.push(fault));
+    for plugin in &mut configs {
+        plugin.record = None;
+    }
+    let plugins = Plugins::new(folder(), config.server.max_body.bytes(), Arc::new(NoFunctions));
+    let (set, errors) = plugins.load(configs.clone());
+    errors.iter().for_each(|error| faults.push(error.fault(&configs)));
+    (configs, set)
 }

@@ -12,8 +12,6 @@ use crate::cli::compiled;
 use crate::cli::invoke::unknown;
 use crate::config::{self, Config, DeploymentConfig, HookName, Instances, Mode, Pattern, PluginConfig};
 use crate::gateway::deploy;
-use crate::plugin::outside::NoFunctions;
-use crate::plugin::plugins::Plugins;
 use crate::plugin::run::Plugin;
 use crate::runtime::scripts::WorkerScripts;
 
@@ -47,14 +45,7 @@ impl Explain {
         else {
             bail!("{}", unknown(&self.name, names()));
         };
-        let (mut configs, more) = config::load_plugins(&config);
-        for plugin in &mut configs {
-            plugin.record = None;
-        }
-        let plugins = Plugins::new(compiled::folder(), config.server.max_body.bytes(), Arc::new(NoFunctions));
-        let (set, errors) = plugins.load(configs.clone());
-        more.into_iter().for_each(|fault| faults.push(fault));
-        errors.iter().for_each(|error| faults.push(error.fault(&configs)));
+        let (_, set) = compiled::load_plugins(&config, &mut faults);
         if !faults.is_empty() {
             eprintln!("{faults}");
             return Ok(ExitCode::FAILURE);

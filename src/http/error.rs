@@ -153,7 +153,7 @@ impl Problem {
         headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
         headers.insert(ERROR_HEADER, HeaderValue::from_static(self.code.as_str()));
         if let Some(wait) = self.retry_after {
-            headers.insert(RETRY_AFTER, retry_after(wait));
+            headers.insert(RETRY_AFTER, answer::retry_after(wait));
         }
         if let Some(methods) = self.allow {
             headers.insert(ALLOW, HeaderValue::from_static(methods));
@@ -213,12 +213,7 @@ pub fn from_call(error: CallError, name: &str, function: &str) -> Problem {
 impl From<Problem> for Failure {
     fn from(problem: Problem) -> Self {
         let mut failure = Self::new(problem.code.status().as_u16(), problem.code.as_str(), problem.message);
-        failure.headers.extend(problem.retry_after.map(|wait| (RETRY_AFTER, retry_after(wait))));
+        failure.headers.extend(problem.retry_after.map(|wait| (RETRY_AFTER, answer::retry_after(wait))));
         failure
     }
-}
-
-fn retry_after(wait: Duration) -> HeaderValue {
-    let seconds = wait.as_secs() + u64::from(wait.subsec_nanos() > 0);
-    HeaderValue::from(seconds.max(1))
 }

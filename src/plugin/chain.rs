@@ -6,10 +6,9 @@ use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
 use arc_swap::ArcSwap;
-use http::HeaderValue;
 use http::header::RETRY_AFTER;
 
-use crate::answer::Failure;
+use crate::answer::{self, Failure};
 use crate::config::{Exclusion, HookName, Mode, OnError, Pattern, PluginName};
 use crate::plugin::host::Turn;
 use crate::plugin::invocation::Invocation;
@@ -244,8 +243,7 @@ fn failure(plugin: &Plugin, fault: &Fault) -> Failure {
         Fault::TimedOut(_) => (told(503, "plugin_failed", "took too long"), RETRY),
         Fault::Trap(_) | Fault::Refused(_) | Fault::Panicked => (told(503, "plugin_failed", "has failed"), RETRY),
     };
-    let seconds = wait.as_secs() + u64::from(wait.subsec_nanos() > 0);
-    failure.headers.push((RETRY_AFTER, HeaderValue::from(seconds.max(1))));
+    failure.headers.push((RETRY_AFTER, answer::retry_after(wait)));
     failure
 }
 

@@ -210,12 +210,6 @@ impl Plugin {
         self.granted.counters.all()
     }
 
-    /// Instances that wait for calls.
-    #[must_use]
-    pub fn idle_instances(&self) -> usize {
-        self.idle.lock().len()
-    }
-
     /// Bytes of the largest of these, if there is one.
     #[must_use]
     pub fn instance_memory(&self) -> Option<usize> {
