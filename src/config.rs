@@ -3,6 +3,7 @@
 
 mod check;
 mod conceal;
+mod deploy;
 mod deployment;
 mod document;
 mod explain;
@@ -13,6 +14,7 @@ mod load;
 mod places;
 mod plugin;
 mod read;
+mod repository_prefix;
 mod schema;
 mod secret;
 mod size;
@@ -29,6 +31,7 @@ use schemars::JsonSchema;
 use serde::Deserialize;
 
 pub use crate::config::check::check_variable;
+pub use crate::config::deploy::DeployConfig;
 pub use crate::config::deployment::{DeploymentConfig, RuntimeKind};
 pub use crate::config::fault::{Fault, Faults, Place};
 pub use crate::config::load::{load, parse, survey};
@@ -39,6 +42,7 @@ pub use crate::config::plugin::{
     OnError, Origin, Pattern, PluginConfig, PluginName, PluginsConfig, Scheme, Sha256, drop_in, drop_ins, idle_plugins,
     load_plugins,
 };
+pub use crate::config::repository_prefix::RepositoryPrefix;
 pub use crate::config::schema::schema;
 pub use crate::config::secret::Secret;
 pub use crate::config::size::Size;
@@ -59,6 +63,9 @@ pub struct Config {
     /// Who may deploy and look inside.
     #[serde(default, deserialize_with = "field::table")]
     pub admin: AdminConfig,
+    /// What may be deployed over HTTP.
+    #[serde(default, deserialize_with = "field::table")]
+    pub deploy: DeployConfig,
     /// The folders of functions to serve, each under a name of its own. Two may share a folder.
     #[serde(default, rename = "deployment", deserialize_with = "field::tables")]
     pub deployments: Vec<DeploymentConfig>,

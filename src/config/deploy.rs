@@ -1,0 +1,56 @@
+//! The table `[deploy]`: what may be deployed over HTTP, and within which limits.
+
+use schemars::JsonSchema;
+use serde::{Deserialize, Deserializer};
+
+use super::field;
+use super::interpolate::is_variable_name;
+use super::repository_prefix::RepositoryPrefix;
+use super::size::Size;
+use super::timeout::Timeout;
+
+const VARIABLE_WORDS: &str = "the name of an environment variable";
+
+/// `[deploy]`: deployments that come over HTTP, as packages or from repositories.
+#[derive(Debug, Clone, PartialEq, Deserialize, JsonSchema)]
+#[serde(default, deny_unknown_fields, expecting = "a table")]
+pub struct DeployConfig {
+    /// Longest package that may be uploaded, packed. A size of at least 1 byte. Default "128MiB".
+    pub max_upload: Size,
+    /// How long the dependencies of a release may take to install. "1ms" to "1h". Default "2m".
+    pub install_timeout: Timeout,
+    /// Variables of the gateway's environment that npm, pip and the like get beside their own settings (npm_config_*,
+    /// PIP_*), proxies and certificates. What they install runs with them. Default: none.
+    #[serde(deserialize_with = "variables")]
+    pub install_env: Vec<String>,
+    /// How long a repository may take to fetch. "1ms" to "1h". Default "60s".
+    pub clone_timeout: Timeout,
+    /// Where repositories may be fetched from beside public addresses over https: addresses whose beginning is
+    /// "https://git.example.com/team/", "http://127.0.0.1:8418/" or "file:///srv/git/". Default: none.
+    pub repositories: Vec<RepositoryPrefix>,
+    /// Releases of a deployment that are kept, the one that serves among them. 1 to 100. Default 5.
+    #[serde(deserialize_with = "field::within::<1, 100, _, _>")]
+    #[schemars(range(min = 1, max = 100))]
+    pub keep: u32,
+}
+
+impl Default for DeployConfig {
+    fn default() -> Self {
+        Self {
+            max_upload: Size::mebibytes(128),
+            install_timeout: Timeout::seconds(120),
+            install_env: Vec::new(),
+            clone_timeout: Timeout::seconds(60),
+            repositories: Vec::new(),
+            keep: 5,
+        }
+    }
+}
+
+fn variables<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Vec<String>, D::Error> {
+    let names = Vec::<String>::deserialize(deserializer)?;
+    match names.iter().find(|name| !is_variable_name(name)) {
+        Some(name) => Err(field::refused(&format!("{name:?} cannot be a variable's name"), VARIABLE_WORDS)),
+        None => Ok(names),
+    }
+}
