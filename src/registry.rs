@@ -1,5 +1,9 @@
 //! Which deployments there are and what serves each now. Readers never lock: they take the table as it is, and writers
-//! put a new one in its place in one step. The durable record of releases belongs here too.
+//! put a new one in its place in one step. What of it survives a restart is in `store`.
+
+mod durable;
+pub mod record;
+pub mod store;
 
 use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;

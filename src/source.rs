@@ -2,5 +2,6 @@
 //! repositories and the installation of dependencies belong here too.
 
 pub mod folder;
+pub mod staging;
 
 pub use folder::{SourceError, metacall_jsons};

@@ -1,0 +1,105 @@
+//! Files that are there after a kill or a power cut, whole or not at all: written beside, synced, renamed, and the folder
+//! synced.
+
+use std::fs::{self, File, OpenOptions};
+use std::io::{self, Write};
+use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
+use std::path::Path;
+
+/// Beyond this many files a tree is synced with its whole file system instead of file by file.
+const SYNC_EACH: usize = 256;
+
+/// Puts a file with this content in the place of `path`. What was there before is kept as `previous`.
+pub(super) fn replace(path: &Path, previous: &Path, content: &[u8]) -> io::Result<()> {
+    let (new, old) = (path.with_extension("new"), path.with_extension("old"));
+    let mut file = OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(&new)?;
+    file.write_all(content)?;
+    file.sync_all()?;
+    match remove_if_there(&old).and_then(|()| fs::hard_link(path, &old)) {
+        Ok(()) => fs::rename(&old, previous)?,
+        Err(error) if error.kind() == io::ErrorKind::NotFound => {}
+        Err(error) => return Err(error),
+    }
+    fs::rename(&new, path)?;
+    sync_folder(path.parent().unwrap_or(Path::new("/")))
+}
+
+/// Makes a folder that only its owner may read, if it is not there.
+pub(super) fn make_folder(path: &Path) -> io::Result<()> {
+    match fs::DirBuilder::new().mode(0o700).create(path) {
+        Err(error) if error.kind() == io::ErrorKind::AlreadyExists => Ok(()),
+        Err(error) => Err(error),
+        Ok(()) => sync_folder(path.parent().unwrap_or(Path::new("/"))),
+    }
+}
+
+/// Moves a file or folder, and sees to it that it has moved.
+pub(super) fn move_to(from: &Path, to: &Path) -> io::Result<()> {
+    fs::rename(from, to)?;
+    sync_folder(to.parent().unwrap_or(Path::new("/")))
+}
+
+/// Sees to it that the names in a folder are on disk.
+pub(super) fn sync_folder(path: &Path) -> io::Result<()> {
+    File::open(path)?.sync_all()
+}
+
+/// Sees to it that a folder with all that is in it is on disk.
+pub(super) fn sync_tree(root: &Path) -> io::Result<()> {
+    let mut folders = vec![root.to_owned()];
+    let mut files = Vec::new();
+    let mut at = 0;
+    while let Some(folder) = folders.get(at).cloned() {
+        at += 1;
+        for entry in fs::read_dir(&folder)? {
+            let entry = entry?;
+            let kind = entry.file_type()?;
+            if kind.is_dir() {
+                folders.push(entry.path());
+            } else if kind.is_file() {
+                files.push(entry.path());
+            }
+        }
+        if files.len() + folders.len() > SYNC_EACH {
+            return rustix::fs::syncfs(File::open(root)?).map_err(io::Error::from);
+        }
+    }
+    for file in files {
+        File::open(&file)?.sync_all()?;
+    }
+    folders.iter().rev().try_for_each(|folder| sync_folder(folder))
+}
+
+/// Removes a file; that there is none is no failure.
+pub(super) fn remove_if_there(path: &Path) -> io::Result<()> {
+    match fs::remove_file(path) {
+        Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error),
+        _ => Ok(()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_generation_before_is_kept() {
+        let folder = tempfile::tempdir().unwrap();
+        let (path, previous) = (folder.path().join("record"), folder.path().join("record.previous"));
+        for content in ["one", "two", "three"] {
+            replace(&path, &previous, content.as_bytes()).unwrap();
+        }
+        assert_eq!(fs::read_to_string(&path).unwrap(), "three");
+        assert_eq!(fs::read_to_string(&previous).unwrap(), "two");
+        assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 2);
+    }
+
+    #[test]
+    fn trees_of_any_size_are_synced() {
+        let folder = tempfile::tempdir().unwrap();
+        for number in 0..=SYNC_EACH {
+            fs::write(folder.path().join(number.to_string()), "").unwrap();
+        }
+        sync_tree(folder.path()).unwrap();
+    }
+}
