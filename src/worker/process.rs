@@ -1,8 +1,12 @@
-//! One worker process: started through the launcher with nothing inherited but what it needs, its end seen through a
-//! pidfd, which tokio's child holds. What is said on its channel is left to `ipc`, when to start and stop it to `supervisor`.
+//! One process: started through the launcher with nothing inherited but what it needs, its end seen through a pidfd, which
+//! tokio's child holds. Workers have a channel; what is said on it is left to `ipc`, when to start and stop them to
+//! `supervisor`. What else is run, to its end, is left to `tool`.
 
+use std::ffi::OsString;
+use std::io;
 use std::os::unix::net::UnixStream as StdUnixStream;
 use std::os::unix::process::{CommandExt, ExitStatusExt};
+use std::path::Path;
 use std::process::{Command, ExitStatus, Stdio};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -23,8 +27,8 @@ use crate::worker::tree::{Instance, MARK, Tree};
 const CHANNEL_FD: i32 = 3;
 const REAP_INTERVAL: Duration = Duration::from_secs(5);
 
-/// Starts worker processes for one gateway. Only one thread may use it, and that thread must live as long as the
-/// gateway: a worker is killed when the thread that started it ends.
+/// Starts processes for one gateway. Only one thread may use it, and that thread must live as long as the gateway: a
+/// process is killed when the thread that started it ends.
 #[derive(Debug)]
 pub struct Spawner {
     instance: Instance,
@@ -32,7 +36,7 @@ pub struct Spawner {
     children: Arc<OwnChildren>,
 }
 
-/// A process that was just started, with the gateway's ends of its descriptors.
+/// A worker that was just started, with the gateway's ends of its descriptors.
 #[derive(Debug)]
 pub struct Spawned {
     /// The process.
@@ -43,6 +47,25 @@ pub struct Spawned {
     pub stdout: ChildStdout,
     /// Its standard error.
     pub stderr: ChildStderr,
+}
+
+/// What to start, and with what.
+pub(super) struct Start<'a> {
+    pub(super) program: &'a Path,
+    pub(super) args: &'a [OsString],
+    /// Its whole environment but for the mark.
+    pub(super) env: &'a [(OsString, OsString)],
+    pub(super) folder: &'a Path,
+    pub(super) max_memory: Option<u64>,
+    /// Its end of the channel.
+    pub(super) channel: Option<StdUnixStream>,
+}
+
+/// What was started, its outputs piped.
+pub(super) struct Started {
+    pub(super) process: Process,
+    pub(super) stdout: ChildStdout,
+    pub(super) stderr: ChildStderr,
 }
 
 /// A running process and its tree.
@@ -94,14 +117,28 @@ impl Spawner {
 
     /// Starts a worker. Fails with what could not be had; nothing is left behind then.
     pub fn spawn(&self, plan: &Plan, max_memory: Option<u64>) -> anyhow::Result<Spawned> {
+        let (channel, theirs) = channel().context("making the channel")?;
+        let Started { process, stdout, stderr } = self.start(Start {
+            program: &plan.program,
+            args: &plan.args,
+            env: &plan.env,
+            folder: &plan.folder,
+            max_memory,
+            channel: Some(theirs),
+        })?;
+        Ok(Spawned { process, channel, stdout, stderr })
+    }
+
+    /// Starts any process. Fails with what could not be had; nothing is left behind then.
+    pub(super) fn start(&self, start: Start<'_>) -> anyhow::Result<Started> {
         let worker = self.next_worker.fetch_add(1, Ordering::Relaxed);
-        let tree = self.instance.tree(worker, max_memory).context("making a control group")?;
-        match start(plan, &tree, max_memory, &self.children) {
-            Ok((child, channel, stdout, stderr)) => {
+        let tree = self.instance.tree(worker, start.max_memory).context("making a control group")?;
+        match launch(start, &tree, &self.children) {
+            Ok((child, stdout, stderr)) => {
                 let pid = child.id().and_then(|pid| i32::try_from(pid).ok()).and_then(Pid::from_raw);
                 let tree = Tree { pid, ..tree };
                 let children = Arc::clone(&self.children);
-                Ok(Spawned { process: Process { child, tree, children, ended: None }, channel, stdout, stderr })
+                Ok(Started { process: Process { child, tree, children, ended: None }, stdout, stderr })
             }
             Err(error) => {
                 tree.group.remove();
@@ -111,40 +148,43 @@ impl Spawner {
     }
 }
 
-type Started = (Child, UnixStream, ChildStdout, ChildStderr);
+fn channel() -> io::Result<(UnixStream, StdUnixStream)> {
+    let (ours, theirs) = StdUnixStream::pair()?;
+    ours.set_nonblocking(true)?;
+    Ok((UnixStream::from_std(ours)?, theirs))
+}
 
-fn start(plan: &Plan, tree: &Tree, max_memory: Option<u64>, children: &OwnChildren) -> anyhow::Result<Started> {
-    let (ours, theirs) = StdUnixStream::pair().context("making the channel")?;
-    ours.set_nonblocking(true).context("making the channel")?;
-    let channel = UnixStream::from_std(ours).context("making the channel")?;
+fn launch(start: Start<'_>, tree: &Tree, children: &OwnChildren) -> anyhow::Result<(Child, ChildStdout, ChildStderr)> {
     let orders = Orders {
         parent: i32::try_from(std::process::id())?,
         join: tree.group.paths().map(Into::into).collect(),
-        max_data: max_memory.filter(|_| !tree.group.bounds_memory),
+        max_data: start.max_memory.filter(|_| !tree.group.bounds_memory),
     };
     let mut command = Command::new("/proc/self/exe");
     command
         .args(orders.to_args())
-        .arg(&plan.program)
-        .args(&plan.args)
+        .arg(start.program)
+        .args(start.args)
         .env_clear()
-        .envs(plan.env.iter().map(|(name, value)| (name, value)))
+        .envs(start.env.iter().map(|(name, value)| (name, value)))
         .env(MARK, tree.mark())
-        .current_dir(&plan.folder)
+        .current_dir(start.folder)
         .stdin(Stdio::null())
         .stdout(Stdio::piped())
         .stderr(Stdio::piped())
-        .process_group(0)
-        .fd_mappings(vec![FdMapping { parent_fd: theirs.into(), child_fd: CHANNEL_FD }])
-        .context("placing the channel")?;
+        .process_group(0);
+    if let Some(channel) = start.channel {
+        let placed = FdMapping { parent_fd: channel.into(), child_fd: CHANNEL_FD };
+        command.fd_mappings(vec![placed]).context("placing the channel")?;
+    }
     let mut command = tokio::process::Command::from(command);
     command.kill_on_drop(true);
     let mut child = children
         .start(|| command.spawn(), Child::id)
-        .with_context(|| format!("starting {:?} in {:?}", plan.program, plan.folder))?;
+        .with_context(|| format!("starting {:?} in {:?}", start.program, start.folder))?;
     let stdout = child.stdout.take().context("taking standard output")?;
     let stderr = child.stderr.take().context("taking standard error")?;
-    Ok((child, channel, stdout, stderr))
+    Ok((child, stdout, stderr))
 }
 
 impl Process {
