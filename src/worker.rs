@@ -1,5 +1,6 @@
 //! Workers: processes that have loaded one release. A pool keeps them, a supervisor drives each one's lifecycle, and
-//! nothing of their process trees outlives them. What program a worker runs is left to `runtime`, who calls to `gateway`.
+//! nothing of their process trees outlives them. Programs that run to their end are started the same way. What program a
+//! worker runs is left to `runtime`, who calls to `gateway`.
 
 pub mod admission;
 pub mod cgroup;
@@ -15,4 +16,5 @@ pub mod process;
 pub mod running;
 pub mod settings;
 pub mod supervisor;
+pub mod tool;
 pub mod tree;

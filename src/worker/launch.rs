@@ -1,5 +1,5 @@
-//! `metagate launch`: the short step between the gateway and a worker's program. It joins the worker's control groups,
-//! sets limits, sees to it that the worker dies with the gateway, closes every descriptor but 0 to 3 and becomes the
+//! `metagate launch`: the short step between the gateway and a program. It joins the program's control groups, sets limits,
+//! sees to it that the program dies with the gateway, closes every descriptor but 0 to 2 and the channel, and becomes the
 //! program. It is a step of its own because all this must happen in the new process, before the program runs.
 
 use std::convert::Infallible;
@@ -21,12 +21,16 @@ pub const COMPLAINT: &str = "metagate launch: ";
 /// What to do before becoming the program.
 #[derive(Debug, Default)]
 pub struct Orders {
-    /// The gateway's process; if it is no longer our parent, nobody wants the worker.
+    /// The gateway's process; if it is no longer our parent, nobody wants the program.
     pub parent: i32,
     /// Control groups to join.
     pub join: Vec<PathBuf>,
     /// Limit of private memory in bytes, where no control group bounds it.
     pub max_data: Option<u64>,
+    /// Size of the largest file that may be written, in bytes.
+    pub max_file: Option<u64>,
+    /// Whether descriptor 3 is a channel, to be kept.
+    pub channel: bool,
 }
 
 impl Orders {
@@ -39,6 +43,12 @@ impl Orders {
         }
         if let Some(bytes) = self.max_data {
             args.extend(["max-data".into(), bytes.to_string().into()]);
+        }
+        if let Some(bytes) = self.max_file {
+            args.extend(["max-file".into(), bytes.to_string().into()]);
+        }
+        if self.channel {
+            args.push("channel".into());
         }
         args.push("--".into());
         args
@@ -57,7 +67,7 @@ pub fn run(args: impl Iterator<Item = OsString>) -> ExitCode {
 }
 
 fn become_program(mut args: impl Iterator<Item = OsString>) -> anyhow::Result<Infallible> {
-    close_fds::set_fds_cloexec(4, &[]);
+    let mut first_closed = 3;
     let parent = number(args.next().as_deref(), "the gateway's process")?;
     loop {
         let word = args.next().context("no program named")?;
@@ -68,14 +78,17 @@ fn become_program(mut args: impl Iterator<Item = OsString>) -> anyhow::Result<In
                 std::fs::write(&group, "0").with_context(|| format!("joining {}", group.display()))?;
             }
             Some("max-data") => set_limit(Resource::Data, number(args.next().as_deref(), "max-data")?)?,
+            Some("max-file") => set_limit(Resource::Fsize, number(args.next().as_deref(), "max-file")?)?,
+            Some("channel") => first_closed = 4,
             _ => bail!("{} is not an order", word.display()),
         }
     }
+    close_fds::set_fds_cloexec(first_closed, &[]);
     set_limit(Resource::Core, 0)?;
     // The gateway's allocator has switched huge pages off for itself; the worker decides for itself again.
     rustix::thread::disable_transparent_huge_pages(false).context("giving huge pages back")?;
     rustix::thread::set_no_new_privs(true).context("giving up new privileges")?;
-    rustix::process::set_parent_process_death_signal(Some(Signal::KILL)).context("tying the worker to the gateway")?;
+    rustix::process::set_parent_process_death_signal(Some(Signal::KILL)).context("tying the program to the gateway")?;
     if rustix::process::getppid().map(Pid::as_raw_nonzero).map(i32::from) != Some(parent) {
         bail!("the gateway is gone");
     }

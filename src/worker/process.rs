@@ -6,7 +6,7 @@ use std::ffi::OsString;
 use std::io;
 use std::os::unix::net::UnixStream as StdUnixStream;
 use std::os::unix::process::{CommandExt, ExitStatusExt};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::{Command, ExitStatus, Stdio};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -25,12 +25,15 @@ use crate::worker::tree::{Instance, MARK, Tree};
 
 /// The descriptor of the channel in the worker.
 const CHANNEL_FD: i32 = 3;
+const OWN_PROGRAM: &str = "/proc/self/exe";
 const REAP_INTERVAL: Duration = Duration::from_secs(5);
 
 /// Starts processes for one gateway. Only one thread may use it, and that thread must live as long as the gateway: a
 /// process is killed when the thread that started it ends.
 #[derive(Debug)]
 pub struct Spawner {
+    /// The program that knows the word `launch`.
+    launcher: PathBuf,
     instance: Instance,
     next_worker: AtomicU64,
     children: Arc<OwnChildren>,
@@ -57,14 +60,19 @@ pub(super) struct Start<'a> {
     pub(super) env: &'a [(OsString, OsString)],
     pub(super) folder: &'a Path,
     pub(super) max_memory: Option<u64>,
+    /// Size of the largest file that it may write.
+    pub(super) max_file: Option<u64>,
+    /// Where its standard output goes.
+    pub(super) stdout: Stdio,
     /// Its end of the channel.
     pub(super) channel: Option<StdUnixStream>,
 }
 
-/// What was started, its outputs piped.
+/// What was started.
 pub(super) struct Started {
     pub(super) process: Process,
-    pub(super) stdout: ChildStdout,
+    /// Its standard output, if that was to be piped.
+    pub(super) stdout: Option<ChildStdout>,
     pub(super) stderr: ChildStderr,
 }
 
@@ -103,7 +111,13 @@ impl Spawner {
     /// For the gateway process `instance`.
     #[must_use]
     pub fn new(instance: Instance) -> Self {
-        Self { instance, next_worker: AtomicU64::new(1), children: Arc::default() }
+        Self { launcher: OWN_PROGRAM.into(), instance, next_worker: AtomicU64::new(1), children: Arc::default() }
+    }
+
+    /// With another program for the launcher: for a process that is not metagate itself.
+    #[must_use]
+    pub fn launched_by(self, launcher: PathBuf) -> Self {
+        Self { launcher, ..self }
     }
 
     /// Reaps what workers leave behind while they live, every few seconds for as long as it is awaited. Only the first
@@ -124,8 +138,11 @@ impl Spawner {
             env: &plan.env,
             folder: &plan.folder,
             max_memory,
+            max_file: None,
+            stdout: Stdio::piped(),
             channel: Some(theirs),
         })?;
+        let stdout = stdout.context("taking standard output")?;
         Ok(Spawned { process, channel, stdout, stderr })
     }
 
@@ -133,7 +150,7 @@ impl Spawner {
     pub(super) fn start(&self, start: Start<'_>) -> anyhow::Result<Started> {
         let worker = self.next_worker.fetch_add(1, Ordering::Relaxed);
         let tree = self.instance.tree(worker, start.max_memory).context("making a control group")?;
-        match launch(start, &tree, &self.children) {
+        match launch(&self.launcher, start, &tree, &self.children) {
             Ok((child, stdout, stderr)) => {
                 let pid = child.id().and_then(|pid| i32::try_from(pid).ok()).and_then(Pid::from_raw);
                 let tree = Tree { pid, ..tree };
@@ -154,13 +171,20 @@ fn channel() -> io::Result<(UnixStream, StdUnixStream)> {
     Ok((UnixStream::from_std(ours)?, theirs))
 }
 
-fn launch(start: Start<'_>, tree: &Tree, children: &OwnChildren) -> anyhow::Result<(Child, ChildStdout, ChildStderr)> {
+fn launch(
+    launcher: &Path,
+    start: Start<'_>,
+    tree: &Tree,
+    children: &OwnChildren,
+) -> anyhow::Result<(Child, Option<ChildStdout>, ChildStderr)> {
     let orders = Orders {
         parent: i32::try_from(std::process::id())?,
         join: tree.group.paths().map(Into::into).collect(),
         max_data: start.max_memory.filter(|_| !tree.group.bounds_memory),
+        max_file: start.max_file,
+        channel: start.channel.is_some(),
     };
-    let mut command = Command::new("/proc/self/exe");
+    let mut command = Command::new(launcher);
     command
         .args(orders.to_args())
         .arg(start.program)
@@ -170,7 +194,7 @@ fn launch(start: Start<'_>, tree: &Tree, children: &OwnChildren) -> anyhow::Resu
         .env(MARK, tree.mark())
         .current_dir(start.folder)
         .stdin(Stdio::null())
-        .stdout(Stdio::piped())
+        .stdout(start.stdout)
         .stderr(Stdio::piped())
         .process_group(0);
     if let Some(channel) = start.channel {
@@ -182,7 +206,7 @@ fn launch(start: Start<'_>, tree: &Tree, children: &OwnChildren) -> anyhow::Resu
     let mut child = children
         .start(|| command.spawn(), Child::id)
         .with_context(|| format!("starting {:?} in {:?}", start.program, start.folder))?;
-    let stdout = child.stdout.take().context("taking standard output")?;
+    let stdout = child.stdout.take();
     let stderr = child.stderr.take().context("taking standard error")?;
     Ok((child, stdout, stderr))
 }

@@ -19,4 +19,5 @@ mod protocol;
 mod readme;
 mod runtimes;
 mod support;
+mod tools;
 mod wire;

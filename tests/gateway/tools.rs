@@ -1,0 +1,190 @@
+//! Programs that run to their end: what they print, what they may use, and that nothing of them is left.
+
+use std::fs::{self, File};
+use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
+
+use metagate::worker::logs::Output;
+use metagate::worker::process::{Ended, Spawner};
+use metagate::worker::tool::{self, Finished, Tool, ToolError, ToolLimits};
+use metagate::worker::tree::Instance;
+
+use crate::support::{PATIENCE, marked, wait_for};
+
+/// A spawner of this process, whose launcher is the program under test.
+pub(crate) fn spawner() -> Spawner {
+    Spawner::new(Instance::current()).launched_by(env!("CARGO_BIN_EXE_metagate").into())
+}
+
+/// Runs a future as the gateway does: on one thread.
+pub(crate) fn on_one_thread<T>(future: impl Future<Output = T>) -> T {
+    tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap().block_on(future)
+}
+
+fn shell(folder: &Path, script: &str) -> Tool {
+    Tool {
+        program: PathBuf::from("/bin/sh"),
+        args: vec!["-c".into(), script.into()],
+        env: vec![("PATH".into(), std::env::var_os("PATH").unwrap())],
+        folder: folder.to_owned(),
+        limits: ToolLimits { time: PATIENCE, memory: None, file: None },
+    }
+}
+
+fn run(tool: &Tool) -> (Result<Finished, ToolError>, Vec<(Output, String)>) {
+    let mut lines = Vec::new();
+    let spawner = spawner();
+    let finished =
+        on_one_thread(tool::run(&spawner, tool, &mut |output, line: &str| lines.push((output, line.to_owned()))));
+    (finished, lines)
+}
+
+#[test]
+fn the_lines_of_both_outputs_are_told_and_the_last_words_kept() {
+    let folder = tempfile::tempdir().unwrap();
+    let (finished, mut lines) = run(&shell(folder.path(), "echo one; echo two >&2; printf three; exit 3"));
+    let finished = finished.unwrap();
+    assert_eq!((finished.ended, finished.last_words.as_str()), (Ended::Code(3), "two"));
+    assert_eq!(finished.how(), "exited with code 3");
+    lines.sort_by_key(|(output, _)| *output == Output::Stderr);
+    let expected = [(Output::Stdout, "one"), (Output::Stdout, "three"), (Output::Stderr, "two")];
+    assert_eq!(lines, expected.map(|(output, line)| (output, line.to_owned())));
+}
+
+#[test]
+fn a_tool_has_no_environment_input_or_descriptor_of_the_gateway() {
+    let folder = tempfile::tempdir().unwrap();
+    let script = "env | cut -d= -f1 | sort | grep -v -e _ -e PWD -e SHLVL; cat; ls /proc/self/fd";
+    let (finished, lines) = run(&shell(folder.path(), script));
+    assert!(finished.unwrap().succeeded());
+    // The last one is of `ls` itself.
+    assert_eq!(lines.iter().map(|(_, line)| line.as_str()).collect::<Vec<_>>(), ["PATH", "0", "1", "2", "3"]);
+}
+
+#[test]
+fn a_tool_that_takes_too_long_is_ended_with_all_that_it_started() {
+    let folder = tempfile::tempdir().unwrap();
+    let mut tool = shell(folder.path(), "echo begun >&2; setsid sleep 1000 & sleep 1000 & wait");
+    tool.limits.time = Duration::from_millis(300);
+    let (finished, _) = run(&tool);
+    match finished {
+        Err(ToolError::TimedOut { limit, last_words }) => {
+            assert_eq!((limit, last_words.as_str()), (tool.limits.time, "begun"));
+        }
+        other => panic!("{other:?}"),
+    }
+    assert_eq!(marked(std::process::id()), Vec::<u32>::new());
+}
+
+#[test]
+fn what_a_tool_leaves_running_does_not_hold_up_its_end() {
+    let folder = tempfile::tempdir().unwrap();
+    let start = Instant::now();
+    let (finished, lines) = run(&shell(folder.path(), "setsid sleep 1000 & echo done"));
+    assert!(finished.unwrap().succeeded());
+    assert_eq!(lines, [(Output::Stdout, "done".to_owned())]);
+    assert!(start.elapsed() < PATIENCE / 2, "{:?}", start.elapsed());
+    assert_eq!(marked(std::process::id()), Vec::<u32>::new());
+}
+
+#[test]
+fn a_tool_that_nobody_waits_for_any_more_is_ended() {
+    let folder = tempfile::tempdir().unwrap();
+    let begun = folder.path().join("begun");
+    let tool = shell(folder.path(), "setsid sleep 1000 & touch begun; sleep 1000");
+    let spawner = spawner();
+    on_one_thread(async {
+        let mut told = |_: Output, _: &str| {};
+        let running = tool::run(&spawner, &tool, &mut told);
+        let mut look = tokio::time::interval(Duration::from_millis(5));
+        let until_begun = async {
+            while !begun.exists() {
+                look.tick().await;
+            }
+        };
+        tokio::select! {
+            finished = running => panic!("{finished:?}"),
+            () = until_begun => {}
+        }
+        let start = Instant::now();
+        while !marked(std::process::id()).is_empty() {
+            assert!(start.elapsed() < PATIENCE);
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+    });
+    fs::remove_file(&begun).unwrap();
+    // Without anybody who could end it in the background it is ended at once.
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+    let (spawner, tool) = (std::sync::Arc::new(spawner), std::sync::Arc::new(tool));
+    let (theirs, its) = (std::sync::Arc::clone(&spawner), std::sync::Arc::clone(&tool));
+    runtime.block_on(async {
+        tokio::spawn(async move { tool::run(&theirs, &its, &mut |_, _| {}).await });
+        while !begun.exists() {
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+    });
+    drop(runtime);
+    wait_for("the end of its processes", || marked(std::process::id()).is_empty().then_some(()));
+}
+
+#[test]
+fn standard_output_can_be_collected_up_to_a_bound() {
+    let folder = tempfile::tempdir().unwrap();
+    let spawner = spawner();
+    let tool = shell(folder.path(), "head -c 100000 /dev/zero; echo why >&2");
+    let (finished, printed) = on_one_thread(tool::collect(&spawner, &tool, 100_000)).unwrap();
+    assert_eq!((printed.len(), finished.last_words.as_str()), (100_000, "why"));
+    let endless = shell(folder.path(), "cat /dev/zero");
+    let error = on_one_thread(tool::collect(&spawner, &endless, 100_000)).unwrap_err();
+    assert_eq!(error.to_string(), "printed more than 100000 bytes");
+    assert_eq!(marked(std::process::id()), Vec::<u32>::new());
+}
+
+#[test]
+fn files_do_not_grow_beyond_their_bound() {
+    let folder = tempfile::tempdir().unwrap();
+    let spawner = spawner();
+    let mut tool = shell(folder.path(), "head -c 5000 /dev/zero");
+    tool.limits.file = Some(10_000);
+    let path = folder.path().join("printed");
+    assert!(on_one_thread(tool::write_to(&spawner, &tool, File::create(&path).unwrap())).unwrap().succeeded());
+    assert_eq!(fs::metadata(&path).unwrap().len(), 5000);
+    tool.args[1] = "exec cat /dev/zero".into();
+    let finished = on_one_thread(tool::write_to(&spawner, &tool, File::create(&path).unwrap())).unwrap();
+    assert_eq!(finished.how(), "exited by signal 25");
+    assert_eq!(fs::metadata(&path).unwrap().len(), 10_000);
+}
+
+#[test]
+fn memory_is_bounded() {
+    let folder = tempfile::tempdir().unwrap();
+    let mut tool = shell(folder.path(), "exec python3 -c 'b = bytearray(300 << 20); print(len(b))'");
+    tool.limits.memory = Some(100 << 20);
+    let (finished, lines) = run(&tool);
+    let finished = finished.unwrap();
+    assert!(!finished.succeeded() && lines.iter().all(|(output, _)| *output == Output::Stderr), "{lines:?}");
+    assert!(finished.out_of_memory || finished.last_words.contains("MemoryError"), "{finished:?}");
+}
+
+#[test]
+fn a_program_that_cannot_be_run_is_told_from_one_that_fails() {
+    let folder = tempfile::tempdir().unwrap();
+    let mut tool = shell(folder.path(), "");
+    tool.program = "/nowhere/git".into();
+    let error = run(&tool).0.unwrap_err().to_string();
+    assert!(error.contains("running \"/nowhere/git\": No such file or directory"), "{error}");
+    assert_eq!(tool::find("no-such-git").unwrap_err().to_string(), "there is no \"no-such-git\" on the gateway's PATH");
+    let (finished, _) = run(&shell(folder.path(), "exit 127"));
+    assert_eq!(finished.unwrap().ended, Ended::Code(127));
+}
+
+#[test]
+fn a_tool_that_floods_is_read_to_its_end() {
+    let folder = tempfile::tempdir().unwrap();
+    let mut count = 0_usize;
+    let spawner = spawner();
+    let tool = shell(folder.path(), "yes 0123456789 | head -c 11000000");
+    let finished = on_one_thread(tool::run(&spawner, &tool, &mut |_, _| count += 1)).unwrap();
+    assert!(finished.succeeded());
+    assert_eq!(count, 1_000_000);
+}
