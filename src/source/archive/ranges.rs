@@ -1,0 +1,103 @@
+//! Where the data of the entries is: each has its header before it that says the same as the directory, none shares a
+//! byte with another, and from the first byte to the directory nothing belongs to no entry.
+
+use std::fs::File;
+
+use super::directory::{Entry, FLAG_DESCRIPTOR, Kind, Method};
+use super::record::Fields;
+use super::{ArchiveError, bad, read_at, told};
+
+const HEADER: &[u8] = b"PK\x03\x04";
+const HEADER_SIZE: usize = 30;
+/// What may follow data whose sizes were not known before: checksum and sizes of 4 or 8 bytes, with a mark or without.
+const DESCRIPTOR_SIZES: [u64; 4] = [12, 16, 20, 24];
+
+/// The fixed part of the header before an entry's data.
+struct Header {
+    flags: u16,
+    method: u16,
+    crc: u32,
+    packed: u32,
+    size: u32,
+    name: u16,
+    extra: u16,
+}
+
+/// Checks the headers, puts the entries in the order of their data, and fills in where that is.
+pub(super) fn check(archive: &File, entries: &mut [Entry], directory: u64) -> Result<(), ArchiveError> {
+    entries.sort_by_key(|entry| entry.header);
+    let mut at = 0;
+    let mut descriptor = false;
+    for entry in &mut *entries {
+        check_gap(at, entry.header, descriptor).map_err(|fault| bad(format!("{}: {fault}", told(&entry.path))))?;
+        entry.data = check_header(archive, entry, directory)?;
+        at = entry
+            .data
+            .checked_add(entry.packed)
+            .filter(|end| *end <= directory)
+            .ok_or_else(|| bad(format!("{}: its data is not in the archive", told(&entry.path))))?;
+        descriptor = entry.flags & FLAG_DESCRIPTOR != 0;
+    }
+    check_gap(at, directory, descriptor).map_err(|fault| bad(format!("the directory: {fault}")))
+}
+
+/// What lies between the end of one entry and the start of what follows.
+fn check_gap(end: u64, next: u64, descriptor: bool) -> Result<(), String> {
+    match next.checked_sub(end) {
+        None => Err("its bytes overlap with another entry's".to_owned()),
+        Some(gap) if descriptor && DESCRIPTOR_SIZES.contains(&gap) => Ok(()),
+        Some(0) if !descriptor => Ok(()),
+        Some(gap) => Err(format!("{gap} bytes before it that are of no entry")),
+    }
+}
+
+/// The place of the data behind a header that agrees with the directory.
+fn check_header(archive: &File, entry: &Entry, directory: u64) -> Result<u64, ArchiveError> {
+    let fault = |words: &str| bad(format!("{}: {words}", told(&entry.path)));
+    if entry.header.checked_add(HEADER_SIZE as u64).is_none_or(|end| end > directory) {
+        return Err(fault("its header is not in the archive"));
+    }
+    let mut fixed = [0; HEADER_SIZE];
+    read_at(archive, &mut fixed, entry.header)?;
+    let header = fixed.strip_prefix(HEADER).and_then(|fields| Header::read(Fields(fields)));
+    let header = header.ok_or_else(|| fault("no header where the directory says"))?;
+    if !header.agrees(entry) {
+        return Err(fault("its header and the directory tell different things"));
+    }
+    let name_at = entry.header + HEADER_SIZE as u64;
+    let mut name = vec![0; usize::from(header.name)];
+    if name_at + u64::from(header.name) > directory {
+        return Err(fault("its header is not in the archive"));
+    }
+    read_at(archive, &mut name, name_at)?;
+    let name = match entry.kind {
+        Kind::Folder => name.strip_suffix(b"/").unwrap_or_default(),
+        Kind::File => &name,
+    };
+    if name != entry.path.as_bytes() {
+        return Err(fault("another name in its header"));
+    }
+    Ok(name_at + u64::from(header.name) + u64::from(header.extra))
+}
+
+impl Header {
+    fn read(mut fields: Fields<'_>) -> Option<Self> {
+        let _needed = fields.u16()?;
+        let (flags, method) = (fields.u16()?, fields.u16()?);
+        let _modified = fields.u32()?;
+        let (crc, packed, size) = (fields.u32()?, fields.u32()?, fields.u32()?);
+        Some(Self { flags, method, crc, packed, size, name: fields.u16()?, extra: fields.u16()? })
+    }
+
+    /// Whether the directory says the same of the entry.
+    fn agrees(&self, entry: &Entry) -> bool {
+        let method = match entry.method {
+            Method::Stored => 0,
+            Method::Deflated => 8,
+        };
+        // A size of all ones stands in an extra field; unpacking finds out whether the directory's is right.
+        let same = |short: u32, long: u64| short == u32::MAX || u64::from(short) == long;
+        let sizes = self.crc == entry.crc && same(self.packed, entry.packed) && same(self.size, entry.size);
+        self.flags == entry.flags && self.method == method && (sizes || entry.flags & FLAG_DESCRIPTOR != 0)
+    }
+}
