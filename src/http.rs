@@ -1,5 +1,5 @@
-//! The gateway over HTTP: its own accept loop with limits and deadlines, the call route straight on hyper, everything
-//! else on axum's router. What a call or a deployment is, is left to `gateway`.
+//! The gateway over HTTP: its own accept loop with limits and deadlines, calls and files of deployments straight on hyper,
+//! everything else on axum's router. What a call or a deployment is, is left to `gateway`.
 
 pub mod accept;
 pub mod admin;
@@ -16,5 +16,6 @@ pub mod path;
 pub mod request_body;
 pub mod request_id;
 pub mod service;
+pub mod static_files;
 pub mod stream;
 pub mod streams;

@@ -54,6 +54,15 @@ impl Live {
         })
     }
 
+    /// Whether what it offers is known: its first worker has loaded.
+    #[must_use]
+    pub fn has_loaded(&self) -> bool {
+        match &self.serving {
+            Serving::Pool(pool) => pool.exports().is_some(),
+            Serving::Refused(_) => false,
+        }
+    }
+
     /// When a call that began at this time has to be over.
     #[must_use]
     pub fn deadline(&self, began: Instant) -> Instant {

@@ -68,6 +68,10 @@ pub struct DeploymentConfig {
     /// Longest message between the gateway and a worker: arguments or a result. At least 1 byte. Default "16MiB".
     #[serde(default = "default_max_message")]
     pub max_message: Size,
+    /// Whether the files of its folder can be read at /<prefix>/<name>/v1/static/<file>. Hidden files, links and
+    /// node_modules never can. Default true.
+    #[serde(default = "default_static_files")]
+    pub static_files: bool,
     /// Where this table and its keys stand; nowhere for a deployment that is not from a file.
     #[serde(skip)]
     pub places: Places,
@@ -95,6 +99,7 @@ impl DeploymentConfig {
             env: BTreeMap::new(),
             max_memory: None,
             max_message: default_max_message(),
+            static_files: default_static_files(),
             places: Places::default(),
         }
     }
@@ -169,4 +174,8 @@ const fn default_load_timeout() -> Timeout {
 
 const fn default_max_message() -> Size {
     Size::mebibytes(16)
+}
+
+const fn default_static_files() -> bool {
+    true
 }

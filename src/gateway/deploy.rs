@@ -63,10 +63,7 @@ impl Gateway {
             Serving::Refused(failure) => Err(Arc::clone(failure)),
             Serving::Pool(pool) => pool.first_load().await.map(drop),
         };
-        let has_old = self.registry.get(live.name.as_str()).is_some_and(|old| match &old.serving {
-            Serving::Pool(pool) => pool.exports().is_some(),
-            Serving::Refused(_) => false,
-        });
+        let has_old = self.registry.get(live.name.as_str()).is_some_and(|old| old.has_loaded());
         if let Err(failure) = loaded {
             if has_old {
                 retire(&live);

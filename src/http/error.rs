@@ -58,12 +58,16 @@ codes! {
     MethodNotAllowed = "method_not_allowed", METHOD_NOT_ALLOWED;
     /// The request came too slowly.
     RequestTimeout = "request_timeout", REQUEST_TIMEOUT;
+    /// The file is not the one that the request's conditions name.
+    PreconditionFailed = "precondition_failed", PRECONDITION_FAILED;
     /// The body is too large.
     PayloadTooLarge = "payload_too_large", PAYLOAD_TOO_LARGE;
     /// The address is too long.
     UriTooLong = "uri_too_long", URI_TOO_LONG;
     /// A body of a kind that cannot be read.
     UnsupportedMediaType = "unsupported_media_type", UNSUPPORTED_MEDIA_TYPE;
+    /// No byte of the file is in the range.
+    RangeNotSatisfiable = "range_not_satisfiable", RANGE_NOT_SATISFIABLE;
     /// Too many or too long headers.
     HeadersTooLarge = "headers_too_large", REQUEST_HEADER_FIELDS_TOO_LARGE;
     /// The function raised an error.

@@ -1,4 +1,5 @@
-//! Addresses: a path becomes checked parts after one decoding, and a call's address becomes its names.
+//! Addresses: a path becomes checked parts after one decoding, and the address of a call or of
+//! a file becomes its names.
 
 use std::borrow::Cow;
 
@@ -22,11 +23,26 @@ pub struct CallAddress<'a> {
     pub function: Cow<'a, str>,
 }
 
+/// What a static file's address names.
+#[derive(Debug, PartialEq, Eq)]
+pub struct StaticAddress<'a> {
+    /// First part.
+    pub prefix: Cow<'a, str>,
+    /// The deployment.
+    pub name: Cow<'a, str>,
+    /// `v1` where something is deployed.
+    pub version: Cow<'a, str>,
+    /// The file, part by part from the deployment's folder; at least one, none of them `.` or `..`.
+    pub path: Vec<Cow<'a, str>>,
+}
+
 /// Where a path leads.
 #[derive(Debug, PartialEq, Eq)]
 pub enum Target<'a> {
     /// A call of a function.
     Call(CallAddress<'a>),
+    /// A file of a deployment.
+    Static(StaticAddress<'a>),
     /// Anything else.
     Other,
 }
@@ -48,14 +64,15 @@ pub fn parse(path: &str) -> Result<Target<'_>, Problem> {
         }
         count += 1;
     }
-    if !matches!(parts[3].as_ref(), "call" | "await") {
-        return Ok(Target::Other);
-    }
-    match count {
-        5 if !slash_at_end => {}
-        4 | 5 => return Err(bad("the address of a call ends with a function's name".to_owned())),
+    let is_static = match (parts[3].as_ref(), count) {
+        ("static", _) if count == 4 || slash_at_end => {
+            return Err(Problem::new(Code::NotFound, "the address of a file ends with its name"));
+        }
+        ("static", _) => true,
+        ("call" | "await", 5) if !slash_at_end => false,
+        ("call" | "await", 4 | 5) => return Err(bad("the address of a call ends with a function's name".to_owned())),
         _ => return Ok(Target::Other),
-    }
+    };
     let [prefix, name, version, _, function, _] = parts;
     for part in [&prefix, &name] {
         match check_name(part) {
@@ -63,6 +80,10 @@ pub fn parse(path: &str) -> Result<Target<'_>, Problem> {
             // Nothing can be deployed under a reserved name, so there is nothing to find.
             Err(BadName::Reserved(_)) | Ok(()) => {}
         }
+    }
+    if is_static {
+        let path = rest.split('/').skip(4).map(decode).collect::<Result<_, _>>().map_err(bad)?;
+        return Ok(Target::Static(StaticAddress { prefix, name, version, path }));
     }
     check_function(&function).map_err(bad)?;
     Ok(Target::Call(CallAddress { prefix, name, version, function }))
@@ -133,14 +154,31 @@ mod tests {
             "/local/math/v1/call/a%5Cb",
             "/api/../x",
             "/a/%2e/b",
+            "/local/math/v1/static/..%2findex.js",
+            "/local/math/v1/static/a/../../index.js",
+            "/local/math/v1/static/a//b",
+            "/local/math/v1/static/a%00.css",
+            "/local/math/v1/static/a%5cb",
+            "/local/math/v1/static/",
+            "/local/math/v1/static",
+            "/local/math/v1/static/a/",
         ] {
             assert!(parse(path).is_err(), "{path}");
         }
     }
 
     #[test]
+    fn a_files_address_names_its_parts_decoded_once() {
+        let Ok(Target::Static(address)) = parse("/local/math/v1/static/a/b%20c/%252e%252e/d.css") else { panic!() };
+        assert_eq!(
+            (address.name.as_ref(), address.path),
+            ("math", vec!["a".into(), "b c".into(), "%2e%2e".into(), "d.css".into()])
+        );
+    }
+
+    #[test]
     fn other_addresses_are_left_to_the_router() {
-        for path in ["/", "/healthz", "/api/inspect", "/local/math/v1/static/a.css", "/api/", "*"] {
+        for path in ["/", "/healthz", "/api/inspect", "/local/math/v1/other/a.css", "/api/", "*"] {
             assert!(matches!(parse(path), Ok(Target::Other)), "{path}");
         }
     }

@@ -20,12 +20,13 @@ use crate::http::invoke::{self, Client};
 use crate::http::path::{self, Target};
 use crate::http::request_body::{self, BodyLimits};
 use crate::http::request_id;
+use crate::http::static_files;
 
 /// What serves the requests of one listener.
 pub struct Service {
     gateway: Arc<Gateway>,
     router: Router,
-    /// Whether functions can be called here.
+    /// Whether functions can be called and files be read here.
     calls: bool,
     body_limits: BodyLimits,
 }
@@ -78,13 +79,16 @@ impl Service {
             return Err(problem.allowing("GET, POST").closing());
         }
         let uri = request.uri().clone();
-        if let Target::Call(address) = path::parse(uri.path())?
-            && self.calls
-        {
-            let client = Client { id, peer };
-            return invoke::call(&self.gateway, address, request, client, self.body_limits).await;
+        match path::parse(uri.path())? {
+            Target::Call(address) if self.calls => {
+                let client = Client { id, peer };
+                invoke::call(&self.gateway, address, request, client, self.body_limits).await
+            }
+            Target::Static(address) if self.calls => {
+                static_files::file(&self.gateway, &address, request.method(), request.headers(), id).await
+            }
+            Target::Call(_) | Target::Static(_) | Target::Other => self.ask_router(request, id).await,
         }
-        self.ask_router(request, id).await
     }
 
     async fn ask_router(&self, request: Request<Incoming>, id: &HeaderValue) -> Result<Response<ReplyBody>, Problem> {

@@ -18,6 +18,7 @@ mod pools;
 mod protocol;
 mod readme;
 mod runtimes;
+mod static_files;
 mod support;
 mod tools;
 mod wire;

@@ -1,0 +1,144 @@
+//! `GET /<prefix>/<name>/v1/static/<file>`: files of a deployment's folder, whole or in part, and only anew when they have
+//! changed. How a file is found and opened is left to `file`, what the request's conditions say to `conditions`.
+
+mod conditions;
+mod content;
+mod file;
+mod range;
+
+use std::path::PathBuf;
+
+use http::header::{
+    ACCEPT_RANGES, CACHE_CONTROL, CONTENT_LENGTH, CONTENT_RANGE, CONTENT_TYPE, ETAG, LAST_MODIFIED,
+    X_CONTENT_TYPE_OPTIONS,
+};
+use http::{HeaderMap, HeaderValue, Method, Response, StatusCode};
+
+use crate::gateway::{Gateway, VERSION};
+use crate::http::body::ReplyBody;
+use crate::http::error::{self, Code, Problem};
+use crate::http::path::StaticAddress;
+use crate::http::request_id;
+use crate::http::static_files::conditions::Verdict;
+use crate::http::static_files::file::{OpenError, StaticFile};
+use crate::registry::Serving;
+use crate::worker::outcome::CallError;
+
+/// Answers with a file of a deployment. Nothing is told of what is not served: hidden files, links, folders, what was
+/// installed into `node_modules`. All of that is a 404, as if it were not there.
+pub async fn file(
+    gateway: &Gateway,
+    address: &StaticAddress<'_>,
+    method: &Method,
+    headers: &HeaderMap,
+    id: &HeaderValue,
+) -> Result<Response<ReplyBody>, Problem> {
+    if !matches!(*method, Method::GET | Method::HEAD) {
+        let problem = Problem::new(Code::MethodNotAllowed, format!("a file is read with GET or HEAD, not {method}"));
+        return Err(problem.allowing("GET, HEAD"));
+    }
+    let folder = folder_of(gateway, address)?;
+    if address.path.iter().any(|part| is_kept_back(part)) {
+        return Err(no_file(address));
+    }
+    let path: PathBuf = address.path.iter().map(AsRef::<str>::as_ref).collect();
+    let opened = tokio::task::spawn_blocking(move || file::open(&folder, &path)).await;
+    let file = match opened {
+        Ok(Ok(file)) => file,
+        Ok(Err(OpenError::None)) => return Err(no_file(address)),
+        Ok(Err(OpenError::Fault(fault))) => {
+            tracing::warn!(deployment = %address.name, path = wanted(address), error = %fault, "a file cannot be read");
+            return Err(Problem::new(Code::Internal, "the file cannot be read"));
+        }
+        Err(_) => return Err(Problem::new(Code::Internal, "the gateway failed")),
+    };
+    let mut response = match conditions::check(method, headers, &file) {
+        Verdict::Changed => {
+            let message = "the file is not the one that if-match or if-unmodified-since names";
+            return Err(Problem::new(Code::PreconditionFailed, message));
+        }
+        Verdict::Unsatisfiable => {
+            let message = format!("the file has {} bytes", file.size);
+            let mut response = Problem::new(Code::RangeNotSatisfiable, message).into_response(request_id::text(id));
+            response.headers_mut().insert(CONTENT_RANGE, header(&format!("bytes */{}", file.size)));
+            return Ok(response);
+        }
+        Verdict::NotModified => not_modified(),
+        Verdict::Part(first, last) => part(&file, address, first, last),
+        Verdict::Whole => whole(&file, address),
+    };
+    let headers = response.headers_mut();
+    headers.insert(ETAG, header(&file.etag));
+    headers.insert(LAST_MODIFIED, header(&httpdate::fmt_http_date(file.modified)));
+    headers.insert(ACCEPT_RANGES, HeaderValue::from_static("bytes"));
+    // May be kept, but is asked for again: the next release may have another.
+    headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-cache"));
+    headers.insert(X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
+    Ok(response)
+}
+
+/// The folder whose files may be read: of a deployment that serves them and has loaded, so that no plugin refuses it.
+fn folder_of(gateway: &Gateway, address: &StaticAddress<'_>) -> Result<PathBuf, Problem> {
+    let StaticAddress { prefix, name, version, .. } = address;
+    if prefix != gateway.prefix.as_str() || version != VERSION {
+        let message = format!("nothing is deployed at /{prefix}/{name}/{version}");
+        return Err(Problem::new(Code::DeploymentNotFound, message));
+    }
+    let live = gateway.deployment(name).ok_or_else(|| error::deployment_not_found(name))?;
+    if !live.config.static_files {
+        return Err(Problem::new(Code::NotFound, format!("deployment {name:?} serves no files")));
+    }
+    match &live.serving {
+        _ if live.has_loaded() => Ok(live.config.path.clone()),
+        Serving::Pool(_) => Err(error::from_call(CallError::Starting, name, "")),
+        Serving::Refused(_) => Err(Problem::new(Code::NotFound, format!("deployment {name:?} has not loaded"))),
+    }
+}
+
+fn is_kept_back(part: &str) -> bool {
+    part.starts_with('.') || part == "node_modules"
+}
+
+fn wanted(address: &StaticAddress<'_>) -> String {
+    address.path.join("/")
+}
+
+fn no_file(address: &StaticAddress<'_>) -> Problem {
+    Problem::new(Code::NotFound, format!("deployment {:?} has no file {:?}", address.name, wanted(address)))
+}
+
+fn not_modified() -> Response<ReplyBody> {
+    let mut response = Response::new(ReplyBody::Full(None));
+    *response.status_mut() = StatusCode::NOT_MODIFIED;
+    response
+}
+
+fn whole(file: &StaticFile, address: &StaticAddress<'_>) -> Response<ReplyBody> {
+    let mut response = Response::new(content::bytes(file, 0, file.size));
+    let headers = response.headers_mut();
+    headers.insert(CONTENT_LENGTH, HeaderValue::from(file.size));
+    headers.insert(CONTENT_TYPE, header(&content_type(address)));
+    response
+}
+
+fn part(file: &StaticFile, address: &StaticAddress<'_>, first: u64, last: u64) -> Response<ReplyBody> {
+    let mut response = Response::new(content::bytes(file, first, last + 1));
+    *response.status_mut() = StatusCode::PARTIAL_CONTENT;
+    let headers = response.headers_mut();
+    headers.insert(CONTENT_LENGTH, HeaderValue::from(last + 1 - first));
+    headers.insert(CONTENT_TYPE, header(&content_type(address)));
+    headers.insert(CONTENT_RANGE, header(&format!("bytes {first}-{last}/{}", file.size)));
+    response
+}
+
+/// By the name's ending. Texts are UTF-8, as what people write today is.
+fn content_type(address: &StaticAddress<'_>) -> String {
+    let name = address.path.last().map_or("", AsRef::as_ref);
+    let kind = mime_guess::from_path(name).first_or_octet_stream();
+    if kind.type_() == "text" { format!("{}; charset=utf-8", kind.essence_str()) } else { kind.to_string() }
+}
+
+/// A header of our own words: digits, dates, types, all of them ASCII.
+fn header(text: &str) -> HeaderValue {
+    HeaderValue::from_str(text).unwrap_or_else(|_| HeaderValue::from_static(""))
+}

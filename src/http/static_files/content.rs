@@ -1,0 +1,39 @@
+//! The bytes of a file as an answer's body: read piece by piece off the async threads, as fast as the client takes them.
+
+use std::fs::File;
+use std::io;
+use std::os::unix::fs::FileExt;
+use std::sync::Arc;
+
+use bytes::Bytes;
+use futures_util::stream;
+
+use crate::http::body::ReplyBody;
+use crate::http::static_files::file::StaticFile;
+
+const PIECE: u64 = 64 * 1024;
+
+/// The bytes from `from` up to, not including, `end`. A file that has become shorter since it was opened breaks the
+/// connection: the client was promised more.
+pub(super) fn bytes(file: &StaticFile, from: u64, end: u64) -> ReplyBody {
+    if from >= end {
+        return ReplyBody::Full(None);
+    }
+    let pieces = stream::try_unfold((Arc::clone(&file.file), from), move |(file, from)| async move {
+        if from >= end {
+            return Ok(None);
+        }
+        let length = usize::try_from(PIECE.min(end - from)).unwrap_or(0);
+        let reading = Arc::clone(&file);
+        let piece = tokio::task::spawn_blocking(move || read(&reading, from, length)).await??;
+        let next = from + piece.len() as u64;
+        Ok::<_, io::Error>(Some((piece, (file, next))))
+    });
+    ReplyBody::Streamed(axum::body::Body::from_stream(pieces))
+}
+
+fn read(file: &File, from: u64, length: usize) -> io::Result<Bytes> {
+    let mut piece = vec![0; length];
+    file.read_exact_at(&mut piece, from)?;
+    Ok(piece.into())
+}
