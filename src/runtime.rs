@@ -167,6 +167,9 @@ pub fn plan(
         env.push(("NODE_CHANNEL_FD".into(), "3".into()));
         env.push(("NODE_CHANNEL_SERIALIZATION_MODE".into(), "json".into()));
     }
+    if kind == RuntimeKind::Metacall {
+        env.extend(metacall::packages(deployment));
+    }
     let own = jsons.clone();
     let jsons = if kind == RuntimeKind::Metacall { metacall::jsons_to_send(deployment, jsons) } else { jsons };
     Ok(Plan { kind, program, args, env, folder: deployment.path.clone(), jsons, own })

@@ -7,7 +7,13 @@ use std::path::{Path, PathBuf};
 use crate::config::DeploymentConfig;
 use crate::deployment::MetaCallJson;
 use crate::runtime::program::{self, ProgramError};
+use crate::runtime::python;
 use crate::runtime::scripts::WorkerScripts;
+
+/// Its program.
+pub const PROGRAM: &str = "metacall";
+/// Where a release's own gems lie, as Bundler leaves them.
+pub const GEMS: &str = ".packages/ruby";
 
 /// Whether the deployment's MetaCall is there.
 #[must_use]
@@ -43,6 +49,16 @@ pub fn jsons_to_send(deployment: &DeploymentConfig, jsons: Vec<MetaCallJson>) ->
     jsons.into_iter().filter(|json| !(finds_its_own && in_folder(json))).collect()
 }
 
+/// Variables by which the languages of the runtime find a release's own packages, those that are there.
+pub fn packages(deployment: &DeploymentConfig) -> impl Iterator<Item = (OsString, OsString)> {
+    let folders = [("PYTHONPATH", python::PACKAGES), ("BUNDLE_PATH", GEMS)];
+    folders
+        .into_iter()
+        .map(|(name, packages)| (name, deployment.path.join(packages)))
+        .filter(|(name, folder)| folder.is_dir() && !deployment.env.contains_key(*name))
+        .map(|(name, folder)| (name.into(), folder.into()))
+}
+
 fn find(deployment: &DeploymentConfig) -> Result<PathBuf, ProgramError> {
-    program::find(deployment.interpreter.as_deref().unwrap_or(Path::new("metacall")), "interpreter")
+    program::find(deployment.interpreter.as_deref().unwrap_or(Path::new(PROGRAM)), "interpreter")
 }

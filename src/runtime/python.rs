@@ -13,6 +13,8 @@ use crate::runtime::scripts::WorkerScripts;
 pub const LANGUAGES: [&str; 2] = ["py", "python"];
 /// What [`detect`] looks for, in words.
 pub const EXPECTED: &str = "*.py files";
+/// Where a release's own packages lie, as `pip install --target` leaves them.
+pub const PACKAGES: &str = ".packages/python";
 /// Files that belong to tools, not to the functions.
 const TOOL_FILES: [&str; 3] = ["setup.py", "conftest.py", "noxfile.py"];
 
