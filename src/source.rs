@@ -1,7 +1,8 @@
-//! Where a release's files come from: a folder that is served in place, with the metacall files in it and its `.env`, or a
-//! package that is unpacked; and the installation of what they depend on.
+//! Where a release's files come from: a folder that is served in place, with the metacall files in it and its `.env`, a
+//! package that is unpacked, a repository that is fetched; and the installation of what they depend on.
 
 pub mod archive;
+pub mod dependencies;
 pub mod env_file;
 pub mod folder;
 pub mod staging;

@@ -36,6 +36,8 @@ pub enum Output {
     Stderr,
     /// The gateway's own words about the worker.
     Gateway,
+    /// What installed dependencies.
+    Install,
 }
 
 impl Output {
@@ -44,6 +46,7 @@ impl Output {
             Self::Stdout => "out",
             Self::Stderr => "err",
             Self::Gateway => "gateway",
+            Self::Install => "install",
         }
     }
 }
@@ -110,6 +113,11 @@ impl LogBook {
         for line in text.lines() {
             self.add(Output::Gateway, line.as_bytes());
         }
+    }
+
+    /// Adds a line that a program printed; bounded as what workers print.
+    pub fn print(&self, output: Output, line: &str) {
+        self.add(output, line.as_bytes());
     }
 
     /// Reads an output to its end, whatever it prints.

@@ -5,6 +5,7 @@
 mod admin;
 mod calls;
 mod crashes;
+mod dependencies;
 mod endings;
 mod failing_functions;
 mod faulty;

@@ -1,0 +1,208 @@
+//! Installs what a release needs from elsewhere: npm, pip and the like, run in its folders within one time. What is to be
+//! installed is left to `search` and to a file for each runner.
+
+use std::io;
+use std::path::Path;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use crate::source::dependencies::environment::environment;
+use crate::source::dependencies::search::Found;
+use crate::source::dependencies::step::Step;
+use crate::worker::logs::{LogBook, Output};
+use crate::worker::process::Spawner;
+use crate::worker::tool::{self, Tool, ToolError, ToolLimits};
+
+mod environment;
+mod node;
+mod others;
+mod python;
+mod search;
+mod step;
+
+/// Memory that an installation may use.
+const MEMORY: u64 = 2 << 30;
+/// Largest file that it may write.
+const FILE: u64 = 1 << 30;
+
+/// What installs the dependencies of a language.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Runner {
+    /// npm.
+    Nodejs,
+    /// pip.
+    Python,
+    /// Bundler.
+    Ruby,
+    /// dotnet.
+    Csharp,
+}
+
+impl Runner {
+    /// Every runner.
+    pub const ALL: [Self; 4] = [Self::Nodejs, Self::Python, Self::Ruby, Self::Csharp];
+
+    /// Its name on the wire, as MetaCall's clients have it.
+    #[must_use]
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Nodejs => "nodejs",
+            Self::Python => "python",
+            Self::Ruby => "ruby",
+            Self::Csharp => "csharp",
+        }
+    }
+
+    /// The runner of this name.
+    #[must_use]
+    pub fn from_name(name: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|runner| runner.name() == name)
+    }
+}
+
+/// Why the dependencies of a release are not there.
+#[derive(Debug, thiserror::Error)]
+pub enum InstallError {
+    /// A command failed.
+    #[error("{command} in {folder:?} {how}")]
+    Failed {
+        /// The command, such as `npm install`.
+        command: &'static str,
+        /// The folder that it ran in, relative to the release.
+        folder: String,
+        /// How it ended, such as `exited with code 1`.
+        how: String,
+        /// The last 4 KiB of what it printed.
+        output: String,
+    },
+    /// The time for all dependencies ran out.
+    #[error("{command} in {folder:?} was not done when the {limit:?} that dependencies may take were over")]
+    TimedOut {
+        /// The command.
+        command: &'static str,
+        /// The folder that it ran in.
+        folder: String,
+        /// The time.
+        limit: Duration,
+        /// The last 4 KiB of what it printed.
+        output: String,
+    },
+    /// A program is not there.
+    #[error("{needed_for} needs {program:?}, which the gateway does not find: install it")]
+    NotThere {
+        /// The program.
+        program: &'static str,
+        /// The file with the dependencies.
+        needed_for: String,
+    },
+    /// The release cannot be read.
+    #[error("looking for dependencies: {0}")]
+    Disk(#[from] io::Error),
+}
+
+/// Installs dependencies of releases.
+#[derive(Debug)]
+pub struct Installer {
+    spawner: Arc<Spawner>,
+    timeout: Duration,
+    extra_env: Vec<String>,
+}
+
+impl Installer {
+    /// All dependencies of a release have `timeout`; `extra_env` are variables of the gateway's that installers get too.
+    #[must_use]
+    pub fn new(spawner: Arc<Spawner>, timeout: Duration, extra_env: Vec<String>) -> Self {
+        Self { spawner, timeout, extra_env }
+    }
+
+    /// Installs what the files of a release name: those of these runners, or of all. What the installers print goes to
+    /// the log as it comes. Dropped before its end, it ends them.
+    pub async fn install(
+        &self,
+        release: &Path,
+        runners: Option<&[String]>,
+        book: &LogBook,
+    ) -> Result<(), InstallError> {
+        let runners = wanted(runners, book);
+        if runners.is_empty() {
+            return Ok(());
+        }
+        let begun = Instant::now();
+        for step in self.steps(release, runners, book).await? {
+            let started = Instant::now();
+            book.print(Output::Install, &format!("{} in {:?}", step.command, step.place));
+            self.run(&step, begun, book).await.inspect_err(|error| book.print(Output::Install, &error.to_string()))?;
+            let took = started.elapsed().as_secs_f64();
+            book.print(Output::Install, &format!("{} in {:?} took {took:.1} s", step.command, step.place));
+        }
+        Ok(())
+    }
+
+    async fn steps(&self, release: &Path, runners: Vec<Runner>, book: &LogBook) -> Result<Vec<Step>, InstallError> {
+        let root = release.to_owned();
+        let searching = tokio::task::spawn_blocking(move || {
+            let found = Found::look(&root)?;
+            Ok::<_, io::Error>((node::steps(&root, &found), python::step(&root, &found), others::steps(&root, &found)))
+        });
+        let (node, python, others) = searching.await.map_err(io::Error::other)??;
+        let mut steps = Vec::new();
+        for runner in runners {
+            match runner {
+                Runner::Nodejs => steps.extend(node.iter().cloned()),
+                Runner::Python => steps.extend(python.clone()),
+                Runner::Ruby | Runner::Csharp => {
+                    steps.extend(others::with_metacall(others.iter().filter(|step| step.runner == runner), book));
+                }
+            }
+        }
+        Ok(steps)
+    }
+
+    async fn run(&self, step: &Step, begun: Instant, book: &LogBook) -> Result<(), InstallError> {
+        let missing = || InstallError::NotThere { program: step.program, needed_for: step.needed_for.clone() };
+        let timed_out = |output| InstallError::TimedOut {
+            command: step.command,
+            folder: step.place.clone(),
+            limit: self.timeout,
+            output,
+        };
+        let time = self.timeout.saturating_sub(begun.elapsed());
+        if time.is_zero() {
+            return Err(timed_out(String::new()));
+        }
+        let tool = Tool {
+            program: tool::find(step.program).map_err(|_| missing())?,
+            args: step.args.clone(),
+            env: environment(&self.extra_env, &step.env),
+            folder: step.folder.clone(),
+            limits: ToolLimits { time, memory: Some(MEMORY), file: Some(FILE) },
+        };
+        let failed =
+            |how, output| InstallError::Failed { command: step.command, folder: step.place.clone(), how, output };
+        let told = tool::run(&self.spawner, &tool, &mut |_, line| book.print(Output::Install, line)).await;
+        match told {
+            Ok(finished) if finished.succeeded() => Ok(()),
+            Ok(finished) if step.is_missing(&finished.last_words) => Err(missing()),
+            Ok(finished) => Err(failed(finished.how(), finished.last_words)),
+            Err(ToolError::TimedOut { last_words, .. }) => Err(timed_out(last_words)),
+            Err(error) => Err(failed("could not be started".to_owned(), error.to_string())),
+        }
+    }
+}
+
+/// The runners of these names, each once, or all of them.
+fn wanted(names: Option<&[String]>, book: &LogBook) -> Vec<Runner> {
+    let Some(names) = names else { return Runner::ALL.to_vec() };
+    for name in names.iter().filter(|name| Runner::from_name(name).is_none()) {
+        book.print(Output::Install, &format!("{name:?} is no runner: ignored"));
+    }
+    Runner::ALL.into_iter().filter(|runner| names.iter().any(|name| name == runner.name())).collect()
+}
+
+/// A path of a release in words: `.`, `lib/a`, `lib/a/package.json`.
+fn place(release: &Path, path: &Path) -> String {
+    match path.strip_prefix(release) {
+        Ok(inside) if !inside.as_os_str().is_empty() => inside.display().to_string(),
+        _ => ".".to_owned(),
+    }
+}

@@ -1,0 +1,61 @@
+//! What of the gateway's environment an installer gets: where programs and homes are, its own settings, proxies and
+//! certificates. Nothing else, because what is installed runs with it.
+
+use std::ffi::{OsStr, OsString};
+
+const NAMES: [&str; 9] = [
+    "PATH",
+    "HOME",
+    "LANG",
+    "TZ",
+    "NODE_EXTRA_CA_CERTS",
+    "SSL_CERT_FILE",
+    "SSL_CERT_DIR",
+    "REQUESTS_CA_BUNDLE",
+    "CURL_CA_BUNDLE",
+];
+/// Settings of npm and pip.
+const BEGINNINGS: [&str; 3] = ["npm_config_", "NPM_CONFIG_", "PIP_"];
+/// In capitals and in small letters.
+const PROXIES: [&str; 4] = ["HTTP_PROXY", "HTTPS_PROXY", "NO_PROXY", "ALL_PROXY"];
+
+/// The whole environment of a step: the gateway's variables that it may have, `extra` among them, then its own.
+pub(super) fn environment(extra: &[String], own: &[(&str, OsString)]) -> Vec<(OsString, OsString)> {
+    choose(std::env::vars_os(), extra, own)
+}
+
+fn choose(
+    all: impl Iterator<Item = (OsString, OsString)>,
+    extra: &[String],
+    own: &[(&str, OsString)],
+) -> Vec<(OsString, OsString)> {
+    let mut chosen: Vec<_> = all
+        .filter(|(name, _)| is_passed_on(name) || extra.iter().any(|extra| extra.as_str() == name))
+        .filter(|(name, _)| own.iter().all(|(own, _)| *own != name))
+        .collect();
+    chosen.extend(own.iter().map(|(name, value)| (OsString::from(name), value.clone())));
+    chosen
+}
+
+fn is_passed_on(name: &OsStr) -> bool {
+    let Some(name) = name.to_str() else { return false };
+    NAMES.contains(&name)
+        || BEGINNINGS.iter().any(|beginning| name.starts_with(beginning))
+        || PROXIES.iter().any(|proxy| name == *proxy || name == proxy.to_ascii_lowercase())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_what_installers_need_is_passed_on() {
+        let all =
+            ["PATH", "https_proxy", "PIP_INDEX_URL", "npm_config_registry", "METAGATE_TOKEN", "AWS_SECRET", "MINE"];
+        let all = all.into_iter().chain(["PIP_USER"]).map(|name| (OsString::from(name), OsString::from("theirs")));
+        let chosen = choose(all, &["MINE".to_owned()], &[("PIP_USER", "0".into())]);
+        let names: Vec<_> = chosen.iter().map(|(name, _)| name.to_str().unwrap()).collect();
+        assert_eq!(names, ["PATH", "https_proxy", "PIP_INDEX_URL", "npm_config_registry", "MINE", "PIP_USER"]);
+        assert_eq!(chosen[5].1, "0");
+    }
+}

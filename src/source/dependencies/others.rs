@@ -1,0 +1,55 @@
+//! Bundler and dotnet: for languages that only the MetaCall runtime runs, so only where that is there.
+
+use std::path::Path;
+
+use crate::runtime::metacall;
+use crate::source::dependencies::search::Found;
+use crate::source::dependencies::step::Step;
+use crate::source::dependencies::{Runner, place};
+use crate::worker::logs::{LogBook, Output};
+use crate::worker::tool;
+
+/// One step for each file.
+pub(super) fn steps(release: &Path, found: &Found) -> Vec<Step> {
+    let gemfiles = found.gemfiles.iter().map(|file| Step {
+        env: vec![("BUNDLE_PATH", release.join(metacall::GEMS).into())],
+        ..step(release, file, Runner::Ruby, "bundle install", "bundle", &["install", "--no-color"])
+    });
+    let projects =
+        found.projects.iter().map(|file| step(release, file, Runner::Csharp, "dotnet restore", "dotnet", &["restore"]));
+    gemfiles.chain(projects).collect()
+}
+
+fn step(
+    release: &Path,
+    file: &Path,
+    runner: Runner,
+    command: &'static str,
+    program: &'static str,
+    args: &[&str],
+) -> Step {
+    let folder = file.parent().map_or_else(|| release.to_owned(), Path::to_owned);
+    Step {
+        runner,
+        command,
+        program,
+        args: args.iter().map(Into::into).collect(),
+        env: Vec::new(),
+        place: place(release, &folder),
+        folder,
+        needed_for: place(release, file),
+        missing_words: None,
+    }
+}
+
+/// The steps where the MetaCall runtime is there, else none and a line of the log for each.
+pub(super) fn with_metacall<'a>(steps: impl Iterator<Item = &'a Step>, book: &LogBook) -> Vec<Step> {
+    if tool::find(metacall::PROGRAM).is_ok() {
+        return steps.cloned().collect();
+    }
+    for step in steps {
+        let why = "only the MetaCall runtime would use it, and there is no \"metacall\" on the gateway's PATH";
+        book.print(Output::Install, &format!("{}: {} is left out, as {why}", step.needed_for, step.command));
+    }
+    Vec::new()
+}

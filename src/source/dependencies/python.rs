@@ -1,0 +1,83 @@
+//! pip, once for every requirements.txt of a release, into a folder of the release that its workers look into. Nothing of
+//! the system's Python or of a user's is changed.
+
+use std::ffi::OsString;
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use crate::runtime::python::PACKAGES;
+use crate::source::dependencies::search::Found;
+use crate::source::dependencies::step::Step;
+use crate::source::dependencies::{Runner, place};
+
+const FLAGS: [&str; 8] = [
+    "-m",
+    "pip",
+    "install",
+    "--disable-pip-version-check",
+    "--no-input",
+    "--no-color",
+    "--progress-bar=off",
+    // Workers keep what they compile elsewhere.
+    "--no-compile",
+];
+
+/// The step for all files that name something.
+pub(super) fn step(release: &Path, found: &Found) -> Option<Step> {
+    let files: Vec<&PathBuf> = found.requirements.iter().filter(|file| names_something(file)).collect();
+    let first = files.first()?;
+    // Paths in a requirements.txt are those from the folder that pip runs in.
+    let folder = match files.as_slice() {
+        [only] => only.parent().unwrap_or(release),
+        _ => release,
+    };
+    let mut args: Vec<OsString> = FLAGS.map(Into::into).to_vec();
+    args.extend(["--target".into(), release.join(PACKAGES).into()]);
+    args.extend(files.iter().flat_map(|file| ["-r".into(), file.into()]));
+    Some(Step {
+        runner: Runner::Python,
+        command: "pip install",
+        program: "python3",
+        args,
+        env: vec![("PIP_USER", "0".into()), ("PYTHONNOUSERSITE", "1".into())],
+        folder: folder.to_owned(),
+        place: place(release, folder),
+        needed_for: place(release, first),
+        missing_words: Some("No module named pip"),
+    })
+}
+
+/// Whether there is more in a file than blank lines and comments. What cannot be read pip can tell best.
+fn names_something(file: &Path) -> bool {
+    let Ok(text) = fs::read(file) else { return true };
+    String::from_utf8_lossy(&text).lines().map(str::trim).any(|line| !line.is_empty() && !line.starts_with('#'))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn arguments(files: &[(&str, &str)]) -> Option<(String, Vec<String>)> {
+        let release = tempfile::tempdir().unwrap();
+        for (name, text) in files {
+            let path = release.path().join(name);
+            fs::create_dir_all(path.parent().unwrap()).unwrap();
+            fs::write(path, text).unwrap();
+        }
+        let step = step(release.path(), &Found::look(release.path()).unwrap())?;
+        let inside =
+            |arg: &OsString| Path::new(arg).strip_prefix(release.path()).map(|path| path.display().to_string());
+        Some((step.place, step.args.iter().filter_map(|arg| inside(arg).ok()).collect()))
+    }
+
+    #[test]
+    fn one_run_installs_what_all_files_name() {
+        let (place, files) =
+            arguments(&[("a/requirements.txt", "x"), ("b/requirements.txt", "# nothing\n\n")]).unwrap();
+        assert_eq!((place.as_str(), files), ("a", vec![PACKAGES.to_owned(), "a/requirements.txt".to_owned()]));
+        let (place, files) = arguments(&[("requirements.txt", "x"), ("a/requirements.txt", "y")]).unwrap();
+        assert_eq!((place.as_str(), files.len()), (".", 3));
+        assert_eq!(arguments(&[("requirements.txt", " \n# x\n")]), None);
+        assert_eq!(arguments(&[]), None);
+    }
+}

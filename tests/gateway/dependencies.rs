@@ -1,0 +1,209 @@
+//! Dependencies of a release: real npm and pip, without a network. What they install is there for the functions, what they
+//! print is in the log, and nothing of them is left.
+
+use std::fs;
+use std::io::Write;
+use std::path::Path;
+use std::process::Command;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use metagate::deployment::DeploymentName;
+use metagate::source::dependencies::{InstallError, Installer};
+use metagate::worker::log_file::LogFiles;
+use metagate::worker::logs::LogBook;
+use tempfile::TempDir;
+use zip::ZipWriter;
+use zip::write::SimpleFileOptions;
+
+use crate::support::{Gateway, PATIENCE, marked};
+use crate::tools::{on_one_thread, spawner};
+
+const TIME: Duration = Duration::from_secs(120);
+
+fn release(files: &[(&str, &str)]) -> TempDir {
+    let release = tempfile::tempdir().unwrap();
+    for (name, text) in files {
+        let path = release.path().join(name);
+        fs::create_dir_all(path.parent().unwrap()).unwrap();
+        fs::write(path, text).unwrap();
+    }
+    release
+}
+
+fn install(release: &Path, runners: Option<&[&str]>, time: Duration) -> (Result<(), InstallError>, String) {
+    let folder = tempfile::tempdir().unwrap();
+    let runners: Option<Vec<String>> = runners.map(|names| names.iter().map(ToString::to_string).collect());
+    on_one_thread(async {
+        let name = DeploymentName::new("installed").unwrap();
+        let book = LogBook::new(name, LogFiles::start(folder.path()).unwrap());
+        // One variable that every machine has, and that nobody gets unasked.
+        let installer = Installer::new(Arc::new(spawner()), time, vec!["CARGO_PKG_NAME".to_owned()]);
+        let installed = installer.install(release, runners.as_deref(), &book).await;
+        assert_eq!(marked(std::process::id()), Vec::<u32>::new());
+        (installed, book.text())
+    })
+}
+
+/// A wheel: a zip with the package and what says that it is one. Format: PEP 427.
+fn wheel(folder: &Path, name: &str, files: &[(&str, &str)]) -> String {
+    let file = format!("{name}-1.0-py3-none-any.whl");
+    let mut zip = ZipWriter::new(fs::File::create(folder.join(&file)).unwrap());
+    let metadata = format!("Metadata-Version: 2.1\nName: {name}\nVersion: 1.0\n");
+    let about = format!("{name}-1.0.dist-info");
+    let own = [
+        (format!("{about}/METADATA"), metadata.as_str()),
+        (format!("{about}/WHEEL"), "Wheel-Version: 1.0\nRoot-Is-Purelib: true\nTag: py3-none-any\n"),
+        (format!("{about}/RECORD"), ""),
+    ];
+    let files = files.iter().map(|(name, text)| ((*name).to_owned(), *text));
+    for (name, text) in files.chain(own) {
+        zip.start_file(name, SimpleFileOptions::default()).unwrap();
+        zip.write_all(text.as_bytes()).unwrap();
+    }
+    zip.finish().unwrap();
+    file
+}
+
+#[test]
+fn npm_installs_what_each_package_json_names() {
+    let depends = r#"{"dependencies":{"greeter":"file:./greeter"}}"#;
+    let release = release(&[
+        ("package.json", depends),
+        ("greeter/package.json", r#"{"name":"greeter","version":"1.0.0"}"#),
+        ("greeter/index.js", "exports.greet = (name) => `hello ${name}`;"),
+        ("index.js", "exports.greet = require('greeter').greet;"),
+        ("inner/package.json", r#"{"dependencies":{"greeter":"file:../greeter"}}"#),
+    ]);
+    let (installed, log) = install(release.path(), None, TIME);
+    installed.unwrap_or_else(|error| panic!("{error}\n{log}"));
+    for folder in [".", "inner"] {
+        assert!(release.path().join(folder).join("node_modules/greeter/index.js").is_file(), "{folder}");
+        assert!(log.contains(&format!(" install npm install in {folder:?}\n")), "{log}");
+        assert!(log.contains(&format!(" install npm install in {folder:?} took ")), "{log}");
+    }
+    assert!(log.contains(" install added 1 package"), "{log}");
+    assert!(!log.contains("\"greeter\""), "a package without dependencies needs no npm: {log}");
+    let tables = format!("[[deployment]]\nname = \"installed\"\npath = \"{}\"\n", release.path().display());
+    assert_eq!(Gateway::ready(&tables).call("installed", "greet", "[\"Ada\"]").body, "\"hello Ada\"");
+}
+
+#[test]
+fn npm_keeps_to_a_lock_file() {
+    let release = release(&[
+        ("package.json", r#"{"name":"app","version":"1.0.0","dependencies":{"greeter":"file:./greeter"}}"#),
+        ("greeter/package.json", r#"{"name":"greeter","version":"1.0.0"}"#),
+    ]);
+    let npm = |args: &[&str]| Command::new("npm").args(args).current_dir(release.path()).output().unwrap();
+    assert!(npm(&["install", "--package-lock-only", "--no-audit"]).status.success());
+    let (installed, log) = install(release.path(), Some(&["nodejs"]), TIME);
+    installed.unwrap_or_else(|error| panic!("{error}\n{log}"));
+    assert!(log.contains(" install npm ci in \".\"\n"), "{log}");
+    assert!(release.path().join("node_modules/greeter").exists());
+    // A lock that does not fit is npm's to refuse.
+    fs::write(release.path().join("package.json"), r#"{"dependencies":{"other":"file:./other"}}"#).unwrap();
+    match install(release.path(), None, TIME) {
+        (Err(InstallError::Failed { command, folder, how, output }), log) => {
+            assert_eq!((command, folder.as_str(), how.as_str()), ("npm ci", ".", "exited with code 1"));
+            assert!(output.contains("npm error") && log.contains(" install npm error"), "{output}\n{log}");
+        }
+        other => panic!("{other:?}"),
+    }
+}
+
+#[test]
+fn a_script_that_fails_is_told_with_its_words_and_sees_nothing_of_the_gateway() {
+    let script = "env > seen; echo its own words >&2; exit 7";
+    let package = serde_json::json!({ "scripts": { "postinstall": script } }).to_string();
+    let release = release(&[("app/package.json", &package)]);
+    match install(release.path(), None, TIME) {
+        (Err(error @ InstallError::Failed { .. }), log) => {
+            assert_eq!(error.to_string(), "npm install in \"app\" exited with code 7");
+            let InstallError::Failed { output, .. } = error else { unreachable!() };
+            assert!(output.contains("its own words"), "{output}");
+            assert!(log.ends_with(" install npm install in \"app\" exited with code 7\n"), "{log}");
+        }
+        other => panic!("{other:?}"),
+    }
+    let seen = fs::read_to_string(release.path().join("app/seen")).unwrap();
+    assert!(seen.contains("PATH=") && seen.contains("CARGO_PKG_NAME=metagate"), "{seen}");
+    // Every test has this one of cargo.
+    assert!(std::env::var_os("CARGO_MANIFEST_DIR").is_some());
+    assert!(!seen.contains("CARGO_MANIFEST_DIR="), "{seen}");
+}
+
+#[test]
+fn all_dependencies_share_one_time() {
+    let slow = r#"{"scripts":{"install":"sleep 1000"}}"#;
+    let release = release(&[("a/package.json", slow), ("b/package.json", slow)]);
+    let limit = Duration::from_secs(3);
+    let begun = Instant::now();
+    match install(release.path(), None, limit) {
+        (Err(error @ InstallError::TimedOut { .. }), _) => {
+            let words = "npm install in \"a\" was not done when the 3s that dependencies may take were over";
+            assert_eq!(error.to_string(), words);
+        }
+        other => panic!("{other:?}"),
+    }
+    assert!(begun.elapsed() < limit + PATIENCE / 2, "{:?}", begun.elapsed());
+}
+
+#[test]
+fn pip_installs_into_the_release_where_its_workers_find_it() {
+    let release = release(&[
+        (
+            "main.py",
+            "import greeter\nimport from_pth\n\ndef greet(name):\n    return greeter.greet(name) + from_pth.END\n",
+        ),
+        ("sub/requirements.txt", "# nothing yet\n"),
+        // A script of its own comes before a package of the same name.
+        ("own.py", "WHOSE = 'its own'\n\ndef whose():\n    return __import__('own').WHOSE\n"),
+    ]);
+    let greeter = wheel(
+        release.path(),
+        "greeter",
+        &[
+            ("greeter/__init__.py", "def greet(name):\n    return 'hello ' + name\n"),
+            ("greeter_more.pth", "greeter_more\n"),
+            ("greeter_more/from_pth.py", "END = '!'\n"),
+            ("own.py", "WHOSE = 'the package'\n"),
+        ],
+    );
+    fs::write(release.path().join("requirements.txt"), format!("./{greeter}\n")).unwrap();
+    let (installed, log) = install(release.path(), Some(&["python", "cobol"]), TIME);
+    installed.unwrap_or_else(|error| panic!("{error}\n{log}"));
+    assert!(log.contains(" install \"cobol\" is no runner: ignored\n"), "{log}");
+    assert!(log.contains("Successfully installed greeter-1.0"), "{log}");
+    assert!(release.path().join(".packages/python/greeter/__init__.py").is_file());
+    let tables = format!("[[deployment]]\nname = \"installed\"\npath = \"{}\"\n", release.path().display());
+    let gateway = Gateway::ready(&tables);
+    assert_eq!(gateway.call("installed", "greet", "[\"Ada\"]").body, "\"hello Ada!\"");
+    assert_eq!(gateway.call("installed", "whose", "[]").body, "\"its own\"");
+}
+
+#[test]
+fn a_requirement_that_is_not_there_is_told_with_pips_words() {
+    let release = release(&[("lib/requirements.txt", "./no-such-1.0-py3-none-any.whl\n")]);
+    match install(release.path(), None, TIME) {
+        (Err(error @ InstallError::Failed { .. }), _) => {
+            assert_eq!(error.to_string(), "pip install in \"lib\" exited with code 1");
+            let InstallError::Failed { output, .. } = error else { unreachable!() };
+            assert!(output.contains("no-such-1.0"), "{output}");
+        }
+        other => panic!("{other:?}"),
+    }
+}
+
+#[test]
+fn what_needs_metacall_is_left_out_without_it_and_said_so() {
+    let path = std::env::var_os("PATH").unwrap();
+    assert!(!std::env::split_paths(&path).any(|folder| folder.join("metacall").exists()), "this machine has metacall");
+    let release = release(&[("Gemfile", "gem 'x'"), ("lib/app.csproj", "<Project/>"), ("package.json", "{}")]);
+    let (installed, log) = install(release.path(), None, TIME);
+    installed.unwrap();
+    assert!(log.contains(" install Gemfile: bundle install is left out, as only the MetaCall runtime"), "{log}");
+    assert!(log.contains(" install lib/app.csproj: dotnet restore is left out"), "{log}");
+    let (installed, log) = install(release.path(), Some(&[]), TIME);
+    installed.unwrap();
+    assert_eq!(log, "");
+}
