@@ -18,4 +18,5 @@ pub mod request_id;
 pub mod service;
 pub mod static_files;
 pub mod stream;
+pub mod streamed_body;
 pub mod streams;

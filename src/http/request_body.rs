@@ -63,8 +63,7 @@ pub async fn read(head: &Parts, mut body: Incoming, limits: BodyLimits) -> Resul
         if total > limits.size {
             return Err(too_large(limits.size));
         }
-        let elapsed = started.elapsed();
-        if elapsed > PACE_GRACE && total < MIN_PACE * elapsed.as_secs() {
+        if is_too_slow(started.elapsed(), total) {
             return Err(too_slow());
         }
         match &first {
@@ -83,8 +82,13 @@ pub async fn read(head: &Parts, mut body: Incoming, limits: BodyLimits) -> Resul
     unpack(headers, body, limits.size)
 }
 
+/// Whether a body has come at less than [`MIN_PACE`] after its grace.
+pub(crate) fn is_too_slow(elapsed: Duration, total: u64) -> bool {
+    elapsed > PACE_GRACE && total < MIN_PACE * elapsed.as_secs()
+}
+
 /// Reads a little of a body that nobody wants: some HTTP/2 clients lose an answer that comes before they have sent theirs.
-async fn discard(mut body: Incoming) {
+pub(crate) async fn discard(mut body: Incoming) {
     let discarding = async {
         let mut discarded = 0;
         while let Some(Ok(frame)) = body.frame().await {
@@ -125,6 +129,7 @@ fn too_large(limit: u64) -> Problem {
     Problem::new(Code::PayloadTooLarge, format!("a body of more than {limit} bytes")).closing()
 }
 
-fn too_slow() -> Problem {
+/// A body came below its pace, or not at all for too long.
+pub(crate) fn too_slow() -> Problem {
     Problem::new(Code::RequestTimeout, "the body came too slowly").closing()
 }

@@ -7,6 +7,7 @@ use std::sync::Arc;
 use axum::Router;
 use futures_util::FutureExt;
 use http::header::{CONNECTION, CONTENT_LENGTH};
+use http::request::Parts;
 use http::{HeaderValue, Method, Request, Response, Version};
 use hyper::body::Incoming;
 use tower::ServiceExt;
@@ -21,6 +22,10 @@ use crate::http::path::{self, Target};
 use crate::http::request_body::{self, BodyLimits};
 use crate::http::request_id;
 use crate::http::static_files;
+use crate::http::streamed_body;
+
+/// Where packages are uploaded, which may be longer than other bodies.
+const STREAMED_PATH: &str = "/api/package/create";
 
 /// What serves the requests of one listener.
 pub struct Service {
@@ -93,11 +98,29 @@ impl Service {
 
     async fn ask_router(&self, request: Request<Incoming>, id: &HeaderValue) -> Result<Response<ReplyBody>, Problem> {
         let (mut head, body) = request.into_parts();
-        let body = request_body::read(&head, body, self.body_limits).await?;
         head.headers.insert(request_id::HEADER, id.clone());
-        let answer = self.router.clone().oneshot(Request::from_parts(head, axum::body::Body::from(body))).await;
-        let Ok(response) = answer;
+        if head.method == Method::POST && head.uri.path() == STREAMED_PATH {
+            return Ok(self.ask_router_streaming(head, body).await);
+        }
+        let body = request_body::read(&head, body, self.body_limits).await?;
+        let Ok(response) = self.router.clone().oneshot(Request::from_parts(head, axum::body::Body::from(body))).await;
         Ok(response.map(ReplyBody::Streamed))
+    }
+
+    /// Lets the router read the body as it comes. An answer that it gives before the body's end ends an HTTP/1 connection.
+    async fn ask_router_streaming(&self, head: Parts, body: Incoming) -> Response<ReplyBody> {
+        let version = head.version;
+        let (body, unread) = streamed_body::streamed(body, self.body_limits.stall);
+        let request = Request::from_parts(head, axum::body::Body::new(body));
+        let Ok(mut response) = self.router.clone().oneshot(request).await;
+        if let Some(rest) = unread.take() {
+            if version == Version::HTTP_2 {
+                request_body::discard(rest).await;
+            } else {
+                response.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
+            }
+        }
+        response.map(ReplyBody::Streamed)
     }
 }
 
