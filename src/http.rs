@@ -20,3 +20,4 @@ pub mod static_files;
 pub mod stream;
 pub mod streamed_body;
 pub mod streams;
+pub mod upload;

@@ -1,17 +1,23 @@
 //! The one table from what went wrong to a status and a code, and the one shape in which callers are told.
 
+use std::io;
 use std::time::Duration;
 
 use bytes::Bytes;
 use http::header::{ALLOW, CONNECTION, CONTENT_TYPE, RETRY_AFTER, WWW_AUTHENTICATE};
 use http::{HeaderName, HeaderValue, Response, StatusCode};
+use rustix::io::Errno;
 
 use crate::answer::{self, Failure};
 use crate::http::body::ReplyBody;
+use crate::source::ArchiveError;
 use crate::worker::outcome::CallError;
 
 /// The header that carries an error's code.
 pub const ERROR_HEADER: HeaderName = HeaderName::from_static("x-metagate-error");
+
+/// When a disk that cannot be written to is worth another try.
+const READ_ONLY_WAIT: Duration = Duration::from_secs(30);
 
 macro_rules! codes {
     ($($(#[$doc:meta])* $variant:ident = $text:literal, $status:ident;)*) => {
@@ -94,12 +100,20 @@ codes! {
     BadPlugin = "bad_plugin", UNPROCESSABLE_ENTITY;
     /// The configuration cannot be used.
     BadConfig = "bad_config", UNPROCESSABLE_ENTITY;
+    /// A package that is not unpacked.
+    BadArchive = "bad_archive", UNPROCESSABLE_ENTITY;
     /// A release did not load.
     LoadFailed = "load_failed", UNPROCESSABLE_ENTITY;
     /// A release took too long to load.
     LoadTimeout = "load_timeout", GATEWAY_TIMEOUT;
     /// The call took too long.
     CallTimeout = "call_timeout", GATEWAY_TIMEOUT;
+    /// The disk is full, or what may be used of it.
+    InsufficientStorage = "insufficient_storage", INSUFFICIENT_STORAGE;
+    /// The disk cannot be written to at all.
+    ReadOnly = "read_only", SERVICE_UNAVAILABLE;
+    /// The disk failed.
+    StorageError = "storage_error", INTERNAL_SERVER_ERROR;
 }
 
 /// An answer of the gateway's own to a request that it could not serve.
@@ -211,6 +225,31 @@ pub fn from_call(error: CallError, name: &str, function: &str) -> Problem {
         CallError::Stopping => {
             Problem::new(Code::Draining, "the gateway is stopping").retry_after(Duration::from_secs(1))
         }
+    }
+}
+
+/// What callers are told when the disk failed during `act`, a phrase such as "unpacking the package"; the log has the cause.
+#[must_use]
+pub fn from_disk(error: &io::Error, act: &str) -> Problem {
+    tracing::error!(%error, act, "storage failed");
+    match Errno::from_io_error(error) {
+        Some(Errno::NOSPC | Errno::DQUOT) => {
+            Problem::new(Code::InsufficientStorage, format!("no room is left on the disk: {act} failed"))
+        }
+        Some(Errno::ROFS) => {
+            let message = format!("the disk cannot be written to: {act} failed");
+            Problem::new(Code::ReadOnly, message).retry_after(READ_ONLY_WAIT)
+        }
+        _ => Problem::new(Code::StorageError, format!("the disk failed: {act} failed")),
+    }
+}
+
+/// What callers are told when a package was not unpacked.
+#[must_use]
+pub fn from_archive(error: &ArchiveError) -> Problem {
+    match error {
+        ArchiveError::Bad(words) => Problem::new(Code::BadArchive, words),
+        ArchiveError::Disk(error) => from_disk(error, "unpacking the package"),
     }
 }
 

@@ -1,0 +1,79 @@
+//! The parts of the form beside its file: each at most once, of the kind it should be.
+
+use std::fs::File;
+
+use serde::de::DeserializeOwned;
+
+use super::{FILE, Upload, refused};
+use crate::deployment::{DeploymentName, MetaCallJson};
+use crate::http::error::{Code, Problem};
+
+/// What has come so far.
+#[derive(Debug, Default)]
+pub(super) struct Fields {
+    id: Option<DeploymentName>,
+    kind: Option<String>,
+    jsons: Option<Vec<MetaCallJson>>,
+    runners: Option<Vec<String>>,
+    version: Option<String>,
+}
+
+impl Fields {
+    /// Reads a part; one that nobody needs is ignored.
+    pub(super) fn set(&mut self, name: &str, bytes: &[u8]) -> Result<(), Problem> {
+        match name {
+            "id" => put(&mut self.id, name, read_id(bytes)?),
+            "type" => put(&mut self.kind, name, read_text(name, bytes)?),
+            "jsons" => put(&mut self.jsons, name, read_json(name, bytes)?),
+            "runners" => put(&mut self.runners, name, read_json(name, bytes)?),
+            "version" => put(&mut self.version, name, read_text(name, bytes)?),
+            _ => Ok(()),
+        }
+    }
+
+    /// Whether everything is there that must be, before the file.
+    pub(super) fn check_complete(&self) -> Result<(), Problem> {
+        let missing = |name: &str| Err(refused(format!("no part {name:?} before the file {FILE:?}")));
+        match (&self.id, &self.jsons) {
+            (None, _) => missing("id"),
+            (_, None) => missing("jsons"),
+            _ => Ok(()),
+        }
+    }
+
+    /// All of it, with the file.
+    pub(super) fn into_upload(self, archive: File) -> Result<Upload, Problem> {
+        self.check_complete()?;
+        let (Some(id), Some(jsons)) = (self.id, self.jsons) else {
+            return Err(refused("parts are missing".to_owned()));
+        };
+        let kind = self.kind.unwrap_or_default();
+        Ok(Upload { id, kind, jsons, runners: self.runners, version: self.version, archive })
+    }
+}
+
+fn put<T>(place: &mut Option<T>, name: &str, value: T) -> Result<(), Problem> {
+    match place.replace(value) {
+        Some(_) => Err(refused(format!("part {name:?} is there twice"))),
+        None => Ok(()),
+    }
+}
+
+fn read_text(name: &str, bytes: &[u8]) -> Result<String, Problem> {
+    match str::from_utf8(bytes) {
+        Ok(text) => Ok(text.to_owned()),
+        Err(_) => Err(refused(format!("part {name:?} is not UTF-8"))),
+    }
+}
+
+fn read_id(bytes: &[u8]) -> Result<DeploymentName, Problem> {
+    let text = read_text("id", bytes)?;
+    DeploymentName::new(&text).map_err(|fault| Problem::new(Code::BadName, format!("part \"id\": {fault}")))
+}
+
+fn read_json<T: DeserializeOwned>(name: &str, bytes: &[u8]) -> Result<T, Problem> {
+    serde_json::from_slice(bytes).map_err(|error| {
+        let place = if error.line() == 0 { " at line 1 column 1" } else { "" };
+        Problem::new(Code::InvalidJson, format!("part {name:?}: {error}{place}"))
+    })
+}

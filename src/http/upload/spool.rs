@@ -1,0 +1,69 @@
+//! The file of an upload on its way to disk: written in batches, off the threads that serve connections.
+
+use std::fs::{self, File};
+use std::io::{self, Seek, Write};
+use std::os::unix::fs::OpenOptionsExt;
+use std::path::Path;
+
+use crate::http::error::{self, Problem};
+
+/// How much is kept in memory before it is written.
+const BATCH: usize = 256 * 1024;
+const ACT: &str = "writing the package";
+
+/// A file that grows; nobody but this process can reach it.
+#[derive(Debug)]
+pub(super) struct Spool {
+    file: File,
+    batch: Vec<u8>,
+    length: u64,
+}
+
+impl Spool {
+    /// A new file in a folder, which loses its name at once: whatever happens, the system removes it.
+    pub(super) async fn open(folder: &Path) -> Result<Self, Problem> {
+        let path = folder.join("package.zip");
+        let file = off_thread(move || {
+            let file = File::options().read(true).write(true).create_new(true).mode(0o600).open(&path)?;
+            fs::remove_file(&path)?;
+            Ok(file)
+        });
+        Ok(Self { file: file.await?, batch: Vec::with_capacity(BATCH), length: 0 })
+    }
+
+    /// How many bytes it has been given.
+    pub(super) fn len(&self) -> u64 {
+        self.length
+    }
+
+    /// Adds bytes.
+    pub(super) async fn write(&mut self, bytes: &[u8]) -> Result<(), Problem> {
+        self.length += bytes.len() as u64;
+        self.batch.extend_from_slice(bytes);
+        if self.batch.len() >= BATCH { self.flush().await } else { Ok(()) }
+    }
+
+    /// The whole file, to be read from its start.
+    pub(super) async fn finish(mut self) -> Result<File, Problem> {
+        self.flush().await?;
+        self.file.rewind().map_err(|error| error::from_disk(&error, ACT))?;
+        Ok(self.file)
+    }
+
+    async fn flush(&mut self) -> Result<(), Problem> {
+        let batch = std::mem::take(&mut self.batch);
+        let mut file = self.file.try_clone().map_err(|error| error::from_disk(&error, ACT))?;
+        self.batch = off_thread(move || {
+            file.write_all(&batch)?;
+            Ok(batch)
+        })
+        .await?;
+        self.batch.clear();
+        Ok(())
+    }
+}
+
+async fn off_thread<T: Send + 'static>(act: impl FnOnce() -> io::Result<T> + Send + 'static) -> Result<T, Problem> {
+    let done = tokio::task::spawn_blocking(act).await.unwrap_or_else(|ended| Err(io::Error::other(ended)));
+    done.map_err(|error| error::from_disk(&error, ACT))
+}
