@@ -23,7 +23,7 @@
 //! | 3 | [`worker`] | lifecycle (pure) · supervisor · process · pool · logs |
 //! | 2 | [`plugin`], [`runtime`], [`telemetry`] | WebAssembly plugins: load, chain, one hook call, imports; one file a runtime, the worker scripts beside them; logging of the gateway itself |
 //! | 1 | [`ipc`], [`config`], [`wasm`] | the worker channel: messages, framing, ids; the TOML file; the WebAssembly engine: compiled code, limits, clock |
-//! | 0 | [`answer`], [`deployment`], [`invocation`], [`json`] | failures as callers see them, names, functions, arguments, what JSON may hold |
+//! | 0 | [`addresses`], [`answer`], [`deployment`], [`invocation`], [`json`] | public addresses, failures as callers see them, names, functions, arguments, what JSON may hold |
 //!
 //! # The two flows
 //!
@@ -44,6 +44,7 @@
 //!
 //! **Shutdown.** A signal → no new connections → calls in flight finish within `drain` → workers end → exit code 0.
 
+pub mod addresses;
 pub mod answer;
 pub mod app;
 pub mod cli;

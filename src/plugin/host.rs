@@ -1,6 +1,5 @@
 //! What a plugin sees of the gateway: the state of one instance, and the imports that work on it, an interface a file.
 
-mod addresses;
 mod calls;
 mod http;
 mod outcomes;

@@ -16,9 +16,9 @@ use ureq::unversioned::transport::{DefaultConnector, NextTimeout};
 use ureq::{Agent, AsSendBody};
 use url::Url;
 
+use crate::addresses::is_public;
 use crate::config::{HttpGrant, Origin};
 use crate::plugin::headers;
-use crate::plugin::host::addresses::is_public;
 use crate::plugin::outside::{Boxed, HttpRequest, HttpResponse, SendHttp};
 
 /// Longest answer.

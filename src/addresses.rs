@@ -1,9 +1,10 @@
-//! Which addresses belong to everybody: what a plugin's requests may reach without a grant that names the address.
+//! Which addresses belong to everybody: what others may make the gateway reach without the configuration naming it.
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 /// Whether an address is of the public internet. Source: the special-purpose address registries of RFC 6890.
-pub(super) fn is_public(address: IpAddr) -> bool {
+#[must_use]
+pub fn is_public(address: IpAddr) -> bool {
     match address.to_canonical() {
         IpAddr::V4(address) => is_public_v4(address),
         IpAddr::V6(address) => is_public_v6(address),
