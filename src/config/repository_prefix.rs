@@ -26,7 +26,7 @@ impl RepositoryPrefix {
             && self.0.port_or_known_default() == address.port_or_known_default();
         let path = self.0.path().trim_end_matches('/');
         let rest = address.path().strip_prefix(path);
-        same_place && rest.is_some_and(|rest| rest.starts_with('/'))
+        same_place && rest.is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
     }
 }
 
@@ -88,6 +88,7 @@ mod tests {
         let prefix: RepositoryPrefix = "https://git.example.com/team".parse().unwrap();
         for (address, covered) in [
             ("https://git.example.com/team/app.git", true),
+            ("https://git.example.com/team", true),
             ("https://git.example.com/teams/app.git", false),
             ("https://git.example.com/team/../other/app.git", false),
             ("https://git.example.com:8443/team/app.git", false),
