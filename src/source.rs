@@ -5,6 +5,7 @@ pub mod archive;
 pub mod dependencies;
 pub mod env_file;
 pub mod folder;
+pub mod repository;
 pub mod staging;
 
 pub use archive::ArchiveError;

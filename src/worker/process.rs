@@ -14,7 +14,7 @@ use std::time::Duration;
 
 use anyhow::Context;
 use command_fds::{CommandFdExt, FdMapping};
-use rustix::process::Pid;
+use rustix::process::{Pid, Signal};
 use tokio::net::UnixStream;
 use tokio::process::{Child, ChildStderr, ChildStdout};
 
@@ -95,6 +95,14 @@ pub enum Ended {
     Signal(i32),
     /// Nobody could tell.
     Unknown,
+}
+
+impl Ended {
+    /// Whether it was for a file that would have grown beyond its limit.
+    #[must_use]
+    pub fn is_by_file_size(self) -> bool {
+        self == Self::Signal(Signal::XFSZ.as_raw())
+    }
 }
 
 impl std::fmt::Display for Ended {
@@ -227,7 +235,7 @@ impl Process {
     pub fn kill(&self) {
         self.tree.kill();
         if let Some(pid) = self.tree.pid.filter(|_| self.ended.is_none()) {
-            let _gone = rustix::process::kill_process(pid, rustix::process::Signal::KILL);
+            let _gone = rustix::process::kill_process(pid, Signal::KILL);
         }
     }
 

@@ -18,6 +18,7 @@ mod plugins;
 mod pools;
 mod protocol;
 mod readme;
+mod repositories;
 mod runtimes;
 mod static_files;
 mod support;

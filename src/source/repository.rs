@@ -1,0 +1,240 @@
+//! Files of a release from a git repository: its branches, its list of files, and one commit of it as an archive, to be
+//! extracted with the checks of an upload. git never writes the repository's files, and runs nothing of it.
+
+use std::fs::{self, File};
+use std::io::{self, Seek};
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use crate::config::RepositoryPrefix;
+use crate::deployment::DeploymentName;
+use crate::source::repository::address::Address;
+use crate::source::repository::branch::Branch;
+use crate::source::repository::git::Git;
+use crate::worker::process::Spawner;
+
+pub mod address;
+pub mod branch;
+mod git;
+mod reason;
+pub mod resolve;
+mod size;
+
+use resolve::{Resolve, SystemResolver};
+
+/// Most bytes that a repository may have, packed, and its archive.
+const SIZE_LIMIT: u64 = 256 << 20;
+/// Most bytes of a list of branches or files.
+const LIST_LIMIT: usize = 16 << 20;
+const CLONE: &str = "repository.git";
+const ARCHIVE: &str = "repository.zip";
+/// Takes every attribute away by which a repository could change or leave out files of its archive.
+const ATTRIBUTES: &str = "* -export-ignore -export-subst -text -eol -crlf -ident -filter -working-tree-encoding\n";
+
+/// Fetches repositories.
+pub struct Repositories {
+    spawner: Arc<Spawner>,
+    listed: Vec<RepositoryPrefix>,
+    timeout: Duration,
+    resolver: Arc<dyn Resolve>,
+    size_limit: u64,
+}
+
+/// One commit of a repository.
+#[derive(Debug)]
+pub struct Fetched {
+    /// The name that a deployment of this repository gets.
+    pub name: DeploymentName,
+    /// A zip with every file of the commit, from its beginning. It has no name in the file system.
+    pub archive: File,
+    /// The branch that it was taken from.
+    pub branch: String,
+    /// The id of the commit.
+    pub commit: String,
+}
+
+/// Why a repository cannot be had.
+#[derive(Debug, thiserror::Error)]
+pub enum RepositoryError {
+    /// Nothing is fetched from such an address.
+    #[error("{0}")]
+    BadUrl(String),
+    /// No branch can have this name.
+    #[error("{0}")]
+    BadBranch(String),
+    /// The repository has no such branch.
+    #[error("the repository has no branch {0:?}")]
+    NoSuchBranch(String),
+    /// The repository has no commit.
+    #[error("the repository is empty")]
+    Empty,
+    /// git could not fetch it.
+    #[error("{reason}{}", git::quoted(.output))]
+    Failed {
+        /// What is wrong, in words.
+        reason: String,
+        /// The last 4 KiB of what git said.
+        output: String,
+    },
+    /// It took too long.
+    #[error("the repository was not fetched within {limit:?}{}", git::quoted(.output))]
+    TimedOut {
+        /// The time that it had.
+        limit: Duration,
+        /// The last 4 KiB of what git said.
+        output: String,
+    },
+    /// It is too large.
+    #[error("the repository has more than {limit} bytes")]
+    TooLarge {
+        /// Most bytes that it may have.
+        limit: u64,
+    },
+    /// There is no git.
+    #[error("repositories need \"git\", which is not on the gateway's PATH: install it")]
+    NoGit,
+    /// The staging folder cannot be used.
+    #[error("fetching a repository: {0}")]
+    Disk(#[from] io::Error),
+}
+
+impl Repositories {
+    /// Fetches from public hosts over https, and from where `listed` says. Each request has `timeout`.
+    #[must_use]
+    pub fn new(spawner: Arc<Spawner>, listed: Vec<RepositoryPrefix>, timeout: Duration) -> Self {
+        Self { spawner, listed, timeout, resolver: Arc::new(SystemResolver), size_limit: SIZE_LIMIT }
+    }
+
+    /// With another way to find the addresses of hosts.
+    #[must_use]
+    pub fn with_resolver(self, resolver: Arc<dyn Resolve>) -> Self {
+        Self { resolver, ..self }
+    }
+
+    /// With another limit for the bytes of a repository, and for those of its archive. Default 256 MiB.
+    #[must_use]
+    pub fn with_size_limit(self, size_limit: u64) -> Self {
+        Self { size_limit, ..self }
+    }
+
+    /// The branches of a repository, in the order of their names.
+    pub async fn branches(&self, url: &str) -> Result<Vec<String>, RepositoryError> {
+        let address = self.address(url)?;
+        let git = self.git(&address, None).await?;
+        let printed = git.ask(&["ls-remote", "--heads"], address.as_str(), LIST_LIMIT).await?;
+        let printed = String::from_utf8_lossy(&printed);
+        let names = printed.lines().filter_map(|line| line.split_once('\t')?.1.strip_prefix("refs/heads/"));
+        Ok(names.map(str::to_owned).collect())
+    }
+
+    /// The files of a branch, in the order of their paths. `staging` is an empty folder.
+    pub async fn files(&self, url: &str, branch: &str, staging: &Path) -> Result<Vec<String>, RepositoryError> {
+        let address = self.address(url)?;
+        let branch = Branch::new(branch).map_err(RepositoryError::BadBranch)?;
+        // Only names are wanted: servers that can leave out what the files hold.
+        let clone = self.clone(&address, Some(&branch), staging, &["--filter=blob:none"]).await?;
+        clone.head().await?;
+        let printed = clone.print(&["ls-tree", "-r", "-z", "--full-tree", "HEAD"], LIST_LIMIT).await?;
+        remove(clone.path).await?;
+        let printed = String::from_utf8_lossy(&printed);
+        // "<mode> <type> <id>\t<path>", see git-ls-tree(1). A commit is a submodule.
+        let entries = printed.split_terminator('\0').filter_map(|entry| entry.split_once('\t'));
+        Ok(entries.filter(|(about, _)| about.contains(" blob ")).map(|(_, path)| path.to_owned()).collect())
+    }
+
+    /// The files of a branch, or of the repository's main one, as an archive. `staging` is an empty folder, and is again
+    /// after it.
+    pub async fn fetch(&self, url: &str, branch: Option<&str>, staging: &Path) -> Result<Fetched, RepositoryError> {
+        let address = self.address(url)?;
+        let name = address.deployment_name().map_err(RepositoryError::BadUrl)?;
+        let branch = branch.map(Branch::new).transpose().map_err(RepositoryError::BadBranch)?;
+        let clone = self.clone(&address, branch.as_ref(), staging, &[]).await?;
+        let commit = clone.head().await?;
+        let branch = match branch {
+            Some(branch) => branch.to_string(),
+            None => clone.line(&["symbolic-ref", "--short", "HEAD"]).await?,
+        };
+        let archive = self.archive(&clone, staging).await?;
+        remove(clone.path).await?;
+        Ok(Fetched { name, archive, branch, commit })
+    }
+
+    fn address(&self, url: &str) -> Result<Address, RepositoryError> {
+        Address::parse(url, &self.listed).map_err(RepositoryError::BadUrl)
+    }
+
+    /// git for one address. `home` is where it runs.
+    async fn git(&self, address: &Address, home: Option<&Path>) -> Result<Git, RepositoryError> {
+        let deadline = Instant::now() + self.timeout;
+        let pin = tokio::time::timeout(self.timeout, address.pin(self.resolver.as_ref()));
+        let timed_out = |_| RepositoryError::TimedOut { limit: self.timeout, output: String::new() };
+        let pin = pin.await.map_err(timed_out)?.map_err(RepositoryError::BadUrl)?;
+        Git::new(Arc::clone(&self.spawner), address, pin, home, (self.timeout, deadline), self.size_limit)
+    }
+
+    async fn clone(
+        &self,
+        address: &Address,
+        branch: Option<&Branch>,
+        staging: &Path,
+        more: &[&str],
+    ) -> Result<Clone, RepositoryError> {
+        let git = self.git(address, Some(staging)).await?;
+        let branch_argument = branch.map(|branch| format!("--branch={branch}"));
+        let mut args = vec!["clone", "--quiet", "--bare", "--depth=1", "--single-branch", "--no-tags"];
+        args.extend(["--no-recurse-submodules", "--template="]);
+        args.extend(more.iter().copied().chain(branch_argument.as_deref()));
+        let cloned = size::within(self.size_limit, staging, git.clone(&args, address.as_str(), CLONE)).await;
+        match (cloned, branch) {
+            (Err(RepositoryError::Failed { output, .. }), Some(branch)) if reason::is_no_such_branch(&output) => {
+                Err(RepositoryError::NoSuchBranch(branch.to_string()))
+            }
+            (Err(error), _) => Err(error),
+            (Ok(()), _) => Ok(Clone { git, path: staging.join(CLONE) }),
+        }
+    }
+
+    async fn archive(&self, clone: &Clone, staging: &Path) -> Result<File, RepositoryError> {
+        // It comes before the attributes that the repository itself has.
+        fs::create_dir_all(clone.path.join("info"))?;
+        fs::write(clone.path.join("info/attributes"), ATTRIBUTES)?;
+        let path = staging.join(ARCHIVE);
+        let mut archive = File::options().read(true).write(true).create_new(true).open(&path)?;
+        fs::remove_file(&path)?;
+        clone.git.write(&clone.path, &["archive", "--format=zip", "HEAD"], archive.try_clone()?).await?;
+        archive.rewind()?;
+        Ok(archive)
+    }
+}
+
+/// A repository that was fetched, without files of it.
+struct Clone {
+    git: Git,
+    path: PathBuf,
+}
+
+impl Clone {
+    /// The commit that was fetched.
+    async fn head(&self) -> Result<String, RepositoryError> {
+        let args = ["rev-parse", "--verify", "--quiet", "HEAD^{commit}"];
+        match self.line(&args).await {
+            Err(RepositoryError::Failed { .. }) => Err(RepositoryError::Empty),
+            commit => commit,
+        }
+    }
+
+    async fn line(&self, args: &[&str]) -> Result<String, RepositoryError> {
+        let printed = self.print(args, 4096).await?;
+        Ok(String::from_utf8_lossy(&printed).trim().to_owned())
+    }
+
+    async fn print(&self, args: &[&str], limit: usize) -> Result<Vec<u8>, RepositoryError> {
+        self.git.print(&self.path, args, limit).await
+    }
+}
+
+/// Removes a folder, off the thread that answers calls.
+async fn remove(folder: PathBuf) -> io::Result<()> {
+    tokio::task::spawn_blocking(move || fs::remove_dir_all(folder)).await.map_err(io::Error::other)?
+}

@@ -1,0 +1,194 @@
+//! git, run with nothing of the gateway's or of anybody's settings: one protocol, no redirects, no prompts, hooks or
+//! filters, within time, memory and size.
+
+use std::ffi::OsString;
+use std::fs::File;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use crate::source::repository::address::Address;
+use crate::source::repository::{RepositoryError, reason};
+use crate::worker::process::Spawner;
+use crate::worker::tool::{self, Finished, Tool, ToolError, ToolLimits};
+
+/// Memory that git may use.
+const MEMORY: u64 = 1 << 30;
+/// Variables of the gateway's environment that git gets: the certificates of this machine.
+const INHERITED: [&str; 4] = ["PATH", "GIT_SSL_CAINFO", "SSL_CERT_FILE", "SSL_CERT_DIR"];
+/// Where no repository is: git must not find one around the folder that it runs in, and take its settings.
+const NO_REPOSITORY: &str = "/dev/null/none";
+/// git asks whose a folder is before it fetches from it; here the configuration has said that it may.
+const UPLOAD_PACK: &str = "--upload-pack=git -c safe.directory=* upload-pack";
+const SETTINGS: [&str; 23] = [
+    "protocol.allow=never",
+    "http.followRedirects=false",
+    "http.sslVerify=true",
+    "credential.helper=",
+    "transfer.credentialsInUrl=die",
+    "transfer.fsckObjects=true",
+    // Old repositories have these, and they do no harm.
+    "fetch.fsck.zeroPaddedFilemode=ignore",
+    "fetch.fsck.badTimezone=ignore",
+    "fetch.fsck.missingSpaceBeforeDate=ignore",
+    // Nothing from elsewhere.
+    "transfer.bundleURI=false",
+    "fetch.uriProtocols=",
+    "submodule.recurse=false",
+    // Nothing that runs or is filled in by others.
+    "core.hooksPath=/dev/null",
+    "core.attributesFile=/dev/null",
+    "core.excludesFile=/dev/null",
+    "core.symlinks=false",
+    "core.fsmonitor=false",
+    "gc.auto=0",
+    "maintenance.auto=false",
+    // Large files go through in pieces, not through memory.
+    "core.bigFileThreshold=16m",
+    "pack.windowMemory=64m",
+    "pack.threads=1",
+    "advice.defaultBranchName=false",
+];
+
+/// git for one address, until a deadline.
+pub(super) struct Git {
+    spawner: Arc<Spawner>,
+    program: PathBuf,
+    settings: Vec<OsString>,
+    env: Vec<(OsString, OsString)>,
+    folder: PathBuf,
+    is_folder: bool,
+    limit: Duration,
+    deadline: Instant,
+    size_limit: u64,
+}
+
+impl Git {
+    /// For the checked address and what its host is held to; `home` is the folder that git may write to.
+    pub(super) fn new(
+        spawner: Arc<Spawner>,
+        address: &Address,
+        pin: Option<String>,
+        home: Option<&Path>,
+        (limit, deadline): (Duration, Instant),
+        size_limit: u64,
+    ) -> Result<Self, RepositoryError> {
+        let allowed = format!("protocol.{}.allow=always", address.scheme());
+        let pin = pin.map(|pin| format!("http.curloptResolve={pin}"));
+        let settings = SETTINGS.iter().map(|setting| (*setting).to_owned()).chain([allowed]).chain(pin);
+        let folder = home.unwrap_or(Path::new("/")).to_owned();
+        Ok(Self {
+            spawner,
+            program: tool::find("git").map_err(|_| RepositoryError::NoGit)?,
+            settings: settings.flat_map(|setting| ["-c".into(), setting.into()]).collect(),
+            env: environment(address, home),
+            folder,
+            is_folder: address.scheme() == "file",
+            limit,
+            deadline,
+            size_limit,
+        })
+    }
+
+    /// Asks the server, and gives what git prints.
+    pub(super) async fn ask(&self, args: &[&str], url: &str, limit: usize) -> Result<Vec<u8>, RepositoryError> {
+        let tool = self.tool(None, args.iter().copied().chain(self.upload_pack()).chain(["--", url]));
+        self.printed(&tool, limit).await
+    }
+
+    /// Fetches to `name` in the folder that git may write to.
+    pub(super) async fn clone(&self, args: &[&str], url: &str, name: &str) -> Result<(), RepositoryError> {
+        let tool = self.tool(None, args.iter().copied().chain(self.upload_pack()).chain(["--", url, name]));
+        self.printed(&tool, 4096).await.map(|_| ())
+    }
+
+    /// Gives what git prints about a repository that was fetched.
+    pub(super) async fn print(
+        &self,
+        repository: &Path,
+        args: &[&str],
+        limit: usize,
+    ) -> Result<Vec<u8>, RepositoryError> {
+        self.printed(&self.tool(Some(repository), args.iter().copied()), limit).await
+    }
+
+    /// Writes what git prints about a repository that was fetched to a file.
+    pub(super) async fn write(&self, repository: &Path, args: &[&str], file: File) -> Result<(), RepositoryError> {
+        let tool = self.tool(Some(repository), args.iter().copied());
+        let finished = tool::write_to(&self.spawner, &tool, file).await.map_err(|error| self.error(error))?;
+        self.check(&finished)
+    }
+
+    async fn printed(&self, tool: &Tool, limit: usize) -> Result<Vec<u8>, RepositoryError> {
+        let collected = tool::collect(&self.spawner, tool, limit).await;
+        let (finished, printed) = collected.map_err(|error| self.error(error))?;
+        self.check(&finished).map(|()| printed)
+    }
+
+    fn upload_pack(&self) -> Option<&'static str> {
+        self.is_folder.then_some(UPLOAD_PACK)
+    }
+
+    fn tool<'a>(&self, repository: Option<&Path>, args: impl Iterator<Item = &'a str>) -> Tool {
+        let repository = repository.unwrap_or(Path::new(NO_REPOSITORY));
+        let mut env = self.env.clone();
+        env.push(("GIT_DIR".into(), repository.into()));
+        Tool {
+            program: self.program.clone(),
+            args: self.settings.iter().cloned().chain(args.map(Into::into)).collect(),
+            env,
+            folder: self.folder.clone(),
+            limits: ToolLimits {
+                time: self.deadline.saturating_duration_since(Instant::now()),
+                memory: Some(MEMORY),
+                file: Some(self.size_limit),
+            },
+        }
+    }
+
+    fn check(&self, finished: &Finished) -> Result<(), RepositoryError> {
+        if finished.succeeded() {
+            return Ok(());
+        }
+        let output = finished.last_words.clone();
+        let too_large = finished.ended.is_by_file_size() || reason::is_file_too_large(&output);
+        if too_large && !finished.out_of_memory {
+            return Err(RepositoryError::TooLarge { limit: self.size_limit });
+        }
+        Err(RepositoryError::Failed { reason: reason::of(&output, &finished.how()), output })
+    }
+
+    fn error(&self, error: ToolError) -> RepositoryError {
+        match error {
+            ToolError::TimedOut { last_words, .. } => {
+                RepositoryError::TimedOut { limit: self.limit, output: last_words }
+            }
+            ToolError::NotThere(_) => RepositoryError::NoGit,
+            ToolError::Spawn(_) | ToolError::TooMuch { .. } => {
+                RepositoryError::Failed { reason: format!("git {error}"), output: String::new() }
+            }
+        }
+    }
+}
+
+fn environment(address: &Address, home: Option<&Path>) -> Vec<(OsString, OsString)> {
+    let inherited = INHERITED.iter().filter_map(|name| std::env::var_os(name).map(|value| ((*name).into(), value)));
+    let own: [(&str, OsString); 9] = [
+        ("HOME", home.unwrap_or(Path::new(NO_REPOSITORY)).into()),
+        ("LC_ALL", "C".into()),
+        ("GIT_CONFIG_NOSYSTEM", "1".into()),
+        ("GIT_CONFIG_GLOBAL", "/dev/null".into()),
+        ("GIT_ATTR_NOSYSTEM", "1".into()),
+        ("GIT_TERMINAL_PROMPT", "0".into()),
+        // Set, so that no other program is asked either.
+        ("GIT_ASKPASS", "".into()),
+        ("GIT_NO_LAZY_FETCH", "1".into()),
+        ("GIT_ALLOW_PROTOCOL", address.scheme().into()),
+    ];
+    inherited.chain(own.map(|(name, value)| (name.into(), value))).collect()
+}
+
+/// `; git says: …`, or nothing where it said nothing.
+pub(super) fn quoted(output: &str) -> String {
+    if output.is_empty() { String::new() } else { format!("; git says: {output}") }
+}
