@@ -1,27 +1,27 @@
 //! The running gateway, put together: listeners, data folder, plugins, deployments, and the way down when a signal comes.
 
+mod data_dir;
+mod functions;
 mod reload;
 mod watch;
 
-use std::fs::File;
-use std::io::{Read, Write};
+use std::io::Write;
 use std::net::SocketAddr;
-use std::path::Path;
 use std::sync::Arc;
 
-use anyhow::{Context, bail};
+use anyhow::Context;
 use axum::Router;
-use rustix::fs::FlockOperation;
 use tokio::net::TcpListener;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
+use crate::app::data_dir::DataDir;
 use crate::app::reload::Reloading;
 use crate::config::{self, Config, Faults};
 use crate::deployment::Prefix;
-use crate::gateway::Gateway;
 use crate::gateway::invoke::FunctionsForPlugins;
+use crate::gateway::{Gateway, Parts};
 use crate::http;
 use crate::http::accept::{self, ConnectionLimits};
 use crate::http::admin;
@@ -30,8 +30,8 @@ use crate::http::service::Service;
 use crate::http::stream::Deadlines;
 use crate::plugin::outside::CallFunction;
 use crate::plugin::plugins::Plugins;
-use crate::runtime::scripts::WorkerScripts;
-use crate::worker::log_file::LogFiles;
+use crate::source::dependencies::Installer;
+use crate::source::repository::Repositories;
 use crate::worker::process::Spawner;
 use crate::worker::tree::Instance;
 
@@ -62,15 +62,14 @@ pub enum RunError {
     Other(#[from] anyhow::Error),
 }
 
-/// Runs the gateway until a signal ends it. Writes `listening on http://…` to `out` when calls are taken.
+/// Runs the gateway until a signal ends it; with `watches_functions` deployments whose files change are deployed again. Writes `listening on http://…` to `out` when calls are taken.
 /// A second signal ends it at once: the process exits from within.
-pub async fn run(config: Config, mut out: impl Write) -> Result<(), RunError> {
+pub async fn run(config: Config, watches_functions: bool, mut out: impl Write) -> Result<(), RunError> {
     let mut signals = Signals::new().context("watching for signals")?;
     let mut hangup = signal(SignalKind::hangup()).context("watching for signals")?;
     let data_dir = &config.server.data_dir;
     let refused = |cause| RunError::DataDir { path: data_dir.display().to_string(), cause };
-    let _lock = lock_data_dir(data_dir).map_err(refused)?;
-    let (scripts, log_files) = open_data_dir(data_dir).map_err(refused)?;
+    let DataDir { lock: _lock, scripts, log_files, store, staging } = DataDir::open(data_dir).map_err(refused)?;
     let listener = bind(config.server.listen).await?;
     let admin_listener = match config.admin.listen {
         Some(address) => Some(bind(address).await?),
@@ -95,7 +94,21 @@ pub async fn run(config: Config, mut out: impl Write) -> Result<(), RunError> {
         config.server.max_body.bytes(),
         Arc::clone(&functions) as Arc<dyn CallFunction>,
     );
-    let gateway = Arc::new(Gateway::new(prefix, spawner, scripts, log_files, plugins));
+    let deploy = &config.deploy;
+    let install_env = deploy.install_env.clone();
+    let gateway = Arc::new(Gateway::new(Parts {
+        prefix,
+        installer: Installer::new(Arc::clone(&spawner), deploy.install_timeout.get(), install_env),
+        repositories: Repositories::new(Arc::clone(&spawner), deploy.repositories.clone(), deploy.clone_timeout.get()),
+        spawner,
+        scripts,
+        log_files,
+        plugins,
+        store,
+        staging,
+        keep: deploy.keep as usize,
+        drain: config.server.drain.get(),
+    }));
     functions.open(&gateway, tokio::runtime::Handle::current());
     // Compiling a plugin, or looking a program up, may take long.
     let interrupted = tokio::select! {
@@ -110,7 +123,7 @@ pub async fn run(config: Config, mut out: impl Write) -> Result<(), RunError> {
         gateway.kill().await;
         return Ok(());
     }
-    let reloading = Reloading::start(&config, &gateway);
+    let reloading = Reloading::start(&config, &gateway, watches_functions);
 
     let stop = CancellationToken::new();
     let servers = TaskTracker::new();
@@ -157,6 +170,7 @@ async fn start(config: &Config, gateway: &Arc<Gateway>) -> Result<(), RunError> 
     for deployment in config.deployments.clone() {
         gateway.deploy_configured(deployment).await;
     }
+    gateway.restore();
     Ok(())
 }
 
@@ -179,7 +193,7 @@ fn services(
 ) -> Vec<(TcpListener, Service)> {
     let body_limits = BodyLimits { size: config.server.max_body.bytes(), stall: config.server.body_timeout.get() };
     let health = admin::health(Arc::clone(gateway));
-    let api = admin::api(Arc::clone(gateway), config.admin.token.clone());
+    let api = admin::api(Arc::clone(gateway), config.admin.token.as_ref(), config.deploy.max_upload.bytes());
     let service =
         |router: Router, calls| Service::new(Arc::clone(gateway), admin::with_fallbacks(router), calls, body_limits);
     match admin_listener {
@@ -209,27 +223,6 @@ fn connection_limits(config: &Config) -> ConnectionLimits {
         connections: usize::try_from(connections).unwrap_or(usize::MAX),
         deadlines: Deadlines { head: config.server.header_timeout.get(), idle: config.server.idle_timeout.get() },
     }
-}
-
-/// Takes the data folder for this gateway: the lock is held until the file is closed.
-fn lock_data_dir(path: &Path) -> anyhow::Result<File> {
-    std::fs::create_dir_all(path)?;
-    let lock = path.join("lock");
-    let mut file = File::options().read(true).write(true).create(true).truncate(false).open(&lock)?;
-    if rustix::fs::flock(&file, FlockOperation::NonBlockingLockExclusive).is_err() {
-        let mut owner = String::new();
-        file.read_to_string(&mut owner)?;
-        bail!("another gateway uses it (process {}); give each a data_dir of its own", owner.trim());
-    }
-    file.set_len(0)?;
-    writeln!(file, "{}", std::process::id())?;
-    Ok(file)
-}
-
-fn open_data_dir(path: &Path) -> anyhow::Result<(WorkerScripts, LogFiles)> {
-    let scripts = WorkerScripts::write(path).context("writing the worker scripts")?;
-    let logs = LogFiles::start(&path.join("logs")).context("opening the log folder")?;
-    Ok((scripts, logs))
 }
 
 async fn bind(address: SocketAddr) -> anyhow::Result<TcpListener> {

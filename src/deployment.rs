@@ -128,6 +128,10 @@ fn here() -> String {
     ".".to_owned()
 }
 
+/// The state of a folder's files. Two that are equal mean that no file was added, removed or written in between.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Fingerprint(pub u64);
+
 /// One callable of a release.
 #[derive(Debug)]
 pub struct Function {

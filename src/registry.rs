@@ -13,7 +13,7 @@ use arc_swap::ArcSwap;
 use parking_lot::Mutex;
 
 use crate::config::DeploymentConfig;
-use crate::deployment::DeploymentName;
+use crate::deployment::{DeploymentName, Fingerprint};
 use crate::plugin::chain::{Chain, DeploymentChain};
 use crate::worker::logs::LogBook;
 use crate::worker::outcome::LoadFailure;
@@ -33,8 +33,21 @@ pub struct Live {
     pub chain: ArcSwap<DeploymentChain>,
     /// What load hooks have said about it.
     pub labels: Labels,
+    /// The state of its files when they were loaded; none for a stored release, whose files do not change.
+    pub fingerprint: Option<Fingerprint>,
+    /// Which stored release it is; none for a deployment of the configuration.
+    pub stored: Option<Stored>,
     /// The configuration that it was made of.
     pub config: DeploymentConfig,
+}
+
+/// A release that was deployed over HTTP.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Stored {
+    /// Its number.
+    pub release: u64,
+    /// `package` or `repository`.
+    pub origin: &'static str,
 }
 
 /// Labels by name; those of after-load come once it has loaded.
@@ -50,16 +63,22 @@ impl Live {
         }
         chains.of(function, || match &self.serving {
             Serving::Pool(pool) => pool.exports().is_some_and(|exports| exports.functions.contains_key(function)),
-            Serving::Refused(_) => false,
+            Serving::Refused(_) | Serving::Waiting => false,
         })
     }
 
     /// Whether what it offers is known: its first worker has loaded.
     #[must_use]
     pub fn has_loaded(&self) -> bool {
+        self.pool().is_some_and(|pool| pool.exports().is_some())
+    }
+
+    /// Its workers, if it has any.
+    #[must_use]
+    pub fn pool(&self) -> Option<&Arc<Pool>> {
         match &self.serving {
-            Serving::Pool(pool) => pool.exports().is_some(),
-            Serving::Refused(_) => false,
+            Serving::Pool(pool) => Some(pool),
+            Serving::Refused(_) | Serving::Waiting => None,
         }
     }
 
@@ -68,7 +87,7 @@ impl Live {
     pub fn deadline(&self, began: Instant) -> Instant {
         let timeout = match &self.serving {
             Serving::Pool(pool) => pool.settings.timeout,
-            Serving::Refused(_) => self.config.timeout.get(),
+            Serving::Refused(_) | Serving::Waiting => self.config.timeout.get(),
         };
         began + timeout
     }
@@ -80,6 +99,8 @@ pub enum Serving {
     Pool(Arc<Pool>),
     /// Nothing: its files or its runtime cannot be used.
     Refused(Arc<LoadFailure>),
+    /// Nothing yet: its turn to start has not come.
+    Waiting,
 }
 
 /// Deployments by name.

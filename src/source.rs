@@ -4,6 +4,7 @@
 pub mod archive;
 pub mod dependencies;
 pub mod env_file;
+pub mod fingerprint;
 pub mod folder;
 pub mod repository;
 pub mod staging;

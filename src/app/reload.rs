@@ -9,10 +9,11 @@ use futures_util::FutureExt;
 use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 
+use crate::app::functions;
 use crate::app::watch::Watch;
 use crate::config::{self, Config, Fault, Faults, PluginConfig};
 use crate::gateway::Gateway;
-use crate::gateway::reload::{Ask, NotTaken, ReloadFailure, Reloaded};
+use crate::gateway::reload::{Ask, Functions, NotTaken, ReloadFailure, Reloaded};
 use crate::plugin::load::LoadError;
 
 /// Files are written in several steps, and many at once: that is one change.
@@ -28,19 +29,23 @@ pub(super) struct Reloading {
 
 impl Reloading {
     /// Watches the configuration's files and reloads when it is asked to.
-    pub(super) fn start(config: &Config, gateway: &Arc<Gateway>) -> Self {
+    pub(super) fn start(config: &Config, gateway: &Arc<Gateway>, watches_functions: bool) -> Self {
         let (asked, asks) = mpsc::unbounded_channel();
         let stop = CancellationToken::new();
         gateway.take_asks(asked.clone());
         let task = Task { config: config.clone(), gateway: Arc::clone(gateway), asks, asking: asked.clone() };
         let stopped = stop.clone();
         tokio::spawn(async move { stopped.run_until_cancelled(task.run()).await });
+        if watches_functions {
+            let (stopped, watching) = (stop.clone(), functions::watch(Arc::clone(gateway), asked.clone()));
+            tokio::spawn(async move { stopped.run_until_cancelled(watching).await });
+        }
         Self { asked, stop }
     }
 
-    /// Asks for a reload.
+    /// Asks for a reload, files of functions included.
     pub(super) fn ask(&self, why: &'static str) {
-        let _stopped = self.asked.send(Ask { why, answer: None });
+        let _stopped = self.asked.send(Ask::of_functions(why));
     }
 
     /// Reloads no more.
@@ -59,7 +64,7 @@ struct Task {
 impl Task {
     async fn run(mut self) {
         let mut watch = Watch::start(&self.config, self.asking.clone());
-        while let Some(Ask { why, answer }) = self.asks.recv().await {
+        while let Some(Ask { why, mut functions, answer }) = self.asks.recv().await {
             // Somebody who waits for an answer has written all that is to be read.
             let is_waited_for = answer.is_some();
             if !is_waited_for {
@@ -68,10 +73,13 @@ impl Task {
             let mut answers: Vec<_> = answer.into_iter().collect();
             while let Ok(also) = self.asks.try_recv() {
                 answers.extend(also.answer);
+                if also.functions == Functions::Look {
+                    functions = Functions::Look;
+                }
             }
             tracing::info!(why, "reading the configuration again");
             // Whatever becomes of this one, there is a next.
-            let reloaded = match AssertUnwindSafe(self.reload()).catch_unwind().await {
+            let reloaded = match AssertUnwindSafe(self.reload(functions)).catch_unwind().await {
                 Ok(reloaded) => reloaded,
                 Err(_) => {
                     tracing::error!("reading the configuration again has failed: what runs goes on");
@@ -88,7 +96,7 @@ impl Task {
         }
     }
 
-    async fn reload(&mut self) -> Result<Arc<Reloaded>, NotTaken> {
+    async fn reload(&mut self, functions: Functions) -> Result<Arc<Reloaded>, NotTaken> {
         let file = self.config.file.clone();
         let read = tokio::task::spawn_blocking(move || {
             let config = config::load(&file)?;
@@ -110,13 +118,13 @@ impl Task {
             tracing::error!(reason = %fault, "a plugin's settings are not taken: what runs goes on");
         }
         if needs_restart(&self.config, &config) {
-            tracing::warn!("changes of [server] and [admin] count after a restart");
+            tracing::warn!("changes of [server], [admin] and [deploy] count after a restart");
         }
         for warning in config::idle_plugins(&config, &plugins) {
             tracing::warn!("{warning}");
         }
         let plugins = self.with_faulty(plugins, &config, &faults);
-        let reloaded = self.gateway.reload(plugins.clone(), config.deployments.clone()).await;
+        let reloaded = self.gateway.reload(plugins.clone(), config.deployments.clone(), functions).await;
         tell(&reloaded, &plugins);
         self.config.deployments = config.deployments;
         self.config.plugins = config.plugins;
@@ -148,7 +156,7 @@ impl Task {
 }
 
 fn needs_restart(old: &Config, new: &Config) -> bool {
-    old.server != new.server || old.admin != new.admin
+    old.server != new.server || old.admin != new.admin || old.deploy != new.deploy
 }
 
 fn tell(reloaded: &Reloaded, plugins: &[PluginConfig]) {

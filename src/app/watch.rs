@@ -28,7 +28,7 @@ impl Watch {
     pub(super) fn start(config: &Config, ask: UnboundedSender<Ask>) -> Self {
         let made = notify::recommended_watcher(move |event: notify::Result<Event>| {
             if event.is_ok_and(|event| is_change(&event)) {
-                let _stopped = ask.send(Ask { why: "a file has changed", answer: None });
+                let _stopped = ask.send(Ask::of_configuration("a file has changed"));
             }
         });
         let watcher = made.inspect_err(|error| {

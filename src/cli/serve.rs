@@ -26,6 +26,9 @@ pub(super) struct Serve {
     /// The configuration.
     #[arg(default_value = "metagate.toml")]
     config: PathBuf,
+    /// Deploy a deployment of the configuration again when its files change. Without it, SIGHUP and POST /api/reload do.
+    #[arg(long)]
+    watch: bool,
     /// The form of the log on standard error: text unless json is asked for.
     #[arg(long, value_enum, env = "METAGATE_LOG_FORMAT")]
     log_format: Option<LogFormat>,
@@ -47,7 +50,7 @@ impl Serve {
         // end with it.
         let runtime =
             tokio::runtime::Builder::new_current_thread().enable_all().build().context("starting the runtime")?;
-        let ended = runtime.block_on(app::run(config, out));
+        let ended = runtime.block_on(app::run(config, self.watch, out));
         // Blocking tasks that still look for processes must not hold the exit up.
         runtime.shutdown_timeout(std::time::Duration::from_secs(2));
         match ended {

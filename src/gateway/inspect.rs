@@ -27,6 +27,11 @@ pub struct Inspected {
     pub packages: Value,
     /// Always empty; MetaCall's clients expect it.
     pub ports: [u16; 0],
+    /// The number of its release; none for deployments of the configuration.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub release: Option<u64>,
+    /// `toml`, `package` or `repository`.
+    pub origin: &'static str,
     /// What load hooks of plugins have said about it.
     #[serde(skip_serializing_if = "BTreeMap::is_empty")]
     pub labels: BTreeMap<String, String>,
@@ -61,6 +66,9 @@ pub struct Readiness {
     /// What of the configuration's last change is not in force.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub reload_error: Option<String>,
+    /// What is wrong with the data folder.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub storage: Vec<String>,
 }
 
 /// One plugin's state.
@@ -168,7 +176,7 @@ impl Gateway {
         let state = readiness_of(live);
         let packages = match &live.serving {
             Serving::Pool(pool) => pool.exports().map(|exports| exports.packages.clone()),
-            Serving::Refused(_) => None,
+            Serving::Refused(_) | Serving::Waiting => None,
         };
         let status = match (state.status, &packages) {
             ("failed", _) => "fail",
@@ -182,6 +190,8 @@ impl Gateway {
             version: VERSION,
             packages: packages.unwrap_or_else(|| Value::Object(serde_json::Map::new())),
             ports: [],
+            release: live.stored.map(|stored| stored.release),
+            origin: live.stored.map_or("toml", |stored| stored.origin),
             labels: live.labels.lock().clone(),
             error: state.error,
         })
@@ -192,10 +202,12 @@ impl Gateway {
     pub fn readiness(&self) -> Readiness {
         let mut deployments: Vec<_> = self.registry.all().iter().map(|live| readiness_of(live)).collect();
         deployments.reverse();
+        let damage = self.store.damage().iter().cloned();
+        let storage: Vec<String> = damage.chain(self.store.read_only()).collect();
         let any = |status| deployments.iter().any(|deployment| deployment.status == status);
         let status = if self.is_draining() {
             "draining"
-        } else if any("failed") {
+        } else if any("failed") || !storage.is_empty() {
             "degraded"
         } else if any("starting") {
             "starting"
@@ -208,6 +220,7 @@ impl Gateway {
             deployments,
             plugins: self.plugin_states(),
             reload_error: self.reload_failure.load().as_deref().cloned(),
+            storage,
         }
     }
 
@@ -272,6 +285,7 @@ fn readiness_of(live: &Live) -> DeploymentReadiness {
         error: None,
     };
     match &live.serving {
+        Serving::Waiting => readiness.status = "starting",
         Serving::Refused(failure) => readiness.error = Some(reason(failure, false)),
         Serving::Pool(pool) => {
             let snapshot = pool.snapshot();
@@ -294,12 +308,8 @@ fn readiness_of(live: &Live) -> DeploymentReadiness {
 
 fn reason(failure: &LoadFailure, crash_loop: bool) -> Reason {
     let code = match failure.kind {
-        LoadFailureKind::Spawn => "spawn_failed",
-        LoadFailureKind::Load => "load_failed",
-        LoadFailureKind::Timeout => "load_timeout",
-        LoadFailureKind::Refused => "refused_by_plugin",
         LoadFailureKind::Died if crash_loop => "crash_loop",
-        LoadFailureKind::Died => "worker_crashed",
+        kind => kind.code(),
     };
     Reason { code, message: failure.message.clone(), stderr: failure.stderr.clone() }
 }

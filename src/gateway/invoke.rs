@@ -23,7 +23,7 @@ const RETRY_REFUSED: Duration = Duration::from_secs(30);
 pub type Tell = fn(CallError, &str, &str) -> Failure;
 
 impl Gateway {
-    /// Calls a function of a deployment.
+    /// Calls a function of a deployment. A call that a release no longer took goes to the one in its place.
     pub async fn invoke(
         &self,
         live: &Live,
@@ -31,9 +31,21 @@ impl Gateway {
         arguments: &Arguments,
         deadline: Instant,
     ) -> Result<Returned, CallError> {
-        match &live.serving {
-            Serving::Pool(pool) => pool.call(function, arguments, deadline).await,
-            Serving::Refused(failure) => Err(refused(failure)),
+        let called = invoke_on(live, function, arguments, deadline).await;
+        if !matches!(called, Err(CallError::Stopping)) || self.is_draining() {
+            return called;
+        }
+        let mut sequence = live.sequence;
+        loop {
+            let Some(next) = self.registry.get(live.name.as_str()) else { return Err(CallError::Gone) };
+            if next.sequence == sequence {
+                return Err(CallError::Stopping);
+            }
+            sequence = next.sequence;
+            let called = invoke_on(&next, function, arguments, deadline).await;
+            if !matches!(called, Err(CallError::Stopping)) {
+                return called;
+            }
         }
     }
 
@@ -88,12 +100,27 @@ fn outcome_of(called: Result<Returned, CallError>, call: &Invocation, tell: Tell
     Outcome::failed(source, tell(error, call.deployment.as_str(), &call.function))
 }
 
+async fn invoke_on(
+    live: &Live,
+    function: &str,
+    arguments: &Arguments,
+    deadline: Instant,
+) -> Result<Returned, CallError> {
+    match &live.serving {
+        Serving::Pool(pool) => pool.call(function, arguments, deadline).await,
+        Serving::Refused(failure) => Err(refused(failure)),
+        Serving::Waiting => Err(CallError::Starting),
+    }
+}
+
 fn refused(failure: &LoadFailure) -> CallError {
     match failure.kind {
         LoadFailureKind::Spawn => CallError::SpawnFailed(RETRY_REFUSED, failure.message.clone()),
-        LoadFailureKind::Load | LoadFailureKind::Timeout | LoadFailureKind::Died | LoadFailureKind::Refused => {
-            CallError::CrashLoop(RETRY_REFUSED)
-        }
+        LoadFailureKind::Load
+        | LoadFailureKind::Timeout
+        | LoadFailureKind::Died
+        | LoadFailureKind::Refused
+        | LoadFailureKind::Install => CallError::CrashLoop(RETRY_REFUSED),
     }
 }
 

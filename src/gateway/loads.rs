@@ -18,7 +18,7 @@ use crate::worker::admission::Admit;
 use crate::worker::settings::Settings;
 
 /// The release that a configuration and its plan make.
-pub(super) fn release_of(config: &DeploymentConfig, plan: &Plan) -> Release {
+pub(super) fn release_of(config: &DeploymentConfig, plan: &Plan, origin: &str) -> Release {
     let mut languages: Vec<String> = plan.own.iter().map(|json| json.language_id.clone()).collect();
     languages.sort_unstable();
     languages.dedup();
@@ -32,7 +32,7 @@ pub(super) fn release_of(config: &DeploymentConfig, plan: &Plan) -> Release {
     Release {
         deployment: config.name.as_str().to_owned(),
         version: VERSION.to_owned(),
-        origin: "toml".to_owned(),
+        origin: origin.to_owned(),
         runtime: plan.kind.name().to_owned(),
         languages,
         files: Arc::new(Files::of_folder(&config.path)),

@@ -1,5 +1,6 @@
 //! The routes beside calls: health for everybody; inspection, logs and the deploy API's first addresses behind the token.
 
+use std::net::IpAddr;
 use std::sync::Arc;
 
 use axum::Json;
@@ -8,17 +9,17 @@ use axum::extract::{DefaultBodyLimit, Request, State};
 use axum::middleware::{self, Next};
 use axum::response::{IntoResponse, Response};
 use axum::routing::{any, get, post};
-use http::header::{AUTHORIZATION, CONTENT_TYPE, HeaderMap, HeaderValue, ORIGIN};
+use http::header::{AUTHORIZATION, CONTENT_TYPE, HOST, HeaderMap, HeaderValue, ORIGIN};
 use http::{Method, StatusCode};
+use sha2::{Digest as _, Sha256};
 use subtle::ConstantTimeEq;
 
 use crate::config::Secret;
 use crate::gateway::Gateway;
 use crate::gateway::reload::ReloadFailure;
 use crate::http::body::ReplyBody;
-use crate::http::error::{Code, Problem};
-use crate::http::{logs, metrics, request_id};
-use crate::worker::outcome::LoadFailureKind;
+use crate::http::error::{self, Code, Problem};
+use crate::http::{deploy, logs, metacall, metrics, request_id};
 
 /// Liveness and readiness.
 pub fn health(gateway: Arc<Gateway>) -> Router {
@@ -26,7 +27,8 @@ pub fn health(gateway: Arc<Gateway>) -> Router {
 }
 
 /// The API for those who run the gateway; with a token, only for those who have it.
-pub fn api(gateway: Arc<Gateway>, token: Option<Secret>) -> Router {
+pub fn api(gateway: Arc<Gateway>, token: Option<&Secret>, max_upload: u64) -> Router {
+    let token = token.map(|token| Digest::of(token.expose().as_bytes()));
     let guarded = Router::new()
         .route("/api/inspect", get(inspect))
         .route("/api/plugins", get(plugins))
@@ -34,10 +36,13 @@ pub fn api(gateway: Arc<Gateway>, token: Option<Secret>) -> Router {
         .route("/metrics", get(metrics))
         .route("/api/deploy/logs", post(logs::deploy_logs))
         .route("/api/logs/{name}", get(logs::logs))
+        .with_state(Arc::clone(&gateway))
+        .merge(metacall::routes(Arc::clone(&gateway)))
+        .merge(deploy::routes(Arc::clone(&gateway), max_upload))
         .layer(middleware::from_fn_with_state(token, check_token))
-        .layer(middleware::from_fn(refuse_pages));
+        .layer(middleware::from_fn_with_state(token.is_some(), refuse_pages));
     // MetaCall's client asks for readiness without its token.
-    guarded.route("/api/readiness", get(|| async { "OK" })).with_state(gateway)
+    guarded.route("/api/readiness", get(|| async { "OK" }))
 }
 
 /// What every listener answers to what it does not have.
@@ -81,11 +86,9 @@ async fn reload(State(gateway): State<Arc<Gateway>>, headers: HeaderMap) -> Resp
 }
 
 fn code_of(failure: &ReloadFailure) -> Code {
-    let ReloadFailure::Deployment { failure, .. } = failure else { return Code::BadPlugin };
-    match failure.kind {
-        LoadFailureKind::Refused => Code::RefusedByPlugin,
-        LoadFailureKind::Timeout => Code::LoadTimeout,
-        LoadFailureKind::Spawn | LoadFailureKind::Load | LoadFailureKind::Died => Code::LoadFailed,
+    match failure {
+        ReloadFailure::Plugin(_) => Code::BadPlugin,
+        ReloadFailure::Deployment { failure, .. } => error::of_load(failure.kind),
     }
 }
 
@@ -112,16 +115,35 @@ async fn shape_errors(request: Request, next: Next) -> Response {
 }
 
 /// Refuses what a page in somebody's browser sends: without a token, the gateway trusts whoever is on this machine.
-async fn refuse_pages(request: Request, next: Next) -> Response {
+async fn refuse_pages(State(has_token): State<bool>, request: Request, next: Next) -> Response {
     let changes = !matches!(*request.method(), Method::GET | Method::HEAD);
     if changes && request.headers().contains_key(ORIGIN) {
         let problem = Problem::new(Code::Forbidden, "the admin API takes no changes from web pages");
         return from_problem(problem, request.headers());
     }
+    // A page may have its own name resolve to this machine.
+    if !has_token && !is_for_loopback(&request) {
+        let message = "without a token the admin API answers to localhost and loopback addresses only";
+        return from_problem(Problem::new(Code::Forbidden, message), request.headers());
+    }
     next.run(request).await
 }
 
-async fn check_token(State(token): State<Option<Secret>>, request: Request, next: Next) -> Response {
+/// Whether a request names this machine by a name that only this machine has.
+fn is_for_loopback(request: &Request) -> bool {
+    let host = match request.uri().host() {
+        Some(host) => host,
+        None => match request.headers().get(HOST).and_then(|host| host.to_str().ok()) {
+            Some(host) => host.rsplit_once(':').filter(|(_, port)| !port.contains(']')).map_or(host, |(host, _)| host),
+            None => return false,
+        },
+    };
+    let host = host.trim_start_matches('[').trim_end_matches(']');
+    let is_name = host.eq_ignore_ascii_case("localhost") || host.to_ascii_lowercase().ends_with(".localhost");
+    is_name || host.parse::<IpAddr>().is_ok_and(|address| address.to_canonical().is_loopback())
+}
+
+async fn check_token(State(token): State<Option<Digest>>, request: Request, next: Next) -> Response {
     match &token {
         Some(token) if !is_authorized(request.headers(), token) => {
             let problem = Problem::new(Code::Unauthorized, "a valid token is needed: Authorization: Bearer <token>");
@@ -132,12 +154,27 @@ async fn check_token(State(token): State<Option<Secret>>, request: Request, next
 }
 
 /// `Authorization: Bearer <token>`, or `jwt <token>` as MetaCall's client has it; once.
-fn is_authorized(headers: &HeaderMap, token: &Secret) -> bool {
+fn is_authorized(headers: &HeaderMap, token: &Digest) -> bool {
     let mut values = headers.get_all(AUTHORIZATION).iter();
     let (Some(value), None) = (values.next(), values.next()) else { return false };
     let value = value.as_bytes();
     let given = value.strip_prefix(b"Bearer ").or_else(|| value.strip_prefix(b"jwt "));
-    given.is_some_and(|given| given.ct_eq(token.expose().as_bytes()).into())
+    given.is_some_and(|given| Digest::of(given).0.ct_eq(&token.0).into())
+}
+
+/// The SHA-256 of a token: of one length whatever was given, so that comparing tells nothing.
+#[derive(Clone, Copy)]
+struct Digest([u8; 32]);
+
+impl Digest {
+    fn of(token: &[u8]) -> Self {
+        Self(Sha256::digest(token).into())
+    }
+}
+
+/// A value as the router's answer.
+pub fn answer_json(value: &serde_json::Value) -> Response {
+    Json(value).into_response()
 }
 
 /// A problem as the router's answer. The service has put the request's id into its headers.
@@ -158,7 +195,7 @@ mod tests {
         for value in values {
             headers.append(AUTHORIZATION, HeaderValue::from_static(value));
         }
-        is_authorized(&headers, &Secret::new("right".to_owned()))
+        is_authorized(&headers, &Digest::of(b"right"))
     }
 
     #[test]

@@ -9,9 +9,13 @@ use http::{HeaderName, HeaderValue, Response, StatusCode};
 use rustix::io::Errno;
 
 use crate::answer::{self, Failure};
+use crate::gateway::failure::DeployError;
 use crate::http::body::ReplyBody;
-use crate::source::ArchiveError;
-use crate::worker::outcome::CallError;
+use crate::registry::store::StorageError;
+use crate::source::archive::ArchiveError;
+use crate::source::dependencies::InstallError;
+use crate::source::repository::RepositoryError;
+use crate::worker::outcome::{CallError, LoadFailureKind};
 
 /// The header that carries an error's code.
 pub const ERROR_HEADER: HeaderName = HeaderName::from_static("x-metagate-error");
@@ -50,12 +54,20 @@ codes! {
     InvalidJson = "invalid_json", BAD_REQUEST;
     /// A part of the address that is not a name.
     BadName = "bad_name", BAD_REQUEST;
+    /// An address from which no repository is fetched.
+    BadUrl = "bad_url", BAD_REQUEST;
+    /// A name that no branch has.
+    BadBranch = "bad_branch", BAD_REQUEST;
     /// No token, or not the right one.
     Unauthorized = "unauthorized", UNAUTHORIZED;
     /// Not from there.
     Forbidden = "forbidden", FORBIDDEN;
     /// Nothing is deployed under the name.
     DeploymentNotFound = "deployment_not_found", NOT_FOUND;
+    /// The name is taken.
+    AlreadyDeployed = "already_deployed", CONFLICT;
+    /// Too many changes of the deployment wait already.
+    DeployInProgress = "deploy_in_progress", CONFLICT;
     /// The deployment has no such function.
     FunctionNotFound = "function_not_found", NOT_FOUND;
     /// Nothing is at the address.
@@ -84,6 +96,8 @@ codes! {
     WorkerCrashed = "worker_crashed", BAD_GATEWAY;
     /// The worker broke the protocol during the call.
     WorkerProtocolError = "worker_protocol_error", BAD_GATEWAY;
+    /// The release was taken out of service during the call.
+    Deleted = "deleted", BAD_GATEWAY;
     /// Too many calls.
     Overloaded = "overloaded", SERVICE_UNAVAILABLE;
     /// Workers end right after their start.
@@ -100,6 +114,14 @@ codes! {
     BadPlugin = "bad_plugin", UNPROCESSABLE_ENTITY;
     /// The configuration cannot be used.
     BadConfig = "bad_config", UNPROCESSABLE_ENTITY;
+    /// A repository could not be fetched.
+    CloneFailed = "clone_failed", UNPROCESSABLE_ENTITY;
+    /// A repository took too long to fetch.
+    CloneTimeout = "clone_timeout", GATEWAY_TIMEOUT;
+    /// What a release depends on could not be installed.
+    InstallFailed = "install_failed", UNPROCESSABLE_ENTITY;
+    /// What a release depends on took too long to install.
+    InstallTimeout = "install_timeout", GATEWAY_TIMEOUT;
     /// A package that is not unpacked.
     BadArchive = "bad_archive", UNPROCESSABLE_ENTITY;
     /// A release did not load.
@@ -124,18 +146,46 @@ pub struct Problem {
     retry_after: Option<Duration>,
     allow: Option<&'static str>,
     close: bool,
+    status: Option<StatusCode>,
+    in_words: bool,
 }
 
 impl Problem {
     /// A problem with its words.
     pub fn new(code: Code, message: impl Into<String>) -> Self {
-        Self { code, message: message.into(), retry_after: None, allow: None, close: false }
+        Self {
+            code,
+            message: message.into(),
+            retry_after: None,
+            allow: None,
+            close: false,
+            status: None,
+            in_words: false,
+        }
     }
 
     /// Also ends the connection: what follows on it cannot be told from the rest of this request.
     #[must_use]
     pub fn closing(self) -> Self {
         Self { close: true, ..self }
+    }
+
+    /// With another status than its code's, where a protocol fixes it.
+    #[must_use]
+    pub fn with_status(self, status: StatusCode) -> Self {
+        Self { status: Some(status), ..self }
+    }
+
+    /// Answered as plain text instead of JSON: the message and nothing else.
+    #[must_use]
+    pub fn in_words(self) -> Self {
+        Self { in_words: true, ..self }
+    }
+
+    /// Its status.
+    #[must_use]
+    pub fn status(&self) -> StatusCode {
+        self.status.unwrap_or(self.code.status())
     }
 
     /// Names the methods that are allowed.
@@ -165,10 +215,15 @@ impl Problem {
     /// The whole answer; the request id's header is left to the service.
     #[must_use]
     pub fn into_response(self, request_id: &str) -> Response<ReplyBody> {
-        let mut response = Response::new(ReplyBody::full(self.body(request_id)));
-        *response.status_mut() = self.code.status();
+        let (kind, body) = if self.in_words {
+            ("text/plain; charset=utf-8", Bytes::from(self.message.clone()))
+        } else {
+            ("application/json", self.body(request_id))
+        };
+        let mut response = Response::new(ReplyBody::full(body));
+        *response.status_mut() = self.status();
         let headers = response.headers_mut();
-        headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
+        headers.insert(CONTENT_TYPE, HeaderValue::from_static(kind));
         headers.insert(ERROR_HEADER, HeaderValue::from_static(self.code.as_str()));
         if let Some(wait) = self.retry_after {
             headers.insert(RETRY_AFTER, answer::retry_after(wait));
@@ -183,6 +238,80 @@ impl Problem {
             headers.insert(CONNECTION, HeaderValue::from_static("close"));
         }
         response
+    }
+}
+
+/// The code of a release that is not served.
+#[must_use]
+pub fn of_load(kind: LoadFailureKind) -> Code {
+    match kind {
+        LoadFailureKind::Refused => Code::RefusedByPlugin,
+        LoadFailureKind::Timeout => Code::LoadTimeout,
+        LoadFailureKind::Install => Code::InstallFailed,
+        LoadFailureKind::Spawn | LoadFailureKind::Load | LoadFailureKind::Died => Code::LoadFailed,
+    }
+}
+
+/// What who deploys is told of a deployment that was not changed: also the last words of workers and tools.
+#[must_use]
+pub fn from_deploy(error: &DeployError) -> Problem {
+    let message = error.to_string();
+    let code = match error {
+        DeployError::AlreadyDeployed(_) => {
+            // MetaCall's client expects this status.
+            return Problem::new(Code::AlreadyDeployed, message).with_status(StatusCode::BAD_REQUEST);
+        }
+        DeployError::OfConfiguration(_) => Code::Forbidden,
+        DeployError::UnknownId(_) => Code::BadRequest,
+        DeployError::NotFound(_) => Code::DeploymentNotFound,
+        DeployError::NoRelease { .. } => Code::NotFound,
+        DeployError::InProgress(_) => Code::DeployInProgress,
+        DeployError::Archive(error) => return from_archive(error),
+        DeployError::Source(_) => Code::BadArchive,
+        DeployError::Repository(error) => return from_repository(error),
+        DeployError::Install(error) => return from_install(error),
+        DeployError::EnvFile(_) => Code::LoadFailed,
+        DeployError::Load(failure) => {
+            return Problem::new(of_load(failure.kind), with_last_words(&message, &failure.stderr));
+        }
+        DeployError::Storage(StorageError::ReadOnly(_)) => Code::ReadOnly,
+        DeployError::Storage(StorageError::Disk { act, cause }) | DeployError::Disk { act, cause } => {
+            return from_disk(cause, act);
+        }
+        DeployError::Stopping => return Problem::new(Code::Draining, message).retry_after(Duration::from_secs(1)),
+        DeployError::Internal => Code::Internal,
+    };
+    Problem::new(code, message)
+}
+
+fn from_repository(error: &RepositoryError) -> Problem {
+    let code = match error {
+        RepositoryError::BadUrl(_) => Code::BadUrl,
+        RepositoryError::BadBranch(_) => Code::BadBranch,
+        RepositoryError::TimedOut { .. } => Code::CloneTimeout,
+        RepositoryError::Disk(error) => return from_disk(error, "fetching a repository"),
+        RepositoryError::NoSuchBranch(_)
+        | RepositoryError::Empty
+        | RepositoryError::Failed { .. }
+        | RepositoryError::TooLarge { .. }
+        | RepositoryError::NoGit => Code::CloneFailed,
+    };
+    Problem::new(code, error.to_string())
+}
+
+fn from_install(error: &InstallError) -> Problem {
+    let code = match error {
+        InstallError::TimedOut { .. } => Code::InstallTimeout,
+        InstallError::Failed { .. } | InstallError::NotThere { .. } => Code::InstallFailed,
+        InstallError::Disk(error) => return from_disk(error, "installing dependencies"),
+    };
+    Problem::new(code, with_last_words(&error.to_string(), error.output()))
+}
+
+fn with_last_words(message: &str, words: &str) -> String {
+    match words.trim_end() {
+        "" => message.to_owned(),
+        words => format!("{message}\n{words}"),
     }
 }
 
@@ -222,9 +351,13 @@ pub fn from_call(error: CallError, name: &str, function: &str) -> Problem {
             Problem::new(Code::CrashLoop, message).retry_after(wait)
         }
         CallError::SpawnFailed(wait, message) => Problem::new(Code::SpawnFailed, message).retry_after(wait),
-        CallError::Stopping => {
+        CallError::Stopping | CallError::Cut => {
             Problem::new(Code::Draining, "the gateway is stopping").retry_after(Duration::from_secs(1))
         }
+        CallError::Deleted => {
+            Problem::new(Code::Deleted, format!("{name:?} was deleted or replaced, and the call did not end in time"))
+        }
+        CallError::Gone => deployment_not_found(name),
     }
 }
 

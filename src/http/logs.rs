@@ -12,11 +12,12 @@ use futures_util::{Stream, StreamExt, stream};
 use http::HeaderMap;
 use http::header::CONTENT_TYPE;
 use serde::Deserialize;
-use tokio::sync::watch;
+use tokio::sync::{oneshot, watch};
 
 use crate::gateway::Gateway;
 use crate::http::admin::from_problem;
 use crate::http::error::{Code, Problem, deployment_not_found};
+use crate::http::json_body;
 use crate::worker::logs::LogBook;
 
 const KEEP_ALIVE: Duration = Duration::from_secs(15);
@@ -45,46 +46,80 @@ pub async fn logs(
     let Ok(Query(query)) = query else {
         return from_problem(Problem::new(Code::BadRequest, "follow is true or false"), &headers);
     };
-    let Some(live) = gateway.deployment(&name) else {
+    let Some(book) = gateway.log_of(&name) else {
         return from_problem(deployment_not_found(&name), &headers);
     };
     if query.follow {
-        Sse::new(follow(Arc::clone(&live.logs)).take_until(gateway.drained()))
+        Sse::new(follow(book).take_until(gateway.drained()))
             .keep_alive(KeepAlive::new().interval(KEEP_ALIVE))
             .into_response()
     } else {
-        ([(CONTENT_TYPE, "text/plain; charset=utf-8")], live.logs.text()).into_response()
+        ([(CONTENT_TYPE, "text/plain; charset=utf-8")], book.text()).into_response()
     }
 }
 
 /// `POST /api/deploy/logs`: the logs as one JSON string.
 pub async fn deploy_logs(State(gateway): State<Arc<Gateway>>, headers: HeaderMap, body: bytes::Bytes) -> Response {
-    let request: DeployLogs = match serde_json::from_slice(&body) {
+    let request: DeployLogs = match json_body::read(&body) {
         Ok(request) => request,
-        Err(error) => return from_problem(Problem::new(Code::InvalidJson, error.to_string()), &headers),
+        Err(problem) => return from_problem(problem, &headers),
     };
-    match gateway.deployment(&request.suffix) {
-        Some(live) => Json(live.logs.text()).into_response(),
+    match gateway.log_of(&request.suffix) {
+        Some(book) => Json(book.text()).into_response(),
         None => from_problem(deployment_not_found(&request.suffix), &headers),
     }
 }
 
-/// The lines that are kept, then each new one.
-fn follow(book: Arc<LogBook>) -> impl Stream<Item = Result<Event, Infallible>> {
-    let news = book.watch();
-    stream::unfold((book, news, 0), next_lines)
-        .flat_map(|lines| stream::iter(lines.into_iter().map(|line| Ok(Event::default().data(line)))))
+/// What a log that is being followed gives.
+pub enum Line {
+    /// A line.
+    Text(Arc<str>),
+    /// What was waited for: the last of all.
+    End(Event),
 }
 
-type Following = (Arc<LogBook>, watch::Receiver<u64>, u64);
+/// The lines that are kept, then each new one.
+fn follow(book: Arc<LogBook>) -> impl Stream<Item = Result<Event, Infallible>> {
+    let (never_ends, end) = oneshot::channel();
+    lines(book, 0, end).map(move |line| {
+        let _kept_open: &oneshot::Sender<Event> = &never_ends;
+        Ok(match line {
+            Line::Text(text) => Event::default().data(text),
+            Line::End(event) => event,
+        })
+    })
+}
 
-async fn next_lines((book, mut news, from): Following) -> Option<(Vec<Arc<str>>, Following)> {
+/// The lines from number `from` on as they come, until there is an end to tell.
+pub fn lines(book: Arc<LogBook>, from: u64, end: oneshot::Receiver<Event>) -> impl Stream<Item = Line> {
+    let news = book.watch();
+    stream::unfold(Some(Following { book, news, from, end }), next_lines).flat_map(stream::iter)
+}
+
+struct Following {
+    book: Arc<LogBook>,
+    news: watch::Receiver<u64>,
+    from: u64,
+    end: oneshot::Receiver<Event>,
+}
+
+async fn next_lines(following: Option<Following>) -> Option<(Vec<Line>, Option<Following>)> {
+    let mut following = following?;
     loop {
-        news.mark_unchanged();
-        let (lines, next) = book.since(from);
+        following.news.mark_unchanged();
+        let (lines, next) = following.book.since(following.from);
         if !lines.is_empty() {
-            return Some((lines, (book, news, next)));
+            following.from = next;
+            return Some((lines.into_iter().map(Line::Text).collect(), Some(following)));
         }
-        news.changed().await.ok()?;
+        tokio::select! {
+            biased;
+            changed = following.news.changed() => changed.ok()?,
+            event = &mut following.end => {
+                let (lines, _) = following.book.since(following.from);
+                let lines = lines.into_iter().map(Line::Text);
+                return Some((lines.chain(event.ok().map(Line::End)).collect(), None));
+            }
+        }
     }
 }

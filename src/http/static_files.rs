@@ -90,7 +90,7 @@ fn folder_of(gateway: &Gateway, address: &StaticAddress<'_>) -> Result<PathBuf, 
     }
     match &live.serving {
         _ if live.has_loaded() => Ok(live.config.path.clone()),
-        Serving::Pool(_) => Err(error::from_call(CallError::Starting, name, "")),
+        Serving::Pool(_) | Serving::Waiting => Err(error::from_call(CallError::Starting, name, "")),
         Serving::Refused(_) => Err(Problem::new(Code::NotFound, format!("deployment {name:?} has not loaded"))),
     }
 }

@@ -10,8 +10,7 @@ mod spool;
 #[cfg(test)]
 mod tests;
 
-use std::fs::File;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -54,8 +53,8 @@ pub struct Upload {
     pub runners: Option<Vec<String>>,
     /// The version that the client wants it to have.
     pub version: Option<String>,
-    /// The file, to be read from its start. It has no name: once closed it is gone.
-    pub archive: File,
+    /// The file, in the folder that was given for it.
+    pub archive: PathBuf,
 }
 
 /// Who may upload now.
@@ -78,7 +77,7 @@ impl UploadSlots {
     }
 }
 
-/// Reads an upload of a file of at most `limit` bytes. The file is kept in `folder`, without a name.
+/// Reads an upload of a file of at most `limit` bytes. The file is kept in `folder`.
 pub async fn receive(headers: &HeaderMap, mut body: Body, folder: &Path, limit: u64) -> Result<Upload, Problem> {
     let boundary = boundary(headers)?;
     check_length(headers, limit)?;
@@ -160,7 +159,7 @@ async fn receive_text(mut part: Field<'_>, name: &str, mode: &Mode) -> Result<Ve
     Ok(text)
 }
 
-async fn receive_file(mut part: Field<'_>, folder: &Path, limit: u64) -> Result<File, Problem> {
+async fn receive_file(mut part: Field<'_>, folder: &Path, limit: u64) -> Result<PathBuf, Problem> {
     let mut spool = Spool::open(folder).await?;
     while let Some(bytes) = part.chunk().await.map_err(|error| feed::problem(&error, Some(FILE)))? {
         if spool.len() + bytes.len() as u64 > limit {

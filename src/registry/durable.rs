@@ -2,8 +2,8 @@
 //! synced.
 
 use std::fs::{self, File, OpenOptions};
-use std::io::{self, Write};
-use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
+use std::io;
+use std::os::unix::fs::{DirBuilderExt, FileExt, OpenOptionsExt};
 use std::path::Path;
 
 /// Beyond this many files a tree is synced with its whole file system instead of file by file.
@@ -12,8 +12,8 @@ const SYNC_EACH: usize = 256;
 /// Puts a file with this content in the place of `path`. What was there before is kept as `previous`.
 pub(super) fn replace(path: &Path, previous: &Path, content: &[u8]) -> io::Result<()> {
     let (new, old) = (path.with_extension("new"), path.with_extension("old"));
-    let mut file = OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(&new)?;
-    file.write_all(content)?;
+    let file = OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(&new)?;
+    file.write_all_at(content, 0)?;
     file.sync_all()?;
     match remove_if_there(&old).and_then(|()| fs::hard_link(path, &old)) {
         Ok(()) => fs::rename(&old, previous)?,

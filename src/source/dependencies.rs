@@ -100,6 +100,17 @@ pub enum InstallError {
     Disk(#[from] io::Error),
 }
 
+impl InstallError {
+    /// The last of what the installers printed.
+    #[must_use]
+    pub fn output(&self) -> &str {
+        match self {
+            Self::Failed { output, .. } | Self::TimedOut { output, .. } => output,
+            Self::NotThere { .. } | Self::Disk(_) => "",
+        }
+    }
+}
+
 /// Installs dependencies of releases.
 #[derive(Debug)]
 pub struct Installer {

@@ -1,6 +1,6 @@
 //! A folder as a release: its `metacall.json` and `metacall-*.json` files, read and checked.
 
-use std::fs;
+use std::fs::{self, File};
 use std::io;
 use std::path::{Component, Path, PathBuf};
 
@@ -40,6 +40,51 @@ pub enum SourceError {
         /// What is wrong with it.
         fault: &'static str,
     },
+}
+
+impl SourceError {
+    /// The same, with files named as they are below `folder`: where a release lies is not for whoever deploys it.
+    #[must_use]
+    pub fn below(self, folder: &Path) -> Self {
+        let shown = |file: &str| {
+            let inner = Path::new(file).strip_prefix(folder).unwrap_or(Path::new(file));
+            inner.display().to_string()
+        };
+        match self {
+            Self::MetaCallJson { file, line, column, message } => {
+                Self::MetaCallJson { file: shown(&file), line, column, message }
+            }
+            Self::Script { file, script, fault } => Self::Script { file: shown(&file), script, fault },
+            Self::Folder { path, cause } => {
+                Self::Folder { path: path.strip_prefix(folder).unwrap_or(&path).to_owned(), cause }
+            }
+        }
+    }
+}
+
+/// Writes metacall files that came beside a release into its folder, under names that nothing there has. Format of a
+/// name: `metacall-<language>.json`, as MetaCall has it.
+pub fn add_jsons(folder: &Path, jsons: &[MetaCallJson]) -> io::Result<()> {
+    for json in jsons {
+        let is_word = |c: &char| c.is_ascii_alphanumeric() || *c == '_';
+        let language: String = json.language_id.chars().filter(is_word).take(32).collect();
+        let mut number = 1;
+        loop {
+            let name = match number {
+                1 => format!("metacall-{language}.json"),
+                number => format!("metacall-{language}-{number}.json"),
+            };
+            let file = File::options().write(true).create_new(true).open(folder.join(name));
+            match file {
+                Err(error) if error.kind() == io::ErrorKind::AlreadyExists => number += 1,
+                file => {
+                    serde_json::to_writer(file?, json)?;
+                    break;
+                }
+            }
+        }
+    }
+    Ok(())
 }
 
 /// The folder's metacall files in the order of their names; none is no fault.

@@ -2,7 +2,8 @@
 //! extracted with the checks of an upload. git never writes the repository's files, and runs nothing of it.
 
 use std::fs::{self, File};
-use std::io::{self, Seek};
+use std::io;
+use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -46,8 +47,10 @@ pub struct Repositories {
 pub struct Fetched {
     /// The name that a deployment of this repository gets.
     pub name: DeploymentName,
-    /// A zip with every file of the commit, from its beginning. It has no name in the file system.
-    pub archive: File,
+    /// Its address, as it was fetched.
+    pub url: String,
+    /// A zip with every file of the commit, in the staging folder.
+    pub archive: PathBuf,
     /// The branch that it was taken from.
     pub branch: String,
     /// The id of the commit.
@@ -143,8 +146,7 @@ impl Repositories {
         Ok(entries.filter(|(about, _)| about.contains(" blob ")).map(|(_, path)| path.to_owned()).collect())
     }
 
-    /// The files of a branch, or of the repository's main one, as an archive. `staging` is an empty folder, and is again
-    /// after it.
+    /// The files of a branch, or of the repository's main one, as an archive. `staging` is an empty folder.
     pub async fn fetch(&self, url: &str, branch: Option<&str>, staging: &Path) -> Result<Fetched, RepositoryError> {
         let address = self.address(url)?;
         let name = address.deployment_name().map_err(RepositoryError::BadUrl)?;
@@ -157,7 +159,7 @@ impl Repositories {
         };
         let archive = self.archive(&clone, staging).await?;
         remove(clone.path).await?;
-        Ok(Fetched { name, archive, branch, commit })
+        Ok(Fetched { name, url: address.as_str().to_owned(), archive, branch, commit })
     }
 
     fn address(&self, url: &str) -> Result<Address, RepositoryError> {
@@ -195,16 +197,14 @@ impl Repositories {
         }
     }
 
-    async fn archive(&self, clone: &Clone, staging: &Path) -> Result<File, RepositoryError> {
+    async fn archive(&self, clone: &Clone, staging: &Path) -> Result<PathBuf, RepositoryError> {
         // It comes before the attributes that the repository itself has.
         fs::create_dir_all(clone.path.join("info"))?;
         fs::write(clone.path.join("info/attributes"), ATTRIBUTES)?;
         let path = staging.join(ARCHIVE);
-        let mut archive = File::options().read(true).write(true).create_new(true).open(&path)?;
-        fs::remove_file(&path)?;
-        clone.git.write(&clone.path, &["archive", "--format=zip", "HEAD"], archive.try_clone()?).await?;
-        archive.rewind()?;
-        Ok(archive)
+        let archive = File::options().write(true).create_new(true).mode(0o600).open(&path)?;
+        clone.git.write(&clone.path, &["archive", "--format=zip", "HEAD"], archive).await?;
+        Ok(path)
     }
 }
 

@@ -10,6 +10,8 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::mpsc::{Receiver, SyncSender, TrySendError, sync_channel};
 
+use tokio::sync::oneshot;
+
 use crate::deployment::DeploymentName;
 
 /// A file of this size becomes `<name>.log.1`, and a new one begins: a deployment's logs take at most twice this.
@@ -27,7 +29,13 @@ pub struct LogFiles {
 
 struct Batch {
     deployment: DeploymentName,
-    text: String,
+    what: What,
+}
+
+enum What {
+    Text(String),
+    /// Remove the files, and tell when that is done.
+    Remove(oneshot::Sender<()>),
 }
 
 impl LogFiles {
@@ -44,11 +52,22 @@ impl LogFiles {
     /// Queues text for a deployment's file; drops and counts it when the disk is far behind.
     pub fn append(&self, deployment: &DeploymentName, text: String) {
         let bytes = text.len() as u64;
-        match self.queue.try_send(Batch { deployment: deployment.clone(), text }) {
+        match self.queue.try_send(Batch { deployment: deployment.clone(), what: What::Text(text) }) {
             Ok(()) => {}
             Err(TrySendError::Full(_) | TrySendError::Disconnected(_)) => {
                 self.dropped.fetch_add(bytes, Ordering::Relaxed);
             }
+        }
+    }
+
+    /// Removes a deployment's files, after all that was queued before. Returns when they are gone.
+    pub async fn remove(&self, deployment: &DeploymentName) {
+        let (tell, removed) = oneshot::channel();
+        let (queue, deployment) = (self.queue.clone(), deployment.clone());
+        // The queue may be full.
+        let sending = move || drop(queue.send(Batch { deployment, what: What::Remove(tell) }));
+        if tokio::task::spawn_blocking(sending).await.is_ok() {
+            let _writer_gone = removed.await;
         }
     }
 
@@ -84,17 +103,30 @@ struct Writer {
 impl Writer {
     fn run(mut self, batches: &Receiver<Batch>) {
         while let Ok(batch) = batches.recv() {
-            if self.write(&batch).is_err() {
-                // The disk may be full: try anew with the next batch.
-                self.files.remove(&batch.deployment);
-                self.dropped.fetch_add(batch.text.len() as u64, Ordering::Relaxed);
+            let Batch { deployment, what } = batch;
+            match what {
+                What::Text(text) => {
+                    if self.write(&deployment, &text).is_err() {
+                        // The disk may be full: try anew with the next batch.
+                        self.files.remove(&deployment);
+                        self.dropped.fetch_add(text.len() as u64, Ordering::Relaxed);
+                    }
+                }
+                What::Remove(done) => {
+                    self.files.remove(&deployment);
+                    let path = log_path(&self.folder, &deployment);
+                    for path in [path.with_added_extension("1"), path] {
+                        let _never_written = fs::remove_file(path);
+                    }
+                    let _gone = done.send(());
+                }
             }
         }
     }
 
-    fn write(&mut self, batch: &Batch) -> io::Result<()> {
-        let path = log_path(&self.folder, &batch.deployment);
-        let (file, size) = match self.files.remove(&batch.deployment) {
+    fn write(&mut self, deployment: &DeploymentName, text: &str) -> io::Result<()> {
+        let path = log_path(&self.folder, deployment);
+        let (file, size) = match self.files.remove(deployment) {
             Some(open) => open,
             None => open_log(&path)?,
         };
@@ -104,8 +136,8 @@ impl Writer {
         } else {
             (file, size)
         };
-        file.write_all(batch.text.as_bytes())?;
-        self.files.insert(batch.deployment.clone(), (file, size + batch.text.len() as u64));
+        file.write_all(text.as_bytes())?;
+        self.files.insert(deployment.clone(), (file, size + text.len() as u64));
         Ok(())
     }
 }
@@ -138,7 +170,7 @@ mod tests {
             Writer { folder: folder.path().into(), files: HashMap::new(), dropped: Arc::new(AtomicU64::new(0)) };
         let chunk = "x".repeat(1024 * 1024);
         for _ in 0..12 {
-            writer.write(&Batch { deployment: name.clone(), text: chunk.clone() }).unwrap();
+            writer.write(&name, &chunk).unwrap();
         }
         let sizes: Vec<u64> =
             fs::read_dir(folder.path()).unwrap().map(|e| e.unwrap().metadata().unwrap().len()).collect();

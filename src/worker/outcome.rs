@@ -29,6 +29,31 @@ pub enum LoadFailureKind {
     Died,
     /// A plugin refuses to let it be served.
     Refused,
+    /// What it depends on could not be installed.
+    Install,
+}
+
+impl LoadFailureKind {
+    const ALL: [Self; 6] = [Self::Spawn, Self::Load, Self::Timeout, Self::Died, Self::Refused, Self::Install];
+
+    /// Its error code.
+    #[must_use]
+    pub fn code(self) -> &'static str {
+        match self {
+            Self::Spawn => "spawn_failed",
+            Self::Load => "load_failed",
+            Self::Timeout => "load_timeout",
+            Self::Died => "worker_crashed",
+            Self::Refused => "refused_by_plugin",
+            Self::Install => "install_failed",
+        }
+    }
+
+    /// The kind that has this error code.
+    #[must_use]
+    pub fn of_code(code: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|kind| kind.code() == code)
+    }
 }
 
 /// Why a call was not answered with a result.
@@ -52,6 +77,12 @@ pub enum CallError {
     CrashLoop(Duration),
     /// The worker's program cannot be run; why.
     SpawnFailed(Duration, String),
-    /// The deployment or the gateway is being stopped.
+    /// The release takes no more calls; this one was not sent.
     Stopping,
+    /// The gateway was stopped during the call.
+    Cut,
+    /// The release was taken out of service during the call.
+    Deleted,
+    /// The deployment is no longer there; the call was not sent.
+    Gone,
 }

@@ -2,7 +2,7 @@
 //! holds the rest. Each worker's life is left to its `supervisor`.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
 use arc_swap::ArcSwapOption;
@@ -45,6 +45,8 @@ pub struct Pool {
     kill: CancellationToken,
     tasks: TaskTracker,
     restarts: AtomicU64,
+    /// The gateway goes on without it.
+    retired: AtomicBool,
 }
 
 type WorkerClient = Arc<Client<Lease>>;
@@ -111,6 +113,7 @@ impl Pool {
             kill: CancellationToken::new(),
             tasks: TaskTracker::new(),
             restarts: AtomicU64::new(0),
+            retired: AtomicBool::new(false),
         });
         for _ in 0..pool.settings.min {
             pool.add_worker();
@@ -178,7 +181,9 @@ impl Pool {
             CallFailure::Crashed(how) => CallError::Crashed(how),
             CallFailure::Protocol(how) => CallError::Protocol(how),
             CallFailure::TimedOut => CallError::TimedOut(self.settings.timeout),
-            CallFailure::Stopped | CallFailure::Unsent => CallError::Stopping,
+            CallFailure::Stopped if self.retired.load(Ordering::Relaxed) => CallError::Deleted,
+            CallFailure::Stopped => CallError::Cut,
+            CallFailure::Unsent => CallError::Stopping,
         }
     }
 
@@ -358,6 +363,12 @@ impl Pool {
                 self.add_worker();
             }
         }
+    }
+
+    /// As [`Self::stop`], for a release that is no longer wanted while the gateway goes on.
+    pub async fn retire(&self, drain: Duration) {
+        self.retired.store(true, Ordering::Relaxed);
+        self.stop(drain).await;
     }
 
     /// Takes no more calls, lets those in flight end within `drain`, and returns when no process is left.

@@ -6,6 +6,7 @@ mod admin;
 mod calls;
 mod crashes;
 mod dependencies;
+mod deploys;
 mod endings;
 mod failing_functions;
 mod faulty;

@@ -57,15 +57,22 @@ fn folder_url(root: &Path, path: &str) -> String {
     format!("file://{}/{path}", root.display())
 }
 
-/// Fetches into a staging folder, which is as empty after it as before.
-fn fetch(from: &Repositories, url: &str, branch: Option<&str>) -> Result<Fetched, RepositoryError> {
+/// What was fetched, with its archive open.
+#[derive(Debug)]
+struct Got {
+    fetched: Fetched,
+    archive: File,
+}
+
+/// Fetches into a staging folder, in which nothing but the archive is left.
+fn fetch(from: &Repositories, url: &str, branch: Option<&str>) -> Result<Got, RepositoryError> {
     let staging = tempfile::tempdir().unwrap();
     let fetched = on_one_thread(from.fetch(url, branch, staging.path()));
-    if fetched.is_ok() {
-        assert_eq!(fs::read_dir(staging.path()).unwrap().count(), 0);
-    }
     assert_eq!(marked(std::process::id()), Vec::<u32>::new());
-    fetched
+    let fetched = fetched?;
+    assert_eq!(fs::read_dir(staging.path()).unwrap().count(), 1);
+    let archive = File::open(&fetched.archive).unwrap();
+    Ok(Got { fetched, archive })
 }
 
 fn error(from: &Repositories, url: &str, branch: Option<&str>) -> String {
@@ -151,7 +158,7 @@ fn a_repository_is_fetched_as_it_was_committed() {
     git(&work, &["push", "-q", "../app.git", "main"]);
     let url = folder_url(root.path(), "team/app.git");
     let from = listed(&[&folder_url(root.path(), "")]);
-    let fetched = fetch(&from, &url, None).unwrap();
+    let Got { fetched, archive } = fetch(&from, &url, None).unwrap();
     assert_eq!((fetched.name.as_str(), fetched.branch.as_str()), ("team-app", "main"));
     assert_eq!(fetched.commit, git(&work, &["rev-parse", "HEAD"]));
     let mut expected = files.to_vec();
@@ -160,7 +167,7 @@ fn a_repository_is_fetched_as_it_was_committed() {
     let more = [(".gitattributes", attributes), (".gitmodules", &modules), ("link", "/etc/passwd")];
     expected.extend(more.into_iter().chain([("lib/", ""), ("lib/deep/", ""), ("module/", "")]));
     expected.sort_unstable();
-    let mut found = entries(fetched.archive);
+    let mut found = entries(archive);
     found.sort_unstable();
     assert_eq!(found, pairs(&expected));
     let staging = tempfile::tempdir().unwrap();
@@ -189,9 +196,9 @@ fn branches_and_files_are_listed_over_http() {
     let files = |branch| on_one_thread(from.files(&url, branch, staging.path())).unwrap();
     assert_eq!(files("main"), ["index.js", "lib/ä b.js"]);
     assert_eq!(files("feature/x"), ["extra.py", "index.js", "lib/ä b.js"]);
-    let fetched = fetch(&from, &url, Some("feature/x")).unwrap();
+    let Got { fetched, archive } = fetch(&from, &url, Some("feature/x")).unwrap();
     assert_eq!((fetched.name.as_str(), fetched.branch.as_str()), ("team-app", "feature/x"));
-    assert!(entries(fetched.archive).contains(&("extra.py".to_owned(), "feature/x".to_owned())));
+    assert!(entries(archive).contains(&("extra.py".to_owned(), "feature/x".to_owned())));
 }
 
 #[test]
@@ -269,7 +276,7 @@ fn git_uses_the_addresses_that_were_checked() {
     let url = format!("http://pinned.test:{}/git/team/app.git", server.port);
     let from = listed(&[&url]).with_resolver(Arc::new(Says(vec![[127, 0, 0, 1].into()])));
     // No name server knows this host: only the address that was checked leads to it.
-    assert_eq!(fetch(&from, &url, None).unwrap().name.as_str(), "team-app");
+    assert_eq!(fetch(&from, &url, None).unwrap().fetched.name.as_str(), "team-app");
     let requests = fs::read_to_string(root.path().join("requests")).unwrap();
     assert!(requests.starts_with(&format!("pinned.test:{} /git/team/app.git/info/refs", server.port)), "{requests}");
 }
@@ -321,7 +328,7 @@ fn nothing_of_a_repository_or_of_this_machine_runs() {
     let from = listed(&[&folder_url(root.path(), "")]);
     let url = folder_url(root.path(), "team/app.git");
     let fetched = on_one_thread(from.fetch(&url, None, &staging)).unwrap();
-    assert_eq!(entries(fetched.archive).len(), 2);
+    assert_eq!(entries(File::open(fetched.archive).unwrap()).len(), 2);
     assert_eq!(on_one_thread(from.branches(&url)).unwrap(), ["main"]);
     assert!(!marker.exists());
 }
@@ -362,5 +369,5 @@ fn a_folder_of_another_user_is_fetched_from_if_it_is_listed() {
     let from = listed(&[&folder_url(root.path(), "")]);
     let url = folder_url(root.path(), "team/app.git");
     assert_eq!(on_one_thread(from.branches(&url)).unwrap(), ["main"]);
-    assert_eq!(fetch(&from, &url, None).unwrap().name.as_str(), "team-app");
+    assert_eq!(fetch(&from, &url, None).unwrap().fetched.name.as_str(), "team-app");
 }

@@ -159,6 +159,21 @@ impl Gateway {
         read(self.agent.get(self.url(path)).call())
     }
 
+    /// POSTs a body; none if the gateway ends without an answer.
+    pub(crate) fn try_post(&self, path: &str, headers: &[(&str, &str)], body: impl AsRef<[u8]>) -> Option<Answer> {
+        let mut request = self.agent.post(self.url(path));
+        for (name, value) in headers {
+            request = request.header(*name, *value);
+        }
+        let answered = request.send(body.as_ref()).ok()?;
+        Some(read(Ok(answered)))
+    }
+
+    /// Whether its process is still there.
+    pub(crate) fn is_running(&mut self) -> bool {
+        matches!(self.child.try_wait(), Ok(None))
+    }
+
     /// POSTs a body with these headers.
     pub(crate) fn post(&self, path: &str, headers: &[(&str, &str)], body: impl AsRef<[u8]>) -> Answer {
         let mut request = self.agent.post(self.url(path));

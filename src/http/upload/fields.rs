@@ -1,6 +1,6 @@
 //! The parts of the form beside its file: each at most once, of the kind it should be.
 
-use std::fs::File;
+use std::path::PathBuf;
 
 use serde::de::DeserializeOwned;
 
@@ -42,7 +42,7 @@ impl Fields {
     }
 
     /// All of it, with the file.
-    pub(super) fn into_upload(self, archive: File) -> Result<Upload, Problem> {
+    pub(super) fn into_upload(self, archive: PathBuf) -> Result<Upload, Problem> {
         self.check_complete()?;
         let (Some(id), Some(jsons)) = (self.id, self.jsons) else {
             return Err(refused("parts are missing".to_owned()));

@@ -1,9 +1,9 @@
 //! The file of an upload on its way to disk: written in batches, off the threads that serve connections.
 
-use std::fs::{self, File};
-use std::io::{self, Seek, Write};
+use std::fs::File;
+use std::io::{self, Write};
 use std::os::unix::fs::OpenOptionsExt;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use crate::http::error::{self, Problem};
 
@@ -11,24 +11,22 @@ use crate::http::error::{self, Problem};
 const BATCH: usize = 256 * 1024;
 const ACT: &str = "writing the package";
 
-/// A file that grows; nobody but this process can reach it.
+/// A file that grows.
 #[derive(Debug)]
 pub(super) struct Spool {
     file: File,
+    path: PathBuf,
     batch: Vec<u8>,
     length: u64,
 }
 
 impl Spool {
-    /// A new file in a folder, which loses its name at once: whatever happens, the system removes it.
+    /// A new file in a folder, with which it is removed.
     pub(super) async fn open(folder: &Path) -> Result<Self, Problem> {
         let path = folder.join("package.zip");
-        let file = off_thread(move || {
-            let file = File::options().read(true).write(true).create_new(true).mode(0o600).open(&path)?;
-            fs::remove_file(&path)?;
-            Ok(file)
-        });
-        Ok(Self { file: file.await?, batch: Vec::with_capacity(BATCH), length: 0 })
+        let named = path.clone();
+        let file = off_thread(move || File::options().write(true).create_new(true).mode(0o600).open(&named));
+        Ok(Self { file: file.await?, path, batch: Vec::with_capacity(BATCH), length: 0 })
     }
 
     /// How many bytes it has been given.
@@ -43,11 +41,10 @@ impl Spool {
         if self.batch.len() >= BATCH { self.flush().await } else { Ok(()) }
     }
 
-    /// The whole file, to be read from its start.
-    pub(super) async fn finish(mut self) -> Result<File, Problem> {
+    /// Where the whole file lies.
+    pub(super) async fn finish(mut self) -> Result<PathBuf, Problem> {
         self.flush().await?;
-        self.file.rewind().map_err(|error| error::from_disk(&error, ACT))?;
-        Ok(self.file)
+        Ok(self.path)
     }
 
     async fn flush(&mut self) -> Result<(), Problem> {

@@ -1,11 +1,11 @@
 //! Forms as clients send them are read, in pieces of any size; every other form is refused and leaves nothing behind.
 
 use std::error::Error;
-use std::io::{Read, Seek};
 use std::os::unix::fs::MetadataExt;
 
 use bytes::Bytes;
 use http::HeaderValue;
+use tempfile::TempDir;
 
 use super::*;
 use crate::http::streamed_body::BodyFault;
@@ -42,14 +42,14 @@ fn multipart() -> HeaderMap {
 }
 
 /// What comes of a body that arrives in pieces of `size` bytes.
-async fn receive_in(size: usize, headers: &HeaderMap, text: &[u8]) -> Result<Upload, Problem> {
+async fn receive_in(size: usize, headers: &HeaderMap, text: &[u8]) -> Result<(Upload, TempDir), Problem> {
     let folder = tempfile::tempdir().unwrap();
     let pieces: Vec<_> =
         text.chunks(size).map(|piece| Ok::<_, std::io::Error>(Bytes::copy_from_slice(piece))).collect();
     let body = Body::from_stream(futures_util::stream::iter(pieces));
-    let upload = receive(headers, body, folder.path(), LIMIT).await;
-    assert_eq!(std::fs::read_dir(folder.path()).unwrap().count(), 0);
-    upload
+    let upload = receive(headers, body, folder.path(), LIMIT).await?;
+    assert_eq!(std::fs::read_dir(folder.path()).unwrap().count(), 1);
+    Ok((upload, folder))
 }
 
 /// Code and message of a refusal, which are the same however the body arrives.
@@ -74,13 +74,11 @@ fn assert_refused(parts: &[(&str, &str)], code: Code, words: &str) {
 #[tokio::test]
 async fn a_form_is_read_whatever_pieces_it_comes_in() {
     for size in [1, 2, 3, 7, 64, 1000, 1 << 20] {
-        let mut upload = receive_in(size, &multipart(), form(&GOOD).as_bytes()).await.unwrap();
+        let (mut upload, _folder) = receive_in(size, &multipart(), form(&GOOD).as_bytes()).await.unwrap();
         assert_eq!((upload.id.as_str(), upload.kind.as_str()), ("math", "application/x-zip-compressed"));
         assert_eq!(upload.jsons[0].scripts, ["index.js"]);
         assert_eq!((upload.runners.take().unwrap(), &upload.version), (vec!["nodejs".to_owned()], &None));
-        let mut text = String::new();
-        upload.archive.read_to_string(&mut text).unwrap();
-        assert_eq!(text, "PK and so on", "{size}");
+        assert_eq!(std::fs::read_to_string(&upload.archive).unwrap(), "PK and so on", "{size}");
         assert_eq!(upload.archive.metadata().unwrap().mode() & 0o777, 0o600);
     }
 }
@@ -93,11 +91,8 @@ async fn a_file_is_kept_byte_by_byte() {
     let mut parts = GOOD;
     parts[4].1 = &text;
     for size in [997, 70_000, 1 << 22] {
-        let mut upload = receive_in(size, &multipart(), form(&parts).as_bytes()).await.unwrap();
-        assert_eq!(upload.archive.stream_position().unwrap(), 0);
-        let mut kept = String::new();
-        upload.archive.read_to_string(&mut kept).unwrap();
-        assert!(kept == text, "{size}");
+        let (upload, _folder) = receive_in(size, &multipart(), form(&parts).as_bytes()).await.unwrap();
+        assert!(std::fs::read_to_string(&upload.archive).unwrap() == text, "{size}");
     }
 }
 
@@ -105,7 +100,7 @@ async fn a_file_is_kept_byte_by_byte() {
 async fn unknown_parts_and_an_empty_list_are_no_fault() {
     let parts =
         [("path", "/etc"), ("blob", "x"), ("jsons", "[]"), ("id", "a"), ("path", "again"), ("version", "v1"), GOOD[4]];
-    let upload = receive_in(100, &multipart(), form(&parts).as_bytes()).await.unwrap();
+    let (upload, _folder) = receive_in(100, &multipart(), form(&parts).as_bytes()).await.unwrap();
     assert_eq!((upload.jsons.len(), upload.runners, upload.version.as_deref()), (0, None, Some("v1")));
     assert_eq!(upload.kind, "");
 }

@@ -12,14 +12,18 @@ use bytes::Bytes;
 use metagate::answer::Failure;
 use metagate::config::{self, PluginConfig};
 use metagate::deployment::{DeploymentName, Prefix};
-use metagate::gateway::Gateway;
+use metagate::gateway::{Gateway, Parts};
 use metagate::http::invoke::told;
 use metagate::invocation::Arguments;
 use metagate::plugin::invocation::Invocation;
 use metagate::plugin::outcome::{Content, Outcome};
 use metagate::plugin::outside::{CallFunction, FunctionCall, NoFunctions};
 use metagate::plugin::plugins::Plugins;
+use metagate::registry::store::Store;
 use metagate::runtime::scripts::WorkerScripts;
+use metagate::source::dependencies::Installer;
+use metagate::source::repository::Repositories;
+use metagate::source::staging::StagingArea;
 use metagate::worker::log_file::LogFiles;
 use metagate::worker::process::Spawner;
 use metagate::worker::tree::Instance;
@@ -27,6 +31,7 @@ use tokio::runtime::{Builder, Runtime};
 
 use crate::plugins::component::Plugin;
 use crate::plugins::{Files, put, table};
+use crate::support::PATIENCE;
 
 const MAX_BODY: u64 = 1 << 20;
 
@@ -140,13 +145,20 @@ fn version(version: &str) -> Vec<u8> {
 fn gateway(folder: &Path) -> Arc<Gateway> {
     let data = folder.join("data");
     std::fs::create_dir_all(&data).unwrap();
-    Arc::new(Gateway::new(
-        Prefix::new("local").unwrap(),
-        Arc::new(Spawner::new(Instance::current())),
-        WorkerScripts::write(&data).unwrap(),
-        LogFiles::start(&data.join("logs")).unwrap(),
-        Plugins::new(data.join("compiled"), MAX_BODY, Arc::new(NoFunctions)),
-    ))
+    let spawner = Arc::new(Spawner::new(Instance::current()));
+    Arc::new(Gateway::new(Parts {
+        prefix: Prefix::new("local").unwrap(),
+        installer: Installer::new(Arc::clone(&spawner), PATIENCE, Vec::new()),
+        repositories: Repositories::new(Arc::clone(&spawner), Vec::new(), PATIENCE),
+        spawner,
+        scripts: WorkerScripts::write(&data).unwrap(),
+        log_files: LogFiles::start(&data.join("logs")).unwrap(),
+        plugins: Plugins::new(data.join("compiled"), MAX_BODY, Arc::new(NoFunctions)),
+        store: Store::open(&data, None).unwrap(),
+        staging: StagingArea::open(&data).unwrap(),
+        keep: 5,
+        drain: PATIENCE,
+    }))
 }
 
 fn resident_bytes() -> u64 {

@@ -1,0 +1,49 @@
+//! Deleting a deployment: written down first, then out of service, its workers ended, its files removed; then the answer.
+
+use std::sync::Arc;
+
+use crate::deployment::DeploymentName;
+use crate::gateway::Gateway;
+use crate::gateway::failure::DeployError;
+use crate::gateway::packages::blocking;
+
+impl Gateway {
+    /// Deletes a deployment that was made over HTTP. Calls under way may finish within the drain time. When it returns
+    /// no process, file or log of it is left. It goes to its end even if nobody waits for it.
+    pub async fn delete(self: &Arc<Self>, name: &str) -> Result<(), DeployError> {
+        if self.is_draining() {
+            return Err(DeployError::Stopping);
+        }
+        self.check_of_api(name)?;
+        let record = self.store.record(name).ok_or_else(|| DeployError::NotFound(name.to_owned()))?;
+        let gateway = Arc::clone(self);
+        let deleting = self.tasks.spawn(async move { gateway.delete_now(record.name).await });
+        deleting.await.unwrap_or(Err(DeployError::Internal))
+    }
+
+    async fn delete_now(self: Arc<Self>, name: DeploymentName) -> Result<(), DeployError> {
+        let _turn = self.turn(&name).await?;
+        let store = Arc::clone(&self.store);
+        let mut record = store.record(name.as_str()).ok_or_else(|| DeployError::NotFound(name.as_str().to_owned()))?;
+        record.deleted = true;
+        blocking(move || Ok(store.save(record)?)).await?;
+        if let Some(live) = self.registry.remove(name.as_str())
+            && let Some(pool) = live.pool()
+        {
+            let leaving = pool.retire(self.drain);
+            tokio::pin!(leaving);
+            tokio::select! {
+                () = &mut leaving => {}
+                () = self.cut.cancelled() => {
+                    pool.kill();
+                    leaving.await;
+                }
+            }
+        }
+        let (store, waste, of) = (Arc::clone(&self.store), self.staging.place_for_waste(), name.clone());
+        blocking(move || Ok(store.remove(&of, &waste)?)).await?;
+        self.log_files.remove(&name).await;
+        tracing::info!(deployment = %name, "deleted");
+        Ok(())
+    }
+}

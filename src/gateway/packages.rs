@@ -1,0 +1,150 @@
+//! Taking in what is to be deployed: a package or a repository is checked as a whole and kept until it is deployed.
+
+use std::fs::File;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use ulid::Ulid;
+
+use crate::deployment::{DeploymentName, MetaCallJson};
+use crate::gateway::Gateway;
+use crate::gateway::failure::DeployError;
+use crate::registry::record::{Origin, Upload};
+use crate::source::archive::{self, Limits, Links};
+use crate::source::folder;
+use crate::source::staging::Staging;
+
+/// An archive that may become a release.
+pub struct Package {
+    /// The deployment that it is for.
+    pub name: DeploymentName,
+    /// The archive, in the staging folder.
+    pub archive: PathBuf,
+    /// The folder of its own.
+    pub staging: Staging,
+    /// Where it came from.
+    pub origin: Origin,
+    /// Metacall files that came beside it.
+    pub jsons: Vec<MetaCallJson>,
+    /// Whose dependencies are to be installed; by what its files say if it is not known.
+    pub runners: Option<Vec<String>>,
+}
+
+/// What to do about a deployment that is there already.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Existing {
+    /// Leave it alone.
+    Keep,
+    /// Make a new release of it when this one is deployed.
+    Replace,
+}
+
+impl Gateway {
+    /// Checks an archive and keeps it until it is deployed. A deployment whose last deploy failed may always be replaced.
+    pub async fn add_package(self: &Arc<Self>, package: Package, existing: Existing) -> Result<(), DeployError> {
+        self.store.check_writable()?;
+        self.check_free(&package.name, existing)?;
+        let package = self.unpack_to_check(package).await?;
+        let gateway = Arc::clone(self);
+        // Once it is being stored it is stored, whether the client waits or not.
+        let stored = self.tasks.spawn(async move { gateway.keep_package(package, existing).await });
+        stored.await.unwrap_or(Err(DeployError::Internal))
+    }
+
+    /// Fetches a branch of a repository and keeps it until it is deployed. Gives the name of its deployment.
+    pub async fn add_repository(
+        self: &Arc<Self>,
+        url: &str,
+        branch: Option<&str>,
+        jsons: Vec<MetaCallJson>,
+    ) -> Result<DeploymentName, DeployError> {
+        self.store.check_writable()?;
+        let staging = self.make_staging().await?;
+        let fetching = self.repositories.fetch(url, branch, staging.path());
+        let fetched = self.unless_draining(fetching).await??;
+        let name = fetched.name;
+        let origin = Origin::Repository { url: fetched.url, branch: fetched.branch, commit: fetched.commit };
+        let archive = fetched.archive;
+        let package = Package { name: name.clone(), archive, staging, origin, jsons, runners: None };
+        self.add_package(package, Existing::Replace).await?;
+        Ok(name)
+    }
+
+    /// The branches of a repository.
+    pub async fn branches(&self, url: &str) -> Result<Vec<String>, DeployError> {
+        Ok(self.unless_draining(self.repositories.branches(url)).await??)
+    }
+
+    /// The files of a branch of a repository.
+    pub async fn repository_files(&self, url: &str, branch: &str) -> Result<Vec<String>, DeployError> {
+        let staging = self.make_staging().await?;
+        Ok(self.unless_draining(self.repositories.files(url, branch, staging.path())).await??)
+    }
+
+    /// A staging folder, made off the thread that serves calls.
+    pub async fn make_staging(&self) -> Result<Staging, DeployError> {
+        let area = self.staging.clone();
+        blocking(move || area.make().map_err(DeployError::disk("making a folder"))).await
+    }
+
+    fn check_free(&self, name: &DeploymentName, existing: Existing) -> Result<(), DeployError> {
+        let live = self.registry.get(name.as_str());
+        let of_configuration = live.as_ref().is_some_and(|live| live.stored.is_none());
+        let is_deployed = self.store.record(name.as_str()).is_some_and(|record| record.live.is_some());
+        match existing {
+            Existing::Keep if of_configuration || is_deployed => {
+                Err(DeployError::AlreadyDeployed(name.as_str().to_owned()))
+            }
+            Existing::Replace if of_configuration => Err(DeployError::OfConfiguration(name.as_str().to_owned())),
+            Existing::Keep | Existing::Replace => Ok(()),
+        }
+    }
+
+    async fn unpack_to_check(&self, package: Package) -> Result<Package, DeployError> {
+        let _permit = self.unpacking.acquire().await.map_err(|_| DeployError::Stopping)?;
+        let checking = blocking(move || {
+            let files = package.staging.path().join("files");
+            unpack(&package.archive, &files, &package.origin, &package.jsons)?;
+            // Its place is needed for the next one.
+            let _gone_with_the_staging_folder = std::fs::remove_dir_all(&files);
+            Ok(package)
+        });
+        self.unless_draining(checking).await?
+    }
+
+    async fn keep_package(self: Arc<Self>, package: Package, existing: Existing) -> Result<(), DeployError> {
+        let _turn = self.turn(&package.name).await?;
+        self.check_free(&package.name, existing)?;
+        let store = Arc::clone(&self.store);
+        blocking(move || {
+            let Package { name, archive, staging: _gone_at_the_end, origin, jsons, runners } = package;
+            let kept = format!("{}.zip", Ulid::new());
+            store.take_archive(&name, &archive, &kept)?;
+            let mut record = store.record(name.as_str()).unwrap_or_else(|| store.new_record(&name));
+            record.upload = Some(Upload { archive: kept, origin, jsons, runners });
+            Ok(store.save(record)?)
+        })
+        .await
+    }
+}
+
+/// Makes the files of a release out of its archive, in a folder that is made. Blocks.
+pub(super) fn unpack(archive: &Path, files: &Path, origin: &Origin, jsons: &[MetaCallJson]) -> Result<(), DeployError> {
+    let links = match origin {
+        Origin::Package => Links::Refuse,
+        Origin::Repository { .. } => Links::AsText,
+    };
+    std::fs::create_dir(files).map_err(DeployError::disk("making a folder"))?;
+    let archive = File::open(archive).map_err(DeployError::disk("reading the archive"))?;
+    archive::extract(&archive, files, links, &Limits::default())?;
+    folder::add_jsons(files, jsons).map_err(DeployError::disk("writing a metacall file"))?;
+    folder::metacall_jsons(files).map_err(|error| error.below(files))?;
+    Ok(())
+}
+
+/// Does something that blocks, off the thread that serves calls.
+pub(super) async fn blocking<T: Send + 'static>(
+    work: impl FnOnce() -> Result<T, DeployError> + Send + 'static,
+) -> Result<T, DeployError> {
+    tokio::task::spawn_blocking(work).await.unwrap_or(Err(DeployError::Internal))
+}

@@ -1,0 +1,102 @@
+//! Who may change a deployment: one at a time for each name, in the order in which they came.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+
+use parking_lot::Mutex;
+use tokio::sync::OwnedMutexGuard;
+
+/// Changes of one deployment that may wait.
+const WAITING: usize = 8;
+
+/// The turns of all names.
+#[derive(Default)]
+pub(super) struct Turns {
+    names: Mutex<HashMap<String, Name>>,
+}
+
+#[derive(Default)]
+struct Name {
+    lock: Arc<tokio::sync::Mutex<()>>,
+    /// Those who have the turn or wait for it.
+    users: usize,
+}
+
+/// The right to change a deployment; the next in line has it once this is dropped.
+pub(super) struct Turn {
+    _guard: OwnedMutexGuard<()>,
+    _place: Place,
+}
+
+/// A place in a name's line.
+struct Place {
+    turns: Arc<Turns>,
+    name: String,
+}
+
+impl Drop for Place {
+    fn drop(&mut self) {
+        let mut names = self.turns.names.lock();
+        if let Some(name) = names.get_mut(&self.name) {
+            name.users -= 1;
+            if name.users == 0 {
+                names.remove(&self.name);
+            }
+        }
+    }
+}
+
+impl Turns {
+    /// Waits for the turn to change `name`; none if too many wait already.
+    pub(super) async fn take(self: &Arc<Self>, name: &str) -> Option<Turn> {
+        self.line_up(name, WAITING).await
+    }
+
+    /// Waits for the turn to change `name`, however many wait.
+    pub(super) async fn take_patiently(self: &Arc<Self>, name: &str) -> Turn {
+        self.line_up(name, usize::MAX - 1).await.expect("a line without end takes everybody")
+    }
+
+    async fn line_up(self: &Arc<Self>, name: &str, waiting: usize) -> Option<Turn> {
+        let (lock, place) = {
+            let mut names = self.names.lock();
+            let entry = names.entry(name.to_owned()).or_default();
+            if entry.users > waiting {
+                return None;
+            }
+            entry.users += 1;
+            (Arc::clone(&entry.lock), Place { turns: Arc::clone(self), name: name.to_owned() })
+        };
+        Some(Turn { _guard: lock.lock_owned().await, _place: place })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use futures_util::FutureExt;
+
+    #[tokio::test]
+    async fn one_has_the_turn_eight_wait_and_the_next_is_sent_away() {
+        let turns = Arc::new(Turns::default());
+        let first = turns.take("math").await.unwrap();
+        let mut waiting: Vec<_> = (0..WAITING).map(|_| Box::pin(turns.take("math"))).collect();
+        for one in &mut waiting {
+            assert!(one.now_or_never().is_none());
+        }
+        assert!(turns.take("math").await.is_none());
+        assert!(turns.take("text").await.is_some());
+        drop(first);
+        assert!(waiting.remove(0).await.is_some());
+    }
+
+    #[tokio::test]
+    async fn nothing_is_remembered_of_names_that_nobody_changes() {
+        let turns = Arc::new(Turns::default());
+        let turn = turns.take("math").await;
+        let mut gone = Box::pin(turns.take("math"));
+        assert!((&mut gone).now_or_never().is_none());
+        drop((gone, turn));
+        assert!(turns.names.lock().is_empty());
+    }
+}

@@ -1,0 +1,67 @@
+//! Whether the files of a folder are still those that were loaded: told by names, sizes and times, without reading them.
+
+use std::collections::BTreeMap;
+use std::hash::{DefaultHasher, Hash, Hasher};
+use std::os::unix::fs::MetadataExt;
+use std::path::{Path, PathBuf};
+
+use ignore::WalkBuilder;
+
+use crate::deployment::Fingerprint;
+
+/// Files that are looked at; what a folder has beyond them goes unseen.
+const FILES: usize = 20_000;
+/// Folders of tools, which change without the functions changing.
+const TOOL_FOLDERS: [&str; 3] = ["node_modules", "__pycache__", "target"];
+
+/// The state of a folder's files now. Hidden files, those that a `.gitignore` names and installed packages do not count.
+/// A folder that is not there has a state too. Blocks.
+#[must_use]
+pub fn of_folder(folder: &Path) -> Fingerprint {
+    let walk = WalkBuilder::new(folder)
+        .require_git(false)
+        .parents(false)
+        .filter_entry(|entry| !TOOL_FOLDERS.iter().any(|name| entry.file_name() == *name))
+        .build();
+    let files: BTreeMap<PathBuf, (u64, i64, i64, u64)> = walk
+        .flatten()
+        .filter(|entry| entry.file_type().is_some_and(|kind| !kind.is_dir()))
+        .take(FILES)
+        .filter_map(|entry| {
+            // A link counts by what it leads to.
+            let found = std::fs::metadata(entry.path()).ok()?;
+            Some((entry.path().to_owned(), (found.size(), found.mtime(), found.mtime_nsec(), found.ino())))
+        })
+        .collect();
+    let mut hasher = DefaultHasher::new();
+    files.hash(&mut hasher);
+    Fingerprint(hasher.finish())
+}
+
+#[cfg(test)]
+mod tests {
+    use std::fs;
+
+    use super::*;
+
+    #[test]
+    fn it_changes_with_the_files_that_are_loaded_and_with_no_other() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path();
+        fs::create_dir(path.join("node_modules")).unwrap();
+        fs::write(path.join("index.js"), "1").unwrap();
+        fs::write(path.join(".gitignore"), "data.json\n").unwrap();
+        let before = of_folder(path);
+        for other in ["node_modules/x.js", ".hidden", "data.json"] {
+            fs::write(path.join(other), "").unwrap();
+            assert_eq!(of_folder(path), before, "{other}");
+        }
+        fs::write(path.join("index.js"), "12").unwrap();
+        let written = of_folder(path);
+        fs::write(path.join("new.js"), "").unwrap();
+        let added = of_folder(path);
+        fs::remove_file(path.join("index.js")).unwrap();
+        let removed = of_folder(path);
+        assert!(before != written && written != added && added != removed);
+    }
+}

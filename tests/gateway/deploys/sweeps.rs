@@ -1,0 +1,351 @@
+//! Every point at which a deploy touches the disk: the gateway is killed there, or the disk fails there. `strace` does it to
+//! the gateway's threads for work that blocks, one of them at a time, at the first, second, third … call of a kind, until
+//! the operation gets through.
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::io::{BufRead, BufReader};
+use std::process::{Child, Command, Stdio};
+
+use rustix::process::{Pid, Signal};
+use serde_json::json;
+use tempfile::TempDir;
+
+use super::{multipart, versioned};
+use crate::support::{Answer, Gateway, wait_for};
+
+/// System calls that touch the disk. Which of them an operation makes is told by the operation.
+const CALLS: [&str; 15] = [
+    "fsync",
+    "rename",
+    "renameat2",
+    "link",
+    "linkat",
+    "mkdir",
+    "mkdirat",
+    "unlink",
+    "unlinkat",
+    "rmdir",
+    "openat2",
+    "syncfs",
+    "pwrite64",
+    "write",
+    "openat",
+];
+/// Threads also wake each other with it, and that cannot fail.
+const WAKES: &str = "write";
+/// Further than this no operation of these goes.
+const MOST: u32 = 200;
+
+/// What is done while the gateway is meddled with.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Operation {
+    Upload,
+    Deploy,
+    Redeploy,
+    Delete,
+}
+
+/// What is done to the gateway.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Meddling {
+    Kill,
+    Error(&'static str),
+}
+
+/// A gateway with one deployment `app`, and what is known of it.
+struct Subject {
+    gateway: Gateway,
+    /// The version that was acknowledged last; none while nothing is deployed.
+    version: Option<u32>,
+    /// The newest version that was sent.
+    newest: u32,
+    kills: u32,
+    failures: u32,
+}
+
+impl Subject {
+    fn new() -> Self {
+        let gateway = Gateway::start("");
+        let mut subject = Self { gateway, version: None, newest: 0, kills: 0, failures: 0 };
+        subject.ship();
+        subject
+    }
+
+    fn ship(&mut self) {
+        self.newest += 1;
+        self.gateway.ship("app", &versioned(self.newest));
+        self.version = Some(self.newest);
+    }
+
+    /// Brings about the state that an operation begins with; the threads for work that blocks are there afterwards.
+    fn prepare(&mut self, operation: Operation) {
+        match operation {
+            Operation::Deploy => {
+                if self.version.is_some() {
+                    assert_eq!(self.gateway.delete("app").status, 200);
+                    self.version = None;
+                }
+                self.newest += 1;
+                assert_eq!(self.gateway.upload("app", &versioned(self.newest), "").status, 201);
+            }
+            Operation::Redeploy => {
+                if self.version.is_none() {
+                    self.ship();
+                }
+                self.newest += 1;
+                assert_eq!(self.gateway.upload("app", &versioned(self.newest), "?replace=true").status, 201);
+            }
+            Operation::Upload | Operation::Delete => self.ship(),
+        }
+    }
+
+    /// Does it. None if there was no answer.
+    fn perform(&mut self, operation: Operation) -> Option<Answer> {
+        let json = [("content-type", "application/json")];
+        match operation {
+            Operation::Upload => {
+                let (kind, body) = multipart("app", "[]", "[]", &versioned(self.newest + 1));
+                self.gateway.try_post("/api/package/create?replace=true", &[("content-type", &kind)], body)
+            }
+            Operation::Deploy | Operation::Redeploy => {
+                self.gateway.try_post("/api/deploy/create", &json, json!({ "suffix": "app" }).to_string())
+            }
+            Operation::Delete => {
+                let body = json!({ "suffix": "app", "prefix": "local", "version": "v1" });
+                self.gateway.try_post("/api/deploy/delete", &json, body.to_string())
+            }
+        }
+    }
+
+    /// What serves now; none if nothing does.
+    #[track_caller]
+    fn serving(&self) -> Option<u32> {
+        wait_for("an answer", || {
+            let answer = self.gateway.call("app", "version", "");
+            match (answer.status, answer.code()) {
+                (200, _) => Some(Some(answer.body.parse().unwrap())),
+                (404, _) => Some(None),
+                (_, "starting") => None,
+                // A first deploy that failed is shown, and cannot be called.
+                (503, "crash_loop") => Some(None),
+                _ => panic!("{answer:?}\n{}", self.gateway.log()),
+            }
+        })
+    }
+
+    /// What was or was not done is one of two states, and one only if it was acknowledged.
+    #[track_caller]
+    fn check(&mut self, operation: Operation, acknowledged: bool, place: &str) {
+        let (before, after) = match operation {
+            Operation::Upload => (self.version, self.version),
+            Operation::Deploy | Operation::Redeploy => (self.version, Some(self.newest)),
+            Operation::Delete => (self.version, None),
+        };
+        let serving = self.serving();
+        let is_right = if acknowledged { serving == after } else { serving == before || serving == after };
+        let log = || self.gateway.log();
+        assert!(
+            is_right,
+            "{place}: {serving:?} serves, before {before:?}, after {after:?}, acknowledged {acknowledged}\n{}",
+            log()
+        );
+        self.version = serving;
+    }
+
+    /// Another gateway on the same folder.
+    fn restart(&mut self) {
+        self.gateway.wait_end();
+        let folder = std::mem::replace(&mut self.gateway.folder, TempDir::new().unwrap());
+        self.gateway = Gateway::start_in(folder, |_| {});
+        let staging = self.gateway.folder.path().join("data/staging");
+        assert_eq!(fs::read_dir(staging).unwrap().count(), 0, "something was left in the staging folder");
+    }
+
+    /// The threads that do what blocks.
+    fn threads(&self) -> Vec<u32> {
+        let tasks = fs::read_dir(format!("/proc/{}/task", self.gateway.pid())).unwrap().flatten();
+        let is_blocking = |id: &u32| {
+            let name = fs::read_to_string(format!("/proc/{}/task/{id}/comm", self.gateway.pid())).unwrap_or_default();
+            name.starts_with("tokio-")
+        };
+        let mut ids: Vec<u32> =
+            tasks.filter_map(|task| task.file_name().to_str()?.parse().ok()).filter(is_blocking).collect();
+        ids.sort_unstable();
+        ids
+    }
+}
+
+/// A running strace; it lets go when it is dropped.
+struct Tracer(Child);
+
+impl Tracer {
+    fn attach(thread: u32, call: &str, meddling: Meddling, when: u32) -> Self {
+        let what = match meddling {
+            Meddling::Kill => "signal=SIGKILL".to_owned(),
+            Meddling::Error(error) => format!("error={error}"),
+        };
+        let mut command = Command::new("strace");
+        command.args([
+            "-o",
+            "/dev/null",
+            "-e",
+            &format!("trace={call}"),
+            "-e",
+            &format!("inject={call}:{what}:when={when}"),
+        ]);
+        command.args(["-p", &thread.to_string()]).stdout(Stdio::null()).stderr(Stdio::piped());
+        let mut child = command.spawn().expect("strace is needed: install it");
+        let mut line = String::new();
+        BufReader::new(child.stderr.take().unwrap()).read_line(&mut line).unwrap();
+        assert!(line.contains("attached"), "{line}");
+        Self(child)
+    }
+}
+
+impl Drop for Tracer {
+    fn drop(&mut self) {
+        if let Some(pid) = i32::try_from(self.0.id()).ok().and_then(Pid::from_raw) {
+            let _gone = rustix::process::kill_process(pid, Signal::INT);
+        }
+        self.0.wait().unwrap();
+    }
+}
+
+/// Meddles with an operation at each call of each kind in each thread. Gives how many points there were of each kind.
+fn sweep(operation: Operation, meddling: Meddling) -> BTreeMap<&'static str, u32> {
+    let mut points = BTreeMap::new();
+    let mut subject = Subject::new();
+    for call in CALLS.into_iter().filter(|call| meddling == Meddling::Kill || *call != WAKES) {
+        // Which thread does what differs from run to run: a thread is done with when nothing happens twice.
+        let mut place = 0;
+        loop {
+            subject.prepare(operation);
+            let threads = subject.threads();
+            let Some(thread) = threads.get(place).copied() else { break };
+            let mut quiet = 0;
+            let mut when = 1;
+            while when < MOST {
+                if when > 1 || quiet > 0 {
+                    subject.prepare(operation);
+                }
+                let thread = subject.threads().get(place).copied().unwrap_or(thread);
+                let place = format!("{operation:?}, {meddling:?} at {call} {when} of thread {thread}");
+                if meddle(&mut subject, operation, meddling, call, when, thread, &place) {
+                    *points.entry(call).or_insert(0) += 1;
+                    (when, quiet) = (when + 1, 0);
+                } else {
+                    quiet += 1;
+                    if quiet == 2 {
+                        break;
+                    }
+                }
+            }
+            if when == 1 && place > 0 {
+                break;
+            }
+            place += 1;
+        }
+    }
+    println!(
+        "{operation:?}, {meddling:?}: {points:?}, {} kills, {} answers of failure",
+        subject.kills, subject.failures
+    );
+    points
+}
+
+/// Does the operation once under the tracer, and checks what came of it. Tells whether anything was done to it.
+fn meddle(
+    subject: &mut Subject,
+    operation: Operation,
+    meddling: Meddling,
+    call: &str,
+    when: u32,
+    thread: u32,
+    place: &str,
+) -> bool {
+    let tracer = Tracer::attach(thread, call, meddling, when);
+    let answer = subject.perform(operation);
+    let acknowledged = answer.as_ref().is_some_and(|answer| answer.status < 300);
+    match meddling {
+        Meddling::Kill => {
+            let was_killed = answer.is_none() || !subject.gateway.is_running();
+            drop(tracer);
+            if was_killed {
+                subject.kills += 1;
+                subject.restart();
+            } else {
+                assert!(acknowledged, "{place}: {answer:?}\n{}", subject.gateway.log());
+            }
+            subject.check(operation, acknowledged, place);
+            was_killed
+        }
+        Meddling::Error(error) => {
+            drop(tracer);
+            let answer = answer.unwrap_or_else(|| panic!("{place}: no answer\n{}", subject.gateway.log()));
+            if !acknowledged {
+                subject.failures += 1;
+                let told = (answer.status, answer.code());
+                let expected = [(500, "storage_error"), (507, "insufficient_storage")];
+                assert!(expected.contains(&told), "{place}: {answer:?}\n{}", subject.gateway.log());
+            }
+            subject.check(operation, acknowledged, place);
+            // A full disk passes; one that fails has to be looked at.
+            let readiness = subject.gateway.get("/readyz").json();
+            if readiness["storage"].is_array() {
+                assert_eq!(error, "EIO", "{place}: {readiness}");
+                let refused = subject.gateway.upload("other", &versioned(1), "");
+                assert_eq!((refused.status, refused.code()), (503, "read_only"), "{place}");
+                subject.gateway.signal(Signal::TERM);
+                subject.restart();
+                subject.check(operation, acknowledged, place);
+            }
+            !acknowledged
+        }
+    }
+}
+
+#[test]
+fn a_kill_at_any_point_of_an_upload_leaves_what_serves() {
+    assert!(sweep(Operation::Upload, Meddling::Kill).len() > 4);
+}
+
+#[test]
+fn a_kill_at_any_point_of_a_first_deploy_leaves_nothing_or_the_release() {
+    assert!(sweep(Operation::Deploy, Meddling::Kill).len() > 4);
+}
+
+#[test]
+fn a_kill_at_any_point_of_a_redeploy_leaves_the_old_release_or_the_new() {
+    assert!(sweep(Operation::Redeploy, Meddling::Kill).len() > 4);
+}
+
+#[test]
+fn a_kill_at_any_point_of_a_delete_leaves_the_deployment_or_nothing() {
+    assert!(sweep(Operation::Delete, Meddling::Kill).len() > 4);
+}
+
+#[test]
+fn a_disk_that_fails_at_any_point_of_a_redeploy_is_told_and_the_old_release_serves() {
+    sweep(Operation::Redeploy, Meddling::Error("EIO"));
+}
+
+#[test]
+fn a_disk_that_fails_at_any_point_of_a_delete_is_told() {
+    sweep(Operation::Delete, Meddling::Error("EIO"));
+}
+
+#[test]
+fn a_full_disk_at_any_point_of_an_upload_is_told_and_passes() {
+    sweep(Operation::Upload, Meddling::Error("ENOSPC"));
+}
+
+#[test]
+fn a_full_disk_at_any_point_of_a_redeploy_is_told_and_passes() {
+    sweep(Operation::Redeploy, Meddling::Error("ENOSPC"));
+}
+
+#[test]
+fn a_full_disk_at_any_point_of_a_delete_is_told_and_passes() {
+    sweep(Operation::Delete, Meddling::Error("ENOSPC"));
+}
