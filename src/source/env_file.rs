@@ -53,8 +53,13 @@ pub fn read(folder: &Path) -> Result<BTreeMap<String, Secret>, EnvFileError> {
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(BTreeMap::new()),
         Err(error) => return Err(error.into()),
     }
+    read_file(&path)
+}
+
+/// The variables of a file of the same form; it has to be there.
+pub fn read_file(path: &Path) -> Result<BTreeMap<String, Secret>, EnvFileError> {
     let mut bytes = Vec::new();
-    File::open(&path)?.take(SIZE_LIMIT + 1).read_to_end(&mut bytes)?;
+    File::open(path)?.take(SIZE_LIMIT + 1).read_to_end(&mut bytes)?;
     if bytes.len() as u64 > SIZE_LIMIT {
         return Err(EnvFileError::TooLong);
     }
