@@ -10,6 +10,7 @@ mod logs;
 mod plugin;
 mod schema;
 mod serve;
+mod table;
 
 use std::io::Write;
 use std::process::ExitCode;

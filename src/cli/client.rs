@@ -1,12 +1,20 @@
 //! What the commands that talk to a running gateway share: its address, the token, and its words when it refuses.
 
+mod deployments;
+mod events;
+
 use std::time::Duration;
 
 use anyhow::{Context, bail};
 use clap::Args;
 use serde::Deserialize;
 use ureq::http::Response;
-use ureq::{Agent, Body};
+use ureq::http::header::{AUTHORIZATION, CONTENT_TYPE};
+use ureq::typestate::{WithBody, WithoutBody};
+use ureq::{Agent, Body, RequestBuilder};
+
+pub(super) use crate::cli::client::deployments::{Deployment, DeploymentError, unknown};
+pub(super) use crate::cli::client::events::Events;
 
 /// Which gateway to talk to.
 #[derive(Debug, Args)]
@@ -24,42 +32,11 @@ struct Refusal {
     error: Words,
 }
 
+/// Why the gateway did not do what it was asked for.
 #[derive(Deserialize)]
 struct Words {
     code: String,
     message: String,
-}
-
-/// A deployment as `GET /api/inspect` tells it.
-#[derive(Debug, Deserialize)]
-pub(super) struct Deployment {
-    pub(super) status: String,
-    pub(super) prefix: String,
-    pub(super) suffix: String,
-    pub(super) version: String,
-    pub(super) packages: serde_json::Value,
-    #[serde(default)]
-    pub(super) error: Option<DeploymentError>,
-}
-
-#[derive(Deserialize)]
-struct Readiness {
-    prefix: String,
-    deployments: Vec<ReadyDeployment>,
-}
-
-#[derive(Deserialize)]
-struct ReadyDeployment {
-    name: String,
-    status: String,
-}
-
-/// Why a deployment failed.
-#[derive(Debug, Deserialize)]
-pub(super) struct DeploymentError {
-    pub(super) message: String,
-    #[serde(default)]
-    pub(super) stderr: String,
 }
 
 impl Client {
@@ -68,7 +45,8 @@ impl Client {
         config.build().into()
     }
 
-    fn address(&self, path: &str) -> String {
+    /// An address of the gateway in full.
+    pub(super) fn address(&self, path: &str) -> String {
         format!("{}{path}", self.url.trim_end_matches('/'))
     }
 
@@ -76,47 +54,30 @@ impl Client {
         self.token.as_ref().filter(|token| !token.is_empty()).map(|token| format!("Bearer {token}"))
     }
 
+    fn get_request(&self, path: &str) -> RequestBuilder<WithoutBody> {
+        let request = Self::agent().get(self.address(path));
+        match self.authorization() {
+            Some(value) => request.header(AUTHORIZATION, value),
+            None => request,
+        }
+    }
+
+    fn post_request(&self, path: &str, content_type: &str) -> RequestBuilder<WithBody> {
+        let request = Self::agent().post(self.address(path)).header(CONTENT_TYPE, content_type);
+        match self.authorization() {
+            Some(value) => request.header(AUTHORIZATION, value),
+            None => request,
+        }
+    }
+
     /// GETs an address of the gateway.
     pub(super) fn get(&self, path: &str) -> anyhow::Result<Response<Body>> {
-        let mut request = Self::agent().get(self.address(path));
-        if let Some(value) = self.authorization() {
-            request = request.header("authorization", value);
-        }
-        self.checked(request.call())
+        self.checked(self.get_request(path).call())
     }
 
     /// POSTs JSON to an address of the gateway.
     pub(super) fn post(&self, path: &str, json: &str) -> anyhow::Result<Response<Body>> {
-        let mut request = Self::agent().post(self.address(path)).header("content-type", "application/json");
-        if let Some(value) = self.authorization() {
-            request = request.header("authorization", value);
-        }
-        self.checked(request.send(json))
-    }
-
-    /// Every deployment, the newest first; those that are still starting last, without functions.
-    pub(super) fn deployments(&self) -> anyhow::Result<Vec<Deployment>> {
-        const READING: &str = "reading the gateway's answer";
-        let text = self.get("/api/inspect")?.body_mut().read_to_string().context(READING)?;
-        let mut deployments: Vec<Deployment> = serde_json::from_str(&text).context(READING)?;
-        // Its status is 503 while something is not ready, and that is what is asked for here.
-        let text = Self::agent().get(self.address("/readyz")).call()?.body_mut().read_to_string().context(READING)?;
-        let readiness: Readiness = serde_json::from_str(&text).context(READING)?;
-        for ReadyDeployment { name, status } in readiness.deployments {
-            if deployments.iter().all(|deployment| deployment.suffix != name) {
-                let prefix = readiness.prefix.clone();
-                let packages = serde_json::Value::Null;
-                deployments.push(Deployment {
-                    status,
-                    prefix,
-                    suffix: name,
-                    version: "v1".to_owned(),
-                    packages,
-                    error: None,
-                });
-            }
-        }
-        Ok(deployments)
+        self.checked(self.post_request(path, "application/json").send(json))
     }
 
     fn checked(&self, answer: Result<Response<Body>, ureq::Error>) -> anyhow::Result<Response<Body>> {

@@ -8,8 +8,8 @@ use std::sync::Arc;
 use anyhow::bail;
 use clap::Args;
 
+use crate::cli::client::unknown;
 use crate::cli::compiled;
-use crate::cli::invoke::unknown;
 use crate::config::{self, Config, DeploymentConfig, HookName, Instances, Mode, Pattern, PluginConfig};
 use crate::gateway::deploy;
 use crate::plugin::run::Plugin;

@@ -1,21 +1,23 @@
-//! `metagate inspect`: what a running gateway serves.
+//! `metagate inspect`: what a running gateway serves, as a table or one deployment in full.
 
 use std::io::Write;
 use std::process::ExitCode;
 
-use anyhow::bail;
 use clap::Args;
 use serde_json::Value;
 
-use crate::cli::client::{Client, Deployment};
-use crate::cli::invoke::unknown;
+use crate::cli::client::{Client, Deployment, DeploymentError};
+use crate::cli::table;
 
 /// Show what a running gateway serves.
 #[derive(Debug, Args)]
-#[command(long_about = "Show the deployments of a running gateway: their state, addresses and functions.\n\n\
-    Example:\n  metagate inspect\n  metagate inspect text\n  metagate inspect --json")]
+#[command(
+    long_about = "Show the deployments of a running gateway: their state, where they come from and their addresses; \
+    with a name, the functions of that one, its labels, and why it failed.\n\n\
+    Example:\n  metagate inspect\n  metagate inspect text\n  metagate inspect --json"
+)]
 pub(super) struct Inspect {
-    /// Only this deployment.
+    /// Only this deployment, in full.
     name: Option<String>,
     /// Print the gateway's own JSON.
     #[arg(long)]
@@ -26,49 +28,71 @@ pub(super) struct Inspect {
 
 impl Inspect {
     pub(super) fn run(self, out: &mut impl Write) -> anyhow::Result<ExitCode> {
-        if self.json && self.name.is_none() {
-            let text = self.client.get("/api/inspect")?.body_mut().read_to_string()?;
-            writeln!(out, "{text}")?;
-            return Ok(ExitCode::SUCCESS);
-        }
-        let deployments = self.client.deployments()?;
-        let shown: Vec<&Deployment> = deployments
-            .iter()
-            .filter(|deployment| self.name.as_ref().is_none_or(|name| deployment.suffix == *name))
-            .collect();
-        if let (Some(name), true) = (&self.name, shown.is_empty()) {
-            bail!("{}", unknown(name, deployments.iter().map(|deployment| deployment.suffix.as_str())));
-        }
-        if self.json {
-            let text = self.client.get("/api/inspect")?.body_mut().read_to_string()?;
-            let all: Vec<Value> = serde_json::from_str(&text)?;
-            for one in all.iter().filter(|one| one["suffix"].as_str() == self.name.as_deref()) {
-                writeln!(out, "{one}")?;
+        match &self.name {
+            Some(name) => {
+                let deployment = self.client.deployment(name)?;
+                if self.json { self.show_json(out)? } else { show(&deployment, out)? }
             }
-            return Ok(ExitCode::SUCCESS);
-        }
-        for deployment in shown {
-            show(deployment, out)?;
+            None if self.json => self.show_json(out)?,
+            None => list(&self.client, out)?,
         }
         Ok(ExitCode::SUCCESS)
     }
+
+    fn show_json(&self, out: &mut impl Write) -> anyhow::Result<()> {
+        let text = self.client.get("/api/inspect")?.body_mut().read_to_string()?;
+        let Some(name) = &self.name else {
+            writeln!(out, "{text}")?;
+            return Ok(());
+        };
+        let all: Vec<Value> = serde_json::from_str(&text)?;
+        for one in all.iter().filter(|one| one["suffix"].as_str() == Some(name)) {
+            writeln!(out, "{one}")?;
+        }
+        Ok(())
+    }
+}
+
+fn list(client: &Client, out: &mut impl Write) -> anyhow::Result<()> {
+    let rows: Vec<_> = client.deployments()?.iter().map(|deployment| row(client, deployment)).collect();
+    if rows.is_empty() {
+        writeln!(out, "nothing is deployed")?;
+        return Ok(());
+    }
+    table::write(["NAME", "STATUS", "RELEASE", "ORIGIN", "FUNCTIONS", "ADDRESS"], &rows, out)?;
+    Ok(())
+}
+
+fn row(client: &Client, deployment: &Deployment) -> [String; 6] {
+    [
+        deployment.suffix.clone(),
+        deployment.status.clone(),
+        deployment.release.map_or_else(|| "-".to_owned(), |release| release.to_string()),
+        deployment.origin.clone().unwrap_or_else(|| "-".to_owned()),
+        deployment.functions().count().to_string(),
+        client.address(&deployment.calls()),
+    ]
 }
 
 fn show(deployment: &Deployment, out: &mut impl Write) -> std::io::Result<()> {
-    let Deployment { status, prefix, suffix, version, packages, error } = deployment;
-    writeln!(out, "{suffix}  {status}  /{prefix}/{suffix}/{version}/call/")?;
-    if let Some(error) = error {
-        writeln!(out, "  {}", error.message)?;
-        for line in error.stderr.lines() {
+    writeln!(out, "{}  {}  {}", deployment.suffix, deployment.status, deployment.calls())?;
+    if let Some(release) = deployment.release {
+        writeln!(out, "  release {release}")?;
+    }
+    if let Some(origin) = &deployment.origin {
+        writeln!(out, "  origin {origin}")?;
+    }
+    for (label, value) in &deployment.labels {
+        writeln!(out, "  label {label}: {value}")?;
+    }
+    if let Some(DeploymentError { message, stderr }) = &deployment.error {
+        writeln!(out, "  {message}")?;
+        for line in stderr.lines() {
             writeln!(out, "  | {line}")?;
         }
     }
-    for (language, handles) in packages.as_object().into_iter().flatten() {
-        for handle in handles.as_array().into_iter().flatten() {
-            for function in handle["scope"]["funcs"].as_array().into_iter().flatten() {
-                writeln!(out, "  {}  ({language}, {})", signature(function), text(&handle["name"]))?;
-            }
-        }
+    for function in deployment.functions() {
+        writeln!(out, "  {}  ({}, {})", signature(function.function), function.language, function.script)?;
     }
     Ok(())
 }

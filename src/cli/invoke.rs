@@ -37,27 +37,14 @@ impl Invoke {
                 return Ok(ExitCode::from(EXIT_USAGE));
             }
         }
-        let deployments = self.client.deployments()?;
-        let deployment = deployments
-            .iter()
-            .find(|deployment| deployment.suffix == self.name)
-            .with_context(|| unknown(&self.name, deployments.iter().map(|deployment| deployment.suffix.as_str())))?;
+        let deployment = self.client.deployment(&self.name)?;
         let function = percent_encoding::utf8_percent_encode(&self.function, percent_encoding::NON_ALPHANUMERIC);
-        let path = format!("/{}/{}/{}/call/{function}", deployment.prefix, deployment.suffix, deployment.version);
-        let mut answer = self.client.post(&path, &format!("[{}]", self.arguments.join(",")))?;
+        let mut answer = self
+            .client
+            .post(&format!("{}{function}", deployment.calls()), &format!("[{}]", self.arguments.join(",")))?;
         let mut body = answer.body_mut().as_reader();
         std::io::copy(&mut body, out).context("reading the result")?;
         writeln!(out)?;
         Ok(ExitCode::SUCCESS)
-    }
-}
-
-/// Names what there is, for somebody who asked for something else.
-pub(super) fn unknown<'a>(name: &str, known: impl Iterator<Item = &'a str>) -> String {
-    let known: Vec<&str> = known.collect();
-    if known.is_empty() {
-        format!("no deployment {name:?}: nothing is deployed")
-    } else {
-        format!("no deployment {name:?}: there are {}", known.join(", "))
     }
 }

@@ -1,17 +1,18 @@
 //! `metagate logs`: what a deployment's workers print.
 
-use std::io::{BufRead, BufReader, Write};
+use std::io::Write;
 use std::process::ExitCode;
 
 use clap::Args;
 
-use crate::cli::client::Client;
+use crate::cli::client::{Client, Events};
 
 /// Show what a deployment's workers print.
 #[derive(Debug, Args)]
 #[command(
     long_about = "Show what the workers of a deployment have printed, and with --follow what they print from now \
-    on. Each line has its time, its source (out, err, or gateway for metagate's own words) and its text.\n\n\
+    on, until the gateway ends. Each line has its time, its source (out, err, install, or gateway for metagate's own \
+    words) and its text.\n\n\
     Example:\n  metagate logs text\n  metagate logs text --follow"
 )]
 pub(super) struct Logs {
@@ -33,13 +34,11 @@ impl Logs {
             return Ok(ExitCode::SUCCESS);
         }
         let answer = self.client.get(&format!("/api/logs/{name}?follow=true"))?;
-        for line in BufReader::new(answer.into_body().into_reader()).lines() {
-            // Server-sent events: a line of text is a line that begins with "data:".
-            if let Some(text) = line?.strip_prefix("data:") {
-                writeln!(out, "{}", text.strip_prefix(' ').unwrap_or(text))?;
-                out.flush()?;
-            }
+        for event in Events::new(answer.into_body().into_reader()) {
+            writeln!(out, "{}", event?.data)?;
+            out.flush()?;
         }
+        eprintln!("the gateway has ended this log");
         Ok(ExitCode::SUCCESS)
     }
 }

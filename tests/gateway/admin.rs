@@ -293,14 +293,21 @@ fn commands_talk_to_a_running_gateway() {
 
     let (code, out, _) = client(&["inspect"]);
     assert_eq!(code, Some(0));
-    for line in ["js  ready  /local/js/v1/call/", "  f(b, a)  (node, index.js)", "  async later(value)  (py, main.py)"]
-    {
+    let cells: Vec<Vec<&str>> = out.lines().map(|line| line.split_whitespace().collect()).collect();
+    assert_eq!(cells[0], ["NAME", "STATUS", "RELEASE", "ORIGIN", "FUNCTIONS", "ADDRESS"]);
+    for (row, name) in cells[1..].iter().zip(["py", "js"]) {
+        assert_eq!((row[0], row[1]), (name, "ready"), "{out}");
+        assert_eq!(row[5], format!("{url}/local/{name}/v1/call/"));
+    }
+    let (_, out, _) = client(&["inspect", "js"]);
+    for line in ["js  ready  /local/js/v1/call/", "  f(b, a)  (node, index.js)"] {
         assert!(out.lines().any(|one| one == line), "{line:?} in\n{out}");
     }
     let typed =
         "  typed(count: int, ratio: float, text: str, flags: list, options: dict, on: bool) -> str  (py, main.py)";
     let (_, out, _) = client(&["inspect", "py"]);
     assert!(out.contains(typed) && !out.contains("js  ready"), "{out}");
+    assert!(out.lines().any(|line| line == "  async later(value)  (py, main.py)"), "{out}");
     let (_, out, _) = client(&["inspect", "--json"]);
     assert_eq!(serde_json::from_str::<Value>(&out).unwrap().as_array().unwrap().len(), 2);
     let (_, out, _) = client(&["inspect", "js", "--json"]);

@@ -1,0 +1,119 @@
+//! What is deployed, as a gateway tells it.
+
+use std::collections::BTreeMap;
+
+use anyhow::{Context, bail};
+use serde::Deserialize;
+use serde_json::Value;
+
+use crate::cli::client::Client;
+
+/// A deployment as `GET /api/inspect` tells it.
+#[derive(Debug, Default, Deserialize)]
+pub(in crate::cli) struct Deployment {
+    pub(in crate::cli) status: String,
+    pub(in crate::cli) prefix: String,
+    pub(in crate::cli) suffix: String,
+    pub(in crate::cli) version: String,
+    pub(in crate::cli) packages: Value,
+    #[serde(default)]
+    pub(in crate::cli) release: Option<u64>,
+    /// `toml`, `package` or `repository`.
+    #[serde(default)]
+    pub(in crate::cli) origin: Option<String>,
+    #[serde(default)]
+    pub(in crate::cli) labels: BTreeMap<String, String>,
+    #[serde(default)]
+    pub(in crate::cli) error: Option<DeploymentError>,
+}
+
+/// Why a deployment failed.
+#[derive(Debug, Deserialize)]
+pub(in crate::cli) struct DeploymentError {
+    pub(in crate::cli) message: String,
+    #[serde(default)]
+    pub(in crate::cli) stderr: String,
+}
+
+#[derive(Deserialize)]
+struct Readiness {
+    prefix: String,
+    deployments: Vec<ReadyDeployment>,
+}
+
+#[derive(Deserialize)]
+struct ReadyDeployment {
+    name: String,
+    status: String,
+}
+
+/// One function of a deployment.
+pub(in crate::cli) struct Function<'a> {
+    /// Its language, as MetaCall names it.
+    pub(in crate::cli) language: &'a str,
+    /// The script that it is in.
+    pub(in crate::cli) script: &'a str,
+    /// Name, arguments and types in MetaCall's form.
+    pub(in crate::cli) function: &'a Value,
+}
+
+impl Deployment {
+    /// The first part of its calls' addresses.
+    pub(in crate::cli) fn calls(&self) -> String {
+        format!("/{}/{}/{}/call/", self.prefix, self.suffix, self.version)
+    }
+
+    /// Its functions in the order in which the gateway tells them.
+    pub(in crate::cli) fn functions(&self) -> impl Iterator<Item = Function<'_>> {
+        self.packages.as_object().into_iter().flatten().flat_map(|(language, handles)| {
+            handles.as_array().into_iter().flatten().flat_map(move |handle| {
+                let script = handle["name"].as_str().unwrap_or_default();
+                let functions = handle["scope"]["funcs"].as_array().into_iter().flatten();
+                functions.map(move |function| Function { language, script, function })
+            })
+        })
+    }
+}
+
+impl Client {
+    /// Every deployment, the newest first; those that are still starting last, without functions.
+    pub(in crate::cli) fn deployments(&self) -> anyhow::Result<Vec<Deployment>> {
+        const READING: &str = "reading the gateway's answer";
+        let text = self.get("/api/inspect")?.body_mut().read_to_string().context(READING)?;
+        let mut deployments: Vec<Deployment> = serde_json::from_str(&text).context(READING)?;
+        // Its status is 503 while something is not ready, and that is what is asked for here.
+        let text = Self::agent().get(self.address("/readyz")).call()?.body_mut().read_to_string().context(READING)?;
+        let readiness: Readiness = serde_json::from_str(&text).context(READING)?;
+        for ReadyDeployment { name, status } in readiness.deployments {
+            if deployments.iter().all(|deployment| deployment.suffix != name) {
+                deployments.push(Deployment {
+                    status,
+                    prefix: readiness.prefix.clone(),
+                    suffix: name,
+                    version: "v1".to_owned(),
+                    ..Deployment::default()
+                });
+            }
+        }
+        Ok(deployments)
+    }
+
+    /// The deployment of this name; where there is none, the others are named.
+    pub(in crate::cli) fn deployment(&self, name: &str) -> anyhow::Result<Deployment> {
+        let mut deployments = self.deployments()?;
+        if let Some(at) = deployments.iter().position(|deployment| deployment.suffix == name) {
+            return Ok(deployments.swap_remove(at));
+        }
+        bail!("{}", unknown(name, deployments.iter().map(|deployment| deployment.suffix.as_str())))
+    }
+}
+
+/// Names what there is, for somebody who asked for something else.
+pub(in crate::cli) fn unknown<'a>(name: &str, known: impl Iterator<Item = &'a str>) -> String {
+    let known: Vec<&str> = known.collect();
+    if known.is_empty() {
+        format!("no deployment {name:?}: nothing is deployed")
+    } else {
+        format!("no deployment {name:?}: there are {}", known.join(", "))
+    }
+}

@@ -1,0 +1,33 @@
+//! Columns of text: what commands list.
+
+use std::io::{self, Write};
+
+/// Writes rows below a head, each column as wide as its widest cell; the last one is not padded.
+pub(super) fn write<const N: usize>(head: [&str; N], rows: &[[String; N]], out: &mut impl Write) -> io::Result<()> {
+    let mut widths = head.map(str::len);
+    for row in rows {
+        for (width, cell) in widths.iter_mut().zip(row) {
+            *width = (*width).max(cell.chars().count());
+        }
+    }
+    let mut line = |cells: [&str; N]| {
+        let mut text = String::new();
+        for (cell, width) in cells.iter().zip(widths) {
+            text.push_str(&format!("{cell:width$}  "));
+        }
+        writeln!(out, "{}", text.trim_end())
+    };
+    line(head)?;
+    rows.iter().try_for_each(|row| line(row.each_ref().map(String::as_str)))
+}
+
+#[cfg(test)]
+mod tests {
+    #[test]
+    fn columns_are_as_wide_as_their_widest_cell() {
+        let rows = [["äöü".to_owned(), "1".to_owned()], ["a".to_owned(), String::new()]];
+        let mut out = Vec::new();
+        super::write(["A", "LAST"], &rows, &mut out).unwrap();
+        assert_eq!(String::from_utf8(out).unwrap(), "A    LAST\näöü  1\na\n");
+    }
+}
