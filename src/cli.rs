@@ -3,11 +3,15 @@
 mod check;
 mod client;
 mod compiled;
+mod delete;
+mod deploy;
 mod explain;
 mod inspect;
 mod invoke;
 mod logs;
 mod plugin;
+mod releases;
+mod rollback;
 mod schema;
 mod serve;
 mod table;
@@ -41,9 +45,13 @@ enum Command {
     Serve(serve::Serve),
     Check(check::Check),
     Explain(explain::Explain),
+    Deploy(deploy::Deploy),
     Invoke(invoke::Invoke),
     Inspect(inspect::Inspect),
     Logs(logs::Logs),
+    Releases(releases::Releases),
+    Rollback(rollback::Rollback),
+    Delete(delete::Delete),
     Plugin(plugin::Plugin),
     Schema(schema::Schema),
 }
@@ -56,9 +64,13 @@ pub fn run() -> ExitCode {
         Command::Serve(command) => command.run(&mut out),
         Command::Check(command) => command.run(&mut out),
         Command::Explain(command) => command.run(&mut out),
+        Command::Deploy(command) => command.run(&mut out),
         Command::Invoke(command) => command.run(&mut out),
         Command::Inspect(command) => command.run(&mut out),
         Command::Logs(command) => command.run(&mut out),
+        Command::Releases(command) => command.run(&mut out),
+        Command::Rollback(command) => command.run(&mut out),
+        Command::Delete(command) => command.run(&mut out),
         Command::Plugin(command) => command.run(&mut out),
         Command::Schema(command) => command.run(&mut out),
     };

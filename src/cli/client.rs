@@ -3,18 +3,19 @@
 mod deployments;
 mod events;
 
+use std::io::Read;
 use std::time::Duration;
 
 use anyhow::{Context, bail};
 use clap::Args;
 use serde::Deserialize;
 use ureq::http::Response;
-use ureq::http::header::{AUTHORIZATION, CONTENT_TYPE};
+use ureq::http::header::{ACCEPT, AUTHORIZATION, CONTENT_LENGTH, CONTENT_TYPE, EXPECT};
 use ureq::typestate::{WithBody, WithoutBody};
-use ureq::{Agent, Body, RequestBuilder};
+use ureq::{Agent, Body, RequestBuilder, SendBody};
 
 pub(super) use crate::cli::client::deployments::{Deployment, DeploymentError, unknown};
-pub(super) use crate::cli::client::events::Events;
+pub(super) use crate::cli::client::events::{EVENT_STREAM, Events, is_event_stream};
 
 /// Which gateway to talk to.
 #[derive(Debug, Args)]
@@ -34,9 +35,16 @@ struct Refusal {
 
 /// Why the gateway did not do what it was asked for.
 #[derive(Deserialize)]
-struct Words {
-    code: String,
-    message: String,
+pub(super) struct Words {
+    pub(super) code: String,
+    pub(super) message: String,
+}
+
+/// A body that is read as it is sent.
+pub(super) struct Upload<'a> {
+    pub(super) content_type: &'a str,
+    pub(super) length: u64,
+    pub(super) body: &'a mut dyn Read,
 }
 
 impl Client {
@@ -78,6 +86,17 @@ impl Client {
     /// POSTs JSON to an address of the gateway.
     pub(super) fn post(&self, path: &str, json: &str) -> anyhow::Result<Response<Body>> {
         self.checked(self.post_request(path, "application/json").send(json))
+    }
+
+    /// POSTs JSON for an answer that comes as events.
+    pub(super) fn post_for_events(&self, path: &str, json: &str) -> anyhow::Result<Response<Body>> {
+        self.checked(self.post_request(path, "application/json").header(ACCEPT, EVENT_STREAM).send(json))
+    }
+
+    /// POSTs what is read while it is sent; nothing of it goes out before the gateway has said that it wants it.
+    pub(super) fn upload(&self, path: &str, upload: Upload<'_>) -> anyhow::Result<Response<Body>> {
+        let request = self.post_request(path, upload.content_type).header(CONTENT_LENGTH, upload.length);
+        self.checked(request.header(EXPECT, "100-continue").send(SendBody::from_reader(upload.body)))
     }
 
     fn checked(&self, answer: Result<Response<Body>, ureq::Error>) -> anyhow::Result<Response<Body>> {

@@ -2,6 +2,19 @@
 
 use std::io::{self, BufRead, BufReader, Read};
 
+use ureq::Body;
+use ureq::http::Response;
+use ureq::http::header::CONTENT_TYPE;
+
+/// The content type of events.
+pub(in crate::cli) const EVENT_STREAM: &str = "text/event-stream";
+
+/// Whether an answer comes as events.
+pub(in crate::cli) fn is_event_stream(response: &Response<Body>) -> bool {
+    let content_type = response.headers().get(CONTENT_TYPE).and_then(|value| value.to_str().ok());
+    content_type.is_some_and(|kind| kind.starts_with(EVENT_STREAM))
+}
+
 /// One event: `event: log`, `data: a line`.
 #[derive(Debug, PartialEq, Eq)]
 pub(in crate::cli) struct Event {

@@ -1,0 +1,53 @@
+//! `metagate delete`: a deployment and its releases go.
+
+use std::io::{BufRead, IsTerminal, Write};
+use std::process::ExitCode;
+
+use clap::Args;
+use serde_json::json;
+
+use crate::cli::client::Client;
+use crate::deployment::DeploymentName;
+
+/// Delete a deployment and all its releases.
+#[derive(Debug, Args)]
+#[command(
+    long_about = "Delete a deployment and all its releases: no new calls are taken, those under way finish, then its \
+    workers end and its files are removed. On a terminal it asks first.\n\n\
+    Example:\n  metagate delete math\n  metagate delete math --yes"
+)]
+pub(super) struct Delete {
+    /// The deployment.
+    #[arg(value_parser = DeploymentName::new)]
+    name: DeploymentName,
+    /// Do not ask.
+    #[arg(long, short)]
+    yes: bool,
+    #[command(flatten)]
+    client: Client,
+}
+
+impl Delete {
+    pub(super) fn run(self, out: &mut impl Write) -> anyhow::Result<ExitCode> {
+        let deployment = self.client.deployment(self.name.as_str())?;
+        if !self.yes && std::io::stdin().is_terminal() && !self.is_meant()? {
+            eprintln!("nothing was deleted");
+            return Ok(ExitCode::FAILURE);
+        }
+        let request = json!({
+            "prefix": deployment.prefix,
+            "suffix": deployment.suffix,
+            "version": deployment.version,
+        });
+        self.client.post("/api/deploy/delete", &request.to_string())?;
+        writeln!(out, "deleted {:?}", self.name)?;
+        Ok(ExitCode::SUCCESS)
+    }
+
+    fn is_meant(&self) -> std::io::Result<bool> {
+        eprint!("delete {:?} and all its releases? [y/N] ", self.name);
+        let mut line = String::new();
+        std::io::stdin().lock().read_line(&mut line)?;
+        Ok(matches!(line.trim().to_ascii_lowercase().as_str(), "y" | "yes"))
+    }
+}

@@ -1,0 +1,159 @@
+//! `metagate deploy`: a folder on this machine becomes a release on a running gateway. What is packed is left to `pack`,
+//! what the gateway then says to `progress` and `outcome`.
+
+mod detect;
+mod environment;
+mod example;
+pub(super) mod interrupt;
+pub(super) mod outcome;
+mod pack;
+pub(super) mod progress;
+mod upload;
+
+use std::io::Write;
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+use std::time::Instant;
+
+use anyhow::{Context, bail};
+use clap::Args;
+use serde_json::json;
+
+use crate::cli::client::Client;
+use crate::cli::deploy::detect::Detected;
+use crate::cli::deploy::environment::{Environment, Variable};
+use crate::cli::deploy::interrupt::Interrupt;
+use crate::cli::deploy::progress::{Progress, size};
+use crate::deployment::DeploymentName;
+
+/// Deploy a folder to a running gateway.
+#[derive(Debug, Args)]
+#[command(
+    long_about = "Deploy a folder to a running gateway: it is packed, uploaded and, once it has loaded, takes the place of \
+    the release before it, which serves until then.\n\n\
+    Not packed are: what .gitignore or .metagateignore says (the second wins, and can bring something back with !), \
+    hidden files, node_modules, __pycache__ and virtual environments. Dependencies are installed by the gateway from \
+    package.json and requirements.txt. The variables of the folder's .env are sent, the file itself is not.\n\n\
+    Example:\n  metagate deploy functions/math\n  metagate deploy . --name math --env GREETING=hello --env-file production.env"
+)]
+pub(super) struct Deploy {
+    /// The folder.
+    #[arg(value_name = "DIR", default_value = ".")]
+    folder: PathBuf,
+    /// The deployment's name; default: the folder's, made a name.
+    #[arg(long, value_parser = DeploymentName::new)]
+    name: Option<DeploymentName>,
+    /// A variable for its workers; without a value, that of this command's own environment. May be given several times.
+    #[arg(long, value_name = "NAME[=VALUE]")]
+    env: Vec<Variable>,
+    /// A file with variables, in place of the folder's .env.
+    #[arg(long, value_name = "FILE")]
+    env_file: Option<PathBuf>,
+    #[command(flatten)]
+    client: Client,
+}
+
+impl Deploy {
+    pub(super) fn run(self, out: &mut impl Write) -> anyhow::Result<ExitCode> {
+        let started = Instant::now();
+        let folder = self.folder.canonicalize().with_context(|| format!("{}", self.folder.display()))?;
+        if !folder.is_dir() {
+            bail!("{} is not a folder", self.folder.display());
+        }
+        let name = match &self.name {
+            Some(name) => name.clone(),
+            None => name_of(&folder)?,
+        };
+        let environment = Environment::read(&folder, self.env_file.as_deref(), &self.env)?;
+        let progress = Progress::start();
+        let interrupt = Interrupt::watch("nothing was deployed");
+        self.check_gateway(&name)?;
+
+        let files = pack::list(&folder)?;
+        let detected = Detected::of(files.iter().map(|file| file.path.as_path()));
+        let package = pack::write(&files)?;
+        progress.say(&format!("packed {} of {name:?}, {}", detected.of_files(files.len()), size(package.length)));
+        if !environment.is_empty() {
+            progress.say(&format!("environment: {environment}"));
+        }
+        upload::send(&self.client, &name, &detected.runners, package, &progress)?;
+
+        interrupt.now(&format!("the gateway goes on with it: \"metagate inspect {name}\" tells what came of it"));
+        let request = json!({
+            "suffix": name,
+            "resourceType": "Package",
+            "release": "",
+            "env": environment.to_json(),
+            "plan": "Essential",
+            "version": "v1",
+        });
+        let answer = self.client.post_for_events("/api/deploy/create", &request.to_string())?;
+        let outcome = outcome::follow(answer, &progress)?;
+        progress.end();
+        let Some(deployed) = outcome.report(&name)? else { return Ok(ExitCode::FAILURE) };
+        let seconds = started.elapsed().as_secs_f64();
+        match deployed.release {
+            Some(release) => writeln!(out, "deployed {name:?}, release {release}, in {seconds:.1} s")?,
+            None => writeln!(out, "deployed {name:?} in {seconds:.1} s")?,
+        }
+        example::show(&self.client, &name, out)?;
+        Ok(ExitCode::SUCCESS)
+    }
+
+    /// Asks before anything is packed: the gateway may be away, the token wrong, the name the configuration's.
+    fn check_gateway(&self, name: &DeploymentName) -> anyhow::Result<()> {
+        let deployments = self.client.deployments()?;
+        let there = deployments.iter().find(|deployment| deployment.suffix == name.as_str());
+        if there.is_some_and(|there| there.origin.as_deref() == Some("toml")) {
+            bail!("{name:?} belongs to the gateway's configuration: choose another name with --name");
+        }
+        Ok(())
+    }
+}
+
+/// The folder's name with everything that no name has turned into dashes.
+fn name_of(folder: &Path) -> anyhow::Result<DeploymentName> {
+    let text = folder.file_name().map(|name| name.to_string_lossy().into_owned()).unwrap_or_default();
+    let mut name = String::new();
+    for character in text.chars() {
+        let goes_on = name.ends_with(|last: char| last.is_ascii_alphanumeric());
+        match character {
+            'A'..='Z' | 'a'..='z' | '0'..='9' => name.push(character),
+            '.' | '_' | '-' if goes_on => name.push(character),
+            _ if goes_on => name.push('-'),
+            _ => {}
+        }
+    }
+    name.truncate(64);
+    let name = name.trim_end_matches(['.', '_', '-']);
+    let name = DeploymentName::new(name)
+        .map_err(|error| anyhow::anyhow!("the folder {text:?} gives no name ({error}): use --name"))?;
+    if name.as_str() != text {
+        eprintln!("deploying {text:?} as {:?}", name.as_str());
+    }
+    Ok(name)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_folders_name_is_made_a_name() {
+        for (folder, name) in [
+            ("/srv/math", "math"),
+            ("/srv/My App (2)", "My-App-2"),
+            ("/srv/_private.", "private"),
+            ("/srv/größe", "gr-e"),
+            ("/srv/a..b", "a.b"),
+            ("/srv/v1.2_rc-1", "v1.2_rc-1"),
+        ] {
+            assert_eq!(name_of(Path::new(folder)).unwrap().as_str(), name);
+        }
+        assert_eq!(name_of(Path::new(&format!("/{}", "x".repeat(80)))).unwrap().as_str().len(), 64);
+        for folder in ["/", "/srv/äöü", "/srv/api", "/srv/..."] {
+            let error = name_of(Path::new(folder)).unwrap_err().to_string();
+            assert!(error.contains("use --name"), "{error}");
+        }
+    }
+}
