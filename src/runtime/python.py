@@ -35,13 +35,14 @@ import threading
 from collections import deque
 from collections.abc import ItemsView, KeysView, Mapping, ValuesView
 from json.encoder import c_make_encoder, encode_basestring as quote
-from time import monotonic, sleep
+from time import monotonic, sleep, time
 from types import FunctionType
 
 FLUSH_AFTER = 0.0002  # seconds that a finished answer may wait for others of its chunk
 SLOW_AFTER = 0.002  # seconds after which a call may lose its place at the head; also the monitor's pace
 QUICK = 0.001  # a call of a slow function that takes less makes the function a quick one again
 QUIET_SAMPLES = 10  # samples without a call before the monitor goes to sleep
+FRESH = 2.0  # seconds; Python's cache tells a script's states apart by whole seconds and its length
 END_AFTER = 2.0  # seconds that running calls and user threads get at the end
 SWITCH_INTERVAL = 0.001  # seconds; with Python's 5 ms, calls beside a computing one take 5.5 ms in the middle, with this 0.1
 PACKAGES = (".packages", "python")  # where `pip install --target` puts what the deployment needs
@@ -311,6 +312,8 @@ def load(deployment):
         if folder in sys.path:
             sys.path.remove(folder)
         sys.path.insert(0, folder)
+    if any(is_fresh(file) for _, file in files):
+        sys.dont_write_bytecode = True
     handles = []
     for script, file in files:
         try:
@@ -332,6 +335,14 @@ def load(deployment):
     write(json.dumps({"type": "GetApplicationMetadata", "data": metadata}) + "\n")
     if any(func["async"] for handle in handles for func in handle["scope"]["funcs"]):
         start_loop()  # after the answer: asyncio takes 35 ms to import
+
+
+def is_fresh(file):
+    """Whether a script was written just now: if it is written again at once, what was compiled of it must not be taken for the new one."""
+    try:
+        return time() - os.stat(file).st_mtime < FRESH
+    except OSError:
+        return False  # loading it tells what is wrong
 
 
 def keep_standard(module):
