@@ -29,6 +29,9 @@ pub(super) struct Serve {
     /// Deploy a deployment of the configuration again when its files change. Without it, SIGHUP and POST /api/reload do.
     #[arg(long)]
     watch: bool,
+    /// Threads for work that blocks: with one, its steps are always in the same order.
+    #[arg(long, hide = true)]
+    blocking_threads: Option<usize>,
     /// The form of the log on standard error: text unless json is asked for.
     #[arg(long, value_enum, env = "METAGATE_LOG_FORMAT")]
     log_format: Option<LogFormat>,
@@ -48,8 +51,11 @@ impl Serve {
         close_fds::set_fds_cloexec(3, &[]);
         // One thread serves: two that share a worker's channel cost more than they give. It also starts the workers, which
         // end with it.
-        let runtime =
-            tokio::runtime::Builder::new_current_thread().enable_all().build().context("starting the runtime")?;
+        let mut builder = tokio::runtime::Builder::new_current_thread();
+        if let Some(threads) = self.blocking_threads {
+            builder.max_blocking_threads(threads.max(1));
+        }
+        let runtime = builder.enable_all().build().context("starting the runtime")?;
         let ended = runtime.block_on(app::run(config, self.watch, out));
         // Blocking tasks that still look for processes must not hold the exit up.
         runtime.shutdown_timeout(std::time::Duration::from_secs(2));

@@ -171,7 +171,7 @@ impl Gateway {
         turn: Turn,
     ) -> Result<Served, DeployError> {
         let (name, number) = (record.name.clone(), release.number);
-        let stored = Stored { release: number, origin: release.origin.kind() };
+        let stored = Stored { release: number, files: release.files, origin: release.origin.kind() };
         let loading = async {
             let config = self.config_of(&name, &release).await?;
             self.load_beside(config, Some(stored)).await.map_err(|(live, failure)| {
@@ -234,7 +234,7 @@ impl Gateway {
 
     /// Shows a deployment that has no release that serves, with the reason.
     pub(super) fn place_refused(self: &Arc<Self>, name: &DeploymentName, number: u64, failure: Arc<LoadFailure>) {
-        let stored = Stored { release: number, origin: "package" };
+        let stored = Stored { release: number, files: number, origin: "package" };
         let config = DeploymentConfig::new(name.clone(), PathBuf::new());
         self.place(self.live(config, Some(stored), Serving::Refused(failure)));
     }

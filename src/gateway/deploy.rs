@@ -167,7 +167,7 @@ impl Gateway {
     }
 
     async fn start(&self, mut config: DeploymentConfig, live: &Live) -> Result<Arc<Pool>, LoadFailure> {
-        let mut plan = self.prepare(config.clone()).await?;
+        let mut plan = self.prepare(config.clone(), live).await?;
         let origin = live.stored.map_or("toml", |stored| stored.origin);
         let release = Box::new(loads::release_of(&config, &plan, origin));
         let unadjusted = release.adjusted.clone();
@@ -179,7 +179,7 @@ impl Gateway {
         })?;
         if release.adjusted != unadjusted {
             loads::adjust(&mut config, &release.adjusted);
-            plan = self.prepare(config.clone()).await?;
+            plan = self.prepare(config.clone(), live).await?;
         }
         let Adjusted { labels: set, limits, .. } = &release.adjusted;
         live.labels.lock().clone_from(set);
@@ -194,9 +194,13 @@ impl Gateway {
         Ok(Pool::start(settings, plan, Arc::clone(&live.logs), Arc::clone(&self.spawner), Arc::new(admission)))
     }
 
-    async fn prepare(&self, config: DeploymentConfig) -> Result<Plan, LoadFailure> {
+    async fn prepare(&self, config: DeploymentConfig, live: &Live) -> Result<Plan, LoadFailure> {
         let name = config.name.clone();
-        let scripts = self.scripts.clone();
+        let mut scripts = self.scripts.clone();
+        if let Some(stored) = live.stored {
+            // It goes with the release.
+            scripts.python_cache = self.store.cache(&name, stored.files);
+        }
         // It reads folders and may ask a version manager where a program is.
         match tokio::task::spawn_blocking(move || prepare(&config, &scripts)).await {
             Ok(prepared) => prepared.map_err(Refusal::into_failure),

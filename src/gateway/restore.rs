@@ -44,7 +44,7 @@ impl Gateway {
             }
             return;
         };
-        let stored = Stored { release: release.number, origin: release.origin.kind() };
+        let stored = Stored { release: release.number, files: release.files, origin: release.origin.kind() };
         let files = self.store.files(&name, release.files);
         let waiting = self.live(DeploymentConfig::new(name, files), Some(stored), Serving::Waiting);
         let sequence = waiting.sequence;

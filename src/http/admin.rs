@@ -121,26 +121,26 @@ async fn refuse_pages(State(has_token): State<bool>, request: Request, next: Nex
         let problem = Problem::new(Code::Forbidden, "the admin API takes no changes from web pages");
         return from_problem(problem, request.headers());
     }
-    // A page may have its own name resolve to this machine.
-    if !has_token && !is_for_loopback(&request) {
-        let message = "without a token the admin API answers to localhost and loopback addresses only";
+    if !has_token && may_be_rebound(&request) {
+        let message = "without a token the admin API answers to localhost and to IP addresses, not to other names";
         return from_problem(Problem::new(Code::Forbidden, message), request.headers());
     }
     next.run(request).await
 }
 
-/// Whether a request names this machine by a name that only this machine has.
-fn is_for_loopback(request: &Request) -> bool {
+/// Whether a request names this machine by a name that somebody may have made lead here: a page under such a name would be
+/// of our own origin to its browser. Nobody can do that to an IP address, nor to a name without a dot.
+fn may_be_rebound(request: &Request) -> bool {
     let host = match request.uri().host() {
         Some(host) => host,
         None => match request.headers().get(HOST).and_then(|host| host.to_str().ok()) {
             Some(host) => host.rsplit_once(':').filter(|(_, port)| !port.contains(']')).map_or(host, |(host, _)| host),
-            None => return false,
+            None => return true,
         },
     };
-    let host = host.trim_start_matches('[').trim_end_matches(']');
-    let is_name = host.eq_ignore_ascii_case("localhost") || host.to_ascii_lowercase().ends_with(".localhost");
-    is_name || host.parse::<IpAddr>().is_ok_and(|address| address.to_canonical().is_loopback())
+    let host = host.trim_start_matches('[').trim_end_matches(']').trim_end_matches('.');
+    let is_ours = host.parse::<IpAddr>().is_ok() || host.to_ascii_lowercase().ends_with(".localhost");
+    host.contains('.') && !is_ours
 }
 
 async fn check_token(State(token): State<Option<Digest>>, request: Request, next: Next) -> Response {

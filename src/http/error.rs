@@ -12,6 +12,7 @@ use crate::answer::{self, Failure};
 use crate::gateway::failure::DeployError;
 use crate::http::body::ReplyBody;
 use crate::registry::store::StorageError;
+use crate::source::SourceError;
 use crate::source::archive::ArchiveError;
 use crate::source::dependencies::InstallError;
 use crate::source::repository::RepositoryError;
@@ -267,6 +268,7 @@ pub fn from_deploy(error: &DeployError) -> Problem {
         DeployError::NoRelease { .. } => Code::NotFound,
         DeployError::InProgress(_) => Code::DeployInProgress,
         DeployError::Archive(error) => return from_archive(error),
+        DeployError::Source(SourceError::Folder { cause, .. }) => return from_disk(cause, "reading the release"),
         DeployError::Source(_) => Code::BadArchive,
         DeployError::Repository(error) => return from_repository(error),
         DeployError::Install(error) => return from_install(error),

@@ -9,7 +9,8 @@ use std::path::Path;
 /// Beyond this many files a tree is synced with its whole file system instead of file by file.
 const SYNC_EACH: usize = 256;
 
-/// Puts a file with this content in the place of `path`. What was there before is kept as `previous`.
+/// Puts a file with this content in the place of `path`. What was there before is kept as `previous`. Which of the two a
+/// power cut would leave is settled once the folder is synced.
 pub(super) fn replace(path: &Path, previous: &Path, content: &[u8]) -> io::Result<()> {
     let (new, old) = (path.with_extension("new"), path.with_extension("old"));
     let file = OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(&new)?;
@@ -20,8 +21,7 @@ pub(super) fn replace(path: &Path, previous: &Path, content: &[u8]) -> io::Resul
         Err(error) if error.kind() == io::ErrorKind::NotFound => {}
         Err(error) => return Err(error),
     }
-    fs::rename(&new, path)?;
-    sync_folder(path.parent().unwrap_or(Path::new("/")))
+    fs::rename(&new, path)
 }
 
 /// Makes a folder that only its owner may read, if it is not there.

@@ -1,7 +1,7 @@
 //! The durable half of the registry: records and files of deployments that were made over HTTP.
 //!
 //! `<data_dir>/deployments/<name>/` holds `record` and the generation before it, `record.previous`; `files/<release>/`, the folders
-//! of releases; `uploads/`, archives that wait to be deployed. What the record does not name does not count: folders are
+//! of releases; `cache/<release>/`, what runtimes compiled of them; `uploads/`, archives that wait to be deployed. What the record does not name does not count: folders are
 //! made whole before the record names them and removed after it has ceased to. So a kill at any point leaves the state before
 //! or after, and whatever lies about besides is swept at the next start.
 
@@ -23,6 +23,8 @@ use crate::registry::record::{BadRecord, Record};
 pub struct Store {
     root: PathBuf,
     records: Mutex<BTreeMap<DeploymentName, Record>>,
+    /// Deployments whose last record may or may not be the one that the disk has.
+    unsettled: Mutex<BTreeSet<DeploymentName>>,
     /// Why nothing is written any more, once that is so.
     read_only: Mutex<Option<String>>,
     damage: Vec<String>,
@@ -81,6 +83,7 @@ impl Store {
         let mut store = Self {
             root: root.clone(),
             records: Mutex::default(),
+            unsettled: Mutex::default(),
             read_only: Mutex::new(read_only),
             damage: Vec::new(),
         };
@@ -193,6 +196,12 @@ impl Store {
         self.folder(name).join("files").join(release.to_string())
     }
 
+    /// Where runtimes may keep what they have compiled of a release's files.
+    #[must_use]
+    pub fn cache(&self, name: &DeploymentName, release: u64) -> PathBuf {
+        self.folder(name).join("cache").join(release.to_string())
+    }
+
     /// An archive that waits to be deployed.
     #[must_use]
     pub fn archive(&self, name: &DeploymentName, archive: &str) -> PathBuf {
@@ -224,6 +233,12 @@ impl Store {
             self.make_folders(&record.name, "")?;
             durable::replace(&folder.join("record"), &folder.join("record.previous"), &record.encode())
         })?;
+        if let Err(error) = self.write("writing the record", || durable::sync_folder(&folder)) {
+            // Nobody knows which of the two records the disk has: both must stay true.
+            self.unsettled.lock().insert(record.name.clone());
+            return Err(error);
+        }
+        self.unsettled.lock().remove(&record.name);
         if !record.deleted {
             sweep(&folder, &record);
         }
@@ -234,7 +249,7 @@ impl Store {
     /// Removes a release's folder that no record names. Blocks.
     pub fn discard_files(&self, name: &DeploymentName, release: u64) {
         let is_named = self.record(name.as_str()).is_some_and(|record| record.folders().contains(&release));
-        if !is_named {
+        if !is_named && !self.unsettled.lock().contains(name) {
             remove_tree(&self.files(name, release));
         }
     }
@@ -305,8 +320,10 @@ fn sweep(folder: &Path, record: &Record) {
     let both = || std::iter::once(record).chain(&previous);
     let folders: BTreeSet<u64> = both().flat_map(Record::folders).collect();
     let archives: BTreeSet<&str> = both().filter_map(|one| Some(one.upload.as_ref()?.archive.as_str())).collect();
-    for number in numbers(&folder.join("files")).difference(&folders) {
-        remove_tree(&folder.join("files").join(number.to_string()));
+    for kind in ["files", "cache"] {
+        for number in numbers(&folder.join(kind)).difference(&folders) {
+            remove_tree(&folder.join(kind).join(number.to_string()));
+        }
     }
     for entry in fs::read_dir(folder.join("uploads")).into_iter().flatten().flatten() {
         if !entry.file_name().to_str().is_some_and(|name| archives.contains(name)) {

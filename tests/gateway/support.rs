@@ -165,8 +165,7 @@ impl Gateway {
         for (name, value) in headers {
             request = request.header(*name, *value);
         }
-        let answered = request.send(body.as_ref()).ok()?;
-        Some(read(Ok(answered)))
+        try_read(request.send(body.as_ref()).ok()?).ok()
     }
 
     /// Whether its process is still there.
@@ -265,15 +264,18 @@ impl Drop for Gateway {
 }
 
 fn read(answer: Result<Response<Body>, ureq::Error>) -> Answer {
-    let mut response = answer.unwrap_or_else(|error| panic!("no answer: {error}"));
+    answer.and_then(try_read).unwrap_or_else(|error| panic!("no answer: {error}"))
+}
+
+fn try_read(mut response: Response<Body>) -> Result<Answer, ureq::Error> {
     let headers = response
         .headers()
         .iter()
         .map(|(name, value)| (name.to_string(), String::from_utf8_lossy(value.as_bytes()).into_owned()))
         .collect();
     let status = response.status().as_u16();
-    let body = response.body_mut().with_config().limit(256 * 1024 * 1024).read_to_vec().unwrap();
-    Answer { status, headers, body: String::from_utf8_lossy(&body).into_owned() }
+    let body = response.body_mut().with_config().limit(256 * 1024 * 1024).read_to_vec()?;
+    Ok(Answer { status, headers, body: String::from_utf8_lossy(&body).into_owned() })
 }
 
 /// Living processes with the mark of the gateway process `gateway`.

@@ -1,6 +1,5 @@
 //! Every point at which a deploy touches the disk: the gateway is killed there, or the disk fails there. `strace` does it to
-//! the gateway's threads for work that blocks, one of them at a time, at the first, second, third … call of a kind, until
-//! the operation gets through.
+//! the gateway's thread for work that blocks, at the first, second, third … call of a kind, until the operation gets through.
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -9,7 +8,7 @@ use std::process::{Child, Command, Stdio};
 
 use rustix::process::{Pid, Signal};
 use serde_json::json;
-use tempfile::TempDir;
+use tempfile::{NamedTempFile, TempDir};
 
 use super::{multipart, versioned};
 use crate::support::{Answer, Gateway, wait_for};
@@ -60,14 +59,13 @@ struct Subject {
     version: Option<u32>,
     /// The newest version that was sent.
     newest: u32,
-    kills: u32,
     failures: u32,
 }
 
 impl Subject {
     fn new() -> Self {
-        let gateway = Gateway::start("");
-        let mut subject = Self { gateway, version: None, newest: 0, kills: 0, failures: 0 };
+        let gateway = Gateway::start_with("", one_thread);
+        let mut subject = Self { gateway, version: None, newest: 0, failures: 0 };
         subject.ship();
         subject
     }
@@ -157,27 +155,34 @@ impl Subject {
     fn restart(&mut self) {
         self.gateway.wait_end();
         let folder = std::mem::replace(&mut self.gateway.folder, TempDir::new().unwrap());
-        self.gateway = Gateway::start_in(folder, |_| {});
+        self.gateway = Gateway::start_in(folder, one_thread);
         let staging = self.gateway.folder.path().join("data/staging");
         assert_eq!(fs::read_dir(staging).unwrap().count(), 0, "something was left in the staging folder");
     }
 
-    /// The threads that do what blocks.
-    fn threads(&self) -> Vec<u32> {
+    /// The thread that does what blocks: there is one, so that its calls are always in the same order.
+    fn thread(&self) -> u32 {
         let tasks = fs::read_dir(format!("/proc/{}/task", self.gateway.pid())).unwrap().flatten();
         let is_blocking = |id: &u32| {
             let name = fs::read_to_string(format!("/proc/{}/task/{id}/comm", self.gateway.pid())).unwrap_or_default();
             name.starts_with("tokio-")
         };
-        let mut ids: Vec<u32> =
+        let ids: Vec<u32> =
             tasks.filter_map(|task| task.file_name().to_str()?.parse().ok()).filter(is_blocking).collect();
-        ids.sort_unstable();
-        ids
+        let [id] = ids.as_slice() else { panic!("{ids:?} are threads for work that blocks") };
+        *id
     }
 }
 
+fn one_thread(command: &mut Command) {
+    command.arg("--blocking-threads=1");
+}
+
 /// A running strace; it lets go when it is dropped.
-struct Tracer(Child);
+struct Tracer {
+    process: Child,
+    log: NamedTempFile,
+}
 
 impl Tracer {
     fn attach(thread: u32, call: &str, meddling: Meddling, when: u32) -> Self {
@@ -185,94 +190,67 @@ impl Tracer {
             Meddling::Kill => "signal=SIGKILL".to_owned(),
             Meddling::Error(error) => format!("error={error}"),
         };
+        let log = NamedTempFile::new().unwrap();
         let mut command = Command::new("strace");
-        command.args([
-            "-o",
-            "/dev/null",
-            "-e",
-            &format!("trace={call}"),
-            "-e",
-            &format!("inject={call}:{what}:when={when}"),
-        ]);
-        command.args(["-p", &thread.to_string()]).stdout(Stdio::null()).stderr(Stdio::piped());
-        let mut child = command.spawn().expect("strace is needed: install it");
+        command.arg("-o").arg(log.path()).args(["-e", &format!("trace={call}")]);
+        command.args(["-e", &format!("inject={call}:{what}:when={when}"), "-p", &thread.to_string()]);
+        command.stdout(Stdio::null()).stderr(Stdio::piped());
+        let mut process = command.spawn().expect("strace is needed: install it");
         let mut line = String::new();
-        BufReader::new(child.stderr.take().unwrap()).read_line(&mut line).unwrap();
+        BufReader::new(process.stderr.take().unwrap()).read_line(&mut line).unwrap();
         assert!(line.contains("attached"), "{line}");
-        Self(child)
+        Self { process, log }
+    }
+
+    /// Lets go, and tells whether it has meddled.
+    fn has_meddled(mut self) -> bool {
+        self.let_go();
+        fs::read_to_string(self.log.path()).unwrap().contains("INJECTED")
+    }
+
+    fn let_go(&mut self) {
+        if let Some(pid) = i32::try_from(self.process.id()).ok().and_then(Pid::from_raw) {
+            let _gone = rustix::process::kill_process(pid, Signal::INT);
+        }
+        self.process.wait().unwrap();
     }
 }
 
 impl Drop for Tracer {
     fn drop(&mut self) {
-        if let Some(pid) = i32::try_from(self.0.id()).ok().and_then(Pid::from_raw) {
-            let _gone = rustix::process::kill_process(pid, Signal::INT);
-        }
-        self.0.wait().unwrap();
+        self.let_go();
     }
 }
 
-/// Meddles with an operation at each call of each kind in each thread. Gives how many points there were of each kind.
+/// Meddles with an operation at each call of each kind. Gives how many points there were of each kind.
 fn sweep(operation: Operation, meddling: Meddling) -> BTreeMap<&'static str, u32> {
     let mut points = BTreeMap::new();
     let mut subject = Subject::new();
     for call in CALLS.into_iter().filter(|call| meddling == Meddling::Kill || *call != WAKES) {
-        // Which thread does what differs from run to run: a thread is done with when nothing happens twice.
-        let mut place = 0;
-        loop {
+        for when in 1..MOST {
             subject.prepare(operation);
-            let threads = subject.threads();
-            let Some(thread) = threads.get(place).copied() else { break };
-            let mut quiet = 0;
-            let mut when = 1;
-            while when < MOST {
-                if when > 1 || quiet > 0 {
-                    subject.prepare(operation);
-                }
-                let thread = subject.threads().get(place).copied().unwrap_or(thread);
-                let place = format!("{operation:?}, {meddling:?} at {call} {when} of thread {thread}");
-                if meddle(&mut subject, operation, meddling, call, when, thread, &place) {
-                    *points.entry(call).or_insert(0) += 1;
-                    (when, quiet) = (when + 1, 0);
-                } else {
-                    quiet += 1;
-                    if quiet == 2 {
-                        break;
-                    }
-                }
-            }
-            if when == 1 && place > 0 {
+            if !meddle(&mut subject, operation, meddling, call, when) {
                 break;
             }
-            place += 1;
+            points.insert(call, when);
         }
     }
-    println!(
-        "{operation:?}, {meddling:?}: {points:?}, {} kills, {} answers of failure",
-        subject.kills, subject.failures
-    );
+    let all: u32 = points.values().sum();
+    println!("{operation:?}, {meddling:?}: {all} points {points:?}, {} failures told", subject.failures);
     points
 }
 
 /// Does the operation once under the tracer, and checks what came of it. Tells whether anything was done to it.
-fn meddle(
-    subject: &mut Subject,
-    operation: Operation,
-    meddling: Meddling,
-    call: &str,
-    when: u32,
-    thread: u32,
-    place: &str,
-) -> bool {
-    let tracer = Tracer::attach(thread, call, meddling, when);
+fn meddle(subject: &mut Subject, operation: Operation, meddling: Meddling, call: &str, when: u32) -> bool {
+    let place = &format!("{operation:?}, {meddling:?} at {call} {when}");
+    let tracer = Tracer::attach(subject.thread(), call, meddling, when);
     let answer = subject.perform(operation);
+    let has_meddled = tracer.has_meddled();
     let acknowledged = answer.as_ref().is_some_and(|answer| answer.status < 300);
     match meddling {
         Meddling::Kill => {
             let was_killed = answer.is_none() || !subject.gateway.is_running();
-            drop(tracer);
             if was_killed {
-                subject.kills += 1;
                 subject.restart();
             } else {
                 assert!(acknowledged, "{place}: {answer:?}\n{}", subject.gateway.log());
@@ -281,13 +259,13 @@ fn meddle(
             was_killed
         }
         Meddling::Error(error) => {
-            drop(tracer);
             let answer = answer.unwrap_or_else(|| panic!("{place}: no answer\n{}", subject.gateway.log()));
             if !acknowledged {
                 subject.failures += 1;
-                let told = (answer.status, answer.code());
-                let expected = [(500, "storage_error"), (507, "insufficient_storage")];
-                assert!(expected.contains(&told), "{place}: {answer:?}\n{}", subject.gateway.log());
+                // A release whose folder cannot be read is one that does not load.
+                let told = [(500, "storage_error"), (507, "insufficient_storage"), (422, "load_failed")];
+                let is_told = told.contains(&(answer.status, answer.code()));
+                assert!(is_told, "{place}: {answer:?}\n{}", subject.gateway.log());
             }
             subject.check(operation, acknowledged, place);
             // A full disk passes; one that fails has to be looked at.
@@ -300,7 +278,7 @@ fn meddle(
                 subject.restart();
                 subject.check(operation, acknowledged, place);
             }
-            !acknowledged
+            has_meddled
         }
     }
 }
