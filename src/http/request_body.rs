@@ -41,7 +41,7 @@ pub async fn read(head: &Parts, mut body: Incoming, limits: BodyLimits) -> Resul
         headers.get(CONTENT_LENGTH).and_then(|value| value.to_str().ok()).and_then(|text| text.parse().ok());
     if announced.is_some_and(|length: u64| length > limits.size) {
         if head.version == Version::HTTP_2 {
-            discard(body).await;
+            discard(body, DISCARD_BYTES).await;
         }
         return Err(too_large(limits.size));
     }
@@ -87,13 +87,13 @@ pub(crate) fn is_too_slow(elapsed: Duration, total: u64) -> bool {
     elapsed > PACE_GRACE && total < MIN_PACE * elapsed.as_secs()
 }
 
-/// Reads a little of a body that nobody wants: some HTTP/2 clients lose an answer that comes before they have sent theirs.
-pub(crate) async fn discard(mut body: Incoming) {
+/// Reads some of a body that nobody wants: some HTTP/2 clients lose an answer that comes before they have sent theirs.
+pub(crate) async fn discard(mut body: Incoming, bytes: usize) {
     let discarding = async {
         let mut discarded = 0;
         while let Some(Ok(frame)) = body.frame().await {
             discarded += frame.data_ref().map_or(0, Bytes::len);
-            if discarded > DISCARD_BYTES {
+            if discarded > bytes {
                 break;
             }
         }

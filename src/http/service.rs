@@ -26,6 +26,8 @@ use crate::http::streamed_body;
 
 /// Where packages are uploaded, which may be longer than other bodies.
 const STREAMED_PATH: &str = "/api/package/create";
+/// How much of a package that is refused is read over on a stream of HTTP/2.
+const UNWANTED_BYTES: usize = 256 * 1024 * 1024;
 
 /// What serves the requests of one listener.
 pub struct Service {
@@ -115,7 +117,7 @@ impl Service {
         let Ok(mut response) = self.router.clone().oneshot(request).await;
         if let Some(rest) = unread.take() {
             if version == Version::HTTP_2 {
-                request_body::discard(rest).await;
+                request_body::discard(rest, UNWANTED_BYTES).await;
             } else {
                 response.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
             }

@@ -23,9 +23,10 @@ use crate::http::request_id;
 
 /// A client that does not read its answer for this long is given up.
 const WRITE_STALL: Duration = Duration::from_secs(30);
-/// How long and how much of an unread request is read after a refusal, so that the answer is not lost with it.
+/// How long and how much of an unread request is read after a refusal, so that the answer is not lost with it: many
+/// clients write on for a while before they look.
 const LINGER: Duration = Duration::from_millis(500);
-const LINGER_BYTES: usize = 512 * 1024;
+const LINGER_BYTES: usize = 256 * 1024 * 1024;
 const READ_SIZE: usize = 64 * 1024;
 
 thread_local! {

@@ -160,7 +160,7 @@ async fn receive_text(mut part: Field<'_>, name: &str, mode: &Mode) -> Result<Ve
 }
 
 async fn receive_file(mut part: Field<'_>, folder: &Path, limit: u64) -> Result<PathBuf, Problem> {
-    let mut spool = Spool::open(folder).await?;
+    let mut spool = Spool::open(folder)?;
     while let Some(bytes) = part.chunk().await.map_err(|error| feed::problem(&error, Some(FILE)))? {
         if spool.len() + bytes.len() as u64 > limit {
             return Err(too_large(limit));

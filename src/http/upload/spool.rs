@@ -22,11 +22,13 @@ pub(super) struct Spool {
 
 impl Spool {
     /// A new file in a folder, with which it is removed.
-    pub(super) async fn open(folder: &Path) -> Result<Self, Problem> {
+    ///
+    /// Not off the thread: of an upload that is given up meanwhile, it could come into a folder that is being removed.
+    pub(super) fn open(folder: &Path) -> Result<Self, Problem> {
         let path = folder.join("package.zip");
-        let named = path.clone();
-        let file = off_thread(move || File::options().write(true).create_new(true).mode(0o600).open(&named));
-        Ok(Self { file: file.await?, path, batch: Vec::with_capacity(BATCH), length: 0 })
+        let file = File::options().write(true).create_new(true).mode(0o600).open(&path);
+        let file = file.map_err(|error| error::from_disk(&error, ACT))?;
+        Ok(Self { file, path, batch: Vec::with_capacity(BATCH), length: 0 })
     }
 
     /// How many bytes it has been given.

@@ -175,6 +175,20 @@ impl Zip {
     }
 }
 
+/// A 64-bit end record that stands at `record_at`, and its locator.
+pub(crate) fn end64(record_at: u64, entries: u64, size: u64, start: u64) -> Vec<u8> {
+    let mut record = b"PK\x06\x06".to_vec();
+    record.extend(44_u64.to_le_bytes());
+    record.extend([45, 3, 45, 0, 0, 0, 0, 0, 0, 0, 0, 0]);
+    for number in [entries, entries, size, start] {
+        record.extend(number.to_le_bytes());
+    }
+    record.extend(b"PK\x06\x07\0\0\0\0");
+    record.extend(record_at.to_le_bytes());
+    record.extend(1_u32.to_le_bytes());
+    record
+}
+
 fn short(bytes: &[u8]) -> [u8; 2] {
     u16::try_from(bytes.len()).unwrap().to_le_bytes()
 }

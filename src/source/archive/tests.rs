@@ -8,7 +8,7 @@ use std::process::{Command, Stdio};
 use proptest::prelude::*;
 use tempfile::TempDir;
 
-use super::crafted::{Part, Zip};
+use super::crafted::{Part, Zip, end64};
 use super::*;
 
 /// A folder that an archive is unpacked into, within a folder that must not change.
@@ -355,20 +355,6 @@ fn an_end_that_lies_is_refused() {
     assert_refused(&Zip::of([Part::folder("a/")]), "no file");
     let commented = zip().with(|zip| zip.comment = b"0123456789abcdef".to_vec());
     assert_eq!(extracted(&commented.bytes()).len(), 2);
-}
-
-/// A 64-bit end record and its locator.
-fn end64(record_at: u64, entries: u64, size: u64, start: u64) -> Vec<u8> {
-    let mut record = b"PK\x06\x06".to_vec();
-    record.extend(44_u64.to_le_bytes());
-    record.extend([45, 3, 45, 0, 0, 0, 0, 0, 0, 0, 0, 0]);
-    for number in [entries, entries, size, start] {
-        record.extend(number.to_le_bytes());
-    }
-    record.extend(b"PK\x06\x07\0\0\0\0");
-    record.extend(record_at.to_le_bytes());
-    record.extend(1_u32.to_le_bytes());
-    record
 }
 
 #[test]
