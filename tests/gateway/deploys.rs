@@ -1,6 +1,8 @@
 //! Deploying over HTTP: packages, releases, what survives what.
 
+mod bad_uploads;
 mod durability;
+mod hostile_archives;
 mod releases;
 mod sweeps;
 mod under_load;

@@ -41,13 +41,13 @@ pub(crate) fn wait_nothing_left(gateway: &Gateway) {
     let start = Instant::now();
     let staging = gateway.folder.path().join("data/staging");
     wait_for("an empty staging folder", || {
-        (fs::read_dir(&staging).unwrap().next().is_none() && nameless_files(gateway).is_empty()).then_some(())
+        (fs::read_dir(&staging).unwrap().next().is_none() && open_uploads(gateway).is_empty()).then_some(())
     });
     assert!(start.elapsed() < SOON, "{:?}", start.elapsed());
 }
 
-/// Files that the gateway has open and that have no name any more.
-fn nameless_files(gateway: &Gateway) -> Vec<PathBuf> {
+/// Files of uploads that the gateway has open.
+fn open_uploads(gateway: &Gateway) -> Vec<PathBuf> {
     let open = fs::read_dir(format!("/proc/{}/fd", gateway.pid())).unwrap();
     let targets = open.flatten().filter_map(|entry| fs::read_link(entry.path()).ok());
     targets.filter(|target| target.to_string_lossy().contains("/staging/")).collect()
@@ -132,7 +132,9 @@ fn begin(gateway: &Gateway, id: &str) -> (Wire, Vec<u8>) {
     let rest = body.split_off(body.len() / 2);
     let mut wire = Wire::open(gateway);
     let length = body.len() + rest.len();
-    wire.send(format!("POST {CREATE} HTTP/1.1\r\nhost: a\r\ncontent-type: {FORM}\r\ncontent-length: {length}\r\n\r\n"));
+    wire.send(format!(
+        "POST {CREATE} HTTP/1.1\r\nhost: localhost\r\ncontent-type: {FORM}\r\ncontent-length: {length}\r\n\r\n"
+    ));
     wire.send(body);
     (wire, rest)
 }
@@ -141,7 +143,7 @@ fn begin(gateway: &Gateway, id: &str) -> (Wire, Vec<u8>) {
 fn u8_an_upload_that_is_cut_off_leaves_nothing() {
     let gateway = Gateway::ready("");
     let (wire, _) = begin(&gateway, "cut");
-    wait_for("the file of the upload", || (!nameless_files(&gateway).is_empty()).then_some(()));
+    wait_for("the file of the upload", || (!open_uploads(&gateway).is_empty()).then_some(()));
     drop(wire);
     wait_nothing_left(&gateway);
 }
@@ -159,14 +161,14 @@ fn u8_an_upload_that_stalls_is_a_408() {
 fn u8_four_upload_at_once_and_others_are_told_to_wait() {
     let gateway = Gateway::ready("");
     let mut taken: Vec<_> = (0..4).map(|n| begin(&gateway, &format!("taken{n}"))).collect();
-    wait_for("four uploads", || (nameless_files(&gateway).len() == 4).then_some(()));
+    wait_for("four uploads", || (open_uploads(&gateway).len() == 4).then_some(()));
     for n in 0..16 {
         let (mut wire, _) = begin(&gateway, &format!("late{n}"));
         let answer = wire.answer();
         assert_refused(&answer, 503, "overloaded");
         assert!(answer.header("retry-after").is_some(), "{answer:?}");
     }
-    assert_eq!(nameless_files(&gateway).len(), 4);
+    assert_eq!(open_uploads(&gateway).len(), 4);
     for (wire, rest) in &mut taken {
         wire.stream().write_all(rest).unwrap();
         assert_refused(&wire.answer(), 422, "bad_archive");
@@ -179,7 +181,7 @@ fn u8_four_upload_at_once_and_others_are_told_to_wait() {
 fn u8_an_upload_that_says_it_is_too_large_is_refused_before_it_comes() {
     let gateway = Gateway::ready("[deploy]\nmax_upload = \"1MiB\"\n");
     let mut wire = Wire::open(&gateway);
-    let head = "host: a\r\nexpect: 100-continue\r\ncontent-length: 99999999";
+    let head = "host: localhost\r\nexpect: 100-continue\r\ncontent-length: 99999999";
     wire.send(format!("POST {CREATE} HTTP/1.1\r\n{head}\r\ncontent-type: {FORM}\r\n\r\n"));
     assert_refused(&wire.answer(), 413, "payload_too_large");
     wire.wait_closed();
