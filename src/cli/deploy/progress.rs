@@ -26,9 +26,14 @@ impl Progress {
         self.bar.suspend(|| eprintln!("{line}"));
     }
 
-    /// Writes a line of the release's log.
+    /// Writes a line of the release's log, `2026-11-22T10:00:00.000Z install added 1 package`, without its time: it is now.
     pub(in crate::cli) fn log(&self, line: &str) {
-        self.say(&format!("  | {}", plain(line)));
+        let line = plain(line);
+        let shown = line
+            .split_once(' ')
+            .filter(|(time, _)| humantime::parse_rfc3339(time).is_ok())
+            .map_or(&*line, |(_, rest)| rest);
+        self.say(&format!("  | {shown}"));
     }
 
     /// Reads `body` while showing how much of its `length` is read.
@@ -91,7 +96,6 @@ fn skip_escape(characters: &mut std::str::Chars<'_>) {
 /// `12 bytes`, `3.4 KiB`, `5.6 MiB`.
 pub(super) fn size(bytes: u64) -> String {
     const STEP: f64 = 1024.0;
-    #[expect(clippy::cast_precision_loss, reason = "one digit after the point is shown")]
     let amount = bytes as f64;
     match bytes {
         0..1024 => format!("{bytes} bytes"),
