@@ -1,10 +1,12 @@
 //! Deploying over HTTP: packages, releases, what survives what.
 
 mod bad_uploads;
+mod commands;
 mod durability;
 mod hostile_archives;
 mod releases;
 mod sweeps;
+mod terminal;
 mod under_load;
 mod watching;
 
