@@ -5,11 +5,12 @@ cd "$(dirname "$0")/.."
 
 step() { printf '\n== %s\n' "$*"; }
 
-# Programs that the tests drive: workers in four languages, a client.
+# Programs that the tests drive: workers in four languages, clients, what installs dependencies.
 missing=()
 for program in node npm python3 perl curl git; do
   command -v "$program" >/dev/null || missing+=("${program/#node/nodejs}")
 done
+python3 -m pip --version >/dev/null 2>&1 || missing+=(python3-pip)
 if [ "${#missing[@]}" -gt 0 ]; then
   step "installing ${missing[*]}"
   if ! command -v apt-get >/dev/null || [ "$(id -u)" != 0 ]; then

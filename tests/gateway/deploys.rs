@@ -1,6 +1,7 @@
 //! Deploying over HTTP: packages, releases, what survives what.
 
 mod bad_uploads;
+mod clients;
 mod commands;
 mod durability;
 mod hostile_archives;
