@@ -18,9 +18,9 @@
 //! |---|---|---|
 //! | 7 | [`cli`], [`app`] | commands, one file each; composition: configuration → plugins → deployments → serve → reload → drain |
 //! | 6 | [`http`] | accept loop, limits, routes; `error.rs`: the one table from error to status and code |
-//! | 5 | [`gateway`] | use cases without HTTP: invoke, deploy, reload, inspect; plugins and workers meet here |
-//! | 4 | [`registry`], [`source`] | name → what serves it; where a release's files come from |
-//! | 3 | [`worker`] | lifecycle (pure) · supervisor · process · pool · logs |
+//! | 5 | [`gateway`] | use cases without HTTP: invoke, deploy, roll back, delete, reload, inspect; plugins and workers meet here |
+//! | 4 | [`registry`], [`source`] | name → what serves it, and the durable record of it; where a release's files come from, what they depend on |
+//! | 3 | [`worker`] | lifecycle (pure) · supervisor · process · pool · logs · tools (git, npm, pip) |
 //! | 2 | [`plugin`], [`runtime`], [`telemetry`] | WebAssembly plugins: load, chain, one hook call, imports; one file a runtime, the worker scripts beside them; logging of the gateway itself |
 //! | 1 | [`ipc`], [`config`], [`wasm`] | the worker channel: messages, framing, ids; the TOML file; the WebAssembly engine: compiled code, limits, clock |
 //! | 0 | [`addresses`], [`answer`], [`deployment`], [`invocation`], [`json`] | public addresses, failures as callers see them, names, functions, arguments, what JSON may hold |
@@ -33,13 +33,16 @@
 //! and result stay the JSON text that came, from socket to socket, unless a plugin asks for them. Where no plugin applies, a
 //! call does nothing for plugins.
 //!
-//! **Deploy.** `app` → `gateway::deploy` → `source` (the folder's metacall files) → `runtime` (which program) → before-load hooks
-//! (refuse, set environment and limits) → `worker::pool`: a supervisor for each worker spawns it, sends Load and waits for
-//! MetaData → after-load hooks (refuse, hide and rename functions) → the pool takes calls → registry; a release before it
-//! serves until then. A worker that ends is seen through its pidfd, its calls are answered, its process tree is killed and the
-//! next one is started.
+//! **Deploy.** What is to be deployed comes from the configuration (`app` → `gateway::deploy`) or over HTTP. Over HTTP it is taken
+//! in first: `http::upload` (multipart to disk) or `source::repository` (git) → `source::archive` (every entry checked) → kept by
+//! `registry::store`. Then `gateway::create`, one change of a name at a time: files → `source::dependencies` (npm, pip) → `runtime`
+//! (which program) → before-load hooks (refuse, set environment and limits) → `worker::pool`: a supervisor for each worker spawns it,
+//! sends Load and waits for MetaData → after-load hooks (refuse, hide and rename functions) → the record on disk → registry; the
+//! release before serves until then and finishes its calls after it. A worker that ends is seen through its pidfd, its calls are
+//! answered, its process tree is killed and the next one is started. Delete: the record, out of the registry, drain, kill, remove
+//! the files, answer. At the start `gateway::restore` serves again what the records name.
 //!
-//! **Reload.** Files change, SIGHUP, `POST /api/reload` → `app::reload` reads the configuration → `plugin::plugins` loads what has
+//! **Reload.** Files of the configuration change (with `--watch` those of functions too), SIGHUP, `POST /api/reload` → `app::reload` reads the configuration → `plugin::plugins` loads what has
 //! changed beside what runs → swap → `gateway::reload` starts, replaces and drains deployments.
 //!
 //! **Shutdown.** A signal → no new connections → calls in flight finish within `drain` → workers end → exit code 0.

@@ -30,8 +30,9 @@ pub struct Inspected {
     /// The number of its release; none for deployments of the configuration.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub release: Option<u64>,
-    /// `toml`, `package` or `repository`.
-    pub origin: &'static str,
+    /// `package` or `repository`; none for deployments of the configuration.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub origin: Option<&'static str>,
     /// What load hooks of plugins have said about it.
     #[serde(skip_serializing_if = "BTreeMap::is_empty")]
     pub labels: BTreeMap<String, String>,
@@ -191,7 +192,7 @@ impl Gateway {
             packages: packages.unwrap_or_else(|| Value::Object(serde_json::Map::new())),
             ports: [],
             release: live.stored.map(|stored| stored.release),
-            origin: live.stored.map_or("toml", |stored| stored.origin),
+            origin: live.stored.map(|stored| stored.origin),
             labels: live.labels.lock().clone(),
             error: state.error,
         })

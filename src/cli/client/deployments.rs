@@ -81,6 +81,10 @@ impl Client {
         const READING: &str = "reading the gateway's answer";
         let text = self.get("/api/inspect")?.body_mut().read_to_string().context(READING)?;
         let mut deployments: Vec<Deployment> = serde_json::from_str(&text).context(READING)?;
+        for deployment in &mut deployments {
+            // The gateway says it of what was deployed over HTTP only.
+            deployment.origin.get_or_insert_with(|| "toml".to_owned());
+        }
         // Its status is 503 while something is not ready, and that is what is asked for here.
         let text = Self::agent().get(self.address("/readyz")).call()?.body_mut().read_to_string().context(READING)?;
         let readiness: Readiness = serde_json::from_str(&text).context(READING)?;

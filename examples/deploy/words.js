@@ -1,0 +1,1 @@
+exports.capitalize = (word) => word.charAt(0).toUpperCase() + word.slice(1);
