@@ -193,7 +193,7 @@ fn services(
 ) -> Vec<(TcpListener, Service)> {
     let body_limits = BodyLimits { size: config.server.max_body.bytes(), stall: config.server.body_timeout.get() };
     let health = admin::health(Arc::clone(gateway));
-    let api = admin::api(Arc::clone(gateway), config.admin.token.as_ref(), config.deploy.max_upload.bytes());
+    let api = admin::api(gateway, config.admin.token.as_ref(), config.deploy.max_upload.bytes());
     let service =
         |router: Router, calls| Service::new(Arc::clone(gateway), admin::with_fallbacks(router), calls, body_limits);
     match admin_listener {

@@ -94,7 +94,7 @@ impl Client {
     }
 
     /// POSTs what is read while it is sent; nothing of it goes out before the gateway has said that it wants it.
-    pub(super) fn upload(&self, path: &str, upload: Upload<'_>) -> anyhow::Result<Response<Body>> {
+    pub(super) fn upload(&self, path: &str, upload: &mut Upload<'_>) -> anyhow::Result<Response<Body>> {
         let request = self.post_request(path, upload.content_type).header(CONTENT_LENGTH, upload.length);
         self.checked(request.header(EXPECT, "100-continue").send(SendBody::from_reader(upload.body)))
     }

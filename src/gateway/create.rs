@@ -175,7 +175,7 @@ impl Gateway {
         let loading = async {
             let config = self.config_of(&name, &release).await?;
             self.load_beside(config, Some(stored)).await.map_err(|(live, failure)| {
-                self.retire(Arc::new(live), None);
+                self.retire(&live, None);
                 DeployError::Load(failure)
             })
         };
@@ -186,12 +186,12 @@ impl Gateway {
         let (store, keep) = (Arc::clone(&self.store), self.keep);
         let written = blocking(move || Ok(store.save(with_live(record, release, keep))?)).await;
         if let Err(error) = written {
-            self.retire(Arc::new(live), Some(turn));
+            self.retire(&live, Some(turn));
             return Err(self.note_failure(&name, number, error).await);
         }
         if let Some(old) = self.place(live) {
             // The next change waits until the old release is gone: there are never more than two.
-            self.retire(old, Some(turn));
+            self.retire(&old, Some(turn));
         }
         tracing::info!(deployment = %name, release = number, "a new release serves");
         Ok(Served { name, release: number })

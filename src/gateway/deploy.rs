@@ -63,7 +63,7 @@ impl Beside<'_> {
 impl Drop for Beside<'_> {
     fn drop(&mut self) {
         if let Some(live) = self.live.take() {
-            self.gateway.retire(Arc::new(live), None);
+            self.gateway.retire(&live, None);
         }
     }
 }
@@ -88,7 +88,7 @@ impl Gateway {
         let has_old = self.registry.get(name.as_str()).is_some_and(|old| old.has_loaded());
         let leaves = if failure.is_some() && has_old { Some(Arc::new(live)) } else { self.place(live) };
         if let Some(leaves) = leaves {
-            self.retire(leaves, Some(turn));
+            self.retire(&leaves, Some(turn));
         }
         match failure {
             Some(failure) => Err(failure),
@@ -126,7 +126,7 @@ impl Gateway {
     pub async fn undeploy(self: &Arc<Self>, name: &str) {
         let turn = self.turns.take_patiently(name).await;
         if let Some(old) = self.registry.remove(name) {
-            self.retire(old, Some(turn));
+            self.retire(&old, Some(turn));
             tracing::info!(deployment = name, "no longer serves");
         }
     }
@@ -220,7 +220,7 @@ impl Gateway {
     }
 
     /// Lets a release finish its calls, and ends its workers; whoever waits for the turn waits until they are gone.
-    pub(super) fn retire(&self, live: Arc<Live>, turn: Option<Turn>) {
+    pub(super) fn retire(&self, live: &Live, turn: Option<Turn>) {
         let Some(pool) = live.pool().cloned() else { return };
         let cut = self.cut.clone();
         self.tasks.spawn(async move {

@@ -203,8 +203,7 @@ impl Gateway {
     pub fn readiness(&self) -> Readiness {
         let mut deployments: Vec<_> = self.registry.all().iter().map(|live| readiness_of(live)).collect();
         deployments.reverse();
-        let damage = self.store.damage().iter().cloned();
-        let storage: Vec<String> = damage.chain(self.store.read_only()).collect();
+        let storage = self.store.faults();
         let any = |status| deployments.iter().any(|deployment| deployment.status == status);
         let status = if self.is_draining() {
             "draining"

@@ -27,7 +27,7 @@ pub fn health(gateway: Arc<Gateway>) -> Router {
 }
 
 /// The API for those who run the gateway; with a token, only for those who have it.
-pub fn api(gateway: Arc<Gateway>, token: Option<&Secret>, max_upload: u64) -> Router {
+pub fn api(gateway: &Arc<Gateway>, token: Option<&Secret>, max_upload: u64) -> Router {
     let token = token.map(|token| Digest::of(token.expose().as_bytes()));
     let guarded = Router::new()
         .route("/api/inspect", get(inspect))
@@ -36,9 +36,9 @@ pub fn api(gateway: Arc<Gateway>, token: Option<&Secret>, max_upload: u64) -> Ro
         .route("/metrics", get(metrics))
         .route("/api/deploy/logs", post(logs::deploy_logs))
         .route("/api/logs/{name}", get(logs::logs))
-        .with_state(Arc::clone(&gateway))
-        .merge(metacall::routes(Arc::clone(&gateway)))
-        .merge(deploy::routes(Arc::clone(&gateway), max_upload))
+        .with_state(Arc::clone(gateway))
+        .merge(metacall::routes(Arc::clone(gateway)))
+        .merge(deploy::routes(Arc::clone(gateway), max_upload))
         .layer(middleware::from_fn_with_state(token, check_token))
         .layer(middleware::from_fn_with_state(token.is_some(), refuse_pages));
     // MetaCall's client asks for readiness without its token.

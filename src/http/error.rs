@@ -276,7 +276,9 @@ pub fn from_deploy(error: &DeployError) -> Problem {
         DeployError::Load(failure) => {
             return Problem::new(of_load(failure.kind), with_last_words(&message, &failure.stderr));
         }
-        DeployError::Storage(StorageError::ReadOnly(_)) => Code::ReadOnly,
+        DeployError::Storage(StorageError::ReadOnly(_)) => {
+            return Problem::new(Code::ReadOnly, message).retry_after(READ_ONLY_WAIT);
+        }
         DeployError::Storage(StorageError::Disk { act, cause }) | DeployError::Disk { act, cause } => {
             return from_disk(cause, act);
         }

@@ -27,6 +27,8 @@ pub struct Store {
     unsettled: Mutex<BTreeSet<DeploymentName>>,
     /// Why nothing is written any more, once that is so.
     read_only: Mutex<Option<String>>,
+    /// It was so from the start: that is how somebody has set it up.
+    opened_read_only: bool,
     damage: Vec<String>,
 }
 
@@ -84,6 +86,7 @@ impl Store {
             root: root.clone(),
             records: Mutex::default(),
             unsettled: Mutex::default(),
+            opened_read_only: read_only.is_some(),
             read_only: Mutex::new(read_only),
             damage: Vec::new(),
         };
@@ -154,10 +157,11 @@ impl Store {
         self.damage.push(words);
     }
 
-    /// What was damaged when the folder was opened.
+    /// What somebody has to look at: records that were damaged when the folder was opened, a disk that has failed since.
     #[must_use]
-    pub fn damage(&self) -> &[String] {
-        &self.damage
+    pub fn faults(&self) -> Vec<String> {
+        let failed = self.read_only().filter(|_| !self.opened_read_only);
+        self.damage.iter().cloned().chain(failed).collect()
     }
 
     /// Why nothing is written, if so.
@@ -415,7 +419,7 @@ mod tests {
         fs::write(data.path().join("deployments/math/record"), "nonsense").unwrap();
         let store = open(data.path());
         assert!(store.record("math").is_none());
-        assert_eq!(store.damage().len(), 1);
+        assert_eq!(store.faults().len(), 1);
         assert!(store.files(&name(), 1).exists());
         assert_eq!(store.new_record(&name()).next, 2);
     }

@@ -65,6 +65,9 @@ pub struct Finished {
     pub last_words: String,
 }
 
+/// Takes what a program prints.
+type Take<'a> = dyn FnMut(Output, &[u8]) -> Result<(), ToolError> + Send + 'a;
+
 impl Finished {
     /// Whether it exited with code 0.
     #[must_use]
@@ -148,12 +151,7 @@ pub async fn write_to(spawner: &Spawner, tool: &Tool, file: File) -> Result<Fini
 }
 
 /// Reads both outputs to the end of the tool, and ends what is left of it.
-async fn follow(
-    spawner: &Spawner,
-    tool: &Tool,
-    stdout: Stdio,
-    take: &mut (dyn FnMut(Output, &[u8]) -> Result<(), ToolError> + Send),
-) -> Result<Finished, ToolError> {
+async fn follow(spawner: &Spawner, tool: &Tool, stdout: Stdio, take: &mut Take<'_>) -> Result<Finished, ToolError> {
     let Started { process, stdout, stderr } =
         spawner.start(tool.start(stdout)).map_err(|error| ToolError::Spawn(format!("{error:#}")))?;
     let mut running = Running { process: Some(process), last_try: false };
@@ -180,7 +178,7 @@ async fn watch(
     stderr: ChildStderr,
     time: Duration,
     words: &mut LastWords,
-    take: &mut (dyn FnMut(Output, &[u8]) -> Result<(), ToolError> + Send),
+    take: &mut Take<'_>,
 ) -> Result<Ended, ToolError> {
     let mut stderr = Some(stderr);
     let (mut out, mut err) = (Vec::with_capacity(READ_BYTES), Vec::with_capacity(READ_BYTES));

@@ -3,8 +3,10 @@
 mod bad_uploads;
 mod clients;
 mod commands;
+mod disks;
 mod durability;
 mod hostile_archives;
+mod interrupted;
 mod releases;
 mod sweeps;
 mod terminal;

@@ -155,7 +155,7 @@ fn what_is_hidden_installed_or_no_plain_file_is_not_there() {
         "plain.txt/x",
         "none.txt",
         &"n".repeat(300),
-        &"d/".repeat(1000).trim_end_matches('/').to_owned(),
+        "d/".repeat(1000).trim_end_matches("/"),
     ] {
         let answer = read(&gateway, file, &[]);
         assert_eq!((answer.status, answer.code()), (404, "not_found"), "{file}: {answer:?}");

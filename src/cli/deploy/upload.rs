@@ -27,7 +27,7 @@ pub(super) fn send(
     let archive = progress.reading(package.file, package.length);
     let mut body = head.as_bytes().chain(archive).chain(tail.as_bytes());
     let content_type = format!("multipart/form-data; boundary={boundary}");
-    client.upload(PATH, Upload { content_type: &content_type, length, body: &mut body })?;
+    client.upload(PATH, &mut Upload { content_type: &content_type, length, body: &mut body })?;
     Ok(())
 }
 

@@ -236,7 +236,7 @@ fn sweep(operation: Operation, meddling: Meddling) -> BTreeMap<&'static str, u32
         }
     }
     let all: u32 = points.values().sum();
-    println!("{operation:?}, {meddling:?}: {all} points {points:?}, {} failures told", subject.failures);
+    eprintln!("{operation:?}, {meddling:?}: {all} points {points:?}, {} failures told", subject.failures);
     points
 }
 

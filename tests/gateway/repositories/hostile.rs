@@ -1,12 +1,16 @@
 //! Addresses and branches that are refused before git or the network see them.
 
+use std::collections::BTreeSet;
 use std::fs;
+use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::sync::Arc;
 
 use metagate::source::repository::branch::Branch;
+use serde_json::{Value, json};
 
-use super::{RepositoryError, Says, folder_url, listed, repositories};
+use super::{RepositoryError, Says, folder_url, git, listed, repositories};
+use crate::support::Gateway;
 use crate::tools::on_one_thread;
 
 /// Addresses that nothing is fetched from, whoever asks. `MARK` is a file that must not come to be.
@@ -170,26 +174,9 @@ fn hostile_addresses_are_refused_and_leave_nothing() {
     let root = repositories(&[("index.js", "1")]);
     let staging = tempfile::tempdir().unwrap();
     let mark = root.path().join("mark");
-    // Something is listed: it must not open a way to anything beside it.
-    let from = listed(&[&folder_url(root.path(), "team/inner"), "https://git.internal.test:8443/team"]);
+    let from = listed(&listed_beside(root.path()).each_ref().map(String::as_str));
     let from = from.with_resolver(Arc::new(Says(vec![[127, 0, 0, 1].into()])));
-    let mut addresses: Vec<String> =
-        ADDRESSES.iter().map(|url| url.replace("MARK", &mark.display().to_string())).collect();
-    addresses.extend(HOSTS.iter().map(|host| format!("https://{host}/metacall/examples.git")));
-    addresses.push(format!("https://github.com/{}", "x".repeat(2048)));
-    addresses.extend(
-        [
-            "team/app.git",
-            "team/inner/../app.git",
-            "team/inner/%2e%2e/app.git",
-            "team/inner/..%2fapp.git",
-            "team/innermost",
-        ]
-        .map(|path| folder_url(root.path(), path)),
-    );
-    addresses.extend(["https://git.internal.test:8443/teams/x", "https://git.internal.test/team/x"].map(str::to_owned));
-    assert!(addresses.len() >= 60);
-    for url in &addresses {
+    for url in &addresses(root.path(), &mark) {
         for result in [
             on_one_thread(from.fetch(url, None, staging.path())).map(|_| ()),
             on_one_thread(from.branches(url)).map(|_| ()),
@@ -205,6 +192,77 @@ fn hostile_addresses_are_refused_and_leave_nothing() {
     }
     assert!(!mark.exists());
     assert_eq!(fs::read_dir(staging.path()).unwrap().count(), 0);
+}
+
+/// What is listed while these addresses are asked for: it must not open a way to anything beside it.
+fn listed_beside(root: &Path) -> [String; 2] {
+    [folder_url(root, "team/inner"), "https://git.internal.test:8443/team".to_owned()]
+}
+
+/// Every address that nothing may be fetched from.
+fn addresses(root: &Path, mark: &Path) -> Vec<String> {
+    let mut addresses: Vec<String> =
+        ADDRESSES.iter().map(|url| url.replace("MARK", &mark.display().to_string())).collect();
+    addresses.extend(HOSTS.iter().map(|host| format!("https://{host}/metacall/examples.git")));
+    addresses.push(format!("https://github.com/{}", "x".repeat(2048)));
+    addresses.extend(
+        [
+            "team/app.git",
+            "team/inner/../app.git",
+            "team/inner/%2e%2e/app.git",
+            "team/inner/..%2fapp.git",
+            "team/innermost",
+        ]
+        .map(|path| folder_url(root, path)),
+    );
+    addresses.extend(["https://git.internal.test:8443/teams/x", "https://git.internal.test/team/x"].map(str::to_owned));
+    assert!(addresses.len() >= 60);
+    addresses
+}
+
+#[test]
+fn over_http_hostile_addresses_and_branches_are_a_400_and_leave_nothing() {
+    let root = repositories(&[("index.js", "1")]);
+    let mark = root.path().join("mark");
+    let [inner, outer] = listed_beside(root.path());
+    git(root.path(), &["clone", "-q", "--bare", "team/app", "team/listed.git"]);
+    let app = folder_url(root.path(), "team/listed.git");
+    let gateway = Gateway::start(&format!("[deploy]\nrepositories = [{inner:?}, {outer:?}, {app:?}]\n"));
+    let before = tree(gateway.folder.path());
+    let refused = |path: &str, body: &Value, code: &str| {
+        let answer = gateway.post(&format!("/api/repository/{path}"), &[], body.to_string());
+        assert_eq!((answer.status, answer.code()), (400, code), "{path} {body}: {answer:?}");
+    };
+    for url in &addresses(root.path(), &mark) {
+        let body = json!({ "url": url, "branch": "main", "jsons": [] });
+        for path in ["branchlist", "filelist", "add"] {
+            refused(path, &body, "bad_url");
+        }
+    }
+    for branch in BRANCHES.iter().map(|branch| branch.replace("MARK", &mark.display().to_string())) {
+        let body = json!({ "url": app, "branch": branch, "jsons": [] });
+        for path in ["filelist", "add"] {
+            refused(path, &body, "bad_branch");
+        }
+    }
+    assert!(!mark.exists());
+    assert_eq!(tree(gateway.folder.path()), before);
+    let added =
+        gateway.post("/api/repository/add", &[], json!({ "url": app, "branch": "main", "jsons": [] }).to_string());
+    assert_eq!((added.status, added.body.as_str()), (201, r#"{"id":"team-listed"}"#));
+}
+
+/// Every path below a folder but those of logs.
+fn tree(folder: &Path) -> BTreeSet<PathBuf> {
+    let mut found = BTreeSet::new();
+    for entry in fs::read_dir(folder).unwrap().flatten() {
+        let is_folder = entry.file_type().unwrap().is_dir();
+        if is_folder && entry.file_name() != "logs" {
+            found.extend(tree(&entry.path()));
+        }
+        found.insert(entry.path());
+    }
+    found
 }
 
 #[test]
