@@ -7,7 +7,7 @@ step() { printf '\n== %s\n' "$*"; }
 
 # Programs that the tests drive: workers in four languages, clients, what installs dependencies.
 missing=()
-for program in node npm python3 perl curl git; do
+for program in node npm python3 perl curl git strace zip; do
   command -v "$program" >/dev/null || missing+=("${program/#node/nodejs}")
 done
 python3 -m pip --version >/dev/null 2>&1 || missing+=(python3-pip)

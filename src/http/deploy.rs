@@ -11,7 +11,7 @@ use axum::response::sse::{Event, KeepAlive, Sse};
 use axum::response::{IntoResponse, Response};
 use axum::routing::{get, post};
 use bytes::Bytes;
-use futures_util::{StreamExt, stream};
+use futures_util::StreamExt;
 use http::StatusCode;
 use http::header::{ACCEPT, HeaderMap, USER_AGENT};
 use serde::{Deserialize, Serialize};
@@ -249,7 +249,7 @@ async fn follow(gateway: &Arc<Gateway>, begun: Result<Deploying, Problem>, heade
             logs::Line::End(event) => event,
         })
     });
-    Sse::new(events.chain(stream::empty())).keep_alive(KeepAlive::new().interval(KEEP_ALIVE)).into_response()
+    Sse::new(events).keep_alive(KeepAlive::new().interval(KEEP_ALIVE)).into_response()
 }
 
 fn told(prefix: &str, served: &Served, with_release: bool) -> Value {

@@ -3,7 +3,7 @@
 
 use std::collections::HashMap;
 use std::fs::{self, File, OpenOptions};
-use std::io::{self, Write};
+use std::io::{self, Read, Seek, Write};
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -80,14 +80,20 @@ impl LogFiles {
     /// The end of what earlier runs left in a deployment's file: whole lines, at most `limit` bytes.
     #[must_use]
     pub fn tail(&self, deployment: &DeploymentName, limit: usize) -> String {
-        let text = fs::read(log_path(&self.folder, deployment)).unwrap_or_default();
-        let start = text.len().saturating_sub(limit);
-        let start = match start {
-            0 => 0,
-            cut => memchr::memchr(b'\n', &text[cut..]).map_or(text.len(), |newline| cut + newline + 1),
-        };
+        let Ok((text, is_whole)) = read_end(&log_path(&self.folder, deployment), limit) else { return String::new() };
+        let start = if is_whole { 0 } else { memchr::memchr(b'\n', &text).map_or(text.len(), |newline| newline + 1) };
         String::from_utf8_lossy(&text[start..]).into_owned()
     }
+}
+
+/// The last `limit` bytes of a file, and whether they are all of it.
+fn read_end(path: &Path, limit: usize) -> io::Result<(Vec<u8>, bool)> {
+    let mut file = File::open(path)?;
+    let start = file.metadata()?.len().saturating_sub(limit as u64);
+    file.seek(io::SeekFrom::Start(start))?;
+    let mut text = Vec::new();
+    file.take(limit as u64).read_to_end(&mut text)?;
+    Ok((text, start == 0))
 }
 
 fn log_path(folder: &Path, deployment: &DeploymentName) -> PathBuf {

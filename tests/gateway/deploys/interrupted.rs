@@ -2,6 +2,7 @@
 
 use std::fs;
 use std::io::Write;
+use std::net::TcpStream;
 use std::time::{Duration, Instant};
 
 use rustix::process::Signal;
@@ -17,6 +18,15 @@ const SLOW_INSTALL: (&str, &str) = (
     r#"{"name":"slow","version":"1.0.0","scripts":{"install":"node -e \"console.log('installing'); setTimeout(() => {}, 60000)\""}}"#,
 );
 
+/// Asks for a deploy of `app`, without waiting for the answer.
+fn begin_deploy(gateway: &Gateway) -> TcpStream {
+    let body = json!({ "suffix": "app" }).to_string();
+    let mut client = gateway.connect();
+    let head = format!("POST /api/deploy/create HTTP/1.1\r\nhost: localhost\r\ncontent-length: {}\r\n\r\n", body.len());
+    client.write_all((head + &body).as_bytes()).unwrap();
+    client
+}
+
 /// A gateway that serves one release and is in the middle of the next.
 fn in_the_middle_of(files: &[(&str, &str)], sign: &str, act: impl FnOnce(&mut Gateway)) {
     let mut gateway = Gateway::start("");
@@ -24,14 +34,7 @@ fn in_the_middle_of(files: &[(&str, &str)], sign: &str, act: impl FnOnce(&mut Ga
     let (kind, body) = super::multipart("app", "[]", r#"["nodejs"]"#, &package(files));
     let uploaded = gateway.post("/api/package/create?replace=true", &[("content-type", &kind)], body);
     assert_eq!(uploaded.status, 201, "{uploaded:?}");
-    let body = json!({ "suffix": "app" }).to_string();
-    let mut client = gateway.connect();
-    write!(
-        client,
-        "POST /api/deploy/create HTTP/1.1\r\nhost: localhost\r\ncontent-length: {}\r\n\r\n{body}",
-        body.len()
-    )
-    .unwrap();
+    let client = begin_deploy(&gateway);
     let log = gateway.folder.path().join("data/logs/app.log");
     let mark = format!(" {sign}");
     wait_for("the middle of a deploy", || fs::read_to_string(&log).unwrap_or_default().contains(&mark).then_some(()));
@@ -68,14 +71,7 @@ fn a_deploy_goes_on_when_its_client_goes_away() {
     let gateway = Gateway::start("");
     let slow = "import time\ntime.sleep(1)\ndef version():\n    return 1\n";
     assert_eq!(gateway.upload("app", &package(&[("app.py", slow)]), "").status, 201);
-    let body = json!({ "suffix": "app" }).to_string();
-    let mut client = gateway.connect();
-    write!(
-        client,
-        "POST /api/deploy/create HTTP/1.1\r\nhost: localhost\r\ncontent-length: {}\r\n\r\n{body}",
-        body.len()
-    )
-    .unwrap();
+    let client = begin_deploy(&gateway);
     wait_for("the worker", || (gateway.worker_pids().len() == 1).then_some(()));
     drop(client);
     wait_for("the release", || (gateway.call("app", "version", "").body == "1").then_some(()));
