@@ -106,7 +106,7 @@ pub async fn run(config: Config, watches_functions: bool, mut out: impl Write) -
         plugins,
         store,
         staging,
-        keep: deploy.keep as usize,
+        deploy: deploy.clone(),
         drain: config.server.drain.get(),
     }));
     functions.open(&gateway, tokio::runtime::Handle::current());

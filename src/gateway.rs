@@ -24,6 +24,7 @@ use tokio::sync::{Semaphore, mpsc};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
+use crate::config::DeployConfig;
 use crate::deployment::{DeploymentName, Prefix};
 use crate::gateway::reload::Ask;
 use crate::gateway::turns::Turns;
@@ -65,8 +66,8 @@ pub struct Parts {
     pub installer: Installer,
     /// Fetches repositories.
     pub repositories: Repositories,
-    /// Releases of a deployment that are kept.
-    pub keep: usize,
+    /// Settings of what is deployed over HTTP.
+    pub deploy: DeployConfig,
     /// How long calls may go on when their deployment is deleted.
     pub drain: Duration,
 }
@@ -86,7 +87,7 @@ pub struct Gateway {
     plugins: Arc<Plugins>,
     installer: Installer,
     repositories: Repositories,
-    keep: usize,
+    deploy: DeployConfig,
     drain: Duration,
     turns: Arc<Turns>,
     unpacking: Semaphore,
@@ -117,7 +118,7 @@ impl Gateway {
             staging,
             installer,
             repositories,
-            keep,
+            deploy,
             drain,
         } = parts;
         Self {
@@ -132,7 +133,7 @@ impl Gateway {
             plugins: Arc::new(plugins),
             installer,
             repositories,
-            keep,
+            deploy,
             drain,
             turns: Arc::default(),
             unpacking: Semaphore::new(UNPACKING),

@@ -141,6 +141,19 @@ impl Registry {
         removed
     }
 
+    /// Takes a deployment out of the table if it is still the one with this sequence number.
+    pub fn remove_if(&self, name: &str, sequence: Option<u64>) {
+        self.live.rcu(|table| {
+            let is_it = table.get(name).is_some_and(|live| Some(live.sequence) == sequence);
+            if !is_it {
+                return Arc::clone(table);
+            }
+            let mut table = HashMap::clone(table);
+            table.remove(name);
+            Arc::new(table)
+        });
+    }
+
     /// Every deployment, the newest first.
     #[must_use]
     pub fn all(&self) -> Vec<Arc<Live>> {

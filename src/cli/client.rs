@@ -55,7 +55,8 @@ impl Client {
 
     /// An address of the gateway in full.
     pub(super) fn address(&self, path: &str) -> String {
-        format!("{}{path}", self.url.trim_end_matches('/'))
+        let scheme = if self.url.contains("://") { "" } else { "http://" };
+        format!("{scheme}{}{path}", self.url.trim_end_matches('/'))
     }
 
     fn authorization(&self) -> Option<String> {
@@ -109,6 +110,13 @@ impl Client {
         let status = response.status();
         let text = response.body_mut().read_to_string().unwrap_or_default();
         match serde_json::from_str::<Refusal>(&text) {
+            Ok(Refusal { error }) if status.as_u16() == 401 => {
+                let given = if self.token.is_some() { "it is not the one given" } else { "none was given" };
+                bail!(
+                    "the gateway wants its admin token, and {given}: --token or METAGATE_TOKEN ({}, status 401)",
+                    error.code
+                )
+            }
             Ok(Refusal { error }) => bail!("{} ({}, status {})", error.message, error.code, status.as_u16()),
             Err(_) => bail!("the gateway answered with status {status}"),
         }

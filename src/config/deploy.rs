@@ -1,13 +1,18 @@
 //! The table `[deploy]`: what may be deployed over HTTP, and within which limits.
 
+use std::path::PathBuf;
+
 use schemars::JsonSchema;
 use serde::{Deserialize, Deserializer};
 
+use super::deployment::{DeploymentConfig, default_concurrency, default_load_timeout, default_queue, default_timeout};
 use super::field;
 use super::interpolate::is_variable_name;
 use super::repository_prefix::RepositoryPrefix;
 use super::size::Size;
 use super::timeout::Timeout;
+use super::workers::Workers;
+use crate::deployment::DeploymentName;
 
 const VARIABLE_WORDS: &str = "the name of an environment variable";
 
@@ -28,6 +33,24 @@ pub struct DeployConfig {
     /// Where repositories may be fetched from beside public addresses over https: addresses whose beginning is
     /// "https://git.example.com/team/", "http://127.0.0.1:8418/" or "file:///srv/git/". Default: none.
     pub repositories: Vec<RepositoryPrefix>,
+    /// Worker processes of each deployment. As in [[deployment]].
+    pub workers: Workers,
+    /// Calls in flight in each worker. As in [[deployment]].
+    #[serde(deserialize_with = "field::within::<1, 4096, _, _>")]
+    #[schemars(range(min = 1, max = 4096))]
+    pub concurrency: u32,
+    /// Calls that wait beyond those in flight. As in [[deployment]].
+    #[serde(deserialize_with = "field::within::<0, 65_536, _, _>")]
+    #[schemars(range(min = 0, max = 65_536))]
+    pub queue: u32,
+    /// How long a call may take. As in [[deployment]].
+    pub timeout: Timeout,
+    /// How long a worker may take to load. As in [[deployment]].
+    pub load_timeout: Timeout,
+    /// Most memory of each worker. As in [[deployment]].
+    pub max_memory: Option<Size>,
+    /// Whether files of a deployment can be read over HTTP. As in [[deployment]].
+    pub static_files: bool,
     /// Releases of a deployment that are kept, the one that serves among them. 1 to 100. Default 5.
     #[serde(deserialize_with = "field::within::<1, 100, _, _>")]
     #[schemars(range(min = 1, max = 100))]
@@ -42,7 +65,31 @@ impl Default for DeployConfig {
             install_env: Vec::new(),
             clone_timeout: Timeout::seconds(60),
             repositories: Vec::new(),
+            workers: Workers::default(),
+            concurrency: default_concurrency(),
+            queue: default_queue(),
+            timeout: default_timeout(),
+            load_timeout: default_load_timeout(),
+            max_memory: None,
+            static_files: true,
             keep: 5,
+        }
+    }
+}
+
+impl DeployConfig {
+    /// The settings of a deployment that was made over HTTP.
+    #[must_use]
+    pub fn deployment(&self, name: DeploymentName, path: PathBuf) -> DeploymentConfig {
+        DeploymentConfig {
+            workers: self.workers,
+            concurrency: self.concurrency,
+            queue: self.queue,
+            timeout: self.timeout,
+            load_timeout: self.load_timeout,
+            max_memory: self.max_memory,
+            static_files: self.static_files,
+            ..DeploymentConfig::new(name, path)
         }
     }
 }

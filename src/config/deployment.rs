@@ -156,19 +156,19 @@ impl fmt::Display for RuntimeKind {
     }
 }
 
-const fn default_concurrency() -> u32 {
+pub(super) const fn default_concurrency() -> u32 {
     64
 }
 
-const fn default_queue() -> u32 {
+pub(super) const fn default_queue() -> u32 {
     256
 }
 
-const fn default_timeout() -> Timeout {
+pub(super) const fn default_timeout() -> Timeout {
     Timeout::seconds(30)
 }
 
-const fn default_load_timeout() -> Timeout {
+pub(super) const fn default_load_timeout() -> Timeout {
     Timeout::seconds(60)
 }
 

@@ -99,6 +99,9 @@ impl Gateway {
         order: Order,
         book: &Arc<LogBook>,
     ) -> Result<Served, DeployError> {
+        if self.turns.is_taken(name.as_str()) {
+            book.note("waiting for another change of it");
+        }
         let turn = self.turn(name).await?;
         let _permit = self.deploying.acquire().await.map_err(|_| DeployError::Stopping)?;
         self.check_of_api(name.as_str())?;
@@ -114,13 +117,16 @@ impl Gateway {
                 let number = record.next;
                 record.next += 1;
                 book.note(&format!("deploying release {number}"));
-                match self.make_release(&record, number, env, book).await {
+                let placeholder = self.show_first(name, number);
+                let served = match self.make_release(&record, number, env, &turn, book).await {
                     Ok(release) => {
                         record.upload = None;
                         self.serve_release(record, release, turn).await
                     }
                     Err(error) => Err(self.note_failure(name, number, error).await),
-                }
+                };
+                self.registry.remove_if(name.as_str(), placeholder);
+                served
             }
         }
     }
@@ -131,6 +137,7 @@ impl Gateway {
         record: &Record,
         number: u64,
         env: Variables,
+        turn: &Turn,
         book: &Arc<LogBook>,
     ) -> Result<Release, DeployError> {
         let created = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |age| age.as_secs());
@@ -139,7 +146,7 @@ impl Gateway {
             let serving = record.live_release().ok_or_else(unknown)?;
             return Ok(Release { number, files: serving.files, origin: serving.origin.clone(), created, env });
         };
-        self.unless_draining(self.make_files(&record.name, upload, number, book)).await??;
+        self.unless_given_up(turn, &record.name, self.make_files(&record.name, upload, number, book)).await??;
         Ok(Release { number, files: number, origin: upload.origin.clone(), created, env })
     }
 
@@ -179,11 +186,11 @@ impl Gateway {
                 DeployError::Load(failure)
             })
         };
-        let live = match self.unless_draining(loading).await.and_then(|loaded| loaded) {
+        let live = match self.unless_given_up(&turn, &name, loading).await.and_then(|loaded| loaded) {
             Ok(live) => live,
             Err(error) => return Err(self.note_failure(&name, number, error).await),
         };
-        let (store, keep) = (Arc::clone(&self.store), self.keep);
+        let (store, keep) = (Arc::clone(&self.store), self.deploy.keep as usize);
         let written = blocking(move || Ok(store.save(with_live(record, release, keep))?)).await;
         if let Err(error) = written {
             self.retire(&live, Some(turn));
@@ -194,6 +201,7 @@ impl Gateway {
             self.retire(&old, Some(turn));
         }
         tracing::info!(deployment = %name, release = number, "a new release serves");
+        self.book(&name).note(&format!("release {number} serves"));
         Ok(Served { name, release: number })
     }
 
@@ -204,7 +212,7 @@ impl Gateway {
         release: &Release,
     ) -> Result<DeploymentConfig, DeployError> {
         let files = self.store.files(name, release.files);
-        let mut config = DeploymentConfig::new(name.clone(), files.clone());
+        let mut config = self.deploy.deployment(name.clone(), files.clone());
         config.env = blocking(move || Ok(env_file::read(&files)?)).await?;
         config.env.extend(release.env.secrets());
         Ok(config)
@@ -239,6 +247,33 @@ impl Gateway {
         self.place(self.live(config, Some(stored), Serving::Refused(failure)));
     }
 
+    /// Shows a deployment that nobody could call before while it is made. Gives the number that tells it from others; none
+    /// if there is something to show already.
+    fn show_first(&self, name: &DeploymentName, number: u64) -> Option<u64> {
+        if self.registry.get(name.as_str()).is_some() {
+            return None;
+        }
+        let stored = Stored { release: number, files: number, origin: "package" };
+        let live = self.live(DeploymentConfig::new(name.clone(), PathBuf::new()), Some(stored), Serving::Waiting);
+        let sequence = live.sequence;
+        self.place(live);
+        Some(sequence)
+    }
+
+    /// Waits for a part of a deploy unless the gateway stops or the deployment is deleted.
+    async fn unless_given_up<T>(
+        &self,
+        turn: &Turn,
+        name: &DeploymentName,
+        work: impl Future<Output = T>,
+    ) -> Result<T, DeployError> {
+        tokio::select! {
+            biased;
+            () = turn.given_up.cancelled() => Err(DeployError::GivenUp(name.as_str().to_owned())),
+            done = self.unless_draining(work) => done,
+        }
+    }
+
     /// Waits for something unless the gateway stops.
     pub(super) async fn unless_draining<T>(&self, work: impl Future<Output = T>) -> Result<T, DeployError> {
         tokio::select! {
@@ -264,7 +299,7 @@ fn find_release(record: &Record, number: Option<u64>) -> Result<Release, DeployE
     let kept: Vec<String> = record.releases.iter().map(|release| release.number.to_string()).collect();
     found.cloned().ok_or_else(|| DeployError::NoRelease {
         name: record.name.as_str().to_owned(),
-        number: number.unwrap_or(0),
+        wanted: number.map_or_else(|| "earlier release".to_owned(), |number| format!("release {number}")),
         kept: match kept.as_slice() {
             [] => "none is kept".to_owned(),
             kept => format!("kept are {}", kept.join(", ")),

@@ -8,7 +8,7 @@ use crate::gateway::failure::DeployError;
 use crate::gateway::packages::blocking;
 
 impl Gateway {
-    /// Deletes a deployment that was made over HTTP. Calls under way may finish within the drain time. When it returns
+    /// Deletes a deployment that was made over HTTP. A deploy of it that is on its way is given up. Calls under way may finish within the drain time. When it returns
     /// no process, file or log of it is left. It goes to its end even if nobody waits for it.
     pub async fn delete(self: &Arc<Self>, name: &str) -> Result<(), DeployError> {
         if self.is_draining() {
@@ -16,6 +16,8 @@ impl Gateway {
         }
         self.check_of_api(name)?;
         let record = self.store.record(name).ok_or_else(|| DeployError::NotFound(name.to_owned()))?;
+        // A deploy that is on its way is for nothing.
+        self.turns.give_up(name);
         let gateway = Arc::clone(self);
         let deleting = self.tasks.spawn(async move { gateway.delete_now(record.name).await });
         deleting.await.unwrap_or(Err(DeployError::Internal))

@@ -27,12 +27,12 @@ pub enum DeployError {
     #[error("no deployment {0:?}")]
     NotFound(String),
     /// The release is not kept.
-    #[error("{name:?} has no release {number} to go back to: {kept}")]
+    #[error("{name:?} has no {wanted} to go back to: {kept}")]
     NoRelease {
         /// The deployment.
         name: String,
-        /// The release that was asked for; 0 for the one before.
-        number: u64,
+        /// What was asked for, in words.
+        wanted: String,
         /// What there is, in words.
         kept: String,
     },
@@ -52,7 +52,7 @@ pub enum DeployError {
     #[error(transparent)]
     Install(#[from] InstallError),
     /// Its `.env` cannot be used.
-    #[error(transparent)]
+    #[error(".env: {0}")]
     EnvFile(#[from] EnvFileError),
     /// It did not load.
     #[error("{}", .0.message)]
@@ -71,6 +71,9 @@ pub enum DeployError {
     /// The gateway is stopping.
     #[error("the gateway is stopping: nothing was changed")]
     Stopping,
+    /// The deployment was deleted meanwhile.
+    #[error("{0:?} was deleted meanwhile")]
+    GivenUp(String),
     /// A part of the gateway failed.
     #[error("the gateway failed at it: see its log")]
     Internal,
@@ -101,6 +104,7 @@ impl DeployError {
             | Self::Storage(_)
             | Self::Disk { .. }
             | Self::Stopping
+            | Self::GivenUp(_)
             | Self::Internal => None,
         }
     }

@@ -1,6 +1,6 @@
 //! What is deployed and how it does: the list that MetaCall's clients read, and the readiness with its reasons.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashSet};
 
 use std::sync::atomic::Ordering;
 
@@ -201,10 +201,18 @@ impl Gateway {
     /// Whether every deployment can be called.
     #[must_use]
     pub fn readiness(&self) -> Readiness {
-        let mut deployments: Vec<_> = self.registry.all().iter().map(|live| readiness_of(live)).collect();
+        let all = self.registry.all();
+        let mut deployments: Vec<_> = all.iter().map(|live| readiness_of(live)).collect();
         deployments.reverse();
+        // What was never in service is for whoever deploys it to look at: everything else works.
+        let counts: HashSet<&str> =
+            all.iter().filter(|live| self.was_in_service(live)).map(|live| live.name.as_str()).collect();
         let storage = self.store.faults();
-        let any = |status| deployments.iter().any(|deployment| deployment.status == status);
+        let any = |status| {
+            deployments
+                .iter()
+                .any(|deployment| deployment.status == status && counts.contains(deployment.name.as_str()))
+        };
         let status = if self.is_draining() {
             "draining"
         } else if any("failed") || !storage.is_empty() {
@@ -222,6 +230,10 @@ impl Gateway {
             reload_error: self.reload_failure.load().as_deref().cloned(),
             storage,
         }
+    }
+
+    fn was_in_service(&self, live: &Live) -> bool {
+        live.stored.is_none() || self.store.record(live.name.as_str()).is_some_and(|record| record.live.is_some())
     }
 
     /// Every plugin, in the order of the chain.

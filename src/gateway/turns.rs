@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use parking_lot::Mutex;
 use tokio::sync::OwnedMutexGuard;
+use tokio_util::sync::CancellationToken;
 
 /// Changes of one deployment that may wait.
 const WAITING: usize = 8;
@@ -18,12 +19,16 @@ pub(super) struct Turns {
 #[derive(Default)]
 struct Name {
     lock: Arc<tokio::sync::Mutex<()>>,
+    /// Asks whoever has the turn to give up what it does.
+    give_up: CancellationToken,
     /// Those who have the turn or wait for it.
     users: usize,
 }
 
 /// The right to change a deployment; the next in line has it once this is dropped.
 pub(super) struct Turn {
+    /// Whether what is done in it is not wanted any more.
+    pub(super) given_up: CancellationToken,
     _guard: OwnedMutexGuard<()>,
     _place: Place,
 }
@@ -57,17 +62,29 @@ impl Turns {
         self.line_up(name, usize::MAX - 1).await.expect("a line without end takes everybody")
     }
 
+    /// Whether somebody has the turn.
+    pub(super) fn is_taken(&self, name: &str) -> bool {
+        self.names.lock().contains_key(name)
+    }
+
+    /// Asks whoever has the turn, and those who wait for it now, to give up.
+    pub(super) fn give_up(&self, name: &str) {
+        if let Some(name) = self.names.lock().get_mut(name) {
+            std::mem::take(&mut name.give_up).cancel();
+        }
+    }
+
     async fn line_up(self: &Arc<Self>, name: &str, waiting: usize) -> Option<Turn> {
-        let (lock, place) = {
+        let (lock, given_up, place) = {
             let mut names = self.names.lock();
             let entry = names.entry(name.to_owned()).or_default();
             if entry.users > waiting {
                 return None;
             }
             entry.users += 1;
-            (Arc::clone(&entry.lock), Place { turns: Arc::clone(self), name: name.to_owned() })
+            (Arc::clone(&entry.lock), entry.give_up.clone(), Place { turns: Arc::clone(self), name: name.to_owned() })
         };
-        Some(Turn { _guard: lock.lock_owned().await, _place: place })
+        Some(Turn { given_up, _guard: lock.lock_owned().await, _place: place })
     }
 }
 

@@ -132,7 +132,8 @@ async fn create_package(
             staging,
             origin: Origin::Package,
             jsons: upload.jsons,
-            runners: upload.runners,
+            // Clients that have found none say so with an empty list; there may be some below.
+            runners: upload.runners.filter(|runners| !runners.is_empty()),
         };
         let existing = if replace { Existing::Replace } else { Existing::Keep };
         gateway.add_package(package, existing).await.map_err(|error| from_deploy(&error))?;

@@ -267,6 +267,7 @@ pub fn from_deploy(error: &DeployError) -> Problem {
         DeployError::NotFound(_) => Code::DeploymentNotFound,
         DeployError::NoRelease { .. } => Code::NotFound,
         DeployError::InProgress(_) => Code::DeployInProgress,
+        DeployError::GivenUp(_) => return Problem::new(Code::Deleted, message).with_status(StatusCode::CONFLICT),
         DeployError::Archive(error) => return from_archive(error),
         DeployError::Source(SourceError::Folder { cause, .. }) => return from_disk(cause, "reading the release"),
         DeployError::Source(_) => Code::BadArchive,

@@ -202,10 +202,11 @@ impl Installer {
 }
 
 /// The runners of these names, each once, or all of them.
+/// The runners that a client has named; all of them if it named none.
 fn wanted(names: Option<&[String]>, book: &LogBook) -> Vec<Runner> {
     let Some(names) = names else { return Runner::ALL.to_vec() };
     for name in names.iter().filter(|name| Runner::from_name(name).is_none()) {
-        book.print(Output::Install, &format!("{name:?} is no runner: ignored"));
+        book.print(Output::Install, &format!("{name:?} is no runner (nodejs, python, ruby, csharp): ignored"));
     }
     Runner::ALL.into_iter().filter(|runner| names.iter().any(|name| name == runner.name())).collect()
 }

@@ -18,16 +18,16 @@ const FORM: &str = "expected NAME=value, the name of letters, digits and _, not 
 #[derive(Debug, thiserror::Error)]
 pub enum EnvFileError {
     /// It cannot be read.
-    #[error("{FILE}: {0}")]
+    #[error("{0}")]
     Read(#[from] io::Error),
     /// It is too long.
-    #[error("{FILE}: more than {SIZE_LIMIT} bytes")]
+    #[error("more than {SIZE_LIMIT} bytes")]
     TooLong,
     /// It is no text.
-    #[error("{FILE}: not UTF-8 text")]
+    #[error("not UTF-8 text")]
     NoText,
     /// A line is not of the form.
-    #[error("{FILE}:{line}: {reason}")]
+    #[error("line {line}: {reason}")]
     Line {
         /// Number of the line, from 1.
         line: usize,
@@ -209,18 +209,18 @@ mod tests {
 
     #[test]
     fn a_fault_names_its_line_and_no_value() {
-        assert_eq!(refused("A=1\nno value here"), format!(".env:2: {FORM}"));
-        assert_eq!(refused("KEY=-----BEGIN\nsecret/part+x=\n"), format!(".env:2: {FORM}"));
-        assert_eq!(refused("A=\"x\ny\"\n1B=2"), format!(".env:3: {FORM}"));
-        assert_eq!(refused("A='x"), ".env:1: the quote ' has no end");
-        assert_eq!(refused("\nA=\"secret\\"), ".env:2: the quote \" has no end");
-        assert_eq!(refused("A=\"x\"secret"), ".env:1: text after the closing quote");
-        assert_eq!(refused("A=a\0b"), ".env:1: a value cannot hold a zero byte");
-        assert_eq!(refused("=x"), format!(".env:1: {FORM}"));
-        assert_eq!(refused("export"), format!(".env:1: {FORM}"));
+        assert_eq!(refused("A=1\nno value here"), format!("line 2: {FORM}"));
+        assert_eq!(refused("KEY=-----BEGIN\nsecret/part+x=\n"), format!("line 2: {FORM}"));
+        assert_eq!(refused("A=\"x\ny\"\n1B=2"), format!("line 3: {FORM}"));
+        assert_eq!(refused("A='x"), "line 1: the quote ' has no end");
+        assert_eq!(refused("\nA=\"secret\\"), "line 2: the quote \" has no end");
+        assert_eq!(refused("A=\"x\"secret"), "line 1: text after the closing quote");
+        assert_eq!(refused("A=a\0b"), "line 1: a value cannot hold a zero byte");
+        assert_eq!(refused("=x"), format!("line 1: {FORM}"));
+        assert_eq!(refused("export"), format!("line 1: {FORM}"));
         for name in ["PATH", "LD_PRELOAD", "NODE_CHANNEL_FD", "METAGATE_WORKER"] {
             let message = refused(&format!("A=1\n{name}=secret"));
-            assert!(message.starts_with(&format!(".env:2: \"{name}\" may not be set")), "{message}");
+            assert!(message.starts_with(&format!("line 2: \"{name}\" may not be set")), "{message}");
             assert!(!message.contains("secret"));
         }
     }

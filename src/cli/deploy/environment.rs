@@ -47,7 +47,7 @@ impl Environment {
     pub(super) fn read(folder: &Path, file: Option<&Path>, given: &[Variable]) -> anyhow::Result<Self> {
         let mut variables = match file {
             Some(file) => env_file::read_file(file).with_context(|| format!("reading {}", file.display()))?,
-            None => env_file::read(folder)?,
+            None => env_file::read(folder).context("reading .env")?,
         };
         let from_file = !variables.is_empty();
         let file = file.map_or_else(|| env_file::FILE.to_owned(), |file| file.display().to_string());

@@ -39,7 +39,8 @@ fn line(function: &Value, address: &str) -> String {
         "float" | "Number" => Value::from(1.5),
         "list" | "Array" => Value::Array(Vec::new()),
         "dict" | "Map" | "Object" => Value::Object(Map::new()),
-        _ => Value::from(1),
+        "int" | "Integer" => Value::from(1),
+        _ => Value::from("text"),
     };
     let named: Map<String, Value> = arguments
         .iter()

@@ -49,10 +49,16 @@ impl Address {
         check_path(&url)?;
         let listed = listed.iter().any(|prefix| prefix.covers(&url));
         if !listed && url.scheme() != "https" {
-            return Err(format!("repositories are fetched over https only, not over {:?}", url.scheme()));
+            return Err(format!(
+                "repositories are fetched over https only, not over {:?}, unless the gateway's [deploy] repositories lists them",
+                url.scheme()
+            ));
         }
         if !listed && url.port().is_some() {
-            return Err("repositories are fetched from port 443 only".to_owned());
+            return Err(
+                "repositories are fetched from port 443 only, unless the gateway's [deploy] repositories lists them"
+                    .to_owned(),
+            );
         }
         if url.scheme() == "file" && url.host().is_some() {
             return Err("an address of a folder names no host".to_owned());

@@ -87,10 +87,10 @@ fn a_folder_is_deployed_and_its_functions_can_be_called_as_printed() {
     }
     let mut lines = ended.out.lines();
     assert!(lines.next().unwrap().starts_with("deployed \"My-App\", release 1, in "), "{}", ended.out);
-    let sum = format!("  curl -d '{{\"a\":1,\"b\":1}}' {}", gateway.url("/local/My-App/v1/call/sum"));
+    let sum = format!("  curl -d '{{\"a\":\"text\",\"b\":\"text\"}}' {}", gateway.url("/local/My-App/v1/call/sum"));
     let greeting = format!("  curl {}", gateway.url("/local/My-App/v1/call/greeting"));
     assert_eq!(lines.collect::<Vec<_>>(), [&sum, &greeting]);
-    for (line, answer) in [(&sum, "2"), (&greeting, "\"hello, world\"")] {
+    for (line, answer) in [(&sum, "\"texttext\""), (&greeting, "\"hello, world\"")] {
         let called = Command::new("sh").arg("-c").arg(line.replace("curl", "curl -sS")).output().unwrap();
         assert_eq!(String::from_utf8(called.stdout).unwrap(), answer);
     }

@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use metagate::answer::Failure;
-use metagate::config::{self, PluginConfig};
+use metagate::config::{self, DeployConfig, PluginConfig};
 use metagate::deployment::{DeploymentName, Prefix};
 use metagate::gateway::{Gateway, Parts};
 use metagate::http::invoke::told;
@@ -156,7 +156,7 @@ fn gateway(folder: &Path) -> Arc<Gateway> {
         plugins: Plugins::new(data.join("compiled"), MAX_BODY, Arc::new(NoFunctions)),
         store: Store::open(&data, None).unwrap(),
         staging: StagingArea::open(&data).unwrap(),
-        keep: 5,
+        deploy: DeployConfig::default(),
         drain: PATIENCE,
     }))
 }

@@ -10,7 +10,7 @@ use metagate::source::repository::branch::Branch;
 use serde_json::{Value, json};
 
 use super::{RepositoryError, Says, folder_url, git, listed, repositories};
-use crate::support::Gateway;
+use crate::support::{Gateway, wait_for};
 use crate::tools::on_one_thread;
 
 /// Addresses that nothing is fetched from, whoever asks. `MARK` is a file that must not come to be.
@@ -246,7 +246,7 @@ fn over_http_hostile_addresses_and_branches_are_a_400_and_leave_nothing() {
         }
     }
     assert!(!mark.exists());
-    assert_eq!(tree(gateway.folder.path()), before);
+    wait_for("nothing left", || (tree(gateway.folder.path()) == before).then_some(()));
     let added =
         gateway.post("/api/repository/add", &[], json!({ "url": app, "branch": "main", "jsons": [] }).to_string());
     assert_eq!((added.status, added.body.as_str()), (201, r#"{"id":"team-listed"}"#));
