@@ -172,7 +172,7 @@ fn pip_installs_into_the_release_where_its_workers_find_it() {
     fs::write(release.path().join("requirements.txt"), format!("./{greeter}\n")).unwrap();
     let (installed, log) = install(release.path(), Some(&["python", "cobol"]), TIME);
     installed.unwrap_or_else(|error| panic!("{error}\n{log}"));
-    assert!(log.contains(" install \"cobol\" is no runner: ignored\n"), "{log}");
+    assert!(log.contains(" install \"cobol\" is no runner (nodejs, python, ruby, csharp): ignored\n"), "{log}");
     assert!(log.contains("Successfully installed greeter-1.0"), "{log}");
     assert!(release.path().join(".packages/python/greeter/__init__.py").is_file());
     let tables = format!("[[deployment]]\nname = \"installed\"\npath = \"{}\"\n", release.path().display());
