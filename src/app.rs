@@ -107,6 +107,7 @@ pub async fn run(config: Config, watches_functions: bool, mut out: impl Write) -
         store,
         staging,
         deploy: deploy.clone(),
+        private: [&config.file, data_dir].into_iter().filter_map(|path| path.canonicalize().ok()).collect(),
         drain: config.server.drain.get(),
     }));
     functions.open(&gateway, tokio::runtime::Handle::current());
@@ -192,7 +193,7 @@ fn services(
     admin_listener: Option<TcpListener>,
 ) -> Vec<(TcpListener, Service)> {
     let body_limits = BodyLimits { size: config.server.max_body.bytes(), stall: config.server.body_timeout.get() };
-    let health = admin::health(Arc::clone(gateway));
+    let health = admin::health(Arc::clone(gateway), config.admin.token.as_ref());
     let api = admin::api(gateway, config.admin.token.as_ref(), config.deploy.max_upload.bytes());
     let service =
         |router: Router, calls| Service::new(Arc::clone(gateway), admin::with_fallbacks(router), calls, body_limits);

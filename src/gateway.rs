@@ -14,6 +14,7 @@ mod restore;
 mod turns;
 
 use std::collections::HashMap;
+use std::path::PathBuf;
 use std::sync::atomic::AtomicU64;
 use std::sync::{Arc, OnceLock, Weak};
 use std::time::Duration;
@@ -43,8 +44,10 @@ use crate::worker::process::Spawner;
 pub const VERSION: &str = "v1";
 /// Archives that are unpacked at once.
 const UNPACKING: usize = 2;
-/// Releases that are made or fetched at once.
-const DEPLOYING: usize = 4;
+/// Repositories that are fetched at once.
+const FETCHING: usize = 4;
+/// Releases whose dependencies are installed at once.
+const INSTALLING: usize = 4;
 
 /// What a gateway is made of.
 pub struct Parts {
@@ -68,6 +71,8 @@ pub struct Parts {
     pub repositories: Repositories,
     /// Settings of what is deployed over HTTP.
     pub deploy: DeployConfig,
+    /// What is never read over HTTP, whatever folder it lies in: the configuration and the data folder, without links.
+    pub private: Arc<[PathBuf]>,
     /// How long calls may go on when their deployment is deleted.
     pub drain: Duration,
 }
@@ -78,6 +83,8 @@ pub struct Gateway {
     pub prefix: Prefix,
     /// Where releases are made.
     pub staging: StagingArea,
+    /// What is never read over HTTP, whatever folder it lies in.
+    pub private: Arc<[PathBuf]>,
     registry: Registry,
     store: Arc<Store>,
     spawner: Arc<Spawner>,
@@ -90,8 +97,9 @@ pub struct Gateway {
     deploy: DeployConfig,
     drain: Duration,
     turns: Arc<Turns>,
-    unpacking: Semaphore,
-    deploying: Semaphore,
+    unpacking: Arc<Semaphore>,
+    fetching: Arc<Semaphore>,
+    installing: Semaphore,
     /// Held while plugins or deployments are put in place, so that none meets the others' past.
     placing: Mutex<()>,
     asks: OnceLock<mpsc::UnboundedSender<Ask>>,
@@ -119,11 +127,13 @@ impl Gateway {
             installer,
             repositories,
             deploy,
+            private,
             drain,
         } = parts;
         Self {
             prefix,
             staging,
+            private,
             registry: Registry::default(),
             store: Arc::new(store),
             spawner,
@@ -136,8 +146,9 @@ impl Gateway {
             deploy,
             drain,
             turns: Arc::default(),
-            unpacking: Semaphore::new(UNPACKING),
-            deploying: Semaphore::new(DEPLOYING),
+            unpacking: Arc::new(Semaphore::new(UNPACKING)),
+            fetching: Arc::new(Semaphore::new(FETCHING)),
+            installing: Semaphore::new(INSTALLING),
             placing: Mutex::new(()),
             asks: OnceLock::new(),
             reload_failure: ArcSwapOption::empty(),

@@ -46,8 +46,6 @@ pub struct Live {
 pub struct Stored {
     /// Its number.
     pub release: u64,
-    /// The number of the release whose files it uses.
-    pub files: u64,
     /// `package` or `repository`.
     pub origin: &'static str,
 }

@@ -7,6 +7,7 @@ pub mod env_file;
 pub mod fingerprint;
 pub mod folder;
 pub mod repository;
+mod size;
 pub mod staging;
 
 pub use archive::ArchiveError;

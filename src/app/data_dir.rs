@@ -3,6 +3,7 @@
 
 use std::fs::File;
 use std::io::{self, ErrorKind, Read, Write};
+use std::os::unix::fs::DirBuilderExt;
 use std::path::Path;
 
 use anyhow::{Context, bail};
@@ -34,12 +35,13 @@ impl DataDir {
             Some(_) => StagingArea::read_only(path),
             None => StagingArea::open(path).context("opening the staging folder")?,
         };
+        let scripts = WorkerScripts::write(path).context("writing the worker scripts")?;
         Ok(Self {
             lock,
-            scripts: WorkerScripts::write(path).context("writing the worker scripts")?,
             log_files: LogFiles::start(&path.join("logs")).context("opening the log folder")?,
-            store: Store::open(path, read_only)?,
+            store: Store::open(path, scripts.python_cache.clone(), read_only)?,
             staging,
+            scripts,
         })
     }
 }
@@ -47,7 +49,8 @@ impl DataDir {
 /// Takes the folder for this gateway: the lock is held until the file is closed. Also tells why the folder cannot be
 /// written, if so.
 fn lock(path: &Path) -> anyhow::Result<(File, Option<String>)> {
-    match std::fs::create_dir_all(path) {
+    // What is below it is nobody else's business.
+    match std::fs::DirBuilder::new().recursive(true).mode(0o700).create(path) {
         Err(error) if is_read_only(&error) && path.is_dir() => {}
         made => made?,
     }

@@ -103,7 +103,6 @@ impl Gateway {
             book.note("waiting for another change of it");
         }
         let turn = self.turn(name).await?;
-        let _permit = self.deploying.acquire().await.map_err(|_| DeployError::Stopping)?;
         self.check_of_api(name.as_str())?;
         let mut record =
             self.store.record(name.as_str()).ok_or_else(|| DeployError::UnknownId(name.as_str().to_owned()))?;
@@ -161,11 +160,18 @@ impl Gateway {
         let files = staging.path().join("files");
         let archive = self.store.archive(name, &upload.archive);
         {
-            let _permit = self.unpacking.acquire().await.map_err(|_| DeployError::Stopping)?;
+            let permit = Arc::clone(&self.unpacking).acquire_owned().await.map_err(|_| DeployError::Stopping)?;
             let (files, upload) = (files.clone(), upload.clone());
-            blocking(move || unpack(&archive, &files, &upload.origin, &upload.jsons)).await?;
+            let unpacking = move || {
+                let _permit = permit;
+                unpack(&archive, &files, &upload.origin, &upload.jsons)
+            };
+            blocking(unpacking).await?;
         }
-        self.installer.install(&files, upload.runners.as_deref(), book).await?;
+        {
+            let _permit = self.installing.acquire().await.map_err(|_| DeployError::Stopping)?;
+            self.installer.install(&files, upload.runners.as_deref(), book).await?;
+        }
         let (store, name) = (Arc::clone(&self.store), name.clone());
         blocking(move || Ok(store.take_files(&name, &files, number)?)).await
     }
@@ -178,7 +184,7 @@ impl Gateway {
         turn: Turn,
     ) -> Result<Served, DeployError> {
         let (name, number) = (record.name.clone(), release.number);
-        let stored = Stored { release: number, files: release.files, origin: release.origin.kind() };
+        let stored = Stored { release: number, origin: release.origin.kind() };
         let loading = async {
             let config = self.config_of(&name, &release).await?;
             self.load_beside(config, Some(stored)).await.map_err(|(live, failure)| {
@@ -193,8 +199,9 @@ impl Gateway {
         let (store, keep) = (Arc::clone(&self.store), self.deploy.keep as usize);
         let written = blocking(move || Ok(store.save(with_live(record, release, keep))?)).await;
         if let Err(error) = written {
+            let error = self.note_failure(&name, number, error).await;
             self.retire(&live, Some(turn));
-            return Err(self.note_failure(&name, number, error).await);
+            return Err(error);
         }
         if let Some(old) = self.place(live) {
             // The next change waits until the old release is gone: there are never more than two.
@@ -242,7 +249,9 @@ impl Gateway {
 
     /// Shows a deployment that has no release that serves, with the reason.
     pub(super) fn place_refused(self: &Arc<Self>, name: &DeploymentName, number: u64, failure: Arc<LoadFailure>) {
-        let stored = Stored { release: number, files: number, origin: "package" };
+        let record = self.store.record(name.as_str());
+        let origin = record.and_then(|record| record.upload).map_or("package", |upload| upload.origin.kind());
+        let stored = Stored { release: number, origin };
         let config = DeploymentConfig::new(name.clone(), PathBuf::new());
         self.place(self.live(config, Some(stored), Serving::Refused(failure)));
     }
@@ -253,7 +262,7 @@ impl Gateway {
         if self.registry.get(name.as_str()).is_some() {
             return None;
         }
-        let stored = Stored { release: number, files: number, origin: "package" };
+        let stored = Stored { release: number, origin: "package" };
         let live = self.live(DeploymentConfig::new(name.clone(), PathBuf::new()), Some(stored), Serving::Waiting);
         let sequence = live.sequence;
         self.place(live);

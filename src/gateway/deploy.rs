@@ -2,8 +2,10 @@
 
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
+use std::time::Duration;
 
 use arc_swap::ArcSwap;
+use tokio_util::sync::CancellationToken;
 
 use crate::config::DeploymentConfig;
 use crate::deployment::MetaCallJson;
@@ -80,6 +82,7 @@ impl Gateway {
     /// loaded: the old one finishes its calls. If the new one fails, the old one goes on.
     pub async fn redeploy(self: &Arc<Self>, config: DeploymentConfig) -> Result<(), Arc<LoadFailure>> {
         let turn = self.turns.take_patiently(config.name.as_str()).await;
+        self.check_not_of_api(&config).map_err(Arc::new)?;
         let (live, failure) = match self.load_beside(config, None).await {
             Ok(live) => (live, None),
             Err((live, failure)) => (live, Some(failure)),
@@ -167,7 +170,7 @@ impl Gateway {
     }
 
     async fn start(&self, mut config: DeploymentConfig, live: &Live) -> Result<Arc<Pool>, LoadFailure> {
-        let mut plan = self.prepare(config.clone(), live).await?;
+        let mut plan = self.prepare(config.clone()).await?;
         let origin = live.stored.map_or("toml", |stored| stored.origin);
         let release = Box::new(loads::release_of(&config, &plan, origin));
         let unadjusted = release.adjusted.clone();
@@ -179,7 +182,7 @@ impl Gateway {
         })?;
         if release.adjusted != unadjusted {
             loads::adjust(&mut config, &release.adjusted);
-            plan = self.prepare(config.clone(), live).await?;
+            plan = self.prepare(config.clone()).await?;
         }
         let Adjusted { labels: set, limits, .. } = &release.adjusted;
         live.labels.lock().clone_from(set);
@@ -194,13 +197,9 @@ impl Gateway {
         Ok(Pool::start(settings, plan, Arc::clone(&live.logs), Arc::clone(&self.spawner), Arc::new(admission)))
     }
 
-    async fn prepare(&self, config: DeploymentConfig, live: &Live) -> Result<Plan, LoadFailure> {
+    async fn prepare(&self, config: DeploymentConfig) -> Result<Plan, LoadFailure> {
         let name = config.name.clone();
-        let mut scripts = self.scripts.clone();
-        if let Some(stored) = live.stored {
-            // It goes with the release.
-            scripts.python_cache = self.store.cache(&name, stored.files);
-        }
+        let scripts = self.scripts.clone();
         // It reads folders and may ask a version manager where a program is.
         match tokio::task::spawn_blocking(move || prepare(&config, &scripts)).await {
             Ok(prepared) => prepared.map_err(Refusal::into_failure),
@@ -224,16 +223,21 @@ impl Gateway {
         let Some(pool) = live.pool().cloned() else { return };
         let cut = self.cut.clone();
         self.tasks.spawn(async move {
-            let leaving = pool.retire(pool.settings.timeout);
-            tokio::pin!(leaving);
-            tokio::select! {
-                () = &mut leaving => {}
-                () = cut.cancelled() => {
-                    pool.kill();
-                    leaving.await;
-                }
-            }
+            leave(&pool, pool.settings.timeout, &cut).await;
             drop(turn);
         });
+    }
+}
+
+/// Ends the workers of a release that is no longer wanted: calls may go on for `drain`, or until `cut`.
+pub(super) async fn leave(pool: &Pool, drain: Duration, cut: &CancellationToken) {
+    let leaving = pool.retire(drain);
+    tokio::pin!(leaving);
+    tokio::select! {
+        () = &mut leaving => {}
+        () = cut.cancelled() => {
+            pool.kill();
+            leaving.await;
+        }
     }
 }

@@ -68,6 +68,9 @@ pub enum DeployError {
         /// Why it failed.
         cause: io::Error,
     },
+    /// Too much is being fetched already.
+    #[error("as many repositories as the gateway takes at once are being fetched already")]
+    Overloaded,
     /// The gateway is stopping.
     #[error("the gateway is stopping: nothing was changed")]
     Stopping,
@@ -103,6 +106,7 @@ impl DeployError {
             | Self::Repository(_)
             | Self::Storage(_)
             | Self::Disk { .. }
+            | Self::Overloaded
             | Self::Stopping
             | Self::GivenUp(_)
             | Self::Internal => None,

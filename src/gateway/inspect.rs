@@ -159,6 +159,22 @@ impl InspectedPlugin {
 }
 
 impl Readiness {
+    /// Leaves out the words that workers, plugins and the machine have said: they may hold secrets.
+    pub fn leave_details_out(&mut self) {
+        let hidden = || "told to those who have the admin token".to_owned();
+        for reason in self.deployments.iter_mut().filter_map(|deployment| deployment.error.as_mut()) {
+            reason.message = hidden();
+            reason.stderr.clear();
+        }
+        for error in self.plugins.iter_mut().filter_map(|plugin| plugin.error.as_mut()) {
+            *error = hidden();
+        }
+        if let Some(error) = &mut self.reload_error {
+            *error = hidden();
+        }
+        self.storage.iter_mut().for_each(|fault| *fault = hidden());
+    }
+
     /// Whether everything is as it should be.
     #[must_use]
     pub fn is_ready(&self) -> bool {

@@ -4,6 +4,7 @@ use std::fs::File;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+use tokio::sync::OwnedSemaphorePermit;
 use ulid::Ulid;
 
 use crate::deployment::{DeploymentName, MetaCallJson};
@@ -28,6 +29,8 @@ pub struct Package {
     pub jsons: Vec<MetaCallJson>,
     /// Whose dependencies are to be installed; by what its files say if it is not known.
     pub runners: Option<Vec<String>>,
+    /// The right to have it on disk unpacked, given back once it was checked.
+    pub slot: OwnedSemaphorePermit,
 }
 
 /// What to do about a deployment that is there already.
@@ -40,7 +43,7 @@ pub enum Existing {
 }
 
 impl Gateway {
-    /// Checks an archive and keeps it until it is deployed. A deployment whose last deploy failed may always be replaced.
+    /// Checks an archive and keeps it until it is deployed. A deployment that never served may always be replaced.
     pub async fn add_package(self: &Arc<Self>, package: Package, existing: Existing) -> Result<(), DeployError> {
         self.store.check_writable()?;
         self.check_free(&package.name, existing)?;
@@ -60,29 +63,37 @@ impl Gateway {
     ) -> Result<DeploymentName, DeployError> {
         self.store.check_writable()?;
         let staging = self.make_staging().await?;
+        let slot = self.fetch_slot()?;
         let fetching = self.repositories.fetch(url, branch, staging.path());
         let fetched = self.unless_draining(fetching).await??;
         let name = fetched.name;
         let origin = Origin::Repository { url: fetched.url, branch: fetched.branch, commit: fetched.commit };
         let archive = fetched.archive;
-        let package = Package { name: name.clone(), archive, staging, origin, jsons, runners: None };
+        let package = Package { name: name.clone(), archive, staging, origin, jsons, runners: None, slot };
         self.add_package(package, Existing::Replace).await?;
         Ok(name)
     }
 
     /// The branches of a repository.
     pub async fn branches(&self, url: &str) -> Result<Vec<String>, DeployError> {
+        let _slot = self.fetch_slot()?;
         Ok(self.unless_draining(self.repositories.branches(url)).await??)
     }
 
     /// The files of a branch of a repository.
     pub async fn repository_files(&self, url: &str, branch: &str) -> Result<Vec<String>, DeployError> {
+        let _slot = self.fetch_slot()?;
         let staging = self.make_staging().await?;
         Ok(self.unless_draining(self.repositories.files(url, branch, staging.path())).await??)
     }
 
+    fn fetch_slot(&self) -> Result<OwnedSemaphorePermit, DeployError> {
+        Arc::clone(&self.fetching).try_acquire_owned().map_err(|_| DeployError::Overloaded)
+    }
+
     /// A staging folder, made off the thread that serves calls.
     pub async fn make_staging(&self) -> Result<Staging, DeployError> {
+        self.store.check_writable()?;
         let area = self.staging.clone();
         blocking(move || area.make().map_err(DeployError::disk("making a folder"))).await
     }
@@ -101,8 +112,10 @@ impl Gateway {
     }
 
     async fn unpack_to_check(&self, package: Package) -> Result<Package, DeployError> {
-        let _permit = self.unpacking.acquire().await.map_err(|_| DeployError::Stopping)?;
+        let permit = Arc::clone(&self.unpacking).acquire_owned().await.map_err(|_| DeployError::Stopping)?;
+        // The work goes on when nobody waits for it any more: the permits go with it.
         let checking = blocking(move || {
+            let _permit = permit;
             let files = package.staging.path().join("files");
             unpack(&package.archive, &files, &package.origin, &package.jsons)?;
             // Its place is needed for the next one.
@@ -113,11 +126,14 @@ impl Gateway {
     }
 
     async fn keep_package(self: Arc<Self>, package: Package, existing: Existing) -> Result<(), DeployError> {
-        let _turn = self.turn(&package.name).await?;
-        self.check_free(&package.name, existing)?;
+        let Package { name, archive, staging, origin, jsons, runners, slot } = package;
+        // The turn may take long to come: others may upload meanwhile.
+        drop(slot);
+        let _turn = self.turn(&name).await?;
+        self.check_free(&name, existing)?;
         let store = Arc::clone(&self.store);
         blocking(move || {
-            let Package { name, archive, staging: _gone_at_the_end, origin, jsons, runners } = package;
+            let _gone_at_the_end = staging;
             let kept = format!("{}.zip", Ulid::new());
             store.take_archive(&name, &archive, &kept)?;
             let mut record = store.record(name.as_str()).unwrap_or_else(|| store.new_record(&name));

@@ -172,6 +172,19 @@ impl Gateway {
         reloaded
     }
 
+    /// A name that was taken over HTTP is not one of the configuration.
+    pub(super) fn check_not_of_api(&self, config: &DeploymentConfig) -> Result<(), LoadFailure> {
+        let name = config.name.as_str();
+        if self.registry.get(name).is_none_or(|live| live.stored.is_none()) {
+            return Ok(());
+        }
+        Err(LoadFailure {
+            kind: LoadFailureKind::Load,
+            message: format!("{name:?} was deployed over HTTP: delete it first (metagate delete {name})"),
+            stderr: String::new(),
+        })
+    }
+
     /// Folders of the configuration's deployments, with the state in which they were loaded.
     #[must_use]
     pub fn folders(&self) -> Vec<(DeploymentName, PathBuf, Fingerprint)> {
@@ -196,14 +209,8 @@ impl Gateway {
     /// A deployment that nobody could call before does not come into service without a plugin that is meant for it; nor
     /// does one whose name was taken over HTTP.
     fn check_may_come(&self, config: &DeploymentConfig) -> Result<(), LoadFailure> {
+        self.check_not_of_api(config)?;
         let name = config.name.as_str();
-        if self.registry.get(name).is_some_and(|live| live.stored.is_some()) {
-            return Err(LoadFailure {
-                kind: LoadFailureKind::Load,
-                message: format!("{name:?} was deployed over HTTP: delete it first (metagate delete {name})"),
-                stderr: String::new(),
-            });
-        }
         let plugins = self.plugins.current();
         match plugins.missing_for(name) {
             Some(missing) if self.registry.get(name).is_none() => Err(LoadFailure {

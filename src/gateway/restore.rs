@@ -2,6 +2,7 @@
 //! deployments does not start all their workers at once. Calls meanwhile are told that it is starting.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use tokio::sync::Semaphore;
 
@@ -13,6 +14,8 @@ use crate::worker::outcome::{LoadFailure, LoadFailureKind};
 
 /// Deployments that are started at once.
 const AT_ONCE: usize = 4;
+/// How long the next ones wait for one of them.
+const PATIENCE: Duration = Duration::from_secs(5);
 
 impl Gateway {
     /// Puts every stored deployment into the registry and starts them one after another. Does not wait for them.
@@ -44,7 +47,7 @@ impl Gateway {
             }
             return;
         };
-        let stored = Stored { release: release.number, files: release.files, origin: release.origin.kind() };
+        let stored = Stored { release: release.number, origin: release.origin.kind() };
         let files = self.store.files(&name, release.files);
         let waiting = self.live(DeploymentConfig::new(name, files), Some(stored), Serving::Waiting);
         let sequence = waiting.sequence;
@@ -66,9 +69,11 @@ impl Gateway {
         let live = match self.config_of(&name, &release).await {
             Ok(config) => self.bring_up(config, Some(stored)).await,
             Err(error) => {
-                if let Some(failure) = error.as_load_failure() {
-                    self.place_refused(&name, release.number, failure);
-                }
+                let failure = error.as_load_failure().unwrap_or_else(|| {
+                    let (kind, message) = (LoadFailureKind::Load, error.to_string());
+                    Arc::new(LoadFailure { kind, message, stderr: String::new() })
+                });
+                self.place_refused(&name, release.number, failure);
                 return;
             }
         };
@@ -77,7 +82,8 @@ impl Gateway {
         // From here on it is as any other: it may be replaced while it still loads.
         drop(turn);
         if let Some(pool) = pool {
-            let _loaded_or_not = pool.first_load().await;
+            // One that hangs does not hold up the others for long.
+            let _loaded_or_not = tokio::time::timeout(PATIENCE, pool.first_load()).await;
         }
     }
 }

@@ -22,8 +22,10 @@ use crate::http::error::{self, Code, Problem};
 use crate::http::{deploy, logs, metacall, metrics, request_id};
 
 /// Liveness and readiness.
-pub fn health(gateway: Arc<Gateway>) -> Router {
-    Router::new().route("/healthz", get(|| async { "ok\n" })).route("/readyz", get(readyz)).with_state(gateway)
+pub fn health(gateway: Arc<Gateway>, token: Option<&Secret>) -> Router {
+    let token = token.map(|token| Digest::of(token.expose().as_bytes()));
+    let readyz = get(readyz).with_state((gateway, token));
+    Router::new().route("/healthz", get(|| async { "ok\n" })).route("/readyz", readyz)
 }
 
 /// The API for those who run the gateway; with a token, only for those who have it.
@@ -51,8 +53,12 @@ pub fn with_fallbacks(router: Router) -> Router {
     router.fallback(any(not_found)).layer(middleware::from_fn(shape_errors)).layer(DefaultBodyLimit::disable())
 }
 
-async fn readyz(State(gateway): State<Arc<Gateway>>) -> Response {
-    let readiness = gateway.readiness();
+/// Everybody may know how the gateway does; why, those only who may see the rest.
+async fn readyz(State((gateway, token)): State<(Arc<Gateway>, Option<Digest>)>, headers: HeaderMap) -> Response {
+    let mut readiness = gateway.readiness();
+    if token.is_some_and(|token| !is_authorized(&headers, &token)) {
+        readiness.leave_details_out();
+    }
     let status = if readiness.is_ready() { StatusCode::OK } else { StatusCode::SERVICE_UNAVAILABLE };
     (status, Json(readiness)).into_response()
 }

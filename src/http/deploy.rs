@@ -122,7 +122,7 @@ async fn create_package(
     let taken = async {
         let Query(PackageQuery { replace }) =
             query.map_err(|_| Problem::new(Code::BadRequest, "replace is true or false"))?;
-        let _slot = deploys.slots.take()?;
+        let slot = deploys.slots.take()?;
         let gateway = &deploys.gateway;
         let staging = gateway.make_staging().await.map_err(|error| from_deploy(&error))?;
         let upload = upload::receive(&headers, body, staging.path(), deploys.max_upload).await?;
@@ -134,6 +134,7 @@ async fn create_package(
             jsons: upload.jsons,
             // Clients that have found none say so with an empty list; there may be some below.
             runners: upload.runners.filter(|runners| !runners.is_empty()),
+            slot,
         };
         let existing = if replace { Existing::Replace } else { Existing::Keep };
         gateway.add_package(package, existing).await.map_err(|error| from_deploy(&error))?;

@@ -283,6 +283,9 @@ pub fn from_deploy(error: &DeployError) -> Problem {
         DeployError::Storage(StorageError::Disk { act, cause }) | DeployError::Disk { act, cause } => {
             return from_disk(cause, act);
         }
+        DeployError::Overloaded => {
+            return Problem::new(Code::Overloaded, message).retry_after(Duration::from_secs(1));
+        }
         DeployError::Stopping => return Problem::new(Code::Draining, message).retry_after(Duration::from_secs(1)),
         DeployError::Internal => Code::Internal,
     };
@@ -307,7 +310,9 @@ fn from_repository(error: &RepositoryError) -> Problem {
 fn from_install(error: &InstallError) -> Problem {
     let code = match error {
         InstallError::TimedOut { .. } => Code::InstallTimeout,
-        InstallError::Failed { .. } | InstallError::NotThere { .. } => Code::InstallFailed,
+        InstallError::Failed { .. } | InstallError::TooLarge { .. } | InstallError::NotThere { .. } => {
+            Code::InstallFailed
+        }
         InstallError::Disk(error) => return from_disk(error, "installing dependencies"),
     };
     Problem::new(code, with_last_words(&error.to_string(), error.output()))
@@ -373,6 +378,10 @@ pub fn from_disk(error: &io::Error, act: &str) -> Problem {
     match Errno::from_io_error(error) {
         Some(Errno::NOSPC | Errno::DQUOT) => {
             Problem::new(Code::InsufficientStorage, format!("no room is left on the disk: {act} failed"))
+        }
+        Some(Errno::MFILE | Errno::NFILE) => {
+            let message = format!("too many files are open: {act} failed");
+            Problem::new(Code::Overloaded, message).retry_after(Duration::from_secs(1))
         }
         Some(Errno::ROFS) => {
             let message = format!("the disk cannot be written to: {act} failed");

@@ -7,6 +7,7 @@ mod file;
 mod range;
 
 use std::path::PathBuf;
+use std::sync::Arc;
 
 use http::header::{
     ACCEPT_RANGES, CACHE_CONTROL, CONTENT_LENGTH, CONTENT_RANGE, CONTENT_TYPE, ETAG, LAST_MODIFIED,
@@ -25,7 +26,7 @@ use crate::registry::Serving;
 use crate::worker::outcome::CallError;
 
 /// Answers with a file of a deployment. Nothing is told of what is not served: hidden files, links, folders, what was
-/// installed into `node_modules`. All of that is a 404, as if it were not there.
+/// installed into `node_modules`, the gateway's own configuration and data. All of that is a 404, as if it were not there.
 pub async fn file(
     gateway: &Gateway,
     address: &StaticAddress<'_>,
@@ -42,7 +43,8 @@ pub async fn file(
         return Err(no_file(address));
     }
     let path: PathBuf = address.path.iter().map(AsRef::<str>::as_ref).collect();
-    let opened = tokio::task::spawn_blocking(move || file::open(&folder, &path)).await;
+    let private = Arc::clone(&gateway.private);
+    let opened = tokio::task::spawn_blocking(move || file::open(&folder, &path, &private)).await;
     let file = match opened {
         Ok(Ok(file)) => file,
         Ok(Err(OpenError::None)) => return Err(no_file(address)),

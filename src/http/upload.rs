@@ -68,7 +68,7 @@ impl Default for UploadSlots {
 }
 
 impl UploadSlots {
-    /// Takes a place, to be kept until the upload is a release or is gone; refuses if there is none.
+    /// Takes a place, to be kept until the upload has been checked or is gone; refuses if there is none.
     pub fn take(&self) -> Result<OwnedSemaphorePermit, Problem> {
         Arc::clone(&self.0).try_acquire_owned().map_err(|_| {
             Problem::new(Code::Overloaded, format!("{UPLOADS} packages are being uploaded already"))

@@ -9,6 +9,7 @@ use std::time::{Duration, Instant};
 use crate::source::dependencies::environment::environment;
 use crate::source::dependencies::search::Found;
 use crate::source::dependencies::step::Step;
+use crate::source::size;
 use crate::worker::logs::{LogBook, Output};
 use crate::worker::process::Spawner;
 use crate::worker::tool::{self, Tool, ToolError, ToolLimits};
@@ -22,6 +23,9 @@ mod step;
 
 /// Memory that an installation may use.
 const MEMORY: u64 = 2 << 30;
+/// Most bytes of a release with all that was installed into it, and how often that is looked at.
+const RELEASE: u64 = 1 << 30;
+const PACE: Duration = Duration::from_secs(1);
 /// Largest file that it may write.
 const FILE: u64 = 1 << 30;
 
@@ -87,6 +91,12 @@ pub enum InstallError {
         /// The last 4 KiB of what it printed.
         output: String,
     },
+    /// The release has become too large.
+    #[error("with its dependencies the release has more than {limit} bytes")]
+    TooLarge {
+        /// Most bytes that it may have.
+        limit: u64,
+    },
     /// A program is not there.
     #[error("{needed_for} needs {program:?}, which the gateway does not find: install it")]
     NotThere {
@@ -106,7 +116,7 @@ impl InstallError {
     pub fn output(&self) -> &str {
         match self {
             Self::Failed { output, .. } | Self::TimedOut { output, .. } => output,
-            Self::NotThere { .. } | Self::Disk(_) => "",
+            Self::TooLarge { .. } | Self::NotThere { .. } | Self::Disk(_) => "",
         }
     }
 }
@@ -138,6 +148,12 @@ impl Installer {
         if runners.is_empty() {
             return Ok(());
         }
+        let installing = self.install_all(release, runners, book);
+        let installed = size::within(RELEASE, release, PACE, installing).await;
+        installed.unwrap_or(Err(InstallError::TooLarge { limit: RELEASE }))
+    }
+
+    async fn install_all(&self, release: &Path, runners: Vec<Runner>, book: &LogBook) -> Result<(), InstallError> {
         let begun = Instant::now();
         for step in self.steps(release, runners, book).await? {
             let started = Instant::now();

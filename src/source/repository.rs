@@ -13,6 +13,7 @@ use crate::deployment::DeploymentName;
 use crate::source::repository::address::Address;
 use crate::source::repository::branch::Branch;
 use crate::source::repository::git::Git;
+use crate::source::size;
 use crate::worker::process::Spawner;
 
 pub mod address;
@@ -20,7 +21,6 @@ pub mod branch;
 mod git;
 mod reason;
 pub mod resolve;
-mod size;
 
 use resolve::{Resolve, SystemResolver};
 
@@ -29,6 +29,8 @@ const SIZE_LIMIT: u64 = 256 << 20;
 /// Most bytes of a list of branches or files.
 const LIST_LIMIT: usize = 16 << 20;
 const CLONE: &str = "repository.git";
+/// How often it is looked how large a repository has become.
+const PACE: Duration = Duration::from_millis(200);
 const ARCHIVE: &str = "repository.zip";
 /// Takes every attribute away by which a repository could change or leave out files of its archive.
 const ATTRIBUTES: &str = "* -export-ignore -export-subst -text -eol -crlf -ident -filter -working-tree-encoding\n";
@@ -187,8 +189,9 @@ impl Repositories {
         let mut args = vec!["clone", "--quiet", "--bare", "--depth=1", "--single-branch", "--no-tags"];
         args.extend(["--no-recurse-submodules", "--template="]);
         args.extend(more.iter().copied().chain(branch_argument.as_deref()));
-        let cloned = size::within(self.size_limit, staging, git.clone(&args, address.as_str(), CLONE)).await;
-        match (cloned, branch) {
+        let cloning = git.clone(&args, address.as_str(), CLONE);
+        let cloned = size::within(self.size_limit, staging, PACE, cloning).await;
+        match (cloned.unwrap_or(Err(RepositoryError::TooLarge { limit: self.size_limit })), branch) {
             (Err(RepositoryError::Failed { output, .. }), Some(branch)) if reason::is_no_such_branch(&output) => {
                 Err(RepositoryError::NoSuchBranch(branch.to_string()))
             }

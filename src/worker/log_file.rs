@@ -10,6 +10,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::mpsc::{Receiver, SyncSender, TrySendError, sync_channel};
 
+use rustix::fs::OFlags;
 use tokio::sync::oneshot;
 
 use crate::deployment::DeploymentName;
@@ -88,7 +89,11 @@ impl LogFiles {
 
 /// The last `limit` bytes of a file, and whether they are all of it.
 fn read_end(path: &Path, limit: usize) -> io::Result<(Vec<u8>, bool)> {
-    let mut file = File::open(path)?;
+    let nonblocking = i32::try_from(OFlags::NONBLOCK.bits()).unwrap_or(0);
+    let mut file = OpenOptions::new().read(true).custom_flags(nonblocking).open(path)?;
+    if !file.metadata()?.is_file() {
+        return Err(io::ErrorKind::InvalidInput.into());
+    }
     let start = file.metadata()?.len().saturating_sub(limit as u64);
     file.seek(io::SeekFrom::Start(start))?;
     let mut text = Vec::new();

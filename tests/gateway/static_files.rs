@@ -249,3 +249,21 @@ fn the_admin_listener_serves_no_files() {
     let answer = agent.get(format!("http://127.0.0.1:{port}/local/site/v1/static/index.js")).call().unwrap();
     assert_eq!(answer.status(), 404);
 }
+
+#[test]
+fn configuration_and_data_are_not_read_from_a_folder_that_they_lie_in() {
+    let folder = tempfile::tempdir().unwrap();
+    let table = "[server]\nlisten = \"127.0.0.1:0\"\nprefix = \"local\"\ndata_dir = \"data\"\n\
+        [[deployment]]\nname = \"here\"\npath = \".\"\n";
+    fs::write(folder.path().join("metagate.toml"), table).unwrap();
+    fs::write(folder.path().join("index.js"), "exports.f = () => 1").unwrap();
+    let gateway = Gateway::start_in(folder, |_| {});
+    gateway.wait_ready();
+    gateway.ship("app", &crate::deploys::package(&[("app.py", "def f():\n    return 1\n"), ("page.txt", "a page")]));
+    assert_eq!(gateway.get("/local/here/v1/static/index.js").status, 200);
+    assert_eq!(gateway.get("/local/app/v1/static/page.txt").body, "a page");
+    for path in ["metagate.toml", "data/lock", "data/deployments/app/record", "data/deployments/app/files/1/page.txt"] {
+        assert!(gateway.folder.path().join(path).is_file(), "{path}");
+        assert_eq!(gateway.get(&format!("/local/here/v1/static/{path}")).code(), "not_found", "{path}");
+    }
+}

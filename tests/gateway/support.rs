@@ -159,6 +159,15 @@ impl Gateway {
         read(self.agent.get(self.url(path)).call())
     }
 
+    /// GETs with these headers.
+    pub(crate) fn get_with(&self, path: &str, headers: &[(&str, &str)]) -> Answer {
+        let mut request = self.agent.get(self.url(path));
+        for (name, value) in headers {
+            request = request.header(*name, *value);
+        }
+        read(request.call())
+    }
+
     /// POSTs a body; none if the gateway ends without an answer.
     pub(crate) fn try_post(&self, path: &str, headers: &[(&str, &str)], body: impl AsRef<[u8]>) -> Option<Answer> {
         let mut request = self.agent.post(self.url(path));

@@ -22,7 +22,7 @@ const NAMED: usize = 5;
 
 const IGNORE_FILE: &str = ".metagateignore";
 /// Never packed, whatever the ignore files say: made anew on the gateway, or nobody's business there.
-const LEFT_OUT: [&str; 4] = [".git", ".env", "node_modules", "__pycache__"];
+const LEFT_OUT: [&str; 5] = [".git", ".env", "node_modules", "__pycache__", "metagate.toml"];
 const VIRTUAL_ENVIRONMENT: &str = "pyvenv.cfg";
 
 /// A file that is packed.

@@ -2,8 +2,8 @@
 
 use std::fs::File;
 use std::io;
-use std::os::fd::AsFd;
-use std::path::Path;
+use std::os::fd::{AsFd, AsRawFd};
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
@@ -53,12 +53,17 @@ impl From<Errno> for OpenError {
     }
 }
 
-/// Opens the plain file `path` of a folder. May block.
-pub(super) fn open(folder: &Path, path: &Path) -> Result<StaticFile, OpenError> {
+/// Opens the plain file `path` of a folder, unless it is one of the `private` paths or below one that the folder itself
+/// is not below. May block.
+pub(super) fn open(folder: &Path, path: &Path, private: &[PathBuf]) -> Result<StaticFile, OpenError> {
     let folder = rustix::fs::open(folder, OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC, Mode::empty())?;
     // Opening a device may do something: nothing but plain files is opened for reading.
     let found = open_below(&folder, path, OFlags::PATH)?;
     if !is_plain(&rustix::fs::fstat(&found)?) {
+        return Err(OpenError::None);
+    }
+    let (root, real) = (real_path(&folder)?, real_path(&found)?);
+    if private.iter().any(|private| real.starts_with(private) && !root.starts_with(private)) {
         return Err(OpenError::None);
     }
     // A pipe may have taken its place: without NONBLOCK it would hold the thread until somebody writes.
@@ -74,6 +79,12 @@ pub(super) fn open(folder: &Path, path: &Path) -> Result<StaticFile, OpenError> 
         modified: (UNIX_EPOCH + Duration::from_secs(seconds)).min(this_second()),
         etag: format!("\"{:x}-{seconds:x}.{:x}-{:x}\"", stat.st_size, stat.st_mtime_nsec, stat.st_ino),
     })
+}
+
+/// Where an open file or folder lies, without links.
+fn real_path(open: impl AsFd) -> Result<PathBuf, OpenError> {
+    let link = format!("/proc/self/fd/{}", open.as_fd().as_raw_fd());
+    std::fs::read_link(link).map_err(OpenError::Fault)
 }
 
 fn open_below(folder: impl AsFd, path: &Path, flags: OFlags) -> Result<rustix::fd::OwnedFd, Errno> {
@@ -106,7 +117,7 @@ mod tests {
     use super::*;
 
     fn opens(folder: &Path, path: &str) -> bool {
-        open(folder, Path::new(path)).is_ok()
+        open(folder, Path::new(path), &[]).is_ok()
     }
 
     #[test]
@@ -144,7 +155,7 @@ mod tests {
         fs::create_dir(outer.path().join("folder")).unwrap();
         fs::write(outer.path().join("folder/a.txt"), "abc").unwrap();
         symlink("folder", outer.path().join("current")).unwrap();
-        let file = open(&outer.path().join("current"), Path::new("a.txt")).unwrap();
+        let file = open(&outer.path().join("current"), Path::new("a.txt"), &[]).unwrap();
         assert_eq!(file.size, 3);
     }
 }

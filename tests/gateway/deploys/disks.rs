@@ -49,12 +49,17 @@ fn l10_a_full_disk_is_a_507_and_what_serves_goes_on() {
         assert_eq!((refused.status, refused.code()), (507, "insufficient_storage"), "{refused:?}\n{}", gateway.log());
         assert_eq!(gateway.call("app", "version", "").body, "1");
     }
-    // Fits as an archive, and not twice.
-    let twice = package(&[("app.py", "def version():\n    return 2\n"), ("data.txt", &noise(1_200_000))]);
-    wait_for("room", || (gateway.upload("app", &twice, "?replace=true").status == 201).then_some(()));
+    wait_for("room", || (gateway.upload("app", &versioned(2), "?replace=true").status == 201).then_some(()));
+    gateway.ship("other", &versioned(1));
+    let filler = format!("/proc/{}/root{}/data/filler", gateway.pid(), gateway.folder.path().display());
+    fs::write(&filler, noise(4_000_000)).unwrap_err();
     let refused = gateway.create("app", &json!([]));
     assert_eq!((refused.status, refused.code()), (507, "insufficient_storage"), "{refused:?}\n{}", gateway.log());
     assert_eq!(gateway.call("app", "version", "").body, "1");
+    // What makes room can be done without room.
+    assert_eq!(gateway.delete("other").status, 200, "{}", gateway.log());
+    assert_eq!(gateway.call("other", "version", "").status, 404);
+    fs::remove_file(&filler).unwrap();
     // Nothing of it is left: there is room for what is small.
     gateway.ship("app", &versioned(3));
     assert_eq!(gateway.call("app", "version", "").body, "3");

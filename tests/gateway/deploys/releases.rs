@@ -5,7 +5,7 @@ use std::fs;
 use serde_json::json;
 
 use super::{multipart, package, versioned};
-use crate::support::{Gateway, fixture};
+use crate::support::{Gateway, fixture, wait_for};
 
 const BROKEN: &str = "raise RuntimeError('no such table: users')\n";
 
@@ -226,4 +226,66 @@ fn the_steps_of_a_deploy_are_told_as_events_to_who_asks_for_them() {
     assert!(end.starts_with("event: failed\ndata: {\"status\":422"), "{end}");
     assert!(end.contains("no such table"), "{end}");
     assert_eq!(gateway.call("app", "version", "").body, "1");
+}
+
+#[test]
+fn a_deploy_that_fails_under_a_new_name_is_no_fault_of_the_gateway() {
+    let gateway = Gateway::start("");
+    assert_eq!(gateway.upload("app", &package(&[("app.py", BROKEN)]), "").status, 201);
+    assert_eq!(gateway.create("app", &json!([])).status, 422);
+    assert_eq!(gateway.get("/readyz").status, 200);
+    assert_eq!(gateway.readiness("app")["status"], "failed");
+}
+
+#[test]
+fn a_delete_ends_a_deploy_that_is_on_its_way() {
+    let gateway = Gateway::start("");
+    let endless = package(&[("app.py", "while True:\n    pass\n")]);
+    assert_eq!(gateway.upload("app", &endless, "").status, 201);
+    std::thread::scope(|scope| {
+        let create = scope.spawn(|| gateway.create("app", &json!([])));
+        wait_for("the worker", || (gateway.worker_pids().len() == 1).then_some(()));
+        assert_eq!(gateway.readiness("app")["status"], "starting");
+        assert_eq!(gateway.call("app", "f", "").code(), "starting");
+        assert_eq!(gateway.delete("app").status, 200);
+        let ended = create.join().unwrap();
+        assert_eq!((ended.status, ended.code()), (409, "deleted"), "{ended:?}");
+    });
+    wait_for("its worker's end", || gateway.worker_pids().is_empty().then_some(()));
+    assert_eq!(gateway.call("app", "f", "").code(), "deployment_not_found");
+}
+
+#[test]
+fn why_something_is_not_ready_is_told_to_those_with_the_token_only() {
+    let token = "a token of more than thirty-two bytes";
+    let gateway = Gateway::start(&format!("[admin]\ntoken = {token:?}\n"));
+    let bearer = format!("Bearer {token}");
+    let (kind, body) = multipart("app", "[]", "[]", &package(&[("app.py", "raise ValueError('canary')\n")]));
+    let headers = [("authorization", bearer.as_str()), ("content-type", kind.as_str())];
+    assert_eq!(gateway.post("/api/package/create", &headers, body).status, 201);
+    let created = gateway.post("/api/deploy/create", &headers[..1], json!({ "suffix": "app" }).to_string());
+    assert!(created.message().contains("canary"), "{created:?}");
+    let told = gateway.get("/readyz").body;
+    assert!(told.contains("load_failed") && !told.contains("canary"), "{told}");
+    assert!(gateway.get_with("/readyz", &[("authorization", &bearer)]).body.contains("canary"));
+}
+
+#[test]
+fn a_name_that_is_being_deployed_is_not_taken_by_the_configuration() {
+    let gateway = Gateway::start("");
+    let slow = package(&[("app.py", "import time\ntime.sleep(1.5)\ndef version():\n    return 1\n")]);
+    assert_eq!(gateway.upload("app", &slow, "").status, 201);
+    let config = gateway.folder.path().join("metagate.toml");
+    let text = fs::read_to_string(&config).unwrap();
+    std::thread::scope(|scope| {
+        let create = scope.spawn(|| gateway.create("app", &json!([])));
+        wait_for("the worker", || (gateway.worker_pids().len() == 1).then_some(()));
+        fs::write(&config, format!("{text}\n[[deployment]]\nname = \"app\"\npath = {:?}\n", fixture("echo-python")))
+            .unwrap();
+        let refused = gateway.post("/api/reload", &[], "");
+        assert_eq!(refused.status, 422, "{refused:?}");
+        assert_eq!(create.join().unwrap().status, 200);
+    });
+    assert_eq!(gateway.call("app", "version", "").body, "1");
+    assert_eq!(gateway.delete("app").status, 200);
 }

@@ -154,9 +154,10 @@ fn gateway(folder: &Path) -> Arc<Gateway> {
         scripts: WorkerScripts::write(&data).unwrap(),
         log_files: LogFiles::start(&data.join("logs")).unwrap(),
         plugins: Plugins::new(data.join("compiled"), MAX_BODY, Arc::new(NoFunctions)),
-        store: Store::open(&data, None).unwrap(),
+        store: Store::open(&data, data.join("caches"), None).unwrap(),
         staging: StagingArea::open(&data).unwrap(),
         deploy: DeployConfig::default(),
+        private: Arc::new([]),
         drain: PATIENCE,
     }))
 }

@@ -4,27 +4,24 @@ use std::fs;
 use std::path::Path;
 use std::time::Duration;
 
-use crate::source::repository::RepositoryError;
+use tokio::time::MissedTickBehavior;
 
-const PACE: Duration = Duration::from_millis(200);
-
-/// Does some work, but gives it up as soon as the folder that it writes to holds more than `limit` bytes.
-pub(super) async fn within<T>(
-    limit: u64,
-    folder: &Path,
-    work: impl Future<Output = Result<T, RepositoryError>>,
-) -> Result<T, RepositoryError> {
+/// Does some work, but gives it up as soon as the folder that it writes to holds more than `limit` bytes: then there is
+/// nothing. The folder is looked at every `pace`, and at the end.
+pub(super) async fn within<T>(limit: u64, folder: &Path, pace: Duration, work: impl Future<Output = T>) -> Option<T> {
     let done = tokio::select! {
-        done = work => done?,
-        () = grown(limit, folder) => return Err(RepositoryError::TooLarge { limit }),
+        done = work => done,
+        () = grown(limit, folder, pace) => return None,
     };
-    if measured(folder).await > limit { Err(RepositoryError::TooLarge { limit }) } else { Ok(done) }
+    (measured(folder).await <= limit).then_some(done)
 }
 
-async fn grown(limit: u64, folder: &Path) {
-    let mut pace = tokio::time::interval(PACE);
+async fn grown(limit: u64, folder: &Path, pace: Duration) {
+    let mut ticks = tokio::time::interval(pace);
+    // A large folder takes long to look at.
+    ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
     loop {
-        pace.tick().await;
+        ticks.tick().await;
         if measured(folder).await > limit {
             return;
         }
