@@ -42,8 +42,9 @@
 //! answered, its process tree is killed and the next one is started. Delete: the record, out of the registry, drain, kill, remove
 //! the files, answer. At the start `gateway::restore` serves again what the records name.
 //!
-//! **Reload.** Files of the configuration change (with `--watch` those of functions too), SIGHUP, `POST /api/reload` → `app::reload` reads the configuration → `plugin::plugins` loads what has
-//! changed beside what runs → swap → `gateway::reload` starts, replaces and drains deployments.
+//! **Reload.** Files of the configuration change (with `--watch` those of functions too), SIGHUP, `POST /api/reload` →
+//! `app::reload` reads the configuration → `plugin::plugins` loads what has changed beside what runs → swap → `gateway::reload`
+//! starts, replaces and drains deployments.
 //!
 //! **Shutdown.** A signal → no new connections → calls in flight finish within `drain` → workers end → exit code 0.
 

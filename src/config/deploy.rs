@@ -31,25 +31,25 @@ pub struct DeployConfig {
     /// How long a repository may take to fetch. "1ms" to "1h". Default "60s".
     pub clone_timeout: Timeout,
     /// Where repositories may be fetched from beside public addresses over https: addresses whose beginning is
-    /// "https://git.example.com/team/", "http://127.0.0.1:8418/" or "file:///srv/git/". Default: none.
+    /// `"https://git.example.com/team/"`, `"http://127.0.0.1:8418/"` or `"file:///srv/git/"`. Default: none.
     pub repositories: Vec<RepositoryPrefix>,
-    /// Worker processes of each deployment. As in [[deployment]].
+    /// Worker processes of each deployment. As in `[[deployment]]`.
     pub workers: Workers,
-    /// Calls in flight in each worker. As in [[deployment]].
+    /// Calls in flight in each worker. As in `[[deployment]]`.
     #[serde(deserialize_with = "field::within::<1, 4096, _, _>")]
     #[schemars(range(min = 1, max = 4096))]
     pub concurrency: u32,
-    /// Calls that wait beyond those in flight. As in [[deployment]].
+    /// Calls that wait beyond those in flight. As in `[[deployment]]`.
     #[serde(deserialize_with = "field::within::<0, 65_536, _, _>")]
     #[schemars(range(min = 0, max = 65_536))]
     pub queue: u32,
-    /// How long a call may take. As in [[deployment]].
+    /// How long a call may take. As in `[[deployment]]`.
     pub timeout: Timeout,
-    /// How long a worker may take to load. As in [[deployment]].
+    /// How long a worker may take to load. As in `[[deployment]]`.
     pub load_timeout: Timeout,
-    /// Most memory of each worker. As in [[deployment]].
+    /// Most memory of each worker. As in `[[deployment]]`.
     pub max_memory: Option<Size>,
-    /// Whether files of a deployment can be read over HTTP. As in [[deployment]].
+    /// Whether files of a deployment can be read over HTTP. As in `[[deployment]]`.
     pub static_files: bool,
     /// Releases of a deployment that are kept, the one that serves among them. 1 to 100. Default 5.
     #[serde(deserialize_with = "field::within::<1, 100, _, _>")]

@@ -68,7 +68,7 @@ pub struct DeploymentConfig {
     /// Longest message between the gateway and a worker: arguments or a result. At least 1 byte. Default "16MiB".
     #[serde(default = "default_max_message")]
     pub max_message: Size,
-    /// Whether the files of its folder can be read at /<prefix>/<name>/v1/static/<file>. Hidden files, links and
+    /// Whether the files of its folder can be read at `/<prefix>/<name>/v1/static/<file>`. Hidden files, links and
     /// node_modules never can. Default true.
     #[serde(default = "default_static_files")]
     pub static_files: bool,

@@ -11,11 +11,12 @@ use crate::config::DeploymentConfig;
 use crate::deployment::DeploymentName;
 use crate::gateway::Gateway;
 use crate::gateway::failure::DeployError;
-use crate::gateway::packages::{blocking, unpack};
+use crate::gateway::packages::{FILES, blocking, unpack};
 use crate::gateway::turns::Turn;
 use crate::registry::record::{Failure, Record, Release, Upload, Variables};
 use crate::registry::{Serving, Stored};
 use crate::source::env_file;
+use crate::source::staging::Staging;
 use crate::worker::logs::LogBook;
 use crate::worker::outcome::LoadFailure;
 
@@ -145,35 +146,35 @@ impl Gateway {
             let serving = record.live_release().ok_or_else(unknown)?;
             return Ok(Release { number, files: serving.files, origin: serving.origin.clone(), created, env });
         };
-        self.unless_given_up(turn, &record.name, self.make_files(&record.name, upload, number, book)).await??;
+        let making = self.make_files(&record.name, upload, book);
+        let staging = self.unless_given_up(turn, &record.name, making).await??;
+        let (store, name) = (Arc::clone(&self.store), record.name.clone());
+        // Not to be given up half-way: whoever has the turn next must find it done.
+        blocking(move || Ok(store.take_files(&name, &staging.path().join(FILES), number)?)).await?;
         Ok(Release { number, files: number, origin: upload.origin.clone(), created, env })
     }
 
+    /// The files of an upload with what they depend on, in a staging folder.
     async fn make_files(
         &self,
         name: &DeploymentName,
         upload: &Upload,
-        number: u64,
         book: &Arc<LogBook>,
-    ) -> Result<(), DeployError> {
+    ) -> Result<Staging, DeployError> {
         let staging = self.make_staging().await?;
-        let files = staging.path().join("files");
         let archive = self.store.archive(name, &upload.archive);
-        {
-            let permit = Arc::clone(&self.unpacking).acquire_owned().await.map_err(|_| DeployError::Stopping)?;
-            let (files, upload) = (files.clone(), upload.clone());
-            let unpacking = move || {
-                let _permit = permit;
-                unpack(&archive, &files, &upload.origin, &upload.jsons)
-            };
-            blocking(unpacking).await?;
-        }
-        {
-            let _permit = self.installing.acquire().await.map_err(|_| DeployError::Stopping)?;
-            self.installer.install(&files, upload.runners.as_deref(), book).await?;
-        }
-        let (store, name) = (Arc::clone(&self.store), name.clone());
-        blocking(move || Ok(store.take_files(&name, &files, number)?)).await
+        let permit = Arc::clone(&self.unpacking).acquire_owned().await.map_err(|_| DeployError::Stopping)?;
+        let unpacked = upload.clone();
+        // The work goes on when nobody waits for it any more: permit and folder go with it.
+        let staging = blocking(move || {
+            let _permit = permit;
+            unpack(&archive, &staging.path().join(FILES), &unpacked.origin, &unpacked.jsons)?;
+            Ok(staging)
+        });
+        let staging = staging.await?;
+        let _permit = self.installing.acquire().await.map_err(|_| DeployError::Stopping)?;
+        self.installer.install(&staging.path().join(FILES), upload.runners.as_deref(), book).await?;
+        Ok(staging)
     }
 
     /// Loads a release beside the one that serves, writes it down and puts it in place.

@@ -15,6 +15,9 @@ use crate::source::archive::{self, Limits, Links};
 use crate::source::folder;
 use crate::source::staging::Staging;
 
+/// The folder of an archive's files in its staging folder.
+pub(super) const FILES: &str = "files";
+
 /// An archive that may become a release.
 pub struct Package {
     /// The deployment that it is for.
@@ -116,7 +119,7 @@ impl Gateway {
         // The work goes on when nobody waits for it any more: the permits go with it.
         let checking = blocking(move || {
             let _permit = permit;
-            let files = package.staging.path().join("files");
+            let files = package.staging.path().join(FILES);
             unpack(&package.archive, &files, &package.origin, &package.jsons)?;
             // Its place is needed for the next one.
             let _gone_with_the_staging_folder = std::fs::remove_dir_all(&files);

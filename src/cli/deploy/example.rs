@@ -34,7 +34,6 @@ fn line(function: &Value, address: &str) -> String {
         return format!("curl {address}");
     }
     let value = |argument: &Value| match argument["type"]["name"].as_str().unwrap_or_default() {
-        "str" | "String" => Value::from("text"),
         "bool" | "Boolean" => Value::from(true),
         "float" | "Number" => Value::from(1.5),
         "list" | "Array" => Value::Array(Vec::new()),
@@ -67,13 +66,13 @@ mod tests {
         let arguments = json!([
             {"name": "b", "type": {"name": "int"}}, {"name": "a", "type": {"name": "str"}}, {"name": "c'", "type": {"name": ""}}
         ]);
-        assert_eq!(example(&arguments), r#"curl -d '{"b":1,"a":"text","c'\''":1}' http://x/f"#);
+        assert_eq!(example(&arguments), r#"curl -d '{"b":1,"a":"text","c'\''":"text"}' http://x/f"#);
         assert_eq!(example(&json!([])), "curl http://x/f");
     }
 
     #[test]
     fn names_that_say_nothing_give_a_list() {
         let arguments = json!([{"name": "", "type": {"name": ""}}, {"name": "", "type": {"name": "bool"}}]);
-        assert_eq!(example(&arguments), "curl -d '[1,true]' http://x/f");
+        assert_eq!(example(&arguments), "curl -d '[\"text\",true]' http://x/f");
     }
 }
