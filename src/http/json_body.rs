@@ -4,7 +4,29 @@ use serde::de::DeserializeOwned;
 
 use crate::http::error::{Code, Problem};
 
-/// Reads a body; one that is not JSON or lacks a field is told with line and column.
+/// Reads a body; one that is no JSON object or lacks a field is told with line and column.
 pub fn read<T: DeserializeOwned>(body: &[u8]) -> Result<T, Problem> {
+    let text = body.trim_ascii_start();
+    // An array of a struct's fields would be taken for the struct.
+    if !text.is_empty() && !text.starts_with(b"{") {
+        return Err(Problem::new(Code::InvalidJson, "the body is not a JSON object at line 1 column 1"));
+    }
     serde_json::from_slice(body).map_err(|error| Problem::new(Code::InvalidJson, error.to_string()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_objects_are_read() {
+        #[derive(Debug, serde::Deserialize)]
+        struct Body {
+            suffix: String,
+        }
+        assert_eq!(read::<Body>(b" {\"suffix\":\"x\"}").unwrap().suffix, "x");
+        for bad in ["", "[\"x\"]", "\"x\"", "{}", "{\"suffix\":1}", "{"] {
+            assert_eq!(read::<Body>(bad.as_bytes()).unwrap_err().code(), Code::InvalidJson, "{bad}");
+        }
+    }
 }

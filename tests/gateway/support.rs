@@ -177,11 +177,6 @@ impl Gateway {
         try_read(request.send(body.as_ref()).ok()?).ok()
     }
 
-    /// Whether its process is still there.
-    pub(crate) fn is_running(&mut self) -> bool {
-        matches!(self.child.try_wait(), Ok(None))
-    }
-
     /// POSTs a body with these headers.
     pub(crate) fn post(&self, path: &str, headers: &[(&str, &str)], body: impl AsRef<[u8]>) -> Answer {
         let mut request = self.agent.post(self.url(path));

@@ -249,7 +249,9 @@ fn meddle(subject: &mut Subject, operation: Operation, meddling: Meddling, call:
     let acknowledged = answer.as_ref().is_some_and(|answer| answer.status < 300);
     match meddling {
         Meddling::Kill => {
-            let was_killed = answer.is_none() || !subject.gateway.is_running();
+            // It may be killed after its answer, when it removes what it no longer needs; a process that is being killed
+            // answers no more.
+            let was_killed = answer.is_none() || subject.gateway.try_post("/healthz", &[], "").is_none();
             if was_killed {
                 subject.restart();
             } else {
