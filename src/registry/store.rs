@@ -3,20 +3,21 @@
 //! `<data_dir>/deployments/<name>/` holds `record` and the generation before it, `record.previous`; `files/<release>/`, the folders
 //! of releases; `uploads/`, archives that wait to be deployed. What the record does not name does not count: folders are
 //! made whole before the record names them and removed after it has ceased to. So a kill at any point leaves the state before
-//! or after, and whatever lies about besides is swept at the next start.
+//! or after, and whatever lies about besides is swept at the next start, as `open` has it.
+
+pub mod open;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs::{self, File};
 use std::io;
 use std::path::{Path, PathBuf};
-use std::time::{SystemTime, UNIX_EPOCH};
 
 use parking_lot::Mutex;
 use rustix::io::Errno;
 
 use crate::deployment::DeploymentName;
 use crate::registry::durable;
-use crate::registry::record::{BadRecord, Record};
+use crate::registry::record::Record;
 
 /// Records and files on disk. One gateway uses a data folder at a time.
 pub struct Store {
@@ -32,25 +33,6 @@ pub struct Store {
     /// It was so from the start: that is how somebody has set it up.
     opened_read_only: bool,
     faults: Vec<String>,
-}
-
-/// A deployment's folder as it was found.
-struct Found {
-    name: DeploymentName,
-    folder: PathBuf,
-    /// The record and the one before it.
-    generations: [(PathBuf, Read); 2],
-}
-
-impl Found {
-    fn read(name: DeploymentName, folder: PathBuf) -> Result<Self, OpenError> {
-        let read = |file| {
-            let path = folder.join(file);
-            read_record(&path, &name).map(|read| (path, read))
-        };
-        let generations = [read("record")?, read("record.previous")?];
-        Ok(Self { name, folder, generations })
-    }
 }
 
 /// Why something was not stored.
@@ -78,130 +60,7 @@ impl StorageError {
     }
 }
 
-/// Why a data folder cannot be opened.
-#[derive(Debug, thiserror::Error)]
-pub enum OpenError {
-    /// A later gateway wrote it.
-    #[error("{path}: {cause}")]
-    Newer {
-        /// The record.
-        path: String,
-        /// Which format it has.
-        cause: BadRecord,
-    },
-    /// It cannot be read.
-    #[error("{path}: {cause}")]
-    Unreadable {
-        /// The folder or record.
-        path: String,
-        /// Why.
-        cause: io::Error,
-    },
-}
-
 impl Store {
-    /// Reads what is below a data folder. Records that are damaged are set aside as `record.corrupt-<seconds>`, and the
-    /// generation before them counts; a deployment without any good one is moved to `<data_dir>/damaged`. Deletes that were
-    /// cut short are finished, and what no record names is removed. `read_only` says why the folder cannot be written, if
-    /// so; `caches` is where runtimes keep what they have compiled, by the paths of what it was compiled from.
-    pub fn open(data_dir: &Path, caches: PathBuf, read_only: Option<String>) -> Result<Self, OpenError> {
-        let root = data_dir.join("deployments");
-        let unreadable = |cause| OpenError::Unreadable { path: root.display().to_string(), cause };
-        let mut store = Self {
-            damaged: data_dir.join("damaged"),
-            caches,
-            records: Mutex::default(),
-            unsettled: Mutex::default(),
-            opened_read_only: read_only.is_some(),
-            read_only: Mutex::new(read_only),
-            faults: Vec::new(),
-            root: root.clone(),
-        };
-        if !store.opened_read_only {
-            durable::make_folder(&root).map_err(unreadable)?;
-        }
-        let entries = match fs::read_dir(&root) {
-            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(store),
-            entries => entries.map_err(unreadable)?,
-        };
-        // Everything is read before anything is changed: a gateway that is too old leaves it as it is.
-        let mut found = Vec::new();
-        for entry in entries {
-            let entry = entry.map_err(unreadable)?;
-            let name = entry.file_name().to_str().and_then(|name| DeploymentName::new(name).ok());
-            match name.filter(|_| entry.file_type().is_ok_and(|kind| kind.is_dir())) {
-                Some(name) => found.push(Found::read(name, entry.path())?),
-                None => tracing::warn!(path = %entry.path().display(), "is no deployment's: left alone"),
-            }
-        }
-        found.into_iter().for_each(|found| store.take_in(found));
-        for entry in fs::read_dir(&store.damaged).into_iter().flatten().flatten() {
-            let path = entry.path().display().to_string();
-            store.faults.push(format!("what was left of a damaged deployment is kept in {path}"));
-        }
-        Ok(store)
-    }
-
-    fn take_in(&mut self, Found { name, folder, generations }: Found) {
-        let can_write = !self.opened_read_only;
-        let mut good = None;
-        let mut damaged = false;
-        for (path, read) in generations {
-            match read {
-                Read::Nothing => {}
-                Read::Corrupt(why) => {
-                    damaged = true;
-                    self.set_aside(&name, &path, &why);
-                }
-                Read::Record(record) => good = good.or(Some(*record)),
-            }
-        }
-        match good {
-            Some(record) if record.deleted => {
-                tracing::info!(deployment = %name, "finishing its delete");
-                if can_write {
-                    self.remove_all(&name, &folder);
-                }
-            }
-            Some(record) => {
-                if can_write {
-                    // A record that is damaged has been set aside: from here on this one is the newest.
-                    let paths = [folder.join("record"), folder.join("record.previous")];
-                    if damaged && let Err(error) = durable::replace(&paths[0], &paths[1], &record.encode()) {
-                        tracing::error!(deployment = %name, %error, "its record cannot be written again");
-                    }
-                    self.sweep(&folder, &record);
-                }
-                self.records.get_mut().insert(name, record);
-            }
-            None if damaged || has_releases(&folder) => self.move_aside(&name, &folder),
-            // The first upload of a name was cut short: nobody was told that it was taken.
-            None if can_write => remove_tree(&folder),
-            None => {}
-        }
-    }
-
-    fn set_aside(&mut self, name: &DeploymentName, path: &Path, why: &str) {
-        let aside = path.with_added_extension(format!("corrupt-{}", seconds()));
-        if !self.opened_read_only {
-            let _kept_in_place = fs::rename(path, &aside);
-        }
-        let words = format!("the record of {name:?} was damaged ({why}) and is set aside as {}", aside.display());
-        tracing::error!(deployment = %name, "{words}");
-        self.faults.push(words);
-    }
-
-    /// Nothing says what its files are: they are kept for somebody to look at.
-    fn move_aside(&mut self, name: &DeploymentName, folder: &Path) {
-        tracing::error!(deployment = %name, "has no record that can be read: it is not served");
-        let aside = self.damaged.join(format!("{name}-{}", seconds()));
-        let moved = !self.opened_read_only
-            && durable::make_folder(&self.damaged).and_then(|()| durable::move_to(folder, &aside)).is_ok();
-        if !moved {
-            self.faults.push(format!("{name:?} has no record that can be read; its files are in {}", folder.display()));
-        }
-    }
-
     /// What somebody has to look at: records that were damaged when the folder was opened, a disk that has failed since.
     #[must_use]
     pub fn faults(&self) -> Vec<String> {
@@ -346,56 +205,19 @@ impl Store {
         if inner.is_empty() { Ok(()) } else { durable::make_folder(&folder.join(inner)) }
     }
 
-    /// Does something on disk. What fails for want of space may go well later; after any other failure nobody knows what
-    /// the disk has kept, so nothing more is written until somebody has looked.
+    /// Does something on disk. When the disk itself fails nobody knows what it has kept: nothing more is written until
+    /// somebody has looked. What fails otherwise, for want of space for example, may go well later.
     fn write(&self, act: &'static str, step: impl FnOnce() -> io::Result<()>) -> Result<(), StorageError> {
         self.check_writable()?;
         step().map_err(|cause| {
-            let passes =
-                [Errno::NOSPC, Errno::DQUOT, Errno::MFILE, Errno::NFILE, Errno::NOMEM].map(Errno::raw_os_error);
             if cause.raw_os_error() == Some(Errno::IO.raw_os_error()) {
                 let why = format!("{act} failed ({cause}); restart the gateway when the disk is sound");
                 tracing::error!(%why, "the data folder takes no more changes");
                 *self.read_only.lock() = Some(why);
-            } else if !cause.raw_os_error().is_some_and(|code| passes.contains(&code)) {
-                tracing::error!(act, %cause, "the data folder did not take a change");
             }
             StorageError::Disk { act, cause }
         })
     }
-}
-
-enum Read {
-    Record(Box<Record>),
-    Nothing,
-    Corrupt(String),
-}
-
-fn read_record(path: &Path, name: &DeploymentName) -> Result<Read, OpenError> {
-    let text = match fs::read(path) {
-        Ok(text) => text,
-        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Read::Nothing),
-        Err(cause) => return Ok(Read::Corrupt(cause.to_string())),
-    };
-    match Record::decode(&text) {
-        Ok(record) if record.name == *name => Ok(Read::Record(Box::new(record))),
-        Ok(record) => Ok(Read::Corrupt(format!("it is that of {:?}", record.name))),
-        Err(BadRecord::Corrupt(why)) => Ok(Read::Corrupt(why)),
-        Err(cause @ BadRecord::Newer(_)) => Err(OpenError::Newer { path: path.display().to_string(), cause }),
-    }
-}
-
-/// Whether there is more below a deployment's folder than an upload that was cut short leaves.
-fn has_releases(folder: &Path) -> bool {
-    let has_damaged_record = || {
-        let entries = fs::read_dir(folder).into_iter().flatten().flatten();
-        entries.into_iter().any(|entry| entry.file_name().to_str().is_some_and(|name| name.contains(".corrupt-")))
-    };
-    !numbers(&folder.join("files")).is_empty() || has_damaged_record()
-}
-
-fn seconds() -> u64 {
-    SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |age| age.as_secs())
 }
 
 fn numbers(folder: &Path) -> BTreeSet<u64> {
@@ -415,6 +237,7 @@ fn remove_tree(folder: &Path) {
 mod tests {
     use super::*;
     use crate::registry::record::{Origin, Release, Variables};
+    use crate::registry::store::open::OpenError;
 
     fn name() -> DeploymentName {
         DeploymentName::new("math").unwrap()
@@ -439,6 +262,13 @@ mod tests {
         record.forget_beyond(2);
         store.save(record).unwrap();
         number
+    }
+
+    /// Writes down that the deployment is being deleted, as a delete does first.
+    fn mark_deleted(store: &Store) {
+        let mut record = store.record("math").unwrap();
+        record.deleted = true;
+        store.save(record).unwrap();
     }
 
     #[test]
@@ -508,9 +338,7 @@ mod tests {
         let data = tempfile::tempdir().unwrap();
         let store = open(data.path());
         add_release(&store, data.path());
-        let mut record = store.record("math").unwrap();
-        record.deleted = true;
-        store.save(record).unwrap();
+        mark_deleted(&store);
         // Its folder is still there.
         assert!(store.record("math").is_none());
         add_release(&store, data.path());
@@ -522,9 +350,7 @@ mod tests {
         let data = tempfile::tempdir().unwrap();
         let store = open(data.path());
         add_release(&store, data.path());
-        let mut record = store.record("math").unwrap();
-        record.deleted = true;
-        store.save(record).unwrap();
+        mark_deleted(&store);
         let store = open(data.path());
         assert!(store.record("math").is_none());
         assert!(!data.path().join("deployments/math").exists());
