@@ -230,7 +230,7 @@ impl Gateway {
     async fn note_failure(self: &Arc<Self>, name: &DeploymentName, number: u64, error: DeployError) -> DeployError {
         let failure = error.as_load_failure();
         let (store, of, remembered) = (Arc::clone(&self.store), name.clone(), failure.clone());
-        let _told_already = blocking(move || {
+        let noted = blocking(move || {
             let Some(mut record) = store.record(of.as_str()) else { return Ok(()) };
             record.next = record.next.max(number + 1);
             if let Some(failure) = &remembered {
@@ -239,8 +239,10 @@ impl Gateway {
             let saved = store.save(record);
             store.discard_files(&of, number);
             Ok(saved?)
-        })
-        .await;
+        });
+        if let Err(error) = noted.await {
+            tracing::error!(deployment = %name, %error, "its failure was not written down");
+        }
         let serves = self.registry.get(name.as_str()).is_some_and(|live| live.pool().is_some());
         if let (Some(failure), false) = (failure, serves) {
             self.place_refused(name, number, failure);
@@ -249,25 +251,26 @@ impl Gateway {
     }
 
     /// Shows a deployment that has no release that serves, with the reason.
-    pub(super) fn place_refused(self: &Arc<Self>, name: &DeploymentName, number: u64, failure: Arc<LoadFailure>) {
-        let record = self.store.record(name.as_str());
-        let origin = record.and_then(|record| record.upload).map_or("package", |upload| upload.origin.kind());
-        let stored = Stored { release: number, origin };
-        let config = DeploymentConfig::new(name.clone(), PathBuf::new());
-        self.place(self.live(config, Some(stored), Serving::Refused(failure)));
+    pub(super) fn place_refused(&self, name: &DeploymentName, number: u64, failure: Arc<LoadFailure>) {
+        self.show(name, number, Serving::Refused(failure));
     }
 
     /// Shows a deployment that nobody could call before while it is made. Gives the number that tells it from others; none
     /// if there is something to show already.
     fn show_first(&self, name: &DeploymentName, number: u64) -> Option<u64> {
-        if self.registry.get(name.as_str()).is_some() {
-            return None;
-        }
-        let stored = Stored { release: number, origin: "package" };
-        let live = self.live(DeploymentConfig::new(name.clone(), PathBuf::new()), Some(stored), Serving::Waiting);
+        let is_new = self.registry.get(name.as_str()).is_none();
+        is_new.then(|| self.show(name, number, Serving::Waiting))
+    }
+
+    /// Shows a deployment that cannot be called. Gives the number that tells it from others.
+    fn show(&self, name: &DeploymentName, number: u64, serving: Serving) -> u64 {
+        let record = self.store.record(name.as_str());
+        let origin = record.and_then(|record| record.upload).map_or("package", |upload| upload.origin.kind());
+        let stored = Stored { release: number, origin };
+        let live = self.live(DeploymentConfig::new(name.clone(), PathBuf::new()), Some(stored), serving);
         let sequence = live.sequence;
         self.place(live);
-        Some(sequence)
+        sequence
     }
 
     /// Waits for a part of a deploy unless the gateway stops or the deployment is deleted.

@@ -9,9 +9,9 @@ use crate::gateway::failure::DeployError;
 use crate::gateway::packages::blocking;
 
 impl Gateway {
-    /// Deletes a deployment that was made over HTTP. A deploy of it that is on its way is given up. Calls under way may finish within the drain time. When it returns
-    /// no process, file or log of it is left. It goes on even if nobody waits for it; what a failure leaves of it is
-    /// removed at the next start.
+    /// Deletes a deployment that was made over HTTP. A deploy of it that is on its way is given up. Calls under way may
+    /// finish within the drain time. When it returns no process, file or log of it is left. It goes on even if nobody
+    /// waits for it; what a failure leaves of it is removed at the next start.
     pub async fn delete(self: &Arc<Self>, name: &str) -> Result<(), DeployError> {
         if self.is_draining() {
             return Err(DeployError::Stopping);

@@ -60,14 +60,6 @@ pub enum DeployError {
     /// The disk did not take it.
     #[error(transparent)]
     Storage(#[from] StorageError),
-    /// A folder for it could not be made or written.
-    #[error("{act}: {cause}")]
-    Disk {
-        /// What was being done.
-        act: &'static str,
-        /// Why it failed.
-        cause: io::Error,
-    },
     /// Too much is being fetched already.
     #[error("as many repositories as the gateway takes at once are being fetched already")]
     Overloaded,
@@ -85,7 +77,7 @@ pub enum DeployError {
 impl DeployError {
     /// Names what was being done on disk.
     pub(super) fn disk(act: &'static str) -> impl FnOnce(io::Error) -> Self {
-        move |cause| Self::Disk { act, cause }
+        move |cause| Self::Storage(StorageError::Disk { act, cause })
     }
 
     /// What is remembered and shown of a deploy that failed; nothing if it says nothing about the release itself.
@@ -105,7 +97,6 @@ impl DeployError {
             | Self::InProgress(_)
             | Self::Repository(_)
             | Self::Storage(_)
-            | Self::Disk { .. }
             | Self::Overloaded
             | Self::Stopping
             | Self::GivenUp(_)

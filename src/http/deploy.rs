@@ -223,7 +223,7 @@ async fn releases(State(deploys): State<Deploys>, Path(name): Path<String>, head
 
 /// Waits for what comes of a change; for who asked for events, tells its steps meanwhile.
 async fn follow(gateway: &Arc<Gateway>, begun: Result<Deploying, Problem>, headers: &HeaderMap) -> Response {
-    let Deploying { book, from, mut done } = match begun {
+    let Deploying { book, from, done } = match begun {
         Ok(deploying) => deploying,
         Err(problem) => return refusal(problem, headers),
     };
@@ -237,7 +237,7 @@ async fn follow(gateway: &Arc<Gateway>, begun: Result<Deploying, Problem>, heade
     let id = headers.get(request_id::HEADER).map_or("", request_id::text).to_owned();
     let (tell, told_at_end) = tokio::sync::oneshot::channel();
     tokio::spawn(async move {
-        let ended = (&mut done).await.unwrap_or(Err(DeployError::Internal));
+        let ended = done.await.unwrap_or(Err(DeployError::Internal));
         let event = match ended {
             Ok(served) => Event::default().event("deployed").data(told(&prefix, &served, true).to_string()),
             Err(error) => Event::default().event("failed").data(failed(&from_deploy(&error), &id)),

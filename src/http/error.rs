@@ -280,7 +280,7 @@ pub fn from_deploy(error: &DeployError) -> Problem {
         DeployError::Storage(StorageError::ReadOnly(_)) => {
             return Problem::new(Code::ReadOnly, message).retry_after(READ_ONLY_WAIT);
         }
-        DeployError::Storage(StorageError::Disk { act, cause }) | DeployError::Disk { act, cause } => {
+        DeployError::Storage(StorageError::Disk { act, cause }) => {
             return from_disk(cause, act);
         }
         DeployError::Overloaded => {
