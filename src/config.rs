@@ -22,6 +22,7 @@ mod source;
 mod timeout;
 mod tree;
 mod units;
+mod wasm_functions;
 mod workers;
 
 use std::net::{Ipv4Addr, SocketAddr};
@@ -48,6 +49,7 @@ pub use crate::config::secret::Secret;
 pub use crate::config::size::Size;
 pub use crate::config::timeout::Timeout;
 pub use crate::config::units::BadUnit;
+pub use crate::config::wasm_functions::{BytesRule, WasmFunctionsConfig, WasmGrants};
 pub use crate::config::workers::Workers;
 use crate::deployment::Prefix;
 

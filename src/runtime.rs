@@ -7,6 +7,7 @@ pub mod node;
 pub mod program;
 pub mod python;
 pub mod scripts;
+pub mod wasm;
 
 use std::collections::BTreeSet;
 use std::ffi::OsString;
@@ -26,7 +27,7 @@ pub enum RuntimeError {
     /// Nothing in the folder says what to run.
     #[error(
         "nothing to run in {0:?}: expected a metacall.json, an index.js or main.js, a package.json with \"main\", \
-         or *.py files"
+         *.py files, or *.wasm and *.wat files"
     )]
     NoScripts(PathBuf),
     /// The files do not fit the runtime that was asked for.
@@ -42,7 +43,7 @@ pub enum RuntimeError {
     /// The languages need MetaCall, which is not there.
     #[error(
         "{reason}, which needs the MetaCall runtime, and there is no \"metacall\" on the gateway's PATH: install it, \
-         or split the deployment into one folder and one [[deployment]] for each of node and python"
+         split the deployment into one folder and one [[deployment]] for each of node and python"
     )]
     NeedsMetaCall {
         /// What about the scripts needs it.
@@ -99,6 +100,7 @@ pub fn choose(
         [] => return Err(RuntimeError::NoScripts(folder.clone())),
         [language] if node::LANGUAGES.contains(language) => RuntimeKind::Node,
         languages if languages.iter().all(|language| python::LANGUAGES.contains(language)) => RuntimeKind::Python,
+        languages if languages.iter().all(|language| wasm::LANGUAGES.contains(language)) => RuntimeKind::Wasm,
         languages => {
             if metacall::is_installed(deployment) {
                 return Ok((RuntimeKind::Metacall, jsons));
@@ -121,6 +123,7 @@ fn with_runtime(
     let (runtime, languages, found, expected) = match kind {
         RuntimeKind::Node => ("node", &node::LANGUAGES[..], node::detect(folder), node::EXPECTED),
         RuntimeKind::Python => ("python", &python::LANGUAGES[..], python::detect(folder), python::EXPECTED),
+        RuntimeKind::Wasm => ("wasm", &wasm::LANGUAGES[..], wasm::detect(folder), wasm::EXPECTED),
         RuntimeKind::Metacall if jsons.is_empty() => return Ok((kind, detect(folder))),
         RuntimeKind::Metacall | RuntimeKind::Command => return Ok((kind, jsons)),
     };
@@ -137,7 +140,9 @@ fn with_runtime(
 }
 
 fn detect(folder: &Path) -> Vec<MetaCallJson> {
-    [node::detect(folder), python::detect(folder)].into_iter().flatten().collect()
+    let found: Vec<MetaCallJson> = [node::detect(folder), python::detect(folder)].into_iter().flatten().collect();
+    // Beside scripts, a module is what a script loads.
+    if found.is_empty() { wasm::detect(folder).into_iter().collect() } else { found }
 }
 
 /// How to start a worker that loads `jsons` with the runtime `kind`. Looks programs up, and may ask one where it is.
@@ -158,6 +163,7 @@ pub fn plan(
     let (program, args) = match kind {
         RuntimeKind::Node => node::program(deployment, scripts)?,
         RuntimeKind::Python => python::program(deployment, scripts)?,
+        RuntimeKind::Wasm => wasm::program(deployment, scripts),
         RuntimeKind::Metacall => metacall::program(deployment, scripts)?,
         RuntimeKind::Command => command::program(deployment)?,
     };

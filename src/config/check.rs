@@ -87,6 +87,12 @@ fn runtime(deployment: &DeploymentConfig, faults: &mut Faults) {
     let misplaced = [
         ("command", !of_command, "only with runtime = \"command\""),
         ("interpreter", of_command, "not with runtime = \"command\", whose program is in \"command\""),
+        (
+            "interpreter",
+            deployment.runtime == Some(RuntimeKind::Wasm),
+            "not with runtime = \"wasm\", which needs no program",
+        ),
+        ("wasm", deployment.runtime.is_some_and(|kind| kind != RuntimeKind::Wasm), "only with runtime = \"wasm\""),
         ("worker_script", deployment.runtime != Some(RuntimeKind::Metacall), "only with runtime = \"metacall\""),
     ];
     for (key, wrong, rule) in misplaced {

@@ -13,6 +13,7 @@ use super::places::Places;
 use super::secret::Secret;
 use super::size::Size;
 use super::timeout::Timeout;
+use super::wasm_functions::WasmFunctionsConfig;
 use super::workers::Workers;
 use crate::deployment::DeploymentName;
 
@@ -26,7 +27,8 @@ pub struct DeploymentConfig {
     /// A folder with a metacall.json or with scripts.
     #[serde(deserialize_with = "field::path")]
     pub path: PathBuf,
-    /// How its workers are started: "node", "python", "metacall" or "command". Default: by the language of its files.
+    /// How its workers are started: "node", "python", "wasm", "metacall" or "command". Default: by the language of its
+    /// files.
     #[serde(default, deserialize_with = "field::runtime")]
     pub runtime: Option<RuntimeKind>,
     /// The program for node, python or metacall. With a slash it is a path from the configuration file; a bare name
@@ -72,6 +74,9 @@ pub struct DeploymentConfig {
     /// node_modules never can. Default true.
     #[serde(default = "default_static_files")]
     pub static_files: bool,
+    /// For runtime = "wasm": how its functions run and what they may reach.
+    #[serde(default)]
+    pub wasm: WasmFunctionsConfig,
     /// Where this table and its keys stand; nowhere for a deployment that is not from a file.
     #[serde(skip)]
     pub places: Places,
@@ -100,6 +105,7 @@ impl DeploymentConfig {
             max_memory: None,
             max_message: default_max_message(),
             static_files: default_static_files(),
+            wasm: WasmFunctionsConfig::default(),
             places: Places::default(),
         }
     }
@@ -112,6 +118,8 @@ pub enum RuntimeKind {
     Node,
     /// `python3` with metagate's worker script.
     Python,
+    /// metagate's own worker for components and modules of WebAssembly.
+    Wasm,
     /// `metacall`, which may mix languages in one process.
     Metacall,
     /// Any program that speaks the worker protocol.
@@ -120,7 +128,7 @@ pub enum RuntimeKind {
 
 impl RuntimeKind {
     /// Every runtime.
-    pub const ALL: [Self; 4] = [Self::Node, Self::Python, Self::Metacall, Self::Command];
+    pub const ALL: [Self; 5] = [Self::Node, Self::Python, Self::Wasm, Self::Metacall, Self::Command];
 
     /// Its name in the configuration.
     #[must_use]
@@ -128,6 +136,7 @@ impl RuntimeKind {
         match self {
             Self::Node => "node",
             Self::Python => "python",
+            Self::Wasm => "wasm",
             Self::Metacall => "metacall",
             Self::Command => "command",
         }

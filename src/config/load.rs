@@ -102,10 +102,13 @@ fn resolve_paths(config: &mut Config, folder: &Path) {
     };
     config.server.data_dir = resolve(&config.server.data_dir);
     for deployment in &mut config.deployments {
-        let DeploymentConfig { path, interpreter, command, worker_script, .. } = deployment;
+        let DeploymentConfig { path, interpreter, command, worker_script, wasm, .. } = deployment;
         *path = resolve(path);
         *interpreter = interpreter.as_deref().map(program);
         *worker_script = worker_script.as_deref().map(resolve);
+        for folder in wasm.grants.folders.values_mut() {
+            *folder = resolve(folder);
+        }
         if let Some(first) = command.as_mut().and_then(|words| words.first_mut()) {
             *first = program(Path::new(first.as_str())).to_string_lossy().into_owned();
         }

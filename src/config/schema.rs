@@ -182,7 +182,7 @@ mod tests {
         assert_eq!(concurrency["type"], json!(["integer", "string"]));
         assert_eq!([&concurrency["minimum"], &concurrency["maximum"]], [&json!(1), &json!(4096)]);
         let runtime = &deployment["properties"]["runtime"];
-        assert_eq!(runtime["anyOf"][0]["enum"], json!(["node", "python", "metacall", "command"]));
+        assert_eq!(runtime["anyOf"][0]["enum"], json!(["node", "python", "wasm", "metacall", "command"]));
         assert!(runtime["description"].as_str().unwrap().contains("Default: by the language"));
         assert!(deployment["properties"]["places"].is_null());
         assert!(!schema.to_string().contains("null"));
