@@ -59,6 +59,7 @@ pub mod http;
 pub mod invocation;
 pub mod ipc;
 pub mod json;
+pub mod outbound;
 pub mod plugin;
 pub mod registry;
 pub mod runtime;

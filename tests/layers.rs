@@ -6,7 +6,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 /// Layer by module, as the table in `lib.rs` has it.
-const LAYERS: [(&str, u32); 19] = [
+const LAYERS: [(&str, u32); 20] = [
     ("main", 8),
     ("cli", 7),
     ("app", 7),
@@ -21,6 +21,7 @@ const LAYERS: [(&str, u32); 19] = [
     ("ipc", 1),
     ("config", 1),
     ("wasm", 1),
+    ("outbound", 1),
     ("addresses", 0),
     ("answer", 0),
     ("deployment", 0),

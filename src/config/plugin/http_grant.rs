@@ -8,6 +8,7 @@ use std::str::FromStr;
 use ipnet::IpNet;
 use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
+use url::Url;
 
 use crate::config::field;
 
@@ -23,6 +24,37 @@ pub enum HttpGrant {
     Origin(Origin),
     /// An address in it may be connected to although it is private: `10.0.0.0/8`, `::1/128`.
     Network(IpNet),
+}
+
+impl HttpGrant {
+    /// Whether it permits requests to this address.
+    #[must_use]
+    pub fn allows_url(&self, url: &Url) -> bool {
+        match self {
+            Self::Origin(Origin { scheme, host, port }) => {
+                url.scheme() == scheme.as_str()
+                    && url.host_str() == Some(host.as_str())
+                    && url.port_or_known_default() == Some(*port)
+            }
+            Self::Network(_) => false,
+        }
+    }
+
+    /// Whether it permits connecting to this address, of a private network, for this host: it names the network or the
+    /// address itself, or this machine.
+    #[must_use]
+    pub fn allows_private(&self, host: &str, address: IpAddr) -> bool {
+        match self {
+            Self::Network(network) => network.contains(&address.to_canonical()),
+            Self::Origin(origin) => {
+                origin.host == host && (names_address(host) || (host == "localhost" && address.is_loopback()))
+            }
+        }
+    }
+}
+
+fn names_address(host: &str) -> bool {
+    host.trim_start_matches('[').trim_end_matches(']').parse::<IpAddr>().is_ok()
 }
 
 impl FromStr for HttpGrant {
