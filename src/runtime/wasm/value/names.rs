@@ -1,0 +1,54 @@
+//! Names that a type has, found by their text.
+
+use std::collections::HashMap;
+
+/// Up to this many names are compared one by one.
+const FEW: usize = 8;
+
+/// Parameters, fields, cases or flags, in order.
+#[derive(Debug)]
+pub(super) struct Names {
+    list: Box<[Box<str>]>,
+    /// Empty for few names.
+    index: HashMap<Box<str>, usize>,
+}
+
+impl Names {
+    pub(super) fn new<'a>(names: impl Iterator<Item = &'a str>) -> Self {
+        let list: Box<[Box<str>]> = names.map(Box::from).collect();
+        let index = if list.len() <= FEW {
+            HashMap::new()
+        } else {
+            list.iter().enumerate().map(|(at, name)| (name.clone(), at)).collect()
+        };
+        Self { list, index }
+    }
+
+    pub(super) fn len(&self) -> usize {
+        self.list.len()
+    }
+
+    pub(super) fn iter(&self) -> impl ExactSizeIterator<Item = &str> {
+        self.list.iter().map(|name| &**name)
+    }
+
+    /// Where `name` stands. `guess` is looked at first: who names all of them mostly keeps the order.
+    pub(super) fn find(&self, name: &str, guess: usize) -> Option<usize> {
+        if self.list.get(guess).is_some_and(|guessed| **guessed == *name) {
+            return Some(guess);
+        }
+        if self.list.len() <= FEW {
+            self.list.iter().position(|known| **known == *name)
+        } else {
+            self.index.get(name).copied()
+        }
+    }
+}
+
+impl std::ops::Index<usize> for Names {
+    type Output = str;
+
+    fn index(&self, at: usize) -> &str {
+        &self.list[at]
+    }
+}

@@ -1,0 +1,107 @@
+//! Types as WIT writes them, for people.
+
+use std::fmt::{self, Display, Write};
+
+use wasmtime::component::Type;
+
+use crate::runtime::wasm::value::names::Names;
+use crate::runtime::wasm::value::shape::Shape;
+
+/// Bytes of a type's text; what is longer ends in `…`.
+const LONGEST: usize = 200;
+
+/// The text of a type as WIT writes it, such as `list<tuple<u32, string>>` or `record { x: u32, y: option<string> }`; it is
+/// cut after some 200 bytes.
+#[must_use]
+pub fn wit(ty: &Type) -> String {
+    Shape::new(ty).wit()
+}
+
+impl Shape {
+    /// As [`wit`].
+    pub(super) fn wit(&self) -> String {
+        let mut cut = Cut(String::new());
+        // The only error is that of the cut: what has been written then is the text.
+        let _cut = write!(cut, "{self}");
+        cut.0
+    }
+}
+
+/// Ends the writing when it has enough: a type's whole text may be megabytes.
+struct Cut(String);
+
+impl Write for Cut {
+    fn write_str(&mut self, text: &str) -> fmt::Result {
+        let room = LONGEST - self.0.len().min(LONGEST);
+        if text.len() <= room {
+            self.0.push_str(text);
+            return Ok(());
+        }
+        self.0.push_str(&text[..text.floor_char_boundary(room)]);
+        self.0.push('…');
+        Err(fmt::Error)
+    }
+}
+
+impl Display for Shape {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Bool => f.write_str("bool"),
+            Self::Number(number) => f.write_str(number.name()),
+            Self::Char => f.write_str("char"),
+            Self::String => f.write_str("string"),
+            Self::Bytes => f.write_str("list<u8>"),
+            Self::List(item) => write!(f, "list<{item}>"),
+            Self::FixedLengthList(item, length) => write!(f, "list<{item}, {length}>"),
+            Self::Tuple(items) => {
+                f.write_str("tuple<")?;
+                separated(f, items.iter(), |f, item| item.fmt(f))?;
+                f.write_str(">")
+            }
+            Self::Map(pair) => write!(f, "map<{}, {}>", pair.0, pair.1),
+            Self::Record(names, items) => {
+                f.write_str("record { ")?;
+                separated(f, names.iter().zip(items), |f, (name, item)| write!(f, "{name}: {item}"))?;
+                f.write_str(" }")
+            }
+            Self::Variant(names, payloads) => {
+                f.write_str("variant { ")?;
+                separated(f, names.iter().zip(payloads), |f, (name, payload)| match payload {
+                    Some(payload) => write!(f, "{name}({payload})"),
+                    None => f.write_str(name),
+                })?;
+                f.write_str(" }")
+            }
+            Self::Enum(names) => named(f, "enum", names),
+            Self::Flags(names) => named(f, "flags", names),
+            Self::Option(item) => write!(f, "option<{item}>"),
+            Self::Result(pair) => match &**pair {
+                (None, None) => f.write_str("result"),
+                (Some(ok), None) => write!(f, "result<{ok}>"),
+                (None, Some(err)) => write!(f, "result<_, {err}>"),
+                (Some(ok), Some(err)) => write!(f, "result<{ok}, {err}>"),
+            },
+            Self::Foreign(part) => f.write_str(part),
+        }
+    }
+}
+
+fn named(f: &mut fmt::Formatter<'_>, kind: &str, names: &Names) -> fmt::Result {
+    write!(f, "{kind} {{ ")?;
+    separated(f, names.iter(), |f, name| f.write_str(name))?;
+    f.write_str(" }")
+}
+
+fn separated<T>(
+    f: &mut fmt::Formatter<'_>,
+    items: impl Iterator<Item = T>,
+    one: impl Fn(&mut fmt::Formatter<'_>, T) -> fmt::Result,
+) -> fmt::Result {
+    for (at, item) in items.enumerate() {
+        if at > 0 {
+            f.write_str(", ")?;
+        }
+        one(f, item)?;
+    }
+    Ok(())
+}
