@@ -2,6 +2,7 @@
 
 use std::process::ExitCode;
 
+use metagate::runtime::wasm::worker;
 use metagate::wasm::compile;
 use metagate::worker::launch;
 
@@ -14,6 +15,9 @@ fn main() -> ExitCode {
     match args.next() {
         Some(word) if word == launch::WORD => launch::run(args),
         Some(word) if word == compile::WORD => compile::run(args),
+        Some(word) if word == worker::WORDS[0] && args.next().is_some_and(|kind| kind == worker::WORDS[1]) => {
+            worker::run(args)
+        }
         _ => {
             compile::use_children();
             metagate::cli::run()

@@ -93,9 +93,10 @@ impl Network {
         if let Some(all) = request.headers_mut() {
             all.clone_from(headers);
         }
-        let is_empty = body.is_empty()
-            && matches!(*method, Method::GET | Method::HEAD | Method::DELETE | Method::OPTIONS);
-        let sent = if is_empty { self.run(request.body(()), left) } else { self.run(request.body(body.to_vec()), left) };
+        let is_empty =
+            body.is_empty() && matches!(*method, Method::GET | Method::HEAD | Method::DELETE | Method::OPTIONS);
+        let sent =
+            if is_empty { self.run(request.body(()), left) } else { self.run(request.body(body.to_vec()), left) };
         sent.map_err(|error| match error {
             ureq::Error::Timeout(_) => SendError::TimedOut,
             ureq::Error::Other(error) => match error.downcast::<PrivateHost>() {

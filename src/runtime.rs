@@ -173,6 +173,10 @@ pub fn plan(
         env.push(("NODE_CHANNEL_FD".into(), "3".into()));
         env.push(("NODE_CHANNEL_SERIALIZATION_MODE".into(), "json".into()));
     }
+    if kind == RuntimeKind::Wasm {
+        // How the worker is told that a descriptor is its own to take.
+        env.push(("LISTEN_FDS".into(), "1".into()));
+    }
     if kind == RuntimeKind::Metacall {
         env.extend(metacall::packages(deployment));
     }

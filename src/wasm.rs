@@ -1,5 +1,6 @@
 //! The WebAssembly engine: its settings, the cache of compiled code, the clock that interrupts what runs too long, and the
-//! bound on an instance's memory. What components are run for is left to `plugin`.
+//! bound on an instance's memory. What components are run for is left to `plugin` and
+//! to the wasm runtime.
 
 pub mod compile;
 pub mod componentize;
@@ -15,11 +16,10 @@ use crate::wasm::ticker::Ticker;
 
 /// Compiled code that is kept on disk, in bytes; the least used goes first.
 const CACHE_SIZE: u64 = 1 << 30;
-/// What the pool has room for. A component of a language with a runtime uses up to 23 core instances.
-const INSTANCES: u32 = 1_024;
-const CORE_INSTANCES: u32 = 4_096;
-const MEMORIES: u32 = 2_048;
-const TABLES: u32 = 8_192;
+/// A component of a language with a runtime uses up to 23 core instances.
+const CORE_INSTANCES: u32 = 24;
+/// Instances for everything that is not counted in calls at a time.
+const SPARE: u32 = 8;
 /// Memory of an instance that stays with its slot for the next one, in bytes: resetting it beats giving it back.
 const KEPT_MEMORY: usize = 4 << 20;
 const KEPT_TABLE: usize = 1 << 20;
@@ -34,11 +34,42 @@ pub struct Wasm {
     cache: PathBuf,
 }
 
+/// How many instances, and what belongs to them, there may be at a time.
+#[derive(Debug, Clone)]
+pub struct Room {
+    instances: u32,
+    core_instances: u32,
+    memories: u32,
+    /// Addresses are set aside for each, and count as memory where the process has a limit of it.
+    tables: u32,
+    /// For calls that wait without holding a thread.
+    stacks: u32,
+}
+
+impl Room {
+    /// For the plugins of a gateway.
+    const OF_PLUGINS: Self =
+        Self { instances: 1_024, core_instances: 4_096, memories: 2_048, tables: 8_192, stacks: 1_024 };
+
+    /// For that many calls at a time, each of which holds a thread.
+    #[must_use]
+    pub fn for_calls(calls: u32) -> Self {
+        let instances = calls.saturating_add(SPARE);
+        let each = |count: u32| instances.saturating_mul(count);
+        Self { instances, core_instances: each(CORE_INSTANCES), memories: each(2), tables: each(4), stacks: 0 }
+    }
+}
+
 impl Wasm {
     /// Starts an engine whose compiled code is kept below `cache`, a folder of the gateway's own; made if it is not there.
     pub fn new(cache: &Path) -> anyhow::Result<Self> {
-        let engine = engine(cache)?;
-        let ticker = Ticker::start(&engine).context("starting the thread that interrupts WebAssembly")?;
+        Self::with_clock(cache, &Room::OF_PLUGINS, || {})
+    }
+
+    /// The same, with room for other instances, and with what is to be done at every tick of its clock.
+    pub fn with_clock(cache: &Path, room: &Room, each: impl FnMut() + Send + 'static) -> anyhow::Result<Self> {
+        let engine = engine(cache, Some(room))?;
+        let ticker = Ticker::start_with(&engine, each).context("starting the thread that interrupts WebAssembly")?;
         Ok(Self { engine, ticker, cache: cache.to_owned() })
     }
 
@@ -57,10 +88,11 @@ impl Wasm {
 
 /// The key of compiled code is made of the component's bytes, the engine's settings and wasmtime's version; nothing but this
 /// engine writes there.
-fn engine(cache: &Path) -> anyhow::Result<Engine> {
+fn engine(cache: &Path, room: Option<&Room>) -> anyhow::Result<Engine> {
     make_private(cache).with_context(|| format!("making the folder for compiled code, {}", cache.display()))?;
+    let Some(room) = room else { return Ok(Engine::new(&settings(cache)?)?) };
     let pooled = settings(cache).and_then(|mut config| {
-        config.allocation_strategy(InstanceAllocationStrategy::Pooling(pool()));
+        config.allocation_strategy(InstanceAllocationStrategy::Pooling(pool(room)));
         Ok(Engine::new(&config)?)
     });
     match pooled {
@@ -82,13 +114,14 @@ fn settings(cache: &Path) -> anyhow::Result<Config> {
     Ok(config)
 }
 
-fn pool() -> PoolingAllocationConfig {
+fn pool(room: &Room) -> PoolingAllocationConfig {
+    let Room { instances, core_instances, memories, tables, stacks } = *room;
     let mut pool = PoolingAllocationConfig::new();
-    pool.total_component_instances(INSTANCES)
-        .total_core_instances(CORE_INSTANCES)
-        .total_memories(MEMORIES)
-        .total_tables(TABLES)
-        .total_stacks(INSTANCES)
+    pool.total_component_instances(instances)
+        .total_core_instances(core_instances)
+        .total_memories(memories)
+        .total_tables(tables)
+        .total_stacks(stacks)
         .max_tables_per_module(8)
         .max_memories_per_module(8)
         .table_elements(limits::TABLE_ELEMENTS)

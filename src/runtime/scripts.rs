@@ -19,6 +19,8 @@ pub struct WorkerScripts {
     pub python_cache: PathBuf,
     /// For the `metacall` runtime.
     pub metacall: PathBuf,
+    /// Where the `wasm` runtime keeps what it has compiled.
+    pub compiled: PathBuf,
 }
 
 impl WorkerScripts {
@@ -31,6 +33,7 @@ impl WorkerScripts {
             python: write(&folder, "python.py", PYTHON)?,
             python_cache: folder.join("pycache"),
             metacall: write(&folder, "metacall.js", METACALL)?,
+            compiled: data_dir.join("compiled"),
         })
     }
 
@@ -43,6 +46,7 @@ impl WorkerScripts {
             python: folder.join("python.py"),
             python_cache: folder.join("pycache"),
             metacall: folder.join("metacall.js"),
+            compiled: data_dir.join("compiled"),
         }
     }
 }

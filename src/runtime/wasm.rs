@@ -1,7 +1,19 @@
 //! The `wasm` runtime: functions that are exports of WebAssembly components and modules, in a worker that is this program
 //! itself.
 
+mod channel;
+mod component;
+mod crew;
+mod failure;
+mod functions;
+mod host;
+mod message;
+mod module;
+mod names;
+mod requests;
+mod settings;
 pub mod value;
+pub mod worker;
 
 use std::ffi::OsString;
 use std::fs;
@@ -11,9 +23,12 @@ use crate::config::DeploymentConfig;
 use crate::deployment::MetaCallJson;
 use crate::runtime::program;
 use crate::runtime::scripts::WorkerScripts;
+use crate::runtime::wasm::settings::Settings;
 
 /// MetaCall's name of the language.
 pub const LANGUAGES: [&str; 1] = ["wasm"];
+/// The file that this process was started from, even if another has taken its place.
+const OWN_PROGRAM: &str = "/proc/self/exe";
 /// What [`detect`] looks for, in words.
 pub const EXPECTED: &str = "*.wasm or *.wat files";
 
@@ -36,6 +51,8 @@ pub fn detect(folder: &Path) -> Option<MetaCallJson> {
 
 /// This program and its arguments.
 #[must_use]
-pub fn program(_deployment: &DeploymentConfig, _scripts: &WorkerScripts) -> (PathBuf, Vec<OsString>) {
-    ("/proc/self/exe".into(), vec!["worker".into(), "wasm".into()])
+pub fn program(deployment: &DeploymentConfig, scripts: &WorkerScripts) -> (PathBuf, Vec<OsString>) {
+    let settings = Settings::new(deployment, scripts.compiled.clone());
+    let [worker, wasm] = worker::WORDS;
+    (OWN_PROGRAM.into(), vec![worker.into(), wasm.into(), settings.to_text().into()])
 }

@@ -3,6 +3,8 @@
 
 use std::collections::HashSet;
 use std::ffi::OsString;
+use std::fs;
+use std::hash::{DefaultHasher, Hash, Hasher};
 use std::io::{Read, Write};
 use std::path::{Path, PathBuf};
 use std::process::{Command, ExitCode, Stdio};
@@ -12,8 +14,10 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context, bail};
 use parking_lot::Mutex;
-use rustix::process::{Resource, Rlimit, setrlimit};
+use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use sha2::{Digest, Sha256};
+use wasmparser::Parser;
+use wasmtime::Module;
 use wasmtime::component::Component;
 
 use crate::wasm::{self, Wasm};
@@ -37,6 +41,9 @@ static KNOWS_WORD: AtomicBool = AtomicBool::new(false);
 /// One at a time: a compilation takes hundreds of megabytes. Holds what this process knows to be in the cache.
 static COMPILED: LazyLock<Mutex<HashSet<[u8; 32]>>> = LazyLock::new(Mutex::default);
 
+/// The folder of empty files in the cache's, by what was compiled: a later process need not ask for it again.
+const KNOWN: &str = "known";
+
 /// From now on components are compiled in processes of their own: for a `main` that minds [`WORD`]. Programs that do not,
 /// such as tests, compile in their own process.
 pub fn use_children() {
@@ -46,17 +53,45 @@ pub fn use_children() {
 impl Wasm {
     /// Makes a component of its bytes, from the cache if it was compiled before. Blocks, for minutes at worst.
     pub fn component(&self, bytes: &[u8]) -> anyhow::Result<Component> {
+        self.compile(bytes)?;
+        Ok(Component::from_binary(&self.engine, bytes)?)
+    }
+
+    /// Makes a core module of its bytes, likewise.
+    pub fn module(&self, bytes: &[u8]) -> anyhow::Result<Module> {
+        self.compile(bytes)?;
+        Ok(Module::from_binary(&self.engine, bytes)?)
+    }
+
+    /// Sees to it that the code is in the cache.
+    fn compile(&self, bytes: &[u8]) -> anyhow::Result<()> {
         if bytes.len() > SIZE_LIMIT {
-            bail!("a component of {} bytes, limit {SIZE_LIMIT}", bytes.len());
+            bail!("WebAssembly of {} bytes, limit {SIZE_LIMIT}", bytes.len());
+        }
+        if !KNOWS_WORD.load(Ordering::Relaxed) {
+            return Ok(());
         }
         let digest = Sha256::digest(bytes).into();
         let mut compiled = COMPILED.lock();
-        if KNOWS_WORD.load(Ordering::Relaxed) && !compiled.contains(&digest) {
-            compile_in_child(bytes, &self.cache)?;
-            compiled.insert(digest);
+        if compiled.contains(&digest) {
+            return Ok(());
         }
-        drop(compiled);
-        Ok(Component::from_binary(&self.engine, bytes)?)
+        let known = self.known(&digest);
+        if !known.exists() {
+            compile_in_child(bytes, &self.cache)?;
+            // Without it the next process only takes longer.
+            let _noted = fs::create_dir_all(known.parent().unwrap_or(&known)).and_then(|()| fs::write(&known, ""));
+        }
+        compiled.insert(digest);
+        Ok(())
+    }
+
+    /// The file that says of these bytes that this engine's code of them is in the cache.
+    fn known(&self, digest: &[u8; 32]) -> PathBuf {
+        let mut hasher = DefaultHasher::new();
+        self.engine.precompile_compatibility_hash().hash(&mut hasher);
+        let digest: String = digest.iter().map(|byte| format!("{byte:02x}")).collect();
+        self.cache.join(KNOWN).join(format!("{:016x}", hasher.finish())).join(digest)
     }
 }
 
@@ -118,13 +153,18 @@ pub fn run(mut args: impl Iterator<Item = OsString>) -> ExitCode {
 }
 
 fn compile(cache: &Path) -> anyhow::Result<()> {
-    let limit = |limit| Rlimit { current: Some(limit), maximum: Some(limit) };
-    setrlimit(Resource::Cpu, limit(CPU_LIMIT))?;
-    setrlimit(Resource::Data, limit(MEMORY_LIMIT))?;
-    setrlimit(Resource::Core, limit(0))?;
+    for (resource, most) in [(Resource::Cpu, CPU_LIMIT), (Resource::Data, MEMORY_LIMIT), (Resource::Core, 0)] {
+        // Who started this process may have less.
+        let most = getrlimit(resource).maximum.map_or(most, |maximum| maximum.min(most));
+        setrlimit(resource, Rlimit { current: Some(most), maximum: Some(most) })?;
+    }
     let mut bytes = Vec::new();
     std::io::stdin().read_to_end(&mut bytes).context("reading the component")?;
-    let engine = wasm::engine(cache)?;
-    Component::from_binary(&engine, &bytes)?;
+    let engine = wasm::engine(cache, None)?;
+    if Parser::is_component(&bytes) {
+        Component::from_binary(&engine, &bytes)?;
+    } else {
+        Module::from_binary(&engine, &bytes)?;
+    }
     Ok(())
 }

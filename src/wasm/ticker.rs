@@ -34,9 +34,15 @@ pub struct Ticking {
 impl Ticker {
     /// Starts the thread; it ends with the ticker.
     pub fn start(engine: &Engine) -> std::io::Result<Self> {
+        Self::start_with(engine, || {})
+    }
+
+    /// Starts the thread, which also calls `each` at every tick.
+    pub fn start_with(engine: &Engine, each: impl FnMut() + Send + 'static) -> std::io::Result<Self> {
         let shared = Arc::new(Shared::default());
         let (engine, ticking) = (engine.weak(), Arc::clone(&shared));
-        let handle = thread::Builder::new().name("wasm-epoch".to_owned()).spawn(move || tick(&engine, &ticking))?;
+        let handle =
+            thread::Builder::new().name("wasm-epoch".to_owned()).spawn(move || tick(&engine, &ticking, each))?;
         Ok(Self { shared, thread: handle.thread().clone() })
     }
 
@@ -65,12 +71,14 @@ impl Drop for Ticker {
     }
 }
 
-fn tick(engine: &EngineWeak, shared: &Shared) {
+fn tick(engine: &EngineWeak, shared: &Shared, mut each: impl FnMut()) {
     let (mut idle, mut begun) = (0, 0);
     while !shared.ended.load(Ordering::SeqCst) {
         thread::sleep(TICK);
         let Some(engine) = engine.upgrade() else { return };
         engine.increment_epoch();
+        drop(engine);
+        each();
         let begun_now = shared.begun.load(Ordering::Relaxed);
         idle = if begun_now == begun { idle + 1 } else { 0 };
         begun = begun_now;

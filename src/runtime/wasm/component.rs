@@ -1,0 +1,211 @@
+//! One component: which functions it exports, and calls of them, each in an instance of its own or in one that is kept.
+
+use std::borrow::Cow;
+use std::time::Instant;
+
+use parking_lot::Mutex;
+use serde_json::value::RawValue;
+use wasmtime::Store;
+use wasmtime::component::types::{ComponentFunc, ComponentItem};
+use wasmtime::component::{Component, ComponentExportIndex, Func, Instance, InstancePre, Val};
+use wasmtime_wasi_http::p2::bindings::sync::{Proxy, ProxyPre};
+
+use crate::runtime::wasm::failure::Failure;
+use crate::runtime::wasm::host::{self, Host, State, Wants};
+use crate::runtime::wasm::names::{Claim, Claims};
+use crate::runtime::wasm::value::{self, Given, Signature};
+
+/// What serves whole HTTP requests, of any 0.2 version.
+const HTTP_HANDLER: &str = "wasi:http/incoming-handler@0.2.";
+/// Calls after which a kept instance is replaced.
+const MOST_USES: u32 = 10_000;
+
+/// A component that is ready to be instantiated.
+pub(super) struct Program {
+    pre: InstancePre<State>,
+    wants: Wants,
+    functions: Vec<Export>,
+    http: Option<ProxyPre<State>>,
+    kept: Mutex<Vec<Kept>>,
+}
+
+/// One function.
+pub(super) struct Export {
+    index: ComponentExportIndex,
+    /// Its parameters and result.
+    pub(super) signature: Signature,
+}
+
+/// An instance between two calls.
+struct Kept {
+    store: Store<State>,
+    instance: Instance,
+    /// Functions by their place, as far as they were called.
+    functions: Vec<Option<Func>>,
+    uses: u32,
+}
+
+/// A program with the names that its functions could have, and the words for what cannot be called.
+pub(super) struct Loaded {
+    /// The program.
+    pub(super) program: Program,
+    /// In the order of its functions.
+    pub(super) claims: Vec<Claims>,
+    /// What is left out and why.
+    pub(super) left_out: Vec<String>,
+}
+
+/// Looks at what a component exports and links what it imports. `stem` is its file's name without the extension.
+pub(super) fn load(host: &Host, component: &Component, stem: &str) -> anyhow::Result<Loaded> {
+    let engine = host.engine();
+    let ty = component.component_type();
+    let imports_any = ty.imports(engine).next().is_some();
+    let pre = if imports_any {
+        host::linker(engine)?.instantiate_pre(component)?
+    } else {
+        wasmtime::component::Linker::new(engine).instantiate_pre(component)?
+    };
+    let mut found = Found::default();
+    let mut http = None;
+    for (name, item) in ty.exports(engine) {
+        let index = component.get_export_index(None, name);
+        match item.ty {
+            ComponentItem::ComponentFunc(function) => {
+                found.add(name, index, &function, Claims::root(Claim::Root, stem, name));
+            }
+            ComponentItem::ComponentInstance(_) if name.starts_with(HTTP_HANDLER) => {
+                http = Some(ProxyPre::new(pre.clone())?);
+            }
+            ComponentItem::ComponentInstance(interface) => {
+                for (function_name, item) in interface.exports(engine) {
+                    if let ComponentItem::ComponentFunc(function) = item.ty {
+                        let index = component.get_export_index(index.as_ref(), function_name);
+                        let whole = format!("{name}/{function_name}");
+                        found.add(&whole, index, &function, Claims::interface(stem, name, function_name));
+                    }
+                }
+            }
+            _ => {}
+        }
+    }
+    let wants = if imports_any || http.is_some() { Wants::Components } else { Wants::Nothing };
+    let Found { functions, claims, left_out } = found;
+    let program = Program { pre, wants, functions, http, kept: Mutex::default() };
+    Ok(Loaded { program, claims, left_out })
+}
+
+#[derive(Default)]
+struct Found {
+    functions: Vec<Export>,
+    claims: Vec<Claims>,
+    left_out: Vec<String>,
+}
+
+impl Found {
+    fn add(&mut self, name: &str, index: Option<ComponentExportIndex>, function: &ComponentFunc, claims: Claims) {
+        let Some(index) = index else { return };
+        if function.async_() {
+            self.left_out.push(format!("{name:?}: it is async, and functions are called one after the other"));
+            return;
+        }
+        let parameters: Vec<_> = function.params().map(|(name, ty)| (Box::from(name), ty)).collect();
+        let result = function.results().next();
+        if let Some(why) = parameters.iter().map(|(_, ty)| ty).chain(&result).find_map(|ty| value::check(ty).err()) {
+            self.left_out.push(format!("{name:?}: {why} cannot be JSON"));
+            return;
+        }
+        self.functions.push(Export { index, signature: Signature::new(parameters, result) });
+        self.claims.push(claims);
+    }
+}
+
+impl Program {
+    /// Its functions.
+    pub(super) fn functions(&self) -> &[Export] {
+        &self.functions
+    }
+
+    /// Whether it serves whole HTTP requests.
+    pub(super) fn serves_http(&self) -> bool {
+        self.http.is_some()
+    }
+
+    /// Calls a function. Appends its result's JSON to `out`.
+    pub(super) fn call(
+        &self,
+        host: &Host,
+        function: usize,
+        (args, names): (&str, Option<&[Cow<'_, str>]>),
+        deadline: Instant,
+        out: &mut Vec<u8>,
+    ) -> Result<(), Failure> {
+        let signature = &self.functions[function].signature;
+        let arguments = signature.arguments(args, names).map_err(|mismatch| Failure::Argument(mismatch.to_string()))?;
+        let mut kept = self.instance(host, deadline)?;
+        let mut given = [Val::Bool(false)];
+        let results = usize::from(signature.result.is_some());
+        let called = kept
+            .function(function, &self.functions)
+            .and_then(|function| function.call(&mut kept.store, &arguments, &mut given[..results]));
+        kept.store.data().end();
+        called.map_err(|error| trapped(host, &kept.store, error))?;
+        if host.settings().keeps_instances {
+            self.keep(host, kept);
+        }
+        let limit = usize::try_from(host.settings().max_message).unwrap_or(usize::MAX);
+        let begun = out.len();
+        match signature.result(given[..results].first(), host.settings().bytes, limit, out) {
+            Ok(Given::Value) => Ok(()),
+            Ok(Given::Err) => {
+                let payload = String::from_utf8_lossy(&out[begun..]).into_owned();
+                let payload = RawValue::from_string(payload).map_err(|error| Failure::Unwritable(error.to_string()))?;
+                Err(Failure::Err(payload))
+            }
+            Err(unwritable) => Err(Failure::Unwritable(unwritable.to_string())),
+        }
+    }
+
+    /// An instance for one HTTP request.
+    pub(super) fn http(&self, store: &mut Store<State>) -> Option<wasmtime::Result<Proxy>> {
+        self.http.as_ref().map(|pre| pre.instantiate(store))
+    }
+
+    fn instance(&self, host: &Host, deadline: Instant) -> Result<Kept, Failure> {
+        if let Some(mut kept) = self.kept.lock().pop() {
+            State::begin(&mut kept.store, deadline);
+            return Ok(kept);
+        }
+        let store = host.store(self.wants, deadline);
+        let mut store = store.map_err(|error| Failure::Trapped(error, None))?;
+        match self.pre.instantiate(&mut store) {
+            Ok(instance) => Ok(Kept { store, instance, functions: vec![None; self.functions.len()], uses: 0 }),
+            Err(error) => Err(trapped(host, &store, error)),
+        }
+    }
+
+    /// Puts an instance aside for the next call.
+    fn keep(&self, host: &Host, mut kept: Kept) {
+        kept.uses += 1;
+        let is_large = kept.store.data().memory() as u64 > host.settings().max_memory / 4 * 3;
+        if kept.uses < MOST_USES && !is_large {
+            self.kept.lock().push(kept);
+        }
+    }
+}
+
+impl Kept {
+    fn function(&mut self, at: usize, exports: &[Export]) -> wasmtime::Result<Func> {
+        if let Some(function) = self.functions[at] {
+            return Ok(function);
+        }
+        let function = self.instance.get_func(&mut self.store, exports[at].index);
+        let function = function.ok_or_else(|| wasmtime::format_err!("the instance lacks the function"))?;
+        self.functions[at] = Some(function);
+        Ok(function)
+    }
+}
+
+/// A trap, with the limit that it may have come from.
+pub(super) fn trapped(host: &Host, store: &Store<State>, error: wasmtime::Error) -> Failure {
+    Failure::Trapped(error, store.data().wanted_too_much().then(|| host.settings().max_memory))
+}

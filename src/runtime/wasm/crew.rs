@@ -1,0 +1,176 @@
+//! The threads that run calls. One of them at a time reads the channel and runs what it has read by itself, so that a short
+//! call never waits for another thread to wake up; a clock notices calls that take longer and sends others to read and to run.
+//!
+//! ```text
+//!          ┌── queue empty, nobody reads ──► reads ──► fills the queue ──┐
+//! thread ──┼── queue not empty ────────────► runs a call ────────────────┼──► again
+//!          └── queue empty, somebody reads ► sleeps until it is woken ───┘
+//! ```
+
+use std::collections::VecDeque;
+use std::io;
+use std::sync::Arc;
+use std::thread;
+
+use parking_lot::{Condvar, Mutex, MutexGuard};
+
+/// Of each thread, in bytes: WebAssembly may use 512 KiB of it.
+const STACK_SIZE: usize = 2 << 20;
+/// Threads at most, whatever the deployment's concurrency.
+const MOST_THREADS: usize = 513;
+
+/// What a crew does.
+pub(super) trait Work: Send + Sync + 'static {
+    /// What is read and then run.
+    type Job: Send;
+
+    /// Waits for jobs; none at all when no more will come. One thread at a time is in it.
+    fn read(&self) -> Vec<Self::Job>;
+
+    /// Runs a job. What comes of it may wait for others until [`Self::flush`].
+    fn run(&self, job: Self::Job);
+
+    /// Sends what waits.
+    fn flush(&self);
+
+    /// Whether something waits. Never blocks.
+    fn has_unsent(&self) -> bool;
+}
+
+/// Threads that share the jobs.
+pub(super) struct Crew<W: Work> {
+    work: W,
+    state: Mutex<State<W::Job>>,
+    wake: Condvar,
+    limits: Limits,
+}
+
+struct Limits {
+    /// Threads at most: one for each call at a time, and one that reads.
+    threads: usize,
+    /// Threads that are sent to run jobs at once; more only when these do not get on.
+    running: usize,
+}
+
+struct State<J> {
+    queue: VecDeque<J>,
+    is_read: bool,
+    ended: bool,
+    /// A thread sends what waits; it may have to wait itself.
+    flushing: bool,
+    threads: usize,
+    sleeping: usize,
+    running: usize,
+    /// Jobs ended so far, and how many had at the last tick.
+    done: u64,
+    done_at_tick: u64,
+}
+
+/// Threads at most for that many jobs at a time: one more reads.
+pub(super) fn threads(concurrency: u32) -> u32 {
+    concurrency.saturating_add(1).min(u32::try_from(MOST_THREADS).unwrap_or(u32::MAX))
+}
+
+impl<W: Work> Crew<W> {
+    /// A crew for that many jobs at a time; no thread yet.
+    pub(super) fn new(work: W, concurrency: u32) -> Arc<Self> {
+        let processors = thread::available_parallelism().map_or(1, usize::from);
+        let threads = usize::try_from(threads(concurrency)).unwrap_or(MOST_THREADS);
+        Arc::new(Self {
+            work,
+            state: Mutex::new(State {
+                queue: VecDeque::new(),
+                is_read: false,
+                ended: false,
+                flushing: false,
+                threads: 1,
+                sleeping: 0,
+                running: 0,
+                done: 0,
+                done_at_tick: 0,
+            }),
+            wake: Condvar::new(),
+            limits: Limits { threads, running: processors.min(threads) },
+        })
+    }
+
+    /// Takes part, until no more jobs come and all have been run.
+    pub(super) fn take_part(self: &Arc<Self>) {
+        let mut state = self.state.lock();
+        loop {
+            if let Some(job) = state.queue.pop_front() {
+                state.running += 1;
+                if !state.queue.is_empty() && state.running < self.limits.running {
+                    self.send_one(&mut state);
+                }
+                MutexGuard::unlocked(&mut state, || self.work.run(job));
+                state.running -= 1;
+                state.done += 1;
+                if state.ended {
+                    self.wake.notify_all();
+                }
+            } else if self.work.has_unsent() && !state.flushing {
+                state.flushing = true;
+                MutexGuard::unlocked(&mut state, || self.work.flush());
+                state.flushing = false;
+            } else if state.ended {
+                if state.running == 0 {
+                    return;
+                }
+                self.wake.wait(&mut state);
+            } else if state.is_read {
+                state.sleeping += 1;
+                self.wake.wait(&mut state);
+            } else {
+                state.is_read = true;
+                let jobs = MutexGuard::unlocked(&mut state, || self.work.read());
+                state.is_read = false;
+                if jobs.is_empty() {
+                    state.ended = true;
+                    self.wake.notify_all();
+                }
+                state.queue.extend(jobs);
+            }
+        }
+    }
+
+    /// Called by the clock: when jobs are being run and none has ended since the last tick, others take part.
+    pub(super) fn tick(self: &Arc<Self>) {
+        let mut state = self.state.lock();
+        let stands_still = state.done == state.done_at_tick;
+        state.done_at_tick = state.done;
+        if state.running == 0 || !stands_still {
+            return;
+        }
+        let unsent = self.work.has_unsent() && !state.flushing;
+        let wanted = (state.queue.len() + usize::from(!state.is_read)).max(usize::from(unsent));
+        for _ in 0..wanted {
+            if !self.send_one(&mut state) {
+                break;
+            }
+        }
+    }
+
+    /// Wakes a thread or starts one; tells whether there was one to be had.
+    fn send_one(self: &Arc<Self>, state: &mut State<W::Job>) -> bool {
+        if state.sleeping > 0 {
+            state.sleeping -= 1;
+            return self.wake.notify_one();
+        }
+        if state.threads >= self.limits.threads {
+            return false;
+        }
+        let crew = Arc::clone(self);
+        let started = thread::Builder::new().name("wasm-call".to_owned()).stack_size(STACK_SIZE);
+        match started.spawn(move || crew.take_part()) {
+            Ok(_) => state.threads += 1,
+            Err(error) => report(&error),
+        }
+        true
+    }
+}
+
+/// Fewer threads than there could be are no reason to end.
+fn report(error: &io::Error) {
+    eprintln!("metagate worker: no further thread can be started: {error}");
+}

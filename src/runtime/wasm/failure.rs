@@ -1,0 +1,80 @@
+//! Why a call gave no result, in the words that callers and the log get.
+
+use std::borrow::Cow;
+
+use serde_json::value::RawValue;
+use wasmtime::Trap;
+use wasmtime_wasi::I32Exit;
+
+use crate::runtime::wasm::host::Overtime;
+use crate::runtime::wasm::message::{CallFailure, write_error};
+
+/// Longest payload that is part of the message.
+const TOLD_PAYLOAD: usize = 512;
+
+/// Why a call gave no result.
+#[derive(Debug)]
+pub(super) enum Failure {
+    /// The arguments do not fit.
+    Argument(String),
+    /// The function returned an `err`: its payload's JSON.
+    Err(Box<RawValue>),
+    /// What it gave cannot be told.
+    Unwritable(String),
+    /// It trapped, or wasmtime gave it up. With the instance's memory limit in bytes, where it wanted more.
+    Trapped(wasmtime::Error, Option<u64>),
+    /// There is no such function.
+    Unknown,
+}
+
+impl Failure {
+    /// Appends the line that answers the call with it.
+    pub(super) fn write(&self, line: &mut Vec<u8>, id: &str) {
+        let failure = match self {
+            Self::Argument(message) => plain("ArgumentError", message, Some("argument")),
+            Self::Unwritable(message) => plain("ResultError", message, None),
+            Self::Unknown => plain("Error", "there is no such function", None),
+            Self::Err(payload) => CallFailure { payload: Some(payload), ..plain_owned("Error", words(payload)) },
+            Self::Trapped(error, limit) => {
+                CallFailure { stack: Some(format!("{error:?}")), ..plain_owned("Trap", trapped(error, *limit)) }
+            }
+        };
+        write_error(line, id, &failure);
+    }
+}
+
+fn plain<'a>(name: &'a str, message: &'a str, kind: Option<&'a str>) -> CallFailure<'a> {
+    CallFailure { name, message: Cow::Borrowed(message), stack: None, kind, payload: None }
+}
+
+fn plain_owned(name: &str, message: String) -> CallFailure<'_> {
+    CallFailure { name, message: Cow::Owned(message), stack: None, kind: None, payload: None }
+}
+
+/// A payload that is text is the message; of another its JSON.
+fn words(payload: &RawValue) -> String {
+    let text = payload.get();
+    if let Ok(words) = serde_json::from_str::<String>(text) {
+        return words;
+    }
+    if text.len() <= TOLD_PAYLOAD {
+        return text.to_owned();
+    }
+    format!("{}…", &text[..text.floor_char_boundary(TOLD_PAYLOAD)])
+}
+
+fn trapped(error: &wasmtime::Error, limit: Option<u64>) -> String {
+    let mut words = if error.is::<Overtime>() {
+        "it took longer than a call may take".to_owned()
+    } else if let Some(exit) = error.downcast_ref::<I32Exit>() {
+        format!("it exited with code {}", exit.0)
+    } else if let Some(trap) = error.downcast_ref::<Trap>() {
+        trap.to_string()
+    } else {
+        error.root_cause().to_string()
+    };
+    if let Some(limit) = limit {
+        words.push_str(&format!("; it wanted more memory than the {limit} bytes that an instance may have"));
+    }
+    words
+}

@@ -1,0 +1,124 @@
+//! What the lines of the channel say to and from the wasm worker. Source of the format: `docs/worker-protocol.md`.
+
+use std::borrow::Cow;
+
+use serde::{Deserialize, Serialize};
+use serde_json::value::RawValue;
+
+use crate::deployment::MetaCallJson;
+
+/// How the lines of calls begin.
+pub(super) const CALL_START: &[u8] = b"{\"type\":\"CallFunction\",\"data\":";
+
+/// A message from the gateway.
+#[derive(Debug)]
+pub(super) enum FromGateway<'a> {
+    /// `LoadFunctions`.
+    Load(Load),
+    /// `CallFunction`.
+    Call(Call<'a>),
+    /// `Probe`.
+    Probe,
+    /// Anything else.
+    Other,
+}
+
+/// `data` of `LoadFunctions`.
+#[derive(Debug, Deserialize)]
+pub(super) struct Load {
+    /// The deployment's name.
+    pub(super) id: String,
+    /// The release's folder.
+    pub(super) path: String,
+    /// The files by language.
+    pub(super) jsons: Vec<MetaCallJson>,
+}
+
+/// `data` of `CallFunction`.
+#[derive(Debug, Deserialize)]
+pub(super) struct Call<'a> {
+    /// Given back with the answer.
+    #[serde(borrow)]
+    pub(super) id: Cow<'a, str>,
+    /// The function.
+    #[serde(borrow)]
+    pub(super) name: Cow<'a, str>,
+    /// A JSON array.
+    #[serde(borrow)]
+    pub(super) args: &'a RawValue,
+    /// The keys of the caller's object, in the order of `args`.
+    #[serde(borrow, default)]
+    pub(super) names: Option<Vec<Cow<'a, str>>>,
+    /// Milliseconds until the caller's deadline.
+    #[serde(default)]
+    pub(super) timeout: Option<u64>,
+}
+
+/// Reads a line.
+pub(super) fn parse(line: &[u8]) -> serde_json::Result<FromGateway<'_>> {
+    #[derive(Deserialize)]
+    struct Envelope<'a> {
+        #[serde(borrow, default)]
+        r#type: Cow<'a, str>,
+        #[serde(borrow, default)]
+        data: Option<&'a RawValue>,
+    }
+    // As this gateway writes it: the arguments are read over once less.
+    if let Some(data) = line.strip_prefix(CALL_START).and_then(|rest| rest.strip_suffix(b"}")) {
+        return serde_json::from_slice(data).map(FromGateway::Call);
+    }
+    let envelope: Envelope<'_> = serde_json::from_slice(line)?;
+    let data = envelope.data.map_or("null", RawValue::get);
+    Ok(match &*envelope.r#type {
+        "LoadFunctions" => FromGateway::Load(serde_json::from_str(data)?),
+        "CallFunction" => FromGateway::Call(serde_json::from_str(data)?),
+        "Probe" => FromGateway::Probe,
+        _ => FromGateway::Other,
+    })
+}
+
+/// The answer to [`FromGateway::Probe`].
+pub(super) const PROBE_RESULT: &[u8] = b"{\"type\":\"ProbeResult\"}\n";
+
+/// Begins a `FunctionInvokeResult` line; the result's JSON follows, then [`end_result`].
+pub(super) fn begin_result(line: &mut Vec<u8>, id: &str) {
+    line.extend_from_slice(b"{\"type\":\"FunctionInvokeResult\",\"data\":{\"id\":");
+    write_json(line, id);
+    line.extend_from_slice(b",\"result\":");
+}
+
+/// Ends what [`begin_result`] began.
+pub(super) fn end_result(line: &mut Vec<u8>) {
+    line.extend_from_slice(b"}}\n");
+}
+
+/// What a call failed with.
+#[derive(Debug, Serialize)]
+pub(super) struct CallFailure<'a> {
+    /// `Error`, `Trap`, …
+    pub(super) name: &'a str,
+    /// For the caller.
+    pub(super) message: Cow<'a, str>,
+    /// For the log.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) stack: Option<String>,
+    /// `argument`: the arguments do not fit the function.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) kind: Option<&'a str>,
+    /// The function's own error value.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) payload: Option<&'a RawValue>,
+}
+
+/// Appends a `FunctionInvokeError` line.
+pub(super) fn write_error(line: &mut Vec<u8>, id: &str, error: &CallFailure<'_>) {
+    line.extend_from_slice(b"{\"type\":\"FunctionInvokeError\",\"data\":{\"id\":");
+    write_json(line, id);
+    line.extend_from_slice(b",\"error\":");
+    write_json(line, error);
+    line.extend_from_slice(b"}}\n");
+}
+
+fn write_json<T: Serialize + ?Sized>(line: &mut Vec<u8>, value: &T) {
+    serde_json::to_writer(line, value).expect("texts always render as JSON");
+}

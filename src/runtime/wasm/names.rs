@@ -1,0 +1,115 @@
+//! What functions of several files and interfaces are called: by the shortest name that means one of them only, and by every
+//! longer one.
+
+use std::collections::{BTreeMap, HashMap};
+
+/// Whose a name is where several functions could have it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) enum Claim {
+    /// What handles whole HTTP requests.
+    Http,
+    /// An export at the root of its file.
+    Root,
+    /// An export of an interface.
+    Interface,
+}
+
+/// The names that one function could have.
+#[derive(Debug)]
+pub(super) struct Claims {
+    claim: Claim,
+    /// The shortest first, each once.
+    forms: Vec<String>,
+}
+
+/// What one function is called.
+#[derive(Debug, Default, PartialEq, Eq)]
+pub(super) struct Names {
+    /// The name; none where others have all that it could have.
+    pub(super) name: Option<String>,
+    /// Other names that mean it.
+    pub(super) aliases: Vec<String>,
+}
+
+impl Claims {
+    /// Those of an export at the root of the file `stem.wasm`: `add`, `stem/add`.
+    pub(super) fn root(claim: Claim, stem: &str, function: &str) -> Self {
+        Self::new(claim, vec![function.to_owned(), format!("{stem}/{function}")])
+    }
+
+    /// Those of an export of an interface such as `example:calc/operations@0.1.0`: `add`, `operations/add`,
+    /// `stem/operations/add`, `example:calc/operations@0.1.0/add`.
+    pub(super) fn interface(stem: &str, interface: &str, function: &str) -> Self {
+        let short = interface.rsplit('/').next().unwrap_or(interface);
+        let short = short.split('@').next().unwrap_or(short);
+        let forms = vec![
+            function.to_owned(),
+            format!("{short}/{function}"),
+            format!("{stem}/{short}/{function}"),
+            format!("{interface}/{function}"),
+        ];
+        Self::new(Claim::Interface, forms)
+    }
+
+    fn new(claim: Claim, mut forms: Vec<String>) -> Self {
+        forms.dedup();
+        Self { claim, forms }
+    }
+}
+
+/// Gives each function its names, in the same order.
+pub(super) fn resolve(claims: &[Claims]) -> Vec<Names> {
+    let mut claimants: HashMap<&str, BTreeMap<Claim, Vec<usize>>> = HashMap::new();
+    for (function, Claims { claim, forms }) in claims.iter().enumerate() {
+        for (at, form) in forms.iter().enumerate() {
+            // Only the bare name goes by rank: a longer one says whose it is.
+            let rank = if at == 0 { *claim } else { Claim::Interface };
+            claimants.entry(form).or_default().entry(rank).or_default().push(function);
+        }
+    }
+    let owner = |form: &str| match claimants.get(form).and_then(BTreeMap::first_key_value) {
+        Some((_, functions)) if functions.len() == 1 => functions.first().copied(),
+        _ => None,
+    };
+    let names = |(function, claims): (usize, &Claims)| {
+        let mut owned = claims.forms.iter().filter(|form| owner(form) == Some(function)).cloned();
+        Names { name: owned.next(), aliases: owned.collect() }
+    };
+    claims.iter().enumerate().map(names).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn names(claims: &[Claims]) -> Vec<String> {
+        resolve(claims).into_iter().map(|names| names.name.unwrap_or_default()).collect()
+    }
+
+    #[test]
+    fn a_function_of_an_interface_goes_by_its_bare_name_and_by_the_longer_ones() {
+        let resolved = resolve(&[Claims::interface("calc", "example:calc/operations@0.1.0", "add")]);
+        assert_eq!(resolved[0].name.as_deref(), Some("add"));
+        assert_eq!(resolved[0].aliases, ["operations/add", "calc/operations/add", "example:calc/operations@0.1.0/add"]);
+    }
+
+    #[test]
+    fn a_name_that_two_could_have_is_nobodys_unless_one_is_at_the_root() {
+        let claims = [
+            Claims::interface("calc", "a:b/one", "add"),
+            Claims::interface("calc", "a:b/two", "add"),
+            Claims::interface("calc", "a:b/two", "sub"),
+        ];
+        assert_eq!(names(&claims), ["one/add", "two/add", "sub"]);
+        let claims = [Claims::interface("calc", "a:b/one", "add"), Claims::root(Claim::Root, "calc", "add")];
+        assert_eq!(names(&claims), ["one/add", "add"]);
+    }
+
+    #[test]
+    fn functions_of_two_files_go_by_their_files_names() {
+        let claims = [Claims::root(Claim::Root, "one", "add"), Claims::root(Claim::Root, "two", "add")];
+        assert_eq!(names(&claims), ["one/add", "two/add"]);
+        let claims = [Claims::root(Claim::Root, "a", "x"), Claims::root(Claim::Root, "a", "x")];
+        assert_eq!(names(&claims), ["", ""]);
+    }
+}

@@ -1,0 +1,155 @@
+//! `metagate worker wasm`: the worker for functions in WebAssembly, as the gateway starts it.
+
+use std::ffi::OsString;
+use std::process::ExitCode;
+use std::sync::{Arc, OnceLock};
+use std::time::{Duration, Instant};
+
+use anyhow::Context;
+use bytes::Bytes;
+use parking_lot::Mutex;
+
+use crate::runtime::wasm::channel::{self, Inbox, Outbox};
+use crate::runtime::wasm::crew::{self, Crew, Work};
+use crate::runtime::wasm::functions::{self, Functions};
+use crate::runtime::wasm::host::Host;
+use crate::runtime::wasm::message::{self, FromGateway, Load};
+use crate::runtime::wasm::settings::Settings;
+use crate::wasm::{Room, Wasm, compile};
+
+/// The words on the command line that ask for it.
+pub const WORDS: [&str; 2] = ["worker", "wasm"];
+/// The gateway tells a call's end by itself: what runs is cut a little later.
+const GRACE: Duration = Duration::from_millis(10);
+/// Bytes of a result that is short.
+const SHORT: usize = 4 << 10;
+
+/// Carries out the arguments after [`WORDS`]: the worker's settings.
+pub fn run(mut args: impl Iterator<Item = OsString>) -> ExitCode {
+    let Some(settings) = args.next().and_then(|text| text.into_string().ok()) else {
+        eprintln!("metagate worker wasm is started by the gateway, for deployments with runtime = \"wasm\"");
+        return ExitCode::from(2);
+    };
+    match work(&settings) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("{error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn work(settings: &str) -> anyhow::Result<()> {
+    compile::use_children();
+    let settings = Settings::from_text(settings).context("reading the worker's settings")?;
+    let (mut inbox, outbox) = channel::open()?;
+    let Some(load) = wait_for_load(&mut inbox)? else { return Ok(()) };
+    let crew: Arc<OnceLock<Arc<Crew<Calls>>>> = Arc::default();
+    let ticked = Arc::clone(&crew);
+    let wasm = Wasm::with_clock(&settings.cache, &Room::for_calls(crew::threads(settings.concurrency)), move || {
+        if let Some(crew) = ticked.get() {
+            crew.tick();
+        }
+    })?;
+    let concurrency = settings.concurrency;
+    let host = Host::new(wasm.engine().clone(), settings);
+    let (functions, metadata, left_out) = functions::load(&host, &wasm, &load)?;
+    for words in left_out {
+        eprintln!("{words}");
+    }
+    let mut line = serde_json::to_vec(&serde_json::json!({"type": "GetApplicationMetadata", "data": metadata}))?;
+    line.push(b'\n');
+    outbox.add(&line)?;
+    outbox.flush()?;
+    let calls = Calls { inbox: Mutex::new(inbox), outbox, functions, host, wasm };
+    crew.get_or_init(|| Crew::new(calls, concurrency)).take_part();
+    Ok(())
+}
+
+/// Whatever comes before Load is nothing to a worker without functions.
+fn wait_for_load(inbox: &mut Inbox) -> anyhow::Result<Option<Load>> {
+    loop {
+        let lines = inbox.lines().context("reading the channel")?;
+        if lines.is_empty() {
+            return Ok(None);
+        }
+        for line in lines {
+            if let FromGateway::Load(load) = message::parse(&line).context("reading a message")? {
+                return Ok(Some(load));
+            }
+        }
+    }
+}
+
+/// The calls of a worker.
+struct Calls {
+    inbox: Mutex<Inbox>,
+    outbox: Outbox,
+    functions: Functions,
+    host: Host,
+    wasm: Wasm,
+}
+
+impl Calls {
+    fn answer(&self, line: &[u8]) -> anyhow::Result<()> {
+        let FromGateway::Call(call) = message::parse(line)? else { return Ok(()) };
+        let timeout = call.timeout.unwrap_or(self.host.settings().timeout);
+        let deadline = Instant::now() + Duration::from_millis(timeout) + GRACE;
+        let mut answer = Vec::with_capacity(SHORT);
+        message::begin_result(&mut answer, &call.id);
+        let called = {
+            let _ticking = self.wasm.ticker().begin();
+            let args = (call.args.get(), call.names.as_deref());
+            self.functions.call(&self.host, &call.name, args, deadline, &mut answer)
+        };
+        match called {
+            Ok(()) => message::end_result(&mut answer),
+            Err(failure) => {
+                answer.clear();
+                failure.write(&mut answer, &call.id);
+            }
+        }
+        Ok(self.outbox.add(&answer)?)
+    }
+}
+
+impl Work for Calls {
+    type Job = Bytes;
+
+    fn read(&self) -> Vec<Bytes> {
+        let mut inbox = self.inbox.lock();
+        loop {
+            // An error is an end too: the gateway is gone.
+            let mut jobs = inbox.lines().unwrap_or_default();
+            if jobs.is_empty() {
+                return jobs;
+            }
+            let before = jobs.len();
+            // Whether this worker still reads is answered by who reads, however many calls wait.
+            jobs.retain(|line| {
+                line.starts_with(message::CALL_START) || !matches!(message::parse(line), Ok(FromGateway::Probe))
+            });
+            for _ in jobs.len()..before {
+                let _gone = self.outbox.add(message::PROBE_RESULT).and_then(|()| self.outbox.flush());
+            }
+            if !jobs.is_empty() {
+                return jobs;
+            }
+        }
+    }
+
+    fn run(&self, line: Bytes) {
+        if let Err(error) = self.answer(&line) {
+            eprintln!("metagate worker: a call was not answered: {error:#}");
+        }
+    }
+
+    fn flush(&self) {
+        // Nobody waits for answers any more when this fails.
+        let _gone = self.outbox.flush();
+    }
+
+    fn has_unsent(&self) -> bool {
+        self.outbox.has_unsent()
+    }
+}
