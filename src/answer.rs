@@ -6,6 +6,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use http::{HeaderName, HeaderValue};
 use serde::Serialize;
+use serde_json::value::RawValue;
 
 /// A call that gave no result, as its caller will be told.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -16,14 +17,16 @@ pub struct Failure {
     pub code: Cow<'static, str>,
     /// One sentence, for people.
     pub message: String,
+    /// The function's own value of its error, as JSON.
+    pub payload: Option<Bytes>,
     /// `retry-after`, `www-authenticate` and the like.
     pub headers: Vec<(HeaderName, HeaderValue)>,
 }
 
 impl Failure {
-    /// A failure without headers.
+    /// A failure without payload and headers.
     pub fn new(status: u16, code: impl Into<Cow<'static, str>>, message: impl Into<String>) -> Self {
-        Self { status, code: code.into(), message: message.into(), headers: Vec::new() }
+        Self { status, code: code.into(), message: message.into(), payload: None, headers: Vec::new() }
     }
 }
 
@@ -44,11 +47,15 @@ struct Inner<'a> {
     code: &'a str,
     message: &'a str,
     request_id: &'a str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    payload: Option<&'a RawValue>,
 }
 
-/// The body of an answer that is an error: `{"error":{"code":…,"message":…,"request_id":…}}`.
+/// The body of an answer that is an error: `{"error":{"code":…,"message":…,"request_id":…}}`, and `"payload":…` last where
+/// there is one.
 #[must_use]
-pub fn error_body(code: &str, message: &str, request_id: &str) -> Bytes {
-    let shape = Shape { error: Inner { code, message, request_id } };
+pub fn error_body(code: &str, message: &str, payload: Option<&[u8]>, request_id: &str) -> Bytes {
+    let payload = payload.and_then(|payload| serde_json::from_slice(payload).ok());
+    let shape = Shape { error: Inner { code, message, request_id, payload } };
     serde_json::to_vec(&shape).expect("texts always render as JSON").into()
 }

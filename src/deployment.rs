@@ -150,11 +150,24 @@ impl Function {
     }
 }
 
+/// What a worker wants to be told with each call beside the arguments.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Accepts {
+    /// The names of the arguments, where the caller gave them.
+    pub names: bool,
+    /// How long the caller waits.
+    pub timeout: bool,
+}
+
 /// What a loaded release offers: its functions by name, and the packages as the worker sent them.
 #[derive(Debug)]
 pub struct Exports {
     /// Functions that may be called.
     pub functions: HashMap<Box<str>, Arc<Function>>,
+    /// Other names that they are called by, each with the function's name. None of them is a function's name.
+    pub aliases: HashMap<Box<str>, Box<str>>,
+    /// What goes with each call.
+    pub accepts: Accepts,
     /// language → handles, as in MetaCall's MetaData; only handles of the deployment's own scripts.
     pub packages: serde_json::Value,
 }

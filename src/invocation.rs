@@ -1,16 +1,21 @@
 //! One call of one function: its arguments, still JSON text, and what came of it.
 
 use bytes::Bytes;
+use serde::{Deserialize, Deserializer};
+use serde_json::value::RawValue;
 
 /// The arguments of a call: a JSON array on one line, as text. Numbers and key order are as the caller wrote them.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Arguments(Bytes);
+pub struct Arguments {
+    json: Bytes,
+    names: Option<Box<str>>,
+}
 
 impl Arguments {
     /// No arguments at all.
     #[must_use]
     pub fn none() -> Self {
-        Self(Bytes::from_static(b"[]"))
+        Self::on_one_line(Bytes::from_static(b"[]"))
     }
 
     /// Takes the text of a JSON array that its maker has checked; line breaks become spaces, because a message of the
@@ -18,7 +23,7 @@ impl Arguments {
     #[must_use]
     pub fn from_checked(text: Bytes) -> Self {
         if memchr::memchr2(b'\n', b'\r', &text).is_none() {
-            return Self(text);
+            return Self::on_one_line(text);
         }
         let mut line = text.to_vec();
         for byte in &mut line {
@@ -26,13 +31,30 @@ impl Arguments {
                 *byte = b' ';
             }
         }
-        Self(line.into())
+        Self::on_one_line(line.into())
+    }
+
+    fn on_one_line(json: Bytes) -> Self {
+        Self { json, names: None }
+    }
+
+    /// With the names that the caller gave the arguments, in their order.
+    #[must_use]
+    pub fn named(self, names: &[&str]) -> Self {
+        let names = serde_json::to_string(names).expect("texts always render as JSON");
+        Self { names: Some(names.into()), ..self }
     }
 
     /// The array as JSON text, without a line break.
     #[must_use]
     pub fn as_json(&self) -> &[u8] {
-        &self.0
+        &self.json
+    }
+
+    /// The names as a JSON array on one line; none where the caller gave none, or nobody wanted to know.
+    #[must_use]
+    pub fn names(&self) -> Option<&str> {
+        self.names.as_deref()
     }
 }
 
@@ -41,7 +63,7 @@ impl Arguments {
 pub struct Returned(pub Option<Bytes>);
 
 /// An error that the function itself raised.
-#[derive(Debug, Clone, PartialEq, Eq, serde::Deserialize, thiserror::Error)]
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize, thiserror::Error)]
 #[error("{name}: {message}")]
 pub struct FunctionError {
     /// Class of the error: `TypeError`, `KeyError`, …
@@ -53,10 +75,45 @@ pub struct FunctionError {
     /// The stack, for the log; callers do not see it.
     #[serde(default)]
     pub stack: Option<String>,
+    /// What is to blame.
+    #[serde(default)]
+    pub kind: ErrorKind,
+    /// The error's own value as JSON, if it has one.
+    #[serde(default, deserialize_with = "json_text")]
+    pub payload: Option<Bytes>,
+}
+
+impl FunctionError {
+    /// What callers are told in words.
+    #[must_use]
+    pub fn told(&self) -> String {
+        match self.kind {
+            ErrorKind::Argument => self.message.clone(),
+            ErrorKind::Function => self.to_string(),
+        }
+    }
+}
+
+/// What is to blame for an error.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum ErrorKind {
+    /// The arguments do not fit the function.
+    Argument,
+    /// The function itself, or what nobody knows a name for.
+    #[default]
+    #[serde(other)]
+    Function,
 }
 
 fn error_name() -> String {
     "Error".to_owned()
+}
+
+/// Any JSON as its text, `null` too.
+fn json_text<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<Bytes>, D::Error> {
+    let value = Box::<RawValue>::deserialize(deserializer)?;
+    Ok(Some(Bytes::from(String::from(Box::<str>::from(value)))))
 }
 
 #[cfg(test)]
@@ -67,5 +124,23 @@ mod tests {
     fn arguments_are_one_line() {
         let arguments = Arguments::from_checked(Bytes::from_static(b"[1,\r\n \"a\\n\"]"));
         assert_eq!(arguments.as_json(), b"[1,   \"a\\n\"]");
+    }
+
+    #[test]
+    fn names_are_one_line() {
+        let arguments = Arguments::none().named(&["b", "two\nlines", "\"q\""]);
+        assert_eq!(arguments.names(), Some(r#"["b","two\nlines","\"q\""]"#));
+    }
+
+    #[test]
+    fn an_error_keeps_its_payload_as_it_was_written() {
+        let read = |text: &str| serde_json::from_str::<FunctionError>(text).unwrap();
+        let error = read(r#"{"name":"E","message":"m","kind":"argument","payload":{"b":1.0,"a":[ ]}}"#);
+        assert_eq!((error.kind, error.payload.as_deref()), (ErrorKind::Argument, Some(&br#"{"b":1.0,"a":[ ]}"#[..])));
+        assert_eq!(error.told(), "m");
+        let error = read(r#"{"name":"E","message":"m","kind":"later","payload":null}"#);
+        assert_eq!((error.kind, error.payload.as_deref()), (ErrorKind::Function, Some(&b"null"[..])));
+        assert_eq!(error.told(), "E: m");
+        assert_eq!(read("{}").payload, None);
     }
 }

@@ -5,6 +5,7 @@ mod durable;
 pub mod record;
 pub mod store;
 
+use std::borrow::Cow;
 use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 use std::time::Instant;
@@ -16,7 +17,7 @@ use crate::config::DeploymentConfig;
 use crate::deployment::{DeploymentName, Fingerprint};
 use crate::plugin::chain::{Chain, DeploymentChain};
 use crate::worker::logs::LogBook;
-use crate::worker::outcome::LoadFailure;
+use crate::worker::outcome::{CallError, LoadFailure};
 use crate::worker::pool::Pool;
 
 /// A deployment as it is now.
@@ -54,7 +55,7 @@ pub struct Stored {
 pub type Labels = Arc<Mutex<BTreeMap<String, String>>>;
 
 impl Live {
-    /// The plugins that a call of this function runs through; none where none applies.
+    /// The plugins that a call of the function of this name runs through; none where none applies.
     #[must_use]
     pub fn chain_of(&self, function: &str) -> Option<Chain> {
         let chains = self.chain.load();
@@ -65,6 +66,15 @@ impl Live {
             Serving::Pool(pool) => pool.exports().is_some_and(|exports| exports.functions.contains_key(function)),
             Serving::Refused(_) | Serving::Waiting => false,
         })
+    }
+
+    /// The name of the function that a caller means by a word, as [`Pool::name_of`]; a deployment that nothing serves knows
+    /// no other names.
+    pub async fn name_of<'a>(&self, called: &'a str, deadline: Instant) -> Result<Cow<'a, str>, CallError> {
+        match self.pool() {
+            Some(pool) => pool.name_of(called, deadline).await,
+            None => Ok(Cow::Borrowed(called)),
+        }
     }
 
     /// Whether what it offers is known: its first worker has loaded.

@@ -9,6 +9,7 @@ use std::time::Duration;
 use anyhow::{Context, bail};
 use clap::Args;
 use serde::Deserialize;
+use serde_json::value::RawValue;
 use ureq::http::Response;
 use ureq::http::header::{ACCEPT, AUTHORIZATION, CONTENT_LENGTH, CONTENT_TYPE, EXPECT};
 use ureq::typestate::{WithBody, WithoutBody};
@@ -38,6 +39,9 @@ struct Refusal {
 pub(super) struct Words {
     pub(super) code: String,
     pub(super) message: String,
+    /// The function's own value of its error.
+    #[serde(default)]
+    payload: Option<Box<RawValue>>,
 }
 
 /// A body that is read as it is sent.
@@ -117,7 +121,10 @@ impl Client {
                     error.code
                 )
             }
-            Ok(Refusal { error }) => bail!("{} ({}, status {})", error.message, error.code, status.as_u16()),
+            Ok(Refusal { error }) => {
+                let payload = error.payload.map_or_else(String::new, |payload| format!("\n{payload}"));
+                bail!("{} ({}, status {}){payload}", error.message, error.code, status.as_u16())
+            }
             Err(_) => bail!("the gateway answered with status {status}"),
         }
     }

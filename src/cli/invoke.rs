@@ -38,7 +38,8 @@ impl Invoke {
             }
         }
         let deployment = self.client.deployment(&self.name)?;
-        let function = percent_encoding::utf8_percent_encode(&self.function, percent_encoding::NON_ALPHANUMERIC);
+        let encode = |part| percent_encoding::utf8_percent_encode(part, percent_encoding::NON_ALPHANUMERIC).to_string();
+        let function = self.function.split('/').map(encode).collect::<Vec<_>>().join("/");
         let mut answer = self
             .client
             .post(&format!("{}{function}", deployment.calls()), &format!("[{}]", self.arguments.join(",")))?;

@@ -142,6 +142,16 @@ impl RuntimeKind {
         }
     }
 
+    /// Whether its workers may offer functions under other names and ask for the names of arguments; metagate's own for
+    /// scripts and MetaCall's do not.
+    #[must_use]
+    pub const fn may_use_names(self) -> bool {
+        match self {
+            Self::Wasm | Self::Command => true,
+            Self::Node | Self::Python | Self::Metacall => false,
+        }
+    }
+
     /// The runtime of this name.
     #[must_use]
     pub fn from_name(name: &str) -> Option<Self> {

@@ -1,5 +1,6 @@
 //! Calling a function of a deployment, through its plugins if it has any: what comes of it.
 
+use std::borrow::Cow;
 use std::sync::{Arc, OnceLock, Weak};
 use std::time::{Duration, Instant};
 
@@ -8,7 +9,7 @@ use tokio::runtime::Handle;
 
 use crate::answer::Failure;
 use crate::gateway::Gateway;
-use crate::invocation::{Arguments, Returned};
+use crate::invocation::{Arguments, ErrorKind, Returned};
 use crate::plugin::chain::Chain;
 use crate::plugin::invocation::Invocation;
 use crate::plugin::outcome::{Content, Outcome, Source};
@@ -94,7 +95,7 @@ fn outcome_of(called: Result<Returned, CallError>, call: &Invocation, tell: Tell
         Err(error) => error,
     };
     let source = match &error {
-        CallError::Function(_) => Source::FunctionError,
+        CallError::Function(error) if error.kind == ErrorKind::Function => Source::FunctionError,
         _ => Source::Gateway,
     };
     Outcome::failed(source, tell(error, call.deployment.as_str(), &call.function))
@@ -160,6 +161,8 @@ async fn call_for_plugin(gateway: Arc<Gateway>, call: FunctionCall, tell: Tell) 
     };
     let deadline = deadline.min(live.deadline(Instant::now()));
     let id = ulid::Ulid::new().to_string();
+    // What it has waited for in vain the call itself will tell, after its hooks.
+    let function = live.name_of(&function, deadline).await.unwrap_or(Cow::Borrowed(&function));
     let mut invocation = Box::new(Invocation::new(&id, live.name.clone(), &function, arguments, deadline));
     invocation.method = "INTERNAL".into();
     invocation.callers = callers;
@@ -167,8 +170,8 @@ async fn call_for_plugin(gateway: Arc<Gateway>, call: FunctionCall, tell: Tell) 
     let outcome = gateway.run_chain(&chain, &live, invocation, tell).await;
     match outcome.content {
         Content::Result(body) => Ok(body),
-        Content::Problem { code, message } => {
-            Err(Failure { status: outcome.status, code, message, headers: outcome.headers })
+        Content::Problem { code, message, payload } => {
+            Err(Failure { status: outcome.status, code, message, payload, headers: outcome.headers })
         }
     }
 }

@@ -42,16 +42,25 @@ impl BodyKind {
     }
 }
 
+/// What becomes of the keys of a body that is an object.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Keys {
+    /// They go along as the names of the arguments.
+    Keep,
+    /// Nobody wants to know them.
+    Drop,
+}
+
 /// Reads a body. A JSON object or array counts as JSON whatever the content type says, because plain `curl -d` calls
 /// everything a form.
-pub fn from_body(body: &Bytes, kind: BodyKind) -> Result<Arguments, Problem> {
+pub fn from_body(body: &Bytes, kind: BodyKind, keys: Keys) -> Result<Arguments, Problem> {
     if body.is_empty() {
         return Ok(Arguments::none());
     }
     let first = body.iter().copied().find(|b| !b.is_ascii_whitespace());
     let json = match first {
         Some(b'[') => check::<&RawValue>(body).map(|_| Arguments::from_checked(body.clone())),
-        Some(b'{') => check::<Values<'_>>(body).map(|values| Arguments::from_checked(values.in_order().into())),
+        Some(b'{') => check::<Values<'_>>(body).map(|values| values.into_arguments(keys)),
         Some(b'"') => return Err(not_arguments(body)),
         _ if kind == BodyKind::Json => return Err(not_arguments(body)),
         _ => Err(Problem::new(Code::InvalidJson, "")),
@@ -61,21 +70,21 @@ pub fn from_body(body: &Bytes, kind: BodyKind) -> Result<Arguments, Problem> {
     match (json, kind) {
         (Ok(arguments), _) => Ok(arguments),
         (Err(problem), _) if meant_as_json => Err(problem),
-        (Err(_), BodyKind::Form) => from_form(body),
+        (Err(_), BodyKind::Form) => from_form(body, keys),
         (Err(_), BodyKind::Json | BodyKind::Other) => {
             Err(Problem::new(Code::UnsupportedMediaType, "the body is neither a JSON object or array nor a form"))
         }
     }
 }
 
-fn from_form(body: &[u8]) -> Result<Arguments, Problem> {
+fn from_form(body: &[u8], keys: Keys) -> Result<Arguments, Problem> {
     let form = form::parse(body).map_err(|error| Problem::new(Code::BadRequest, error.to_string()))?;
     let mut values = Values::default();
     let texts: Vec<(String, String)> = form.into_iter().map(|(key, value)| (key, value.to_string())).collect();
     for (key, text) in &texts {
         values.add(Cow::Borrowed(key), text);
     }
-    Ok(Arguments::from_checked(values.in_order().into()))
+    Ok(values.into_arguments(keys))
 }
 
 fn check<'a, T: Deserialize<'a>>(body: &'a [u8]) -> Result<T, Problem> {
@@ -139,8 +148,8 @@ impl<'a> Values<'a> {
         self.entries.push((key, value));
     }
 
-    /// A JSON array of the values in JavaScript's order: keys that are array indices first, rising, then the rest.
-    fn in_order(mut self) -> Vec<u8> {
+    /// The values in JavaScript's order: keys that are array indices first, rising, then the rest.
+    fn into_arguments(mut self, keys: Keys) -> Arguments {
         if self.has_index_keys {
             self.entries.sort_by_key(|(key, _)| array_index(key).map_or((1, 0), |index| (0, index)));
         }
@@ -153,7 +162,11 @@ impl<'a> Values<'a> {
             text.extend_from_slice(value.as_bytes());
         }
         text.push(b']');
-        text
+        let arguments = Arguments::from_checked(text.into());
+        match keys {
+            Keys::Keep => arguments.named(&self.entries.iter().map(|(key, _)| key.as_ref()).collect::<Vec<_>>()),
+            Keys::Drop => arguments,
+        }
     }
 }
 
@@ -196,9 +209,15 @@ mod tests {
 
     fn read(body: &str, content_type: &str) -> Result<String, Code> {
         let kind = BodyKind::of(Some(content_type.as_bytes()));
-        from_body(&Bytes::copy_from_slice(body.as_bytes()), kind)
+        from_body(&Bytes::copy_from_slice(body.as_bytes()), kind, Keys::Drop)
             .map(|arguments| String::from_utf8(arguments.as_json().to_vec()).unwrap())
             .map_err(|problem| problem.code())
+    }
+
+    fn names(body: &str, kind: BodyKind) -> Option<String> {
+        let body = Bytes::copy_from_slice(body.as_bytes());
+        assert_eq!(from_body(&body, kind, Keys::Drop).unwrap().names(), None);
+        from_body(&body, kind, Keys::Keep).unwrap().names().map(str::to_owned)
     }
 
     fn json(body: &str) -> Result<String, Code> {
@@ -212,6 +231,16 @@ mod tests {
         assert_eq!(json(r#"{"a":1,"b":2,"a":3}"#).unwrap(), "[3,2]");
         assert_eq!(json(r#"{"01":1,"4294967295":2,"4294967294":3,"-1":4,"0":5}"#).unwrap(), "[5,3,1,2,4]");
         assert_eq!(json(r#"{"\u0061":1,"a":2}"#).unwrap(), "[2]");
+    }
+
+    #[test]
+    fn names_come_in_the_order_of_the_values() {
+        assert_eq!(names(r#"{"b":2,"1":0,"a":1,"b":3}"#, BodyKind::Json).unwrap(), r#"["1","b","a"]"#);
+        assert_eq!(names(r#"{"\n":1}"#, BodyKind::Json).unwrap(), r#"["\n"]"#);
+        assert_eq!(names("b=2&a[]=1", BodyKind::Form).unwrap(), r#"["b","a"]"#);
+        assert_eq!(names("{}", BodyKind::Json).unwrap(), "[]");
+        assert_eq!(names("[1]", BodyKind::Json), None);
+        assert_eq!(names("", BodyKind::Json), None);
     }
 
     #[test]

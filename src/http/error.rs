@@ -11,6 +11,7 @@ use rustix::io::Errno;
 use crate::answer::{self, Failure};
 use crate::gateway::failure::DeployError;
 use crate::http::body::ReplyBody;
+use crate::invocation::ErrorKind;
 use crate::registry::store::StorageError;
 use crate::source::SourceError;
 use crate::source::archive::ArchiveError;
@@ -89,6 +90,8 @@ codes! {
     RangeNotSatisfiable = "range_not_satisfiable", RANGE_NOT_SATISFIABLE;
     /// Too many or too long headers.
     HeadersTooLarge = "headers_too_large", REQUEST_HEADER_FIELDS_TOO_LARGE;
+    /// The arguments do not fit the function.
+    BadArgument = "bad_argument", UNPROCESSABLE_ENTITY;
     /// The function raised an error.
     FunctionError = "function_error", INTERNAL_SERVER_ERROR;
     /// The gateway's own fault.
@@ -144,6 +147,7 @@ codes! {
 pub struct Problem {
     code: Code,
     message: String,
+    payload: Option<Bytes>,
     retry_after: Option<Duration>,
     allow: Option<&'static str>,
     close: bool,
@@ -157,6 +161,7 @@ impl Problem {
         Self {
             code,
             message: message.into(),
+            payload: None,
             retry_after: None,
             allow: None,
             close: false,
@@ -181,6 +186,12 @@ impl Problem {
     #[must_use]
     pub fn in_words(self) -> Self {
         Self { in_words: true, ..self }
+    }
+
+    /// With the function's own value of its error.
+    #[must_use]
+    pub fn with_payload(self, payload: Option<Bytes>) -> Self {
+        Self { payload, ..self }
     }
 
     /// Its status.
@@ -210,7 +221,7 @@ impl Problem {
     /// The body that callers see.
     #[must_use]
     pub fn body(&self, request_id: &str) -> Bytes {
-        answer::error_body(self.code.as_str(), &self.message, request_id)
+        answer::error_body(self.code.as_str(), &self.message, self.payload.as_deref(), request_id)
     }
 
     /// The whole answer; the request id's header is left to the service.
@@ -338,7 +349,13 @@ pub fn from_call(error: CallError, name: &str, function: &str) -> Problem {
         CallError::FunctionNotFound => {
             Problem::new(Code::FunctionNotFound, format!("deployment {name:?} has no function {function:?}"))
         }
-        CallError::Function(error) => Problem::new(Code::FunctionError, error.to_string()),
+        CallError::Function(error) => {
+            let code = match error.kind {
+                ErrorKind::Argument => Code::BadArgument,
+                ErrorKind::Function => Code::FunctionError,
+            };
+            Problem::new(code, error.told()).with_payload(error.payload)
+        }
         CallError::Crashed(how) => {
             Problem::new(Code::WorkerCrashed, format!("worker of {name:?} {how} during the call"))
         }
@@ -403,6 +420,7 @@ pub fn from_archive(error: &ArchiveError) -> Problem {
 impl From<Problem> for Failure {
     fn from(problem: Problem) -> Self {
         let mut failure = Self::new(problem.code.status().as_u16(), problem.code.as_str(), problem.message);
+        failure.payload = problem.payload;
         failure.headers.extend(problem.retry_after.map(|wait| (RETRY_AFTER, answer::retry_after(wait))));
         failure
     }

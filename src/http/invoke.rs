@@ -11,7 +11,7 @@ use hyper::body::Incoming;
 
 use crate::answer::Failure;
 use crate::gateway::{Gateway, VERSION};
-use crate::http::arguments::{self, BodyKind};
+use crate::http::arguments::{self, BodyKind, Keys};
 use crate::http::body::ReplyBody;
 use crate::http::error::{self, Code, ERROR_HEADER, Problem};
 use crate::http::path::CallAddress;
@@ -50,12 +50,21 @@ pub async fn call(
         return Err(Problem::new(Code::DeploymentNotFound, message));
     }
     let live = gateway.deployment(&address.name).ok_or_else(|| error::deployment_not_found(&address.name))?;
-    let (head, arguments) = read_arguments(request, limits).await?;
+    let keys = if live.pool().is_some_and(|pool| pool.wants_names()) { Keys::Keep } else { Keys::Drop };
+    let (head, arguments) = read_arguments(request, limits, keys).await?;
     let started = Instant::now();
-    let Some(chain) = live.chain_of(&address.function) else {
-        return match gateway.invoke(&live, &address.function, &arguments, live.deadline(started)).await {
+    let deadline = live.deadline(started);
+    let named = live.name_of(&address.function, deadline).await;
+    // What it has waited for in vain the call itself will tell, after its hooks.
+    let function = named.as_deref().unwrap_or(&address.function);
+    let Some(chain) = live.chain_of(function) else {
+        let called = match &named {
+            Err(error @ CallError::Starting) => Err(error.clone()),
+            Ok(_) | Err(_) => gateway.invoke(&live, function, &arguments, deadline).await,
+        };
+        return match called {
             Ok(Returned(value)) => Ok(answer(value)),
-            Err(error) => Err(error::from_call(error, &address.name, &address.function)),
+            Err(error) => Err(error::from_call(error, &address.name, function)),
         };
     };
     let call = Invocation {
@@ -63,13 +72,7 @@ pub async fn call(
         peer: client.peer,
         headers: head.headers,
         started,
-        ..Invocation::new(
-            request_id::text(client.id),
-            live.name.clone(),
-            &address.function,
-            arguments,
-            live.deadline(started),
-        )
+        ..Invocation::new(request_id::text(client.id), live.name.clone(), function, arguments, deadline)
     };
     let outcome = gateway.invoke_through(chain, live, Box::new(call), told).await;
     Ok(answer_outcome(*outcome, request_id::text(client.id)))
@@ -80,11 +83,15 @@ pub fn told(error: CallError, name: &str, function: &str) -> Failure {
     error::from_call(error, name, function).into()
 }
 
-async fn read_arguments(request: Request<Incoming>, limits: BodyLimits) -> Result<(Parts, Arguments), Problem> {
+async fn read_arguments(
+    request: Request<Incoming>,
+    limits: BodyLimits,
+    keys: Keys,
+) -> Result<(Parts, Arguments), Problem> {
     let (head, body) = request.into_parts();
     let kind = BodyKind::of(head.headers.get(CONTENT_TYPE).map(HeaderValue::as_bytes));
     let body = request_body::read(&head, body, limits).await?;
-    let arguments = arguments::from_body(&body, kind)?;
+    let arguments = arguments::from_body(&body, kind, keys)?;
     Ok((head, arguments))
 }
 

@@ -19,7 +19,7 @@ pub struct CallAddress<'a> {
     pub name: Cow<'a, str>,
     /// `v1` where something is deployed.
     pub version: Cow<'a, str>,
-    /// The function.
+    /// The function; its name may have up to three parts with `/` between them.
     pub function: Cow<'a, str>,
 }
 
@@ -52,7 +52,7 @@ pub fn parse(path: &str) -> Result<Target<'_>, Problem> {
     let bad = |message: String| Problem::new(Code::BadName, message);
     let Some(rest) = path.strip_prefix('/').filter(|rest| !rest.is_empty()) else { return Ok(Target::Other) };
     let (rest, slash_at_end) = rest.strip_suffix('/').map_or((rest, false), |rest| (rest, true));
-    let mut parts: [Cow<'_, str>; 6] = Default::default();
+    let mut parts: [Cow<'_, str>; 8] = Default::default();
     let mut count = 0;
     for raw in rest.split('/') {
         if raw.is_empty() {
@@ -69,11 +69,11 @@ pub fn parse(path: &str) -> Result<Target<'_>, Problem> {
             return Err(Problem::new(Code::NotFound, "the address of a file ends with its name"));
         }
         ("static", _) => true,
-        ("call" | "await", 5) if !slash_at_end => false,
-        ("call" | "await", 4 | 5) => return Err(bad("the address of a call ends with a function's name".to_owned())),
+        ("call" | "await", 5..=7) if !slash_at_end => false,
+        ("call" | "await", 4..=7) => return Err(bad("the address of a call ends with a function's name".to_owned())),
         _ => return Ok(Target::Other),
     };
-    let [prefix, name, version, _, function, _] = parts;
+    let [prefix, name, version, _, function, second, third, _] = parts;
     for part in [&prefix, &name] {
         match check_name(part) {
             Err(error @ BadName::Form) => return Err(bad(format!("{part:?} is no name: {error}"))),
@@ -86,6 +86,11 @@ pub fn parse(path: &str) -> Result<Target<'_>, Problem> {
         return Ok(Target::Static(StaticAddress { prefix, name, version, path }));
     }
     check_function(&function).map_err(bad)?;
+    let mut function = function;
+    for part in [second, third].into_iter().take(count - 5) {
+        check_function(&part).map_err(bad)?;
+        function = Cow::Owned(format!("{function}/{part}"));
+    }
     Ok(Target::Call(CallAddress { prefix, name, version, function }))
 }
 
@@ -131,6 +136,12 @@ mod tests {
     fn a_calls_address_names_deployment_and_function() {
         assert_eq!(call("/local/math/v1/call/sum"), Some(("math".into(), "sum".into())));
         assert_eq!(call("/local/math/v1/await/gr%C3%B6%C3%9Fe"), Some(("math".into(), "größe".into())));
+        assert_eq!(call("/local/math/v1/call/ops/add"), Some(("math".into(), "ops/add".into())));
+        assert_eq!(
+            call("/local/math/v1/call/example:calc/operations@0.1.0/%61dd"),
+            Some(("math".into(), "example:calc/operations@0.1.0/add".into()))
+        );
+        assert_eq!(call("/local/math/v1/call/a/b/c/d"), None);
         assert_eq!(call("/local/m%61th/v1/call/__proto__"), Some(("math".into(), "__proto__".into())));
     }
 
@@ -148,6 +159,15 @@ mod tests {
             "/local//v1/call/sum",
             "/local/math/v1/call/sum/",
             "/local/math/v1/call/",
+            "/local/math/v1/call/ops/",
+            "/local/math/v1/call/ops/add/",
+            "/local/math/v1/call/ops//add",
+            "/local/math/v1/call/ops/../add",
+            "/local/math/v1/call/ops/.",
+            "/local/math/v1/call/ops/%2e%2e",
+            "/local/math/v1/call/ops/a%2fdd",
+            "/local/math/v1/call/a/b/..c",
+            "/local/math/v1/call/a/b/c;d",
             "/local/math;x/v1/call/sum",
             "/local/math/v1/call/sum;x",
             "/local/m%C3%A4th/v1/call/sum",

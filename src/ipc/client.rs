@@ -15,7 +15,7 @@ use tokio::sync::Notify;
 
 use crate::invocation::Returned;
 use crate::ipc::codec::Lines;
-use crate::ipc::message::{self, FromWorker};
+use crate::ipc::message::{self, Call, FromWorker};
 use crate::ipc::outcome::{CallFailure, Counters, Incoming, Overdue, SendError, WriteEnd};
 use crate::ipc::pending::{Answered, PendingCalls, Reply};
 use crate::json;
@@ -87,20 +87,20 @@ impl<S> Client<S> {
         (client, Inbox { stream: read, lines: Lines::new(max_line) })
     }
 
-    /// Sends a call. `quoted_name` and `arguments` are JSON texts on one line.
-    pub fn call(&self, quoted_name: &str, arguments: &[u8], deadline: Instant, slot: S) -> Result<Reply, SendError> {
+    /// Sends a call.
+    pub fn call(&self, call: &Call<'_>, deadline: Instant, slot: S) -> Result<Reply, SendError> {
         let mut shared = self.shared.lock();
         if shared.closed {
             return Err(SendError::Closed);
         }
-        if !shared.outbox.is_empty() && shared.outbox.len() + arguments.len() > OUTBOX_LIMIT {
+        if !shared.outbox.is_empty() && shared.outbox.len() + call.arguments.len() > OUTBOX_LIMIT {
             return Err(SendError::Full);
         }
         let (id, answer) = shared.calls.add(deadline, slot);
         if shared.outbox.is_empty() {
             shared.first_unwritten = id;
         }
-        message::write_call(&mut shared.outbox, id, quoted_name, arguments);
+        call.write(&mut shared.outbox, id);
         if shared.next_look.is_none_or(|at| deadline < at) {
             shared.next_look = Some(deadline);
             self.wake_clock.notify_one();
@@ -424,6 +424,10 @@ mod tests {
         (Arc::new(client), inbox, theirs)
     }
 
+    fn f(arguments: &[u8]) -> Call<'_> {
+        Call::new("\"f\"", arguments)
+    }
+
     fn soon() -> Instant {
         Instant::now() + Duration::from_secs(10)
     }
@@ -451,7 +455,7 @@ mod tests {
         let mut replies = Vec::new();
         for number in 0..100 {
             let arguments = if number % 10 == 0 { big.as_bytes() } else { b"[]" };
-            replies.push(client.call("\"f\"", arguments, soon(), ()).unwrap());
+            replies.push(client.call(&f(arguments), soon(), ()).unwrap());
         }
         for (number, reply) in replies.into_iter().enumerate() {
             let text = reply.await.unwrap().unwrap().0.unwrap();
@@ -463,18 +467,18 @@ mod tests {
     async fn calls_that_never_left_are_free_to_go_elsewhere() {
         let (client, _inbox, theirs) = pair();
         drop(theirs);
-        let first = client.call("\"f\"", b"[]", soon(), ()).unwrap();
+        let first = client.call(&f(b"[]"), soon(), ()).unwrap();
         assert!(matches!(first.await.unwrap(), Err(CallFailure::Unsent)));
-        assert_eq!(client.call("\"f\"", b"[]", soon(), ()).unwrap_err(), SendError::Closed);
+        assert_eq!(client.call(&f(b"[]"), soon(), ()).unwrap_err(), SendError::Closed);
     }
 
     #[tokio::test]
     async fn arguments_that_look_like_calls_do_not_make_written_calls_unsent() {
         let (client, _inbox, theirs) = pair();
-        let mut written = client.call("\"f\"", b"[]", soon(), ()).unwrap();
+        let mut written = client.call(&f(b"[]"), soon(), ()).unwrap();
         drop(theirs);
         let sneaky = b"[{\"type\":\"CallFunction\"},{\"type\":\"CallFunction\"}]";
-        let unsent = client.call("\"f\"", sneaky, soon(), ()).unwrap();
+        let unsent = client.call(&f(sneaky), soon(), ()).unwrap();
         assert!(matches!(unsent.await.unwrap(), Err(CallFailure::Unsent)));
         assert!(written.try_recv().is_err(), "the first call's line had left: it may have run");
     }
@@ -483,7 +487,7 @@ mod tests {
     async fn a_worker_that_only_stops_reading_is_told_of() {
         let (client, _inbox, theirs) = pair();
         rustix::net::shutdown(&theirs, rustix::net::Shutdown::Read).unwrap();
-        let call = client.call("\"f\"", b"[]", soon(), ()).unwrap();
+        let call = client.call(&f(b"[]"), soon(), ()).unwrap();
         assert!(matches!(call.await.unwrap(), Err(CallFailure::Unsent)));
         let end = tokio::time::timeout(Duration::from_secs(5), client.write_loop()).await;
         assert_eq!(end.unwrap(), WriteEnd::Closed);
@@ -493,16 +497,16 @@ mod tests {
     async fn a_worker_that_does_not_read_is_given_no_more_than_the_outbox_holds() {
         let (client, _inbox, _theirs) = pair();
         let big = format!("[\"{}\"]", "x".repeat(OUTBOX_LIMIT / 4));
-        let taken = (0..20).take_while(|_| client.call("\"f\"", big.as_bytes(), soon(), ()).is_ok()).count();
+        let taken = (0..20).take_while(|_| client.call(&f(big.as_bytes()), soon(), ()).is_ok()).count();
         assert!((4..=6).contains(&taken), "{taken}");
-        assert_eq!(client.call("\"f\"", big.as_bytes(), soon(), ()).unwrap_err(), SendError::Full);
+        assert_eq!(client.call(&f(big.as_bytes()), soon(), ()).unwrap_err(), SendError::Full);
     }
 
     #[tokio::test]
     async fn calls_run_out_of_time_one_after_the_other_and_drain() {
         let (client, _inbox, _theirs) = pair();
-        let later = client.call("\"f\"", b"[]", Instant::now() + Duration::from_millis(40), ()).unwrap();
-        let sooner = client.call("\"f\"", b"[]", Instant::now() + Duration::from_millis(10), ()).unwrap();
+        let later = client.call(&f(b"[]"), Instant::now() + Duration::from_millis(40), ()).unwrap();
+        let sooner = client.call(&f(b"[]"), Instant::now() + Duration::from_millis(10), ()).unwrap();
         client.refuse_calls();
         assert_eq!(client.overdue().await.calls, 1);
         assert!(matches!(sooner.await.unwrap(), Err(CallFailure::TimedOut)));
@@ -524,7 +528,7 @@ mod tests {
     #[tokio::test]
     async fn the_last_words_of_a_worker_are_read() {
         let (client, mut inbox, mut theirs) = pair();
-        let reply = client.call("\"f\"", b"[]", soon(), ()).unwrap();
+        let reply = client.call(&f(b"[]"), soon(), ()).unwrap();
         theirs
             .write_all(b"{\"type\":\"FunctionInvokeResult\",\"data\":{\"id\":\"1\",\"result\":7}}\nhalf")
             .await

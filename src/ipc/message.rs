@@ -4,6 +4,7 @@
 
 use std::borrow::Cow;
 use std::ops::Range;
+use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
@@ -49,15 +50,44 @@ impl Load<'_> {
     }
 }
 
-/// Appends a `CallFunction` line. `quoted_name` and `arguments` are JSON texts without a line break.
-pub fn write_call(line: &mut Vec<u8>, id: u64, quoted_name: &str, arguments: &[u8]) {
-    line.extend_from_slice(b"{\"type\":\"CallFunction\",\"data\":{\"id\":\"");
-    line.extend_from_slice(itoa::Buffer::new().format(id).as_bytes());
-    line.extend_from_slice(b"\",\"name\":");
-    line.extend_from_slice(quoted_name.as_bytes());
-    line.extend_from_slice(b",\"args\":");
-    line.extend_from_slice(arguments);
-    line.extend_from_slice(b"}}\n");
+/// A call on its way to a worker; its texts are JSON without a line break.
+#[derive(Debug, Clone, Copy)]
+pub struct Call<'a> {
+    /// The function's name with its quotes.
+    pub name: &'a str,
+    /// An array of the arguments.
+    pub arguments: &'a [u8],
+    /// An array of their names, for a worker that accepts them.
+    pub names: Option<&'a str>,
+    /// How long the caller waits, for a worker that accepts it.
+    pub timeout: Option<Duration>,
+}
+
+impl<'a> Call<'a> {
+    /// A call of which the worker is told nothing else.
+    #[must_use]
+    pub fn new(name: &'a str, arguments: &'a [u8]) -> Self {
+        Self { name, arguments, names: None, timeout: None }
+    }
+
+    /// Appends it as a `CallFunction` line.
+    pub fn write(&self, line: &mut Vec<u8>, id: u64) {
+        line.extend_from_slice(b"{\"type\":\"CallFunction\",\"data\":{\"id\":\"");
+        line.extend_from_slice(itoa::Buffer::new().format(id).as_bytes());
+        line.extend_from_slice(b"\",\"name\":");
+        line.extend_from_slice(self.name.as_bytes());
+        line.extend_from_slice(b",\"args\":");
+        line.extend_from_slice(self.arguments);
+        if let Some(names) = self.names {
+            line.extend_from_slice(b",\"names\":");
+            line.extend_from_slice(names.as_bytes());
+        }
+        if let Some(timeout) = self.timeout {
+            line.extend_from_slice(b",\"timeout\":");
+            line.extend_from_slice(itoa::Buffer::new().format(timeout.as_millis().max(1)).as_bytes());
+        }
+        line.extend_from_slice(b"}}\n");
+    }
 }
 
 /// A message from a worker. Values stay where they are in the line: a range of its bytes.
@@ -77,7 +107,7 @@ pub enum FromWorker {
         /// What the function raised.
         error: FunctionError,
     },
-    /// A result with more levels than JSON readers take; only its call is lost, framing is not.
+    /// A result or payload with more levels than JSON readers take; only its call is lost, framing is not.
     TooDeep {
         /// The call's id, if it is one of ours.
         id: Option<u64>,
@@ -173,7 +203,11 @@ fn parse_any(line: &[u8]) -> Result<FromWorker, BadMessage> {
         "FunctionInvokeError" => {
             let answer: Answer<'_> = serde_json::from_str(data()?.get())?;
             let error = answer.error.ok_or_else(|| BadMessage::NoData(kind.into_owned()))?;
-            Ok(FromWorker::Error { id: answer.id.parse().ok(), error })
+            let id = answer.id.parse().ok();
+            if error.payload.as_deref().is_some_and(|payload| json::check_depth(payload).is_err()) {
+                return Ok(FromWorker::TooDeep { id });
+            }
+            Ok(FromWorker::Error { id, error })
         }
         "GetApplicationMetadata" => {
             let data = data()?;
@@ -210,12 +244,37 @@ mod tests {
     #[test]
     fn a_call_is_one_line_with_its_arguments_as_they_are() {
         let mut line = Vec::new();
-        write_call(&mut line, 17, "\"sum\"", b"[1,9007199254740993]");
+        Call::new("\"sum\"", b"[1,9007199254740993]").write(&mut line, 17);
         let text = String::from_utf8(line).unwrap();
         assert_eq!(
             text,
             "{\"type\":\"CallFunction\",\"data\":{\"id\":\"17\",\"name\":\"sum\",\"args\":[1,9007199254740993]}}\n"
         );
+    }
+
+    #[test]
+    fn a_worker_that_accepts_them_is_told_names_and_time() {
+        let mut line = Vec::new();
+        let call = Call::new("\"sum\"", b"[2,1]");
+        let names = Some(r#"["b","a"]"#);
+        Call { names, timeout: Some(Duration::from_micros(29_987_600)), ..call }.write(&mut line, 17);
+        Call { timeout: Some(Duration::ZERO), ..call }.write(&mut line, 18);
+        let expected = concat!(
+            r#"{"type":"CallFunction","data":{"id":"17","name":"sum","args":[2,1],"names":["b","a"],"timeout":29987}}"#,
+            "\n",
+            r#"{"type":"CallFunction","data":{"id":"18","name":"sum","args":[2,1],"timeout":1}}"#,
+            "\n"
+        );
+        assert_eq!(String::from_utf8(line).unwrap(), expected);
+    }
+
+    #[test]
+    fn a_payload_with_too_many_levels_loses_its_call_alone() {
+        let payload = "[".repeat(200) + &"]".repeat(200);
+        let line = format!(
+            r#"{{"type":"FunctionInvokeError","data":{{"id":"1","error":{{"message":"m","payload":{payload}}}}}}}"#
+        );
+        assert_eq!(parse(line.as_bytes()).unwrap(), FromWorker::TooDeep { id: Some(1) });
     }
 
     #[test]

@@ -7,7 +7,7 @@ use std::sync::Arc;
 
 use serde_json::{Map, Value};
 
-use crate::deployment::{Exports, Function, MetaCallJson};
+use crate::deployment::{Accepts, Exports, Function, MetaCallJson};
 
 /// MetaData beyond this many bytes fails the load.
 pub const METADATA_LIMIT: usize = 1024 * 1024;
@@ -67,28 +67,64 @@ pub fn parse(data: &[u8], own: &OwnScripts<'_>) -> Result<Exports, BadMetaData> 
     let Some(Value::Object(languages)) = data.get_mut("packages").map(Value::take) else {
         return Err(BadMetaData::NoPackages);
     };
+    let accepts = accepts(&data);
     let mut packages = Map::new();
     let mut functions = HashMap::new();
+    let mut aliases = Aliases::default();
     for (language, handles) in languages {
         let Value::Array(handles) = handles else { continue };
         let own_handles: Vec<Value> = handles.into_iter().filter(|handle| own.has(name_of(handle))).collect();
         for handle in &own_handles {
-            for name in functions_of(handle) {
+            for (name, function) in functions_of(handle) {
                 functions.insert(name.into(), Arc::new(Function::new(name)));
+                aliases.take(name, function);
             }
         }
         packages.insert(language, Value::Array(own_handles));
     }
-    Ok(Exports { functions, packages: Value::Object(packages) })
+    let aliases = aliases.without(&functions);
+    Ok(Exports { functions, aliases, accepts, packages: Value::Object(packages) })
+}
+
+/// Other names of functions as they are told, each with the function's name; none where two functions claim it.
+#[derive(Default)]
+struct Aliases(HashMap<Box<str>, Option<Box<str>>>);
+
+impl Aliases {
+    fn take(&mut self, name: &str, function: &Value) {
+        for alias in texts(function, "aliases").filter(|alias| !alias.is_empty()) {
+            let claimed = self.0.entry(alias.into()).or_insert_with(|| Some(name.into()));
+            if claimed.as_deref() != Some(name) {
+                *claimed = None;
+            }
+        }
+    }
+
+    /// Those that are no function's own name.
+    fn without(self, functions: &HashMap<Box<str>, Arc<Function>>) -> HashMap<Box<str>, Box<str>> {
+        let claimed = self.0.into_iter().filter_map(|(alias, name)| Some((alias, name?)));
+        claimed.filter(|(alias, _)| !functions.contains_key(alias)).collect()
+    }
 }
 
 fn name_of(value: &Value) -> &str {
     value.get("name").and_then(Value::as_str).unwrap_or_default()
 }
 
-fn functions_of(handle: &Value) -> impl Iterator<Item = &str> {
+/// The functions of a handle, with their names.
+fn functions_of(handle: &Value) -> impl Iterator<Item = (&str, &Value)> {
     let functions = handle.get("scope").and_then(|scope| scope.get("funcs")).and_then(Value::as_array);
-    functions.into_iter().flatten().map(name_of).filter(|name| !name.is_empty())
+    functions.into_iter().flatten().map(|function| (name_of(function), function)).filter(|(name, _)| !name.is_empty())
+}
+
+/// The texts of the list under a key, if there is one.
+fn texts<'a>(value: &'a Value, key: &str) -> impl Iterator<Item = &'a str> {
+    value.get(key).and_then(Value::as_array).into_iter().flatten().filter_map(Value::as_str)
+}
+
+fn accepts(data: &Value) -> Accepts {
+    let has = |what| texts(data, "accepts").any(|accepted| accepted == what);
+    Accepts { names: has("names"), timeout: has("timeout") }
 }
 
 #[cfg(test)]
@@ -126,6 +162,19 @@ mod tests {
         let json = MetaCallJson { language_id: "node".into(), path: "./lib".into(), scripts: vec!["a.js".into()] };
         let own = OwnScripts { folder: Path::new("/srv/math"), jsons: &[json] };
         assert_eq!(names(&parse(data.as_bytes(), &own).unwrap()), ["a"]);
+    }
+
+    #[test]
+    fn an_alias_stands_for_one_function_and_never_for_another_ones_name() {
+        let data = r#"{"accepts":["names","later",1],"packages":{"wasm":[{"name":"a.wasm","scope":{"funcs":[
+            {"name":"add","aliases":["ops/add","both","sub","add",7,"","twice","twice"]},
+            {"name":"sub","aliases":["ops/sub","both"]},{"name":"mul","aliases":"ops/mul"}]}}]}}"#;
+        let exports = parse(data.as_bytes(), &OwnScripts { folder: Path::new("/"), jsons: &[] }).unwrap();
+        let mut aliases: Vec<(&str, &str)> =
+            exports.aliases.iter().map(|(alias, name)| (alias.as_ref(), name.as_ref())).collect();
+        aliases.sort_unstable();
+        assert_eq!(aliases, [("ops/add", "add"), ("ops/sub", "sub"), ("twice", "add")]);
+        assert_eq!(exports.accepts, Accepts { names: true, timeout: false });
     }
 
     #[test]

@@ -38,6 +38,8 @@ pub enum Content {
         code: Cow<'static, str>,
         /// Its message.
         message: String,
+        /// The function's own value of it, as JSON.
+        payload: Option<Bytes>,
     },
 }
 
@@ -72,8 +74,9 @@ impl Outcome {
     /// A failure.
     #[must_use]
     pub fn failed(source: Source, failure: Failure) -> Self {
-        let Failure { status, code, message, headers } = failure;
-        Self { source, status, content: Content::Problem { code, message }, headers, in_worker: Duration::ZERO }
+        let Failure { status, code, message, payload, headers } = failure;
+        let content = Content::Problem { code, message, payload };
+        Self { source, status, content, headers, in_worker: Duration::ZERO }
     }
 
     /// The code of an error.
@@ -90,7 +93,9 @@ impl Outcome {
     pub fn body(&self, request_id: &str) -> Bytes {
         match &self.content {
             Content::Result(body) => body.clone(),
-            Content::Problem { code, message } => answer::error_body(code, message, request_id),
+            Content::Problem { code, message, payload } => {
+                answer::error_body(code, message, payload.as_deref(), request_id)
+            }
         }
     }
 
@@ -123,7 +128,7 @@ impl Outcome {
         }
         headers::check(&set)?;
         self.status = failure.status;
-        self.content = Content::Problem { code: failure.code, message: failure.message };
+        self.content = Content::Problem { code: failure.code, message: failure.message, payload: failure.payload };
         self.headers = set;
         Ok(())
     }
@@ -144,7 +149,7 @@ pub(super) fn checked_problem<'a>(
     if message.len() > 4096 {
         return Err(format!("a message of {} bytes, limit 4096", message.len()));
     }
-    Ok(Failure { status, code: code.into(), message, headers: headers::answer_headers(pairs)? })
+    Ok(Failure { headers: headers::answer_headers(pairs)?, ..Failure::new(status, code, message) })
 }
 
 /// An answer that a plugin gives, checked likewise.

@@ -359,12 +359,21 @@ pub fn shaped(mut exports: Exports, offered: &BTreeMap<String, Offered>) -> Expo
         };
         listed.retain_mut(|function| match new_names.get(text(&function["name"])) {
             Some(name) => {
-                function["name"] = Value::from(*name);
+                if text(&function["name"]) != *name {
+                    function["name"] = Value::from(*name);
+                    function.as_object_mut().map(|function| function.remove("aliases"));
+                }
                 true
             }
             None => false,
         });
     }
+    // A function that has another name now is not to be found by its old ones.
+    let aliases = std::mem::take(&mut exports.aliases).into_iter();
+    let kept = |(alias, name): &(Box<str>, Box<str>)| {
+        !functions.contains_key(alias) && offered.get(&**name).is_some_and(|function| *function.original == **name)
+    };
+    exports.aliases = aliases.filter(kept).collect();
     exports.functions = functions;
     exports
 }

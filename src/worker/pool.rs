@@ -1,6 +1,7 @@
 //! The workers of one deployment and the calls that wait for one: the least busy worker takes a call, a bounded queue
 //! holds the rest. Each worker's life is left to its `supervisor`.
 
+use std::borrow::Cow;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::{Duration, Instant};
@@ -11,8 +12,9 @@ use tokio::sync::{Notify, oneshot};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
-use crate::deployment::Exports;
-use crate::invocation::{Arguments, Returned};
+use crate::deployment::{Accepts, Exports, Function};
+use crate::invocation::{Arguments, ErrorKind, Returned};
+use crate::ipc::message::Call;
 use crate::ipc::{CallFailure, Client, SendError};
 use crate::runtime::Plan;
 use crate::worker::admission::Admit;
@@ -130,7 +132,23 @@ impl Pool {
         self.exports.load_full()
     }
 
-    /// Calls a function and waits for its answer until the deadline.
+    /// Whether a call is to carry the names of its arguments, as far as that is known.
+    pub fn wants_names(&self) -> bool {
+        self.plan.kind.may_use_names() && self.exports.load().as_ref().is_none_or(|exports| exports.accepts.names)
+    }
+
+    /// The name of the function that a caller means: an alias stands for a name, anything else for itself. Where there may be
+    /// aliases it waits for the first load, and fails as a call would that finds no worker.
+    pub async fn name_of<'a>(&self, called: &'a str, deadline: Instant) -> Result<Cow<'a, str>, CallError> {
+        if self.plan.kind.may_use_names() && self.exports.load().is_none() {
+            self.loaded(deadline).await?;
+        }
+        let exports = self.exports.load();
+        let name = exports.as_ref().and_then(|exports| exports.aliases.get(called));
+        Ok(name.map_or(Cow::Borrowed(called), |name| Cow::Owned(name.to_string())))
+    }
+
+    /// Calls a function, by its name, and waits for its answer until the deadline.
     pub async fn call(
         self: &Arc<Self>,
         function: &str,
@@ -140,12 +158,14 @@ impl Pool {
         if self.exports.load().is_none() {
             self.loaded(deadline).await?;
         }
-        let function = self.exports.load().as_ref().and_then(|exports| exports.functions.get(function).cloned());
-        let function = function.ok_or(CallError::FunctionNotFound)?;
+        let (function, accepts) = self.find(function)?;
+        let names = if accepts.names { arguments.names() } else { None };
         loop {
             let (client, lease) = self.acquire(deadline).await?;
             let run = lease.run;
-            match client.call(&function.quoted, arguments.as_json(), deadline, lease) {
+            let timeout = accepts.timeout.then(|| deadline.saturating_duration_since(Instant::now()));
+            let call = Call { names, timeout, ..Call::new(&function.quoted, arguments.as_json()) };
+            match client.call(&call, deadline, lease) {
                 Ok(reply) => match reply.await {
                     Ok(Ok(returned)) => return Ok(returned),
                     Ok(Err(CallFailure::Unsent)) => {}
@@ -161,9 +181,21 @@ impl Pool {
         }
     }
 
+    fn find(&self, name: &str) -> Result<(Arc<Function>, Accepts), CallError> {
+        let exports = self.exports.load();
+        let Some(exports) = exports.as_ref() else { return Err(CallError::FunctionNotFound) };
+        match exports.functions.get(name) {
+            Some(function) => Ok((Arc::clone(function), exports.accepts)),
+            // It was not yet known as one when the call's plugins were looked up: these may be the wrong ones.
+            None if exports.aliases.contains_key(name) => Err(CallError::Starting),
+            None => Err(CallError::FunctionNotFound),
+        }
+    }
+
     /// Callers hear less than the log does: the stack is for whoever wrote the function.
     fn note_failure(&self, function: &str, failure: &CallFailure) {
         match failure {
+            CallFailure::Function(error) if error.kind == ErrorKind::Argument => {}
             CallFailure::Function(error) => {
                 self.logs
                     .report(&format!("{function} failed: {}", error.stack.as_deref().unwrap_or(&error.to_string())));

@@ -59,7 +59,7 @@ impl Faulty {
 }
 
 /// Python itself: a version manager's script in its place would make every start slow.
-fn python() -> &'static str {
+pub(crate) fn python() -> &'static str {
     static PYTHON: OnceLock<String> = OnceLock::new();
     PYTHON.get_or_init(|| {
         let question = Command::new("python3").args(["-c", "import sys; print(sys.executable)"]).output().unwrap();

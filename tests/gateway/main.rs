@@ -8,6 +8,7 @@ mod crashes;
 mod dependencies;
 mod deploys;
 mod endings;
+mod extended_protocol;
 mod failing_functions;
 mod faulty;
 mod hangs;

@@ -61,7 +61,7 @@ impl Outcome {
     pub(in crate::cli) fn report(self, name: &DeploymentName) -> anyhow::Result<Option<Deployed>> {
         match self {
             Self::Deployed(deployed) => Ok(Some(deployed)),
-            Self::Failed(Failed { status, error: Words { code, message } }) => {
+            Self::Failed(Failed { status, error: Words { code, message, .. } }) => {
                 let mut lines = message.lines().map(plain);
                 eprintln!("error: {} ({code}, status {status})", lines.next().unwrap_or_default());
                 lines.for_each(|line| eprintln!("  | {line}"));

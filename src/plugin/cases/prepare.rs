@@ -74,7 +74,11 @@ fn outcome(ended: Ended) -> Result<Outcome, String> {
     let code = code.or(plain_failure.then(|| "function_error".to_owned()));
     let status = status.unwrap_or(if code.is_some() { 500 } else { 200 });
     let content = match code {
-        Some(code) => Content::Problem { code: code.into(), message: message.or(message_in_body).unwrap_or_default() },
+        Some(code) => Content::Problem {
+            code: code.into(),
+            message: message.or(message_in_body).unwrap_or_default(),
+            payload: None,
+        },
         None => Content::Result(body.unwrap_or_default().into()),
     };
     let source = match source {

@@ -200,7 +200,7 @@ fn of_outcome(verdict: VerdictName, outcome: Outcome, id: &str) -> Got {
     let body = outcome.body(id);
     let (code, message) = match outcome.content {
         Content::Result(_) => (None, None),
-        Content::Problem { code, message } => (Some(code.into_owned()), Some(message)),
+        Content::Problem { code, message, payload: _ } => (Some(code.into_owned()), Some(message)),
     };
     let (status, headers) = (Some(outcome.status), outcome.headers);
     Got { status, code, message, headers, body: Some(body), ..Got::plain(verdict) }
