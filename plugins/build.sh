@@ -26,15 +26,8 @@ fi
 
 # The folders of the registry have to be there before their paths can be replaced.
 cargo fetch --locked --quiet
-# Messages of panics hold paths of sources: those of this machine have no place in what is shipped.
-flags=("--remap-path-prefix=$here=plugins")
-for registry in "${CARGO_HOME:-$HOME/.cargo}"/registry/src/*/; do
-    flags+=("--remap-path-prefix=${registry%/}=crates")
-done
-sysroot=$(./wasm-sysroot.sh)
-[ -z "$sysroot" ] || flags+=("$sysroot")
-CARGO_ENCODED_RUSTFLAGS=$(IFS=$'\x1f'; echo "${flags[*]}")
-export CARGO_ENCODED_RUSTFLAGS
+. ./wasm-flags.sh
+wasm_flags "$here" plugins
 
 built=${CARGO_TARGET_DIR:-$here/target}/wasm32-unknown-unknown/release
 for name in "${names[@]}"; do
