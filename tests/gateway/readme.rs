@@ -71,10 +71,15 @@ fn check(gateway: &Gateway, files: &[&str], at_least: usize) {
 
 #[test]
 fn every_command_of_the_readmes_answers_as_written() {
-    check(&example("quickstart"), &["README.md", "examples/quickstart/README.md"], 12);
+    check(&example("quickstart"), &["README.md", "examples/quickstart/README.md"], 15);
 }
 
 #[test]
 fn every_command_of_the_plugins_readme_answers_as_written() {
     check(&example("plugins"), &["examples/plugins/README.md"], 10);
+}
+
+#[test]
+fn every_command_of_the_wasm_readme_answers_as_written() {
+    check(&example("wasm"), &["examples/wasm/README.md"], 11);
 }
