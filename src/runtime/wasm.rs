@@ -12,6 +12,7 @@ mod module;
 mod names;
 mod requests;
 mod settings;
+mod shelf;
 pub mod value;
 pub mod worker;
 

@@ -3,7 +3,6 @@
 use std::borrow::Cow;
 use std::time::Instant;
 
-use parking_lot::Mutex;
 use serde_json::value::RawValue;
 use wasmtime::Store;
 use wasmtime::component::types::{ComponentFunc, ComponentItem};
@@ -13,12 +12,11 @@ use wasmtime_wasi_http::p2::bindings::sync::{Proxy, ProxyPre};
 use crate::runtime::wasm::failure::Failure;
 use crate::runtime::wasm::host::{self, Host, State, Wants};
 use crate::runtime::wasm::names::{Claim, Claims};
+use crate::runtime::wasm::shelf::{self, Shelf};
 use crate::runtime::wasm::value::{self, Given, Signature};
 
 /// What serves whole HTTP requests, of any 0.2 version.
 const HTTP_HANDLER: &str = "wasi:http/incoming-handler@0.2.";
-/// Calls after which a kept instance is replaced.
-const MOST_USES: u32 = 10_000;
 
 /// A component that is ready to be instantiated.
 pub(super) struct Program {
@@ -26,7 +24,7 @@ pub(super) struct Program {
     wants: Wants,
     functions: Vec<Export>,
     http: Option<ProxyPre<State>>,
-    kept: Mutex<Vec<Kept>>,
+    shelf: Shelf<Inside>,
 }
 
 /// One function.
@@ -36,13 +34,11 @@ pub(super) struct Export {
     pub(super) signature: Signature,
 }
 
-/// An instance between two calls.
-struct Kept {
-    store: Store<State>,
+/// What is called in an instance.
+struct Inside {
     instance: Instance,
     /// Functions by their place, as far as they were called.
     functions: Vec<Option<Func>>,
-    uses: u32,
 }
 
 /// A program with the names that its functions could have, and the words for what cannot be called.
@@ -90,7 +86,7 @@ pub(super) fn load(host: &Host, component: &Component, stem: &str) -> anyhow::Re
     }
     let wants = if imports_any || http.is_some() { Wants::Components } else { Wants::Nothing };
     let Found { functions, claims, left_out } = found;
-    let program = Program { pre, wants, functions, http, kept: Mutex::default() };
+    let program = Program { pre, wants, functions, http, shelf: Shelf::new() };
     Ok(Loaded { program, claims, left_out })
 }
 
@@ -141,17 +137,16 @@ impl Program {
     ) -> Result<(), Failure> {
         let signature = &self.functions[function].signature;
         let arguments = signature.arguments(args, names).map_err(|mismatch| Failure::Argument(mismatch.to_string()))?;
-        let mut kept = self.instance(host, deadline)?;
+        let mut instance = self.instance(host, deadline)?;
         let mut given = [Val::Bool(false)];
         let results = usize::from(signature.result.is_some());
-        let called = kept
-            .function(function, &self.functions)
-            .and_then(|function| function.call(&mut kept.store, &arguments, &mut given[..results]));
-        kept.store.data().end();
-        called.map_err(|error| trapped(host, &kept.store, error))?;
-        if host.settings().keeps_instances {
-            self.keep(host, kept);
-        }
+        let shelf::Instance { store, inside, .. } = &mut instance;
+        let called = inside
+            .function(store, function, &self.functions)
+            .and_then(|function| function.call(&mut *store, &arguments, &mut given[..results]));
+        store.data().end();
+        called.map_err(|error| trapped(host, store, error))?;
+        self.shelf.keep(host, instance);
         let limit = usize::try_from(host.settings().max_message).unwrap_or(usize::MAX);
         let begun = out.len();
         match signature.result(given[..results].first(), host.settings().bytes, limit, out) {
@@ -170,35 +165,28 @@ impl Program {
         self.http.as_ref().map(|pre| pre.instantiate(store))
     }
 
-    fn instance(&self, host: &Host, deadline: Instant) -> Result<Kept, Failure> {
-        if let Some(mut kept) = self.kept.lock().pop() {
+    fn instance(&self, host: &Host, deadline: Instant) -> Result<shelf::Instance<Inside>, Failure> {
+        if let Some(mut kept) = self.shelf.take() {
             State::begin(&mut kept.store, deadline);
             return Ok(kept);
         }
-        let store = host.store(self.wants, deadline);
-        let mut store = store.map_err(|error| Failure::Trapped(error, None))?;
+        let mut store = host.store(self.wants, deadline).map_err(|error| Failure::Trapped(error, None))?;
         match self.pre.instantiate(&mut store) {
-            Ok(instance) => Ok(Kept { store, instance, functions: vec![None; self.functions.len()], uses: 0 }),
+            Ok(instance) => {
+                let inside = Inside { instance, functions: vec![None; self.functions.len()] };
+                Ok(shelf::Instance::new(store, inside))
+            }
             Err(error) => Err(trapped(host, &store, error)),
-        }
-    }
-
-    /// Puts an instance aside for the next call.
-    fn keep(&self, host: &Host, mut kept: Kept) {
-        kept.uses += 1;
-        let is_large = kept.store.data().memory() as u64 > host.settings().max_memory / 4 * 3;
-        if kept.uses < MOST_USES && !is_large {
-            self.kept.lock().push(kept);
         }
     }
 }
 
-impl Kept {
-    fn function(&mut self, at: usize, exports: &[Export]) -> wasmtime::Result<Func> {
+impl Inside {
+    fn function(&mut self, store: &mut Store<State>, at: usize, exports: &[Export]) -> wasmtime::Result<Func> {
         if let Some(function) = self.functions[at] {
             return Ok(function);
         }
-        let function = self.instance.get_func(&mut self.store, exports[at].index);
+        let function = self.instance.get_func(store, exports[at].index);
         let function = function.ok_or_else(|| wasmtime::format_err!("the instance lacks the function"))?;
         self.functions[at] = Some(function);
         Ok(function)

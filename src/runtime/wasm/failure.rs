@@ -25,6 +25,8 @@ pub(super) enum Failure {
     Trapped(wasmtime::Error, Option<u64>),
     /// There is no such function.
     Unknown,
+    /// The worker itself failed; its log says how.
+    Panicked,
 }
 
 impl Failure {
@@ -33,6 +35,7 @@ impl Failure {
         let failure = match self {
             Self::Argument(message) => plain("ArgumentError", message, Some("argument")),
             Self::Unwritable(message) => plain("ResultError", message, None),
+            Self::Panicked => plain("Error", "the worker failed in this call; its log says how", None),
             Self::Unknown => plain("Error", "there is no such function", None),
             Self::Err(payload) => CallFailure { payload: Some(payload), ..plain_owned("Error", words(payload)) },
             Self::Trapped(error, limit) => {

@@ -2,16 +2,17 @@
 
 use std::borrow::Cow;
 use std::collections::HashMap;
-use std::time::Instant;
+use std::time;
 
 use wasmparser::{ExternalKind, KnownCustom, Name, Parser, Payload};
 use wasmtime::component::{Type, Val as Value};
-use wasmtime::{ExternType, FuncType, InstancePre, Module, Val, ValType};
+use wasmtime::{ExternType, FuncType, Instance, InstancePre, Module, Val, ValType};
 
 use crate::runtime::wasm::component::trapped;
 use crate::runtime::wasm::failure::Failure;
 use crate::runtime::wasm::host::{self, Host, State, Wants};
 use crate::runtime::wasm::names::{Claim, Claims};
+use crate::runtime::wasm::shelf::{self, Shelf};
 use crate::runtime::wasm::value::Signature;
 
 /// Run once in each instance, by the convention of toolchains.
@@ -23,6 +24,7 @@ pub(super) struct Program {
     wants: Wants,
     initializes: bool,
     functions: Vec<Export>,
+    shelf: Shelf<Instance>,
 }
 
 /// One function.
@@ -70,7 +72,7 @@ pub(super) fn load(host: &Host, module: &Module, bytes: &[u8], stem: &str) -> an
         }
     }
     let wants = if imports_any { Wants::Modules } else { Wants::Nothing };
-    Ok(Loaded { program: Program { pre, wants, initializes, functions }, claims, left_out })
+    Ok(Loaded { program: Program { pre, wants, initializes, functions, shelf: Shelf::new() }, claims, left_out })
 }
 
 fn signatures(ty: &FuncType, names: Option<&HashMap<u32, String>>) -> Option<(Signature, Vec<Signature>)> {
@@ -131,25 +133,41 @@ impl Program {
         host: &Host,
         function: usize,
         (args, names): (&str, Option<&[Cow<'_, str>]>),
-        deadline: Instant,
+        deadline: time::Instant,
         out: &mut Vec<u8>,
     ) -> Result<(), Failure> {
         let Export { name, signature, results } = &self.functions[function];
         let arguments = signature.arguments(args, names).map_err(|mismatch| Failure::Argument(mismatch.to_string()))?;
         let arguments: Vec<Val> = arguments.iter().filter_map(lowered).collect();
-        let mut store = host.store(self.wants, deadline).map_err(|error| Failure::Trapped(error, None))?;
+        let mut instance = self.instance(host, deadline)?;
         let mut given = vec![Val::I32(0); results.len()];
-        let called = self.pre.instantiate(&mut store).and_then(|instance| {
+        let shelf::Instance { store, inside, .. } = &mut instance;
+        let called = match inside.get_func(&mut *store, name) {
+            Some(function) => function.call(&mut *store, &arguments, &mut given),
+            None => Err(wasmtime::format_err!("the instance lacks the function")),
+        };
+        store.data().end();
+        called.map_err(|error| trapped(host, store, error))?;
+        self.shelf.keep(host, instance);
+        self.write(host, results, &given, out).map_err(Failure::Unwritable)
+    }
+
+    fn instance(&self, host: &Host, deadline: time::Instant) -> Result<shelf::Instance<Instance>, Failure> {
+        if let Some(mut kept) = self.shelf.take() {
+            State::begin(&mut kept.store, deadline);
+            return Ok(kept);
+        }
+        let mut store = host.store(self.wants, deadline).map_err(|error| Failure::Trapped(error, None))?;
+        let made = self.pre.instantiate(&mut store).and_then(|instance| {
             if self.initializes {
                 instance.get_typed_func::<(), ()>(&mut store, INITIALIZE)?.call(&mut store, ())?;
             }
-            let function = instance.get_func(&mut store, name);
-            let function = function.ok_or_else(|| wasmtime::format_err!("the instance lacks the function"))?;
-            function.call(&mut store, &arguments, &mut given)
+            Ok(instance)
         });
-        store.data().end();
-        called.map_err(|error| trapped(host, &store, error))?;
-        self.write(host, results, &given, out).map_err(Failure::Unwritable)
+        match made {
+            Ok(instance) => Ok(shelf::Instance::new(store, instance)),
+            Err(error) => Err(trapped(host, &store, error)),
+        }
     }
 
     /// Nothing is `null`, one number itself, several an array.

@@ -1,6 +1,7 @@
 //! `metagate worker wasm`: the worker for functions in WebAssembly, as the gateway starts it.
 
 use std::ffi::OsString;
+use std::panic::{self, AssertUnwindSafe};
 use std::process::ExitCode;
 use std::sync::{Arc, OnceLock};
 use std::time::{Duration, Instant};
@@ -11,6 +12,7 @@ use parking_lot::Mutex;
 
 use crate::runtime::wasm::channel::{self, Inbox, Outbox};
 use crate::runtime::wasm::crew::{self, Crew, Work};
+use crate::runtime::wasm::failure::Failure;
 use crate::runtime::wasm::functions::{self, Functions};
 use crate::runtime::wasm::host::Host;
 use crate::runtime::wasm::message::{self, FromGateway, Load};
@@ -97,11 +99,13 @@ impl Calls {
         let deadline = Instant::now() + Duration::from_millis(timeout) + GRACE;
         let mut answer = Vec::with_capacity(SHORT);
         message::begin_result(&mut answer, &call.id);
-        let called = {
+        let args = (call.args.get(), call.names.as_deref());
+        let run = || {
             let _ticking = self.wasm.ticker().begin();
-            let args = (call.args.get(), call.names.as_deref());
             self.functions.call(&self.host, &call.name, args, deadline, &mut answer)
         };
+        // Whatever panics in a call, the others go on; its store is gone.
+        let called = panic::catch_unwind(AssertUnwindSafe(run)).unwrap_or(Err(Failure::Panicked));
         match called {
             Ok(()) => message::end_result(&mut answer),
             Err(failure) => {

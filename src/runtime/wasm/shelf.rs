@@ -1,0 +1,54 @@
+//! Instances between two calls, where the deployment keeps them.
+
+use parking_lot::Mutex;
+use wasmtime::Store;
+
+use crate::runtime::wasm::host::{Host, State};
+
+/// Calls after which an instance is replaced.
+const MOST_USES: u32 = 10_000;
+
+/// The instances of one program that wait for their next call. `I` is what is called in their store.
+pub(super) struct Shelf<I> {
+    kept: Mutex<Vec<Instance<I>>>,
+}
+
+/// An instance with its store. Whoever has it is the only one.
+pub(super) struct Instance<I> {
+    /// Its state.
+    pub(super) store: Store<State>,
+    /// Its functions.
+    pub(super) inside: I,
+    uses: u32,
+}
+
+impl<I> Instance<I> {
+    /// One that was not used yet.
+    pub(super) fn new(store: Store<State>, inside: I) -> Self {
+        Self { store, inside, uses: 0 }
+    }
+}
+
+impl<I> Shelf<I> {
+    /// Without any instance.
+    pub(super) fn new() -> Self {
+        Self { kept: Mutex::default() }
+    }
+
+    /// An instance that waits, if there is one.
+    pub(super) fn take(&self) -> Option<Instance<I>> {
+        self.kept.lock().pop()
+    }
+
+    /// Keeps an instance whose call has ended well for the next one, if the deployment wants it and it is not worn out.
+    pub(super) fn keep(&self, host: &Host, mut instance: Instance<I>) {
+        if !host.settings().keeps_instances {
+            return;
+        }
+        instance.uses += 1;
+        let is_large = instance.store.data().memory() as u64 > host.settings().max_memory / 4 * 3;
+        if instance.uses < MOST_USES && !is_large {
+            self.kept.lock().push(instance);
+        }
+    }
+}
