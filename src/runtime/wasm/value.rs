@@ -1,5 +1,23 @@
-//! JSON and the values of the component model, each made of the other by type. Which JSON a type has is the table in
-//! `docs/wasm-values.md`; finding and calling functions is left to others.
+//! JSON and the values of the component model, each made of the other by type; finding and calling functions is left to
+//! others. `docs/wasm-values.md` has the rules with examples, in short they are:
+//!
+//! | type | JSON | read as well |
+//! |---|---|---|
+//! | bool, string | the same | |
+//! | u8 … s64 | an integer, exact | `-0` |
+//! | f32, f64 | a number, the shortest that comes back | integers |
+//! | char | a string of one scalar value | |
+//! | `list<u8>` | base64, or an array by configuration | the other one, base64 without padding |
+//! | list, tuple, list of fixed length | an array | |
+//! | `map<string, V>` | an object | an array of pairs |
+//! | other maps | an array of pairs | |
+//! | record | an object with its fields | options left out |
+//! | variant | `"name"`, `{"name": value}` | `{"name": null}`, `{"tag": "name", "val": value}` |
+//! | enum | `"name"` | |
+//! | flags | an array of names | an object of booleans |
+//! | `option<T>` | `null` or that of `T`; `{"some": value}` where that may be `null` | |
+//! | result | `{"ok": value}`, `{"err": value}`, `null` for no value | |
+//! | a function's result itself | the value of its ok; an err is the call's failure | |
 
 mod arguments;
 mod mismatch;
@@ -86,3 +104,6 @@ impl Signature {
 pub fn check(ty: &Type) -> Result<(), String> {
     Shape::new(ty).foreign().map_or(Ok(()), |part| Err(part.to_owned()))
 }
+
+#[cfg(test)]
+mod tests;

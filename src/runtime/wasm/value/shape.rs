@@ -17,8 +17,8 @@ pub(super) enum Shape {
     List(Box<Self>),
     FixedLengthList(Box<Self>, usize),
     Tuple(Box<[Self]>),
-    /// Key and value.
-    Map(Box<(Self, Self)>),
+    /// The tuple of key and value.
+    Map(Box<Self>),
     Record(Names, Box<[Self]>),
     Variant(Names, Box<[Option<Self>]>),
     Enum(Names),
@@ -54,7 +54,9 @@ impl Shape {
             },
             Type::FixedLengthList(list) => Self::FixedLengthList(Box::new(Self::new(&list.ty())), list.len() as usize),
             Type::Tuple(tuple) => Self::Tuple(tuple.types().map(|ty| Self::new(&ty)).collect()),
-            Type::Map(map) => Self::Map(Box::new((Self::new(&map.key()), Self::new(&map.value())))),
+            Type::Map(map) => {
+                Self::Map(Box::new(Self::Tuple([map.key(), map.value()].iter().map(Self::new).collect())))
+            }
             Type::Record(record) => Self::Record(
                 Names::new(record.fields().map(|field| field.name)),
                 record.fields().map(|field| Self::new(&field.ty)).collect(),
@@ -82,13 +84,22 @@ impl Shape {
             Self::Bool | Self::Number(_) | Self::Char | Self::String | Self::Bytes | Self::Enum(_) | Self::Flags(_) => {
                 None
             }
-            Self::List(item) | Self::FixedLengthList(item, _) | Self::Option(item) => item.foreign(),
+            Self::List(item) | Self::FixedLengthList(item, _) | Self::Map(item) | Self::Option(item) => item.foreign(),
             Self::Tuple(items) | Self::Record(_, items) => items.iter().find_map(Self::foreign),
-            Self::Map(pair) => pair.0.foreign().or_else(|| pair.1.foreign()),
             Self::Variant(_, payloads) => payloads.iter().flatten().find_map(Self::foreign),
             Self::Result(pair) => [&pair.0, &pair.1].into_iter().flatten().find_map(Self::foreign),
             Self::Foreign(part) => Some(part),
         }
+    }
+
+    /// The items of a tuple.
+    pub(super) fn items(&self) -> &[Self] {
+        if let Self::Tuple(items) = self { items } else { &[] }
+    }
+
+    /// The value in the tuple of a map whose keys are strings.
+    pub(super) fn value_by_string(&self) -> Option<&Self> {
+        if let [Self::String, value] = self.items() { Some(value) } else { None }
     }
 
     /// Whether a value of it may be `null` in JSON: an option around it must not be, then.

@@ -53,12 +53,8 @@ impl Display for Shape {
             Self::Bytes => f.write_str("list<u8>"),
             Self::List(item) => write!(f, "list<{item}>"),
             Self::FixedLengthList(item, length) => write!(f, "list<{item}, {length}>"),
-            Self::Tuple(items) => {
-                f.write_str("tuple<")?;
-                separated(f, items.iter(), |f, item| item.fmt(f))?;
-                f.write_str(">")
-            }
-            Self::Map(pair) => write!(f, "map<{}, {}>", pair.0, pair.1),
+            Self::Tuple(items) => with_items(f, "tuple", items),
+            Self::Map(entry) => with_items(f, "map", entry.items()),
             Self::Record(names, items) => {
                 f.write_str("record { ")?;
                 separated(f, names.iter().zip(items), |f, (name, item)| write!(f, "{name}: {item}"))?;
@@ -84,6 +80,12 @@ impl Display for Shape {
             Self::Foreign(part) => f.write_str(part),
         }
     }
+}
+
+fn with_items(f: &mut fmt::Formatter<'_>, kind: &str, items: &[Shape]) -> fmt::Result {
+    write!(f, "{kind}<")?;
+    separated(f, items.iter(), |f, item| item.fmt(f))?;
+    f.write_str(">")
 }
 
 fn named(f: &mut fmt::Formatter<'_>, kind: &str, names: &Names) -> fmt::Result {

@@ -9,6 +9,7 @@ use wasmtime::component::Val;
 
 use crate::config::BytesRule;
 use crate::runtime::wasm::value::Given;
+use crate::runtime::wasm::value::number::Number;
 use crate::runtime::wasm::value::place::Place;
 use crate::runtime::wasm::value::shape::Shape;
 
@@ -79,7 +80,7 @@ impl<'o> Writer<'o> {
     fn value(&mut self, shape: &Shape, value: &Val, at: &Place<'_>) -> Result<(), Unwritable> {
         match (shape, value) {
             (Shape::Bool, Val::Bool(value)) => self.push(if *value { b"true" } else { b"false" }),
-            (Shape::Number(_), number) => self.number(shape, number, at),
+            (Shape::Number(number), value) => self.number(*number, value, at),
             (Shape::Char, Val::Char(value)) => self.text(value.encode_utf8(&mut [0; 4])),
             (Shape::String, Val::String(text)) => self.text(text),
             (Shape::Bytes, Val::List(items)) => self.byte_list(shape, items, at),
@@ -90,10 +91,10 @@ impl<'o> Writer<'o> {
             (Shape::Tuple(shapes), Val::Tuple(items)) if items.len() == shapes.len() => {
                 self.items(shapes.iter().zip(items), at)
             }
-            (Shape::Map(pair), Val::Map(entries)) if matches!(pair.0, Shape::String) => {
-                self.object(&pair.1, entries, at)
-            }
-            (Shape::Map(pair), Val::Map(entries)) => self.pairs(pair, entries, at),
+            (Shape::Map(entry), Val::Map(entries)) => match entry.value_by_string() {
+                Some(shape) => self.object(shape, entries, at),
+                None => self.pairs(entry.items(), entries, at),
+            },
             (Shape::Record(names, shapes), Val::Record(fields)) if fields.len() == names.len() => {
                 for (index, ((name, shape), (_, value))) in names.iter().zip(shapes).zip(fields).enumerate() {
                     self.push(if index == 0 { b"{" } else { b"," })?;
@@ -129,22 +130,22 @@ impl<'o> Writer<'o> {
         }
     }
 
-    fn number(&mut self, shape: &Shape, value: &Val, at: &Place<'_>) -> Result<(), Unwritable> {
+    fn number(&mut self, number: Number, value: &Val, at: &Place<'_>) -> Result<(), Unwritable> {
         let mut integer = itoa::Buffer::new();
-        let text = match value {
-            Val::U8(value) => integer.format(*value),
-            Val::S8(value) => integer.format(*value),
-            Val::U16(value) => integer.format(*value),
-            Val::S16(value) => integer.format(*value),
-            Val::U32(value) => integer.format(*value),
-            Val::S32(value) => integer.format(*value),
-            Val::U64(value) => integer.format(*value),
-            Val::S64(value) => integer.format(*value),
-            Val::Float32(value) if value.is_finite() => return self.json(value),
-            Val::Float64(value) if value.is_finite() => return self.json(value),
-            Val::Float32(value) => return Err(not_finite(value, at)),
-            Val::Float64(value) => return Err(not_finite(value, at)),
-            _ => return Err(foreign(shape, at)),
+        let text = match (number, value) {
+            (Number::U8, Val::U8(value)) => integer.format(*value),
+            (Number::S8, Val::S8(value)) => integer.format(*value),
+            (Number::U16, Val::U16(value)) => integer.format(*value),
+            (Number::S16, Val::S16(value)) => integer.format(*value),
+            (Number::U32, Val::U32(value)) => integer.format(*value),
+            (Number::S32, Val::S32(value)) => integer.format(*value),
+            (Number::U64, Val::U64(value)) => integer.format(*value),
+            (Number::S64, Val::S64(value)) => integer.format(*value),
+            (Number::F32, Val::Float32(value)) if value.is_finite() => return self.json(value),
+            (Number::F64, Val::Float64(value)) if value.is_finite() => return self.json(value),
+            (Number::F32, Val::Float32(value)) => return Err(not_finite(value, at)),
+            (Number::F64, Val::Float64(value)) => return Err(not_finite(value, at)),
+            _ => return Err(foreign(&Shape::Number(number), at)),
         };
         self.push(text.as_bytes())
     }
@@ -244,13 +245,13 @@ impl<'o> Writer<'o> {
         self.push(b"}")
     }
 
-    fn pairs(&mut self, shapes: &(Shape, Shape), entries: &[(Val, Val)], at: &Place<'_>) -> Result<(), Unwritable> {
+    fn pairs(&mut self, shapes: &[Shape], entries: &[(Val, Val)], at: &Place<'_>) -> Result<(), Unwritable> {
         self.push(b"[")?;
         for (index, (key, value)) in entries.iter().enumerate() {
             if index > 0 {
                 self.push(b",")?;
             }
-            self.items([(&shapes.0, key), (&shapes.1, value)].into_iter(), &Place::Item(at, index))?;
+            self.items(shapes.iter().zip([key, value]), &Place::Item(at, index))?;
         }
         self.push(b"]")
     }
