@@ -40,8 +40,9 @@ else
   cargo test --locked --no-fail-fast
 fi
 
-# The plugins from their sources, in four languages, and folders that `plugin new` makes.
+# The plugins from their sources, in four languages, and folders that `plugin new` makes; functions in WebAssembly.
 cargo build --locked --quiet
 metagate=${CARGO_TARGET_DIR:-$PWD/target}/debug/metagate
 tests/plugins.sh "$metagate"
 tests/templates.sh "$metagate"
+tests/functions.sh "$metagate"
