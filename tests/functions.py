@@ -174,7 +174,8 @@ class Gateway:
     def offered(self, name):
         """The functions of a deployment with their signatures, by script."""
         inspected = json.loads(self.request("GET", "/api/inspect")[2])
-        return next(one["packages"] for one in inspected if one["suffix"] == name)
+        packages = next(one["packages"] for one in inspected if one["suffix"] == name)
+        return {script["name"]: script["scope"]["funcs"] for script in packages["wasm"]}
 
     def logged(self):
         """What the gateway has written to standard error."""
@@ -234,6 +235,10 @@ def check_language(gateway, name, checks):
     checks.that(told == (200, 2), f"{name} add after a crash: {told}")
     told = gateway.call(name, "subtract", [1, 1])
     checks.that(told[0] == 404, f"{name} subtract: {told}")
+    # What a toolchain exports for itself is no function.
+    offered = sorted(function["name"] for function in gateway.offered(name)[f"{name}.wasm"])
+    expected = sorted({function for function, *_ in CASES if "/" not in function} | {"remember", "crash"})
+    checks.that(offered == expected, f"{name} offers {offered}")
 
 
 def check_http(gateway, name, checks):
