@@ -132,6 +132,18 @@ fn here() -> String {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Fingerprint(pub u64);
 
+/// The name of the function that takes whole HTTP requests.
+pub const HTTP_FUNCTION: &str = "http";
+
+/// What a function is called with.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Takes {
+    /// The arguments that a caller gives.
+    Arguments,
+    /// A whole HTTP request, to which its result is the answer.
+    Request,
+}
+
 /// One callable of a release.
 #[derive(Debug)]
 pub struct Function {
@@ -139,14 +151,16 @@ pub struct Function {
     pub name: Box<str>,
     /// Its name as a JSON string, ready for the channel.
     pub quoted: Box<str>,
+    /// What it is called with.
+    pub takes: Takes,
 }
 
 impl Function {
     /// A function of this name.
     #[must_use]
-    pub fn new(name: &str) -> Self {
+    pub fn new(name: &str, takes: Takes) -> Self {
         let quoted = serde_json::Value::from(name).to_string().into_boxed_str();
-        Self { name: name.into(), quoted }
+        Self { name: name.into(), quoted, takes }
     }
 }
 

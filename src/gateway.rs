@@ -3,6 +3,7 @@
 pub mod create;
 pub mod delete;
 pub mod deploy;
+pub mod exchange;
 pub mod failure;
 pub mod inspect;
 pub mod invoke;

@@ -7,6 +7,7 @@ pub mod arguments;
 pub mod body;
 pub mod deploy;
 pub mod error;
+pub mod exchange;
 pub mod form;
 pub mod framing;
 pub mod head;

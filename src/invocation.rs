@@ -38,6 +38,15 @@ impl Arguments {
         Self { json, names: None }
     }
 
+    /// With one argument more, JSON on one line, and without names.
+    #[must_use]
+    pub fn with_last(&self, argument: &str) -> Self {
+        let array = self.json.trim_ascii_end();
+        let open = array.strip_suffix(b"]").unwrap_or(array);
+        let comma = if open.trim_ascii() == b"[" { "" } else { "," };
+        Self::on_one_line([open, comma.as_bytes(), argument.as_bytes(), b"]"].concat().into())
+    }
+
     /// With the names that the caller gave the arguments, in their order.
     #[must_use]
     pub fn named(self, names: &[&str]) -> Self {
@@ -124,6 +133,14 @@ mod tests {
     fn arguments_are_one_line() {
         let arguments = Arguments::from_checked(Bytes::from_static(b"[1,\r\n \"a\\n\"]"));
         assert_eq!(arguments.as_json(), b"[1,   \"a\\n\"]");
+    }
+
+    #[test]
+    fn an_argument_more_comes_last() {
+        for (before, after) in [("[]", "[7]"), (" [ ] ", " [ 7]"), ("[1]", "[1,7]"), ("[[]] ", "[[],7]")] {
+            let arguments = Arguments::from_checked(Bytes::from_static(before.as_bytes())).with_last("7");
+            assert_eq!(arguments.as_json(), after.as_bytes());
+        }
     }
 
     #[test]

@@ -31,7 +31,8 @@
 //! before-hooks of the function's `plugin::chain` (answer, reject, change) → `worker::pool` (503 when full) → `ipc::client` →
 //! worker (502 ended, 504 too late, 500 the function failed) → after-hooks in reverse → `http::error` or the result. Arguments
 //! and result stay the JSON text that came, from socket to socket, unless a plugin asks for them. Where no plugin applies, a
-//! call does nothing for plugins.
+//! call does nothing for plugins. A whole HTTP request for a function that takes one goes the same way from `http::exchange` on;
+//! `gateway::exchange` makes it arguments, and the result an answer.
 //!
 //! **Deploy.** What is to be deployed comes from the configuration (`app` → `gateway::deploy`) or over HTTP. Over HTTP it is taken
 //! in first: `http::upload` (multipart to disk) or `source::repository` (git) → `source::archive` (every entry checked) → kept by

@@ -8,6 +8,7 @@ use bytes::Bytes;
 use tokio::runtime::Handle;
 
 use crate::answer::Failure;
+use crate::deployment::Takes;
 use crate::gateway::Gateway;
 use crate::invocation::{Arguments, ErrorKind, Returned};
 use crate::plugin::chain::Chain;
@@ -24,15 +25,16 @@ const RETRY_REFUSED: Duration = Duration::from_secs(30);
 pub type Tell = fn(CallError, &str, &str) -> Failure;
 
 impl Gateway {
-    /// Calls a function of a deployment. A call that a release no longer took goes to the one in its place.
+    /// Calls a function of a deployment with what it takes. A call that a release no longer took goes to the one in its place.
     pub async fn invoke(
         &self,
         live: &Live,
         function: &str,
+        takes: Takes,
         arguments: &Arguments,
         deadline: Instant,
     ) -> Result<Returned, CallError> {
-        let called = invoke_on(live, function, arguments, deadline).await;
+        let called = invoke_on(live, function, takes, arguments, deadline).await;
         if !matches!(called, Err(CallError::Stopping)) || self.is_draining() {
             return called;
         }
@@ -43,7 +45,7 @@ impl Gateway {
                 return Err(CallError::Stopping);
             }
             sequence = next.sequence;
-            let called = invoke_on(&next, function, arguments, deadline).await;
+            let called = invoke_on(&next, function, takes, arguments, deadline).await;
             if !matches!(called, Err(CallError::Stopping)) {
                 return called;
             }
@@ -73,14 +75,22 @@ impl Gateway {
         }
     }
 
+    /// Calls the function of a call that has passed its before-hooks.
+    async fn reach(&self, live: &Live, call: &Invocation) -> Result<Outcome, CallError> {
+        if call.takes == Takes::Request {
+            return self.exchange(live, &call.arguments, &call.headers, call.deadline).await;
+        }
+        let called = self.invoke(live, &call.function, call.takes, &call.arguments, call.deadline).await;
+        called.map(|Returned(value)| Outcome::returned(value.unwrap_or_default()))
+    }
+
     async fn run_chain(&self, chain: &Chain, live: &Live, call: Box<Invocation>, tell: Tell) -> Box<Outcome> {
         let (call, passed, ended) = chain.before_invoke(call).await;
         let outcome = match ended {
             Some(outcome) => outcome,
             None => {
                 let begun = Instant::now();
-                let called = self.invoke(live, &call.function, &call.arguments, call.deadline).await;
-                let mut outcome = outcome_of(called, &call, tell);
+                let mut outcome = self.reach(live, &call).await.unwrap_or_else(|error| failed(error, &call, tell));
                 outcome.in_worker = begun.elapsed();
                 Box::new(outcome)
             }
@@ -89,11 +99,7 @@ impl Gateway {
     }
 }
 
-fn outcome_of(called: Result<Returned, CallError>, call: &Invocation, tell: Tell) -> Outcome {
-    let error = match called {
-        Ok(Returned(value)) => return Outcome::returned(value.unwrap_or_default()),
-        Err(error) => error,
-    };
+fn failed(error: CallError, call: &Invocation, tell: Tell) -> Outcome {
     let source = match &error {
         CallError::Function(error) if error.kind == ErrorKind::Function => Source::FunctionError,
         _ => Source::Gateway,
@@ -104,11 +110,12 @@ fn outcome_of(called: Result<Returned, CallError>, call: &Invocation, tell: Tell
 async fn invoke_on(
     live: &Live,
     function: &str,
+    takes: Takes,
     arguments: &Arguments,
     deadline: Instant,
 ) -> Result<Returned, CallError> {
     match &live.serving {
-        Serving::Pool(pool) => pool.call(function, arguments, deadline).await,
+        Serving::Pool(pool) => pool.call(function, takes, arguments, deadline).await,
         Serving::Refused(failure) => Err(refused(failure)),
         Serving::Waiting => Err(CallError::Starting),
     }
@@ -169,7 +176,7 @@ async fn call_for_plugin(gateway: Arc<Gateway>, call: FunctionCall, tell: Tell) 
     let chain = live.chain_of(&function).unwrap_or_else(|| Chain::new(Vec::new()));
     let outcome = gateway.run_chain(&chain, &live, invocation, tell).await;
     match outcome.content {
-        Content::Result(body) => Ok(body),
+        Content::Result(body) | Content::Answer(body) => Ok(body),
         Content::Problem { code, message, payload } => {
             Err(Failure { status: outcome.status, code, message, payload, headers: outcome.headers })
         }

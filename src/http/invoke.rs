@@ -4,12 +4,14 @@ use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Instant;
 
+use bytes::Bytes;
 use http::header::CONTENT_TYPE;
 use http::request::Parts;
 use http::{HeaderValue, Method, Request, Response, StatusCode};
 use hyper::body::Incoming;
 
 use crate::answer::Failure;
+use crate::deployment::Takes;
 use crate::gateway::{Gateway, VERSION};
 use crate::http::arguments::{self, BodyKind, Keys};
 use crate::http::body::ReplyBody;
@@ -20,6 +22,7 @@ use crate::http::request_id;
 use crate::invocation::{Arguments, Returned};
 use crate::plugin::invocation::Invocation;
 use crate::plugin::outcome::{Content, Outcome};
+use crate::registry::Live;
 use crate::worker::outcome::CallError;
 
 /// Who calls.
@@ -45,11 +48,7 @@ pub async fn call(
             Problem::new(Code::MethodNotAllowed, format!("a function is called with GET or POST, not {method}"));
         return Err(problem.allowing("GET, POST"));
     }
-    if address.prefix != gateway.prefix.as_str() || address.version != VERSION {
-        let message = format!("nothing is deployed at /{}/{}/{}", address.prefix, address.name, address.version);
-        return Err(Problem::new(Code::DeploymentNotFound, message));
-    }
-    let live = gateway.deployment(&address.name).ok_or_else(|| error::deployment_not_found(&address.name))?;
+    let live = live_at(gateway, &address.prefix, &address.name, &address.version)?;
     let keys = if live.pool().is_some_and(|pool| pool.wants_names()) { Keys::Keep } else { Keys::Drop };
     let (head, arguments) = read_arguments(request, limits, keys).await?;
     let started = Instant::now();
@@ -60,7 +59,7 @@ pub async fn call(
     let Some(chain) = live.chain_of(function) else {
         let called = match &named {
             Err(error @ CallError::Starting) => Err(error.clone()),
-            Ok(_) | Err(_) => gateway.invoke(&live, function, &arguments, deadline).await,
+            Ok(_) | Err(_) => gateway.invoke(&live, function, Takes::Arguments, &arguments, deadline).await,
         };
         return match called {
             Ok(Returned(value)) => Ok(answer(value)),
@@ -76,6 +75,15 @@ pub async fn call(
     };
     let outcome = gateway.invoke_through(chain, live, Box::new(call), told).await;
     Ok(answer_outcome(*outcome, request_id::text(client.id)))
+}
+
+/// What is deployed at an address.
+pub(super) fn live_at(gateway: &Gateway, prefix: &str, name: &str, version: &str) -> Result<Arc<Live>, Problem> {
+    if prefix != gateway.prefix.as_str() || version != VERSION {
+        let message = format!("nothing is deployed at /{prefix}/{name}/{version}");
+        return Err(Problem::new(Code::DeploymentNotFound, message));
+    }
+    gateway.deployment(name).ok_or_else(|| error::deployment_not_found(name))
 }
 
 /// What callers are told of a failure, for after-hooks to see and change.
@@ -95,15 +103,23 @@ async fn read_arguments(
     Ok((head, arguments))
 }
 
-fn answer(value: Option<bytes::Bytes>) -> Response<ReplyBody> {
+fn answer(value: Option<Bytes>) -> Response<ReplyBody> {
     let mut response = Response::new(ReplyBody::full(value.unwrap_or_default()));
     response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
     response
 }
 
-fn answer_outcome(outcome: Outcome, request_id: &str) -> Response<ReplyBody> {
-    let mut response = answer(Some(outcome.body(request_id)));
-    *response.status_mut() = StatusCode::from_u16(outcome.status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
+/// The answer that a call's outcome makes.
+pub(super) fn answer_outcome(outcome: Outcome, request_id: &str) -> Response<ReplyBody> {
+    let status = StatusCode::from_u16(outcome.status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
+    // These have no body (RFC 9110, section 6.4.1); HTTP/2 would send one.
+    let has_body = !matches!(status, StatusCode::NO_CONTENT | StatusCode::RESET_CONTENT | StatusCode::NOT_MODIFIED);
+    let body = if has_body { outcome.body(request_id) } else { Bytes::new() };
+    let mut response = match outcome.content {
+        Content::Answer(_) => Response::new(ReplyBody::full(body)),
+        Content::Result(_) | Content::Problem { .. } => answer(Some(body)),
+    };
+    *response.status_mut() = status;
     let headers = response.headers_mut();
     // An answer without a body may still name its type: so does that of a function that gave nothing.
     for (name, value) in outcome.headers {

@@ -36,11 +36,26 @@ pub struct StaticAddress<'a> {
     pub path: Vec<Cow<'a, str>>,
 }
 
+/// What the address of a whole request names.
+#[derive(Debug, PartialEq, Eq)]
+pub struct HttpAddress<'a> {
+    /// First part.
+    pub prefix: Cow<'a, str>,
+    /// The deployment.
+    pub name: Cow<'a, str>,
+    /// `v1` where something is deployed.
+    pub version: Cow<'a, str>,
+    /// What follows, as it came: nothing, or from its `/` on.
+    pub rest: &'a str,
+}
+
 /// Where a path leads.
 #[derive(Debug, PartialEq, Eq)]
 pub enum Target<'a> {
     /// A call of a function.
     Call(CallAddress<'a>),
+    /// A request for a deployment's function that takes it whole.
+    Http(HttpAddress<'a>),
     /// A file of a deployment.
     Static(StaticAddress<'a>),
     /// Anything else.
@@ -55,6 +70,9 @@ pub fn parse(path: &str) -> Result<Target<'_>, Problem> {
     let mut parts: [Cow<'_, str>; 8] = Default::default();
     let mut count = 0;
     for raw in rest.split('/') {
+        if count == 4 && parts[3] == "http" {
+            break;
+        }
         if raw.is_empty() {
             return Err(bad("the address has an empty part".to_owned()));
         }
@@ -63,6 +81,14 @@ pub fn parse(path: &str) -> Result<Target<'_>, Problem> {
             parts[count] = part;
         }
         count += 1;
+    }
+    if count == 4 && parts[3] == "http" {
+        let [prefix, name, version, ..] = parts;
+        check_names(&prefix, &name).map_err(bad)?;
+        // Four parts, each with the slash before it.
+        let rest = path.match_indices('/').nth(4).map_or("", |(at, _)| &path[at..]);
+        check_rest(rest).map_err(bad)?;
+        return Ok(Target::Http(HttpAddress { prefix, name, version, rest }));
     }
     let is_static = match (parts[3].as_ref(), count) {
         ("static", _) if count == 4 || slash_at_end => {
@@ -74,13 +100,7 @@ pub fn parse(path: &str) -> Result<Target<'_>, Problem> {
         _ => return Ok(Target::Other),
     };
     let [prefix, name, version, _, function, second, third, _] = parts;
-    for part in [&prefix, &name] {
-        match check_name(part) {
-            Err(error @ BadName::Form) => return Err(bad(format!("{part:?} is no name: {error}"))),
-            // Nothing can be deployed under a reserved name, so there is nothing to find.
-            Err(BadName::Reserved(_)) | Ok(()) => {}
-        }
-    }
+    check_names(&prefix, &name).map_err(bad)?;
     if is_static {
         let path = rest.split('/').skip(4).map(decode).collect::<Result<_, _>>().map_err(bad)?;
         return Ok(Target::Static(StaticAddress { prefix, name, version, path }));
@@ -94,13 +114,45 @@ pub fn parse(path: &str) -> Result<Target<'_>, Problem> {
     Ok(Target::Call(CallAddress { prefix, name, version, function }))
 }
 
+fn check_names(prefix: &str, name: &str) -> Result<(), String> {
+    for part in [prefix, name] {
+        match check_name(part) {
+            Err(error @ BadName::Form) => return Err(format!("{part:?} is no name: {error}")),
+            // Nothing can be deployed under a reserved name, so there is nothing to find.
+            Err(BadName::Reserved(_)) | Ok(()) => {}
+        }
+    }
+    Ok(())
+}
+
+/// Refuses what a function, or whoever stands before the gateway, could take for an address elsewhere.
+fn check_rest(rest: &str) -> Result<(), String> {
+    if rest.starts_with("//") {
+        return Err("the address has an empty part after \"http\"".to_owned());
+    }
+    for raw in rest.split('/') {
+        check_percents(raw)?;
+        let part: Cow<'_, [u8]> = percent_decode_str(raw).into();
+        let is_dots = part.split(|b| *b == b'/').any(|part| matches!(part, b"." | b".."));
+        if is_dots || part.iter().any(|b| *b == b'\\' || b.is_ascii_control()) {
+            return Err(format!("{raw:?} is no part of an address"));
+        }
+    }
+    Ok(())
+}
+
+fn check_percents(raw: &str) -> Result<(), String> {
+    let digits_follow = |rest: &str| rest.len() >= 2 && rest.as_bytes()[..2].iter().all(u8::is_ascii_hexdigit);
+    if !raw.split('%').skip(1).all(digits_follow) {
+        return Err(format!("{raw:?} has a % without two hexadecimal digits"));
+    }
+    Ok(())
+}
+
 /// Decodes one part, once. Refuses what is no text or could be taken for more than one part.
 fn decode(raw: &str) -> Result<Cow<'_, str>, String> {
     let part = if raw.contains('%') {
-        let digits_follow = |rest: &str| rest.len() >= 2 && rest.as_bytes()[..2].iter().all(u8::is_ascii_hexdigit);
-        if !raw.split('%').skip(1).all(digits_follow) {
-            return Err(format!("{raw:?} has a % without two hexadecimal digits"));
-        }
+        check_percents(raw)?;
         percent_decode_str(raw).decode_utf8().map_err(|_| format!("{raw:?} is not UTF-8"))?
     } else {
         Cow::Borrowed(raw)
@@ -184,6 +236,50 @@ mod tests {
             "/local/math/v1/static/a/",
         ] {
             assert!(parse(path).is_err(), "{path}");
+        }
+    }
+
+    #[test]
+    fn the_address_of_a_whole_request_keeps_what_follows() {
+        let rest = |path| match parse(path) {
+            Ok(Target::Http(HttpAddress { prefix, name, version, rest })) => {
+                assert_eq!((prefix.as_ref(), name.as_ref(), version.as_ref()), ("local", "site", "v1"));
+                rest.to_owned()
+            }
+            other => panic!("{path}: {other:?}"),
+        };
+        assert_eq!(rest("/local/site/v1/http"), "");
+        assert_eq!(rest("/local/site/v1/http/"), "/");
+        assert_eq!(rest("/local/s%69te/v1/%68ttp/a/b/"), "/a/b/");
+        assert_eq!(rest("/local/site/v1/http/a%20b/%ff//c;d=1/%252e/a%2Fb/..."), "/a%20b/%ff//c;d=1/%252e/a%2Fb/...");
+        assert_eq!(rest("/local/site/v1/http/call/sum"), "/call/sum");
+        assert_eq!(call("/local/site/v1/call/http"), Some(("site".into(), "http".into())));
+    }
+
+    #[test]
+    fn what_follows_may_not_be_taken_for_another_address() {
+        for rest in [
+            "/..",
+            "/.",
+            "/a/../b",
+            "/%2e%2E/b",
+            "/.%2e",
+            "/a/..%2fb",
+            "/a%5cb",
+            "/a\\b",
+            "/%00",
+            "/%0a",
+            "/%7f",
+            "//a",
+            "/%4",
+        ] {
+            assert!(parse(&format!("/local/site/v1/http{rest}")).is_err(), "{rest}");
+        }
+        for path in ["//site/v1/http/a", "/local/../v1/http", "/local/site//http", "/local/si;te/v1/http"] {
+            assert!(parse(path).is_err(), "{path}");
+        }
+        for path in ["/local/site/v1/https/a", "/local/site/http/a"] {
+            assert!(matches!(parse(path), Ok(Target::Other)), "{path}");
         }
     }
 

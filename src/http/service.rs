@@ -16,6 +16,7 @@ use tracing::Instrument;
 use crate::gateway::Gateway;
 use crate::http::body::ReplyBody;
 use crate::http::error::{Code, Problem};
+use crate::http::exchange;
 use crate::http::head::{self, HEADER_COUNT, HEADERS_LIMIT, URI_LIMIT};
 use crate::http::invoke::{self, Client};
 use crate::http::path::{self, Target};
@@ -91,10 +92,14 @@ impl Service {
                 let client = Client { id, peer };
                 invoke::call(&self.gateway, address, request, client, self.body_limits).await
             }
+            Target::Http(address) if self.calls => {
+                let client = Client { id, peer };
+                exchange::serve(&self.gateway, address, request, client, self.body_limits).await
+            }
             Target::Static(address) if self.calls => {
                 static_files::file(&self.gateway, &address, request.method(), request.headers(), id).await
             }
-            Target::Call(_) | Target::Static(_) | Target::Other => self.ask_router(request, id).await,
+            Target::Call(_) | Target::Http(_) | Target::Static(_) | Target::Other => self.ask_router(request, id).await,
         }
     }
 

@@ -7,7 +7,7 @@ use std::sync::Arc;
 
 use serde_json::{Map, Value};
 
-use crate::deployment::{Accepts, Exports, Function, MetaCallJson};
+use crate::deployment::{Accepts, Exports, Function, MetaCallJson, Takes};
 
 /// MetaData beyond this many bytes fails the load.
 pub const METADATA_LIMIT: usize = 1024 * 1024;
@@ -76,7 +76,7 @@ pub fn parse(data: &[u8], own: &OwnScripts<'_>) -> Result<Exports, BadMetaData> 
         let own_handles: Vec<Value> = handles.into_iter().filter(|handle| own.has(name_of(handle))).collect();
         for handle in &own_handles {
             for (name, function) in functions_of(handle) {
-                functions.insert(name.into(), Arc::new(Function::new(name)));
+                functions.insert(name.into(), Arc::new(Function::new(name, takes(function))));
                 aliases.take(name, function);
             }
         }
@@ -115,6 +115,13 @@ fn name_of(value: &Value) -> &str {
 fn functions_of(handle: &Value) -> impl Iterator<Item = (&str, &Value)> {
     let functions = handle.get("scope").and_then(|scope| scope.get("funcs")).and_then(Value::as_array);
     functions.into_iter().flatten().map(|function| (name_of(function), function)).filter(|(name, _)| !name.is_empty())
+}
+
+fn takes(function: &Value) -> Takes {
+    match function.get("http") {
+        Some(Value::Bool(true)) => Takes::Request,
+        _ => Takes::Arguments,
+    }
 }
 
 /// The texts of the list under a key, if there is one.

@@ -9,7 +9,7 @@ use bytes::Bytes;
 use http::{HeaderMap, HeaderName, HeaderValue};
 
 use crate::config::PluginName;
-use crate::deployment::DeploymentName;
+use crate::deployment::{DeploymentName, Takes};
 use crate::invocation::Arguments;
 use crate::json;
 
@@ -33,7 +33,7 @@ pub struct Invocation {
     pub version: Cow<'static, str>,
     /// The function as the caller wrote it.
     pub function: Box<str>,
-    /// `GET`, `POST` or `INTERNAL`.
+    /// `GET`, `POST`, that of a whole HTTP request, or `INTERNAL`.
     pub method: Box<str>,
     /// The client.
     pub peer: IpAddr,
@@ -47,6 +47,8 @@ pub struct Invocation {
     pub deadline: Instant,
     /// The values that hooks have put there.
     pub context: Context,
+    /// What the function is called with; the headers are added to a request when its hooks are through.
+    pub takes: Takes,
     /// The plugins that this call comes from: they do not run on it.
     pub callers: Vec<PluginName>,
 }
@@ -67,6 +69,7 @@ impl Invocation {
             started: Instant::now(),
             deadline,
             context: Context::default(),
+            takes: Takes::Arguments,
             callers: Vec::new(),
         }
     }

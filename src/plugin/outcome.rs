@@ -4,12 +4,30 @@ use std::borrow::Cow;
 use std::time::Duration;
 
 use bytes::Bytes;
-use http::header::{RETRY_AFTER, WWW_AUTHENTICATE};
+use http::header::{
+    ACCEPT_RANGES, CONTENT_DISPOSITION, CONTENT_ENCODING, CONTENT_LANGUAGE, CONTENT_LOCATION, CONTENT_RANGE,
+    CONTENT_TYPE, ETAG, LAST_MODIFIED, RETRY_AFTER, WWW_AUTHENTICATE,
+};
 use http::{HeaderName, HeaderValue};
 
 use crate::answer::{self, Failure};
 use crate::plugin::headers;
 use crate::plugin::invocation::check_json;
+
+/// Headers of an answer that hold for its body only.
+const DESCRIBES_BODY: [HeaderName; 11] = [
+    ACCEPT_RANGES,
+    CONTENT_DISPOSITION,
+    CONTENT_ENCODING,
+    CONTENT_LANGUAGE,
+    CONTENT_LOCATION,
+    CONTENT_RANGE,
+    CONTENT_TYPE,
+    ETAG,
+    LAST_MODIFIED,
+    HeaderName::from_static("content-digest"),
+    HeaderName::from_static("repr-digest"),
+];
 
 /// The outcome, on the other side of the interface.
 pub struct OutcomeHandle;
@@ -32,6 +50,8 @@ pub enum Source {
 pub enum Content {
     /// JSON, or nothing.
     Result(Bytes),
+    /// The body of a function's own HTTP answer: any bytes. What they are stands in the headers.
+    Answer(Bytes),
     /// An error.
     Problem {
         /// Its code.
@@ -71,6 +91,12 @@ impl Outcome {
         }
     }
 
+    /// A function's own HTTP answer.
+    #[must_use]
+    pub fn answered(status: u16, headers: Vec<(HeaderName, HeaderValue)>, body: Bytes) -> Self {
+        Self { status, headers, content: Content::Answer(body), ..Self::returned(Bytes::new()) }
+    }
+
     /// A failure.
     #[must_use]
     pub fn failed(source: Source, failure: Failure) -> Self {
@@ -83,7 +109,7 @@ impl Outcome {
     #[must_use]
     pub fn code(&self) -> Option<&str> {
         match &self.content {
-            Content::Result(_) => None,
+            Content::Result(_) | Content::Answer(_) => None,
             Content::Problem { code, .. } => Some(code),
         }
     }
@@ -92,7 +118,7 @@ impl Outcome {
     #[must_use]
     pub fn body(&self, request_id: &str) -> Bytes {
         match &self.content {
-            Content::Result(body) => body.clone(),
+            Content::Result(body) | Content::Answer(body) => body.clone(),
             Content::Problem { code, message, payload } => {
                 answer::error_body(code, message, payload.as_deref(), request_id)
             }
@@ -112,8 +138,18 @@ impl Outcome {
             // They were about the error.
             self.headers.retain(|(name, _)| *name != RETRY_AFTER && *name != WWW_AUTHENTICATE);
         }
+        let mut headers = std::mem::take(&mut self.headers);
+        self.forget_body(&mut headers);
+        self.headers = headers;
         self.content = Content::Result(body.into());
         Ok(())
+    }
+
+    /// What a function has said of the body that it gave does not hold for another.
+    fn forget_body(&self, headers: &mut Vec<(HeaderName, HeaderValue)>) {
+        if matches!(self.content, Content::Answer(_)) {
+            headers.retain(|(name, _)| !DESCRIBES_BODY.contains(name));
+        }
     }
 
     pub(super) fn set_header(&mut self, name: &str, value: &str) -> Result<(), String> {
@@ -122,6 +158,7 @@ impl Outcome {
 
     pub(super) fn set_problem(&mut self, failure: Failure) -> Result<(), String> {
         let mut set = self.headers.clone();
+        self.forget_body(&mut set);
         for (name, value) in failure.headers {
             set.retain(|(there, _)| *there != name);
             set.push((name, value));

@@ -211,7 +211,7 @@ fn outcome(outcome: &Outcome) -> Map<String, Value> {
     let mut map = Map::new();
     map.insert("status".into(), outcome.status.into());
     match &outcome.content {
-        Content::Result(body) => drop(map.insert("body_json".into(), text(body))),
+        Content::Result(body) | Content::Answer(body) => drop(map.insert("body_json".into(), text(body))),
         Content::Problem { code, message, payload: _ } => {
             map.insert("code".into(), (&**code).into());
             map.insert("message".into(), message.as_str().into());

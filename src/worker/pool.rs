@@ -12,7 +12,7 @@ use tokio::sync::{Notify, oneshot};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
-use crate::deployment::{Accepts, Exports, Function};
+use crate::deployment::{Accepts, Exports, Function, Takes};
 use crate::invocation::{Arguments, ErrorKind, Returned};
 use crate::ipc::message::Call;
 use crate::ipc::{CallFailure, Client, SendError};
@@ -148,17 +148,18 @@ impl Pool {
         Ok(name.map_or(Cow::Borrowed(called), |name| Cow::Owned(name.to_string())))
     }
 
-    /// Calls a function, by its name, and waits for its answer until the deadline.
+    /// Calls a function, by its name and with what it takes, and waits for its answer until the deadline.
     pub async fn call(
         self: &Arc<Self>,
         function: &str,
+        takes: Takes,
         arguments: &Arguments,
         deadline: Instant,
     ) -> Result<Returned, CallError> {
         if self.exports.load().is_none() {
             self.loaded(deadline).await?;
         }
-        let (function, accepts) = self.find(function)?;
+        let (function, accepts) = self.find(function, takes)?;
         let names = if accepts.names { arguments.names() } else { None };
         loop {
             let (client, lease) = self.acquire(deadline).await?;
@@ -181,11 +182,12 @@ impl Pool {
         }
     }
 
-    fn find(&self, name: &str) -> Result<(Arc<Function>, Accepts), CallError> {
+    fn find(&self, name: &str, takes: Takes) -> Result<(Arc<Function>, Accepts), CallError> {
         let exports = self.exports.load();
         let Some(exports) = exports.as_ref() else { return Err(CallError::FunctionNotFound) };
         match exports.functions.get(name) {
-            Some(function) => Ok((Arc::clone(function), exports.accepts)),
+            Some(function) if function.takes == takes => Ok((Arc::clone(function), exports.accepts)),
+            Some(_) => Err(CallError::FunctionNotFound),
             // It was not yet known as one when the call's plugins were looked up: these may be the wrong ones.
             None if exports.aliases.contains_key(name) => Err(CallError::Starting),
             None => Err(CallError::FunctionNotFound),

@@ -13,6 +13,7 @@ mod failing_functions;
 mod faulty;
 mod hangs;
 mod http2;
+mod http_functions;
 mod http_limits;
 mod loading;
 mod plugin_tools;

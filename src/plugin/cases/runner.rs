@@ -199,7 +199,7 @@ fn got(hook: HookName, turn: Turn, verdict: Result<Verdict, Fault>) -> Got {
 fn of_outcome(verdict: VerdictName, outcome: Outcome, id: &str) -> Got {
     let body = outcome.body(id);
     let (code, message) = match outcome.content {
-        Content::Result(_) => (None, None),
+        Content::Result(_) | Content::Answer(_) => (None, None),
         Content::Problem { code, message, payload: _ } => (Some(code.into_owned()), Some(message)),
     };
     let (status, headers) = (Some(outcome.status), outcome.headers);

@@ -46,11 +46,15 @@ impl HostOutcome for HostState {
 
     fn body(&mut self, _: Handle) -> Result<String> {
         let body = self.body_bytes()?;
-        Ok(str::from_utf8(&body).map_err(|_| format_err!("the result is not UTF-8 text"))?.to_owned())
+        match (str::from_utf8(&body), &self.outcome()?.content) {
+            (Ok(text), _) => Ok(text.to_owned()),
+            (Err(_), Content::Answer(_)) => Ok(String::new()),
+            (Err(_), Content::Result(_) | Content::Problem { .. }) => Err(format_err!("the result is not UTF-8 text")),
+        }
     }
 
     fn body_size(&mut self, _: Handle) -> Result<u64> {
-        if let Content::Result(body) = &self.outcome()?.content {
+        if let Content::Result(body) | Content::Answer(body) = &self.outcome()?.content {
             return Ok(body.len() as u64);
         }
         Ok(self.body_bytes()?.len() as u64)

@@ -1,0 +1,226 @@
+//! Whole HTTP requests as calls: a request becomes the arguments of a function that takes one, and its result becomes the
+//! answer. The envelopes are those of `docs/worker-protocol.md`; reading and writing HTTP is left to `http`.
+
+use std::time::Instant;
+
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD;
+use bytes::Bytes;
+use http::header::{
+    CONNECTION, CONTENT_LENGTH, EXPECT, HeaderMap, HeaderName, HeaderValue, TE, TRAILER, TRANSFER_ENCODING, UPGRADE,
+};
+use serde::{Deserialize, Serialize};
+
+use crate::deployment::{HTTP_FUNCTION, Takes};
+use crate::gateway::Gateway;
+use crate::invocation::{Arguments, Returned};
+use crate::plugin::outcome::Outcome;
+use crate::registry::Live;
+use crate::worker::outcome::CallError;
+
+/// Headers of an answer, and their bytes.
+const HEADER_COUNT: usize = 100;
+const HEADERS_LIMIT: usize = 64 << 10;
+
+/// Headers that are about one connection, besides those that begin with `proxy-`.
+const HOP_BY_HOP: [HeaderName; 9] = [
+    CONNECTION,
+    EXPECT,
+    HeaderName::from_static("http2-settings"),
+    HeaderName::from_static("keep-alive"),
+    TE,
+    TRAILER,
+    TRANSFER_ENCODING,
+    UPGRADE,
+    HeaderName::from_static("x-metagate-error"),
+];
+/// Headers of an answer that the gateway sets itself.
+const OWN: [HeaderName; 2] = [CONTENT_LENGTH, HeaderName::from_static("x-request-id")];
+
+/// A function's answer to a request, checked.
+#[derive(Debug, PartialEq, Eq)]
+struct Answer {
+    status: u16,
+    headers: Vec<(HeaderName, HeaderValue)>,
+    body: Bytes,
+}
+
+impl Gateway {
+    /// Has a deployment's function answer a request, made with [`request`]. The headers go along as they are now.
+    pub async fn exchange(
+        &self,
+        live: &Live,
+        request: &Arguments,
+        headers: &HeaderMap,
+        deadline: Instant,
+    ) -> Result<Outcome, CallError> {
+        let arguments = request.with_last(&pairs(headers));
+        let Returned(value) = self.invoke(live, HTTP_FUNCTION, Takes::Request, &arguments, deadline).await?;
+        match answer(&value.unwrap_or_default()) {
+            Ok(Answer { status, headers, body }) => Ok(Outcome::answered(status, headers, body)),
+            Err(wrong) => {
+                tracing::warn!(deployment = %live.name, wrong, "a function's answer is none");
+                live.logs.report(&format!("{HTTP_FUNCTION} gave no answer: {wrong}"));
+                Err(CallError::Protocol(format!("gave an answer that is none ({wrong})").into()))
+            }
+        }
+    }
+}
+
+/// The argument that stands for a request, as hooks see it: `[{"method":"GET","uri":"/path?query","body":"text"}]`. A body
+/// that is not UTF-8 stands in `base64`, and none where there is none.
+#[must_use]
+pub fn request(method: &str, uri: &str, body: &[u8]) -> Arguments {
+    #[derive(Serialize)]
+    struct Envelope<'a> {
+        method: &'a str,
+        uri: &'a str,
+        #[serde(skip_serializing_if = "Option::is_none")]
+        body: Option<&'a str>,
+        #[serde(skip_serializing_if = "Option::is_none")]
+        base64: Option<String>,
+    }
+    let (body, base64) = match std::str::from_utf8(body) {
+        Ok("") => (None, None),
+        Ok(text) => (Some(text), None),
+        Err(_) => (None, Some(STANDARD.encode(body))),
+    };
+    let arguments = serde_json::to_vec(&[Envelope { method, uri, body, base64 }]);
+    Arguments::from_checked(arguments.expect("texts always render as JSON").into())
+}
+
+/// The headers of a request as a function gets them, `[["host","x"],["accept","*/*"]]`: those that are text and not about
+/// the connection.
+fn pairs(headers: &HeaderMap) -> String {
+    let text = |(name, value)| Some((as_str(name), std::str::from_utf8(HeaderValue::as_bytes(value)).ok()?));
+    let pairs: Vec<(&str, &str)> = headers.iter().filter(|(name, _)| !is_hop_by_hop(name)).filter_map(text).collect();
+    serde_json::to_string(&pairs).expect("texts always render as JSON")
+}
+
+fn as_str(name: &HeaderName) -> &str {
+    name.as_str()
+}
+
+fn is_hop_by_hop(name: &HeaderName) -> bool {
+    HOP_BY_HOP.contains(name) || name.as_str().starts_with("proxy-")
+}
+
+/// Reads a result as an answer: `{"status":200,"headers":[["content-type","text/html"]],"body":"text"}`, or with `base64`.
+fn answer(result: &[u8]) -> Result<Answer, String> {
+    #[derive(Deserialize)]
+    struct Envelope {
+        status: u16,
+        #[serde(default)]
+        headers: Vec<(String, String)>,
+        #[serde(default)]
+        body: Option<String>,
+        #[serde(default)]
+        base64: Option<String>,
+    }
+    let Envelope { status, headers, body, base64 } =
+        serde_json::from_slice(result).map_err(|error| error.to_string())?;
+    if !(200..600).contains(&status) {
+        return Err(format!("status {status}, expected 200 to 599"));
+    }
+    let body = match (body, base64) {
+        (Some(_), Some(_)) => return Err("both body and base64".to_owned()),
+        (Some(text), None) => text.into_bytes(),
+        (None, Some(text)) => STANDARD.decode(text).map_err(|error| format!("base64: {error}"))?,
+        (None, None) => Vec::new(),
+    };
+    Ok(Answer { status, headers: answer_headers(&headers)?, body: body.into() })
+}
+
+fn answer_headers(pairs: &[(String, String)]) -> Result<Vec<(HeaderName, HeaderValue)>, String> {
+    let size: usize = pairs.iter().map(|(name, value)| name.len() + value.len()).sum();
+    if pairs.len() > HEADER_COUNT || size > HEADERS_LIMIT {
+        return Err(format!("{} headers of {size} bytes, limit {HEADER_COUNT} of {HEADERS_LIMIT}", pairs.len()));
+    }
+    let mut headers = Vec::with_capacity(pairs.len());
+    for (name, value) in pairs {
+        let checked =
+            HeaderName::from_bytes(name.as_bytes()).map_err(|_| format!("{name:?} is not a header's name"))?;
+        let value = HeaderValue::from_bytes(value.as_bytes())
+            .map_err(|_| format!("the value of the header {name:?} is not one"))?;
+        if !is_hop_by_hop(&checked) && !OWN.contains(&checked) {
+            headers.push((checked, value));
+        }
+    }
+    Ok(headers)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn text(arguments: &Arguments) -> &str {
+        std::str::from_utf8(arguments.as_json()).unwrap()
+    }
+
+    #[test]
+    fn a_request_becomes_an_argument() {
+        assert_eq!(text(&request("GET", "/a?b", b"")), r#"[{"method":"GET","uri":"/a?b"}]"#);
+        assert_eq!(text(&request("PUT", "/", "ä\n".as_bytes())), r#"[{"method":"PUT","uri":"/","body":"ä\n"}]"#);
+        assert_eq!(text(&request("PUT", "/", b"\xff\x00")), r#"[{"method":"PUT","uri":"/","base64":"/wA="}]"#);
+    }
+
+    #[test]
+    fn headers_of_the_connection_and_those_that_are_no_text_are_left_out() {
+        let mut headers = HeaderMap::new();
+        for (name, value) in [
+            ("host", &b"x"[..]),
+            ("connection", b"close"),
+            ("proxy-authorization", b"x"),
+            ("accept", b"a"),
+            ("accept", b"b"),
+            ("x-umlaut", "ä".as_bytes()),
+            ("x-latin", b"\xe4"),
+            ("authorization", b"Bearer t"),
+            ("cookie", b"a=b"),
+        ] {
+            headers.append(HeaderName::from_static(name), HeaderValue::from_bytes(value).unwrap());
+        }
+        let mut pairs: Vec<(String, String)> = serde_json::from_str(&pairs(&headers)).unwrap();
+        pairs.sort();
+        let names: Vec<&str> = pairs.iter().map(|(name, _)| name.as_str()).collect();
+        assert_eq!(names, ["accept", "accept", "authorization", "cookie", "host", "x-umlaut"]);
+    }
+
+    #[test]
+    fn a_result_becomes_an_answer() {
+        let read = answer(br#"{"status":201,"headers":[["Set-Cookie","a=1"],["set-cookie","b=2"]],"base64":"/wA="}"#);
+        let Answer { status, headers, body } = read.unwrap();
+        assert_eq!((status, &body[..]), (201, &b"\xff\x00"[..]));
+        assert_eq!(headers.iter().map(|(name, _)| name.as_str()).collect::<Vec<_>>(), ["set-cookie", "set-cookie"]);
+        let read =
+            answer(br#"{"status":204,"headers":[["Connection","close"],["Content-Length","7"],["Proxy-X",""]]}"#);
+        assert_eq!(read.unwrap(), Answer { status: 204, headers: Vec::new(), body: Bytes::new() });
+    }
+
+    #[test]
+    fn a_result_that_is_no_answer_is_refused() {
+        for bad in [
+            "",
+            "null",
+            "[]",
+            "{}",
+            r#"{"status":"200"}"#,
+            r#"{"status":101}"#,
+            r#"{"status":600}"#,
+            r#"{"status":-1}"#,
+            r#"{"status":200,"body":1}"#,
+            r#"{"status":200,"body":"a","base64":"YQ=="}"#,
+            r#"{"status":200,"base64":"YQ"}"#,
+            r#"{"status":200,"base64":"Y\nQ="}"#,
+            r#"{"status":200,"headers":{"a":"b"}}"#,
+            r#"{"status":200,"headers":[["a"]]}"#,
+            r#"{"status":200,"headers":[["a b","c"]]}"#,
+            r#"{"status":200,"headers":[["","c"]]}"#,
+            r#"{"status":200,"headers":[["a","b\r\nc: d"]]}"#,
+        ] {
+            assert!(answer(bad.as_bytes()).is_err(), "{bad}");
+        }
+        let many = format!(r#"{{"status":200,"headers":[{}["a","b"]]}}"#, r#"["a","b"],"#.repeat(HEADER_COUNT));
+        assert!(answer(many.as_bytes()).is_err());
+    }
+}
