@@ -11,6 +11,7 @@ pub mod wasm;
 
 use std::collections::BTreeSet;
 use std::ffi::OsString;
+use std::io;
 use std::path::{Path, PathBuf};
 
 use crate::config::{DeploymentConfig, RuntimeKind};
@@ -60,6 +61,24 @@ pub enum RuntimeError {
     /// The program is not there.
     #[error(transparent)]
     Program(#[from] ProgramError),
+    /// A file of the `wasm` runtime that is none.
+    #[error("{file:?} cannot be loaded: {why}")]
+    NotWebAssembly {
+        /// The file.
+        file: PathBuf,
+        /// What is wrong with it.
+        why: String,
+    },
+    /// A folder that functions in WebAssembly are granted.
+    #[error("the folder {folder:?}, granted as {seen:?}, cannot be opened: {cause}")]
+    GrantedFolder {
+        /// Its path as functions see it.
+        seen: String,
+        /// The folder.
+        folder: PathBuf,
+        /// Why not.
+        cause: io::Error,
+    },
     /// `runtime = "command"` without a command; the configuration refuses it earlier.
     #[error("runtime = \"command\" needs a command")]
     NoCommand,
@@ -163,7 +182,7 @@ pub fn plan(
     let (program, args) = match kind {
         RuntimeKind::Node => node::program(deployment, scripts)?,
         RuntimeKind::Python => python::program(deployment, scripts)?,
-        RuntimeKind::Wasm => wasm::program(deployment, scripts),
+        RuntimeKind::Wasm => wasm::program(deployment, &jsons, scripts)?,
         RuntimeKind::Metacall => metacall::program(deployment, scripts)?,
         RuntimeKind::Command => command::program(deployment)?,
     };

@@ -81,6 +81,7 @@ fn add_deployment_faults(config: &Config, faults: &mut Faults) {
         let Err(refusal) = deploy::prepare(deployment, &scripts) else { continue };
         let key = match &refusal {
             Refusal::Runtime(RuntimeError::Program(error)) => error.key(),
+            Refusal::Runtime(RuntimeError::GrantedFolder { .. }) => "wasm.grants.folders",
             Refusal::Runtime(_) | Refusal::Source(_) => "path",
         };
         let place = deployment.places.of(key).or_else(|| deployment.places.of("path"));

@@ -1,5 +1,6 @@
 //! `metagate explain`: what a deployment or a function gets, and why.
 
+use std::collections::BTreeMap;
 use std::io::Write;
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -10,7 +11,10 @@ use clap::Args;
 
 use crate::cli::client::unknown;
 use crate::cli::compiled;
-use crate::config::{self, Config, DeploymentConfig, HookName, Instances, Mode, Pattern, PluginConfig};
+use crate::config::{
+    self, Config, DeploymentConfig, HookName, Instances, Mode, Pattern, PluginConfig, RuntimeKind, Secret,
+    WasmFunctionsConfig,
+};
 use crate::gateway::deploy;
 use crate::plugin::run::Plugin;
 use crate::runtime::scripts::WorkerScripts;
@@ -57,18 +61,42 @@ impl Explain {
 }
 
 fn show_deployment(config: &Config, deployment: &DeploymentConfig, out: &mut impl Write) -> anyhow::Result<()> {
-    let DeploymentConfig { name, path, workers, concurrency, queue, timeout, load_timeout, env, max_memory, .. } =
-        deployment;
+    let DeploymentConfig { name, path, env, .. } = deployment;
     writeln!(out, "deployment {:?}  ({})", name.as_str(), place_of(&deployment.places.of("name")))?;
     writeln!(out, "  folder       {}", path.display())?;
     let scripts = WorkerScripts::in_place(&config.server.data_dir);
     match deploy::prepare(deployment, &scripts) {
         Ok(plan) => {
             let why = if deployment.runtime.is_some() { "as configured" } else { "by its files" };
+            if plan.kind == RuntimeKind::Wasm {
+                return show_wasm(deployment, why, out);
+            }
             writeln!(out, "  runtime      {} ({why}): {}", plan.kind.name(), plan.program.display())?;
         }
         Err(refusal) => writeln!(out, "  runtime      none: {refusal}")?,
     }
+    show_limits(deployment, out)?;
+    let own = variables(env).unwrap_or_else(|| "nothing of its own".to_owned());
+    writeln!(out, "  environment  {own}; and the gateway's PATH, HOME, LANG, TZ")?;
+    Ok(())
+}
+
+/// What a deployment in WebAssembly has beside its folder: its functions see less than a process does.
+fn show_wasm(deployment: &DeploymentConfig, why: &str, out: &mut impl Write) -> anyhow::Result<()> {
+    let WasmFunctionsConfig { instances, max_memory, bytes, grants } = &deployment.wasm;
+    writeln!(out, "  runtime      wasm ({why}): metagate itself")?;
+    show_limits(deployment, out)?;
+    writeln!(out, "  instances    {}, max_memory {max_memory} each; list<u8> as {bytes}", instances.as_str())?;
+    writeln!(out, "  environment  {}", variables(&deployment.env).unwrap_or_else(|| "nothing".to_owned()))?;
+    let http: Vec<String> = grants.http.iter().map(ToString::to_string).collect();
+    let folders = grants.folders.iter().map(|(seen, folder)| format!("{seen} = {}", folder.display()));
+    let granted: Vec<String> = http.into_iter().chain(folders).collect();
+    writeln!(out, "  granted      {}", if granted.is_empty() { "nothing".to_owned() } else { granted.join(", ") })?;
+    Ok(())
+}
+
+fn show_limits(deployment: &DeploymentConfig, out: &mut impl Write) -> anyhow::Result<()> {
+    let DeploymentConfig { workers, concurrency, queue, timeout, load_timeout, max_memory, .. } = deployment;
     let memory = max_memory.map_or_else(|| "no limit".to_owned(), |size| size.to_string());
     writeln!(
         out,
@@ -76,10 +104,13 @@ fn show_deployment(config: &Config, deployment: &DeploymentConfig, out: &mut imp
          {queue}, max_memory {memory}",
         workers.min, workers.max
     )?;
-    let names: Vec<&str> = env.keys().map(String::as_str).collect();
-    let own = if names.is_empty() { "nothing of its own".to_owned() } else { names.join(", ") };
-    writeln!(out, "  environment  {own}; and the gateway's PATH, HOME, LANG, TZ")?;
     Ok(())
+}
+
+/// The names of variables; none where there are none.
+fn variables(env: &BTreeMap<String, Secret>) -> Option<String> {
+    let names: Vec<&str> = env.keys().map(String::as_str).collect();
+    (!names.is_empty()).then(|| names.join(", "))
 }
 
 fn show_plugins(

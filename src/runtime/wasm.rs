@@ -17,11 +17,13 @@ pub mod value;
 pub mod worker;
 
 use std::ffi::OsString;
-use std::fs;
-use std::path::{Path, PathBuf};
+use std::fs::{self, File};
+use std::io::Read;
+use std::path::{Component, Path, PathBuf};
 
 use crate::config::DeploymentConfig;
 use crate::deployment::MetaCallJson;
+use crate::runtime::RuntimeError;
 use crate::runtime::program;
 use crate::runtime::scripts::WorkerScripts;
 use crate::runtime::wasm::settings::Settings;
@@ -30,6 +32,10 @@ use crate::runtime::wasm::settings::Settings;
 pub const LANGUAGES: [&str; 1] = ["wasm"];
 /// The file that this process was started from, even if another has taken its place.
 const OWN_PROGRAM: &str = "/proc/self/exe";
+/// How WebAssembly begins, and how compiled code does, which the worker refuses in its own words.
+const MAGIC: &[u8] = b"\0asm";
+const COMPILED: &[u8] = b"\x7fELF";
+const START: u64 = 64;
 /// What [`detect`] looks for, in words.
 pub const EXPECTED: &str = "*.wasm or *.wat files";
 
@@ -50,10 +56,36 @@ pub fn detect(folder: &Path) -> Option<MetaCallJson> {
     Some(MetaCallJson { language_id: "wasm".to_owned(), path: ".".to_owned(), scripts })
 }
 
-/// This program and its arguments.
-#[must_use]
-pub fn program(deployment: &DeploymentConfig, scripts: &WorkerScripts) -> (PathBuf, Vec<OsString>) {
+/// This program and its arguments, once the files and the granted folders are there.
+pub fn program(
+    deployment: &DeploymentConfig,
+    jsons: &[MetaCallJson],
+    scripts: &WorkerScripts,
+) -> Result<(PathBuf, Vec<OsString>), RuntimeError> {
+    for json in jsons {
+        for script in &json.scripts {
+            let file: PathBuf =
+                Path::new(&json.path).join(script).components().filter(|part| *part != Component::CurDir).collect();
+            check(&deployment.path.join(&file)).map_err(|why| RuntimeError::NotWebAssembly { file, why })?;
+        }
+    }
+    for (seen, folder) in &deployment.wasm.grants.folders {
+        let refused = |cause| RuntimeError::GrantedFolder { seen: seen.clone(), folder: folder.clone(), cause };
+        fs::read_dir(folder).map_err(refused)?;
+    }
     let settings = Settings::new(deployment, scripts.compiled.clone());
     let [worker, wasm] = worker::WORDS;
-    (OWN_PROGRAM.into(), vec![worker.into(), wasm.into(), settings.to_text().into()])
+    Ok((OWN_PROGRAM.into(), vec![worker.into(), wasm.into(), settings.to_text().into()]))
+}
+
+/// A look at how a file begins; whether all of it can be loaded is for the worker to say.
+fn check(path: &Path) -> Result<(), String> {
+    let mut start = Vec::new();
+    let read = File::open(path).and_then(|file| file.take(START).read_to_end(&mut start));
+    read.map_err(|error| error.to_string())?;
+    let is_text = program::has_extension(path, &["wat"]) || start.trim_ascii_start().starts_with(b"(");
+    if is_text || start.starts_with(MAGIC) || start.starts_with(COMPILED) {
+        return Ok(());
+    }
+    Err(format!("this is no WebAssembly: it begins with {:02x?}", &start[..start.len().min(8)]))
 }

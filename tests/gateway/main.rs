@@ -26,4 +26,5 @@ mod runtimes;
 mod static_files;
 mod support;
 mod tools;
+mod wasm;
 mod wire;

@@ -18,6 +18,9 @@ use crate::runtime::wasm::value::{self, Given, Signature};
 /// What serves whole HTTP requests, of any 0.2 version.
 const HTTP_HANDLER: &str = "wasi:http/incoming-handler@0.2.";
 
+/// What componentize-py exports for its own use.
+const OF_TOOLCHAINS: [(&str, &str); 1] = [("exports", "init")];
+
 /// A component that is ready to be instantiated.
 pub(super) struct Program {
     pre: InstancePre<State>,
@@ -74,7 +77,8 @@ pub(super) fn load(host: &Host, component: &Component, stem: &str) -> anyhow::Re
             }
             ComponentItem::ComponentInstance(interface) => {
                 for (function_name, item) in interface.exports(engine) {
-                    if let ComponentItem::ComponentFunc(function) = item.ty {
+                    let is_own = OF_TOOLCHAINS.contains(&(name, function_name));
+                    if let (false, ComponentItem::ComponentFunc(function)) = (is_own, item.ty) {
                         let index = component.get_export_index(index.as_ref(), function_name);
                         let whole = format!("{name}/{function_name}");
                         found.add(&whole, index, &function, Claims::interface(stem, name, function_name));

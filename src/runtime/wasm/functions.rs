@@ -5,7 +5,7 @@ use std::borrow::Cow;
 use std::collections::HashMap;
 use std::fs::File;
 use std::io::Read;
-use std::path::{Component as PathPart, Path};
+use std::path::{Component as PathPart, Path, PathBuf};
 use std::time::Instant;
 
 use anyhow::{Context, bail};
@@ -53,8 +53,9 @@ pub(super) fn load(host: &Host, wasm: &Wasm, load: &Load) -> anyhow::Result<(Fun
     let mut loading = Loading::default();
     for json in &load.jsons {
         for script in &json.scripts {
-            let file = Path::new(&json.path).join(script);
-            let inside = file.components().all(|part| matches!(part, PathPart::Normal(_) | PathPart::CurDir));
+            let file: PathBuf =
+                Path::new(&json.path).join(script).components().filter(|part| *part != PathPart::CurDir).collect();
+            let inside = file.components().all(|part| matches!(part, PathPart::Normal(_)));
             if !inside {
                 bail!("{}: it leads out of the deployment's folder", file.display());
             }

@@ -1,0 +1,119 @@
+//! What a function may take: time, memory, stack, room for its result.
+
+use std::fs;
+use std::thread;
+use std::time::{Duration, Instant};
+
+use super::{NUMBERS, TEXTS, serving};
+use crate::support::wait_for;
+
+/// Processor time that a process has used, in clock ticks of 10 ms.
+fn processor_time(pid: u32) -> Option<u64> {
+    let stat = fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
+    let fields: Vec<&str> = stat.rsplit_once(") ").unwrap().1.split(' ').collect();
+    Some(fields[11].parse::<u64>().unwrap() + fields[12].parse::<u64>().unwrap())
+}
+
+#[test]
+fn endless_loops_end_with_their_time_and_hold_up_no_other_call() {
+    let (gateway, _folder) = serving(NUMBERS, "timeout = \"700ms\"\nconcurrency = 4");
+    let start = Instant::now();
+    thread::scope(|scope| {
+        let loops: Vec<_> =
+            (0..3).map(|_| scope.spawn(|| (gateway.call("it", "spin", "[]"), start.elapsed()))).collect();
+        thread::sleep(Duration::from_millis(100));
+        for _ in 0..20 {
+            let begun = Instant::now();
+            assert_eq!(gateway.call("it", "add", "[1, 2]").body, "3");
+            assert!(begun.elapsed() < Duration::from_millis(300), "a call waited {:?}", begun.elapsed());
+        }
+        for waiting in loops {
+            let (answer, took) = waiting.join().unwrap();
+            assert_eq!((answer.status, answer.code()), (504, "call_timeout"));
+            assert!(took < Duration::from_millis(1_000), "{took:?}");
+        }
+    });
+    // The loops are cut, not only given up: whoever works now rests.
+    wait_for("rest", || {
+        let time = || gateway.worker_pids().into_iter().filter_map(processor_time).sum::<u64>();
+        let before = time();
+        thread::sleep(Duration::from_millis(200));
+        (time().saturating_sub(before) <= 2).then_some(())
+    });
+    assert_eq!(gateway.call("it", "add", "[1, 2]").body, "3");
+}
+
+#[test]
+fn more_loops_than_may_run_at_a_time_do_not_stop_a_worker_for_good() {
+    let (gateway, _folder) = serving(NUMBERS, "timeout = \"300ms\"\nconcurrency = 2");
+    thread::scope(|scope| {
+        for _ in 0..8 {
+            scope.spawn(|| assert_eq!(gateway.call("it", "spin", "[]").code(), "call_timeout"));
+        }
+    });
+    wait_for("a call", || (gateway.call("it", "add", "[1, 2]").body == "3").then_some(()));
+}
+
+#[test]
+fn memory_is_bounded_for_each_instance() {
+    let (gateway, _folder) = serving(NUMBERS, "[deployment.wasm]\nmax_memory = \"4MiB\"");
+    let workers = gateway.worker_pids();
+    for _ in 0..3 {
+        let failed = gateway.call("it", "hoard", "[]");
+        assert_eq!((failed.status, failed.code()), (500, "function_error"));
+        assert!(failed.message().contains("4194304 bytes"), "{}", failed.message());
+    }
+    assert_eq!(gateway.call("it", "add", "[1, 2]").body, "3");
+    assert_eq!(gateway.worker_pids(), workers);
+}
+
+#[test]
+fn a_recursion_ends_and_the_worker_does_not() {
+    let (gateway, _folder) = serving(NUMBERS, "");
+    let workers = gateway.worker_pids();
+    let failed = gateway.call("it", "deep", "[0]");
+    assert_eq!((failed.status, failed.code()), (500, "function_error"));
+    assert!(failed.message().contains("call stack exhausted"), "{}", failed.message());
+    let failed = gateway.call("it", "divide", "[1, 0]");
+    assert!(failed.message().contains("integer divide by zero"), "{}", failed.message());
+    assert_eq!(gateway.worker_pids(), workers);
+}
+
+#[test]
+fn a_result_that_is_too_long_fails_its_call_only() {
+    let (gateway, _folder) = serving(TEXTS, "max_message = \"1MiB\"");
+    let workers = gateway.worker_pids();
+    assert_eq!(gateway.call("it", "text", "[1000000]").body.len(), 1_000_002);
+    for length in ["1048576", "20000000"] {
+        let failed = gateway.call("it", "text", &format!("[{length}]"));
+        assert_eq!((failed.status, failed.code()), (500, "function_error"), "{length}");
+    }
+    assert_eq!(gateway.call("it", "text", "[3]").body, "\"aaa\"");
+    assert_eq!(gateway.worker_pids(), workers);
+}
+
+#[test]
+fn a_worker_that_is_killed_fails_its_calls_and_comes_back() {
+    let (gateway, _folder) = serving(NUMBERS, "");
+    let workers = gateway.worker_pids();
+    thread::scope(|scope| {
+        let waiting = scope.spawn(|| gateway.call("it", "spin", "[]"));
+        thread::sleep(Duration::from_millis(100));
+        let pid = rustix::process::Pid::from_raw(i32::try_from(workers[0]).unwrap()).unwrap();
+        rustix::process::kill_process(pid, rustix::process::Signal::KILL).unwrap();
+        let answer = waiting.join().unwrap();
+        assert_eq!((answer.status, answer.code()), (502, "worker_crashed"));
+    });
+    wait_for("a call", || (gateway.call("it", "add", "[1, 2]").body == "3").then_some(()));
+}
+
+#[test]
+fn a_worker_ends_with_its_gateway_in_the_middle_of_a_loop() {
+    let (gateway, _folder) = serving(NUMBERS, "timeout = \"2s\"");
+    thread::scope(|scope| {
+        scope.spawn(|| gateway.try_post("/local/it/v1/call/spin", &[], "[]"));
+        thread::sleep(Duration::from_millis(100));
+        gateway.signal(rustix::process::Signal::TERM);
+    });
+    // Dropping it looks for processes that are left.
+}
