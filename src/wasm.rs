@@ -56,7 +56,7 @@ impl Room {
     pub fn for_calls(calls: u32) -> Self {
         let instances = calls.saturating_add(SPARE);
         let each = |count: u32| instances.saturating_mul(count);
-        Self { instances, core_instances: each(CORE_INSTANCES), memories: each(2), tables: each(4), stacks: 0 }
+        Self { instances, core_instances: each(CORE_INSTANCES), memories: each(2), tables: each(4), stacks: instances }
     }
 }
 

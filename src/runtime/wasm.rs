@@ -14,6 +14,7 @@ mod requests;
 mod settings;
 mod shelf;
 pub mod value;
+mod waiting;
 pub mod worker;
 
 use std::ffi::OsString;

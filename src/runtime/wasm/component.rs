@@ -3,17 +3,19 @@
 use std::borrow::Cow;
 use std::time::Instant;
 
+use futures_util::FutureExt;
 use serde_json::value::RawValue;
 use wasmtime::Store;
 use wasmtime::component::types::{ComponentFunc, ComponentItem};
 use wasmtime::component::{Component, ComponentExportIndex, Func, Instance, InstancePre, Val};
-use wasmtime_wasi_http::p2::bindings::sync::{Proxy, ProxyPre};
+use wasmtime_wasi_http::p2::bindings::{Proxy, ProxyPre};
 
 use crate::runtime::wasm::failure::Failure;
 use crate::runtime::wasm::host::{self, Host, State, Wants};
 use crate::runtime::wasm::names::{Claim, Claims};
 use crate::runtime::wasm::shelf::{self, Shelf};
 use crate::runtime::wasm::value::{self, Given, Signature};
+use crate::runtime::wasm::waiting;
 
 /// What serves whole HTTP requests, of any 0.2 version.
 const HTTP_HANDLER: &str = "wasi:http/incoming-handler@0.2.";
@@ -141,19 +143,17 @@ impl Program {
     ) -> Result<(), Failure> {
         let signature = &self.functions[function].signature;
         let arguments = signature.arguments(args, names).map_err(|mismatch| Failure::Argument(mismatch.to_string()))?;
-        let mut instance = self.instance(host, deadline)?;
         let mut given = [Val::Bool(false)];
-        let results = usize::from(signature.result.is_some());
-        let shelf::Instance { store, inside, .. } = &mut instance;
-        let called = inside
-            .function(store, function, &self.functions)
-            .and_then(|function| function.call(&mut *store, &arguments, &mut given[..results]));
-        store.data().end();
-        called.map_err(|error| trapped(host, store, error))?;
-        self.shelf.keep(host, instance);
+        let given = &mut given[..usize::from(signature.result.is_some())];
+        let run = self.run(host, function, &arguments, deadline, given);
+        if self.wants == Wants::Nothing {
+            run.now_or_never().expect("without imports there is nothing to wait for")?;
+        } else {
+            waiting::block_on(run, deadline).map_err(|error| Failure::Trapped(error, None))??;
+        }
         let limit = usize::try_from(host.settings().max_message).unwrap_or(usize::MAX);
         let begun = out.len();
-        match signature.result(given[..results].first(), host.settings().bytes, limit, out) {
+        match signature.result(given.first(), host.settings().bytes, limit, out) {
             Ok(Given::Value) => Ok(()),
             Ok(Given::Err) => {
                 let payload = String::from_utf8_lossy(&out[begun..]).into_owned();
@@ -165,17 +165,45 @@ impl Program {
     }
 
     /// An instance for one HTTP request.
-    pub(super) fn http(&self, store: &mut Store<State>) -> Option<wasmtime::Result<Proxy>> {
-        self.http.as_ref().map(|pre| pre.instantiate(store))
+    pub(super) async fn http(&self, store: &mut Store<State>) -> Option<wasmtime::Result<Proxy>> {
+        match &self.http {
+            Some(pre) => Some(pre.instantiate_async(store).await),
+            None => None,
+        }
     }
 
-    fn instance(&self, host: &Host, deadline: Instant) -> Result<shelf::Instance<Inside>, Failure> {
+    async fn run(
+        &self,
+        host: &Host,
+        function: usize,
+        arguments: &[Val],
+        deadline: Instant,
+        given: &mut [Val],
+    ) -> Result<(), Failure> {
+        let mut instance = self.instance(host, deadline).await?;
+        let shelf::Instance { store, inside, .. } = &mut instance;
+        let called = match inside.function(store, function, &self.functions) {
+            Ok(function) if self.wants == Wants::Nothing => function.call(&mut *store, arguments, given),
+            Ok(function) => function.call_async(&mut *store, arguments, given).await,
+            Err(error) => Err(error),
+        };
+        store.data().end();
+        called.map_err(|error| trapped(host, store, error))?;
+        self.shelf.keep(host, instance);
+        Ok(())
+    }
+
+    async fn instance(&self, host: &Host, deadline: Instant) -> Result<shelf::Instance<Inside>, Failure> {
         if let Some(mut kept) = self.shelf.take() {
             State::begin(&mut kept.store, deadline);
             return Ok(kept);
         }
         let mut store = host.store(self.wants, deadline).map_err(|error| Failure::Trapped(error, None))?;
-        match self.pre.instantiate(&mut store) {
+        let made = match self.wants {
+            Wants::Nothing => self.pre.instantiate(&mut store),
+            Wants::Components | Wants::Modules => self.pre.instantiate_async(&mut store).await,
+        };
+        match made {
             Ok(instance) => {
                 let inside = Inside { instance, functions: vec![None; self.functions.len()] };
                 Ok(shelf::Instance::new(store, inside))

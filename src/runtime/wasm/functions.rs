@@ -11,6 +11,7 @@ use std::time::Instant;
 use anyhow::{Context, bail};
 use serde_json::{Value, json};
 
+use crate::runtime::program;
 use crate::runtime::wasm::failure::Failure;
 use crate::runtime::wasm::host::Host;
 use crate::runtime::wasm::message::Load;
@@ -79,7 +80,9 @@ struct Loading {
 impl Loading {
     fn add(&mut self, host: &Host, wasm: &Wasm, path: &Path, script: &str) -> anyhow::Result<()> {
         let stem = Path::new(script).file_stem().unwrap_or_default().to_string_lossy().into_owned();
-        let bytes = wat::parse_bytes(&read(path)?)?.into_owned();
+        let bytes = read(path)?;
+        let is_text = program::has_extension(path, &["wat"]) || bytes.trim_ascii_start().starts_with(b"(");
+        let bytes = if is_text { wat::parse_bytes(&bytes)?.into_owned() } else { bytes };
         let (program, claims, left_out) = match componentize::component(bytes.clone()) {
             Ok(bytes) => {
                 let component = wasm.component(&bytes)?;

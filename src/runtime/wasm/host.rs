@@ -12,7 +12,6 @@ use wasmtime_wasi::filesystem::FsPerms;
 use wasmtime_wasi::p1::WasiP1Ctx;
 use wasmtime_wasi::p2::DynPollable;
 use wasmtime_wasi::p2::bindings::io::poll::{Host as _, HostPollable as _};
-use wasmtime_wasi::runtime::in_tokio;
 use wasmtime_wasi::{WasiCtx, WasiCtxBuilder, WasiCtxView, WasiView};
 use wasmtime_wasi_http::{WasiHttpCtx, WasiHttpCtxView, WasiHttpView};
 
@@ -199,22 +198,24 @@ impl WasiHttpView for State {
 /// A linker with all of WASI that components may find, with waits that end with the call's time.
 pub(super) fn linker(engine: &Engine) -> Result<Linker<State>> {
     let mut linker: Linker<State> = Linker::new(engine);
-    wasmtime_wasi::p2::add_to_linker_sync(&mut linker)?;
-    wasmtime_wasi_http::p2::add_only_http_to_linker_sync(&mut linker)?;
+    wasmtime_wasi::p2::add_to_linker_async(&mut linker)?;
+    wasmtime_wasi_http::p2::add_only_http_to_linker_async(&mut linker)?;
     linker.allow_shadowing(true);
     let mut poll = linker.instance(POLL)?;
-    poll.func_wrap("poll", |mut store, (pollables,): (Vec<Resource<DynPollable>>,)| {
-        let deadline = store.data().deadline;
-        let table = store.data_mut().ctx().table;
-        let ready = in_tokio(async { tokio::time::timeout_at(deadline.into(), table.poll(pollables)).await });
-        Ok((ready.map_err(|_| Overtime)??,))
+    poll.func_wrap_async("poll", |mut store, (pollables,): (Vec<Resource<DynPollable>>,)| {
+        Box::new(async move {
+            let deadline = store.data().deadline;
+            let ready = store.data_mut().ctx().table.poll(pollables);
+            Ok((tokio::time::timeout_at(deadline.into(), ready).await.map_err(|_| Overtime)??,))
+        })
     })?;
-    poll.func_wrap("[method]pollable.block", |mut store, (pollable,): (Resource<DynPollable>,)| {
-        let deadline = store.data().deadline;
-        let table = store.data_mut().ctx().table;
-        let ready = in_tokio(async { tokio::time::timeout_at(deadline.into(), table.block(pollable)).await });
-        ready.map_err(|_| Overtime)??;
-        Ok(())
+    poll.func_wrap_async("[method]pollable.block", |mut store, (pollable,): (Resource<DynPollable>,)| {
+        Box::new(async move {
+            let deadline = store.data().deadline;
+            let ready = store.data_mut().ctx().table.block(pollable);
+            tokio::time::timeout_at(deadline.into(), ready).await.map_err(|_| Overtime)??;
+            Ok(())
+        })
     })?;
     linker.allow_shadowing(false);
     Ok(linker)

@@ -2,7 +2,6 @@
 //! from its answer to the call's result. Source of the format: `docs/worker-protocol.md`.
 
 use std::borrow::Cow;
-use std::sync::mpsc;
 use std::time::Instant;
 
 use base64::Engine as _;
@@ -12,7 +11,7 @@ use http::{HeaderName, HeaderValue, Method, Request, Response, Uri};
 use http_body_util::{BodyExt, Full, Limited};
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
-use wasmtime_wasi::runtime::with_ambient_tokio_runtime;
+use tokio::sync::oneshot;
 use wasmtime_wasi_http::WasiHttpView;
 use wasmtime_wasi_http::p2::bindings::http::types::{ErrorCode, Scheme};
 use wasmtime_wasi_http::p2::body::HyperOutgoingBody;
@@ -20,6 +19,7 @@ use wasmtime_wasi_http::p2::body::HyperOutgoingBody;
 use crate::runtime::wasm::component::{Program, trapped};
 use crate::runtime::wasm::failure::Failure;
 use crate::runtime::wasm::host::{Host, Wants};
+use crate::runtime::wasm::waiting;
 
 /// The host of a request that names none.
 const DEFAULT_HOST: &str = "localhost";
@@ -50,7 +50,6 @@ struct Answered<'a> {
 
 type Headers<'a> = Vec<(Cow<'a, str>, Cow<'a, str>)>;
 type Head = Result<Response<HyperOutgoingBody>, ErrorCode>;
-type Whole = Result<Response<Bytes>, String>;
 
 /// What MetaData says of parameters and result.
 pub(super) fn signature() -> Value {
@@ -67,35 +66,37 @@ pub(super) fn serve(
     out: &mut Vec<u8>,
 ) -> Result<(), Failure> {
     let request = request(args).map_err(Failure::Argument)?;
+    let limit = usize::try_from(host.settings().max_message).unwrap_or(usize::MAX);
+    let (answer, answered) = oneshot::channel::<Head>();
+    // The component goes on writing the body while it is gathered.
+    let both = async { tokio::join!(handle(program, host, request, answer, deadline), gather(answered, limit)) };
+    let (failed, answered) = waiting::block_on(both, deadline).map_err(|error| Failure::Trapped(error, None))?;
+    match (answered, failed) {
+        // An answer that is whole counts, whatever the component did after it.
+        (Ok(answer), _) => write(&answer, limit, out).map_err(Failure::Unwritable),
+        (Err(_), Err(failure)) => Err(failure),
+        (Err(words), Ok(())) => Err(Failure::Unwritable(words)),
+    }
+}
+
+async fn handle(
+    program: &Program,
+    host: &Host,
+    request: Request<Full<Bytes>>,
+    answer: oneshot::Sender<Head>,
+    deadline: Instant,
+) -> Result<(), Failure> {
     let fault = |error| Failure::Trapped(error, None);
     let mut store = host.store(Wants::Components, deadline).map_err(fault)?;
-    let (answer, answered) = mpsc::sync_channel::<Whole>(1);
-    let limit = usize::try_from(host.settings().max_message).unwrap_or(usize::MAX);
-    let take = move |head: Head| {
-        // The component goes on writing the body while it is gathered.
-        with_ambient_tokio_runtime(|| {
-            tokio::task::spawn(async move {
-                let whole = tokio::time::timeout_at(deadline.into(), gather(head, limit)).await;
-                let _gone = answer.send(whole.unwrap_or_else(|_| Err("its answer took too long".to_owned())));
-            })
-        });
-    };
     let request = store.data_mut().http().new_incoming_request(Scheme::Http, request).map_err(fault)?;
-    let outparam = store.data_mut().http().new_response_outparam_from_callback(take).map_err(fault)?;
-    let handled = program
-        .http(&mut store)
-        .ok_or(Failure::Unknown)?
-        .and_then(|proxy| proxy.wasi_http_incoming_handler().call_handle(&mut store, request, outparam));
+    let outparam = store.data_mut().http().new_response_outparam(answer).map_err(fault)?;
+    let handled = match program.http(&mut store).await {
+        Some(Ok(proxy)) => proxy.wasi_http_incoming_handler().call_handle(&mut store, request, outparam).await,
+        Some(Err(error)) => Err(error),
+        None => return Err(Failure::Unknown),
+    };
     store.data().end();
-    let failure = handled.err().map(|error| trapped(host, &store, error));
-    // What the component still held of the answer ends with it.
-    drop(store);
-    match answered.recv() {
-        // An answer that is whole counts, whatever the component did after it.
-        Ok(Ok(answer)) => write(&answer, limit, out).map_err(Failure::Unwritable),
-        Ok(Err(words)) => Err(failure.unwrap_or(Failure::Unwritable(words))),
-        Err(_) => Err(failure.unwrap_or_else(|| Failure::Unwritable("it gave no answer".to_owned()))),
-    }
+    handled.map_err(|error| trapped(host, &store, error))
 }
 
 fn request(args: &str) -> Result<Request<Full<Bytes>>, String> {
@@ -126,7 +127,8 @@ fn request(args: &str) -> Result<Request<Full<Bytes>>, String> {
     Ok(request)
 }
 
-async fn gather(head: Head, limit: usize) -> Whole {
+async fn gather(answered: oneshot::Receiver<Head>, limit: usize) -> Result<Response<Bytes>, String> {
+    let head = answered.await.map_err(|_| "it gave no answer".to_owned())?;
     let (head, body) = head.map_err(|error| format!("it gave an error instead of an answer: {error:?}"))?.into_parts();
     let body = Limited::new(body, limit).collect().await;
     let body = body.map_err(|error| format!("its answer is not whole, or longer than {limit} bytes: {error}"))?;
