@@ -3,7 +3,7 @@
 //!
 //! ```text
 //!             HTTP                        fd 3, JSON lines
-//!  caller ───────────► metagate ───────────────────────────► worker: node, python3, metacall, any program
+//!  caller ───────────► metagate ───────────────────────────► worker: node, python3, metacall, metagate for wasm, any program
 //!                        │  registry: name → pool → worker      └── functions of one release
 //!                        │  plugins: WebAssembly components, before and after each call and each load
 //!                        └─ metagate.toml: what is deployed, which plugins it runs through
@@ -12,7 +12,7 @@
 //! # Layers
 //!
 //! Imports point down only, never sideways between parts of one layer; `tests/layers.rs` reads the `use` lines and checks
-//! it. `axum` and `hyper` are used in `http` only, `wasmtime` in `wasm` and `plugin` only.
+//! it. `axum` and `hyper` are used in `http` only, `wasmtime` in `wasm`, `plugin` and the wasm runtime only.
 //!
 //! | layer | modules | what is there |
 //! |---|---|---|
@@ -21,8 +21,8 @@
 //! | 5 | [`gateway`] | use cases without HTTP: invoke, deploy, roll back, delete, reload, inspect; plugins and workers meet here |
 //! | 4 | [`registry`], [`source`] | name → what serves it, and the durable record of it; where a release's files come from, what they depend on |
 //! | 3 | [`worker`] | lifecycle (pure) · supervisor · process · pool · logs · tools (git, npm, pip) |
-//! | 2 | [`plugin`], [`runtime`], [`telemetry`] | WebAssembly plugins: load, chain, one hook call, imports; one file a runtime, the worker scripts beside them; logging of the gateway itself |
-//! | 1 | [`ipc`], [`config`], [`wasm`] | the worker channel: messages, framing, ids; the TOML file; the WebAssembly engine: compiled code, limits, clock |
+//! | 2 | [`plugin`], [`runtime`], [`telemetry`] | WebAssembly plugins: load, chain, one hook call, imports; one file a runtime, the worker scripts beside them, the whole worker for wasm; logging of the gateway itself |
+//! | 1 | [`ipc`], [`config`], [`wasm`], [`outbound`] | the worker channel: messages, framing, ids; the TOML file; the WebAssembly engine: compiled code, limits, clock; requests to permitted addresses |
 //! | 0 | [`addresses`], [`answer`], [`deployment`], [`invocation`], [`json`] | public addresses, failures as callers see them, names, functions, arguments, what JSON may hold |
 //!
 //! # The two flows
@@ -33,6 +33,12 @@
 //! and result stay the JSON text that came, from socket to socket, unless a plugin asks for them. Where no plugin applies, a
 //! call does nothing for plugins. A whole HTTP request for a function that takes one goes the same way from `http::exchange` on;
 //! `gateway::exchange` makes it arguments, and the result an answer.
+//!
+//! **Whole requests.** `http::exchange` makes a call of a request for a function that takes such: its plugins see the request as
+//! arguments, its headers as the call's; the worker's result is the answer.
+//!
+//! **In a wasm worker.** `runtime::wasm::worker` → `channel` (lines) → `crew` (threads) → `functions` (which program) → `component` or
+//! `module`: `value` makes arguments of JSON by type → an instance, fresh or from the `shelf` → `host` (what it may reach) → `value` → answer.
 //!
 //! **Deploy.** What is to be deployed comes from the configuration (`app` → `gateway::deploy`) or over HTTP. Over HTTP it is taken
 //! in first: `http::upload` (multipart to disk) or `source::repository` (git) → `source::archive` (every entry checked) → kept by

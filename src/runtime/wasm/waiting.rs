@@ -21,7 +21,7 @@ pub(super) fn block_on<F: Future>(future: F, deadline: Instant) -> wasmtime::Res
         let runtime = match kept.get() {
             Some(runtime) => runtime,
             None => {
-                let made = Builder::new_current_thread().enable_all().build()?;
+                let made = Builder::new_current_thread().enable_time().build()?;
                 kept.get_or_init(|| made)
             }
         };
