@@ -5,6 +5,7 @@ mod calls;
 mod files;
 mod isolation;
 mod limits;
+mod outbound;
 
 use std::fs;
 use std::path::Path;

@@ -1,0 +1,15 @@
+//! Adds two numbers: JSON and HTTP are the gateway's.
+
+mod bindings {
+    wit_bindgen::generate!({ path: "wit" });
+}
+
+struct Sum;
+
+bindings::export!(Sum with_types_in bindings);
+
+impl bindings::Guest for Sum {
+    fn sum(a: i64, b: i64) -> i64 {
+        a + b
+    }
+}
