@@ -33,6 +33,7 @@ EXAMPLES = """examples:
   python3 benches/compare.py                               everything, about two and a half minutes
   python3 benches/compare.py --quick                       half a minute, for a first look
   python3 benches/compare.py --only node --rounds 9        Node targets only, more rounds
+  python3 benches/compare.py --only wasm                   functions in WebAssembly beside wasmtime serve
   python3 benches/compare.py --targets node-http,uvicorn   the peers alone, without metagate
   python3 benches/compare.py --metagate ./old --json old.json"""
 
@@ -53,12 +54,18 @@ TARGETS = [
     Target("metagate-python", "metagate → Python", "python", "metagate", "/bench/python/v1/call/sum",
            f'name = "python"\npath = {json.dumps(str(FUNCTIONS / "python"))}'),
     Target("uvicorn", "uvicorn, bare ASGI", "python", "uvicorn", "/"),
+    Target("metagate-wasm", "metagate → wasm function", "wasm", "metagate", "/bench/wasm/v1/call/sum",
+           f'name = "wasm"\npath = {json.dumps(str(FUNCTIONS / "wasm" / "sum"))}'),
+    Target("metagate-wasm-http", "metagate → wasi:http", "wasm", "metagate", "/bench/wasm-http/v1/http",
+           f'name = "wasm-http"\npath = {json.dumps(str(FUNCTIONS / "wasm" / "http"))}'),
+    Target("wasmtime-serve", "wasmtime serve, wasi:http", "wasm", "wasmtime-serve", "/"),
 ]
 GOALS = [  # column, target, peer, connections, relation, bound of target ÷ peer
     ("requests/s", "metagate-node", "node-http", 64, "≥", 1.2),
     ("requests/s", "metagate-node", "node-http", 1, "≥", 0.85),
     ("requests/s", "metagate-python", "uvicorn", 64, "≥", 1.8),
     ("p99 ms", "metagate-node", "node-http", 64, "≤", 0.8),
+    ("requests/s", "metagate-wasm", "wasmtime-serve", 64, "≥", 1.2),
 ]
 RELATIONS = {"≥": operator.ge, "≤": operator.le}
 GATEWAY_MEMORY = 15  # MB resident at most, with the deployments of TARGETS, after the load
@@ -79,7 +86,8 @@ def prepare(args):
     languages, servers = {t.language for t in args.targets}, {t.server for t in args.targets}
     for program, wanted, advice in (("wrk", True, "Debian: apt-get install wrk"),
                                     ("node", "node" in languages, "install Node.js, or use --only python"),
-                                    ("python3", "python" in languages, "install Python 3, or use --only node")):
+                                    ("python3", "python" in languages, "install Python 3, or use --only node"),
+                                    ("wasmtime", "wasmtime-serve" in servers, "cargo install wasmtime-cli")):
         if wanted:
             shutil.which(program) or fail(f"{program} is missing: {advice}")
             facts[program] = version(program, "-v" if program == "wrk" else "--version")
@@ -106,15 +114,19 @@ def prepare(args):
     return facts
 
 
-def server_command(name, metagate, folder):
+def server_command(name, metagate, languages, folder):
     """The command of the server `name`, and what it adds to the environment."""
     if name == "metagate":
-        deployments = "".join(f"[[deployment]]\n{t.deployment}\n" for t in TARGETS if t.deployment)
+        # Of other languages the runtimes may not be there.
+        wanted = [t for t in TARGETS if t.deployment and t.language in languages]
+        deployments = "".join(f"[[deployment]]\n{t.deployment}\n" for t in wanted)
         (folder / "metagate.toml").write_text(f'[server]\nlisten = "127.0.0.1:0"\nprefix = "bench"\n'
                                               f"data_dir = {json.dumps(str(folder / 'data'))}\n{deployments}")
         return [metagate, "serve", folder / "metagate.toml"], {}
     if name == "node-http":
         return ["node", BENCHES / "peers" / "node-http.js"], {}
+    if name == "wasmtime-serve":
+        return ["wasmtime", "serve", "--addr", "127.0.0.1:0", FUNCTIONS / "wasm" / "http" / "sum-http.wasm"], {}
     options = "--port 0 --loop uvloop --http httptools --lifespan off --no-access-log".split()
     path = f"{BENCHES / 'peers'}:{FUNCTIONS / 'python'}"
     return [PYTHON, "-m", "uvicorn", "asgi:app", *options], {"PYTHONPATH": path}
@@ -124,6 +136,8 @@ def validate(target, server):
     for a, b in ((1, 2), (20, 22)):
         status, headers, body = server.request("POST", target.path, json.dumps({"a": a, "b": b}))
         kind, length = headers["content-type"] or "", headers["content-length"]
+        # wasmtime serve streams what it is given: its answers have no length.
+        length = length or str(len(body)) if target.server == "wasmtime-serve" else length
         if (status, body, length) != (200, b"%d" % (a + b), str(len(body))) or "application/json" not in kind:
             fail(f"{target.label}: sum({a}, {b}) answered {status}, {kind}, content-length {length}: {body[:500]!r}")
 
@@ -177,7 +191,8 @@ def print_table(rows):
 def compare(args, folder, servers):
     facts, samples = prepare(args), {}
     for name in dict.fromkeys(t.server for t in args.targets):
-        servers[name] = Server(name, folder, *server_command(name, args.metagate, folder))
+        languages = {t.language for t in args.targets}
+        servers[name] = Server(name, folder, *server_command(name, args.metagate, languages, folder))
         servers[name].wait_ready()
     for target in args.targets:
         validate(target, servers[target.server])
@@ -224,14 +239,16 @@ def parse_arguments():
     parser.add_argument("--quick", action="store_true", help="2 rounds of 1 s")
     parser.add_argument("--rounds", type=positive, metavar="N", help="default 5")
     parser.add_argument("--seconds", type=positive, metavar="S", help="of each measurement, whole; default 2")
-    parser.add_argument("--only", type=some_of(languages), default=languages, metavar="LIST", help=",".join(languages))
-    parser.add_argument("--targets", type=some_of(names), default=names, metavar="LIST", help=",".join(names))
+    parser.add_argument("--only", type=some_of(languages), metavar="LIST",
+                        help=f"{','.join(languages)}; default node,python")
+    parser.add_argument("--targets", type=some_of(names), metavar="LIST", help=",".join(names))
     parser.add_argument("--json", type=Path, metavar="FILE", help="write every sample there too")
     parser.add_argument("--metagate", type=Path, metavar="PATH",
                         help="a built binary; default target/release/metagate, built when missing or stale")
     args = parser.parse_args()
     args.rounds, args.seconds = args.rounds or (2 if args.quick else 5), args.seconds or (1 if args.quick else 2)
-    args.targets = [t for t in TARGETS if t.name in args.targets and t.language in args.only]
+    only = args.only or (languages if args.targets else ["node", "python"])
+    args.targets = [t for t in TARGETS if t.name in (args.targets or names) and t.language in only]
     return args if args.targets else parser.error("no target is left")
 
 

@@ -104,10 +104,7 @@ fn integer<T: FromStr + Default>(text: &str) -> Result<T, NoNumber> {
     Err(if whole { NoNumber::Range } else { NoNumber::Other })
 }
 
-fn float<T: FromStr>(text: &str, finite: impl Fn(T) -> bool) -> Result<T, NoNumber>
-where
-    T: Copy,
-{
+fn float<T: FromStr + Copy>(text: &str, finite: impl Fn(T) -> bool) -> Result<T, NoNumber> {
     // "infinity" and the like are numbers to Rust.
     if !text.starts_with(|first: char| first == '-' || first.is_ascii_digit()) {
         return Err(NoNumber::Other);

@@ -108,7 +108,7 @@ impl Kind {
         };
         *names += 1;
         let at = *names;
-        write!(definitions, "(type $n{at} {named}) (export $t{at} \"t{at}\" (type $n{at}))\n").unwrap();
+        writeln!(definitions, "(type $n{at} {named}) (export $t{at} \"t{at}\" (type $n{at}))").unwrap();
         format!("$t{at}")
     }
 }
