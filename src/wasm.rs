@@ -51,10 +51,10 @@ impl Room {
     const OF_PLUGINS: Self =
         Self { instances: 1_024, core_instances: 4_096, memories: 2_048, tables: 8_192, stacks: 1_024 };
 
-    /// For that many calls at a time, each of which holds a thread.
+    /// For that many instances of functions.
     #[must_use]
-    pub fn for_calls(calls: u32) -> Self {
-        let instances = calls.saturating_add(SPARE);
+    pub fn for_instances(count: u32) -> Self {
+        let instances = count.saturating_add(SPARE);
         let each = |count: u32| instances.saturating_mul(count);
         Self { instances, core_instances: each(CORE_INSTANCES), memories: each(2), tables: each(4), stacks: instances }
     }

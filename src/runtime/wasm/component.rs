@@ -194,7 +194,7 @@ impl Program {
     }
 
     async fn instance(&self, host: &Host, deadline: Instant) -> Result<shelf::Instance<Inside>, Failure> {
-        if let Some(mut kept) = self.shelf.take() {
+        if let Some(mut kept) = self.shelf.take(host) {
             State::begin(&mut kept.store, deadline);
             return Ok(kept);
         }

@@ -17,7 +17,7 @@ use parking_lot::{Condvar, Mutex, MutexGuard};
 /// Of each thread, in bytes: WebAssembly may use 512 KiB of it.
 const STACK_SIZE: usize = 2 << 20;
 /// Threads at most, whatever the deployment's concurrency.
-const MOST_THREADS: usize = 513;
+const MOST_THREADS: u32 = 513;
 
 /// What a crew does.
 pub(super) trait Work: Send + Sync + 'static {
@@ -68,14 +68,14 @@ struct State<J> {
 
 /// Threads at most for that many jobs at a time: one more reads.
 pub(super) fn threads(concurrency: u32) -> u32 {
-    concurrency.saturating_add(1).min(u32::try_from(MOST_THREADS).unwrap_or(u32::MAX))
+    concurrency.saturating_add(1).min(MOST_THREADS)
 }
 
 impl<W: Work> Crew<W> {
     /// A crew for that many jobs at a time; no thread yet.
     pub(super) fn new(work: W, concurrency: u32) -> Arc<Self> {
         let processors = thread::available_parallelism().map_or(1, usize::from);
-        let threads = usize::try_from(threads(concurrency)).unwrap_or(MOST_THREADS);
+        let threads = threads(concurrency) as usize;
         Arc::new(Self {
             work,
             state: Mutex::new(State {

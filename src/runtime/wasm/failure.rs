@@ -9,7 +9,7 @@ use wasmtime_wasi::I32Exit;
 use crate::runtime::wasm::host::Overtime;
 use crate::runtime::wasm::message::{CallFailure, write_error};
 
-/// Longest payload that is part of the message.
+/// Bytes of a payload that are part of the message.
 const TOLD_PAYLOAD: usize = 512;
 
 /// Why a call gave no result.
@@ -30,8 +30,9 @@ pub(super) enum Failure {
 }
 
 impl Failure {
-    /// Appends the line that answers the call with it.
+    /// Makes `line` the one that answers the call with it.
     pub(super) fn write(&self, line: &mut Vec<u8>, id: &str) {
+        line.clear();
         let failure = match self {
             Self::Argument(message) => plain("ArgumentError", message, Some("argument")),
             Self::Unwritable(message) => plain("ResultError", message, None),
@@ -54,16 +55,14 @@ fn plain_owned(name: &str, message: String) -> CallFailure<'_> {
     CallFailure { name, message: Cow::Owned(message), stack: None, kind: None, payload: None }
 }
 
-/// A payload that is text is the message; of another its JSON.
+/// A payload that is text is the message, of another its JSON; of a long one its beginning.
 fn words(payload: &RawValue) -> String {
-    let text = payload.get();
-    if let Ok(words) = serde_json::from_str::<String>(text) {
-        return words;
+    let mut words = serde_json::from_str::<String>(payload.get()).unwrap_or_else(|_| payload.get().to_owned());
+    if words.len() > TOLD_PAYLOAD {
+        words.truncate(words.floor_char_boundary(TOLD_PAYLOAD));
+        words.push('…');
     }
-    if text.len() <= TOLD_PAYLOAD {
-        return text.to_owned();
-    }
-    format!("{}…", &text[..text.floor_char_boundary(TOLD_PAYLOAD)])
+    words
 }
 
 fn trapped(error: &wasmtime::Error, limit: Option<u64>) -> String {

@@ -4,6 +4,7 @@
 mod http;
 mod output;
 
+use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Instant;
 
 use wasmtime::component::{Linker, Resource, ResourceTable};
@@ -15,6 +16,7 @@ use wasmtime_wasi::p2::bindings::io::poll::{Host as _, HostPollable as _};
 use wasmtime_wasi::{WasiCtx, WasiCtxBuilder, WasiCtxView, WasiView};
 use wasmtime_wasi_http::{WasiHttpCtx, WasiHttpCtxView, WasiHttpView};
 
+use crate::runtime::wasm::crew;
 use crate::runtime::wasm::host::http::Requests;
 use crate::runtime::wasm::host::output::{Output, To};
 use crate::runtime::wasm::settings::Settings;
@@ -39,6 +41,8 @@ pub(super) struct Host {
     /// The environment of functions.
     env: Vec<(String, String)>,
     requests: Requests,
+    /// Instances that are kept beside the first of each program.
+    kept: AtomicU32,
 }
 
 /// How much of WASI an instance needs.
@@ -74,7 +78,7 @@ impl Host {
         let value = |name: &String| std::env::var(name).ok().map(|value| (name.clone(), value));
         let env = settings.env.iter().filter_map(value).collect();
         let requests = Requests::new(settings.http.clone());
-        Self { engine, settings, env, requests }
+        Self { engine, settings, env, requests, kept: AtomicU32::new(0) }
     }
 
     /// The worker's settings.
@@ -85,6 +89,17 @@ impl Host {
     /// The engine.
     pub(super) fn engine(&self) -> &Engine {
         &self.engine
+    }
+
+    /// Whether there is room for another kept instance; if so, it is counted.
+    pub(super) fn keep_one_more(&self) -> bool {
+        let most = crew::threads(self.settings.concurrency);
+        self.kept.try_update(Ordering::Relaxed, Ordering::Relaxed, |kept| (kept < most).then_some(kept + 1)).is_ok()
+    }
+
+    /// Makes room again for what [`Self::keep_one_more`] has counted.
+    pub(super) fn keep_one_less(&self) {
+        self.kept.fetch_sub(1, Ordering::Relaxed);
     }
 
     /// A store for an instance, with time until `deadline`.

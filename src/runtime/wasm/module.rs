@@ -153,7 +153,7 @@ impl Program {
     }
 
     fn instance(&self, host: &Host, deadline: time::Instant) -> Result<shelf::Instance<Instance>, Failure> {
-        if let Some(mut kept) = self.shelf.take() {
+        if let Some(mut kept) = self.shelf.take(host) {
             State::begin(&mut kept.store, deadline);
             return Ok(kept);
         }

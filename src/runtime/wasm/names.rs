@@ -34,7 +34,7 @@ pub(super) struct Names {
 impl Claims {
     /// Those of an export at the root of the file `stem.wasm`: `add`, `stem/add`.
     pub(super) fn root(claim: Claim, stem: &str, function: &str) -> Self {
-        Self::new(claim, vec![function.to_owned(), format!("{stem}/{function}")])
+        Self { claim, forms: vec![function.to_owned(), format!("{stem}/{function}")] }
     }
 
     /// Those of an export of an interface such as `example:calc/operations@0.1.0`: `add`, `operations/add`,
@@ -42,18 +42,12 @@ impl Claims {
     pub(super) fn interface(stem: &str, interface: &str, function: &str) -> Self {
         let short = interface.rsplit('/').next().unwrap_or(interface);
         let short = short.split('@').next().unwrap_or(short);
-        let forms = vec![
-            function.to_owned(),
-            format!("{short}/{function}"),
-            format!("{stem}/{short}/{function}"),
-            format!("{interface}/{function}"),
-        ];
-        Self::new(Claim::Interface, forms)
-    }
-
-    fn new(claim: Claim, mut forms: Vec<String>) -> Self {
-        forms.dedup();
-        Self { claim, forms }
+        let mut forms = vec![function.to_owned(), format!("{short}/{function}"), format!("{stem}/{short}/{function}")];
+        // An interface of the world itself has no other name.
+        if interface != short {
+            forms.push(format!("{interface}/{function}"));
+        }
+        Self { claim: Claim::Interface, forms }
     }
 }
 
@@ -91,6 +85,14 @@ mod tests {
         let resolved = resolve(&[Claims::interface("calc", "example:calc/operations@0.1.0", "add")]);
         assert_eq!(resolved[0].name.as_deref(), Some("add"));
         assert_eq!(resolved[0].aliases, ["operations/add", "calc/operations/add", "example:calc/operations@0.1.0/add"]);
+    }
+
+    #[test]
+    fn an_interface_of_the_world_itself_has_one_name() {
+        let claims = [Claims::interface("calc", "ops", "add"), Claims::interface("calc", "others", "add")];
+        assert_eq!(names(&claims), ["ops/add", "others/add"]);
+        let resolved = resolve(&[Claims::interface("calc", "ops", "add")]);
+        assert_eq!(resolved[0].aliases, ["ops/add", "calc/ops/add"]);
     }
 
     #[test]

@@ -36,19 +36,29 @@ impl<I> Shelf<I> {
     }
 
     /// An instance that waits, if there is one.
-    pub(super) fn take(&self) -> Option<Instance<I>> {
-        self.kept.lock().pop()
+    pub(super) fn take(&self, host: &Host) -> Option<Instance<I>> {
+        let mut kept = self.kept.lock();
+        let taken = kept.pop()?;
+        if !kept.is_empty() {
+            host.keep_one_less();
+        }
+        Some(taken)
     }
 
-    /// Keeps an instance whose call has ended well for the next one, if the deployment wants it and it is not worn out.
+    /// Keeps an instance whose call has ended well for the next one, if the deployment wants it, it is not worn out, and
+    /// there is room: for one of each program, and for as many over all programs as there may be calls at a time.
     pub(super) fn keep(&self, host: &Host, mut instance: Instance<I>) {
         if !host.settings().keeps_instances {
             return;
         }
         instance.uses += 1;
         let is_large = instance.store.data().memory() as u64 > host.settings().max_memory / 4 * 3;
-        if instance.uses < MOST_USES && !is_large {
-            self.kept.lock().push(instance);
+        if instance.uses >= MOST_USES || is_large {
+            return;
+        }
+        let mut kept = self.kept.lock();
+        if kept.is_empty() || host.keep_one_more() {
+            kept.push(instance);
         }
     }
 }

@@ -48,7 +48,7 @@ fn work(settings: &str) -> anyhow::Result<()> {
     let Some(load) = wait_for_load(&mut inbox)? else { return Ok(()) };
     let crew: Arc<OnceLock<Arc<Crew<Calls>>>> = Arc::default();
     let ticked = Arc::clone(&crew);
-    let wasm = Wasm::with_clock(&settings.cache, &Room::for_calls(crew::threads(settings.concurrency)), move || {
+    let wasm = Wasm::with_clock(&settings.cache, &room(&settings, &load), move || {
         if let Some(crew) = ticked.get() {
             crew.tick();
         }
@@ -66,6 +66,13 @@ fn work(settings: &str) -> anyhow::Result<()> {
     let calls = Calls { inbox: Mutex::new(inbox), outbox, functions, host, wasm };
     crew.get_or_init(|| Crew::new(calls, concurrency)).take_part();
     Ok(())
+}
+
+/// For as many calls as there may be at a time, as many instances that are kept, and one of each program.
+fn room(settings: &Settings, load: &Load) -> Room {
+    let calls = crew::threads(settings.concurrency);
+    let programs: usize = load.jsons.iter().map(|json| json.scripts.len()).sum();
+    Room::for_instances(u32::try_from(programs).unwrap_or(u32::MAX).saturating_add(2 * calls))
 }
 
 /// Whatever comes before Load is nothing to a worker without functions.
@@ -108,10 +115,12 @@ impl Calls {
         let called = panic::catch_unwind(AssertUnwindSafe(run)).unwrap_or(Err(Failure::Panicked));
         match called {
             Ok(()) => message::end_result(&mut answer),
-            Err(failure) => {
-                answer.clear();
-                failure.write(&mut answer, &call.id);
-            }
+            Err(failure) => failure.write(&mut answer, &call.id),
+        }
+        let limit = self.host.settings().max_message;
+        if answer.len() as u64 > limit {
+            let words = format!("an answer of {} bytes, limit {limit}", answer.len());
+            Failure::Unwritable(words).write(&mut answer, &call.id);
         }
         Ok(self.outbox.add(&answer)?)
     }

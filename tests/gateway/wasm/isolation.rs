@@ -62,6 +62,20 @@ fn each_call_has_an_instance_of_its_own_unless_they_are_kept() {
 }
 
 #[test]
+fn kept_instances_of_many_files_leave_room_for_all() {
+    let names: Vec<String> = (0..30).map(|number| format!("m{number}.wat")).collect();
+    let files: Vec<(&str, &[u8])> = names.iter().map(|name| (name.as_str(), NUMBERS.as_bytes())).collect();
+    let folder = folder(&files);
+    let keys = "concurrency = 1\nwasm = { instances = \"warm\" }";
+    let gateway = Gateway::ready(&deployment("it", folder.path(), keys));
+    for round in ["1", "2"] {
+        for number in 0..30 {
+            assert_eq!(gateway.call("it", &format!("m{number}/count"), "[]").body, round, "m{number}");
+        }
+    }
+}
+
+#[test]
 fn functions_see_the_deployments_environment_and_nothing_else_of_it() {
     let (gateway, _folder) = serving(SYSTEM, "env = { GREETING = \"hello\", OTHER = \"x\" }");
     assert_eq!(gateway.call("it", "print-environment", "[1]").body, "2");
