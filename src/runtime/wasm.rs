@@ -10,6 +10,7 @@ mod host;
 mod message;
 mod module;
 mod names;
+mod priority;
 mod requests;
 mod settings;
 mod shelf;

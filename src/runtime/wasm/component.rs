@@ -142,7 +142,8 @@ impl Program {
         out: &mut Vec<u8>,
     ) -> Result<(), Failure> {
         let signature = &self.functions[function].signature;
-        let arguments = signature.arguments(args, names).map_err(|mismatch| Failure::Argument(mismatch.to_string()))?;
+        let arguments = signature.arguments(args, names, host.room_for_values(args));
+        let arguments = arguments.map_err(|mismatch| Failure::Argument(mismatch.to_string()))?;
         let mut given = [Val::Bool(false)];
         let given = &mut given[..usize::from(signature.result.is_some())];
         let run = self.run(host, function, &arguments, deadline, given);

@@ -14,6 +14,8 @@ use std::thread;
 
 use parking_lot::{Condvar, Mutex, MutexGuard};
 
+use crate::runtime::wasm::priority;
+
 /// Of each thread, in bytes: WebAssembly may use 512 KiB of it.
 const STACK_SIZE: usize = 2 << 20;
 /// Threads at most, whatever the deployment's concurrency.
@@ -41,7 +43,10 @@ pub(super) trait Work: Send + Sync + 'static {
 pub(super) struct Crew<W: Work> {
     work: W,
     state: Mutex<State<W::Job>>,
+    /// Who sleeps is wanted.
     wake: Condvar,
+    /// Threads are wanted, or the end has come.
+    wanted: Condvar,
     limits: Limits,
 }
 
@@ -58,7 +63,9 @@ struct State<J> {
     ended: bool,
     /// A thread sends what waits; it may have to wait itself.
     flushing: bool,
+    /// Threads that take part or will, and how many of them are to be started.
     threads: usize,
+    wanted: usize,
     sleeping: usize,
     running: usize,
     /// Jobs ended so far, and how many had at the last tick.
@@ -72,7 +79,7 @@ pub(super) fn threads(concurrency: u32) -> u32 {
 }
 
 impl<W: Work> Crew<W> {
-    /// A crew for that many jobs at a time; no thread yet.
+    /// A crew for that many jobs at a time; [`Self::lead`] starts its threads.
     pub(super) fn new(work: W, concurrency: u32) -> Arc<Self> {
         let processors = thread::available_parallelism().map_or(1, usize::from);
         let threads = threads(concurrency) as usize;
@@ -83,19 +90,49 @@ impl<W: Work> Crew<W> {
                 is_read: false,
                 ended: false,
                 flushing: false,
+                // The first reads.
                 threads: 1,
+                wanted: 1,
                 sleeping: 0,
                 running: 0,
                 done: 0,
                 done_at_tick: 0,
             }),
             wake: Condvar::new(),
+            wanted: Condvar::new(),
             limits: Limits { threads, running: processors.min(threads) },
         })
     }
 
-    /// Takes part, until no more jobs come and all have been run.
-    pub(super) fn take_part(self: &Arc<Self>) {
+    /// Starts threads as they are wanted, until no more jobs come and all have been run. Threads are started here only: they
+    /// have the priority of the one that starts them. Fails when there is none and none can be started.
+    pub(super) fn lead(self: &Arc<Self>) -> io::Result<()> {
+        let mut state = self.state.lock();
+        while !self.is_done(&state) {
+            while state.wanted > 0 {
+                state.wanted -= 1;
+                let crew = Arc::clone(self);
+                let thread = thread::Builder::new().name("wasm-call".to_owned()).stack_size(STACK_SIZE);
+                if let Err(error) = thread.spawn(move || crew.take_part()) {
+                    state.threads -= 1;
+                    if state.threads == 0 {
+                        return Err(error);
+                    }
+                    eprintln!("metagate worker: no further thread can be started: {error}");
+                }
+            }
+            self.wanted.wait(&mut state);
+        }
+        Ok(())
+    }
+
+    fn is_done(&self, state: &State<W::Job>) -> bool {
+        let is_idle = state.running == 0 && state.queue.is_empty() && !state.flushing;
+        state.ended && is_idle && !self.work.has_unsent()
+    }
+
+    /// Takes part, until no more jobs come, or the thread has given way.
+    fn take_part(self: &Arc<Self>) {
         let mut state = self.state.lock();
         loop {
             if let Some(job) = state.queue.pop_front() {
@@ -107,17 +144,20 @@ impl<W: Work> Crew<W> {
                 state.running -= 1;
                 state.done += 1;
                 if state.ended {
-                    self.wake.notify_all();
+                    self.wanted.notify_one();
+                }
+                if priority::gave_way() {
+                    state.threads -= 1;
+                    self.leave(&mut state);
+                    return;
                 }
             } else if self.work.has_unsent() && !state.flushing {
                 state.flushing = true;
                 MutexGuard::unlocked(&mut state, || self.work.flush());
                 state.flushing = false;
             } else if state.ended {
-                if state.running == 0 {
-                    return;
-                }
-                self.wake.wait(&mut state);
+                self.wanted.notify_one();
+                return;
             } else if state.is_read {
                 state.sleeping += 1;
                 self.wake.wait(&mut state);
@@ -135,7 +175,7 @@ impl<W: Work> Crew<W> {
     }
 
     /// Called by the clock: when jobs are being run and none has ended since the last tick, others take part.
-    pub(super) fn tick(self: &Arc<Self>) {
+    pub(super) fn tick(&self) {
         let mut state = self.state.lock();
         let stands_still = state.done == state.done_at_tick;
         state.done_at_tick = state.done;
@@ -151,8 +191,15 @@ impl<W: Work> Crew<W> {
         }
     }
 
-    /// Wakes a thread or starts one; tells whether there was one to be had.
-    fn send_one(self: &Arc<Self>, state: &mut State<W::Job>) -> bool {
+    /// A thread goes. What it would have done next is another's.
+    fn leave(&self, state: &mut State<W::Job>) {
+        if !state.is_read || !state.queue.is_empty() || self.work.has_unsent() {
+            self.send_one(state);
+        }
+    }
+
+    /// Wakes a thread or has one started; tells whether there was one to be had.
+    fn send_one(&self, state: &mut State<W::Job>) -> bool {
         if state.sleeping > 0 {
             state.sleeping -= 1;
             return self.wake.notify_one();
@@ -160,17 +207,9 @@ impl<W: Work> Crew<W> {
         if state.threads >= self.limits.threads {
             return false;
         }
-        let crew = Arc::clone(self);
-        let started = thread::Builder::new().name("wasm-call".to_owned()).stack_size(STACK_SIZE);
-        match started.spawn(move || crew.take_part()) {
-            Ok(_) => state.threads += 1,
-            Err(error) => report(&error),
-        }
+        state.threads += 1;
+        state.wanted += 1;
+        self.wanted.notify_one();
         true
     }
-}
-
-/// Fewer threads than there could be are no reason to end.
-fn report(error: &io::Error) {
-    eprintln!("metagate worker: no further thread can be started: {error}");
 }

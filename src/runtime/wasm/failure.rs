@@ -9,8 +9,9 @@ use wasmtime_wasi::I32Exit;
 use crate::runtime::wasm::host::Overtime;
 use crate::runtime::wasm::message::{CallFailure, write_error};
 
-/// Bytes of a payload that are part of the message.
-const TOLD_PAYLOAD: usize = 512;
+/// Bytes of a message and of a stack: names in them are the function's own.
+const TOLD_WORDS: usize = 1 << 10;
+const TOLD_STACK: usize = 16 << 10;
 
 /// Why a call gave no result.
 #[derive(Debug)]
@@ -39,9 +40,10 @@ impl Failure {
             Self::Panicked => plain("Error", "the worker failed in this call; its log says how", None),
             Self::Unknown => plain("Error", "there is no such function", None),
             Self::Err(payload) => CallFailure { payload: Some(payload), ..plain_owned("Error", words(payload)) },
-            Self::Trapped(error, limit) => {
-                CallFailure { stack: Some(format!("{error:?}")), ..plain_owned("Trap", trapped(error, *limit)) }
-            }
+            Self::Trapped(error, limit) => CallFailure {
+                stack: Some(cut(format!("{error:?}"), TOLD_STACK)),
+                ..plain_owned("Trap", cut(trapped(error, *limit), TOLD_WORDS))
+            },
         };
         write_error(line, id, &failure);
     }
@@ -57,9 +59,12 @@ fn plain_owned(name: &str, message: String) -> CallFailure<'_> {
 
 /// A payload that is text is the message, of another its JSON; of a long one its beginning.
 fn words(payload: &RawValue) -> String {
-    let mut words = serde_json::from_str::<String>(payload.get()).unwrap_or_else(|_| payload.get().to_owned());
-    if words.len() > TOLD_PAYLOAD {
-        words.truncate(words.floor_char_boundary(TOLD_PAYLOAD));
+    cut(serde_json::from_str(payload.get()).unwrap_or_else(|_| payload.get().to_owned()), TOLD_WORDS)
+}
+
+fn cut(mut words: String, most: usize) -> String {
+    if words.len() > most {
+        words.truncate(words.floor_char_boundary(most));
         words.push('…');
     }
     words

@@ -7,7 +7,7 @@ mod output;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Instant;
 
-use wasmtime::component::{Linker, Resource, ResourceTable};
+use wasmtime::component::{Linker, Resource, ResourceTable, Val};
 use wasmtime::{Engine, Result, Store, UpdateDeadline};
 use wasmtime_wasi::filesystem::FsPerms;
 use wasmtime_wasi::p1::WasiP1Ctx;
@@ -16,18 +16,21 @@ use wasmtime_wasi::p2::bindings::io::poll::{Host as _, HostPollable as _};
 use wasmtime_wasi::{WasiCtx, WasiCtxBuilder, WasiCtxView, WasiView};
 use wasmtime_wasi_http::{WasiHttpCtx, WasiHttpCtxView, WasiHttpView};
 
-use crate::runtime::wasm::crew;
 use crate::runtime::wasm::host::http::Requests;
 use crate::runtime::wasm::host::output::{Output, To};
 use crate::runtime::wasm::settings::Settings;
+use crate::runtime::wasm::{crew, priority};
 use crate::wasm::limits::Limits;
 
 /// The interface whose waits are bounded here, as wasmtime-wasi names it.
 const POLL: &str = "wasi:io/poll@0.2.12";
 /// Handles of WASI's that an instance may hold: the worker keeps something for each.
 const HANDLES: usize = 10_000;
-/// Of a `list<u8>` each byte takes this much while it is a value.
-const VALUE_SIZE: u64 = 32;
+/// Bytes that the values of any arguments may take.
+const LEAST_VALUES: usize = 32 << 20;
+
+/// Epochs after which a call is long.
+const SHORT_TICKS: u64 = 20;
 
 /// A call's time is over.
 #[derive(Debug, thiserror::Error)]
@@ -91,6 +94,13 @@ impl Host {
         &self.engine
     }
 
+    /// Bytes that the values of these arguments may take: no more than an instance may have, and no more than large bytes
+    /// take for each of theirs.
+    pub(super) fn room_for_values(&self, args: &str) -> usize {
+        let fair = LEAST_VALUES.max(args.len().saturating_mul(2 * size_of::<Val>()));
+        fair.min(usize::try_from(self.settings.max_memory).unwrap_or(usize::MAX))
+    }
+
     /// Whether there is room for another kept instance; if so, it is counted.
     pub(super) fn keep_one_more(&self) -> bool {
         let most = crew::threads(self.settings.concurrency);
@@ -126,14 +136,15 @@ impl Host {
         }
         let mut store = Store::new(&self.engine, state);
         store.limiter(|state| &mut state.limits);
-        let fuel = self.settings.max_message.saturating_mul(VALUE_SIZE);
-        store.set_hostcall_fuel(usize::try_from(fuel).unwrap_or(usize::MAX));
-        store.set_epoch_deadline(ticks_until(deadline));
+        // What it gives may take as much as it may have itself: of a list<u8> each byte is a value.
+        store.set_hostcall_fuel(usize::try_from(self.settings.max_memory).unwrap_or(usize::MAX));
+        store.set_epoch_deadline(first_look(deadline));
         store.epoch_deadline_callback(|store| {
             let deadline = store.data().deadline;
             if Instant::now() >= deadline {
                 return Err(Overtime.into());
             }
+            priority::give_way();
             Ok(UpdateDeadline::Continue(ticks_until(deadline)))
         });
         Ok(store)
@@ -152,6 +163,11 @@ impl Host {
     }
 }
 
+/// When a call is looked at first: one that is long gives way to others.
+fn first_look(deadline: Instant) -> u64 {
+    ticks_until(deadline).min(SHORT_TICKS)
+}
+
 /// Epochs last a millisecond.
 fn ticks_until(deadline: Instant) -> u64 {
     let left = deadline.saturating_duration_since(Instant::now());
@@ -161,7 +177,7 @@ fn ticks_until(deadline: Instant) -> u64 {
 impl State {
     /// Gives the instance time for a further call.
     pub(super) fn begin(store: &mut Store<Self>, deadline: Instant) {
-        store.set_epoch_deadline(ticks_until(deadline));
+        store.set_epoch_deadline(first_look(deadline));
         let state = store.data_mut();
         state.deadline = deadline;
         if let Some(wasi) = &mut state.wasi {

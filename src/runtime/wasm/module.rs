@@ -137,7 +137,8 @@ impl Program {
         out: &mut Vec<u8>,
     ) -> Result<(), Failure> {
         let Export { name, signature, results } = &self.functions[function];
-        let arguments = signature.arguments(args, names).map_err(|mismatch| Failure::Argument(mismatch.to_string()))?;
+        let arguments = signature.arguments(args, names, host.room_for_values(args));
+        let arguments = arguments.map_err(|mismatch| Failure::Argument(mismatch.to_string()))?;
         let arguments: Vec<Val> = arguments.iter().filter_map(lowered).collect();
         let mut instance = self.instance(host, deadline)?;
         let mut given = vec![Val::I32(0); results.len()];

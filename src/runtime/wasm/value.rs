@@ -77,9 +77,9 @@ impl Signature {
 
     /// The arguments of a call: `args` is the text of a JSON array, `names` the keys of the caller's object in the order of
     /// `args`, if it sent one. The names count if each is a parameter's, none stands twice, and each parameter without one is
-    /// an option; otherwise the order counts.
-    pub fn arguments(&self, args: &str, names: Option<&[Cow<'_, str>]>) -> Result<Vec<Val>, Mismatch> {
-        arguments::read(self, args, names)
+    /// an option; otherwise the order counts. The values may take `most` bytes.
+    pub fn arguments(&self, args: &str, names: Option<&[Cow<'_, str>]>, most: usize) -> Result<Vec<Val>, Mismatch> {
+        arguments::read(self, args, names, most)
     }
 
     /// Appends the JSON of what the function gave back, `limit` bytes at most. Nothing is appended in case of an error.

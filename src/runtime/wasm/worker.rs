@@ -64,8 +64,7 @@ fn work(settings: &str) -> anyhow::Result<()> {
     outbox.add(&line)?;
     outbox.flush()?;
     let calls = Calls { inbox: Mutex::new(inbox), outbox, functions, host, wasm };
-    crew.get_or_init(|| Crew::new(calls, concurrency)).take_part();
-    Ok(())
+    crew.get_or_init(|| Crew::new(calls, concurrency)).lead().context("starting a thread")
 }
 
 /// For as many calls as there may be at a time, as many instances that are kept, and one of each program.

@@ -44,6 +44,42 @@ fn endless_loops_end_with_their_time_and_hold_up_no_other_call() {
 }
 
 #[test]
+fn a_small_body_does_not_become_large_values() {
+    let fields: String = (0..1_000).map(|at| format!(" (field \"f{at}\" $o)")).collect();
+    let text = format!(
+        r#"(component
+            (core module $module
+                (memory (export "memory") 1)
+                (func (export "realloc") (param i32 i32 i32 i32) (result i32) unreachable)
+                (func (export "take") (param i32 i32)))
+            (core instance $core (instantiate $module))
+            (type $o (option u32))
+            (type $record' (record{fields}))
+            (export $record "fields" (type $record'))
+            (func $take (param "list" (list $record))
+                (canon lift (core func $core "take") (memory (core memory $core "memory")) (realloc (core func $core "realloc"))))
+            (export "take" (func $take)))"#
+    );
+    let (gateway, _folder) = serving(&text, "");
+    let refused = gateway.call("it", "take", &format!("[[{}]]", vec!["{}"; 20_000].join(",")));
+    assert_eq!((refused.status, refused.code()), (422, "bad_argument"));
+    assert!(refused.message().contains("too large"), "{}", refused.message());
+}
+
+#[test]
+fn a_stack_of_long_names_is_cut() {
+    let name = "n".repeat(90_000);
+    let text = format!(
+        "(module (func ${name} (param i32) (if (local.get 0) (then (call ${name} (i32.sub (local.get 0) (i32.const 1)))) (else unreachable)))
+            (func (export \"f\") (call ${name} (i32.const 30))))"
+    );
+    let (gateway, _folder) = serving(&text, "max_message = \"1MiB\"");
+    let workers = gateway.worker_pids();
+    assert_eq!(gateway.call("it", "f", "[]").code(), "function_error");
+    assert_eq!(gateway.worker_pids(), workers);
+}
+
+#[test]
 fn more_loops_than_may_run_at_a_time_do_not_stop_a_worker_for_good() {
     let (gateway, _folder) = serving(NUMBERS, "timeout = \"300ms\"\nconcurrency = 2");
     thread::scope(|scope| {

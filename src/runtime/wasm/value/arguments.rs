@@ -7,20 +7,25 @@ use serde::de::{Deserializer, IgnoredAny, SeqAccess, Visitor};
 use wasmtime::component::Val;
 
 use crate::runtime::wasm::value::Signature;
-use crate::runtime::wasm::value::mismatch::{Argument, Failure, Mismatch};
+use crate::runtime::wasm::value::mismatch::{Argument, Mismatch, Reading};
 use crate::runtime::wasm::value::place::Place;
 use crate::runtime::wasm::value::read::Typed;
 use crate::runtime::wasm::value::shape::Shape;
 
-/// Reads the text of a JSON array.
-pub(super) fn read(signature: &Signature, args: &str, names: Option<&[Cow<'_, str>]>) -> Result<Vec<Val>, Mismatch> {
-    let failure = Failure::default();
+/// Reads the text of a JSON array to values that take `most` bytes.
+pub(super) fn read(
+    signature: &Signature,
+    args: &str,
+    names: Option<&[Cow<'_, str>]>,
+    most: usize,
+) -> Result<Vec<Val>, Mismatch> {
+    let reading = Reading::new(most);
     let order = names.and_then(|names| by_name(signature, names));
     let mut deserializer = serde_json::Deserializer::from_str(args);
-    let arguments = Arguments { signature, order, failure: &failure };
+    let arguments = Arguments { signature, order, reading: &reading };
     match deserializer.deserialize_seq(arguments).and_then(|values| deserializer.end().map(|()| values)) {
         Ok(values) => Ok(values),
-        Err(error) => Err(failure.into_mismatch(&error)),
+        Err(error) => Err(reading.into_mismatch(&error)),
     }
 }
 
@@ -43,7 +48,7 @@ struct Arguments<'a> {
     signature: &'a Signature,
     /// The parameter of each argument; none if that is its place.
     order: Option<Vec<usize>>,
-    failure: &'a Failure,
+    reading: &'a Reading,
 }
 
 impl<'a> Arguments<'a> {
@@ -55,8 +60,8 @@ impl<'a> Arguments<'a> {
     }
 
     fn argument(&self, parameter: usize) -> Argument<'a> {
-        let Self { signature, failure, .. } = self;
-        Argument { name: &signature.names[parameter], shape: &signature.shapes[parameter], failure }
+        let Self { signature, reading, .. } = self;
+        Argument { name: &signature.names[parameter], shape: &signature.shapes[parameter], reading }
     }
 }
 
@@ -84,7 +89,7 @@ impl<'de> Visitor<'de> for Arguments<'_> {
         if came > taken {
             let parameters = values.len();
             let plural = if parameters == 1 { "" } else { "s" };
-            return Err(self.failure.end(format!("takes {parameters} argument{plural}, got {came}")));
+            return Err(self.reading.end(format!("takes {parameters} argument{plural}, got {came}")));
         }
         let filled = values.into_iter().enumerate().map(|(parameter, value)| {
             let argument = self.argument(parameter);

@@ -1,6 +1,6 @@
 //! Why arguments do not fit a function, in the caller's words.
 
-use std::cell::RefCell;
+use std::cell::{Cell, RefCell};
 
 use serde::de;
 
@@ -15,20 +15,31 @@ const SHOWN: usize = 60;
 #[error("{0}")]
 pub struct Mismatch(pub(super) String);
 
-/// The first mismatch that a reading has met; serde's own errors cannot carry it as it is.
-#[derive(Debug, Default)]
-pub(super) struct Failure(RefCell<Option<String>>);
+/// What one reading of arguments has met and used up so far.
+#[derive(Debug)]
+pub(super) struct Reading {
+    /// The first mismatch; serde's own errors cannot carry it as it is.
+    mismatch: RefCell<Option<String>>,
+    /// Bytes that values may take.
+    most: usize,
+    left: Cell<usize>,
+}
 
-impl Failure {
+impl Reading {
+    /// A reading whose values may take that many bytes.
+    pub(super) fn new(most: usize) -> Self {
+        Self { mismatch: RefCell::default(), most, left: Cell::new(most) }
+    }
+
     /// Keeps the message, and gives what ends the reading.
     pub(super) fn end<E: de::Error>(&self, message: String) -> E {
-        self.0.borrow_mut().get_or_insert(message);
+        self.mismatch.borrow_mut().get_or_insert(message);
         E::custom("mismatch")
     }
 
     /// What went wrong; `error` tells if no mismatch was met.
     pub(super) fn into_mismatch(self, error: &serde_json::Error) -> Mismatch {
-        Mismatch(self.0.into_inner().unwrap_or_else(|| format!("arguments: {error}")))
+        Mismatch(self.mismatch.into_inner().unwrap_or_else(|| format!("arguments: {error}")))
     }
 }
 
@@ -37,19 +48,35 @@ impl Failure {
 pub(super) struct Argument<'a> {
     pub(super) name: &'a str,
     pub(super) shape: &'a Shape,
-    pub(super) failure: &'a Failure,
+    pub(super) reading: &'a Reading,
 }
 
 impl Argument<'_> {
+    /// Counts what a value is about to take: a few bytes of JSON can stand for a value of many fields.
+    pub(super) fn take<E: de::Error>(&self, bytes: usize) -> Result<(), E> {
+        let Reading { most, left, .. } = self.reading;
+        match left.get().checked_sub(bytes) {
+            Some(rest) => {
+                left.set(rest);
+                Ok(())
+            }
+            None => Err(self.reading.end(format!(
+                "argument {:?} ({}): it is too large: as values it takes more than {most} bytes",
+                self.name,
+                self.shape.wit()
+            ))),
+        }
+    }
+
     /// Nothing came for it.
     pub(super) fn missing<E: de::Error>(&self) -> E {
-        self.failure.end(format!("argument {:?} ({}) is missing", self.name, self.shape.wit()))
+        self.reading.end(format!("argument {:?} ({}) is missing", self.name, self.shape.wit()))
     }
 
     /// Something is wrong at a place in it.
     pub(super) fn wrong<E: de::Error>(&self, at: &Place<'_>, what: &str) -> E {
         let place = if matches!(at, Place::Root) { String::new() } else { format!("at {at} ") };
-        self.failure.end(format!("argument {:?} ({}): {place}{what}", self.name, self.shape.wit()))
+        self.reading.end(format!("argument {:?} ({}): {place}{what}", self.name, self.shape.wit()))
     }
 }
 

@@ -2,6 +2,8 @@
 
 use std::collections::HashMap;
 
+use wasmtime::component::Val;
+
 /// Up to this many names are compared one by one.
 const FEW: usize = 8;
 
@@ -11,6 +13,7 @@ pub(super) struct Names {
     list: Box<[Box<str>]>,
     /// Empty for few names.
     index: HashMap<Box<str>, usize>,
+    size: usize,
 }
 
 impl Names {
@@ -21,7 +24,13 @@ impl Names {
         } else {
             list.iter().enumerate().map(|(at, name)| (name.clone(), at)).collect()
         };
-        Self { list, index }
+        let size = list.iter().map(|name| size_of::<(String, Val)>() + name.len()).sum();
+        Self { list, index, size }
+    }
+
+    /// Bytes that a value with all of them takes.
+    pub(super) fn size(&self) -> usize {
+        self.size
     }
 
     pub(super) fn len(&self) -> usize {

@@ -73,6 +73,10 @@ impl<'a> Typed<'a> {
 
     /// Reads numbers at once. What else the text is, it is read once more for, item by item.
     fn read_numbers<E: de::Error>(self, number: Number, text: &str) -> Result<Val, E> {
+        if text.starts_with('[') {
+            let items = 1 + memchr::memchr_iter(b',', text.as_bytes()).count();
+            self.argument.take(items.saturating_mul(size_of::<Val>()))?;
+        }
         match number.read_all(text) {
             Some(values) => Ok(Val::List(values)),
             None => serde_json::Deserializer::from_str(text).deserialize_any(self).map_err(E::custom),
@@ -84,6 +88,7 @@ impl<'de> DeserializeSeed<'de> for Typed<'_> {
     type Value = Val;
 
     fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<Val, D::Error> {
+        self.argument.take(size_of::<Val>() + self.shape.names_size())?;
         match self.shape {
             Shape::Number(number) => self.read_number(*number, <&RawValue>::deserialize(deserializer)?.get()),
             Shape::Bytes => self.read_numbers(Number::U8, <&RawValue>::deserialize(deserializer)?.get()),
@@ -148,10 +153,13 @@ impl<'de> Visitor<'de> for Typed<'_> {
                     _ => Err(self.expected(&quoted(text))),
                 }
             }
-            Shape::Bytes => match BASE64.decode(text) {
-                Ok(bytes) => Ok(Val::List(bytes.into_iter().map(Val::U8).collect())),
-                Err(_) => Err(self.expected(&format!("{}, which is no base64", quoted(text)))),
-            },
+            Shape::Bytes => {
+                self.argument.take((text.len() / 4 * 3).saturating_mul(size_of::<Val>()))?;
+                match BASE64.decode(text) {
+                    Ok(bytes) => Ok(Val::List(bytes.into_iter().map(Val::U8).collect())),
+                    Err(_) => Err(self.expected(&format!("{}, which is no base64", quoted(text)))),
+                }
+            }
             Shape::Enum(names) if names.find(text, 0).is_some() => Ok(Val::Enum(text.to_owned())),
             Shape::Variant(names, payloads) => self.read_case(names, payloads, text),
             _ => Err(self.expected(&quoted(text))),

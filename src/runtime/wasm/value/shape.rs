@@ -78,6 +78,14 @@ impl Shape {
         }
     }
 
+    /// Bytes that names take in each of its values, whatever its JSON names.
+    pub(super) fn names_size(&self) -> usize {
+        match self {
+            Self::Record(names, _) | Self::Flags(names) => names.size(),
+            _ => 0,
+        }
+    }
+
     /// The first part that no JSON stands for.
     pub(super) fn foreign(&self) -> Option<&str> {
         match self {

@@ -21,7 +21,7 @@ fn signature(parameters: &[&str], result: Option<&str>) -> Signature {
 }
 
 fn arguments(parameters: &[&str], args: &str) -> Result<Vec<Val>, String> {
-    signature(parameters, None).arguments(args, None).map_err(|Mismatch(message)| message)
+    signature(parameters, None).arguments(args, None, usize::MAX).map_err(|Mismatch(message)| message)
 }
 
 /// One argument; of an error, what follows the argument's name and type.
@@ -381,7 +381,7 @@ fn arguments_count_by_name_where_all_names_fit() {
     let parameters = ["u8", "option<string>", "u8"];
     let named = |names: &[&'static str], args: &str| {
         let names: Vec<Cow<'_, str>> = names.iter().copied().map(Cow::Borrowed).collect();
-        signature(&parameters, None).arguments(args, Some(&names)).map_err(|Mismatch(message)| message)
+        signature(&parameters, None).arguments(args, Some(&names), usize::MAX).map_err(|Mismatch(message)| message)
     };
     let values = |first, second, third| Ok(vec![Val::U8(first), second, Val::U8(third)]);
     assert_eq!(named(&["c", "b", "a"], "[3,\"x\",1]"), values(1, some(text("x")), 3));

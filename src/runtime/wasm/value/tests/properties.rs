@@ -47,7 +47,7 @@ fn signature(ty: wasmtime::component::Type) -> Signature {
 }
 
 fn read(signature: &Signature, json: &str) -> Result<Val, String> {
-    let read = signature.arguments(&format!("[{json}]"), None);
+    let read = signature.arguments(&format!("[{json}]"), None, usize::MAX);
     read.map(|mut values| values.remove(0)).map_err(|error| error.to_string())
 }
 
@@ -184,7 +184,7 @@ proptest! {
     #[test]
     fn no_text_breaks_the_reader(kind in kinds(), text in "\\PC{0,60}|[\\[\\]{}\",:0-9eE.\\\\ antfu-]{0,60}") {
         let signature = signature(kind.ty());
-        let _read = signature.arguments(&text, None);
+        let _read = signature.arguments(&text, None, usize::MAX);
         let _read = read(&signature, &text);
     }
 
