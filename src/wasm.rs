@@ -18,6 +18,8 @@ use crate::wasm::ticker::Ticker;
 const CACHE_SIZE: u64 = 1 << 30;
 /// A component of a language with a runtime uses up to 23 core instances.
 const CORE_INSTANCES: u32 = 24;
+/// Memories of one instance: those of its modules are counted together.
+const MEMORIES: u32 = 8;
 /// Instances for everything that is not counted in calls at a time.
 const SPARE: u32 = 8;
 /// Memory of an instance that stays with its slot for the next one, in bytes: resetting it beats giving it back.
@@ -56,7 +58,13 @@ impl Room {
     pub fn for_instances(count: u32) -> Self {
         let instances = count.saturating_add(SPARE);
         let each = |count: u32| instances.saturating_mul(count);
-        Self { instances, core_instances: each(CORE_INSTANCES), memories: each(2), tables: each(4), stacks: instances }
+        Self {
+            instances,
+            core_instances: each(CORE_INSTANCES),
+            memories: each(MEMORIES),
+            tables: each(4),
+            stacks: instances,
+        }
     }
 }
 

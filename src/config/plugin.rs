@@ -171,13 +171,18 @@ impl PluginConfig {
             && !self.exclude.iter().any(|exclusion| exclusion.covers_deployment(deployment))
     }
 
-    /// Whether it runs on calls of this function.
+    /// Whether it runs on calls of this function. What a function of an interface is called depends on what else is there:
+    /// its last part counts as well as the whole.
     #[must_use]
     pub fn applies_to(&self, deployment: &str, function: &str) -> bool {
         self.applies_to_deployment(deployment)
-            && self.functions.iter().any(|pattern| pattern.matches(function))
+            && self.functions.iter().any(|pattern| pattern.matches(function) || pattern.matches(last_part(function)))
             && !self.exclude.iter().any(|exclusion| exclusion.covers(deployment, function))
     }
+}
+
+fn last_part(function: &str) -> &str {
+    function.rsplit('/').next().unwrap_or(function)
 }
 
 // Of `config` only the keys: its values may be secrets.

@@ -14,7 +14,7 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context, bail};
 use parking_lot::Mutex;
-use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
+use rustix::process::{Pid, Resource, Rlimit, Signal, getppid, getrlimit, set_parent_process_death_signal, setrlimit};
 use sha2::{Digest, Sha256};
 use wasmparser::Parser;
 use wasmtime::Module;
@@ -100,6 +100,7 @@ fn compile_in_child(bytes: &[u8], cache: &Path) -> anyhow::Result<()> {
     let mut child = Command::new("/proc/self/exe")
         .arg(WORD)
         .arg(cache)
+        .arg(std::process::id().to_string())
         .env_clear()
         .stdin(Stdio::piped())
         .stdout(Stdio::null())
@@ -137,9 +138,10 @@ fn compile_in_child(bytes: &[u8], cache: &Path) -> anyhow::Result<()> {
     }
 }
 
-/// Compiles the component on standard input into the cache that the one argument names.
+/// Compiles what is on standard input into the cache that the first argument names, for the process that the second names.
 pub fn run(mut args: impl Iterator<Item = OsString>) -> ExitCode {
-    let compiled = args.next().context("no cache folder").and_then(|cache| compile(&PathBuf::from(cache)));
+    let cache = args.next().context("no cache folder");
+    let compiled = cache.and_then(|cache| tie_to(args.next()).and_then(|()| compile(&PathBuf::from(cache))));
     match compiled {
         Ok(()) => {
             let _unheard = writeln!(std::io::stderr(), "{DONE}");
@@ -150,6 +152,16 @@ pub fn run(mut args: impl Iterator<Item = OsString>) -> ExitCode {
             ExitCode::FAILURE
         }
     }
+}
+
+/// Sees to it that this process ends with the one that wants its work. That one's thread waits for it, so it lives as long.
+fn tie_to(parent: Option<OsString>) -> anyhow::Result<()> {
+    set_parent_process_death_signal(Some(Signal::KILL)).context("tying the compiler to who wants its work")?;
+    let now = getppid().map_or(0, Pid::as_raw_pid);
+    if parent.is_none_or(|parent| parent.to_str() != Some(now.to_string().as_str())) {
+        bail!("nobody wants this work any more");
+    }
+    Ok(())
 }
 
 fn compile(cache: &Path) -> anyhow::Result<()> {

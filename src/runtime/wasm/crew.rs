@@ -47,14 +47,8 @@ pub(super) struct Crew<W: Work> {
     wake: Condvar,
     /// Threads are wanted, or the end has come.
     wanted: Condvar,
-    limits: Limits,
-}
-
-struct Limits {
-    /// Threads at most: one for each call at a time, and one that reads.
-    threads: usize,
     /// Threads that are sent to run jobs at once; more only when these do not get on.
-    running: usize,
+    at_once: usize,
 }
 
 struct State<J> {
@@ -66,6 +60,8 @@ struct State<J> {
     /// Threads that take part or will, and how many of them are to be started.
     threads: usize,
     wanted: usize,
+    /// Threads at most: one for each call at a time, and one that reads.
+    most: usize,
     sleeping: usize,
     running: usize,
     /// Jobs ended so far, and how many had at the last tick.
@@ -82,7 +78,7 @@ impl<W: Work> Crew<W> {
     /// A crew for that many jobs at a time; [`Self::lead`] starts its threads.
     pub(super) fn new(work: W, concurrency: u32) -> Arc<Self> {
         let processors = thread::available_parallelism().map_or(1, usize::from);
-        let threads = threads(concurrency) as usize;
+        let most = threads(concurrency) as usize;
         Arc::new(Self {
             work,
             state: Mutex::new(State {
@@ -93,6 +89,7 @@ impl<W: Work> Crew<W> {
                 // The first reads.
                 threads: 1,
                 wanted: 1,
+                most,
                 sleeping: 0,
                 running: 0,
                 done: 0,
@@ -100,7 +97,7 @@ impl<W: Work> Crew<W> {
             }),
             wake: Condvar::new(),
             wanted: Condvar::new(),
-            limits: Limits { threads, running: processors.min(threads) },
+            at_once: processors.min(most),
         })
     }
 
@@ -118,7 +115,8 @@ impl<W: Work> Crew<W> {
                     if state.threads == 0 {
                         return Err(error);
                     }
-                    eprintln!("metagate worker: no further thread can be started: {error}");
+                    state.most = state.threads;
+                    eprintln!("metagate worker: there will be no more than {} threads: {error}", state.most);
                 }
             }
             self.wanted.wait(&mut state);
@@ -137,7 +135,7 @@ impl<W: Work> Crew<W> {
         loop {
             if let Some(job) = state.queue.pop_front() {
                 state.running += 1;
-                if !state.queue.is_empty() && state.running < self.limits.running {
+                if !state.queue.is_empty() && state.running < self.at_once {
                     self.send_one(&mut state);
                 }
                 MutexGuard::unlocked(&mut state, || self.work.run(job));
@@ -204,7 +202,7 @@ impl<W: Work> Crew<W> {
             state.sleeping -= 1;
             return self.wake.notify_one();
         }
-        if state.threads >= self.limits.threads {
+        if state.threads >= state.most {
             return false;
         }
         state.threads += 1;

@@ -1,7 +1,5 @@
 //! Why a call gave no result, in the words that callers and the log get.
 
-use std::borrow::Cow;
-
 use serde_json::value::RawValue;
 use wasmtime::Trap;
 use wasmtime_wasi::I32Exit;
@@ -35,26 +33,24 @@ impl Failure {
     pub(super) fn write(&self, line: &mut Vec<u8>, id: &str) {
         line.clear();
         let failure = match self {
-            Self::Argument(message) => plain("ArgumentError", message, Some("argument")),
-            Self::Unwritable(message) => plain("ResultError", message, None),
-            Self::Panicked => plain("Error", "the worker failed in this call; its log says how", None),
-            Self::Unknown => plain("Error", "there is no such function", None),
-            Self::Err(payload) => CallFailure { payload: Some(payload), ..plain_owned("Error", words(payload)) },
+            Self::Argument(message) => {
+                CallFailure { kind: Some("argument"), ..plain("ArgumentError", cut(message.clone(), TOLD_WORDS)) }
+            }
+            Self::Unwritable(message) => plain("ResultError", cut(message.clone(), TOLD_WORDS)),
+            Self::Panicked => plain("Error", "the worker failed in this call; its log says how".to_owned()),
+            Self::Unknown => plain("Error", "there is no such function".to_owned()),
+            Self::Err(payload) => CallFailure { payload: Some(payload), ..plain("Error", words(payload)) },
             Self::Trapped(error, limit) => CallFailure {
                 stack: Some(cut(format!("{error:?}"), TOLD_STACK)),
-                ..plain_owned("Trap", cut(trapped(error, *limit), TOLD_WORDS))
+                ..plain("Trap", cut(trapped(error, *limit), TOLD_WORDS))
             },
         };
         write_error(line, id, &failure);
     }
 }
 
-fn plain<'a>(name: &'a str, message: &'a str, kind: Option<&'a str>) -> CallFailure<'a> {
-    CallFailure { name, message: Cow::Borrowed(message), stack: None, kind, payload: None }
-}
-
-fn plain_owned(name: &str, message: String) -> CallFailure<'_> {
-    CallFailure { name, message: Cow::Owned(message), stack: None, kind: None, payload: None }
+fn plain(name: &str, message: String) -> CallFailure<'_> {
+    CallFailure { name, message, stack: None, kind: None, payload: None }
 }
 
 /// A payload that is text is the message, of another its JSON; of a long one its beginning.

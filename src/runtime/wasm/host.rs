@@ -4,9 +4,10 @@
 mod http;
 mod output;
 
-use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::Arc;
 use std::time::Instant;
 
+use parking_lot::Mutex;
 use wasmtime::component::{Linker, Resource, ResourceTable, Val};
 use wasmtime::{Engine, Result, Store, UpdateDeadline};
 use wasmtime_wasi::filesystem::FsPerms;
@@ -16,7 +17,7 @@ use wasmtime_wasi::p2::bindings::io::poll::{Host as _, HostPollable as _};
 use wasmtime_wasi::{WasiCtx, WasiCtxBuilder, WasiCtxView, WasiView};
 use wasmtime_wasi_http::{WasiHttpCtx, WasiHttpCtxView, WasiHttpView};
 
-use crate::runtime::wasm::host::http::Requests;
+use crate::runtime::wasm::host::http::{Requests, Shared};
 use crate::runtime::wasm::host::output::{Output, To};
 use crate::runtime::wasm::settings::Settings;
 use crate::runtime::wasm::{crew, priority};
@@ -43,9 +44,15 @@ pub(super) struct Host {
     settings: Settings,
     /// The environment of functions.
     env: Vec<(String, String)>,
-    requests: Requests,
+    http: Arc<Shared>,
     /// Instances that are kept beside the first of each program.
-    kept: AtomicU32,
+    kept: Mutex<Kept>,
+}
+
+#[derive(Default)]
+struct Kept {
+    instances: u32,
+    memory: u64,
 }
 
 /// How much of WASI an instance needs.
@@ -80,8 +87,9 @@ impl Host {
     pub(super) fn new(engine: Engine, settings: Settings) -> Self {
         let value = |name: &String| std::env::var(name).ok().map(|value| (name.clone(), value));
         let env = settings.env.iter().filter_map(value).collect();
-        let requests = Requests::new(settings.http.clone());
-        Self { engine, settings, env, requests, kept: AtomicU32::new(0) }
+        let room = usize::try_from(settings.max_memory).unwrap_or(usize::MAX);
+        let http = Arc::new(Shared::new(settings.http.clone(), room));
+        Self { engine, settings, env, http, kept: Mutex::default() }
     }
 
     /// The worker's settings.
@@ -101,15 +109,23 @@ impl Host {
         fair.min(usize::try_from(self.settings.max_memory).unwrap_or(usize::MAX))
     }
 
-    /// Whether there is room for another kept instance; if so, it is counted.
-    pub(super) fn keep_one_more(&self) -> bool {
-        let most = crew::threads(self.settings.concurrency);
-        self.kept.try_update(Ordering::Relaxed, Ordering::Relaxed, |kept| (kept < most).then_some(kept + 1)).is_ok()
+    /// Whether there is room for another kept instance with this much memory; if so, it is counted.
+    pub(super) fn keep_one_more(&self, memory: u64) -> bool {
+        let mut kept = self.kept.lock();
+        let fits = kept.instances < crew::threads(self.settings.concurrency)
+            && kept.memory + memory <= self.settings.max_memory.saturating_mul(2);
+        if fits {
+            kept.instances += 1;
+            kept.memory += memory;
+        }
+        fits
     }
 
     /// Makes room again for what [`Self::keep_one_more`] has counted.
-    pub(super) fn keep_one_less(&self) {
-        self.kept.fetch_sub(1, Ordering::Relaxed);
+    pub(super) fn keep_one_less(&self, memory: u64) {
+        let mut kept = self.kept.lock();
+        kept.instances -= 1;
+        kept.memory -= memory;
     }
 
     /// A store for an instance, with time until `deadline`.
@@ -129,7 +145,7 @@ impl Host {
             } else {
                 let mut table = ResourceTable::new();
                 table.set_max_capacity(HANDLES);
-                let requests = self.requests.until(deadline);
+                let requests = Requests::new(&self.http, deadline);
                 state.wasi = Some(Box::new(Wasi { ctx: ctx.build(), table, http: WasiHttpCtx::new(), requests }));
             }
             state.outputs = Some(outputs);
@@ -181,7 +197,7 @@ impl State {
         let state = store.data_mut();
         state.deadline = deadline;
         if let Some(wasi) = &mut state.wasi {
-            wasi.requests = wasi.requests.until(deadline);
+            wasi.requests = wasi.requests.again(deadline);
         }
     }
 

@@ -98,7 +98,7 @@ pub(super) struct CallFailure<'a> {
     /// `Error`, `Trap`, …
     pub(super) name: &'a str,
     /// For the caller.
-    pub(super) message: Cow<'a, str>,
+    pub(super) message: String,
     /// For the log.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(super) stack: Option<String>,

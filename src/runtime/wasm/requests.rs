@@ -41,7 +41,7 @@ struct Asked<'a> {
 #[derive(Debug, Serialize)]
 struct Answered<'a> {
     status: u16,
-    headers: Vec<(&'a str, Cow<'a, str>)>,
+    headers: Vec<(&'a str, &'a str)>,
     #[serde(skip_serializing_if = "Option::is_none")]
     body: Option<&'a str>,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -57,7 +57,7 @@ pub(super) fn signature() -> Value {
     json!({"ret": {"type": {"name": "response", "id": 10}}, "args": [map("request"), map("headers")]})
 }
 
-/// Hands a request to a component. Appends its answer's JSON to `out`.
+/// Hands a request to a component and waits for its end. Appends its answer's JSON to `out`.
 pub(super) fn serve(
     program: &Program,
     host: &Host,
@@ -72,7 +72,7 @@ pub(super) fn serve(
     let both = async { tokio::join!(handle(program, host, request, answer, deadline), gather(answered, limit)) };
     let (failed, answered) = waiting::block_on(both, deadline).map_err(|error| Failure::Trapped(error, None))?;
     match (answered, failed) {
-        // An answer that is whole counts, whatever the component did after it.
+        // An answer that is whole counts, even if the component failed after it.
         (Ok(answer), _) => write(&answer, limit, out).map_err(Failure::Unwritable),
         (Err(_), Err(failure)) => Err(failure),
         (Err(words), Ok(())) => Err(Failure::Unwritable(words)),
@@ -135,16 +135,19 @@ async fn gather(answered: oneshot::Receiver<Head>, limit: usize) -> Result<Respo
     Ok(Response::from_parts(head, body.to_bytes()))
 }
 
-fn write(answer: &Response<Bytes>, limit: usize, out: &mut Vec<u8>) -> Result<(), String> {
+fn write<'a>(answer: &'a Response<Bytes>, limit: usize, out: &mut Vec<u8>) -> Result<(), String> {
     let body = answer.body();
     let text = str::from_utf8(body).ok();
+    let header = |(name, value): (&'a HeaderName, &'a HeaderValue)| {
+        let value = str::from_utf8(value.as_bytes());
+        if value.is_err() {
+            eprintln!("the header {:?} of an answer was left out: it is not UTF-8", name.as_str());
+        }
+        value.ok().map(|value| (name.as_str(), value))
+    };
     let answered = Answered {
         status: answer.status().as_u16(),
-        headers: answer
-            .headers()
-            .iter()
-            .map(|(name, value)| (name.as_str(), String::from_utf8_lossy(value.as_bytes())))
-            .collect(),
+        headers: answer.headers().iter().filter_map(header).collect(),
         body: text.filter(|text| !text.is_empty()),
         base64: text.is_none().then(|| BASE64.encode(body)),
     };

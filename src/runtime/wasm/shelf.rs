@@ -20,12 +20,14 @@ pub(super) struct Instance<I> {
     /// Its functions.
     pub(super) inside: I,
     uses: u32,
+    /// What was counted of its memory when it was put aside; the first of a program is not.
+    counted: Option<u64>,
 }
 
 impl<I> Instance<I> {
     /// One that was not used yet.
     pub(super) fn new(store: Store<State>, inside: I) -> Self {
-        Self { store, inside, uses: 0 }
+        Self { store, inside, uses: 0, counted: None }
     }
 }
 
@@ -37,27 +39,29 @@ impl<I> Shelf<I> {
 
     /// An instance that waits, if there is one.
     pub(super) fn take(&self, host: &Host) -> Option<Instance<I>> {
-        let mut kept = self.kept.lock();
-        let taken = kept.pop()?;
-        if !kept.is_empty() {
-            host.keep_one_less();
+        let mut taken = self.kept.lock().pop()?;
+        if let Some(memory) = taken.counted.take() {
+            host.keep_one_less(memory);
         }
         Some(taken)
     }
 
     /// Keeps an instance whose call has ended well for the next one, if the deployment wants it, it is not worn out, and
-    /// there is room: for one of each program, and for as many over all programs as there may be calls at a time.
+    /// there is room: for one of each program, and for as many over all programs as there may be calls at a time, which have
+    /// no more memory together than twice that of one instance.
     pub(super) fn keep(&self, host: &Host, mut instance: Instance<I>) {
         if !host.settings().keeps_instances {
             return;
         }
         instance.uses += 1;
-        let is_large = instance.store.data().memory() as u64 > host.settings().max_memory / 4 * 3;
+        let memory = instance.store.data().memory() as u64;
+        let is_large = memory > host.settings().max_memory / 4 * 3;
         if instance.uses >= MOST_USES || is_large {
             return;
         }
         let mut kept = self.kept.lock();
-        if kept.is_empty() || host.keep_one_more() {
+        instance.counted = if kept.is_empty() { None } else { Some(memory) };
+        if instance.counted.is_none_or(|memory| host.keep_one_more(memory)) {
             kept.push(instance);
         }
     }

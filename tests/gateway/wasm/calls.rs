@@ -109,3 +109,19 @@ fn a_plugin_of_a_function_sees_calls_by_every_name_of_it() {
     }
     assert_result(&gateway.call("it", "one/times", "[5]"), "10");
 }
+
+#[test]
+fn a_plugin_of_a_function_guards_it_under_whatever_name_it_goes() {
+    let (gateway, _folder) = serving(
+        TEXTS,
+        &format!(
+            "[[plugin]]\nname = \"keys\"\npath = \"{}/plugins/api-key/api-key.wasm\"\nfunctions = [\"times\"]\n\
+             config = {{ keys = {{ a = \"secret\" }} }}\n",
+            env!("CARGO_MANIFEST_DIR")
+        ),
+    );
+    for name in ["one/times", "two/times", "it/one/times", "test:texts/two@1.0.0/times"] {
+        assert_eq!(gateway.call("it", name, "[1]").status, 401, "{name}");
+    }
+    assert_result(&gateway.call("it", "twice", "[5]"), "10");
+}

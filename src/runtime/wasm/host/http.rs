@@ -3,12 +3,14 @@
 
 use std::io::Read;
 use std::net::IpAddr;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, OnceLock};
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use http::header::{CONNECTION, CONTENT_LENGTH, HOST, TE, TRANSFER_ENCODING, UPGRADE};
 use http_body_util::{BodyExt, Full, Limited};
+use tokio::sync::{AcquireError, Semaphore};
 use url::Url;
 use wasmtime_wasi_http::{Error, RequestOptions, WasiBody, WasiHttpHooks};
 
@@ -18,17 +20,27 @@ use crate::outbound::{Network, Reach, SendError};
 /// Longest body, of a request and of an answer.
 const BODY_LIMIT: usize = 16 << 20;
 
+/// Requests on their way at a time, of one call and of all.
+const CALL_REQUESTS: usize = 16;
+const ALL_REQUESTS: usize = 64;
+
 /// Sends the requests of one call.
-#[derive(Clone)]
 pub(super) struct Requests {
     shared: Arc<Shared>,
     deadline: Instant,
+    turns: Arc<Semaphore>,
+    /// Bytes of answers that the call may still be given.
+    room: Arc<AtomicUsize>,
 }
 
-struct Shared {
+/// What sends the requests of all calls.
+pub(super) struct Shared {
     granted: Arc<Granted>,
     /// Made when the first request is sent.
     network: OnceLock<Network>,
+    turns: Semaphore,
+    /// Bytes of all answers that one call may be given.
+    room: usize,
 }
 
 struct Granted(Vec<HttpGrant>);
@@ -44,19 +56,25 @@ impl Reach for Granted {
 }
 
 impl Requests {
-    /// Requests to what is granted.
-    pub(super) fn new(granted: Vec<HttpGrant>) -> Self {
-        let shared = Shared { granted: Arc::new(Granted(granted)), network: OnceLock::new() };
-        Self { shared: Arc::new(shared), deadline: Instant::now() }
+    /// For a call that has time until then.
+    pub(super) fn new(shared: &Arc<Shared>, deadline: Instant) -> Self {
+        let (turns, room) = (Arc::new(Semaphore::new(CALL_REQUESTS)), Arc::new(AtomicUsize::new(shared.room)));
+        Self { shared: Arc::clone(shared), deadline, turns, room }
     }
 
-    /// The same, for a call that has time until then.
-    pub(super) fn until(&self, deadline: Instant) -> Self {
-        Self { shared: Arc::clone(&self.shared), deadline }
+    /// For a further call in the same instance.
+    pub(super) fn again(&self, deadline: Instant) -> Self {
+        Self::new(&self.shared, deadline)
     }
 }
 
 impl Shared {
+    /// For requests to what is granted, whose answers may have `room` bytes in one call.
+    pub(super) fn new(granted: Vec<HttpGrant>, room: usize) -> Self {
+        let granted = Arc::new(Granted(granted));
+        Self { granted, network: OnceLock::new(), turns: Semaphore::new(ALL_REQUESTS), room }
+    }
+
     fn network(&self) -> &Network {
         self.network.get_or_init(|| {
             let granted: Arc<dyn Reach> = Arc::clone(&self.granted) as _;
@@ -71,6 +89,7 @@ type Sending = Box<dyn Future<Output = Result<(http::Response<WasiBody>, Rest), 
 impl WasiHttpHooks for Requests {
     fn send_request(&mut self, request: http::Request<WasiBody>, options: Option<RequestOptions>, _: Rest) -> Sending {
         let (shared, deadline) = (Arc::clone(&self.shared), self.deadline);
+        let (turns, room) = (Arc::clone(&self.turns), Arc::clone(&self.room));
         Box::new(async move {
             let (mut head, body) = request.into_parts();
             let url = Url::parse(&head.uri.to_string()).map_err(|_| Error::HttpRequestUriInvalid)?;
@@ -81,16 +100,21 @@ impl WasiHttpHooks for Requests {
             let body =
                 tokio::time::timeout_at(deadline.into(), body).await.map_err(|_| Error::ConnectionWriteTimeout)?;
             let body = body.map_err(|_| Error::HttpRequestBodySize(None))?.to_bytes();
+            let turn = async { Ok::<_, AcquireError>((turns.acquire().await?, shared.turns.acquire().await?)) };
+            let turn =
+                tokio::time::timeout_at(deadline.into(), turn).await.map_err(|_| Error::ConnectionLimitReached)?;
+            let _turn = turn.map_err(|_| Error::ConnectionLimitReached)?;
             // The client sets these itself.
             for own in [HOST, CONNECTION, CONTENT_LENGTH, TRANSFER_ENCODING, UPGRADE, TE] {
                 head.headers.remove(own);
             }
             let deadline =
                 options.as_ref().and_then(longest_wait).map_or(deadline, |wait| deadline.min(Instant::now() + wait));
+            let exchanging = Arc::clone(&shared);
             let exchange = move || {
                 let answer =
-                    shared.network().send(&head.method, &url, &head.headers, &body, deadline).map_err(failed)?;
-                read(answer)
+                    exchanging.network().send(&head.method, &url, &head.headers, &body, deadline).map_err(failed)?;
+                read(answer, &room)
             };
             let answer = tokio::task::spawn_blocking(exchange).await;
             let answer = answer.map_err(|_| Error::InternalError(Some("the request was given up".to_owned())))??;
@@ -115,12 +139,13 @@ fn failed(error: SendError) -> Error {
     }
 }
 
-fn read(answer: http::Response<ureq::Body>) -> Result<http::Response<WasiBody>, Error> {
+fn read(answer: http::Response<ureq::Body>, room: &AtomicUsize) -> Result<http::Response<WasiBody>, Error> {
     let (head, mut body) = answer.into_parts();
     let mut bytes = Vec::new();
-    let longest = BODY_LIMIT as u64 + 1;
-    body.as_reader().take(longest).read_to_end(&mut bytes).map_err(|_| Error::HttpResponseIncomplete)?;
-    if bytes.len() > BODY_LIMIT {
+    let most = BODY_LIMIT.min(room.load(Ordering::Relaxed));
+    body.as_reader().take(most as u64 + 1).read_to_end(&mut bytes).map_err(|_| Error::HttpResponseIncomplete)?;
+    let left = |room: usize| room.checked_sub(bytes.len());
+    if bytes.len() > most || room.try_update(Ordering::Relaxed, Ordering::Relaxed, left).is_err() {
         return Err(Error::HttpResponseBodySize(None));
     }
     let body = Full::new(Bytes::from(bytes)).map_err(|never| match never {}).boxed_unsync();
