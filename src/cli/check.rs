@@ -7,7 +7,7 @@ use std::process::ExitCode;
 use clap::Args;
 
 use crate::cli::compiled;
-use crate::config::{self, Config, DeploymentConfig, Fault, Faults};
+use crate::config::{self, Config, DeploymentConfig, Fault, Faults, RuntimeKind};
 use crate::gateway::deploy::{self, Refusal};
 use crate::runtime::RuntimeError;
 use crate::runtime::scripts::WorkerScripts;
@@ -78,7 +78,16 @@ fn add_deployment_faults(config: &Config, faults: &mut Faults) {
         .collect();
     let sound = config.deployments.iter().enumerate().filter(|(number, _)| !at_fault.contains(number));
     for (_, deployment) in sound {
-        let Err(refusal) = deploy::prepare(deployment, &scripts) else { continue };
+        let refusal = match deploy::prepare(deployment, &scripts) {
+            Ok(plan) if plan.kind != RuntimeKind::Wasm && deployment.places.has("wasm") => {
+                let message =
+                    format!("\"wasm\" goes only with runtime = \"wasm\", and this folder runs on {}", plan.kind);
+                faults.push(Fault::new(deployment.places.of_key("wasm"), message));
+                continue;
+            }
+            Ok(_) => continue,
+            Err(refusal) => refusal,
+        };
         let key = match &refusal {
             Refusal::Runtime(RuntimeError::Program(error)) => error.key(),
             Refusal::Runtime(RuntimeError::GrantedFolder { .. }) => "wasm.grants.folders",

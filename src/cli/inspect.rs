@@ -92,6 +92,10 @@ fn show(deployment: &Deployment, out: &mut impl Write) -> std::io::Result<()> {
         }
     }
     for function in deployment.functions() {
+        if function.function["http"] == Value::Bool(true) {
+            writeln!(out, "  whole requests at {}…  ({})", deployment.requests(), function.script)?;
+            continue;
+        }
         writeln!(out, "  {}  ({}, {})", signature(function.function), function.language, function.script)?;
     }
     Ok(())

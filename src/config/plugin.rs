@@ -72,7 +72,8 @@ pub struct PluginConfig {
     #[serde(default = "everything", deserialize_with = "pattern::names")]
     #[schemars(length(min = 1))]
     pub deployments: Vec<Pattern>,
-    /// The functions on whose calls it runs, by name; likewise. Default ["*"].
+    /// The functions on whose calls it runs, by name; likewise. Of a function of an interface, such as "operations/add", the
+    /// last part counts too. Default ["*"].
     #[serde(default = "everything", deserialize_with = "pattern::names")]
     #[schemars(length(min = 1))]
     pub functions: Vec<Pattern>,

@@ -109,7 +109,10 @@ fn bytes<'de, D: Deserializer<'de>>(deserializer: D) -> Result<BytesRule, D::Err
 fn folders<'de, D: Deserializer<'de>>(deserializer: D) -> Result<BTreeMap<String, PathBuf>, D::Error> {
     let folders = BTreeMap::<String, PathBuf>::deserialize(deserializer)?;
     match folders.iter().find(|(seen, folder)| !is_seen_path(seen) || folder.as_os_str().is_empty()) {
-        Some((seen, _)) => Err(field::refused(&format!("{seen:?} is no such path, or names none"), FOLDER_WORDS)),
+        Some((seen, folder)) if folder.as_os_str().is_empty() => {
+            Err(field::refused(&format!("{seen:?} names no folder"), "a path in quotes"))
+        }
+        Some((seen, _)) => Err(field::refused(&format!("{seen:?} is none"), FOLDER_WORDS)),
         None => Ok(folders),
     }
 }

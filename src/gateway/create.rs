@@ -7,7 +7,7 @@ use std::time::{SystemTime, UNIX_EPOCH};
 
 use tokio::sync::oneshot;
 
-use crate::config::DeploymentConfig;
+use crate::config::{DeploymentConfig, RuntimeKind};
 use crate::deployment::DeploymentName;
 use crate::gateway::Gateway;
 use crate::gateway::failure::DeployError;
@@ -15,8 +15,9 @@ use crate::gateway::packages::{FILES, blocking, unpack};
 use crate::gateway::turns::Turn;
 use crate::registry::record::{Failure, Record, Release, Upload, Variables};
 use crate::registry::{Serving, Stored};
-use crate::source::env_file;
+use crate::runtime;
 use crate::source::staging::Staging;
+use crate::source::{self, env_file};
 use crate::worker::logs::LogBook;
 use crate::worker::outcome::LoadFailure;
 
@@ -172,6 +173,11 @@ impl Gateway {
             Ok(staging)
         });
         let staging = staging.await?;
+        let (of, files) = (name.clone(), staging.path().join(FILES));
+        if blocking(move || Ok(is_wasm(of, files))).await? {
+            // Packages beside it are those of the tools that have built it.
+            return Ok(staging);
+        }
         let _permit = self.installing.acquire().await.map_err(|_| DeployError::Stopping)?;
         self.installer.install(&staging.path().join(FILES), upload.runners.as_deref(), book).await?;
         Ok(staging)
@@ -318,6 +324,13 @@ fn find_release(record: &Record, number: Option<u64>) -> Result<Release, DeployE
             kept => format!("kept are {}", kept.join(", ")),
         },
     })
+}
+
+/// Whether a release's files are functions in WebAssembly, which need nothing installed.
+fn is_wasm(name: DeploymentName, files: PathBuf) -> bool {
+    let jsons = source::metacall_jsons(&files).unwrap_or_default();
+    let chosen = runtime::choose(&DeploymentConfig::new(name, files), jsons);
+    matches!(chosen, Ok((RuntimeKind::Wasm, _)))
 }
 
 /// The record once a release serves.

@@ -63,6 +63,11 @@ impl Deployment {
         format!("/{}/{}/{}/call/", self.prefix, self.suffix, self.version)
     }
 
+    /// The address of whole requests, where a function takes such.
+    pub(in crate::cli) fn requests(&self) -> String {
+        format!("/{}/{}/{}/http/", self.prefix, self.suffix, self.version)
+    }
+
     /// Its functions in the order in which the gateway tells them.
     pub(in crate::cli) fn functions(&self) -> impl Iterator<Item = Function<'_>> {
         self.packages.as_object().into_iter().flatten().flat_map(|(language, handles)| {

@@ -2,11 +2,14 @@
 
 use std::io::Write;
 
+use percent_encoding::{AsciiSet, NON_ALPHANUMERIC};
 use serde_json::{Map, Value};
 
 use crate::cli::client::Client;
 use crate::deployment::DeploymentName;
 
+/// What is not written as it is in an address.
+const ENCODED: &AsciiSet = &NON_ALPHANUMERIC.remove(b'_').remove(b'-').remove(b'.').remove(b'~');
 /// How many functions are shown.
 const SHOWN: usize = 20;
 
@@ -16,9 +19,12 @@ pub(super) fn show(client: &Client, name: &DeploymentName, out: &mut impl Write)
     let count = deployment.functions().count();
     for function in deployment.functions().take(SHOWN) {
         let called = function.function["name"].as_str().unwrap_or_default();
-        let called = percent_encoding::utf8_percent_encode(called, percent_encoding::NON_ALPHANUMERIC);
-        let called = called.to_string().replace("%5F", "_");
-        let address = client.address(&format!("{}{called}", deployment.calls()));
+        if function.function["http"] == Value::Bool(true) {
+            writeln!(out, "  curl {}", client.address(&deployment.requests()))?;
+            continue;
+        }
+        let parts = called.split('/').map(|part| percent_encoding::utf8_percent_encode(part, ENCODED).to_string());
+        let address = client.address(&format!("{}{}", deployment.calls(), parts.collect::<Vec<_>>().join("/")));
         writeln!(out, "  {}", line(function.function, &address))?;
     }
     if count > SHOWN {
@@ -39,7 +45,7 @@ fn line(function: &Value, address: &str) -> String {
         "list" | "Array" => Value::Array(Vec::new()),
         "dict" | "Map" | "Object" => Value::Object(Map::new()),
         "int" | "Integer" => Value::from(1),
-        _ => Value::from("text"),
+        name => of_wit(name).unwrap_or_else(|| Value::from("text")),
     };
     let named: Map<String, Value> = arguments
         .iter()
@@ -49,6 +55,22 @@ fn line(function: &Value, address: &str) -> String {
     let in_order = named.len() == arguments.len() && named.keys().all(|name| name.parse::<u32>().is_err());
     let body = if in_order { Value::Object(named) } else { arguments.iter().map(value).collect() };
     format!("curl -d '{}' {address}", body.to_string().replace('\'', r"'\''"))
+}
+
+/// A value of a type of WIT; of records and the like, whose fields would have to be made up, a mark to fill in.
+fn of_wit(name: &str) -> Option<Value> {
+    let first_case = |name: &str| name.split(['{', ',', '}']).nth(1).map(|case| Value::from(case.trim()));
+    match name.split(['<', ' ']).next()? {
+        "s8" | "u8" | "s16" | "u16" | "s32" | "u32" | "s64" | "u64" => Some(Value::from(1)),
+        "f32" | "f64" => Some(Value::from(1.5)),
+        "char" => Some(Value::from("a")),
+        "list" if name == "list<u8>" => Some(Value::from("dGV4dA==")),
+        "list" | "flags" => Some(Value::Array(Vec::new())),
+        "option" => Some(Value::Null),
+        "enum" => first_case(name),
+        "record" | "variant" | "tuple" | "result" => Some(Value::from("…")),
+        _ => None,
+    }
 }
 
 #[cfg(test)]
@@ -68,6 +90,14 @@ mod tests {
         ]);
         assert_eq!(example(&arguments), r#"curl -d '{"b":1,"a":"text","c'\''":"text"}' http://x/f"#);
         assert_eq!(example(&json!([])), "curl http://x/f");
+    }
+
+    #[test]
+    fn types_of_wit_have_values_too() {
+        let kinds = ["u8", "f64", "list<u8>", "list<string>", "option<u32>", "enum { red, blue }", "string"];
+        let arguments: Vec<Value> = kinds.iter().map(|kind| json!({"name": "", "type": {"name": kind}})).collect();
+        let expected = r#"curl -d '[1,1.5,"dGV4dA==",[],null,"red","text"]' http://x/f"#;
+        assert_eq!(example(&Value::from(arguments)), expected);
     }
 
     #[test]

@@ -98,8 +98,8 @@ impl<'de> Deserialize<'de> for Name {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         field::text(deserializer, PATTERN_WORDS, |text| {
             if text.contains('/') {
-                let rule =
-                    "\"deployments\" and \"functions\" each take names alone; \"exclude\" takes both with a \"/\"";
+                let rule = "\"deployments\" and \"functions\" each take names alone, of functions of interfaces too; \"exclude\" \
+                            takes both with a \"/\"";
                 return Err(BadPattern(format!("{text:?} has a \"/\": {rule}")));
             }
             text.parse().map(Self)

@@ -117,7 +117,7 @@ fn every_value_is_checked_at_its_place() {
             "\"math/sum\" has a \"/\": \"deployments\" and \"functions\" each take",
         ),
         ("deployments = [\"\"]", 4, 16, "the name is empty; \"*\" means all"),
-        ("exclude = [\"a/b/c\"]", 4, 12, "\"exclude\": \"a/b/c\" has more than one \"/\""),
+        ("exclude = [\"a/\"]", 4, 12, "\"exclude\": \"a/\" has nothing on one side of the \"/\""),
         (
             "exclude = [3]",
             4,

@@ -3,6 +3,7 @@
 use std::borrow::Cow;
 use std::time::Instant;
 
+use anyhow::bail;
 use futures_util::FutureExt;
 use serde_json::value::RawValue;
 use wasmtime::Store;
@@ -20,6 +21,8 @@ use crate::runtime::wasm::waiting;
 /// What serves whole HTTP requests, of any 0.2 version.
 const HTTP_HANDLER: &str = "wasi:http/incoming-handler@0.2.";
 
+/// The package of interfaces that plugins have.
+const OF_PLUGINS: &str = "metagate:plugin/";
 /// What componentize-py exports for its own use.
 const OF_TOOLCHAINS: [(&str, &str); 1] = [("exports", "init")];
 
@@ -60,6 +63,10 @@ pub(super) struct Loaded {
 pub(super) fn load(host: &Host, component: &Component, stem: &str) -> anyhow::Result<Loaded> {
     let engine = host.engine();
     let ty = component.component_type();
+    let names = ty.imports(engine).map(|(name, _)| name).chain(ty.exports(engine).map(|(name, _)| name));
+    if names.into_iter().any(|name| name.starts_with(OF_PLUGINS)) {
+        bail!("this is a plugin of metagate, not functions: name it in a [[plugin]] table");
+    }
     let imports_any = ty.imports(engine).next().is_some();
     let pre = if imports_any {
         host::linker(engine)?.instantiate_pre(component)?

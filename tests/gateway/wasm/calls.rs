@@ -86,7 +86,8 @@ fn several_files_are_one_deployment() {
 #[test]
 fn a_package_of_wasm_files_is_deployed_with_and_without_a_metacall_json() {
     let gateway = Gateway::start("");
-    gateway.ship("bare", &package(&[("math.wat", NUMBERS)]));
+    // What its build tools want is not installed.
+    gateway.ship("bare", &package(&[("math.wat", NUMBERS), ("requirements.txt", "no-such-package-of-metagate==9")]));
     assert_result(&gateway.call("bare", "add", "[1, 2]"), "3");
     let json = r#"{"language_id": "wasm", "path": ".", "scripts": ["lib/math.wat"]}"#;
     gateway.ship("named", &package(&[("metacall.json", json), ("lib/math.wat", NUMBERS), ("notes.wat", "not read")]));

@@ -30,6 +30,12 @@ fn a_file_that_cannot_be_loaded_is_named_with_the_reason() {
 }
 
 #[test]
+fn a_plugin_is_not_taken_for_functions() {
+    let plugin = fs::read(concat!(env!("CARGO_MANIFEST_DIR"), "/plugins/api-key/api-key.wasm")).unwrap();
+    assert_load_fails(&[("it.wasm", &plugin)], &["it.wasm", "[[plugin]]"]);
+}
+
+#[test]
 fn a_start_function_that_does_not_end_fails_its_calls_only() {
     let endless = "(module (func $start (loop (br 0))) (start $start) (func (export \"f\")))";
     let (gateway, _folder) = serving(endless, "timeout = \"200ms\"");
@@ -84,4 +90,9 @@ fn explain_and_check_know_the_runtime() {
     fs::write(&config, deployment("it", functions.path(), "runtime = \"node\"\nwasm = { bytes = \"array\" }")).unwrap();
     let refused = metagate().arg("check").arg(&config).output().unwrap();
     assert_eq!(refused.status.code(), Some(1));
+    fs::write(functions.path().join("index.js"), "exports.one = () => 1;").unwrap();
+    fs::write(&config, deployment("it", functions.path(), "wasm = { bytes = \"array\" }")).unwrap();
+    let refused = metagate().arg("check").arg(&config).output().unwrap();
+    let words = String::from_utf8_lossy(&refused.stderr).into_owned();
+    assert!(!refused.status.success() && words.contains("runs on node"), "{words}");
 }
