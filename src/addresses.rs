@@ -2,6 +2,17 @@
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
+use url::Url;
+
+/// What may be reached beside what everybody may.
+pub trait Reach: Send + Sync + 'static {
+    /// Whether requests to this address are permitted at all.
+    fn allows_url(&self, url: &Url) -> bool;
+
+    /// Whether an address of a private network may be connected to for this host.
+    fn allows_private(&self, host: &str, address: IpAddr) -> bool;
+}
+
 /// Whether an address is of the public internet. Source: the special-purpose address registries of RFC 6890.
 #[must_use]
 pub fn is_public(address: IpAddr) -> bool {

@@ -23,7 +23,7 @@
 //! | 3 | [`worker`] | lifecycle (pure) · supervisor · process · pool · logs · tools (git, npm, pip) |
 //! | 2 | [`plugin`], [`runtime`], [`telemetry`] | WebAssembly plugins: load, chain, one hook call, imports; one file a runtime, the worker scripts beside them, the whole worker for wasm; logging of the gateway itself |
 //! | 1 | [`ipc`], [`config`], [`wasm`], [`outbound`] | the worker channel: messages, framing, ids; the TOML file; the WebAssembly engine: compiled code, limits, clock; requests to permitted addresses |
-//! | 0 | [`addresses`], [`answer`], [`deployment`], [`invocation`], [`json`] | public addresses, failures as callers see them, names, functions, arguments, what JSON may hold |
+//! | 0 | [`addresses`], [`answer`], [`deployment`], [`invocation`], [`json`] | public addresses and what else may be reached, failures as callers see them, names, functions, arguments, what JSON may hold |
 //!
 //! # The two flows
 //!

@@ -13,16 +13,7 @@ use ureq::unversioned::transport::{DefaultConnector, NextTimeout};
 use ureq::{Agent, AsSendBody};
 use url::Url;
 
-use crate::addresses::is_public;
-
-/// What may be reached.
-pub trait Reach: Send + Sync + 'static {
-    /// Whether requests to this address are permitted at all.
-    fn allows_url(&self, url: &Url) -> bool;
-
-    /// Whether an address of a private network may be connected to for this host.
-    fn allows_private(&self, host: &str, address: IpAddr) -> bool;
-}
+use crate::addresses::{Reach, is_public};
 
 /// Why a request was not answered.
 #[derive(Debug, thiserror::Error)]

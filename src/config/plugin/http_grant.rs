@@ -10,6 +10,7 @@ use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use url::Url;
 
+use crate::addresses::Reach;
 use crate::config::field;
 
 const GRANT_WORDS: &str =
@@ -27,9 +28,7 @@ pub enum HttpGrant {
 }
 
 impl HttpGrant {
-    /// Whether it permits requests to this address.
-    #[must_use]
-    pub fn allows_url(&self, url: &Url) -> bool {
+    fn allows_url(&self, url: &Url) -> bool {
         match self {
             Self::Origin(Origin { scheme, host, port }) => {
                 url.scheme() == scheme.as_str()
@@ -40,16 +39,24 @@ impl HttpGrant {
         }
     }
 
-    /// Whether it permits connecting to this address, of a private network, for this host: it names the network or the
-    /// address itself, or this machine.
-    #[must_use]
-    pub fn allows_private(&self, host: &str, address: IpAddr) -> bool {
+    /// A private address can be connected to where a grant has its network, or names it, or this machine, as its host.
+    fn allows_private(&self, host: &str, address: IpAddr) -> bool {
         match self {
             Self::Network(network) => network.contains(&address.to_canonical()),
             Self::Origin(origin) => {
                 origin.host == host && (names_address(host) || (host == "localhost" && address.is_loopback()))
             }
         }
+    }
+}
+
+impl Reach for Vec<HttpGrant> {
+    fn allows_url(&self, url: &Url) -> bool {
+        self.iter().any(|grant| grant.allows_url(url))
+    }
+
+    fn allows_private(&self, host: &str, address: IpAddr) -> bool {
+        self.iter().any(|grant| grant.allows_private(host, address))
     }
 }
 

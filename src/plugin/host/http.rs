@@ -2,7 +2,6 @@
 //! redirects, time and size.
 
 use std::io::Read;
-use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Instant;
 
@@ -12,7 +11,7 @@ use tokio::runtime::Handle;
 use url::Url;
 
 use crate::config::HttpGrant;
-use crate::outbound::{self, Reach, SendError};
+use crate::outbound::{self, SendError};
 use crate::plugin::headers;
 use crate::plugin::outside::{Boxed, HttpRequest, HttpResponse, SendHttp};
 
@@ -33,7 +32,7 @@ impl Network {
     /// The network for these grants; requests run on these threads.
     #[must_use]
     pub fn new(granted: Vec<HttpGrant>, threads: Handle) -> Self {
-        Self { network: outbound::Network::new(Arc::new(Granted(granted))), threads }
+        Self { network: outbound::Network::new(Arc::new(granted)), threads }
     }
 }
 
@@ -42,18 +41,6 @@ impl SendHttp for Network {
         let network = self.network.clone();
         let sent = self.threads.spawn_blocking(move || send(&network, request, deadline));
         Box::pin(async move { sent.await.unwrap_or_else(|_| Err("the request was given up".to_owned())) })
-    }
-}
-
-struct Granted(Vec<HttpGrant>);
-
-impl Reach for Granted {
-    fn allows_url(&self, url: &Url) -> bool {
-        self.0.iter().any(|grant| grant.allows_url(url))
-    }
-
-    fn allows_private(&self, host: &str, address: IpAddr) -> bool {
-        self.0.iter().any(|grant| grant.allows_private(host, address))
     }
 }
 

@@ -2,7 +2,6 @@
 //! the call's time.
 
 use std::io::Read;
-use std::net::IpAddr;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, OnceLock};
 use std::time::{Duration, Instant};
@@ -14,8 +13,9 @@ use tokio::sync::{AcquireError, Semaphore};
 use url::Url;
 use wasmtime_wasi_http::{Error, RequestOptions, WasiBody, WasiHttpHooks};
 
+use crate::addresses::Reach;
 use crate::config::HttpGrant;
-use crate::outbound::{Network, Reach, SendError};
+use crate::outbound::{Network, SendError};
 
 /// Longest body, of a request and of an answer.
 const BODY_LIMIT: usize = 16 << 20;
@@ -35,24 +35,12 @@ pub(super) struct Requests {
 
 /// What sends the requests of all calls.
 pub(super) struct Shared {
-    granted: Arc<Granted>,
+    granted: Arc<Vec<HttpGrant>>,
     /// Made when the first request is sent.
     network: OnceLock<Network>,
     turns: Semaphore,
     /// Bytes of all answers that one call may be given.
     room: usize,
-}
-
-struct Granted(Vec<HttpGrant>);
-
-impl Reach for Granted {
-    fn allows_url(&self, url: &Url) -> bool {
-        self.0.iter().any(|grant| grant.allows_url(url))
-    }
-
-    fn allows_private(&self, host: &str, address: IpAddr) -> bool {
-        self.0.iter().any(|grant| grant.allows_private(host, address))
-    }
 }
 
 impl Requests {
@@ -71,7 +59,7 @@ impl Requests {
 impl Shared {
     /// For requests to what is granted, whose answers may have `room` bytes in one call.
     pub(super) fn new(granted: Vec<HttpGrant>, room: usize) -> Self {
-        let granted = Arc::new(Granted(granted));
+        let granted = Arc::new(granted);
         Self { granted, network: OnceLock::new(), turns: Semaphore::new(ALL_REQUESTS), room }
     }
 
