@@ -37,6 +37,8 @@ const MESSAGE_LIMIT: u64 = 4 << 10;
 
 /// Whether the program is one that [`WORD`] makes compile.
 static KNOWS_WORD: AtomicBool = AtomicBool::new(false);
+/// Whether it takes an earlier process's word for what is in the cache.
+static TAKES_WORD: AtomicBool = AtomicBool::new(false);
 
 /// One at a time: a compilation takes hundreds of megabytes. Holds what this process knows to be in the cache.
 static COMPILED: LazyLock<Mutex<HashSet<[u8; 32]>>> = LazyLock::new(Mutex::default);
@@ -48,6 +50,13 @@ const KNOWN: &str = "known";
 /// such as tests, compile in their own process.
 pub fn use_children() {
     KNOWS_WORD.store(true, Ordering::Relaxed);
+}
+
+/// The same, for a process that may compile by itself what was taken out of the cache since an earlier one has put it there:
+/// it has limits, and nobody else's calls wait for it.
+pub fn use_children_once() {
+    TAKES_WORD.store(true, Ordering::Relaxed);
+    use_children();
 }
 
 impl Wasm {
@@ -77,7 +86,7 @@ impl Wasm {
             return Ok(());
         }
         let known = self.known(&digest);
-        if !known.exists() {
+        if !(TAKES_WORD.load(Ordering::Relaxed) && known.exists()) {
             compile_in_child(bytes, &self.cache)?;
             // Without it the next process only takes longer.
             let _noted = fs::create_dir_all(known.parent().unwrap_or(&known)).and_then(|()| fs::write(&known, ""));

@@ -11,6 +11,7 @@ use std::time::Instant;
 use anyhow::{Context, bail};
 use serde_json::{Value, json};
 
+use crate::deployment::HTTP_FUNCTION;
 use crate::runtime::program;
 use crate::runtime::wasm::failure::Failure;
 use crate::runtime::wasm::host::Host;
@@ -21,9 +22,6 @@ use crate::runtime::wasm::{component, module, requests};
 use crate::wasm::Wasm;
 use crate::wasm::compile::SIZE_LIMIT;
 use crate::wasm::componentize::{self, NotAComponent};
-
-/// What is called with whole HTTP requests.
-const HTTP_FUNCTION: &str = "http";
 
 /// The functions of a release.
 pub(super) struct Functions {

@@ -42,10 +42,10 @@ pub fn run(mut args: impl Iterator<Item = OsString>) -> ExitCode {
 }
 
 fn work(settings: &str) -> anyhow::Result<()> {
-    compile::use_children();
+    compile::use_children_once();
     let settings = Settings::from_text(settings).context("reading the worker's settings")?;
     let (mut inbox, outbox) = channel::open()?;
-    let Some(load) = wait_for_load(&mut inbox)? else { return Ok(()) };
+    let Some((load, first)) = wait_for_load(&mut inbox)? else { return Ok(()) };
     let crew: Arc<OnceLock<Arc<Crew<Calls>>>> = Arc::default();
     let ticked = Arc::clone(&crew);
     let wasm = Wasm::with_clock(&settings.cache, &room(&settings, &load), move || {
@@ -63,7 +63,7 @@ fn work(settings: &str) -> anyhow::Result<()> {
     line.push(b'\n');
     outbox.add(&line)?;
     outbox.flush()?;
-    let calls = Calls { inbox: Mutex::new(inbox), outbox, functions, host, wasm };
+    let calls = Calls { inbox: Mutex::new((first, inbox)), outbox, functions, host, wasm };
     crew.get_or_init(|| Crew::new(calls, concurrency)).lead().context("starting a thread")
 }
 
@@ -74,16 +74,17 @@ fn room(settings: &Settings, load: &Load) -> Room {
     Room::for_instances(u32::try_from(programs).unwrap_or(u32::MAX).saturating_add(2 * calls))
 }
 
-/// Whatever comes before Load is nothing to a worker without functions.
-fn wait_for_load(inbox: &mut Inbox) -> anyhow::Result<Option<Load>> {
+/// Whatever comes before Load is nothing to a worker without functions. Gives what has come behind it as well.
+fn wait_for_load(inbox: &mut Inbox) -> anyhow::Result<Option<(Load, Vec<Bytes>)>> {
     loop {
         let lines = inbox.lines().context("reading the channel")?;
         if lines.is_empty() {
             return Ok(None);
         }
-        for line in lines {
+        let mut lines = lines.into_iter();
+        while let Some(line) = lines.next() {
             if let FromGateway::Load(load) = message::parse(&line).context("reading a message")? {
-                return Ok(Some(load));
+                return Ok(Some((load, lines.collect())));
             }
         }
     }
@@ -91,7 +92,8 @@ fn wait_for_load(inbox: &mut Inbox) -> anyhow::Result<Option<Load>> {
 
 /// The calls of a worker.
 struct Calls {
-    inbox: Mutex<Inbox>,
+    /// Lines that were read already, and the rest.
+    inbox: Mutex<(Vec<Bytes>, Inbox)>,
     outbox: Outbox,
     functions: Functions,
     host: Host,
@@ -130,9 +132,13 @@ impl Work for Calls {
 
     fn read(&self) -> Vec<Bytes> {
         let mut inbox = self.inbox.lock();
+        let (first, inbox) = &mut *inbox;
         loop {
-            // An error is an end too: the gateway is gone.
-            let mut jobs = inbox.lines().unwrap_or_default();
+            let mut jobs = std::mem::take(first);
+            if jobs.is_empty() {
+                // An error is an end too: the gateway is gone.
+                jobs = inbox.lines().unwrap_or_default();
+            }
             if jobs.is_empty() {
                 return jobs;
             }

@@ -70,6 +70,19 @@ fn metacalls_command_line_deploys_a_python_app_with_its_dependencies() {
 }
 
 #[test]
+fn metacalls_command_line_deploys_functions_in_webassembly() {
+    let gateway = Gateway::start("");
+    let cli = Cli::dev(&gateway);
+    let folder = tempfile::tempdir().unwrap();
+    fs::write(folder.path().join("numbers.wat"), crate::wasm::NUMBERS).unwrap();
+    let json = r#"{"language_id":"wasm","path":".","scripts":["numbers.wat"]}"#;
+    fs::write(folder.path().join("metacall.json"), json).unwrap();
+    cli.deploy(folder.path(), "numbers", &gateway);
+    assert_eq!(gateway.call("numbers", "add", "[1, 2]").body, "3");
+    assert_eq!(cli.inspect(&gateway)[0]["packages"]["wasm"][0]["name"], "numbers.wat");
+}
+
+#[test]
 fn metacalls_command_line_is_told_what_is_wrong() {
     let gateway = Gateway::start("");
     let cli = Cli::dev(&gateway);
