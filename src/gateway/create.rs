@@ -7,17 +7,16 @@ use std::time::{SystemTime, UNIX_EPOCH};
 
 use tokio::sync::oneshot;
 
-use crate::config::{DeploymentConfig, RuntimeKind};
+use crate::config::DeploymentConfig;
 use crate::deployment::DeploymentName;
 use crate::gateway::Gateway;
 use crate::gateway::failure::DeployError;
-use crate::gateway::packages::{FILES, blocking, unpack};
+use crate::gateway::packages::{FILES, blocking, is_wasm, unpack};
 use crate::gateway::turns::Turn;
 use crate::registry::record::{Failure, Record, Release, Upload, Variables};
 use crate::registry::{Serving, Stored};
-use crate::runtime;
+use crate::source::env_file;
 use crate::source::staging::Staging;
-use crate::source::{self, env_file};
 use crate::worker::logs::LogBook;
 use crate::worker::outcome::LoadFailure;
 
@@ -324,13 +323,6 @@ fn find_release(record: &Record, number: Option<u64>) -> Result<Release, DeployE
             kept => format!("kept are {}", kept.join(", ")),
         },
     })
-}
-
-/// Whether a release's files are functions in WebAssembly, which need nothing installed.
-fn is_wasm(name: DeploymentName, files: PathBuf) -> bool {
-    let jsons = source::metacall_jsons(&files).unwrap_or_default();
-    let chosen = runtime::choose(&DeploymentConfig::new(name, files), jsons);
-    matches!(chosen, Ok((RuntimeKind::Wasm, _)))
 }
 
 /// The record once a release serves.

@@ -7,13 +7,15 @@ use std::sync::Arc;
 use tokio::sync::OwnedSemaphorePermit;
 use ulid::Ulid;
 
+use crate::config::{DeploymentConfig, RuntimeKind};
 use crate::deployment::{DeploymentName, MetaCallJson};
 use crate::gateway::Gateway;
 use crate::gateway::failure::DeployError;
 use crate::registry::record::{Origin, Upload};
+use crate::runtime;
 use crate::source::archive::{self, Limits, Links};
-use crate::source::folder;
 use crate::source::staging::Staging;
+use crate::source::{self, folder};
 
 /// The folder of an archive's files in its staging folder.
 pub(super) const FILES: &str = "files";
@@ -164,4 +166,11 @@ pub(super) async fn blocking<T: Send + 'static>(
     work: impl FnOnce() -> Result<T, DeployError> + Send + 'static,
 ) -> Result<T, DeployError> {
     tokio::task::spawn_blocking(work).await.unwrap_or(Err(DeployError::Internal))
+}
+
+/// Whether a release's files are functions in WebAssembly, which need nothing installed.
+pub(super) fn is_wasm(name: DeploymentName, files: PathBuf) -> bool {
+    let jsons = source::metacall_jsons(&files).unwrap_or_default();
+    let chosen = runtime::choose(&DeploymentConfig::new(name, files), jsons);
+    matches!(chosen, Ok((RuntimeKind::Wasm, _)))
 }
