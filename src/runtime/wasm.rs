@@ -66,8 +66,7 @@ pub fn program(
 ) -> Result<(PathBuf, Vec<OsString>), RuntimeError> {
     for json in jsons {
         for script in &json.scripts {
-            let file: PathBuf =
-                Path::new(&json.path).join(script).components().filter(|part| *part != Component::CurDir).collect();
+            let file = file_of(json, script);
             check(&deployment.path.join(&file)).map_err(|why| RuntimeError::NotWebAssembly { file, why })?;
         }
     }
@@ -80,13 +79,22 @@ pub fn program(
     Ok((OWN_PROGRAM.into(), vec![worker.into(), wasm.into(), settings.to_text().into()]))
 }
 
+/// A file of a deployment, from its folder.
+fn file_of(json: &MetaCallJson, script: &str) -> PathBuf {
+    Path::new(&json.path).join(script).components().filter(|part| *part != Component::CurDir).collect()
+}
+
+/// Whether a file that begins so is WebAssembly's text form.
+fn is_text(path: &Path, start: &[u8]) -> bool {
+    program::has_extension(path, &["wat"]) || start.trim_ascii_start().starts_with(b"(")
+}
+
 /// A look at how a file begins; whether all of it can be loaded is for the worker to say.
 fn check(path: &Path) -> Result<(), String> {
     let mut start = Vec::new();
     let read = File::open(path).and_then(|file| file.take(START).read_to_end(&mut start));
     read.map_err(|error| error.to_string())?;
-    let is_text = program::has_extension(path, &["wat"]) || start.trim_ascii_start().starts_with(b"(");
-    if is_text || start.starts_with(MAGIC) || start.starts_with(COMPILED) {
+    if is_text(path, &start) || start.starts_with(MAGIC) || start.starts_with(COMPILED) {
         return Ok(());
     }
     Err(format!("this is no WebAssembly: it begins with {:02x?}", &start[..start.len().min(8)]))

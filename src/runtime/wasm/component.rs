@@ -159,7 +159,7 @@ impl Program {
         } else {
             waiting::block_on(run, deadline).map_err(|error| Failure::Trapped(error, None))??;
         }
-        let limit = usize::try_from(host.settings().max_message).unwrap_or(usize::MAX);
+        let limit = host.settings().max_message;
         let begun = out.len();
         match signature.result(given.first(), host.settings().bytes, limit, out) {
             Ok(Given::Value) => Ok(()),

@@ -21,7 +21,7 @@ pub(super) enum Failure {
     /// What it gave cannot be told.
     Unwritable(String),
     /// It trapped, or wasmtime gave it up. With the instance's memory limit in bytes, where it wanted more.
-    Trapped(wasmtime::Error, Option<u64>),
+    Trapped(wasmtime::Error, Option<usize>),
     /// There is no such function.
     Unknown,
     /// The worker itself failed; its log says how.
@@ -66,7 +66,7 @@ fn cut(mut words: String, most: usize) -> String {
     words
 }
 
-fn trapped(error: &wasmtime::Error, limit: Option<u64>) -> String {
+fn trapped(error: &wasmtime::Error, limit: Option<usize>) -> String {
     let mut words = if error.is::<Overtime>() {
         "it took longer than a call may take".to_owned()
     } else if let Some(exit) = error.downcast_ref::<I32Exit>() {

@@ -5,20 +5,20 @@ use std::borrow::Cow;
 use std::collections::HashMap;
 use std::fs::File;
 use std::io::Read;
-use std::path::{Component as PathPart, Path, PathBuf};
+use std::path::{Component as PathPart, Path};
 use std::time::Instant;
 
 use anyhow::{Context, bail};
 use serde_json::{Value, json};
+use wasmtime::component::Type;
 
 use crate::deployment::HTTP_FUNCTION;
-use crate::runtime::program;
 use crate::runtime::wasm::failure::Failure;
 use crate::runtime::wasm::host::Host;
 use crate::runtime::wasm::message::Load;
 use crate::runtime::wasm::names::{self, Claim, Claims, Names};
 use crate::runtime::wasm::value::{self, Signature};
-use crate::runtime::wasm::{component, module, requests};
+use crate::runtime::wasm::{component, file_of, is_text, module, requests};
 use crate::wasm::Wasm;
 use crate::wasm::compile::SIZE_LIMIT;
 use crate::wasm::componentize::{self, NotAComponent};
@@ -52,8 +52,7 @@ pub(super) fn load(host: &Host, wasm: &Wasm, load: &Load) -> anyhow::Result<(Fun
     let mut loading = Loading::default();
     for json in &load.jsons {
         for script in &json.scripts {
-            let file: PathBuf =
-                Path::new(&json.path).join(script).components().filter(|part| *part != PathPart::CurDir).collect();
+            let file = file_of(json, script);
             let inside = file.components().all(|part| matches!(part, PathPart::Normal(_)));
             if !inside {
                 bail!("{}: it leads out of the deployment's folder", file.display());
@@ -79,8 +78,7 @@ impl Loading {
     fn add(&mut self, host: &Host, wasm: &Wasm, path: &Path, script: &str) -> anyhow::Result<()> {
         let stem = Path::new(script).file_stem().unwrap_or_default().to_string_lossy().into_owned();
         let bytes = read(path)?;
-        let is_text = program::has_extension(path, &["wat"]) || bytes.trim_ascii_start().starts_with(b"(");
-        let bytes = if is_text { wat::parse_bytes(&bytes)?.into_owned() } else { bytes };
+        let bytes = if is_text(path, &bytes) { wat::parse_bytes(&bytes)?.into_owned() } else { bytes };
         let (program, claims, left_out) = match componentize::component(bytes.clone()) {
             Ok(bytes) => {
                 let component = wasm.component(&bytes)?;
@@ -168,9 +166,11 @@ impl Loading {
 }
 
 fn signature(signature: &Signature) -> Value {
-    let ty = |ty: Option<&wasmtime::component::Type>| json!({"name": ty.map_or_else(String::new, value::wit), "id": value::type_id(ty)});
-    let parameter =
-        |(name, kind): &(Box<str>, wasmtime::component::Type)| json!({"name": name, "type": ty(Some(kind))});
+    let ty = |ty: Option<&Type>| {
+        let name = ty.map_or_else(String::new, value::wit);
+        json!({"name": name, "id": value::type_id(ty)})
+    };
+    let parameter = |(name, kind): &(Box<str>, Type)| json!({"name": name, "type": ty(Some(kind))});
     let parameters: Vec<Value> = signature.parameters.iter().map(parameter).collect();
     json!({"ret": {"type": ty(signature.result.as_ref())}, "args": parameters})
 }

@@ -52,7 +52,7 @@ pub(super) struct Host {
 #[derive(Default)]
 struct Kept {
     instances: u32,
-    memory: u64,
+    memory: usize,
 }
 
 /// How much of WASI an instance needs.
@@ -87,8 +87,7 @@ impl Host {
     pub(super) fn new(engine: Engine, settings: Settings) -> Self {
         let value = |name: &String| std::env::var(name).ok().map(|value| (name.clone(), value));
         let env = settings.env.iter().filter_map(value).collect();
-        let room = usize::try_from(settings.max_memory).unwrap_or(usize::MAX);
-        let http = Arc::new(Shared::new(settings.http.clone(), room));
+        let http = Arc::new(Shared::new(settings.http.clone(), settings.max_memory));
         Self { engine, settings, env, http, kept: Mutex::default() }
     }
 
@@ -106,11 +105,11 @@ impl Host {
     /// take for each of theirs.
     pub(super) fn room_for_values(&self, args: &str) -> usize {
         let fair = LEAST_VALUES.max(args.len().saturating_mul(2 * size_of::<Val>()));
-        fair.min(usize::try_from(self.settings.max_memory).unwrap_or(usize::MAX))
+        fair.min(self.settings.max_memory)
     }
 
     /// Whether there is room for another kept instance with this much memory; if so, it is counted.
-    pub(super) fn keep_one_more(&self, memory: u64) -> bool {
+    pub(super) fn keep_one_more(&self, memory: usize) -> bool {
         let mut kept = self.kept.lock();
         let fits = kept.instances < crew::threads(self.settings.concurrency)
             && kept.memory + memory <= self.settings.max_memory.saturating_mul(2);
@@ -122,7 +121,7 @@ impl Host {
     }
 
     /// Makes room again for what [`Self::keep_one_more`] has counted.
-    pub(super) fn keep_one_less(&self, memory: u64) {
+    pub(super) fn keep_one_less(&self, memory: usize) {
         let mut kept = self.kept.lock();
         kept.instances -= 1;
         kept.memory -= memory;
@@ -132,7 +131,7 @@ impl Host {
     pub(super) fn store(&self, wants: Wants, deadline: Instant) -> Result<Store<State>> {
         let outputs = (wants != Wants::Nothing).then(|| [Output::new(To::Stdout), Output::new(To::Stderr)]);
         let mut state = State {
-            limits: Limits::new(self.settings.max_memory),
+            limits: Limits::new(self.settings.max_memory as u64),
             deadline,
             wasi: None,
             preview1: None,
@@ -153,7 +152,7 @@ impl Host {
         let mut store = Store::new(&self.engine, state);
         store.limiter(|state| &mut state.limits);
         // What it gives may take as much as it may have itself: of a list<u8> each byte is a value.
-        store.set_hostcall_fuel(usize::try_from(self.settings.max_memory).unwrap_or(usize::MAX));
+        store.set_hostcall_fuel(self.settings.max_memory);
         store.set_epoch_deadline(first_look(deadline));
         store.epoch_deadline_callback(|store| {
             let deadline = store.data().deadline;

@@ -181,7 +181,7 @@ impl Program {
             if results.len() > 1 {
                 out.push(if at == 0 { b'[' } else { b',' });
             }
-            let limit = usize::try_from(host.settings().max_message).unwrap_or(usize::MAX);
+            let limit = host.settings().max_message;
             let value = lifted(value);
             signature.result(value.as_ref(), host.settings().bytes, limit, out).map_err(|error| error.to_string())?;
         }

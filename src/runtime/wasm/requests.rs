@@ -66,7 +66,7 @@ pub(super) fn serve(
     out: &mut Vec<u8>,
 ) -> Result<(), Failure> {
     let request = request(args).map_err(Failure::Argument)?;
-    let limit = usize::try_from(host.settings().max_message).unwrap_or(usize::MAX);
+    let limit = host.settings().max_message;
     let (answer, answered) = oneshot::channel::<Head>();
     // The component goes on writing the body while it is gathered.
     let both = async { tokio::join!(handle(program, host, request, answer, deadline), gather(answered, limit)) };

@@ -5,7 +5,7 @@ use std::path::PathBuf;
 
 use serde::{Deserialize, Serialize};
 
-use crate::config::{BytesRule, DeploymentConfig, HttpGrant, Instances};
+use crate::config::{BytesRule, DeploymentConfig, HttpGrant, Instances, Size};
 
 /// The settings of one wasm worker.
 #[derive(Debug, Clone, Serialize, Deserialize)]
@@ -17,9 +17,9 @@ pub(super) struct Settings {
     /// How long a call may take that does not say so itself, in milliseconds.
     pub timeout: u64,
     /// Longest line that may be written, in bytes.
-    pub max_message: u64,
+    pub max_message: usize,
     /// Most memory of an instance, in bytes.
-    pub max_memory: u64,
+    pub max_memory: usize,
     /// Whether instances are used again.
     pub keeps_instances: bool,
     /// How `list<u8>` stands in results.
@@ -37,13 +37,14 @@ impl Settings {
     #[must_use]
     pub(super) fn new(deployment: &DeploymentConfig, cache: PathBuf) -> Self {
         let wasm = &deployment.wasm;
-        let process = deployment.max_memory.map_or(u64::MAX, |size| size.bytes());
+        let in_memory = |size: Size| usize::try_from(size.bytes()).unwrap_or(usize::MAX);
+        let process = deployment.max_memory.map_or(usize::MAX, in_memory);
         Self {
             cache,
             concurrency: deployment.concurrency,
             timeout: u64::try_from(deployment.timeout.get().as_millis()).unwrap_or(u64::MAX),
-            max_message: deployment.max_message.bytes(),
-            max_memory: wasm.max_memory.bytes().min(process),
+            max_message: in_memory(deployment.max_message),
+            max_memory: in_memory(wasm.max_memory).min(process),
             keeps_instances: wasm.instances == Instances::Warm,
             bytes: wasm.bytes,
             env: deployment.env.keys().cloned().collect(),

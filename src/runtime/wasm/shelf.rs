@@ -21,7 +21,7 @@ pub(super) struct Instance<I> {
     pub(super) inside: I,
     uses: u32,
     /// What was counted of its memory when it was put aside; the first of a program is not.
-    counted: Option<u64>,
+    counted: Option<usize>,
 }
 
 impl<I> Instance<I> {
@@ -54,7 +54,7 @@ impl<I> Shelf<I> {
             return;
         }
         instance.uses += 1;
-        let memory = instance.store.data().memory() as u64;
+        let memory = instance.store.data().memory();
         let is_large = memory > host.settings().max_memory / 4 * 3;
         if instance.uses >= MOST_USES || is_large {
             return;

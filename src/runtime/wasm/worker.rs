@@ -119,7 +119,7 @@ impl Calls {
             Err(failure) => failure.write(&mut answer, &call.id),
         }
         let limit = self.host.settings().max_message;
-        if answer.len() as u64 > limit {
+        if answer.len() > limit {
             let words = format!("an answer of {} bytes, limit {limit}", answer.len());
             Failure::Unwritable(words).write(&mut answer, &call.id);
         }
