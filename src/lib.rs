@@ -21,9 +21,9 @@
 //! | 5 | [`gateway`] | use cases without HTTP: invoke, deploy, roll back, delete, reload, inspect; plugins and workers meet here |
 //! | 4 | [`registry`], [`source`] | name → what serves it, and the durable record of it; where a release's files come from, what they depend on |
 //! | 3 | [`worker`] | lifecycle (pure) · supervisor · process · pool · logs · tools (git, npm, pip) |
-//! | 2 | [`plugin`], [`runtime`], [`telemetry`] | WebAssembly plugins: load, chain, one hook call, imports; one file a runtime, the worker scripts beside them, the whole worker for wasm; logging of the gateway itself |
-//! | 1 | [`ipc`], [`config`], [`wasm`], [`outbound`] | the worker channel: messages, framing, ids; the TOML file; the WebAssembly engine: compiled code, limits, clock; requests to permitted addresses |
-//! | 0 | [`addresses`], [`answer`], [`deployment`], [`invocation`], [`json`] | public addresses and what else may be reached, failures as callers see them, names, functions, arguments, what JSON may hold |
+//! | 2 | [`plugin`], [`runtime`] | WebAssembly plugins: load, chain, one hook call, imports; one file a runtime, the worker scripts beside them, the whole worker for wasm |
+//! | 1 | [`ipc`], [`config`], [`wasm`], [`outbound`], [`telemetry`] | the worker channel: messages, framing, ids; the TOML file; the WebAssembly engine: compiled code, limits, clock; requests to permitted addresses; the gateway's own log |
+//! | 0 | [`addresses`], [`answer`], [`deployment`], [`invocation`], [`json`], [`supervise`] | public addresses and what else may be reached, failures as callers see them, names, functions, arguments, what JSON may hold, restarts of long-lived tasks |
 //!
 //! # The two flows
 //!
@@ -71,6 +71,7 @@ pub mod plugin;
 pub mod registry;
 pub mod runtime;
 pub mod source;
+pub mod supervise;
 pub mod telemetry;
 pub mod wasm;
 pub mod worker;

@@ -6,7 +6,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 /// Layer by module, as the table in `lib.rs` has it.
-const LAYERS: [(&str, u32); 20] = [
+const LAYERS: [(&str, u32); 21] = [
     ("main", 8),
     ("cli", 7),
     ("app", 7),
@@ -17,16 +17,17 @@ const LAYERS: [(&str, u32); 20] = [
     ("worker", 3),
     ("plugin", 2),
     ("runtime", 2),
-    ("telemetry", 2),
     ("ipc", 1),
     ("config", 1),
     ("wasm", 1),
     ("outbound", 1),
+    ("telemetry", 1),
     ("addresses", 0),
     ("answer", 0),
     ("deployment", 0),
     ("invocation", 0),
     ("json", 0),
+    ("supervise", 0),
 ];
 
 fn layer(module: &str) -> Option<u32> {
