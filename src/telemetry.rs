@@ -1,9 +1,15 @@
-//! The gateway's own log, on standard error: for people on a terminal, JSON lines where a program reads.
+//! The gateway's own log: its form, its filter, and what a panic leaves in it. The lines reach standard error through
+//! [`writer`], which never blocks the thread that logs.
 
-use std::io;
+pub mod writer;
+
+use std::io::{self, IsTerminal};
+use std::panic::PanicHookInfo;
 
 use clap::ValueEnum;
 use tracing_subscriber::EnvFilter;
+
+use crate::telemetry::writer::LogWriter;
 
 /// The form of log lines.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
@@ -14,21 +20,51 @@ pub enum LogFormat {
     Json,
 }
 
-/// Starts logging. `METAGATE_LOG` sets what is logged, as `info` (the default), `debug` or `metagate::worker=debug`.
-pub fn start(format: LogFormat) {
+/// Starts logging to standard error; dropping the guard writes the lines that wait. `METAGATE_LOG` sets what is logged, as
+/// `info` (the default), `debug` or `metagate::worker=debug`. A panic of any thread becomes a log line.
+///
+/// # Errors
+///
+/// The thread that writes cannot be started.
+pub fn start(format: LogFormat) -> io::Result<FlushGuard> {
     let filter = EnvFilter::builder()
         .with_env_var("METAGATE_LOG")
         .with_default_directive(tracing::level_filters::LevelFilter::INFO.into())
         .from_env_lossy();
-    let lines = tracing_subscriber::fmt().with_env_filter(filter).with_writer(io::stderr);
+    let writer = LogWriter::start(Box::new(io::stderr()))?;
+    let guard = FlushGuard { writer: writer.clone() };
+    let lines = tracing_subscriber::fmt()
+        .with_env_filter(filter)
+        .with_writer(writer)
+        // Its own reports go to standard error with `eprintln!`, which panics when standard error is closed or full.
+        .log_internal_errors(false);
     let started = match format {
-        LogFormat::Text => {
-            let on_terminal = io::IsTerminal::is_terminal(&io::stderr());
-            lines.with_ansi(on_terminal).with_target(false).try_init()
-        }
+        LogFormat::Text => lines.with_ansi(io::stderr().is_terminal()).with_target(false).try_init(),
         LogFormat::Json => lines.json().flatten_event(true).try_init(),
     };
     if let Err(error) = started {
         tracing::debug!(%error, "logging had been started already");
     }
+    // The default hook writes to standard error on the thread that panicked, and blocks it where nothing reads the pipe.
+    std::panic::set_hook(Box::new(log_panic));
+    Ok(guard)
+}
+
+/// Writes the log lines that still wait when it is dropped, for at most one second.
+#[must_use]
+pub struct FlushGuard {
+    writer: LogWriter,
+}
+
+impl Drop for FlushGuard {
+    fn drop(&mut self) {
+        self.writer.flush();
+    }
+}
+
+fn log_panic(panic: &PanicHookInfo<'_>) {
+    let message = panic.payload_as_str().unwrap_or("the panic carries no text");
+    let location = panic.location().map(ToString::to_string).unwrap_or_default();
+    let thread = std::thread::current().name().unwrap_or("unnamed").to_owned();
+    tracing::error!(message, location, thread, "panic");
 }

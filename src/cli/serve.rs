@@ -39,7 +39,8 @@ pub(super) struct Serve {
 
 impl Serve {
     pub(super) fn run(self, out: &mut impl Write) -> anyhow::Result<ExitCode> {
-        telemetry::start(self.log_format.unwrap_or(LogFormat::Text));
+        let _flushed_at_the_end =
+            telemetry::start(self.log_format.unwrap_or(LogFormat::Text)).context("starting the log writer")?;
         let config = match config::load(&self.config) {
             Ok(config) => config,
             Err(faults) => {

@@ -16,6 +16,7 @@ mod http2;
 mod http_functions;
 mod http_limits;
 mod loading;
+mod logging;
 mod plugin_tools;
 mod plugins;
 mod pools;
