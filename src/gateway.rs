@@ -1,18 +1,18 @@
 //! What the gateway does, without HTTP: call a function, deploy, roll back and delete, tell what is there, stop.
 
+mod change_lock;
 pub mod create;
 pub mod delete;
 pub mod deploy;
-pub mod exchange;
-pub mod failure;
+pub mod deploy_error;
 pub mod inspect;
 pub mod invoke;
-mod loads;
+mod load_hooks;
 pub mod packages;
 pub mod releases;
 pub mod reload;
 mod restore;
-mod turns;
+pub mod whole_request;
 
 use std::collections::HashMap;
 use std::path::PathBuf;
@@ -28,8 +28,8 @@ use tokio_util::task::TaskTracker;
 
 use crate::config::DeployConfig;
 use crate::deployment::{DeploymentName, Prefix};
-use crate::gateway::reload::Ask;
-use crate::gateway::turns::Turns;
+use crate::gateway::change_lock::ChangeLocks;
+use crate::gateway::reload::ReloadRequest;
 use crate::plugin::plugins::{PluginSet, Plugins};
 use crate::registry::store::Store;
 use crate::registry::{Live, Registry};
@@ -97,13 +97,13 @@ pub struct Gateway {
     repositories: Repositories,
     deploy: DeployConfig,
     drain: Duration,
-    turns: Arc<Turns>,
+    turns: Arc<ChangeLocks>,
     unpacking: Arc<Semaphore>,
     fetching: Arc<Semaphore>,
     installing: Semaphore,
     /// Held while plugins or deployments are put in place, so that none meets the others' past.
     placing: Mutex<()>,
-    asks: OnceLock<mpsc::UnboundedSender<Ask>>,
+    asks: OnceLock<mpsc::UnboundedSender<ReloadRequest>>,
     reload_failure: ArcSwapOption<String>,
     sequence: AtomicU64,
     draining: CancellationToken,

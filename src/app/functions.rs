@@ -9,14 +9,14 @@ use tokio::sync::mpsc::UnboundedSender;
 
 use crate::deployment::{DeploymentName, Fingerprint};
 use crate::gateway::Gateway;
-use crate::gateway::reload::Ask;
+use crate::gateway::reload::ReloadRequest;
 use crate::source::fingerprint;
 
 const INTERVAL: Duration = Duration::from_millis(400);
 
 /// Asks for a reload whenever files have changed and then stayed as they are for a moment, so that a file that is half
 /// written is not loaded. Ends when nobody reloads any more.
-pub(super) async fn watch(gateway: Arc<Gateway>, ask: UnboundedSender<Ask>) {
+pub(super) async fn watch(gateway: Arc<Gateway>, ask: UnboundedSender<ReloadRequest>) {
     let mut seen: HashMap<DeploymentName, Fingerprint> = HashMap::new();
     let mut tried: HashMap<DeploymentName, Fingerprint> = HashMap::new();
     while !ask.is_closed() {
@@ -36,7 +36,7 @@ pub(super) async fn watch(gateway: Arc<Gateway>, ask: UnboundedSender<Ask>) {
                 changed = true;
             }
         }
-        if changed && ask.send(Ask::of_functions("files of functions have changed")).is_err() {
+        if changed && ask.send(ReloadRequest::of_functions("files of functions have changed")).is_err() {
             return;
         }
     }

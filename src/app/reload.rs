@@ -13,7 +13,7 @@ use crate::app::functions;
 use crate::app::watch::Watch;
 use crate::config::{self, Config, Fault, Faults, PluginConfig};
 use crate::gateway::Gateway;
-use crate::gateway::reload::{Ask, Functions, NotTaken, ReloadFailure, Reloaded};
+use crate::gateway::reload::{Functions, NotTaken, ReloadFailure, ReloadRequest, Reloaded};
 use crate::plugin::load::LoadError;
 
 /// Files are written in several steps, and many at once: that is one change.
@@ -23,7 +23,7 @@ const PAUSE: Duration = Duration::from_millis(300);
 
 /// The task that reloads.
 pub(super) struct Reloading {
-    asked: mpsc::UnboundedSender<Ask>,
+    asked: mpsc::UnboundedSender<ReloadRequest>,
     stop: CancellationToken,
 }
 
@@ -45,7 +45,7 @@ impl Reloading {
 
     /// Asks for a reload, files of functions included.
     pub(super) fn ask(&self, why: &'static str) {
-        let _stopped = self.asked.send(Ask::of_functions(why));
+        let _stopped = self.asked.send(ReloadRequest::of_functions(why));
     }
 
     /// Reloads no more.
@@ -57,14 +57,14 @@ impl Reloading {
 struct Task {
     config: Config,
     gateway: Arc<Gateway>,
-    asks: mpsc::UnboundedReceiver<Ask>,
-    asking: mpsc::UnboundedSender<Ask>,
+    asks: mpsc::UnboundedReceiver<ReloadRequest>,
+    asking: mpsc::UnboundedSender<ReloadRequest>,
 }
 
 impl Task {
     async fn run(mut self) {
         let mut watch = Watch::start(&self.config, self.asking.clone());
-        while let Some(Ask { why, mut functions, answer }) = self.asks.recv().await {
+        while let Some(ReloadRequest { why, mut functions, answer }) = self.asks.recv().await {
             // Somebody who waits for an answer has written all that is to be read.
             let is_waited_for = answer.is_some();
             if !is_waited_for {

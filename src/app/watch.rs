@@ -11,7 +11,7 @@ use notify::{Event, EventKind, RecommendedWatcher, RecursiveMode, Watcher};
 use tokio::sync::mpsc::UnboundedSender;
 
 use crate::config::Config;
-use crate::gateway::reload::Ask;
+use crate::gateway::reload::ReloadRequest;
 
 /// Watches folders.
 pub(super) struct Watch {
@@ -25,10 +25,10 @@ type Identity = (u64, u64);
 
 impl Watch {
     /// Watches what this configuration is made of, and asks for a reload when it changes.
-    pub(super) fn start(config: &Config, ask: UnboundedSender<Ask>) -> Self {
+    pub(super) fn start(config: &Config, ask: UnboundedSender<ReloadRequest>) -> Self {
         let made = notify::recommended_watcher(move |event: notify::Result<Event>| {
             if event.is_ok_and(|event| is_change(&event)) {
-                let _stopped = ask.send(Ask::of_configuration("a file has changed"));
+                let _stopped = ask.send(ReloadRequest::of_configuration("a file has changed"));
             }
         });
         let watcher = made.inspect_err(|error| {

@@ -10,9 +10,9 @@ use tokio::sync::oneshot;
 use crate::config::DeploymentConfig;
 use crate::deployment::DeploymentName;
 use crate::gateway::Gateway;
-use crate::gateway::failure::DeployError;
+use crate::gateway::change_lock::ChangeLock;
+use crate::gateway::deploy_error::DeployError;
 use crate::gateway::packages::{FILES, blocking, is_wasm, unpack};
-use crate::gateway::turns::Turn;
 use crate::registry::record::{Failure, Record, Release, Upload, Variables};
 use crate::registry::{Serving, Stored};
 use crate::source::env_file;
@@ -137,7 +137,7 @@ impl Gateway {
         record: &Record,
         number: u64,
         env: Variables,
-        turn: &Turn,
+        turn: &ChangeLock,
         book: &Arc<LogBook>,
     ) -> Result<Release, DeployError> {
         let created = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |age| age.as_secs());
@@ -187,7 +187,7 @@ impl Gateway {
         self: &Arc<Self>,
         record: Record,
         release: Release,
-        turn: Turn,
+        turn: ChangeLock,
     ) -> Result<Served, DeployError> {
         let (name, number) = (record.name.clone(), release.number);
         let stored = Stored { release: number, origin: release.origin.kind() };
@@ -281,7 +281,7 @@ impl Gateway {
     /// Waits for a part of a deploy unless the gateway stops or the deployment is deleted.
     async fn unless_given_up<T>(
         &self,
-        turn: &Turn,
+        turn: &ChangeLock,
         name: &DeploymentName,
         work: impl Future<Output = T>,
     ) -> Result<T, DeployError> {
@@ -302,7 +302,7 @@ impl Gateway {
     }
 
     /// The turn to change a deployment.
-    pub(super) async fn turn(&self, name: &DeploymentName) -> Result<Turn, DeployError> {
+    pub(super) async fn turn(&self, name: &DeploymentName) -> Result<ChangeLock, DeployError> {
         let taken = self.unless_draining(self.turns.take(name.as_str())).await?;
         taken.ok_or_else(|| DeployError::InProgress(name.as_str().to_owned()))
     }

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use crate::deployment::DeploymentName;
 use crate::gateway::Gateway;
 use crate::gateway::deploy::leave;
-use crate::gateway::failure::DeployError;
+use crate::gateway::deploy_error::DeployError;
 use crate::gateway::packages::blocking;
 
 impl Gateway {

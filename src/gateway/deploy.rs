@@ -10,8 +10,8 @@ use tokio_util::sync::CancellationToken;
 use crate::config::DeploymentConfig;
 use crate::deployment::MetaCallJson;
 use crate::gateway::Gateway;
-use crate::gateway::loads::{self, Admission};
-use crate::gateway::turns::Turn;
+use crate::gateway::change_lock::ChangeLock;
+use crate::gateway::load_hooks::{self, Admission};
 use crate::plugin::chain::DeploymentChain;
 use crate::plugin::release::Adjusted;
 use crate::registry::{Labels, Live, Serving, Stored};
@@ -172,7 +172,7 @@ impl Gateway {
     async fn start(&self, mut config: DeploymentConfig, live: &Live) -> Result<Arc<Pool>, LoadFailure> {
         let mut plan = self.prepare(config.clone()).await?;
         let origin = live.stored.map_or("toml", |stored| stored.origin);
-        let release = Box::new(loads::release_of(&config, &plan, origin));
+        let release = Box::new(load_hooks::release_of(&config, &plan, origin));
         let unadjusted = release.adjusted.clone();
         let chain = self.plugins.current().load_chain(config.name.as_str());
         let release = chain.before_load(release).await.map_err(|refusal| LoadFailure {
@@ -181,12 +181,12 @@ impl Gateway {
             stderr: String::new(),
         })?;
         if release.adjusted != unadjusted {
-            loads::adjust(&mut config, &release.adjusted);
+            load_hooks::adjust(&mut config, &release.adjusted);
             plan = self.prepare(config.clone()).await?;
         }
         let Adjusted { labels: set, limits, .. } = &release.adjusted;
         live.labels.lock().clone_from(set);
-        let settings = loads::settings(&config, *limits);
+        let settings = load_hooks::settings(&config, *limits);
         tracing::info!(
             deployment = %config.name,
             runtime = plan.kind.name(),
@@ -219,7 +219,7 @@ impl Gateway {
     }
 
     /// Lets a release finish its calls, and ends its workers; whoever waits for the turn waits until they are gone.
-    pub(super) fn retire(&self, live: &Live, turn: Option<Turn>) {
+    pub(super) fn retire(&self, live: &Live, turn: Option<ChangeLock>) {
         let Some(pool) = live.pool().cloned() else { return };
         let cut = self.cut.clone();
         self.tasks.spawn(async move {

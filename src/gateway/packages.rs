@@ -10,7 +10,7 @@ use ulid::Ulid;
 use crate::config::{DeploymentConfig, RuntimeKind};
 use crate::deployment::{DeploymentName, MetaCallJson};
 use crate::gateway::Gateway;
-use crate::gateway::failure::DeployError;
+use crate::gateway::deploy_error::DeployError;
 use crate::registry::record::{Origin, Upload};
 use crate::runtime;
 use crate::source::archive::{self, Limits, Links};

@@ -6,7 +6,7 @@ use serde::Serialize;
 
 use crate::deployment::DeploymentName;
 use crate::gateway::Gateway;
-use crate::gateway::failure::DeployError;
+use crate::gateway::deploy_error::DeployError;
 use crate::registry::record::{Origin, Release};
 
 /// The releases of a deployment.

@@ -20,7 +20,7 @@ use crate::worker::outcome::{LoadFailure, LoadFailureKind};
 pub type NotTaken = String;
 
 /// A wish for a reload.
-pub struct Ask {
+pub struct ReloadRequest {
     /// Who wishes it.
     pub why: &'static str,
     /// Whether files of functions are looked at too.
@@ -29,7 +29,7 @@ pub struct Ask {
     pub answer: Option<oneshot::Sender<Result<Arc<Reloaded>, NotTaken>>>,
 }
 
-impl Ask {
+impl ReloadRequest {
     /// For changes of the configuration and its plugins.
     #[must_use]
     pub fn of_configuration(why: &'static str) -> Self {
@@ -95,14 +95,14 @@ impl ReloadFailure {
 
 impl Gateway {
     /// Whoever reads the configuration takes wishes for a reload here.
-    pub fn take_asks(&self, asks: mpsc::UnboundedSender<Ask>) {
+    pub fn take_asks(&self, asks: mpsc::UnboundedSender<ReloadRequest>) {
         let _taken = self.asks.set(asks);
     }
 
     /// Has the configuration read again and waits for what comes of it; nothing if nobody reads it.
     pub async fn ask_reload(&self, why: &'static str) -> Option<Result<Arc<Reloaded>, NotTaken>> {
         let (answer, told) = oneshot::channel();
-        self.asks.get()?.send(Ask { answer: Some(answer), ..Ask::of_functions(why) }).ok()?;
+        self.asks.get()?.send(ReloadRequest { answer: Some(answer), ..ReloadRequest::of_functions(why) }).ok()?;
         told.await.ok()
     }
 

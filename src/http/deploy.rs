@@ -20,7 +20,7 @@ use serde_json::{Value, json};
 use crate::config::check_variable;
 use crate::deployment::MetaCallJson;
 use crate::gateway::create::{Deploying, Served};
-use crate::gateway::failure::DeployError;
+use crate::gateway::deploy_error::DeployError;
 use crate::gateway::packages::{Existing, Package};
 use crate::gateway::{Gateway, VERSION};
 use crate::http::admin::{answer_json, from_problem};

@@ -9,7 +9,7 @@ use http::{HeaderName, HeaderValue, Response, StatusCode};
 use rustix::io::Errno;
 
 use crate::answer::{self, Failure};
-use crate::gateway::failure::DeployError;
+use crate::gateway::deploy_error::DeployError;
 use crate::http::body::ReplyBody;
 use crate::invocation::ErrorKind;
 use crate::registry::store::StorageError;

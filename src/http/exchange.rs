@@ -1,5 +1,5 @@
 //! The route of whole HTTP requests: what follows `/<prefix>/<name>/<version>/http` goes to the deployment's function that
-//! takes requests, and the function's answer goes back. The envelopes are left to `gateway::exchange`.
+//! takes requests, and the function's answer goes back. The envelopes are left to `gateway::whole_request`.
 
 use std::convert::Infallible;
 use std::sync::Arc;
@@ -13,7 +13,7 @@ use hyper::body::Incoming;
 
 use crate::answer::Failure;
 use crate::deployment::{HTTP_FUNCTION, Takes};
-use crate::gateway::{Gateway, exchange};
+use crate::gateway::{Gateway, whole_request};
 use crate::http::body::ReplyBody;
 use crate::http::error::{self, Code, Problem};
 use crate::http::invoke::{self, Client};
@@ -42,7 +42,7 @@ pub async fn serve(
     let body = request_body::read(&head, body, limits).await?;
     describe(&mut head, &body, client.id);
     let is_head = head.method == Method::HEAD;
-    let request = exchange::request(head.method.as_str(), &uri_of(&address, head.uri.query()), &body);
+    let request = whole_request::request(head.method.as_str(), &uri_of(&address, head.uri.query()), &body);
     let started = Instant::now();
     let deadline = live.deadline(started);
     let id = request_id::text(client.id);

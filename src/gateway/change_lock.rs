@@ -12,7 +12,7 @@ const WAITING: usize = 8;
 
 /// The turns of all names.
 #[derive(Default)]
-pub(super) struct Turns {
+pub(super) struct ChangeLocks {
     names: Mutex<HashMap<String, Name>>,
 }
 
@@ -26,7 +26,7 @@ struct Name {
 }
 
 /// The right to change a deployment; the next in line has it once this is dropped.
-pub(super) struct Turn {
+pub(super) struct ChangeLock {
     /// Whether what is done in it is not wanted any more.
     pub(super) given_up: CancellationToken,
     _guard: OwnedMutexGuard<()>,
@@ -35,7 +35,7 @@ pub(super) struct Turn {
 
 /// A place in a name's line.
 struct Place {
-    turns: Arc<Turns>,
+    turns: Arc<ChangeLocks>,
     name: String,
 }
 
@@ -51,14 +51,14 @@ impl Drop for Place {
     }
 }
 
-impl Turns {
+impl ChangeLocks {
     /// Waits for the turn to change `name`; none if too many wait already.
-    pub(super) async fn take(self: &Arc<Self>, name: &str) -> Option<Turn> {
+    pub(super) async fn take(self: &Arc<Self>, name: &str) -> Option<ChangeLock> {
         self.line_up(name, WAITING).await
     }
 
     /// Waits for the turn to change `name`, however many wait.
-    pub(super) async fn take_patiently(self: &Arc<Self>, name: &str) -> Turn {
+    pub(super) async fn take_patiently(self: &Arc<Self>, name: &str) -> ChangeLock {
         self.line_up(name, usize::MAX - 1).await.expect("a line without end takes everybody")
     }
 
@@ -74,7 +74,7 @@ impl Turns {
         }
     }
 
-    async fn line_up(self: &Arc<Self>, name: &str, waiting: usize) -> Option<Turn> {
+    async fn line_up(self: &Arc<Self>, name: &str, waiting: usize) -> Option<ChangeLock> {
         let (lock, given_up, place) = {
             let mut names = self.names.lock();
             let entry = names.entry(name.to_owned()).or_default();
@@ -84,7 +84,7 @@ impl Turns {
             entry.users += 1;
             (Arc::clone(&entry.lock), entry.give_up.clone(), Place { turns: Arc::clone(self), name: name.to_owned() })
         };
-        Some(Turn { given_up, _guard: lock.lock_owned().await, _place: place })
+        Some(ChangeLock { given_up, _guard: lock.lock_owned().await, _place: place })
     }
 }
 
@@ -95,7 +95,7 @@ mod tests {
 
     #[tokio::test]
     async fn one_has_the_turn_eight_wait_and_the_next_is_sent_away() {
-        let turns = Arc::new(Turns::default());
+        let turns = Arc::new(ChangeLocks::default());
         let first = turns.take("math").await.unwrap();
         let mut waiting: Vec<_> = (0..WAITING).map(|_| Box::pin(turns.take("math"))).collect();
         for one in &mut waiting {
@@ -109,7 +109,7 @@ mod tests {
 
     #[tokio::test]
     async fn nothing_is_remembered_of_names_that_nobody_changes() {
-        let turns = Arc::new(Turns::default());
+        let turns = Arc::new(ChangeLocks::default());
         let turn = turns.take("math").await;
         let mut gone = Box::pin(turns.take("math"));
         assert!((&mut gone).now_or_never().is_none());
