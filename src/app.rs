@@ -30,10 +30,10 @@ use crate::http::service::Service;
 use crate::http::stream::Deadlines;
 use crate::plugin::outside::CallFunction;
 use crate::plugin::plugins::Plugins;
+use crate::process::spawner::Spawner;
+use crate::process::tree::Instance;
 use crate::source::dependencies::Installer;
 use crate::source::repository::Repositories;
-use crate::worker::process::Spawner;
-use crate::worker::tree::Instance;
 
 /// Connections when the configuration names no number and the limit of descriptors allows it.
 const CONNECTIONS: u64 = 16 * 1024;

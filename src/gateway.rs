@@ -30,16 +30,16 @@ use crate::config::DeployConfig;
 use crate::deployment::{DeploymentName, Prefix};
 use crate::gateway::change_lock::ChangeLocks;
 use crate::gateway::reload::ReloadRequest;
+use crate::logs::book::LogBook;
+use crate::logs::files::LogFiles;
 use crate::plugin::plugins::{PluginSet, Plugins};
+use crate::process::spawner::Spawner;
 use crate::registry::store::Store;
 use crate::registry::{Live, Registry};
 use crate::runtime::scripts::WorkerScripts;
 use crate::source::dependencies::Installer;
 use crate::source::repository::Repositories;
 use crate::source::staging::StagingArea;
-use crate::worker::log_file::LogFiles;
-use crate::worker::logs::LogBook;
-use crate::worker::process::Spawner;
 
 /// The version that every deployment has in its address.
 pub const VERSION: &str = "v1";

@@ -20,9 +20,9 @@
 //! | 6 | [`http`] | accept loop, limits, routes; `error.rs`: the one table from error to status and code |
 //! | 5 | [`gateway`] | use cases without HTTP: invoke, deploy, roll back, delete, reload, inspect; plugins and workers meet here |
 //! | 4 | [`registry`], [`source`] | name → what serves it, and the durable record of it; where a release's files come from, what they depend on |
-//! | 3 | [`worker`] | lifecycle (pure) · supervisor · process · pool · logs · tools (git, npm, pip) |
+//! | 3 | [`worker`] | lifecycle (pure) · supervisor · pool |
 //! | 2 | [`plugin`], [`runtime`] | WebAssembly plugins: load, chain, one hook call, imports; one file a runtime, the worker scripts beside them, the whole worker for wasm |
-//! | 1 | [`ipc`], [`config`], [`wasm`], [`outbound`], [`telemetry`] | the worker channel: messages, framing, ids; the TOML file; the WebAssembly engine: compiled code, limits, clock; requests to permitted addresses; the gateway's own log |
+//! | 1 | [`ipc`], [`config`], [`wasm`], [`outbound`], [`process`], [`logs`], [`telemetry`] | the worker channel: messages, framing, ids; the TOML file; the WebAssembly engine: compiled code, limits, clock; requests to permitted addresses; child processes and tools (git, npm, pip); deployments' logs; the gateway's own log |
 //! | 0 | [`addresses`], [`answer`], [`deployment`], [`invocation`], [`json`], [`supervise`] | public addresses and what else may be reached, failures as callers see them, names, functions, arguments, what JSON may hold, restarts of long-lived tasks |
 //!
 //! # The two flows
@@ -66,8 +66,10 @@ pub mod http;
 pub mod invocation;
 pub mod ipc;
 pub mod json;
+pub mod logs;
 pub mod outbound;
 pub mod plugin;
+pub mod process;
 pub mod registry;
 pub mod runtime;
 pub mod source;

@@ -2,9 +2,9 @@
 
 use std::process::ExitCode;
 
+use metagate::process::launch;
 use metagate::runtime::wasm::worker;
 use metagate::wasm::compile;
-use metagate::worker::launch;
 
 #[global_allocator]
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;

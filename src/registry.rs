@@ -15,8 +15,8 @@ use parking_lot::Mutex;
 
 use crate::config::DeploymentConfig;
 use crate::deployment::{DeploymentName, Fingerprint};
+use crate::logs::book::LogBook;
 use crate::plugin::chain::{Chain, DeploymentChain};
-use crate::worker::logs::LogBook;
 use crate::worker::outcome::{CallError, LoadFailure};
 use crate::worker::pool::Pool;
 

@@ -4,7 +4,6 @@
 pub mod command;
 pub mod metacall;
 pub mod node;
-pub mod program;
 pub mod python;
 pub mod scripts;
 pub mod wasm;
@@ -16,7 +15,7 @@ use std::path::{Path, PathBuf};
 
 use crate::config::{DeploymentConfig, RuntimeKind};
 use crate::deployment::MetaCallJson;
-use crate::runtime::program::ProgramError;
+use crate::process::program::ProgramError;
 use crate::runtime::scripts::WorkerScripts;
 
 /// Variables of the gateway's environment that a worker gets too; everything else it gets from its deployment.

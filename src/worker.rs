@@ -3,18 +3,11 @@
 //! worker runs is left to `runtime`, who calls to `gateway`.
 
 pub mod admission;
-pub mod cgroup;
-pub mod launch;
 pub mod lifecycle;
-pub mod log_file;
-pub mod logs;
-pub mod orphans;
 pub mod outcome;
 pub mod places;
 pub mod pool;
-pub mod process;
 pub mod running;
 pub mod settings;
+pub mod spawn;
 pub mod supervisor;
-pub mod tool;
-pub mod tree;

@@ -6,7 +6,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 /// Layer by module, as the table in `lib.rs` has it.
-const LAYERS: [(&str, u32); 21] = [
+const LAYERS: [(&str, u32); 23] = [
     ("main", 8),
     ("cli", 7),
     ("app", 7),
@@ -22,6 +22,8 @@ const LAYERS: [(&str, u32); 21] = [
     ("wasm", 1),
     ("outbound", 1),
     ("telemetry", 1),
+    ("process", 1),
+    ("logs", 1),
     ("addresses", 0),
     ("answer", 0),
     ("deployment", 0),

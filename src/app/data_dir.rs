@@ -9,10 +9,10 @@ use std::path::Path;
 use anyhow::{Context, bail};
 use rustix::fs::FlockOperation;
 
+use crate::logs::files::LogFiles;
 use crate::registry::store::Store;
 use crate::runtime::scripts::WorkerScripts;
 use crate::source::staging::StagingArea;
-use crate::worker::log_file::LogFiles;
 
 /// What is in the data folder.
 pub(super) struct DataDir {

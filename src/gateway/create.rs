@@ -13,11 +13,11 @@ use crate::gateway::Gateway;
 use crate::gateway::change_lock::ChangeLock;
 use crate::gateway::deploy_error::DeployError;
 use crate::gateway::packages::{FILES, blocking, is_wasm, unpack};
+use crate::logs::book::LogBook;
 use crate::registry::record::{Failure, Record, Release, Upload, Variables};
 use crate::registry::{Serving, Stored};
 use crate::source::env_file;
 use crate::source::staging::Staging;
-use crate::worker::logs::LogBook;
 use crate::worker::outcome::LoadFailure;
 
 /// A change of a deployment that is on its way. It goes to its end even if nobody waits for it.

@@ -18,7 +18,7 @@ use crate::gateway::Gateway;
 use crate::http::admin::from_problem;
 use crate::http::error::{Code, Problem, deployment_not_found};
 use crate::http::json_body;
-use crate::worker::logs::LogBook;
+use crate::logs::book::LogBook;
 
 const KEEP_ALIVE: Duration = Duration::from_secs(15);
 

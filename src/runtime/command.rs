@@ -4,8 +4,8 @@ use std::ffi::OsString;
 use std::path::{Path, PathBuf};
 
 use crate::config::DeploymentConfig;
+use crate::process::program;
 use crate::runtime::RuntimeError;
-use crate::runtime::program;
 
 /// The program and its arguments, as the configuration names them.
 pub fn program(deployment: &DeploymentConfig) -> Result<(PathBuf, Vec<OsString>), RuntimeError> {

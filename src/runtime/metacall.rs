@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 
 use crate::config::DeploymentConfig;
 use crate::deployment::MetaCallJson;
-use crate::runtime::program::{self, ProgramError};
+use crate::process::program::{self, ProgramError};
 use crate::runtime::python;
 use crate::runtime::scripts::WorkerScripts;
 

@@ -8,7 +8,7 @@ use serde::Deserialize;
 
 use crate::config::DeploymentConfig;
 use crate::deployment::MetaCallJson;
-use crate::runtime::program::{self, ProgramError};
+use crate::process::program::{self, ProgramError};
 use crate::runtime::scripts::WorkerScripts;
 
 /// MetaCall's names of the language.

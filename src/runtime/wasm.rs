@@ -25,8 +25,8 @@ use std::path::{Component, Path, PathBuf};
 
 use crate::config::DeploymentConfig;
 use crate::deployment::MetaCallJson;
+use crate::process::program;
 use crate::runtime::RuntimeError;
-use crate::runtime::program;
 use crate::runtime::scripts::WorkerScripts;
 use crate::runtime::wasm::settings::Settings;
 

@@ -6,13 +6,13 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use crate::logs::book::{LogBook, LogSource};
+use crate::process::spawner::Spawner;
+use crate::process::tool::{self, Tool, ToolError, ToolLimits};
 use crate::source::dependencies::environment::environment;
 use crate::source::dependencies::search::Found;
 use crate::source::dependencies::step::Step;
 use crate::source::size;
-use crate::worker::logs::{LogBook, Output};
-use crate::worker::process::Spawner;
-use crate::worker::tool::{self, Tool, ToolError, ToolLimits};
 
 mod environment;
 mod node;
@@ -157,10 +157,12 @@ impl Installer {
         let begun = Instant::now();
         for step in self.steps(release, runners, book).await? {
             let started = Instant::now();
-            book.print(Output::Install, &format!("{} in {:?}", step.command, step.place));
-            self.run(&step, begun, book).await.inspect_err(|error| book.print(Output::Install, &error.to_string()))?;
+            book.print(LogSource::Install, &format!("{} in {:?}", step.command, step.place));
+            self.run(&step, begun, book)
+                .await
+                .inspect_err(|error| book.print(LogSource::Install, &error.to_string()))?;
             let took = started.elapsed().as_secs_f64();
-            book.print(Output::Install, &format!("{} in {:?} took {took:.1} s", step.command, step.place));
+            book.print(LogSource::Install, &format!("{} in {:?} took {took:.1} s", step.command, step.place));
         }
         Ok(())
     }
@@ -206,12 +208,12 @@ impl Installer {
         };
         let failed =
             |how, output| InstallError::Failed { command: step.command, folder: step.place.clone(), how, output };
-        let told = tool::run(&self.spawner, &tool, &mut |_, line| book.print(Output::Install, line)).await;
+        let told = tool::run(&self.spawner, &tool, &mut |_, line| book.print(LogSource::Install, line)).await;
         match told {
             Ok(finished) if finished.succeeded() => Ok(()),
-            Ok(finished) if step.is_missing(&finished.last_words) => Err(missing()),
-            Ok(finished) => Err(failed(finished.how(), finished.last_words)),
-            Err(ToolError::TimedOut { last_words, .. }) => Err(timed_out(last_words)),
+            Ok(finished) if step.is_missing(&finished.last_output) => Err(missing()),
+            Ok(finished) => Err(failed(finished.how(), finished.last_output)),
+            Err(ToolError::TimedOut { last_output, .. }) => Err(timed_out(last_output)),
             Err(error) => Err(failed("could not be started".to_owned(), error.to_string())),
         }
     }
@@ -222,7 +224,7 @@ impl Installer {
 fn wanted(names: Option<&[String]>, book: &LogBook) -> Vec<Runner> {
     let Some(names) = names else { return Runner::ALL.to_vec() };
     for name in names.iter().filter(|name| Runner::from_name(name).is_none()) {
-        book.print(Output::Install, &format!("{name:?} is no runner (nodejs, python, ruby, csharp): ignored"));
+        book.print(LogSource::Install, &format!("{name:?} is no runner (nodejs, python, ruby, csharp): ignored"));
     }
     Runner::ALL.into_iter().filter(|runner| names.iter().any(|name| name == runner.name())).collect()
 }

@@ -10,11 +10,11 @@ use std::time::{Duration, Instant};
 
 use crate::config::RepositoryPrefix;
 use crate::deployment::DeploymentName;
+use crate::process::spawner::Spawner;
 use crate::source::repository::address::Address;
 use crate::source::repository::branch::Branch;
 use crate::source::repository::git::Git;
 use crate::source::size;
-use crate::worker::process::Spawner;
 
 pub mod address;
 pub mod branch;

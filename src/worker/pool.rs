@@ -16,12 +16,12 @@ use crate::deployment::{Accepts, Exports, Function, Takes};
 use crate::invocation::{Arguments, ErrorKind, Returned};
 use crate::ipc::message::Call;
 use crate::ipc::{CallFailure, Client, SendError};
+use crate::logs::book::LogBook;
+use crate::process::spawner::Spawner;
 use crate::runtime::Plan;
 use crate::worker::admission::Admit;
-use crate::worker::logs::LogBook;
 use crate::worker::outcome::{CallError, LoadFailure};
 use crate::worker::places::{self, Place, Places, RETRY_SOON};
-use crate::worker::process::Spawner;
 use crate::worker::settings::Settings;
 use crate::worker::supervisor::Supervisor;
 

@@ -10,11 +10,10 @@ use tokio_util::sync::CancellationToken;
 use crate::ipc::client::Inbox;
 use crate::ipc::outcome::WriteEnd;
 use crate::ipc::{CallFailure, Client, Incoming};
+use crate::process::child::Process;
+use crate::process::output::LAST_OUTPUT;
 use crate::worker::pool::{Lease, Pool};
-use crate::worker::process::Process;
 
-/// How long a process without a channel may live on, and how long what it printed is waited for after its end.
-pub(super) const LAST_WORDS: Duration = Duration::from_millis(100);
 /// How long a worker may take to end after it was asked to.
 const TERM_GRACE: Duration = Duration::from_secs(2);
 
@@ -95,5 +94,5 @@ pub(super) async fn finish_drains(drains: &mut [JoinHandle<()>; 2]) {
             let _cut = (&mut *err).await;
         }
     };
-    let _cut = tokio::time::timeout(LAST_WORDS, both).await;
+    let _cut = tokio::time::timeout(LAST_OUTPUT, both).await;
 }

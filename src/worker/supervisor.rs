@@ -12,13 +12,15 @@ use crate::ipc::message::{Load, PROBE};
 use crate::ipc::metadata::{self, OwnScripts};
 use crate::ipc::outcome::WriteEnd;
 use crate::ipc::{CallFailure, Client, Incoming};
+use crate::logs::book::LogSource;
+use crate::process::child::{Ended, Process};
+use crate::process::output::LAST_OUTPUT;
 use crate::worker::lifecycle::{Event, GOOD_LIFE, Lifecycle, Phase};
-use crate::worker::logs::Output;
 use crate::worker::outcome::{LoadFailure, LoadFailureKind};
 use crate::worker::places::Place;
 use crate::worker::pool::Pool;
-use crate::worker::process::{Ended, Process};
-use crate::worker::running::{LAST_WORDS, Worker, end, finish_drains, retire};
+use crate::worker::running::{Worker, end, finish_drains, retire};
+use crate::worker::spawn;
 
 /// How long a worker whose call ran out of time may take to show that it still reads.
 const PROBE_WAIT: Duration = Duration::from_secs(1);
@@ -156,7 +158,7 @@ impl Supervisor {
     fn start_worker(&self) -> Result<Worker, LoadFailure> {
         let settings = &self.pool.settings;
         let log_start = self.pool.logs.position();
-        let spawned = self.pool.spawner.spawn(&self.pool.plan, settings.max_memory).map_err(|error| {
+        let spawned = spawn::spawn(&self.pool.spawner, &self.pool.plan, settings.max_memory).map_err(|error| {
             let message = format!("worker of {:?} could not be started: {error:#}", settings.name);
             tracing::error!(deployment = %settings.name, error = format!("{error:#}"), "worker could not be started");
             self.pool.logs.note(&message);
@@ -180,8 +182,8 @@ impl Supervisor {
             inbox,
             writer: tokio::spawn(async move { writing.write_loop().await }),
             drains: [
-                tokio::spawn(async move { out.drain(Output::Stdout, stdout).await }),
-                tokio::spawn(async move { err.drain(Output::Stderr, stderr).await }),
+                tokio::spawn(async move { out.drain(LogSource::Stdout, stdout).await }),
+                tokio::spawn(async move { err.drain(LogSource::Stderr, stderr).await }),
             ],
             started: Instant::now(),
             log_start,
@@ -222,7 +224,7 @@ impl Supervisor {
             }
         };
         worker.process.kill();
-        let ended = tokio::time::timeout(LAST_WORDS, worker.process.ended()).await.unwrap_or(Ended::Unknown);
+        let ended = tokio::time::timeout(LAST_OUTPUT, worker.process.ended()).await.unwrap_or(Ended::Unknown);
         finish_drains(&mut worker.drains).await;
         let stderr = self.pool.logs.stderr_since(worker.log_start, STDERR_TAIL);
         let kind = if Process::was_not_run(ended, &stderr) { LoadFailureKind::Spawn } else { kind };
@@ -236,7 +238,7 @@ impl Supervisor {
     }
 
     async fn end_before_metadata(&self, worker: &mut Worker) -> (LoadFailureKind, String) {
-        let message = match tokio::time::timeout(LAST_WORDS, worker.process.ended()).await {
+        let message = match tokio::time::timeout(LAST_OUTPUT, worker.process.ended()).await {
             Ok(ended) => format!("{ended} before it was ready"),
             Err(_) => "closed its channel before it was ready".to_owned(),
         };
@@ -318,7 +320,7 @@ impl Supervisor {
 
     /// The worker has closed its end: it is ending, or it has to.
     async fn channel_closed(&self, worker: &mut Worker) -> Parting {
-        match tokio::time::timeout(LAST_WORDS, worker.process.ended()).await {
+        match tokio::time::timeout(LAST_OUTPUT, worker.process.ended()).await {
             Ok(ended) => self.ended(worker, ended),
             Err(_) => {
                 worker.process.kill();

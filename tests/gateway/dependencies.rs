@@ -9,9 +9,9 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use metagate::deployment::DeploymentName;
+use metagate::logs::book::LogBook;
+use metagate::logs::files::LogFiles;
 use metagate::source::dependencies::{InstallError, Installer};
-use metagate::worker::log_file::LogFiles;
-use metagate::worker::logs::LogBook;
 use tempfile::TempDir;
 use zip::ZipWriter;
 use zip::write::SimpleFileOptions;

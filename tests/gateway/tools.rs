@@ -4,10 +4,11 @@ use std::fs::{self, File};
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
-use metagate::worker::logs::Output;
-use metagate::worker::process::{Ended, Spawner};
-use metagate::worker::tool::{self, Finished, Tool, ToolError, ToolLimits};
-use metagate::worker::tree::Instance;
+use metagate::process::child::Ended;
+use metagate::process::output::Output;
+use metagate::process::spawner::Spawner;
+use metagate::process::tool::{self, Finished, Tool, ToolError, ToolLimits};
+use metagate::process::tree::Instance;
 
 use crate::support::{PATIENCE, marked, wait_for};
 
@@ -40,11 +41,11 @@ fn run(tool: &Tool) -> (Result<Finished, ToolError>, Vec<(Output, String)>) {
 }
 
 #[test]
-fn the_lines_of_both_outputs_are_told_and_the_last_words_kept() {
+fn lines_of_both_outputs_are_printed_and_the_last_output_kept() {
     let folder = tempfile::tempdir().unwrap();
     let (finished, mut lines) = run(&shell(folder.path(), "echo one; echo two >&2; printf three; exit 3"));
     let finished = finished.unwrap();
-    assert_eq!((finished.ended, finished.last_words.as_str()), (Ended::Code(3), "two"));
+    assert_eq!((finished.ended, finished.last_output.as_str()), (Ended::Code(3), "two"));
     assert_eq!(finished.how(), "exited with code 3");
     lines.sort_by_key(|(output, _)| *output == Output::Stderr);
     let expected = [(Output::Stdout, "one"), (Output::Stdout, "three"), (Output::Stderr, "two")];
@@ -68,8 +69,8 @@ fn a_tool_that_takes_too_long_is_ended_with_all_that_it_started() {
     tool.limits.time = Duration::from_millis(300);
     let (finished, _) = run(&tool);
     match finished {
-        Err(ToolError::TimedOut { limit, last_words }) => {
-            assert_eq!((limit, last_words.as_str()), (tool.limits.time, "begun"));
+        Err(ToolError::TimedOut { limit, last_output }) => {
+            assert_eq!((limit, last_output.as_str()), (tool.limits.time, "begun"));
         }
         other => panic!("{other:?}"),
     }
@@ -133,7 +134,7 @@ fn standard_output_can_be_collected_up_to_a_bound() {
     let spawner = spawner();
     let tool = shell(folder.path(), "head -c 100000 /dev/zero; echo why >&2");
     let (finished, printed) = on_one_thread(tool::collect(&spawner, &tool, 100_000)).unwrap();
-    assert_eq!((printed.len(), finished.last_words.as_str()), (100_000, "why"));
+    assert_eq!((printed.len(), finished.last_output.as_str()), (100_000, "why"));
     let endless = shell(folder.path(), "cat /dev/zero");
     let error = on_one_thread(tool::collect(&spawner, &endless, 100_000)).unwrap_err();
     assert_eq!(error.to_string(), "printed more than 100000 bytes");
@@ -163,7 +164,7 @@ fn memory_is_bounded() {
     let (finished, lines) = run(&tool);
     let finished = finished.unwrap();
     assert!(!finished.succeeded() && lines.iter().all(|(output, _)| *output == Output::Stderr), "{lines:?}");
-    assert!(finished.out_of_memory || finished.last_words.contains("MemoryError"), "{finished:?}");
+    assert!(finished.out_of_memory || finished.last_output.contains("MemoryError"), "{finished:?}");
 }
 
 #[test]

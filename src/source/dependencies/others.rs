@@ -2,12 +2,12 @@
 
 use std::path::Path;
 
+use crate::logs::book::{LogBook, LogSource};
+use crate::process::tool;
 use crate::runtime::metacall;
 use crate::source::dependencies::search::Found;
 use crate::source::dependencies::step::Step;
 use crate::source::dependencies::{Runner, place};
-use crate::worker::logs::{LogBook, Output};
-use crate::worker::tool;
 
 /// One step for each file.
 pub(super) fn steps(release: &Path, found: &Found) -> Vec<Step> {
@@ -49,7 +49,7 @@ pub(super) fn with_metacall<'a>(steps: impl Iterator<Item = &'a Step>, book: &Lo
     }
     for step in steps {
         let why = "only the MetaCall runtime would use it, and there is no \"metacall\" on the gateway's PATH";
-        book.print(Output::Install, &format!("{}: {} is left out, as {why}", step.needed_for, step.command));
+        book.print(LogSource::Install, &format!("{}: {} is left out, as {why}", step.needed_for, step.command));
     }
     Vec::new()
 }

@@ -7,10 +7,10 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use crate::process::spawner::Spawner;
+use crate::process::tool::{self, Finished, Tool, ToolError, ToolLimits};
 use crate::source::repository::address::Address;
 use crate::source::repository::{RepositoryError, reason};
-use crate::worker::process::Spawner;
-use crate::worker::tool::{self, Finished, Tool, ToolError, ToolLimits};
 
 /// Memory that git may use.
 const MEMORY: u64 = 1 << 30;
@@ -150,7 +150,7 @@ impl Git {
         if finished.succeeded() {
             return Ok(());
         }
-        let output = finished.last_words.clone();
+        let output = finished.last_output.clone();
         let too_large = finished.ended.is_by_file_size() || reason::is_file_too_large(&output);
         if too_large && !finished.out_of_memory {
             return Err(RepositoryError::TooLarge { limit: self.size_limit });
@@ -160,8 +160,8 @@ impl Git {
 
     fn error(&self, error: ToolError) -> RepositoryError {
         match error {
-            ToolError::TimedOut { last_words, .. } => {
-                RepositoryError::TimedOut { limit: self.limit, output: last_words }
+            ToolError::TimedOut { last_output, .. } => {
+                RepositoryError::TimedOut { limit: self.limit, output: last_output }
             }
             ToolError::NotThere(_) => RepositoryError::NoGit,
             ToolError::Spawn(_) | ToolError::TooMuch { .. } => {

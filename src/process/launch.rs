@@ -1,9 +1,11 @@
-//! `metagate launch`: the short step between the gateway and a program. It joins the program's control groups, sets limits,
-//! sees to it that the program dies with the gateway, closes every descriptor but 0 to 2 and the channel, and becomes the
-//! program. It is a step of its own because all this must happen in the new process, before the program runs.
+//! `metagate launch`: the short step between the gateway and a program. It joins the program's control groups, sets its
+//! limits, ties its life to the gateway's, closes every descriptor except 0 to 2 and the channel, and then becomes the
+//! program. It is a program of its own because all of this must happen in the new process, before the program runs, and
+//! because doing it between `fork` and `exec` would need unsafe code.
 
 use std::convert::Infallible;
 use std::ffi::{OsStr, OsString};
+use std::io::{self, Write};
 use std::os::unix::process::CommandExt;
 use std::path::PathBuf;
 use std::process::{Command, ExitCode};
@@ -11,17 +13,17 @@ use std::process::{Command, ExitCode};
 use anyhow::{Context, bail};
 use rustix::process::{Pid, Resource, Rlimit, Signal};
 
-/// The word on the command line that asks for this step.
+/// The command that asks for this step.
 pub const WORD: &str = "launch";
-/// Exit code when the program could not be run, as shells have it; only then does stderr begin with [`COMPLAINT`].
+/// Exit code when the program could not be run, as in shells; standard error then starts with [`COMPLAINT`].
 pub const EXIT_NOT_RUN: u8 = 127;
-/// How a line about a program that could not be run begins.
+/// The start of the line about a program that could not be run.
 pub const COMPLAINT: &str = "metagate launch: ";
 
 /// What to do before becoming the program.
 #[derive(Debug, Default)]
 pub struct Orders {
-    /// The gateway's process; if it is no longer our parent, nobody wants the program.
+    /// The gateway's process. If it is no longer the parent, the gateway has ended, and the program is not run.
     pub parent: i32,
     /// Control groups to join.
     pub join: Vec<PathBuf>,
@@ -55,12 +57,13 @@ impl Orders {
     }
 }
 
-/// Carries out the arguments after [`WORD`]. Returns only when it could not.
+/// Carries out the arguments after [`WORD`]. Returns only if the program could not be run.
 pub fn run(args: impl Iterator<Item = OsString>) -> ExitCode {
     match become_program(args) {
         Ok(never) => match never {},
         Err(error) => {
-            eprintln!("{COMPLAINT}{error:#}");
+            // `eprintln!` panics when standard error is closed; the exit code must still say what happened.
+            let _closed = writeln!(io::stderr(), "{COMPLAINT}{error:#}");
             ExitCode::from(EXIT_NOT_RUN)
         }
     }
@@ -80,17 +83,18 @@ fn become_program(mut args: impl Iterator<Item = OsString>) -> anyhow::Result<In
             Some("max-data") => set_limit(Resource::Data, number(args.next().as_deref(), "max-data")?)?,
             Some("max-file") => set_limit(Resource::Fsize, number(args.next().as_deref(), "max-file")?)?,
             Some("channel") => first_closed = 4,
-            _ => bail!("{} is not an order", word.display()),
+            _ => bail!("unknown order {:?}", word.display().to_string()),
         }
     }
     close_fds::set_fds_cloexec(first_closed, &[]);
     set_limit(Resource::Core, 0)?;
-    // The gateway's allocator has switched huge pages off for itself; the worker decides for itself again.
-    rustix::thread::disable_transparent_huge_pages(false).context("giving huge pages back")?;
+    // The gateway's allocator disables huge pages for its own process, and children inherit that.
+    rustix::thread::disable_transparent_huge_pages(false).context("enabling huge pages")?;
     rustix::thread::set_no_new_privs(true).context("giving up new privileges")?;
-    rustix::process::set_parent_process_death_signal(Some(Signal::KILL)).context("tying the program to the gateway")?;
+    rustix::process::set_parent_process_death_signal(Some(Signal::KILL)).context("setting the parent death signal")?;
+    // The gateway may have ended before the line above: the signal would never come.
     if rustix::process::getppid().map(Pid::as_raw_nonzero).map(i32::from) != Some(parent) {
-        bail!("the gateway is gone");
+        bail!("the gateway has ended");
     }
     let program = args.next().context("no program named")?;
     let error = Command::new(&program).args(args).exec();
@@ -102,7 +106,7 @@ fn quoted(program: &OsStr) -> String {
 }
 
 fn number<T: std::str::FromStr>(arg: Option<&OsStr>, what: &str) -> anyhow::Result<T> {
-    arg.and_then(OsStr::to_str).and_then(|text| text.parse().ok()).with_context(|| format!("{what} is no number"))
+    arg.and_then(OsStr::to_str).and_then(|text| text.parse().ok()).with_context(|| format!("{what} is not a number"))
 }
 
 fn set_limit(resource: Resource, value: u64) -> anyhow::Result<()> {

@@ -1,5 +1,5 @@
-//! A program that runs to its end, such as git, npm or pip: started through the same launcher as workers, within time,
-//! memory and a size of its files. Its whole process tree ends with it. What it is run for is left to `source`.
+//! Tools: programs that run to their end, such as git, npm or pip. They are started through the same launcher as workers,
+//! with limits of time, memory and file size, and their whole process tree ends with them.
 
 use std::ffi::OsString;
 use std::fs::File;
@@ -14,21 +14,21 @@ use tokio::process::{ChildStderr, ChildStdout};
 use tokio::runtime::Handle;
 use tokio::time::{Instant, sleep, sleep_until, timeout};
 
-use crate::runtime::program;
-use crate::worker::logs::Output;
-use crate::worker::process::{Ended, Process, Spawner, Start, Started};
-use crate::worker::running::LAST_WORDS;
-use crate::worker::tool::words::{LastWords, Lines};
+use crate::process::child::{Ended, Process};
+use crate::process::output::{LAST_OUTPUT, Output};
+use crate::process::program;
+use crate::process::spawner::{Spawner, Start, Started};
+use crate::process::tool::printed::{Lines, Tail};
 
-mod words;
+mod printed;
 
-/// How much is read at once, and how long is waited after as much: a tool can print some 8 MB a second.
+/// Bytes of one read, and the pause after a full one: a tool can print at most some 8 MB a second.
 const READ_BYTES: usize = 16 * 1024;
 const FLOOD_PAUSE: Duration = Duration::from_millis(2);
-/// How long a killed process is waited for; one that hangs in the kernel is left to it.
+/// How long the end of a killed process is awaited: one that hangs in a system call ends only when the call does.
 const KILL_WAIT: Duration = Duration::from_secs(2);
 
-/// A program to run to its end. It gets nothing of the gateway but what stands here; its standard input is empty.
+/// A program to run to its end. It inherits nothing from the gateway; its standard input is empty.
 #[derive(Debug)]
 pub struct Tool {
     /// The program, absolute: see [`find`].
@@ -39,11 +39,11 @@ pub struct Tool {
     pub env: Vec<(OsString, OsString)>,
     /// The folder that it runs in.
     pub folder: PathBuf,
-    /// What it may use.
+    /// Its limits.
     pub limits: ToolLimits,
 }
 
-/// What a tool may use.
+/// The limits of a tool.
 #[derive(Debug, Clone, Copy)]
 pub struct ToolLimits {
     /// How long it may run.
@@ -54,19 +54,19 @@ pub struct ToolLimits {
     pub file: Option<u64>,
 }
 
-/// How a tool ended, be it well or not.
+/// How a tool ended, with success or without.
 #[derive(Debug, Clone)]
 pub struct Finished {
     /// How its first process ended.
     pub ended: Ended,
-    /// Whether the kernel ended a process of it because memory ran out.
+    /// Whether the kernel killed one of its processes because memory ran out.
     pub out_of_memory: bool,
-    /// The last 4 KiB of what it printed to standard error, or to standard output where that is blank.
-    pub last_words: String,
+    /// The last 4 KiB of its standard error, or of its standard output if the former is blank.
+    pub last_output: String,
 }
 
-/// Takes what a program prints.
-type Take<'a> = dyn FnMut(Output, &[u8]) -> Result<(), ToolError> + Send + 'a;
+/// Receives the bytes that a tool prints.
+type Receive<'a> = dyn FnMut(Output, &[u8]) -> Result<(), ToolError> + Send + 'a;
 
 impl Finished {
     /// Whether it exited with code 0.
@@ -75,7 +75,7 @@ impl Finished {
         self.ended == Ended::Code(0)
     }
 
-    /// How it ended, in words: `exited with code 1`.
+    /// How it ended, for people: `exited with code 1`.
     #[must_use]
     pub fn how(&self) -> String {
         let reason = if self.out_of_memory { " because it ran out of memory" } else { "" };
@@ -84,6 +84,7 @@ impl Finished {
 }
 
 /// Why a tool did not run to its end.
+// The messages follow the tool's name: `"git" printed more than …`.
 #[derive(Debug, thiserror::Error)]
 pub enum ToolError {
     /// There is no such program.
@@ -93,17 +94,17 @@ pub enum ToolError {
     #[error("{0}")]
     Spawn(String),
     /// Its time ran out.
-    #[error("was not done within {limit:?}")]
+    #[error("did not finish within {limit:?}")]
     TimedOut {
-        /// The time that it had.
+        /// Its limit of time.
         limit: Duration,
         /// What it printed last, as in [`Finished`].
-        last_words: String,
+        last_output: String,
     },
-    /// It printed more than was wanted.
+    /// It printed more than the caller accepts.
     #[error("printed more than {limit} bytes")]
     TooMuch {
-        /// Most bytes that were wanted.
+        /// The limit in bytes.
         limit: usize,
     },
 }
@@ -113,50 +114,55 @@ pub fn find(name: &str) -> Result<PathBuf, ToolError> {
     program::find(name.as_ref(), "PATH").map_err(|_| ToolError::NotThere(name.to_owned()))
 }
 
-/// Runs a tool to its end. Lines of both outputs go to `told` as they come, cut at 8 KiB. Nothing of it is left when this
-/// returns; dropped before, it ends the tool's process tree in the background.
+/// Runs a tool to its end and gives `print` each line of both outputs as it comes, cut at 8 KiB. No process of its tree is
+/// left when this returns; if it is dropped earlier, the tree is ended in the background.
 pub async fn run(
     spawner: &Spawner,
     tool: &Tool,
-    told: &mut (dyn FnMut(Output, &str) + Send),
+    print: &mut (dyn FnMut(Output, &str) + Send),
 ) -> Result<Finished, ToolError> {
     let (mut out, mut err) = (Lines::default(), Lines::default());
-    let mut take = |output, bytes: &[u8]| {
+    let mut receive = |output, bytes: &[u8]| {
         let lines = if output == Output::Stdout { &mut out } else { &mut err };
-        lines.add(bytes, &mut |line| told(output, line));
+        lines.add(bytes, &mut |line| print(output, line));
         Ok(())
     };
-    let finished = follow(spawner, tool, Stdio::piped(), &mut take).await;
-    out.end(&mut |line| told(Output::Stdout, line));
-    err.end(&mut |line| told(Output::Stderr, line));
+    let finished = follow(spawner, tool, Stdio::piped(), &mut receive).await;
+    out.end(&mut |line| print(Output::Stdout, line));
+    err.end(&mut |line| print(Output::Stderr, line));
     finished
 }
 
-/// Runs a tool to its end and gives what it printed to standard output, at most `limit` bytes; otherwise as [`run`].
+/// Runs a tool to its end and returns its standard output, at most `limit` bytes; otherwise as [`run`].
 pub async fn collect(spawner: &Spawner, tool: &Tool, limit: usize) -> Result<(Finished, Vec<u8>), ToolError> {
     let mut printed = Vec::new();
-    let mut take = |output, bytes: &[u8]| {
+    let mut receive = |output, bytes: &[u8]| {
         if output == Output::Stdout {
             printed.extend_from_slice(bytes);
         }
         if printed.len() > limit { Err(ToolError::TooMuch { limit }) } else { Ok(()) }
     };
-    let finished = follow(spawner, tool, Stdio::piped(), &mut take).await?;
+    let finished = follow(spawner, tool, Stdio::piped(), &mut receive).await?;
     Ok((finished, printed))
 }
 
-/// Runs a tool to its end, its standard output being this file, which `limits.file` bounds; otherwise as [`run`].
+/// Runs a tool to its end with its standard output in a file, whose size `limits.file` bounds; otherwise as [`run`].
 pub async fn write_to(spawner: &Spawner, tool: &Tool, file: File) -> Result<Finished, ToolError> {
     follow(spawner, tool, file.into(), &mut |_, _| Ok(())).await
 }
 
-/// Reads both outputs to the end of the tool, and ends what is left of it.
-async fn follow(spawner: &Spawner, tool: &Tool, stdout: Stdio, take: &mut Take<'_>) -> Result<Finished, ToolError> {
+/// Reads both outputs until the tool has ended, then ends the rest of its tree.
+async fn follow(
+    spawner: &Spawner,
+    tool: &Tool,
+    stdout: Stdio,
+    receive: &mut Receive<'_>,
+) -> Result<Finished, ToolError> {
     let Started { process, stdout, stderr } =
         spawner.start(tool.start(stdout)).map_err(|error| ToolError::Spawn(format!("{error:#}")))?;
-    let mut running = Running { process: Some(process), last_try: false };
-    let mut words = LastWords::default();
-    let ended = match watch(&mut running, stdout, stderr, tool.limits.time, &mut words, take).await {
+    let mut running = Running { process: Some(process), ends_inline: false };
+    let mut tail = Tail::default();
+    let ended = match watch(&mut running, stdout, stderr, tool.limits.time, &mut tail, receive).await {
         Ok(ended) => ended,
         Err(error) => {
             running.end().await;
@@ -165,11 +171,11 @@ async fn follow(spawner: &Spawner, tool: &Tool, stdout: Stdio, take: &mut Take<'
     };
     let out_of_memory = running.process.as_ref().is_some_and(|process| process.tree.group.ran_out_of_memory());
     running.end().await;
-    let last_words = words.text();
-    if Process::was_not_run(ended, &last_words) {
-        return Err(ToolError::Spawn(last_words));
+    let last_output = tail.text();
+    if Process::was_not_run(ended, &last_output) {
+        return Err(ToolError::Spawn(last_output));
     }
-    Ok(Finished { ended, out_of_memory, last_words })
+    Ok(Finished { ended, out_of_memory, last_output })
 }
 
 async fn watch(
@@ -177,8 +183,8 @@ async fn watch(
     mut stdout: Option<ChildStdout>,
     stderr: ChildStderr,
     time: Duration,
-    words: &mut LastWords,
-    take: &mut Take<'_>,
+    tail: &mut Tail,
+    receive: &mut Receive<'_>,
 ) -> Result<Ended, ToolError> {
     let mut stderr = Some(stderr);
     let (mut out, mut err) = (Vec::with_capacity(READ_BYTES), Vec::with_capacity(READ_BYTES));
@@ -193,17 +199,17 @@ async fn watch(
             () = read(&mut stderr, &mut err) => (Output::Stderr, &mut err),
             how = running.ended(), if ended.is_none() => {
                 ended = Some(how);
-                // What it printed last is still to be read; a grandchild may keep the pipes open.
-                deadline.as_mut().reset(Instant::now() + LAST_WORDS);
+                // The pipes may still hold output, and a grandchild may keep them open.
+                deadline.as_mut().reset(Instant::now() + LAST_OUTPUT);
                 continue;
             }
             () = &mut deadline => match ended {
                 Some(ended) => return Ok(ended),
-                None => return Err(ToolError::TimedOut { limit: time, last_words: words.text() }),
+                None => return Err(ToolError::TimedOut { limit: time, last_output: tail.text() }),
             },
         };
-        words.add(output, bytes);
-        take(output, bytes)?;
+        tail.add(output, bytes);
+        receive(output, bytes)?;
         let flooded = bytes.len() >= READ_BYTES;
         bytes.clear();
         if flooded {
@@ -212,7 +218,7 @@ async fn watch(
     }
 }
 
-/// Reads what is there, and forgets a pipe that is at its end. Cancelling it loses nothing.
+/// Reads what a pipe holds, and drops the pipe at its end. Cancelling it loses no bytes.
 async fn read(pipe: &mut Option<impl AsyncRead + Unpin>, buffer: &mut Vec<u8>) {
     match pipe {
         Some(open) => {
@@ -239,12 +245,12 @@ impl Tool {
     }
 }
 
-/// A tool that runs; dropped, it is ended.
+/// A running tool. Dropping it ends its process tree.
 struct Running {
-    /// Until its tree is being ended.
+    /// Present until the tree is ended.
     process: Option<Process>,
-    /// Nobody is left who could end it in the background.
-    last_try: bool,
+    /// Dropping it ends the tree on this thread: the task that should have done it was dropped itself.
+    ends_inline: bool,
 }
 
 impl Running {
@@ -255,7 +261,7 @@ impl Running {
         }
     }
 
-    /// Ends its whole tree, and reaps it.
+    /// Ends and reaps the whole tree.
     async fn end(mut self) {
         if let Some(process) = &mut self.process {
             process.kill();
@@ -264,7 +270,7 @@ impl Running {
         if let Some(process) = self.process.take() {
             let finished = tokio::task::spawn_blocking(move || process.finish_tree()).await;
             if let Err(error) = finished {
-                tracing::error!(%error, "a tool's process tree could not be ended");
+                tracing::error!(%error, "process tree of a tool could not be ended");
             }
         }
     }
@@ -275,11 +281,11 @@ impl Drop for Running {
         let Some(process) = self.process.take() else { return };
         process.kill();
         match Handle::try_current() {
-            Ok(handle) if !self.last_try => {
-                let rest = Self { process: Some(process), last_try: true };
+            Ok(handle) if !self.ends_inline => {
+                let rest = Self { process: Some(process), ends_inline: true };
                 handle.spawn(rest.end());
             }
-            // The gateway ends.
+            // The runtime is shutting down: a task would not run any more.
             _ => process.finish_tree(),
         }
     }

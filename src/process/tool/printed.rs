@@ -1,13 +1,13 @@
-//! What a tool prints, for people: its lines as they come, and its last words.
+//! The output of a tool: split into lines as it comes, and the end of it kept for messages.
 
-use crate::worker::logs::Output;
+use crate::process::output::Output;
 
 /// A line is cut here.
 const LINE_BYTES: usize = 8 * 1024;
 /// Bytes of each output that are kept.
 const KEPT_BYTES: usize = 4 * 1024;
 
-/// Tells lines apart in pieces of an output.
+/// Splits pieces of an output into lines.
 #[derive(Debug, Default)]
 pub(super) struct Lines {
     /// The line that has no end yet, up to where it is cut.
@@ -15,21 +15,21 @@ pub(super) struct Lines {
 }
 
 impl Lines {
-    /// Gives each line that ends in `bytes` to `told`.
-    pub(super) fn add(&mut self, bytes: &[u8], told: &mut dyn FnMut(&str)) {
+    /// Gives each line that ends in `bytes` to `print`.
+    pub(super) fn add(&mut self, bytes: &[u8], print: &mut dyn FnMut(&str)) {
         let mut rest = bytes;
         while let Some(end) = memchr::memchr(b'\n', rest) {
             self.extend(&rest[..end]);
-            self.tell(told);
+            self.print_line(print);
             rest = &rest[end + 1..];
         }
         self.extend(rest);
     }
 
-    /// Gives the last line, if it has no end.
-    pub(super) fn end(&mut self, told: &mut dyn FnMut(&str)) {
+    /// Gives the last line to `print`, if it has no line feed.
+    pub(super) fn end(&mut self, print: &mut dyn FnMut(&str)) {
         if !self.begun.is_empty() {
-            self.tell(told);
+            self.print_line(print);
         }
     }
 
@@ -38,22 +38,22 @@ impl Lines {
         self.begun.extend_from_slice(&bytes[..bytes.len().min(room)]);
     }
 
-    fn tell(&mut self, told: &mut dyn FnMut(&str)) {
+    fn print_line(&mut self, print: &mut dyn FnMut(&str)) {
         let line = self.begun.strip_suffix(b"\r").unwrap_or(&self.begun);
-        told(&String::from_utf8_lossy(line));
+        print(&String::from_utf8_lossy(line));
         self.begun.clear();
     }
 }
 
-/// The end of both outputs.
+/// The last bytes of both outputs.
 #[derive(Debug, Default)]
-pub(super) struct LastWords {
+pub(super) struct Tail {
     stdout: Vec<u8>,
     stderr: Vec<u8>,
 }
 
-impl LastWords {
-    /// Adds what was printed.
+impl Tail {
+    /// Adds printed bytes.
     pub(super) fn add(&mut self, output: Output, bytes: &[u8]) {
         let kept = if output == Output::Stdout { &mut self.stdout } else { &mut self.stderr };
         kept.extend_from_slice(&bytes[bytes.len().saturating_sub(KEPT_BYTES)..]);
@@ -68,7 +68,7 @@ impl LastWords {
 }
 
 fn clean(bytes: &[u8]) -> String {
-    // A character that was cut in two at the beginning.
+    // The cut at the start may have split a character: skip the rest of it.
     let start = bytes.iter().take(3).take_while(|byte| **byte & 0b1100_0000 == 0b1000_0000).count();
     let text = String::from_utf8_lossy(&bytes[start..]);
     let mut clean = String::with_capacity(text.len());
@@ -102,7 +102,7 @@ mod tests {
     }
 
     #[test]
-    fn lines_are_told_whole_whatever_pieces_they_came_in() {
+    fn lines_are_whole_whatever_pieces_they_came_in() {
         assert_eq!(lines(&["on", "e\r\ntw", "o\n\nthree"]), ["one", "two", "", "three"]);
         assert_eq!(lines(&["end\n"]), ["end"]);
         let long = "x".repeat(3 * LINE_BYTES);
@@ -110,8 +110,8 @@ mod tests {
     }
 
     #[test]
-    fn last_words_are_the_end_of_standard_error_else_of_standard_output() {
-        let mut words = LastWords::default();
+    fn the_tail_is_the_end_of_standard_error_else_of_standard_output() {
+        let mut words = Tail::default();
         words.add(Output::Stdout, b"working\n");
         words.add(Output::Stderr, b" \n");
         assert_eq!(words.text(), "working");

@@ -1,5 +1,5 @@
-//! Processes that lost their parent: what a worker's tree leaves behind becomes a child of the first process of its
-//! namespace. Where that is the gateway itself, in a container, it has to reap them, or their entries stay for ever.
+//! Orphans: a process whose parent has ended becomes a child of the first process of its PID namespace. In a container that
+//! is often the gateway, which then has to reap orphans, or their entries in the process table stay for ever.
 
 use std::collections::HashSet;
 use std::fs;
@@ -7,12 +7,14 @@ use std::fs;
 use parking_lot::Mutex;
 use rustix::process::{Pid, WaitOptions};
 
-/// The gateway's own children, which somebody else waits for.
+/// The children that the gateway started itself. Their exit status belongs to the task that waits for them: reaping one here
+/// would take it away.
 #[derive(Debug, Default)]
 pub struct OwnChildren(Mutex<HashSet<i32>>);
 
 impl OwnChildren {
-    /// Starts a child, as `start` does, and remembers it before anybody could take it for an orphan.
+    /// Starts a child with `start` and records it. The lock is held over both, so that [`Self::reap_orphans`] cannot see the
+    /// child before it is recorded.
     pub fn start<T, E>(&self, start: impl FnOnce() -> Result<T, E>, pid: impl Fn(&T) -> Option<u32>) -> Result<T, E> {
         let mut own = self.0.lock();
         let child = start()?;
@@ -20,15 +22,15 @@ impl OwnChildren {
         Ok(child)
     }
 
-    /// Forgets a child that was waited for.
+    /// Removes the record of a child whose exit status was read.
     pub fn forget(&self, pid: Option<Pid>) {
         if let Some(pid) = pid {
             self.0.lock().remove(&pid.as_raw_nonzero().get());
         }
     }
 
-    /// Reaps every zombie that is a child of this process and not one of its own. Does nothing unless the gateway is
-    /// the first process of its namespace.
+    /// Reaps every zombie child that the gateway did not start itself. Does nothing unless the gateway is the first process
+    /// of its namespace.
     pub fn reap_orphans(&self) {
         if std::process::id() != 1 {
             return;
@@ -38,13 +40,13 @@ impl OwnChildren {
             if !own.contains(&pid)
                 && let Some(pid) = Pid::from_raw(pid)
             {
-                let _gone = rustix::process::waitpid(Some(pid), WaitOptions::NOHANG);
+                let _already_reaped = rustix::process::waitpid(Some(pid), WaitOptions::NOHANG);
             }
         }
     }
 }
 
-/// Children of this process that have ended and were not waited for. Format: `proc_pid_stat(5)`.
+/// Children of this process that have ended and were not reaped. Format: `proc_pid_stat(5)`.
 fn zombie_children() -> Vec<i32> {
     let parent = std::process::id().to_string();
     let is_zombie = |pid: &i32| {

@@ -1,4 +1,4 @@
-//! A control group per worker, where the machine lets us make one: it kills a process tree whole and bounds its memory.
+//! A control group for each process tree, where the machine permits one: it kills a tree whole and limits its memory.
 //! Where it does not, `tree` falls back to process groups and a mark in the environment.
 
 use std::fs;
@@ -6,15 +6,15 @@ use std::io;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-/// How often a group is tried to be removed while its last processes end.
+/// Attempts to remove a group while its last processes end, 2 ms apart.
 const REMOVE_TRIES: u32 = 50;
 
-/// Where this gateway may make groups. Both hierarchies are looked at, because some machines still have memory on v1.
+/// Where this gateway may make groups. Both hierarchies are used, because some machines still have memory on v1.
 #[derive(Debug, Default)]
 pub struct Groups {
-    /// A v2 group of ours, whose children have `cgroup.kill`.
+    /// A v2 group of this gateway, whose children have `cgroup.kill`.
     unified: Option<PathBuf>,
-    /// A group of ours that can bound memory, and the file that does.
+    /// A group of this gateway that can limit memory, and the file that sets the limit.
     memory: Option<(PathBuf, &'static str)>,
 }
 
@@ -36,7 +36,7 @@ impl Groups {
         Self { unified, memory }
     }
 
-    /// The parents in which groups of gateways stand, ours and those of others that have ended.
+    /// The parents in which gateways make their groups: those of this gateway and of gateways that have ended.
     #[must_use]
     pub fn parents() -> Vec<PathBuf> {
         let mounts = fs::read_to_string("/proc/self/mounts").unwrap_or_default();
@@ -44,9 +44,9 @@ impl Groups {
         [unified_parent(&mounts, &own), memory_parent(&mounts, &own)].into_iter().flatten().collect()
     }
 
-    /// Makes the groups of one worker; all of them or none.
-    pub fn for_worker(&self, id: u64, max_memory: Option<u64>) -> io::Result<WorkerGroup> {
-        let mut group = WorkerGroup::default();
+    /// Makes the groups of one process tree; all of them or none.
+    pub fn for_tree(&self, id: u64, max_memory: Option<u64>) -> io::Result<TreeGroup> {
+        let mut group = TreeGroup::default();
         let made = self.make_groups(&mut group, id, max_memory);
         if made.is_err() {
             group.remove();
@@ -54,7 +54,7 @@ impl Groups {
         made.map(|()| group)
     }
 
-    fn make_groups(&self, group: &mut WorkerGroup, id: u64, max_memory: Option<u64>) -> io::Result<()> {
+    fn make_groups(&self, group: &mut TreeGroup, id: u64, max_memory: Option<u64>) -> io::Result<()> {
         if let Some(unified) = &self.unified {
             let path = unified.join(id.to_string());
             fs::create_dir(&path)?;
@@ -81,28 +81,28 @@ impl Drop for Groups {
     }
 }
 
-/// The groups of one worker.
+/// The groups of one process tree.
 #[derive(Debug, Default)]
-pub struct WorkerGroup {
+pub struct TreeGroup {
     unified: Option<PathBuf>,
     memory: Option<PathBuf>,
-    /// Whether the kernel bounds the worker's memory here.
+    /// Whether the kernel limits the memory of the tree with one of these groups.
     pub bounds_memory: bool,
 }
 
-impl WorkerGroup {
-    /// The groups that the worker's first process must join before it runs anything.
+impl TreeGroup {
+    /// The groups that the first process must join before it runs anything.
     pub fn paths(&self) -> impl Iterator<Item = &Path> {
         self.unified.iter().chain(&self.memory).map(PathBuf::as_path)
     }
 
-    /// Kills every process in the group; false where there is no group that can.
+    /// Kills every process in the group. Returns false if there is no group with `cgroup.kill`.
     #[must_use]
     pub fn kill(&self) -> bool {
         self.unified.as_ref().is_some_and(|path| fs::write(path.join("cgroup.kill"), "1").is_ok())
     }
 
-    /// Whether the kernel ended a process of the group because memory ran out.
+    /// Whether the kernel killed a process of the group because its memory ran out.
     #[must_use]
     pub fn ran_out_of_memory(&self) -> bool {
         self.paths().any(|path| {
@@ -114,7 +114,7 @@ impl WorkerGroup {
         })
     }
 
-    /// Removes the groups; waits a moment for processes that are just ending.
+    /// Removes the groups; waits up to 100 ms for processes that are ending.
     pub fn remove(&self) {
         for path in self.paths() {
             remove_group(path);
@@ -122,7 +122,7 @@ impl WorkerGroup {
     }
 }
 
-/// Removes a group and the groups below it, and kills what is left in them.
+/// Removes a group and the groups below it, and kills the processes in them.
 pub fn kill_and_remove(path: &Path) {
     for child in fs::read_dir(path).into_iter().flatten().flatten() {
         if child.file_type().is_ok_and(|kind| kind.is_dir()) {
@@ -140,10 +140,10 @@ fn remove_group(path: &Path) {
             _ => return,
         }
     }
-    tracing::warn!(group = %path.display(), "a control group could not be removed");
+    tracing::warn!(group = %path.display(), "control group could not be removed");
 }
 
-/// Makes a group and checks that it has the file that it is wanted for.
+/// Makes a group; none if it lacks the file `needed`, because its controller is not enabled there.
 fn make(parent: &Path, instance: &str, needed: &str) -> Option<PathBuf> {
     let group = parent.join(instance);
     fs::create_dir(&group).ok()?;

@@ -1,5 +1,5 @@
-//! What the workers of one deployment print: drained without end, kept in a bounded ring and handed on to a file.
-//! Lines are cut, escaped and counted here; where files lie and how they rotate is left to `log_file`.
+//! The log of one deployment: outputs are read to their end, lines are cut, escaped and counted, kept in a bounded ring and
+//! passed on to a file. Where the files are and how they rotate is left to `files`.
 
 use std::collections::VecDeque;
 use std::fmt::Write;
@@ -12,35 +12,35 @@ use tokio::io::{AsyncRead, AsyncReadExt};
 use tokio::sync::watch;
 
 use crate::deployment::DeploymentName;
-use crate::worker::log_file::LogFiles;
+use crate::logs::files::LogFiles;
 
 /// Bytes that the ring keeps.
 const RING_BYTES: usize = 1024 * 1024;
-/// Lines that a deployment may print in a second; the rest is dropped and counted.
+/// Lines that a deployment may print in a second; further lines are dropped and counted.
 const LINES_PER_SECOND: u32 = 1000;
 /// A line is cut here.
 const LINE_BYTES: usize = 8 * 1024;
-/// Bytes of earlier runs that a new log begins with.
+/// Bytes of the file of earlier runs that a new log starts with.
 const EARLIER_BYTES: usize = 64 * 1024;
 const READ_BYTES: usize = 16 * 1024;
-/// How much is read at once from a worker that floods, and how long it then waits: it can print some 30 MB a second.
+/// Bytes of one read from a worker that floods, and the pause after it: the worker can print at most some 30 MB a second.
 const FLOOD_READ_BYTES: usize = 64 * 1024;
 const FLOOD_PAUSE: Duration = Duration::from_millis(2);
 
-/// Which of a worker's outputs a line came from.
+/// Where a line came from.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Output {
-    /// Standard output.
+pub enum LogSource {
+    /// A worker's standard output.
     Stdout,
-    /// Standard error.
+    /// A worker's standard error.
     Stderr,
-    /// The gateway's own words about the worker.
+    /// The gateway's notes about the workers.
     Gateway,
-    /// What installed dependencies.
+    /// The installation of dependencies.
     Install,
 }
 
-impl Output {
+impl LogSource {
     fn label(self) -> &'static str {
         match self {
             Self::Stdout => "out",
@@ -62,20 +62,22 @@ pub struct LogBook {
 
 #[derive(Debug)]
 struct Ring {
-    lines: VecDeque<(Output, Arc<str>)>,
+    lines: VecDeque<(LogSource, Arc<str>)>,
     bytes: usize,
     /// Number of the line after the last, counted from the start of the gateway.
     next: u64,
+    /// Start of the second that `lines_this_second` counts.
     second: Instant,
     lines_this_second: u32,
+    /// Bytes dropped since the last note about it.
     dropped_bytes: u64,
     dropped_total: u64,
 }
 
 impl Ring {
-    fn keep(&mut self, output: Output, line: Arc<str>) {
+    fn keep(&mut self, source: LogSource, line: Arc<str>) {
         self.bytes += line.len();
-        self.lines.push_back((output, line));
+        self.lines.push_back((source, line));
         self.next += 1;
         while self.bytes > RING_BYTES {
             let Some((_, oldest)) = self.lines.pop_front() else { break };
@@ -85,7 +87,7 @@ impl Ring {
 }
 
 impl LogBook {
-    /// A log whose lines also go to a file, and that begins with the end of what earlier runs left there.
+    /// A log whose lines also go to a file. It starts with the last lines of that file, which are of earlier runs.
     #[must_use]
     pub fn new(deployment: DeploymentName, files: LogFiles) -> Self {
         let mut ring = Ring {
@@ -98,30 +100,30 @@ impl LogBook {
             dropped_total: 0,
         };
         for line in files.tail(&deployment, EARLIER_BYTES).lines() {
-            ring.keep(Output::Gateway, line.into());
+            ring.keep(LogSource::Gateway, line.into());
         }
         Self { deployment, ring: Mutex::new(ring), files, latest: watch::Sender::new(0) }
     }
 
-    /// Adds a line of the gateway's own.
+    /// Adds a note of the gateway. Notes are rare and not limited in number.
     pub fn note(&self, text: &str) {
-        self.push(&mut self.ring.lock(), Output::Gateway, text.as_bytes());
+        self.push(&mut self.ring.lock(), LogSource::Gateway, text.as_bytes());
     }
 
-    /// Adds what went wrong with a call, a line at a time; bounded as what workers print.
+    /// Adds the failure of a call, line by line. Callers cause these: the limit of lines a second applies.
     pub fn report(&self, text: &str) {
         for line in text.lines() {
-            self.add(Output::Gateway, line.as_bytes());
+            self.add(LogSource::Gateway, line.as_bytes());
         }
     }
 
-    /// Adds a line that a program printed; bounded as what workers print.
-    pub fn print(&self, output: Output, line: &str) {
-        self.add(output, line.as_bytes());
+    /// Adds a line that a program printed. The limit of lines a second applies.
+    pub fn print(&self, source: LogSource, line: &str) {
+        self.add(source, line.as_bytes());
     }
 
-    /// Reads an output to its end, whatever it prints.
-    pub async fn drain(&self, output: Output, mut pipe: impl AsyncRead + Unpin) {
+    /// Adds the lines of a pipe until its end. A pipe that is not read would block the worker.
+    pub async fn drain(&self, source: LogSource, mut pipe: impl AsyncRead + Unpin) {
         let mut buffer = BytesMut::with_capacity(READ_BYTES);
         let mut skipping = false;
         loop {
@@ -131,7 +133,7 @@ impl LogBook {
             }
             let mut flooded = self.is_full_second();
             if let Some(last) = memchr::memrchr(b'\n', &buffer).filter(|_| flooded) {
-                // Nothing of it would be kept: the lines need not be told apart.
+                // None of these lines would be kept: splitting them would only cost time.
                 self.count_dropped(last + 1);
                 let _dropped = buffer.split_to(last + 1);
                 skipping = false;
@@ -139,28 +141,28 @@ impl LogBook {
             while let Some(newline) = memchr::memchr(b'\n', &buffer) {
                 let line = buffer.split_to(newline + 1);
                 if !std::mem::take(&mut skipping) {
-                    flooded |= !self.add(output, &line[..newline]);
+                    flooded |= !self.add(source, &line[..newline]);
                 }
             }
             if buffer.len() >= LINE_BYTES {
-                // The rest of a line that was cut is dropped up to its end.
+                // A line that was cut: its remaining bytes are dropped.
                 if skipping {
                     self.count_dropped(buffer.len());
                     flooded = true;
                 } else {
-                    self.add(output, &buffer);
+                    self.add(source, &buffer);
                     skipping = true;
                 }
                 buffer.clear();
             }
             buffer.reserve(if flooded { FLOOD_READ_BYTES } else { READ_BYTES });
             if flooded {
-                // Whoever prints more than is kept waits for it, not the calls of others.
+                // The worker that floods waits on its full pipe; the calls of others do not.
                 tokio::time::sleep(FLOOD_PAUSE).await;
             }
         }
         if !buffer.is_empty() && !skipping {
-            self.add(output, &buffer);
+            self.add(source, &buffer);
         }
     }
 
@@ -169,28 +171,28 @@ impl LogBook {
         self.ring.lock().next
     }
 
-    /// Lines from number `from` on that the ring still has, and the number to go on from.
+    /// The lines from number `from` on that the ring still holds, and the number of the line after them.
     pub fn since(&self, from: u64) -> (Vec<Arc<str>>, u64) {
         let mut ring = self.ring.lock();
-        self.turn_second(&mut ring);
+        self.start_second(&mut ring);
         let first = ring.next - ring.lines.len() as u64;
         let skip = usize::try_from(from.saturating_sub(first)).unwrap_or(usize::MAX);
         (ring.lines.iter().skip(skip).map(|(_, line)| Arc::clone(line)).collect(), ring.next)
     }
 
-    /// Tells when there are new lines: the value is the number of the line after the last.
+    /// Changes with each new line: the value is the number of the line after the last.
     pub fn watch(&self) -> watch::Receiver<u64> {
         self.latest.subscribe()
     }
 
-    /// All that is kept, as text: the end of what earlier runs left, then this run.
+    /// All lines of the ring as text: the last of earlier runs, then those of this run.
     #[must_use]
     pub fn text(&self) -> String {
         let (lines, _) = self.since(0);
         lines.iter().flat_map(|line| [line.as_ref(), "\n"]).collect()
     }
 
-    /// The last `limit` bytes of what went to standard error since line number `from`, without times.
+    /// The last `limit` bytes of standard error since line number `from`, without the times.
     pub fn stderr_since(&self, from: u64, limit: usize) -> String {
         let ring = self.ring.lock();
         let first = ring.next - ring.lines.len() as u64;
@@ -199,7 +201,7 @@ impl LogBook {
             .lines
             .iter()
             .skip(skip)
-            .filter(|(output, _)| *output == Output::Stderr)
+            .filter(|(source, _)| *source == LogSource::Stderr)
             .map(|(_, line)| line.splitn(3, ' ').nth(2).unwrap_or_default())
             .collect();
         let text = lines.join("\n");
@@ -208,7 +210,7 @@ impl LogBook {
         text[start..].to_owned()
     }
 
-    /// Bytes that were printed too fast to keep.
+    /// Bytes that were dropped because of the limit of lines a second.
     pub fn dropped(&self) -> u64 {
         let ring = self.ring.lock();
         ring.dropped_total
@@ -220,14 +222,14 @@ impl LogBook {
         ring.dropped_total += bytes as u64;
     }
 
-    /// Keeps a line, or counts it when there are too many; tells which.
-    fn add(&self, output: Output, line: &[u8]) -> bool {
+    /// Keeps a line, or counts its bytes as dropped when there are too many. Returns whether it was kept.
+    fn add(&self, source: LogSource, line: &[u8]) -> bool {
         let mut ring = self.ring.lock();
-        self.turn_second(&mut ring);
+        self.start_second(&mut ring);
         ring.lines_this_second += 1;
         let keep = ring.lines_this_second <= LINES_PER_SECOND;
         if keep {
-            self.push(&mut ring, output, line);
+            self.push(&mut ring, source, line);
         } else {
             ring.dropped_bytes += line.len() as u64 + 1;
             ring.dropped_total += line.len() as u64 + 1;
@@ -237,12 +239,12 @@ impl LogBook {
 
     fn is_full_second(&self) -> bool {
         let mut ring = self.ring.lock();
-        self.turn_second(&mut ring);
+        self.start_second(&mut ring);
         ring.lines_this_second > LINES_PER_SECOND
     }
 
-    /// Begins a new second, if it is time, with a word on what was dropped in the last.
-    fn turn_second(&self, ring: &mut Ring) {
+    /// Starts a new second if the last one is over, with a note about the bytes that were dropped in it.
+    fn start_second(&self, ring: &mut Ring) {
         let now = Instant::now();
         if now - ring.second < Duration::from_secs(1) {
             return;
@@ -251,24 +253,24 @@ impl LogBook {
         ring.lines_this_second = 0;
         let dropped = std::mem::take(&mut ring.dropped_bytes);
         if dropped > 0 {
-            self.push(ring, Output::Gateway, format!("{dropped} bytes dropped").as_bytes());
+            self.push(ring, LogSource::Gateway, format!("{dropped} bytes dropped").as_bytes());
         }
     }
 
-    fn push(&self, ring: &mut Ring, output: Output, line: &[u8]) {
-        let line: Arc<str> = format_line(SystemTime::now(), output, line).into();
+    fn push(&self, ring: &mut Ring, source: LogSource, line: &[u8]) {
+        let line: Arc<str> = format_line(SystemTime::now(), source, line).into();
         self.files.append(&self.deployment, format!("{line}\n"));
-        ring.keep(output, line);
+        ring.keep(source, line);
         self.latest.send_replace(ring.next);
     }
 }
 
 /// `2026-11-22T13:05:42.123Z out text`, on one line, without control bytes.
-fn format_line(time: SystemTime, output: Output, line: &[u8]) -> String {
+fn format_line(time: SystemTime, source: LogSource, line: &[u8]) -> String {
     let cut = &line[..line.len().min(LINE_BYTES)];
     let cut = cut.strip_suffix(b"\r").unwrap_or(cut);
     let mut text = String::with_capacity(cut.len() + 32);
-    let _infallible = write!(text, "{} {} ", humantime::format_rfc3339_millis(time), output.label());
+    let _infallible = write!(text, "{} {} ", humantime::format_rfc3339_millis(time), source.label());
     for character in String::from_utf8_lossy(cut).chars() {
         match character {
             '\t' => text.push('\t'),
@@ -295,7 +297,7 @@ mod tests {
 
     #[test]
     fn control_bytes_are_escaped() {
-        let line = format_line(SystemTime::UNIX_EPOCH, Output::Stderr, b"a\x1b[31mb\tc\xff\r");
+        let line = format_line(SystemTime::UNIX_EPOCH, LogSource::Stderr, b"a\x1b[31mb\tc\xff\r");
         assert_eq!(line, "1970-01-01T00:00:00.000Z err a\\u{1b}[31mb\tc\u{fffd}");
     }
 
@@ -303,7 +305,7 @@ mod tests {
     async fn a_flood_is_drained_bounded_and_counted() {
         let (_folder, book) = book();
         let flood = b"0123456789\n".repeat(50_000);
-        book.drain(Output::Stdout, &flood[..]).await;
+        book.drain(LogSource::Stdout, &flood[..]).await;
         let (lines, next) = book.since(0);
         assert!(lines.len() <= 2 * LINES_PER_SECOND as usize, "{}", lines.len());
         assert!(next > 0);
@@ -315,7 +317,7 @@ mod tests {
         let (_folder, book) = book();
         let mut text = vec![b'x'; 3 * READ_BYTES];
         text.extend(b"\nnext\n");
-        book.drain(Output::Stdout, &text[..]).await;
+        book.drain(LogSource::Stdout, &text[..]).await;
         let (lines, _) = book.since(0);
         assert_eq!(lines.len(), 2);
         assert!(lines[0].ends_with("(line cut)"));
@@ -327,8 +329,8 @@ mod tests {
         let (_folder, book) = book();
         book.note("before");
         let from = book.position();
-        book.drain(Output::Stdout, &b"noise\n"[..]).await;
-        book.drain(Output::Stderr, &b"one two\nthree"[..]).await;
+        book.drain(LogSource::Stdout, &b"noise\n"[..]).await;
+        book.drain(LogSource::Stderr, &b"one two\nthree"[..]).await;
         assert_eq!(book.stderr_since(from, 100), "one two\nthree");
         assert_eq!(book.stderr_since(from, 5), "three");
     }

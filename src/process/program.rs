@@ -1,4 +1,4 @@
-//! Where a runtime's program is: on the gateway's PATH or where the configuration says.
+//! Finds programs: on the gateway's PATH, or at the path that the configuration names.
 
 use std::collections::BTreeMap;
 use std::ffi::OsStr;
@@ -13,7 +13,7 @@ use std::time::{Duration, Instant};
 use parking_lot::Mutex;
 use rustix::process::{Pid, Signal, kill_process_group};
 
-/// How long a version manager may take to say where a program is, and in how many bytes.
+/// Limits of the answer of a version manager that is asked where a program is: time and bytes.
 const ANSWER_TIME: Duration = Duration::from_secs(5);
 const ANSWER_BYTES: u64 = 4096;
 
@@ -28,26 +28,26 @@ pub enum ProgramError {
         /// The configuration key that can name another.
         key: &'static str,
     },
-    /// A path at which there is nothing.
+    /// A path where there is no file.
     #[error("{key}: there is no {path:?}")]
     NotThere {
         /// The path.
         path: PathBuf,
-        /// The configuration key that names it.
+        /// The configuration key that names the path.
         key: &'static str,
     },
-    /// A file that is no program.
+    /// A file that is not executable.
     #[error("{key}: {path:?} is not executable")]
     NotExecutable {
         /// The path.
         path: PathBuf,
-        /// The configuration key that names it.
+        /// The configuration key that names the path.
         key: &'static str,
     },
 }
 
 impl ProgramError {
-    /// The configuration key that is at fault.
+    /// The configuration key that names the program.
     #[must_use]
     pub fn key(&self) -> &'static str {
         let (Self::NotOnPath { key, .. } | Self::NotThere { key, .. } | Self::NotExecutable { key, .. }) = self;
@@ -55,7 +55,7 @@ impl ProgramError {
     }
 }
 
-/// Finds a program: a bare word on PATH, anything with a slash as it is. `key` is named when it is not there.
+/// Finds a program: a bare name on PATH, a path with a slash as it is. Errors name `key`, the configuration key.
 pub fn find(name: &Path, key: &'static str) -> Result<PathBuf, ProgramError> {
     if name.components().count() > 1 || name.is_absolute() {
         let path = name.to_owned();
@@ -73,8 +73,9 @@ pub fn find(name: &Path, key: &'static str) -> Result<PathBuf, ProgramError> {
         .ok_or_else(|| ProgramError::NotOnPath { name: name.display().to_string(), key })
 }
 
-/// The program behind a version manager's script, which would cost its own start each time: asked for once in the life of
-/// the gateway. `question` makes the program print its own path. Whatever goes wrong leaves the script itself.
+/// The program behind the script of a version manager (nvm, pyenv, asdf), which would add its own start time to each worker's.
+/// The script is asked once in the life of the gateway: `question` are the arguments with which the program prints its own
+/// path. Returns the script itself if that fails.
 #[must_use]
 pub fn behind_script(program: PathBuf, question: &[&str]) -> PathBuf {
     static KNOWN: Mutex<BTreeMap<PathBuf, PathBuf>> = Mutex::new(BTreeMap::new());
@@ -96,8 +97,8 @@ fn ask(program: &Path, question: &[&str]) -> Option<PathBuf> {
     let start = Instant::now();
     while matches!(child.try_wait(), Ok(None)) {
         if start.elapsed() > ANSWER_TIME {
-            // Its children too: they hold the pipe.
-            let _gone = kill_process_group(Pid::from_child(&child), Signal::KILL);
+            // The whole group: children of the script hold the pipe too.
+            let _already_ended = kill_process_group(Pid::from_child(&child), Signal::KILL);
             let _reaped = child.wait();
             return None;
         }

@@ -1,20 +1,20 @@
-//! The whole process tree of a worker, and its end. A control group holds it where there is one; otherwise the process
-//! group and a mark in the environment (which children inherit, whatever session or parent they choose) find it.
+//! The process tree of a child, and how all of it ends. A control group holds the tree where there is one. Otherwise the
+//! process group and a mark in the environment find it: descendants inherit the mark, whatever session or parent they have.
 
 use std::fs;
 use std::path::Path;
 
 use rustix::process::{Pid, Signal};
 
-use crate::worker::cgroup::{self, Groups, WorkerGroup};
+use crate::process::control_group::{self, Groups, TreeGroup};
 
-/// Names a worker to its own tree: `<gateway instance>/<worker>`.
+/// The environment variable that marks the processes of a tree: `<gateway instance>/<number>`.
 pub const MARK: &str = "METAGATE_WORKER";
 const INSTANCE_START: &str = "metagate-";
-/// Rounds of looking for processes that were born while others were killed.
+/// Rounds of looking for processes: some may start while others are killed.
 const KILL_ROUNDS: u32 = 20;
 
-/// One gateway process: its id, when it started and in which namespace, so that the name is never used twice.
+/// One gateway process. Its name holds the process id, the start time and the PID namespace, so that no two are the same.
 #[derive(Debug)]
 pub struct Instance {
     name: String,
@@ -31,23 +31,27 @@ impl Instance {
         Self { name, groups }
     }
 
-    /// The tree of a worker that is about to be started.
-    pub fn tree(&self, worker: u64, max_memory: Option<u64>) -> std::io::Result<Tree> {
+    /// The tree of a child that is about to be started; `number` is unique within this gateway.
+    ///
+    /// # Errors
+    ///
+    /// A control group cannot be made.
+    pub fn tree(&self, number: u64, max_memory: Option<u64>) -> std::io::Result<Tree> {
         Ok(Tree {
-            mark: format!("{}/{worker}", self.name),
-            group: self.groups.for_worker(worker, max_memory)?,
+            mark: format!("{}/{number}", self.name),
+            group: self.groups.for_tree(number, max_memory)?,
             pid: None,
         })
     }
 
-    /// Kills what gateways that are no longer there have left behind. Returns how many processes and groups it found.
+    /// Kills the processes that gateways which have ended left behind. Returns how many processes and groups it found.
     pub fn sweep_orphans(&self) -> usize {
         let mut found = 0;
         for parent in Groups::parents() {
             for entry in fs::read_dir(parent).into_iter().flatten().flatten() {
                 if entry.file_name().to_str().is_some_and(is_dead_instance) {
-                    tracing::info!(group = %entry.path().display(), "ends the control group of a dead gateway");
-                    cgroup::kill_and_remove(&entry.path());
+                    tracing::info!(group = %entry.path().display(), "ending the control group of a dead gateway");
+                    control_group::kill_and_remove(&entry.path());
                     found += 1;
                 }
             }
@@ -57,7 +61,7 @@ impl Instance {
                 tracing::info!(
                     pid = pid.as_raw_nonzero().get(),
                     mark,
-                    "ends a process that a dead gateway left behind"
+                    "ending a process that a dead gateway left behind"
                 );
                 kill(pid);
                 found += 1;
@@ -67,18 +71,18 @@ impl Instance {
     }
 }
 
-/// The processes of one worker.
+/// The processes of one child.
 #[derive(Debug)]
 pub struct Tree {
     pub(super) mark: String,
     /// The control groups, where there are any.
-    pub group: WorkerGroup,
+    pub group: TreeGroup,
     /// The first process, once it runs; also the id of its process group.
     pub pid: Option<Pid>,
 }
 
 impl Tree {
-    /// The value of [`MARK`] for this worker.
+    /// The value of [`MARK`] for this tree.
     #[must_use]
     pub fn mark(&self) -> &str {
         &self.mark
@@ -87,16 +91,17 @@ impl Tree {
     /// Asks the first process and its group to end.
     pub fn terminate(&self) {
         if let Some(pid) = self.pid {
-            let _gone = rustix::process::kill_process_group(pid, Signal::TERM);
+            let _already_ended = rustix::process::kill_process_group(pid, Signal::TERM);
         }
     }
 
     /// Kills the first process and its process group at once; [`Tree::finish`] then ends the rest.
     pub fn kill(&self) {
         if let Some(pid) = self.pid {
-            let _gone = rustix::process::kill_process_group(pid, Signal::KILL);
+            let _already_ended = rustix::process::kill_process_group(pid, Signal::KILL);
         }
-        let _fallback = self.group.kill();
+        // Where there is no group, `finish` looks for the processes by their mark.
+        let _is_group = self.group.kill();
     }
 
     /// Kills every process of the tree and removes its control groups. Blocks for some milliseconds.
@@ -117,10 +122,10 @@ impl Tree {
 }
 
 fn kill(pid: Pid) {
-    let _gone = rustix::process::kill_process(pid, Signal::KILL);
+    let _already_ended = rustix::process::kill_process(pid, Signal::KILL);
 }
 
-/// Every process with a mark that we may see, zombies not counted: their environment is empty.
+/// Every process with a mark whose environment is readable. Zombies are left out, because theirs is empty.
 fn marked_processes() -> Vec<(Pid, String)> {
     let own = std::process::id();
     let mut found = Vec::new();
@@ -141,7 +146,8 @@ fn marked_processes() -> Vec<(Pid, String)> {
     found
 }
 
-/// Whether a name is that of a gateway process which has ended. What goes on in other namespaces cannot be told.
+/// Whether a name is that of a gateway process that has ended. A gateway of another PID namespace cannot be seen from here
+/// and counts as running.
 fn is_dead_instance(name: &str) -> bool {
     let fields: Option<Vec<u64>> =
         name.strip_prefix(INSTANCE_START).and_then(|rest| rest.split('-').map(|field| field.parse().ok()).collect());

@@ -1,5 +1,5 @@
-//! Log files on disk: one thread appends what the deployments' workers print, so that a slow disk never holds up a call.
-//! Files are rotated by size; what the disk does not take is dropped and counted.
+//! Log files of deployments: one thread appends to them, so that a slow disk never delays a call. Files are rotated by size.
+//! Text that cannot be written is dropped, counted, and reported once writing works again.
 
 use std::collections::HashMap;
 use std::fs::{self, File, OpenOptions};
@@ -14,46 +14,56 @@ use rustix::fs::OFlags;
 use tokio::sync::oneshot;
 
 use crate::deployment::DeploymentName;
+use crate::supervise;
 
 /// A file of this size becomes `<name>.log.1`, and a new one begins: a deployment's logs take at most twice this.
 const ROTATE_AT: u64 = 4 * 1024 * 1024;
-/// Batches that may wait for the disk.
+/// Texts that may wait for the disk: some 8 MB of the longest lines.
 const QUEUE: usize = 1024;
+/// The name of the thread as a long-lived task.
+const TASK: &str = "log-files";
 
-/// Where log text goes to be written.
+/// The queue of the thread that writes the files below one folder.
 #[derive(Debug, Clone)]
 pub struct LogFiles {
-    queue: SyncSender<Batch>,
+    queue: SyncSender<Entry>,
     dropped: Arc<AtomicU64>,
     folder: Arc<Path>,
 }
 
-struct Batch {
+#[derive(Debug)]
+struct Entry {
     deployment: DeploymentName,
-    what: What,
+    action: Action,
 }
 
-enum What {
-    Text(String),
-    /// Remove the files, and tell when that is done.
+#[derive(Debug)]
+enum Action {
+    Append(String),
+    /// Remove the files, then send.
     Remove(oneshot::Sender<()>),
 }
 
 impl LogFiles {
-    /// Starts the thread that writes below `folder`, which is made if it is not there.
+    /// Starts the thread that writes below `folder`, which is made if it is missing.
+    ///
+    /// # Errors
+    ///
+    /// The folder or the thread cannot be made.
     pub fn start(folder: &Path) -> io::Result<Self> {
         fs::create_dir_all(folder)?;
-        let (queue, batches) = sync_channel(QUEUE);
+        let (queue, entries) = sync_channel(QUEUE);
         let dropped = Arc::new(AtomicU64::new(0));
-        let writer = Writer { folder: folder.into(), files: HashMap::new(), dropped: Arc::clone(&dropped) };
-        std::thread::Builder::new().name("metagate-logs".to_owned()).spawn(move || writer.run(&batches))?;
+        let mut writer = Writer::new(folder, Arc::clone(&dropped));
+        // `entries` and `writer` outlive a panic: the next run goes on with the queue.
+        supervise::forever_thread(TASK, move || writer.run(&entries))?;
         Ok(Self { queue, dropped, folder: folder.into() })
     }
 
-    /// Queues text for a deployment's file; drops and counts it when the disk is far behind.
+    /// Queues text for a deployment's file, or drops and counts it when the queue is full.
     pub fn append(&self, deployment: &DeploymentName, text: String) {
         let bytes = text.len() as u64;
-        match self.queue.try_send(Batch { deployment: deployment.clone(), what: What::Text(text) }) {
+        match self.queue.try_send(Entry { deployment: deployment.clone(), action: Action::Append(text) }) {
             Ok(()) => {}
             Err(TrySendError::Full(_) | TrySendError::Disconnected(_)) => {
                 self.dropped.fetch_add(bytes, Ordering::Relaxed);
@@ -61,24 +71,24 @@ impl LogFiles {
         }
     }
 
-    /// Removes a deployment's files, after all that was queued before. Returns when they are gone.
+    /// Removes a deployment's files, after everything that was queued before. Returns when they are removed.
     pub async fn remove(&self, deployment: &DeploymentName) {
-        let (tell, removed) = oneshot::channel();
+        let (done, removed) = oneshot::channel();
         let (queue, deployment) = (self.queue.clone(), deployment.clone());
-        // The queue may be full.
-        let sending = move || drop(queue.send(Batch { deployment, what: What::Remove(tell) }));
+        // `send` blocks while the queue is full.
+        let sending = move || drop(queue.send(Entry { deployment, action: Action::Remove(done) }));
         if tokio::task::spawn_blocking(sending).await.is_ok() {
-            let _writer_gone = removed.await;
+            let _writer_panicked = removed.await;
         }
     }
 
-    /// Bytes that never reached a file.
+    /// Bytes that were not written to a file, because the queue was full or a write failed.
     #[must_use]
     pub fn dropped(&self) -> u64 {
         self.dropped.load(Ordering::Relaxed)
     }
 
-    /// The end of what earlier runs left in a deployment's file: whole lines, at most `limit` bytes.
+    /// The last lines of a deployment's file, whole ones, at most `limit` bytes. Empty if there is no file.
     #[must_use]
     pub fn tail(&self, deployment: &DeploymentName, limit: usize) -> String {
         let Ok((text, is_whole)) = read_end(&log_path(&self.folder, deployment), limit) else { return String::new() };
@@ -87,8 +97,9 @@ impl LogFiles {
     }
 }
 
-/// The last `limit` bytes of a file, and whether they are all of it.
+/// The last `limit` bytes of a file, and whether they are the whole file.
 fn read_end(path: &Path, limit: usize) -> io::Result<(Vec<u8>, bool)> {
+    // Opening a named pipe in the file's place would block without this flag.
     let nonblocking = i32::try_from(OFlags::NONBLOCK.bits()).unwrap_or(0);
     let mut file = OpenOptions::new().read(true).custom_flags(nonblocking).open(path)?;
     if !file.metadata()?.is_file() {
@@ -107,31 +118,52 @@ fn log_path(folder: &Path, deployment: &DeploymentName) -> PathBuf {
 
 struct Writer {
     folder: Box<Path>,
+    /// Open files with their sizes.
     files: HashMap<DeploymentName, (File, u64)>,
     dropped: Arc<AtomicU64>,
+    /// The value of `dropped` at the last report.
+    reported: u64,
 }
 
 impl Writer {
-    fn run(mut self, batches: &Receiver<Batch>) {
-        while let Ok(batch) = batches.recv() {
-            let Batch { deployment, what } = batch;
-            match what {
-                What::Text(text) => {
-                    if self.write(&deployment, &text).is_err() {
-                        // The disk may be full: try anew with the next batch.
+    fn new(folder: &Path, dropped: Arc<AtomicU64>) -> Self {
+        Self { folder: folder.into(), files: HashMap::new(), dropped, reported: 0 }
+    }
+
+    fn run(&mut self, entries: &Receiver<Entry>) {
+        while let Ok(Entry { deployment, action }) = entries.recv() {
+            supervise::panic_point(TASK);
+            match action {
+                Action::Append(text) => match self.write(&deployment, &text) {
+                    Ok(()) => self.report_dropped(),
+                    Err(error) => {
+                        tracing::debug!(%deployment, %error, "log text could not be written");
+                        // The next write opens the file again: the disk may have room then.
                         self.files.remove(&deployment);
                         self.dropped.fetch_add(text.len() as u64, Ordering::Relaxed);
                     }
-                }
-                What::Remove(done) => {
+                },
+                Action::Remove(done) => {
                     self.files.remove(&deployment);
                     let path = log_path(&self.folder, &deployment);
                     for path in [path.with_added_extension("1"), path] {
                         let _never_written = fs::remove_file(path);
                     }
-                    let _gone = done.send(());
+                    let _caller_left = done.send(());
                 }
             }
+        }
+    }
+
+    /// Reports, after a write that succeeded, the bytes that were dropped before it.
+    fn report_dropped(&mut self) {
+        let dropped = self.dropped.load(Ordering::Relaxed);
+        if dropped > self.reported {
+            tracing::warn!(
+                bytes = dropped - self.reported,
+                "log text of deployments was lost: the disk did not accept it"
+            );
+            self.reported = dropped;
         }
     }
 
@@ -177,8 +209,7 @@ mod tests {
     fn a_large_file_is_rotated_and_the_old_one_kept() {
         let folder = tempfile::tempdir().unwrap();
         let name = DeploymentName::new("math").unwrap();
-        let mut writer =
-            Writer { folder: folder.path().into(), files: HashMap::new(), dropped: Arc::new(AtomicU64::new(0)) };
+        let mut writer = Writer::new(folder.path(), Arc::default());
         let chunk = "x".repeat(1024 * 1024);
         for _ in 0..12 {
             writer.write(&name, &chunk).unwrap();

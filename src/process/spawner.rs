@@ -1,0 +1,158 @@
+//! Starts child processes: each through the launcher, in a process group and control group of its own, with a clean
+//! environment, its descriptors 0 to 2 and, for a worker, its end of the channel.
+
+use std::ffi::OsString;
+use std::os::unix::net::UnixStream;
+use std::os::unix::process::CommandExt;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
+
+use anyhow::Context;
+use command_fds::{CommandFdExt, FdMapping};
+use rustix::process::Pid;
+use tokio::process::{Child, ChildStderr, ChildStdout};
+
+use crate::process::child::Process;
+use crate::process::launch::Orders;
+use crate::process::orphans::OwnChildren;
+use crate::process::tree::{Instance, MARK, Tree};
+use crate::supervise;
+
+/// The descriptor of the channel in a worker. Source: the worker protocol.
+const CHANNEL_FD: i32 = 3;
+const OWN_PROGRAM: &str = "/proc/self/exe";
+const REAP_INTERVAL: Duration = Duration::from_secs(5);
+/// The name of [`Spawner::reap_orphans`] as a long-lived task.
+pub const REAPER: &str = "orphan-reaper";
+
+/// Starts processes for one gateway. Only one thread may use it, and that thread must live as long as the gateway: the
+/// kernel kills a child when the *thread* that started it ends (`PR_SET_PDEATHSIG`, see `prctl(2)`).
+#[derive(Debug)]
+pub struct Spawner {
+    /// The program that has the command `launch`.
+    launcher: PathBuf,
+    instance: Instance,
+    next_child: AtomicU64,
+    children: Arc<OwnChildren>,
+}
+
+/// What to start, and with what.
+#[derive(Debug)]
+pub struct Start<'a> {
+    /// The program, absolute.
+    pub program: &'a Path,
+    /// Its arguments.
+    pub args: &'a [OsString],
+    /// Its whole environment, apart from the mark of its process tree.
+    pub env: &'a [(OsString, OsString)],
+    /// Its working directory.
+    pub folder: &'a Path,
+    /// Memory of the process tree in bytes; of each process where there is no control group.
+    pub max_memory: Option<u64>,
+    /// Size in bytes of the largest file that it may write.
+    pub max_file: Option<u64>,
+    /// Where its standard output goes. Standard error is always a pipe.
+    pub stdout: Stdio,
+    /// The worker's end of the channel.
+    pub channel: Option<UnixStream>,
+}
+
+/// A process that was just started, with the gateway's ends of its pipes.
+#[derive(Debug)]
+pub struct Started {
+    /// The process.
+    pub process: Process,
+    /// Its standard output, if [`Start::stdout`] was a pipe.
+    pub stdout: Option<ChildStdout>,
+    /// Its standard error.
+    pub stderr: ChildStderr,
+}
+
+impl Spawner {
+    /// A spawner for the gateway process `instance`.
+    #[must_use]
+    pub fn new(instance: Instance) -> Self {
+        Self { launcher: OWN_PROGRAM.into(), instance, next_child: AtomicU64::new(1), children: Arc::default() }
+    }
+
+    /// The same with another program as the launcher, for a process that is not metagate itself, such as a test.
+    #[must_use]
+    pub fn launched_by(self, launcher: PathBuf) -> Self {
+        Self { launcher, ..self }
+    }
+
+    /// Reaps orphans of process trees every few seconds, for as long as it is awaited. Returns at once unless the gateway is
+    /// the first process of its namespace: only then do orphans become its children.
+    pub async fn reap_orphans(&self) {
+        while std::process::id() == 1 {
+            tokio::time::sleep(REAP_INTERVAL).await;
+            supervise::panic_point(REAPER);
+            self.children.reap_orphans();
+        }
+    }
+
+    /// Starts a process.
+    ///
+    /// # Errors
+    ///
+    /// A control group, a pipe or the process cannot be made. Nothing is left behind then. A program that the launcher
+    /// cannot run is not an error here: see [`Process::was_not_run`].
+    pub fn start(&self, start: Start<'_>) -> anyhow::Result<Started> {
+        let number = self.next_child.fetch_add(1, Ordering::Relaxed);
+        let tree = self.instance.tree(number, start.max_memory).context("making a control group")?;
+        match launch(&self.launcher, start, &tree, &self.children) {
+            Ok((child, stdout, stderr)) => {
+                let pid = child.id().and_then(|pid| i32::try_from(pid).ok()).and_then(Pid::from_raw);
+                let process = Process::new(child, Tree { pid, ..tree }, Arc::clone(&self.children));
+                Ok(Started { process, stdout, stderr })
+            }
+            Err(error) => {
+                tree.group.remove();
+                Err(error)
+            }
+        }
+    }
+}
+
+fn launch(
+    launcher: &Path,
+    start: Start<'_>,
+    tree: &Tree,
+    children: &OwnChildren,
+) -> anyhow::Result<(Child, Option<ChildStdout>, ChildStderr)> {
+    let orders = Orders {
+        parent: i32::try_from(std::process::id())?,
+        join: tree.group.paths().map(Into::into).collect(),
+        max_data: start.max_memory.filter(|_| !tree.group.bounds_memory),
+        max_file: start.max_file,
+        channel: start.channel.is_some(),
+    };
+    let mut command = Command::new(launcher);
+    command
+        .args(orders.to_args())
+        .arg(start.program)
+        .args(start.args)
+        .env_clear()
+        .envs(start.env.iter().map(|(name, value)| (name, value)))
+        .env(MARK, tree.mark())
+        .current_dir(start.folder)
+        .stdin(Stdio::null())
+        .stdout(start.stdout)
+        .stderr(Stdio::piped())
+        .process_group(0);
+    if let Some(channel) = start.channel {
+        let mapping = FdMapping { parent_fd: channel.into(), child_fd: CHANNEL_FD };
+        command.fd_mappings(vec![mapping]).context("passing on the channel")?;
+    }
+    let mut command = tokio::process::Command::from(command);
+    command.kill_on_drop(true);
+    let mut child = children
+        .start(|| command.spawn(), Child::id)
+        .with_context(|| format!("starting {:?} in {:?}", start.program, start.folder))?;
+    let stdout = child.stdout.take();
+    let stderr = child.stderr.take().context("taking standard error")?;
+    Ok((child, stdout, stderr))
+}
