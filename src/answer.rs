@@ -1,5 +1,7 @@
 //! What a caller gets in place of a result: a failure with its code, and the one JSON shape in which it is told.
 
+pub mod code;
+
 use std::borrow::Cow;
 use std::time::Duration;
 

@@ -1,52 +1,49 @@
-//! The running gateway, put together: listeners, data folder, plugins, deployments, and the way down when a signal comes.
+//! The running gateway: put together from the configuration, served on its listeners, stopped by a signal.
 
+mod config_watch;
+mod connection_limits;
 mod data_dir;
-mod functions;
+mod function_watch;
+mod listeners;
 mod reload;
-mod watch;
+mod signals;
 
+use std::fs::File;
 use std::io::Write;
-use std::net::SocketAddr;
 use std::sync::Arc;
+use std::time::Duration;
 
 use anyhow::Context;
-use axum::Router;
-use tokio::net::TcpListener;
-use tokio::signal::unix::{Signal, SignalKind, signal};
+use tokio::runtime::Handle;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
+use crate::app::connection_limits::connection_limits;
 use crate::app::data_dir::DataDir;
+use crate::app::listeners::Listeners;
 use crate::app::reload::Reloading;
+use crate::app::signals::{Signal, Signals};
 use crate::config::{self, Config, Faults};
 use crate::deployment::Prefix;
-use crate::gateway::invoke::FunctionsForPlugins;
-use crate::gateway::{Gateway, Parts};
-use crate::http;
-use crate::http::accept::{self, ConnectionLimits};
-use crate::http::admin;
-use crate::http::request_body::BodyLimits;
-use crate::http::service::Service;
-use crate::http::stream::Deadlines;
+use crate::gateway::deployer::{Deployer, ReleaseTools};
+use crate::gateway::plugin_calls::FunctionsForPlugins;
+use crate::gateway::{Gateway, Launcher};
+use crate::http::accept;
 use crate::plugin::outside::CallFunction;
 use crate::plugin::plugins::Plugins;
 use crate::process::spawner::Spawner;
 use crate::process::tree::Instance;
 use crate::source::dependencies::Installer;
 use crate::source::repository::Repositories;
+use crate::supervise;
 
-/// Connections when the configuration names no number and the limit of descriptors allows it.
-const CONNECTIONS: u64 = 16 * 1024;
-/// The channel, two outputs and the pidfd of a worker; and what the gateway itself has open.
-const WORKER_DESCRIPTORS: u64 = 4;
-const OWN_DESCRIPTORS: u64 = 32;
-/// Beyond this the way down goes on without waiting for clients that do not let go.
-const CLOSE_GRACE: std::time::Duration = std::time::Duration::from_secs(1);
+/// How long a stop waits for clients to read their last answers, once every call has one.
+const CLOSE_GRACE: Duration = Duration::from_secs(1);
 
 /// Why the gateway did not run.
 #[derive(Debug, thiserror::Error)]
 pub enum RunError {
-    /// The data folder cannot be used.
+    /// The data folder is unusable.
     #[error("data folder {path}: {cause:#}")]
     DataDir {
         /// The folder.
@@ -62,198 +59,171 @@ pub enum RunError {
     Other(#[from] anyhow::Error),
 }
 
-/// Runs the gateway until a signal ends it; with `watches_functions` deployments whose files change are deployed again. Writes `listening on http://…` to `out` when calls are taken.
-/// A second signal ends it at once: the process exits from within.
-pub async fn run(config: Config, watches_functions: bool, mut out: impl Write) -> Result<(), RunError> {
-    let mut signals = Signals::new().context("watching for signals")?;
-    let mut hangup = signal(SignalKind::hangup()).context("watching for signals")?;
-    let data_dir = &config.server.data_dir;
-    let refused = |cause| RunError::DataDir { path: data_dir.display().to_string(), cause };
-    let DataDir { lock: _lock, scripts, log_files, store, staging } = DataDir::open(data_dir).map_err(refused)?;
-    let listener = bind(config.server.listen).await?;
-    let admin_listener = match config.admin.listen {
-        Some(address) => Some(bind(address).await?),
-        None => None,
-    };
-
-    let instance = Instance::current();
-    let orphans = instance.sweep_orphans();
-    if orphans > 0 {
-        tracing::warn!(orphans, "ended what an earlier gateway had left behind");
-    }
-    let prefix = match config.server.prefix.clone() {
-        Some(prefix) => prefix,
-        None => host_name()?,
-    };
-    let spawner = Arc::new(Spawner::new(instance));
-    let reaping = Arc::clone(&spawner);
-    tokio::spawn(async move { reaping.reap_orphans().await });
-    let functions = Arc::new(FunctionsForPlugins::new(http::invoke::told));
-    let plugins = Plugins::new(
-        data_dir.join("compiled"),
-        config.server.max_body.bytes(),
-        Arc::clone(&functions) as Arc<dyn CallFunction>,
-    );
-    let deploy = &config.deploy;
-    let install_env = deploy.install_env.clone();
-    let gateway = Arc::new(Gateway::new(Parts {
-        prefix,
-        installer: Installer::new(Arc::clone(&spawner), deploy.install_timeout.get(), install_env),
-        repositories: Repositories::new(Arc::clone(&spawner), deploy.repositories.clone(), deploy.clone_timeout.get()),
-        spawner,
-        scripts,
-        log_files,
-        plugins,
-        store,
-        staging,
-        deploy: deploy.clone(),
-        private: [&config.file, data_dir].into_iter().filter_map(|path| path.canonicalize().ok()).collect(),
-        drain: config.server.drain.get(),
-    }));
-    functions.open(&gateway, tokio::runtime::Handle::current());
-    // Compiling a plugin, or looking a program up, may take long.
+/// Runs the gateway until a signal stops it. Writes `listening on http://…` to `out` when it accepts calls. With
+/// `watches_functions`, deployments whose files change are deployed again.
+///
+/// # Errors
+///
+/// The data folder, a listener or a plugin is unusable. Once the gateway serves, it only returns on a signal.
+pub async fn run(config: Config, watches_functions: bool, out: impl Write) -> Result<(), RunError> {
+    // First: a signal must never meet the default action, which would leave worker processes behind.
+    let mut signals = Signals::install().context("installing signal handlers")?;
+    let path = &config.server.data_dir;
+    let unusable = |cause| RunError::DataDir { path: path.display().to_string(), cause };
+    // The folder's lock before the listeners: a second gateway with the same configuration reports the folder.
+    let data_dir = DataDir::open(path).map_err(unusable)?;
+    let listeners = Listeners::bind(&config).await?;
+    let app = App::build(config, data_dir)?;
+    // Compiling a plugin or looking for a program may take long; a signal does not wait for it.
     let interrupted = tokio::select! {
-        started = start(&config, &gateway) => {
+        started = app.start() => {
             started?;
             None
         }
-        which = signals.next() => Some(which),
+        signal = signals.stop() => Some(signal),
     };
-    if let Some(which) = interrupted {
-        tracing::info!(signal = which, "stopping before anything was served");
-        gateway.kill().await;
+    if let Some(signal) = interrupted {
+        tracing::info!(signal, "stopping during the start");
+        app.gateway.kill().await;
         return Ok(());
     }
-    let reloading = Reloading::start(&config, &gateway, watches_functions);
+    app.serve(listeners, watches_functions, &mut signals, out).await
+}
 
-    let stop = CancellationToken::new();
-    let servers = TaskTracker::new();
-    let address = listener.local_addr().context("reading the listener's address")?;
-    for (listener, service) in services(&config, &gateway, listener, admin_listener) {
-        let limits = connection_limits(&config);
-        servers.spawn(accept::serve(listener, Arc::new(service), limits, stop.clone()));
-    }
-    tracing::info!(%address, prefix = %gateway.prefix, deployments = config.deployments.len(), "serving");
-    writeln!(out, "listening on http://{address}").and_then(|()| out.flush()).context("writing to standard output")?;
+/// A gateway with everything it needs, before and while it serves.
+struct App {
+    config: Config,
+    gateway: Arc<Gateway>,
+    deployer: Arc<Deployer>,
+    /// Long-lived tasks: the orphan reaper, reloads, the watchers.
+    background: TaskTracker,
+    /// Ends the background tasks.
+    stop_background: CancellationToken,
+    /// Locks the data folder until the process has stopped all workers.
+    _lock: File,
+}
 
-    let which = loop {
-        tokio::select! {
-            which = signals.next() => break which,
-            _ = hangup.recv() => reloading.ask("SIGHUP"),
+impl App {
+    /// Puts the gateway together. Nothing is deployed yet.
+    fn build(config: Config, data_dir: DataDir) -> Result<Self, RunError> {
+        let DataDir { lock, scripts, log_files, store, staging } = data_dir;
+        let instance = Instance::current();
+        let orphans = instance.sweep_orphans();
+        if orphans > 0 {
+            tracing::warn!(orphans, "ended processes that an earlier gateway left behind");
         }
-    };
-    reloading.stop();
-    tracing::info!(signal = which, "stopping: finishing what runs");
-    tokio::select! {
-        () = shut_down(&config, &gateway, &stop, &servers) => {}
-        which = signals.next() => {
-            tracing::warn!(signal = which, "stopping at once");
-            gateway.kill().await;
-        }
-    }
-    tracing::info!("stopped");
-    Ok(())
-}
-
-/// Plugins first: what is deployed runs through them. One that cannot be loaded may be the one that keeps strangers out.
-async fn start(config: &Config, gateway: &Arc<Gateway>) -> Result<(), RunError> {
-    let (plugins, mut faults) = config::load_plugins(config);
-    let errors = if plugins.is_empty() { Vec::new() } else { gateway.load_plugins(plugins.clone()).await };
-    for error in &errors {
-        faults.push(error.fault(&plugins));
-    }
-    if !faults.is_empty() {
-        return Err(RunError::Plugins(faults));
-    }
-    for warning in config::idle_plugins(config, &plugins) {
-        tracing::warn!("{warning}");
-    }
-    for deployment in config.deployments.clone() {
-        gateway.deploy_configured(deployment).await;
-    }
-    gateway.restore();
-    Ok(())
-}
-
-async fn shut_down(config: &Config, gateway: &Gateway, stop: &CancellationToken, servers: &TaskTracker) {
-    gateway.begin_drain();
-    stop.cancel();
-    servers.close();
-    let drain = config.server.drain.get();
-    let _cut = tokio::time::timeout(drain, servers.wait()).await;
-    gateway.stop(std::time::Duration::ZERO).await;
-    // Calls that were cut have their answers now.
-    let _cut = tokio::time::timeout(CLOSE_GRACE, servers.wait()).await;
-}
-
-fn services(
-    config: &Config,
-    gateway: &Arc<Gateway>,
-    listener: TcpListener,
-    admin_listener: Option<TcpListener>,
-) -> Vec<(TcpListener, Service)> {
-    let body_limits = BodyLimits { size: config.server.max_body.bytes(), stall: config.server.body_timeout.get() };
-    let health = admin::health(Arc::clone(gateway), config.admin.token.as_ref());
-    let api = admin::api(gateway, config.admin.token.as_ref(), config.deploy.max_upload.bytes());
-    let service =
-        |router: Router, calls| Service::new(Arc::clone(gateway), admin::with_fallbacks(router), calls, body_limits);
-    match admin_listener {
-        None => vec![(listener, service(health.merge(api), true))],
-        Some(admin_listener) => {
-            vec![(listener, service(health.clone(), true)), (admin_listener, service(health.merge(api), false))]
-        }
-    }
-}
-
-fn connection_limits(config: &Config) -> ConnectionLimits {
-    // Workers, logs and files need descriptors too.
-    let descriptors = rustix::process::getrlimit(rustix::process::Resource::Nofile).current.unwrap_or(u64::MAX);
-    let connections = config.server.max_connections.map_or((descriptors / 2).clamp(16, CONNECTIONS), u64::from);
-    let workers: u64 = config.deployments.iter().map(|deployment| u64::from(deployment.workers.max)).sum();
-    let needed = connections + WORKER_DESCRIPTORS * workers + OWN_DESCRIPTORS;
-    if needed > descriptors {
-        tracing::warn!(
-            descriptors,
-            needed,
-            workers,
-            connections,
-            "too few descriptors for all workers and connections"
+        let prefix = config.server.prefix.clone().map_or_else(host_name, Ok)?;
+        let spawner = Arc::new(Spawner::new(instance));
+        let (background, stop_background) = (TaskTracker::new(), CancellationToken::new());
+        reap_orphans(&background, &stop_background, &spawner);
+        let data_dir = &config.server.data_dir;
+        let functions = Arc::new(FunctionsForPlugins::default());
+        let plugins = Plugins::new(
+            data_dir.join("compiled"),
+            config.server.max_body.bytes(),
+            Arc::clone(&functions) as Arc<dyn CallFunction>,
         );
+        let private = [&config.file, data_dir].into_iter().filter_map(|path| path.canonicalize().ok()).collect();
+        let launcher = Launcher { spawner: Arc::clone(&spawner), scripts };
+        let gateway = Arc::new(Gateway::new(prefix, private, plugins, launcher, log_files));
+        functions.open(&gateway, Handle::current());
+        let deploy = config.deploy.clone();
+        let (install_timeout, install_env) = (deploy.install_timeout.get(), deploy.install_env.clone());
+        let tools = ReleaseTools {
+            staging,
+            installer: Installer::new(Arc::clone(&spawner), install_timeout, install_env),
+            repositories: Repositories::new(spawner, deploy.repositories.clone(), deploy.clone_timeout.get()),
+        };
+        let drain = config.server.drain.get();
+        let deployer = Arc::new(Deployer::new(Arc::clone(&gateway), store, tools, deploy, drain));
+        Ok(Self { config, gateway, deployer, background, stop_background, _lock: lock })
     }
-    ConnectionLimits {
-        connections: usize::try_from(connections).unwrap_or(usize::MAX),
-        deadlines: Deadlines { head: config.server.header_timeout.get(), idle: config.server.idle_timeout.get() },
+
+    /// Loads the plugins, then starts the deployments without waiting for their workers. Plugins come first because
+    /// every release runs through them; any that cannot be loaded stops the start, since it may be the one that checks
+    /// who may call.
+    async fn start(&self) -> Result<(), RunError> {
+        let (plugins, mut faults) = config::load_plugins(&self.config);
+        let errors = if plugins.is_empty() { Vec::new() } else { self.gateway.load_plugins(plugins.clone()).await };
+        for error in &errors {
+            faults.push(error.fault(&plugins));
+        }
+        if !faults.is_empty() {
+            return Err(RunError::Plugins(faults));
+        }
+        for warning in config::idle_plugins(&self.config, &plugins) {
+            tracing::warn!("{warning}");
+        }
+        for deployment in self.config.deployments.clone() {
+            self.deployer.deploy_configured(deployment).await;
+        }
+        self.deployer.restore();
+        Ok(())
+    }
+
+    /// Serves the listeners until a signal stops the gateway; a second signal kills all workers at once.
+    async fn serve(
+        self,
+        listeners: Listeners,
+        watches_functions: bool,
+        signals: &mut Signals,
+        mut out: impl Write,
+    ) -> Result<(), RunError> {
+        let reloading =
+            Reloading::start(&self.config, &self.deployer, watches_functions, &self.background, &self.stop_background);
+        let stored = self.deployer.stored_names().len();
+        let limits = connection_limits(&self.config, stored);
+        let address = listeners.address()?;
+        let (stop, servers) = (CancellationToken::new(), TaskTracker::new());
+        for (listener, service, limits) in listeners.with_services(&self.config, &self.deployer, limits) {
+            servers.spawn(accept::serve(listener, Arc::new(service), limits, stop.clone()));
+        }
+        let deployments = self.config.deployments.len() + stored;
+        tracing::info!(%address, prefix = %self.gateway.prefix, deployments, "serving");
+        writeln!(out, "listening on http://{address}")
+            .and_then(|()| out.flush())
+            .context("writing to standard output")?;
+        let signal = loop {
+            match signals.next().await {
+                Signal::Stop(name) => break name,
+                Signal::Reload => reloading.request("SIGHUP"),
+            }
+        };
+        self.stop_background.cancel();
+        tracing::info!(signal, "stopping: waiting for calls in flight");
+        tokio::select! {
+            () = self.drain(&stop, &servers) => {}
+            signal = signals.stop() => {
+                tracing::warn!(signal, "stopping now: killing all workers");
+                self.gateway.kill().await;
+            }
+        }
+        tracing::info!("stopped");
+        Ok(())
+    }
+
+    /// Accepts no more connections, lets calls in flight finish within the drain time, then stops all workers.
+    async fn drain(&self, stop: &CancellationToken, servers: &TaskTracker) {
+        self.gateway.begin_drain();
+        stop.cancel();
+        servers.close();
+        let _timed_out = tokio::time::timeout(self.config.server.drain.get(), servers.wait()).await;
+        self.gateway.stop(Duration::ZERO).await;
+        // The stop has answered the calls that were left; their clients need a moment to read the answers.
+        let _timed_out = tokio::time::timeout(CLOSE_GRACE, servers.wait()).await;
     }
 }
 
-async fn bind(address: SocketAddr) -> anyhow::Result<TcpListener> {
-    TcpListener::bind(address).await.with_context(|| format!("listening on {address}"))
+fn reap_orphans(tasks: &TaskTracker, stop: &CancellationToken, spawner: &Arc<Spawner>) {
+    let spawner = Arc::clone(spawner);
+    supervise::forever(tasks, stop, "orphan-reaper", move || {
+        let spawner = Arc::clone(&spawner);
+        async move { spawner.reap_orphans().await }
+    });
 }
 
 fn host_name() -> anyhow::Result<Prefix> {
     let name = rustix::system::uname().nodename().to_string_lossy().into_owned();
-    Prefix::new(&name).with_context(|| {
-        format!(
-            "the host name {name:?} cannot be the first part of addresses: set [server] prefix in the configuration"
-        )
-    })
-}
-
-/// The signals that ask for the end.
-struct Signals {
-    term: Signal,
-    interrupt: Signal,
-}
-
-impl Signals {
-    fn new() -> std::io::Result<Self> {
-        Ok(Self { term: signal(SignalKind::terminate())?, interrupt: signal(SignalKind::interrupt())? })
-    }
-
-    async fn next(&mut self) -> &'static str {
-        tokio::select! {
-            _ = self.term.recv() => "SIGTERM",
-            _ = self.interrupt.recv() => "SIGINT",
-        }
-    }
+    Prefix::new(&name)
+        .with_context(|| format!("host name {name:?} cannot be the address prefix: set prefix in [server]"))
 }

@@ -1,235 +1,158 @@
-//! What the gateway does, without HTTP: call a function, deploy, roll back and delete, tell what is there, stop.
+//! The gateway without HTTP: the deployments that serve, and how a call reaches one of their workers. Changes of what
+//! is deployed are left to `deployer`.
 
+pub mod call;
 mod change_lock;
+mod configured;
 pub mod create;
 pub mod delete;
-pub mod deploy;
 pub mod deploy_error;
+pub mod deployer;
+pub mod failure;
 pub mod inspect;
-pub mod invoke;
+mod launch;
 mod load_hooks;
+mod log_books;
 pub mod packages;
+pub mod plan;
+pub mod plugin_calls;
+pub mod readiness;
+mod release_files;
 pub mod releases;
 pub mod reload;
+pub mod reload_request;
 mod restore;
+mod rollout;
+mod unserved;
 pub mod whole_request;
 
-use std::collections::HashMap;
 use std::path::PathBuf;
+use std::sync::Arc;
 use std::sync::atomic::AtomicU64;
-use std::sync::{Arc, OnceLock, Weak};
 use std::time::Duration;
 
-use arc_swap::ArcSwapOption;
 use parking_lot::Mutex;
-use tokio::sync::{Semaphore, mpsc};
+use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
-use crate::config::DeployConfig;
-use crate::deployment::{DeploymentName, Prefix};
-use crate::gateway::change_lock::ChangeLocks;
-use crate::gateway::reload::ReloadRequest;
-use crate::logs::book::LogBook;
+use crate::deployment::Prefix;
+use crate::gateway::log_books::LogBooks;
 use crate::logs::files::LogFiles;
 use crate::plugin::plugins::{PluginSet, Plugins};
 use crate::process::spawner::Spawner;
-use crate::registry::store::Store;
-use crate::registry::{Live, Registry};
+use crate::registry::{Deployment, Registry};
 use crate::runtime::scripts::WorkerScripts;
-use crate::source::dependencies::Installer;
-use crate::source::repository::Repositories;
-use crate::source::staging::StagingArea;
 
-/// The version that every deployment has in its address.
+/// The version that every deployment has in its addresses.
 pub const VERSION: &str = "v1";
-/// Archives that are unpacked at once.
-const UNPACKING: usize = 2;
-/// Repositories that are fetched at once.
-const FETCHING: usize = 4;
-/// Releases whose dependencies are installed at once.
-const INSTALLING: usize = 4;
 
-/// What a gateway is made of.
-pub struct Parts {
-    /// First part of call addresses.
-    pub prefix: Prefix,
-    /// Starts workers and tools.
+/// What starts the workers of a release.
+pub struct Launcher {
+    /// Starts processes.
     pub spawner: Arc<Spawner>,
-    /// The workers' scripts.
+    /// The worker scripts.
     pub scripts: WorkerScripts,
-    /// Where logs go.
-    pub log_files: LogFiles,
-    /// Plugins, none of them loaded yet.
-    pub plugins: Plugins,
-    /// What was deployed over HTTP.
-    pub store: Store,
-    /// Where releases are made.
-    pub staging: StagingArea,
-    /// Installs what releases depend on.
-    pub installer: Installer,
-    /// Fetches repositories.
-    pub repositories: Repositories,
-    /// Settings of what is deployed over HTTP.
-    pub deploy: DeployConfig,
-    /// What is never read over HTTP, whatever folder it lies in: the configuration and the data folder, without links.
-    pub private: Arc<[PathBuf]>,
-    /// How long calls may go on when their deployment is deleted.
-    pub drain: Duration,
 }
 
-/// The use cases and what they work on.
+/// The deployments that serve, and what starts and stops them.
 pub struct Gateway {
-    /// First part of call addresses.
+    /// The first part of call addresses.
     pub prefix: Prefix,
-    /// Where releases are made.
-    pub staging: StagingArea,
-    /// What is never read over HTTP, whatever folder it lies in.
+    /// The configuration file and the data folder, without symbolic links. They are never served over HTTP, whatever
+    /// folder they lie in.
     pub private: Arc<[PathBuf]>,
     registry: Registry,
-    store: Arc<Store>,
-    spawner: Arc<Spawner>,
-    scripts: WorkerScripts,
-    log_files: LogFiles,
-    books: Mutex<HashMap<DeploymentName, Weak<LogBook>>>,
     plugins: Arc<Plugins>,
-    installer: Installer,
-    repositories: Repositories,
-    deploy: DeployConfig,
-    drain: Duration,
-    turns: Arc<ChangeLocks>,
-    unpacking: Arc<Semaphore>,
-    fetching: Arc<Semaphore>,
-    installing: Semaphore,
-    /// Held while plugins or deployments are put in place, so that none meets the others' past.
-    placing: Mutex<()>,
-    asks: OnceLock<mpsc::UnboundedSender<ReloadRequest>>,
-    reload_failure: ArcSwapOption<String>,
+    launcher: Launcher,
+    logs: LogBooks,
     sequence: AtomicU64,
+    /// Held while a deployment or a set of plugins is put in service. Both compute chains from the other, so without
+    /// the lock a deployment could enter the registry with the chain of a set that has just been replaced.
+    swap: Mutex<()>,
     draining: CancellationToken,
-    /// Deploys on their way, and releases that finish their calls.
+    /// Deploys in progress and releases that drain. [`Self::stop`] waits for them.
     tasks: TaskTracker,
-    /// Releases that finish their calls are to end at once.
-    cut: CancellationToken,
+    /// Ends releases that drain, at once.
+    kill: CancellationToken,
 }
 
 impl Gateway {
     /// A gateway without deployments.
     #[must_use]
-    pub fn new(parts: Parts) -> Self {
-        let Parts {
-            prefix,
-            spawner,
-            scripts,
-            log_files,
-            plugins,
-            store,
-            staging,
-            installer,
-            repositories,
-            deploy,
-            private,
-            drain,
-        } = parts;
+    pub fn new(
+        prefix: Prefix,
+        private: Arc<[PathBuf]>,
+        plugins: Plugins,
+        launcher: Launcher,
+        log_files: LogFiles,
+    ) -> Self {
         Self {
             prefix,
-            staging,
             private,
             registry: Registry::default(),
-            store: Arc::new(store),
-            spawner,
-            scripts,
-            log_files,
-            books: Mutex::default(),
             plugins: Arc::new(plugins),
-            installer,
-            repositories,
-            deploy,
-            drain,
-            turns: Arc::default(),
-            unpacking: Arc::new(Semaphore::new(UNPACKING)),
-            fetching: Arc::new(Semaphore::new(FETCHING)),
-            installing: Semaphore::new(INSTALLING),
-            placing: Mutex::new(()),
-            asks: OnceLock::new(),
-            reload_failure: ArcSwapOption::empty(),
+            launcher,
+            logs: LogBooks::new(log_files),
             sequence: AtomicU64::new(1),
+            swap: Mutex::new(()),
             draining: CancellationToken::new(),
             tasks: TaskTracker::new(),
-            cut: CancellationToken::new(),
+            kill: CancellationToken::new(),
         }
-    }
-
-    /// From now on it is not ready for new work; deploys on their way are given up.
-    pub fn begin_drain(&self) {
-        self.draining.cancel();
-    }
-
-    /// Whether it is finishing what it has and takes nothing new.
-    #[must_use]
-    pub fn is_draining(&self) -> bool {
-        self.draining.is_cancelled()
-    }
-
-    /// Waits until it is draining: what would go on for ever ends then.
-    pub fn drained(&self) -> impl Future<Output = ()> + use<> {
-        self.draining.clone().cancelled_owned()
     }
 
     /// The deployment of this name.
     #[must_use]
-    pub fn deployment(&self, name: &str) -> Option<Arc<Live>> {
+    pub fn deployment(&self, name: &str) -> Option<Arc<Deployment>> {
         self.registry.get(name)
     }
 
-    /// The plugins that run now.
+    /// The plugins in service.
     #[must_use]
     pub fn plugins(&self) -> Arc<PluginSet> {
         self.plugins.current()
     }
 
-    /// The log of a deployment, if there is a deployment or an upload of that name.
+    /// Accepts no new work from now on, and gives up deploys in progress.
+    pub fn begin_drain(&self) {
+        self.draining.cancel();
+    }
+
+    /// Whether it accepts no new work.
     #[must_use]
-    pub fn log_of(&self, name: &str) -> Option<Arc<LogBook>> {
-        let live = self.registry.get(name).map(|live| Arc::clone(&live.logs));
-        live.or_else(|| Some(self.book(&self.store.record(name)?.name)))
+    pub fn is_draining(&self) -> bool {
+        self.draining.is_cancelled()
     }
 
-    /// The log of a deployment, one for all of its releases.
-    fn book(&self, name: &DeploymentName) -> Arc<LogBook> {
-        let mut books = self.books.lock();
-        if let Some(book) = books.get(name).and_then(Weak::upgrade) {
-            return book;
-        }
-        books.retain(|_, book| book.strong_count() > 0);
-        let book = Arc::new(LogBook::new(name.clone(), self.log_files.clone()));
-        books.insert(name.clone(), Arc::downgrade(&book));
-        book
+    /// Completes when [`Self::begin_drain`] is called. Endless answers, such as a log that is followed, end then.
+    pub fn drain_begins(&self) -> impl Future<Output = ()> + use<> {
+        self.draining.clone().cancelled_owned()
     }
 
-    /// Ends every worker at once, and with it the calls that are on their way.
+    /// Kills every worker. Calls in flight fail.
     pub async fn kill(&self) {
-        self.cut.cancel();
-        for live in self.registry.all() {
-            if let Some(pool) = live.pool() {
+        self.kill.cancel();
+        for deployment in self.registry.all() {
+            if let Some(pool) = deployment.pool() {
                 pool.kill();
             }
         }
         self.stop(Duration::ZERO).await;
     }
 
-    /// Stops every worker: calls in flight may go on for `drain`. No worker process is left when it returns.
+    /// Stops every worker. Calls in flight may finish within `drain`. When it returns, no worker process is left.
     pub async fn stop(&self, drain: Duration) {
         self.begin_drain();
-        let mut stops = tokio::task::JoinSet::new();
-        for live in self.registry.all() {
-            if let Some(pool) = live.pool() {
-                let pool = Arc::clone(pool);
+        let mut stops = JoinSet::new();
+        for deployment in self.registry.all() {
+            if let Some(pool) = deployment.pool().cloned() {
                 stops.spawn(async move { pool.stop(drain).await });
             }
         }
         stops.join_all().await;
-        self.cut.cancel();
+        // After the pools: the drain time of the gateway is over for replaced releases as well.
+        self.kill.cancel();
         self.tasks.close();
         self.tasks.wait().await;
     }

@@ -1,5 +1,5 @@
-//! Which deployments there are and what serves each now. Readers never lock: they take the table as it is, and writers
-//! put a new one in its place in one step. What of it survives a restart is in `store`.
+//! The deployments of this gateway by name, in memory. Readers take the current table without a lock; writers replace
+//! the whole table in one step. The durable record of deployments that were made over HTTP is in `store`.
 
 mod durable;
 pub mod record;
@@ -7,8 +7,9 @@ pub mod store;
 
 use std::borrow::Cow;
 use std::collections::{BTreeMap, HashMap};
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use arc_swap::ArcSwap;
 use parking_lot::Mutex;
@@ -20,56 +21,83 @@ use crate::plugin::chain::{Chain, DeploymentChain};
 use crate::worker::outcome::{CallError, LoadFailure};
 use crate::worker::pool::Pool;
 
-/// A deployment as it is now.
-pub struct Live {
+/// A deployment with the release that serves it. A new release makes a new `Deployment`.
+pub struct Deployment {
     /// Its name.
     pub name: DeploymentName,
-    /// What serves it.
-    pub serving: Serving,
-    /// What its workers print.
+    /// Whether it can be called.
+    pub state: State,
+    /// The output of its workers; all releases of a name share it.
     pub logs: Arc<LogBook>,
-    /// Rises with each deployment: the newest has the highest.
+    /// Distinguishes the releases of a name, and orders all deployments: the newest has the highest number.
     pub sequence: u64,
-    /// The plugins that its calls run through.
+    /// The plugins that its calls run through. Replaced when plugins are loaded, while calls read it.
     pub chain: ArcSwap<DeploymentChain>,
-    /// What load hooks have said about it.
+    /// The labels that load hooks of plugins have set.
     pub labels: Labels,
-    /// The state of its files when they were loaded; none for a stored release, whose files do not change.
-    pub fingerprint: Option<Fingerprint>,
-    /// Which stored release it is; none for a deployment of the configuration.
-    pub stored: Option<Stored>,
-    /// The configuration that it was made of.
-    pub config: DeploymentConfig,
+    /// Where its definition comes from.
+    pub definition: Definition,
+    /// The time limit of a call.
+    pub timeout: Duration,
+    /// The folder whose files are served over HTTP, if the deployment serves files.
+    pub static_folder: Option<PathBuf>,
 }
 
-/// A release that was deployed over HTTP.
+/// Labels by name. After-load hooks add theirs when the release has loaded, so the map is shared with the load.
+pub type Labels = Arc<Mutex<BTreeMap<String, String>>>;
+
+/// Whether a deployment can be called.
+pub enum State {
+    /// It has a pool, whose workers are ready or starting.
+    Running(Arc<Pool>),
+    /// It has no workers: its files, its runtime or a plugin prevents it.
+    Failed(Arc<LoadFailure>),
+    /// It has no workers yet: it waits to be started.
+    Pending,
+}
+
+/// Where the definition of a deployment comes from.
+pub enum Definition {
+    /// A table of the configuration file.
+    Configuration {
+        /// The table.
+        config: Box<DeploymentConfig>,
+        /// The state of the folder's files when they were loaded; none if they could not be read.
+        fingerprint: Option<Fingerprint>,
+    },
+    /// A release that was deployed over HTTP. Its files never change.
+    Stored(StoredRelease),
+}
+
+/// A release in the store.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Stored {
+pub struct StoredRelease {
     /// Its number.
-    pub release: u64,
+    pub number: u64,
     /// `package` or `repository`.
     pub origin: &'static str,
 }
 
-/// Labels by name; those of after-load come once it has loaded.
-pub type Labels = Arc<Mutex<BTreeMap<String, String>>>;
-
-impl Live {
-    /// The plugins that a call of the function of this name runs through; none where none applies.
+impl Deployment {
+    /// The plugins that a call of this function runs through; none where no plugin applies.
     #[must_use]
     pub fn chain_of(&self, function: &str) -> Option<Chain> {
         let chains = self.chain.load();
         if matches!(**chains, DeploymentChain::None) {
             return None;
         }
-        chains.of(function, || match &self.serving {
-            Serving::Pool(pool) => pool.exports().is_some_and(|exports| exports.functions.contains_key(function)),
-            Serving::Refused(_) | Serving::Waiting => false,
+        chains.of(function, || match &self.state {
+            State::Running(pool) => pool.exports().is_some_and(|exports| exports.functions.contains_key(function)),
+            State::Failed(_) | State::Pending => false,
         })
     }
 
-    /// The name of the function that a caller means by a word, as [`Pool::name_of`]; a deployment that nothing serves knows
-    /// no other names.
+    /// Resolves an alias to the name of its function, as [`Pool::name_of`]; a deployment without workers has no
+    /// aliases.
+    ///
+    /// # Errors
+    ///
+    /// The release has not loaded, so its aliases are unknown.
     pub async fn name_of<'a>(&self, called: &'a str, deadline: Instant) -> Result<Cow<'a, str>, CallError> {
         match self.pool() {
             Some(pool) => pool.name_of(called, deadline).await,
@@ -77,7 +105,7 @@ impl Live {
         }
     }
 
-    /// Whether what it offers is known: its first worker has loaded.
+    /// Whether its first worker has loaded, so that its functions are known.
     #[must_use]
     pub fn has_loaded(&self) -> bool {
         self.pool().is_some_and(|pool| pool.exports().is_some())
@@ -86,62 +114,75 @@ impl Live {
     /// Its workers, if it has any.
     #[must_use]
     pub fn pool(&self) -> Option<&Arc<Pool>> {
-        match &self.serving {
-            Serving::Pool(pool) => Some(pool),
-            Serving::Refused(_) | Serving::Waiting => None,
+        match &self.state {
+            State::Running(pool) => Some(pool),
+            State::Failed(_) | State::Pending => None,
         }
     }
 
-    /// When a call that began at this time has to be over.
+    /// The instant at which a call that starts at `start` times out.
     #[must_use]
-    pub fn deadline(&self, began: Instant) -> Instant {
-        let timeout = match &self.serving {
-            Serving::Pool(pool) => pool.settings.timeout,
-            Serving::Refused(_) | Serving::Waiting => self.config.timeout.get(),
-        };
-        began + timeout
+    pub fn deadline(&self, start: Instant) -> Instant {
+        start + self.timeout
     }
-}
 
-/// What serves a deployment.
-pub enum Serving {
-    /// Workers, ready or starting.
-    Pool(Arc<Pool>),
-    /// Nothing: its files or its runtime cannot be used.
-    Refused(Arc<LoadFailure>),
-    /// Nothing yet: its turn to start has not come.
-    Waiting,
+    /// Its release in the store; none for a deployment of the configuration.
+    #[must_use]
+    pub fn stored(&self) -> Option<StoredRelease> {
+        match self.definition {
+            Definition::Stored(release) => Some(release),
+            Definition::Configuration { .. } => None,
+        }
+    }
+
+    /// Its table in the configuration; none for a deployment that was made over HTTP.
+    #[must_use]
+    pub fn config(&self) -> Option<&DeploymentConfig> {
+        match &self.definition {
+            Definition::Configuration { config, .. } => Some(config),
+            Definition::Stored(_) => None,
+        }
+    }
+
+    /// The folder of a deployment of the configuration, with the state in which its files were loaded.
+    #[must_use]
+    pub fn loaded_folder(&self) -> Option<(&Path, Fingerprint)> {
+        match &self.definition {
+            Definition::Configuration { config, fingerprint } => Some((&config.path, (*fingerprint)?)),
+            Definition::Stored(_) => None,
+        }
+    }
 }
 
 /// Deployments by name.
 #[derive(Default)]
 pub struct Registry {
-    live: ArcSwap<HashMap<DeploymentName, Arc<Live>>>,
+    table: ArcSwap<HashMap<DeploymentName, Arc<Deployment>>>,
 }
 
 impl Registry {
     /// The deployment of this name.
     #[must_use]
-    pub fn get(&self, name: &str) -> Option<Arc<Live>> {
-        self.live.load().get(name).cloned()
+    pub fn get(&self, name: &str) -> Option<Arc<Deployment>> {
+        self.table.load().get(name).cloned()
     }
 
-    /// Puts a deployment in the place of the one of the same name, and gives that back.
-    pub fn put(&self, live: Live) -> Option<Arc<Live>> {
-        let live = Arc::new(live);
+    /// Adds a deployment, and returns the one of the same name that it replaces.
+    pub fn put(&self, deployment: Deployment) -> Option<Arc<Deployment>> {
+        let deployment = Arc::new(deployment);
         let mut before = None;
-        self.live.rcu(|table| {
+        self.table.rcu(|table| {
             let mut table = HashMap::clone(table);
-            before = table.insert(live.name.clone(), Arc::clone(&live));
+            before = table.insert(deployment.name.clone(), Arc::clone(&deployment));
             table
         });
         before
     }
 
-    /// Takes a deployment out of the table and gives it back.
-    pub fn remove(&self, name: &str) -> Option<Arc<Live>> {
+    /// Removes a deployment and returns it.
+    pub fn remove(&self, name: &str) -> Option<Arc<Deployment>> {
         let mut removed = None;
-        self.live.rcu(|table| {
+        self.table.rcu(|table| {
             let mut table = HashMap::clone(table);
             removed = table.remove(name);
             table
@@ -149,11 +190,10 @@ impl Registry {
         removed
     }
 
-    /// Takes a deployment out of the table if it is still the one with this sequence number.
-    pub fn remove_if(&self, name: &str, sequence: Option<u64>) {
-        self.live.rcu(|table| {
-            let is_it = table.get(name).is_some_and(|live| Some(live.sequence) == sequence);
-            if !is_it {
+    /// Removes a deployment unless another one with a different sequence number has replaced it.
+    pub fn remove_if(&self, name: &str, sequence: u64) {
+        self.table.rcu(|table| {
+            if table.get(name).is_none_or(|deployment| deployment.sequence != sequence) {
                 return Arc::clone(table);
             }
             let mut table = HashMap::clone(table);
@@ -164,9 +204,9 @@ impl Registry {
 
     /// Every deployment, the newest first.
     #[must_use]
-    pub fn all(&self) -> Vec<Arc<Live>> {
-        let mut all: Vec<Arc<Live>> = self.live.load().values().cloned().collect();
-        all.sort_by_key(|live| std::cmp::Reverse(live.sequence));
+    pub fn all(&self) -> Vec<Arc<Deployment>> {
+        let mut all: Vec<Arc<Deployment>> = self.table.load().values().cloned().collect();
+        all.sort_by_key(|deployment| std::cmp::Reverse(deployment.sequence));
         all
     }
 }

@@ -1,5 +1,5 @@
-//! The data folder: taken by one gateway at a time, with what an earlier one left in it. One that cannot be written still
-//! serves what is in it.
+//! The data folder: locked by one gateway at a time, opened with everything an earlier gateway left in it. A gateway
+//! with a folder that it cannot write to serves the releases in it and accepts no changes.
 
 use std::fs::File;
 use std::io::{self, ErrorKind, Read, Write};
@@ -14,9 +14,9 @@ use crate::registry::store::Store;
 use crate::runtime::scripts::WorkerScripts;
 use crate::source::staging::StagingArea;
 
-/// What is in the data folder.
+/// The opened data folder.
 pub(super) struct DataDir {
-    /// Held for as long as the gateway runs.
+    /// Holds the folder's lock until it is closed.
     pub(super) lock: File,
     pub(super) scripts: WorkerScripts,
     pub(super) log_files: LogFiles,
@@ -25,11 +25,11 @@ pub(super) struct DataDir {
 }
 
 impl DataDir {
-    /// Takes the folder; made if it is not there.
+    /// Locks and opens the folder; makes it if it is missing.
     pub(super) fn open(path: &Path) -> anyhow::Result<Self> {
         let (lock, read_only) = lock(path)?;
-        if let Some(why) = &read_only {
-            tracing::warn!(reason = why, "the data folder cannot be written: nothing can be deployed");
+        if let Some(reason) = &read_only {
+            tracing::warn!(reason, "data folder is read-only: deploys are refused");
         }
         let staging = match &read_only {
             Some(_) => StagingArea::read_only(path),
@@ -46,10 +46,9 @@ impl DataDir {
     }
 }
 
-/// Takes the folder for this gateway: the lock is held until the file is closed. Also tells why the folder cannot be
-/// written, if so.
+/// Locks the folder. Returns the file that holds the lock and, if the folder is read-only, why.
 fn lock(path: &Path) -> anyhow::Result<(File, Option<String>)> {
-    // What is below it is nobody else's business.
+    // 0700: below it are variables of deployments, which may be secrets.
     match std::fs::DirBuilder::new().recursive(true).mode(0o700).create(path) {
         Err(error) if is_read_only(&error) && path.is_dir() => {}
         made => made?,
@@ -60,6 +59,7 @@ fn lock(path: &Path) -> anyhow::Result<(File, Option<String>)> {
         Err(error) if is_read_only(&error) => (File::open(&file)?, Some(error.to_string())),
         opened => (opened?, None),
     };
+    // flock rather than a file that exists: the kernel releases it however the process ends.
     if rustix::fs::flock(&file, FlockOperation::NonBlockingLockExclusive).is_err() {
         let mut owner = String::new();
         file.read_to_string(&mut owner)?;

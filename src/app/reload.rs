@@ -1,94 +1,114 @@
-//! Reading the configuration again while the gateway serves: asked for by SIGHUP, by the admin API, or because files have
-//! changed. One reload at a time; what came meanwhile makes one more.
+//! Reading the configuration again while the gateway serves, requested by SIGHUP, by the admin API or by a watcher. One
+//! reload runs at a time; requests that arrive meanwhile share the next one.
 
 use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
 use std::time::Duration;
 
 use futures_util::FutureExt;
-use tokio::sync::mpsc;
+use tokio::sync::{Mutex, mpsc};
 use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
 
-use crate::app::functions;
-use crate::app::watch::Watch;
+use crate::app::config_watch::ConfigWatch;
+use crate::app::function_watch;
 use crate::config::{self, Config, Fault, Faults, PluginConfig};
-use crate::gateway::Gateway;
-use crate::gateway::reload::{Functions, NotTaken, ReloadFailure, ReloadRequest, Reloaded};
-use crate::plugin::load::LoadError;
+use crate::gateway::deployer::Deployer;
+use crate::gateway::reload_request::{FAILED, Functions, Rejected, ReloadFailure, ReloadRequest, Reloaded};
+use crate::supervise;
 
-/// Files are written in several steps, and many at once: that is one change.
+/// How long a reload waits after a change of files: editors write a file in several steps, deploy tools write many
+/// files.
 const SETTLE: Duration = Duration::from_millis(200);
-/// Reloads do not follow each other faster.
+/// The pause after a reload. A file that changes all the time then costs a few reloads per second at most.
 const PAUSE: Duration = Duration::from_millis(300);
 
-/// The task that reloads.
+/// The name under which the task is supervised.
+const TASK: &str = "reload";
+
+/// Where this part of the program requests reloads.
 pub(super) struct Reloading {
-    asked: mpsc::UnboundedSender<ReloadRequest>,
-    stop: CancellationToken,
+    requests: mpsc::UnboundedSender<ReloadRequest>,
 }
 
 impl Reloading {
-    /// Watches the configuration's files and reloads when it is asked to.
-    pub(super) fn start(config: &Config, gateway: &Arc<Gateway>, watches_functions: bool) -> Self {
-        let (asked, asks) = mpsc::unbounded_channel();
-        let stop = CancellationToken::new();
-        gateway.take_asks(asked.clone());
-        let task = Task { config: config.clone(), gateway: Arc::clone(gateway), asks, asking: asked.clone() };
-        let stopped = stop.clone();
-        tokio::spawn(async move { stopped.run_until_cancelled(task.run()).await });
+    /// Starts the task that reloads, and the watchers that request reloads. They end when `stop` is cancelled.
+    pub(super) fn start(
+        config: &Config,
+        deployer: &Arc<Deployer>,
+        watches_functions: bool,
+        tasks: &TaskTracker,
+        stop: &CancellationToken,
+    ) -> Self {
+        let (requests, received) = mpsc::unbounded_channel();
+        deployer.reloads.serve_with(requests.clone());
+        let reloader =
+            Reloader { config: config.clone(), deployer: Arc::clone(deployer), received, requests: requests.clone() };
+        // Shared, so that the task can go on with the requests and the configuration it had when it panicked.
+        let (reloader, stopped) = (Arc::new(Mutex::new(reloader)), stop.clone());
+        supervise::forever(tasks, stop, TASK, move || {
+            let (reloader, stop) = (Arc::clone(&reloader), stopped.clone());
+            async move {
+                let _stopped = stop.run_until_cancelled(async { reloader.lock().await.run().await }).await;
+            }
+        });
         if watches_functions {
-            let (stopped, watching) = (stop.clone(), functions::watch(Arc::clone(gateway), asked.clone()));
-            tokio::spawn(async move { stopped.run_until_cancelled(watching).await });
+            let (gateway, sender, stopped) = (Arc::clone(&deployer.gateway), requests.clone(), stop.clone());
+            supervise::forever(tasks, stop, function_watch::TASK, move || {
+                let (watching, stop) = (function_watch::watch(Arc::clone(&gateway), sender.clone()), stopped.clone());
+                async move {
+                    let _stopped = stop.run_until_cancelled(watching).await;
+                }
+            });
         }
-        Self { asked, stop }
+        Self { requests }
     }
 
-    /// Asks for a reload, files of functions included.
-    pub(super) fn ask(&self, why: &'static str) {
-        let _stopped = self.asked.send(ReloadRequest::of_functions(why));
-    }
-
-    /// Reloads no more.
-    pub(super) fn stop(&self) {
-        self.stop.cancel();
+    /// Requests a reload, with a check of the functions' files. Does not wait for it.
+    pub(super) fn request(&self, cause: &'static str) {
+        let _stopped = self.requests.send(ReloadRequest::of_functions(cause));
     }
 }
 
-struct Task {
+/// The state of the task that reloads.
+struct Reloader {
+    /// The configuration in force.
     config: Config,
-    gateway: Arc<Gateway>,
-    asks: mpsc::UnboundedReceiver<ReloadRequest>,
-    asking: mpsc::UnboundedSender<ReloadRequest>,
+    deployer: Arc<Deployer>,
+    received: mpsc::UnboundedReceiver<ReloadRequest>,
+    /// For the watcher.
+    requests: mpsc::UnboundedSender<ReloadRequest>,
 }
 
-impl Task {
-    async fn run(mut self) {
-        let mut watch = Watch::start(&self.config, self.asking.clone());
-        while let Some(ReloadRequest { why, mut functions, answer }) = self.asks.recv().await {
-            // Somebody who waits for an answer has written all that is to be read.
+impl Reloader {
+    async fn run(&mut self) {
+        let mut watch = ConfigWatch::start(&self.config, self.requests.clone());
+        while let Some(ReloadRequest { cause, mut functions, answer }) = self.received.recv().await {
+            supervise::panic_point(TASK);
+            // A requester that waits has finished writing files, so there is nothing to settle.
             let is_waited_for = answer.is_some();
             if !is_waited_for {
                 tokio::time::sleep(SETTLE).await;
             }
             let mut answers: Vec<_> = answer.into_iter().collect();
-            while let Ok(also) = self.asks.try_recv() {
-                answers.extend(also.answer);
-                if also.functions == Functions::Look {
-                    functions = Functions::Look;
+            while let Ok(further) = self.received.try_recv() {
+                answers.extend(further.answer);
+                if further.functions == Functions::Check {
+                    functions = Functions::Check;
                 }
             }
-            tracing::info!(why, "reading the configuration again");
-            // Whatever becomes of this one, there is a next.
+            tracing::info!(cause, "reloading the configuration");
+            // Caught here rather than by the supervisor alone: the requesters below get an answer.
             let reloaded = match AssertUnwindSafe(self.reload(functions)).catch_unwind().await {
                 Ok(reloaded) => reloaded,
                 Err(_) => {
-                    tracing::error!("reading the configuration again has failed: what runs goes on");
-                    Err("the gateway failed at it: see its log".to_owned())
+                    tracing::error!("reload panicked: the configuration in force stays");
+                    Err(FAILED.to_owned())
                 }
             };
             watch.follow(&self.config);
             for answer in answers {
-                let _gone = answer.send(reloaded.clone());
+                let _requester_is_gone = answer.send(reloaded.clone());
             }
             if !is_waited_for {
                 tokio::time::sleep(PAUSE).await;
@@ -96,57 +116,65 @@ impl Task {
         }
     }
 
-    async fn reload(&mut self, functions: Functions) -> Result<Arc<Reloaded>, NotTaken> {
-        let file = self.config.file.clone();
-        let read = tokio::task::spawn_blocking(move || {
-            let config = config::load(&file)?;
-            let plugins = config::load_plugins(&config);
-            Ok::<_, Faults>((config, plugins))
-        });
-        let (config, (plugins, faults)) = match read.await {
-            Ok(Ok(read)) => read,
-            Ok(Err(faults)) => {
-                tracing::error!(reason = %faults, "the configuration is not taken: what runs goes on");
-                // Not their lines: the readiness is for everybody.
-                let told: Vec<String> = faults.iter().map(Fault::without_line).collect();
-                self.gateway.note_reload(Some(told.join("\n")));
-                return Err(faults.to_string());
-            }
-            Err(error) => return Err(format!("reading the configuration failed: {error}")),
-        };
+    async fn reload(&mut self, functions: Functions) -> Result<Arc<Reloaded>, Rejected> {
+        let (config, plugins, faults) = self.read().await?;
         for fault in &faults {
-            tracing::error!(reason = %fault, "a plugin's settings are not taken: what runs goes on");
+            tracing::error!(reason = %fault, "plugin settings rejected: the plugin in service stays");
         }
         if needs_restart(&self.config, &config) {
-            tracing::warn!("changes of [server], [admin] and [deploy] count after a restart");
+            tracing::warn!("changes of [server], [admin] and [deploy] need a restart of the gateway");
         }
         for warning in config::idle_plugins(&config, &plugins) {
             tracing::warn!("{warning}");
         }
-        let plugins = self.with_faulty(plugins, &config, &faults);
-        let reloaded = self.gateway.reload(plugins.clone(), config.deployments.clone(), functions).await;
-        tell(&reloaded, &plugins);
+        let plugins = self.with_running(plugins, &config, &faults);
+        let reloaded = self.deployer.reload(plugins.clone(), config.deployments.clone(), functions).await;
+        log(&reloaded, &plugins);
+        // Not [server], [admin] and [deploy]: what is in force of them is what the gateway started with.
         self.config.deployments = config.deployments;
         self.config.plugins = config.plugins;
         self.config.plugin_list = config.plugin_list;
-        let failed = reloaded.failures.iter().map(ReloadFailure::for_everybody);
-        let failed: Vec<String> = failed.chain(faults.iter().map(Fault::without_line)).collect();
-        self.gateway.note_reload((!failed.is_empty()).then(|| failed.join("\n")));
+        let failures = reloaded.failures.iter().map(ReloadFailure::public_message);
+        let failures: Vec<String> = failures.chain(faults.iter().map(Fault::without_line)).collect();
+        self.deployer.reloads.record_failure((!failures.is_empty()).then(|| failures.join("\n")));
         Ok(Arc::new(reloaded))
     }
 
-    /// The plugins to run, with those that run already in place of drop-ins whose settings are at fault. While the folder
-    /// cannot be read nobody can tell which of them are gone: they all go on, since one may keep strangers out.
-    fn with_faulty(&self, mut plugins: Vec<PluginConfig>, new: &Config, faults: &Faults) -> Vec<PluginConfig> {
+    /// Reads the configuration and the settings of its plugins, those with faults left out.
+    async fn read(&self) -> Result<(Config, Vec<PluginConfig>, Faults), Rejected> {
+        let file = self.config.file.clone();
+        let reading = tokio::task::spawn_blocking(move || {
+            let config = config::load(&file)?;
+            let (plugins, faults) = config::load_plugins(&config);
+            Ok::<_, Faults>((config, plugins, faults))
+        });
+        match reading.await {
+            Ok(Ok(read)) => Ok(read),
+            Ok(Err(faults)) => {
+                tracing::error!(reason = %faults, "configuration rejected: the one in force stays");
+                // Without the lines of the file, which may hold secrets: /readyz may be public.
+                let public: Vec<String> = faults.iter().map(Fault::without_line).collect();
+                self.deployer.reloads.record_failure(Some(public.join("\n")));
+                Err(faults.to_string())
+            }
+            Err(error) => Err(format!("reading the configuration failed: {error}")),
+        }
+    }
+
+    /// The plugins to load: `plugins`, and the running drop-ins whose new settings have faults. If the plugins folder
+    /// cannot be read, it is unknown which drop-ins were removed, so all of them stay: one of them may check who may
+    /// call.
+    fn with_running(&self, mut plugins: Vec<PluginConfig>, new: &Config, faults: &Faults) -> Vec<PluginConfig> {
         let Some(dir) = new.plugins.dir.as_deref().filter(|_| !faults.is_empty()) else { return plugins };
         let is_readable = std::fs::read_dir(dir).is_ok();
         let dir = if is_readable { Some(dir) } else { self.config.plugins.dir.as_deref() };
         let first_drop_in = new.plugin_list.len();
-        for old in &self.gateway.plugins().plugins {
+        for old in &self.deployer.gateway.plugins().plugins {
             let PluginConfig { name, path, .. } = &old.settings;
             let is_drop_in = path.parent() == dir;
             let is_missing = plugins.iter().all(|plugin| plugin.name != *name);
             if is_drop_in && is_missing && (path.is_file() || !is_readable) {
+                // Drop-ins come after the listed plugins, in the order of their paths.
                 let before = plugins[first_drop_in..].partition_point(|plugin| plugin.path < *path);
                 plugins.insert(first_drop_in + before, old.settings.clone());
             }
@@ -159,22 +187,19 @@ fn needs_restart(old: &Config, new: &Config) -> bool {
     old.server != new.server || old.admin != new.admin || old.deploy != new.deploy
 }
 
-fn tell(reloaded: &Reloaded, plugins: &[PluginConfig]) {
-    let errors: Vec<&LoadError> = reloaded
-        .failures
-        .iter()
-        .filter_map(|failure| match failure {
-            ReloadFailure::Plugin(error) => Some(error),
-            ReloadFailure::Deployment { name, failure } => {
-                tracing::error!(deployment = name, reason = failure.message, "not replaced: what served goes on");
-                None
+fn log(reloaded: &Reloaded, plugins: &[PluginConfig]) {
+    for failure in &reloaded.failures {
+        match failure {
+            ReloadFailure::Plugin(error) => {
+                let fault = error.fault(plugins);
+                tracing::error!(plugin = %error.name, reason = %fault, "plugin not loaded: the one in service stays");
             }
-        })
-        .collect();
-    for error in errors {
-        let fault = error.fault(plugins);
-        tracing::error!(plugin = %error.name, reason = %fault, "not loaded: what ran goes on");
+            ReloadFailure::Deployment { name, failure } => {
+                let reason = &failure.message;
+                tracing::error!(deployment = name, reason, "deployment not replaced: the one in service stays");
+            }
+        }
     }
     let (plugins, deployed, removed) = (&reloaded.plugins, &reloaded.deployed, &reloaded.removed);
-    tracing::info!(?plugins, ?deployed, ?removed, "configuration in force");
+    tracing::info!(?plugins, ?deployed, ?removed, "configuration reloaded");
 }

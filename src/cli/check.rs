@@ -8,7 +8,7 @@ use clap::Args;
 
 use crate::cli::compiled;
 use crate::config::{self, Config, DeploymentConfig, Fault, Faults, RuntimeKind};
-use crate::gateway::deploy::{self, Refusal};
+use crate::gateway::plan::{PlanError, plan_workers};
 use crate::runtime::RuntimeError;
 use crate::runtime::scripts::WorkerScripts;
 
@@ -78,7 +78,7 @@ fn add_deployment_faults(config: &Config, faults: &mut Faults) {
         .collect();
     let sound = config.deployments.iter().enumerate().filter(|(number, _)| !at_fault.contains(number));
     for (_, deployment) in sound {
-        let refusal = match deploy::prepare(deployment, &scripts) {
+        let refusal = match plan_workers(deployment, &scripts) {
             Ok(plan) if plan.kind != RuntimeKind::Wasm && deployment.places.has("wasm") => {
                 let message =
                     format!("\"wasm\" goes only with runtime = \"wasm\", and this folder runs on {}", plan.kind);
@@ -89,9 +89,9 @@ fn add_deployment_faults(config: &Config, faults: &mut Faults) {
             Err(refusal) => refusal,
         };
         let key = match &refusal {
-            Refusal::Runtime(RuntimeError::Program(error)) => error.key(),
-            Refusal::Runtime(RuntimeError::GrantedFolder { .. }) => "wasm.grants.folders",
-            Refusal::Runtime(_) | Refusal::Source(_) => "path",
+            PlanError::Runtime(RuntimeError::Program(error)) => error.key(),
+            PlanError::Runtime(RuntimeError::GrantedFolder { .. }) => "wasm.grants.folders",
+            PlanError::Runtime(_) | PlanError::Source(_) => "path",
         };
         let place = deployment.places.of(key).or_else(|| deployment.places.of("path"));
         faults.push(Fault::new(place, format!("deployment {:?}: {refusal}", deployment.name)));

@@ -15,7 +15,7 @@ use crate::config::{
     self, Config, DeploymentConfig, HookName, Instances, Mode, Pattern, PluginConfig, RuntimeKind, Secret,
     WasmFunctionsConfig,
 };
-use crate::gateway::deploy;
+use crate::gateway::plan::plan_workers;
 use crate::plugin::run::Plugin;
 use crate::runtime::scripts::WorkerScripts;
 
@@ -65,7 +65,7 @@ fn show_deployment(config: &Config, deployment: &DeploymentConfig, out: &mut imp
     writeln!(out, "deployment {:?}  ({})", name.as_str(), place_of(&deployment.places.of("name")))?;
     writeln!(out, "  folder       {}", path.display())?;
     let scripts = WorkerScripts::in_place(&config.server.data_dir);
-    match deploy::prepare(deployment, &scripts) {
+    match plan_workers(deployment, &scripts) {
         Ok(plan) => {
             let why = if deployment.runtime.is_some() { "as configured" } else { "by its files" };
             if plan.kind == RuntimeKind::Wasm {

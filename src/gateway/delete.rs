@@ -1,54 +1,60 @@
-//! Deleting a deployment: written down first, then out of service, its workers ended, its files removed; then the answer.
+//! Deleting a deployment: mark its record, take it out of service, drain its workers, remove its files, then answer.
 
 use std::sync::Arc;
 
 use crate::deployment::DeploymentName;
-use crate::gateway::Gateway;
-use crate::gateway::deploy::leave;
 use crate::gateway::deploy_error::DeployError;
-use crate::gateway::packages::blocking;
+use crate::gateway::deployer::{Deployer, blocking};
+use crate::gateway::rollout::drain_pool;
 
-impl Gateway {
-    /// Deletes a deployment that was made over HTTP. A deploy of it that is on its way is given up. Calls under way may
-    /// finish within the drain time. When it returns no process, file or log of it is left. It goes on even if nobody
-    /// waits for it; what a failure leaves of it is removed at the next start.
+impl Deployer {
+    /// Deletes a deployment that was made over HTTP. Deploys of it in progress are given up; calls in flight may finish
+    /// within the drain time. When this returns, no process, file or log of it is left. The delete runs to its end even
+    /// if the future is dropped.
+    ///
+    /// # Errors
+    ///
+    /// There is no such deployment, the configuration defines it, the gateway stops, or the disk failed. In the last
+    /// case the next start finishes the delete.
     pub async fn delete(self: &Arc<Self>, name: &str) -> Result<(), DeployError> {
-        if self.is_draining() {
+        if self.gateway.is_draining() {
             return Err(DeployError::Stopping);
         }
-        self.check_of_api(name)?;
+        self.check_not_configured(name)?;
         let record = self.store.record(name).ok_or_else(|| DeployError::NotFound(name.to_owned()))?;
-        // A deploy that is on its way is for nothing.
-        self.turns.give_up(name);
-        let gateway = Arc::clone(self);
-        let deleting = self.tasks.spawn(async move { gateway.delete_now(record.name).await });
+        // Before the lock: the deploys that would be in front in its line are the ones to give up.
+        self.change_locks.give_up(name);
+        let deployer = Arc::clone(self);
+        let deleting = self.gateway.tasks.spawn(async move { deployer.delete_now(record.name).await });
         deleting.await.unwrap_or(Err(DeployError::Internal))
     }
 
     async fn delete_now(self: Arc<Self>, name: DeploymentName) -> Result<(), DeployError> {
-        let _turn = self.turn(&name).await?;
+        let _lock = self.lock_changes(&name).await?;
         let store = Arc::clone(&self.store);
         let mut record = store.record(name.as_str()).ok_or_else(|| DeployError::NotFound(name.as_str().to_owned()))?;
         record.deleted = true;
-        let written = blocking(move || Ok(store.save(record)?)).await;
-        let is_full = matches!(&written, Err(DeployError::Storage(error)) if error.is_full());
+        let marked = blocking(move || Ok(store.save(record)?)).await;
+        // A full disk takes no new record, but renaming the folder away needs no space. So the delete goes on, only
+        // without the mark that would let the next start finish it.
+        let is_full = matches!(&marked, Err(DeployError::Storage(error)) if error.is_full());
         if !is_full {
-            written?;
+            marked?;
         }
-        // On a full disk nothing can be written, but it can be moved away: that is as good, only later.
-        if let Some(live) = self.registry.remove(name.as_str())
-            && let Some(pool) = live.pool()
+        if let Some(deployment) = self.gateway.registry.remove(name.as_str())
+            && let Some(pool) = deployment.pool()
         {
-            leave(pool, self.drain, &self.cut).await;
+            drain_pool(pool, self.drain, &self.gateway.kill).await;
         }
-        let (store, waste, of) = (Arc::clone(&self.store), self.staging.place_for_waste(), name.clone());
+        let (store, waste, of) = (Arc::clone(&self.store), self.tools.staging.place_for_waste(), name.clone());
         let removed = blocking(move || Ok(store.remove(&of, &waste)?)).await;
         if removed.is_err() && is_full {
+            // Neither marked nor removed: it is still deployed.
             self.restore_one(name.as_str());
         }
         removed?;
-        self.log_files.remove(&name).await;
-        tracing::info!(deployment = %name, "deleted");
+        self.gateway.logs.remove_files(&name).await;
+        tracing::info!(deployment = %name, "deployment deleted");
         Ok(())
     }
 }

@@ -11,19 +11,19 @@ use crate::source::env_file::EnvFileError;
 use crate::source::repository::RepositoryError;
 use crate::worker::outcome::{LoadFailure, LoadFailureKind};
 
-/// Why a deployment was not changed. What served before goes on.
+/// Why a deployment was not changed. The release that served before keeps serving.
 #[derive(Debug, thiserror::Error)]
 pub enum DeployError {
-    /// The name is taken, and nobody said that it is to be replaced.
+    /// The name is in use, and the upload does not replace. The text is the one that MetaCall's clients expect.
     #[error("There is an application with name '{0}' already deployed, delete it first.")]
     AlreadyDeployed(String),
-    /// The name belongs to the configuration.
+    /// The configuration defines the deployment.
     #[error("{0:?} is a deployment of the configuration file: change it there")]
     OfConfiguration(String),
-    /// Nothing was uploaded under the name.
+    /// There is no upload under the name. The text is the one that MetaCall's clients expect.
     #[error("Invalid deployment id: {0}")]
     UnknownId(String),
-    /// Nothing is deployed under the name.
+    /// There is no deployment of the name.
     #[error("no deployment {0:?}")]
     NotFound(String),
     /// The release is not kept.
@@ -31,56 +31,56 @@ pub enum DeployError {
     NoRelease {
         /// The deployment.
         name: String,
-        /// What was asked for, in words.
+        /// The release asked for, in words.
         wanted: String,
-        /// What there is, in words.
+        /// The releases that are kept, in words.
         kept: String,
     },
-    /// Too many changes of the deployment wait already.
+    /// Too many changes of the deployment wait.
     #[error("too many changes of {0:?} wait already: try again when they are done")]
     InProgress(String),
-    /// The archive is not one that can be taken.
+    /// The package is unusable.
     #[error(transparent)]
     Archive(#[from] ArchiveError),
-    /// Its metacall files are not what they should be.
+    /// The release's folder or its metacall files are unusable.
     #[error(transparent)]
     Source(#[from] SourceError),
     /// The repository was not fetched.
     #[error(transparent)]
     Repository(#[from] RepositoryError),
-    /// What it depends on was not installed.
+    /// The dependencies were not installed.
     #[error(transparent)]
     Install(#[from] InstallError),
-    /// Its `.env` cannot be used.
+    /// The release's `.env` is unusable.
     #[error(".env: {0}")]
     EnvFile(#[from] EnvFileError),
-    /// It did not load.
+    /// The release did not load.
     #[error("{}", .0.message)]
     Load(Arc<LoadFailure>),
-    /// The disk did not take it.
+    /// The change could not be stored.
     #[error(transparent)]
     Storage(#[from] StorageError),
-    /// Too much is being fetched already.
-    #[error("as many repositories as the gateway takes at once are being fetched already")]
+    /// The gateway fetches as many repositories as it may.
+    #[error("too many repositories are being fetched: try again later")]
     Overloaded,
     /// The gateway is stopping.
     #[error("the gateway is stopping: nothing was changed")]
     Stopping,
-    /// The deployment was deleted meanwhile.
+    /// The deployment was deleted during the change.
     #[error("{0:?} was deleted meanwhile")]
     GivenUp(String),
-    /// A part of the gateway failed.
-    #[error("the gateway failed at it: see its log")]
+    /// A task of the gateway panicked.
+    #[error("the gateway failed: see its log")]
     Internal,
 }
 
 impl DeployError {
-    /// Names what was being done on disk.
+    /// Makes an error of an I/O error. `act` names the operation: "unpacking the package".
     pub(super) fn disk(act: &'static str) -> impl FnOnce(io::Error) -> Self {
         move |cause| Self::Storage(StorageError::Disk { act, cause })
     }
 
-    /// What is remembered and shown of a deploy that failed; nothing if it says nothing about the release itself.
+    /// The failure to record for the deployment; none if the error says nothing about the release itself.
     pub(super) fn as_load_failure(&self) -> Option<Arc<LoadFailure>> {
         let failure = |kind, stderr: &str| {
             Some(Arc::new(LoadFailure { kind, message: self.to_string(), stderr: stderr.to_owned() }))

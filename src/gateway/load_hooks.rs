@@ -1,4 +1,5 @@
-//! Load hooks: a release on its way into service, shown to the plugins that apply to its deployment.
+//! Load hooks: before a release loads and after each of its workers has loaded, the plugins of its deployment may
+//! refuse or adjust it.
 
 use std::collections::BTreeMap;
 use std::future::Future;
@@ -17,7 +18,7 @@ use crate::runtime::Plan;
 use crate::worker::admission::Admit;
 use crate::worker::settings::Settings;
 
-/// The release that a configuration and its plan make.
+/// The release as load hooks see it before it loads.
 pub(super) fn release_of(config: &DeploymentConfig, plan: &Plan, origin: &str) -> Release {
     let mut languages: Vec<String> = plan.own.iter().map(|json| json.language_id.clone()).collect();
     languages.sort_unstable();
@@ -42,7 +43,7 @@ pub(super) fn release_of(config: &DeploymentConfig, plan: &Plan, origin: &str) -
     }
 }
 
-/// Puts what before-load has set into the configuration.
+/// Applies the environment and limits that before-load hooks have set to the configuration.
 pub(super) fn adjust(config: &mut DeploymentConfig, adjusted: &Adjusted) {
     for (name, value) in &adjusted.environment {
         config.env.insert(name.clone(), Secret::new(value.clone()));
@@ -51,7 +52,7 @@ pub(super) fn adjust(config: &mut DeploymentConfig, adjusted: &Adjusted) {
     config.queue = adjusted.limits.queue;
 }
 
-/// The settings of a deployment's pool within the limits that before-load has tightened.
+/// The settings of the release's pool, within the limits that before-load hooks have tightened.
 pub(super) fn settings(config: &DeploymentConfig, limits: Limits) -> Settings {
     let mut settings = Settings::from_config(config);
     settings.timeout = limits.timeout;
@@ -60,21 +61,23 @@ pub(super) fn settings(config: &DeploymentConfig, limits: Limits) -> Settings {
     settings
 }
 
-/// Shows what a worker has loaded to the after-load hooks.
+/// Runs the after-load hooks of a release whenever one of its workers has loaded.
 pub(super) struct Admission {
     plugins: Arc<Plugins>,
     release: Release,
     labels: Labels,
-    /// What was loaded, and what became of it: a worker that is started again offers the same, as long as the plugins do.
+    /// The last decision. A worker that is started again usually loads the same functions, and the decision about them
+    /// stands as long as the same plugins are in service.
     approved: Mutex<Option<Approved>>,
 }
 
-type Offer = BTreeMap<String, Offered>;
+/// Functions by name.
+type Functions = BTreeMap<String, Offered>;
 
 #[derive(Clone)]
 struct Approved {
-    loaded: Offer,
-    offered: Offer,
+    loaded: Functions,
+    offered: Functions,
     by: Arc<PluginSet>,
 }
 
@@ -90,8 +93,8 @@ impl Admission {
             return Ok(exports);
         }
         let loaded = release::offered(&exports);
-        let before = self.approved.lock().clone();
-        if let Some(approved) = before
+        let approved = self.approved.lock().clone();
+        if let Some(approved) = approved
             && approved.loaded == loaded
             && Arc::ptr_eq(&approved.by, &plugins)
         {

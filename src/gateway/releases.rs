@@ -1,12 +1,12 @@
-//! The releases of a deployment that are kept, for people and programs.
+//! The releases of a deployment that are kept.
 
 use std::time::{Duration, UNIX_EPOCH};
 
 use serde::Serialize;
 
 use crate::deployment::DeploymentName;
-use crate::gateway::Gateway;
 use crate::gateway::deploy_error::DeployError;
+use crate::gateway::deployer::Deployer;
 use crate::registry::record::{Origin, Release};
 
 /// The releases of a deployment.
@@ -14,13 +14,13 @@ use crate::registry::record::{Origin, Release};
 pub struct Releases {
     /// The deployment.
     pub name: String,
-    /// The number of the release that serves, if one does.
+    /// The number of the release in service; none if no release serves.
     pub live: Option<u64>,
-    /// Those that are kept, the newest first.
+    /// The releases that are kept, the newest first.
     pub releases: Vec<KeptRelease>,
-    /// An upload is there that was not deployed yet.
+    /// Whether there is an upload that has not been deployed.
     pub pending: bool,
-    /// Why the last deploy failed, unless one succeeded since.
+    /// Why the last deploy failed; none if it succeeded.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub failure: Option<String>,
 }
@@ -30,20 +30,21 @@ pub struct Releases {
 pub struct KeptRelease {
     /// Its number.
     pub release: u64,
-    /// When it was made, as RFC 3339 has it.
+    /// When it was made: `2026-01-31T12:00:00Z`.
     pub created: String,
     /// `package` or `repository`.
     pub origin: &'static str,
-    /// The repository, as `<address>#<branch>@<commit>`.
+    /// The repository: `<url>#<branch>@<commit>`.
     pub source: Option<String>,
-    /// Whether it serves.
+    /// Whether it is in service.
     pub live: bool,
-    /// Names of the variables that it was deployed with; their values are not told.
+    /// The names of the variables that it was deployed with. Their values may be secrets.
     pub env: Vec<String>,
 }
 
-impl Gateway {
-    /// Every deployment that was made over HTTP and serves, with the time of its release in seconds since 1970.
+impl Deployer {
+    /// Every deployment that was made over HTTP and has a release in service, with the time when that release was made
+    /// in seconds since 1970.
     #[must_use]
     pub fn stored_names(&self) -> Vec<(DeploymentName, u64)> {
         let records = self.store.records().into_iter();
@@ -51,8 +52,12 @@ impl Gateway {
     }
 
     /// The releases of a deployment that was made over HTTP.
+    ///
+    /// # Errors
+    ///
+    /// There is no such deployment, or the configuration defines it.
     pub fn releases(&self, name: &str) -> Result<Releases, DeployError> {
-        self.check_of_api(name)?;
+        self.check_not_configured(name)?;
         let record = self.store.record(name).ok_or_else(|| DeployError::NotFound(name.to_owned()))?;
         let releases = record.releases.iter().rev().map(|release| kept(release, record.live)).collect();
         Ok(Releases {

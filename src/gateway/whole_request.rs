@@ -1,7 +1,5 @@
-//! Whole HTTP requests as calls: a request becomes the arguments of a function that takes one, and its result becomes the
-//! answer. The envelopes are those of `docs/worker-protocol.md`; reading and writing HTTP is left to `http`.
-
-use std::time::Instant;
+//! Whole HTTP requests as calls: a request becomes the arguments of a function that takes one, and the function's
+//! result becomes the answer. `docs/worker-protocol.md` has both envelopes. Reading and writing HTTP is left to `http`.
 
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
@@ -11,18 +9,15 @@ use http::header::{
 };
 use serde::{Deserialize, Serialize};
 
-use crate::deployment::{HTTP_FUNCTION, Takes};
-use crate::gateway::Gateway;
-use crate::invocation::{Arguments, Returned};
+use crate::invocation::Arguments;
 use crate::plugin::outcome::Outcome;
-use crate::registry::Live;
-use crate::worker::outcome::CallError;
 
-/// Headers of an answer, and their bytes.
+/// The most headers of an answer, and the most bytes of their names and values.
 const HEADER_COUNT: usize = 100;
 const HEADERS_LIMIT: usize = 64 << 10;
 
-/// Headers that are about one connection, besides those that begin with `proxy-`.
+/// Headers that concern one connection (RFC 9110, section 7.6.1), and the gateway's own error header. Headers that
+/// begin with `proxy-` are left out as well.
 const HOP_BY_HOP: [HeaderName; 9] = [
     CONNECTION,
     EXPECT,
@@ -37,7 +32,7 @@ const HOP_BY_HOP: [HeaderName; 9] = [
 /// Headers of an answer that the gateway sets itself.
 const OWN: [HeaderName; 2] = [CONTENT_LENGTH, HeaderName::from_static("x-request-id")];
 
-/// A function's answer to a request, checked.
+/// A function's answer to a request, with every part checked.
 #[derive(Debug, PartialEq, Eq)]
 struct Answer {
     status: u16,
@@ -45,30 +40,8 @@ struct Answer {
     body: Bytes,
 }
 
-impl Gateway {
-    /// Has a deployment's function answer a request, made with [`request`]. The headers go along as they are now.
-    pub async fn exchange(
-        &self,
-        live: &Live,
-        request: &Arguments,
-        headers: &HeaderMap,
-        deadline: Instant,
-    ) -> Result<Outcome, CallError> {
-        let arguments = request.with_last(&pairs(headers));
-        let Returned(value) = self.invoke(live, HTTP_FUNCTION, Takes::Request, &arguments, deadline).await?;
-        match answer(&value.unwrap_or_default()) {
-            Ok(Answer { status, headers, body }) => Ok(Outcome::answered(status, headers, body)),
-            Err(wrong) => {
-                tracing::warn!(deployment = %live.name, wrong, "a function's answer is none");
-                live.logs.report(&format!("{HTTP_FUNCTION} gave no answer: {wrong}"));
-                Err(CallError::Protocol(format!("gave an answer that is none ({wrong})").into()))
-            }
-        }
-    }
-}
-
-/// The argument that stands for a request, as hooks see it: `[{"method":"GET","uri":"/path?query","body":"text"}]`. A body
-/// that is not UTF-8 stands in `base64`, and none where there is none.
+/// The argument that stands for a request, as hooks see it: `[{"method":"GET","uri":"/path?query","body":"text"}]`. A
+/// body that is not UTF-8 is in `base64` instead; an empty one is left out.
 #[must_use]
 pub fn request(method: &str, uri: &str, body: &[u8]) -> Arguments {
     #[derive(Serialize)]
@@ -89,23 +62,37 @@ pub fn request(method: &str, uri: &str, body: &[u8]) -> Arguments {
     Arguments::from_checked(arguments.expect("texts always render as JSON").into())
 }
 
-/// The headers of a request as a function gets them, `[["host","x"],["accept","*/*"]]`: those that are text and not about
-/// the connection.
-fn pairs(headers: &HeaderMap) -> String {
-    let text = |(name, value)| Some((as_str(name), std::str::from_utf8(HeaderValue::as_bytes(value)).ok()?));
-    let pairs: Vec<(&str, &str)> = headers.iter().filter(|(name, _)| !is_hop_by_hop(name)).filter_map(text).collect();
-    serde_json::to_string(&pairs).expect("texts always render as JSON")
+/// The arguments of the function: a request made by [`request`], then its headers as pairs,
+/// `[["host","x"],["accept","*/*"]]`. Headers that concern the connection or are not UTF-8 are left out. The headers
+/// come last because hooks may change them.
+#[must_use]
+pub fn with_headers(request: &Arguments, headers: &HeaderMap) -> Arguments {
+    request.with_last(&pairs(headers))
 }
 
-fn as_str(name: &HeaderName) -> &str {
-    name.as_str()
+/// The outcome of a call whose function returned this answer.
+///
+/// # Errors
+///
+/// The result is not an answer; why.
+pub fn outcome(result: &[u8]) -> Result<Outcome, String> {
+    let Answer { status, headers, body } = answer(result)?;
+    Ok(Outcome::answered(status, headers, body))
+}
+
+fn pairs(headers: &HeaderMap) -> String {
+    let kept = headers.iter().filter(|(name, _)| !is_hop_by_hop(name));
+    let pairs: Vec<(&str, &str)> =
+        kept.filter_map(|(name, value)| Some((name.as_str(), std::str::from_utf8(value.as_bytes()).ok()?))).collect();
+    serde_json::to_string(&pairs).expect("texts always render as JSON")
 }
 
 fn is_hop_by_hop(name: &HeaderName) -> bool {
     HOP_BY_HOP.contains(name) || name.as_str().starts_with("proxy-")
 }
 
-/// Reads a result as an answer: `{"status":200,"headers":[["content-type","text/html"]],"body":"text"}`, or with `base64`.
+/// Reads a result as an answer: `{"status":200,"headers":[["content-type","text/html"]],"body":"text"}`, or with
+/// `base64`.
 fn answer(result: &[u8]) -> Result<Answer, String> {
     #[derive(Deserialize)]
     struct Envelope {
@@ -138,10 +125,9 @@ fn answer_headers(pairs: &[(String, String)]) -> Result<Vec<(HeaderName, HeaderV
     }
     let mut headers = Vec::with_capacity(pairs.len());
     for (name, value) in pairs {
-        let checked =
-            HeaderName::from_bytes(name.as_bytes()).map_err(|_| format!("{name:?} is not a header's name"))?;
-        let value = HeaderValue::from_bytes(value.as_bytes())
-            .map_err(|_| format!("the value of the header {name:?} is not one"))?;
+        let checked = HeaderName::from_bytes(name.as_bytes()).map_err(|_| format!("{name:?} is not a header name"))?;
+        let value =
+            HeaderValue::from_bytes(value.as_bytes()).map_err(|_| format!("header {name:?} has an invalid value"))?;
         if !is_hop_by_hop(&checked) && !OWN.contains(&checked) {
             headers.push((checked, value));
         }
@@ -165,7 +151,7 @@ mod tests {
     }
 
     #[test]
-    fn headers_of_the_connection_and_those_that_are_no_text_are_left_out() {
+    fn headers_of_the_connection_and_headers_that_are_not_utf_8_are_left_out() {
         let mut headers = HeaderMap::new();
         for (name, value) in [
             ("host", &b"x"[..]),
@@ -198,7 +184,7 @@ mod tests {
     }
 
     #[test]
-    fn a_result_that_is_no_answer_is_refused() {
+    fn a_result_that_is_not_an_answer_is_refused() {
         for bad in [
             "",
             "null",

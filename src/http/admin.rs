@@ -15,21 +15,21 @@ use sha2::{Digest as _, Sha256};
 use subtle::ConstantTimeEq;
 
 use crate::config::Secret;
-use crate::gateway::Gateway;
-use crate::gateway::reload::ReloadFailure;
+use crate::gateway::deployer::Deployer;
+use crate::gateway::reload_request::ReloadFailure;
 use crate::http::body::ReplyBody;
 use crate::http::error::{self, Code, Problem};
 use crate::http::{deploy, logs, metacall, metrics, request_id};
 
 /// Liveness and readiness.
-pub fn health(gateway: Arc<Gateway>, token: Option<&Secret>) -> Router {
+pub fn health(deployer: Arc<Deployer>, token: Option<&Secret>) -> Router {
     let token = token.map(|token| Digest::of(token.expose().as_bytes()));
-    let readyz = get(readyz).with_state((gateway, token));
+    let readyz = get(readyz).with_state((deployer, token));
     Router::new().route("/healthz", get(|| async { "ok\n" })).route("/readyz", readyz)
 }
 
 /// The API for those who run the gateway; with a token, only for those who have it.
-pub fn api(gateway: &Arc<Gateway>, token: Option<&Secret>, max_upload: u64) -> Router {
+pub fn api(deployer: &Arc<Deployer>, token: Option<&Secret>, max_upload: u64) -> Router {
     let token = token.map(|token| Digest::of(token.expose().as_bytes()));
     let guarded = Router::new()
         .route("/api/inspect", get(inspect))
@@ -38,9 +38,9 @@ pub fn api(gateway: &Arc<Gateway>, token: Option<&Secret>, max_upload: u64) -> R
         .route("/metrics", get(metrics))
         .route("/api/deploy/logs", post(logs::deploy_logs))
         .route("/api/logs/{name}", get(logs::logs))
-        .with_state(Arc::clone(gateway))
-        .merge(metacall::routes(Arc::clone(gateway)))
-        .merge(deploy::routes(Arc::clone(gateway), max_upload))
+        .with_state(Arc::clone(deployer))
+        .merge(metacall::routes(Arc::clone(deployer)))
+        .merge(deploy::routes(Arc::clone(deployer), max_upload))
         .layer(middleware::from_fn_with_state(token, check_token))
         .layer(middleware::from_fn_with_state(token.is_some(), refuse_pages));
     // MetaCall's client asks for readiness without its token.
@@ -54,33 +54,33 @@ pub fn with_fallbacks(router: Router) -> Router {
 }
 
 /// Everybody may know how the gateway does; why, those only who may see the rest.
-async fn readyz(State((gateway, token)): State<(Arc<Gateway>, Option<Digest>)>, headers: HeaderMap) -> Response {
-    let mut readiness = gateway.readiness();
+async fn readyz(State((deployer, token)): State<(Arc<Deployer>, Option<Digest>)>, headers: HeaderMap) -> Response {
+    let mut readiness = deployer.readiness();
     if token.is_some_and(|token| !is_authorized(&headers, &token)) {
-        readiness.leave_details_out();
+        readiness.hide_details();
     }
     let status = if readiness.is_ready() { StatusCode::OK } else { StatusCode::SERVICE_UNAVAILABLE };
     (status, Json(readiness)).into_response()
 }
 
-async fn inspect(State(gateway): State<Arc<Gateway>>) -> Response {
-    Json(gateway.inspect()).into_response()
+async fn inspect(State(deployer): State<Arc<Deployer>>) -> Response {
+    Json(deployer.gateway.inspect()).into_response()
 }
 
-async fn plugins(State(gateway): State<Arc<Gateway>>) -> Response {
-    Json(gateway.inspect_plugins()).into_response()
+async fn plugins(State(deployer): State<Arc<Deployer>>) -> Response {
+    Json(deployer.gateway.inspect_plugins()).into_response()
 }
 
-async fn metrics(State(gateway): State<Arc<Gateway>>, headers: HeaderMap) -> Response {
-    match metrics::render(&gateway) {
+async fn metrics(State(deployer): State<Arc<Deployer>>, headers: HeaderMap) -> Response {
+    match metrics::render(&deployer) {
         Ok(text) => ([(CONTENT_TYPE, metrics::CONTENT_TYPE)], text).into_response(),
         Err(_) => from_problem(Problem::new(Code::Internal, "the metrics cannot be written"), &headers),
     }
 }
 
 /// Has the configuration read again and tells what came of it.
-async fn reload(State(gateway): State<Arc<Gateway>>, headers: HeaderMap) -> Response {
-    let problem = match gateway.ask_reload("asked for over HTTP").await {
+async fn reload(State(deployer): State<Arc<Deployer>>, headers: HeaderMap) -> Response {
+    let problem = match deployer.reloads.request("request over HTTP").await {
         None => Problem::new(Code::Draining, "the gateway is stopping"),
         Some(Err(faults)) => Problem::new(Code::BadConfig, faults),
         Some(Ok(reloaded)) => match reloaded.failures.first() {

@@ -19,10 +19,11 @@ use serde_json::{Value, json};
 
 use crate::config::check_variable;
 use crate::deployment::MetaCallJson;
-use crate::gateway::create::{Deploying, Served};
+use crate::gateway::VERSION;
+use crate::gateway::create::{Deployed, Deploying};
 use crate::gateway::deploy_error::DeployError;
+use crate::gateway::deployer::Deployer;
 use crate::gateway::packages::{Existing, Package};
-use crate::gateway::{Gateway, VERSION};
 use crate::http::admin::{answer_json, from_problem};
 use crate::http::error::{Code, Problem, from_deploy};
 use crate::http::logs;
@@ -38,14 +39,14 @@ const KEEP_ALIVE: Duration = Duration::from_secs(15);
 /// What the routes work with.
 #[derive(Clone)]
 struct Deploys {
-    gateway: Arc<Gateway>,
+    deployer: Arc<Deployer>,
     slots: UploadSlots,
     max_upload: u64,
 }
 
 /// The routes that change deployments, and those that show what may be deployed. A package has at most `max_upload` bytes.
-pub fn routes(gateway: Arc<Gateway>, max_upload: u64) -> Router {
-    let deploys = Deploys { gateway, slots: UploadSlots::default(), max_upload };
+pub fn routes(deployer: Arc<Deployer>, max_upload: u64) -> Router {
+    let deploys = Deploys { deployer, slots: UploadSlots::default(), max_upload };
     Router::new()
         .route("/api/package/create", post(create_package))
         .route("/api/repository/branchlist", post(list_branches))
@@ -123,8 +124,8 @@ async fn create_package(
         let Query(PackageQuery { replace }) =
             query.map_err(|_| Problem::new(Code::BadRequest, "replace is true or false"))?;
         let slot = deploys.slots.take()?;
-        let gateway = &deploys.gateway;
-        let staging = gateway.make_staging().await.map_err(|error| from_deploy(&error))?;
+        let deployer = &deploys.deployer;
+        let staging = deployer.make_staging().await.map_err(|error| from_deploy(&error))?;
         let upload = upload::receive(&headers, body, staging.path(), deploys.max_upload).await?;
         let package = Package {
             name: upload.id.clone(),
@@ -137,7 +138,7 @@ async fn create_package(
             slot,
         };
         let existing = if replace { Existing::Replace } else { Existing::Keep };
-        gateway.add_package(package, existing).await.map_err(|error| from_deploy(&error))?;
+        deployer.add_package(package, existing).await.map_err(|error| from_deploy(&error))?;
         Ok(upload.id)
     };
     match taken.await {
@@ -149,7 +150,7 @@ async fn create_package(
 async fn list_branches(State(deploys): State<Deploys>, headers: HeaderMap, body: Bytes) -> Response {
     let listed = async {
         let Repository { url, .. } = json_body::read(&body)?;
-        let branches = deploys.gateway.branches(&url).await.map_err(|error| from_deploy(&error))?;
+        let branches = deploys.deployer.branches(&url).await.map_err(|error| from_deploy(&error))?;
         Ok(json!({ "branches": branches }))
     };
     answer(listed.await, &headers)
@@ -159,7 +160,7 @@ async fn list_files(State(deploys): State<Deploys>, headers: HeaderMap, body: By
     let listed = async {
         let Repository { url, branch, .. } = json_body::read(&body)?;
         let branch = branch.ok_or_else(|| Problem::new(Code::BadRequest, "\"branch\" is missing"))?;
-        let files = deploys.gateway.repository_files(&url, &branch).await.map_err(|error| from_deploy(&error))?;
+        let files = deploys.deployer.repository_files(&url, &branch).await.map_err(|error| from_deploy(&error))?;
         Ok(json!({ "files": files }))
     };
     answer(listed.await, &headers)
@@ -168,7 +169,7 @@ async fn list_files(State(deploys): State<Deploys>, headers: HeaderMap, body: By
 async fn add_repository(State(deploys): State<Deploys>, headers: HeaderMap, body: Bytes) -> Response {
     let added = async {
         let Repository { url, branch, jsons } = json_body::read(&body)?;
-        let added = deploys.gateway.add_repository(&url, branch.as_deref(), jsons).await;
+        let added = deploys.deployer.add_repository(&url, branch.as_deref(), jsons).await;
         added.map_err(|error| from_deploy(&error))
     };
     match added.await {
@@ -182,9 +183,9 @@ async fn create(State(deploys): State<Deploys>, headers: HeaderMap, body: Bytes)
     let begun = || {
         let Create { suffix, env } = json_body::read(&body)?;
         let env = variables(env)?;
-        deploys.gateway.create(&suffix, env).map_err(|error| from_deploy(&error))
+        deploys.deployer.create(&suffix, env).map_err(|error| from_deploy(&error))
     };
-    follow(&deploys.gateway, begun(), &headers).await
+    follow(&deploys.deployer, begun(), &headers).await
 }
 
 /// Makes an earlier release the one that serves.
@@ -196,38 +197,38 @@ async fn rollback(
 ) -> Response {
     let begun = || {
         let Rollback { release } = if body.is_empty() { Rollback::default() } else { json_body::read(&body)? };
-        deploys.gateway.rollback(&name, release).map_err(|error| from_deploy(&error))
+        deploys.deployer.rollback(&name, release).map_err(|error| from_deploy(&error))
     };
-    follow(&deploys.gateway, begun(), &headers).await
+    follow(&deploys.deployer, begun(), &headers).await
 }
 
 async fn delete(State(deploys): State<Deploys>, headers: HeaderMap, body: Bytes) -> Response {
     let deleted = async {
         let Delete { suffix, prefix, version } = json_body::read(&body)?;
-        let here = deploys.gateway.prefix.as_str();
+        let here = deploys.deployer.gateway.prefix.as_str();
         if prefix.is_some_and(|prefix| prefix != here) || version.is_some_and(|version| version != VERSION) {
             return Err(from_deploy(&DeployError::NotFound(suffix)));
         }
-        deploys.gateway.delete(&suffix).await.map_err(|error| from_deploy(&error))?;
+        deploys.deployer.delete(&suffix).await.map_err(|error| from_deploy(&error))?;
         Ok(Value::from("Deploy Delete Succeed"))
     };
     answer(deleted.await, &headers)
 }
 
 async fn releases(State(deploys): State<Deploys>, Path(name): Path<String>, headers: HeaderMap) -> Response {
-    match deploys.gateway.releases(&name) {
+    match deploys.deployer.releases(&name) {
         Ok(releases) => Json(releases).into_response(),
         Err(error) => refusal(from_deploy(&error), &headers),
     }
 }
 
 /// Waits for what comes of a change; for who asked for events, tells its steps meanwhile.
-async fn follow(gateway: &Arc<Gateway>, begun: Result<Deploying, Problem>, headers: &HeaderMap) -> Response {
-    let Deploying { book, from, done } = match begun {
+async fn follow(deployer: &Arc<Deployer>, begun: Result<Deploying, Problem>, headers: &HeaderMap) -> Response {
+    let Deploying { logs: book, first_line, result: done } = match begun {
         Ok(deploying) => deploying,
         Err(problem) => return refusal(problem, headers),
     };
-    let prefix = gateway.prefix.as_str().to_owned();
+    let prefix = deployer.gateway.prefix.as_str().to_owned();
     if !accepts_events(headers) {
         return match done.await.unwrap_or(Err(DeployError::Internal)) {
             Ok(served) => Json(told(&prefix, &served, false)).into_response(),
@@ -244,7 +245,7 @@ async fn follow(gateway: &Arc<Gateway>, begun: Result<Deploying, Problem>, heade
         };
         let _gone = tell.send(event);
     });
-    let lines = logs::lines(book, from, told_at_end);
+    let lines = logs::lines(book, first_line, told_at_end);
     let events = lines.map(|line| {
         Ok::<_, Infallible>(match line {
             logs::Line::Text(text) => Event::default().event("log").data(text),
@@ -254,7 +255,7 @@ async fn follow(gateway: &Arc<Gateway>, begun: Result<Deploying, Problem>, heade
     Sse::new(events).keep_alive(KeepAlive::new().interval(KEEP_ALIVE)).into_response()
 }
 
-fn told(prefix: &str, served: &Served, with_release: bool) -> Value {
+fn told(prefix: &str, served: &Deployed, with_release: bool) -> Value {
     let mut told = json!({ "prefix": prefix, "suffix": served.name.as_str(), "version": VERSION });
     if with_release {
         told["release"] = served.release.into();

@@ -8,139 +8,22 @@ use http::header::{ALLOW, CONNECTION, CONTENT_TYPE, RETRY_AFTER, WWW_AUTHENTICAT
 use http::{HeaderName, HeaderValue, Response, StatusCode};
 use rustix::io::Errno;
 
-use crate::answer::{self, Failure};
+use crate::answer;
+pub use crate::answer::code::Code;
 use crate::gateway::deploy_error::DeployError;
 use crate::http::body::ReplyBody;
-use crate::invocation::ErrorKind;
 use crate::registry::store::StorageError;
 use crate::source::SourceError;
 use crate::source::archive::ArchiveError;
 use crate::source::dependencies::InstallError;
 use crate::source::repository::RepositoryError;
-use crate::worker::outcome::{CallError, LoadFailureKind};
+use crate::worker::outcome::LoadFailureKind;
 
 /// The header that carries an error's code.
 pub const ERROR_HEADER: HeaderName = HeaderName::from_static("x-metagate-error");
 
 /// When a disk that cannot be written to is worth another try.
 const READ_ONLY_WAIT: Duration = Duration::from_secs(30);
-
-macro_rules! codes {
-    ($($(#[$doc:meta])* $variant:ident = $text:literal, $status:ident;)*) => {
-        /// A stable name of what went wrong.
-        #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-        pub enum Code {
-            $($(#[$doc])* $variant,)*
-        }
-
-        impl Code {
-            /// The code as callers see it.
-            #[must_use]
-            pub fn as_str(self) -> &'static str {
-                match self { $(Self::$variant => $text,)* }
-            }
-
-            /// Its status.
-            #[must_use]
-            pub fn status(self) -> StatusCode {
-                match self { $(Self::$variant => StatusCode::$status,)* }
-            }
-        }
-    };
-}
-
-codes! {
-    /// A request that cannot be understood.
-    BadRequest = "bad_request", BAD_REQUEST;
-    /// A body that is not the JSON it should be.
-    InvalidJson = "invalid_json", BAD_REQUEST;
-    /// A part of the address that is not a name.
-    BadName = "bad_name", BAD_REQUEST;
-    /// An address from which no repository is fetched.
-    BadUrl = "bad_url", BAD_REQUEST;
-    /// A name that no branch has.
-    BadBranch = "bad_branch", BAD_REQUEST;
-    /// No token, or not the right one.
-    Unauthorized = "unauthorized", UNAUTHORIZED;
-    /// Not from there.
-    Forbidden = "forbidden", FORBIDDEN;
-    /// Nothing is deployed under the name.
-    DeploymentNotFound = "deployment_not_found", NOT_FOUND;
-    /// The name is taken.
-    AlreadyDeployed = "already_deployed", CONFLICT;
-    /// Too many changes of the deployment wait already.
-    DeployInProgress = "deploy_in_progress", CONFLICT;
-    /// The deployment has no such function.
-    FunctionNotFound = "function_not_found", NOT_FOUND;
-    /// Nothing is at the address.
-    NotFound = "not_found", NOT_FOUND;
-    /// Not with this method.
-    MethodNotAllowed = "method_not_allowed", METHOD_NOT_ALLOWED;
-    /// The request came too slowly.
-    RequestTimeout = "request_timeout", REQUEST_TIMEOUT;
-    /// The file is not the one that the request's conditions name.
-    PreconditionFailed = "precondition_failed", PRECONDITION_FAILED;
-    /// The body is too large.
-    PayloadTooLarge = "payload_too_large", PAYLOAD_TOO_LARGE;
-    /// The address is too long.
-    UriTooLong = "uri_too_long", URI_TOO_LONG;
-    /// A body of a kind that cannot be read.
-    UnsupportedMediaType = "unsupported_media_type", UNSUPPORTED_MEDIA_TYPE;
-    /// No byte of the file is in the range.
-    RangeNotSatisfiable = "range_not_satisfiable", RANGE_NOT_SATISFIABLE;
-    /// Too many or too long headers.
-    HeadersTooLarge = "headers_too_large", REQUEST_HEADER_FIELDS_TOO_LARGE;
-    /// The arguments do not fit the function.
-    BadArgument = "bad_argument", UNPROCESSABLE_ENTITY;
-    /// The function raised an error.
-    FunctionError = "function_error", INTERNAL_SERVER_ERROR;
-    /// The gateway's own fault.
-    Internal = "internal", INTERNAL_SERVER_ERROR;
-    /// The worker ended during the call.
-    WorkerCrashed = "worker_crashed", BAD_GATEWAY;
-    /// The worker broke the protocol during the call.
-    WorkerProtocolError = "worker_protocol_error", BAD_GATEWAY;
-    /// The release was taken out of service during the call.
-    Deleted = "deleted", BAD_GATEWAY;
-    /// Too many calls.
-    Overloaded = "overloaded", SERVICE_UNAVAILABLE;
-    /// Workers end right after their start.
-    CrashLoop = "crash_loop", SERVICE_UNAVAILABLE;
-    /// The worker's program cannot be run.
-    SpawnFailed = "spawn_failed", SERVICE_UNAVAILABLE;
-    /// No worker is ready yet.
-    Starting = "starting", SERVICE_UNAVAILABLE;
-    /// The gateway is stopping.
-    Draining = "draining", SERVICE_UNAVAILABLE;
-    /// A plugin refuses to let the release be served.
-    RefusedByPlugin = "refused_by_plugin", UNPROCESSABLE_ENTITY;
-    /// A plugin could not be loaded.
-    BadPlugin = "bad_plugin", UNPROCESSABLE_ENTITY;
-    /// The configuration cannot be used.
-    BadConfig = "bad_config", UNPROCESSABLE_ENTITY;
-    /// A repository could not be fetched.
-    CloneFailed = "clone_failed", UNPROCESSABLE_ENTITY;
-    /// A repository took too long to fetch.
-    CloneTimeout = "clone_timeout", GATEWAY_TIMEOUT;
-    /// What a release depends on could not be installed.
-    InstallFailed = "install_failed", UNPROCESSABLE_ENTITY;
-    /// What a release depends on took too long to install.
-    InstallTimeout = "install_timeout", GATEWAY_TIMEOUT;
-    /// A package that is not unpacked.
-    BadArchive = "bad_archive", UNPROCESSABLE_ENTITY;
-    /// A release did not load.
-    LoadFailed = "load_failed", UNPROCESSABLE_ENTITY;
-    /// A release took too long to load.
-    LoadTimeout = "load_timeout", GATEWAY_TIMEOUT;
-    /// The call took too long.
-    CallTimeout = "call_timeout", GATEWAY_TIMEOUT;
-    /// The disk is full, or what may be used of it.
-    InsufficientStorage = "insufficient_storage", INSUFFICIENT_STORAGE;
-    /// The disk cannot be written to at all.
-    ReadOnly = "read_only", SERVICE_UNAVAILABLE;
-    /// The disk failed.
-    StorageError = "storage_error", INTERNAL_SERVER_ERROR;
-}
 
 /// An answer of the gateway's own to a request that it could not serve.
 #[derive(Debug)]
@@ -269,10 +152,7 @@ pub fn of_load(kind: LoadFailureKind) -> Code {
 pub fn from_deploy(error: &DeployError) -> Problem {
     let message = error.to_string();
     let code = match error {
-        DeployError::AlreadyDeployed(_) => {
-            // MetaCall's client expects this status.
-            return Problem::new(Code::AlreadyDeployed, message).with_status(StatusCode::BAD_REQUEST);
-        }
+        DeployError::AlreadyDeployed(_) => Code::AlreadyDeployed,
         DeployError::OfConfiguration(_) => Code::Forbidden,
         DeployError::UnknownId(_) => Code::BadRequest,
         DeployError::NotFound(_) => Code::DeploymentNotFound,
@@ -342,52 +222,6 @@ pub fn deployment_not_found(name: &str) -> Problem {
     Problem::new(Code::DeploymentNotFound, format!("no deployment {name:?}"))
 }
 
-/// What callers are told when a call of `function` of the deployment `name` gave no result.
-#[must_use]
-pub fn from_call(error: CallError, name: &str, function: &str) -> Problem {
-    match error {
-        CallError::FunctionNotFound => {
-            Problem::new(Code::FunctionNotFound, format!("deployment {name:?} has no function {function:?}"))
-        }
-        CallError::Function(error) => {
-            let code = match error.kind {
-                ErrorKind::Argument => Code::BadArgument,
-                ErrorKind::Function => Code::FunctionError,
-            };
-            Problem::new(code, error.told()).with_payload(error.payload)
-        }
-        CallError::Crashed(how) => {
-            Problem::new(Code::WorkerCrashed, format!("worker of {name:?} {how} during the call"))
-        }
-        CallError::Protocol(how) => {
-            Problem::new(Code::WorkerProtocolError, format!("worker of {name:?} {how} during the call"))
-        }
-        CallError::TimedOut(limit) => Problem::new(
-            Code::CallTimeout,
-            format!("function {function:?} of {name:?} gave no answer within {limit:?}"),
-        ),
-        CallError::Overloaded(wait) => {
-            Problem::new(Code::Overloaded, format!("too many calls of {name:?} wait already")).retry_after(wait)
-        }
-        CallError::Starting => {
-            let message = format!("no worker of {name:?} is ready yet");
-            Problem::new(Code::Starting, message).retry_after(Duration::from_secs(1))
-        }
-        CallError::CrashLoop(wait) => {
-            let message = format!("no worker of {name:?} can be started or stays: its log and /readyz say why");
-            Problem::new(Code::CrashLoop, message).retry_after(wait)
-        }
-        CallError::SpawnFailed(wait, message) => Problem::new(Code::SpawnFailed, message).retry_after(wait),
-        CallError::Stopping | CallError::Cut => {
-            Problem::new(Code::Draining, "the gateway is stopping").retry_after(Duration::from_secs(1))
-        }
-        CallError::Deleted => {
-            Problem::new(Code::Deleted, format!("{name:?} was deleted or replaced, and the call did not end in time"))
-        }
-        CallError::Gone => deployment_not_found(name),
-    }
-}
-
 /// What callers are told when the disk failed during `act`, a phrase such as "unpacking the package"; the log has the cause.
 #[must_use]
 pub fn from_disk(error: &io::Error, act: &str) -> Problem {
@@ -414,14 +248,5 @@ pub fn from_archive(error: &ArchiveError) -> Problem {
     match error {
         ArchiveError::Bad(words) => Problem::new(Code::BadArchive, words),
         ArchiveError::Disk(error) => from_disk(error, "unpacking the package"),
-    }
-}
-
-impl From<Problem> for Failure {
-    fn from(problem: Problem) -> Self {
-        let mut failure = Self::new(problem.code.status().as_u16(), problem.code.as_str(), problem.message);
-        failure.payload = problem.payload;
-        failure.headers.extend(problem.retry_after.map(|wait| (RETRY_AFTER, answer::retry_after(wait))));
-        failure
     }
 }

@@ -14,7 +14,7 @@ use http::header::CONTENT_TYPE;
 use serde::Deserialize;
 use tokio::sync::{oneshot, watch};
 
-use crate::gateway::Gateway;
+use crate::gateway::deployer::Deployer;
 use crate::http::admin::from_problem;
 use crate::http::error::{Code, Problem, deployment_not_found};
 use crate::http::json_body;
@@ -38,7 +38,7 @@ struct DeployLogs {
 
 /// `GET /api/logs/<name>`: text, or server-sent events with `follow=true`.
 pub async fn logs(
-    State(gateway): State<Arc<Gateway>>,
+    State(deployer): State<Arc<Deployer>>,
     Path(name): Path<String>,
     query: Result<Query<LogsQuery>, axum::extract::rejection::QueryRejection>,
     headers: HeaderMap,
@@ -46,11 +46,11 @@ pub async fn logs(
     let Ok(Query(query)) = query else {
         return from_problem(Problem::new(Code::BadRequest, "follow is true or false"), &headers);
     };
-    let Some(book) = gateway.log_of(&name) else {
+    let Some(book) = deployer.log_of(&name) else {
         return from_problem(deployment_not_found(&name), &headers);
     };
     if query.follow {
-        Sse::new(follow(book).take_until(gateway.drained()))
+        Sse::new(follow(book).take_until(deployer.gateway.drain_begins()))
             .keep_alive(KeepAlive::new().interval(KEEP_ALIVE))
             .into_response()
     } else {
@@ -59,12 +59,12 @@ pub async fn logs(
 }
 
 /// `POST /api/deploy/logs`: the logs as one JSON string.
-pub async fn deploy_logs(State(gateway): State<Arc<Gateway>>, headers: HeaderMap, body: bytes::Bytes) -> Response {
+pub async fn deploy_logs(State(deployer): State<Arc<Deployer>>, headers: HeaderMap, body: bytes::Bytes) -> Response {
     let request: DeployLogs = match json_body::read(&body) {
         Ok(request) => request,
         Err(problem) => return from_problem(problem, &headers),
     };
-    match gateway.log_of(&request.suffix) {
+    match deployer.log_of(&request.suffix) {
         Some(book) => Json(book.text()).into_response(),
         None => from_problem(deployment_not_found(&request.suffix), &headers),
     }

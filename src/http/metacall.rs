@@ -10,20 +10,20 @@ use axum::{Json, Router};
 use http::header::{AUTHORIZATION, CONTENT_TYPE, HeaderMap};
 use serde_json::{Value, json};
 
-use crate::gateway::Gateway;
+use crate::gateway::deployer::Deployer;
 
 /// The plan that every deployment has, in the words of MetaCall's hub.
 const PLAN: &str = "Essential";
 
 /// The routes; readiness, which is asked without a token, is not among them.
-pub fn routes(gateway: Arc<Gateway>) -> Router {
+pub fn routes(deployer: Arc<Deployer>) -> Router {
     Router::new()
         .route("/validate", get(valid).post(valid))
         .route("/api/account/deploy-enabled", get(valid).post(valid))
         .route("/api/account/refresh-token", get(same_token))
         .route("/api/billing/list-subscriptions", get(plans).post(plans))
         .route("/api/billing/list-subscriptions-deploys", get(plans_in_use).post(plans_in_use))
-        .with_state(gateway)
+        .with_state(deployer)
 }
 
 async fn valid() -> Json<Value> {
@@ -42,8 +42,8 @@ async fn plans() -> Json<Value> {
 }
 
 /// What is deployed, as the client needs it to replace a deployment (`metacall-deploy --force`).
-async fn plans_in_use(State(gateway): State<Arc<Gateway>>) -> Json<Value> {
-    let in_use = gateway.stored_names().into_iter().map(
+async fn plans_in_use(State(deployer): State<Arc<Deployer>>) -> Json<Value> {
+    let in_use = deployer.stored_names().into_iter().map(
         |(name, created)| json!({ "id": name.as_str(), "plan": PLAN, "date": created * 1000, "deploy": name.as_str() }),
     );
     Json(in_use.collect())

@@ -9,22 +9,23 @@ use prometheus_client::encoding::{DescriptorEncoder, NoLabelSet, text};
 use prometheus_client::metrics::MetricType;
 use prometheus_client::registry::Registry;
 
-use crate::gateway::Gateway;
-use crate::gateway::inspect::{DeploymentReadiness, InspectedPlugin};
+use crate::gateway::deployer::Deployer;
+use crate::gateway::inspect::InspectedPlugin;
+use crate::gateway::readiness::DeploymentReadiness;
 
 /// The media type of what [`render`] gives.
 pub const CONTENT_TYPE: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
 
 /// All metrics as text.
-pub fn render(gateway: &Arc<Gateway>) -> Result<String, fmt::Error> {
+pub fn render(deployer: &Arc<Deployer>) -> Result<String, fmt::Error> {
     let mut registry = Registry::default();
-    registry.register_collector(Box::new(Figures(Arc::clone(gateway))));
+    registry.register_collector(Box::new(Figures(Arc::clone(deployer))));
     let mut rendered = String::new();
     text::encode(&mut rendered, &registry)?;
     Ok(rendered)
 }
 
-struct Figures(Arc<Gateway>);
+struct Figures(Arc<Deployer>);
 
 impl fmt::Debug for Figures {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -73,7 +74,7 @@ fn as_number(count: u64) -> f64 {
 impl Collector for Figures {
     fn encode(&self, mut encoder: DescriptorEncoder<'_>) -> fmt::Result {
         let deployments = self.0.readiness().deployments;
-        let plugins = self.0.inspect_plugins();
+        let plugins = self.0.gateway.inspect_plugins();
         let named: Vec<_> = deployments.iter().map(|deployment| (deployment.name.as_str(), deployment)).collect();
         family(&mut encoder, "deployment", &named, &DEPLOYMENT_GAUGES, MetricType::Gauge)?;
         family(&mut encoder, "deployment", &named, &DEPLOYMENT_COUNTERS, MetricType::Counter)?;

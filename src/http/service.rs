@@ -15,10 +15,10 @@ use tracing::Instrument;
 
 use crate::gateway::Gateway;
 use crate::http::body::ReplyBody;
+use crate::http::call::lookup::Client;
+use crate::http::call::{invoke, whole_request};
 use crate::http::error::{Code, Problem};
-use crate::http::exchange;
 use crate::http::head::{self, HEADER_COUNT, HEADERS_LIMIT, URI_LIMIT};
-use crate::http::invoke::{self, Client};
 use crate::http::path::{self, Target};
 use crate::http::request_body::{self, BodyLimits};
 use crate::http::request_id;
@@ -94,7 +94,7 @@ impl Service {
             }
             Target::Http(address) if self.calls => {
                 let client = Client { id, peer };
-                exchange::serve(&self.gateway, address, request, client, self.body_limits).await
+                whole_request::serve(&self.gateway, address, request, client, self.body_limits).await
             }
             Target::Static(address) if self.calls => {
                 static_files::file(&self.gateway, &address, request.method(), request.headers(), id).await

@@ -8,6 +8,7 @@ mod range;
 
 use std::path::PathBuf;
 use std::sync::Arc;
+use std::time::Duration;
 
 use http::header::{
     ACCEPT_RANGES, CACHE_CONTROL, CONTENT_LENGTH, CONTENT_RANGE, CONTENT_TYPE, ETAG, LAST_MODIFIED,
@@ -22,8 +23,10 @@ use crate::http::path::StaticAddress;
 use crate::http::request_id;
 use crate::http::static_files::conditions::Verdict;
 use crate::http::static_files::file::{OpenError, StaticFile};
-use crate::registry::Serving;
-use crate::worker::outcome::CallError;
+use crate::registry::State;
+
+/// When a client may try again while the deployment starts.
+const STARTING_RETRY: Duration = Duration::from_secs(1);
 
 /// Answers with a file of a deployment. Nothing is told of what is not served: hidden files, links, folders, what was
 /// installed into `node_modules`, the gateway's own configuration and data. All of that is a 404, as if it were not there.
@@ -86,14 +89,17 @@ fn folder_of(gateway: &Gateway, address: &StaticAddress<'_>) -> Result<PathBuf, 
         let message = format!("nothing is deployed at /{prefix}/{name}/{version}");
         return Err(Problem::new(Code::DeploymentNotFound, message));
     }
-    let live = gateway.deployment(name).ok_or_else(|| error::deployment_not_found(name))?;
-    if !live.config.static_files {
+    let deployment = gateway.deployment(name).ok_or_else(|| error::deployment_not_found(name))?;
+    let Some(folder) = &deployment.static_folder else {
         return Err(Problem::new(Code::NotFound, format!("deployment {name:?} serves no files")));
-    }
-    match &live.serving {
-        _ if live.has_loaded() => Ok(live.config.path.clone()),
-        Serving::Pool(_) | Serving::Waiting => Err(error::from_call(CallError::Starting, name, "")),
-        Serving::Refused(_) => Err(Problem::new(Code::NotFound, format!("deployment {name:?} has not loaded"))),
+    };
+    match &deployment.state {
+        State::Running(_) if deployment.has_loaded() => Ok(folder.clone()),
+        State::Running(_) | State::Pending => {
+            let message = format!("no worker of {name:?} is ready yet");
+            Err(Problem::new(Code::Starting, message).retry_after(STARTING_RETRY))
+        }
+        State::Failed(_) => Err(Problem::new(Code::NotFound, format!("deployment {name:?} has not loaded"))),
     }
 }
 

@@ -1,5 +1,5 @@
-//! Files that are there after a kill or a power cut, whole or not at all: written beside, synced, renamed, and the folder
-//! synced.
+//! Files that are there after a kill or a power cut, whole or not at all: written beside, synced, renamed, and the
+//! folder synced.
 
 use std::fs::{self, File, OpenOptions};
 use std::io;
@@ -9,8 +9,8 @@ use std::path::Path;
 /// Beyond this many files a tree is synced with its whole file system instead of file by file.
 const SYNC_EACH: usize = 256;
 
-/// Puts a file with this content in the place of `path`. What was there before is kept as `previous`. Which of the two a
-/// power cut would leave is settled once the folder is synced.
+/// Puts a file with this content in the place of `path`. What was there before is kept as `previous`. Which of the two
+/// a power cut would leave is settled once the folder is synced.
 pub(super) fn replace(path: &Path, previous: &Path, content: &[u8]) -> io::Result<()> {
     let (new, old) = (path.with_extension("new"), path.with_extension("old"));
     let file = OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(&new)?;

@@ -1,7 +1,8 @@
 //! What is remembered of a deployment that was made over HTTP, and its form on disk.
 //!
-//! A record is a text file: a first line `metagate-record <format> <sha256 of the rest, hex>`, then one JSON object. Format 1 is
-//! the fields of [`Record`]. A later gateway may add fields; what this one could not read without harm gets a new number.
+//! A record is a text file: a first line `metagate-record <format> <sha256 of the rest, hex>`, then one JSON object.
+//! Format 1 is the fields of [`Record`]. A later gateway may add fields; what this one could not read without harm gets
+//! a new number.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::{self, Write};

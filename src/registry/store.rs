@@ -1,9 +1,10 @@
 //! The durable half of the registry: records and files of deployments that were made over HTTP.
 //!
-//! `<data_dir>/deployments/<name>/` holds `record` and the generation before it, `record.previous`; `files/<release>/`, the folders
-//! of releases; `uploads/`, archives that wait to be deployed. What the record does not name does not count: folders are
-//! made whole before the record names them and removed after it has ceased to. So a kill at any point leaves the state before
-//! or after, and whatever lies about besides is swept at the next start, as `open` has it.
+//! `<data_dir>/deployments/<name>/` holds `record` and the generation before it, `record.previous`; `files/<release>/`,
+//! the folders of releases; `uploads/`, archives that wait to be deployed. What the record does not name does not
+//! count: folders are made whole before the record names them and removed after it has ceased to. So a kill at any
+//! point leaves the state before or after, and whatever lies about besides is swept at the next start, as `open` has
+//! it.
 
 pub mod open;
 
@@ -61,7 +62,8 @@ impl StorageError {
 }
 
 impl Store {
-    /// What somebody has to look at: records that were damaged when the folder was opened, a disk that has failed since.
+    /// What somebody has to look at: records that were damaged when the folder was opened, a disk that has failed
+    /// since.
     #[must_use]
     pub fn faults(&self) -> Vec<String> {
         let failed = self.read_only().filter(|_| !self.opened_read_only);

@@ -75,6 +75,8 @@ pub enum CallError {
     Starting,
     /// Workers end right after their start, again and again.
     CrashLoop(Duration),
+    /// The release has never loaded; why, and when the next attempt is.
+    NotLoaded(Duration, Arc<LoadFailure>),
     /// The worker's program cannot be run; why.
     SpawnFailed(Duration, String),
     /// The release takes no more calls; this one was not sent.

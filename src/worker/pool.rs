@@ -137,8 +137,8 @@ impl Pool {
         self.plan.kind.may_use_names() && self.exports.load().as_ref().is_none_or(|exports| exports.accepts.names)
     }
 
-    /// The name of the function that a caller means: an alias stands for a name, anything else for itself. Where there may be
-    /// aliases it waits for the first load, and fails as a call would that finds no worker.
+    /// The name of the function that a caller means: an alias stands for a name, anything else for itself. Where there
+    /// may be aliases it waits for the first load, and fails as a call would that finds no worker.
     pub async fn name_of<'a>(&self, called: &'a str, deadline: Instant) -> Result<Cow<'a, str>, CallError> {
         if self.plan.kind.may_use_names() && self.exports.load().is_none() {
             self.loaded(deadline).await?;
@@ -252,12 +252,21 @@ impl Pool {
             if self.exports.load().is_some() {
                 return Ok(());
             }
-            if let Some(error) = self.places.lock().unavailable() {
+            if let Some(error) = self.unavailable_before_load() {
                 return Err(error);
             }
             if tokio::time::timeout_at(until.into(), changed).await.is_err() {
                 return Err(CallError::Starting);
             }
+        }
+    }
+
+    /// As [`Places::unavailable`], for a release that has never loaded: callers get the reason instead of a crash loop.
+    fn unavailable_before_load(&self) -> Option<CallError> {
+        let places = self.places.lock();
+        match (places.unavailable()?, places.failure()) {
+            (CallError::CrashLoop(wait), Some((failure, _))) => Some(CallError::NotLoaded(wait, failure)),
+            (error, _) => Some(error),
         }
     }
 

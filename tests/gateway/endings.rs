@@ -100,7 +100,7 @@ fn a_second_signal_ends_the_gateway_at_once_even_with_a_worker_that_refuses_to()
         let call = scope.spawn(|| gateway.call("w", "freeze", "[]"));
         wait_count(&gateway, "w", "in_flight", 1);
         gateway.signal(Signal::TERM);
-        wait_for("the drain", || gateway.log().contains("stopping: finishing what runs").then_some(()));
+        wait_for("the drain", || gateway.log().contains("stopping: waiting for calls in flight").then_some(()));
         assert!(!call.is_finished());
         gateway.signal(Signal::TERM);
         let (answer, time) = timed(|| call.join().unwrap());

@@ -204,7 +204,7 @@ fn a_result_that_is_no_answer_is_the_workers_fault_alone() {
     ] {
         let answer = answered(&gateway, &bad);
         assert_refused(&answer, 502, "worker_protocol_error");
-        assert!(answer.message().contains("gave an answer that is none"), "{answer:?}");
+        assert!(answer.message().contains("returned an unusable HTTP answer"), "{answer:?}");
     }
     assert_eq!(gateway.worker_pids(), workers);
     // When the worker ends, the answer is the usual one.

@@ -1,5 +1,5 @@
-//! Opening the store: what an earlier gateway left is read, what is damaged is set aside and told, what was cut short is
-//! finished or removed.
+//! Opening the store: what an earlier gateway left is read, what is damaged is set aside and told, what was cut short
+//! is finished or removed.
 
 use std::fs;
 use std::io;
@@ -61,9 +61,10 @@ enum Read {
 
 impl Store {
     /// Reads what is below a data folder. Records that are damaged are set aside as `record.corrupt-<seconds>`, and the
-    /// generation before them counts; a deployment without any good one is moved to `<data_dir>/damaged`. Deletes that were
-    /// cut short are finished, and what no record names is removed. `read_only` says why the folder cannot be written, if
-    /// so; `caches` is where runtimes keep what they have compiled, by the paths of what it was compiled from.
+    /// generation before them counts; a deployment without any good one is moved to `<data_dir>/damaged`. Deletes that
+    /// were cut short are finished, and what no record names is removed. `read_only` says why the folder cannot be
+    /// written, if so; `caches` is where runtimes keep what they have compiled, by the paths of what it was compiled
+    /// from.
     pub fn open(data_dir: &Path, caches: PathBuf, read_only: Option<String>) -> Result<Self, OpenError> {
         let root = data_dir.join("deployments");
         let unreadable = |cause| OpenError::Unreadable { path: root.display().to_string(), cause };

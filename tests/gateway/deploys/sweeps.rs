@@ -126,7 +126,7 @@ impl Subject {
                 (404, _) => Some(None),
                 (_, "starting") => None,
                 // A first deploy that failed is shown, and cannot be called.
-                (503, "crash_loop") => Some(None),
+                (503, "load_failed") => Some(None),
                 _ => panic!("{answer:?}\n{}", self.gateway.log()),
             }
         })

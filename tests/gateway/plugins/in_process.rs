@@ -2,6 +2,7 @@
 //! right after the other. The gateway's parts run in the test's own process.
 
 use std::future::Future;
+use std::net::{IpAddr, Ipv4Addr};
 use std::path::Path;
 use std::pin::Pin;
 use std::sync::Arc;
@@ -9,11 +10,13 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
+use http::HeaderMap;
 use metagate::answer::Failure;
 use metagate::config::{self, DeployConfig, PluginConfig};
-use metagate::deployment::{DeploymentName, Prefix};
-use metagate::gateway::{Gateway, Parts};
-use metagate::http::invoke::told;
+use metagate::deployment::{DeploymentName, Prefix, Takes};
+use metagate::gateway::call::Call;
+use metagate::gateway::deployer::{Deployer, ReleaseTools};
+use metagate::gateway::{Gateway, Launcher};
 use metagate::invocation::Arguments;
 use metagate::logs::files::LogFiles;
 use metagate::plugin::invocation::Invocation;
@@ -142,24 +145,21 @@ fn version(version: &str) -> Vec<u8> {
     plugin.component()
 }
 
-fn gateway(folder: &Path) -> Arc<Gateway> {
+fn deployer(folder: &Path) -> Deployer {
     let data = folder.join("data");
     std::fs::create_dir_all(&data).unwrap();
     let spawner = Arc::new(Spawner::new(Instance::current()));
-    Arc::new(Gateway::new(Parts {
-        prefix: Prefix::new("local").unwrap(),
+    let tools = ReleaseTools {
+        staging: StagingArea::open(&data).unwrap(),
         installer: Installer::new(Arc::clone(&spawner), PATIENCE, Vec::new()),
         repositories: Repositories::new(Arc::clone(&spawner), Vec::new(), PATIENCE),
-        spawner,
-        scripts: WorkerScripts::write(&data).unwrap(),
-        log_files: LogFiles::start(&data.join("logs")).unwrap(),
-        plugins: Plugins::new(data.join("compiled"), MAX_BODY, Arc::new(NoFunctions)),
-        store: Store::open(&data, data.join("caches"), None).unwrap(),
-        staging: StagingArea::open(&data).unwrap(),
-        deploy: DeployConfig::default(),
-        private: Arc::new([]),
-        drain: PATIENCE,
-    }))
+    };
+    let launcher = Launcher { spawner, scripts: WorkerScripts::write(&data).unwrap() };
+    let plugins = Plugins::new(data.join("compiled"), MAX_BODY, Arc::new(NoFunctions));
+    let log_files = LogFiles::start(&data.join("logs")).unwrap();
+    let gateway = Gateway::new(Prefix::new("local").unwrap(), Arc::new([]), plugins, launcher, log_files);
+    let store = Store::open(&data, data.join("caches"), None).unwrap();
+    Deployer::new(Arc::new(gateway), store, tools, DeployConfig::default(), PATIENCE)
 }
 
 fn resident_bytes() -> u64 {
@@ -179,10 +179,22 @@ fn is_whole(outcome: &Outcome) -> bool {
     same && outcome.status == 200 && matches!(&outcome.content, Content::Result(body) if &body[..] == b"[]")
 }
 
-async fn one_call(gateway: &Arc<Gateway>) -> Box<Outcome> {
-    let live = gateway.deployment("it").unwrap();
-    let chain = live.chain_of("args").expect("the plugin applies at every moment");
-    gateway.invoke_through(chain, live, invocation("args"), told).await
+async fn one_call(gateway: &Arc<Gateway>) -> Outcome {
+    let deployment = gateway.deployment("it").unwrap();
+    assert!(deployment.chain_of("args").is_some(), "the plugin applies at every moment");
+    let call = Call {
+        function: "args",
+        takes: Takes::Arguments,
+        arguments: Arguments::none(),
+        request_id: "id",
+        method: "POST",
+        peer: IpAddr::V4(Ipv4Addr::LOCALHOST),
+        headers: HeaderMap::new(),
+        started: Instant::now(),
+        deadline: Instant::now() + PATIENCE,
+        callers: Vec::new(),
+    };
+    gateway.call(&deployment, call).await
 }
 
 #[test]
@@ -196,9 +208,10 @@ fn a_thousand_swaps_under_load_fail_no_call_and_leave_no_memory_behind() {
     let deployment = format!("[[deployment]]\nname = \"it\"\npath = {empty:?}\n");
     let (config, plugins) = read(files.path(), &(deployment + &table("p", &file, "timeout = \"2s\"")));
     runtime().block_on(async {
-        let gateway = gateway(files.path());
+        let deployer = deployer(files.path());
+        let gateway = Arc::clone(&deployer.gateway);
         assert!(gateway.load_plugins(plugins.clone()).await.is_empty());
-        gateway.deploy_configured(config.deployments[0].clone()).await;
+        deployer.deploy_configured(config.deployments[0].clone()).await;
         let (ends, calls) = (Arc::new(AtomicBool::new(false)), Arc::new(AtomicU64::new(0)));
         let load = {
             let (gateway, ends, calls) = (Arc::clone(&gateway), Arc::clone(&ends), Arc::clone(&calls));

@@ -227,7 +227,7 @@ fn p11_a_file_that_flaps_never_fails_a_call() {
     wait_status(&gateway, "p", "ready");
     assert_eq!(count_of(&gateway, "p", "failures"), 0);
     // Changes that come together make one reload: two a second at most.
-    let reloads = gateway.log().matches("reading the configuration again").count();
+    let reloads = gateway.log().matches("reloading the configuration").count();
     assert!((1..=10).contains(&reloads), "{reloads}\n{}", gateway.log());
 }
 

@@ -1,5 +1,5 @@
-//! Which files make the configuration, and being told when they change. Folders are watched rather than files: editors
-//! and deploy tools put new files in place of old ones.
+//! Watching the files of the configuration: itself, plugin settings and components. Folders are watched rather than
+//! files, because editors and deploy tools replace files by new ones.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
@@ -11,42 +11,44 @@ use notify::{Event, EventKind, RecommendedWatcher, RecursiveMode, Watcher};
 use tokio::sync::mpsc::UnboundedSender;
 
 use crate::config::Config;
-use crate::gateway::reload::ReloadRequest;
+use crate::gateway::reload_request::ReloadRequest;
 
-/// Watches folders.
-pub(super) struct Watch {
+/// Watches the folders of a configuration's files.
+pub(super) struct ConfigWatch {
+    /// None if the system refuses to watch.
     watcher: Option<RecommendedWatcher>,
-    /// Which folder it was that is watched under its path: another may have taken its place.
+    /// The watched folders with the identity that each had. inotify follows the folder, not the path: when another
+    /// folder takes the path, it has to be watched anew.
     folders: BTreeMap<PathBuf, Identity>,
 }
 
 /// Device and inode.
 type Identity = (u64, u64);
 
-impl Watch {
-    /// Watches what this configuration is made of, and asks for a reload when it changes.
-    pub(super) fn start(config: &Config, ask: UnboundedSender<ReloadRequest>) -> Self {
+impl ConfigWatch {
+    /// Requests a reload whenever a file of this configuration changes.
+    pub(super) fn start(config: &Config, requests: UnboundedSender<ReloadRequest>) -> Self {
         let made = notify::recommended_watcher(move |event: notify::Result<Event>| {
             if event.is_ok_and(|event| is_change(&event)) {
-                let _stopped = ask.send(ReloadRequest::of_configuration("a file has changed"));
+                let _stopped = requests.send(ReloadRequest::of_configuration("a file has changed"));
             }
         });
         let watcher = made.inspect_err(|error| {
-            tracing::warn!(%error, "files cannot be watched: SIGHUP reads the configuration again");
+            tracing::warn!(%error, "cannot watch files: send SIGHUP to reload the configuration");
         });
         let mut watch = Self { watcher: watcher.ok(), folders: BTreeMap::new() };
         watch.follow(config);
         watch
     }
 
-    /// Watches what this configuration is made of, and nothing else.
+    /// Watches the folders of this configuration and no others.
     pub(super) fn follow(&mut self, config: &Config) {
         let wanted = folders(config);
         let Some(watcher) = &mut self.watcher else { return };
         self.folders.retain(|folder, watched| {
             let stays = wanted.contains(folder) && identity(folder).ok() == Some(*watched);
             if !stays {
-                let _gone = watcher.unwatch(folder);
+                let _removed_with_its_folder = watcher.unwatch(folder);
             }
             stays
         });
@@ -57,7 +59,7 @@ impl Watch {
             let watched = watcher.watch(&folder, RecursiveMode::NonRecursive).map_err(anyhow::Error::from);
             match watched.and_then(|()| Ok(identity(&folder)?)) {
                 Ok(identity) => drop(self.folders.insert(folder, identity)),
-                Err(error) => tracing::warn!(folder = %folder.display(), %error, "cannot be watched"),
+                Err(error) => tracing::warn!(folder = %folder.display(), %error, "cannot watch folder"),
             }
         }
     }
@@ -74,12 +76,12 @@ fn is_change(event: &Event) -> bool {
         EventKind::Access(AccessKind::Close(AccessMode::Write)) => true,
         EventKind::Any | EventKind::Access(_) | EventKind::Other => false,
     };
-    is_write && event.paths.iter().any(|path| is_of_interest(path))
+    is_write && event.paths.iter().any(|path| may_be_configuration(path))
 }
 
-/// Configurations and components; folders and links, by which mounted volumes swap all at once. Not other files: one of
-/// them may be the gateway's own log.
-fn is_of_interest(path: &Path) -> bool {
+/// Configurations and components; also folders and links, with which mounted volumes swap all files at once. Other
+/// files do not count: the gateway's own log may be one of them, and each reload writes to it.
+fn may_be_configuration(path: &Path) -> bool {
     path.extension().is_some_and(|extension| extension == "toml" || extension == "wasm")
         || fs::symlink_metadata(path).is_ok_and(|found| !found.is_file())
 }

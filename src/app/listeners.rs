@@ -1,0 +1,68 @@
+//! The listeners: one for calls, which has the admin API as well unless the configuration gives that a listener of its
+//! own.
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+
+use anyhow::Context;
+use axum::Router;
+use tokio::net::TcpListener;
+
+use crate::app::connection_limits::ListenerLimits;
+use crate::config::Config;
+use crate::gateway::deployer::Deployer;
+use crate::http::accept::ConnectionLimits;
+use crate::http::admin;
+use crate::http::request_body::BodyLimits;
+use crate::http::service::Service;
+
+/// Bound listeners.
+pub(super) struct Listeners {
+    calls: TcpListener,
+    admin: Option<TcpListener>,
+}
+
+impl Listeners {
+    /// Binds the addresses of a configuration.
+    pub(super) async fn bind(config: &Config) -> anyhow::Result<Self> {
+        let calls = bind(config.server.listen).await?;
+        let admin = match config.admin.listen {
+            Some(address) => Some(bind(address).await?),
+            None => None,
+        };
+        Ok(Self { calls, admin })
+    }
+
+    /// The address for calls. It has the real port where the configuration asks for port 0.
+    pub(super) fn address(&self) -> anyhow::Result<SocketAddr> {
+        self.calls.local_addr().context("reading the listener's address")
+    }
+
+    /// Each listener with the service that answers its requests.
+    pub(super) fn with_services(
+        self,
+        config: &Config,
+        deployer: &Arc<Deployer>,
+        limits: ListenerLimits,
+    ) -> Vec<(TcpListener, Service, ConnectionLimits)> {
+        let body_limits = BodyLimits { size: config.server.max_body.bytes(), stall: config.server.body_timeout.get() };
+        let health = admin::health(Arc::clone(deployer), config.admin.token.as_ref());
+        let api = admin::api(deployer, config.admin.token.as_ref(), config.deploy.max_upload.bytes());
+        let service = |router: Router, serves_calls| {
+            let gateway = Arc::clone(&deployer.gateway);
+            Service::new(gateway, admin::with_fallbacks(router), serves_calls, body_limits)
+        };
+        let Self { calls, admin } = self;
+        match admin {
+            None => vec![(calls, service(health.merge(api), true), limits.calls)],
+            Some(admin) => vec![
+                (calls, service(health.clone(), true), limits.calls),
+                (admin, service(health.merge(api), false), limits.admin),
+            ],
+        }
+    }
+}
+
+async fn bind(address: SocketAddr) -> anyhow::Result<TcpListener> {
+    TcpListener::bind(address).await.with_context(|| format!("listening on {address}"))
+}

@@ -1,0 +1,220 @@
+//! One call from its arguments to its outcome: through the plugins that apply to the function, if any, to a worker of
+//! the deployment. Where no plugin applies, a call does no work for plugins.
+
+use std::borrow::Cow;
+use std::net::IpAddr;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use bytes::Bytes;
+use http::HeaderMap;
+
+use crate::config::PluginName;
+use crate::deployment::Takes;
+use crate::gateway::{Gateway, failure, whole_request};
+use crate::invocation::{Arguments, ErrorKind, Returned};
+use crate::plugin::chain::Chain;
+use crate::plugin::invocation::Invocation;
+use crate::plugin::outcome::{Outcome, Source};
+use crate::registry::{Deployment, State};
+use crate::worker::outcome::{CallError, LoadFailure, LoadFailureKind};
+
+/// The `retry-after` of a deployment that failed before it had a pool: only a change of its files, of the machine or of
+/// the configuration helps.
+const RETRY_FAILED: Duration = Duration::from_secs(30);
+
+/// A call as it comes in.
+#[derive(Debug)]
+pub struct Call<'a> {
+    /// The name of the function, or an alias.
+    pub function: &'a str,
+    /// What the function is called with: arguments, or a whole HTTP request.
+    pub takes: Takes,
+    /// The arguments; for a whole HTTP request, its envelope without headers.
+    pub arguments: Arguments,
+    /// The request id.
+    pub request_id: &'a str,
+    /// The HTTP method, or `INTERNAL` for the call of a plugin.
+    pub method: &'a str,
+    /// The client's address.
+    pub peer: IpAddr,
+    /// The headers of the request.
+    pub headers: HeaderMap,
+    /// When the request had been read.
+    pub started: Instant,
+    /// When the call times out.
+    pub deadline: Instant,
+    /// The plugins that this call comes from. They do not run on it.
+    pub callers: Vec<PluginName>,
+}
+
+impl Call<'_> {
+    fn into_invocation(self, deployment: &Deployment, function: &str) -> Box<Invocation> {
+        Box::new(Invocation {
+            method: self.method.into(),
+            peer: self.peer,
+            headers: self.headers,
+            started: self.started,
+            takes: self.takes,
+            callers: self.callers,
+            ..Invocation::new(self.request_id, deployment.name.clone(), function, self.arguments, self.deadline)
+        })
+    }
+}
+
+impl Gateway {
+    /// Calls a function of a deployment and returns how the call ended.
+    pub async fn call(self: &Arc<Self>, deployment: &Arc<Deployment>, call: Call<'_>) -> Outcome {
+        let named = match call.takes {
+            Takes::Arguments => deployment.name_of(call.function, call.deadline).await,
+            Takes::Request => Ok(Cow::Borrowed(call.function)),
+        };
+        // If waiting for the first load failed, the call below fails for the same reason, after its before-hooks.
+        let function = named.as_deref().unwrap_or(call.function);
+        if let Some(chain) = deployment.chain_of(function) {
+            let invocation = call.into_invocation(deployment, function);
+            return *self.call_through(chain, Arc::clone(deployment), invocation).await;
+        }
+        let result = match &named {
+            // It has waited for a worker as long as a call may; waiting again would double that.
+            Err(error @ CallError::Starting) => Err(error.clone()),
+            Ok(_) | Err(_) => {
+                let Call { takes, arguments, headers, deadline, .. } = &call;
+                self.deliver(deployment, function, *takes, arguments, headers, *deadline).await
+            }
+        };
+        result.unwrap_or_else(|error| failed(error, deployment, function, call.takes))
+    }
+
+    /// Runs a call through its plugins. With an after-hook in the chain, the call continues when its caller goes away:
+    /// audit logs and the like see how every call ended.
+    async fn call_through(
+        self: &Arc<Self>,
+        chain: Chain,
+        deployment: Arc<Deployment>,
+        call: Box<Invocation>,
+    ) -> Box<Outcome> {
+        if !chain.has_after_invoke() {
+            return self.run_chain(&chain, &deployment, call).await;
+        }
+        let gateway = Arc::clone(self);
+        let whole = tokio::spawn(async move { gateway.run_chain(&chain, &deployment, call).await });
+        match whole.await {
+            Ok(outcome) => outcome,
+            Err(error) => match error.try_into_panic() {
+                Ok(panic) => std::panic::resume_unwind(panic),
+                // The runtime is shutting down.
+                Err(_) => {
+                    let failure = failure::of_call(CallError::Stopping, "", "", Takes::Arguments);
+                    Box::new(Outcome::failed(Source::Gateway, failure))
+                }
+            },
+        }
+    }
+
+    async fn run_chain(&self, chain: &Chain, deployment: &Deployment, call: Box<Invocation>) -> Box<Outcome> {
+        let (call, passed, ended) = chain.before_invoke(call).await;
+        let outcome = match ended {
+            Some(outcome) => outcome,
+            None => {
+                let start = Instant::now();
+                let Invocation { function, takes, arguments, headers, deadline, .. } = &*call;
+                let delivered = self.deliver(deployment, function, *takes, arguments, headers, *deadline).await;
+                let mut outcome = delivered.unwrap_or_else(|error| failed(error, deployment, function, *takes));
+                outcome.in_worker = start.elapsed();
+                Box::new(outcome)
+            }
+        };
+        chain.after_invoke(call, outcome, passed).await.1
+    }
+
+    /// Sends a call to a worker. If the release stopped before it took the call, the release that replaced it gets it.
+    async fn deliver(
+        &self,
+        deployment: &Deployment,
+        function: &str,
+        takes: Takes,
+        arguments: &Arguments,
+        headers: &HeaderMap,
+        deadline: Instant,
+    ) -> Result<Outcome, CallError> {
+        let with_headers;
+        let arguments = match takes {
+            Takes::Arguments => arguments,
+            Takes::Request => {
+                with_headers = whole_request::with_headers(arguments, headers);
+                &with_headers
+            }
+        };
+        let mut called = match &deployment.state {
+            State::Running(pool) => pool.call(function, takes, arguments, deadline).await,
+            State::Failed(reason) => Err(not_loaded(reason)),
+            State::Pending => Err(CallError::Starting),
+        };
+        if matches!(called, Err(CallError::Stopping)) && !self.is_draining() {
+            // Boxed: this is rare, and its state would enlarge the future of every call.
+            called = Box::pin(self.call_successor(deployment, function, takes, arguments, deadline)).await;
+        }
+        let Returned(value) = called?;
+        let value = value.unwrap_or_default();
+        match takes {
+            Takes::Arguments => Ok(Outcome::returned(value)),
+            Takes::Request => answered(deployment, function, &value),
+        }
+    }
+
+    /// Calls the release that replaced one that stopped; if that stops as well, the next one.
+    async fn call_successor(
+        &self,
+        stopped: &Deployment,
+        function: &str,
+        takes: Takes,
+        arguments: &Arguments,
+        deadline: Instant,
+    ) -> Result<Returned, CallError> {
+        let mut sequence = stopped.sequence;
+        loop {
+            let Some(next) = self.deployment(stopped.name.as_str()) else { return Err(CallError::Gone) };
+            if next.sequence == sequence {
+                return Err(CallError::Stopping);
+            }
+            sequence = next.sequence;
+            let called = match &next.state {
+                State::Running(pool) => pool.call(function, takes, arguments, deadline).await,
+                State::Failed(reason) => Err(not_loaded(reason)),
+                State::Pending => Err(CallError::Starting),
+            };
+            if !matches!(called, Err(CallError::Stopping)) {
+                return called;
+            }
+        }
+    }
+}
+
+/// The answer that a function gave to a whole HTTP request.
+fn answered(deployment: &Deployment, function: &str, value: &Bytes) -> Result<Outcome, CallError> {
+    whole_request::outcome(value).map_err(|fault| {
+        tracing::warn!(deployment = %deployment.name, fault, "a function returned an unusable HTTP answer");
+        deployment.logs.report(&format!("{function} returned an unusable HTTP answer: {fault}"));
+        CallError::Protocol(format!("returned an unusable HTTP answer ({fault})").into())
+    })
+}
+
+fn failed(error: CallError, deployment: &Deployment, function: &str, takes: Takes) -> Outcome {
+    let source = match &error {
+        CallError::Function(error) if error.kind == ErrorKind::Function => Source::FunctionError,
+        _ => Source::Gateway,
+    };
+    Outcome::failed(source, failure::of_call(error, deployment.name.as_str(), function, takes))
+}
+
+fn not_loaded(reason: &Arc<LoadFailure>) -> CallError {
+    match reason.kind {
+        LoadFailureKind::Spawn => CallError::SpawnFailed(RETRY_FAILED, reason.message.clone()),
+        LoadFailureKind::Load
+        | LoadFailureKind::Timeout
+        | LoadFailureKind::Died
+        | LoadFailureKind::Refused
+        | LoadFailureKind::Install => CallError::NotLoaded(RETRY_FAILED, Arc::clone(reason)),
+    }
+}

@@ -1,0 +1,88 @@
+//! The one map from a failed call to what its caller sees: status, code and message.
+
+use std::time::Duration;
+
+use http::header::RETRY_AFTER;
+
+use crate::answer::code::Code;
+use crate::answer::{self, Failure};
+use crate::deployment::Takes;
+use crate::invocation::ErrorKind;
+use crate::worker::outcome::{CallError, LoadFailure, LoadFailureKind};
+
+/// Callers may try again this soon where the reason passes by itself.
+const RETRY_SOON: Duration = Duration::from_secs(1);
+
+/// What the caller of `function` of the deployment `name` sees of an error. `takes` is how the function was addressed.
+#[must_use]
+pub fn of_call(error: CallError, name: &str, function: &str, takes: Takes) -> Failure {
+    match error {
+        CallError::FunctionNotFound => failure(Code::FunctionNotFound, not_found(name, function, takes)),
+        CallError::Function(error) => {
+            let code = match error.kind {
+                ErrorKind::Argument => Code::BadArgument,
+                ErrorKind::Function => Code::FunctionError,
+            };
+            let message = error.told();
+            Failure { payload: error.payload, ..failure(code, message) }
+        }
+        CallError::Crashed(how) => failure(Code::WorkerCrashed, format!("worker of {name:?} {how} during the call")),
+        CallError::Protocol(how) => {
+            failure(Code::WorkerProtocolError, format!("worker of {name:?} {how} during the call"))
+        }
+        CallError::TimedOut(limit) => {
+            failure(Code::CallTimeout, format!("function {function:?} of {name:?} gave no answer within {limit:?}"))
+        }
+        CallError::Overloaded(wait) => {
+            retry(wait, Code::Overloaded, format!("too many calls of {name:?} wait already"))
+        }
+        CallError::Starting => retry(RETRY_SOON, Code::Starting, format!("no worker of {name:?} is ready yet")),
+        CallError::CrashLoop(wait) => {
+            let message = format!("workers of {name:?} fail repeatedly: see its log and /readyz");
+            retry(wait, Code::CrashLoop, message)
+        }
+        CallError::NotLoaded(wait, reason) => Failure {
+            // The code's own status is for the client that deploys. A caller has to try again later.
+            status: Code::Starting.status().as_u16(),
+            ..retry(wait, Code::LoadFailed, not_loaded(name, &reason))
+        },
+        CallError::SpawnFailed(wait, message) => retry(wait, Code::SpawnFailed, message),
+        CallError::Stopping | CallError::Cut => retry(RETRY_SOON, Code::Draining, "the gateway is stopping".to_owned()),
+        CallError::Deleted => {
+            let message = format!("{name:?} was deleted or replaced, and the call did not end in time");
+            failure(Code::Deleted, message)
+        }
+        CallError::Gone => failure(Code::DeploymentNotFound, format!("no deployment {name:?}")),
+    }
+}
+
+fn failure(code: Code, message: String) -> Failure {
+    Failure::new(code.status().as_u16(), code.as_str(), message)
+}
+
+fn retry(wait: Duration, code: Code, message: String) -> Failure {
+    let mut failure = failure(code, message);
+    failure.headers.push((RETRY_AFTER, answer::retry_after(wait)));
+    failure
+}
+
+fn not_found(name: &str, function: &str, takes: Takes) -> String {
+    match takes {
+        Takes::Arguments => format!("deployment {name:?} has no function {function:?}"),
+        Takes::Request => {
+            format!("deployment {name:?} has no component that serves HTTP (wasi:http/incoming-handler)")
+        }
+    }
+}
+
+/// The reason without the words of plugins and installers: every caller sees it, and they may hold secrets.
+fn not_loaded(name: &str, reason: &LoadFailure) -> String {
+    let why = match reason.kind {
+        LoadFailureKind::Refused => "a plugin refuses it",
+        LoadFailureKind::Install => "its dependencies cannot be installed",
+        LoadFailureKind::Spawn | LoadFailureKind::Load | LoadFailureKind::Timeout | LoadFailureKind::Died => {
+            &reason.message
+        }
+    };
+    format!("deployment {name:?} has not loaded: {why}")
+}

@@ -1,0 +1,120 @@
+//! Starting a release: plan its workers, run its before-load hooks, start its pool. Putting it in service is left to
+//! `rollout`.
+
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::time::Duration;
+
+use arc_swap::ArcSwap;
+
+use crate::config::DeploymentConfig;
+use crate::deployment::DeploymentName;
+use crate::gateway::Gateway;
+use crate::gateway::load_hooks::{self, Admission};
+use crate::gateway::plan::plan_workers;
+use crate::plugin::chain::DeploymentChain;
+use crate::plugin::release::Adjusted;
+use crate::registry::{Definition, Deployment, Labels, State, StoredRelease};
+use crate::runtime::Plan;
+use crate::source::fingerprint;
+use crate::worker::outcome::{LoadFailure, LoadFailureKind};
+use crate::worker::pool::Pool;
+
+impl Gateway {
+    /// Starts the workers of a release and does not wait until they have loaded. The deployment is not in the registry
+    /// yet. If its workers cannot be started, its state says why. `stored` is its release in the store; none for a
+    /// deployment of the configuration.
+    pub(super) async fn launch(&self, config: DeploymentConfig, stored: Option<StoredRelease>) -> Deployment {
+        let definition = match stored {
+            Some(release) => Definition::Stored(release),
+            None => define(&config).await,
+        };
+        let mut deployment = self.new_deployment(&config.name, definition, config.timeout.get(), State::Pending);
+        deployment.static_folder = config.static_files.then(|| config.path.clone());
+        deployment.state = match self.start_pool(config, &deployment).await {
+            Ok(pool) => {
+                // Before-load hooks may have tightened it.
+                deployment.timeout = pool.settings.timeout;
+                State::Running(pool)
+            }
+            Err(failure) => {
+                tracing::error!(deployment = %deployment.name, reason = failure.message, "deployment cannot be served");
+                deployment.logs.note(&failure.message);
+                State::Failed(Arc::new(failure))
+            }
+        };
+        deployment
+    }
+
+    /// A deployment that is not in the registry yet.
+    pub(super) fn new_deployment(
+        &self,
+        name: &DeploymentName,
+        definition: Definition,
+        timeout: Duration,
+        state: State,
+    ) -> Deployment {
+        Deployment {
+            name: name.clone(),
+            state,
+            logs: self.logs.book(name),
+            sequence: self.sequence.fetch_add(1, Ordering::Relaxed),
+            chain: ArcSwap::from_pointee(DeploymentChain::None),
+            labels: Labels::default(),
+            definition,
+            timeout,
+            static_folder: None,
+        }
+    }
+
+    async fn start_pool(
+        &self,
+        mut config: DeploymentConfig,
+        deployment: &Deployment,
+    ) -> Result<Arc<Pool>, LoadFailure> {
+        let mut plan = self.plan(config.clone()).await?;
+        let origin = deployment.stored().map_or("toml", |stored| stored.origin);
+        let release = Box::new(load_hooks::release_of(&config, &plan, origin));
+        let unadjusted = release.adjusted.clone();
+        let chain = self.plugins.current().load_chain(config.name.as_str());
+        let release = chain.before_load(release).await.map_err(|refusal| LoadFailure {
+            kind: LoadFailureKind::Refused,
+            message: refusal.to_string(),
+            stderr: String::new(),
+        })?;
+        if release.adjusted != unadjusted {
+            load_hooks::adjust(&mut config, &release.adjusted);
+            // The environment is part of the plan.
+            plan = self.plan(config.clone()).await?;
+        }
+        let Adjusted { labels, limits, .. } = &release.adjusted;
+        deployment.labels.lock().clone_from(labels);
+        let settings = load_hooks::settings(&config, *limits);
+        let (runtime, folder) = (plan.kind.name(), plan.folder.display());
+        tracing::info!(deployment = %config.name, runtime, %folder, "starting deployment");
+        let admission = Admission::new(Arc::clone(&self.plugins), *release, Arc::clone(&deployment.labels));
+        let (logs, spawner) = (Arc::clone(&deployment.logs), Arc::clone(&self.launcher.spawner));
+        Ok(Pool::start(settings, plan, logs, spawner, Arc::new(admission)))
+    }
+
+    async fn plan(&self, config: DeploymentConfig) -> Result<Plan, LoadFailure> {
+        let name = config.name.clone();
+        let scripts = self.launcher.scripts.clone();
+        // Planning reads folders, and a version manager may have to be run to find a program.
+        match tokio::task::spawn_blocking(move || plan_workers(&config, &scripts)).await {
+            Ok(planned) => planned.map_err(LoadFailure::from),
+            Err(error) => Err(LoadFailure {
+                kind: LoadFailureKind::Load,
+                message: format!("planning the workers of {name:?} failed: {error}"),
+                stderr: String::new(),
+            }),
+        }
+    }
+}
+
+/// The fingerprint is taken before the load: a file that changes during the load must count as changed.
+async fn define(config: &DeploymentConfig) -> Definition {
+    let folder = config.path.clone();
+    let fingerprint = tokio::task::spawn_blocking(move || fingerprint::of_folder(&folder)).await.ok();
+    Definition::Configuration { config: Box::new(config.clone()), fingerprint }
+}

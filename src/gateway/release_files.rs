@@ -1,0 +1,96 @@
+//! Making a release: unpack its archive, install its dependencies, move its files into the store, and read its
+//! settings.
+
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::{SystemTime, UNIX_EPOCH};
+
+use crate::config::{DeploymentConfig, RuntimeKind};
+use crate::deployment::DeploymentName;
+use crate::gateway::change_lock::ChangeLock;
+use crate::gateway::deploy_error::DeployError;
+use crate::gateway::deployer::{Deployer, blocking};
+use crate::gateway::packages::{FILES, unpack};
+use crate::logs::book::LogBook;
+use crate::registry::record::{Record, Release, Upload, Variables};
+use crate::runtime;
+use crate::source;
+use crate::source::env_file;
+use crate::source::staging::Staging;
+
+impl Deployer {
+    /// Makes the release with this number: from the upload, or from the files of the current release with other
+    /// variables.
+    pub(super) async fn make_release(
+        &self,
+        record: &Record,
+        number: u64,
+        env: Variables,
+        lock: &ChangeLock,
+        log: &Arc<LogBook>,
+    ) -> Result<Release, DeployError> {
+        let created = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |age| age.as_secs());
+        let Some(upload) = &record.upload else {
+            let unknown = || DeployError::UnknownId(record.name.as_str().to_owned());
+            let current = record.live_release().ok_or_else(unknown)?;
+            return Ok(Release { number, files: current.files, origin: current.origin.clone(), created, env });
+        };
+        let making = self.make_files(&record.name, upload, log);
+        let staging = self.unless_given_up(lock, &record.name, making).await??;
+        let (store, name) = (Arc::clone(&self.store), record.name.clone());
+        // Not under `unless_given_up`: the move would continue in the background, and the next change of the name,
+        // which then has the lock, could meet it half done.
+        blocking(move || Ok(store.take_files(&name, &staging.path().join(FILES), number)?)).await?;
+        Ok(Release { number, files: number, origin: upload.origin.clone(), created, env })
+    }
+
+    /// The files of an upload with their dependencies, in a staging folder.
+    async fn make_files(
+        &self,
+        name: &DeploymentName,
+        upload: &Upload,
+        log: &Arc<LogBook>,
+    ) -> Result<Staging, DeployError> {
+        let staging = self.make_staging().await?;
+        let archive = self.store.archive(name, &upload.archive);
+        let permit = Arc::clone(&self.unpacking).acquire_owned().await.map_err(|_| DeployError::Stopping)?;
+        let unpacked = upload.clone();
+        // A blocking task cannot be cancelled. It owns the permit and the folder, so both are held until it ends, even
+        // if this deploy is given up.
+        let staging = blocking(move || {
+            let _permit = permit;
+            unpack(&archive, &staging.path().join(FILES), &unpacked.origin, &unpacked.jsons)?;
+            Ok(staging)
+        })
+        .await?;
+        let (of, files) = (name.clone(), staging.path().join(FILES));
+        if blocking(move || Ok(is_wasm(of, files))).await? {
+            // A package.json next to a module belongs to the tools that built it.
+            return Ok(staging);
+        }
+        let _permit = self.installing.acquire().await.map_err(|_| DeployError::Stopping)?;
+        self.tools.installer.install(&staging.path().join(FILES), upload.runners.as_deref(), log).await?;
+        Ok(staging)
+    }
+
+    /// The settings of a stored release: `[deploy]`, its files, its `.env`, and the variables that it was deployed
+    /// with, which win over `.env`.
+    pub(super) async fn config_of(
+        &self,
+        name: &DeploymentName,
+        release: &Release,
+    ) -> Result<DeploymentConfig, DeployError> {
+        let files = self.store.files(name, release.files);
+        let mut config = self.settings.deployment(name.clone(), files.clone());
+        config.env = blocking(move || Ok(env_file::read(&files)?)).await?;
+        config.env.extend(release.env.secrets());
+        Ok(config)
+    }
+}
+
+/// Whether a release's files are functions in WebAssembly, which need no dependencies. Blocks.
+fn is_wasm(name: DeploymentName, files: PathBuf) -> bool {
+    let jsons = source::metacall_jsons(&files).unwrap_or_default();
+    let chosen = runtime::choose(&DeploymentConfig::new(name, files), jsons);
+    matches!(chosen, Ok((RuntimeKind::Wasm, _)))
+}

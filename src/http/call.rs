@@ -1,0 +1,7 @@
+//! Calls over HTTP: a request becomes a call, and the outcome of the call an answer. The call itself is left to
+//! `gateway`.
+
+pub mod answer;
+pub mod invoke;
+pub mod lookup;
+pub mod whole_request;

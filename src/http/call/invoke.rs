@@ -1,0 +1,69 @@
+//! The call route: the address names a function, the query or the body has its arguments.
+
+use std::sync::Arc;
+use std::time::Instant;
+
+use http::header::CONTENT_TYPE;
+use http::request::Parts;
+use http::{HeaderValue, Method, Request, Response};
+use hyper::body::Incoming;
+
+use crate::deployment::Takes;
+use crate::gateway::Gateway;
+use crate::gateway::call::Call;
+use crate::http::arguments::{self, BodyKind, Keys};
+use crate::http::body::ReplyBody;
+use crate::http::call::answer;
+use crate::http::call::lookup::{self, Client};
+use crate::http::error::{Code, Problem};
+use crate::http::path::CallAddress;
+use crate::http::request_body::{self, BodyLimits};
+use crate::http::request_id;
+use crate::invocation::Arguments;
+
+/// Calls the function that an address names.
+pub async fn call(
+    gateway: &Arc<Gateway>,
+    address: CallAddress<'_>,
+    request: Request<Incoming>,
+    client: Client<'_>,
+    limits: BodyLimits,
+) -> Result<Response<ReplyBody>, Problem> {
+    let method = request.method();
+    if !matches!(*method, Method::GET | Method::POST) {
+        let problem =
+            Problem::new(Code::MethodNotAllowed, format!("a function is called with GET or POST, not {method}"));
+        return Err(problem.allowing("GET, POST"));
+    }
+    let deployment = lookup::deployment_at(gateway, &address.prefix, &address.name, &address.version)?;
+    // Names cost an allocation per call: they are kept only where the runtime passes them on.
+    let keys = if deployment.pool().is_some_and(|pool| pool.wants_names()) { Keys::Keep } else { Keys::Drop };
+    let (head, arguments) = read_arguments(request, limits, keys).await?;
+    let started = Instant::now();
+    let id = request_id::text(client.id);
+    let call = Call {
+        function: &address.function,
+        takes: Takes::Arguments,
+        arguments,
+        request_id: id,
+        method: head.method.as_str(),
+        peer: client.peer,
+        headers: head.headers,
+        started,
+        deadline: deployment.deadline(started),
+        callers: Vec::new(),
+    };
+    Ok(answer::render(gateway.call(&deployment, call).await, id))
+}
+
+async fn read_arguments(
+    request: Request<Incoming>,
+    limits: BodyLimits,
+    keys: Keys,
+) -> Result<(Parts, Arguments), Problem> {
+    let (head, body) = request.into_parts();
+    let kind = BodyKind::of(head.headers.get(CONTENT_TYPE).map(HeaderValue::as_bytes));
+    let body = request_body::read(&head, body, limits).await?;
+    let arguments = arguments::from_body(&body, kind, keys)?;
+    Ok((head, arguments))
+}

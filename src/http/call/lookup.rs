@@ -1,0 +1,32 @@
+//! What an address and a connection say about a call: its deployment and its client.
+
+use std::net::IpAddr;
+use std::sync::Arc;
+
+use http::HeaderValue;
+
+use crate::gateway::{Gateway, VERSION};
+use crate::http::error::{self, Code, Problem};
+use crate::registry::Deployment;
+
+/// The client of a request.
+#[derive(Debug, Clone, Copy)]
+pub struct Client<'a> {
+    /// The request's id.
+    pub id: &'a HeaderValue,
+    /// The client's address.
+    pub peer: IpAddr,
+}
+
+/// The deployment at an address.
+///
+/// # Errors
+///
+/// There is none: 404 `deployment_not_found`.
+pub fn deployment_at(gateway: &Gateway, prefix: &str, name: &str, version: &str) -> Result<Arc<Deployment>, Problem> {
+    if prefix != gateway.prefix.as_str() || version != VERSION {
+        let message = format!("nothing is deployed at /{prefix}/{name}/{version}");
+        return Err(Problem::new(Code::DeploymentNotFound, message));
+    }
+    gateway.deployment(name).ok_or_else(|| error::deployment_not_found(name))
+}

@@ -1,0 +1,93 @@
+//! The route of whole HTTP requests: a request to `/<prefix>/<name>/<version>/http` and below goes to the deployment's
+//! function that takes requests, and the function's answer goes back. The envelopes are left to
+//! `gateway::whole_request`.
+
+use std::convert::Infallible;
+use std::sync::Arc;
+use std::time::Instant;
+
+use bytes::Bytes;
+use http::header::{CONTENT_ENCODING, CONTENT_LENGTH, HOST};
+use http::request::Parts;
+use http::{HeaderValue, Method, Request, Response};
+use hyper::body::Incoming;
+
+use crate::deployment::{HTTP_FUNCTION, Takes};
+use crate::gateway::call::Call;
+use crate::gateway::{Gateway, whole_request};
+use crate::http::body::ReplyBody;
+use crate::http::call::answer;
+use crate::http::call::lookup::{self, Client};
+use crate::http::error::{Code, Problem};
+use crate::http::path::HttpAddress;
+use crate::http::request_body::{self, BodyLimits};
+use crate::http::request_id;
+
+const METHODS: &str = "GET, HEAD, POST, PUT, PATCH, DELETE, OPTIONS";
+
+/// Has the deployment that an address names answer a request.
+pub async fn serve(
+    gateway: &Arc<Gateway>,
+    address: HttpAddress<'_>,
+    request: Request<Incoming>,
+    client: Client<'_>,
+    limits: BodyLimits,
+) -> Result<Response<ReplyBody>, Problem> {
+    if *request.method() == Method::TRACE {
+        // TRACE would echo headers, which may hold credentials.
+        return Err(Problem::new(Code::MethodNotAllowed, "functions do not answer TRACE").allowing(METHODS));
+    }
+    let deployment = lookup::deployment_at(gateway, &address.prefix, &address.name, &address.version)?;
+    let (mut head, body) = request.into_parts();
+    let body = request_body::read(&head, body, limits).await?;
+    adjust_headers(&mut head, &body, client.id);
+    let is_head = head.method == Method::HEAD;
+    let arguments = whole_request::request(head.method.as_str(), &uri_of(&address, head.uri.query()), &body);
+    let started = Instant::now();
+    let id = request_id::text(client.id);
+    let call = Call {
+        function: HTTP_FUNCTION,
+        takes: Takes::Request,
+        arguments,
+        request_id: id,
+        method: head.method.as_str(),
+        peer: client.peer,
+        headers: head.headers,
+        started,
+        deadline: deployment.deadline(started),
+        callers: Vec::new(),
+    };
+    let response = answer::render(gateway.call(&deployment, call).await, id);
+    Ok(if is_head { with_unknown_length(response) } else { response })
+}
+
+/// Makes the headers describe what the function gets: a body that is no longer compressed, `host` for HTTP/2 too, and
+/// the request id.
+fn adjust_headers(head: &mut Parts, body: &Bytes, id: &HeaderValue) {
+    if head.headers.remove(CONTENT_ENCODING).is_some() || head.headers.contains_key(CONTENT_LENGTH) {
+        head.headers.insert(CONTENT_LENGTH, HeaderValue::from(body.len()));
+    }
+    // HTTP/2 clients send the host as `:authority`, which hyper puts into the URI.
+    let authority = head.uri.authority().and_then(|authority| HeaderValue::from_str(authority.as_str()).ok());
+    if let (Some(host), false) = (authority, head.headers.contains_key(HOST)) {
+        head.headers.insert(HOST, host);
+    }
+    head.headers.insert(request_id::HEADER, id.clone());
+}
+
+fn uri_of(address: &HttpAddress<'_>, query: Option<&str>) -> String {
+    let path = if address.rest.is_empty() { "/" } else { address.rest };
+    query.map_or_else(|| path.to_owned(), |query| format!("{path}?{query}"))
+}
+
+/// Replaces an empty body by one of unknown length. A function may leave the body out for HEAD, so `content-length: 0`
+/// would be wrong about the answer to GET.
+fn with_unknown_length(response: Response<ReplyBody>) -> Response<ReplyBody> {
+    response.map(|body| match body {
+        ReplyBody::Full(None) => {
+            let empty = futures_util::stream::empty::<Result<Bytes, Infallible>>();
+            ReplyBody::Streamed(axum::body::Body::from_stream(empty))
+        }
+        body => body,
+    })
+}
