@@ -65,24 +65,28 @@ fn add_deployment_faults(config: &Config, faults: &mut Faults) {
     // The worker scripts are part of the binary; only where they would be written is needed here.
     let scripts = WorkerScripts::in_place(&config.server.data_dir);
     let starts: Vec<usize> = config.deployments.iter().map(first_line).collect();
-    let others: Vec<usize> =
-        config.plugin_list.iter().filter_map(|plugin| plugin.places.of("name")).map(|place| place.line).collect();
+    let others: Vec<usize> = config
+        .plugin_list
+        .iter()
+        .filter_map(|plugin| plugin.locations.of("name"))
+        .map(|location| location.line)
+        .collect();
     let at_fault: Vec<usize> = faults
         .iter()
-        .filter_map(|fault| fault.place.as_ref())
-        .filter_map(|place| {
-            let own = starts.iter().rposition(|start| *start <= place.line)?;
-            let is_plugins = others.iter().any(|other| *other > starts[own] && *other <= place.line);
+        .filter_map(|fault| fault.location.as_ref())
+        .filter_map(|location| {
+            let own = starts.iter().rposition(|start| *start <= location.line)?;
+            let is_plugins = others.iter().any(|other| *other > starts[own] && *other <= location.line);
             (!is_plugins).then_some(own)
         })
         .collect();
     let sound = config.deployments.iter().enumerate().filter(|(number, _)| !at_fault.contains(number));
     for (_, deployment) in sound {
         let refusal = match plan_workers(deployment, &scripts) {
-            Ok(plan) if plan.kind != RuntimeKind::Wasm && deployment.places.has("wasm") => {
+            Ok(plan) if plan.kind != RuntimeKind::Wasm && deployment.locations.has("wasm") => {
                 let message =
                     format!("\"wasm\" goes only with runtime = \"wasm\", and this folder runs on {}", plan.kind);
-                faults.push(Fault::new(deployment.places.of_key("wasm"), message));
+                faults.push(Fault::new(deployment.locations.of_key("wasm"), message));
                 continue;
             }
             Ok(_) => continue,
@@ -93,11 +97,16 @@ fn add_deployment_faults(config: &Config, faults: &mut Faults) {
             PlanError::Runtime(RuntimeError::GrantedFolder { .. }) => "wasm.grants.folders",
             PlanError::Runtime(_) | PlanError::Source(_) => "path",
         };
-        let place = deployment.places.of(key).or_else(|| deployment.places.of("path"));
+        let place = deployment.locations.of(key).or_else(|| deployment.locations.of("path"));
         faults.push(Fault::new(place, format!("deployment {:?}: {refusal}", deployment.name)));
     }
 }
 
 fn first_line(deployment: &DeploymentConfig) -> usize {
-    ["name", "path"].iter().filter_map(|key| deployment.places.of(key)).map(|place| place.line).min().unwrap_or(0)
+    ["name", "path"]
+        .iter()
+        .filter_map(|key| deployment.locations.of(key))
+        .map(|location| location.line)
+        .min()
+        .unwrap_or(0)
 }

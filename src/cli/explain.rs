@@ -62,7 +62,7 @@ impl Explain {
 
 fn show_deployment(config: &Config, deployment: &DeploymentConfig, out: &mut impl Write) -> anyhow::Result<()> {
     let DeploymentConfig { name, path, env, .. } = deployment;
-    writeln!(out, "deployment {:?}  ({})", name.as_str(), place_of(&deployment.places.of("name")))?;
+    writeln!(out, "deployment {:?}  ({})", name.as_str(), place_of(&deployment.locations.of("name")))?;
     writeln!(out, "  folder       {}", path.display())?;
     let scripts = WorkerScripts::in_place(&config.server.data_dir);
     match plan_workers(deployment, &scripts) {
@@ -165,7 +165,7 @@ fn show_running(
         out,
         "  {number}. {}  ({})",
         plugin.name(),
-        place_of(&settings.places.of("").or_else(|| settings.places.of("name")))
+        place_of(&settings.locations.of("").or_else(|| settings.locations.of("name")))
     )?;
     let deployments = format!("deployments {} has {deployment:?}", list(&settings.deployments));
     let functions = match function {
@@ -231,9 +231,9 @@ fn list(patterns: &[Pattern]) -> String {
     format!("[{}]", texts.join(", "))
 }
 
-fn place_of(place: &Option<config::Place>) -> String {
+fn place_of(place: &Option<config::Location>) -> String {
     match place {
-        Some(place) => format!("{}:{}", place.file.display(), place.line),
+        Some(location) => format!("{}:{}", location.file.display(), location.line),
         None => "drop-in without settings".to_owned(),
     }
 }

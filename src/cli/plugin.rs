@@ -72,7 +72,7 @@ impl Subject {
                 settings.filter(|_| faults.is_empty()).ok_or(faults)?
             }
         };
-        if !settings.places.has("timeout") {
+        if !settings.locations.has("timeout") {
             let patient = format!("{}ms", (plain.timeout.get() * PATIENCE).as_millis());
             settings.timeout = patient.parse().expect("half a second is a time for a hook");
         }

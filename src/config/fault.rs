@@ -1,33 +1,13 @@
-//! What is wrong with a configuration and where: a place in a file, a fault with its sentence, and all faults together
+//! What is wrong with a configuration and where: a location in a file, a fault with its sentence, and all faults together
 //! as a terminal shows them.
 
 use std::fmt;
 use std::path::Path;
-use std::sync::Arc;
+
+use crate::config::locations::Location;
 
 /// A line longer than this many characters is shown in part.
 const SHOWN: usize = 120;
-
-/// A stretch of one line of a file.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Place {
-    /// The file, named as the user named it.
-    pub file: Arc<Path>,
-    /// The line, from 1.
-    pub line: usize,
-    /// The character within the line, from 1.
-    pub column: usize,
-    /// The whole line as it stands in the file, except that secrets written out in it are starred.
-    pub text: String,
-    /// How many characters are meant, at least 1.
-    pub width: usize,
-}
-
-impl fmt::Display for Place {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}:{}:{}", self.file.display(), self.line, self.column)
-    }
-}
 
 /// One thing that is wrong.
 ///
@@ -39,7 +19,7 @@ impl fmt::Display for Place {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Fault {
     /// Where; nowhere when no file could be read.
-    pub place: Option<Place>,
+    pub location: Option<Location>,
     /// What, in one sentence without a full stop.
     pub message: String,
 }
@@ -48,36 +28,38 @@ impl Fault {
     /// Where and what, without the line itself.
     #[must_use]
     pub fn without_line(&self) -> String {
-        match &self.place {
-            Some(place) => format!("{}:{}:{}: {}", place.file.display(), place.line, place.column, self.message),
+        match &self.location {
+            Some(location) => {
+                format!("{}:{}:{}: {}", location.file.display(), location.line, location.column, self.message)
+            }
             None => self.message.clone(),
         }
     }
 
-    /// A fault at a place, or at none.
+    /// A fault at a location, or at none.
     #[must_use]
-    pub fn new(place: impl Into<Option<Place>>, message: impl Into<String>) -> Self {
-        Self { place: place.into(), message: message.into() }
+    pub fn new(location: impl Into<Option<Location>>, message: impl Into<String>) -> Self {
+        Self { location: location.into(), message: message.into() }
     }
 
     fn position(&self) -> Option<(&Path, usize, usize)> {
-        self.place.as_ref().map(|place| (&*place.file, place.line, place.column))
+        self.location.as_ref().map(|location| (&*location.file, location.line, location.column))
     }
 }
 
 impl fmt::Display for Fault {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Some(place) = &self.place else {
+        let Some(location) = &self.location else {
             return f.write_str(&self.message);
         };
-        let before = place.column - 1;
-        let cut = if place.text.chars().count() > SHOWN { before.saturating_sub(SHOWN / 4) } else { 0 };
-        let shown: String = place.text.chars().skip(cut).take(SHOWN).collect();
+        let before = location.column - 1;
+        let cut = if location.text.chars().count() > SHOWN { before.saturating_sub(SHOWN / 4) } else { 0 };
+        let shown: String = location.text.chars().skip(cut).take(SHOWN).collect();
         // Tabs stay tabs, so that the carets stand under their characters.
         let indent: String = shown.chars().take(before - cut).map(|c| if c == '\t' { c } else { ' ' }).collect();
-        let carets = place.width.clamp(1, SHOWN.saturating_sub(before - cut).max(1));
-        let number = place.line.to_string();
-        writeln!(f, "{place}: {}", self.message)?;
+        let carets = location.width.clamp(1, SHOWN.saturating_sub(before - cut).max(1));
+        let number = location.line.to_string();
+        writeln!(f, "{location}: {}", self.message)?;
         writeln!(f, "{number} | {shown}")?;
         write!(f, "{:1$} | {indent}{2}", "", number.len(), "^".repeat(carets))
     }
@@ -165,8 +147,8 @@ mod tests {
     use super::*;
 
     fn fault(line: usize, column: usize, text: &str, width: usize) -> Fault {
-        let place = Place { file: Path::new("m.toml").into(), line, column, text: text.to_owned(), width };
-        Fault::new(place, "wrong")
+        let location = Location { file: Path::new("m.toml").into(), line, column, text: text.to_owned(), width };
+        Fault::new(location, "wrong")
     }
 
     #[test]

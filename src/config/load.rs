@@ -7,11 +7,15 @@ use std::{env, fs, io};
 
 use toml::de::DeTable;
 
-use super::check::check;
-use super::document::{Document, Outcome, Shape, folder, utf8};
-use super::fault::{Fault, Faults};
-use super::places::{Places, tables};
-use super::{Config, DeploymentConfig, PluginConfig};
+use crate::config::check::check;
+use crate::config::fault::{Fault, Faults};
+use crate::config::locations::Locations;
+use crate::config::reading::document::{Document, Outcome, folder, utf8};
+use crate::config::reading::locate::tables;
+use crate::config::reading::shape::Shape;
+use crate::config::tables::config::Config;
+use crate::config::tables::deployment::DeploymentConfig;
+use crate::config::tables::plugin::PluginConfig;
 
 /// Reads the configuration file at `path`, with the process's environment. A variable that is not Unicode counts as
 /// not set.
@@ -40,7 +44,7 @@ pub fn parse(text: &str, file: &Path, env: &dyn Fn(&str) -> Option<String>) -> R
 
 fn survey_text(text: &str, file: &Path, env: &dyn Fn(&str) -> Option<String>) -> (Option<Config>, Faults) {
     let document = Document::new(text, file, env, Shape::Config);
-    let all_places = AllPlaces::new(&document);
+    let all_places = AllLocations::new(&document);
     let Outcome { table, tree, mut faults } = document.read::<Config>();
     let Some(mut config) = table else {
         return (None, faults);
@@ -55,41 +59,41 @@ fn survey_text(text: &str, file: &Path, env: &dyn Fn(&str) -> Option<String>) ->
     (Some(config), faults)
 }
 
-/// The places of the whole tree, taken before faulty items leave it.
-struct AllPlaces {
-    top: Places,
-    deployments: Vec<(usize, Places)>,
-    plugins: Vec<(usize, Places)>,
+/// The locations of the whole tree, taken before faulty items leave it.
+struct AllLocations {
+    top: Locations,
+    deployments: Vec<(usize, Locations)>,
+    plugins: Vec<(usize, Locations)>,
 }
 
-impl AllPlaces {
+impl AllLocations {
     fn new(document: &Document<'_>) -> Self {
         Self {
-            top: document.places(),
-            deployments: document.places_of_tables("deployment"),
-            plugins: document.places_of_tables("plugin"),
+            top: document.locations(),
+            deployments: document.locations_of_tables("deployment"),
+            plugins: document.locations_of_tables("plugin"),
         }
     }
 
     fn hand_out(self, tree: &DeTable<'_>, config: &mut Config) {
-        config.places = self.top;
-        let deployments = config.deployments.iter_mut().map(|deployment| &mut deployment.places);
+        config.locations = self.top;
+        let deployments = config.deployments.iter_mut().map(|deployment| &mut deployment.locations);
         hand_out(self.deployments, tables(tree, "deployment"), deployments);
-        let plugins = config.plugin_list.iter_mut().map(|plugin| &mut plugin.places);
+        let plugins = config.plugin_list.iter_mut().map(|plugin| &mut plugin.locations);
         hand_out(self.plugins, tables(tree, "plugin"), plugins);
     }
 }
 
-/// Gives each table that was read, and so is still in the tree, the places that start where it does.
+/// Gives each table that was read, and so is still in the tree, the locations that start where it does.
 fn hand_out<'c, 't: 'c>(
-    places: Vec<(usize, Places)>,
+    locations: Vec<(usize, Locations)>,
     tables: impl Iterator<Item = (Range<usize>, &'c DeTable<'t>)>,
-    takers: impl Iterator<Item = &'c mut Places>,
+    takers: impl Iterator<Item = &'c mut Locations>,
 ) {
-    let mut places = places.into_iter();
+    let mut locations = locations.into_iter();
     for ((span, _), taker) in tables.zip(takers) {
-        if let Some((_, places)) = places.find(|(start, _)| *start == span.start) {
-            *taker = places;
+        if let Some((_, locations)) = locations.find(|(start, _)| *start == span.start) {
+            *taker = locations;
         }
     }
 }
@@ -134,28 +138,4 @@ fn unreadable(path: &Path, error: &io::Error) -> Faults {
         format!("reading {path:?}: {error}")
     };
     Fault::new(None, message).into()
-}
-
-#[cfg(test)]
-mod tests {
-    use crate::config::tests::{assert_faults, read};
-
-    #[test]
-    fn all_syntax_faults_are_told_and_nothing_is_made_up_about_the_rest() {
-        let text = "[server]\nprefix = a\nlisten = \"1\n[[deployment]]\npath = \"x\"\nqueue = -1\n";
-        assert_faults(
-            text,
-            &[
-                (2, 10, "string values must be quoted"),
-                (3, 12, "invalid basic string"),
-                (6, 9, "\"queue\" takes a whole number from 0 to 65536, not -1"),
-            ],
-        );
-    }
-
-    #[test]
-    fn every_fault_of_a_long_file_ends() {
-        let text = "x = 1\n".repeat(3) + &(0..500).map(|n| format!("k{n} = 1\n")).collect::<String>();
-        assert!(read(&text).unwrap_err().len() <= 110);
-    }
 }

@@ -5,7 +5,7 @@ use schemars::generate::SchemaSettings;
 use schemars::transform::{RecursiveTransform, Transform};
 use serde_json::{Value, json};
 
-use super::Config;
+use crate::config::tables::config::Config;
 
 /// Where a text holds an interpolation, such as `${env:PORT}`.
 const EXPRESSION: &str = "\\$\\{";
@@ -68,7 +68,8 @@ fn as_in_toml(schema: &mut Schema) {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::config::{DeploymentConfig, PluginConfig};
+    use crate::config::tables::deployment::DeploymentConfig;
+    use crate::config::tables::plugin::PluginConfig;
 
     const EXAMPLE: &str = r#"
         [server]
@@ -168,7 +169,7 @@ mod tests {
         let store = &keys["grants"]["properties"]["store"];
         assert_eq!((&store["type"], &store["default"]), (&json!(["boolean", "string"]), &json!(false)));
         assert_eq!(keys["grants"]["properties"]["secrets"]["additionalProperties"]["type"], json!("string"));
-        assert!(keys["places"].is_null());
+        assert!(keys["locations"].is_null());
     }
 
     #[test]
@@ -184,7 +185,7 @@ mod tests {
         let runtime = &deployment["properties"]["runtime"];
         assert_eq!(runtime["anyOf"][0]["enum"], json!(["node", "python", "wasm", "metacall", "command"]));
         assert!(runtime["description"].as_str().unwrap().contains("Default: by the language"));
-        assert!(deployment["properties"]["places"].is_null());
+        assert!(deployment["properties"]["locations"].is_null());
         assert!(!schema.to_string().contains("null"));
     }
 }

@@ -2,7 +2,7 @@
 
 use std::path::{Path, PathBuf};
 
-use super::*;
+use crate::config::{Config, DeploymentConfig, Faults, Locations, Workers, load, parse};
 use crate::deployment::DeploymentName;
 
 pub(super) fn read(text: &str) -> Result<Config, Faults> {
@@ -25,8 +25,8 @@ pub(super) fn assert_faults(text: &str, expected: &[(usize, usize, &str)]) {
     let faults = read(text).expect_err("the text has faults");
     let found: Vec<(usize, usize, &str)> = faults
         .iter()
-        .map(|fault| (fault.place.as_ref().unwrap(), fault.message.as_str()))
-        .map(|(place, message)| (place.line, place.column, message))
+        .map(|fault| (fault.location.as_ref().unwrap(), fault.message.as_str()))
+        .map(|(location, message)| (location.line, location.column, message))
         .collect();
     let alike = |(found, expected): (&(usize, usize, &str), &(usize, usize, &str))| {
         found.0 == expected.0 && found.1 == expected.1 && found.2.contains(expected.2)
@@ -34,6 +34,10 @@ pub(super) fn assert_faults(text: &str, expected: &[(usize, usize, &str)]) {
     let all = found.len() == expected.len() && found.iter().zip(expected).all(alike);
     assert!(all, "{found:#?}");
 }
+
+mod faults;
+mod plugins;
+mod rules;
 
 #[test]
 fn an_empty_file_gives_the_defaults() {
@@ -55,7 +59,7 @@ fn a_deployment_needs_a_name_and_a_path_only() {
     assert_eq!((read.workers, read.concurrency, read.queue), (Workers { min: 1, max: 1 }, 64, 256));
     assert_eq!([read.timeout, read.load_timeout].map(|time| time.to_string()), ["30s", "60s"]);
     assert_eq!((read.max_memory, read.max_message.to_string().as_str()), (None, "16MiB"));
-    assert_eq!(format!("{:?}", DeploymentConfig { places: Places::default(), ..read }), format!("{made:?}"));
+    assert_eq!(format!("{:?}", DeploymentConfig { locations: Locations::default(), ..read }), format!("{made:?}"));
     assert_faults("[[deployment]]\n", &[(1, 1, "\"deployment\" needs \"name\" and \"path\"")]);
 }
 
@@ -104,7 +108,7 @@ env = { A = \"hunter2\", LD_X = \"${env:SECRET}\", PATH = \"hunter2\" }
     let shown = format!("{faults} {faults:?}");
     assert_eq!(faults.len(), 11, "{faults}");
     assert!(!shown.contains("s3cr3t") && !shown.contains("hunter2"), "{shown}");
-    let drain = faults.iter().find(|fault| fault.place.as_ref().unwrap().line == 5).unwrap();
+    let drain = faults.iter().find(|fault| fault.location.as_ref().unwrap().line == 5).unwrap();
     assert!(drain.message.contains("takes a duration") && drain.message.ends_with("${env:SECRET} is something else"));
     let config = deployment("env = { A = \"hunter2\" }").unwrap();
     assert!(!format!("{config:?}").contains("hunter2"));
@@ -115,7 +119,7 @@ fn a_value_with_toml_in_it_stays_a_value() {
     let config = deployment("env = { A = \"${env:SECRET}\" }").unwrap();
     assert_eq!(config.env["A"].expose(), "s3cr3t\"]\nqueue = 1");
     assert_eq!(config.queue, 256);
-    assert_eq!(config.places.origin("env.A"), Some("${env:SECRET}"));
+    assert_eq!(config.locations.origin("env.A"), Some("${env:SECRET}"));
 }
 
 #[test]
@@ -129,8 +133,8 @@ fn a_failed_interpolation_is_told_once() {
 #[test]
 fn a_byte_order_mark_and_carriage_returns_are_no_faults() {
     let config = read("\u{feff}#:schema x\r\n[[deployment]]\r\nname = \"a\"\r\npath = \"x\"\r\n").unwrap();
-    let place = config.deployments[0].places.of("path").unwrap();
-    assert_eq!((place.line, place.column, place.text.as_str()), (4, 8, "path = \"x\""));
+    let location = config.deployments[0].locations.of("path").unwrap();
+    assert_eq!((location.line, location.column, location.text.as_str()), (4, 8, "path = \"x\""));
 }
 
 #[test]
@@ -141,6 +145,6 @@ fn a_file_that_cannot_be_read_says_why() {
     assert!(message.starts_with("no configuration at \"") && message.contains("metagate serve"), "{message}");
     std::fs::write(&path, b"\xef\xbb\xbfa = 1\nb = \"\xc3\xa4\xff\"\n").unwrap();
     let faults = load(&path).unwrap_err();
-    let place = faults.iter().next().unwrap().place.clone().unwrap();
-    assert_eq!((place.line, place.column), (2, 7));
+    let location = faults.iter().next().unwrap().location.clone().unwrap();
+    assert_eq!((location.line, location.column), (2, 7));
 }

@@ -155,7 +155,7 @@ impl Surface {
     pub fn missing_grants(&self, settings: &PluginConfig) -> Vec<(&str, &'static str)> {
         let grants = &settings.grants;
         let is_list = |interface: &str| matches!(interface, "http" | "env" | "secrets" | "invoke");
-        let is_written = |interface: &str| is_list(interface) && settings.places.has(&format!("grants.{interface}"));
+        let is_written = |interface: &str| is_list(interface) && settings.locations.has(&format!("grants.{interface}"));
         let has = |interface: &str| match interface {
             "store" => grants.store,
             "http" => !grants.http.is_empty(),

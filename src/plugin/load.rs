@@ -106,7 +106,7 @@ impl LoadError {
     #[must_use]
     pub fn fault(&self, plugins: &[PluginConfig]) -> config::Fault {
         let settings = plugins.iter().find(|plugin| plugin.name == self.name);
-        config::Fault::new(settings.and_then(|settings| settings.places.of(&self.key)), self.to_string())
+        config::Fault::new(settings.and_then(|settings| settings.locations.of(&self.key)), self.to_string())
     }
 
     /// What is wrong, without words of the plugin itself: they may hold its secrets.

@@ -12,7 +12,7 @@ use serde_json::{Map, Value};
 use toml::Spanned;
 use toml::de::{DeTable, DeValue, Deserializer, ValueDeserializer};
 
-use crate::config::{Fault, Faults, Place, Secret, dates_to_text};
+use crate::config::{Fault, Faults, Location, Secret, dates_to_text};
 use crate::json;
 use crate::plugin::cases::check::check;
 use crate::plugin::cases::form::Case;
@@ -155,14 +155,14 @@ impl<'t> Text<'t> {
         Fault::new(self.place(&(at..at + 1)), message)
     }
 
-    fn place(&self, span: &Range<usize>) -> Place {
+    fn place(&self, span: &Range<usize>) -> Location {
         let start = self.text.floor_char_boundary(span.start);
         let (line, _) = json::line_and_column(self.text.as_bytes(), start);
         let line_start = self.text[..start].rfind('\n').map_or(0, |newline| newline + 1);
         let line_end = self.text[line_start..].find('\n').map_or(self.text.len(), |length| line_start + length);
         let end = self.text.floor_char_boundary(span.end.clamp(start, line_end.max(start)));
         let plain = |c: char| if c.is_control() && c != '\t' { char::REPLACEMENT_CHARACTER } else { c };
-        Place {
+        Location {
             file: self.file.into(),
             line,
             column: self.text[line_start..start].chars().count() + 1,
@@ -195,7 +195,7 @@ mod tests {
         let file = folder.path().join(name);
         fs::write(&file, text).unwrap();
         let faults = read(&file).unwrap_err();
-        let place = |fault: &Fault| fault.place.as_ref().map_or((0, 0), |place| (place.line, place.column));
+        let place = |fault: &Fault| fault.location.as_ref().map_or((0, 0), |place| (place.line, place.column));
         faults.iter().map(|fault| (place(fault).0, place(fault).1, fault.message.clone())).collect()
     }
 

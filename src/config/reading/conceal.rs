@@ -1,0 +1,317 @@
+//! Stars the secrets that are written out in a file wherever one of its lines is shown: the admin token, what workers get
+//! into their environment, the secrets and the own configuration of a plugin, also where the key or its table is mistyped.
+
+use std::ops::Range;
+
+use toml::Spanned;
+use toml::de::{DeTable, DeValue};
+
+use crate::config::reading::interpolate::DEFAULT;
+use crate::config::reading::shape::Shape;
+use crate::config::reading::source::Source;
+
+const SECRET_KEYS: [(&str, usize); 3] = [("token", 2), ("env", 1), ("secret", 2)]; // with the typing errors allowed
+const CONFIG_KEYS: [(&str, usize); 1] = [("config", 2)];
+const PLUGIN_TABLES: [(&str, usize); 1] = [("plugin", 2)];
+
+/// The keys of `[plugins]` and `[[plugin]]` whose texts are shown. What stands under others may have been meant for
+/// `[plugin.config]`.
+const PLUGIN_KEYS: [&str; 17] = [
+    "dir",
+    "name",
+    "path",
+    "sha256",
+    "hooks",
+    "deployments",
+    "functions",
+    "exclude",
+    "on_error",
+    "timeout",
+    "max_memory",
+    "instances",
+    "max_uses",
+    "max_instances",
+    "mode",
+    "record",
+    "grants",
+];
+const GRANT_KEYS: [&str; 5] = ["store", "http", "env", "metrics", "invoke"];
+
+/// What the values in a table may be.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Content {
+    /// No secrets.
+    Open,
+    /// Keys of a plugin.
+    Plugin,
+    /// What a plugin may reach.
+    Grants,
+    /// Anything, some texts of it secret.
+    Settings,
+    /// Secrets.
+    Secrets,
+}
+
+impl Content {
+    const fn of_file(shape: Shape) -> Self {
+        match shape {
+            Shape::Config => Self::Open,
+            Shape::DropIn => Self::Plugin,
+        }
+    }
+
+    /// What the value of this key may be.
+    fn under(self, key: &str) -> Self {
+        match self {
+            Self::Secrets => Self::Secrets,
+            Self::Grants if key == "env" => Self::Open, // names alone
+            _ if is_near(key, &SECRET_KEYS) => Self::Secrets,
+            Self::Settings => Self::Settings,
+            _ if is_near(key, &CONFIG_KEYS) => Self::Settings,
+            Self::Plugin if key == "grants" => Self::Grants,
+            Self::Plugin if !PLUGIN_KEYS.contains(&key) => Self::Settings,
+            Self::Grants if !GRANT_KEYS.contains(&key) => Self::Settings,
+            Self::Open if is_near(key, &PLUGIN_TABLES) => Self::Plugin,
+            Self::Open | Self::Plugin | Self::Grants => Self::Open,
+        }
+    }
+
+    fn hides_text(self) -> bool {
+        matches!(self, Self::Settings | Self::Secrets)
+    }
+}
+
+/// Stars secrets by their keys; if the syntax is broken, by the looks of the lines as well.
+pub(super) fn conceal(source: &mut Source<'_>, tree: &DeTable<'_>, shape: Shape, sound: bool) {
+    in_table(source, tree, Content::of_file(shape));
+    if !sound {
+        by_looks(source, Content::of_file(shape));
+    }
+}
+
+fn in_table(source: &mut Source<'_>, table: &DeTable<'_>, content: Content) {
+    for (key, value) in table {
+        in_value(source, value, content.under(key.get_ref()));
+    }
+}
+
+fn in_value(source: &mut Source<'_>, value: &Spanned<DeValue<'_>>, content: Content) {
+    match value.get_ref() {
+        DeValue::Table(table) => in_table(source, table, content),
+        DeValue::Array(array) => {
+            for item in array {
+                in_value(source, item, content);
+            }
+        }
+        DeValue::String(text) if content.hides_text() || has_user(text) => hide_text(source, value.span()),
+        DeValue::String(_) => {}
+        _ if content == Content::Secrets => source.hide(value.span()),
+        _ => {}
+    }
+}
+
+// `https://user:password@host`
+fn has_user(text: &str) -> bool {
+    text.split_once("://").is_some_and(|(_, rest)| rest.contains('@'))
+}
+
+// Text with an expression shows no more than the expression, without its default.
+fn hide_text(source: &mut Source<'_>, span: Range<usize>) {
+    let written = &source.text[span.clone()];
+    let mut gaps = Vec::new();
+    let mut start = 0;
+    for (at, _) in written.match_indices("${") {
+        let Some(length) = written[at..].find('}').map(|end| end + 1) else { break };
+        if at >= start && !written[..at].ends_with('$') {
+            gaps.push(start..at);
+            start = at + length;
+            if let Some(default) = written[at..start].find(DEFAULT) {
+                gaps.push(at + default + DEFAULT.len()..start - 1);
+            }
+        }
+    }
+    gaps.push(start..written.len());
+    let is_quotes = |gap: &Range<usize>| written[gap.clone()].bytes().all(|byte| matches!(byte, b'"' | b'\''));
+    let plain = gaps.len() == 1;
+    for gap in gaps.into_iter().filter(|gap| plain || !is_quotes(gap)) {
+        source.hide(span.start + gap.start..span.start + gap.end);
+    }
+}
+
+// What follows "=" where the key looks secret, also beneath headers that do, with the lines that go on with it.
+fn by_looks(source: &mut Source<'_>, file: Content) {
+    let mut table = file;
+    let mut hides = false; // whether a line without a key goes on with something secret
+    let mut end_of_text = None;
+    let mut start = 0;
+    for line in source.text.split_inclusive('\n') {
+        let whole = start..start + line.len();
+        start = whole.end;
+        if let Some(quotes) = end_of_text {
+            source.hide(whole);
+            end_of_text = (!line.contains(quotes)).then_some(quotes);
+            continue;
+        }
+        if let Some(header) = header(line) {
+            table = header.fold(file, Content::under);
+            hides = table.hides_text();
+            continue;
+        }
+        match line.split_once('=').filter(|(key, _)| is_key(key)) {
+            Some((key, value)) => {
+                hides = parts(key).fold(table, Content::under).hides_text() || has_secret_key(value);
+                if hides {
+                    source.hide(whole.start + key.len() + 1..whole.end);
+                }
+            }
+            None if hides => source.hide(whole),
+            None if is_near(first_word(line), &SECRET_KEYS) => source.hide(whole),
+            None => {}
+        }
+        let opens = |quotes: &&str| line.matches(*quotes).count() % 2 == 1;
+        end_of_text = ["\"\"\"", "'''"].into_iter().find(opens).filter(|_| hides);
+    }
+}
+
+// `[a.b]` and `[[a.b]]`; a list in a list does not begin with a letter.
+fn header(line: &str) -> Option<impl Iterator<Item = &str>> {
+    let name = line.trim_start().strip_prefix('[')?.trim_start_matches(['[', ' ', '\t']);
+    let name = name.split([']', '#']).next().unwrap_or_default();
+    let named = name.starts_with(|c: char| c.is_ascii_alphabetic()) && is_key(name);
+    named.then(|| parts(name))
+}
+
+// `token "…"`: the sign was forgotten.
+fn first_word(line: &str) -> &str {
+    line.trim_start().split(|c: char| !c.is_alphanumeric() && c != '_').next().unwrap_or_default()
+}
+
+fn parts(key: &str) -> impl Iterator<Item = &str> {
+    key.split('.').map(|part| part.trim_matches(|c: char| c.is_whitespace() || matches!(c, '#' | '"' | '\'')))
+}
+
+// Also one in quotes, and one that is commented out.
+fn is_key(text: &str) -> bool {
+    let fits = |c: char| c.is_alphanumeric() || c.is_whitespace() || matches!(c, '_' | '-' | '.' | '#' | '"' | '\'');
+    text.chars().all(fits) && ['"', '\''].into_iter().all(|quote| text.matches(quote).count() % 2 == 0)
+}
+
+// `grants = { secrets = { …`
+fn has_secret_key(value: &str) -> bool {
+    let mut words = value.split(|c: char| !c.is_alphanumeric() && c != '_' && c != '-');
+    value.contains('{') && words.any(|word| is_near(word, &SECRET_KEYS) || is_near(word, &CONFIG_KEYS))
+}
+
+fn is_near(key: &str, names: &[(&str, usize)]) -> bool {
+    let key = key.to_lowercase();
+    names.iter().any(|(name, errors)| key.contains(name) || strsim::damerau_levenshtein(&key, name) <= *errors)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::path::Path;
+
+    use super::*;
+
+    fn shown_of(text: &str, shape: Shape) -> String {
+        let mut source = Source::new(Path::new("m"), text);
+        let (tree, syntax) = DeTable::parse_recoverable(source.text);
+        conceal(&mut source, tree.get_ref(), shape, syntax.is_empty());
+        let ends = text.match_indices('\n').map(|(at, _)| source.location(&(at..at)).text);
+        ends.collect::<Vec<_>>().join("\n")
+    }
+
+    fn shown(text: &str) -> String {
+        shown_of(text, Shape::Config)
+    }
+
+    #[test]
+    fn secrets_are_starred_also_under_mistyped_keys() {
+        let text =
+            "[admin]\ntokne = \"abc\"\n[[deployments]]\nenv = { A = 'x', B = \"${env:B}\", C = [1] }\npath = \"p\"\n";
+        assert_eq!(
+            shown(text),
+            "[admin]\ntokne = *****\n[[deployments]]\nenv = { A = ***, B = \"${env:B}\", C = [*] }\npath = \"p\""
+        );
+    }
+
+    #[test]
+    fn of_a_text_with_expressions_only_these_are_shown() {
+        for (text, starred) in [
+            ("\"${env:A}\"", "\"${env:A}\""),
+            ("'${env:A}${env:B}'", "'${env:A}${env:B}'"),
+            ("\"pw${env:A}pw${env:B}\"", "***${env:A}**${env:B}\""),
+            ("\"${env:A:-pw}\"", "\"${env:A:-**}\""),
+            ("\"$${env:A}\"", "***********"),
+            ("\"pw${env:A\"", "***********"),
+            ("\"\"", "**"),
+        ] {
+            assert_eq!(shown(&format!("token = {text}\n")), format!("token = {starred}"));
+        }
+    }
+
+    #[test]
+    fn the_texts_of_a_plugins_configuration_are_starred() {
+        let keys = "name = \"api\"\nhooks = [\"x\"]\n";
+        let config = "config.keys = { alice = \"pw\", limit = 3 }\nconfg.list = [[\"pw\"], { on = true, at = 'pw' }]\n";
+        let expected = "name = \"api\"\nhooks = [\"x\"]\nconfig.keys = { alice = ****, limit = 3 }\nconfg.list = [[****], { on = true, at = **** }]";
+        assert_eq!(shown_of(&format!("{keys}{config}"), Shape::DropIn), expected);
+        assert_eq!(shown(&format!("[[plugin]]\n{keys}{config}")), format!("[[plugin]]\n{expected}"));
+        assert_eq!(shown(&format!("[[plugins]]\n{keys}{config}")), format!("[[plugins]]\n{expected}"));
+        let lines = "[plugin.config]\na = \"\"\"pw\npw\"\"\"\n[[plugin.config.rules]]\nb = 'pw'\n";
+        let starred = "[plugin.config]\na = *****\n*****\n[[plugin.config.rules]]\nb = ****";
+        assert_eq!(shown(&format!("[[plugin]]\n{lines}")), format!("[[plugin]]\n{starred}"));
+    }
+
+    #[test]
+    fn what_may_belong_into_a_plugins_configuration_is_starred_too() {
+        let text =
+            "[[plugin]]\nkeys = { a = \"pw\" }\nlimit = 3\ngrants = { http = [\"h\"], env = [\"E\"], key = \"pw\" }\n";
+        let starred =
+            "[[plugin]]\nkeys = { a = **** }\nlimit = 3\ngrants = { http = [\"h\"], env = [\"E\"], key = **** }";
+        assert_eq!(shown(text), starred);
+        let text = "grants.secrets = { key = \"pw\", pin = 1 }\ngrants.http = [\"http://me:pw@a.b\"]\n";
+        let starred = "grants.secrets = { key = ****, pin = * }\ngrants.http = [******************]";
+        assert_eq!(shown_of(text, Shape::DropIn), starred);
+    }
+
+    #[test]
+    fn broken_syntax_uncovers_nothing() {
+        let text = "[admin]\ntoken = \"abc\nlisten = \"x\"\n[deployment.env\nA = 'secret\n";
+        assert_eq!(shown(text), "[admin]\ntoken =*****\nlisten = \"x\"\n[deployment.env\nA =********");
+        for (text, still_shown) in [
+            ("[[plugin]]\npath = 'x'\nconfig = { a = \"hunter2\nmode = 'x'\n", "path = 'x'"),
+            ("[[plugin]]\ngrants = { store = true, secrets = { a = 'hunter2\nmode = 'x'\n", "grants ="),
+            ("[plugin.config\na = [\n  'x=hunter2',\n  ['hunter2'\n", "[plugin.config"),
+            ("[plugin.config]\n= x\na = \"\"\"\nb = hunter2\n[hunter2]\n\"\"\"\nc = 'hunter2\n", "[plugin.config]"),
+            ("= x\n[[plugin.config.rules]]\na = 'hunter2\n", "= x"),
+            ("= x\n[plugin.\"config\".b]\n\"a=b\" = 'hunter2\n", "= x"),
+            ("= x\n[[plugin]]\nkeys = 'hunter2\n", "= x"),
+            ("= x\n# token = 'hunter2'\n", "= x"),
+        ] {
+            let shown = shown(text);
+            assert!(!shown.contains("hunter2") && shown.contains(still_shown), "{shown}");
+        }
+        let shown = shown_of("= x\npath = 'a\nkeys = 'hunter2\n[config]\na = hunter2\n", Shape::DropIn);
+        assert!(!shown.contains("hunter2") && shown.contains("path = 'a"), "{shown}");
+    }
+
+    #[test]
+    fn no_other_key_of_the_configuration_is_starred() {
+        let schema = crate::config::schema::schema();
+        let keys =
+            |table: &serde_json::Value| table["properties"].as_object().unwrap().keys().cloned().collect::<Vec<_>>();
+        let starred = |content: Content, keys: Vec<String>| {
+            keys.into_iter().filter(|key| content.under(key).hides_text()).collect::<Vec<_>>()
+        };
+        let tables = &schema["properties"];
+        assert_eq!(starred(Content::Open, keys(&schema)), [""; 0]);
+        assert_eq!(starred(Content::Open, keys(&tables["server"])), [""; 0]);
+        assert_eq!(starred(Content::Open, keys(&tables["admin"])), ["token"]);
+        assert_eq!(starred(Content::Open, keys(&tables["deployment"]["items"])), ["env"]);
+        let plugin = &tables["plugin"]["items"];
+        assert_eq!(starred(Content::Plugin, keys(&tables["plugins"])), [""; 0]);
+        assert_eq!(starred(Content::Plugin, keys(plugin)), ["config"]);
+        assert_eq!(starred(Content::Grants, keys(&plugin["properties"]["grants"])), ["secrets"]);
+    }
+}

@@ -1,0 +1,144 @@
+//! The text of a configuration file on its way into structs: parsed, its secrets starred, its expressions replaced. Which
+//! structs, and what is done with them then, is left to [`load()`](super::load()) and to drop-ins.
+
+use std::borrow::Cow;
+use std::ops::Range;
+use std::path::Path;
+
+use serde::de::DeserializeOwned;
+use toml::Spanned;
+use toml::de::{DeTable, DeValue, Error};
+
+use crate::config::fault::{Fault, Faults};
+use crate::config::locations::Locations;
+use crate::config::reading::conceal::conceal;
+use crate::config::reading::fault_collector::Reading;
+use crate::config::reading::interpolate::{Origins, Outside, interpolate};
+use crate::config::reading::locate::{locate, tables};
+use crate::config::reading::shape::Shape;
+use crate::config::reading::source::Source;
+use crate::config::values::json_table::dates_to_text;
+
+/// A parsed file.
+pub(crate) struct Document<'t> {
+    tree: DeTable<'t>,
+    source: Source<'t>,
+    origins: Origins,
+    syntax: Vec<Error>,
+    interpolation: Vec<(Range<usize>, Fault)>,
+    refused: Vec<Fault>,
+    supplied: Vec<&'static str>,
+}
+
+impl<'t> Document<'t> {
+    /// Parses a text. `file` names it in faults and is where the paths in its expressions start; `env` looks environment
+    /// variables up.
+    pub(crate) fn new(text: &'t str, file: &Path, env: &dyn Fn(&str) -> Option<String>, shape: Shape) -> Self {
+        let mut source = Source::new(file, text);
+        let (tree, syntax) = DeTable::parse_recoverable(source.text);
+        let mut tree = tree.into_inner();
+        conceal(&mut source, &tree, shape, syntax.is_empty());
+        let (origins, interpolation) = interpolate(&mut tree, &source, &Outside { folder: folder(file), env });
+        make_text_of_dates(&mut tree, shape);
+        Self { tree, source, origins, syntax, interpolation, refused: Vec::new(), supplied: Vec::new() }
+    }
+
+    /// Whether its syntax is without fault.
+    pub(crate) fn is_sound(&self) -> bool {
+        self.syntax.is_empty()
+    }
+
+    /// The locations of the keys outside of lists.
+    pub(crate) fn locations(&self) -> Locations {
+        locate(&self.tree, None, &self.source, &self.origins)
+    }
+
+    /// The locations of each `[[<name>]]` table, by where it starts.
+    pub(crate) fn locations_of_tables(&self, name: &str) -> Vec<(usize, Locations)> {
+        tables(&self.tree, name)
+            .map(|(span, table)| (span.start, locate(table, Some(&span), &self.source, &self.origins)))
+            .collect()
+    }
+
+    /// The locations of the file taken as one table, which begins where the file does.
+    pub(crate) fn locations_of_file(&self) -> Locations {
+        locate(&self.tree, Some(&(0..0)), &self.source, &self.origins)
+    }
+
+    /// Refuses a key of the outermost table, if it is written.
+    pub(crate) fn refuse(&mut self, key: &str, message: &str) {
+        if let Some((written, _)) = self.tree.get_key_value(key) {
+            self.refused.push(Fault::new(self.source.location(&written.span()), message));
+            self.tree.remove(key);
+        }
+    }
+
+    /// Gives the outermost table a text that is not the file's to write.
+    pub(crate) fn supply(&mut self, key: &'static str, text: &str) {
+        let nowhere = usize::MAX..usize::MAX; // no error can mean it
+        let value = DeValue::String(Cow::Owned(text.to_owned()));
+        self.tree.insert(Spanned::new(nowhere.clone(), Cow::Borrowed(key)), Spanned::new(nowhere, value));
+        self.supplied.push(key);
+    }
+
+    /// Reads the tree into a struct with all faulty items left out, beside the faults.
+    pub(crate) fn read<T: DeserializeOwned>(&self) -> Outcome<'_, T> {
+        let mut tree = self.tree.clone();
+        let mut reading = Reading::new(&self.source, &self.origins, &self.supplied);
+        for error in &self.syntax {
+            let location = self.source.location(&error.span().unwrap_or_default());
+            reading.broken_lines.insert(location.line);
+            reading.faults.push(Fault::new(location, error.message()));
+        }
+        reading.faults.extend(self.refused.iter().cloned());
+        for (span, fault) in &self.interpolation {
+            reading.take_out(&mut tree, span);
+            reading.faults.push(fault.clone());
+        }
+        Outcome { table: reading.read(&mut tree), tree, faults: reading.faults }
+    }
+}
+
+/// What reading a file has led to.
+pub(crate) struct Outcome<'d, T> {
+    /// What could be read; none if not even a part of it.
+    pub(crate) table: Option<T>,
+    /// The items that were read.
+    pub(crate) tree: DeTable<'d>,
+    /// What is wrong.
+    pub(crate) faults: Faults,
+}
+
+/// The folder that a file's relative paths start at.
+pub(crate) fn folder(file: &Path) -> &Path {
+    file.parent().unwrap_or(Path::new(""))
+}
+
+/// The text of a file's bytes, or the location where they are none.
+pub(crate) fn utf8(bytes: Vec<u8>, file: &Path, shape: Shape) -> Result<String, Faults> {
+    String::from_utf8(bytes).map_err(|error| {
+        let text = String::from_utf8_lossy(error.as_bytes());
+        let mut source = Source::new(file, &text);
+        let tree = DeTable::parse_recoverable(source.text).0.into_inner();
+        conceal(&mut source, &tree, shape, false);
+        // A byte order mark is not part of the source's text.
+        let at = error.utf8_error().valid_up_to() - (text.len() - source.text.len());
+        Fault::new(source.location(&(at..at)), "this is not UTF-8 text").into()
+    })
+}
+
+// Dates are the only values of a plugin's own configuration that JSON has nothing for.
+fn make_text_of_dates(tree: &mut DeTable<'_>, shape: Shape) {
+    let config_of = |table: &mut DeTable<'_>| table.get_mut("config").map_or((), dates_to_text);
+    match (shape, tree.get_mut("plugin").map(Spanned::get_mut)) {
+        (Shape::DropIn, _) => config_of(tree),
+        (Shape::Config, Some(DeValue::Array(plugins))) => {
+            for plugin in plugins.iter_mut() {
+                if let DeValue::Table(table) = plugin.get_mut() {
+                    config_of(table);
+                }
+            }
+        }
+        (Shape::Config, _) => {}
+    }
+}

@@ -1,0 +1,11 @@
+//! The tables of a configuration file: one struct per table, one field per key.
+
+pub(super) mod admin;
+pub(super) mod config;
+pub(super) mod deploy;
+pub(super) mod deployment;
+pub(super) mod grants;
+pub(super) mod plugin;
+pub(super) mod plugins;
+pub(super) mod server;
+pub(super) mod wasm_functions;

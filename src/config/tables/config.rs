@@ -1,0 +1,48 @@
+//! A whole configuration file.
+
+use std::path::PathBuf;
+
+use schemars::JsonSchema;
+use serde::Deserialize;
+
+use crate::config::locations::Locations;
+use crate::config::tables::admin::AdminConfig;
+use crate::config::tables::deploy::DeployConfig;
+use crate::config::tables::deployment::DeploymentConfig;
+use crate::config::tables::plugin::PluginConfig;
+use crate::config::tables::plugins::PluginsConfig;
+use crate::config::tables::server::ServerConfig;
+use crate::config::values::field;
+
+/// The configuration of a metagate gateway. Durations are written "50ms", "30s", "5m"; sizes "64KiB", "8MiB"; paths are
+/// relative to the file. `${env:NAME}`, `${env:NAME:-default}` and `${file:PATH}` stand for text inside any string.
+#[derive(Debug, Clone, Default, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, expecting = "a table")]
+#[schemars(title = "metagate.toml")]
+pub struct Config {
+    /// The listener for calls, and limits of every connection.
+    #[serde(default, deserialize_with = "field::table")]
+    pub server: ServerConfig,
+    /// Who may deploy and look inside.
+    #[serde(default, deserialize_with = "field::table")]
+    pub admin: AdminConfig,
+    /// What may be deployed over HTTP.
+    #[serde(default, deserialize_with = "field::table")]
+    pub deploy: DeployConfig,
+    /// The folders of functions to serve, each under a name of its own. Two may share a folder.
+    #[serde(default, rename = "deployment", deserialize_with = "field::tables")]
+    pub deployments: Vec<DeploymentConfig>,
+    /// What holds for all plugins.
+    #[serde(default, deserialize_with = "field::table")]
+    pub plugins: PluginsConfig,
+    /// The plugins that run on calls and loads, each under a name of its own. Before-hooks run in this order, after-hooks
+    /// in reverse.
+    #[serde(default, rename = "plugin", deserialize_with = "field::tables")]
+    pub plugin_list: Vec<PluginConfig>,
+    /// The file that this was read from, as the user named it.
+    #[serde(skip)]
+    pub file: PathBuf,
+    /// Where the keys outside of deployments and plugins stand, such as `"server.listen"`.
+    #[serde(skip)]
+    pub locations: Locations,
+}

@@ -1,0 +1,105 @@
+//! The table `[deploy]`: what may be deployed over HTTP, and within which limits.
+
+use std::path::PathBuf;
+
+use schemars::JsonSchema;
+use serde::{Deserialize, Deserializer};
+
+use crate::config::tables::deployment::{
+    DeploymentConfig, default_concurrency, default_load_timeout, default_queue, default_timeout,
+};
+use crate::config::values::field;
+use crate::config::values::repository_prefix::RepositoryPrefix;
+use crate::config::values::size::Size;
+use crate::config::values::timeout::Timeout;
+use crate::config::values::variable::is_variable_name;
+use crate::config::values::workers::Workers;
+use crate::deployment::DeploymentName;
+
+const VARIABLE_WORDS: &str = "the name of an environment variable";
+
+/// `[deploy]`: deployments that come over HTTP, as packages or from repositories.
+#[derive(Debug, Clone, PartialEq, Deserialize, JsonSchema)]
+#[serde(default, deny_unknown_fields, expecting = "a table")]
+pub struct DeployConfig {
+    /// Longest package that may be uploaded, packed. A size of at least 1 byte. Default "128MiB".
+    pub max_upload: Size,
+    /// How long the dependencies of a release may take to install. "1ms" to "1h". Default "2m".
+    pub install_timeout: Timeout,
+    /// Variables of the gateway's environment that npm, pip and the like get beside their own settings (npm_config_*,
+    /// PIP_*), proxies and certificates. What they install runs with them. Default: none.
+    #[serde(deserialize_with = "variables")]
+    pub install_env: Vec<String>,
+    /// How long a repository may take to fetch. "1ms" to "1h". Default "60s".
+    pub clone_timeout: Timeout,
+    /// Where repositories may be fetched from beside public addresses over https: addresses whose beginning is
+    /// `"https://git.example.com/team/"`, `"http://127.0.0.1:8418/"` or `"file:///srv/git/"`. Default: none.
+    pub repositories: Vec<RepositoryPrefix>,
+    /// Worker processes of each deployment. As in `[[deployment]]`.
+    pub workers: Workers,
+    /// Calls in flight in each worker. As in `[[deployment]]`.
+    #[serde(deserialize_with = "field::within::<1, 4096, _, _>")]
+    #[schemars(range(min = 1, max = 4096))]
+    pub concurrency: u32,
+    /// Calls that wait beyond those in flight. As in `[[deployment]]`.
+    #[serde(deserialize_with = "field::within::<0, 65_536, _, _>")]
+    #[schemars(range(min = 0, max = 65_536))]
+    pub queue: u32,
+    /// How long a call may take. As in `[[deployment]]`.
+    pub timeout: Timeout,
+    /// How long a worker may take to load. As in `[[deployment]]`.
+    pub load_timeout: Timeout,
+    /// Most memory of each worker. As in `[[deployment]]`.
+    pub max_memory: Option<Size>,
+    /// Whether files of a deployment can be read over HTTP. As in `[[deployment]]`.
+    pub static_files: bool,
+    /// Releases of a deployment that are kept, the one that serves among them. 1 to 100. Default 5.
+    #[serde(deserialize_with = "field::within::<1, 100, _, _>")]
+    #[schemars(range(min = 1, max = 100))]
+    pub keep: u32,
+}
+
+impl Default for DeployConfig {
+    fn default() -> Self {
+        Self {
+            max_upload: Size::mebibytes(128),
+            install_timeout: Timeout::seconds(120),
+            install_env: Vec::new(),
+            clone_timeout: Timeout::seconds(60),
+            repositories: Vec::new(),
+            workers: Workers::default(),
+            concurrency: default_concurrency(),
+            queue: default_queue(),
+            timeout: default_timeout(),
+            load_timeout: default_load_timeout(),
+            max_memory: None,
+            static_files: true,
+            keep: 5,
+        }
+    }
+}
+
+impl DeployConfig {
+    /// The settings of a deployment that was made over HTTP.
+    #[must_use]
+    pub fn deployment(&self, name: DeploymentName, path: PathBuf) -> DeploymentConfig {
+        DeploymentConfig {
+            workers: self.workers,
+            concurrency: self.concurrency,
+            queue: self.queue,
+            timeout: self.timeout,
+            load_timeout: self.load_timeout,
+            max_memory: self.max_memory,
+            static_files: self.static_files,
+            ..DeploymentConfig::new(name, path)
+        }
+    }
+}
+
+fn variables<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Vec<String>, D::Error> {
+    let names = Vec::<String>::deserialize(deserializer)?;
+    match names.iter().find(|name| !is_variable_name(name)) {
+        Some(name) => Err(field::refused(&format!("{name:?} cannot be a variable's name"), VARIABLE_WORDS)),
+        None => Ok(names),
+    }
+}

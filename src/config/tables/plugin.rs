@@ -1,0 +1,223 @@
+//! The table `[[plugin]]`.
+
+use std::fmt;
+use std::path::PathBuf;
+
+use schemars::JsonSchema;
+use serde::{Deserialize, Deserializer};
+use serde_json::{Map, Value};
+
+use crate::config::locations::Locations;
+use crate::config::tables::grants::Grants;
+use crate::config::values::choice::{HookName, Instances, Mode, OnError};
+use crate::config::values::pattern::{self, Pattern};
+use crate::config::values::plugin_name::PluginName;
+use crate::config::values::scope::Exclusion;
+use crate::config::values::sha256::Sha256;
+use crate::config::values::size::{Size, size_within};
+use crate::config::values::timeout::{Timeout, timeout_up_to};
+use crate::config::values::{field, json_table};
+
+const HOOKS_WORDS: &str = "a list of hooks, each once, such as [\"before-invoke\", \"after-invoke\"]";
+const HOOK_TIME_WORDS: &str = "a duration such as \"50ms\" or \"2s\", from \"1ms\" to \"60s\"";
+const LEAST_MEMORY: u64 = 64 << 10;
+const MOST_MEMORY: u64 = 4 << 30;
+
+/// `[[plugin]]`: a plugin under a name, on what it runs, its limits and what it may reach. The order in the file is that
+/// of the before-hooks; after-hooks run in reverse.
+#[derive(Clone, PartialEq, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, expecting = "a table")]
+pub struct PluginConfig {
+    /// Shown in logs, metrics and errors: 1 to 64 of A-Z a-z 0-9 . _ -, begun by a letter or digit. Each plugin has its
+    /// own.
+    pub name: PluginName,
+    /// The WebAssembly component.
+    #[serde(deserialize_with = "field::path")]
+    pub path: PathBuf,
+    /// Pins the file at path: its SHA-256 as 64 hexadecimal digits. Default: any file is taken.
+    #[serde(default)]
+    pub sha256: Option<Sha256>,
+    /// The hooks that it takes part in: "before-load", "after-load", "before-invoke", "after-invoke", at least one.
+    /// Default: all that it exports.
+    #[serde(default, deserialize_with = "hooks")]
+    #[schemars(length(min = 1))]
+    pub hooks: Option<Vec<HookName>>,
+    /// The deployments that it runs on, by name; * stands for any text, ? for any one character. Each of 1 to 128
+    /// characters, at least one. Default ["*"].
+    #[serde(default = "everything", deserialize_with = "pattern::names")]
+    #[schemars(length(min = 1))]
+    pub deployments: Vec<Pattern>,
+    /// The functions on whose calls it runs, by name; likewise. Of a function of an interface, such as "operations/add", the
+    /// last part counts too. Default ["*"].
+    #[serde(default = "everything", deserialize_with = "pattern::names")]
+    #[schemars(length(min = 1))]
+    pub functions: Vec<Pattern>,
+    /// What it does not run on: "deployment" or "deployment/function", each with * and ?. Default: nothing.
+    #[serde(default)]
+    pub exclude: Vec<Exclusion>,
+    /// What becomes of a call or a load when it traps, times out or answers nonsense: "reject" refuses it, "skip" goes on
+    /// as if the plugin were not there. Default: "reject" for before-load and before-invoke, "skip" for after-load and
+    /// after-invoke.
+    #[serde(default)]
+    pub on_error: Option<OnError>,
+    /// How long a hook call may take, what it asks of the gateway included. "1ms" to "60s". Default "50ms".
+    #[serde(default = "default_timeout", deserialize_with = "hook_time")]
+    pub timeout: Timeout,
+    /// Most memory of an instance, summed over its memories. "64KiB" to "4GiB". Default "64MiB".
+    #[serde(default = "default_max_memory", deserialize_with = "size_within::<LEAST_MEMORY, MOST_MEMORY, _>")]
+    #[schemars(range(min = 65_536, max = 4_294_967_296_u64))]
+    pub max_memory: Size,
+    /// "warm": instances are used again, by one hook call at a time. "fresh": each hook call has its own, and nothing
+    /// survives it. Default "warm".
+    #[serde(default)]
+    pub instances: Instances,
+    /// Hook calls after which a warm instance is replaced. From 1. Default 10000.
+    #[serde(default = "default_max_uses", deserialize_with = "field::within::<1, { u32::MAX }, _, _>")]
+    #[schemars(range(min = 1))]
+    pub max_uses: u32,
+    /// Hook calls of this plugin at a time; further ones wait. 1 to 256. Default 64.
+    #[serde(default = "default_max_instances", deserialize_with = "field::within::<1, 256, _, _>")]
+    #[schemars(range(min = 1, max = 256))]
+    pub max_instances: u32,
+    /// "enforce": its verdicts count. "observe": it runs, and its verdicts are only logged and counted. Default
+    /// "enforce".
+    #[serde(default)]
+    pub mode: Mode,
+    /// File that live hook calls are written to, as cases for `metagate plugin test`. Default: none.
+    #[serde(default, deserialize_with = "field::path")]
+    pub record: Option<PathBuf>,
+    /// What it may reach beside log, config, clock and random. Default: nothing.
+    #[serde(default, deserialize_with = "field::table")]
+    pub grants: Grants,
+    /// The plugin's own configuration, which it gets as JSON: any table; dates become text. Default {}.
+    #[serde(default, deserialize_with = "json_table::read")]
+    #[schemars(schema_with = "json_table::schema")]
+    pub config: Map<String, Value>,
+    /// Where this table and its keys stand, such as `"grants.http"` or `"config.header"`; for a drop-in in its own file;
+    /// nowhere for a plugin that is not from a file.
+    #[serde(skip)]
+    pub locations: Locations,
+}
+
+impl PluginConfig {
+    /// The keys without a default.
+    pub const REQUIRED: [&str; 2] = ["name", "path"];
+
+    /// A plugin with every other key at its default.
+    #[must_use]
+    pub fn plain(name: PluginName, path: PathBuf) -> Self {
+        Self {
+            name,
+            path,
+            sha256: None,
+            hooks: None,
+            deployments: everything(),
+            functions: everything(),
+            exclude: Vec::new(),
+            on_error: None,
+            timeout: default_timeout(),
+            max_memory: default_max_memory(),
+            instances: Instances::default(),
+            max_uses: default_max_uses(),
+            max_instances: default_max_instances(),
+            mode: Mode::default(),
+            record: None,
+            grants: Grants::default(),
+            config: Map::new(),
+            locations: Locations::default(),
+        }
+    }
+
+    /// Whether it may take part in this hook, if it exports it.
+    #[must_use]
+    pub fn wants(&self, hook: HookName) -> bool {
+        self.hooks.as_ref().is_none_or(|hooks| hooks.contains(&hook))
+    }
+
+    /// What a failure in this hook leads to.
+    #[must_use]
+    pub fn on_error_of(&self, hook: HookName) -> OnError {
+        self.on_error.unwrap_or_else(|| hook.on_error())
+    }
+
+    /// Whether it runs on loads of this deployment. `functions`, and exclusions of single functions, do not matter there.
+    #[must_use]
+    pub fn applies_to_deployment(&self, deployment: &str) -> bool {
+        self.deployments.iter().any(|pattern| pattern.matches(deployment))
+            && !self.exclude.iter().any(|exclusion| exclusion.covers_deployment(deployment))
+    }
+
+    /// Whether it runs on calls of this function. What a function of an interface is called depends on what else is there:
+    /// its last part counts as well as the whole.
+    #[must_use]
+    pub fn applies_to(&self, deployment: &str, function: &str) -> bool {
+        self.applies_to_deployment(deployment)
+            && self.functions.iter().any(|pattern| pattern.matches(function) || pattern.matches(last_part(function)))
+            && !self.exclude.iter().any(|exclusion| exclusion.covers(deployment, function))
+    }
+}
+
+fn last_part(function: &str) -> &str {
+    function.rsplit('/').next().unwrap_or(function)
+}
+
+// Of `config` only the keys: its values may be secrets.
+impl fmt::Debug for PluginConfig {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { name, path, sha256, hooks, deployments, functions, exclude, on_error, timeout, .. } = self;
+        let Self { max_memory, instances, max_uses, max_instances, mode, record, grants, config, locations, .. } = self;
+        f.debug_struct("PluginConfig")
+            .field("name", name)
+            .field("path", path)
+            .field("sha256", sha256)
+            .field("hooks", hooks)
+            .field("deployments", deployments)
+            .field("functions", functions)
+            .field("exclude", exclude)
+            .field("on_error", on_error)
+            .field("timeout", timeout)
+            .field("max_memory", max_memory)
+            .field("instances", instances)
+            .field("max_uses", max_uses)
+            .field("max_instances", max_instances)
+            .field("mode", mode)
+            .field("record", record)
+            .field("grants", grants)
+            .field("config", &config.keys().collect::<Vec<_>>())
+            .field("locations", locations)
+            .finish()
+    }
+}
+
+fn hooks<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<Vec<HookName>>, D::Error> {
+    let hooks: Vec<HookName> = field::filled(deserializer, HOOKS_WORDS)?;
+    let twice = hooks.iter().enumerate().any(|(index, hook)| hooks[..index].contains(hook));
+    if twice {
+        return Err(field::refused("a hook is named twice", HOOKS_WORDS));
+    }
+    Ok(Some(hooks))
+}
+
+fn hook_time<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Timeout, D::Error> {
+    field::text(deserializer, HOOK_TIME_WORDS, |text| timeout_up_to(text, "60s", HOOK_TIME_WORDS))
+}
+
+fn everything() -> Vec<Pattern> {
+    vec![Pattern::any()]
+}
+
+const fn default_timeout() -> Timeout {
+    Timeout::milliseconds(50)
+}
+
+const fn default_max_memory() -> Size {
+    Size::mebibytes(64)
+}
+
+const fn default_max_uses() -> u32 {
+    10_000
+}
+
+const fn default_max_instances() -> u32 {
+    64
+}

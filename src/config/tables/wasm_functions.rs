@@ -1,0 +1,77 @@
+//! The table `[deployment.wasm]`: how functions in WebAssembly run and what they may reach.
+
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+
+use schemars::JsonSchema;
+use serde::{Deserialize, Deserializer};
+
+use crate::config::values::bytes_rule::{self, BytesRule};
+use crate::config::values::choice::Instances;
+use crate::config::values::field;
+use crate::config::values::http_grant::HttpGrant;
+use crate::config::values::size::{Size, size_within};
+
+const FOLDER_WORDS: &str = "a path as functions see it, from \"/\" and without \".\" or \"..\", such as \"/data\"";
+const LEAST_MEMORY: u64 = 64 << 10;
+const MOST_MEMORY: u64 = 4 << 30;
+
+/// `[deployment.wasm]`: for runtime = "wasm".
+#[derive(Debug, Clone, PartialEq, Deserialize, JsonSchema)]
+#[serde(default, deny_unknown_fields, expecting = "a table")]
+pub struct WasmFunctionsConfig {
+    /// "fresh": each call has an instance of its own, and nothing survives it. "warm": instances are used again, by one
+    /// call at a time, and keep what the call before has left in them. Default "fresh".
+    pub instances: Instances,
+    /// Most memory of an instance, summed over its memories. "64KiB" to "4GiB", and never more than the deployment's
+    /// max_memory. Default "256MiB".
+    #[serde(deserialize_with = "size_within::<LEAST_MEMORY, MOST_MEMORY, _>")]
+    #[schemars(range(min = 65_536, max = 4_294_967_296_u64))]
+    pub max_memory: Size,
+    /// How a `list<u8>` stands in results: "base64" text or an "array" of numbers. Arguments may have either. Default
+    /// "base64".
+    #[serde(deserialize_with = "bytes_rule::read")]
+    pub bytes: BytesRule,
+    /// What they may reach beside clocks, randomness, the deployment's environment and the log. Default: nothing.
+    pub grants: WasmGrants,
+}
+
+impl Default for WasmFunctionsConfig {
+    fn default() -> Self {
+        Self {
+            instances: Instances::Fresh,
+            max_memory: Size::mebibytes(256),
+            bytes: BytesRule::Base64,
+            grants: WasmGrants::default(),
+        }
+    }
+}
+
+/// `[deployment.wasm.grants]`: what functions in WebAssembly may reach.
+#[derive(Debug, Clone, Default, PartialEq, Deserialize, JsonSchema)]
+#[serde(default, deny_unknown_fields, expecting = "a table")]
+pub struct WasmGrants {
+    /// Origins that they may send requests to through wasi:http, such as `https://api.example.com`. No addresses of
+    /// private networks, unless the origin names the address itself or the list has its network, such as "10.0.0.0/8".
+    /// Default: none.
+    pub http: Vec<HttpGrant>,
+    /// Folders that they may read, by the path at which functions find them: `{ "/data" = "data" }`. Default: none.
+    #[serde(deserialize_with = "folders")]
+    pub folders: BTreeMap<String, PathBuf>,
+}
+
+fn folders<'de, D: Deserializer<'de>>(deserializer: D) -> Result<BTreeMap<String, PathBuf>, D::Error> {
+    let folders = BTreeMap::<String, PathBuf>::deserialize(deserializer)?;
+    match folders.iter().find(|(seen, folder)| !is_seen_path(seen) || folder.as_os_str().is_empty()) {
+        Some((seen, folder)) if folder.as_os_str().is_empty() => {
+            Err(field::refused(&format!("{seen:?} names no folder"), "a path in quotes"))
+        }
+        Some((seen, _)) => Err(field::refused(&format!("{seen:?} is none"), FOLDER_WORDS)),
+        None => Ok(folders),
+    }
+}
+
+fn is_seen_path(path: &str) -> bool {
+    let part = |part: &str| !matches!(part, "" | "." | "..") && !part.contains('\0');
+    path.strip_prefix('/').is_some_and(|rest| rest.is_empty() || rest.split('/').all(part))
+}

@@ -1,0 +1,45 @@
+//! Claims about rules between keys: text in, faults out.
+
+use crate::config::tests::{assert_faults, read};
+
+#[test]
+fn the_admin_api_is_not_opened_to_others_without_a_long_token() {
+    let open = "[server]\nlisten = \"0.0.0.0:80\"\n";
+    let without = "without \"token\" in [admin] the admin API answers only on a loopback address";
+    assert_faults(open, &[(2, 10, without)]);
+    assert_faults("[admin]\nlisten = \"[::]:80\"\n", &[(2, 10, without)]);
+    assert_faults(&format!("{open}[admin]\ntoken = \"short\"\n"), &[(4, 9, "at least 32 bytes")]);
+    assert_faults("[admin]\ntoken = \"\"", &[(2, 9, "the token is empty")]);
+    assert_faults(&format!("{open}[admin]\ntoken = 3\n"), &[(4, 9, "\"token\" takes text in quotes")]);
+    for good in ["[admin]\ntoken = \"${env:LONG}\"", "[admin]\nlisten = \"127.0.0.1:81\"\ntoken = \"short\""] {
+        read(&format!("{open}{good}")).unwrap();
+    }
+    read("server.listen = \"[::ffff:127.0.0.1]:80\"").unwrap();
+}
+
+#[test]
+fn keys_must_fit_each_other() {
+    for (keys, line, column, message) in [
+        ("command = [\"x\"]", 4, 1, "\"command\" goes only with runtime = \"command\""),
+        ("worker_script = \"x\"", 4, 1, "only with runtime = \"metacall\""),
+        ("runtime = \"command\"\ncommand = [\"x\"]\ninterpreter = \"x\"", 6, 1, "not with runtime = \"command\""),
+        ("workers = { min = 3, max = 2 }", 4, 11, "min is larger than max"),
+        ("workers = 65", 4, 11, "from 1 to 64"),
+        ("runtime = \"command\"\ncommand = []", 5, 11, "the program is missing"),
+        ("env.LD_PRELOAD = \"x\"", 4, 5, "\"LD_PRELOAD\" may not be set"),
+        ("env.A-B = \"x\"", 4, 5, "cannot name an environment variable"),
+    ] {
+        let text = format!("[[deployment]]\nname = \"math\"\npath = \"math\"\n{keys}\n");
+        assert_faults(&text, &[(line, column, message)]);
+    }
+}
+
+#[test]
+fn a_name_serves_once_but_a_folder_may_serve_twice() {
+    let one = |name: &str| format!("[[deployment]]\nname = \"{name}\"\npath = \"x\"\n");
+    read(&(one("a") + &one("b"))).unwrap();
+    assert_faults(&(one("a") + &one("a")), &[(5, 8, "taken by the deployment of line 2")]);
+    let inline = "plugin = [{ name = \"a\", path = \"x\" }, { name = \"a\", path = \"x\" }]";
+    assert_faults(inline, &[(1, 48, "taken by the plugin of line 1")]);
+    assert_faults(&one("api"), &[(2, 8, "reserved")]);
+}

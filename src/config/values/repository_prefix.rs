@@ -1,0 +1,109 @@
+//! Where repositories may be fetched from: the beginning of their addresses.
+
+use std::borrow::Cow;
+use std::fmt;
+use std::str::FromStr;
+
+use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
+use url::Url;
+
+use crate::config::values::field;
+
+const PREFIX_WORDS: &str =
+    "the beginning of addresses, such as \"https://git.example.com/team/\" or \"file:///srv/git/\"";
+
+/// One entry of `deploy.repositories`: every address of this scheme, host and port whose path begins with this one's.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct RepositoryPrefix(Url);
+
+impl RepositoryPrefix {
+    /// Whether an address is one of these. Paths are compared part by part: `/team` is no beginning of `/teams/x`.
+    #[must_use]
+    pub fn covers(&self, address: &Url) -> bool {
+        let same_place = self.0.scheme() == address.scheme()
+            && self.0.host() == address.host()
+            && self.0.port_or_known_default() == address.port_or_known_default();
+        let path = self.0.path().trim_end_matches('/');
+        let rest = address.path().strip_prefix(path);
+        same_place && rest.is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
+    }
+}
+
+impl FromStr for RepositoryPrefix {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        let url = Url::parse(text).map_err(|error| format!("{text:?} is no address: {error}"))?;
+        if !matches!(url.scheme(), "https" | "http" | "file") {
+            return Err(format!("{text:?} is not of https, http or file"));
+        }
+        if url.scheme() == "file" && url.host().is_some() {
+            return Err(format!("{text:?} names a host; a folder of this machine has three slashes: \"file:///…\""));
+        }
+        if !url.username().is_empty() || url.password().is_some() {
+            return Err("an address of repositories has no user and no password".to_owned());
+        }
+        if url.query().is_some() || url.fragment().is_some() {
+            return Err(format!("{text:?} has more than a path"));
+        }
+        Ok(Self(url))
+    }
+}
+
+impl fmt::Display for RepositoryPrefix {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.fmt(f)
+    }
+}
+
+impl Serialize for RepositoryPrefix {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_str(self)
+    }
+}
+
+impl<'de> Deserialize<'de> for RepositoryPrefix {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        field::text(deserializer, PREFIX_WORDS, str::parse)
+    }
+}
+
+impl JsonSchema for RepositoryPrefix {
+    fn schema_name() -> Cow<'static, str> {
+        "RepositoryPrefix".into()
+    }
+
+    fn json_schema(_: &mut SchemaGenerator) -> Schema {
+        json_schema!({ "type": "string", "pattern": "^(https?|file)://" })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_prefix_covers_whole_parts_of_paths() {
+        let prefix: RepositoryPrefix = "https://git.example.com/team".parse().unwrap();
+        for (address, covered) in [
+            ("https://git.example.com/team/app.git", true),
+            ("https://git.example.com/team", true),
+            ("https://git.example.com/teams/app.git", false),
+            ("https://git.example.com/team/../other/app.git", false),
+            ("https://git.example.com:8443/team/app.git", false),
+            ("http://git.example.com/team/app.git", false),
+        ] {
+            assert_eq!(prefix.covers(&Url::parse(address).unwrap()), covered, "{address}");
+        }
+        let everything: RepositoryPrefix = "file:///".parse().unwrap();
+        assert!(everything.covers(&Url::parse("file:///srv/git/app").unwrap()));
+    }
+
+    #[test]
+    fn what_is_no_beginning_of_repositories_is_refused() {
+        for bad in ["git.example.com", "ssh://host/x", "https://u:p@host/", "file://host/x", "https://host/?x"] {
+            assert!(bad.parse::<RepositoryPrefix>().is_err(), "{bad}");
+        }
+    }
+}
