@@ -1,22 +1,24 @@
-//! Files that are there after a kill or a power cut, whole or not at all: written beside, synced, renamed, and the
-//! folder synced.
+//! Files that survive a kill or a power cut, whole or not at all: a new file is written and synced, renamed over the
+//! old one, and the folder is synced.
 
 use std::fs::{self, File, OpenOptions};
 use std::io;
 use std::os::unix::fs::{DirBuilderExt, FileExt, OpenOptionsExt};
 use std::path::Path;
 
-/// Beyond this many files a tree is synced with its whole file system instead of file by file.
+/// Trees of more files are synced with their whole file system. One `syncfs` is then cheaper than a journal commit per
+/// file.
 const SYNC_EACH: usize = 256;
 
-/// Puts a file with this content in the place of `path`. What was there before is kept as `previous`. Which of the two
-/// a power cut would leave is settled once the folder is synced.
+/// Replaces the file at `path` by one with this content, and keeps the old one as `previous`. Until the folder is
+/// synced, a power cut may leave either of them at `path`.
 pub(super) fn replace(path: &Path, previous: &Path, content: &[u8]) -> io::Result<()> {
     let (new, old) = (path.with_extension("new"), path.with_extension("old"));
     let file = OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(&new)?;
     file.write_all_at(content, 0)?;
     file.sync_all()?;
-    match remove_if_there(&old).and_then(|()| fs::hard_link(path, &old)) {
+    // A link, not a rename: `path` exists at every moment.
+    match remove_if_exists(&old).and_then(|()| fs::hard_link(path, &old)) {
         Ok(()) => fs::rename(&old, previous)?,
         Err(error) if error.kind() == io::ErrorKind::NotFound => {}
         Err(error) => return Err(error),
@@ -24,7 +26,7 @@ pub(super) fn replace(path: &Path, previous: &Path, content: &[u8]) -> io::Resul
     fs::rename(&new, path)
 }
 
-/// Makes a folder that only its owner may read, if it is not there.
+/// Makes a folder that only its owner may read, unless it exists.
 pub(super) fn make_folder(path: &Path) -> io::Result<()> {
     match fs::DirBuilder::new().mode(0o700).create(path) {
         Err(error) if error.kind() == io::ErrorKind::AlreadyExists => Ok(()),
@@ -33,18 +35,18 @@ pub(super) fn make_folder(path: &Path) -> io::Result<()> {
     }
 }
 
-/// Moves a file or folder, and sees to it that it has moved.
+/// Moves a file or folder, and syncs the folder it moves to.
 pub(super) fn move_to(from: &Path, to: &Path) -> io::Result<()> {
     fs::rename(from, to)?;
     sync_folder(to.parent().unwrap_or(Path::new("/")))
 }
 
-/// Sees to it that the names in a folder are on disk.
+/// Syncs the names in a folder.
 pub(super) fn sync_folder(path: &Path) -> io::Result<()> {
     File::open(path)?.sync_all()
 }
 
-/// Sees to it that a folder with all that is in it is on disk.
+/// Syncs a folder with everything below it.
 pub(super) fn sync_tree(root: &Path) -> io::Result<()> {
     let mut folders = vec![root.to_owned()];
     let mut files = Vec::new();
@@ -67,11 +69,12 @@ pub(super) fn sync_tree(root: &Path) -> io::Result<()> {
     for file in files {
         File::open(&file)?.sync_all()?;
     }
+    // The innermost first: a folder's name is synced after its content.
     folders.iter().rev().try_for_each(|folder| sync_folder(folder))
 }
 
-/// Removes a file; that there is none is no failure.
-pub(super) fn remove_if_there(path: &Path) -> io::Result<()> {
+/// Removes a file, if it exists.
+pub(super) fn remove_if_exists(path: &Path) -> io::Result<()> {
     match fs::remove_file(path) {
         Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error),
         _ => Ok(()),

@@ -1,8 +1,6 @@
-//! What is remembered of a deployment that was made over HTTP, and its form on disk.
-//!
-//! A record is a text file: a first line `metagate-record <format> <sha256 of the rest, hex>`, then one JSON object.
-//! Format 1 is the fields of [`Record`]. A later gateway may add fields; what this one could not read without harm gets
-//! a new number.
+//! The durable record of a deployment that was made over HTTP, and its format on disk. A record is a text file: a first
+//! line `metagate-record <format> <sha256 of the rest, hex>`, then one JSON object on one line. Format 1 has the fields
+//! of [`Record`]. A later gateway may add fields that this one can ignore; any other change gets a new format number.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::{self, Write};
@@ -16,22 +14,22 @@ use crate::deployment::{DeploymentName, MetaCallJson};
 const FORMAT: u32 = 1;
 const WORD: &str = "metagate-record";
 
-/// All that is remembered of one deployment.
+/// The record of one deployment.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub struct Record {
     /// Its name.
     pub name: DeploymentName,
-    /// The number of the release that serves, if one does.
+    /// The number of the release in service; none if no release serves.
     pub live: Option<u64>,
-    /// Releases that are kept, in the order of their numbers.
+    /// The releases that are kept, in the order of their numbers.
     pub releases: Vec<Release>,
-    /// What was uploaded and is not deployed yet.
+    /// The upload that has not been deployed yet.
     pub upload: Option<Upload>,
-    /// Why its last deploy failed, unless one succeeded since.
+    /// Why the last deploy failed; none if it succeeded.
     pub failure: Option<Failure>,
-    /// The number that the next release gets.
+    /// The number of the next release.
     pub next: u64,
-    /// It is being deleted: nothing of it counts any more.
+    /// Whether it is being deleted. The deployment then counts as gone, and the next start finishes the delete.
     #[serde(default)]
     pub deleted: bool,
 }
@@ -41,26 +39,26 @@ pub struct Record {
 pub struct Release {
     /// Its number; the first is 1.
     pub number: u64,
-    /// The release whose folder of files it uses: its own, or that of an earlier one that had other variables.
+    /// The release whose files it uses: itself, or an earlier one that had other variables.
     pub files: u64,
     /// Where its files came from.
     pub origin: Origin,
-    /// When it was made: seconds since 1970.
+    /// When it was made, in seconds since 1970.
     pub created: u64,
-    /// What its workers get into their environment, beside the `.env` of its files.
+    /// Variables in the environment of its workers, in addition to the `.env` of its files.
     pub env: Variables,
 }
 
-/// An archive that waits to be deployed.
+/// An uploaded archive that has not been deployed yet.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub struct Upload {
-    /// The archive's file among the deployment's uploads.
+    /// The name of the archive's file in the deployment's folder of uploads.
     pub archive: String,
     /// Where it came from.
     pub origin: Origin,
-    /// Metacall files that came beside it.
+    /// Metacall files that were uploaded next to the archive.
     pub jsons: Vec<MetaCallJson>,
-    /// Whose dependencies are to be installed; by what its files say if it is not known.
+    /// The runners whose dependencies are to be installed; none if the files decide.
     pub runners: Option<Vec<String>>,
 }
 
@@ -72,7 +70,7 @@ pub enum Origin {
     Package,
     /// A git repository.
     Repository {
-        /// Its address.
+        /// Its URL.
         url: String,
         /// The branch.
         branch: String,
@@ -99,11 +97,11 @@ pub struct Failure {
     pub code: String,
     /// What happened.
     pub message: String,
-    /// The last of what the worker wrote to standard error.
+    /// The end of the worker's standard error.
     pub stderr: String,
 }
 
-/// Variables with values that are written to the record and nowhere else.
+/// Variables whose values may be secrets: they are written to the record and to no log.
 #[derive(Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(transparent)]
 pub struct Variables(BTreeMap<String, String>);
@@ -114,7 +112,7 @@ impl Variables {
         self.0.keys().map(String::as_str)
     }
 
-    /// Each with its value.
+    /// The names with their values.
     pub fn secrets(&self) -> impl Iterator<Item = (String, Secret)> {
         self.0.iter().map(|(name, value)| (name.clone(), Secret::new(value.clone())))
     }
@@ -135,16 +133,16 @@ impl fmt::Debug for Variables {
 /// Why a record cannot be read.
 #[derive(Debug, thiserror::Error, PartialEq, Eq)]
 pub enum BadRecord {
-    /// It is not what was written.
+    /// It differs from what was written.
     #[error("{0}")]
     Corrupt(String),
     /// A later gateway wrote it.
-    #[error("it has format {0}, and this metagate reads format {FORMAT}: run the newer metagate that wrote it")]
+    #[error("record has format {0}, this metagate reads format {FORMAT}: run the newer metagate that wrote it")]
     Newer(u32),
 }
 
 impl Record {
-    /// A deployment without releases; numbers begin at `next`.
+    /// The record of a deployment without releases. The first one will have the number `next`.
     #[must_use]
     pub fn new(name: DeploymentName, next: u64) -> Self {
         Self { name, live: None, releases: Vec::new(), upload: None, failure: None, next, deleted: false }
@@ -156,19 +154,19 @@ impl Record {
         self.releases.iter().find(|release| release.number == number)
     }
 
-    /// The release that serves.
+    /// The release in service.
     #[must_use]
     pub fn live_release(&self) -> Option<&Release> {
         self.release(self.live?)
     }
 
-    /// The folders of files that it uses.
+    /// The numbers of the releases whose files it uses.
     #[must_use]
     pub fn folders(&self) -> BTreeSet<u64> {
         self.releases.iter().map(|release| release.files).collect()
     }
 
-    /// Forgets the oldest releases until `keep` are left; never the one that serves.
+    /// Removes the oldest releases until `keep` are left, but never the one in service.
     pub fn forget_beyond(&mut self, keep: usize) {
         while self.releases.len() > keep.max(1) {
             let Some(oldest) = self.releases.iter().position(|release| Some(release.number) != self.live) else {
@@ -178,29 +176,33 @@ impl Record {
         }
     }
 
-    /// Its form on disk.
+    /// The record in its format on disk.
     #[must_use]
     pub fn encode(&self) -> Vec<u8> {
-        let json = serde_json::to_string(self).expect("a record has only texts as keys");
+        let json = serde_json::to_string(self).expect("a record has only strings as keys");
         format!("{WORD} {FORMAT} {}\n{json}\n", checksum(json.as_bytes())).into_bytes()
     }
 
-    /// Reads what [`Self::encode`] wrote.
+    /// Reads a record that [`Self::encode`] wrote.
+    ///
+    /// # Errors
+    ///
+    /// The text is damaged, or a later gateway wrote it.
     pub fn decode(text: &[u8]) -> Result<Self, BadRecord> {
         let corrupt = |what: &str| BadRecord::Corrupt(what.to_owned());
-        let text = std::str::from_utf8(text).map_err(|_| corrupt("it is not text"))?;
-        let (head, json) = text.split_once('\n').ok_or_else(|| corrupt("it has no first line"))?;
+        let text = std::str::from_utf8(text).map_err(|_| corrupt("not UTF-8"))?;
+        let (head, json) = text.split_once('\n').ok_or_else(|| corrupt("no first line"))?;
         let mut head = head.split(' ');
         let (Some(WORD), Some(format), Some(sum), None) = (head.next(), head.next(), head.next(), head.next()) else {
-            return Err(corrupt("its first line is not that of a record"));
+            return Err(corrupt("wrong first line"));
         };
-        let format: u32 = format.parse().map_err(|_| corrupt("its format is no number"))?;
+        let format: u32 = format.parse().map_err(|_| corrupt("its format is not a number"))?;
         if format > FORMAT {
             return Err(BadRecord::Newer(format));
         }
-        let json = json.strip_suffix('\n').ok_or_else(|| corrupt("it is cut off"))?;
+        let json = json.strip_suffix('\n').ok_or_else(|| corrupt("its end is missing"))?;
         if checksum(json.as_bytes()) != sum {
-            return Err(corrupt("its checksum does not fit"));
+            return Err(corrupt("wrong checksum"));
         }
         serde_json::from_str(json).map_err(|error| BadRecord::Corrupt(error.to_string()))
     }
@@ -247,13 +249,13 @@ mod tests {
     }
 
     #[test]
-    fn a_later_format_is_told_from_a_corrupt_record() {
+    fn a_later_format_is_distinguished_from_a_corrupt_record() {
         let text = String::from_utf8(record().encode()).unwrap().replacen(" 1 ", " 2 ", 1);
         assert_eq!(Record::decode(text.as_bytes()).unwrap_err(), BadRecord::Newer(2));
     }
 
     #[test]
-    fn the_release_that_serves_is_kept() {
+    fn the_release_in_service_is_kept() {
         let mut record = record();
         record.forget_beyond(2);
         assert_eq!(record.releases.iter().map(|release| release.number).collect::<Vec<_>>(), [1, 3]);

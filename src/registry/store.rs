@@ -1,10 +1,9 @@
 //! The durable half of the registry: records and files of deployments that were made over HTTP.
-//!
-//! `<data_dir>/deployments/<name>/` holds `record` and the generation before it, `record.previous`; `files/<release>/`,
-//! the folders of releases; `uploads/`, archives that wait to be deployed. What the record does not name does not
-//! count: folders are made whole before the record names them and removed after it has ceased to. So a kill at any
-//! point leaves the state before or after, and whatever lies about besides is swept at the next start, as `open` has
-//! it.
+//! `<data_dir>/deployments/<name>/` has `record` and the generation before it, `record.previous`; `files/<release>/`,
+//! the files of releases; `uploads/`, archives that have not been deployed yet. Only files that a record names count: a
+//! folder is complete before a record names it, and is removed after no record names it any more. A kill at any moment
+//! therefore leaves the state before a change or the state after it. Files that no record names are removed at the next
+//! start, by `open`.
 
 pub mod open;
 
@@ -23,29 +22,30 @@ use crate::registry::record::Record;
 /// Records and files on disk. One gateway uses a data folder at a time.
 pub struct Store {
     root: PathBuf,
-    /// What is left of deployments without a record.
+    /// Where files of deployments without a readable record are kept.
     damaged: PathBuf,
+    /// Where runtimes keep compiled code, by the paths of its sources.
     caches: PathBuf,
     records: Mutex<BTreeMap<DeploymentName, Record>>,
-    /// Deployments whose last record may or may not be the one that the disk has.
+    /// Deployments whose newest record may or may not be on disk: syncing its folder failed.
     unsettled: Mutex<BTreeSet<DeploymentName>>,
-    /// Why nothing is written any more, once that is so.
+    /// Why the store is read-only, if it is.
     read_only: Mutex<Option<String>>,
-    /// It was so from the start: that is how somebody has set it up.
+    /// Whether it was read-only from the start. That is a choice of the operator and no fault.
     opened_read_only: bool,
     faults: Vec<String>,
 }
 
-/// Why something was not stored.
+/// Why a change was not stored.
 #[derive(Debug, thiserror::Error)]
 pub enum StorageError {
-    /// Nothing is written any more, or never was.
-    #[error("the data folder takes no changes: {0}")]
+    /// The store is read-only.
+    #[error("the data folder is read-only: {0}")]
     ReadOnly(String),
-    /// The disk did not take it.
+    /// The disk failed.
     #[error("{act}: {cause}")]
     Disk {
-        /// What was being done.
+        /// The operation: "writing the record".
         act: &'static str,
         /// Why it failed.
         cause: io::Error,
@@ -53,7 +53,7 @@ pub enum StorageError {
 }
 
 impl StorageError {
-    /// Whether there is no room: what needs none may go well all the same.
+    /// Whether the disk is full. An operation that needs no space may still succeed.
     #[must_use]
     pub fn is_full(&self) -> bool {
         let full = [Errno::NOSPC, Errno::DQUOT].map(Errno::raw_os_error);
@@ -62,7 +62,7 @@ impl StorageError {
 }
 
 impl Store {
-    /// What somebody has to look at: records that were damaged when the folder was opened, a disk that has failed
+    /// What the operator has to look at: records that were damaged when the store was opened, a disk that has failed
     /// since.
     #[must_use]
     pub fn faults(&self) -> Vec<String> {
@@ -70,49 +70,50 @@ impl Store {
         self.faults.iter().cloned().chain(failed).collect()
     }
 
-    /// Why nothing is written, if so.
+    /// Why the store is read-only, if it is.
     #[must_use]
     pub fn read_only(&self) -> Option<String> {
         self.read_only.lock().clone()
     }
 
-    /// Fails where nothing is written.
+    /// Fails if the store is read-only.
     pub fn check_writable(&self) -> Result<(), StorageError> {
         self.read_only().map_or(Ok(()), |why| Err(StorageError::ReadOnly(why)))
     }
 
-    /// What is remembered of a deployment, unless it is being deleted.
+    /// The record of a deployment, unless it is being deleted.
     #[must_use]
     pub fn record(&self, name: &str) -> Option<Record> {
         self.records.lock().get(name).filter(|record| !record.deleted).cloned()
     }
 
-    /// Every record, in the order of their names.
+    /// All records in the order of their names, except those that are being deleted.
     #[must_use]
     pub fn records(&self) -> Vec<Record> {
         self.records.lock().values().filter(|record| !record.deleted).cloned().collect()
     }
 
-    /// The record of a name that has none yet. Its first release gets a number that no folder has.
+    /// A new record for a name without one. Release numbers start above those of all folders: a delete may have left
+    /// some.
     #[must_use]
     pub fn new_record(&self, name: &DeploymentName) -> Record {
         let taken = numbers(&self.folder(name).join("files"));
         Record::new(name.clone(), taken.last().map_or(1, |last| last + 1))
     }
 
-    /// The folder of a release's files.
+    /// The folder with the files of a release.
     #[must_use]
     pub fn files(&self, name: &DeploymentName, release: u64) -> PathBuf {
         self.folder(name).join("files").join(release.to_string())
     }
 
-    /// An archive that waits to be deployed.
+    /// The path of an uploaded archive.
     #[must_use]
     pub fn archive(&self, name: &DeploymentName, archive: &str) -> PathBuf {
         self.folder(name).join("uploads").join(archive)
     }
 
-    /// Takes over an archive from a staging folder. It counts once a record names it. Blocks.
+    /// Moves an archive from a staging folder into the store. It counts once a record names it. Blocks.
     pub fn take_archive(&self, name: &DeploymentName, from: &Path, archive: &str) -> Result<(), StorageError> {
         self.write("storing the package", || {
             self.make_folders(name, "uploads")?;
@@ -121,7 +122,7 @@ impl Store {
         })
     }
 
-    /// Takes over a release's folder from a staging folder. It counts once a record names it. Blocks.
+    /// Moves the files of a release from a staging folder into the store. They count once a record names them. Blocks.
     pub fn take_files(&self, name: &DeploymentName, from: &Path, release: u64) -> Result<(), StorageError> {
         self.write("storing the release", || {
             self.make_folders(name, "files")?;
@@ -130,7 +131,7 @@ impl Store {
         })
     }
 
-    /// Makes a record the one that counts, and removes what it and the one before it no longer name. Blocks.
+    /// Writes a record, then removes the files that neither it nor the generation before it names. Blocks.
     pub fn save(&self, record: Record) -> Result<(), StorageError> {
         let folder = self.folder(&record.name);
         self.write("writing the record", || {
@@ -138,7 +139,7 @@ impl Store {
             durable::replace(&folder.join("record"), &folder.join("record.previous"), &record.encode())
         })?;
         if let Err(error) = self.write("writing the record", || durable::sync_folder(&folder)) {
-            // Nobody knows which of the two records the disk has: both must stay true.
+            // After a power cut either record may be on disk, so the files of both are kept.
             self.unsettled.lock().insert(record.name.clone());
             return Err(error);
         }
@@ -150,7 +151,7 @@ impl Store {
         Ok(())
     }
 
-    /// Removes a release's folder that no record names. Blocks.
+    /// Removes the files of a release, unless a record names them. Blocks.
     pub fn discard_files(&self, name: &DeploymentName, release: u64) {
         let is_named = self.record(name.as_str()).is_some_and(|record| record.folders().contains(&release));
         if !is_named && !self.unsettled.lock().contains(name) {
@@ -158,7 +159,8 @@ impl Store {
         }
     }
 
-    /// Takes a deployment away: moves its folder to `waste`, and removes it there as far as that can be done. Blocks.
+    /// Removes a deployment: its folder is renamed to `waste`, which takes effect at once, and then removed there.
+    /// Blocks.
     pub fn remove(&self, name: &DeploymentName, waste: &Path) -> Result<(), StorageError> {
         self.write("removing the files", || {
             durable::move_to(&self.folder(name), waste)?;
@@ -174,12 +176,12 @@ impl Store {
         remove_tree(&self.cache_of(&self.folder(name)));
     }
 
-    /// Where runtimes keep what they have compiled of files below a folder.
+    /// Where runtimes keep code that was compiled from files below a folder.
     fn cache_of(&self, folder: &Path) -> PathBuf {
         self.caches.join(folder.strip_prefix("/").unwrap_or(folder))
     }
 
-    /// Removes what neither a record nor the generation before it names.
+    /// Removes the files that neither a record nor the generation before it names.
     fn sweep(&self, folder: &Path, record: &Record) {
         let previous = fs::read(folder.join("record.previous")).ok().and_then(|text| Record::decode(&text).ok());
         let both = || std::iter::once(record).chain(&previous);
@@ -192,7 +194,7 @@ impl Store {
         }
         for entry in fs::read_dir(folder.join("uploads")).into_iter().flatten().flatten() {
             if !entry.file_name().to_str().is_some_and(|name| archives.contains(name)) {
-                let _tried_again_later = fs::remove_file(entry.path());
+                let _next_sweep_retries = fs::remove_file(entry.path());
             }
         }
     }
@@ -207,14 +209,14 @@ impl Store {
         if inner.is_empty() { Ok(()) } else { durable::make_folder(&folder.join(inner)) }
     }
 
-    /// Does something on disk. When the disk itself fails nobody knows what it has kept: nothing more is written until
-    /// somebody has looked. What fails otherwise, for want of space for example, may go well later.
+    /// Runs an operation on the disk. After an I/O error the disk's content is unknown, so the store becomes read-only
+    /// until the gateway is restarted. Other errors, such as a full disk, may pass.
     fn write(&self, act: &'static str, step: impl FnOnce() -> io::Result<()>) -> Result<(), StorageError> {
         self.check_writable()?;
         step().map_err(|cause| {
             if cause.raw_os_error() == Some(Errno::IO.raw_os_error()) {
-                let why = format!("{act} failed ({cause}); restart the gateway when the disk is sound");
-                tracing::error!(%why, "the data folder takes no more changes");
+                let why = format!("{act} failed ({cause}); restart the gateway after the disk is repaired");
+                tracing::error!(%why, "data folder is read-only from now on");
                 *self.read_only.lock() = Some(why);
             }
             StorageError::Disk { act, cause }
@@ -231,7 +233,7 @@ fn remove_tree(folder: &Path) {
     if let Err(error) = fs::remove_dir_all(folder)
         && error.kind() != io::ErrorKind::NotFound
     {
-        tracing::warn!(path = %folder.display(), %error, "cannot be removed: the next start tries again");
+        tracing::warn!(path = %folder.display(), %error, "removing a folder failed: the next start retries");
     }
 }
 
@@ -266,7 +268,7 @@ mod tests {
         number
     }
 
-    /// Writes down that the deployment is being deleted, as a delete does first.
+    /// Marks the deployment as being deleted, the first step of a delete.
     fn mark_deleted(store: &Store) {
         let mut record = store.record("math").unwrap();
         record.deleted = true;
@@ -274,7 +276,7 @@ mod tests {
     }
 
     #[test]
-    fn what_was_stored_is_there_when_it_is_opened_again() {
+    fn an_opened_store_has_the_records_and_files_of_the_last_one() {
         let data = tempfile::tempdir().unwrap();
         let store = open(data.path());
         for _ in 0..4 {
@@ -285,7 +287,7 @@ mod tests {
         let record = store.record("math").unwrap();
         assert_eq!(record.live, Some(4));
         assert_eq!(fs::read_to_string(store.files(&name(), 4).join("index.js")).unwrap(), "4");
-        // Two are kept, and one more that the generation before names.
+        // Two are kept, and a third that the previous generation names.
         assert_eq!(numbers(&data.path().join("deployments/math/files")), BTreeSet::from([2, 3, 4]));
     }
 
@@ -306,7 +308,7 @@ mod tests {
     }
 
     #[test]
-    fn without_a_good_generation_the_files_are_kept_and_told_at_every_start() {
+    fn without_a_good_generation_the_files_are_kept_and_reported_at_every_start() {
         let data = tempfile::tempdir().unwrap();
         let store = open(data.path());
         add_release(&store, data.path());
@@ -314,7 +316,7 @@ mod tests {
         for _ in 0..3 {
             let store = open(data.path());
             assert!(store.record("math").is_none());
-            assert!(store.faults().iter().any(|fault| fault.contains("is kept in")), "{:?}", store.faults());
+            assert!(store.faults().iter().any(|fault| fault.contains("are kept in")), "{:?}", store.faults());
             let kept: Vec<_> = fs::read_dir(data.path().join("damaged")).unwrap().flatten().collect();
             assert_eq!(kept.len(), 1);
             assert!(kept[0].path().join("files/1/index.js").is_file());
@@ -324,7 +326,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_deployment_or_cannot_be_read_keeps_nothing_else_from_being_served() {
+    fn stray_files_and_unreadable_records_do_not_affect_other_deployments() {
         let data = tempfile::tempdir().unwrap();
         let store = open(data.path());
         add_release(&store, data.path());
@@ -348,7 +350,7 @@ mod tests {
     }
 
     #[test]
-    fn a_delete_that_was_cut_short_is_finished() {
+    fn an_interrupted_delete_is_finished() {
         let data = tempfile::tempdir().unwrap();
         let store = open(data.path());
         add_release(&store, data.path());
@@ -368,7 +370,7 @@ mod tests {
     }
 
     #[test]
-    fn nothing_is_written_where_nothing_may_be() {
+    fn a_read_only_store_refuses_changes() {
         let data = tempfile::tempdir().unwrap();
         drop(open(data.path()));
         let store = Store::open(data.path(), PathBuf::new(), Some("it is mounted read-only".to_owned())).unwrap();

@@ -1,5 +1,5 @@
-//! Opening the store: what an earlier gateway left is read, what is damaged is set aside and told, what was cut short
-//! is finished or removed.
+//! Opening the store: records are read, damaged ones are set aside and reported, interrupted changes are finished or
+//! removed.
 
 use std::fs;
 use std::io;
@@ -16,15 +16,15 @@ use crate::registry::store::{Store, numbers, remove_tree};
 /// Why a data folder cannot be opened.
 #[derive(Debug, thiserror::Error)]
 pub enum OpenError {
-    /// A later gateway wrote it.
+    /// A later gateway wrote a record.
     #[error("{path}: {cause}")]
     Newer {
         /// The record.
         path: String,
-        /// Which format it has.
+        /// The record's format.
         cause: BadRecord,
     },
-    /// It cannot be read.
+    /// The folder cannot be read.
     #[error("{path}: {cause}")]
     Unreadable {
         /// The folder or record.
@@ -34,11 +34,11 @@ pub enum OpenError {
     },
 }
 
-/// A deployment's folder as it was found.
+/// The folder of a deployment, as found on disk.
 struct Found {
     name: DeploymentName,
     folder: PathBuf,
-    /// The record and the one before it.
+    /// The record and the generation before it, with their paths.
     generations: [(PathBuf, Read); 2],
 }
 
@@ -60,11 +60,15 @@ enum Read {
 }
 
 impl Store {
-    /// Reads what is below a data folder. Records that are damaged are set aside as `record.corrupt-<seconds>`, and the
-    /// generation before them counts; a deployment without any good one is moved to `<data_dir>/damaged`. Deletes that
-    /// were cut short are finished, and what no record names is removed. `read_only` says why the folder cannot be
-    /// written, if so; `caches` is where runtimes keep what they have compiled, by the paths of what it was compiled
-    /// from.
+    /// Opens the store in a data folder. A damaged record is set aside as `record.corrupt-<seconds>`, and the
+    /// generation before it counts; the files of a deployment without a good record are moved to `<data_dir>/damaged`.
+    /// Interrupted deletes are finished, and files that no record names are removed. `read_only` is the reason why the
+    /// folder cannot be written to, if it cannot; `caches` is where runtimes keep compiled code, by the paths of its
+    /// sources.
+    ///
+    /// # Errors
+    ///
+    /// A later gateway wrote a record, or the folder cannot be read. Nothing has been changed then.
     pub fn open(data_dir: &Path, caches: PathBuf, read_only: Option<String>) -> Result<Self, OpenError> {
         let root = data_dir.join("deployments");
         let unreadable = |cause| OpenError::Unreadable { path: root.display().to_string(), cause };
@@ -85,20 +89,20 @@ impl Store {
             Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(store),
             entries => entries.map_err(unreadable)?,
         };
-        // Everything is read before anything is changed: a gateway that is too old leaves it as it is.
+        // Everything is read before anything is changed, so that a gateway that is too old changes nothing.
         let mut found = Vec::new();
         for entry in entries {
             let entry = entry.map_err(unreadable)?;
             let name = entry.file_name().to_str().and_then(|name| DeploymentName::new(name).ok());
             match name.filter(|_| entry.file_type().is_ok_and(|kind| kind.is_dir())) {
                 Some(name) => found.push(Found::read(name, entry.path())?),
-                None => tracing::warn!(path = %entry.path().display(), "is no deployment's: left alone"),
+                None => tracing::warn!(path = %entry.path().display(), "not a folder of a deployment: ignored"),
             }
         }
         found.into_iter().for_each(|found| store.take_in(found));
         for entry in fs::read_dir(&store.damaged).into_iter().flatten().flatten() {
             let path = entry.path().display().to_string();
-            store.faults.push(format!("what was left of a damaged deployment is kept in {path}"));
+            store.faults.push(format!("files of a damaged deployment are kept in {path}"));
         }
         Ok(store)
     }
@@ -119,24 +123,24 @@ impl Store {
         }
         match good {
             Some(record) if record.deleted => {
-                tracing::info!(deployment = %name, "finishing its delete");
+                tracing::info!(deployment = %name, "finishing an interrupted delete");
                 if can_write {
                     self.remove_all(&name, &folder);
                 }
             }
             Some(record) => {
                 if can_write {
-                    // A record that is damaged has been set aside: from here on this one is the newest.
+                    // The damaged record has been set aside, so the good one becomes the newest generation.
                     let paths = [folder.join("record"), folder.join("record.previous")];
                     if damaged && let Err(error) = durable::replace(&paths[0], &paths[1], &record.encode()) {
-                        tracing::error!(deployment = %name, %error, "its record cannot be written again");
+                        tracing::error!(deployment = %name, %error, "rewriting the good record failed");
                     }
                     self.sweep(&folder, &record);
                 }
                 self.records.get_mut().insert(name, record);
             }
             None if damaged || has_releases(&folder) => self.move_aside(&name, &folder),
-            // The first upload of a name was cut short: nobody was told that it was taken.
+            // The first upload of a name was interrupted, before the client had an answer.
             None if can_write => remove_tree(&folder),
             None => {}
         }
@@ -147,19 +151,19 @@ impl Store {
         if !self.opened_read_only {
             let _kept_in_place = fs::rename(path, &aside);
         }
-        let words = format!("the record of {name:?} was damaged ({why}) and is set aside as {}", aside.display());
-        tracing::error!(deployment = %name, "{words}");
+        let words = format!("damaged record of {name:?} ({why}), set aside as {}", aside.display());
+        tracing::error!(deployment = %name, reason = why, path = %aside.display(), "damaged record set aside");
         self.faults.push(words);
     }
 
-    /// Nothing says what its files are: they are kept for somebody to look at.
+    /// Keeps the files of a deployment without a good record, for the operator to look at.
     fn move_aside(&mut self, name: &DeploymentName, folder: &Path) {
-        tracing::error!(deployment = %name, "has no record that can be read: it is not served");
+        tracing::error!(deployment = %name, "deployment has no readable record: not served");
         let aside = self.damaged.join(format!("{name}-{}", seconds()));
         let moved = !self.opened_read_only
             && durable::make_folder(&self.damaged).and_then(|()| durable::move_to(folder, &aside)).is_ok();
         if !moved {
-            self.faults.push(format!("{name:?} has no record that can be read; its files are in {}", folder.display()));
+            self.faults.push(format!("{name:?} has no readable record; its files are in {}", folder.display()));
         }
     }
 }
@@ -172,13 +176,13 @@ fn read_record(path: &Path, name: &DeploymentName) -> Result<Read, OpenError> {
     };
     match Record::decode(&text) {
         Ok(record) if record.name == *name => Ok(Read::Record(Box::new(record))),
-        Ok(record) => Ok(Read::Corrupt(format!("it is that of {:?}", record.name))),
+        Ok(record) => Ok(Read::Corrupt(format!("it is the record of {:?}", record.name))),
         Err(BadRecord::Corrupt(why)) => Ok(Read::Corrupt(why)),
         Err(cause @ BadRecord::Newer(_)) => Err(OpenError::Newer { path: path.display().to_string(), cause }),
     }
 }
 
-/// Whether there is more below a deployment's folder than an upload that was cut short leaves.
+/// Whether a deployment's folder has more in it than an interrupted first upload leaves.
 fn has_releases(folder: &Path) -> bool {
     let has_damaged_record = || {
         let entries = fs::read_dir(folder).into_iter().flatten().flatten();
