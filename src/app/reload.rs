@@ -14,7 +14,7 @@ use crate::app::config_watch::ConfigWatch;
 use crate::app::function_watch;
 use crate::config::{self, Config, Fault, Faults, PluginConfig};
 use crate::gateway::deployer::Deployer;
-use crate::gateway::reload_request::{FAILED, Functions, Rejected, ReloadFailure, ReloadRequest, Reloaded};
+use crate::gateway::reload_request::{Functions, Rejected, ReloadFailure, ReloadRequest, Reloaded};
 use crate::supervise;
 
 /// How long a reload waits after a change of files: editors write a file in several steps, deploy tools write many
@@ -103,7 +103,7 @@ impl Reloader {
                 Ok(reloaded) => reloaded,
                 Err(_) => {
                     tracing::error!("reload panicked: the configuration in force stays");
-                    Err(FAILED.to_owned())
+                    Err(Rejected::Internal)
                 }
             };
             watch.follow(&self.config);
@@ -155,9 +155,12 @@ impl Reloader {
                 // Without the lines of the file, which may hold secrets: /readyz may be public.
                 let public: Vec<String> = faults.iter().map(Fault::without_line).collect();
                 self.deployer.reloads.record_failure(Some(public.join("\n")));
-                Err(faults.to_string())
+                Err(Rejected::Faults(faults.to_string()))
             }
-            Err(error) => Err(format!("reading the configuration failed: {error}")),
+            Err(error) => {
+                tracing::error!(%error, "reading the configuration panicked: the one in force stays");
+                Err(Rejected::Internal)
+            }
         }
     }
 

@@ -9,11 +9,16 @@ use tokio::sync::{mpsc, oneshot};
 use crate::plugin::load::LoadError;
 use crate::worker::outcome::LoadFailure;
 
-/// The faults for which a whole configuration was rejected, as text.
-pub type Rejected = String;
-
-/// The answer to a request whose reload panicked.
-pub const FAILED: &str = "the reload failed: see the gateway's log";
+/// Why a reload changed nothing.
+#[derive(Debug, Clone, thiserror::Error)]
+pub enum Rejected {
+    /// The configuration as a whole has faults.
+    #[error("{0}")]
+    Faults(String),
+    /// The task that reloads panicked.
+    #[error("the reload failed: see the gateway's log")]
+    Internal,
+}
 
 /// A request to read the configuration again.
 pub struct ReloadRequest {
@@ -112,7 +117,7 @@ impl Reloads {
             Ok(result) => Some(result),
             Err(_) if requests.is_closed() => None,
             // The task panicked with the request in hand, and is started again.
-            Err(_) => Some(Err(FAILED.to_owned())),
+            Err(_) => Some(Err(Rejected::Internal)),
         }
     }
 

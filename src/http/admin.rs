@@ -16,7 +16,7 @@ use subtle::ConstantTimeEq;
 
 use crate::config::Secret;
 use crate::gateway::deployer::Deployer;
-use crate::gateway::reload_request::ReloadFailure;
+use crate::gateway::reload_request::{Rejected, ReloadFailure};
 use crate::http::body::ReplyBody;
 use crate::http::error::{self, Code, Problem};
 use crate::http::{deploy, logs, metacall, metrics, request_id};
@@ -82,7 +82,8 @@ async fn metrics(State(deployer): State<Arc<Deployer>>, headers: HeaderMap) -> R
 async fn reload(State(deployer): State<Arc<Deployer>>, headers: HeaderMap) -> Response {
     let problem = match deployer.reloads.request("request over HTTP").await {
         None => Problem::new(Code::Draining, "the gateway is stopping"),
-        Some(Err(faults)) => Problem::new(Code::BadConfig, faults),
+        Some(Err(Rejected::Faults(faults))) => Problem::new(Code::BadConfig, faults),
+        Some(Err(error @ Rejected::Internal)) => Problem::new(Code::Internal, error.to_string()),
         Some(Ok(reloaded)) => match reloaded.failures.first() {
             None => return Json(&*reloaded).into_response(),
             Some(failure) => Problem::new(code_of(failure), failure.to_string()),

@@ -4,6 +4,7 @@
 
 mod admin;
 mod calls;
+mod commands;
 mod crashes;
 mod dependencies;
 mod deploys;
@@ -22,10 +23,13 @@ mod plugins;
 mod pools;
 mod protocol;
 mod readme;
+mod reload_tasks;
 mod repositories;
 mod runtimes;
 mod static_files;
 mod support;
 mod tools;
+mod unloaded;
 mod wasm;
 mod wire;
+mod worker_logs;
