@@ -6,6 +6,7 @@ pub mod compile;
 pub mod componentize;
 pub mod limits;
 pub mod ticker;
+pub mod waits;
 
 use std::path::{Path, PathBuf};
 

@@ -12,14 +12,10 @@ use crate::plugin::host::{HostState, Turn};
 use crate::plugin::invocation::CallHandle;
 use crate::plugin::outcome::OutcomeHandle;
 use crate::plugin::release::ReleaseHandle;
+use crate::wasm::waits::DeadlineExceeded;
 
 /// Bytes of texts and lists that one call into the gateway may carry, beside the longest body.
 const CROSSING_SIZE: usize = 1 << 20;
-
-/// A hook call's time is over.
-#[derive(Debug, thiserror::Error)]
-#[error("its time is over")]
-pub(super) struct Overtime;
 
 /// The verdict of before-invoke, as it crosses the interface.
 #[derive(Debug, ComponentType, Lift)]
@@ -117,7 +113,7 @@ impl Instance {
         store.set_epoch_deadline(2);
         store.epoch_deadline_callback(|store| {
             if Instant::now() >= store.data().deadline {
-                return Err(Overtime.into());
+                return Err(DeadlineExceeded.into());
             }
             // Others have their turn; a call on the gateway's own thread goes on elsewhere.
             Ok(UpdateDeadline::Yield(1))

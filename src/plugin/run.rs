@@ -29,11 +29,12 @@ use crate::plugin::bindings::metagate::plugin::types::{Problem, Response};
 use crate::plugin::breaker::Breaker;
 use crate::plugin::component::Surface;
 use crate::plugin::host::{Granted, HostState, Turn};
-use crate::plugin::instance::{self, Indices, Instance, Overtime, Said};
+use crate::plugin::instance::{self, Indices, Instance, Said};
 use crate::plugin::outcome::{self, Outcome};
 use crate::plugin::record::Recorder;
 use crate::plugin::threads::Threads;
 use crate::wasm::Wasm;
+use crate::wasm::waits::DeadlineExceeded;
 
 /// Hook calls that may wait for one of a plugin's instances.
 const WAITING: usize = 64;
@@ -399,7 +400,7 @@ impl Plugin {
     }
 
     pub(super) fn plain_fault(&self, error: &wasmtime::Error) -> Fault {
-        if error.is::<Overtime>() {
+        if error.is::<DeadlineExceeded>() {
             return Fault::TimedOut(self.settings.timeout.get());
         }
         Fault::Trap(words(&format!("{error:#}")))

@@ -2,23 +2,21 @@
 //! what is printed goes to the log, and a wait ends with the hook's time.
 
 use std::sync::Arc;
+use std::time::Instant;
 
 use bytes::Bytes;
 use parking_lot::Mutex;
 use tokio::io::AsyncWrite;
-use wasmtime::component::{Linker, Resource, ResourceTable};
+use wasmtime::component::{Linker, ResourceTable};
 use wasmtime::{Result, format_err};
 use wasmtime_wasi::cli::{IsTerminal, StdoutStream};
-use wasmtime_wasi::p2::bindings::io::poll::{Host as _, HostPollable as _};
-use wasmtime_wasi::p2::{DynPollable, OutputStream, Pollable, StreamError, StreamResult};
+use wasmtime_wasi::p2::{OutputStream, Pollable, StreamError, StreamResult};
 use wasmtime_wasi::{WasiCtx, WasiCtxView, WasiView};
 
 use crate::config::PluginName;
 use crate::plugin::host::{Granted, HostState, LINE_SIZE, LOG_LINES, LOG_SIZE, printable};
 use crate::plugin::outside::{Level, WriteLog};
-
-/// The interface whose waits are bounded here, as wasmtime-wasi names it.
-const POLL: &str = "wasi:io/poll@0.2.12";
+use crate::wasm::waits::{self, HasDeadline};
 
 /// Handles of WASI's that an instance may hold: the gateway keeps something for each.
 const HANDLES: usize = 10_000;
@@ -157,31 +155,15 @@ impl Printed {
     }
 }
 
-/// Adds WASI, with waits that end with the hook's time: the future of a call must not be dropped, so every wait has to end
-/// by itself.
-pub(super) fn add_to_linker(linker: &mut Linker<HostState>) -> Result<()> {
-    wasmtime_wasi::p2::add_to_linker_async(linker)?;
-    linker.allow_shadowing(true);
-    let mut poll = linker.instance(POLL)?;
-    poll.func_wrap_async("poll", |mut store, (pollables,): (Vec<Resource<DynPollable>>,)| {
-        Box::new(async move {
-            let deadline = store.data().deadline;
-            let ready = store.data_mut().ctx().table.poll(pollables);
-            Ok((tokio::time::timeout_at(deadline.into(), ready).await.map_err(overtime)??,))
-        })
-    })?;
-    poll.func_wrap_async("[method]pollable.block", |mut store, (pollable,): (Resource<DynPollable>,)| {
-        Box::new(async move {
-            let deadline = store.data().deadline;
-            let ready = store.data_mut().ctx().table.block(pollable);
-            tokio::time::timeout_at(deadline.into(), ready).await.map_err(overtime)??;
-            Ok(())
-        })
-    })?;
-    linker.allow_shadowing(false);
-    Ok(())
+impl HasDeadline for HostState {
+    fn deadline(&self) -> Instant {
+        self.deadline
+    }
 }
 
-fn overtime(_: tokio::time::error::Elapsed) -> wasmtime::Error {
-    crate::plugin::instance::Overtime.into()
+/// Adds WASI, with waits that end at the deadline of the hook call: the future of a hook call is never dropped before it
+/// completes, so every wait inside it has to end by itself.
+pub(super) fn add_to_linker(linker: &mut Linker<HostState>) -> Result<()> {
+    wasmtime_wasi::p2::add_to_linker_async(linker)?;
+    waits::bound_waits(linker)
 }
