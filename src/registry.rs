@@ -18,7 +18,7 @@ use crate::config::DeploymentConfig;
 use crate::deployment::{DeploymentName, Fingerprint};
 use crate::logs::book::LogBook;
 use crate::plugin::chain::{Chain, DeploymentChain};
-use crate::worker::outcome::{CallError, LoadFailure};
+use crate::worker::failure::{CallError, LoadFailure};
 use crate::worker::pool::Pool;
 
 /// A deployment with the release that serves it. A new release makes a new `Deployment`.
@@ -92,7 +92,7 @@ impl Deployment {
         })
     }
 
-    /// Resolves an alias to the name of its function, as [`Pool::name_of`]; a deployment without workers has no
+    /// Resolves an alias to the name of its function, as [`Pool::resolve_alias`]; a deployment without workers has no
     /// aliases.
     ///
     /// # Errors
@@ -100,7 +100,7 @@ impl Deployment {
     /// The release has not loaded, so its aliases are unknown.
     pub async fn name_of<'a>(&self, called: &'a str, deadline: Instant) -> Result<Cow<'a, str>, CallError> {
         match self.pool() {
-            Some(pool) => pool.name_of(called, deadline).await,
+            Some(pool) => pool.resolve_alias(called, deadline).await,
             None => Ok(Cow::Borrowed(called)),
         }
     }

@@ -1,13 +1,17 @@
-//! Workers: processes that have loaded one release. A pool keeps them, a supervisor drives each one's lifecycle, and
-//! nothing of their process trees outlives them. Programs that run to their end are started the same way. What program a
-//! worker runs is left to `runtime`, who calls to `gateway`.
+//! Workers: processes that have loaded one release. A pool has a seat for each worker; a supervisor keeps its seat filled;
+//! dispatch gives the calls to the workers. Which program a worker runs is left to `runtime`, how processes start and end to
+//! `process`.
 
 pub mod admission;
+pub mod dispatch;
+pub mod failure;
 pub mod lifecycle;
-pub mod outcome;
-pub mod places;
+mod loading;
 pub mod pool;
-pub mod running;
+mod running;
+pub mod seat;
+pub mod seats;
+mod serving;
 pub mod settings;
 pub mod spawn;
 pub mod supervisor;

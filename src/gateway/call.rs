@@ -17,7 +17,7 @@ use crate::plugin::chain::Chain;
 use crate::plugin::invocation::Invocation;
 use crate::plugin::outcome::{Outcome, Source};
 use crate::registry::{Deployment, State};
-use crate::worker::outcome::{CallError, LoadFailure, LoadFailureKind};
+use crate::worker::failure::{CallError, LoadFailure, LoadFailureKind};
 
 /// The `retry-after` of a deployment that failed before it had a pool: only a change of its files, of the machine or of
 /// the configuration helps.

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use crate::config::DeploymentConfig;
 use crate::gateway::deployer::Deployer;
-use crate::worker::outcome::{LoadFailure, LoadFailureKind};
+use crate::worker::failure::{LoadFailure, LoadFailureKind};
 
 impl Deployer {
     /// Puts a deployment of the configuration in service and starts its workers, without waiting for them. A deployment

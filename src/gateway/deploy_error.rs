@@ -9,7 +9,7 @@ use crate::source::archive::ArchiveError;
 use crate::source::dependencies::InstallError;
 use crate::source::env_file::EnvFileError;
 use crate::source::repository::RepositoryError;
-use crate::worker::outcome::{LoadFailure, LoadFailureKind};
+use crate::worker::failure::{LoadFailure, LoadFailureKind};
 
 /// Why a deployment was not changed. The release that served before keeps serving.
 #[derive(Debug, thiserror::Error)]

@@ -8,7 +8,7 @@ use crate::answer::code::Code;
 use crate::answer::{self, Failure};
 use crate::deployment::Takes;
 use crate::invocation::ErrorKind;
-use crate::worker::outcome::{CallError, LoadFailure, LoadFailureKind};
+use crate::worker::failure::{CallError, LoadFailure, LoadFailureKind};
 
 /// Callers may try again this soon where the reason passes by itself.
 const RETRY_SOON: Duration = Duration::from_secs(1);

@@ -17,7 +17,7 @@ use crate::plugin::release::Adjusted;
 use crate::registry::{Definition, Deployment, Labels, State, StoredRelease};
 use crate::runtime::Plan;
 use crate::source::fingerprint;
-use crate::worker::outcome::{LoadFailure, LoadFailureKind};
+use crate::worker::failure::{LoadFailure, LoadFailureKind};
 use crate::worker::pool::Pool;
 
 impl Gateway {
@@ -34,7 +34,7 @@ impl Gateway {
         deployment.state = match self.start_pool(config, &deployment).await {
             Ok(pool) => {
                 // Before-load hooks may have tightened it.
-                deployment.timeout = pool.settings.timeout;
+                deployment.timeout = pool.settings().timeout;
                 State::Running(pool)
             }
             Err(failure) => {

@@ -5,7 +5,7 @@ use crate::deployment::MetaCallJson;
 use crate::runtime::scripts::WorkerScripts;
 use crate::runtime::{self, Plan, RuntimeError};
 use crate::source::{self, SourceError};
-use crate::worker::outcome::{LoadFailure, LoadFailureKind};
+use crate::worker::failure::{LoadFailure, LoadFailureKind};
 
 /// Why a folder cannot be served.
 #[derive(Debug, thiserror::Error)]

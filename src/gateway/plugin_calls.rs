@@ -14,7 +14,7 @@ use crate::gateway::call::Call;
 use crate::gateway::{Gateway, failure};
 use crate::plugin::outcome::Content;
 use crate::plugin::outside::{Boxed, CallFunction, FunctionCall};
-use crate::worker::outcome::CallError;
+use crate::worker::failure::CallError;
 
 /// The gateway's functions, for plugins that were granted some of them. Plugins are made before the gateway, so this is
 /// made first and opened later.

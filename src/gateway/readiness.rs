@@ -7,7 +7,7 @@ use serde::Serialize;
 use crate::gateway::deployer::Deployer;
 use crate::plugin::plugins::PluginSet;
 use crate::registry::{Deployment, State};
-use crate::worker::outcome::{LoadFailure, LoadFailureKind};
+use crate::worker::failure::{LoadFailure, LoadFailureKind};
 
 /// The readiness of the gateway: the body of `/readyz`.
 #[derive(Debug, Serialize)]

@@ -13,7 +13,7 @@ use crate::gateway::deployer::Deployer;
 use crate::gateway::reload_request::{Functions, ReloadFailure, Reloaded};
 use crate::plugin::load::LoadError;
 use crate::source::fingerprint;
-use crate::worker::outcome::{LoadFailure, LoadFailureKind};
+use crate::worker::failure::{LoadFailure, LoadFailureKind};
 
 impl Gateway {
     /// Loads the plugins of a configuration and puts them in service in one step. Returns those that could not be

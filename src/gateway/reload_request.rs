@@ -7,7 +7,7 @@ use serde::Serialize;
 use tokio::sync::{mpsc, oneshot};
 
 use crate::plugin::load::LoadError;
-use crate::worker::outcome::LoadFailure;
+use crate::worker::failure::LoadFailure;
 
 /// Why a reload changed nothing.
 #[derive(Debug, Clone, thiserror::Error)]

@@ -10,7 +10,7 @@ use crate::deployment::DeploymentName;
 use crate::gateway::deployer::Deployer;
 use crate::registry::record::{Record, Release};
 use crate::registry::{Definition, State, StoredRelease};
-use crate::worker::outcome::{LoadFailure, LoadFailureKind};
+use crate::worker::failure::{LoadFailure, LoadFailureKind};
 
 /// Deployments that load at once.
 const MAX_LOADING: usize = 4;

@@ -10,7 +10,7 @@ use crate::config::DeploymentConfig;
 use crate::gateway::Gateway;
 use crate::gateway::change_lock::ChangeLock;
 use crate::registry::{Deployment, State, StoredRelease};
-use crate::worker::outcome::LoadFailure;
+use crate::worker::failure::LoadFailure;
 use crate::worker::pool::Pool;
 
 /// A release that loads while the old one serves. If the load is abandoned, its workers end.
@@ -74,7 +74,7 @@ impl Gateway {
         let Some(pool) = deployment.pool().cloned() else { return };
         let kill = self.kill.clone();
         self.tasks.spawn(async move {
-            drain_pool(&pool, pool.settings.timeout, &kill).await;
+            drain_pool(&pool, pool.settings().timeout, &kill).await;
             drop(lock);
         });
     }

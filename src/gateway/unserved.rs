@@ -7,7 +7,7 @@ use crate::gateway::deploy_error::DeployError;
 use crate::gateway::deployer::{Deployer, blocking};
 use crate::registry::record::Failure;
 use crate::registry::{Definition, State, StoredRelease};
-use crate::worker::outcome::LoadFailure;
+use crate::worker::failure::LoadFailure;
 
 impl Deployer {
     /// Adds a deployment to the registry that cannot be called, while its first release is made. Returns its sequence

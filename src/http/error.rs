@@ -17,7 +17,7 @@ use crate::source::SourceError;
 use crate::source::archive::ArchiveError;
 use crate::source::dependencies::InstallError;
 use crate::source::repository::RepositoryError;
-use crate::worker::outcome::LoadFailureKind;
+use crate::worker::failure::LoadFailureKind;
 
 /// The header that carries an error's code.
 pub const ERROR_HEADER: HeaderName = HeaderName::from_static("x-metagate-error");

@@ -1,98 +1,153 @@
-//! A running worker and its way down: it finishes its calls, is asked to end, and takes its whole process tree along.
-//! When that comes is left to `supervisor`.
+//! A running worker and how it ends: it finishes its calls, is asked to end, and its whole process tree ends with it. When
+//! that happens is decided by `supervisor`.
 
+use std::ops::{Deref, DerefMut};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use tokio::runtime::Handle;
 use tokio::task::JoinHandle;
-use tokio_util::sync::CancellationToken;
 
 use crate::ipc::client::Inbox;
 use crate::ipc::outcome::WriteEnd;
 use crate::ipc::{CallFailure, Client, Incoming};
 use crate::process::child::Process;
 use crate::process::output::LAST_OUTPUT;
-use crate::worker::pool::{Lease, Pool};
+use crate::worker::dispatch::Lease;
+use crate::worker::seat::PoolContext;
 
 /// How long a worker may take to end after it was asked to.
 const TERM_GRACE: Duration = Duration::from_secs(2);
 
-/// A running worker and everything that belongs to it.
+/// A running worker and everything that belongs to it. Dropping it, as a panic does, ends it in the background.
 pub(super) struct Worker {
+    /// Present until the worker is ended.
+    parts: Option<Parts>,
+}
+
+/// The parts of a running worker.
+pub(super) struct Parts {
     pub(super) process: Process,
     pub(super) client: Arc<Client<Lease>>,
     pub(super) inbox: Inbox,
     pub(super) writer: JoinHandle<WriteEnd>,
     pub(super) drains: [JoinHandle<()>; 2],
     pub(super) started: Instant,
-    /// Number of the log line at its start.
+    /// The number of the log line at its start.
     pub(super) log_start: u64,
-    /// It has answered a probe once: silence after another one then means something.
+    /// It has answered a probe: no answer to a later one then means that it hangs.
     pub(super) answers_probes: bool,
 }
 
-/// Lets a worker finish its calls, asks it to end, and ends its whole tree.
-pub(super) async fn retire(mut worker: Worker, pool: Arc<Pool>, stop: CancellationToken) {
-    worker.client.refuse_calls();
-    let grace = tokio::time::sleep(pool.settings.timeout);
-    tokio::pin!(grace);
-    let mut stopping = false;
-    loop {
+impl Worker {
+    pub(super) fn new(parts: Parts) -> Self {
+        Self { parts: Some(parts) }
+    }
+
+    /// Kills the whole process tree and reaps it; calls in flight fail with `failure`.
+    pub(super) async fn end(mut self, failure: CallFailure) {
+        if let Some(parts) = self.parts.take() {
+            parts.end(failure).await;
+        }
+    }
+
+    /// Lets the worker finish its calls, asks it to end, and ends its whole process tree.
+    pub(super) async fn retire(mut self, pool: &PoolContext) {
+        self.client.refuse_calls();
+        self.finish_calls(pool).await;
+        self.client.fail_all(&CallFailure::Stopped);
+        self.client.shut_down_writing();
+        self.process.tree.terminate();
         tokio::select! {
-            biased;
-            incoming = worker.client.read(&mut worker.inbox) => match incoming {
-                Incoming::ProbeResult | Incoming::MetaData(_) => {}
-                Incoming::Protocol(_) | Incoming::Closed => break,
-            },
-            _ = worker.process.ended() => break,
-            _ = worker.client.overdue() => {}
-            () = worker.client.drained() => break,
-            () = &mut grace => break,
-            () = pool.killed() => break,
-            () = stop.cancelled(), if !stopping => {
-                stopping = true;
-                grace.as_mut().reset(pool.drain_until().into());
+            _ = self.process.ended() => {}
+            () = tokio::time::sleep(TERM_GRACE) => {}
+            () = pool.kill.cancelled() => {}
+        }
+        self.end(CallFailure::Stopped).await;
+    }
+
+    /// Returns when no call is in flight, the worker has ended, or the time for calls is over.
+    async fn finish_calls(&mut self, pool: &PoolContext) {
+        let grace = tokio::time::sleep(pool.settings.timeout);
+        tokio::pin!(grace);
+        let mut stopping = false;
+        let Self { parts: Some(worker) } = self else { return };
+        loop {
+            tokio::select! {
+                biased;
+                incoming = worker.client.read(&mut worker.inbox) => match incoming {
+                    Incoming::ProbeResult | Incoming::MetaData(_) => {}
+                    Incoming::Protocol(_) | Incoming::Closed => return,
+                },
+                _ = worker.process.ended() => return,
+                _ = worker.client.overdue() => {}
+                () = worker.client.drained() => return,
+                () = &mut grace => return,
+                () = pool.kill.cancelled() => return,
+                // The pool stops while the worker is being replaced: its deadline may be earlier.
+                () = pool.stop.cancelled(), if !stopping => {
+                    stopping = true;
+                    grace.as_mut().reset(pool.dispatch.drain_deadline().into());
+                }
             }
         }
     }
-    worker.client.fail_all(&CallFailure::Stopped);
-    worker.client.shut_down_writing();
-    worker.process.tree.terminate();
-    tokio::select! {
-        _ = worker.process.ended() => {}
-        () = tokio::time::sleep(TERM_GRACE) => {}
-        () = pool.killed() => {}
-    }
-    end(worker, &CallFailure::Stopped).await;
 }
 
-/// Ends a worker and its whole tree, and reaps it.
-pub(super) async fn end(mut worker: Worker, failure: &CallFailure) {
-    worker.process.kill();
-    worker.process.ended().await;
-    worker.client.fail_all(failure);
-    worker.writer.abort();
-    finish_drains(&mut worker.drains).await;
-    for drain in &worker.drains {
-        drain.abort();
-    }
-    let Worker { process, .. } = worker;
-    let finished = tokio::task::spawn_blocking(move || process.finish_tree()).await;
-    if let Err(error) = finished {
-        tracing::error!(%error, "a worker's process tree could not be ended");
+impl Deref for Worker {
+    type Target = Parts;
+
+    fn deref(&self) -> &Parts {
+        self.parts.as_ref().expect("only the methods that consume a worker take its parts")
     }
 }
 
-/// Waits a moment for what a worker printed last; a grandchild may keep the pipes open.
-pub(super) async fn finish_drains(drains: &mut [JoinHandle<()>; 2]) {
-    let [out, err] = drains;
-    let both = async {
-        if !out.is_finished() {
-            let _cut = (&mut *out).await;
+impl DerefMut for Worker {
+    fn deref_mut(&mut self) -> &mut Parts {
+        self.parts.as_mut().expect("only the methods that consume a worker take its parts")
+    }
+}
+
+impl Drop for Worker {
+    fn drop(&mut self) {
+        let Some(parts) = self.parts.take() else { return };
+        let failure = CallFailure::Crashed("was ended because its supervisor failed".into());
+        parts.client.fail_all(&failure);
+        // Without a runtime the process is shutting down: the kernel kills the worker with the gateway.
+        if let Ok(runtime) = Handle::try_current() {
+            runtime.spawn(parts.end(failure));
         }
-        if !err.is_finished() {
-            let _cut = (&mut *err).await;
+    }
+}
+
+impl Parts {
+    async fn end(mut self, failure: CallFailure) {
+        self.process.kill();
+        self.process.ended().await;
+        self.client.fail_all(&failure);
+        self.writer.abort();
+        self.finish_drains().await;
+        for drain in &self.drains {
+            drain.abort();
         }
-    };
-    let _cut = tokio::time::timeout(LAST_OUTPUT, both).await;
+        let Self { process, .. } = self;
+        let finished = tokio::task::spawn_blocking(move || process.finish_tree()).await;
+        if let Err(error) = finished {
+            tracing::error!(%error, "process tree of a worker could not be ended");
+        }
+    }
+
+    /// Waits a moment for the last output of a worker that has ended; a grandchild may keep the pipes open.
+    pub(super) async fn finish_drains(&mut self) {
+        let [out, err] = &mut self.drains;
+        let both = async {
+            if !out.is_finished() {
+                let _panicked = out.await;
+            }
+            if !err.is_finished() {
+                let _panicked = err.await;
+            }
+        };
+        let _kept_open = tokio::time::timeout(LAST_OUTPUT, both).await;
+    }
 }

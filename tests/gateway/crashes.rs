@@ -12,7 +12,7 @@ use crate::faulty::{
     Faulty, assert_error, assert_ok, hardest_to_find, lines_of, pid_of_w, recorded, send_signal, timed, wait_count,
     wait_gone, zombies_of,
 };
-use crate::support::{Answer, Gateway};
+use crate::support::{Answer, Gateway, fixture, wait_for};
 
 /// Holds calls of `w`, lets `end` happen, and gives the answers and how long after `end` the last one came.
 fn held_until(gateway: &Gateway, calls: usize, end: impl FnOnce()) -> (Vec<Answer>, Duration) {
@@ -255,4 +255,18 @@ fn runs_by_text(record: &Path) -> HashMap<String, usize> {
         *runs.entry(text).or_default() += 1;
     }
     runs
+}
+
+#[test]
+fn a_supervisor_that_panics_is_started_again() {
+    let panics = |command: &mut std::process::Command| {
+        command.env("METAGATE_TEST_PANIC", "worker-supervisor");
+    };
+    let tables = format!("[[deployment]]\nname = \"echo\"\npath = \"{}\"\n", fixture("echo-node").display());
+    let gateway = Gateway::start_with(&tables, panics);
+    wait_for("the restart in the log", || gateway.log().contains("task=\"worker-supervisor\"").then_some(()));
+    gateway.wait_ready();
+    assert_eq!(gateway.call("echo", "f", "[1, 2]").body, r#"{"b":1,"a":2}"#);
+    wait_for("the end of the first worker", || (gateway.worker_pids().len() == 1).then_some(()));
+    assert_eq!(gateway.stop().code(), Some(0));
 }

@@ -11,7 +11,7 @@ use rustix::process::Signal;
 use tempfile::TempDir;
 
 use crate::faulty::{Faulty, assert_error, assert_ok, lines_of, pid_of_w, recorded, send_signal, timed, wait_count};
-use crate::support::{Answer, Gateway, wait_for};
+use crate::support::{Answer, Gateway, fixture, wait_for};
 
 /// The folder whose files let workers load and calls end.
 struct Gate(TempDir);
@@ -220,4 +220,24 @@ fn a_call_at_the_first_start_waits_for_it() {
         gate.allow("may-load");
         assert_ok(&call.join().unwrap(), "1");
     });
+}
+
+#[test]
+fn a_pool_grows_after_its_growing_task_panicked() {
+    let tables = format!(
+        "[[deployment]]\nname = \"echo\"\npath = \"{}\"\nworkers = {{ min = 1, max = 2 }}\nconcurrency = 1\n",
+        fixture("echo-node").display()
+    );
+    let gateway = Gateway::start_with(&tables, |command| {
+        command.env("METAGATE_TEST_PANIC", "pool-growth");
+    });
+    gateway.wait_ready();
+    wait_for("a second worker", || {
+        thread::scope(|scope| {
+            let calls = [0, 1, 2].map(|_| scope.spawn(|| gateway.call("echo", "sleep", "[100, 1]").status));
+            assert!(calls.into_iter().all(|call| call.join().unwrap() == 200));
+        });
+        (gateway.readiness("echo")["workers"] == 2).then_some(())
+    });
+    assert!(gateway.log().contains("task=\"pool-growth\""), "{}", gateway.log());
 }

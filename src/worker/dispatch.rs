@@ -1,0 +1,367 @@
+//! Dispatch of the calls of one release: each call takes a lease on the least busy worker, or waits in a bounded queue for
+//! one. Which seats there are is left to `pool`; the state of each seat is set by its owner, through `seat`.
+
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use arc_swap::ArcSwapOption;
+use parking_lot::Mutex;
+use tokio::sync::{Notify, oneshot};
+
+use crate::deployment::Exports;
+use crate::ipc::Client;
+use crate::worker::failure::{CallError, LoadFailure};
+use crate::worker::seats::{self, RETRY_SOON, SeatState, Seats};
+use crate::worker::settings::Settings;
+
+/// How long a call waits for a worker that is starting.
+const START_WAIT: Duration = Duration::from_secs(5);
+
+/// The client of a worker's channel. A call in flight keeps its lease in it.
+pub type WorkerClient = Arc<Client<Lease>>;
+type Granted = (WorkerClient, Lease);
+
+/// The table of seats, the queue of calls, and what the release exports.
+pub struct Dispatch {
+    queue: usize,
+    timeout: Duration,
+    /// Locked for a few lines, never across an await. A lease must not be dropped while it is locked: see [`Lease`].
+    seats: Mutex<Seats<WorkerClient, Granted>>,
+    exports: ArcSwapOption<Exports>,
+    /// A seat changed its state: calls that wait for the first load look again.
+    changed: Notify,
+    /// A call waits: the pool may grow. One permit is enough, because growing looks at the whole queue.
+    grow: Notify,
+}
+
+/// The right to have one call in flight on a worker. Dropping it gives it back, which locks the seats.
+pub struct Lease {
+    /// Empty once the lease has been given back.
+    dispatch: Option<Arc<Dispatch>>,
+    run: u64,
+}
+
+impl Lease {
+    /// The number of its worker.
+    pub(super) fn run(&self) -> u64 {
+        self.run
+    }
+}
+
+impl Drop for Lease {
+    fn drop(&mut self) {
+        if let Some(dispatch) = &self.dispatch {
+            dispatch.give_back(self.run);
+        }
+    }
+}
+
+/// Counts of the seats and calls at one moment.
+#[derive(Debug, Clone)]
+pub struct SeatCounts {
+    /// Workers that take calls.
+    pub ready: usize,
+    /// Seats, in any state.
+    pub seats: usize,
+    /// Calls in flight.
+    pub in_flight: usize,
+    /// Calls in the queue.
+    pub waiting: usize,
+    /// Why no worker is ready, if none is and one has failed; and whether starts fail repeatedly.
+    pub failure: Option<(Arc<LoadFailure>, bool)>,
+    /// Messages of ready workers that fit no call: late answers, unknown ids and types.
+    pub odd_messages: u64,
+}
+
+impl Dispatch {
+    /// A dispatch without seats, with the limits of `settings`.
+    #[must_use]
+    pub fn new(settings: &Settings) -> Arc<Self> {
+        Arc::new(Self {
+            queue: settings.queue,
+            timeout: settings.timeout,
+            seats: Mutex::new(Seats::new(settings.concurrency)),
+            exports: ArcSwapOption::empty(),
+            changed: Notify::new(),
+            grow: Notify::new(),
+        })
+    }
+
+    /// What the release exports; none before the first load.
+    pub fn exports(&self) -> arc_swap::Guard<Option<Arc<Exports>>> {
+        self.exports.load()
+    }
+
+    /// Takes a lease on the least busy worker, and waits for one in the queue if all are busy.
+    ///
+    /// # Errors
+    ///
+    /// [`CallError::Overloaded`] when the queue is full, [`CallError::TimedOut`] or [`CallError::Starting`] when no worker
+    /// took the call in time, and the reason why no worker can be expected.
+    pub async fn acquire(self: &Arc<Self>, deadline: Instant) -> seats::Grant<Granted> {
+        let (grant, any_ready) = {
+            let mut seats = self.seats.lock();
+            if seats.waiting.is_empty()
+                && seats.stopping.is_none()
+                && let Some(ready) = seats.take_worker()
+            {
+                return Ok((Arc::clone(&ready.client), self.lease(ready.run)));
+            }
+            if let Some(error) = seats.unavailable() {
+                return Err(error);
+            }
+            // Callers that left do not count against the limit of the queue.
+            seats.waiting.retain(|waiter| !waiter.is_closed());
+            if seats.waiting.len() >= self.queue {
+                return Err(CallError::Overloaded(RETRY_SOON));
+            }
+            let (waiter, grant) = oneshot::channel();
+            seats.waiting.push_back(waiter);
+            (grant, !seats.ready().is_empty())
+        };
+        self.grow.notify_one();
+        let start_limit = Instant::now() + START_WAIT;
+        let until = if any_ready { deadline } else { deadline.min(start_limit) };
+        match tokio::time::timeout_at(until.into(), grant).await {
+            Ok(Ok(grant)) => grant,
+            Ok(Err(_)) => Err(CallError::Stopping),
+            Err(_) if any_ready || deadline <= start_limit => Err(CallError::TimedOut(self.timeout)),
+            Err(_) => Err(CallError::Starting),
+        }
+    }
+
+    /// Waits until the release has loaded once.
+    ///
+    /// # Errors
+    ///
+    /// The reason why no worker can be expected, or [`CallError::Starting`] after the deadline or five seconds.
+    pub async fn wait_for_load(&self, deadline: Instant) -> Result<(), CallError> {
+        let until = deadline.min(Instant::now() + START_WAIT);
+        loop {
+            // Registered before the state is read: a change in between must not be missed.
+            let changed = self.changed.notified();
+            tokio::pin!(changed);
+            changed.as_mut().enable();
+            if self.exports.load().is_some() {
+                return Ok(());
+            }
+            if let Some(error) = self.unavailable_before_load() {
+                return Err(error);
+            }
+            if tokio::time::timeout_at(until.into(), changed).await.is_err() {
+                return Err(CallError::Starting);
+            }
+        }
+    }
+
+    /// As [`Seats::unavailable`], for a release that has never loaded: callers get the reason instead of a crash loop.
+    fn unavailable_before_load(&self) -> Option<CallError> {
+        let seats = self.seats.lock();
+        match (seats.unavailable()?, seats.failure()) {
+            (CallError::CrashLoop(wait), Some((failure, _))) => Some(CallError::NotLoaded(wait, failure)),
+            (error, _) => Some(error),
+        }
+    }
+
+    /// Waits until the release has loaded, or has failed to load for the first time.
+    pub async fn first_load(&self) -> Result<Arc<Exports>, Arc<LoadFailure>> {
+        loop {
+            // As above: registered before the state is read.
+            let changed = self.changed.notified();
+            tokio::pin!(changed);
+            changed.as_mut().enable();
+            if let Some(exports) = self.exports.load_full() {
+                return Ok(exports);
+            }
+            if let Some((failure, _)) = self.seats.lock().failure() {
+                return Err(failure);
+            }
+            changed.await;
+        }
+    }
+
+    /// A call found that a worker takes no more calls.
+    pub fn lose_worker(&self, run: u64) {
+        self.seats.lock().lose_worker(run);
+    }
+
+    /// Waits until a call has waited since the last time.
+    pub async fn growth_wanted(&self) {
+        self.grow.notified().await;
+    }
+
+    /// Whether one more worker would help, with fewer than `max` seats.
+    #[must_use]
+    pub fn wants_more(&self, max: usize) -> bool {
+        let seats = self.seats.lock();
+        seats.wants_more() && seats.count() < max
+    }
+
+    /// Accepts no more calls; those in flight may go on until `deadline`. Calls in the queue fail.
+    pub fn begin_stop(&self, deadline: Instant) {
+        let mut seats = self.seats.lock();
+        seats.stopping = Some(deadline);
+        for waiter in std::mem::take(&mut seats.waiting) {
+            let _caller_left = waiter.send(Err(CallError::Stopping));
+        }
+    }
+
+    /// The deadline of the calls in flight on a worker that stops now.
+    #[must_use]
+    pub fn drain_deadline(&self) -> Instant {
+        self.seats.lock().stopping.unwrap_or_else(|| Instant::now() + self.timeout)
+    }
+
+    /// Counts of the seats and calls.
+    #[must_use]
+    pub fn counts(&self) -> SeatCounts {
+        let mut seats = self.seats.lock();
+        seats.waiting.retain(|waiter| !waiter.is_closed());
+        SeatCounts {
+            ready: seats.ready().len(),
+            seats: seats.count(),
+            in_flight: seats.in_flight(),
+            waiting: seats.waiting.len(),
+            failure: seats.failure(),
+            odd_messages: seats.ready().iter().map(|ready| ready.client.counters.odd()).sum(),
+        }
+    }
+
+    /// Adds a seat and returns its number.
+    pub(super) fn add_seat(&self) -> u64 {
+        self.seats.lock().add()
+    }
+
+    /// The worker of a seat has loaded and takes calls.
+    pub(super) fn set_ready(self: &Arc<Self>, seat: u64, client: WorkerClient, exports: Exports) {
+        self.exports.store(Some(Arc::new(exports)));
+        let mut seats = self.seats.lock();
+        seats.set_ready(seat, client);
+        self.serve_waiting(&mut seats);
+        drop(seats);
+        // Calls that came while it was starting may need another worker.
+        self.grow.notify_one();
+        self.changed.notify_waiters();
+    }
+
+    /// The worker of a seat takes no more calls. Calls in the queue fail if no worker can be expected any more.
+    pub(super) fn set_not_ready(&self, seat: u64, state: SeatState) {
+        let mut seats = self.seats.lock();
+        seats.set_not_ready(seat, state);
+        if let Some(error) = seats.unavailable() {
+            for waiter in std::mem::take(&mut seats.waiting) {
+                let _caller_left = waiter.send(Err(error.clone()));
+            }
+        }
+        drop(seats);
+        self.changed.notify_waiters();
+    }
+
+    /// Removes a seat.
+    pub(super) fn remove_seat(&self, seat: u64) {
+        self.seats.lock().remove(seat);
+        self.changed.notify_waiters();
+    }
+
+    /// Removes a seat whose worker has been idle for this long, if more than `min` seats are left. Returns whether it did.
+    pub(super) fn remove_idle_seat(&self, seat: u64, idle: Duration, min: usize) -> bool {
+        let mut seats = self.seats.lock();
+        let removes = seats.count() > min && seats.is_idle(seat, idle);
+        if removes {
+            seats.remove(seat);
+        }
+        removes
+    }
+
+    fn lease(self: &Arc<Self>, run: u64) -> Lease {
+        Lease { dispatch: Some(Arc::clone(self)), run }
+    }
+
+    fn give_back(self: &Arc<Self>, run: u64) {
+        let mut seats = self.seats.lock();
+        seats.give_back(run);
+        if !seats.waiting.is_empty() {
+            self.serve_waiting(&mut seats);
+        }
+    }
+
+    /// Gives free workers to the calls that have waited longest.
+    fn serve_waiting(self: &Arc<Self>, seats: &mut Seats<WorkerClient, Granted>) {
+        while !seats.waiting.is_empty() {
+            let Some(ready) = seats.take_worker() else { break };
+            let (run, grant) = (ready.run, (Arc::clone(&ready.client), self.lease(ready.run)));
+            let Some(waiter) = seats.waiting.pop_front() else { break };
+            if let Err(Ok((_, mut lease))) = waiter.send(Ok(grant)) {
+                // The caller left. Dropping the lease would lock the seats, which are locked here.
+                lease.dispatch = None;
+                seats.give_back(run);
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::HashMap;
+
+    use tokio::net::UnixStream;
+
+    use super::*;
+    use crate::config::DeploymentConfig;
+    use crate::deployment::Accepts;
+
+    fn dispatch(min: u32, max: u32) -> Arc<Dispatch> {
+        let text = format!("name = 'math'\npath = 'math'\nworkers = {{ min = {min}, max = {max} }}");
+        let config: DeploymentConfig = toml::from_str(&text).unwrap();
+        Dispatch::new(&Settings::from_config(&config))
+    }
+
+    fn exports() -> Exports {
+        let packages = serde_json::Value::Null;
+        Exports { functions: HashMap::new(), aliases: HashMap::new(), accepts: Accepts::default(), packages }
+    }
+
+    fn add_ready_seat(dispatch: &Arc<Dispatch>) -> u64 {
+        let seat = dispatch.add_seat();
+        let (client, _inbox) = Client::new(UnixStream::pair().unwrap().0, 1024);
+        dispatch.set_ready(seat, Arc::new(client), exports());
+        seat
+    }
+
+    #[tokio::test]
+    async fn idle_workers_that_are_slow_to_end_leave_the_minimum_behind() {
+        let dispatch = dispatch(1, 4);
+        let seats: Vec<u64> = (0..4).map(|_| add_ready_seat(&dispatch)).collect();
+        let mut left = 0;
+        for seat in seats {
+            if dispatch.remove_idle_seat(seat, Duration::ZERO, 1) {
+                left += 1;
+                // The supervisor reports that the worker takes no more calls; its process still runs.
+                dispatch.set_not_ready(seat, SeatState::Starting);
+            }
+        }
+        let counts = dispatch.counts();
+        assert_eq!((left, counts.ready, counts.seats), (3, 1, 1));
+    }
+
+    #[tokio::test]
+    async fn a_pool_grows_while_idle_workers_end() {
+        let dispatch = dispatch(1, 4);
+        let seats = [add_ready_seat(&dispatch), add_ready_seat(&dispatch)];
+        assert!(dispatch.remove_idle_seat(seats[1], Duration::ZERO, 1));
+        dispatch.set_not_ready(seats[1], SeatState::Starting);
+        let concurrency = 64;
+        let soon = Instant::now() + Duration::from_secs(60);
+        let mut leases = Vec::new();
+        for _ in 0..concurrency {
+            leases.push(dispatch.acquire(soon).await.unwrap());
+        }
+        let waiting = Arc::clone(&dispatch);
+        let waiting = tokio::spawn(async move { waiting.acquire(soon).await.is_ok() });
+        while !dispatch.wants_more(4) {
+            dispatch.growth_wanted().await;
+        }
+        leases.pop();
+        assert!(waiting.await.unwrap());
+    }
+}

@@ -1,0 +1,92 @@
+//! One seat of a pool, owned by the supervisor that keeps it filled: all that a supervisor knows of its pool. Dropping it
+//! frees the seat, also when the supervisor panics.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::{Duration, Instant};
+
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+
+use crate::deployment::Exports;
+use crate::logs::book::LogBook;
+use crate::process::spawner::Spawner;
+use crate::runtime::Plan;
+use crate::worker::admission::Admit;
+use crate::worker::dispatch::{Dispatch, WorkerClient};
+use crate::worker::failure::LoadFailure;
+use crate::worker::seats::SeatState;
+use crate::worker::settings::Settings;
+
+/// What the seats of one pool share: how workers are started, and when they end.
+pub struct PoolContext {
+    /// Limits of the workers.
+    pub settings: Settings,
+    /// How a worker is started.
+    pub plan: Plan,
+    /// The log of the deployment.
+    pub logs: Arc<LogBook>,
+    /// Starts the processes.
+    pub spawner: Arc<Spawner>,
+    /// Decides whether a loaded release may serve.
+    pub admission: Arc<dyn Admit>,
+    /// Gives the calls to the workers.
+    pub dispatch: Arc<Dispatch>,
+    /// Workers finish their calls and end.
+    pub stop: CancellationToken,
+    /// Workers end at once.
+    pub kill: CancellationToken,
+    /// Supervisors, and the ends of workers.
+    pub tasks: TaskTracker,
+    /// Workers that were replaced.
+    pub restarts: AtomicU64,
+}
+
+/// The right to fill one seat of a pool.
+pub struct Seat {
+    number: u64,
+    /// Shared with the other seats.
+    pub pool: Arc<PoolContext>,
+}
+
+impl Seat {
+    /// Adds a seat to the pool, in which a worker is starting.
+    #[must_use]
+    pub fn take(pool: &Arc<PoolContext>) -> Self {
+        Self { number: pool.dispatch.add_seat(), pool: Arc::clone(pool) }
+    }
+
+    /// Its worker has loaded and takes calls.
+    pub fn ready(&self, client: WorkerClient, exports: Exports) {
+        self.pool.dispatch.set_ready(self.number, client, exports);
+    }
+
+    /// Its worker takes no more calls, and another one starts.
+    pub fn starting(&self) {
+        self.pool.dispatch.set_not_ready(self.number, SeatState::Starting);
+    }
+
+    /// Its worker failed, and the next one starts after `delay`.
+    pub fn failed(&self, failure: Arc<LoadFailure>, delay: Duration, crash_loop: bool) {
+        let next_try = Instant::now() + delay;
+        self.pool.dispatch.set_not_ready(self.number, SeatState::Failed { failure, next_try, crash_loop });
+    }
+
+    /// Frees the seat if its worker has been idle for this long and the pool has more seats than its minimum. The worker takes
+    /// no more calls then, and the seat no longer counts while the worker ends.
+    #[must_use]
+    pub fn give_up_if_idle(&self, idle: Duration) -> bool {
+        self.pool.dispatch.remove_idle_seat(self.number, idle, self.pool.settings.min)
+    }
+
+    /// Counts a worker that was replaced.
+    pub fn count_restart(&self) {
+        self.pool.restarts.fetch_add(1, Ordering::Relaxed);
+    }
+}
+
+impl Drop for Seat {
+    fn drop(&mut self) {
+        self.pool.dispatch.remove_seat(self.number);
+    }
+}
