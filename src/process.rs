@@ -1,6 +1,6 @@
-//! Operating system processes: a child is started through the launcher with nothing inherited but what it needs, and its
-//! whole process tree ends with it. Workers and tools (git, npm, pip) are both started here; what they are for is left to
-//! `worker` and `source`.
+//! Operating system processes: a child is started through the launcher with nothing inherited but what it needs, and
+//! its whole process tree ends with it. Workers and tools (git, npm, pip) are both started here; what they are for is
+//! left to `worker` and `source`.
 
 pub mod child;
 pub mod control_group;

@@ -1,5 +1,5 @@
-//! Keeps long-lived tasks and threads alive: one that panics is logged, counted and started again after a backoff. A panic
-//! then costs what the task was doing at that moment, never the part of the gateway that depends on it.
+//! Keeps long-lived tasks and threads alive: one that panics is logged, counted and started again after a backoff. A
+//! panic then costs what the task was doing at that moment, never the part of the gateway that depends on it.
 
 use std::collections::BTreeMap;
 use std::io;
@@ -21,11 +21,11 @@ const STABLE_AFTER: Duration = Duration::from_secs(60);
 
 static RESTARTS: Mutex<BTreeMap<&'static str, u64>> = Mutex::new(BTreeMap::new());
 
-/// Spawns a long-lived task on `tasks`. `make` makes its future, once at the start and again after each panic. The task ends
-/// when its future ends without a panic, or when `stop` is cancelled during a backoff.
+/// Spawns a long-lived task on `tasks`. `make` makes its future, once at the start and again after each panic. The
+/// task ends when its future ends without a panic, or when `stop` is cancelled during a backoff.
 ///
-/// The future must keep shared state usable when it is dropped in the middle: whatever it holds is dropped by the unwinding
-/// before `make` runs again.
+/// The future must keep shared state usable when it is dropped in the middle: whatever it holds is dropped by the
+/// unwinding before `make` runs again.
 pub fn forever<M, F>(tasks: &TaskTracker, stop: &CancellationToken, name: &'static str, mut make: M)
 where
     M: FnMut() -> F + Send + 'static,
@@ -71,14 +71,16 @@ pub fn forever_thread(name: &'static str, mut body: impl FnMut() + Send + 'stati
     thread::Builder::new().name(name.to_owned()).spawn(supervised).map(drop)
 }
 
-/// How often each task was restarted since the start of the process, by its name; tasks that never panicked are missing.
+/// How often each task was restarted since the start of the process, by its name; tasks that never panicked are
+/// missing.
 #[must_use]
 pub fn restarts() -> Vec<(&'static str, u64)> {
     RESTARTS.lock().iter().map(|(name, count)| (*name, *count)).collect()
 }
 
-/// Panics once in a debug build if the environment variable `METAGATE_TEST_PANIC`, a list like `accept,worker-supervisor`,
-/// has this name; later calls do nothing. Tests use it to show that a task is restarted. A release build does nothing.
+/// Panics once in a debug build if the environment variable `METAGATE_TEST_PANIC`, a list like
+/// `accept,worker-supervisor`, has this name; later calls do nothing. Tests use it to show that a task is restarted. A
+/// release build does nothing.
 #[cfg(debug_assertions)]
 #[expect(clippy::panic, reason = "the panic is the purpose")]
 pub fn panic_point(name: &str) {

@@ -20,8 +20,8 @@ pub enum LogFormat {
     Json,
 }
 
-/// Starts logging to standard error; dropping the guard writes the lines that wait. `METAGATE_LOG` sets what is logged, as
-/// `info` (the default), `debug` or `metagate::worker=debug`. A panic of any thread becomes a log line.
+/// Starts logging to standard error; dropping the guard writes the lines that wait. `METAGATE_LOG` sets what is
+/// logged, as `info` (the default), `debug` or `metagate::worker=debug`. A panic of any thread becomes a log line.
 ///
 /// # Errors
 ///
@@ -45,7 +45,8 @@ pub fn start(format: LogFormat) -> io::Result<FlushGuard> {
     if let Err(error) = started {
         tracing::debug!(%error, "logging had been started already");
     }
-    // The default hook writes to standard error on the thread that panicked, and blocks it where nothing reads the pipe.
+    // The default hook writes to standard error on the thread that panicked, and blocks it where nothing reads the
+    // pipe.
     std::panic::set_hook(Box::new(log_panic));
     Ok(guard)
 }

@@ -1,6 +1,6 @@
-//! Workers: processes that have loaded one release. A pool has a seat for each worker; a supervisor keeps its seat filled;
-//! dispatch gives the calls to the workers. Which program a worker runs is left to `runtime`, how processes start and end to
-//! `process`.
+//! Workers: processes that have loaded one release. A pool has a seat for each worker; a supervisor keeps its seat
+//! filled; dispatch gives the calls to the workers. Which program a worker runs is left to `runtime`, how processes
+//! start and end to `process`.
 
 pub mod admission;
 pub mod dispatch;

@@ -1,5 +1,5 @@
-//! The log of one deployment: outputs are read to their end, lines are cut, escaped and counted, kept in a bounded ring and
-//! passed on to a file. Where the files are and how they rotate is left to `files`.
+//! The log of one deployment: outputs are read to their end, lines are cut, escaped and counted, kept in a bounded
+//! ring and passed on to a file. Where the files are and how they rotate is left to `files`.
 
 use std::collections::VecDeque;
 use std::fmt::Write;
@@ -23,7 +23,8 @@ const LINE_BYTES: usize = 8 * 1024;
 /// Bytes of the file of earlier runs that a new log starts with.
 const EARLIER_BYTES: usize = 64 * 1024;
 const READ_BYTES: usize = 16 * 1024;
-/// Bytes of one read from a worker that floods, and the pause after it: the worker can print at most some 30 MB a second.
+/// Bytes of one read from a worker that floods, and the pause after it: the worker can print at most some 30 MB a
+/// second.
 const FLOOD_READ_BYTES: usize = 64 * 1024;
 const FLOOD_PAUSE: Duration = Duration::from_millis(2);
 

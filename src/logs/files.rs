@@ -1,5 +1,5 @@
-//! Log files of deployments: one thread appends to them, so that a slow disk never delays a call. Files are rotated by size.
-//! Text that cannot be written is dropped, counted, and reported once writing works again.
+//! Log files of deployments: one thread appends to them, so that a slow disk never delays a call. Files are rotated by
+//! size. Text that cannot be written is dropped, counted, and reported once writing works again.
 
 use std::collections::HashMap;
 use std::fs::{self, File, OpenOptions};

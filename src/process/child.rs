@@ -1,5 +1,5 @@
-//! One child process and how it ends. Its end is seen through a pidfd, which tokio's `Child` holds. Starting it is left to
-//! `spawner`, the processes below it to `tree`.
+//! One child process and how it ends. Its end is seen through a pidfd, which tokio's `Child` holds. Starting it is
+//! left to `spawner`, the processes below it to `tree`.
 
 use std::os::unix::process::ExitStatusExt;
 use std::process::ExitStatus;

@@ -1,5 +1,5 @@
-//! Orphans: a process whose parent has ended becomes a child of the first process of its PID namespace. In a container that
-//! is often the gateway, which then has to reap orphans, or their entries in the process table stay for ever.
+//! Orphans: a process whose parent has ended becomes a child of the first process of its PID namespace. In a container
+//! that is often the gateway, which then has to reap orphans, or their entries in the process table stay for ever.
 
 use std::collections::HashSet;
 use std::fs;
@@ -7,14 +7,14 @@ use std::fs;
 use parking_lot::Mutex;
 use rustix::process::{Pid, WaitOptions};
 
-/// The children that the gateway started itself. Their exit status belongs to the task that waits for them: reaping one here
-/// would take it away.
+/// The children that the gateway started itself. Their exit status belongs to the task that waits for them: reaping
+/// one here would take it away.
 #[derive(Debug, Default)]
 pub struct OwnChildren(Mutex<HashSet<i32>>);
 
 impl OwnChildren {
-    /// Starts a child with `start` and records it. The lock is held over both, so that [`Self::reap_orphans`] cannot see the
-    /// child before it is recorded.
+    /// Starts a child with `start` and records it. The lock is held over both, so that [`Self::reap_orphans`] cannot
+    /// see the child before it is recorded.
     pub fn start<T, E>(&self, start: impl FnOnce() -> Result<T, E>, pid: impl Fn(&T) -> Option<u32>) -> Result<T, E> {
         let mut own = self.0.lock();
         let child = start()?;
@@ -29,8 +29,8 @@ impl OwnChildren {
         }
     }
 
-    /// Reaps every zombie child that the gateway did not start itself. Does nothing unless the gateway is the first process
-    /// of its namespace.
+    /// Reaps every zombie child that the gateway did not start itself. Does nothing unless the gateway is the first
+    /// process of its namespace.
     pub fn reap_orphans(&self) {
         if std::process::id() != 1 {
             return;

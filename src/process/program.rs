@@ -73,9 +73,9 @@ pub fn find(name: &Path, key: &'static str) -> Result<PathBuf, ProgramError> {
         .ok_or_else(|| ProgramError::NotOnPath { name: name.display().to_string(), key })
 }
 
-/// The program behind the script of a version manager (nvm, pyenv, asdf), which would add its own start time to each worker's.
-/// The script is asked once in the life of the gateway: `question` are the arguments with which the program prints its own
-/// path. Returns the script itself if that fails.
+/// The program behind the script of a version manager (nvm, pyenv, asdf), which would add its own start time to each
+/// worker's. The script is asked once in the life of the gateway: `question` are the arguments with which the program
+/// prints its own path. Returns the script itself if that fails.
 #[must_use]
 pub fn behind_script(program: PathBuf, question: &[&str]) -> PathBuf {
     static KNOWN: Mutex<BTreeMap<PathBuf, PathBuf>> = Mutex::new(BTreeMap::new());

@@ -84,8 +84,8 @@ impl Spawner {
         Self { launcher, ..self }
     }
 
-    /// Reaps orphans of process trees every few seconds, for as long as it is awaited. Returns at once unless the gateway is
-    /// the first process of its namespace: only then do orphans become its children.
+    /// Reaps orphans of process trees every few seconds, for as long as it is awaited. Returns at once unless the
+    /// gateway is the first process of its namespace: only then do orphans become its children.
     pub async fn reap_orphans(&self) {
         while std::process::id() == 1 {
             tokio::time::sleep(REAP_INTERVAL).await;

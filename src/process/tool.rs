@@ -1,5 +1,5 @@
-//! Tools: programs that run to their end, such as git, npm or pip. They are started through the same launcher as workers,
-//! with limits of time, memory and file size, and their whole process tree ends with them.
+//! Tools: programs that run to their end, such as git, npm or pip. They are started through the same launcher as
+//! workers, with limits of time, memory and file size, and their whole process tree ends with them.
 
 use std::ffi::OsString;
 use std::fs::File;
@@ -114,8 +114,8 @@ pub fn find(name: &str) -> Result<PathBuf, ToolError> {
     program::find(name.as_ref(), "PATH").map_err(|_| ToolError::NotThere(name.to_owned()))
 }
 
-/// Runs a tool to its end and gives `print` each line of both outputs as it comes, cut at 8 KiB. No process of its tree is
-/// left when this returns; if it is dropped earlier, the tree is ended in the background.
+/// Runs a tool to its end and gives `print` each line of both outputs as it comes, cut at 8 KiB. No process of its
+/// tree is left when this returns; if it is dropped earlier, the tree is ended in the background.
 pub async fn run(
     spawner: &Spawner,
     tool: &Tool,

@@ -1,5 +1,6 @@
-//! The process tree of a child, and how all of it ends. A control group holds the tree where there is one. Otherwise the
-//! process group and a mark in the environment find it: descendants inherit the mark, whatever session or parent they have.
+//! The process tree of a child, and how all of it ends. A control group holds the tree where there is one. Otherwise
+//! the process group and a mark in the environment find it: descendants inherit the mark, whatever session or parent
+//! they have.
 
 use std::fs;
 use std::path::Path;
@@ -14,7 +15,8 @@ const INSTANCE_START: &str = "metagate-";
 /// Rounds of looking for processes: some may start while others are killed.
 const KILL_ROUNDS: u32 = 20;
 
-/// One gateway process. Its name holds the process id, the start time and the PID namespace, so that no two are the same.
+/// One gateway process. Its name holds the process id, the start time and the PID namespace, so that no two are the
+/// same.
 #[derive(Debug)]
 pub struct Instance {
     name: String,
@@ -146,8 +148,8 @@ fn marked_processes() -> Vec<(Pid, String)> {
     found
 }
 
-/// Whether a name is that of a gateway process that has ended. A gateway of another PID namespace cannot be seen from here
-/// and counts as running.
+/// Whether a name is that of a gateway process that has ended. A gateway of another PID namespace cannot be seen from
+/// here and counts as running.
 fn is_dead_instance(name: &str) -> bool {
     let fields: Option<Vec<u64>> =
         name.strip_prefix(INSTANCE_START).and_then(|rest| rest.split('-').map(|field| field.parse().ok()).collect());

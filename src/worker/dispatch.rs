@@ -1,5 +1,5 @@
-//! Dispatch of the calls of one release: each call takes a lease on the least busy worker, or waits in a bounded queue for
-//! one. Which seats there are is left to `pool`; the state of each seat is set by its owner, through `seat`.
+//! Dispatch of the calls of one release: each call takes a lease on the least busy worker, or waits in a bounded queue
+//! for one. Which seats there are is left to `pool`; the state of each seat is set by its owner, through `seat`.
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -96,8 +96,8 @@ impl Dispatch {
     ///
     /// # Errors
     ///
-    /// [`CallError::Overloaded`] when the queue is full, [`CallError::TimedOut`] or [`CallError::Starting`] when no worker
-    /// took the call in time, and the reason why no worker can be expected.
+    /// [`CallError::Overloaded`] when the queue is full, [`CallError::TimedOut`] or [`CallError::Starting`] when no
+    /// worker took the call in time, and the reason why no worker can be expected.
     pub async fn acquire(self: &Arc<Self>, deadline: Instant) -> seats::Grant<Granted> {
         let (grant, any_ready) = {
             let mut seats = self.seats.lock();
@@ -263,7 +263,8 @@ impl Dispatch {
         self.changed.notify_waiters();
     }
 
-    /// Removes a seat whose worker has been idle for this long, if more than `min` seats are left. Returns whether it did.
+    /// Removes a seat whose worker has been idle for this long, if more than `min` seats are left. Returns whether it
+    /// did.
     pub(super) fn remove_idle_seat(&self, seat: u64, idle: Duration, min: usize) -> bool {
         let mut seats = self.seats.lock();
         let removes = seats.count() > min && seats.is_idle(seat, idle);

@@ -1,5 +1,5 @@
-//! The workers of one release: started with the pool, more of them while calls wait, stopped with it. Which worker takes a
-//! call is left to `dispatch`, each worker's life to its `supervisor`.
+//! The workers of one release: started with the pool, more of them while calls wait, stopped with it. Which worker
+//! takes a call is left to `dispatch`, each worker's life to its `supervisor`.
 
 use std::borrow::Cow;
 use std::sync::Arc;
@@ -105,7 +105,8 @@ impl Pool {
         context.plan.kind.may_use_names() && context.dispatch.exports().as_ref().is_none_or(|e| e.accepts.names)
     }
 
-    /// The function's own name for a name that a caller used: an alias stands for another name, any other name for itself.
+    /// The function's own name for a name that a caller used: an alias stands for another name, any other name for
+    /// itself.
     ///
     /// # Errors
     ///
@@ -120,8 +121,8 @@ impl Pool {
         Ok(name.map_or(Cow::Borrowed(called), |name| Cow::Owned(name.to_string())))
     }
 
-    /// Calls a function by its own name, with arguments or a request as it takes them, and waits for its answer until the
-    /// deadline.
+    /// Calls a function by its own name, with arguments or a request as it takes them, and waits for its answer until
+    /// the deadline.
     ///
     /// # Errors
     ///
@@ -167,8 +168,8 @@ impl Pool {
         match exports.functions.get(name) {
             Some(function) if function.takes == takes => Ok((Arc::clone(function), exports.accepts)),
             Some(_) => Err(CallError::FunctionNotFound),
-            // The release had not loaded when the call's plugins were chosen by this name, so the name was not known as an
-            // alias: they may be the wrong plugins.
+            // The release had not loaded when the call's plugins were chosen by this name, so the name was not known
+            // as an alias: they may be the wrong plugins.
             None if exports.aliases.contains_key(name) => Err(CallError::Starting),
             None => Err(CallError::FunctionNotFound),
         }

@@ -1,5 +1,5 @@
-//! A running worker and how it ends: it finishes its calls, is asked to end, and its whole process tree ends with it. When
-//! that happens is decided by `supervisor`.
+//! A running worker and how it ends: it finishes its calls, is asked to end, and its whole process tree ends with it.
+//! When that happens is decided by `supervisor`.
 
 use std::ops::{Deref, DerefMut};
 use std::sync::Arc;

@@ -1,5 +1,5 @@
-//! One seat of a pool, owned by the supervisor that keeps it filled: all that a supervisor knows of its pool. Dropping it
-//! frees the seat, also when the supervisor panics.
+//! One seat of a pool, owned by the supervisor that keeps it filled: all that a supervisor knows of its pool. Dropping
+//! it frees the seat, also when the supervisor panics.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -72,8 +72,8 @@ impl Seat {
         self.pool.dispatch.set_not_ready(self.number, SeatState::Failed { failure, next_try, crash_loop });
     }
 
-    /// Frees the seat if its worker has been idle for this long and the pool has more seats than its minimum. The worker takes
-    /// no more calls then, and the seat no longer counts while the worker ends.
+    /// Frees the seat if its worker has been idle for this long and the pool has more seats than its minimum. The
+    /// worker takes no more calls then, and the seat no longer counts while the worker ends.
     #[must_use]
     pub fn give_up_if_idle(&self, idle: Duration) -> bool {
         self.pool.dispatch.remove_idle_seat(self.number, idle, self.pool.settings.min)

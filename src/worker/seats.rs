@@ -1,5 +1,5 @@
-//! The seats of a pool as a plain table: which workers are ready and how busy they are, which failed and when they start
-//! again, which calls wait. `dispatch` holds the lock around it, for a few lines at a time.
+//! The seats of a pool as a plain table: which workers are ready and how busy they are, which failed and when they
+//! start again, which calls wait. `dispatch` holds the lock around it, for a few lines at a time.
 
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
@@ -35,7 +35,8 @@ pub enum SeatState {
 pub struct Ready<C> {
     /// Its seat.
     pub seat: u64,
-    /// The number of this worker. The next worker in the same seat has another: a lease of the old one must not count for it.
+    /// The number of this worker. The next worker in the same seat has another: a lease of the old one must not count
+    /// for it.
     pub run: u64,
     /// The client of its channel.
     pub client: C,

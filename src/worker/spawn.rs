@@ -1,5 +1,5 @@
-//! Starts the process of a worker with its channel. When to start one is left to `supervisor`, what is said on the channel to
-//! `ipc`.
+//! Starts the process of a worker with its channel. When to start one is left to `supervisor`, what is said on the
+//! channel to `ipc`.
 
 use std::io;
 use std::os::unix::net::UnixStream as StdUnixStream;

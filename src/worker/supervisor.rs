@@ -1,5 +1,5 @@
-//! Keeps one seat of a pool filled: starts a worker, has it load the release, serves with it, and starts the next when it
-//! ends. `lifecycle` decides which step follows which; loading is in `loading`, serving in `serving`.
+//! Keeps one seat of a pool filled: starts a worker, has it load the release, serves with it, and starts the next when
+//! it ends. `lifecycle` decides which step follows which; loading is in `loading`, serving in `serving`.
 
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
@@ -147,8 +147,8 @@ impl Supervisor {
         LoadFailure { kind: LoadFailureKind::Died, message, stderr: String::new() }
     }
 
-    /// Fails the calls in flight at once, and ends the rest of the process tree while the next worker starts: finding all of
-    /// its processes takes some milliseconds.
+    /// Fails the calls in flight at once, and ends the rest of the process tree while the next worker starts: finding
+    /// all of its processes takes some milliseconds.
     fn end_in_background(&self, worker: Worker, failure: CallFailure) {
         worker.client.fail_all(&failure);
         self.seat.pool.tasks.spawn(worker.end(failure));
