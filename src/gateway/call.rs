@@ -64,26 +64,34 @@ impl Call<'_> {
 
 impl Gateway {
     /// Calls a function of a deployment and returns how the call ended.
-    pub async fn call(self: &Arc<Self>, deployment: &Arc<Deployment>, call: Call<'_>) -> Outcome {
-        let named = match call.takes {
-            Takes::Arguments => deployment.name_of(call.function, call.deadline).await,
-            Takes::Request => Ok(Cow::Borrowed(call.function)),
-        };
-        // If waiting for the first load failed, the call below fails for the same reason, after its before-hooks.
-        let function = named.as_deref().unwrap_or(call.function);
-        if let Some(chain) = deployment.chain_of(function) {
-            let invocation = call.into_invocation(deployment, function);
-            return *self.call_through(chain, Arc::clone(deployment), invocation).await;
-        }
-        let result = match &named {
-            // It has waited for a worker as long as a call may; waiting again would double that.
-            Err(error @ CallError::Starting) => Err(error.clone()),
-            Ok(_) | Err(_) => {
-                let Call { takes, arguments, headers, deadline, .. } = &call;
-                self.deliver(deployment, function, *takes, arguments, headers, *deadline).await
+    pub fn call<'a>(
+        self: &'a Arc<Self>,
+        deployment: &'a Arc<Deployment>,
+        call: Call<'a>,
+    ) -> impl Future<Output = Outcome> + Send + 'a {
+        // A block, because the future of an `async fn` holds each argument twice: as captured and as a local variable.
+        async move {
+            let named = match call.takes {
+                Takes::Arguments => deployment.name_of(call.function, call.deadline).await,
+                Takes::Request => Ok(Cow::Borrowed(call.function)),
+            };
+            // If waiting for the first load failed, the call below fails for the same reason, after its before-hooks.
+            let function = named.as_deref().unwrap_or(call.function);
+            if let Some(chain) = deployment.chain_of(function) {
+                let invocation = call.into_invocation(deployment, function);
+                // Boxed: it would double the future of calls without plugins.
+                return *Box::pin(self.call_through(chain, Arc::clone(deployment), invocation)).await;
             }
-        };
-        result.unwrap_or_else(|error| failed(error, deployment, function, call.takes))
+            let result = match &named {
+                // It has waited for a worker as long as a call may; waiting again would double that.
+                Err(error @ CallError::Starting) => Err(error.clone()),
+                Ok(_) | Err(_) => {
+                    let Call { takes, arguments, headers, deadline, .. } = &call;
+                    self.deliver(deployment, function, *takes, arguments, headers, *deadline).await
+                }
+            };
+            result.unwrap_or_else(|error| failed(error, deployment, function, call.takes))
+        }
     }
 
     /// Runs a call through its plugins. With an after-hook in the chain, the call continues when its caller goes away:
