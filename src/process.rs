@@ -2,6 +2,8 @@
 //! its whole process tree ends with it. Workers and tools (git, npm, pip) are both started here; what they are for is
 //! left to `worker` and `source`.
 
+#![expect(clippy::disallowed_methods, reason = "this module is the one that starts programs")]
+
 pub mod child;
 pub mod control_group;
 pub mod launch;

@@ -130,12 +130,13 @@ impl Drop for StreamedBody {
 #[cfg(test)]
 mod tests {
     use std::convert::Infallible;
-    use std::sync::{Arc, Mutex};
+    use std::sync::Arc;
 
     use http_body_util::{BodyExt, Empty};
     use hyper::Response;
     use hyper::service::service_fn;
     use hyper_util::rt::TokioIo;
+    use parking_lot::Mutex;
     use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
     use super::*;
@@ -162,7 +163,7 @@ mod tests {
                     read.push(frame.map(|frame| frame.into_data().unwrap()).map_err(|fault| fault.to_string()));
                 }
                 drop(body);
-                *seen.lock().unwrap() = Some((read, unread.take().is_some()));
+                *seen.lock() = Some((read, unread.take().is_some()));
                 Ok::<_, Infallible>(Response::new(Empty::<Bytes>::new()))
             }
         });
@@ -177,7 +178,7 @@ mod tests {
                 drop(client);
             }
         );
-        outcome.lock().unwrap().take().unwrap()
+        outcome.lock().take().unwrap()
     }
 
     #[tokio::test]

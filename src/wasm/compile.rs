@@ -104,6 +104,10 @@ impl Wasm {
     }
 }
 
+#[expect(
+    clippy::disallowed_methods,
+    reason = "a layer below `process`; the child limits itself and ends with its parent"
+)]
 fn compile_in_child(bytes: &[u8], cache: &Path) -> anyhow::Result<()> {
     // The file that this process was started from, even if another has taken its place.
     let mut child = Command::new("/proc/self/exe")

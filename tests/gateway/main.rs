@@ -1,6 +1,7 @@
 //! The real binary over HTTP: one program of tests, so that it links once. Each module is one part of the outside.
 
 #![expect(clippy::unwrap_used, clippy::panic, reason = "a test fails by panicking")]
+#![expect(clippy::disallowed_methods, reason = "tests start the gateway and its clients")]
 
 mod admin;
 mod calls;

@@ -79,6 +79,7 @@ fn assert_refused(zip: &Zip, words: &str) {
     assert!(refusal.contains(words), "{refusal:?} for {words:?}");
 }
 
+#[expect(clippy::disallowed_methods, reason = "the tests make archives with the usual programs")]
 fn run(folder: &Path, program: &str, arguments: &[&str]) -> Vec<u8> {
     let output = Command::new(program)
         .args(arguments)
