@@ -1,11 +1,11 @@
 #!/usr/bin/env bash
-# Runs every check of the project: format, lints, documentation, tests. Installs what the tests need and is not there.
+# Runs every check of the project: format, lints, documentation, dependencies, tests. Installs missing programs that the tests need.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
 step() { printf '\n== %s\n' "$*"; }
 
-# Programs that the tests drive: workers in four languages, clients, what installs dependencies.
+# Programs that the tests drive: interpreters of workers, clients, package installers.
 missing=()
 for program in node npm python3 perl curl git strace zip; do
   command -v "$program" >/dev/null || missing+=("${program/#node/nodejs}")
@@ -33,6 +33,17 @@ step "lints"
 cargo clippy --locked --all-targets -- -D warnings
 step "documentation"
 RUSTDOCFLAGS="-D warnings" cargo doc --locked --no-deps --quiet
+
+# cargo-deny is built without optimisation, which takes two minutes instead of four, and kept with the compiled dependencies.
+step "licences and sources of dependencies"
+tools=${CARGO_TARGET_DIR:-$PWD/target}/tools
+PATH=$PATH:$tools/bin
+if ! command -v cargo-deny >/dev/null; then
+  cargo install --quiet --locked --debug --root "$tools" --target-dir "$tools/build" cargo-deny --version 0.20.2
+  rm -rf "$tools/build"
+fi
+cargo deny --locked check licenses bans sources
+
 step "tests"
 if cargo nextest --version >/dev/null 2>&1; then
   cargo nextest run --locked --no-fail-fast
@@ -40,7 +51,7 @@ else
   cargo test --locked --no-fail-fast
 fi
 
-# The plugins from their sources, in four languages, and folders that `plugin new` makes; functions in WebAssembly.
+# Plugins built from their sources in four languages, the templates of `plugin new`, functions in WebAssembly.
 cargo build --locked --quiet
 metagate=${CARGO_TARGET_DIR:-$PWD/target}/debug/metagate
 tests/plugins.sh "$metagate"

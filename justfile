@@ -1,0 +1,31 @@
+# Commands of the project; `just` lists them.
+
+_default:
+    @just --list
+
+# Build the gateway for use (10 to 15 minutes the first time on two cores).
+build:
+    cargo build --release --locked
+
+# Run the tests; a filter such as `just test pools` runs the tests whose name contains it.
+test filter="":
+    cargo nextest run --locked {{ filter }}
+
+# Check format, lints, documentation, and the licences and sources of dependencies.
+lint:
+    cargo fmt --check
+    cargo clippy --locked --all-targets -- -D warnings
+    RUSTDOCFLAGS="-D warnings" cargo doc --locked --no-deps
+    cargo deny --locked check licenses bans sources
+
+# Run every check and test, as CI does.
+all:
+    tests/run.sh
+
+# Measure functions, or with `just bench plugins` the cost of plugins (needs wrk).
+bench what="compare":
+    python3 benches/{{ what }}.py
+
+# Build the documentation of the code.
+docs:
+    cargo doc --locked --no-deps --document-private-items
