@@ -1,0 +1,1 @@
+module.exports = { slugify: (text) => text.toLowerCase().match(/[a-z0-9]+/g).join('-') };
