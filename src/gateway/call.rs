@@ -64,12 +64,12 @@ impl Call<'_> {
 
 impl Gateway {
     /// Calls a function of a deployment and returns how the call ended.
+    #[expect(clippy::manual_async_fn, reason = "the future of an async fn holds each argument twice")]
     pub fn call<'a>(
         self: &'a Arc<Self>,
         deployment: &'a Arc<Deployment>,
         call: Call<'a>,
     ) -> impl Future<Output = Outcome> + Send + 'a {
-        // A block, because the future of an `async fn` holds each argument twice: as captured and as a local variable.
         async move {
             let named = match call.takes {
                 Takes::Arguments => deployment.name_of(call.function, call.deadline).await,
