@@ -28,7 +28,7 @@ use crate::deployment::Prefix;
 use crate::gateway::deployer::{Deployer, ReleaseTools};
 use crate::gateway::plugin_calls::FunctionsForPlugins;
 use crate::gateway::{Gateway, Launcher};
-use crate::http::accept;
+use crate::http::connection::accept;
 use crate::plugin::outside::CallFunction;
 use crate::plugin::plugins::Plugins;
 use crate::process::spawner::Spawner;

@@ -4,8 +4,8 @@
 use rustix::process::{Resource, getrlimit};
 
 use crate::config::Config;
-use crate::http::accept::ConnectionLimits;
-use crate::http::stream::Deadlines;
+use crate::http::connection::accept::ConnectionLimits;
+use crate::http::connection::stream::Deadlines;
 
 /// The most connections by default, however many files may be open.
 const MAX_DEFAULT: u64 = 16 * 1024;

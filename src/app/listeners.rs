@@ -11,8 +11,8 @@ use tokio::net::TcpListener;
 use crate::app::connection_limits::ListenerLimits;
 use crate::config::Config;
 use crate::gateway::deployer::Deployer;
-use crate::http::accept::ConnectionLimits;
-use crate::http::admin;
+use crate::http::api::router;
+use crate::http::connection::accept::ConnectionLimits;
 use crate::http::request_body::BodyLimits;
 use crate::http::service::Service;
 
@@ -46,11 +46,11 @@ impl Listeners {
         limits: ListenerLimits,
     ) -> Vec<(TcpListener, Service, ConnectionLimits)> {
         let body_limits = BodyLimits { size: config.server.max_body.bytes(), stall: config.server.body_timeout.get() };
-        let health = admin::health(Arc::clone(deployer), config.admin.token.as_ref());
-        let api = admin::api(deployer, config.admin.token.as_ref(), config.deploy.max_upload.bytes());
+        let health = router::health(Arc::clone(deployer), config.admin.token.as_ref());
+        let api = router::api(deployer, config.admin.token.as_ref(), config.deploy.max_upload.bytes());
         let service = |router: Router, serves_calls| {
             let gateway = Arc::clone(&deployer.gateway);
-            Service::new(gateway, admin::with_fallbacks(router), serves_calls, body_limits)
+            Service::new(gateway, router::with_fallbacks(router), serves_calls, body_limits)
         };
         let Self { calls, admin } = self;
         match admin {

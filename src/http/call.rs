@@ -2,6 +2,8 @@
 //! `gateway`.
 
 pub mod answer;
+pub mod arguments;
+pub mod form;
 pub mod invoke;
 pub mod lookup;
 pub mod whole_request;

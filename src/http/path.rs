@@ -6,7 +6,7 @@ use std::borrow::Cow;
 use percent_encoding::percent_decode_str;
 
 use crate::deployment::{BadName, check_name};
-use crate::http::error::{Code, Problem};
+use crate::http::problem::{Code, Problem};
 
 const FUNCTION_LIMIT: usize = 256;
 

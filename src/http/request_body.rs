@@ -11,7 +11,7 @@ use http::{HeaderMap, Version};
 use http_body_util::BodyExt;
 use hyper::body::{Body, Incoming};
 
-use crate::http::error::{Code, Problem};
+use crate::http::problem::{Code, Problem};
 
 /// After this long a body must come at [`MIN_PACE`].
 const PACE_GRACE: Duration = Duration::from_secs(10);

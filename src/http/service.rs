@@ -1,4 +1,4 @@
-//! One request from hyper to its answer: its id, its route, and an answer even when something panics.
+//! One request from hyper to its answer: its id, its route, and an answer even when a handler panics.
 
 use std::net::IpAddr;
 use std::panic::AssertUnwindSafe;
@@ -14,36 +14,36 @@ use tower::ServiceExt;
 use tracing::Instrument;
 
 use crate::gateway::Gateway;
-use crate::http::body::ReplyBody;
 use crate::http::call::lookup::Client;
 use crate::http::call::{invoke, whole_request};
-use crate::http::error::{Code, Problem};
-use crate::http::head::{self, HEADER_COUNT, HEADERS_LIMIT, URI_LIMIT};
+use crate::http::connection::head::{self, HEADER_COUNT, HEADERS_LIMIT, URI_LIMIT};
 use crate::http::path::{self, Target};
+use crate::http::problem::{Code, Problem};
+use crate::http::reply_body::ReplyBody;
 use crate::http::request_body::{self, BodyLimits};
 use crate::http::request_id;
 use crate::http::static_files;
 use crate::http::streamed_body;
 
-/// Where packages are uploaded, which may be longer than other bodies.
+/// The address for uploads of packages, whose bodies may be longer than others and are streamed.
 const STREAMED_PATH: &str = "/api/package/create";
-/// How much of a package that is refused is read over on a stream of HTTP/2.
+/// Bytes of a refused package that are read and dropped on a stream of HTTP/2.
 const UNWANTED_BYTES: usize = 256 * 1024 * 1024;
 
-/// What serves the requests of one listener.
+/// Answers the requests of one listener.
 pub struct Service {
     gateway: Arc<Gateway>,
     router: Router,
-    /// Whether functions can be called and files be read here.
-    calls: bool,
+    /// Whether functions can be called and files read on this listener.
+    serves_calls: bool,
     body_limits: BodyLimits,
 }
 
 impl Service {
-    /// Serves calls, if `calls`, and what `router` has.
+    /// Serves the routes of `router`, and calls if `serves_calls`.
     #[must_use]
-    pub fn new(gateway: Arc<Gateway>, router: Router, calls: bool, body_limits: BodyLimits) -> Self {
-        Self { gateway, router, calls, body_limits }
+    pub fn new(gateway: Arc<Gateway>, router: Router, serves_calls: bool, body_limits: BodyLimits) -> Self {
+        Self { gateway, router, serves_calls, body_limits }
     }
 
     /// Answers a client's request.
@@ -55,11 +55,15 @@ impl Service {
         let mut response = match answer {
             Ok(Ok(response)) => response,
             Ok(Err(problem)) => {
-                tracing::debug!(request_id = request_id::text(&id), code = problem.code().as_str(), "not answered");
+                tracing::debug!(
+                    request_id = request_id::text(&id),
+                    code = problem.code().as_str(),
+                    "refused a request"
+                );
                 problem.into_response(request_id::text(&id))
             }
             Err(_) => {
-                tracing::error!(request_id = request_id::text(&id), "a request panicked");
+                tracing::error!(request_id = request_id::text(&id), "handler of a request panicked");
                 Problem::new(Code::Internal, "the gateway failed").into_response(request_id::text(&id))
             }
         };
@@ -83,39 +87,41 @@ impl Service {
             check_h2_head(&request)?;
         }
         if *request.method() == Method::CONNECT {
-            let problem = Problem::new(Code::MethodNotAllowed, "the gateway is no proxy");
+            let problem = Problem::new(Code::MethodNotAllowed, "the gateway is not a proxy");
             return Err(problem.allowing("GET, POST").closing());
         }
         let uri = request.uri().clone();
         match path::parse(uri.path())? {
-            Target::Call(address) if self.calls => {
+            Target::Call(address) if self.serves_calls => {
                 let client = Client { id, peer };
                 invoke::call(&self.gateway, address, request, client, self.body_limits).await
             }
-            Target::Http(address) if self.calls => {
+            Target::Http(address) if self.serves_calls => {
                 let client = Client { id, peer };
                 whole_request::serve(&self.gateway, address, request, client, self.body_limits).await
             }
-            Target::Static(address) if self.calls => {
+            Target::Static(address) if self.serves_calls => {
                 static_files::file(&self.gateway, &address, request.method(), request.headers(), id).await
             }
-            Target::Call(_) | Target::Http(_) | Target::Static(_) | Target::Other => self.ask_router(request, id).await,
+            Target::Call(_) | Target::Http(_) | Target::Static(_) | Target::Other => {
+                self.route_to_api(request, id).await
+            }
         }
     }
 
-    async fn ask_router(&self, request: Request<Incoming>, id: &HeaderValue) -> Result<Response<ReplyBody>, Problem> {
+    async fn route_to_api(&self, request: Request<Incoming>, id: &HeaderValue) -> Result<Response<ReplyBody>, Problem> {
         let (mut head, body) = request.into_parts();
         head.headers.insert(request_id::HEADER, id.clone());
         if head.method == Method::POST && head.uri.path() == STREAMED_PATH {
-            return Ok(self.ask_router_streaming(head, body).await);
+            return Ok(self.route_upload(head, body).await);
         }
         let body = request_body::read(&head, body, self.body_limits).await?;
         let Ok(response) = self.router.clone().oneshot(Request::from_parts(head, axum::body::Body::from(body))).await;
         Ok(response.map(ReplyBody::Streamed))
     }
 
-    /// Lets the router read the body as it comes. An answer that it gives before the body's end ends an HTTP/1 connection.
-    async fn ask_router_streaming(&self, head: Parts, body: Incoming) -> Response<ReplyBody> {
+    /// Streams the body to the router. An answer before the end of the body closes an HTTP/1 connection.
+    async fn route_upload(&self, head: Parts, body: Incoming) -> Response<ReplyBody> {
         let version = head.version;
         let (body, unread) = streamed_body::streamed(body, self.body_limits.stall);
         let request = Request::from_parts(head, axum::body::Body::new(body));
@@ -131,12 +137,12 @@ impl Service {
     }
 }
 
-/// What `head` checks of HTTP/1's heads.
+/// The checks of heads that `connection::head` makes for HTTP/1.
 fn check_h2_head(request: &Request<Incoming>) -> Result<(), Problem> {
     if request.uri().authority().is_none() {
         return Err(Problem::new(Code::BadRequest, "no host"));
     }
-    // RFC 9113, section 10.5.1: a field counts with 32 bytes beside its texts.
+    // RFC 9113, section 10.5.1: a field counts with 32 bytes in addition to its name and value.
     let size: usize = request.headers().iter().map(|(name, value)| name.as_str().len() + value.len() + 32).sum();
     if request.headers().len() > HEADER_COUNT || size > HEADERS_LIMIT {
         return Err(head::headers_too_large());
@@ -144,7 +150,7 @@ fn check_h2_head(request: &Request<Incoming>) -> Result<(), Problem> {
     Ok(())
 }
 
-/// The answer to HEAD: HTTP/1 would drop the body by itself, HTTP/2 would not.
+/// The answer to HEAD. hyper drops the body for HTTP/1, but not for HTTP/2.
 fn without_content(response: Response<ReplyBody>) -> Response<ReplyBody> {
     let (mut head, body) = response.into_parts();
     let (length, body) = body.without_content();

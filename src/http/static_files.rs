@@ -17,9 +17,9 @@ use http::header::{
 use http::{HeaderMap, HeaderValue, Method, Response, StatusCode};
 
 use crate::gateway::{Gateway, VERSION};
-use crate::http::body::ReplyBody;
-use crate::http::error::{self, Code, Problem};
 use crate::http::path::StaticAddress;
+use crate::http::problem::{self, Code, Problem};
+use crate::http::reply_body::ReplyBody;
 use crate::http::request_id;
 use crate::http::static_files::conditions::Verdict;
 use crate::http::static_files::file::{OpenError, StaticFile};
@@ -89,7 +89,7 @@ fn folder_of(gateway: &Gateway, address: &StaticAddress<'_>) -> Result<PathBuf, 
         let message = format!("nothing is deployed at /{prefix}/{name}/{version}");
         return Err(Problem::new(Code::DeploymentNotFound, message));
     }
-    let deployment = gateway.deployment(name).ok_or_else(|| error::deployment_not_found(name))?;
+    let deployment = gateway.deployment(name).ok_or_else(|| problem::deployment_not_found(name))?;
     let Some(folder) = &deployment.static_folder else {
         return Err(Problem::new(Code::NotFound, format!("deployment {name:?} serves no files")));
     };

@@ -6,7 +6,7 @@ use std::io::{self, BufRead, BufReader, Read, Write};
 use std::net::TcpStream;
 use std::time::{Duration, Instant};
 
-use crate::support::{Answer, Gateway};
+use crate::support::{Answer, Gateway, fixture};
 
 /// A connection of HTTP/1.
 pub(crate) struct Wire {
@@ -139,4 +139,18 @@ pub(crate) fn assert_refused(answer: &Answer, status: u16, code: &str) {
     assert_eq!(error["code"], code, "{answer:?}");
     assert_ne!(error["message"].as_str(), Some(""), "{answer:?}");
     assert_eq!(error["request_id"].as_str(), answer.header("x-request-id"), "{answer:?}");
+}
+
+#[test]
+fn an_accept_loop_that_panics_is_started_again() {
+    let tables = format!("[[deployment]]\nname = \"echo\"\npath = \"{}\"\n", fixture("echo-node").display());
+    let gateway = Gateway::start_with(&tables, |command| {
+        command.env("METAGATE_TEST_PANIC", "accept-loop");
+    });
+    // The connection that made the loop panic is lost.
+    let _lost = gateway.try_post("/local/echo/v1/call/f", &[], "[1, 2]");
+    gateway.wait_ready();
+    assert_eq!(gateway.call("echo", "f", "[1, 2]").body, r#"{"b":1,"a":2}"#);
+    let metrics = gateway.get("/metrics").body;
+    assert!(metrics.contains("metagate_task_restarts_total{task=\"accept-loop\"} 1"), "{metrics}");
 }

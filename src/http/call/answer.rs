@@ -4,8 +4,8 @@ use bytes::Bytes;
 use http::header::CONTENT_TYPE;
 use http::{HeaderValue, Response, StatusCode};
 
-use crate::http::body::ReplyBody;
-use crate::http::error::ERROR_HEADER;
+use crate::http::problem::ERROR_HEADER;
+use crate::http::reply_body::ReplyBody;
 use crate::plugin::outcome::{Content, Outcome};
 
 /// The answer to a call that ended this way.

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use http::HeaderValue;
 
 use crate::gateway::{Gateway, VERSION};
-use crate::http::error::{self, Code, Problem};
+use crate::http::problem::{self, Code, Problem};
 use crate::registry::Deployment;
 
 /// The client of a request.
@@ -28,5 +28,5 @@ pub fn deployment_at(gateway: &Gateway, prefix: &str, name: &str, version: &str)
         let message = format!("nothing is deployed at /{prefix}/{name}/{version}");
         return Err(Problem::new(Code::DeploymentNotFound, message));
     }
-    gateway.deployment(name).ok_or_else(|| error::deployment_not_found(name))
+    gateway.deployment(name).ok_or_else(|| problem::deployment_not_found(name))
 }

@@ -15,11 +15,11 @@ use hyper::body::Incoming;
 use crate::deployment::{HTTP_FUNCTION, Takes};
 use crate::gateway::call::Call;
 use crate::gateway::{Gateway, whole_request};
-use crate::http::body::ReplyBody;
 use crate::http::call::answer;
 use crate::http::call::lookup::{self, Client};
-use crate::http::error::{Code, Problem};
 use crate::http::path::HttpAddress;
+use crate::http::problem::{Code, Problem};
+use crate::http::reply_body::ReplyBody;
 use crate::http::request_body::{self, BodyLimits};
 use crate::http::request_id;
 

@@ -8,7 +8,7 @@ use std::sync::Arc;
 use bytes::Bytes;
 use futures_util::stream;
 
-use crate::http::body::ReplyBody;
+use crate::http::reply_body::ReplyBody;
 use crate::http::static_files::file::StaticFile;
 
 const PIECE: u64 = 64 * 1024;

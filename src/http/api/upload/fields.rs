@@ -1,14 +1,14 @@
-//! The parts of the form beside its file: each at most once, of the kind it should be.
+//! The parts of the form other than its file: each at most once, of the right type.
 
 use std::path::PathBuf;
 
 use serde::de::DeserializeOwned;
 
-use super::{FILE, Upload, refused};
 use crate::deployment::{DeploymentName, MetaCallJson};
-use crate::http::error::{Code, Problem};
+use crate::http::api::upload::received::{FILE, Upload, refused};
+use crate::http::problem::{Code, Problem};
 
-/// What has come so far.
+/// The parts that have arrived.
 #[derive(Debug, Default)]
 pub(super) struct Fields {
     id: Option<DeploymentName>,
@@ -19,7 +19,7 @@ pub(super) struct Fields {
 }
 
 impl Fields {
-    /// Reads a part; one that nobody needs is ignored.
+    /// Reads a part; unknown ones are ignored.
     pub(super) fn set(&mut self, name: &str, bytes: &[u8]) -> Result<(), Problem> {
         match name {
             "id" => put(&mut self.id, name, read_id(bytes)?),
@@ -31,7 +31,7 @@ impl Fields {
         }
     }
 
-    /// Whether everything is there that must be, before the file.
+    /// Checks that the required parts have arrived; they must precede the file.
     pub(super) fn check_complete(&self) -> Result<(), Problem> {
         let missing = |name: &str| Err(refused(format!("no part {name:?} before the file {FILE:?}")));
         match (&self.id, &self.jsons) {
@@ -41,7 +41,7 @@ impl Fields {
         }
     }
 
-    /// All of it, with the file.
+    /// The whole upload, with the path of its file.
     pub(super) fn into_upload(self, archive: PathBuf) -> Result<Upload, Problem> {
         self.check_complete()?;
         let (Some(id), Some(jsons)) = (self.id, self.jsons) else {
@@ -54,7 +54,7 @@ impl Fields {
 
 fn put<T>(place: &mut Option<T>, name: &str, value: T) -> Result<(), Problem> {
     match place.replace(value) {
-        Some(_) => Err(refused(format!("part {name:?} is there twice"))),
+        Some(_) => Err(refused(format!("part {name:?} occurs twice"))),
         None => Ok(()),
     }
 }

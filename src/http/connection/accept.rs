@@ -1,5 +1,5 @@
-//! The accept loop: connections are counted, their kind is told by their first bytes, and each ends in good order when the
-//! gateway stops.
+//! The accept loop: connections are counted, their first bytes decide between HTTP/1 and HTTP/2, and each finishes its
+//! requests when the gateway stops.
 
 use std::convert::Infallible;
 use std::io;
@@ -17,74 +17,107 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
-use crate::http::error::{Code, Problem};
+use crate::http::connection::open_streams::Streams;
+use crate::http::connection::stream::{Activity, Deadlines, Stream, problem_text};
+use crate::http::problem::{Code, Problem};
 use crate::http::service::Service;
-use crate::http::stream::{Activity, Deadlines, Stream, problem_text};
-use crate::http::streams::Streams;
+use crate::supervise;
 
-/// How an HTTP/2 connection begins: RFC 9113, section 3.4.
+/// The first bytes of an HTTP/2 connection: RFC 9113, section 3.4.
 const H2_PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
 const H2_FRAME_HEAD: usize = 9;
 const H2_SETTINGS: usize = 1024;
 const H2_STREAMS: u32 = 100;
 const H2_STREAM_WINDOW: u32 = 64 * 1024;
 const H2_CONNECTION_WINDOW: u32 = 1024 * 1024;
-/// Beyond this h2 answers by itself; the service refuses less, in the one shape of errors.
+/// Larger heads are answered by h2 itself. The limit of the service is lower, so that its error answers come first.
 const H2_HEADERS: u32 = 64 * 1024;
 const H2_PING: Duration = Duration::from_secs(20);
 const H2_PONG: Duration = Duration::from_secs(10);
-/// hyper's read buffer; heads are bounded before it.
+/// Bytes of hyper's read buffer; `head` limits heads to less.
 const H1_BUFFER: usize = 64 * 1024;
-/// When a client that was refused for the number of connections may come back.
+/// `Retry-After` when there are too many connections.
 const REFUSED_RETRY: Duration = Duration::from_secs(1);
-/// How long to wait when the machine has no descriptor for a connection.
+/// The pause after a failed accept: it fails again at once while the process has no free descriptor.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
 
 /// Limits of a listener's connections.
 #[derive(Debug, Clone, Copy)]
 pub struct ConnectionLimits {
-    /// At once.
+    /// Connections at once.
     pub connections: usize,
-    /// Of each.
+    /// The deadlines of each.
     pub deadlines: Deadlines,
 }
 
-/// Takes connections until `stop`, then lets those that are there finish. Returns when none is left.
+/// The name of the accept loop as a long-lived task.
+const TASK: &str = "accept-loop";
+
+/// Accepts connections until `stop`, then lets those that are open finish. Returns when none is left.
 pub async fn serve(listener: TcpListener, service: Arc<Service>, limits: ConnectionLimits, stop: CancellationToken) {
-    let places = Arc::new(Semaphore::new(limits.connections));
     let connections = TaskTracker::new();
-    loop {
-        let accepted = tokio::select! {
-            biased;
-            () = stop.cancelled() => break,
-            accepted = listener.accept() => accepted,
-        };
-        let (stream, peer) = match accepted {
-            Ok(accepted) => accepted,
-            Err(error) => {
-                if !is_clients_fault(&error) {
-                    tracing::warn!(%error, "no connection could be taken");
-                    tokio::time::sleep(ACCEPT_PAUSE).await;
-                }
-                continue;
-            }
-        };
-        match Arc::clone(&places).try_acquire_owned() {
-            Ok(place) => {
-                let connection = Connection { service: Arc::clone(&service), limits, stop: stop.clone(), peer };
-                connections.spawn(connection.run(stream, place));
-            }
-            Err(_) => refuse(&stream),
-        }
-    }
-    drop(listener);
+    let accepting = Arc::new(AcceptLoop {
+        listener,
+        service,
+        limits,
+        permits: Arc::new(Semaphore::new(limits.connections)),
+        connections: connections.clone(),
+        stop: stop.clone(),
+    });
+    let tasks = TaskTracker::new();
+    supervise::forever(&tasks, &stop, TASK, move || Arc::clone(&accepting).run());
+    tasks.close();
+    // The listener is closed when this returns: it belongs to the task.
+    tasks.wait().await;
     connections.close();
     connections.wait().await;
 }
 
-/// Tells a client in one try that there are too many, and closes.
+struct AcceptLoop {
+    listener: TcpListener,
+    service: Arc<Service>,
+    limits: ConnectionLimits,
+    permits: Arc<Semaphore>,
+    connections: TaskTracker,
+    stop: CancellationToken,
+}
+
+impl AcceptLoop {
+    async fn run(self: Arc<Self>) {
+        loop {
+            let accepted = tokio::select! {
+                // First: a listener with many connections must not keep the gateway from stopping.
+                biased;
+                () = self.stop.cancelled() => return,
+                accepted = self.listener.accept() => accepted,
+            };
+            supervise::panic_point(TASK);
+            match accepted {
+                Ok((stream, peer)) => self.start(stream, peer),
+                Err(error) if is_clients_fault(&error) => {}
+                Err(error) => {
+                    tracing::warn!(%error, "connection could not be accepted");
+                    tokio::time::sleep(ACCEPT_PAUSE).await;
+                }
+            }
+        }
+    }
+
+    fn start(&self, stream: TcpStream, peer: SocketAddr) {
+        match Arc::clone(&self.permits).try_acquire_owned() {
+            Ok(permit) => {
+                let (service, stop) = (Arc::clone(&self.service), self.stop.clone());
+                let connection = Connection { service, limits: self.limits, stop, peer };
+                self.connections.spawn(connection.run(stream, permit));
+            }
+            Err(_) => refuse(&stream),
+        }
+    }
+}
+
+/// Answers 503 in one write that does not wait, and closes the connection.
 fn refuse(stream: &TcpStream) {
-    let _lost = stream
+    let _unsent = stream
         .try_write(&problem_text(Problem::new(Code::Overloaded, "too many connections").retry_after(REFUSED_RETRY)));
 }
 
@@ -100,7 +133,7 @@ fn has_h2_settings(early: &[u8]) -> bool {
     match early.strip_prefix(H2_PREFACE) {
         Some(frame @ [a, b, c, _, _, _, _, _, _, ..]) => {
             let length = usize::from(*a) << 16 | usize::from(*b) << 8 | usize::from(*c);
-            // A frame larger than any SETTINGS is for hyper to refuse.
+            // hyper refuses a frame that is larger than any SETTINGS.
             length > H2_SETTINGS || frame.len() >= H2_FRAME_HEAD + length
         }
         _ => false,
@@ -115,7 +148,7 @@ struct Connection {
 }
 
 impl Connection {
-    async fn run(self, mut stream: TcpStream, _place: OwnedSemaphorePermit) {
+    async fn run(self, mut stream: TcpStream, _permit: OwnedSemaphorePermit) {
         // An answer is one write: waiting to fill a packet only delays it.
         let _unsupported = stream.set_nodelay(true);
         let Some((early, is_h2)) = self.first_bytes(&mut stream).await else { return };
@@ -125,8 +158,8 @@ impl Connection {
         }
     }
 
-    /// Reads until it is clear whether this is HTTP/2, and then until the client's settings are there: hyper would wait
-    /// for them without end.
+    /// Reads until it is clear whether this is HTTP/2, and then until the client's settings have arrived: hyper waits for
+    /// them without a deadline.
     async fn first_bytes(&self, stream: &mut TcpStream) -> Option<(Bytes, bool)> {
         let mut early = BytesMut::with_capacity(1024);
         let reading = async {
@@ -151,7 +184,7 @@ impl Connection {
             None => {
                 if !early.is_empty() {
                     let problem = Problem::new(Code::RequestTimeout, "the request came too slowly");
-                    let _lost = stream.try_write(&problem_text(problem));
+                    let _unsent = stream.try_write(&problem_text(problem));
                 }
                 None
             }

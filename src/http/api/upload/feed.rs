@@ -13,7 +13,7 @@ use futures_util::Stream;
 use http_body::Body as _;
 use http_body_util::BodyExt;
 
-use crate::http::error::{Code, Problem};
+use crate::http::problem::{Code, Problem};
 use crate::http::request_body;
 use crate::http::streamed_body::BodyFault;
 
@@ -63,7 +63,7 @@ impl<'a> Feed<'a> {
 
 impl Mode {
     /// The reader has given something, and what comes next is kept in memory.
-    pub(super) fn read_on(&self) {
+    pub(super) fn start_reading(&self) {
         self.fed.store(0, Ordering::Relaxed);
         self.pause.store(true, Ordering::Relaxed);
     }

@@ -1,11 +1,12 @@
-//! A package that is uploaded: a form of `multipart/form-data`, its file written to disk as it comes. Whether the file is
-//! an archive is left to `source`.
+//! The upload of a package: a form of `multipart/form-data`, its file written to disk as it arrives. Whether the file is an
+//! archive is left to `source`.
 //!
 //! The parts, as MetaCall's client sends them: `id`, `type`, `jsons` and `runners` (both JSON), `version` and then the
-//! file `raw`. Other parts are read over.
+//! file `raw`. Other parts are skipped.
 
 mod feed;
 mod fields;
+mod received;
 mod spool;
 #[cfg(test)]
 mod tests;
@@ -20,44 +21,25 @@ use http::header::{CONTENT_ENCODING, CONTENT_LENGTH, CONTENT_TYPE};
 use multer::{Field, Multipart};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
-use self::feed::{Feed, HEADER_LIMIT, Mode};
-use self::fields::Fields;
-use self::spool::Spool;
-use crate::deployment::{DeploymentName, MetaCallJson};
-use crate::http::error::{Code, Problem};
+use crate::http::api::upload::feed::{Feed, HEADER_LIMIT, Mode};
+use crate::http::api::upload::fields::Fields;
+use crate::http::api::upload::received::{FILE, Upload, refused};
+use crate::http::api::upload::spool::Spool;
+use crate::http::problem::{Code, Problem};
 
-/// How many packages may come at once.
+/// Packages that may be uploaded at once, and `Retry-After` when there are more.
 const UPLOADS: usize = 4;
 const SLOT_WAIT: Duration = Duration::from_secs(1);
 
 const PART_LIMIT: usize = 16;
-/// Bytes of a part that is not the file.
+/// Bytes of a part other than the file.
 const FIELD_LIMIT: usize = 64 * 1024;
-/// What a form may have around its file.
+/// Bytes of a form besides its file.
 const FORM_LIMIT: u64 = (PART_LIMIT * (FIELD_LIMIT + HEADER_LIMIT)) as u64;
-/// RFC 2046, section 5.1.1.
+/// Characters of a boundary: RFC 2046, section 5.1.1.
 const BOUNDARY_LIMIT: usize = 70;
 
-const FILE: &str = "raw";
-
-/// What was uploaded.
-#[derive(Debug)]
-pub struct Upload {
-    /// The name of the deployment.
-    pub id: DeploymentName,
-    /// The part `type`: what the client takes the file for; empty if it does not say.
-    pub kind: String,
-    /// Metacall files beside those in the package.
-    pub jsons: Vec<MetaCallJson>,
-    /// The languages whose dependencies are to be installed, if the client says.
-    pub runners: Option<Vec<String>>,
-    /// The version that the client wants it to have.
-    pub version: Option<String>,
-    /// The file, in the folder that was given for it.
-    pub archive: PathBuf,
-}
-
-/// Who may upload now.
+/// The right to upload, for a limited number of clients at once.
 #[derive(Debug, Clone)]
 pub struct UploadSlots(Arc<Semaphore>);
 
@@ -68,7 +50,11 @@ impl Default for UploadSlots {
 }
 
 impl UploadSlots {
-    /// Takes a place, to be kept until the upload has been checked or is gone; refuses if there is none.
+    /// Takes a slot, to be held until the upload has been checked.
+    ///
+    /// # Errors
+    ///
+    /// `overloaded` if all are taken.
     pub fn take(&self) -> Result<OwnedSemaphorePermit, Problem> {
         Arc::clone(&self.0).try_acquire_owned().map_err(|_| {
             Problem::new(Code::Overloaded, format!("{UPLOADS} packages are being uploaded already"))
@@ -77,7 +63,7 @@ impl UploadSlots {
     }
 }
 
-/// Reads an upload of a file of at most `limit` bytes. The file is kept in `folder`.
+/// Receives an upload whose file has at most `limit` bytes, and writes the file to `folder`.
 pub async fn receive(headers: &HeaderMap, mut body: Body, folder: &Path, limit: u64) -> Result<Upload, Problem> {
     let boundary = boundary(headers)?;
     check_length(headers, limit)?;
@@ -89,7 +75,7 @@ pub async fn receive(headers: &HeaderMap, mut body: Body, folder: &Path, limit: 
         let mut archive = None;
         let mut parts = 0;
         loop {
-            mode.read_on();
+            mode.start_reading();
             let Some(part) = form.next_field().await.map_err(|error| feed::problem(&error, None))? else { break };
             parts += 1;
             if parts > PART_LIMIT {
@@ -97,7 +83,7 @@ pub async fn receive(headers: &HeaderMap, mut body: Body, folder: &Path, limit: 
             }
             let name = part.name().ok_or_else(|| refused(format!("part {parts} has no name")))?.to_owned();
             if archive.is_some() {
-                return Err(refused(format!("part {name:?} comes after the file {FILE:?}, which is to be the last")));
+                return Err(refused(format!("part {name:?} follows the file {FILE:?}, which must be the last part")));
             }
             if name == FILE {
                 fields.check_complete()?;
@@ -137,7 +123,7 @@ fn boundary(headers: &HeaderMap) -> Result<String, Problem> {
     }
 }
 
-/// Refuses what is too large by its own word, before any of it is read.
+/// Refuses a body that is too long by its own content-length, before any of it is read.
 fn check_length(headers: &HeaderMap, limit: u64) -> Result<(), Problem> {
     let announced = headers.get(CONTENT_LENGTH).and_then(|value| value.to_str().ok()?.parse::<u64>().ok());
     match announced {
@@ -149,7 +135,7 @@ fn check_length(headers: &HeaderMap, limit: u64) -> Result<(), Problem> {
 async fn receive_text(mut part: Field<'_>, name: &str, mode: &Mode) -> Result<Vec<u8>, Problem> {
     let mut text = Vec::new();
     loop {
-        mode.read_on();
+        mode.start_reading();
         let Some(bytes) = part.chunk().await.map_err(|error| feed::problem(&error, Some(name)))? else { break };
         if text.len() + bytes.len() > FIELD_LIMIT {
             return Err(refused(format!("part {name:?} has more than {FIELD_LIMIT} bytes")));
@@ -168,10 +154,6 @@ async fn receive_file(mut part: Field<'_>, folder: &Path, limit: u64) -> Result<
         spool.write(&bytes).await?;
     }
     spool.finish().await
-}
-
-fn refused(words: String) -> Problem {
-    Problem::new(Code::BadRequest, words)
 }
 
 fn too_large(limit: u64) -> Problem {

@@ -1,13 +1,17 @@
-//! A request's body as one JSON object of a known shape.
+//! Bodies of API requests: one JSON object of a known shape.
 
 use serde::de::DeserializeOwned;
 
-use crate::http::error::{Code, Problem};
+use crate::http::problem::{Code, Problem};
 
-/// Reads a body; one that is no JSON object or lacks a field is told with line and column.
+/// Reads a body.
+///
+/// # Errors
+///
+/// `invalid_json` with line and column for a body that is not a JSON object or lacks a field.
 pub fn read<T: DeserializeOwned>(body: &[u8]) -> Result<T, Problem> {
     let text = body.trim_ascii_start();
-    // An array of a struct's fields would be taken for the struct.
+    // serde would accept an array of the fields in order as the struct.
     if !text.is_empty() && !text.starts_with(b"{") {
         return Err(Problem::new(Code::InvalidJson, "the body is not a JSON object at line 1 column 1"));
     }

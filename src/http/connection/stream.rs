@@ -17,8 +17,8 @@ use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::TcpStream;
 use tokio::time::{Instant, Sleep};
 
-use crate::http::error::{Code, Problem};
-use crate::http::framing::Framing;
+use crate::http::connection::framing::Framing;
+use crate::http::problem::{Code, Problem};
 use crate::http::request_id;
 
 /// A client that does not read its answer for this long is given up.

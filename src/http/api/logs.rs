@@ -1,4 +1,4 @@
-//! What workers print, over HTTP: all that is kept, or as it comes.
+//! Handlers of logs: the lines that are kept, or new lines as they come.
 
 use std::convert::Infallible;
 use std::sync::Arc;
@@ -15,9 +15,8 @@ use serde::Deserialize;
 use tokio::sync::{oneshot, watch};
 
 use crate::gateway::deployer::Deployer;
-use crate::http::admin::from_problem;
-use crate::http::error::{Code, Problem, deployment_not_found};
-use crate::http::json_body;
+use crate::http::api::{json_body, reply};
+use crate::http::problem::{Code, Problem, deployment_not_found};
 use crate::logs::book::LogBook;
 
 const KEEP_ALIVE: Duration = Duration::from_secs(15);
@@ -25,12 +24,12 @@ const KEEP_ALIVE: Duration = Duration::from_secs(15);
 /// The query of `GET /api/logs/<name>`.
 #[derive(Debug, Deserialize)]
 pub struct LogsQuery {
-    /// Go on with new lines as they come.
+    /// Whether to go on with new lines as they come.
     #[serde(default)]
     follow: bool,
 }
 
-/// The body of MetaCall's `POST /api/deploy/logs`; other fields do not matter here.
+/// The body of MetaCall's `POST /api/deploy/logs`; other fields are ignored.
 #[derive(Debug, Deserialize)]
 struct DeployLogs {
     suffix: String,
@@ -44,10 +43,10 @@ pub async fn logs(
     headers: HeaderMap,
 ) -> Response {
     let Ok(Query(query)) = query else {
-        return from_problem(Problem::new(Code::BadRequest, "follow is true or false"), &headers);
+        return reply::problem(Problem::new(Code::BadRequest, "follow is true or false"), &headers);
     };
     let Some(book) = deployer.log_of(&name) else {
-        return from_problem(deployment_not_found(&name), &headers);
+        return reply::problem(deployment_not_found(&name), &headers);
     };
     if query.follow {
         Sse::new(follow(book).take_until(deployer.gateway.drain_begins()))
@@ -62,27 +61,28 @@ pub async fn logs(
 pub async fn deploy_logs(State(deployer): State<Arc<Deployer>>, headers: HeaderMap, body: bytes::Bytes) -> Response {
     let request: DeployLogs = match json_body::read(&body) {
         Ok(request) => request,
-        Err(problem) => return from_problem(problem, &headers),
+        Err(problem) => return reply::problem(problem, &headers),
     };
     match deployer.log_of(&request.suffix) {
         Some(book) => Json(book.text()).into_response(),
-        None => from_problem(deployment_not_found(&request.suffix), &headers),
+        None => reply::problem(deployment_not_found(&request.suffix), &headers),
     }
 }
 
-/// What a log that is being followed gives.
+/// An item of a log that is followed.
 pub enum Line {
     /// A line.
     Text(Arc<str>),
-    /// What was waited for: the last of all.
+    /// The last item: the event that ended the following.
     End(Event),
 }
 
-/// The lines that are kept, then each new one.
+/// The kept lines, then each new one, without an end.
 fn follow(book: Arc<LogBook>) -> impl Stream<Item = Result<Event, Infallible>> {
-    let (never_ends, end) = oneshot::channel();
+    let (never_sent, end) = oneshot::channel();
     lines(book, 0, end).map(move |line| {
-        let _kept_open: &oneshot::Sender<Event> = &never_ends;
+        // Held by the closure: dropping it would end the stream.
+        let _kept_open: &oneshot::Sender<Event> = &never_sent;
         Ok(match line {
             Line::Text(text) => Event::default().data(text),
             Line::End(event) => event,
@@ -90,15 +90,15 @@ fn follow(book: Arc<LogBook>) -> impl Stream<Item = Result<Event, Infallible>> {
     })
 }
 
-/// The lines from number `from` on as they come, until there is an end to tell.
+/// The lines from number `from` on as they come, until `end` has an event.
 pub fn lines(book: Arc<LogBook>, from: u64, end: oneshot::Receiver<Event>) -> impl Stream<Item = Line> {
-    let news = book.watch();
-    stream::unfold(Some(Following { book, news, from, end }), next_lines).flat_map(stream::iter)
+    let changes = book.watch();
+    stream::unfold(Some(Following { book, changes, from, end }), next_lines).flat_map(stream::iter)
 }
 
 struct Following {
     book: Arc<LogBook>,
-    news: watch::Receiver<u64>,
+    changes: watch::Receiver<u64>,
     from: u64,
     end: oneshot::Receiver<Event>,
 }
@@ -106,7 +106,7 @@ struct Following {
 async fn next_lines(following: Option<Following>) -> Option<(Vec<Line>, Option<Following>)> {
     let mut following = following?;
     loop {
-        following.news.mark_unchanged();
+        following.changes.mark_unchanged();
         let (lines, next) = following.book.since(following.from);
         if !lines.is_empty() {
             following.from = next;
@@ -114,7 +114,7 @@ async fn next_lines(following: Option<Following>) -> Option<(Vec<Line>, Option<F
         }
         tokio::select! {
             biased;
-            changed = following.news.changed() => changed.ok()?,
+            changed = following.changes.changed() => changed.ok()?,
             event = &mut following.end => {
                 let (lines, _) = following.book.since(following.from);
                 let lines = lines.into_iter().map(Line::Text);

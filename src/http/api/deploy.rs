@@ -1,4 +1,5 @@
-//! Deploying over HTTP: MetaCall's deploy API, and releases and rollback beside it. What each does is left to `gateway`.
+//! Handlers that change deployments: MetaCall's deploy API, and the gateway's own releases and rollback. What each does is
+//! left to `gateway`.
 
 use std::convert::Infallible;
 use std::sync::Arc;
@@ -24,19 +25,19 @@ use crate::gateway::create::{Deployed, Deploying};
 use crate::gateway::deploy_error::DeployError;
 use crate::gateway::deployer::Deployer;
 use crate::gateway::packages::{Existing, Package};
-use crate::http::admin::{answer_json, from_problem};
-use crate::http::error::{Code, Problem, from_deploy};
-use crate::http::logs;
-use crate::http::upload::{self, UploadSlots};
-use crate::http::{json_body, request_id};
+use crate::http::api::failures::from_deploy;
+use crate::http::api::upload::{self, UploadSlots};
+use crate::http::api::{json_body, logs, reply};
+use crate::http::problem::{Code, Problem};
+use crate::http::request_id;
 use crate::registry::record::{Origin, Variables};
 
-/// Variables that a deploy may set, and bytes that they may have in all.
+/// Limits of the variables that a deploy sets: their number, and the bytes of all of them.
 const VARIABLES: usize = 256;
 const VARIABLE_BYTES: usize = 64 * 1024;
 const KEEP_ALIVE: Duration = Duration::from_secs(15);
 
-/// What the routes work with.
+/// The state of the handlers.
 #[derive(Clone)]
 struct Deploys {
     deployer: Arc<Deployer>,
@@ -44,7 +45,7 @@ struct Deploys {
     max_upload: u64,
 }
 
-/// The routes that change deployments, and those that show what may be deployed. A package has at most `max_upload` bytes.
+/// The routes of the deploy API. A package has at most `max_upload` bytes.
 pub fn routes(deployer: Arc<Deployer>, max_upload: u64) -> Router {
     let deploys = Deploys { deployer, slots: UploadSlots::default(), max_upload };
     Router::new()
@@ -62,7 +63,7 @@ pub fn routes(deployer: Arc<Deployer>, max_upload: u64) -> Router {
 /// The query of `POST /api/package/create`.
 #[derive(Debug, Deserialize)]
 struct PackageQuery {
-    /// Whether a deployment of the name may be there.
+    /// Whether the package may be a new release of an existing deployment.
     #[serde(default)]
     replace: bool,
 }
@@ -76,7 +77,8 @@ struct Repository {
     jsons: Vec<MetaCallJson>,
 }
 
-/// The body of `POST /api/deploy/create`; `resourceType`, `release`, `plan` and `version` do not matter here.
+/// The body of `POST /api/deploy/create`. Its other fields in MetaCall's protocol, `resourceType`, `release`, `plan` and
+/// `version`, are ignored.
 #[derive(Debug, Deserialize)]
 struct Create {
     suffix: String,
@@ -87,7 +89,7 @@ struct Create {
 #[derive(Debug, Deserialize)]
 struct Variable {
     name: String,
-    /// MetaCall's client leaves it out where nothing was typed.
+    /// MetaCall's client leaves it out if the user typed nothing.
     #[serde(default)]
     value: String,
 }
@@ -113,14 +115,14 @@ struct Id<'a> {
     id: &'a str,
 }
 
-/// Takes a package in: the archive goes to disk as it comes.
+/// Stores a package, written to disk as it arrives.
 async fn create_package(
     State(deploys): State<Deploys>,
     query: Result<Query<PackageQuery>, axum::extract::rejection::QueryRejection>,
     headers: HeaderMap,
     body: axum::body::Body,
 ) -> Response {
-    let taken = async {
+    let stored = async {
         let Query(PackageQuery { replace }) =
             query.map_err(|_| Problem::new(Code::BadRequest, "replace is true or false"))?;
         let slot = deploys.slots.take()?;
@@ -133,7 +135,7 @@ async fn create_package(
             staging,
             origin: Origin::Package,
             jsons: upload.jsons,
-            // Clients that have found none say so with an empty list; there may be some below.
+            // An empty list means that the client found no dependencies; the gateway looks for them itself.
             runners: upload.runners.filter(|runners| !runners.is_empty()),
             slot,
         };
@@ -141,7 +143,7 @@ async fn create_package(
         deployer.add_package(package, existing).await.map_err(|error| from_deploy(&error))?;
         Ok(upload.id)
     };
-    match taken.await {
+    match stored.await {
         Ok(id) => (StatusCode::CREATED, Json(Id { id: id.as_str() })).into_response(),
         Err(problem) => refusal(problem, &headers),
     }
@@ -178,7 +180,7 @@ async fn add_repository(State(deploys): State<Deploys>, headers: HeaderMap, body
     }
 }
 
-/// Deploys what was taken in; answers when it serves.
+/// Deploys a stored package; answers when it serves.
 async fn create(State(deploys): State<Deploys>, headers: HeaderMap, body: Bytes) -> Response {
     let begun = || {
         let Create { suffix, env } = json_body::read(&body)?;
@@ -188,7 +190,7 @@ async fn create(State(deploys): State<Deploys>, headers: HeaderMap, body: Bytes)
     follow(&deploys.deployer, begun(), &headers).await
 }
 
-/// Makes an earlier release the one that serves.
+/// Serves an earlier release again.
 async fn rollback(
     State(deploys): State<Deploys>,
     Path(name): Path<String>,
@@ -222,7 +224,7 @@ async fn releases(State(deploys): State<Deploys>, Path(name): Path<String>, head
     }
 }
 
-/// Waits for what comes of a change; for who asked for events, tells its steps meanwhile.
+/// Waits for the end of a change. A client that accepts events gets the lines of the log meanwhile.
 async fn follow(deployer: &Arc<Deployer>, begun: Result<Deploying, Problem>, headers: &HeaderMap) -> Response {
     let Deploying { logs: book, first_line, result: done } = match begun {
         Ok(deploying) => deploying,
@@ -231,21 +233,21 @@ async fn follow(deployer: &Arc<Deployer>, begun: Result<Deploying, Problem>, hea
     let prefix = deployer.gateway.prefix.as_str().to_owned();
     if !accepts_events(headers) {
         return match done.await.unwrap_or(Err(DeployError::Internal)) {
-            Ok(served) => Json(told(&prefix, &served, false)).into_response(),
+            Ok(served) => Json(deployed(&prefix, &served, false)).into_response(),
             Err(error) => refusal(from_deploy(&error), headers),
         };
     }
     let id = headers.get(request_id::HEADER).map_or("", request_id::text).to_owned();
-    let (tell, told_at_end) = tokio::sync::oneshot::channel();
+    let (send_last, last_event) = tokio::sync::oneshot::channel();
     tokio::spawn(async move {
         let ended = done.await.unwrap_or(Err(DeployError::Internal));
         let event = match ended {
-            Ok(served) => Event::default().event("deployed").data(told(&prefix, &served, true).to_string()),
+            Ok(served) => Event::default().event("deployed").data(deployed(&prefix, &served, true).to_string()),
             Err(error) => Event::default().event("failed").data(failed(&from_deploy(&error), &id)),
         };
-        let _gone = tell.send(event);
+        let _client_left = send_last.send(event);
     });
-    let lines = logs::lines(book, first_line, told_at_end);
+    let lines = logs::lines(book, first_line, last_event);
     let events = lines.map(|line| {
         Ok::<_, Infallible>(match line {
             logs::Line::Text(text) => Event::default().event("log").data(text),
@@ -255,12 +257,13 @@ async fn follow(deployer: &Arc<Deployer>, begun: Result<Deploying, Problem>, hea
     Sse::new(events).keep_alive(KeepAlive::new().interval(KEEP_ALIVE)).into_response()
 }
 
-fn told(prefix: &str, served: &Deployed, with_release: bool) -> Value {
-    let mut told = json!({ "prefix": prefix, "suffix": served.name.as_str(), "version": VERSION });
+/// `{"prefix":"local","suffix":"math","version":"v1"}`; events have `release` too.
+fn deployed(prefix: &str, served: &Deployed, with_release: bool) -> Value {
+    let mut deployed = json!({ "prefix": prefix, "suffix": served.name.as_str(), "version": VERSION });
     if with_release {
-        told["release"] = served.release.into();
+        deployed["release"] = served.release.into();
     }
-    told
+    deployed
 }
 
 /// `{"status":422,"error":{…}}`, on one line.
@@ -274,7 +277,7 @@ fn accepts_events(headers: &HeaderMap) -> bool {
     headers.get_all(ACCEPT).iter().any(accepts)
 }
 
-/// Checks what a deploy puts into its workers' environment.
+/// Checks the variables that a deploy sets for its workers.
 fn variables(env: Vec<Variable>) -> Result<Variables, Problem> {
     let bad = |message: String| Problem::new(Code::BadRequest, message);
     let bytes: usize = env.iter().map(|variable| variable.name.len() + variable.value.len()).sum();
@@ -292,13 +295,13 @@ fn variables(env: Vec<Variable>) -> Result<Variables, Problem> {
 
 fn answer(result: Result<Value, Problem>, headers: &HeaderMap) -> Response {
     match result {
-        Ok(value) => answer_json(&value),
+        Ok(value) => reply::json(&value),
         Err(problem) => refusal(problem, headers),
     }
 }
 
-/// MetaCall's command line shows what a text says, and of an object only that it is one.
+/// Old versions of MetaCall's command line (axios 0.x) print a text, but show an object as `[object Object]`.
 fn refusal(problem: Problem, headers: &HeaderMap) -> Response {
     let shows_only_text = headers.get(USER_AGENT).is_some_and(|agent| agent.as_bytes().starts_with(b"axios/0."));
-    from_problem(if shows_only_text { problem.in_words() } else { problem }, headers)
+    reply::problem(if shows_only_text { problem.as_text() } else { problem }, headers)
 }

@@ -10,8 +10,8 @@ use serde::Deserialize;
 use serde::de::{Deserializer, MapAccess, Visitor};
 use serde_json::value::RawValue;
 
-use crate::http::error::{Code, Problem};
-use crate::http::form;
+use crate::http::call::form;
+use crate::http::problem::{Code, Problem};
 use crate::invocation::Arguments;
 use crate::json;
 

@@ -1,9 +1,12 @@
-//! `/metrics`: what the gateway counts, read at each scrape, as OpenMetrics text that Prometheus takes.
+//! `GET /metrics`: the counters of the gateway, read at each scrape, as OpenMetrics text.
 
 use std::collections::BTreeMap;
 use std::fmt;
 use std::sync::Arc;
 
+use axum::extract::State;
+use axum::response::{IntoResponse, Response};
+use http::header::{self, HeaderMap};
 use prometheus_client::collector::Collector;
 use prometheus_client::encoding::{DescriptorEncoder, NoLabelSet, text};
 use prometheus_client::metrics::MetricType;
@@ -12,40 +15,51 @@ use prometheus_client::registry::Registry;
 use crate::gateway::deployer::Deployer;
 use crate::gateway::inspect::InspectedPlugin;
 use crate::gateway::readiness::DeploymentReadiness;
+use crate::http::api::reply;
+use crate::http::problem::{Code, Problem};
+use crate::supervise;
 
-/// The media type of what [`render`] gives.
-pub const CONTENT_TYPE: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
+/// The media type of [`render`]'s text.
+const CONTENT_TYPE: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
+
+/// Answers a scrape.
+pub async fn metrics(State(deployer): State<Arc<Deployer>>, headers: HeaderMap) -> Response {
+    match render(&deployer) {
+        Ok(text) => ([(header::CONTENT_TYPE, CONTENT_TYPE)], text).into_response(),
+        Err(_) => reply::problem(Problem::new(Code::Internal, "the metrics cannot be written"), &headers),
+    }
+}
 
 /// All metrics as text.
-pub fn render(deployer: &Arc<Deployer>) -> Result<String, fmt::Error> {
+fn render(deployer: &Arc<Deployer>) -> Result<String, fmt::Error> {
     let mut registry = Registry::default();
-    registry.register_collector(Box::new(Figures(Arc::clone(deployer))));
+    registry.register_collector(Box::new(Counters(Arc::clone(deployer))));
     let mut rendered = String::new();
     text::encode(&mut rendered, &registry)?;
     Ok(rendered)
 }
 
-struct Figures(Arc<Deployer>);
+struct Counters(Arc<Deployer>);
 
-impl fmt::Debug for Figures {
+impl fmt::Debug for Counters {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("Figures")
+        f.write_str("Counters")
     }
 }
 
-/// A metric: its name, what it says, and how it is read off `T`.
+/// A metric: its name, its help text, and how it is read from a `T`.
 type Read<T> = (&'static str, &'static str, fn(&T) -> f64);
 
 const DEPLOYMENT_GAUGES: [Read<DeploymentReadiness>; 4] = [
-    ("ready_workers", "Workers that answer", |deployment| as_number(deployment.ready_workers as u64)),
+    ("ready_workers", "Workers that take calls", |deployment| as_number(deployment.ready_workers as u64)),
     ("workers", "Workers, ready or not", |deployment| as_number(deployment.workers as u64)),
     ("in_flight", "Calls in flight", |deployment| as_number(deployment.in_flight as u64)),
-    ("waiting", "Calls that wait for a worker", |deployment| as_number(deployment.waiting as u64)),
+    ("waiting", "Calls in the queue", |deployment| as_number(deployment.waiting as u64)),
 ];
 const DEPLOYMENT_COUNTERS: [Read<DeploymentReadiness>; 3] = [
     ("restarts", "Workers that were replaced", |deployment| as_number(deployment.restarts)),
     ("odd_messages", "Messages of workers that were ignored", |deployment| as_number(deployment.odd_messages)),
-    ("dropped_log_bytes", "Bytes of output that came too fast to keep", |deployment| {
+    ("dropped_log_bytes", "Bytes of output dropped because of the limit of lines a second", |deployment| {
         as_number(deployment.dropped_log_bytes)
     }),
 ];
@@ -59,11 +73,13 @@ const PLUGIN_GAUGES: [Read<InspectedPlugin>; 2] = [
 ];
 const PLUGIN_COUNTERS: [Read<InspectedPlugin>; 6] = [
     ("calls", "Hook calls", |plugin| as_number(plugin.calls)),
-    ("failures", "Hook calls that trapped, took too long or answered nonsense", |plugin| as_number(plugin.failures)),
-    ("refusals", "Verdicts other than going on", |plugin| as_number(plugin.refusals)),
-    ("observed", "Verdicts that were not carried out", |plugin| as_number(plugin.observed)),
+    ("failures", "Hook calls that trapped, ran out of time or gave an unusable answer", |plugin| {
+        as_number(plugin.failures)
+    }),
+    ("refusals", "Verdicts other than continue", |plugin| as_number(plugin.refusals)),
+    ("observed", "Verdicts that were not applied, in observe mode", |plugin| as_number(plugin.observed)),
     ("seconds", "Time in hooks", |plugin| plugin.mean_microseconds * as_number(plugin.calls) / 1e6),
-    ("instances", "Instances made", |plugin| as_number(plugin.instances)),
+    ("instances", "Instances created", |plugin| as_number(plugin.instances)),
 ];
 
 #[expect(clippy::cast_precision_loss, reason = "metrics are doubles")]
@@ -71,7 +87,7 @@ fn as_number(count: u64) -> f64 {
     count as f64
 }
 
-impl Collector for Figures {
+impl Collector for Counters {
     fn encode(&self, mut encoder: DescriptorEncoder<'_>) -> fmt::Result {
         let deployments = self.0.readiness().deployments;
         let plugins = self.0.gateway.inspect_plugins();
@@ -81,7 +97,8 @@ impl Collector for Figures {
         let named: Vec<_> = plugins.iter().map(|plugin| (plugin.state.name.as_str(), plugin)).collect();
         family(&mut encoder, "plugin", &named, &PLUGIN_GAUGES, MetricType::Gauge)?;
         family(&mut encoder, "plugin", &named, &PLUGIN_COUNTERS, MetricType::Counter)?;
-        own_counters(&mut encoder, &plugins)
+        own_counters(&mut encoder, &plugins)?;
+        task_restarts(&mut encoder)
     }
 }
 
@@ -107,7 +124,18 @@ fn family<T>(
     Ok(())
 }
 
-/// The counters that plugins keep themselves. Two names may become one: the label keeps them apart.
+/// Restarts of long-lived tasks after a panic, by task.
+fn task_restarts(encoder: &mut DescriptorEncoder<'_>) -> fmt::Result {
+    let help = "Long-lived tasks that were restarted after a panic";
+    let mut metric = encoder.encode_descriptor("metagate_task_restarts", help, None, MetricType::Counter)?;
+    for (task, count) in supervise::restarts() {
+        let labels = [("task", task)];
+        metric.encode_family(&labels)?.encode_counter::<NoLabelSet, u64, u64>(&count, None)?;
+    }
+    Ok(())
+}
+
+/// The counters that plugins keep themselves. Two plugin names may become the same metric name; the label separates them.
 fn own_counters(encoder: &mut DescriptorEncoder<'_>, plugins: &[InspectedPlugin]) -> fmt::Result {
     let mut by_name: BTreeMap<String, Vec<(&str, u64)>> = BTreeMap::new();
     for plugin in plugins {
@@ -118,7 +146,7 @@ fn own_counters(encoder: &mut DescriptorEncoder<'_>, plugins: &[InspectedPlugin]
         }
     }
     for (name, counts) in by_name {
-        let mut metric = encoder.encode_descriptor(&name, "Kept by the plugin itself", None, MetricType::Counter)?;
+        let mut metric = encoder.encode_descriptor(&name, "Counted by the plugin itself", None, MetricType::Counter)?;
         for (plugin, count) in counts {
             let labels = [("plugin", plugin)];
             metric.encode_family(&labels)?.encode_counter::<NoLabelSet, u64, u64>(&count, None)?;

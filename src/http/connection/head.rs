@@ -1,7 +1,7 @@
 //! Checks of one HTTP/1 head before hyper sees it: what hyper lets pass and two parties could read in two ways, and what is
 //! larger than it may be. Where heads begin and end is left to `framing`.
 
-use crate::http::error::{Code, Problem};
+use crate::http::problem::{Code, Problem};
 
 /// Bytes of an address.
 pub const URI_LIMIT: usize = 8 * 1024;

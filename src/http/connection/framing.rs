@@ -1,8 +1,8 @@
 //! Follows the bytes of an HTTP/1 connection before hyper does, from one head to the next, and has each head checked.
 //! What is checked is in `head`; parsing itself is hyper's.
 
-use crate::http::error::Problem;
-use crate::http::head::{Delimited, HEADERS_LIMIT, LINE_LIMIT, check_head, check_unfinished};
+use crate::http::connection::head::{Delimited, HEADERS_LIMIT, LINE_LIMIT, check_head, check_unfinished};
+use crate::http::problem::Problem;
 
 /// hyper refuses longer ones by itself.
 const CHUNK_LINE_LIMIT: usize = 16 * 1024;
@@ -187,8 +187,8 @@ fn follow_chunks(chunk: &mut Chunk, bytes: &[u8]) -> Option<(usize, bool)> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::http::error::Code;
-    use crate::http::head::{HEADER_COUNT, URI_LIMIT};
+    use crate::http::connection::head::{HEADER_COUNT, URI_LIMIT};
+    use crate::http::problem::Code;
 
     fn follow_in_pieces(bytes: &[u8], size: usize) -> Result<Framing, Code> {
         let mut framing = Framing::default();

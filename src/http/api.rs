@@ -1,0 +1,14 @@
+//! Everything but calls and files, on axum: health, inspection, logs, metrics, MetaCall's deploy API and the gateway's own.
+
+pub mod access;
+pub mod deploy;
+pub mod failures;
+pub mod inspect;
+pub mod json_body;
+pub mod logs;
+pub mod metacall;
+pub mod metrics;
+pub mod reload;
+pub mod reply;
+pub mod router;
+pub mod upload;

@@ -1,0 +1,130 @@
+//! Errors of changes as answers: which code each failure of a deploy, an upload or the disk gets.
+
+use std::io;
+use std::time::Duration;
+
+use http::StatusCode;
+use rustix::io::Errno;
+
+use crate::gateway::deploy_error::DeployError;
+use crate::http::problem::{Code, Problem};
+use crate::registry::store::StorageError;
+use crate::source::SourceError;
+use crate::source::archive::ArchiveError;
+use crate::source::dependencies::InstallError;
+use crate::source::repository::RepositoryError;
+use crate::worker::failure::LoadFailureKind;
+
+/// `Retry-After` when the disk is read-only: an operator has to act.
+const READ_ONLY_RETRY: Duration = Duration::from_secs(30);
+/// `Retry-After` of shortages that pass by themselves.
+const SOON: Duration = Duration::from_secs(1);
+
+/// The code of a release that did not load.
+#[must_use]
+pub fn code_of_load(kind: LoadFailureKind) -> Code {
+    match kind {
+        LoadFailureKind::Refused => Code::RefusedByPlugin,
+        LoadFailureKind::Timeout => Code::LoadTimeout,
+        LoadFailureKind::Install => Code::InstallFailed,
+        LoadFailureKind::Spawn | LoadFailureKind::Load | LoadFailureKind::Died => Code::LoadFailed,
+    }
+}
+
+/// The answer to a deploy, rollback or delete that changed nothing. The message has the last output of a worker or tool.
+#[must_use]
+pub fn from_deploy(error: &DeployError) -> Problem {
+    let message = error.to_string();
+    let code = match error {
+        DeployError::AlreadyDeployed(_) => Code::AlreadyDeployed,
+        DeployError::OfConfiguration(_) => Code::Forbidden,
+        DeployError::UnknownId(_) => Code::BadRequest,
+        DeployError::NotFound(_) => Code::DeploymentNotFound,
+        DeployError::NoRelease { .. } => Code::NotFound,
+        DeployError::InProgress(_) => Code::DeployInProgress,
+        DeployError::GivenUp(_) => return Problem::new(Code::Deleted, message).with_status(StatusCode::CONFLICT),
+        DeployError::Archive(error) => return from_archive(error),
+        DeployError::Source(SourceError::Folder { cause, .. }) => return from_disk(cause, "reading the release"),
+        DeployError::Source(_) => Code::BadArchive,
+        DeployError::Repository(error) => return from_repository(error),
+        DeployError::Install(error) => return from_install(error),
+        DeployError::EnvFile(_) => Code::LoadFailed,
+        DeployError::Load(failure) => {
+            return Problem::new(code_of_load(failure.kind), with_last_output(&message, &failure.stderr));
+        }
+        DeployError::Storage(StorageError::ReadOnly(_)) => {
+            return Problem::new(Code::ReadOnly, message).retry_after(READ_ONLY_RETRY);
+        }
+        DeployError::Storage(StorageError::Disk { act, cause }) => {
+            return from_disk(cause, act);
+        }
+        DeployError::Overloaded => {
+            return Problem::new(Code::Overloaded, message).retry_after(SOON);
+        }
+        DeployError::Stopping => return Problem::new(Code::Draining, message).retry_after(SOON),
+        DeployError::Internal => Code::Internal,
+    };
+    Problem::new(code, message)
+}
+
+fn from_repository(error: &RepositoryError) -> Problem {
+    let code = match error {
+        RepositoryError::BadUrl(_) => Code::BadUrl,
+        RepositoryError::BadBranch(_) => Code::BadBranch,
+        RepositoryError::TimedOut { .. } => Code::CloneTimeout,
+        RepositoryError::Disk(error) => return from_disk(error, "fetching a repository"),
+        RepositoryError::NoSuchBranch(_)
+        | RepositoryError::Empty
+        | RepositoryError::Failed { .. }
+        | RepositoryError::TooLarge { .. }
+        | RepositoryError::NoGit => Code::CloneFailed,
+    };
+    Problem::new(code, error.to_string())
+}
+
+fn from_install(error: &InstallError) -> Problem {
+    let code = match error {
+        InstallError::TimedOut { .. } => Code::InstallTimeout,
+        InstallError::Failed { .. } | InstallError::TooLarge { .. } | InstallError::NotThere { .. } => {
+            Code::InstallFailed
+        }
+        InstallError::Disk(error) => return from_disk(error, "installing dependencies"),
+    };
+    Problem::new(code, with_last_output(&error.to_string(), error.output()))
+}
+
+fn with_last_output(message: &str, output: &str) -> String {
+    match output.trim_end() {
+        "" => message.to_owned(),
+        output => format!("{message}\n{output}"),
+    }
+}
+
+/// The answer when the disk failed during `act`, such as "unpacking the package". The cause goes to the log.
+#[must_use]
+pub fn from_disk(error: &io::Error, act: &str) -> Problem {
+    tracing::error!(%error, act, "storage failed");
+    match Errno::from_io_error(error) {
+        Some(Errno::NOSPC | Errno::DQUOT) => {
+            Problem::new(Code::InsufficientStorage, format!("no space is left on the disk: {act} failed"))
+        }
+        Some(Errno::MFILE | Errno::NFILE) => {
+            let message = format!("too many files are open: {act} failed");
+            Problem::new(Code::Overloaded, message).retry_after(SOON)
+        }
+        Some(Errno::ROFS) => {
+            let message = format!("the disk cannot be written to: {act} failed");
+            Problem::new(Code::ReadOnly, message).retry_after(READ_ONLY_RETRY)
+        }
+        _ => Problem::new(Code::StorageError, format!("the disk failed: {act} failed")),
+    }
+}
+
+/// The answer to a package that was not unpacked.
+#[must_use]
+pub fn from_archive(error: &ArchiveError) -> Problem {
+    match error {
+        ArchiveError::Bad(fault) => Problem::new(Code::BadArchive, fault),
+        ArchiveError::Disk(error) => from_disk(error, "unpacking the package"),
+    }
+}

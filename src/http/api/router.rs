@@ -1,0 +1,70 @@
+//! The routes other than calls: health for everyone, the API behind the token, and what answers for unknown addresses.
+
+use std::sync::Arc;
+
+use axum::Router;
+use axum::extract::{DefaultBodyLimit, Request};
+use axum::middleware::{self, Next};
+use axum::response::Response;
+use axum::routing::{any, get, post};
+use http::StatusCode;
+use http::header::{ALLOW, CONTENT_TYPE};
+
+use crate::config::Secret;
+use crate::gateway::deployer::Deployer;
+use crate::http::api::access::{self, TokenDigest};
+use crate::http::api::{deploy, inspect, logs, metacall, metrics, reload, reply};
+use crate::http::problem::{Code, Problem};
+
+/// Liveness and readiness. Details of readiness are for holders of the token.
+pub fn health(deployer: Arc<Deployer>, token: Option<&Secret>) -> Router {
+    let readyz = get(inspect::readyz).with_state((deployer, token.map(TokenDigest::of_secret)));
+    Router::new().route("/healthz", get(|| async { "ok\n" })).route("/readyz", readyz)
+}
+
+/// The API of the gateway; with a token, only for its holders. An uploaded package has at most `max_upload` bytes.
+pub fn api(deployer: &Arc<Deployer>, token: Option<&Secret>, max_upload: u64) -> Router {
+    let token = token.map(TokenDigest::of_secret);
+    let guarded = Router::new()
+        .route("/api/inspect", get(inspect::deployments))
+        .route("/api/plugins", get(inspect::plugins))
+        .route("/api/reload", post(reload::reload))
+        .route("/metrics", get(metrics::metrics))
+        .route("/api/deploy/logs", post(logs::deploy_logs))
+        .route("/api/logs/{name}", get(logs::logs))
+        .with_state(Arc::clone(deployer))
+        .merge(metacall::routes(Arc::clone(deployer)))
+        .merge(deploy::routes(Arc::clone(deployer), max_upload))
+        .layer(middleware::from_fn_with_state(token, access::require_token))
+        .layer(middleware::from_fn_with_state(token.is_some(), access::refuse_pages));
+    // MetaCall's client asks for readiness without its token.
+    guarded.route("/api/readiness", get(|| async { "OK" }))
+}
+
+/// Adds the answers of every listener to requests that no route takes.
+pub fn with_fallbacks(router: Router) -> Router {
+    // The service has limited the body already.
+    router.fallback(any(not_found)).layer(middleware::from_fn(shape_errors)).layer(DefaultBodyLimit::disable())
+}
+
+async fn not_found(request: Request) -> Response {
+    let path: String = request.uri().path().chars().take(200).collect();
+    let message = format!("nothing is at {path:?}; functions are at /<prefix>/<name>/v1/call/<function>");
+    reply::problem(Problem::new(Code::NotFound, message), request.headers())
+}
+
+/// Gives axum's own 405 the shape of all errors.
+async fn shape_errors(request: Request, next: Next) -> Response {
+    let (method, headers) = (request.method().clone(), request.headers().clone());
+    let response = next.run(request).await;
+    if response.status() != StatusCode::METHOD_NOT_ALLOWED || response.headers().contains_key(CONTENT_TYPE) {
+        return response;
+    }
+    let allow = response.headers().get(ALLOW).cloned();
+    let problem = Problem::new(Code::MethodNotAllowed, format!("{method} is not allowed at this address"));
+    let mut response = reply::problem(problem, &headers);
+    if let Some(allow) = allow {
+        response.headers_mut().insert(ALLOW, allow);
+    }
+    response
+}

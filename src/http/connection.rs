@@ -1,0 +1,8 @@
+//! Connections of clients: accepted up to a limit, HTTP/1 and HTTP/2 told apart by their first bytes, every stage with a
+//! deadline.
+
+pub mod accept;
+pub mod framing;
+pub mod head;
+pub mod open_streams;
+pub mod stream;
