@@ -2,11 +2,13 @@
 //! every fault. Which structs a file holds, and the rules between their keys, are left to the callers.
 
 mod conceal;
+mod deserializer;
 pub(super) mod document;
 mod explain;
 mod fault_collector;
 mod interpolate;
 pub(super) mod locate;
+mod read_error;
 pub(super) mod shape;
 mod source;
 mod tree;

@@ -2,7 +2,6 @@
 //! structs, and what is done with them then, is left to [`load()`](super::load()) and to drop-ins.
 
 use std::borrow::Cow;
-use std::ops::Range;
 use std::path::Path;
 
 use serde::de::DeserializeOwned;
@@ -12,8 +11,8 @@ use toml::de::{DeTable, DeValue, Error};
 use crate::config::fault::{Fault, Faults};
 use crate::config::locations::Locations;
 use crate::config::reading::conceal::conceal;
-use crate::config::reading::fault_collector::Reading;
-use crate::config::reading::interpolate::{Origins, Outside, interpolate};
+use crate::config::reading::fault_collector::FaultCollector;
+use crate::config::reading::interpolate::{Origins, Outside, Uninterpolated, interpolate};
 use crate::config::reading::locate::{locate, tables};
 use crate::config::reading::shape::Shape;
 use crate::config::reading::source::Source;
@@ -25,7 +24,7 @@ pub(crate) struct Document<'t> {
     source: Source<'t>,
     origins: Origins,
     syntax: Vec<Error>,
-    interpolation: Vec<(Range<usize>, Fault)>,
+    uninterpolated: Vec<Uninterpolated>,
     refused: Vec<Fault>,
     supplied: Vec<&'static str>,
 }
@@ -38,9 +37,9 @@ impl<'t> Document<'t> {
         let (tree, syntax) = DeTable::parse_recoverable(source.text);
         let mut tree = tree.into_inner();
         conceal(&mut source, &tree, shape, syntax.is_empty());
-        let (origins, interpolation) = interpolate(&mut tree, &source, &Outside { folder: folder(file), env });
+        let (origins, uninterpolated) = interpolate(&mut tree, &source, &Outside { folder: folder(file), env });
         make_text_of_dates(&mut tree, shape);
-        Self { tree, source, origins, syntax, interpolation, refused: Vec::new(), supplied: Vec::new() }
+        Self { tree, source, origins, syntax, uninterpolated, refused: Vec::new(), supplied: Vec::new() }
     }
 
     /// Whether its syntax is without fault.
@@ -84,18 +83,19 @@ impl<'t> Document<'t> {
     /// Reads the tree into a struct with all faulty items left out, beside the faults.
     pub(crate) fn read<T: DeserializeOwned>(&self) -> Outcome<'_, T> {
         let mut tree = self.tree.clone();
-        let mut reading = Reading::new(&self.source, &self.origins, &self.supplied);
+        let mut collector = FaultCollector::new(&self.source, &self.origins, &self.supplied);
         for error in &self.syntax {
             let location = self.source.location(&error.span().unwrap_or_default());
-            reading.broken_lines.insert(location.line);
-            reading.faults.push(Fault::new(location, error.message()));
+            collector.broken_lines.insert(location.line);
+            collector.faults.push(Fault::new(location, error.message()));
         }
-        reading.faults.extend(self.refused.iter().cloned());
-        for (span, fault) in &self.interpolation {
-            reading.take_out(&mut tree, span);
-            reading.faults.push(fault.clone());
+        collector.faults.extend(self.refused.iter().cloned());
+        // Last to first: removing an item of a list changes the routes of those behind it.
+        for (route, faults) in self.uninterpolated.iter().rev() {
+            collector.remove(&mut tree, route);
+            collector.faults.extend(faults.iter().cloned());
         }
-        Outcome { table: reading.read(&mut tree), tree, faults: reading.faults }
+        Outcome { table: collector.read(&mut tree), tree, faults: collector.faults }
     }
 }
 

@@ -1,41 +1,45 @@
-//! Reads a parsed file into the structs and finds every fault on the way, not only the first: a faulty item is noted,
-//! taken out of the tree, and the rest is read again.
+//! Reads a parsed file into a struct and collects every fault, not only the first: each faulty item is recorded, removed from
+//! the tree, and the rest is read again.
 
 use std::collections::HashSet;
 use std::ops::Range;
 
 use serde::de::DeserializeOwned;
 use toml::Spanned;
-use toml::de::{DeTable, DeValue, Deserializer, Error};
+use toml::de::{DeTable, DeValue};
 
 use crate::config::fault::{Fault, Faults};
+use crate::config::reading::deserializer::Tree;
 use crate::config::reading::explain::{self, Subject};
 use crate::config::reading::interpolate::Origins;
+use crate::config::reading::read_error::{ReadError, Reason};
 use crate::config::reading::source::Source;
 use crate::config::reading::tree::{self, Step};
 use crate::config::tables::deployment::DeploymentConfig;
 use crate::config::tables::plugin::PluginConfig;
 
-/// More faults than these help nobody, and each one reads the tree once more.
+/// Reading stops after this many faults. Each one reads the tree once more, so a file of another kind would take long.
 const FAULT_LIMIT: usize = 100;
 
-/// The reading of one file.
-pub(super) struct Reading<'a> {
+/// The faults of one file as they are found.
+pub(super) struct FaultCollector<'a> {
     /// The file's text.
     pub(super) source: &'a Source<'a>,
-    /// Which texts were interpolated.
+    /// The expressions that texts were made of.
     pub(super) origins: &'a Origins,
-    /// Keys that are not the file's to write, though the struct has them.
+    /// Keys of the struct that this file must not set; messages do not suggest them.
     pub(super) supplied: &'a [&'a str],
-    /// What is wrong so far.
+    /// The faults so far.
     pub(super) faults: Faults,
-    /// Lines whose syntax is wrong: what is left of them says nothing.
+    /// Lines with a syntax error. Further faults on them are not reported: the parser guessed what they hold.
     pub(super) broken_lines: HashSet<usize>,
-    taken: HashSet<(Range<usize>, String)>,
-    hollow: HashSet<Range<usize>>,
+    /// Removed entries, by the span of their table and their key: a key that was written and refused is not missing.
+    removed_keys: HashSet<(Range<usize>, String)>,
+    /// Spans of lists that lost an item: if such a list is too short now, its user wrote it long enough.
+    shortened_lists: HashSet<Range<usize>>,
 }
 
-impl<'a> Reading<'a> {
+impl<'a> FaultCollector<'a> {
     pub(super) fn new(source: &'a Source<'a>, origins: &'a Origins, supplied: &'a [&'a str]) -> Self {
         Self {
             source,
@@ -43,16 +47,17 @@ impl<'a> Reading<'a> {
             supplied,
             faults: Faults::new(),
             broken_lines: HashSet::new(),
-            taken: HashSet::new(),
-            hollow: HashSet::new(),
+            removed_keys: HashSet::new(),
+            shortened_lists: HashSet::new(),
         }
     }
 
-    /// The tree as a struct with all faulty items left out, beside `faults`; none if even that could not be read. The
-    /// tree keeps the items that were read.
+    /// Reads the tree into a struct and adds to `faults`. Faulty items are left out of the struct and removed from the tree;
+    /// `None` if the rest still cannot be read.
     pub(super) fn read<T: DeserializeOwned>(&mut self, tree: &mut DeTable<'a>) -> Option<T> {
         while self.faults.len() < FAULT_LIMIT {
-            match T::deserialize(Deserializer::from(Spanned::new(0..0, tree.clone()))) {
+            let result = T::deserialize(Tree(tree));
+            match result {
                 Ok(table) => return Some(table),
                 Err(error) => self.handle(tree, &error)?,
             }
@@ -60,70 +65,68 @@ impl<'a> Reading<'a> {
         None
     }
 
-    /// Takes an item out of the tree without a word, since its fault is known already.
-    pub(super) fn take_out(&mut self, tree: &mut DeTable<'a>, span: &Range<usize>) {
-        if let Some(route) = tree::find_value(tree, span, |_| true) {
-            self.remove(tree, &route);
+    /// Removes an item whose fault is already recorded.
+    pub(super) fn remove(&mut self, tree: &mut DeTable<'a>, route: &[Step]) {
+        let parent = route.split_last().and_then(|(_, parent)| tree::get(tree, parent)).map(Spanned::span);
+        match (route.last(), parent) {
+            (Some(Step::Index(_)), Some(parent)) => drop(self.shortened_lists.insert(parent)),
+            (Some(Step::Key(key)), Some(parent)) => drop(self.removed_keys.insert((parent, key.clone()))),
+            _ => {}
         }
+        tree::remove(tree, route);
     }
 
-    // Each round takes an item out of the tree or converts one for good, so it ends.
-    fn handle(&mut self, tree: &mut DeTable<'a>, error: &Error) -> Option<()> {
-        let span = error.span().unwrap_or_default();
-        let message = error.message();
-        let unknown = message.starts_with("unknown field");
-        let missing = explain::missing_field(message);
-        let route = match (unknown, missing) {
-            (true, _) => tree::find_key(tree, &span),
-            (_, Some(_)) => tree::find_value(tree, &span, |value| value.is_table()),
-            // A list of tables has the span of its first.
-            _ if message.starts_with("invalid type: sequence") => {
-                tree::find_value(tree, &span, |value| value.is_array())
-            }
-            _ => tree::find_value(tree, &span, |_| true),
+    // Each call removes an item from the tree or converts a text for good, so the loop in `read` ends.
+    fn handle(&mut self, tree: &mut DeTable<'a>, error: &ReadError) -> Option<()> {
+        let route = &error.route;
+        let span = match error.reason {
+            Reason::UnknownKey(_) => tree::key_span(tree, route),
+            _ => tree::get(tree, route).map(Spanned::span),
         };
-        let Some(route) = route else {
-            self.note(&span, "this cannot be read".to_owned());
+        let Some(span) = span else {
+            self.record(&(0..0), "this file cannot be read".to_owned());
             return None;
         };
-        let fault = match missing {
-            _ if unknown => Some(explain::unknown_key(last_key(&route), message, self.supplied)),
-            Some(key) => self.missing(tree, &route, key),
-            None if self.convert(tree, &route, span.start) => return Some(()),
-            None => self.wrong(tree, &route, message),
+        let message = match &error.reason {
+            Reason::UnknownKey(known) => Some(explain::unknown_key(last_key(route), known, self.supplied)),
+            Reason::MissingKey(key) => self.missing_keys(tree, route, key),
+            _ if self.convert(tree, route, span.start) => return Some(()),
+            reason => self.wrong_value(tree, route, reason),
         };
-        if let Some(fault) = fault {
-            self.note(&span, fault);
+        if let Some(message) = message {
+            self.record(&span, message);
         }
-        self.remove(tree, &route);
+        self.remove(tree, route);
         Some(())
     }
 
-    fn note(&mut self, span: &Range<usize>, message: String) {
+    fn record(&mut self, span: &Range<usize>, message: String) {
         let location = self.source.location(span);
-        // A value that the syntax lacks is read as one without extent.
+        // After a syntax error the parser stands in values of no length for those that are missing.
         let invented = span.is_empty() && !self.broken_lines.is_empty();
         if !invented && !self.broken_lines.contains(&location.line) {
             self.faults.push(Fault::new(location, message));
         }
     }
 
-    // Keys that were written and refused are not missing too; nor is it certain beside broken lines.
-    fn missing(&self, tree: &DeTable<'a>, route: &[Step], key: &str) -> Option<String> {
+    // After a syntax error a key may be missing only because its line was not understood.
+    fn missing_keys(&self, tree: &DeTable<'a>, route: &[Step], key: &str) -> Option<String> {
         let table = tree::get(tree, route)?;
-        let present =
-            |key: &str| table.get_ref().get(key).is_some() || self.taken.contains(&(table.span(), key.to_owned()));
-        let lacking: Vec<&str> =
-            required(route).unwrap_or(&[key]).iter().copied().filter(|key| !present(key)).collect();
-        let certain = !lacking.is_empty() && self.broken_lines.is_empty();
-        certain.then(|| explain::missing_keys(last_key(route), &lacking))
+        let written = |key: &str| {
+            table.get_ref().get(key).is_some() || self.removed_keys.contains(&(table.span(), key.to_owned()))
+        };
+        let only = [key];
+        let required = required_keys(route).unwrap_or(&only);
+        let missing: Vec<&str> = required.iter().copied().filter(|key| !written(key)).collect();
+        let certain = !missing.is_empty() && self.broken_lines.is_empty();
+        certain.then(|| explain::missing_keys(last_key(route), &missing))
     }
 
-    fn wrong(&self, tree: &DeTable<'a>, route: &[Step], message: &str) -> Option<String> {
+    fn wrong_value(&self, tree: &DeTable<'a>, route: &[Step], reason: &Reason) -> Option<String> {
         let value = tree::get(tree, route)?;
         let span = value.span();
-        if self.hollow.contains(&span) {
-            return None; // its faulty items are noted
+        if self.shortened_lists.contains(&span) {
+            return None;
         }
         let scalar = !value.get_ref().is_table() && !value.get_ref().is_array();
         let subject = Subject {
@@ -132,10 +135,10 @@ impl<'a> Reading<'a> {
             origin: self.origins.get(&span.start).map(|origin| origin.expressions.as_str()).filter(|_| scalar),
             secret: self.source.hides(&span),
         };
-        Some(explain::wrong_value(&subject, message))
+        Some(explain::wrong_value(&subject, reason))
     }
 
-    // `workers = "${env:WORKERS}"`: a whole number or a truth that came out of an interpolation.
+    // `workers = "${env:WORKERS}"`: an expression is always a text in TOML, and the key may take a number or a boolean.
     fn convert(&self, tree: &mut DeTable<'a>, route: &[Step], start: usize) -> bool {
         let Some(plain) = self.origins.get(&start).and_then(|origin| origin.plain.as_deref()) else {
             return false;
@@ -149,20 +152,10 @@ impl<'a> Reading<'a> {
         *value.get_mut() = parsed.into_inner();
         true
     }
-
-    fn remove(&mut self, tree: &mut DeTable<'a>, route: &[Step]) {
-        let parent = route.split_last().and_then(|(_, parent)| tree::get(tree, parent)).map(Spanned::span);
-        match (route.last(), parent) {
-            (Some(Step::Index(_)), Some(parent)) => drop(self.hollow.insert(parent)),
-            (Some(Step::Key(key)), Some(parent)) => drop(self.taken.insert((parent, key.clone()))),
-            _ => {}
-        }
-        tree::remove(tree, route);
-    }
 }
 
-/// The keys without a default of the tables that have several.
-fn required(route: &[Step]) -> Option<&'static [&'static str]> {
+/// The keys without a default of the tables that have several: one message names all that are missing.
+fn required_keys(route: &[Step]) -> Option<&'static [&'static str]> {
     match route {
         [Step::Key(key), Step::Index(_)] if key == "deployment" => Some(&DeploymentConfig::REQUIRED),
         [Step::Key(key), Step::Index(_)] if key == "plugin" => Some(&PluginConfig::REQUIRED),

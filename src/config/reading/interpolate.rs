@@ -1,63 +1,72 @@
-//! Puts values in place of `${env:NAME}`, `${env:NAME:-default}` and `${file:PATH}` inside the texts of a parsed file,
-//! so that no value can change the file's structure. Remembers which texts they came from; never names a value.
+//! Replaces `${env:NAME}`, `${env:NAME:-default}` and `${file:PATH}` in the texts of a parsed file. The file is parsed first, so
+//! that no value can change its structure. Records the expressions of each text, since messages must not show the values.
 
 use std::borrow::Cow;
 use std::collections::BTreeMap;
 use std::fs::File;
 use std::io::Read;
-use std::ops::Range;
 use std::path::Path;
 
 use toml::de::DeTable;
 
 use crate::config::fault::Fault;
 use crate::config::reading::source::Source;
-use crate::config::reading::tree;
+use crate::config::reading::tree::{self, Route};
 use crate::config::values::variable::is_variable_name;
 
+/// Longest file of `${file:PATH}`, in bytes. Tokens and certificates are far shorter; `/dev/zero` is not.
 const FILE_LIMIT: u64 = 1 << 20;
-/// What stands between a variable's name and its default.
+/// The separator between a variable's name and its default.
 pub(super) const DEFAULT: &str = ":-";
 const FORMS: &str = "${env:NAME}, ${env:NAME:-default} or ${file:PATH}";
 
-/// Where the outside's values come from.
+/// The sources of values.
 pub(super) struct Outside<'a> {
-    /// The folder that the paths of `${file:PATH}` start at.
+    /// The folder that relative paths in `${file:PATH}` start at.
     pub(super) folder: &'a Path,
     /// Looks an environment variable up.
     pub(super) env: &'a dyn Fn(&str) -> Option<String>,
 }
 
-/// Start of a text in the file → what it was made of.
+/// The origins of interpolated texts, by where their text starts in the file, in bytes.
 pub(super) type Origins = BTreeMap<usize, Origin>;
 
-/// What an interpolated text was made of.
+/// The origin of an interpolated text.
 pub(super) struct Origin {
-    /// The expressions in it, such as `${env:TOKEN}`; a default is left out, since it may be a secret.
+    /// The expressions in it, such as `${env:TOKEN}`, without their defaults, which may be secrets.
     pub(super) expressions: String,
-    /// The text, if it is a whole number, or true or false, and so may be meant as one.
+    /// The text, if it reads as a whole number or a boolean and may have to be converted to one.
     pub(super) plain: Option<String>,
 }
 
-/// Replaces every expression in the tree. A text with a faulty one keeps it; its span is in the second part.
+/// A text that could not be interpolated: the route to it and its faults.
+pub(super) type Uninterpolated = (Route, Vec<Fault>);
+
+/// Replaces every expression in the tree. A text with a faulty expression keeps the expression and is listed in the second
+/// part, in the order of the tree.
 pub(super) fn interpolate(
     table: &mut DeTable<'_>,
     source: &Source<'_>,
     outside: &Outside<'_>,
-) -> (Origins, Vec<(Range<usize>, Fault)>) {
+) -> (Origins, Vec<Uninterpolated>) {
     let mut origins = Origins::new();
-    let mut faults = Vec::new();
-    tree::each_text(table, &mut |span, text| {
+    let mut failed = Vec::new();
+    tree::each_text(table, &mut |route, span, text| {
         let expanded = outside.expand(text);
+        let mut faults = Vec::new();
         for (expression, message) in &expanded.faults {
             let written = &source.text[span.clone()];
             let part = written
                 .find(expression.as_str())
                 .map_or(span.clone(), |at| span.start + at..span.start + at + expression.len());
-            faults.push((span.clone(), Fault::new(source.location(&part), message)));
+            faults.push(Fault::new(source.location(&part), message));
         }
+        // Paths and environment variables end at the first NUL, so the rest would be dropped without notice.
         if expanded.text.contains('\0') {
-            faults.push((span.clone(), Fault::new(source.location(&span), "text with a NUL character")));
+            faults.push(Fault::new(source.location(&span), "text with a NUL character"));
+        }
+        if !faults.is_empty() {
+            failed.push((route.to_vec(), faults));
         }
         if !expanded.expressions.is_empty() {
             let plain = Some(expanded.text.trim()).filter(|text| is_plain(text)).map(str::to_owned);
@@ -65,7 +74,7 @@ pub(super) fn interpolate(
         }
         *text = Cow::Owned(expanded.text);
     });
-    (origins, faults)
+    (origins, failed)
 }
 
 #[derive(Default)]
@@ -117,7 +126,7 @@ impl Outside<'_> {
         }
     }
 
-    // As in a shell, `:-default` also stands in for a variable that is set to nothing.
+    // As in a shell, `:-default` also replaces a variable that is set to the empty text.
     fn variable(&self, rest: &str) -> Result<String, String> {
         let (name, default) = rest.split_once(DEFAULT).map_or((rest, None), |(name, default)| (name, Some(default)));
         if !is_variable_name(name) {
@@ -140,7 +149,7 @@ impl Outside<'_> {
         };
         let bytes = read().map_err(|error: std::io::Error| format!("reading the file: {error}"))?;
         if bytes.len() as u64 > FILE_LIMIT {
-            return Err(format!("the file is larger than {FILE_LIMIT} bytes"));
+            return Err(format!("the file is longer than {FILE_LIMIT} bytes"));
         }
         let mut text = String::from_utf8(bytes).map_err(|_| "the file is not UTF-8 text")?;
         let line_break = if text.ends_with("\r\n") { 2 } else { usize::from(text.ends_with('\n')) };

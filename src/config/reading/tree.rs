@@ -1,4 +1,4 @@
-//! Finds and removes items of a parsed file by the span they were written at, which is how errors name them.
+//! Routes through a parsed file: find, change and remove the item that an error names.
 
 use std::borrow::Cow;
 use std::mem;
@@ -7,28 +7,19 @@ use std::ops::Range;
 use toml::Spanned;
 use toml::de::{DeArray, DeTable, DeValue};
 
-/// One step from a table or array down to an item.
+/// One step from a table or list down to an item.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) enum Step {
+    /// The entry of a table under this key.
     Key(String),
+    /// The item of a list at this index.
     Index(usize),
 }
 
-/// The way from the root to an item; never empty.
+/// The steps from the root to an item; empty for the root itself.
 pub(super) type Route = Vec<Step>;
 
-/// The way to the item whose key stands at `span`.
-pub(super) fn find_key(table: &DeTable<'_>, span: &Range<usize>) -> Option<Route> {
-    find(table, &|key, _| key.is_some_and(|key| key.span() == *span))
-}
-
-/// The way to the item whose value stands at `span` and is `wanted`; the innermost if several do, since the table of
-/// the first `[[deployment]]` has the span of the whole list.
-pub(super) fn find_value(table: &DeTable<'_>, span: &Range<usize>, wanted: fn(&DeValue<'_>) -> bool) -> Option<Route> {
-    find(table, &|_, value| value.span() == *span && wanted(value.get_ref()))
-}
-
-/// The item at the end of the way.
+/// The item at the end of the route.
 pub(super) fn get<'a, 't>(table: &'a DeTable<'t>, route: &[Step]) -> Option<&'a Spanned<DeValue<'t>>> {
     let (first, rest) = route.split_first()?;
     let Step::Key(key) = first else { return None };
@@ -38,7 +29,7 @@ pub(super) fn get<'a, 't>(table: &'a DeTable<'t>, route: &[Step]) -> Option<&'a 
     })
 }
 
-/// The same as [`get`], to be changed.
+/// The item at the end of the route, to be changed.
 pub(super) fn get_mut<'a, 't>(table: &'a mut DeTable<'t>, route: &[Step]) -> Option<&'a mut Spanned<DeValue<'t>>> {
     let (first, rest) = route.split_first()?;
     let Step::Key(key) = first else { return None };
@@ -49,7 +40,14 @@ pub(super) fn get_mut<'a, 't>(table: &'a mut DeTable<'t>, route: &[Step]) -> Opt
     })
 }
 
-/// Takes the item at the end of the way out of the tree.
+/// The span of the key at the end of the route.
+pub(super) fn key_span(table: &DeTable<'_>, route: &[Step]) -> Option<Range<usize>> {
+    let (Step::Key(key), parent) = route.split_last()? else { return None };
+    let table = if parent.is_empty() { table } else { get(table, parent)?.get_ref().as_table()? };
+    table.get_key_value(key.as_str()).map(|(key, _)| key.span())
+}
+
+/// Removes the item at the end of the route from the tree.
 pub(super) fn remove(table: &mut DeTable<'_>, route: &[Step]) {
     let Some((last, parent)) = route.split_last() else {
         return;
@@ -68,47 +66,36 @@ pub(super) fn remove(table: &mut DeTable<'_>, route: &[Step]) {
     }
 }
 
-/// Calls `visit` with each text value of the table and of what is beneath it.
-pub(super) fn each_text<'t>(table: &mut DeTable<'t>, visit: &mut dyn FnMut(Range<usize>, &mut Cow<'t, str>)) {
-    for (_, value) in table.iter_mut() {
-        each_text_of(value, visit);
+/// A text value on its visit: the route to it, its span and the text itself.
+pub(super) type Visit<'v, 't> = dyn FnMut(&[Step], Range<usize>, &mut Cow<'t, str>) + 'v;
+
+/// Calls `visit` with each text value in the table, at any depth.
+pub(super) fn each_text<'t>(table: &mut DeTable<'t>, visit: &mut Visit<'_, 't>) {
+    each_text_in(table, &mut Route::new(), visit);
+}
+
+fn each_text_in<'t>(table: &mut DeTable<'t>, route: &mut Route, visit: &mut Visit<'_, 't>) {
+    for (key, value) in table.iter_mut() {
+        route.push(Step::Key(key.get_ref().clone().into_owned()));
+        each_text_of(value, route, visit);
+        route.pop();
     }
 }
 
-fn each_text_of<'t>(value: &mut Spanned<DeValue<'t>>, visit: &mut dyn FnMut(Range<usize>, &mut Cow<'t, str>)) {
+fn each_text_of<'t>(value: &mut Spanned<DeValue<'t>>, route: &mut Route, visit: &mut Visit<'_, 't>) {
     let span = value.span();
     match value.get_mut() {
-        DeValue::String(text) => visit(span, text),
-        DeValue::Array(array) => array.iter_mut().for_each(|item| each_text_of(item, visit)),
-        DeValue::Table(table) => each_text(table, visit),
+        DeValue::String(text) => visit(route, span, text),
+        DeValue::Array(array) => {
+            for (index, item) in array.iter_mut().enumerate() {
+                route.push(Step::Index(index));
+                each_text_of(item, route, visit);
+                route.pop();
+            }
+        }
+        DeValue::Table(table) => each_text_in(table, route, visit),
         DeValue::Integer(_) | DeValue::Float(_) | DeValue::Boolean(_) | DeValue::Datetime(_) => {}
     }
-}
-
-type Matches<'m> = &'m dyn Fn(Option<&Spanned<Cow<'_, str>>>, &Spanned<DeValue<'_>>) -> bool;
-
-fn find(table: &DeTable<'_>, matches: Matches<'_>) -> Option<Route> {
-    table.iter().find_map(|(key, value)| {
-        let step = || Step::Key(key.get_ref().clone().into_owned());
-        find_in(value, matches)
-            .map(|route| prepend(step(), route))
-            .or_else(|| matches(Some(key), value).then(|| vec![step()]))
-    })
-}
-
-fn find_in(value: &Spanned<DeValue<'_>>, matches: Matches<'_>) -> Option<Route> {
-    match value.get_ref() {
-        DeValue::Table(table) => find(table, matches),
-        DeValue::Array(array) => array.iter().enumerate().find_map(|(index, item)| {
-            let inner = find_in(item, matches).map(|route| prepend(Step::Index(index), route));
-            inner.or_else(|| matches(None, item).then(|| vec![Step::Index(index)]))
-        }),
-        _ => None,
-    }
-}
-
-fn prepend(step: Step, route: Route) -> Route {
-    std::iter::once(step).chain(route).collect()
 }
 
 #[cfg(test)]
@@ -122,24 +109,27 @@ mod tests {
     }
 
     #[test]
-    fn an_item_is_found_by_its_span_and_removed() {
+    fn an_item_is_found_by_its_route_and_removed() {
         let mut tree = DeTable::parse(TEXT).unwrap().into_inner();
+        let route = [key("deployment"), Step::Index(1), key("command"), Step::Index(0)];
         let at = TEXT.find("1,").unwrap();
-        let route = find_value(&tree, &(at..at + 1), |_| true).unwrap();
-        assert_eq!(route, [key("deployment"), Step::Index(1), key("command"), Step::Index(0)]);
+        assert_eq!(get(&tree, &route).unwrap().span(), at..at + 1);
         remove(&mut tree, &route);
         let left = get(&tree, &route[..3]).unwrap().get_ref().as_array().unwrap();
         assert_eq!(left.len(), 1);
+        let route = [key("deployment"), Step::Index(0), key("name")];
         let at = TEXT.find("name").unwrap();
-        let route = find_key(&tree, &(at..at + 4)).unwrap();
+        assert_eq!(key_span(&tree, &route), Some(at..at + 4));
         remove(&mut tree, &route);
-        assert!(get(&tree, &route).is_none());
+        assert!(get(&tree, &route).is_none() && key_span(&tree, &route).is_none());
     }
 
     #[test]
-    fn a_header_means_the_table_and_not_the_list() {
-        let tree = DeTable::parse(TEXT).unwrap().into_inner();
-        let route = find_value(&tree, &(0..14), |value| value.is_table()).unwrap();
-        assert_eq!(route, [key("deployment"), Step::Index(0)]);
+    fn each_text_is_visited_with_its_route() {
+        let mut tree = DeTable::parse("a = [1, { b = \"x\" }]\nc = \"y\"\n").unwrap().into_inner();
+        let mut visited = Vec::new();
+        each_text(&mut tree, &mut |route, _, text| visited.push((route.to_vec(), text.to_string())));
+        let expected = [(vec![key("a"), Step::Index(1), key("b")], "x".to_owned()), (vec![key("c")], "y".to_owned())];
+        assert_eq!(visited, expected);
     }
 }
