@@ -1,12 +1,17 @@
-//! The channel between the gateway and a worker: messages, framing and the matching of answers to calls. Which worker,
-//! when it is started and what its death means is left to `worker`.
+//! The channel between the gateway and a worker: messages, framing, and matching answers to calls. Choosing a worker,
+//! starting it and reacting to its end is the job of `worker`.
 
 pub mod client;
 pub mod codec;
+pub mod counters;
+pub mod failure;
+pub mod inbox;
 pub mod message;
 pub mod metadata;
-pub mod outcome;
+pub mod outbox;
 pub mod pending;
 
 pub use client::Client;
-pub use outcome::{CallFailure, Incoming, SendError};
+pub use failure::{CallFailure, SendError};
+pub use inbox::{Inbox, Incoming};
+pub use outbox::WriteEnd;

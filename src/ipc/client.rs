@@ -1,65 +1,58 @@
-//! One worker's side of the gateway: calls go out as lines, answers come back and are handed to `pending`. Sending never
-//! waits: a line goes into the outbox, and whoever holds the right to write empties it, so a line is written whole or the
-//! worker is given up.
+//! The gateway's side of one worker's channel: calls go out as lines, answers end the calls they belong to. Sending
+//! never waits: a call puts its line into the outbox, and the owner of the right to write empties it. A line is written
+//! whole, or the worker is given up.
+//!
+//! There is one lock. It is held for a few lines, never across `.await`, and not while a call ends: ending a call drops
+//! its lease, and a dropped lease takes the pool's lock and may wake a caller that calls again.
 
 use std::io;
 use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
 use parking_lot::Mutex;
-use rustix::net::RecvFlags;
-use tokio::io::AsyncReadExt;
 use tokio::net::UnixStream;
-use tokio::net::unix::{OwnedReadHalf, OwnedWriteHalf};
+use tokio::net::unix::OwnedWriteHalf;
 use tokio::sync::Notify;
 
 use crate::invocation::Returned;
-use crate::ipc::codec::Lines;
-use crate::ipc::message::{self, Call, FromWorker};
-use crate::ipc::outcome::{CallFailure, Counters, Incoming, Overdue, SendError, WriteEnd};
+use crate::ipc::counters::Counters;
+use crate::ipc::failure::{CallFailure, SendError};
+use crate::ipc::inbox::{Inbox, Incoming, Message};
+use crate::ipc::message::Call;
+use crate::ipc::outbox::{Batch, Outbox, WriteEnd};
 use crate::ipc::pending::{Answered, PendingCalls, Reply};
-use crate::json;
 
-/// Lines that wait for the worker to read, in bytes; beyond it a call is refused. One call alone may be larger.
-const OUTBOX_LIMIT: usize = 8 * 1024 * 1024;
-/// Up to this many calls on the way, a caller writes by itself; beyond it the writer task gathers them into one write.
+#[cfg(test)]
+mod tests;
+
+/// With up to this many calls in flight a caller writes its own line. With more, the writer task gathers lines into one
+/// write: a system call for each would cost more than the hand-over to the task.
 const DIRECT_CALLS: usize = 8;
 /// How long a write may make no progress before the worker counts as stuck.
 const WRITE_STALL: Duration = Duration::from_secs(5);
-/// Bytes read at once when a worker has ended.
-const READ_REST: usize = 64 * 1024;
-/// A buffer larger than this is given back after it was written.
-const KEEP_BUFFER: usize = 64 * 1024;
 
-/// What comes from a worker: one task reads it, with [`Client::read`].
-#[derive(Debug)]
-pub struct Inbox {
-    stream: OwnedReadHalf,
-    lines: Lines,
-}
-
-/// A worker's channel. `S` is kept with each call until the worker has answered it or its time is over: the call's slot.
+/// A worker's channel. `S`, the call's lease, is kept with each call until the worker has answered it or it has timed
+/// out.
 pub struct Client<S> {
     stream: OwnedWriteHalf,
     shared: Mutex<Shared<S>>,
     wake_writer: Notify,
     wake_clock: Notify,
     drained: Notify,
-    /// What it counted.
+    /// Messages of this worker by kind.
     pub counters: Counters,
 }
 
 struct Shared<S> {
     calls: PendingCalls<S>,
-    outbox: Vec<u8>,
-    /// The first call whose line is in the outbox: it and all later ones are not yet written.
-    first_unwritten: u64,
-    /// Someone holds the right to write.
-    writing: bool,
+    outbox: Outbox,
+    /// No more calls are accepted: the worker is draining or gone.
     closed: bool,
-    /// Writing has failed: the writer task has to tell.
+    /// A write has failed. The writer task may be asleep, or another caller may have been the writer, so the task
+    /// checks this flag when it is woken.
     unwritable: bool,
-    /// When the clock looks next; nothing is due before.
+    /// When the clock task looks for overdue calls next; no deadline is earlier. It may be too early, because a call
+    /// that ends does not move it: the task then finds nothing and sleeps again.
     next_look: Option<Instant>,
 }
 
@@ -72,9 +65,7 @@ impl<S> Client<S> {
             stream,
             shared: Mutex::new(Shared {
                 calls: PendingCalls::default(),
-                outbox: Vec::new(),
-                first_unwritten: 1,
-                writing: false,
+                outbox: Outbox::new(),
                 closed: false,
                 unwritable: false,
                 next_look: None,
@@ -84,122 +75,103 @@ impl<S> Client<S> {
             drained: Notify::new(),
             counters: Counters::default(),
         };
-        (client, Inbox { stream: read, lines: Lines::new(max_line) })
+        (client, Inbox::new(read, max_line))
     }
 
-    /// Sends a call.
-    pub fn call(&self, call: &Call<'_>, deadline: Instant, slot: S) -> Result<Reply, SendError> {
+    /// Sends a call and returns where its answer will arrive. It does not wait.
+    ///
+    /// # Errors
+    /// The outbox is full, or the worker is gone or draining. The call was not sent then.
+    pub fn call(&self, call: &Call<'_>, deadline: Instant, lease: S) -> Result<Reply, SendError> {
         let mut shared = self.shared.lock();
         if shared.closed {
             return Err(SendError::Closed);
         }
-        if !shared.outbox.is_empty() && shared.outbox.len() + call.arguments.len() > OUTBOX_LIMIT {
+        if !shared.outbox.has_room(call.arguments.len()) {
             return Err(SendError::Full);
         }
-        let (id, answer) = shared.calls.add(deadline, slot);
-        if shared.outbox.is_empty() {
-            shared.first_unwritten = id;
-        }
-        call.write(&mut shared.outbox, id);
+        let (id, answer) = shared.calls.add(deadline, lease);
+        shared.outbox.push_call(call, id);
         if shared.next_look.is_none_or(|at| deadline < at) {
             shared.next_look = Some(deadline);
             self.wake_clock.notify_one();
         }
-        if shared.writing {
+        if !shared.outbox.claim() {
             return Ok(answer);
         }
-        shared.writing = true;
         if shared.calls.len() > DIRECT_CALLS {
             self.wake_writer.notify_one();
             return Ok(answer);
         }
-        let line = std::mem::take(&mut shared.outbox);
+        // The right to write was free, so the outbox held nothing but this call.
+        let batch = shared.outbox.next_batch();
         drop(shared);
-        self.write_directly(line, id);
+        if let Some(batch) = batch {
+            self.write_directly(batch);
+        }
         Ok(answer)
     }
 
-    /// Puts a whole line that is no call into the outbox.
+    /// Puts a whole line that is not a call into the outbox. Without effect once calls are refused.
     pub fn send_line(&self, line: &[u8]) {
         let mut shared = self.shared.lock();
         if shared.closed {
             return;
         }
-        if shared.outbox.is_empty() {
-            shared.first_unwritten = shared.calls.next_id();
-        }
-        shared.outbox.extend_from_slice(line);
-        if !std::mem::replace(&mut shared.writing, true) {
+        let next_id = shared.calls.next_id();
+        shared.outbox.push_line(line, next_id);
+        if shared.outbox.claim() {
             self.wake_writer.notify_one();
         }
     }
 
-    /// One try without waiting, by the caller who got the right to write; what is left goes to the writer task.
-    fn write_directly(&self, mut line: Vec<u8>, id: u64) {
-        let written = match self.stream.try_write(&line) {
+    /// Tries once to write a caller's own line; the writer task writes what the kernel did not accept.
+    fn write_directly(&self, batch: Batch) {
+        let written = match self.stream.try_write(&batch.bytes) {
             Ok(written) => written,
             Err(error) if error.kind() == io::ErrorKind::WouldBlock => 0,
             Err(_) => {
-                self.close_unwritten(id);
+                self.fail_unsent(batch.first_call);
                 return;
             }
         };
-        let mut shared = self.shared.lock();
-        if written == line.len() {
-            if shared.outbox.is_empty() {
-                line.clear();
-                shared.outbox = line;
-                shared.writing = false;
-                return;
-            }
-        } else {
-            let later = std::mem::take(&mut shared.outbox);
-            line.drain(..written);
-            line.extend_from_slice(&later);
-            shared.outbox = line;
-            shared.first_unwritten = if written > 0 { id + 1 } else { id };
+        let done = self.shared.lock().outbox.finish_direct(batch, written);
+        if !done {
+            self.wake_writer.notify_one();
         }
-        drop(shared);
-        self.wake_writer.notify_one();
     }
 
-    /// Writes what is in the outbox, all that waits in one write, for as long as the channel is open.
-    /// Returns when the worker's end is closed or has not read for too long.
+    /// Writes what waits in the outbox, each time all of it in one write. Returns when the worker has closed its end or
+    /// has not read for 5 s.
     pub async fn write_loop(&self) -> WriteEnd {
         loop {
             self.wake_writer.notified().await;
-            // Callers that are ready now get their lines into the same write.
+            // Callers that are ready to run now get their lines into the same write.
             tokio::task::yield_now().await;
             loop {
-                let (batch, first) = {
+                let batch = {
                     let mut shared = self.shared.lock();
                     if shared.unwritable {
                         return WriteEnd::Closed;
                     }
-                    if shared.outbox.is_empty() {
-                        shared.writing = false;
-                        break;
+                    match shared.outbox.next_batch() {
+                        Some(batch) => batch,
+                        None => break,
                     }
-                    (std::mem::take(&mut shared.outbox), shared.first_unwritten)
                 };
-                match self.write_batch(batch, first).await {
-                    Ok(mut buffer) => {
-                        let mut shared = self.shared.lock();
-                        if shared.outbox.is_empty() && buffer.capacity() <= KEEP_BUFFER {
-                            buffer.clear();
-                            shared.outbox = buffer;
-                        }
-                    }
+                match self.write_batch(batch).await {
+                    Ok(buffer) => self.shared.lock().outbox.recycle(buffer),
                     Err(end) => return end,
                 }
             }
         }
     }
 
-    async fn write_batch(&self, batch: Vec<u8>, first: u64) -> Result<Vec<u8>, WriteEnd> {
+    async fn write_batch(&self, batch: Batch) -> Result<Vec<u8>, WriteEnd> {
+        let Batch { bytes, first_call } = batch;
         let mut written = 0;
-        while written < batch.len() {
-            match self.stream.try_write(&batch[written..]) {
+        while written < bytes.len() {
+            match self.stream.try_write(&bytes[written..]) {
                 Ok(count) => written += count,
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
                     match tokio::time::timeout(WRITE_STALL, self.stream.writable()).await {
@@ -209,112 +181,100 @@ impl<S> Client<S> {
                     }
                 }
                 Err(_) => {
-                    let later = {
+                    // Once a byte of the batch is written, any call in it may have run: only those behind it are
+                    // unsent.
+                    let first_unsent = if written == 0 {
+                        first_call
+                    } else {
                         let shared = self.shared.lock();
-                        if shared.outbox.is_empty() { shared.calls.next_id() } else { shared.first_unwritten }
+                        shared.outbox.first_waiting(shared.calls.next_id())
                     };
-                    self.close_unwritten(if written == 0 { first } else { later });
+                    self.fail_unsent(first_unsent);
                     return Err(WriteEnd::Closed);
                 }
             }
         }
-        Ok(batch)
+        Ok(bytes)
     }
 
-    /// The worker's end is closed: no more calls, and those whose line never left are free to go elsewhere.
-    fn close_unwritten(&self, first_unsent: u64) {
+    /// Closes the channel after a failed write. The calls from `first_unsent` on may be sent to another worker.
+    fn fail_unsent(&self, first_unsent: u64) {
         let mut shared = self.shared.lock();
         shared.closed = true;
         shared.unwritable = true;
-        // A worker may have closed one direction only: reading alone would never show that it is lost.
+        // A worker may have closed its reading direction only. Reading from it would never show that, so the writer
+        // task has to end.
         self.wake_writer.notify_one();
-        let unsent = shared.calls.from_id(first_unsent);
+        let unsent = shared.calls.take_from(first_unsent);
         drop(shared);
         for call in unsent {
-            call.tell(Err(CallFailure::Unsent));
+            call.complete(Err(CallFailure::Unsent));
         }
     }
 
-    /// Reads until something comes that is not an answer to a call. Cancelling it loses nothing.
+    /// Reads until a message comes that is not an answer to a call. Cancelling it loses nothing.
     pub async fn read(&self, inbox: &mut Inbox) -> Incoming {
         loop {
-            if let Some(incoming) = self.take_lines(&mut inbox.lines) {
+            if let Some(incoming) = self.take_messages(inbox) {
                 return incoming;
             }
-            // A dead peer shows as ECONNRESET as well as an end.
-            if inbox.stream.read_buf(inbox.lines.space()).await.is_ok_and(|count| count > 0) {
-                continue;
+            if !inbox.fill().await {
+                return Incoming::Closed;
             }
-            return Incoming::Closed;
         }
     }
 
-    /// Reads what is there without waiting: the last words of a worker that has ended.
+    /// Reads what a worker that has ended left in the channel, without waiting. Probe results are skipped.
     pub fn read_rest(&self, inbox: &mut Inbox) -> Option<Incoming> {
-        let mut last_words = vec![0; READ_REST];
         loop {
-            match self.take_lines(&mut inbox.lines) {
-                Some(Incoming::ProbeResult) => continue,
-                None => {}
-                other => return other,
-            }
-            // Asked of the kernel itself: tokio may not have heard yet that there is something to read.
-            let stream: &UnixStream = inbox.stream.as_ref();
-            match rustix::net::recv(stream, &mut last_words[..], RecvFlags::DONTWAIT) {
-                Ok((_, count)) if count > 0 => inbox.lines.space().extend_from_slice(&last_words[..count]),
-                _ => return None,
+            match self.take_messages(inbox) {
+                Some(Incoming::ProbeResult) => {}
+                None if inbox.fill_from_kernel() => {}
+                rest => return rest,
             }
         }
     }
 
-    fn take_lines(&self, lines: &mut Lines) -> Option<Incoming> {
+    /// Ends the calls that the whole lines read so far answer, up to the first line that is something else.
+    fn take_messages(&self, inbox: &mut Inbox) -> Option<Incoming> {
         loop {
-            let line = match lines.next_line() {
-                Ok(Some(line)) => line,
-                Ok(None) => return None,
-                Err(error) => return Some(Incoming::Protocol(error.to_string())),
+            let other = match inbox.next_message()? {
+                Message::Answer { id, answer } => {
+                    if self.take_answer(id, answer) {
+                        continue;
+                    }
+                    return Some(Incoming::Protocol("too many answers to unknown calls".to_owned()));
+                }
+                Message::Malformed(reason) => return Some(Incoming::Protocol(reason)),
+                other => other,
             };
-            let trusted = match message::parse(&line) {
-                Ok(FromWorker::Result { id, value }) => {
-                    self.answer(id, Ok(Returned(value.map(|range| line.slice(range)))))
-                }
-                Ok(FromWorker::Error { id, error }) => self.answer(id, Err(CallFailure::Function(Box::new(error)))),
-                Ok(FromWorker::TooDeep { id }) => {
-                    let how = format!("answered with more than {} levels", json::MAX_DEPTH);
-                    self.answer(id, Err(CallFailure::Protocol(how.into())))
-                }
-                Ok(_) if self.shared.lock().calls.odd_message(Instant::now()) => {
-                    return Some(Incoming::Protocol("too many messages that answer no call".to_owned()));
-                }
-                Ok(FromWorker::MetaData(range)) => return Some(Incoming::MetaData(line.slice(range))),
-                Ok(FromWorker::ProbeResult) => return Some(Incoming::ProbeResult),
-                Ok(FromWorker::Unknown(kind)) => {
+            if self.shared.lock().calls.count_odd(Instant::now()) {
+                return Some(Incoming::Protocol("too many messages that answer no call".to_owned()));
+            }
+            match other {
+                Message::MetaData(data) => return Some(Incoming::MetaData(data)),
+                Message::ProbeResult => return Some(Incoming::ProbeResult),
+                Message::Unknown(kind) => {
+                    // Only the first is logged: a library that talks on the channel would flood the log.
                     if self.counters.unknown_types.fetch_add(1, Ordering::Relaxed) == 0 {
                         tracing::warn!(kind = %kind.escape_debug(), "ignored a message of an unknown type");
                     }
-                    true
                 }
-                Err(error) => {
-                    let start = String::from_utf8_lossy(&line[..line.len().min(200)]).escape_debug().to_string();
-                    return Some(Incoming::Protocol(format!("{error}: {start}")));
-                }
-            };
-            if !trusted {
-                return Some(Incoming::Protocol("too many answers to unknown calls".to_owned()));
+                Message::Answer { .. } | Message::Malformed(_) => {}
             }
         }
     }
 
-    /// Hands an answer to its caller; false when the worker answers too many calls that never were.
-    fn answer(&self, id: Option<u64>, answer: Result<Returned, CallFailure>) -> bool {
+    /// Ends the call that an answer belongs to; false if the worker has sent too many answers to unknown calls.
+    fn take_answer(&self, id: Option<u64>, answer: Result<Returned, CallFailure>) -> bool {
         let mut shared = self.shared.lock();
-        let answered = shared.calls.answered(id, Instant::now);
-        self.notice_drained(&shared);
+        let answered = shared.calls.take_answered(id, Instant::now);
+        self.notify_if_drained(&shared);
         drop(shared);
         match answered {
             Answered::Call(call) => {
                 self.counters.answered.fetch_add(1, Ordering::Relaxed);
-                if !call.tell(answer) {
+                if !call.complete(answer) {
                     self.counters.late.fetch_add(1, Ordering::Relaxed);
                 }
                 true
@@ -330,14 +290,15 @@ impl<S> Client<S> {
         }
     }
 
-    fn notice_drained(&self, shared: &Shared<S>) {
+    fn notify_if_drained(&self, shared: &Shared<S>) {
         if shared.closed && shared.calls.is_empty() {
             self.drained.notify_one();
         }
     }
 
-    /// Waits until calls run out of time and ends them. Cancelling it loses nothing.
-    pub async fn overdue(&self) -> Overdue {
+    /// Waits until calls time out, ends them with [`CallFailure::TimedOut`] and returns how many. Cancelling it loses
+    /// nothing.
+    pub async fn end_overdue(&self) -> usize {
         loop {
             let next = self.shared.lock().next_look;
             match next {
@@ -349,192 +310,63 @@ impl<S> Client<S> {
                     }
                 }
             }
-            let calls = self.end_overdue(Instant::now());
+            let calls = self.end_overdue_at(Instant::now());
             if calls > 0 {
-                return Overdue { calls };
+                return calls;
             }
         }
     }
 
-    fn end_overdue(&self, now: Instant) -> usize {
+    fn end_overdue_at(&self, now: Instant) -> usize {
         let mut shared = self.shared.lock();
-        let overdue = shared.calls.overdue(now);
+        let overdue = shared.calls.take_overdue(now);
         shared.next_look = shared.calls.next_deadline();
-        self.notice_drained(&shared);
+        self.notify_if_drained(&shared);
         drop(shared);
         let count = overdue.len();
         for call in overdue {
-            call.tell(Err(CallFailure::TimedOut));
+            call.complete(Err(CallFailure::TimedOut));
         }
         count
     }
 
-    /// How many calls in a row ran out of time, and how many of all that did are still unanswered.
+    /// How many calls in a row have timed out, and how many of all that did are still unanswered.
     pub fn timeouts(&self) -> (u32, usize) {
         self.shared.lock().calls.timeouts()
     }
 
-    /// When the time of the call ran out that the worker has left without answer the longest.
+    /// When the oldest of the timed-out calls without an answer timed out.
     pub fn stuck_since(&self) -> Option<Instant> {
         self.shared.lock().calls.stuck_since()
     }
 
-    /// Takes no more calls; those on the way go on. [`Client::drained`] tells when they are over.
+    /// Refuses new calls; those in flight go on. [`Client::drained`] waits for their end.
     pub fn refuse_calls(&self) {
         let mut shared = self.shared.lock();
         shared.closed = true;
-        self.notice_drained(&shared);
+        self.notify_if_drained(&shared);
     }
 
-    /// Waits until no call is on its way, once calls are refused.
+    /// Waits until calls are refused and none is in flight.
     pub async fn drained(&self) {
         self.drained.notified().await;
     }
 
-    /// Ends every call that is on its way.
+    /// Refuses new calls and ends every call in flight with this failure.
     pub fn fail_all(&self, failure: &CallFailure) {
         let mut shared = self.shared.lock();
         shared.closed = true;
-        let calls = shared.calls.from_id(0);
+        let calls = shared.calls.take_from(0);
         drop(shared);
         for call in calls {
-            call.tell(Err(failure.clone()));
+            call.complete(Err(failure.clone()));
         }
     }
 
-    /// Tells the worker that nothing more will come.
+    /// Closes the writing direction: the worker reads end of file and is expected to exit.
     pub fn shut_down_writing(&self) {
         if let Err(error) = rustix::net::shutdown(self.stream.as_ref(), rustix::net::Shutdown::Write) {
-            tracing::debug!(%error, "the worker's end was closed already");
+            tracing::debug!(%error, "the worker's end of the channel was closed already");
         }
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use tokio::io::{AsyncBufReadExt, AsyncWriteExt, BufReader};
-
-    use std::sync::Arc;
-
-    use super::*;
-
-    fn pair() -> (Arc<Client<()>>, Inbox, UnixStream) {
-        let (ours, theirs) = UnixStream::pair().unwrap();
-        let (client, inbox) = Client::new(ours, 1024 * 1024);
-        (Arc::new(client), inbox, theirs)
-    }
-
-    fn f(arguments: &[u8]) -> Call<'_> {
-        Call::new("\"f\"", arguments)
-    }
-
-    fn soon() -> Instant {
-        Instant::now() + Duration::from_secs(10)
-    }
-
-    #[tokio::test]
-    async fn many_calls_go_out_in_order_and_their_answers_find_them() {
-        let (client, mut inbox, theirs) = pair();
-        let writing = Arc::clone(&client);
-        tokio::spawn(async move { writing.write_loop().await });
-        tokio::spawn(async move {
-            let (read, mut write) = theirs.into_split();
-            let mut lines = BufReader::new(read).lines();
-            let mut expected = 1;
-            while let Some(line) = lines.next_line().await.unwrap() {
-                let id = format!("\"id\":\"{expected}\"");
-                assert!(line.contains(&id), "{line}");
-                let answer = format!("{{\"type\":\"FunctionInvokeResult\",\"data\":{{{id},\"result\":{expected}}}}}\n");
-                write.write_all(answer.as_bytes()).await.unwrap();
-                expected += 1;
-            }
-        });
-        let reading = Arc::clone(&client);
-        tokio::spawn(async move { reading.read(&mut inbox).await });
-        let big = format!("[\"{}\"]", "x".repeat(300_000));
-        let mut replies = Vec::new();
-        for number in 0..100 {
-            let arguments = if number % 10 == 0 { big.as_bytes() } else { b"[]" };
-            replies.push(client.call(&f(arguments), soon(), ()).unwrap());
-        }
-        for (number, reply) in replies.into_iter().enumerate() {
-            let text = reply.await.unwrap().unwrap().0.unwrap();
-            assert_eq!(text, (number + 1).to_string());
-        }
-    }
-
-    #[tokio::test]
-    async fn calls_that_never_left_are_free_to_go_elsewhere() {
-        let (client, _inbox, theirs) = pair();
-        drop(theirs);
-        let first = client.call(&f(b"[]"), soon(), ()).unwrap();
-        assert!(matches!(first.await.unwrap(), Err(CallFailure::Unsent)));
-        assert_eq!(client.call(&f(b"[]"), soon(), ()).unwrap_err(), SendError::Closed);
-    }
-
-    #[tokio::test]
-    async fn arguments_that_look_like_calls_do_not_make_written_calls_unsent() {
-        let (client, _inbox, theirs) = pair();
-        let mut written = client.call(&f(b"[]"), soon(), ()).unwrap();
-        drop(theirs);
-        let sneaky = b"[{\"type\":\"CallFunction\"},{\"type\":\"CallFunction\"}]";
-        let unsent = client.call(&f(sneaky), soon(), ()).unwrap();
-        assert!(matches!(unsent.await.unwrap(), Err(CallFailure::Unsent)));
-        assert!(written.try_recv().is_err(), "the first call's line had left: it may have run");
-    }
-
-    #[tokio::test]
-    async fn a_worker_that_only_stops_reading_is_told_of() {
-        let (client, _inbox, theirs) = pair();
-        rustix::net::shutdown(&theirs, rustix::net::Shutdown::Read).unwrap();
-        let call = client.call(&f(b"[]"), soon(), ()).unwrap();
-        assert!(matches!(call.await.unwrap(), Err(CallFailure::Unsent)));
-        let end = tokio::time::timeout(Duration::from_secs(5), client.write_loop()).await;
-        assert_eq!(end.unwrap(), WriteEnd::Closed);
-    }
-
-    #[tokio::test]
-    async fn a_worker_that_does_not_read_is_given_no_more_than_the_outbox_holds() {
-        let (client, _inbox, _theirs) = pair();
-        let big = format!("[\"{}\"]", "x".repeat(OUTBOX_LIMIT / 4));
-        let taken = (0..20).take_while(|_| client.call(&f(big.as_bytes()), soon(), ()).is_ok()).count();
-        assert!((4..=6).contains(&taken), "{taken}");
-        assert_eq!(client.call(&f(big.as_bytes()), soon(), ()).unwrap_err(), SendError::Full);
-    }
-
-    #[tokio::test]
-    async fn calls_run_out_of_time_one_after_the_other_and_drain() {
-        let (client, _inbox, _theirs) = pair();
-        let later = client.call(&f(b"[]"), Instant::now() + Duration::from_millis(40), ()).unwrap();
-        let sooner = client.call(&f(b"[]"), Instant::now() + Duration::from_millis(10), ()).unwrap();
-        client.refuse_calls();
-        assert_eq!(client.overdue().await.calls, 1);
-        assert!(matches!(sooner.await.unwrap(), Err(CallFailure::TimedOut)));
-        assert_eq!(client.overdue().await.calls, 1);
-        assert!(matches!(later.await.unwrap(), Err(CallFailure::TimedOut)));
-        client.drained().await;
-        assert_eq!(client.timeouts(), (2, 2));
-    }
-
-    #[tokio::test]
-    async fn a_flood_of_messages_that_answer_nothing_breaks_the_protocol() {
-        let (client, mut inbox, mut theirs) = pair();
-        let flood = b"{\"type\":\"Noise\"}\n".repeat(2000);
-        tokio::spawn(async move { theirs.write_all(&flood).await });
-        let end = tokio::time::timeout(Duration::from_secs(5), client.read(&mut inbox)).await.unwrap();
-        assert!(matches!(&end, Incoming::Protocol(how) if how.contains("answer no call")), "{end:?}");
-    }
-
-    #[tokio::test]
-    async fn the_last_words_of_a_worker_are_read() {
-        let (client, mut inbox, mut theirs) = pair();
-        let reply = client.call(&f(b"[]"), soon(), ()).unwrap();
-        theirs
-            .write_all(b"{\"type\":\"FunctionInvokeResult\",\"data\":{\"id\":\"1\",\"result\":7}}\nhalf")
-            .await
-            .unwrap();
-        drop(theirs);
-        assert!(client.read_rest(&mut inbox).is_none());
-        assert_eq!(reply.await.unwrap().unwrap().0.unwrap(), "7");
     }
 }

@@ -1,17 +1,17 @@
-//! Framing: bytes from a worker become lines of bounded length. What a line says is left to `message`.
+//! Framing: bytes from a worker become lines of bounded length. Their meaning is left to `message`.
 
 use bytes::{Bytes, BytesMut};
 
-/// Room kept free for one read.
+/// Bytes of free room to which the buffer grows for a read.
 const READ_SIZE: usize = 64 * 1024;
-/// From here on the buffer grows by hand.
+/// From this length on the buffer grows by [`Lines::space`]'s own rule.
 const LARGE: usize = 1024 * 1024;
 
-/// A line beyond the limit.
+/// A line is longer than the limit.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[error("line of more than {limit} bytes")]
 pub struct LineTooLong {
-    /// The limit in bytes, the line break not counted.
+    /// The limit in bytes, without the line break.
     pub limit: usize,
 }
 
@@ -19,7 +19,8 @@ pub struct LineTooLong {
 #[derive(Debug)]
 pub struct Lines {
     buffer: BytesMut,
-    /// How much of the buffer is known to hold no line break.
+    /// How many bytes at the start of the buffer are known to hold no line break. Without it, a line of 16 MiB that
+    /// arrives in pieces would be searched from its start for each piece.
     searched: usize,
     limit: usize,
 }
@@ -31,13 +32,14 @@ impl Lines {
         Self { buffer: BytesMut::new(), searched: 0, limit }
     }
 
-    /// Where the next bytes go; there is always room.
+    /// The buffer to append the next bytes to; it always has room.
     pub fn space(&mut self) -> &mut BytesMut {
         if self.buffer.capacity() - self.buffer.len() < READ_SIZE / 4 {
             if self.buffer.len() < LARGE {
                 self.buffer.reserve(READ_SIZE);
             } else {
-                // `reserve` doubles, at the limit to twice the limit.
+                // `reserve` doubles the capacity, at the end to twice the limit. Beyond the limit the line is refused
+                // anyway, so the buffer stops there.
                 let room = (2 * self.buffer.len()).min(self.limit + 1).max(self.buffer.len()) + READ_SIZE;
                 let mut larger = BytesMut::with_capacity(room);
                 larger.extend_from_slice(&self.buffer);
@@ -47,7 +49,10 @@ impl Lines {
         &mut self.buffer
     }
 
-    /// The next whole line, without its line break.
+    /// The next whole line without its line break, or `None` until more bytes arrive.
+    ///
+    /// # Errors
+    /// The line is longer than the limit, whether or not its end has arrived.
     pub fn next_line(&mut self) -> Result<Option<Bytes>, LineTooLong> {
         let Some(found) = memchr::memchr(b'\n', &self.buffer[self.searched..]) else {
             self.searched = self.buffer.len();

@@ -13,8 +13,9 @@ use crate::deployment::MetaCallJson;
 use crate::invocation::FunctionError;
 use crate::json;
 
-/// A line that Node's own channel takes for a handle without a handle, and answers with `NODE_HANDLE_NACK`; metagate's
-/// workers answer its type with `ProbeResult`, others ignore it. So it tells whether a worker still reads.
+/// Asks whether a worker still reads its channel. Node's own channel takes the line for a handle whose descriptor is
+/// missing and answers with `NODE_HANDLE_NACK`; metagate's workers answer its type with `ProbeResult`; others ignore
+/// it.
 pub const PROBE: &[u8] = b"{\"cmd\":\"NODE_HANDLE\",\"type\":\"Probe\"}\n";
 
 const RESULT_START: &[u8] = b"{\"type\":\"FunctionInvokeResult\",\"data\":{\"id\":\"";
@@ -28,14 +29,15 @@ pub struct Load<'a> {
     pub id: &'a str,
     /// Folder of the release, absolute.
     pub path: &'a str,
-    /// The scripts by language.
+    /// The contents of the release's metacall.json files: scripts by language.
     pub jsons: &'a [MetaCallJson],
-    /// Dependency installers; always empty here because installation comes before the spawn.
+    /// Installers of dependencies, as MetaCall's worker runs them; always empty, because the gateway has installed them
+    /// before it starts a worker.
     pub runners: [&'a str; 0],
 }
 
 impl Load<'_> {
-    /// The whole message as a line.
+    /// The whole message as a line, with its line break.
     #[must_use]
     pub fn to_line(&self) -> Vec<u8> {
         #[derive(Serialize)]
@@ -50,27 +52,27 @@ impl Load<'_> {
     }
 }
 
-/// A call on its way to a worker; its texts are JSON without a line break.
+/// A call to be sent to a worker. Its texts are JSON without a line break.
 #[derive(Debug, Clone, Copy)]
 pub struct Call<'a> {
-    /// The function's name with its quotes.
+    /// The function's name as a JSON string, with its quotes.
     pub name: &'a str,
-    /// An array of the arguments.
+    /// The arguments, a JSON array.
     pub arguments: &'a [u8],
-    /// An array of their names, for a worker that accepts them.
+    /// The names of the arguments, a JSON array; only for a worker that accepts `names`.
     pub names: Option<&'a str>,
-    /// How long the caller waits, for a worker that accepts it.
+    /// The time until the caller's deadline; only for a worker that accepts `timeout`.
     pub timeout: Option<Duration>,
 }
 
 impl<'a> Call<'a> {
-    /// A call of which the worker is told nothing else.
+    /// A call without names and timeout.
     #[must_use]
     pub fn new(name: &'a str, arguments: &'a [u8]) -> Self {
         Self { name, arguments, names: None, timeout: None }
     }
 
-    /// Appends it as a `CallFunction` line.
+    /// Appends a `CallFunction` line with this id. It concatenates texts instead of serializing: this runs once a call.
     pub fn write(&self, line: &mut Vec<u8>, id: u64) {
         line.extend_from_slice(b"{\"type\":\"CallFunction\",\"data\":{\"id\":\"");
         line.extend_from_slice(itoa::Buffer::new().format(id).as_bytes());
@@ -90,51 +92,55 @@ impl<'a> Call<'a> {
     }
 }
 
-/// A message from a worker. Values stay where they are in the line: a range of its bytes.
+/// A message from a worker. A value is a range of the line's bytes, so that its text reaches the caller unchanged and
+/// uncopied.
 #[derive(Debug, PartialEq, Eq)]
 pub enum FromWorker {
-    /// `FunctionInvokeResult`; without a value for `undefined`.
+    /// `FunctionInvokeResult`; no value stands for JavaScript's `undefined`.
     Result {
-        /// The call's id, if it is one of ours.
+        /// The call's id; `None` if it cannot be one of the gateway's.
         id: Option<u64>,
-        /// Where the value stands in the line.
+        /// The place of the value in the line.
         value: Option<Range<usize>>,
     },
     /// `FunctionInvokeError`.
     Error {
-        /// The call's id, if it is one of ours.
+        /// The call's id; `None` if it cannot be one of the gateway's.
         id: Option<u64>,
         /// What the function raised.
         error: FunctionError,
     },
-    /// A result or payload with more levels than JSON readers take; only its call is lost, framing is not.
+    /// A result or payload that nests deeper than [`json::MAX_DEPTH`]. Only its call fails, because the line is whole.
     TooDeep {
-        /// The call's id, if it is one of ours.
+        /// The call's id; `None` if it cannot be one of the gateway's.
         id: Option<u64>,
     },
-    /// `GetApplicationMetadata`; where its data stands in the line.
+    /// `GetApplicationMetadata`; the place of its data in the line.
     MetaData(Range<usize>),
-    /// An answer to [`PROBE`].
+    /// The answer to [`PROBE`].
     ProbeResult,
-    /// A type that nobody knows, or one of Node's own `cmd` messages; by name.
+    /// An unknown type, or one of Node's own `cmd` messages; its name. For JSON that is no object, the start of it.
     Unknown(String),
 }
 
 /// Why a line is not a message.
 #[derive(Debug, thiserror::Error)]
 pub enum BadMessage {
-    /// Not JSON, or without the fields that its type needs.
+    /// Not JSON, or a member that its type needs is missing or of the wrong kind.
     #[error("not a message: {0}")]
     Json(#[from] serde_json::Error),
-    /// JSON, but too deep.
-    #[error("the answer has {0}")]
+    /// Metadata that nests too deeply.
+    #[error("the message has {0}")]
     Excess(#[from] json::Excess),
-    /// A type without the data that it needs.
+    /// The message has no `data`, or an error message no `error`.
     #[error("{0} without data")]
     NoData(String),
 }
 
-/// Reads a line, without its line break.
+/// Parses a line without its line break.
+///
+/// # Errors
+/// The line is not a message, so framing may be lost: the worker cannot be trusted any more.
 pub fn parse(line: &[u8]) -> Result<FromWorker, BadMessage> {
     match parse_plain_result(line) {
         Some(message) => message,
@@ -142,14 +148,15 @@ pub fn parse(line: &[u8]) -> Result<FromWorker, BadMessage> {
     }
 }
 
-/// The result line as metagate's own workers write it: one pass over the value and none over the rest.
+/// Parses a result line as metagate's own workers write it: one pass over the value and none over the rest.
 fn parse_plain_result(line: &[u8]) -> Option<Result<FromWorker, BadMessage>> {
     let rest = line.strip_prefix(RESULT_START)?;
     let digits = rest.iter().take_while(|b| b.is_ascii_digit()).count();
     let id = std::str::from_utf8(&rest[..digits]).ok()?.parse().ok()?;
     let value_start = RESULT_START.len() + digits + RESULT_VALUE.len();
     let value = rest[digits..].strip_prefix(RESULT_VALUE)?.strip_suffix(b"}}")?;
-    // What follows the value must be nothing but the two braces: otherwise the general way decides.
+    // The value must be one JSON value: text such as `1},"x":{"y":2` also lies between the prefix and the braces, and
+    // then the general parser decides.
     let _: &RawValue = serde_json::from_slice(value).ok()?;
     Some(match json::check_depth(value) {
         Ok(()) => Ok(FromWorker::Result { id: Some(id), value: Some(value_start..value_start + value.len()) }),
@@ -157,28 +164,31 @@ fn parse_plain_result(line: &[u8]) -> Option<Result<FromWorker, BadMessage>> {
     })
 }
 
-fn parse_any(line: &[u8]) -> Result<FromWorker, BadMessage> {
-    #[derive(Deserialize)]
-    struct Envelope<'a> {
-        #[serde(borrow, default)]
-        r#type: Option<Cow<'a, str>>,
-        #[serde(borrow, default)]
-        cmd: Option<Cow<'a, str>>,
-        #[serde(borrow, default)]
-        data: Option<&'a RawValue>,
-    }
-    #[derive(Deserialize)]
-    struct Answer<'a> {
-        #[serde(borrow)]
-        id: Cow<'a, str>,
-        #[serde(borrow, default, deserialize_with = "present")]
-        result: Option<&'a RawValue>,
-        #[serde(default)]
-        error: Option<FunctionError>,
-    }
+/// The members of a message that its kind depends on.
+#[derive(Deserialize)]
+struct Envelope<'a> {
+    #[serde(borrow, default)]
+    r#type: Option<Cow<'a, str>>,
+    #[serde(borrow, default)]
+    cmd: Option<Cow<'a, str>>,
+    #[serde(borrow, default)]
+    data: Option<&'a RawValue>,
+}
 
+/// `data` of the messages that end a call.
+#[derive(Deserialize)]
+struct Answer<'a> {
+    #[serde(borrow)]
+    id: Cow<'a, str>,
+    #[serde(borrow, default, deserialize_with = "present")]
+    result: Option<&'a RawValue>,
+    #[serde(default)]
+    error: Option<FunctionError>,
+}
+
+fn parse_any(line: &[u8]) -> Result<FromWorker, BadMessage> {
     if !line.trim_ascii_start().starts_with(b"{") {
-        // JSON all the same: what user code sends on Node's own channel, for example.
+        // JSON that is not an object is not an error: user code may send it with Node's own `process.send`.
         let value: &RawValue = serde_json::from_slice(line)?;
         return Ok(FromWorker::Unknown(value.get().chars().take(40).collect()));
     }
@@ -192,23 +202,8 @@ fn parse_any(line: &[u8]) -> Result<FromWorker, BadMessage> {
     let kind = envelope.r#type.unwrap_or_default();
     let data = || envelope.data.ok_or_else(|| BadMessage::NoData(kind.clone().into_owned()));
     match kind.as_ref() {
-        "FunctionInvokeResult" => {
-            let answer: Answer<'_> = serde_json::from_str(data()?.get())?;
-            let id = answer.id.parse().ok();
-            if answer.result.is_some_and(|value| json::check_depth(value.get().as_bytes()).is_err()) {
-                return Ok(FromWorker::TooDeep { id });
-            }
-            Ok(FromWorker::Result { id, value: answer.result.map(|value| range_in(line, value)) })
-        }
-        "FunctionInvokeError" => {
-            let answer: Answer<'_> = serde_json::from_str(data()?.get())?;
-            let error = answer.error.ok_or_else(|| BadMessage::NoData(kind.into_owned()))?;
-            let id = answer.id.parse().ok();
-            if error.payload.as_deref().is_some_and(|payload| json::check_depth(payload).is_err()) {
-                return Ok(FromWorker::TooDeep { id });
-            }
-            Ok(FromWorker::Error { id, error })
-        }
+        "FunctionInvokeResult" => parse_result(line, data()?),
+        "FunctionInvokeError" => parse_error(data()?),
         "GetApplicationMetadata" => {
             let data = data()?;
             json::check_depth(data.get().as_bytes())?;
@@ -219,12 +214,31 @@ fn parse_any(line: &[u8]) -> Result<FromWorker, BadMessage> {
     }
 }
 
-/// A value that is there, `null` too.
+fn parse_result(line: &[u8], data: &RawValue) -> Result<FromWorker, BadMessage> {
+    let answer: Answer<'_> = serde_json::from_str(data.get())?;
+    let id = answer.id.parse().ok();
+    if answer.result.is_some_and(|value| json::check_depth(value.get().as_bytes()).is_err()) {
+        return Ok(FromWorker::TooDeep { id });
+    }
+    Ok(FromWorker::Result { id, value: answer.result.map(|value| range_in(line, value)) })
+}
+
+fn parse_error(data: &RawValue) -> Result<FromWorker, BadMessage> {
+    let answer: Answer<'_> = serde_json::from_str(data.get())?;
+    let error = answer.error.ok_or_else(|| BadMessage::NoData("FunctionInvokeError".to_owned()))?;
+    let id = answer.id.parse().ok();
+    if error.payload.as_deref().is_some_and(|payload| json::check_depth(payload).is_err()) {
+        return Ok(FromWorker::TooDeep { id });
+    }
+    Ok(FromWorker::Error { id, error })
+}
+
+/// Makes a member with the value `null` differ from a missing member.
 fn present<'de, D: serde::Deserializer<'de>>(deserializer: D) -> Result<Option<&'de RawValue>, D::Error> {
     <&RawValue>::deserialize(deserializer).map(Some)
 }
 
-/// Where a value that was borrowed from a line stands in it.
+/// The place of a value that borrows from the line.
 fn range_in(line: &[u8], value: &RawValue) -> Range<usize> {
     let start = value.get().as_ptr() as usize - line.as_ptr() as usize;
     start..start + value.get().len()
@@ -253,7 +267,7 @@ mod tests {
     }
 
     #[test]
-    fn a_worker_that_accepts_them_is_told_names_and_time() {
+    fn a_worker_that_accepts_them_gets_names_and_timeout() {
         let mut line = Vec::new();
         let call = Call::new("\"sum\"", b"[2,1]");
         let names = Some(r#"["b","a"]"#);
@@ -269,7 +283,7 @@ mod tests {
     }
 
     #[test]
-    fn a_payload_with_too_many_levels_loses_its_call_alone() {
+    fn a_payload_that_nests_too_deeply_fails_its_call_only() {
         let payload = "[".repeat(200) + &"]".repeat(200);
         let line = format!(
             r#"{{"type":"FunctionInvokeError","data":{{"id":"1","error":{{"message":"m","payload":{payload}}}}}}}"#
@@ -287,7 +301,7 @@ mod tests {
     }
 
     #[test]
-    fn a_null_result_is_a_value_in_either_way() {
+    fn a_null_result_is_a_value_in_both_parsers() {
         let plain = r#"{"type":"FunctionInvokeResult","data":{"id":"7","result":null}}"#;
         assert_eq!(value_of(plain), Some("null"));
         let other = r#"{"type": "FunctionInvokeResult", "data": {"id": "7", "result": null}}"#;
@@ -295,7 +309,7 @@ mod tests {
     }
 
     #[test]
-    fn fields_behind_the_result_do_not_become_part_of_it() {
+    fn members_after_the_result_do_not_become_part_of_it() {
         let line = r#"{"type":"FunctionInvokeResult","data":{"id":"7","result":{"a":1},"more":{"b":2}}}"#;
         assert_eq!(value_of(line), Some(r#"{"a":1}"#));
     }
@@ -315,7 +329,7 @@ mod tests {
     }
 
     #[test]
-    fn json_that_is_no_object_is_unknown() {
+    fn json_that_is_not_an_object_is_unknown() {
         assert_eq!(parse(b"\"ready\"").unwrap(), FromWorker::Unknown("\"ready\"".into()));
     }
 

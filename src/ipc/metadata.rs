@@ -1,5 +1,6 @@
-//! What a worker says that it has loaded: the data of `GetApplicationMetadata` becomes the deployment's exports.
-//! Source of the format: MetaCall's inspect, `{"packages":{"node":[{"name":"index.js","scope":{"funcs":[{"name":"sum",…}]}}]}}`.
+//! The data of `GetApplicationMetadata`, in which a worker lists what it has loaded, becomes the deployment's exports.
+//! Source of the format: MetaCall's inspect,
+//! `{"packages":{"node":[{"name":"index.js","scope":{"funcs":[{"name":"sum",…}]}}]}}`.
 
 use std::collections::HashMap;
 use std::path::Path;
@@ -9,29 +10,30 @@ use serde_json::{Map, Value};
 
 use crate::deployment::{Accepts, Exports, Function, MetaCallJson, Takes};
 
-/// MetaData beyond this many bytes fails the load.
+/// Most bytes of metadata; more fails the load.
 pub const METADATA_LIMIT: usize = 1024 * 1024;
 
-/// Why MetaData cannot be used.
+/// Why metadata cannot be used.
 #[derive(Debug, thiserror::Error)]
 pub enum BadMetaData {
-    /// Beyond [`METADATA_LIMIT`].
-    #[error("metadata of {0} bytes, limit {METADATA_LIMIT}")]
+    /// More than [`METADATA_LIMIT`] bytes; holds how many.
+    #[error("metadata of {0} bytes exceeds the limit ({METADATA_LIMIT})")]
     TooLarge(usize),
-    /// Not the JSON that it should be.
+    /// Not JSON.
     #[error("metadata: {0}")]
     Json(#[from] serde_json::Error),
-    /// Without `packages`.
+    /// Without an object `packages`.
     #[error("metadata without \"packages\"")]
     NoPackages,
 }
 
-/// Which handles are the deployment's own: a worker under MetaCall lists the runtime's own scripts as well.
+/// The scripts of a release. Handles of other scripts are dropped, because a worker under MetaCall also lists the
+/// runtime's own.
 #[derive(Debug)]
 pub struct OwnScripts<'a> {
     /// The release's folder.
     pub folder: &'a Path,
-    /// Its scripts; none at all takes every handle.
+    /// Its scripts. If there are none, the worker decides and every handle counts.
     pub jsons: &'a [MetaCallJson],
 }
 
@@ -52,13 +54,16 @@ impl OwnScripts<'_> {
     }
 }
 
-/// Whether two absolute paths name one file, without `.` parts and links between.
+/// Whether two absolute paths name the same file, by their parts or after links are resolved.
 fn same_file(one: &Path, other: &Path) -> bool {
     one.components().eq(other.components())
         || matches!((one.canonicalize(), other.canonicalize()), (Ok(one), Ok(other)) if one == other)
 }
 
-/// Reads the data of `GetApplicationMetadata`.
+/// Parses the data of `GetApplicationMetadata`.
+///
+/// # Errors
+/// The data exceeds the limit, is not JSON or has no `packages`. Handles and functions of another form are skipped.
 pub fn parse(data: &[u8], own: &OwnScripts<'_>) -> Result<Exports, BadMetaData> {
     if data.len() > METADATA_LIMIT {
         return Err(BadMetaData::TooLarge(data.len()));
@@ -77,21 +82,21 @@ pub fn parse(data: &[u8], own: &OwnScripts<'_>) -> Result<Exports, BadMetaData> 
         for handle in &own_handles {
             for (name, function) in functions_of(handle) {
                 functions.insert(name.into(), Arc::new(Function::new(name, takes(function))));
-                aliases.take(name, function);
+                aliases.add_of(name, function);
             }
         }
         packages.insert(language, Value::Array(own_handles));
     }
-    let aliases = aliases.without(&functions);
+    let aliases = aliases.into_usable(&functions);
     Ok(Exports { functions, aliases, accepts, packages: Value::Object(packages) })
 }
 
-/// Other names of functions as they are told, each with the function's name; none where two functions claim it.
+/// Aliases with the name of their function; `None` for an alias that two functions claim.
 #[derive(Default)]
 struct Aliases(HashMap<Box<str>, Option<Box<str>>>);
 
 impl Aliases {
-    fn take(&mut self, name: &str, function: &Value) {
+    fn add_of(&mut self, name: &str, function: &Value) {
         for alias in texts(function, "aliases").filter(|alias| !alias.is_empty()) {
             let claimed = self.0.entry(alias.into()).or_insert_with(|| Some(name.into()));
             if claimed.as_deref() != Some(name) {
@@ -100,8 +105,8 @@ impl Aliases {
         }
     }
 
-    /// Those that are no function's own name.
-    fn without(self, functions: &HashMap<Box<str>, Arc<Function>>) -> HashMap<Box<str>, Box<str>> {
+    /// The usable aliases: claimed by one function, and not the name of a function.
+    fn into_usable(self, functions: &HashMap<Box<str>, Arc<Function>>) -> HashMap<Box<str>, Box<str>> {
         let claimed = self.0.into_iter().filter_map(|(alias, name)| Some((alias, name?)));
         claimed.filter(|(alias, _)| !functions.contains_key(alias)).collect()
     }
@@ -111,7 +116,7 @@ fn name_of(value: &Value) -> &str {
     value.get("name").and_then(Value::as_str).unwrap_or_default()
 }
 
-/// The functions of a handle, with their names.
+/// The functions of a handle that have a name, with it.
 fn functions_of(handle: &Value) -> impl Iterator<Item = (&str, &Value)> {
     let functions = handle.get("scope").and_then(|scope| scope.get("funcs")).and_then(Value::as_array);
     functions.into_iter().flatten().map(|function| (name_of(function), function)).filter(|(name, _)| !name.is_empty())
@@ -124,7 +129,7 @@ fn takes(function: &Value) -> Takes {
     }
 }
 
-/// The texts of the list under a key, if there is one.
+/// The strings of the array under this key; none if there is no such array.
 fn texts<'a>(value: &'a Value, key: &str) -> impl Iterator<Item = &'a str> {
     value.get(key).and_then(Value::as_array).into_iter().flatten().filter_map(Value::as_str)
 }
@@ -139,7 +144,8 @@ mod tests {
     use super::*;
 
     const DATA: &str = r#"{"status":"ready","packages":{"node":[
-        {"name":"index.js","scope":{"name":"global_namespace","funcs":[{"name":"sum"},{"name":"mul"}],"classes":[],"objects":[]}},
+        {"name":"index.js",
+         "scope":{"name":"global_namespace","funcs":[{"name":"sum"},{"name":"mul"}],"classes":[],"objects":[]}},
         {"name":"/usr/lib/metacall/port.js","scope":{"funcs":[{"name":"metacall"}]}}]},"ports":[]}"#;
 
     fn names(exports: &Exports) -> Vec<&str> {
@@ -158,7 +164,7 @@ mod tests {
     }
 
     #[test]
-    fn a_worker_without_scripts_decides_by_itself() {
+    fn without_scripts_every_handle_counts() {
         let own = OwnScripts { folder: Path::new("/srv/math"), jsons: &[] };
         assert_eq!(names(&parse(DATA.as_bytes(), &own).unwrap()), ["metacall", "mul", "sum"]);
     }
@@ -172,7 +178,7 @@ mod tests {
     }
 
     #[test]
-    fn an_alias_stands_for_one_function_and_never_for_another_ones_name() {
+    fn an_alias_belongs_to_one_function_and_yields_to_names() {
         let data = r#"{"accepts":["names","later",1],"packages":{"wasm":[{"name":"a.wasm","scope":{"funcs":[
             {"name":"add","aliases":["ops/add","both","sub","add",7,"","twice","twice"]},
             {"name":"sub","aliases":["ops/sub","both"]},{"name":"mul","aliases":"ops/mul"}]}}]}}"#;
@@ -185,7 +191,7 @@ mod tests {
     }
 
     #[test]
-    fn metadata_has_limits_and_a_form() {
+    fn metadata_that_is_too_large_or_malformed_is_refused() {
         let own = OwnScripts { folder: Path::new("/"), jsons: &[] };
         assert!(matches!(parse(b"{}", &own), Err(BadMetaData::NoPackages)));
         assert!(matches!(parse(b"{", &own), Err(BadMetaData::Json(_))));

@@ -1,5 +1,5 @@
-//! The calls of one worker that wait for their answer: found by id, ended by an answer, a deadline or the worker's end.
-//! What goes over the channel is left to `client`.
+//! The calls in flight on one worker: found by id, ended by an answer, a deadline or the worker's end. It does no input
+//! or output and reads no clock; that is the job of `client`.
 
 use std::collections::HashMap;
 use std::time::{Duration, Instant};
@@ -7,23 +7,27 @@ use std::time::{Duration, Instant};
 use tokio::sync::oneshot;
 
 use crate::invocation::Returned;
-use crate::ipc::CallFailure;
+use crate::ipc::failure::CallFailure;
 
-/// Answers to calls that never were, within a second, before the worker is given up.
+/// Answers with an unknown id that a worker may send in a second. With more, its answers cannot be trusted: the next
+/// one may carry the id of a call that it does not belong to.
 const UNKNOWN_PER_SECOND: u32 = 100;
 
-/// Messages that answer no call, within a second, before the worker is given up: each costs the other deployments time.
+/// Messages that answer no call that a worker may send in a second. Parsing them takes time of the thread that serves
+/// all deployments, and no healthy worker sends more than a few.
 const ODD_PER_SECOND: u32 = 1000;
 
-/// The answer to a call, when it comes.
+/// Where the answer to a call arrives.
 pub type Reply = oneshot::Receiver<Result<Returned, CallFailure>>;
 
-/// Calls by id. `S` is kept with each call until the worker has answered it or its time is over.
+/// Calls in flight by id. `S`, the call's lease, is kept with each call until the worker has answered it or it timed
+/// out.
 #[derive(Debug)]
 pub struct PendingCalls<S> {
     calls: HashMap<u64, Call<S>>,
     next_id: u64,
-    /// Calls whose time ran out, when it did, and that the worker has not answered since.
+    /// Calls that timed out, with when they did, and that the worker has not answered since. It does not grow without
+    /// bound: a worker with a call that stays here is replaced.
     stuck: HashMap<u64, Instant>,
     timeouts_in_a_row: u32,
     unknown: Burst,
@@ -34,31 +38,32 @@ pub struct PendingCalls<S> {
 struct Call<S> {
     reply: oneshot::Sender<Result<Returned, CallFailure>>,
     deadline: Instant,
-    slot: S,
+    lease: S,
 }
 
-/// A call that is over: its caller and its slot. Told outside of any lock, because what waits runs then.
+/// A call that has ended, with its caller and its lease. Completing or dropping it takes other locks (the lease goes
+/// back to its pool), so do it outside of any lock.
 #[derive(Debug)]
-pub struct Ended<S> {
+pub struct EndedCall<S> {
     reply: oneshot::Sender<Result<Returned, CallFailure>>,
-    _slot: S,
+    _lease: S,
 }
 
-/// What an answer was to.
+/// The call that an answer belongs to.
 #[derive(Debug)]
 pub enum Answered<S> {
-    /// A call that waits.
-    Call(Ended<S>),
-    /// A call that was over already.
+    /// A call in flight.
+    Call(EndedCall<S>),
+    /// A call that has timed out.
     Late,
-    /// No call that ever was.
+    /// No call: an id that was never given out, or that was answered before.
     Unknown {
-        /// There are so many of these that the worker cannot be trusted.
+        /// Whether the worker has sent more than 100 of these within a second.
         too_many: bool,
     },
 }
 
-/// How many there were in the present second.
+/// Counts events within one second.
 #[derive(Debug, Default)]
 struct Burst {
     since: Option<Instant>,
@@ -78,46 +83,46 @@ impl<S> Default for PendingCalls<S> {
     }
 }
 
-impl<S> Ended<S> {
-    /// Tells the caller; false when it is gone.
-    pub fn tell(self, answer: Result<Returned, CallFailure>) -> bool {
+impl<S> EndedCall<S> {
+    /// Gives the caller its answer; false if the caller has left.
+    pub fn complete(self, answer: Result<Returned, CallFailure>) -> bool {
         self.reply.send(answer).is_ok()
     }
 }
 
 impl<S> PendingCalls<S> {
-    /// Adds a call; gives its id and where its answer will come.
-    pub fn add(&mut self, deadline: Instant, slot: S) -> (u64, Reply) {
+    /// Adds a call; returns its id and where its answer will arrive. Ids ascend.
+    pub fn add(&mut self, deadline: Instant, lease: S) -> (u64, Reply) {
         let id = self.next_id;
         self.next_id += 1;
         let (reply, answer) = oneshot::channel();
-        self.calls.insert(id, Call { reply, deadline, slot });
+        self.calls.insert(id, Call { reply, deadline, lease });
         (id, answer)
     }
 
-    /// The id that the next call will have.
+    /// The id of the next call.
     #[must_use]
     pub fn next_id(&self) -> u64 {
         self.next_id
     }
 
-    /// How many calls wait.
+    /// How many calls are in flight.
     #[must_use]
     pub fn len(&self) -> usize {
         self.calls.len()
     }
 
-    /// Whether no call waits.
+    /// Whether no call is in flight.
     #[must_use]
     pub fn is_empty(&self) -> bool {
         self.calls.is_empty()
     }
 
-    /// Takes the call that an answer is for. `id` is nothing when the worker sent none of ours.
-    pub fn answered(&mut self, id: Option<u64>, now: impl Fn() -> Instant) -> Answered<S> {
+    /// Takes the call that an answer belongs to. `id` is `None` if the text of the id cannot be one of the gateway's.
+    pub fn take_answered(&mut self, id: Option<u64>, now: impl Fn() -> Instant) -> Answered<S> {
         if let Some(call) = id.and_then(|id| self.calls.remove(&id)) {
             self.timeouts_in_a_row = 0;
-            return Answered::Call(Ended { reply: call.reply, _slot: call.slot });
+            return Answered::Call(EndedCall { reply: call.reply, _lease: call.lease });
         }
         if id.is_some_and(|id| self.stuck.remove(&id).is_some()) {
             return Answered::Late;
@@ -125,47 +130,47 @@ impl<S> PendingCalls<S> {
         Answered::Unknown { too_many: self.unknown.count(now()) > UNKNOWN_PER_SECOND }
     }
 
-    /// Counts a message that answers no call; true when there are too many.
-    pub fn odd_message(&mut self, now: Instant) -> bool {
+    /// Counts a message that answers no call; true if there were more than 1000 within a second.
+    pub fn count_odd(&mut self, now: Instant) -> bool {
         self.odd.count(now) > ODD_PER_SECOND
     }
 
-    /// Takes the calls whose deadline has come.
-    pub fn overdue(&mut self, now: Instant) -> Vec<Ended<S>> {
+    /// Takes the calls whose deadline has passed.
+    pub fn take_overdue(&mut self, now: Instant) -> Vec<EndedCall<S>> {
         let due: Vec<u64> = self.calls.iter().filter(|(_, call)| call.deadline <= now).map(|(id, _)| *id).collect();
         self.timeouts_in_a_row = self.timeouts_in_a_row.saturating_add(u32::try_from(due.len()).unwrap_or(u32::MAX));
         self.stuck.extend(due.iter().map(|id| (*id, now)));
         self.take(&due)
     }
 
-    /// The next deadline.
+    /// The earliest deadline.
     #[must_use]
     pub fn next_deadline(&self) -> Option<Instant> {
         self.calls.values().map(|call| call.deadline).min()
     }
 
-    /// Takes the calls from an id on.
-    pub fn from_id(&mut self, first: u64) -> Vec<Ended<S>> {
+    /// Takes the calls from this id on.
+    pub fn take_from(&mut self, first: u64) -> Vec<EndedCall<S>> {
         let ids: Vec<u64> = self.calls.keys().copied().filter(|id| *id >= first).collect();
         self.take(&ids)
     }
 
-    /// How many calls in a row ran out of time, and how many of all that did are still unanswered.
+    /// How many calls in a row have timed out, and how many of all that did are still unanswered.
     #[must_use]
     pub fn timeouts(&self) -> (u32, usize) {
         (self.timeouts_in_a_row, self.stuck.len())
     }
 
-    /// When the time of the call ran out that has been without answer the longest.
+    /// When the oldest of the timed-out calls without an answer timed out.
     #[must_use]
     pub fn stuck_since(&self) -> Option<Instant> {
         self.stuck.values().copied().min()
     }
 
-    fn take(&mut self, ids: &[u64]) -> Vec<Ended<S>> {
+    fn take(&mut self, ids: &[u64]) -> Vec<EndedCall<S>> {
         ids.iter()
             .filter_map(|id| self.calls.remove(id))
-            .map(|call| Ended { reply: call.reply, _slot: call.slot })
+            .map(|call| EndedCall { reply: call.reply, _lease: call.lease })
             .collect()
     }
 }
@@ -193,30 +198,30 @@ mod tests {
     fn an_answer_finds_its_call_once() {
         let (mut calls, now) = calls();
         let (id, mut reply) = calls.add(now, ());
-        let Answered::Call(call) = calls.answered(Some(id), || now) else { panic!("no call") };
-        assert!(call.tell(Ok(Returned(None))));
+        let Answered::Call(call) = calls.take_answered(Some(id), || now) else { panic!("no call") };
+        assert!(call.complete(Ok(Returned(None))));
         assert!(reply.try_recv().unwrap().is_ok());
-        assert!(matches!(calls.answered(Some(id), || now), Answered::Unknown { too_many: false }));
+        assert!(matches!(calls.take_answered(Some(id), || now), Answered::Unknown { too_many: false }));
     }
 
     #[test]
-    fn a_late_answer_is_no_unknown_one() {
+    fn a_late_answer_is_not_an_unknown_one() {
         let (mut calls, now) = calls();
         let (id, _reply) = calls.add(now, ());
-        assert_eq!(calls.overdue(now).len(), 1);
+        assert_eq!(calls.take_overdue(now).len(), 1);
         assert_eq!(calls.timeouts(), (1, 1));
-        assert!(matches!(calls.answered(Some(id), || now), Answered::Late));
+        assert!(matches!(calls.take_answered(Some(id), || now), Answered::Late));
         assert_eq!(calls.timeouts(), (1, 0));
     }
 
     #[test]
-    fn an_answer_ends_a_row_of_timeouts() {
+    fn an_answer_resets_the_count_of_timeouts_in_a_row() {
         let (mut calls, now) = calls();
         let (_, _first) = calls.add(now, ());
         let (second, _reply) = calls.add(now + Duration::from_secs(9), ());
-        assert_eq!(calls.overdue(now).len(), 1);
+        assert_eq!(calls.take_overdue(now).len(), 1);
         assert_eq!(calls.next_deadline(), Some(now + Duration::from_secs(9)));
-        let _call = calls.answered(Some(second), || now);
+        let _call = calls.take_answered(Some(second), || now);
         assert_eq!(calls.timeouts(), (0, 1));
     }
 
@@ -224,18 +229,18 @@ mod tests {
     fn a_burst_of_unknown_answers_is_too_many() {
         let (mut calls, now) = calls();
         for _ in 0..UNKNOWN_PER_SECOND {
-            assert!(matches!(calls.answered(None, || now), Answered::Unknown { too_many: false }));
+            assert!(matches!(calls.take_answered(None, || now), Answered::Unknown { too_many: false }));
         }
-        assert!(matches!(calls.answered(Some(7), || now), Answered::Unknown { too_many: true }));
+        assert!(matches!(calls.take_answered(Some(7), || now), Answered::Unknown { too_many: true }));
         let later = now + Duration::from_secs(2);
-        assert!(matches!(calls.answered(None, || later), Answered::Unknown { too_many: false }));
+        assert!(matches!(calls.take_answered(None, || later), Answered::Unknown { too_many: false }));
     }
 
     #[test]
     fn calls_from_an_id_on_are_taken_together() {
         let (mut calls, now) = calls();
         let replies: Vec<_> = (0..5).map(|_| calls.add(now, ())).collect();
-        assert_eq!(calls.from_id(replies[2].0).len(), 3);
+        assert_eq!(calls.take_from(replies[2].0).len(), 3);
         assert_eq!(calls.len(), 2);
     }
 }

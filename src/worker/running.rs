@@ -8,9 +8,7 @@ use std::time::{Duration, Instant};
 use tokio::runtime::Handle;
 use tokio::task::JoinHandle;
 
-use crate::ipc::client::Inbox;
-use crate::ipc::outcome::WriteEnd;
-use crate::ipc::{CallFailure, Client, Incoming};
+use crate::ipc::{CallFailure, Client, Inbox, Incoming, WriteEnd};
 use crate::process::child::Process;
 use crate::process::output::LAST_OUTPUT;
 use crate::worker::dispatch::Lease;
@@ -80,7 +78,7 @@ impl Worker {
                     Incoming::Protocol(_) | Incoming::Closed => return,
                 },
                 _ = worker.process.ended() => return,
-                _ = worker.client.overdue() => {}
+                _ = worker.client.end_overdue() => {}
                 () = worker.client.drained() => return,
                 () = &mut grace => return,
                 () = pool.kill.cancelled() => return,

@@ -3,8 +3,7 @@
 use std::time::{Duration, Instant};
 
 use crate::ipc::message::PROBE;
-use crate::ipc::outcome::WriteEnd;
-use crate::ipc::{CallFailure, Incoming};
+use crate::ipc::{CallFailure, Incoming, WriteEnd};
 use crate::process::child::Ended;
 use crate::process::output::LAST_OUTPUT;
 use crate::worker::running::Worker;
@@ -63,8 +62,8 @@ pub(super) async fn serve(seat: &Seat, worker: &mut Worker) -> Parting {
                 Incoming::Closed => return channel_closed(seat, worker).await,
             },
             ended = parts.process.ended() => return process_ended(seat, worker, ended),
-            overdue = parts.client.overdue() => {
-                tracing::warn!(deployment = %seat.pool.settings.name, calls = overdue.calls, "calls ran out of time");
+            overdue = parts.client.end_overdue() => {
+                tracing::warn!(deployment = %seat.pool.settings.name, calls = overdue, "calls ran out of time");
                 if let Some(parting) = deadlines.arm(worker) {
                     return parting;
                 }
