@@ -15,6 +15,8 @@ mod budget;
 mod crafted;
 mod directory;
 mod end;
+mod error;
+mod limits;
 mod name;
 mod ranges;
 mod record;
@@ -25,62 +27,16 @@ mod unpack;
 
 use std::fs::File;
 use std::io;
-use std::os::unix::fs::FileExt;
 use std::path::Path;
-use std::time::Duration;
 
-use self::below::Below;
-use self::budget::Budget;
-use self::directory::{Entry, Kind};
-use self::tree::Tree;
+use crate::source::archive::below::Below;
+use crate::source::archive::budget::Budget;
+use crate::source::archive::directory::{Entry, Kind};
+use crate::source::archive::error::{quote, refused};
+use crate::source::archive::tree::Tree;
 
-/// How many characters of a name are told.
-const TOLD_NAME: usize = 200;
-
-/// What becomes of the symbolic links in an archive.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Links {
-    /// An archive with one is refused.
-    Refuse,
-    /// Each becomes a small file that holds its target, as git does without `core.symlinks`.
-    AsText,
-}
-
-/// How much an archive may hold and cost.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Limits {
-    /// Files and folders, those counted too that only paths name.
-    pub entries: u64,
-    /// Bytes of all files, unpacked.
-    pub total: u64,
-    /// Bytes of a file, unpacked.
-    pub file: u64,
-    /// Unpacked bytes for each packed one, of a file and of all, from 1 MiB on.
-    pub ratio: u64,
-    /// Parts of a path.
-    pub depth: usize,
-    /// Bytes of a part of a path.
-    pub name: usize,
-    /// Bytes of a path.
-    pub path: usize,
-    /// Time on a processor.
-    pub cpu: Duration,
-}
-
-impl Default for Limits {
-    fn default() -> Self {
-        Self {
-            entries: 10_000,
-            total: 256 << 20,
-            file: 64 << 20,
-            ratio: 200,
-            depth: 32,
-            name: 255,
-            path: 1024,
-            cpu: Duration::from_secs(5),
-        }
-    }
-}
+pub use error::ArchiveError;
+pub use limits::{Limits, Links};
 
 /// What an archive gave.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -91,31 +47,20 @@ pub struct Extracted {
     pub bytes: u64,
 }
 
-/// Why an archive gave nothing.
-#[derive(Debug, thiserror::Error)]
-pub enum ArchiveError {
-    /// It is refused; the words name the entry where there is one.
-    #[error("{0}")]
-    Bad(String),
-    /// It cannot be read, or its files cannot be written.
-    #[error(transparent)]
-    Disk(#[from] io::Error),
-}
-
 /// Checks an archive and writes its files below `into`, an empty folder. Blocks. Files get the mode 0644, or 0755 where
 /// the archive says that their owner may run them, folders 0755. A failure may leave some of them in `into`.
 pub fn extract(archive: &File, into: &Path, links: Links, limits: &Limits) -> Result<Extracted, ArchiveError> {
     let budget = Budget::start(limits.cpu);
     let end = end::read(archive)?;
     if end.entries > limits.entries {
-        return Err(bad(format!("{} entries, limit {}", end.entries, limits.entries)));
+        return Err(refused(format!("{} entries, limit {}", end.entries, limits.entries)));
     }
     let mut entries = directory::read(archive, &end, links, limits)?;
     let extracted = check_sizes(&entries, limits)?;
     let mut tree = Tree::new(limits.entries);
     for entry in &entries {
         tree.add(&entry.path, entry.kind == Kind::Folder)
-            .map_err(|fault| bad(format!("{}: {fault}", told(&entry.path))))?;
+            .map_err(|fault| refused(format!("{}: {fault}", quote(&entry.path))))?;
         budget.check(&entry.path)?;
     }
     ranges::check(archive, &mut entries, end.start)?;
@@ -131,25 +76,25 @@ pub fn extract(archive: &File, into: &Path, links: Links, limits: &Limits) -> Re
 fn check_sizes(entries: &[Entry], limits: &Limits) -> Result<Extracted, ArchiveError> {
     let (mut files, mut bytes, mut packed) = (0, 0_u64, 0_u64);
     for entry in entries {
-        let name = || told(&entry.path);
+        let name = || quote(&entry.path);
         if entry.size > limits.file {
-            return Err(bad(format!("{}: {} bytes, limit {}", name(), entry.size, limits.file)));
+            return Err(refused(format!("{}: {} bytes, limit {}", name(), entry.size, limits.file)));
         }
         if is_bomb(entry.size, entry.packed, limits.ratio) {
-            return Err(bad(format!("{}: packed by more than {} to 1", name(), limits.ratio)));
+            return Err(refused(format!("{}: packed by more than {} to 1", name(), limits.ratio)));
         }
         files += u64::from(entry.kind == Kind::File);
         bytes = bytes.saturating_add(entry.size);
         packed = packed.saturating_add(entry.packed);
         if bytes > limits.total {
-            return Err(bad(format!("{}: with it more than {} bytes in all", name(), limits.total)));
+            return Err(refused(format!("{}: with it more than {} bytes in all", name(), limits.total)));
         }
     }
     if is_bomb(bytes, packed, limits.ratio) {
-        return Err(bad(format!("{bytes} bytes in {packed}: packed by more than {} to 1", limits.ratio)));
+        return Err(refused(format!("{bytes} bytes in {packed}: packed by more than {} to 1", limits.ratio)));
     }
     if files == 0 {
-        return Err(bad("the archive holds no file".to_owned()));
+        return Err(refused("the archive holds no file".to_owned()));
     }
     Ok(Extracted { files, bytes })
 }
@@ -165,28 +110,10 @@ fn write(archive: &File, entry: &Entry, below: &Below, budget: &Budget) -> Resul
         return Ok(());
     }
     let file = below.make_file(&entry.path, entry.executable).map_err(|error| match error.kind() {
-        io::ErrorKind::AlreadyExists => bad(format!("{}: the file system has such a name already", told(&entry.path))),
+        io::ErrorKind::AlreadyExists => {
+            refused(format!("{}: the file system has such a name already", quote(&entry.path)))
+        }
         _ => ArchiveError::Disk(error),
     })?;
     unpack::unpack(archive, entry, &file, budget)
-}
-
-fn bad(words: String) -> ArchiveError {
-    ArchiveError::Bad(words)
-}
-
-/// A name as messages have it: quoted, and not all of it where it is long.
-fn told(name: &str) -> String {
-    match name.char_indices().nth(TOLD_NAME) {
-        None => format!("{name:?}"),
-        Some((end, _)) => format!("{:?}…", &name[..end]),
-    }
-}
-
-/// Fills the buffer from a place in the archive.
-fn read_at(archive: &File, buffer: &mut [u8], at: u64) -> Result<(), ArchiveError> {
-    archive.read_exact_at(buffer, at).map_err(|error| match error.kind() {
-        io::ErrorKind::UnexpectedEof => bad("the archive ends too early".to_owned()),
-        _ => ArchiveError::Disk(error),
-    })
 }

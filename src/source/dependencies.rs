@@ -18,8 +18,11 @@ mod environment;
 mod node;
 mod others;
 mod python;
+mod runner;
 mod search;
 mod step;
+
+pub use runner::Runner;
 
 /// Memory that an installation may use.
 const MEMORY: u64 = 2 << 30;
@@ -28,41 +31,6 @@ const RELEASE: u64 = 1 << 30;
 const PACE: Duration = Duration::from_secs(1);
 /// Largest file that it may write.
 const FILE: u64 = 1 << 30;
-
-/// What installs the dependencies of a language.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub enum Runner {
-    /// npm.
-    Nodejs,
-    /// pip.
-    Python,
-    /// Bundler.
-    Ruby,
-    /// dotnet.
-    Csharp,
-}
-
-impl Runner {
-    /// Every runner.
-    pub const ALL: [Self; 4] = [Self::Nodejs, Self::Python, Self::Ruby, Self::Csharp];
-
-    /// Its name on the wire, as MetaCall's clients have it.
-    #[must_use]
-    pub const fn name(self) -> &'static str {
-        match self {
-            Self::Nodejs => "nodejs",
-            Self::Python => "python",
-            Self::Ruby => "ruby",
-            Self::Csharp => "csharp",
-        }
-    }
-
-    /// The runner of this name.
-    #[must_use]
-    pub fn from_name(name: &str) -> Option<Self> {
-        Self::ALL.into_iter().find(|runner| runner.name() == name)
-    }
-}
 
 /// Why the dependencies of a release are not there.
 #[derive(Debug, thiserror::Error)]
@@ -227,12 +195,4 @@ fn wanted(names: Option<&[String]>, book: &LogBook) -> Vec<Runner> {
         book.print(LogSource::Install, &format!("{name:?} is no runner (nodejs, python, ruby, csharp): ignored"));
     }
     Runner::ALL.into_iter().filter(|runner| names.iter().any(|name| name == runner.name())).collect()
-}
-
-/// A path of a release in words: `.`, `lib/a`, `lib/a/package.json`.
-fn place(release: &Path, path: &Path) -> String {
-    match path.strip_prefix(release) {
-        Ok(inside) if !inside.as_os_str().is_empty() => inside.display().to_string(),
-        _ => ".".to_owned(),
-    }
 }

@@ -14,15 +14,17 @@ use crate::process::spawner::Spawner;
 use crate::source::repository::address::Address;
 use crate::source::repository::branch::Branch;
 use crate::source::repository::git::Git;
+use crate::source::repository::resolve::{Resolve, SystemResolver};
 use crate::source::size;
 
 pub mod address;
 pub mod branch;
+mod error;
 mod git;
 mod reason;
 pub mod resolve;
 
-use resolve::{Resolve, SystemResolver};
+pub use error::RepositoryError;
 
 /// Most bytes that a repository may have, packed, and its archive.
 const SIZE_LIMIT: u64 = 256 << 20;
@@ -57,51 +59,6 @@ pub struct Fetched {
     pub branch: String,
     /// The id of the commit.
     pub commit: String,
-}
-
-/// Why a repository cannot be had.
-#[derive(Debug, thiserror::Error)]
-pub enum RepositoryError {
-    /// Nothing is fetched from such an address.
-    #[error("{0}")]
-    BadUrl(String),
-    /// No branch can have this name.
-    #[error("{0}")]
-    BadBranch(String),
-    /// The repository has no such branch.
-    #[error("the repository has no branch {0:?}")]
-    NoSuchBranch(String),
-    /// The repository has no commit.
-    #[error("the repository is empty")]
-    Empty,
-    /// git could not fetch it.
-    #[error("{reason}{}", git::quoted(.output))]
-    Failed {
-        /// What is wrong, in words.
-        reason: String,
-        /// The last 4 KiB of what git said.
-        output: String,
-    },
-    /// It took too long.
-    #[error("the repository was not fetched within {limit:?}{}", git::quoted(.output))]
-    TimedOut {
-        /// The time that it had.
-        limit: Duration,
-        /// The last 4 KiB of what git said.
-        output: String,
-    },
-    /// It is too large.
-    #[error("the repository has more than {limit} bytes")]
-    TooLarge {
-        /// Most bytes that it may have.
-        limit: u64,
-    },
-    /// There is no git.
-    #[error("repositories need \"git\", which is not on the gateway's PATH: install it")]
-    NoGit,
-    /// The staging folder cannot be used.
-    #[error("fetching a repository: {0}")]
-    Disk(#[from] io::Error),
 }
 
 impl Repositories {

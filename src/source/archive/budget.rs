@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use rustix::time::{ClockId, clock_gettime};
 
-use super::{ArchiveError, bad, told};
+use crate::source::archive::error::{ArchiveError, quote, refused};
 
 /// When the thread must have done with its archive.
 #[derive(Debug)]
@@ -22,7 +22,7 @@ impl Budget {
     /// Refuses to go on with an entry once the time is up.
     pub(super) fn check(&self, path: &str) -> Result<(), ArchiveError> {
         if spent() > self.end {
-            return Err(bad(format!("{}: unpacking took more than {:?} by then", told(path), self.limit)));
+            return Err(refused(format!("{}: unpacking took more than {:?} by then", quote(path), self.limit)));
         }
         Ok(())
     }

@@ -4,9 +4,11 @@ use std::fs::File;
 use std::io::{self, BufRead, BufReader, Read};
 use std::os::unix::fs::FileExt;
 
-use super::end::End;
-use super::record::Fields;
-use super::{ArchiveError, Limits, Links, bad, name, told};
+use crate::source::archive::end::End;
+use crate::source::archive::error::{ArchiveError, quote, refused};
+use crate::source::archive::limits::{Limits, Links};
+use crate::source::archive::name;
+use crate::source::archive::record::Fields;
 
 const ENTRY: &[u8] = b"PK\x01\x02";
 const ENTRY_SIZE: usize = 46;
@@ -100,7 +102,7 @@ pub(super) fn read(archive: &File, end: &End, links: Links, limits: &Limits) -> 
         entries.push(read_entry(&mut directory, links, limits)?);
     }
     if !directory.fill_buf()?.is_empty() {
-        return Err(bad(format!("the directory has more than the {} entries that it should have", end.entries)));
+        return Err(refused(format!("the directory has more than the {} entries that it should have", end.entries)));
     }
     Ok(entries)
 }
@@ -109,7 +111,7 @@ fn read_entry(directory: &mut impl BufRead, links: Links, limits: &Limits) -> Re
     let mut fixed = [0; ENTRY_SIZE];
     fill(directory, &mut fixed)?;
     let record = fixed.strip_prefix(ENTRY).and_then(|fields| Record::read(Fields(fields)));
-    let record = record.ok_or_else(|| bad("the directory has a record that is no entry".to_owned()))?;
+    let record = record.ok_or_else(|| refused("the directory has a record that is no entry".to_owned()))?;
     let mut raw = vec![0; usize::from(record.name)];
     fill(directory, &mut raw)?;
     let mut extra = vec![0; usize::from(record.extra)];
@@ -120,7 +122,7 @@ fn read_entry(directory: &mut impl BufRead, links: Links, limits: &Limits) -> Re
     }
     check(&record, &raw, &extra, links, limits).map_err(|fault| {
         let name = String::from_utf8_lossy(&raw);
-        bad(format!("{}: {fault}", told(&name)))
+        refused(format!("{}: {fault}", quote(&name)))
     })
 }
 
@@ -254,5 +256,5 @@ fn fill(directory: &mut impl Read, buffer: &mut [u8]) -> Result<(), ArchiveError
 }
 
 fn cut_off() -> ArchiveError {
-    bad("the directory ends before its last entry".to_owned())
+    refused("the directory ends before its last entry".to_owned())
 }

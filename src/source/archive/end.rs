@@ -2,8 +2,8 @@
 
 use std::fs::File;
 
-use super::record::Fields;
-use super::{ArchiveError, bad, read_at};
+use crate::source::archive::error::{ArchiveError, refused};
+use crate::source::archive::record::{Fields, read_at};
 
 const END: &[u8] = b"PK\x05\x06";
 const END_SIZE: usize = 22;
@@ -48,10 +48,10 @@ pub(super) fn read(archive: &File) -> Result<End, ArchiveError> {
         }
     };
     if told.disks != [0, 0] || told.entries_here != told.entries {
-        return Err(bad("the archive is one part of several".to_owned()));
+        return Err(refused("the archive is one part of several".to_owned()));
     }
     if told.start.checked_add(told.size) != Some(directory_end) {
-        return Err(bad(format!(
+        return Err(refused(format!(
             "the directory should have {} bytes from byte {} on, and ends at byte {directory_end}",
             told.size, told.start
         )));
@@ -60,7 +60,7 @@ pub(super) fn read(archive: &File) -> Result<End, ArchiveError> {
 }
 
 fn find_end(archive: &File, length: u64) -> Result<(u64, Told), ArchiveError> {
-    let no_zip = || bad("no zip archive, or one that is cut off: it does not end as one".to_owned());
+    let no_zip = || refused("no zip archive, or one that is cut off: it does not end as one".to_owned());
     let tail_at = length.saturating_sub((END_SIZE + COMMENT_LIMIT) as u64);
     let mut tail = vec![0; usize::try_from(length - tail_at).unwrap_or(0)];
     read_at(archive, &mut tail, tail_at)?;
@@ -69,7 +69,7 @@ fn find_end(archive: &File, length: u64) -> Result<(u64, Told), ArchiveError> {
     let mut fields = Fields(&tail[at + END.len()..]);
     let (told, comment) = end_fields(&mut fields).ok_or_else(no_zip)?;
     if fields.0.len() != usize::from(comment) {
-        return Err(bad(format!("{} bytes follow the end, where {comment} are said to", fields.0.len())));
+        return Err(refused(format!("{} bytes follow the end, where {comment} are said to", fields.0.len())));
     }
     Ok((tail_at + at as u64, told))
 }
@@ -91,7 +91,7 @@ fn find_end64(archive: &File, end_at: u64) -> Result<Option<(u64, Told)>, Archiv
     let mut locator = [0; LOCATOR_SIZE];
     read_at(archive, &mut locator, locator_at)?;
     let Some(fields) = locator.strip_prefix(LOCATOR) else { return Ok(None) };
-    let wrong = || bad("the 64-bit end record is not what it should be".to_owned());
+    let wrong = || refused("the 64-bit end record is not what it should be".to_owned());
     let mut fields = Fields(fields);
     let (Some(0), Some(at), Some(0 | 1)) = (fields.u32(), fields.u64(), fields.u32()) else { return Err(wrong()) };
     if at.checked_add(END64_SIZE as u64) != Some(locator_at) {
@@ -128,5 +128,5 @@ fn agree(short: &Told, long: &Told) -> Result<(), ArchiveError> {
         && same16(short.entries, long.entries)
         && same32(short.size, long.size)
         && same32(short.start, long.start);
-    if agreed { Ok(()) } else { Err(bad("the two end records tell different things".to_owned())) }
+    if agreed { Ok(()) } else { Err(refused("the two end records tell different things".to_owned())) }
 }

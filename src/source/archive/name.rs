@@ -1,6 +1,6 @@
 //! Which names an entry may have: a relative path of ordinary parts, the same on every system.
 
-use super::Limits;
+use crate::source::archive::limits::Limits;
 
 /// A path in an archive that leads to a place below the folder it is unpacked into.
 #[derive(Debug, PartialEq, Eq)]

@@ -3,9 +3,9 @@
 
 use std::fs::File;
 
-use super::directory::{Entry, FLAG_DESCRIPTOR, Kind, Method};
-use super::record::Fields;
-use super::{ArchiveError, bad, read_at, told};
+use crate::source::archive::directory::{Entry, FLAG_DESCRIPTOR, Kind, Method};
+use crate::source::archive::error::{ArchiveError, quote, refused};
+use crate::source::archive::record::{Fields, read_at};
 
 const HEADER: &[u8] = b"PK\x03\x04";
 const HEADER_SIZE: usize = 30;
@@ -29,16 +29,16 @@ pub(super) fn check(archive: &File, entries: &mut [Entry], directory: u64) -> Re
     let mut at = 0;
     let mut descriptor = false;
     for entry in &mut *entries {
-        check_gap(at, entry.header, descriptor).map_err(|fault| bad(format!("{}: {fault}", told(&entry.path))))?;
+        check_gap(at, entry.header, descriptor).map_err(|fault| refused(format!("{}: {fault}", quote(&entry.path))))?;
         entry.data = check_header(archive, entry, directory)?;
         at = entry
             .data
             .checked_add(entry.packed)
             .filter(|end| *end <= directory)
-            .ok_or_else(|| bad(format!("{}: its data is not in the archive", told(&entry.path))))?;
+            .ok_or_else(|| refused(format!("{}: its data is not in the archive", quote(&entry.path))))?;
         descriptor = entry.flags & FLAG_DESCRIPTOR != 0;
     }
-    check_gap(at, directory, descriptor).map_err(|fault| bad(format!("the directory: {fault}")))
+    check_gap(at, directory, descriptor).map_err(|fault| refused(format!("the directory: {fault}")))
 }
 
 /// What lies between the end of one entry and the start of what follows.
@@ -53,7 +53,7 @@ fn check_gap(end: u64, next: u64, descriptor: bool) -> Result<(), String> {
 
 /// The place of the data behind a header that agrees with the directory.
 fn check_header(archive: &File, entry: &Entry, directory: u64) -> Result<u64, ArchiveError> {
-    let fault = |words: &str| bad(format!("{}: {words}", told(&entry.path)));
+    let fault = |words: &str| refused(format!("{}: {words}", quote(&entry.path)));
     if entry.header.checked_add(HEADER_SIZE as u64).is_none_or(|end| end > directory) {
         return Err(fault("its header is not in the archive"));
     }

@@ -1,5 +1,11 @@
 //! The little-endian fields of a zip's records, one after another. Source of all records: PKWARE's APPNOTE 6.3.10.
 
+use std::fs::File;
+use std::io;
+use std::os::unix::fs::FileExt;
+
+use crate::source::archive::error::{ArchiveError, refused};
+
 /// What is left of a record.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Fields<'a>(pub(super) &'a [u8]);
@@ -32,4 +38,12 @@ impl<'a> Fields<'a> {
         self.0 = rest;
         Some(*bytes)
     }
+}
+
+/// Fills the buffer from a place in the archive.
+pub(super) fn read_at(archive: &File, buffer: &mut [u8], at: u64) -> Result<(), ArchiveError> {
+    archive.read_exact_at(buffer, at).map_err(|error| match error.kind() {
+        io::ErrorKind::UnexpectedEof => refused("the archive ends too early".to_owned()),
+        _ => ArchiveError::Disk(error),
+    })
 }

@@ -6,9 +6,10 @@ use std::io::Write;
 
 use flate2::{Crc, Decompress, FlushDecompress, Status};
 
-use super::budget::Budget;
-use super::directory::{Entry, Method};
-use super::{ArchiveError, bad, read_at, told};
+use crate::source::archive::budget::Budget;
+use crate::source::archive::directory::{Entry, Method};
+use crate::source::archive::error::{ArchiveError, quote, refused};
+use crate::source::archive::record::read_at;
 
 const BUFFER: usize = 64 * 1024;
 
@@ -34,7 +35,7 @@ fn copy(input: &mut Input<'_>, output: &mut Output<'_>) -> Result<(), ArchiveErr
 }
 
 fn inflate(input: &mut Input<'_>, output: &mut Output<'_>) -> Result<(), ArchiveError> {
-    let broken = |words: &str| bad(format!("{}: {words}", told(&output.entry.path)));
+    let broken = |words: &str| refused(format!("{}: {words}", quote(&output.entry.path)));
     let (broken_off, rest) = (broken("its packed data is broken"), broken("more packed data than it needs"));
     let mut stream = Decompress::new(false);
     let (mut packed, mut unpacked) = (vec![0; BUFFER], vec![0; BUFFER]);
@@ -111,6 +112,6 @@ impl Output<'_> {
     }
 
     fn fault(&self, words: &str) -> ArchiveError {
-        bad(format!("{}: {words}", told(&self.entry.path)))
+        refused(format!("{}: {words}", quote(&self.entry.path)))
     }
 }

@@ -6,9 +6,9 @@ use std::path::{Path, PathBuf};
 use serde_json::Value;
 use wildmatch::WildMatch;
 
+use crate::source::dependencies::runner::Runner;
 use crate::source::dependencies::search::Found;
-use crate::source::dependencies::step::Step;
-use crate::source::dependencies::{Runner, place};
+use crate::source::dependencies::step::{Step, place};
 
 const LOCKS: [&str; 2] = ["package-lock.json", "npm-shrinkwrap.json"];
 const DEPENDENCIES: [&str; 5] =

@@ -5,9 +5,9 @@ use std::path::Path;
 use crate::logs::book::{LogBook, LogSource};
 use crate::process::tool;
 use crate::runtime::metacall;
+use crate::source::dependencies::runner::Runner;
 use crate::source::dependencies::search::Found;
-use crate::source::dependencies::step::Step;
-use crate::source::dependencies::{Runner, place};
+use crate::source::dependencies::step::{Step, place};
 
 /// One step for each file.
 pub(super) fn steps(release: &Path, found: &Found) -> Vec<Step> {

@@ -6,9 +6,9 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 use crate::runtime::python::PACKAGES;
+use crate::source::dependencies::runner::Runner;
 use crate::source::dependencies::search::Found;
-use crate::source::dependencies::step::Step;
-use crate::source::dependencies::{Runner, place};
+use crate::source::dependencies::step::{Step, place};
 
 const FLAGS: [&str; 8] = [
     "-m",

@@ -1,9 +1,9 @@
 //! One command of an installation.
 
 use std::ffi::OsString;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
-use crate::source::dependencies::Runner;
+use crate::source::dependencies::runner::Runner;
 
 /// One command to run.
 #[derive(Debug, Clone)]
@@ -29,5 +29,13 @@ impl Step {
     /// Whether what the program printed last means that it is not there after all.
     pub(super) fn is_missing(&self, last_words: &str) -> bool {
         self.missing_words.is_some_and(|words| last_words.contains(words))
+    }
+}
+
+/// A path of a release in words: `.`, `lib/a`, `lib/a/package.json`.
+pub(super) fn place(release: &Path, path: &Path) -> String {
+    match path.strip_prefix(release) {
+        Ok(inside) if !inside.as_os_str().is_empty() => inside.display().to_string(),
+        _ => ".".to_owned(),
     }
 }

@@ -10,7 +10,8 @@ use std::time::{Duration, Instant};
 use crate::process::spawner::Spawner;
 use crate::process::tool::{self, Finished, Tool, ToolError, ToolLimits};
 use crate::source::repository::address::Address;
-use crate::source::repository::{RepositoryError, reason};
+use crate::source::repository::error::RepositoryError;
+use crate::source::repository::reason;
 
 /// Memory that git may use.
 const MEMORY: u64 = 1 << 30;
@@ -186,9 +187,4 @@ fn environment(address: &Address, home: Option<&Path>) -> Vec<(OsString, OsStrin
         ("GIT_ALLOW_PROTOCOL", address.scheme().into()),
     ];
     inherited.chain(own.map(|(name, value)| (name.into(), value))).collect()
-}
-
-/// `; git says: …`, or nothing where it said nothing.
-pub(super) fn quoted(output: &str) -> String {
-    if output.is_empty() { String::new() } else { format!("; git says: {output}") }
 }
