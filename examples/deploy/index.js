@@ -1,4 +1,4 @@
-// One function. What it greets with comes from the environment of the release.
+// One function. The greeting is a variable of the release.
 const { capitalize } = require('./words');
 
 module.exports = {

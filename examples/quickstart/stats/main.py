@@ -27,7 +27,7 @@ def summarize(values: list) -> dict:
 
 
 def binomial(n: int, k: int) -> int:
-    """In how many ways k of n can be chosen: integers are exact at any size."""
+    """The number of ways to choose k of n; integers are exact at any size."""
     result = 1
     for i in range(k):
         result = result * (n - i) // (i + 1)
@@ -43,6 +43,6 @@ def payments(amount: float, parts: int, first: str) -> list:
 
 
 async def slow_mean(values: list, seconds: float) -> float:
-    """Awaits before it answers; other calls go on meanwhile."""
+    """Waits before it returns; the worker runs other calls in the meantime."""
     await asyncio.sleep(seconds)
     return statistics.fmean(values)

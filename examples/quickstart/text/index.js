@@ -1,4 +1,4 @@
-// Text functions: what module.exports has is what can be called.
+// Text functions: every function of module.exports can be called.
 'use strict';
 
 const { createHash } = require('node:crypto');
@@ -14,7 +14,7 @@ function slugify(text) {
     .replace(/^-|-$/g, '');
 }
 
-/** The first words of a text, with an ellipsis where something was left out. */
+/** The first words of a text, with an ellipsis if words were left out. */
 function excerpt(text, words = 10) {
   const all = text.split(/\s+/).filter(Boolean);
   return all.length <= words ? all.join(' ') : all.slice(0, words).join(' ') + ' …';
@@ -23,12 +23,12 @@ function excerpt(text, words = 10) {
 /** Puts values into a template: fill("Hello {{name}}", { name: "Ada" }). */
 function fill(template, values) {
   return template.replace(/\{\{(\w+)\}\}/g, (_, name) => {
-    if (!Object.hasOwn(values, name)) throw new Error(`the template wants a value for ${name}`);
+    if (!Object.hasOwn(values, name)) throw new Error(`the template needs a value for "${name}"`);
     return String(values[name]);
   });
 }
 
-/** The digest of this very file, to show that async functions are awaited. */
+/** The digest of this file; an async function, which the gateway awaits. */
 async function fingerprint() {
   const source = await readFile(__filename);
   return createHash('sha256').update(source).digest('hex').slice(0, 16);
