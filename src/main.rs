@@ -11,7 +11,8 @@ static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
 fn main() -> ExitCode {
     let mut args = std::env::args_os().skip(1);
-    // What the gateway starts of itself comes before everything that a command needs.
+    // The gateway starts this program also as the launcher of its children, as compiler and as wasm worker. They are
+    // handled before the command line is parsed: every start of a worker waits for the launcher.
     match args.next() {
         Some(word) if word == launch::WORD => launch::run(args),
         Some(word) if word == compile::WORD => compile::run(args),

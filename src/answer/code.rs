@@ -4,20 +4,20 @@ use http::StatusCode;
 
 macro_rules! codes {
     ($($(#[$doc:meta])* $variant:ident = $text:literal, $status:ident;)*) => {
-        /// A stable name of what went wrong.
+        /// An error code. Codes and their statuses are part of the gateway's interface and do not change.
         #[derive(Debug, Clone, Copy, PartialEq, Eq)]
         pub enum Code {
             $($(#[$doc])* $variant,)*
         }
 
         impl Code {
-            /// The code as callers see it.
+            /// The code as callers see it: `function_error`.
             #[must_use]
             pub fn as_str(self) -> &'static str {
                 match self { $(Self::$variant => $text,)* }
             }
 
-            /// Its status.
+            /// The HTTP status of an answer with this code.
             #[must_use]
             pub fn status(self) -> StatusCode {
                 match self { $(Self::$variant => StatusCode::$status,)* }
@@ -27,51 +27,51 @@ macro_rules! codes {
 }
 
 codes! {
-    /// A request that cannot be understood.
+    /// The request is malformed.
     BadRequest = "bad_request", BAD_REQUEST;
-    /// A body that is not the JSON it should be.
+    /// The body is not the expected JSON.
     InvalidJson = "invalid_json", BAD_REQUEST;
-    /// A part of the address that is not a name.
+    /// A part of the address is not a valid name.
     BadName = "bad_name", BAD_REQUEST;
-    /// An address from which no repository is fetched.
+    /// Repositories are not fetched from this address.
     BadUrl = "bad_url", BAD_REQUEST;
-    /// A name that no branch has.
+    /// The branch name is invalid.
     BadBranch = "bad_branch", BAD_REQUEST;
-    /// No token, or not the right one.
+    /// The token is missing or wrong.
     Unauthorized = "unauthorized", UNAUTHORIZED;
-    /// Not from there.
+    /// The request is not allowed from this origin or for this deployment.
     Forbidden = "forbidden", FORBIDDEN;
-    /// Nothing is deployed under the name.
+    /// There is no deployment of the name.
     DeploymentNotFound = "deployment_not_found", NOT_FOUND;
     /// The name is in use. MetaCall's client expects this status for its upload.
     AlreadyDeployed = "already_deployed", BAD_REQUEST;
-    /// Too many changes of the deployment wait already.
+    /// Too many changes of the deployment wait.
     DeployInProgress = "deploy_in_progress", CONFLICT;
     /// The deployment has no such function.
     FunctionNotFound = "function_not_found", NOT_FOUND;
-    /// Nothing is at the address.
+    /// The address has no resource.
     NotFound = "not_found", NOT_FOUND;
-    /// Not with this method.
+    /// The address does not accept this method.
     MethodNotAllowed = "method_not_allowed", METHOD_NOT_ALLOWED;
-    /// The request came too slowly.
+    /// The request arrived too slowly.
     RequestTimeout = "request_timeout", REQUEST_TIMEOUT;
-    /// The file is not the one that the request's conditions name.
+    /// The file does not meet the request's conditions.
     PreconditionFailed = "precondition_failed", PRECONDITION_FAILED;
     /// The body is too large.
     PayloadTooLarge = "payload_too_large", PAYLOAD_TOO_LARGE;
     /// The address is too long.
     UriTooLong = "uri_too_long", URI_TOO_LONG;
-    /// A body of a kind that cannot be read.
+    /// The body has an unsupported media type.
     UnsupportedMediaType = "unsupported_media_type", UNSUPPORTED_MEDIA_TYPE;
-    /// No byte of the file is in the range.
+    /// The range has no byte of the file.
     RangeNotSatisfiable = "range_not_satisfiable", RANGE_NOT_SATISFIABLE;
-    /// Too many or too long headers.
+    /// The headers are too many or too long.
     HeadersTooLarge = "headers_too_large", REQUEST_HEADER_FIELDS_TOO_LARGE;
-    /// The arguments do not fit the function.
+    /// The arguments do not match the function's signature.
     BadArgument = "bad_argument", UNPROCESSABLE_ENTITY;
     /// The function raised an error.
     FunctionError = "function_error", INTERNAL_SERVER_ERROR;
-    /// The gateway's own fault.
+    /// The gateway failed.
     Internal = "internal", INTERNAL_SERVER_ERROR;
     /// The worker ended during the call.
     WorkerCrashed = "worker_crashed", BAD_GATEWAY;
@@ -79,9 +79,9 @@ codes! {
     WorkerProtocolError = "worker_protocol_error", BAD_GATEWAY;
     /// The release was taken out of service during the call.
     Deleted = "deleted", BAD_GATEWAY;
-    /// Too many calls.
+    /// Too many calls or connections.
     Overloaded = "overloaded", SERVICE_UNAVAILABLE;
-    /// Workers end right after their start.
+    /// The workers of a release that has loaded before fail repeatedly.
     CrashLoop = "crash_loop", SERVICE_UNAVAILABLE;
     /// The worker's program cannot be run.
     SpawnFailed = "spawn_failed", SERVICE_UNAVAILABLE;
@@ -89,31 +89,31 @@ codes! {
     Starting = "starting", SERVICE_UNAVAILABLE;
     /// The gateway is stopping.
     Draining = "draining", SERVICE_UNAVAILABLE;
-    /// A plugin refuses to let the release be served.
+    /// A plugin refuses the release.
     RefusedByPlugin = "refused_by_plugin", UNPROCESSABLE_ENTITY;
     /// A plugin could not be loaded.
     BadPlugin = "bad_plugin", UNPROCESSABLE_ENTITY;
-    /// The configuration cannot be used.
+    /// The configuration has faults.
     BadConfig = "bad_config", UNPROCESSABLE_ENTITY;
-    /// A repository could not be fetched.
+    /// The repository was not fetched.
     CloneFailed = "clone_failed", UNPROCESSABLE_ENTITY;
-    /// A repository took too long to fetch.
+    /// Fetching the repository timed out.
     CloneTimeout = "clone_timeout", GATEWAY_TIMEOUT;
-    /// What a release depends on could not be installed.
+    /// The release's dependencies were not installed.
     InstallFailed = "install_failed", UNPROCESSABLE_ENTITY;
-    /// What a release depends on took too long to install.
+    /// Installing the release's dependencies timed out.
     InstallTimeout = "install_timeout", GATEWAY_TIMEOUT;
-    /// A package that is not unpacked.
+    /// The package is unusable.
     BadArchive = "bad_archive", UNPROCESSABLE_ENTITY;
-    /// A release did not load.
+    /// The release did not load. A call of such a release is answered with 503 instead.
     LoadFailed = "load_failed", UNPROCESSABLE_ENTITY;
-    /// A release took too long to load.
+    /// Loading the release timed out.
     LoadTimeout = "load_timeout", GATEWAY_TIMEOUT;
-    /// The call took too long.
+    /// The call timed out.
     CallTimeout = "call_timeout", GATEWAY_TIMEOUT;
-    /// The disk is full, or what may be used of it.
+    /// The disk or its quota is full.
     InsufficientStorage = "insufficient_storage", INSUFFICIENT_STORAGE;
-    /// The disk cannot be written to at all.
+    /// The data folder is read-only.
     ReadOnly = "read_only", SERVICE_UNAVAILABLE;
     /// The disk failed.
     StorageError = "storage_error", INTERNAL_SERVER_ERROR;
