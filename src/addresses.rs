@@ -1,19 +1,30 @@
-//! Which addresses belong to everybody: what others may make the gateway reach without the configuration naming it.
+//! Network addresses of the public internet. A plugin or a client may make the gateway connect to these; any other
+//! address has to be permitted by the configuration, or a stranger could reach services of the private network through
+//! the gateway.
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 use url::Url;
 
-/// What may be reached beside what everybody may.
+/// Permissions to connect to more than public addresses.
 pub trait Reach: Send + Sync + 'static {
-    /// Whether requests to this address are permitted at all.
+    /// Whether requests to this URL are permitted at all.
     fn allows_url(&self, url: &Url) -> bool;
 
-    /// Whether an address of a private network may be connected to for this host.
+    /// Whether this host may resolve to this address, which is not public.
     fn allows_private(&self, host: &str, address: IpAddr) -> bool;
 }
 
-/// Whether an address is of the public internet. Source: the special-purpose address registries of RFC 6890.
+/// Whether an address is part of the public internet. Source: the special-purpose address registries of RFC 6890.
+///
+/// ```
+/// use metagate::addresses::is_public;
+///
+/// assert!(is_public("93.184.216.34".parse().unwrap()));
+/// // The metadata service of cloud providers, also when IPv6 wraps it.
+/// assert!(!is_public("169.254.169.254".parse().unwrap()));
+/// assert!(!is_public("::ffff:169.254.169.254".parse().unwrap()));
+/// ```
 #[must_use]
 pub fn is_public(address: IpAddr) -> bool {
     match address.to_canonical() {
@@ -42,6 +53,7 @@ fn is_public_v4(address: Ipv4Addr) -> bool {
 fn is_public_v6(address: Ipv6Addr) -> bool {
     let [first, second, ..] = address.segments();
     let [.., a, b, c, d] = address.octets();
+    // 64:ff9b::/96 and 2002::/16 hold an IPv4 address (RFC 6052, RFC 3056): a gateway on the way may connect to that.
     if address.segments()[..6] == [0x64, 0xff9b, 0, 0, 0, 0] {
         return is_public_v4(Ipv4Addr::new(a, b, c, d));
     }
@@ -50,7 +62,7 @@ fn is_public_v6(address: Ipv6Addr) -> bool {
         let [z, w] = address.segments()[2].to_be_bytes();
         return is_public_v4(Ipv4Addr::new(x, y, z, w));
     }
-    // Of 2000::/3, what is not for documentation, benchmarks and tunnels.
+    // 2000::/3 without its parts for documentation, benchmarks and tunnels.
     first & 0xe000 == 0x2000 && !(first == 0x2001 && (second < 0x200 || second == 0xdb8)) && first != 0x3fff
 }
 

@@ -1,4 +1,4 @@
-//! What a caller gets in place of a result: a failure with its code, and the one JSON shape in which it is told.
+//! Failures as callers see them: status, code and message, and the one JSON shape of all errors.
 
 pub mod code;
 
@@ -10,29 +10,29 @@ use http::{HeaderName, HeaderValue};
 use serde::Serialize;
 use serde_json::value::RawValue;
 
-/// A call that gave no result, as its caller will be told.
+/// An error answer to a call.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Failure {
     /// The HTTP status, 400 to 599.
     pub status: u16,
-    /// A stable name of what went wrong: `function_error`.
+    /// An error code: `function_error`, or one that a plugin chose.
     pub code: Cow<'static, str>,
-    /// One sentence, for people.
+    /// One sentence for people.
     pub message: String,
-    /// The function's own value of its error, as JSON.
+    /// The error's own value, as JSON.
     pub payload: Option<Bytes>,
-    /// `retry-after`, `www-authenticate` and the like.
+    /// Further headers, such as `retry-after` and `www-authenticate`.
     pub headers: Vec<(HeaderName, HeaderValue)>,
 }
 
 impl Failure {
-    /// A failure without payload and headers.
+    /// A failure without a payload and headers.
     pub fn new(status: u16, code: impl Into<Cow<'static, str>>, message: impl Into<String>) -> Self {
         Self { status, code: code.into(), message: message.into(), payload: None, headers: Vec::new() }
     }
 }
 
-/// The value of `retry-after`: whole seconds, at least one.
+/// The value of `retry-after`: whole seconds, rounded up, at least one.
 #[must_use]
 pub fn retry_after(wait: Duration) -> HeaderValue {
     let seconds = wait.as_secs() + u64::from(wait.subsec_nanos() > 0);
@@ -53,8 +53,8 @@ struct Inner<'a> {
     payload: Option<&'a RawValue>,
 }
 
-/// The body of an answer that is an error: `{"error":{"code":…,"message":…,"request_id":…}}`, and `"payload":…` last where
-/// there is one.
+/// The body of an error answer: `{"error":{"code":"…","message":"…","request_id":"…"}}`, with `"payload":…` as the last
+/// field of `error` if there is a payload.
 #[must_use]
 pub fn error_body(code: &str, message: &str, payload: Option<&[u8]>, request_id: &str) -> Bytes {
     let payload = payload.and_then(|payload| serde_json::from_slice(payload).ok());

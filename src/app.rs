@@ -31,7 +31,7 @@ use crate::gateway::{Gateway, Launcher};
 use crate::http::connection::accept;
 use crate::plugin::outside::CallFunction;
 use crate::plugin::plugins::Plugins;
-use crate::process::spawner::Spawner;
+use crate::process::spawner::{REAPER, Spawner};
 use crate::process::tree::Instance;
 use crate::source::dependencies::Installer;
 use crate::source::repository::Repositories;
@@ -216,7 +216,7 @@ impl App {
 
 fn reap_orphans(tasks: &TaskTracker, stop: &CancellationToken, spawner: &Arc<Spawner>) {
     let spawner = Arc::clone(spawner);
-    supervise::forever(tasks, stop, "orphan-reaper", move || {
+    supervise::forever(tasks, stop, REAPER, move || {
         let spawner = Arc::clone(&spawner);
         async move { spawner.reap_orphans().await }
     });

@@ -1,5 +1,5 @@
-//! What a deployment is called and what it offers: checked names, the functions that a worker reported, and the
-//! `metacall.json` shape that says which scripts belong to it. Where it runs is left to `worker` and `registry`.
+//! The parts of a deployment that every layer knows: its checked name, the functions that its release exports, and the
+//! shape of the `metacall.json` files that list its scripts.
 
 use std::borrow::Borrow;
 use std::collections::HashMap;
@@ -12,13 +12,13 @@ use serde::{Deserialize, Serialize};
 const NAME_PATTERN: &str = "^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$";
 const NAME_LIMIT: usize = 64;
 
-/// Names that are first parts of the gateway's own addresses and so cannot name a deployment or a prefix.
+/// Names that deployments and prefixes cannot have, because the gateway's own addresses begin with them.
 pub const RESERVED_NAMES: [&str; 7] = ["api", "validate", "admin", "metrics", "healthz", "readyz", ".well-known"];
 
-/// Why a text is not a name.
+/// Why a text is not a valid name.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum BadName {
-    /// Not of the form that names have.
+    /// It does not match the pattern of names.
     #[error("a name is 1 to 64 of A-Z a-z 0-9 . _ -, begins with a letter or digit and has no \"..\"")]
     Form,
     /// One of [`RESERVED_NAMES`].
@@ -26,7 +26,11 @@ pub enum BadName {
     Reserved(String),
 }
 
-/// Whether a text is a name of a deployment or a prefix, without making it one.
+/// Checks whether a text is a valid name of a deployment or a prefix.
+///
+/// # Errors
+///
+/// It does not match the pattern, or it is reserved.
 pub fn check_name(text: &str) -> Result<(), BadName> {
     let form = text.len() <= NAME_LIMIT
         && text.as_bytes().first().is_some_and(u8::is_ascii_alphanumeric)
@@ -49,7 +53,11 @@ macro_rules! checked_name {
         pub struct $name(Arc<str>);
 
         impl $name {
-            /// Checks a text and makes it a name.
+            /// Makes a name of a text.
+            ///
+            /// # Errors
+            ///
+            /// The text is not a valid name.
             pub fn new(text: &str) -> Result<Self, BadName> {
                 check_name(text)?;
                 Ok(Self(text.into()))
@@ -115,9 +123,9 @@ checked_name!(
 /// Format: MetaCall's configuration file, for example `{"language_id":"node","path":".","scripts":["index.js"]}`.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct MetaCallJson {
-    /// MetaCall's name of the language: `node`, `py`, `ts`, `rb`, …
+    /// The language, by MetaCall's names: `node`, `py`, `ts`, `rb`, …
     pub language_id: String,
-    /// Folder of the scripts, relative to the deployment's folder.
+    /// The folder of the scripts, relative to the deployment's folder.
     #[serde(default = "here")]
     pub path: String,
     /// The scripts, relative to `path`.
@@ -128,28 +136,28 @@ fn here() -> String {
     ".".to_owned()
 }
 
-/// The state of a folder's files. Two that are equal mean that no file was added, removed or written in between.
+/// The state of a folder's files. If two fingerprints are equal, no file was added, removed or written in between.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Fingerprint(pub u64);
 
-/// The name of the function that takes whole HTTP requests.
+/// The name of the function that takes whole HTTP requests, in every deployment that has one.
 pub const HTTP_FUNCTION: &str = "http";
 
 /// What a function is called with.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Takes {
-    /// The arguments that a caller gives.
+    /// The arguments of the caller.
     Arguments,
-    /// A whole HTTP request, to which its result is the answer.
+    /// A whole HTTP request. The function's result is the answer to it.
     Request,
 }
 
-/// One callable of a release.
+/// A function of a release.
 #[derive(Debug)]
 pub struct Function {
-    /// Its name as exported.
+    /// Its name, as the release exports it.
     pub name: Box<str>,
-    /// Its name as a JSON string, ready for the channel.
+    /// Its name as a JSON string, made once for the messages of all calls.
     pub quoted: Box<str>,
     /// What it is called with.
     pub takes: Takes,
@@ -164,25 +172,25 @@ impl Function {
     }
 }
 
-/// What a worker wants to be told with each call beside the arguments.
+/// What a worker accepts with each call in addition to the arguments.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Accepts {
-    /// The names of the arguments, where the caller gave them.
+    /// The names of the arguments, if the caller gave them.
     pub names: bool,
-    /// How long the caller waits.
+    /// The time that is left for the call.
     pub timeout: bool,
 }
 
-/// What a loaded release offers: its functions by name, and the packages as the worker sent them.
+/// The exports of a loaded release: its functions by name, and its packages as the worker sent them.
 #[derive(Debug)]
 pub struct Exports {
-    /// Functions that may be called.
+    /// The functions by name.
     pub functions: HashMap<Box<str>, Arc<Function>>,
-    /// Other names that they are called by, each with the function's name. None of them is a function's name.
+    /// Aliases with the names of their functions. No alias is the name of a function.
     pub aliases: HashMap<Box<str>, Box<str>>,
-    /// What goes with each call.
+    /// What its workers accept with each call.
     pub accepts: Accepts,
-    /// language → handles, as in MetaCall's MetaData; only handles of the deployment's own scripts.
+    /// Languages with their handles, as in MetaCall's MetaData; only handles of the deployment's own scripts.
     pub packages: serde_json::Value,
 }
 
@@ -191,7 +199,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_name_keeps_to_its_form() {
+    fn names_match_their_pattern() {
         for good in ["a", "math", "A-b_c.d", "0", &"x".repeat(64)] {
             assert!(DeploymentName::new(good).is_ok(), "{good}");
         }

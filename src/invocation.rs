@@ -1,10 +1,11 @@
-//! One call of one function: its arguments, still JSON text, and what came of it.
+//! One call of one function: its arguments and its result, both as JSON text, or the error that the function raised.
 
 use bytes::Bytes;
 use serde::{Deserialize, Deserializer};
 use serde_json::value::RawValue;
 
-/// The arguments of a call: a JSON array on one line, as text. Numbers and key order are as the caller wrote them.
+/// The arguments of a call: the text of a JSON array on one line. It is never parsed into values, so numbers and the
+/// order of keys stay as the caller wrote them.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Arguments {
     json: Bytes,
@@ -12,14 +13,14 @@ pub struct Arguments {
 }
 
 impl Arguments {
-    /// No arguments at all.
+    /// No arguments: `[]`.
     #[must_use]
     pub fn none() -> Self {
         Self::on_one_line(Bytes::from_static(b"[]"))
     }
 
-    /// Takes the text of a JSON array that its maker has checked; line breaks become spaces, because a message of the
-    /// channel is one line and in JSON a raw line break is always white space.
+    /// Makes arguments of the text of a JSON array, which the caller of this has checked. Line breaks become spaces: a
+    /// message of the channel is one line, and in JSON a raw line break is always white space.
     #[must_use]
     pub fn from_checked(text: Bytes) -> Self {
         if memchr::memchr2(b'\n', b'\r', &text).is_none() {
@@ -38,7 +39,7 @@ impl Arguments {
         Self { json, names: None }
     }
 
-    /// With one argument more, JSON on one line, and without names.
+    /// Appends an argument, JSON on one line. The result has no names.
     #[must_use]
     pub fn with_last(&self, argument: &str) -> Self {
         let array = self.json.trim_ascii_end();
@@ -47,27 +48,27 @@ impl Arguments {
         Self::on_one_line([open, comma.as_bytes(), argument.as_bytes(), b"]"].concat().into())
     }
 
-    /// With the names that the caller gave the arguments, in their order.
+    /// Adds the names that the caller gave the arguments, in the order of the arguments.
     #[must_use]
     pub fn named(self, names: &[&str]) -> Self {
         let names = serde_json::to_string(names).expect("texts always render as JSON");
         Self { names: Some(names.into()), ..self }
     }
 
-    /// The array as JSON text, without a line break.
+    /// The array as JSON text without line breaks.
     #[must_use]
     pub fn as_json(&self) -> &[u8] {
         &self.json
     }
 
-    /// The names as a JSON array on one line; none where the caller gave none, or nobody wanted to know.
+    /// The names as a JSON array on one line; none if the caller gave none or the runtime does not use them.
     #[must_use]
     pub fn names(&self) -> Option<&str> {
         self.names.as_deref()
     }
 }
 
-/// What a function gave back: JSON text, or nothing for `undefined`.
+/// The result of a function: JSON text, or nothing for `undefined`.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Returned(pub Option<Bytes>);
 
@@ -75,16 +76,16 @@ pub struct Returned(pub Option<Bytes>);
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize, thiserror::Error)]
 #[error("{name}: {message}")]
 pub struct FunctionError {
-    /// Class of the error: `TypeError`, `KeyError`, …
+    /// The class of the error: `TypeError`, `KeyError`, …
     #[serde(default = "error_name")]
     pub name: String,
-    /// The function's own words.
+    /// The error's message.
     #[serde(default)]
     pub message: String,
     /// The stack, for the log; callers do not see it.
     #[serde(default)]
     pub stack: Option<String>,
-    /// What is to blame.
+    /// Whether the arguments or the function caused it.
     #[serde(default)]
     pub kind: ErrorKind,
     /// The error's own value as JSON, if it has one.
@@ -93,9 +94,9 @@ pub struct FunctionError {
 }
 
 impl FunctionError {
-    /// What callers are told in words.
+    /// The message that callers see.
     #[must_use]
-    pub fn told(&self) -> String {
+    pub fn message_for_caller(&self) -> String {
         match self.kind {
             ErrorKind::Argument => self.message.clone(),
             ErrorKind::Function => self.to_string(),
@@ -103,13 +104,13 @@ impl FunctionError {
     }
 }
 
-/// What is to blame for an error.
+/// The cause of an error.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum ErrorKind {
-    /// The arguments do not fit the function.
+    /// The arguments do not match the function's signature.
     Argument,
-    /// The function itself, or what nobody knows a name for.
+    /// The function itself, or a kind that this version does not know.
     #[default]
     #[serde(other)]
     Function,
@@ -119,7 +120,7 @@ fn error_name() -> String {
     "Error".to_owned()
 }
 
-/// Any JSON as its text, `null` too.
+/// Reads any JSON value as its text, `null` as well.
 fn json_text<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<Bytes>, D::Error> {
     let value = Box::<RawValue>::deserialize(deserializer)?;
     Ok(Some(Bytes::from(String::from(Box::<str>::from(value)))))
@@ -136,7 +137,7 @@ mod tests {
     }
 
     #[test]
-    fn an_argument_more_comes_last() {
+    fn an_appended_argument_comes_last() {
         for (before, after) in [("[]", "[7]"), (" [ ] ", " [ 7]"), ("[1]", "[1,7]"), ("[[]] ", "[[],7]")] {
             let arguments = Arguments::from_checked(Bytes::from_static(before.as_bytes())).with_last("7");
             assert_eq!(arguments.as_json(), after.as_bytes());
@@ -154,10 +155,10 @@ mod tests {
         let read = |text: &str| serde_json::from_str::<FunctionError>(text).unwrap();
         let error = read(r#"{"name":"E","message":"m","kind":"argument","payload":{"b":1.0,"a":[ ]}}"#);
         assert_eq!((error.kind, error.payload.as_deref()), (ErrorKind::Argument, Some(&br#"{"b":1.0,"a":[ ]}"#[..])));
-        assert_eq!(error.told(), "m");
+        assert_eq!(error.message_for_caller(), "m");
         let error = read(r#"{"name":"E","message":"m","kind":"later","payload":null}"#);
         assert_eq!((error.kind, error.payload.as_deref()), (ErrorKind::Function, Some(&b"null"[..])));
-        assert_eq!(error.told(), "E: m");
+        assert_eq!(error.message_for_caller(), "E: m");
         assert_eq!(read("{}").payload, None);
     }
 }

@@ -1,27 +1,28 @@
-//! What a valid JSON text may not hold beyond the grammar: too many levels, lone surrogates, numbers that no double
-//! can hold. The grammar itself is `serde_json`'s; texts stay text and numbers are never converted.
+//! Limits of JSON texts beyond the grammar: the number of levels, no lone surrogates, no numbers that overflow a
+//! double. Workers in different languages would disagree about such texts. The grammar itself is left to `serde_json`.
 
 use memchr::memchr2;
 
-/// How many arrays and objects may be open at once.
+/// The most arrays and objects that may be open at once. Recursive parsers of workers stay far from the end of their
+/// stack.
 pub const MAX_DEPTH: usize = 128;
 
-/// What is wrong with a text that the grammar allows, and the byte at which it stands.
+/// A violation of a limit, with the offset of its byte.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum Excess {
     /// More than [`MAX_DEPTH`] levels.
     #[error("more than {MAX_DEPTH} levels of arrays and objects")]
     Depth(usize),
-    /// Half of a UTF-16 pair, written as `\uD800` to `\uDFFF`.
+    /// Half of a UTF-16 surrogate pair: `\uD800` to `\uDFFF` without its other half.
     #[error("half of a surrogate pair")]
     Surrogate(usize),
-    /// A number with an exponent beyond what a double holds.
+    /// A number whose exponent overflows a double.
     #[error("number out of range")]
     Number(usize),
 }
 
 impl Excess {
-    /// Offset of the fault in bytes.
+    /// The offset in bytes.
     #[must_use]
     pub fn offset(self) -> usize {
         let (Self::Depth(at) | Self::Surrogate(at) | Self::Number(at)) = self;
@@ -29,7 +30,11 @@ impl Excess {
     }
 }
 
-/// Checks the levels of a text that keeps the grammar.
+/// Checks the levels of a valid JSON text.
+///
+/// # Errors
+///
+/// There are more than [`MAX_DEPTH`].
 pub fn check_depth(text: &[u8]) -> Result<(), Excess> {
     // A level takes two bytes: a short text cannot be too deep.
     if text.len() <= 2 * MAX_DEPTH {
@@ -54,7 +59,11 @@ pub fn check_depth(text: &[u8]) -> Result<(), Excess> {
     Ok(())
 }
 
-/// Checks levels, surrogates and numbers of a text that keeps the grammar.
+/// Checks levels, surrogates and numbers of a valid JSON text.
+///
+/// # Errors
+///
+/// The first violation of a limit.
 pub fn check_all(text: &[u8]) -> Result<(), Excess> {
     check_depth(text)?;
     let mut at = 0;
@@ -78,7 +87,7 @@ pub fn check_all(text: &[u8]) -> Result<(), Excess> {
     Ok(())
 }
 
-/// Line and column, both from 1, of a byte in a text.
+/// The line and column of a byte in a text, both from 1.
 #[must_use]
 pub fn line_and_column(text: &[u8], offset: usize) -> (usize, usize) {
     let before = &text[..offset.min(text.len())];
@@ -117,7 +126,7 @@ fn check_surrogates(text: &[u8], start: usize, end: usize) -> Result<(), Excess>
     Ok(())
 }
 
-/// The UTF-16 unit of the `\uXXXX` that begins at `at`, if one does.
+/// The UTF-16 code unit of the `\uXXXX` at `at`; none if there is no such escape.
 fn escaped_unit(text: &[u8], at: usize) -> Option<u16> {
     let digits = text.get(at..at + 6)?.strip_prefix(b"\\u")?;
     u16::from_str_radix(std::str::from_utf8(digits).ok()?, 16).ok()
@@ -127,7 +136,7 @@ fn is_number_byte(byte: u8) -> bool {
     matches!(byte, b'0'..=b'9' | b'+' | b'-' | b'.' | b'e' | b'E')
 }
 
-/// Whether a number is beyond a double because of its exponent; whole numbers of any length are exact and pass.
+/// Whether a number overflows a double because of its exponent. Integers of any length pass: they are never converted.
 fn is_infinite(number: &[u8]) -> bool {
     number.iter().any(|b| matches!(b, b'e' | b'E'))
         && std::str::from_utf8(number).ok().and_then(|text| text.parse::<f64>().ok()).is_none_or(f64::is_infinite)
@@ -150,7 +159,7 @@ mod tests {
     }
 
     #[test]
-    fn brackets_in_strings_are_no_levels() {
+    fn brackets_in_strings_are_not_levels() {
         let text = format!("[\"{}\\\"[\"]", "[".repeat(400));
         assert_eq!(check_depth(text.as_bytes()), Ok(()));
     }

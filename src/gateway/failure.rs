@@ -23,7 +23,7 @@ pub fn of_call(error: CallError, name: &str, function: &str, takes: Takes) -> Fa
                 ErrorKind::Argument => Code::BadArgument,
                 ErrorKind::Function => Code::FunctionError,
             };
-            let message = error.told();
+            let message = error.message_for_caller();
             Failure { payload: error.payload, ..failure(code, message) }
         }
         CallError::Crashed(how) => failure(Code::WorkerCrashed, format!("worker of {name:?} {how} during the call")),
