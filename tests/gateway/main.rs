@@ -24,6 +24,7 @@ mod plugins;
 mod pools;
 mod protocol;
 mod readme;
+mod reference;
 mod reload_tasks;
 mod repositories;
 mod runtimes;
