@@ -210,6 +210,20 @@ fn as_first_process(command: &mut Command) {
 
 #[test]
 fn as_the_first_process_of_a_container_the_gateway_reaps_what_its_workers_leave() {
+    assert_reaps_orphans(as_first_process);
+}
+
+#[test]
+fn an_orphan_reaper_that_panics_is_started_again() {
+    assert_reaps_orphans(|command| {
+        as_first_process(command);
+        command.env("METAGATE_TEST_PANIC", "orphan-reaper");
+    });
+}
+
+/// Starts a gateway as the first process of its PID namespace; a worker then leaves a child behind and dies.
+#[track_caller]
+fn assert_reaps_orphans(configure: impl FnOnce(&mut Command)) {
     let folder = tempfile::tempdir().unwrap();
     fs::write(
         folder.path().join("main.py"),
@@ -220,7 +234,7 @@ fn as_the_first_process_of_a_container_the_gateway_reaps_what_its_workers_leave(
     )
     .unwrap();
     let table = format!("[[deployment]]\nname = \"w\"\npath = {:?}\n", folder.path());
-    let mut gateway = Gateway::start_with(&table, as_first_process);
+    let mut gateway = Gateway::start_with(&table, configure);
     gateway.wait_ready();
     let children = || {
         let path = format!("/proc/{0}/task/{0}/children", gateway.pid());
