@@ -1,6 +1,6 @@
 //! The gateway over HTTP. `connection` accepts connections and limits them, `service` answers each request: `call` for
-//! functions, `static_files` for files of deployments, `api` for everything else. What a call or a deployment is, is left to
-//! `gateway`.
+//! functions, `static_files` for files of deployments, `api` for everything else. What a call or a deployment is, is
+//! left to `gateway`.
 
 pub mod api;
 pub mod call;

@@ -1,4 +1,5 @@
-//! Everything but calls and files, on axum: health, inspection, logs, metrics, MetaCall's deploy API and the gateway's own.
+//! Everything but calls and files, on axum: health, inspection, logs, metrics, MetaCall's deploy API and the gateway's
+//! own.
 
 pub mod access;
 pub mod deploy;

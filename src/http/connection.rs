@@ -1,5 +1,5 @@
-//! Connections of clients: accepted up to a limit, HTTP/1 and HTTP/2 told apart by their first bytes, every stage with a
-//! deadline.
+//! Connections of clients: accepted up to a limit, HTTP/1 and HTTP/2 told apart by their first bytes, every stage with
+//! a deadline.
 
 pub mod accept;
 pub mod framing;

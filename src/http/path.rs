@@ -1,5 +1,4 @@
-//! Addresses: a path becomes checked parts after one decoding, and the address of a call or of
-//! a file becomes its names.
+//! Addresses of calls, whole requests and files: a path is decoded once and split into checked names.
 
 use std::borrow::Cow;
 
@@ -10,51 +9,51 @@ use crate::http::problem::{Code, Problem};
 
 const FUNCTION_LIMIT: usize = 256;
 
-/// What a call's address names.
+/// The address of a call: `/<prefix>/<name>/<version>/call/<function>`.
 #[derive(Debug, PartialEq, Eq)]
 pub struct CallAddress<'a> {
-    /// First part.
+    /// The first part of the address.
     pub prefix: Cow<'a, str>,
     /// The deployment.
     pub name: Cow<'a, str>,
-    /// `v1` where something is deployed.
+    /// The version; deployments are at `v1`.
     pub version: Cow<'a, str>,
-    /// The function; its name may have up to three parts with `/` between them.
+    /// The function; up to three parts with `/` between them.
     pub function: Cow<'a, str>,
 }
 
-/// What a static file's address names.
+/// The address of a file: `/<prefix>/<name>/<version>/static/<path>`.
 #[derive(Debug, PartialEq, Eq)]
 pub struct StaticAddress<'a> {
-    /// First part.
+    /// The first part of the address.
     pub prefix: Cow<'a, str>,
     /// The deployment.
     pub name: Cow<'a, str>,
-    /// `v1` where something is deployed.
+    /// The version; deployments are at `v1`.
     pub version: Cow<'a, str>,
-    /// The file, part by part from the deployment's folder; at least one, none of them `.` or `..`.
+    /// The parts of the path below the deployment's folder: at least one, none of them `.` or `..`.
     pub path: Vec<Cow<'a, str>>,
 }
 
-/// What the address of a whole request names.
+/// The address of a whole request: `/<prefix>/<name>/<version>/http<rest>`.
 #[derive(Debug, PartialEq, Eq)]
 pub struct HttpAddress<'a> {
-    /// First part.
+    /// The first part of the address.
     pub prefix: Cow<'a, str>,
     /// The deployment.
     pub name: Cow<'a, str>,
-    /// `v1` where something is deployed.
+    /// The version; deployments are at `v1`.
     pub version: Cow<'a, str>,
-    /// What follows, as it came: nothing, or from its `/` on.
+    /// The rest of the path, not decoded: empty, or with its first `/`.
     pub rest: &'a str,
 }
 
-/// Where a path leads.
+/// What a path addresses.
 #[derive(Debug, PartialEq, Eq)]
 pub enum Target<'a> {
     /// A call of a function.
     Call(CallAddress<'a>),
-    /// A request for a deployment's function that takes it whole.
+    /// A whole request, for a function that takes one.
     Http(HttpAddress<'a>),
     /// A file of a deployment.
     Static(StaticAddress<'a>),
@@ -62,7 +61,20 @@ pub enum Target<'a> {
     Other,
 }
 
-/// Reads a path. Whatever could be taken for another path by somebody else is refused.
+/// Parses a path.
+///
+/// ```
+/// use metagate::http::path::{Target, parse};
+///
+/// let Ok(Target::Call(call)) = parse("/local/math/v1/call/sum") else { unreachable!() };
+/// assert_eq!((call.name.as_ref(), call.function.as_ref()), ("math", "sum"));
+/// assert!(matches!(parse("/healthz"), Ok(Target::Other)));
+/// assert!(parse("/local/math/v1/call/%2e%2e").is_err());
+/// ```
+///
+/// # Errors
+///
+/// `bad_name` for a path that a proxy or a function could read differently, such as encoded slashes and dots.
 pub fn parse(path: &str) -> Result<Target<'_>, Problem> {
     let bad = |message: String| Problem::new(Code::BadName, message);
     let Some(rest) = path.strip_prefix('/').filter(|rest| !rest.is_empty()) else { return Ok(Target::Other) };
@@ -117,7 +129,7 @@ pub fn parse(path: &str) -> Result<Target<'_>, Problem> {
 fn check_names(prefix: &str, name: &str) -> Result<(), String> {
     for part in [prefix, name] {
         match check_name(part) {
-            Err(error @ BadName::Form) => return Err(format!("{part:?} is no name: {error}")),
+            Err(error @ BadName::Form) => return Err(format!("{part:?} is not a name: {error}")),
             // Nothing can be deployed under a reserved name, so there is nothing to find.
             Err(BadName::Reserved(_)) | Ok(()) => {}
         }
@@ -125,7 +137,7 @@ fn check_names(prefix: &str, name: &str) -> Result<(), String> {
     Ok(())
 }
 
-/// Refuses what a function, or whoever stands before the gateway, could take for an address elsewhere.
+/// Refuses a rest that a function, or a proxy in front of the gateway, could resolve to another address.
 fn check_rest(rest: &str) -> Result<(), String> {
     if rest.starts_with("//") {
         return Err("the address has an empty part after \"http\"".to_owned());
@@ -135,7 +147,7 @@ fn check_rest(rest: &str) -> Result<(), String> {
         let part: Cow<'_, [u8]> = percent_decode_str(raw).into();
         let is_dots = part.split(|b| *b == b'/').any(|part| matches!(part, b"." | b".."));
         if is_dots || part.iter().any(|b| *b == b'\\' || b.is_ascii_control()) {
-            return Err(format!("{raw:?} is no part of an address"));
+            return Err(format!("{raw:?} is not a valid part of an address"));
         }
     }
     Ok(())
@@ -149,7 +161,7 @@ fn check_percents(raw: &str) -> Result<(), String> {
     Ok(())
 }
 
-/// Decodes one part, once. Refuses what is no text or could be taken for more than one part.
+/// Decodes one part, once. Refuses parts that are not UTF-8 or could be read as several parts.
 fn decode(raw: &str) -> Result<Cow<'_, str>, String> {
     let part = if raw.contains('%') {
         check_percents(raw)?;
@@ -158,7 +170,7 @@ fn decode(raw: &str) -> Result<Cow<'_, str>, String> {
         Cow::Borrowed(raw)
     };
     if matches!(part.as_ref(), "." | "..") || part.contains(['/', '\\']) || part.chars().any(char::is_control) {
-        return Err(format!("{raw:?} is no part of an address"));
+        return Err(format!("{raw:?} is not a valid part of an address"));
     }
     Ok(part)
 }
@@ -168,7 +180,7 @@ fn check_function(name: &str) -> Result<(), String> {
     let fits =
         |c: char| c.is_alphanumeric() || matches!(c, '_' | '-' | '.' | '$' | '@' | '#' | ':' | '\u{200c}' | '\u{200d}');
     if name.is_empty() || name.len() > FUNCTION_LIMIT || !name.chars().all(fits) || name.contains("..") {
-        return Err(format!("{:?} is no function's name", name.chars().take(80).collect::<String>()));
+        return Err(format!("{:?} is not a function name", name.chars().take(80).collect::<String>()));
     }
     Ok(())
 }

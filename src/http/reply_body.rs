@@ -1,4 +1,4 @@
-//! The body of an answer: whole, or whatever axum's router gives.
+//! The body of an answer: whole, or streamed by axum.
 
 use std::pin::Pin;
 use std::task::{Context, Poll};
@@ -9,11 +9,11 @@ use http_body::{Body, Frame, SizeHint};
 /// The body of an answer.
 #[derive(Debug)]
 pub enum ReplyBody {
-    /// All at once; nothing once it was taken.
+    /// All at once; none after it was taken, or if it is empty.
     Full(Option<Bytes>),
-    /// As the router streams it.
+    /// Streamed by a handler.
     Streamed(axum::body::Body),
-    /// As the router streams it; what is kept with it is dropped at its end.
+    /// Streamed by a handler, with a guard that is dropped at the end.
     Guarded(axum::body::Body, Box<dyn Guard>),
 }
 
@@ -23,7 +23,7 @@ pub trait Guard: std::fmt::Debug + Send {}
 impl<T: std::fmt::Debug + Send> Guard for T {}
 
 impl ReplyBody {
-    /// Keeps a guard for as long as the body is being sent; one that is there already needs none.
+    /// Keeps a guard until the body was sent. A whole body needs none: it is handed over at once.
     #[must_use]
     pub fn guarded(self, guard: impl Guard + 'static) -> Self {
         match self {
@@ -32,13 +32,13 @@ impl ReplyBody {
         }
     }
 
-    /// Drops what the body says but not how long it is.
+    /// Drops the content, and returns its length where that is known.
     #[must_use]
     pub fn without_content(self) -> (Option<u64>, Self) {
         (self.size_hint().exact(), Self::Full(None))
     }
 
-    /// A body that is there already.
+    /// A whole body.
     #[must_use]
     pub fn full(bytes: Bytes) -> Self {
         Self::Full(if bytes.is_empty() { None } else { Some(bytes) })

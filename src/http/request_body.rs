@@ -1,4 +1,5 @@
-//! A request's whole body, within its limits of size, time and pace; packed bodies are unpacked within the same size.
+//! The whole body of a request, within limits of size, time and pace. A compressed body is decompressed within the
+//! same size.
 
 use std::io::Read;
 use std::time::{Duration, Instant};
@@ -13,12 +14,12 @@ use hyper::body::{Body, Incoming};
 
 use crate::http::problem::{Code, Problem};
 
-/// After this long a body must come at [`MIN_PACE`].
+/// After this time a body must arrive at [`MIN_PACE`].
 const PACE_GRACE: Duration = Duration::from_secs(10);
-/// Bytes a second.
+/// Bytes a second, on average. Slower clients hold a connection and a buffer for too long.
 const MIN_PACE: u64 = 1024;
 
-/// How much of a body that is too large is read all the same, and for how long.
+/// Bytes of a refused HTTP/2 body that are read and dropped, and the time for it.
 const DISCARD_BYTES: usize = 256 * 1024;
 const DISCARD_TIME: Duration = Duration::from_secs(1);
 
@@ -27,11 +28,15 @@ const DISCARD_TIME: Duration = Duration::from_secs(1);
 pub struct BodyLimits {
     /// Bytes.
     pub size: u64,
-    /// How long nothing may come.
+    /// The longest time without a byte.
     pub stall: Duration,
 }
 
-/// Reads a body whole.
+/// Reads the whole body.
+///
+/// # Errors
+///
+/// `payload_too_large`, `request_timeout`, `unsupported_media_type`, or `bad_request` for a body that cannot be read.
 pub async fn read(head: &Parts, mut body: Incoming, limits: BodyLimits) -> Result<Bytes, Problem> {
     let headers = &head.headers;
     if body.is_end_stream() {
@@ -82,12 +87,13 @@ pub async fn read(head: &Parts, mut body: Incoming, limits: BodyLimits) -> Resul
     unpack(headers, body, limits.size)
 }
 
-/// Whether a body has come at less than [`MIN_PACE`] after its grace.
+/// Whether a body has arrived at less than [`MIN_PACE`] after the grace time.
 pub(crate) fn is_too_slow(elapsed: Duration, total: u64) -> bool {
     elapsed > PACE_GRACE && total < MIN_PACE * elapsed.as_secs()
 }
 
-/// Reads some of a body that nobody wants: some HTTP/2 clients lose an answer that comes before they have sent theirs.
+/// Reads and drops a part of a refused body: some HTTP/2 clients lose an answer that arrives before they have sent the
+/// body.
 pub(crate) async fn discard(mut body: Incoming, bytes: usize) {
     let discarding = async {
         let mut discarded = 0;
@@ -117,7 +123,7 @@ fn unpack(headers: &HeaderMap, body: Bytes, limit: u64) -> Result<Bytes, Problem
         return Err(Problem::new(Code::UnsupportedMediaType, message));
     };
     if let Err(error) = result {
-        return Err(Problem::new(Code::BadRequest, format!("the body cannot be unpacked: {error}")));
+        return Err(Problem::new(Code::BadRequest, format!("the body cannot be decompressed: {error}")));
     }
     if text.len() as u64 > limit {
         return Err(too_large(limit));
@@ -129,7 +135,7 @@ fn too_large(limit: u64) -> Problem {
     Problem::new(Code::PayloadTooLarge, format!("a body of more than {limit} bytes")).closing()
 }
 
-/// A body came below its pace, or not at all for too long.
+/// The answer to a body that stalled or arrived too slowly.
 pub(crate) fn too_slow() -> Problem {
     Problem::new(Code::RequestTimeout, "the body came too slowly").closing()
 }

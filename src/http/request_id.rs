@@ -1,9 +1,9 @@
-//! The id that every answer carries: the client's if it sent a sane one, else a new one.
+//! The request id that every answer carries: the client's own if it is well-formed, else a new one.
 
 use http::{HeaderMap, HeaderName, HeaderValue};
 use ulid::Ulid;
 
-/// The header in which it comes and goes.
+/// The header of the id, in requests and answers.
 pub const HEADER: HeaderName = HeaderName::from_static("x-request-id");
 const LENGTH_LIMIT: usize = 128;
 
@@ -11,7 +11,7 @@ const LENGTH_LIMIT: usize = 128;
 #[must_use]
 pub fn of(headers: &HeaderMap) -> HeaderValue {
     match headers.get(HEADER) {
-        Some(value) if is_sane(value.as_bytes()) => value.clone(),
+        Some(value) if is_well_formed(value.as_bytes()) => value.clone(),
         _ => fresh(),
     }
 }
@@ -30,7 +30,7 @@ pub fn text(id: &HeaderValue) -> &str {
     id.to_str().unwrap_or_default()
 }
 
-fn is_sane(id: &[u8]) -> bool {
+fn is_well_formed(id: &[u8]) -> bool {
     (1..=LENGTH_LIMIT).contains(&id.len())
         && id.iter().all(|b| b.is_ascii_alphanumeric() || matches!(b, b'-' | b'_' | b'.' | b':' | b'+' | b'/' | b'='))
 }
@@ -40,7 +40,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_clients_id_is_kept_only_if_it_is_sane() {
+    fn a_clients_id_is_kept_only_if_it_is_well_formed() {
         let id_of = |value: &'static str| {
             of(&HeaderMap::from_iter([(HEADER, HeaderValue::from_static(value))])).to_str().unwrap().to_owned()
         };

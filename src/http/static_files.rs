@@ -1,5 +1,5 @@
-//! `GET /<prefix>/<name>/v1/static/<file>`: files of a deployment's folder, whole or in part, and only anew when they have
-//! changed. How a file is found and opened is left to `file`, what the request's conditions say to `conditions`.
+//! `GET /<prefix>/<name>/v1/static/<file>`: files of a deployment's folder, whole or in part, or 304 if the client has
+//! the current one. Opening a file is left to `file`, conditions to `conditions`.
 
 mod conditions;
 mod content;
@@ -21,15 +21,15 @@ use crate::http::path::StaticAddress;
 use crate::http::problem::{self, Code, Problem};
 use crate::http::reply_body::ReplyBody;
 use crate::http::request_id;
-use crate::http::static_files::conditions::Verdict;
+use crate::http::static_files::conditions::Precondition;
 use crate::http::static_files::file::{OpenError, StaticFile};
 use crate::registry::State;
 
-/// When a client may try again while the deployment starts.
+/// `Retry-After` while the deployment starts.
 const STARTING_RETRY: Duration = Duration::from_secs(1);
 
-/// Answers with a file of a deployment. Nothing is told of what is not served: hidden files, links, folders, what was
-/// installed into `node_modules`, the gateway's own configuration and data. All of that is a 404, as if it were not there.
+/// Answers with a file of a deployment. Files that are not served get the same 404 as missing ones: hidden files,
+/// links, folders, `node_modules`, the gateway's configuration and data.
 pub async fn file(
     gateway: &Gateway,
     address: &StaticAddress<'_>,
@@ -42,7 +42,7 @@ pub async fn file(
         return Err(problem.allowing("GET, HEAD"));
     }
     let folder = folder_of(gateway, address)?;
-    if address.path.iter().any(|part| is_kept_back(part)) {
+    if address.path.iter().any(|part| is_hidden(part)) {
         return Err(no_file(address));
     }
     let path: PathBuf = address.path.iter().map(AsRef::<str>::as_ref).collect();
@@ -52,37 +52,37 @@ pub async fn file(
         Ok(Ok(file)) => file,
         Ok(Err(OpenError::None)) => return Err(no_file(address)),
         Ok(Err(OpenError::Fault(fault))) => {
-            tracing::warn!(deployment = %address.name, path = wanted(address), error = %fault, "a file cannot be read");
+            tracing::warn!(deployment = %address.name, path = wanted(address), error = %fault, "file cannot be read");
             return Err(Problem::new(Code::Internal, "the file cannot be read"));
         }
         Err(_) => return Err(Problem::new(Code::Internal, "the gateway failed")),
     };
     let mut response = match conditions::check(method, headers, &file) {
-        Verdict::Changed => {
+        Precondition::Changed => {
             let message = "the file is not the one that if-match or if-unmodified-since names";
             return Err(Problem::new(Code::PreconditionFailed, message));
         }
-        Verdict::Unsatisfiable => {
+        Precondition::Unsatisfiable => {
             let message = format!("the file has {} bytes", file.size);
             let mut response = Problem::new(Code::RangeNotSatisfiable, message).into_response(request_id::text(id));
             response.headers_mut().insert(CONTENT_RANGE, header(&format!("bytes */{}", file.size)));
             return Ok(response);
         }
-        Verdict::NotModified => not_modified(),
-        Verdict::Part(first, last) => part(&file, address, first, last),
-        Verdict::Whole => whole(&file, address),
+        Precondition::NotModified => not_modified(),
+        Precondition::Part(first, last) => part(&file, address, first, last),
+        Precondition::Whole => whole(&file, address),
     };
     let headers = response.headers_mut();
     headers.insert(ETAG, header(&file.etag));
     headers.insert(LAST_MODIFIED, header(&httpdate::fmt_http_date(file.modified)));
     headers.insert(ACCEPT_RANGES, HeaderValue::from_static("bytes"));
-    // May be kept, but is asked for again: the next release may have another.
+    // Clients may keep it but must revalidate: the next release may have another file here.
     headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-cache"));
     headers.insert(X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
     Ok(response)
 }
 
-/// The folder whose files may be read: of a deployment that serves them and has loaded, so that no plugin refuses it.
+/// The folder of a deployment that serves files and has loaded: before that, a plugin may still refuse the release.
 fn folder_of(gateway: &Gateway, address: &StaticAddress<'_>) -> Result<PathBuf, Problem> {
     let StaticAddress { prefix, name, version, .. } = address;
     if prefix != gateway.prefix.as_str() || version != VERSION {
@@ -103,7 +103,7 @@ fn folder_of(gateway: &Gateway, address: &StaticAddress<'_>) -> Result<PathBuf, 
     }
 }
 
-fn is_kept_back(part: &str) -> bool {
+fn is_hidden(part: &str) -> bool {
     part.starts_with('.') || part == "node_modules"
 }
 
@@ -139,14 +139,14 @@ fn part(file: &StaticFile, address: &StaticAddress<'_>, first: u64, last: u64) -
     response
 }
 
-/// By the name's ending. Texts are UTF-8, as what people write today is.
+/// The content type by the extension. Text is declared as UTF-8.
 fn content_type(address: &StaticAddress<'_>) -> String {
     let name = address.path.last().map_or("", AsRef::as_ref);
     let kind = mime_guess::from_path(name).first_or_octet_stream();
     if kind.type_() == "text" { format!("{}; charset=utf-8", kind.essence_str()) } else { kind.to_string() }
 }
 
-/// A header of our own words: digits, dates, types, all of them ASCII.
+/// A header value made here: digits, dates, types, all of them ASCII.
 fn header(text: &str) -> HeaderValue {
     HeaderValue::from_str(text).unwrap_or_else(|_| HeaderValue::from_static(""))
 }

@@ -1,5 +1,6 @@
-//! A request's body that the router reads as it comes, within deadlines but without a limit of size: that is left to who
-//! reads it. What nobody read comes back, to be got out of the way of the answer.
+//! The body of a request that a handler reads as it arrives, with deadlines but without a limit of size, which is left
+//! to the handler. A body that was not read to its end is handed back, so that the rest can be dropped before the
+//! answer.
 
 use std::pin::Pin;
 use std::task::{Context, Poll};
@@ -13,21 +14,21 @@ use tokio::time::Sleep;
 
 use crate::http::request_body;
 
-/// Why a body did not come to its end.
+/// Why a body did not arrive whole.
 #[derive(Debug, thiserror::Error)]
 pub enum BodyFault {
-    /// Nothing came for too long, or too little.
+    /// It stalled or arrived too slowly.
     #[error("the body came too slowly")]
     TooSlow,
-    /// The connection ended, or the client gave up.
+    /// The connection ended, or the client aborted the request.
     #[error("the body broke off: {0}")]
     BrokenOff(#[from] hyper::Error),
 }
 
-/// A body on its way to who reads it. Time counts only while somebody waits for more of it.
+/// A body that is being read. Time counts only while the reader waits for bytes.
 #[derive(Debug)]
 pub struct StreamedBody {
-    /// None once it has come to its end.
+    /// None after its end.
     body: Option<Incoming>,
     stall: Duration,
     timer: Pin<Box<Sleep>>,
@@ -37,11 +38,11 @@ pub struct StreamedBody {
     unread: Option<oneshot::Sender<Incoming>>,
 }
 
-/// What may come back of a body.
+/// The handle through which a body comes back.
 #[derive(Debug)]
 pub struct Unread(oneshot::Receiver<Incoming>);
 
-/// Gives a body deadlines: nothing may come for no longer than `stall`.
+/// Gives a body deadlines; `stall` is the longest time without a byte.
 #[must_use]
 pub fn streamed(body: Incoming, stall: Duration) -> (StreamedBody, Unread) {
     let (unread, back) = oneshot::channel();
@@ -58,7 +59,7 @@ pub fn streamed(body: Incoming, stall: Duration) -> (StreamedBody, Unread) {
 }
 
 impl Unread {
-    /// The body, if its reader has dropped it before its end.
+    /// The body, if its reader dropped it before its end.
     #[must_use]
     pub fn take(mut self) -> Option<Incoming> {
         self.0.try_recv().ok()
@@ -121,8 +122,8 @@ impl Drop for StreamedBody {
     fn drop(&mut self) {
         if let (Some(body), Some(unread)) = (self.body.take().filter(|body| !body.is_end_stream()), self.unread.take())
         {
-            // Nobody waits for it when the connection is gone.
-            let _gone = unread.send(body);
+            // The service has left when the connection has closed.
+            let _service_left = unread.send(body);
         }
     }
 }
@@ -143,7 +144,7 @@ mod tests {
 
     const STALL: Duration = Duration::from_millis(50);
 
-    /// Serves one request: what is read of its body, and what comes back of it.
+    /// Serves one request. Returns the frames that were read of its body, and whether the rest came back.
     async fn served(request: &[u8], close: bool, frames: usize) -> (Vec<Result<Bytes, String>>, bool) {
         let (mut client, server) = tokio::io::duplex(1 << 20);
         client.write_all(request).await.unwrap();
@@ -182,7 +183,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_body_comes_as_it_was_sent_and_nothing_is_left() {
+    async fn a_body_is_read_to_its_end_and_nothing_is_left() {
         let request = b"POST / HTTP/1.1\r\nhost: a\r\ntransfer-encoding: chunked\r\n\r\n2\r\nab\r\n1\r\nc\r\n0\r\n\r\n";
         let (read, unread) = served(request, false, usize::MAX).await;
         let text: Vec<u8> = read.into_iter().flat_map(|data| data.unwrap().to_vec()).collect();
@@ -198,7 +199,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_body_that_breaks_off_is_told() {
+    async fn a_body_that_breaks_off_is_an_error() {
         let (read, unread) =
             served(b"POST / HTTP/1.1\r\nhost: a\r\ncontent-length: 9\r\n\r\nab", true, usize::MAX).await;
         assert!(read[1].as_ref().unwrap_err().starts_with("the body broke off"), "{read:?}");
@@ -206,7 +207,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn what_was_not_read_comes_back() {
+    async fn a_body_that_was_not_read_comes_back() {
         let (_, unread) = served(b"POST / HTTP/1.1\r\nhost: a\r\ncontent-length: 9\r\n\r\nab", false, 0).await;
         assert!(unread);
         let (_, unread) = served(b"POST / HTTP/1.1\r\nhost: a\r\ncontent-length: 9\r\n\r\nab", false, 1).await;

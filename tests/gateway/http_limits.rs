@@ -269,7 +269,7 @@ fn h5_what_is_no_http_is_told_so_in_the_one_shape() {
         ("no header's name", b"GET /healthz HTTP/1.1\r\nHost: a\r\n: b\r\n\r\n"),
         ("a control byte in a header", b"GET /healthz HTTP/1.1\r\nHost: a\r\nX: \x01\r\n\r\n"),
         ("a method that is no token", b"G(T /healthz HTTP/1.1\r\nHost: a\r\n\r\n"),
-        ("an address that is none", b"GET /health<z> HTTP/1.1\r\nHost: a\r\n\r\n"),
+        ("an address that is not valid", b"GET /health<z> HTTP/1.1\r\nHost: a\r\n\r\n"),
         ("an address that is no text", b"GET /\xff HTTP/1.1\r\nHost: a\r\n\r\n"),
         ("an address without a host", b"GET http:// HTTP/1.1\r\nHost: a\r\n\r\n"),
         ("TLS", b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03\x0a"),

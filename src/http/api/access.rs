@@ -29,8 +29,8 @@ impl TokenDigest {
         Self(Sha256::digest(token).into())
     }
 
-    /// Whether a request carries this token, once: `Authorization: Bearer <token>`, or `jwt <token>` as MetaCall's client
-    /// sends it.
+    /// Whether a request carries this token, once: `Authorization: Bearer <token>`, or `jwt <token>` as MetaCall's
+    /// client sends it.
     #[must_use]
     pub fn authorizes(&self, headers: &HeaderMap) -> bool {
         let mut values = headers.get_all(AUTHORIZATION).iter();
@@ -52,8 +52,8 @@ pub async fn require_token(State(token): State<Option<TokenDigest>>, request: Re
     }
 }
 
-/// Answers 403 to requests of web pages. Without a token the gateway trusts the programs on this machine, and a browser runs
-/// the programs of every page.
+/// Answers 403 to requests of web pages. Without a token the gateway trusts the programs on this machine, and a
+/// browser runs the programs of every page.
 pub async fn refuse_pages(State(has_token): State<bool>, request: Request, next: Next) -> Response {
     let changes = !matches!(*request.method(), Method::GET | Method::HEAD);
     if changes && request.headers().contains_key(ORIGIN) {
@@ -67,8 +67,9 @@ pub async fn refuse_pages(State(has_token): State<bool>, request: Request, next:
     next.run(request).await
 }
 
-/// Whether a request names this machine by a name that an attacker's DNS server may have pointed here (DNS rebinding): to a
-/// browser, a page under that name has the gateway's own origin. IP addresses and names without a dot are safe from that.
+/// Whether a request names this machine by a name that an attacker's DNS server may have pointed here (DNS rebinding):
+/// to a browser, a page under that name has the gateway's own origin. IP addresses and names without a dot are safe
+/// from that.
 fn may_be_rebound(request: &Request) -> bool {
     let host = match request.uri().host() {
         Some(host) => host,

@@ -1,5 +1,5 @@
-//! Handlers that change deployments: MetaCall's deploy API, and the gateway's own releases and rollback. What each does is
-//! left to `gateway`.
+//! Handlers that change deployments: MetaCall's deploy API, and the gateway's own releases and rollback. What each
+//! does is left to `gateway`.
 
 use std::convert::Infallible;
 use std::sync::Arc;
@@ -77,8 +77,8 @@ struct Repository {
     jsons: Vec<MetaCallJson>,
 }
 
-/// The body of `POST /api/deploy/create`. Its other fields in MetaCall's protocol, `resourceType`, `release`, `plan` and
-/// `version`, are ignored.
+/// The body of `POST /api/deploy/create`. Its other fields in MetaCall's protocol, `resourceType`, `release`, `plan`
+/// and `version`, are ignored.
 #[derive(Debug, Deserialize)]
 struct Create {
     suffix: String,

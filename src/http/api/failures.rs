@@ -31,7 +31,8 @@ pub fn code_of_load(kind: LoadFailureKind) -> Code {
     }
 }
 
-/// The answer to a deploy, rollback or delete that changed nothing. The message has the last output of a worker or tool.
+/// The answer to a deploy, rollback or delete that changed nothing. The message has the last output of a worker or
+/// tool.
 #[must_use]
 pub fn from_deploy(error: &DeployError) -> Problem {
     let message = error.to_string();

@@ -11,8 +11,8 @@ use http::header::HeaderMap;
 use crate::gateway::deployer::Deployer;
 use crate::http::api::access::TokenDigest;
 
-/// `GET /readyz`: 200 or 503 for everyone. The details name deployments and errors, so with a token only its holders get
-/// them.
+/// `GET /readyz`: 200 or 503 for everyone. The details name deployments and errors, so with a token only its holders
+/// get them.
 pub async fn readyz(
     State((deployer, token)): State<(Arc<Deployer>, Option<TokenDigest>)>,
     headers: HeaderMap,

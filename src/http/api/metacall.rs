@@ -1,5 +1,5 @@
-//! Addresses that MetaCall's clients ask before they deploy: whether they may, and what they have paid for. Here everybody
-//! with the token may do everything.
+//! Addresses that MetaCall's clients request before they deploy: permissions and subscriptions. Here every holder of
+//! the token may do everything.
 
 use std::sync::Arc;
 
@@ -12,10 +12,10 @@ use serde_json::{Value, json};
 
 use crate::gateway::deployer::Deployer;
 
-/// The plan that every deployment has, in the words of MetaCall's hub.
+/// The subscription plan of every deployment, with its name in MetaCall's hub.
 const PLAN: &str = "Essential";
 
-/// The routes; readiness, which is asked without a token, is not among them.
+/// The routes, without `/api/readiness`, which clients request without a token.
 pub fn routes(deployer: Arc<Deployer>) -> Router {
     Router::new()
         .route("/validate", get(valid).post(valid))
@@ -30,7 +30,7 @@ async fn valid() -> Json<Value> {
     Json(json!({ "status": "success", "data": true }))
 }
 
-/// Tokens do not end: whoever asks for a new one goes on with the one that they have.
+/// Tokens do not expire: the answer is the token of the request.
 async fn same_token(headers: HeaderMap) -> Response {
     let authorization = headers.get(AUTHORIZATION).and_then(|value| value.to_str().ok()).unwrap_or_default();
     let token = authorization.split_once(' ').map_or("local", |(_, token)| token);
@@ -41,7 +41,7 @@ async fn plans() -> Json<Value> {
     Json(json!([PLAN, PLAN]))
 }
 
-/// What is deployed, as the client needs it to replace a deployment (`metacall-deploy --force`).
+/// The deployments, which the client needs to replace one (`metacall-deploy --force`).
 async fn plans_in_use(State(deployer): State<Arc<Deployer>>) -> Json<Value> {
     let in_use = deployer.stored_names().into_iter().map(
         |(name, created)| json!({ "id": name.as_str(), "plan": PLAN, "date": created * 1000, "deploy": name.as_str() }),

@@ -135,7 +135,8 @@ fn task_restarts(encoder: &mut DescriptorEncoder<'_>) -> fmt::Result {
     Ok(())
 }
 
-/// The counters that plugins keep themselves. Two plugin names may become the same metric name; the label separates them.
+/// The counters that plugins keep themselves. Two plugin names may become the same metric name; the label separates
+/// them.
 fn own_counters(encoder: &mut DescriptorEncoder<'_>, plugins: &[InspectedPlugin]) -> fmt::Result {
     let mut by_name: BTreeMap<String, Vec<(&str, u64)>> = BTreeMap::new();
     for plugin in plugins {

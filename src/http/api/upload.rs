@@ -1,5 +1,5 @@
-//! The upload of a package: a form of `multipart/form-data`, its file written to disk as it arrives. Whether the file is an
-//! archive is left to `source`.
+//! The upload of a package: a form of `multipart/form-data`, its file written to disk as it arrives. Whether the file
+//! is an archive is left to `source`.
 //!
 //! The parts, as MetaCall's client sends them: `id`, `type`, `jsons` and `runners` (both JSON), `version` and then the
 //! file `raw`. Other parts are skipped.
@@ -83,7 +83,9 @@ pub async fn receive(headers: &HeaderMap, mut body: Body, folder: &Path, limit: 
             }
             let name = part.name().ok_or_else(|| refused(format!("part {parts} has no name")))?.to_owned();
             if archive.is_some() {
-                return Err(refused(format!("part {name:?} follows the file {FILE:?}, which must be the last part")));
+                return Err(refused(format!(
+                    "part {name:?} comes after the file {FILE:?}, which must be the last part"
+                )));
             }
             if name == FILE {
                 fields.check_complete()?;

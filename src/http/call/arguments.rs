@@ -1,5 +1,5 @@
-//! From a request's body to a call's arguments, as MetaCall FaaS has it: an array gives its items, an object its values in
-//! JavaScript's order. The values stay the text that the client sent.
+//! The arguments of a call, from the body of its request, by the rules of MetaCall FaaS: the items of an array, or the
+//! values of an object in JavaScript's order. Values stay the text that the client sent.
 
 use std::borrow::Cow;
 use std::collections::HashMap;
@@ -15,14 +15,14 @@ use crate::http::problem::{Code, Problem};
 use crate::invocation::Arguments;
 use crate::json;
 
-/// What the content type says about a body.
+/// The kind of a body by its content type.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum BodyKind {
-    /// `application/json` or none at all.
+    /// `application/json`, or no content type.
     Json,
     /// `application/x-www-form-urlencoded`.
     Form,
-    /// Something else.
+    /// Any other type.
     Other,
 }
 
@@ -42,17 +42,21 @@ impl BodyKind {
     }
 }
 
-/// What becomes of the keys of a body that is an object.
+/// What happens to the keys of an object.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Keys {
-    /// They go along as the names of the arguments.
+    /// They become the names of the arguments.
     Keep,
-    /// Nobody wants to know them.
+    /// They are dropped, because the worker does not use them.
     Drop,
 }
 
-/// Reads a body. A JSON object or array counts as JSON whatever the content type says, because plain `curl -d` calls
-/// everything a form.
+/// Reads a body. A JSON object or array counts as JSON with any content type, because `curl -d` declares every body a
+/// form.
+///
+/// # Errors
+///
+/// `invalid_json` with line and column, `unsupported_media_type`, or `bad_request` for a form with too many pairs.
 pub fn from_body(body: &Bytes, kind: BodyKind, keys: Keys) -> Result<Arguments, Problem> {
     if body.is_empty() {
         return Ok(Arguments::none());
@@ -65,7 +69,7 @@ pub fn from_body(body: &Bytes, kind: BodyKind, keys: Keys) -> Result<Arguments, 
         _ if kind == BodyKind::Json => return Err(not_arguments(body)),
         _ => Err(Problem::new(Code::InvalidJson, "")),
     };
-    // A form has these bytes percent-encoded: what begins with one of them is JSON gone wrong.
+    // A form has these bytes percent-encoded: a body that starts with one of them is meant as JSON.
     let meant_as_json = kind == BodyKind::Json || matches!(first, Some(b'{' | b'[' | b'"'));
     match (json, kind) {
         (Ok(arguments), _) => Ok(arguments),
@@ -115,11 +119,11 @@ fn invalid(error: &serde_json::Error, body: &[u8]) -> Problem {
     Problem::new(Code::InvalidJson, error.to_string())
 }
 
-/// The values of an object: by key, the last one given, at the place of the first.
+/// The values of an object. Of a repeated key the last value counts, at the position of the first.
 #[derive(Default)]
 struct Values<'a> {
     entries: Vec<(Cow<'a, str>, &'a str)>,
-    /// Where each key stands, once there are enough keys that looking through them all would be slow.
+    /// The position of each key; empty while there are so few keys that comparing all of them is faster.
     index: HashMap<Cow<'a, str>, usize>,
     has_index_keys: bool,
 }
@@ -148,7 +152,7 @@ impl<'a> Values<'a> {
         self.entries.push((key, value));
     }
 
-    /// The values in JavaScript's order: keys that are array indices first, rising, then the rest.
+    /// The values in JavaScript's order: first those whose keys are array indices, by number, then the others.
     fn into_arguments(mut self, keys: Keys) -> Arguments {
         if self.has_index_keys {
             self.entries.sort_by_key(|(key, _)| array_index(key).map_or((1, 0), |index| (0, index)));

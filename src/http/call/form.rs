@@ -1,5 +1,5 @@
-//! Form bodies with brackets: `c[d]=3&e[]=4` becomes `{"c":{"d":"3"},"e":["4"]}`. Source of the format: the extended form
-//! parsing that Express servers use, which MetaCall FaaS is one of.
+//! Form bodies with brackets: `c[d]=3&e[]=4` becomes `{"c":{"d":"3"},"e":["4"]}`. Source of the format: the extended
+//! form parsing of Express, on which MetaCall FaaS is built.
 
 use serde_json::{Map, Value};
 
@@ -15,7 +15,7 @@ pub const PAIR_LIMIT: usize = 1000;
 #[error("more than {PAIR_LIMIT} pairs in a form")]
 pub struct TooManyPairs;
 
-/// Reads a form body; the order of the keys is that of their first appearance.
+/// Parses a form body. Keys are in the order of their first occurrence.
 pub fn parse(body: &[u8]) -> Result<Map<String, Value>, TooManyPairs> {
     let mut form = Map::new();
     for (count, (key, value)) in form_urlencoded::parse(body).enumerate() {

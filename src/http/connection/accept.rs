@@ -158,8 +158,8 @@ impl Connection {
         }
     }
 
-    /// Reads until it is clear whether this is HTTP/2, and then until the client's settings have arrived: hyper waits for
-    /// them without a deadline.
+    /// Reads until it is clear whether this is HTTP/2, and then until the client's settings have arrived: hyper waits
+    /// for them without a deadline.
     async fn first_bytes(&self, stream: &mut TcpStream) -> Option<(Bytes, bool)> {
         let mut early = BytesMut::with_capacity(1024);
         let reading = async {

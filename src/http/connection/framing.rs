@@ -1,10 +1,10 @@
-//! Follows the bytes of an HTTP/1 connection before hyper does, from one head to the next, and has each head checked.
-//! What is checked is in `head`; parsing itself is hyper's.
+//! Follows the bytes of an HTTP/1 connection before hyper sees them, from one head to the next, so that each head can
+//! be checked. The checks are in `head`; parsing is left to hyper.
 
 use crate::http::connection::head::{Delimited, HEADERS_LIMIT, LINE_LIMIT, check_head, check_unfinished};
 use crate::http::problem::Problem;
 
-/// hyper refuses longer ones by itself.
+/// Bytes of the line with a chunk's size. hyper refuses longer ones itself.
 const CHUNK_LINE_LIMIT: usize = 16 * 1024;
 
 /// Where a connection is between the start of one request and the start of the next.
@@ -15,13 +15,13 @@ pub struct Framing {
 
 #[derive(Debug)]
 enum State {
-    /// In the head of a request; what came of it so far.
+    /// In the head of a request, of which these bytes have arrived.
     Head(Vec<u8>),
     /// In a body of known length.
     Body(u64),
-    /// In a body of chunks.
+    /// In a chunked body.
     Chunks(Chunk),
-    /// Not to be followed any further: hyper ends the connection by itself.
+    /// The bytes cannot be followed further. hyper refuses them and closes the connection.
     Unknown,
 }
 
@@ -31,16 +31,16 @@ enum Chunk {
     Size(Vec<u8>),
     /// In a chunk's data and its line break.
     Data(u64),
-    /// Behind the last chunk, up to an empty line.
+    /// After the last chunk, up to an empty line.
     Trailers(Vec<u8>),
 }
 
-/// A head that is refused: how many of the bytes before it are fine, and what is wrong.
+/// A head that is refused.
 #[derive(Debug)]
 pub struct Refused {
-    /// Bytes of this reading that belong to earlier requests.
+    /// How many of the bytes before it belong to earlier requests.
     pub good: usize,
-    /// What to answer.
+    /// The answer.
     pub problem: Problem,
 }
 
@@ -51,19 +51,23 @@ impl Default for Framing {
 }
 
 impl Framing {
-    /// Whether the next byte begins a request.
+    /// Whether the next byte starts a request.
     #[must_use]
     pub fn is_between_requests(&self) -> bool {
         matches!(&self.state, State::Head(seen) if seen.is_empty())
     }
 
-    /// Whether a head has begun and not ended.
+    /// Whether a head has started and not ended.
     #[must_use]
     pub fn is_in_head(&self) -> bool {
         matches!(&self.state, State::Head(seen) if !seen.is_empty())
     }
 
     /// Follows the next bytes of the connection.
+    ///
+    /// # Errors
+    ///
+    /// A head that is refused.
     pub fn follow(&mut self, bytes: &[u8]) -> Result<(), Refused> {
         let mut at = 0;
         while at < bytes.len() {
@@ -111,7 +115,7 @@ impl Framing {
     }
 }
 
-/// Takes bytes of a head: how many, and how its body is delimited if it is whole now.
+/// Takes bytes of a head. Returns how many, and how the body is delimited once the head is whole.
 fn head(seen: &mut Vec<u8>, bytes: &[u8]) -> Result<(usize, Option<Delimited>), Problem> {
     if seen.is_empty() {
         // An empty line before a request is allowed.
@@ -134,7 +138,7 @@ fn head(seen: &mut Vec<u8>, bytes: &[u8]) -> Result<(usize, Option<Delimited>), 
     Ok((bytes.len(), None))
 }
 
-/// Behind the empty line that ends a head; also one of bare line feeds, so that it is seen and refused.
+/// The position after the empty line that ends a head. Bare line feeds end it too, so that they are seen and refused.
 fn end_of_head(bytes: &[u8]) -> Option<usize> {
     memchr::memchr_iter(b'\n', bytes).find_map(|at| match &bytes[at + 1..] {
         [b'\n', ..] => Some(at + 2),
@@ -143,7 +147,7 @@ fn end_of_head(bytes: &[u8]) -> Option<usize> {
     })
 }
 
-/// Takes bytes of a body of chunks: how many, and whether it is over. Nothing when it cannot be followed.
+/// Takes bytes of a chunked body. Returns how many, and whether the body is over; none if it cannot be followed.
 fn follow_chunks(chunk: &mut Chunk, bytes: &[u8]) -> Option<(usize, bool)> {
     match chunk {
         Chunk::Size(line) => {

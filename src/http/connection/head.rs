@@ -1,5 +1,5 @@
-//! Checks of one HTTP/1 head before hyper sees it: what hyper lets pass and two parties could read in two ways, and what is
-//! larger than it may be. Where heads begin and end is left to `framing`.
+//! Checks of one HTTP/1 head before hyper sees it: its sizes, and everything that hyper accepts but a proxy in front
+//! of the gateway could read differently (request smuggling). Where heads start and end is left to `framing`.
 
 use crate::http::problem::{Code, Problem};
 
@@ -12,7 +12,7 @@ pub const HEADERS_LIMIT: usize = 16 * 1024;
 pub const HEADER_COUNT: usize = 100;
 /// The request line around its address: method, version, spaces.
 pub(super) const LINE_LIMIT: usize = URI_LIMIT + METHOD_LIMIT + 12;
-/// No body is that long; hyper takes the last few numbers for something else.
+/// The largest content-length: hyper gives the last few numbers of `u64` another meaning.
 const LENGTH_LIMIT: u64 = u64::MAX / 2;
 
 /// How the body after a head is delimited.
@@ -22,8 +22,9 @@ pub(super) enum Delimited {
     Chunks,
 }
 
+/// Checks the part of a head that has arrived.
 pub(super) fn check_unfinished(seen: &[u8]) -> Result<(), Problem> {
-    // What is no HTTP at all should not have to wait for a deadline.
+    // Bytes that are not HTTP at all are refused at once, not at the deadline.
     check_method(seen.split(|b| *b == b' ').next().unwrap_or_default())?;
     match memchr::memchr(b'\n', seen) {
         None if seen.len() > LINE_LIMIT => Err(uri_too_long()),
@@ -32,8 +33,8 @@ pub(super) fn check_unfinished(seen: &[u8]) -> Result<(), Problem> {
     }
 }
 
+/// Checks a whole head, up to and with its empty line.
 pub(super) fn check_head(head: &[u8]) -> Result<Delimited, Problem> {
-    let bad = |message: &str| Err(Problem::new(Code::BadRequest, message));
     let mut line_start = 0;
     let mut lines = memchr::memchr_iter(b'\n', head).map(|newline| {
         let line = &head[line_start..newline];
@@ -46,62 +47,88 @@ pub(super) fn check_head(head: &[u8]) -> Result<Delimited, Problem> {
     if head.len() - request_line.len() > HEADERS_LIMIT + 4 {
         return Err(headers_too_large());
     }
-    let (mut hosts, mut count) = (0, 0);
-    let mut length: Option<u64> = None;
-    let mut chunked = false;
+    let mut headers = Headers::default();
     for line in lines {
-        let Some(line) = line else { return bad("a line that ends without a carriage return") };
-        if line.is_empty() {
-            break;
+        match line {
+            None => return bad("a line that ends without a carriage return"),
+            Some([]) => break,
+            Some(line) => headers.add(line)?,
         }
+    }
+    headers.delimited(http_1_1)
+}
+
+/// The headers of a request that decide about its body.
+#[derive(Default)]
+struct Headers {
+    count: usize,
+    hosts: usize,
+    length: Option<u64>,
+    chunked: bool,
+}
+
+impl Headers {
+    fn add(&mut self, line: &[u8]) -> Result<(), Problem> {
         if line[0] == b' ' || line[0] == b'\t' {
             return bad("a header that is folded over two lines");
         }
-        count += 1;
+        self.count += 1;
         let Some(colon) = memchr::memchr(b':', line) else { return bad("a header without a colon") };
         let (name, value) = (&line[..colon], line[colon + 1..].trim_ascii());
         if name.is_empty() || !name.iter().all(|b| is_token_byte(*b)) {
-            return bad("a header whose name is none");
+            return bad("a header name that is not valid");
         }
         if value.iter().any(|b| *b < b' ' && *b != b'\t' || *b == 0x7f) {
             return bad("a control byte in a header");
         }
+        // Most names differ in length already.
         match name.len() {
-            4 if name.eq_ignore_ascii_case(b"host") => hosts += 1,
+            4 if name.eq_ignore_ascii_case(b"host") => self.hosts += 1,
             14 if name.eq_ignore_ascii_case(b"content-length") => {
-                if length.is_some() {
+                if self.length.is_some() {
                     return bad("two content-length headers");
                 }
-                let digits = !value.is_empty() && value.iter().all(u8::is_ascii_digit);
-                let text = std::str::from_utf8(value).ok().filter(|_| digits);
-                let Some(parsed) = text.and_then(|text| text.parse().ok()) else {
-                    return bad("a content-length that is no number");
-                };
-                if parsed > LENGTH_LIMIT {
-                    return Err(too_long());
-                }
-                length = Some(parsed);
+                self.length = Some(content_length(value)?);
             }
             17 if name.eq_ignore_ascii_case(b"transfer-encoding") => {
-                if chunked || !value.eq_ignore_ascii_case(b"chunked") {
+                if self.chunked || !value.eq_ignore_ascii_case(b"chunked") {
                     return bad("a transfer-encoding other than chunked");
                 }
-                chunked = true;
+                self.chunked = true;
             }
             _ => {}
         }
+        Ok(())
     }
-    match (hosts, length, chunked) {
-        _ if count > HEADER_COUNT => Err(headers_too_large()),
-        (0, ..) if http_1_1 => bad("no host header"),
-        (2.., ..) => bad("two host headers"),
-        (_, Some(_), true) => bad("both content-length and transfer-encoding"),
-        (_, _, true) => Ok(Delimited::Chunks),
-        (_, length, false) => Ok(Delimited::Length(length.unwrap_or(0))),
+
+    fn delimited(&self, http_1_1: bool) -> Result<Delimited, Problem> {
+        match (self.hosts, self.length, self.chunked) {
+            _ if self.count > HEADER_COUNT => Err(headers_too_large()),
+            (0, ..) if http_1_1 => bad("no host header"),
+            (2.., ..) => bad("two host headers"),
+            (_, Some(_), true) => bad("both content-length and transfer-encoding"),
+            (_, _, true) => Ok(Delimited::Chunks),
+            (_, length, false) => Ok(Delimited::Length(length.unwrap_or(0))),
+        }
     }
 }
 
-/// Checks a request line; tells whether it is of HTTP/1.1.
+/// Digits only: `u64`'s own parser would accept a sign.
+fn content_length(value: &[u8]) -> Result<u64, Problem> {
+    let is_digits = !value.is_empty() && value.iter().all(u8::is_ascii_digit);
+    let text = std::str::from_utf8(value).ok().filter(|_| is_digits);
+    match text.and_then(|text| text.parse().ok()) {
+        None => bad("a content-length that is not a number"),
+        Some(length) if length > LENGTH_LIMIT => Err(too_long()),
+        Some(length) => Ok(length),
+    }
+}
+
+fn bad<T>(message: &str) -> Result<T, Problem> {
+    Err(Problem::new(Code::BadRequest, message))
+}
+
+/// Checks a request line. Returns whether its version is HTTP/1.1, not HTTP/1.0.
 fn check_line(line: &[u8]) -> Result<bool, Problem> {
     let mut parts = line.splitn(3, |b| *b == b' ');
     let (method, target, version) = (parts.next(), parts.next(), parts.next());
@@ -110,7 +137,7 @@ fn check_line(line: &[u8]) -> Result<bool, Problem> {
         return Err(uri_too_long());
     }
     if !target.is_some_and(is_address) {
-        return Err(Problem::new(Code::BadRequest, "an address that is none"));
+        return Err(Problem::new(Code::BadRequest, "an address that is not valid"));
     }
     match version {
         Some(b"HTTP/1.1") => Ok(true),
@@ -127,26 +154,26 @@ fn check_method(method: &[u8]) -> Result<(), Problem> {
     Ok(())
 }
 
-/// RFC 9110, section 5.6.2.
+/// Whether a byte may stand in a token: RFC 9110, section 5.6.2.
 fn is_token_byte(byte: u8) -> bool {
     byte.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(&byte)
 }
 
-/// Whether hyper will take an address; nearly all are plain paths.
+/// Whether hyper accepts an address. Nearly all are plain paths, for which the parser is not needed.
 fn is_address(target: &[u8]) -> bool {
     let plain = |b: &u8| b.is_ascii_alphanumeric() || b"/-._~%?&=+:@,".contains(b);
     target.first() == Some(&b'/') && target.iter().all(plain) || http::Uri::try_from(target).is_ok()
 }
 
 fn too_long() -> Problem {
-    Problem::new(Code::PayloadTooLarge, "a body of more bytes than there are")
+    Problem::new(Code::PayloadTooLarge, "a content-length that is too large")
 }
 
 fn uri_too_long() -> Problem {
     Problem::new(Code::UriTooLong, format!("an address of more than {URI_LIMIT} bytes"))
 }
 
-/// Too many headers, or too large ones.
+/// The answer to too many headers, or too long ones.
 #[must_use]
 pub fn headers_too_large() -> Problem {
     let message = format!("more than {HEADER_COUNT} headers or {HEADERS_LIMIT} bytes of them");

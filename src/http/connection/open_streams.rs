@@ -1,15 +1,15 @@
-//! The requests of one HTTP/2 connection that are being served, so that a connection without any can be closed in time.
+//! The open requests of one HTTP/2 connection, so that a connection without any is closed after its idle time.
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use parking_lot::Mutex;
 
-/// How many requests are being served, and when the last one ended.
+/// The number of open requests, and when the last one ended.
 #[derive(Debug)]
 pub struct Streams(Mutex<(usize, Instant)>);
 
-/// Counts one request for as long as it lives.
+/// Counts one request until it is dropped.
 #[derive(Debug)]
 pub struct StreamGuard(Arc<Streams>);
 
@@ -27,7 +27,7 @@ impl Streams {
         StreamGuard(Arc::clone(streams))
     }
 
-    /// Waits until there has been no request for so long.
+    /// Waits until there has been no request for this long.
     pub async fn idle(self: Arc<Self>, limit: Duration) {
         loop {
             let due = match *self.0.lock() {

@@ -1,5 +1,5 @@
-//! One connection's bytes, with deadlines: for the first byte, for a whole head, for idling between requests and for a
-//! client that does not read. Heads pass through `framing` before hyper sees them.
+//! The bytes of one HTTP/1 connection, with deadlines: for the first byte, for a whole head, between requests, and for
+//! a client that does not read. `framing` checks heads before hyper sees them.
 
 use std::cell::RefCell;
 use std::future::Future;
@@ -21,29 +21,30 @@ use crate::http::connection::framing::Framing;
 use crate::http::problem::{Code, Problem};
 use crate::http::request_id;
 
-/// A client that does not read its answer for this long is given up.
+/// How long a client may not read its answer before its connection is closed.
 const WRITE_STALL: Duration = Duration::from_secs(30);
-/// How long and how much of an unread request is read after a refusal, so that the answer is not lost with it: many
-/// clients write on for a while before they look.
+/// How long, and how many bytes, of a refused request are read after the answer. Many clients send the whole request
+/// before they read, and closing the connection on unread bytes would make them lose the answer.
 const LINGER: Duration = Duration::from_millis(500);
 const LINGER_BYTES: usize = 256 * 1024 * 1024;
 const READ_SIZE: usize = 64 * 1024;
 
 thread_local! {
-    /// Where every connection of this thread reads into before hyper gets the bytes.
+    /// The buffer that all connections of this thread read into. Bytes are checked before hyper gets them, and a
+    /// buffer for each idle connection would cost its memory.
     static SCRATCH: RefCell<Vec<u8>> = RefCell::new(vec![0; READ_SIZE]);
 }
 
-/// Whether a request of the connection is being served: set by the service, read by the stream.
+/// Whether a request of the connection is being served. The service sets it, the stream reads it.
 #[derive(Debug, Default)]
 pub struct Activity {
     serving: AtomicBool,
-    /// Reading that waits for the end of serving.
+    /// The task that waits to read until serving has ended.
     reader: AtomicWaker,
 }
 
 impl Activity {
-    /// Notes that a request is being served, until the guard is dropped.
+    /// A request is being served until the guard is dropped.
     #[must_use]
     pub fn serve(self: &Arc<Self>) -> ServingGuard {
         self.serving.store(true, Ordering::Relaxed);
@@ -55,7 +56,7 @@ impl Activity {
     }
 }
 
-/// Ends what [`Activity::serve`] began.
+/// The end of [`Activity::serve`].
 #[derive(Debug)]
 pub struct ServingGuard(Arc<Activity>);
 
@@ -66,50 +67,52 @@ impl Drop for ServingGuard {
     }
 }
 
-/// Which deadlines a connection has.
+/// The deadlines of a connection.
 #[derive(Debug, Clone, Copy)]
 pub struct Deadlines {
-    /// For the first byte and for a whole head.
+    /// Time for the first byte, and for a whole head.
     pub head: Duration,
-    /// Between requests.
+    /// Time between requests.
     pub idle: Duration,
 }
 
-/// A connection of HTTP/1.
+/// An HTTP/1 connection.
 #[derive(Debug)]
 pub struct Stream {
     io: TcpStream,
-    /// What was read before the kind of the connection was known.
+    /// Bytes that were read to decide between HTTP/1 and HTTP/2.
     early: Bytes,
     framing: Framing,
     activity: Arc<Activity>,
     deadlines: Deadlines,
     timer: Pin<Box<Sleep>>,
-    /// When the present wait for a first byte or a head began.
+    /// When the current wait for a first byte or a head began.
     since: Instant,
     waiting: Waiting,
+    /// The answer to a refused head, until its turn after earlier answers.
     refused: Option<Problem>,
-    /// When something was written last: idling begins then.
+    /// The time of the last write: the idle time starts there.
     wrote: Instant,
-    /// An answer has begun to be written and is not flushed yet.
+    /// An answer was written in part and not flushed yet.
     writing: bool,
-    /// When writing began to stall.
+    /// Since when the client has accepted no bytes.
     stalled: Option<Instant>,
+    /// While the rest of a refused request is read: until when, and the bytes so far.
     lingered: Option<(Instant, usize)>,
 }
 
-/// What is waited for from the client.
+/// What the connection waits for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Waiting {
     FirstByte,
     Head,
     Idle,
-    /// Nothing: the service reads the body or makes the answer, under deadlines of its own.
+    /// Not the client: the service reads the body or makes the answer, with deadlines of its own.
     Serving,
 }
 
 impl Stream {
-    /// A connection of which `early` was read already.
+    /// A connection whose bytes `early` were already read.
     #[must_use]
     pub fn new(io: TcpStream, early: Bytes, activity: Arc<Activity>, deadlines: Deadlines) -> Self {
         let now = Instant::now();
@@ -130,7 +133,7 @@ impl Stream {
         }
     }
 
-    /// Follows new bytes; gives how many of them hyper may see.
+    /// Checks new bytes. Returns how many of them hyper may see.
     fn follow(&mut self, bytes: &[u8]) -> usize {
         let good = match self.framing.follow(bytes) {
             Ok(()) => bytes.len(),
@@ -146,16 +149,16 @@ impl Stream {
         good
     }
 
-    /// Answers without hyper and ends the connection; nothing of an earlier answer is on its way any more.
+    /// Answers without hyper, and closes the connection. Earlier answers must have been flushed.
     fn answer_by_itself(&mut self, problem: Problem) {
         let response = problem_text(problem);
-        // One try: a client that has not read so far may miss it.
-        let _lost = self.io.try_write(&response);
+        // One write that does not wait: a client that has not read earlier answers may miss this one.
+        let _unsent = self.io.try_write(&response);
         let _closed = rustix::net::shutdown(&self.io, rustix::net::Shutdown::Write);
         self.lingered = Some((Instant::now() + LINGER, 0));
     }
 
-    /// Until when the client is waited for now.
+    /// The deadline of the current wait, if the connection waits for the client.
     fn due(&mut self) -> Option<Instant> {
         let waiting = if self.activity.is_serving() || self.writing {
             Waiting::Serving
@@ -177,7 +180,8 @@ impl Stream {
         }
     }
 
-    /// Ready when `due` has passed. A timer that is set earlier is left alone: most waits end long before.
+    /// Ready when `due` has passed. A timer that is set to an earlier time is not reset: most waits end long before
+    /// their deadline, and resetting a timer for each read would cost time.
     fn poll_due(&mut self, context: &mut Context<'_>, due: Instant) -> Poll<()> {
         loop {
             if self.timer.deadline() > due {
@@ -191,8 +195,8 @@ impl Stream {
         }
     }
 
-    /// Reads what the client still sends, within bounds. Closing with unread bytes resets the connection, and with it an
-    /// answer that the client has not read yet.
+    /// Reads the rest of a refused request, within limits. Closing a socket with unread bytes resets the connection,
+    /// and the client loses an answer that it has not read.
     fn poll_linger(&mut self, context: &mut Context<'_>) -> Poll<()> {
         while let Some((until, read)) = self.lingered {
             let more = SCRATCH.with_borrow_mut(|scratch| {
@@ -270,7 +274,7 @@ impl hyper::rt::Read for Stream {
         }
         loop {
             let now = Instant::now();
-            // While a request is served nothing is due, but the clock must be looked at again after it.
+            // Nothing is due while a request is served, but the timer must wake this task after it.
             let due = this.due().unwrap_or(now + this.deadlines.idle);
             if now >= due {
                 break;
@@ -280,7 +284,7 @@ impl hyper::rt::Read for Stream {
         if this.waiting == Waiting::Head {
             this.answer_by_itself(Problem::new(Code::RequestTimeout, "the request came too slowly"));
         }
-        // To hyper the client has closed the connection.
+        // For hyper the client has closed the connection.
         Poll::Ready(Ok(()))
     }
 }
@@ -320,7 +324,7 @@ impl hyper::rt::Write for Stream {
         ready!(Pin::new(&mut self.io).poll_flush(context))?;
         self.writing = false;
         if self.refused.is_some() {
-            // The answers before it are out: now it is its turn.
+            // Earlier answers are flushed: the refused head can be answered.
             self.activity.reader.wake();
         }
         Poll::Ready(Ok(()))

@@ -1,5 +1,5 @@
-//! What a request's conditions say about a file: send it, send a part, or say that the client has it (RFC 9110, section
-//! 13.2.2, in that order).
+//! The conditions of a request for a file: whether to send it, a part of it, or neither (RFC 9110, section 13.2.2, in
+//! that order).
 
 use std::time::SystemTime;
 
@@ -9,30 +9,30 @@ use http::{HeaderMap, Method};
 use crate::http::static_files::file::StaticFile;
 use crate::http::static_files::range::{self, Wanted};
 
-/// What the answer is to be.
+/// The result of the conditions.
 #[derive(Debug, PartialEq, Eq)]
-pub(super) enum Verdict {
+pub(super) enum Precondition {
     /// The whole file.
     Whole,
     /// The bytes from the first to the last of these.
     Part(u64, u64),
-    /// The client has it as it is.
+    /// The client has the current file.
     NotModified,
-    /// It is not what the client takes it for.
+    /// The file is not the one that the client expects.
     Changed,
-    /// It has no such bytes.
+    /// The file does not have the bytes of the range.
     Unsatisfiable,
 }
 
-/// Reads the request's conditions.
-pub(super) fn check(method: &Method, headers: &HeaderMap, file: &StaticFile) -> Verdict {
+/// Evaluates the conditions of a request.
+pub(super) fn check(method: &Method, headers: &HeaderMap, file: &StaticFile) -> Precondition {
     let as_expected = match (tags(headers, &IF_MATCH), date(headers, &IF_UNMODIFIED_SINCE)) {
         (Some(tags), _) => names(&tags, &file.etag, Comparison::Strong),
         (None, Some(date)) => file.modified <= date,
         (None, None) => true,
     };
     if !as_expected {
-        return Verdict::Changed;
+        return Precondition::Changed;
     }
     let is_known = match (tags(headers, &IF_NONE_MATCH), date(headers, &IF_MODIFIED_SINCE)) {
         (Some(tags), _) => names(&tags, &file.etag, Comparison::Weak),
@@ -40,20 +40,20 @@ pub(super) fn check(method: &Method, headers: &HeaderMap, file: &StaticFile) -> 
         (None, None) => false,
     };
     if is_known {
-        return Verdict::NotModified;
+        return Precondition::NotModified;
     }
-    let Some(range) = headers.get(RANGE) else { return Verdict::Whole };
+    let Some(range) = headers.get(RANGE) else { return Precondition::Whole };
     if *method != Method::GET || !continues(headers, file) {
-        return Verdict::Whole;
+        return Precondition::Whole;
     }
     match range::parse(range.as_bytes(), file.size) {
-        Wanted::Whole => Verdict::Whole,
-        Wanted::Part(first, last) => Verdict::Part(first, last),
-        Wanted::Unsatisfiable => Verdict::Unsatisfiable,
+        Wanted::Whole => Precondition::Whole,
+        Wanted::Part(first, last) => Precondition::Part(first, last),
+        Wanted::Unsatisfiable => Precondition::Unsatisfiable,
     }
 }
 
-/// Whether the part that the client has already is of this very file.
+/// Whether the part that the client already has belongs to the current file (`If-Range`).
 fn continues(headers: &HeaderMap, file: &StaticFile) -> bool {
     match headers.get(IF_RANGE).map(|value| value.to_str()) {
         None => true,
@@ -66,13 +66,13 @@ fn continues(headers: &HeaderMap, file: &StaticFile) -> bool {
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Comparison {
     Strong,
-    /// `W/` before a tag does not matter.
+    /// `W/` in front of a tag is ignored.
     Weak,
 }
 
-/// Whether one of the tags is this one, or `*`, which is any.
+/// Whether one of the tags is this one, or `*`, which stands for every tag.
 fn names(tags: &str, etag: &str, comparison: Comparison) -> bool {
-    // Our own tags have no comma in them.
+    // Tags of this gateway contain no comma.
     tags.split(',').map(str::trim).any(|tag| {
         let tag = match comparison {
             Comparison::Strong => tag,
@@ -87,7 +87,7 @@ fn tags(headers: &HeaderMap, name: &HeaderName) -> Option<String> {
     if values.is_empty() { None } else { Some(values.join(",")) }
 }
 
-/// A date that cannot be read counts as none.
+/// A date that cannot be parsed counts as no date.
 fn date(headers: &HeaderMap, name: &HeaderName) -> Option<SystemTime> {
     httpdate::parse_http_date(headers.get(name)?.to_str().ok()?).ok()
 }
@@ -103,7 +103,7 @@ mod tests {
     const THEN: &str = "Sun, 06 Nov 1994 08:49:37 GMT";
     const LATER: &str = "Sun, 06 Nov 1994 08:49:38 GMT";
 
-    fn verdict(method: &Method, conditions: &[(&'static str, &'static str)]) -> Verdict {
+    fn verdict(method: &Method, conditions: &[(&'static str, &'static str)]) -> Precondition {
         let file = StaticFile {
             file: Arc::new(tempfile::tempfile().unwrap()),
             size: 10,
@@ -120,29 +120,29 @@ mod tests {
     #[test]
     fn conditions_are_read_in_their_order() {
         for (conditions, expected) in [
-            (&[][..], Verdict::Whole),
-            (&[("if-none-match", "\"a-1\"")], Verdict::NotModified),
-            (&[("if-none-match", "\"b\", W/\"a-1\"")], Verdict::NotModified),
-            (&[("if-none-match", "\"b\""), ("if-none-match", "\"a-1\"")], Verdict::NotModified),
-            (&[("if-none-match", "*")], Verdict::NotModified),
-            (&[("if-none-match", "\"b\"")], Verdict::Whole),
-            (&[("if-none-match", "\"b\""), ("if-modified-since", LATER)], Verdict::Whole),
-            (&[("if-modified-since", THEN)], Verdict::NotModified),
-            (&[("if-modified-since", BEFORE)], Verdict::Whole),
-            (&[("if-modified-since", "yesterday")], Verdict::Whole),
-            (&[("if-match", "\"a-1\"")], Verdict::Whole),
-            (&[("if-match", "W/\"a-1\"")], Verdict::Changed),
-            (&[("if-match", "\"b\""), ("if-none-match", "\"a-1\"")], Verdict::Changed),
-            (&[("if-unmodified-since", THEN)], Verdict::Whole),
-            (&[("if-unmodified-since", BEFORE)], Verdict::Changed),
-            (&[("range", "bytes=1-2")], Verdict::Part(1, 2)),
-            (&[("range", "bytes=10-")], Verdict::Unsatisfiable),
-            (&[("range", "bytes=1-2"), ("if-none-match", "\"a-1\"")], Verdict::NotModified),
-            (&[("range", "bytes=1-2"), ("if-range", "\"a-1\"")], Verdict::Part(1, 2)),
-            (&[("range", "bytes=1-2"), ("if-range", "\"b\"")], Verdict::Whole),
-            (&[("range", "bytes=1-2"), ("if-range", "W/\"a-1\"")], Verdict::Whole),
-            (&[("range", "bytes=1-2"), ("if-range", THEN)], Verdict::Part(1, 2)),
-            (&[("range", "bytes=1-2"), ("if-range", LATER)], Verdict::Whole),
+            (&[][..], Precondition::Whole),
+            (&[("if-none-match", "\"a-1\"")], Precondition::NotModified),
+            (&[("if-none-match", "\"b\", W/\"a-1\"")], Precondition::NotModified),
+            (&[("if-none-match", "\"b\""), ("if-none-match", "\"a-1\"")], Precondition::NotModified),
+            (&[("if-none-match", "*")], Precondition::NotModified),
+            (&[("if-none-match", "\"b\"")], Precondition::Whole),
+            (&[("if-none-match", "\"b\""), ("if-modified-since", LATER)], Precondition::Whole),
+            (&[("if-modified-since", THEN)], Precondition::NotModified),
+            (&[("if-modified-since", BEFORE)], Precondition::Whole),
+            (&[("if-modified-since", "yesterday")], Precondition::Whole),
+            (&[("if-match", "\"a-1\"")], Precondition::Whole),
+            (&[("if-match", "W/\"a-1\"")], Precondition::Changed),
+            (&[("if-match", "\"b\""), ("if-none-match", "\"a-1\"")], Precondition::Changed),
+            (&[("if-unmodified-since", THEN)], Precondition::Whole),
+            (&[("if-unmodified-since", BEFORE)], Precondition::Changed),
+            (&[("range", "bytes=1-2")], Precondition::Part(1, 2)),
+            (&[("range", "bytes=10-")], Precondition::Unsatisfiable),
+            (&[("range", "bytes=1-2"), ("if-none-match", "\"a-1\"")], Precondition::NotModified),
+            (&[("range", "bytes=1-2"), ("if-range", "\"a-1\"")], Precondition::Part(1, 2)),
+            (&[("range", "bytes=1-2"), ("if-range", "\"b\"")], Precondition::Whole),
+            (&[("range", "bytes=1-2"), ("if-range", "W/\"a-1\"")], Precondition::Whole),
+            (&[("range", "bytes=1-2"), ("if-range", THEN)], Precondition::Part(1, 2)),
+            (&[("range", "bytes=1-2"), ("if-range", LATER)], Precondition::Whole),
         ] {
             assert_eq!(verdict(&Method::GET, conditions), expected, "{conditions:?}");
         }
@@ -150,6 +150,6 @@ mod tests {
 
     #[test]
     fn a_range_is_for_get_alone() {
-        assert_eq!(verdict(&Method::HEAD, &[("range", "bytes=1-2")]), Verdict::Whole);
+        assert_eq!(verdict(&Method::HEAD, &[("range", "bytes=1-2")]), Precondition::Whole);
     }
 }

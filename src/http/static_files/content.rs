@@ -1,4 +1,4 @@
-//! The bytes of a file as an answer's body: read piece by piece off the async threads, as fast as the client takes them.
+//! The bytes of a file as the body of an answer: read piece by piece on other threads, as fast as the client reads.
 
 use std::fs::File;
 use std::io;
@@ -13,8 +13,8 @@ use crate::http::static_files::file::StaticFile;
 
 const PIECE: u64 = 64 * 1024;
 
-/// The bytes from `from` up to, not including, `end`. A file that has become shorter since it was opened breaks the
-/// connection: the client was promised more.
+/// The bytes from `from` up to, not including, `end`. If the file became shorter since it was opened, the connection is
+/// closed, because the announced length cannot be met.
 pub(super) fn bytes(file: &StaticFile, from: u64, end: u64) -> ReplyBody {
     if from >= end {
         return ReplyBody::Full(None);

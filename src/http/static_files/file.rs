@@ -1,4 +1,4 @@
-//! Finding a file below a folder without following a link anywhere on the way, and opening it if it is a plain file.
+//! Opens a file below a folder: only a plain file, and without following a link in any part of its path.
 
 use std::fs::File;
 use std::io;
@@ -10,36 +10,36 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 use rustix::fs::{FileType, Mode, OFlags, ResolveFlags};
 use rustix::io::Errno;
 
-/// While folders are renamed the kernel may not be able to tell whether the file is below the folder: it says so, and is
-/// asked again.
+/// Attempts to open a file. While folders are renamed the kernel cannot decide whether the file is below the folder,
+/// and answers EAGAIN: see `openat2(2)`, RESOLVE_BENEATH.
 const TRIES: usize = 16;
 
 /// A plain file, open.
 #[derive(Debug)]
 pub(super) struct StaticFile {
-    /// What its bytes are read from.
+    /// The open file.
     pub(super) file: Arc<File>,
-    /// Bytes.
+    /// Its length in bytes.
     pub(super) size: u64,
-    /// When its content changed last, in whole seconds as HTTP has them, and not in the future.
+    /// When its content last changed, in whole seconds as in HTTP, never in the future.
     pub(super) modified: SystemTime,
-    /// Which file with which content it is, in quotes.
+    /// The entity tag of file and content, in quotes.
     pub(super) etag: String,
 }
 
-/// Why a file is not there to be read.
+/// Why a file cannot be read.
 #[derive(Debug)]
 pub(super) enum OpenError {
-    /// There is no plain file of this name, or no way to it.
+    /// There is no plain file at this path, or the path leads out of the folder.
     None,
-    /// It should be there, but the machine fails.
+    /// The operating system failed.
     Fault(io::Error),
 }
 
 impl From<Errno> for OpenError {
     fn from(errno: Errno) -> Self {
         match errno {
-            // A link, a way out of the folder, a name that no file can have, a socket.
+            // A link, a path out of the folder, a name that is not valid, a socket.
             Errno::NOENT
             | Errno::NOTDIR
             | Errno::LOOP
@@ -53,11 +53,11 @@ impl From<Errno> for OpenError {
     }
 }
 
-/// Opens the plain file `path` of a folder, unless it is one of the `private` paths or below one that the folder itself
-/// is not below. May block.
+/// Opens the plain file `path` of a folder. Files at or below a `private` path are refused, unless the folder itself
+/// is below that path. Blocks.
 pub(super) fn open(folder: &Path, path: &Path, private: &[PathBuf]) -> Result<StaticFile, OpenError> {
     let folder = rustix::fs::open(folder, OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC, Mode::empty())?;
-    // Opening a device may do something: nothing but plain files is opened for reading.
+    // Opening a device can have effects, so the type is checked first, on a descriptor that cannot read.
     let found = open_below(&folder, path, OFlags::PATH)?;
     if !is_plain(&rustix::fs::fstat(&found)?) {
         return Err(OpenError::None);
@@ -66,7 +66,7 @@ pub(super) fn open(folder: &Path, path: &Path, private: &[PathBuf]) -> Result<St
     if private.iter().any(|private| real.starts_with(private) && !root.starts_with(private)) {
         return Err(OpenError::None);
     }
-    // A pipe may have taken its place: without NONBLOCK it would hold the thread until somebody writes.
+    // A pipe may have replaced the file since: without NONBLOCK, opening it would block until another process writes.
     let file = open_below(&folder, path, OFlags::RDONLY | OFlags::NONBLOCK | OFlags::NOCTTY)?;
     let stat = rustix::fs::fstat(&file)?;
     if !is_plain(&stat) {
@@ -81,7 +81,7 @@ pub(super) fn open(folder: &Path, path: &Path, private: &[PathBuf]) -> Result<St
     })
 }
 
-/// Where an open file or folder lies, without links.
+/// The real path of an open file or folder.
 fn real_path(open: impl AsFd) -> Result<PathBuf, OpenError> {
     let link = format!("/proc/self/fd/{}", open.as_fd().as_raw_fd());
     std::fs::read_link(link).map_err(OpenError::Fault)

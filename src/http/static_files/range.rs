@@ -1,17 +1,17 @@
-//! The header `Range`: which bytes of a file are wanted (RFC 9110, section 14).
+//! The header `Range`: which bytes of a file a client asks for (RFC 9110, section 14).
 
-/// Which bytes are wanted of a file.
+/// The bytes that a client asks for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Wanted {
-    /// All of them: nothing that is understood says otherwise, or several ranges are asked for at once.
+    /// All of them; also for a header that is not understood or has several ranges.
     Whole,
-    /// From the first to the last of these, which the file has.
+    /// From the first to the last of these, all within the file.
     Part(u64, u64),
-    /// Some that the file does not have.
+    /// Bytes beyond the end of the file.
     Unsatisfiable,
 }
 
-/// Reads the header for a file of so many bytes. `bytes=0-99`, `bytes=100-` and `bytes=-10` are understood.
+/// Parses the header for a file of `size` bytes. It understands `bytes=0-99`, `bytes=100-` and `bytes=-10`.
 pub(super) fn parse(header: &[u8], size: u64) -> Wanted {
     let Some((from, to)) = std::str::from_utf8(header).ok().and_then(one_range) else { return Wanted::Whole };
     match (from, to) {
@@ -25,7 +25,7 @@ pub(super) fn parse(header: &[u8], size: u64) -> Wanted {
     }
 }
 
-/// First and last of the one range; nothing if there are more, or none that can be read.
+/// The first and the last position of the range; none for several ranges or an unknown form.
 fn one_range(header: &str) -> Option<(Option<u64>, Option<u64>)> {
     let (unit, range) = header.trim().split_once('=')?;
     if !unit.trim_end().eq_ignore_ascii_case("bytes") || range.contains(',') {
@@ -35,7 +35,7 @@ fn one_range(header: &str) -> Option<(Option<u64>, Option<u64>)> {
     Some((number(from)?, number(to)?))
 }
 
-/// A number, or none where there are no digits; too large a one is past the end of any file.
+/// A number, or none without digits. A number that is too large counts as the largest, past the end of every file.
 fn number(text: &str) -> Option<Option<u64>> {
     if !text.bytes().all(|byte| byte.is_ascii_digit()) {
         return None;
@@ -48,7 +48,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn one_range_gives_the_bytes_that_the_file_has_of_it() {
+    fn one_range_selects_the_bytes_within_the_file() {
         for (header, wanted) in [
             ("bytes=0-0", Wanted::Part(0, 0)),
             ("bytes=2-5", Wanted::Part(2, 5)),

@@ -1,5 +1,5 @@
-//! Feeds a body to the reader of the form in small amounts: on its own the reader takes whatever the client has sent
-//! before it looks at it, and looks for the end of a part's headers for ever.
+//! Feeds the body to the parser of the form in small pieces. The parser would otherwise buffer everything that the
+//! client has sent, and search for the end of a part's headers without a limit.
 
 use std::error::Error;
 use std::pin::Pin;
@@ -17,11 +17,11 @@ use crate::http::problem::{Code, Problem};
 use crate::http::request_body;
 use crate::http::streamed_body::BodyFault;
 
-/// Bytes of a part's headers, or before the first part, or after the last.
+/// Bytes of a part's headers, before the first part, and after the last.
 pub(super) const HEADER_LIMIT: usize = 8 * 1024;
-/// How much is given at once while headers may come.
+/// Bytes of one piece while headers may follow.
 const SLICE: usize = 1024;
-/// Stands for no limit: the file comes.
+/// No limit: the bytes belong to the file.
 const IN_FILE: usize = usize::MAX;
 
 /// A body as a stream that pauses after each piece.
@@ -31,16 +31,16 @@ pub(super) struct Feed<'a> {
     mode: Mode,
 }
 
-/// How much may be fed: shared by the feed and by who reads the form.
+/// How much may be fed; shared by the feed and the reader of the form.
 #[derive(Clone)]
 pub(super) struct Mode {
-    /// Bytes since the reader has last given something, or [`IN_FILE`].
+    /// Bytes fed since the parser last returned something, or [`IN_FILE`].
     fed: Arc<AtomicUsize>,
-    /// Whether the reader is to wait and look at what it has: for as long as it gets more, it asks.
+    /// Whether the next poll is pending, which makes the parser look at its buffer: it reads on while it gets bytes.
     pause: Arc<AtomicBool>,
 }
 
-/// Why nothing more is fed.
+/// Why feeding ended early.
 #[derive(Debug, thiserror::Error)]
 pub(super) enum FeedError {
     #[error("the body cannot be read")]
@@ -50,39 +50,39 @@ pub(super) enum FeedError {
 }
 
 impl<'a> Feed<'a> {
-    /// Feeds what the body gives.
+    /// Feeds the bytes of a body.
     pub(super) fn new(body: &'a mut Body) -> Self {
         Self { body, rest: Bytes::new(), mode: Mode { fed: Arc::default(), pause: Arc::default() } }
     }
 
-    /// The handle by which the reader tells where it is.
+    /// The handle with which the reader sets the mode.
     pub(super) fn mode(&self) -> Mode {
         self.mode.clone()
     }
 }
 
 impl Mode {
-    /// The reader has given something, and what comes next is kept in memory.
+    /// The parser has returned something; the bytes that follow are kept in memory, so the limit applies.
     pub(super) fn start_reading(&self) {
         self.fed.store(0, Ordering::Relaxed);
         self.pause.store(true, Ordering::Relaxed);
     }
 
-    /// The file comes.
+    /// The bytes that follow belong to the file.
     pub(super) fn in_file(&self) {
         self.fed.store(IN_FILE, Ordering::Relaxed);
     }
 
-    /// How many of the bytes that are there may be fed.
-    fn allow(&self, there: usize) -> Result<usize, FeedError> {
+    /// How many of `available` bytes may be fed.
+    fn allow(&self, available: usize) -> Result<usize, FeedError> {
         let fed = self.fed.load(Ordering::Relaxed);
         if fed == IN_FILE {
-            return Ok(there);
+            return Ok(available);
         }
         if fed >= HEADER_LIMIT {
             return Err(FeedError::Headers);
         }
-        let count = there.min(SLICE).min(HEADER_LIMIT - fed);
+        let count = available.min(SLICE).min(HEADER_LIMIT - fed);
         self.fed.store(fed + count, Ordering::Relaxed);
         Ok(count)
     }
@@ -113,7 +113,7 @@ impl Stream for Feed<'_> {
     }
 }
 
-/// Reads what follows the last part; a little may.
+/// Reads the bytes after the last part, of which there may be few.
 pub(super) async fn read_end(body: &mut Body) -> Result<(), Problem> {
     let mut read = 0;
     while let Some(frame) = body.frame().await {
@@ -125,10 +125,10 @@ pub(super) async fn read_end(body: &mut Body) -> Result<(), Problem> {
     Ok(())
 }
 
-/// What the client is told when a form cannot be read on, in this part or between two.
+/// The answer when a form cannot be parsed further, in this part or between two.
 pub(super) fn problem(error: &multer::Error, part: Option<&str>) -> Problem {
     let place = part.map_or_else(|| "between two parts".to_owned(), |name| format!("in part {name:?}"));
-    let words = match error {
+    let message = match error {
         multer::Error::StreamReadFailed(cause) => match cause.downcast_ref() {
             Some(FeedError::Body(error)) => return body_problem(error),
             Some(FeedError::Headers) => format!("a part's headers of more than {HEADER_LIMIT} bytes"),
@@ -139,7 +139,7 @@ pub(super) fn problem(error: &multer::Error, part: Option<&str>) -> Problem {
         }
         _ => format!("the form is broken {place}: {error}"),
     };
-    Problem::new(Code::BadRequest, words)
+    Problem::new(Code::BadRequest, message)
 }
 
 fn body_problem(error: &axum::Error) -> Problem {

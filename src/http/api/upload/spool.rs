@@ -25,8 +25,8 @@ impl Spool {
     /// A new file in a folder; it is removed with the folder.
     pub(super) fn open(folder: &Path) -> Result<Self, Problem> {
         let path = folder.join("package.zip");
-        // On this thread: if the upload were dropped meanwhile, another thread could still make the file in a folder that
-        // is being removed.
+        // On this thread: if the upload were dropped meanwhile, another thread could still make the file in a folder
+        // that is being removed.
         let file = File::options().write(true).create_new(true).mode(0o600).open(&path);
         let file = file.map_err(|error| from_disk(&error, ACT))?;
         Ok(Self { file, path, batch: Vec::with_capacity(BATCH), length: 0 })

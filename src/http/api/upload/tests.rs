@@ -135,7 +135,7 @@ fn parts_that_are_missing_twice_or_late_are_refused() {
     assert_refused(&[id, jsons, file, file], Code::BadRequest, "part \"raw\" comes after the file");
     assert_refused(&[file, id, jsons], Code::BadRequest, "no part \"id\" before the file");
     for twice in [id, kind, jsons, runners, ("version", "1")] {
-        let words = format!("part {:?} is there twice", twice.0);
+        let words = format!("part {:?} occurs twice", twice.0);
         assert_refused(&[twice, id, jsons, kind, runners, ("version", "1"), file], Code::BadRequest, &words);
     }
 }
