@@ -7,8 +7,8 @@
 //! # Layers
 //!
 //! Imports point down only, never sideways between parts of one layer, and never in a circle between files. `plugin` and
-//! `worker` never import each other. `axum` and `hyper` are used in `http` only; `wasmtime` in `wasm`, `plugin` and the
-//! program of the wasm worker only. `tests/layers.rs` reads this table and the `use` lines, and checks all of it.
+//! `worker` never import each other. `axum` and `hyper` are used in `http` only; `wasmtime` in `wasm`, `plugin` and
+//! `wasm_worker` only. `tests/layers.rs` reads this table and the `use` lines, and checks all of it.
 //!
 //! | layer | module | contents |
 //! |---|---|---|
@@ -19,6 +19,7 @@
 //! | 4 | [`registry`] | name → deployment in memory, and the store: the durable record of releases |
 //! | 4 | [`source`] | files of a release: archives, repositories, dependencies |
 //! | 3 | [`worker`] | pools, seats and supervisors, dispatch; the lifecycle of a worker as a pure state machine |
+//! | 3 | [`wasm_worker`] | the program of a `wasm` worker's own process |
 //! | 2 | [`plugin`] | WebAssembly plugins: load, chain, one hook call, imports |
 //! | 2 | [`runtime`] | how workers of a language are started, one file a runtime, and the worker scripts |
 //! | 1 | [`ipc`] | the channel to a worker: messages, lines, ids of calls |
@@ -56,4 +57,5 @@ pub mod source;
 pub mod supervise;
 pub mod telemetry;
 pub mod wasm;
+pub mod wasm_worker;
 pub mod worker;

@@ -3,8 +3,9 @@
 use std::process::ExitCode;
 
 use metagate::process::launch;
-use metagate::runtime::wasm::worker;
+use metagate::runtime::wasm::settings;
 use metagate::wasm::compile;
+use metagate::wasm_worker;
 
 #[global_allocator]
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
@@ -16,8 +17,8 @@ fn main() -> ExitCode {
     match args.next() {
         Some(word) if word == launch::WORD => launch::run(args),
         Some(word) if word == compile::WORD => compile::run(args),
-        Some(word) if word == worker::WORDS[0] && args.next().is_some_and(|kind| kind == worker::WORDS[1]) => {
-            worker::run(args)
+        Some(word) if word == settings::WORDS[0] && args.next().is_some_and(|kind| kind == settings::WORDS[1]) => {
+            wasm_worker::run(args)
         }
         _ => {
             compile::use_children();

@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 
 use crate::config::DeploymentConfig;
 use crate::process::program;
-use crate::runtime::RuntimeError;
+use crate::runtime::error::RuntimeError;
 
 /// The program and its arguments, as the configuration names them.
 pub fn program(deployment: &DeploymentConfig) -> Result<(PathBuf, Vec<OsString>), RuntimeError> {

@@ -1,12 +1,12 @@
 //! The `python` runtime: Python on plain CPython, with metagate's own worker script.
 
 use std::ffi::OsString;
-use std::fs;
 use std::path::{Path, PathBuf};
 
 use crate::config::DeploymentConfig;
 use crate::deployment::MetaCallJson;
 use crate::process::program::{self, ProgramError};
+use crate::runtime::detection;
 use crate::runtime::scripts::WorkerScripts;
 
 /// MetaCall's names of the language.
@@ -21,18 +21,7 @@ const TOOL_FILES: [&str; 3] = ["setup.py", "conftest.py", "noxfile.py"];
 /// The scripts of a folder without metacall.json: every `*.py` in it, tests and tools' files left out.
 #[must_use]
 pub fn detect(folder: &Path) -> Option<MetaCallJson> {
-    let mut scripts: Vec<String> = fs::read_dir(folder)
-        .ok()?
-        .flatten()
-        .filter(|entry| entry.path().is_file())
-        .filter_map(|entry| entry.file_name().into_string().ok())
-        .filter(|name| program::has_extension(Path::new(name), &["py"]) && is_function_file(name))
-        .collect();
-    scripts.sort();
-    if scripts.is_empty() {
-        return None;
-    }
-    Some(MetaCallJson { language_id: "py".to_owned(), path: ".".to_owned(), scripts })
+    detection::scripts_in(folder, "py", &["py"], is_function_file)
 }
 
 fn is_function_file(name: &str) -> bool {
@@ -57,6 +46,8 @@ pub fn program(
 
 #[cfg(test)]
 mod tests {
+    use std::fs;
+
     use super::*;
 
     #[test]

@@ -7,9 +7,12 @@ use serde::{Deserialize, Serialize};
 
 use crate::config::{BytesRule, DeploymentConfig, HttpGrant, Instances, Size};
 
+/// The words on the command line that start the worker, before its settings.
+pub const WORDS: [&str; 2] = ["worker", "wasm"];
+
 /// The settings of one wasm worker.
 #[derive(Debug, Clone, Serialize, Deserialize)]
-pub(super) struct Settings {
+pub struct Settings {
     /// The folder of compiled code.
     pub cache: PathBuf,
     /// Calls in flight at most.
@@ -35,7 +38,7 @@ pub(super) struct Settings {
 impl Settings {
     /// The settings of a deployment whose compiled code is kept in `cache`.
     #[must_use]
-    pub(super) fn new(deployment: &DeploymentConfig, cache: PathBuf) -> Self {
+    pub fn new(deployment: &DeploymentConfig, cache: PathBuf) -> Self {
         let wasm = &deployment.wasm;
         let in_memory = |size: Size| usize::try_from(size.bytes()).unwrap_or(usize::MAX);
         let process = deployment.max_memory.map_or(usize::MAX, in_memory);
@@ -55,12 +58,12 @@ impl Settings {
 
     /// As the one text that [`Self::from_text`] reads.
     #[must_use]
-    pub(super) fn to_text(&self) -> String {
+    pub fn to_text(&self) -> String {
         serde_json::to_string(self).expect("texts and numbers always render as JSON")
     }
 
     /// Reads the text back.
-    pub(super) fn from_text(text: &str) -> serde_json::Result<Self> {
+    pub fn from_text(text: &str) -> serde_json::Result<Self> {
         serde_json::from_str(text)
     }
 }

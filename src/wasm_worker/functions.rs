@@ -1,0 +1,222 @@
+//! All functions of a release: its files read, compiled and linked, what each function is called, and the MetaData that
+//! tells of them.
+
+use std::borrow::Cow;
+use std::collections::HashMap;
+use std::fs::File;
+use std::io::Read;
+use std::path::{Component as PathPart, Path};
+use std::time::Instant;
+
+use anyhow::{Context, bail};
+use serde_json::{Value, json};
+use wasmtime::component::Type;
+
+use crate::deployment::HTTP_FUNCTION;
+use crate::runtime::wasm::files;
+use crate::wasm::Wasm;
+use crate::wasm::compile::SIZE_LIMIT;
+use crate::wasm::componentize::{self, NotAComponent};
+use crate::wasm_worker::failure::Failure;
+use crate::wasm_worker::function_names::{self, Claim, Claims, Names};
+use crate::wasm_worker::host::Host;
+use crate::wasm_worker::messages::Load;
+use crate::wasm_worker::value::{self, Signature};
+use crate::wasm_worker::{component, http_requests, module};
+
+/// The functions of a release.
+pub(super) struct Functions {
+    programs: Vec<Program>,
+    by_name: HashMap<String, Place>,
+}
+
+enum Program {
+    Component(component::Program),
+    Module(module::Program),
+}
+
+/// Where a function is.
+#[derive(Debug, Clone, Copy)]
+struct Place {
+    program: usize,
+    call: Call,
+}
+
+#[derive(Debug, Clone, Copy)]
+enum Call {
+    Function(usize),
+    Http,
+}
+
+/// Loads the files that the gateway names. Gives the data of MetaData as well, and words for the log.
+pub(super) fn load(host: &Host, wasm: &Wasm, load: &Load) -> anyhow::Result<(Functions, Value, Vec<String>)> {
+    let mut loading = Loading::default();
+    for json in &load.jsons {
+        for script in &json.scripts {
+            let file = files::path_of(json, script);
+            let inside = file.components().all(|part| matches!(part, PathPart::Normal(_)));
+            if !inside {
+                bail!("{}: it leads out of the deployment's folder", file.display());
+            }
+            loading
+                .add(host, wasm, &Path::new(&load.path).join(&file), script)
+                .with_context(|| file.display().to_string())?;
+        }
+    }
+    loading.finish(&load.id)
+}
+
+#[derive(Default)]
+struct Loading {
+    scripts: Vec<String>,
+    programs: Vec<Program>,
+    claims: Vec<Claims>,
+    places: Vec<Place>,
+    left_out: Vec<String>,
+}
+
+impl Loading {
+    fn add(&mut self, host: &Host, wasm: &Wasm, path: &Path, script: &str) -> anyhow::Result<()> {
+        let stem = Path::new(script).file_stem().unwrap_or_default().to_string_lossy().into_owned();
+        let bytes = read(path)?;
+        let bytes = if files::is_text(path, &bytes) { wat::parse_bytes(&bytes)?.into_owned() } else { bytes };
+        let (program, claims, left_out) = match componentize::component(bytes.clone()) {
+            Ok(bytes) => {
+                let component = wasm.component(&bytes)?;
+                let loaded = component::load(host, &component, &stem)?;
+                (Program::Component(loaded.program), loaded.claims, loaded.left_out)
+            }
+            Err(NotAComponent::CoreModule) => {
+                let module = wasm.module(&bytes)?;
+                let loaded = module::load(host, &module, &bytes, &stem)?;
+                (Program::Module(loaded.program), loaded.claims, loaded.left_out)
+            }
+            Err(error) => return Err(error.into()),
+        };
+        let at = self.programs.len();
+        self.left_out.extend(left_out.into_iter().map(|what| format!("{script}: left out {what}")));
+        self.places.extend((0..claims.len()).map(|function| Place { program: at, call: Call::Function(function) }));
+        self.claims.extend(claims);
+        if program.serves_http() {
+            self.claims.push(Claims::root(Claim::Http, &stem, HTTP_FUNCTION));
+            self.places.push(Place { program: at, call: Call::Http });
+        }
+        self.programs.push(program);
+        self.scripts.push(script.to_owned());
+        Ok(())
+    }
+
+    fn finish(mut self, id: &str) -> anyhow::Result<(Functions, Value, Vec<String>)> {
+        let serving: Vec<&str> = self
+            .places
+            .iter()
+            .filter(|place| matches!(place.call, Call::Http))
+            .map(|place| self.scripts[place.program].as_str())
+            .collect();
+        if serving.len() > 1 {
+            bail!(
+                "{} each serve HTTP (wasi:http/incoming-handler): a deployment has one that does",
+                serving.join(" and ")
+            );
+        }
+        if self.places.is_empty() {
+            bail!(
+                "no function that can be called is exported{}",
+                self.left_out.iter().map(|what| format!("\n{what}")).collect::<String>()
+            );
+        }
+        let names = function_names::resolve(&self.claims);
+        let mut by_name = HashMap::new();
+        let mut handles: Vec<Vec<Value>> = self.scripts.iter().map(|_| Vec::new()).collect();
+        for (place, names) in self.places.iter().zip(names) {
+            let Some(name) = &names.name else {
+                self.left_out.push("left out a function whose names all mean others too".to_owned());
+                continue;
+            };
+            for name in names.aliases.iter().chain([name]) {
+                by_name.insert(name.clone(), *place);
+            }
+            handles[place.program].push(self.describe(*place, &names));
+        }
+        let handle = |(script, functions): (&String, Vec<Value>)| {
+            let scope = json!({"name": "global_namespace", "funcs": functions, "classes": [], "objects": []});
+            json!({"name": script, "scope": scope})
+        };
+        let handles: Vec<Value> = self.scripts.iter().zip(handles).map(handle).collect();
+        let metadata = json!({
+            "status": "ready", "prefix": "", "suffix": id, "version": "v1",
+            "packages": {"wasm": handles}, "ports": [], "accepts": ["names", "timeout"],
+        });
+        Ok((Functions { programs: self.programs, by_name }, metadata, self.left_out))
+    }
+
+    fn describe(&self, place: Place, names: &Names) -> Value {
+        let signature = match place.call {
+            Call::Http => http_requests::signature(),
+            Call::Function(at) => signature(self.programs[place.program].signature(at)),
+        };
+        let mut described = json!({"name": names.name, "signature": signature, "async": false});
+        if matches!(place.call, Call::Http) {
+            described["http"] = json!(true);
+        }
+        if !names.aliases.is_empty() {
+            described["aliases"] = json!(names.aliases);
+        }
+        described
+    }
+}
+
+fn signature(signature: &Signature) -> Value {
+    let ty = |ty: Option<&Type>| {
+        let name = ty.map_or_else(String::new, value::wit);
+        json!({"name": name, "id": value::type_id(ty)})
+    };
+    let parameter = |(name, kind): &(Box<str>, Type)| json!({"name": name, "type": ty(Some(kind))});
+    let parameters: Vec<Value> = signature.parameters.iter().map(parameter).collect();
+    json!({"ret": {"type": ty(signature.result.as_ref())}, "args": parameters})
+}
+
+fn read(path: &Path) -> anyhow::Result<Vec<u8>> {
+    let mut bytes = Vec::new();
+    File::open(path)?.take(SIZE_LIMIT as u64 + 1).read_to_end(&mut bytes)?;
+    if bytes.len() > SIZE_LIMIT {
+        bail!("it is larger than {SIZE_LIMIT} bytes");
+    }
+    Ok(bytes)
+}
+
+impl Program {
+    fn serves_http(&self) -> bool {
+        match self {
+            Self::Component(program) => program.serves_http(),
+            Self::Module(_) => false,
+        }
+    }
+
+    fn signature(&self, at: usize) -> &Signature {
+        match self {
+            Self::Component(program) => &program.functions()[at].signature,
+            Self::Module(program) => &program.functions()[at].signature,
+        }
+    }
+}
+
+impl Functions {
+    /// Calls a function with a JSON array of arguments. Appends its result's JSON to `out`.
+    pub(super) fn call(
+        &self,
+        host: &Host,
+        name: &str,
+        args: (&str, Option<&[Cow<'_, str>]>),
+        deadline: Instant,
+        out: &mut Vec<u8>,
+    ) -> Result<(), Failure> {
+        let Some(place) = self.by_name.get(name) else { return Err(Failure::Unknown) };
+        match (&self.programs[place.program], place.call) {
+            (Program::Component(program), Call::Function(at)) => program.call(host, at, args, deadline, out),
+            (Program::Component(program), Call::Http) => http_requests::serve(program, host, args.0, deadline, out),
+            (Program::Module(program), Call::Function(at)) => program.call(host, at, args, deadline, out),
+            (Program::Module(_), Call::Http) => Err(Failure::Unknown),
+        }
+    }
+}

@@ -1,0 +1,213 @@
+//! One core module: its exported functions of numbers, and calls of them. `i32` is WIT's `s32`, `i64` its `s64`.
+
+use std::borrow::Cow;
+use std::collections::HashMap;
+use std::time;
+
+use wasmparser::{ExternalKind, KnownCustom, Name, Parser, Payload};
+use wasmtime::component::{Type, Val as Value};
+use wasmtime::{ExternType, FuncType, Instance, InstancePre, Module, Val, ValType};
+
+use crate::wasm_worker::component::trapped;
+use crate::wasm_worker::failure::Failure;
+use crate::wasm_worker::function_names::{Claim, Claims};
+use crate::wasm_worker::host::{self, Host, State, Wants};
+use crate::wasm_worker::value::Signature;
+use crate::wasm_worker::warm_instances::{WarmInstance, WarmInstances};
+
+/// Run once in each instance, by the convention of toolchains.
+const INITIALIZE: &str = "_initialize";
+
+/// A module that is ready to be instantiated.
+pub(super) struct Program {
+    pre: InstancePre<State>,
+    wants: Wants,
+    initializes: bool,
+    functions: Vec<Export>,
+    warm: WarmInstances<Instance>,
+}
+
+/// One function.
+pub(super) struct Export {
+    name: String,
+    /// Its parameters; of its result only one, if it has just one.
+    pub(super) signature: Signature,
+    /// Each of its results.
+    results: Vec<Signature>,
+}
+
+/// A program with the names that its functions could have, and the words for what cannot be called.
+pub(super) struct Loaded {
+    /// The program.
+    pub(super) program: Program,
+    /// In the order of its functions.
+    pub(super) claims: Vec<Claims>,
+    /// What is left out and why.
+    pub(super) left_out: Vec<String>,
+}
+
+/// Looks at what a module exports and links what it imports. `stem` is its file's name without the extension.
+pub(super) fn load(host: &Host, module: &Module, bytes: &[u8], stem: &str) -> anyhow::Result<Loaded> {
+    let imports_any = module.imports().next().is_some();
+    let pre = if imports_any {
+        host::module_linker(host.engine())?.instantiate_pre(module)?
+    } else {
+        wasmtime::Linker::new(host.engine()).instantiate_pre(module)?
+    };
+    let parameter_names = parameter_names(bytes);
+    let (mut functions, mut claims, mut left_out) = (Vec::new(), Vec::new(), Vec::new());
+    let mut initializes = false;
+    for export in module.exports() {
+        let (name, ExternType::Func(ty)) = (export.name(), export.ty()) else { continue };
+        if name == INITIALIZE {
+            initializes = true;
+            continue;
+        }
+        match signatures(&ty, parameter_names.get(name)) {
+            Some((signature, results)) => {
+                claims.push(Claims::root(Claim::Root, stem, name));
+                functions.push(Export { name: name.to_owned(), signature, results });
+            }
+            None => left_out.push(format!("{name:?}: it takes or gives what is no number")),
+        }
+    }
+    let wants = if imports_any { Wants::Modules } else { Wants::Nothing };
+    Ok(Loaded { program: Program { pre, wants, initializes, functions, warm: WarmInstances::new() }, claims, left_out })
+}
+
+fn signatures(ty: &FuncType, names: Option<&HashMap<u32, String>>) -> Option<(Signature, Vec<Signature>)> {
+    let name = |at: u32| names.and_then(|names| names.get(&at).cloned()).unwrap_or_else(|| format!("p{at}"));
+    let parameters = (0..).zip(ty.params()).map(|(at, ty)| Some((name(at).into_boxed_str(), number(&ty)?)));
+    let results = ty.results().map(|ty| number(&ty)).collect::<Option<Vec<Type>>>()?;
+    let only = (results.len() == 1).then(|| results[0].clone());
+    let each = results.into_iter().map(|ty| Signature::new(Vec::new(), Some(ty))).collect();
+    Some((Signature::new(parameters.collect::<Option<Vec<_>>>()?, only), each))
+}
+
+fn number(ty: &ValType) -> Option<Type> {
+    match ty {
+        ValType::I32 => Some(Type::S32),
+        ValType::I64 => Some(Type::S64),
+        ValType::F32 => Some(Type::Float32),
+        ValType::F64 => Some(Type::Float64),
+        ValType::V128 | ValType::Ref(_) => None,
+    }
+}
+
+/// The names of parameters, by exported function, as the module's name section has them.
+fn parameter_names(bytes: &[u8]) -> HashMap<String, HashMap<u32, String>> {
+    let mut exports: Vec<(String, u32)> = Vec::new();
+    let mut locals: HashMap<u32, HashMap<u32, String>> = HashMap::new();
+    for payload in Parser::new(0).parse_all(bytes).flatten() {
+        match payload {
+            Payload::ExportSection(section) => {
+                let functions = section.into_iter().flatten().filter(|export| export.kind == ExternalKind::Func);
+                exports.extend(functions.map(|export| (export.name.to_owned(), export.index)));
+            }
+            Payload::CustomSection(section) => {
+                let KnownCustom::Name(names) = section.as_known() else { continue };
+                for name in names.into_iter().flatten() {
+                    let Name::Local(functions) = name else { continue };
+                    for function in functions.into_iter().flatten() {
+                        let named = function.names.into_iter().flatten();
+                        let named = named.map(|naming| (naming.index, naming.name.to_owned())).collect();
+                        locals.insert(function.index, named);
+                    }
+                }
+            }
+            _ => {}
+        }
+    }
+    exports.into_iter().filter_map(|(name, index)| Some((name, locals.get(&index)?.clone()))).collect()
+}
+
+impl Program {
+    /// Its functions.
+    pub(super) fn functions(&self) -> &[Export] {
+        &self.functions
+    }
+
+    /// Calls a function. Appends its result's JSON to `out`.
+    pub(super) fn call(
+        &self,
+        host: &Host,
+        function: usize,
+        (args, names): (&str, Option<&[Cow<'_, str>]>),
+        deadline: time::Instant,
+        out: &mut Vec<u8>,
+    ) -> Result<(), Failure> {
+        let Export { name, signature, results } = &self.functions[function];
+        let arguments = signature.arguments(args, names, host.room_for_values(args));
+        let arguments = arguments.map_err(|mismatch| Failure::Argument(mismatch.to_string()))?;
+        let arguments: Vec<Val> = arguments.iter().filter_map(lowered).collect();
+        let mut instance = self.instance(host, deadline)?;
+        let mut given = vec![Val::I32(0); results.len()];
+        let WarmInstance { store, inside, .. } = &mut instance;
+        let called = match inside.get_func(&mut *store, name) {
+            Some(function) => function.call(&mut *store, &arguments, &mut given),
+            None => Err(wasmtime::format_err!("the instance lacks the function")),
+        };
+        store.data().end();
+        called.map_err(|error| trapped(host, store, error))?;
+        self.warm.keep(host, instance);
+        self.write(host, results, &given, out).map_err(Failure::Unwritable)
+    }
+
+    fn instance(&self, host: &Host, deadline: time::Instant) -> Result<WarmInstance<Instance>, Failure> {
+        if let Some(mut kept) = self.warm.take(host) {
+            State::begin(&mut kept.store, deadline);
+            return Ok(kept);
+        }
+        let mut store = host.store(self.wants, deadline).map_err(|error| Failure::Trapped(error, None))?;
+        let made = self.pre.instantiate(&mut store).and_then(|instance| {
+            if self.initializes {
+                instance.get_typed_func::<(), ()>(&mut store, INITIALIZE)?.call(&mut store, ())?;
+            }
+            Ok(instance)
+        });
+        match made {
+            Ok(instance) => Ok(WarmInstance::new(store, instance)),
+            Err(error) => Err(trapped(host, &store, error)),
+        }
+    }
+
+    /// Nothing is `null`, one number itself, several an array.
+    fn write(&self, host: &Host, results: &[Signature], given: &[Val], out: &mut Vec<u8>) -> Result<(), String> {
+        if results.is_empty() {
+            out.extend_from_slice(b"null");
+            return Ok(());
+        }
+        for (at, (signature, value)) in results.iter().zip(given).enumerate() {
+            if results.len() > 1 {
+                out.push(if at == 0 { b'[' } else { b',' });
+            }
+            let limit = host.settings().max_message;
+            let value = lifted(value);
+            signature.result(value.as_ref(), host.settings().bytes, limit, out).map_err(|error| error.to_string())?;
+        }
+        if results.len() > 1 {
+            out.push(b']');
+        }
+        Ok(())
+    }
+}
+
+fn lowered(value: &Value) -> Option<Val> {
+    match value {
+        Value::S32(value) => Some(Val::I32(*value)),
+        Value::S64(value) => Some(Val::I64(*value)),
+        Value::Float32(value) => Some(Val::F32(value.to_bits())),
+        Value::Float64(value) => Some(Val::F64(value.to_bits())),
+        _ => None,
+    }
+}
+
+fn lifted(value: &Val) -> Option<Value> {
+    match value {
+        Val::I32(value) => Some(Value::S32(*value)),
+        Val::I64(value) => Some(Value::S64(*value)),
+        Val::F32(bits) => Some(Value::Float32(f32::from_bits(*bits))),
+        Val::F64(bits) => Some(Value::Float64(f64::from_bits(*bits))),
+        _ => None,
+    }
+}

@@ -1,0 +1,471 @@
+//! The rules of `docs/wasm-values.md`, one by one, and the words of each mismatch.
+
+mod kind;
+mod properties;
+mod values;
+
+use std::borrow::Cow;
+
+use wasmtime::component::{Type, Val};
+
+use crate::config::BytesRule;
+use crate::wasm_worker::value::{Mismatch, Signature, Unwritable, Written, check, type_id, wit};
+use kind::Kind;
+
+/// A function's parameters, `a` and so on, and its result, as WIT writes them.
+fn signature(parameters: &[&str], result: Option<&str>) -> Signature {
+    let kinds: Vec<Kind> = parameters.iter().map(|text| Kind::parse(text)).collect();
+    let types = kind::types(&kinds);
+    let named = ["a", "b", "c", "d"].map(Box::from).into_iter().zip(types).collect();
+    Signature::new(named, result.map(|text| Kind::parse(text).ty()))
+}
+
+fn arguments(parameters: &[&str], args: &str) -> Result<Vec<Val>, String> {
+    signature(parameters, None).arguments(args, None, usize::MAX).map_err(|Mismatch(message)| message)
+}
+
+/// One argument; of an error, what follows the argument's name and type.
+fn read(ty: &str, json: &str) -> Result<Val, String> {
+    match arguments(&[ty], &format!("[{json}]")) {
+        Ok(mut values) => Ok(values.remove(0)),
+        Err(message) => match message.split_once(&format!("argument \"a\" ({ty}): ")) {
+            Some(("", rest)) => Err(rest.to_owned()),
+            _ => Err(message),
+        },
+    }
+}
+
+fn wrong(ty: &str, json: &str) -> String {
+    read(ty, json).expect_err("a mismatch")
+}
+
+fn write_as(ty: &str, value: &Val, bytes: BytesRule) -> Result<String, Unwritable> {
+    let mut out = Vec::new();
+    signature(&[], Some(ty)).result(Some(value), bytes, usize::MAX, &mut out)?;
+    Ok(String::from_utf8(out).unwrap())
+}
+
+fn write(ty: &str, value: &Val) -> Result<String, Unwritable> {
+    write_as(ty, value, BytesRule::Base64)
+}
+
+/// The JSON is read as the value, and the value written as the JSON.
+#[track_caller]
+fn both(ty: &str, json: &str, value: &Val) {
+    assert_eq!(read(ty, json).as_ref(), Ok(value), "{ty}: {json}");
+    assert_eq!(write(ty, value).as_deref(), Ok(json), "{ty}: {value:?}");
+}
+
+/// The JSON is read as well, as that which is written otherwise.
+#[track_caller]
+fn also(ty: &str, json: &str, canonical: &str) {
+    let value = read(ty, json).unwrap();
+    assert_eq!(write(ty, &value).as_deref(), Ok(canonical), "{ty}: {json}");
+}
+
+fn text(text: &str) -> Val {
+    Val::String(text.to_owned())
+}
+
+fn some(value: Val) -> Val {
+    Val::Option(Some(Box::new(value)))
+}
+
+#[test]
+fn integers_are_exact() {
+    both("u8", "255", &Val::U8(255));
+    both("s8", "-128", &Val::S8(-128));
+    both("u16", "65535", &Val::U16(u16::MAX));
+    both("s16", "-32768", &Val::S16(i16::MIN));
+    both("u32", "4294967295", &Val::U32(u32::MAX));
+    both("s32", "-2147483648", &Val::S32(i32::MIN));
+    both("u64", "18446744073709551615", &Val::U64(u64::MAX));
+    both("u64", "9007199254740993", &Val::U64((1 << 53) + 1));
+    both("s64", "-9223372036854775808", &Val::S64(i64::MIN));
+    also("u8", "-0", "0");
+    also("s64", "-0", "0");
+    assert_eq!(wrong("u8", "256"), "256 is out of range");
+    assert_eq!(wrong("u8", "-1"), "-1 is out of range");
+    assert_eq!(wrong("u64", "18446744073709551616"), "18446744073709551616 is out of range");
+    assert_eq!(wrong("s64", "-9223372036854775809"), "-9223372036854775809 is out of range");
+    assert_eq!(wrong("u32", "1.0"), "expected u32, got 1.0");
+    assert_eq!(wrong("u32", "1e2"), "expected u32, got 1e2");
+    assert_eq!(wrong("u32", "-0.0"), "expected u32, got -0.0");
+    assert_eq!(wrong("u32", "-1e-999"), "expected u32, got -1e-999");
+    assert_eq!(wrong("u32", "\"1\""), "expected u32, got \"1\"");
+    assert_eq!(wrong("u32", "null"), "expected u32, got null");
+    assert_eq!(wrong("u32", "[1]"), "expected u32, got [1]");
+    assert_eq!(wrong("u32", &"9".repeat(300)), format!("{}… is out of range", "9".repeat(60)));
+}
+
+#[test]
+fn floats_are_any_finite_number() {
+    both("f64", "1.0", &Val::Float64(1.0));
+    both("f64", "-0.0", &Val::Float64(-0.0));
+    both("f64", "5e-324", &Val::Float64(5e-324));
+    both("f64", "1.7976931348623157e+308", &Val::Float64(f64::MAX));
+    both("f32", "0.1", &Val::Float32(0.1));
+    both("f32", "3.4028235e+38", &Val::Float32(f32::MAX));
+    also("f64", "1", "1.0");
+    also("f64", "-0", "-0.0");
+    also("f64", "1e-999", "0.0");
+    // By way of a double it would be 1.0.
+    also("f32", "1.00000005960464484", "1.0000001");
+    assert_eq!(wrong("f64", "1e999"), "1e999 is out of range");
+    assert_eq!(wrong("f32", "1e39"), "1e39 is out of range");
+    assert_eq!(wrong("f64", "\"NaN\""), "expected f64, got \"NaN\"");
+}
+
+#[test]
+fn a_float_that_is_no_number_is_not_written() {
+    let point = |y: f64| Val::Record(vec![("x".into(), Val::List(vec![Val::Float64(0.0), Val::Float64(y)]))]);
+    let written = |y: f64| write("record { x: list<f64> }", &point(y)).unwrap_err().to_string();
+    assert_eq!(written(f64::NAN), "result.x[1] is NaN: JSON has no such number");
+    assert_eq!(written(f64::INFINITY), "result.x[1] is inf: JSON has no such number");
+    let written = write("f32", &Val::Float32(f32::NEG_INFINITY)).unwrap_err().to_string();
+    assert_eq!(written, "result is -inf: JSON has no such number");
+}
+
+#[test]
+fn booleans_characters_and_strings() {
+    both("bool", "true", &Val::Bool(true));
+    both("char", "\"ß\"", &Val::Char('ß'));
+    both("char", "\"😀\"", &Val::Char('😀'));
+    both("char", "\"\\n\"", &Val::Char('\n'));
+    both("string", "\"a\\\"b\\\\\\u0000 é\"", &text("a\"b\\\0 é"));
+    both("string", "\"\"", &text(""));
+    also("char", "\"\\ud83d\\ude00\"", "\"😀\"");
+    assert_eq!(wrong("bool", "0"), "expected bool, got 0");
+    assert_eq!(wrong("char", "\"\""), "expected char, got \"\"");
+    assert_eq!(wrong("char", "\"ab\""), "expected char, got \"ab\"");
+    // A letter and an accent are two.
+    assert_eq!(wrong("char", "\"e\u{301}\""), "expected char, got \"e\u{301}\"");
+    assert_eq!(wrong("string", "1.50"), "expected string, got 1.5");
+    assert_eq!(wrong("string", "true"), "expected string, got true");
+}
+
+#[test]
+fn what_came_is_shortened_between_characters() {
+    let long = "ü".repeat(100);
+    assert_eq!(wrong("bool", &format!("\"{long}\"")), format!("expected bool, got \"{}…\"", "ü".repeat(60)));
+    let many = vec!["1"; 1000].join(",");
+    assert_eq!(wrong("bool", &format!("[{many}]")), format!("expected bool, got [{}1…", "1,".repeat(29)));
+    assert_eq!(wrong("bool", "{\"k\": [1, 2]}"), "expected bool, got {\"k\":[1, 2]}");
+    assert_eq!(wrong("bool", "{}"), "expected bool, got {}");
+    assert_eq!(wrong("bool", "[]"), "expected bool, got []");
+}
+
+#[test]
+fn arrays_are_lists_and_tuples() {
+    both("list<string>", "[\"a\",\"b\"]", &Val::List(vec![text("a"), text("b")]));
+    both("list<s16>", "[-1,2]", &Val::List(vec![Val::S16(-1), Val::S16(2)]));
+    both("list<f32>", "[]", &Val::List(Vec::new()));
+    both("tuple<u32, string>", "[1,\"x\"]", &Val::Tuple(vec![Val::U32(1), text("x")]));
+    both("list<u8, 2>", "[1,2]", &Val::FixedLengthList(vec![Val::U8(1), Val::U8(2)]));
+    also("list<u32>", " [ 1 ,\n-0 ] ", "[1,0]");
+    also("list<u32>", "[ ]", "[]");
+    assert_eq!(wrong("list<u32>", "[1,2,\"x\"]"), "at [2] expected u32, got \"x\"");
+    assert_eq!(wrong("list<u32>", "[1,[2,3]]"), "at [1] expected u32, got [2,3]");
+    assert_eq!(wrong("list<u16>", "[1,65536]"), "at [1] 65536 is out of range of u16");
+    assert_eq!(wrong("list<u32>", "{\"a\":1}"), "expected list<u32>, got {\"a\":1}");
+    assert_eq!(wrong("list<u32>", "\"1,2\""), "expected list<u32>, got \"1,2\"");
+    assert_eq!(wrong("tuple<u32, string>", "[1]"), "expected tuple<u32, string>, got 1 item");
+    assert_eq!(wrong("tuple<u32, string>", "[1,\"x\",2]"), "expected tuple<u32, string>, got 3 items");
+    assert_eq!(wrong("tuple<u32, string>", "[1,2]"), "at [1] expected string, got 2");
+    assert_eq!(wrong("list<u8, 2>", "[]"), "expected list<u8, 2>, got 0 items");
+}
+
+#[test]
+fn bytes_are_base64_or_an_array() {
+    let bytes = Val::List([0, 255, 254].map(Val::U8).to_vec());
+    both("list<u8>", "\"AP/+\"", &bytes);
+    both("list<u8>", "\"\"", &Val::List(Vec::new()));
+    both("list<list<u8>>", "[\"AA==\"]", &Val::List(vec![Val::List(vec![Val::U8(0)])]));
+    assert_eq!(write_as("list<u8>", &bytes, BytesRule::Array).as_deref(), Ok("[0,255,254]"));
+    also("list<u8>", "[0,255,254]", "\"AP/+\"");
+    also("list<u8>", "\"AP\\/+\"", "\"AP/+\"");
+    also("list<u8>", "\"AA\"", "\"AA==\"");
+    also("list<u8>", "[]", "\"\"");
+    assert_eq!(wrong("list<u8>", "\"a*b\""), "expected list<u8>, got \"a*b\", which is no base64");
+    assert_eq!(wrong("list<u8>", "\"AP_-\""), "expected list<u8>, got \"AP_-\", which is no base64");
+    assert_eq!(wrong("list<u8>", "[1,256]"), "at [1] 256 is out of range of u8");
+    assert_eq!(wrong("list<u8>", "7"), "expected list<u8>, got 7");
+    let long = Val::List((0..20_000_u32).map(|at| Val::U8(at.to_le_bytes()[0])).collect());
+    assert_eq!(read("list<u8>", &write("list<u8>", &long).unwrap()), Ok(long));
+}
+
+#[test]
+fn maps_are_objects_where_keys_are_strings() {
+    let entry = |key: &str, value| (text(key), Val::U32(value));
+    both("map<string, u32>", "{\"b\":1,\"a\":2}", &Val::Map(vec![entry("b", 1), entry("a", 2)]));
+    both("map<u32, bool>", "[[1,true]]", &Val::Map(vec![(Val::U32(1), Val::Bool(true))]));
+    both("map<string, u32>", "{}", &Val::Map(Vec::new()));
+    both("map<char, u32>", "[]", &Val::Map(Vec::new()));
+    also("map<string, u32>", "[[\"b\",1]]", "{\"b\":1}");
+    assert_eq!(wrong("map<string, u32>", "{\"a b\":null}"), "at [\"a b\"] expected u32, got null");
+    assert_eq!(wrong("map<string, u32>", "{\"a\":1,\"a\":1}"), "key \"a\" stands twice");
+    assert_eq!(wrong("map<string, u32>", "[[\"a\",1],[\"a\",1]]"), "key \"a\" stands twice");
+    assert_eq!(wrong("map<u32, bool>", "{\"1\":true}"), "expected map<u32, bool>, got {\"1\":true}");
+    assert_eq!(wrong("map<u32, bool>", "[[1]]"), "at [0] expected tuple<u32, bool>, got 1 item");
+    assert_eq!(wrong("map<u32, bool>", "[1]"), "at [0] expected tuple<u32, bool>, got 1");
+    assert_eq!(wrong("map<u32, bool>", "[[1,true,2]]"), "at [0] expected tuple<u32, bool>, got 3 items");
+    assert_eq!(wrong("map<u32, bool>", "[[1,true],[2,3]]"), "at [1][1] expected bool, got 3");
+    let twice = Val::Map(vec![entry("a", 1), entry("b", 2), entry("a", 3)]);
+    assert_eq!(write("map<string, u32>", &twice).as_deref(), Ok("{\"b\":2,\"a\":3}"));
+}
+
+#[test]
+fn records_are_objects_with_their_fields() {
+    const POINT: &str = "record { x: u32, y: option<u32> }";
+    let point = |x, y| Val::Record(vec![("x".into(), Val::U32(x)), ("y".into(), y)]);
+    both(POINT, "{\"x\":1,\"y\":2}", &point(1, some(Val::U32(2))));
+    both(POINT, "{\"x\":1,\"y\":null}", &point(1, Val::Option(None)));
+    also(POINT, "{\"y\":2,\"x\":1}", "{\"x\":1,\"y\":2}");
+    also(POINT, "{\"\\u0078\":1}", "{\"x\":1,\"y\":null}");
+    assert_eq!(wrong(POINT, "{}"), "field \"x\" (u32) is missing");
+    assert_eq!(wrong(POINT, "{\"x\":1,\"z\":2}"), "field \"z\" is unknown");
+    assert_eq!(wrong(POINT, "{\"x\":1,\"x\":1}"), "field \"x\" stands twice");
+    assert_eq!(wrong(POINT, "{\"x\":\"abc\"}"), "at .x expected u32, got \"abc\"");
+    assert_eq!(wrong(POINT, "[1]"), format!("expected {POINT}, got [1]"));
+    assert_eq!(wrong("list<record { x: u32 }>", "[{\"x\":1},{}]"), "at [1] field \"x\" (u32) is missing");
+    let wide = "record { a: u8, b: u8, c: u8, d: u8, e: u8, f: u8, g: u8, h: u8, i: u8 }";
+    let backwards = "{\"i\":9,\"h\":8,\"g\":7,\"f\":6,\"e\":5,\"d\":4,\"c\":3,\"b\":2,\"a\":1}";
+    also(wide, backwards, "{\"a\":1,\"b\":2,\"c\":3,\"d\":4,\"e\":5,\"f\":6,\"g\":7,\"h\":8,\"i\":9}");
+}
+
+#[test]
+fn variants_are_names_or_objects_with_one_key() {
+    const SHAPE: &str = "variant { circle(f64), empty, maybe(option<u32>) }";
+    let case = |name: &str, value: Option<Val>| Val::Variant(name.into(), value.map(Box::new));
+    both(SHAPE, "{\"circle\":1.5}", &case("circle", Some(Val::Float64(1.5))));
+    both(SHAPE, "\"empty\"", &case("empty", None));
+    both(SHAPE, "{\"maybe\":null}", &case("maybe", Some(Val::Option(None))));
+    also(SHAPE, "{\"empty\":null}", "\"empty\"");
+    also(SHAPE, "{\"tag\":\"circle\",\"val\":1}", "{\"circle\":1.0}");
+    also(SHAPE, "{\"val\":1,\"tag\":\"circle\"}", "{\"circle\":1.0}");
+    also(SHAPE, "{\"tag\":\"empty\"}", "\"empty\"");
+    also(SHAPE, "{\"tag\":\"empty\",\"val\":null}", "\"empty\"");
+    assert_eq!(wrong(SHAPE, "\"square\""), format!("expected {SHAPE}, got \"square\""));
+    assert_eq!(wrong(SHAPE, "\"circle\""), "case \"circle\" needs a value (f64)");
+    assert_eq!(wrong(SHAPE, "{\"tag\":\"circle\"}"), "case \"circle\" needs a value (f64)");
+    assert_eq!(wrong(SHAPE, "{\"circle\":\"x\"}"), "at .circle expected f64, got \"x\"");
+    assert_eq!(wrong(SHAPE, "{\"empty\":1}"), "at .empty expected null, got 1");
+    assert_eq!(wrong(SHAPE, "{}"), format!("expected {SHAPE}, got {{}}"));
+    assert_eq!(wrong(SHAPE, "{\"square\":1}"), format!("expected {SHAPE}, got an object with \"square\""));
+    assert_eq!(wrong(SHAPE, "{\"circle\":1,\"x\":1}"), format!("expected {SHAPE}, got \"x\" beside \"circle\""));
+    assert_eq!(wrong(SHAPE, "{\"val\":1}"), format!("expected {SHAPE}, got an object with \"val\" and no \"tag\""));
+    assert_eq!(wrong(SHAPE, "{\"tag\":\"square\"}"), format!("expected {SHAPE}, got the tag \"square\""));
+    assert_eq!(wrong(SHAPE, "{\"tag\":1}"), format!("expected {SHAPE}, got the tag 1"));
+    assert_eq!(wrong(SHAPE, "{\"val\":\"x\",\"tag\":\"circle\"}"), "at .val expected f64, got \"x\"");
+    assert_eq!(wrong(SHAPE, "{\"val\":1,\"tag\":\"empty\"}"), "at .val expected null, got 1");
+}
+
+#[test]
+fn a_case_named_tag_or_val_is_no_form_of_jco() {
+    const TAGS: &str = "variant { tag(string), other }";
+    both(TAGS, "{\"tag\":\"other\"}", &Val::Variant("tag".into(), Some(Box::new(text("other")))));
+    assert_eq!(wrong(TAGS, "{\"val\":1,\"tag\":\"x\"}"), format!("expected {TAGS}, got an object with \"val\""));
+    assert_eq!(wrong(TAGS, "{\"tag\":\"x\",\"val\":1}"), format!("expected {TAGS}, got \"val\" beside \"tag\""));
+}
+
+#[test]
+fn enums_and_flags_are_names() {
+    const COLOR: &str = "enum { red, deep-blue }";
+    const RIGHTS: &str = "flags { read, write, run }";
+    both(COLOR, "\"deep-blue\"", &Val::Enum("deep-blue".into()));
+    assert_eq!(wrong(COLOR, "\"green\""), format!("expected {COLOR}, got \"green\""));
+    assert_eq!(wrong(COLOR, "{\"red\":null}"), format!("expected {COLOR}, got {{\"red\":null}}"));
+    both(RIGHTS, "[\"read\",\"run\"]", &Val::Flags(vec!["read".into(), "run".into()]));
+    both(RIGHTS, "[]", &Val::Flags(Vec::new()));
+    also(RIGHTS, "[\"run\",\"read\",\"run\"]", "[\"read\",\"run\"]");
+    also(RIGHTS, "{\"write\":true,\"read\":false}", "[\"write\"]");
+    assert_eq!(wrong(RIGHTS, "[\"read\",\"fly\"]"), format!("expected {RIGHTS}, got an array with \"fly\""));
+    assert_eq!(wrong(RIGHTS, "[1]"), format!("expected {RIGHTS}, got an array with 1"));
+    assert_eq!(wrong(RIGHTS, "\"read\""), format!("expected {RIGHTS}, got \"read\""));
+    assert_eq!(wrong(RIGHTS, "{\"fly\":true}"), "flag \"fly\" is unknown");
+    assert_eq!(wrong(RIGHTS, "{\"read\":1}"), "at .read expected bool, got 1");
+    assert_eq!(wrong(RIGHTS, "{\"read\":true,\"read\":true}"), "flag \"read\" stands twice");
+}
+
+#[test]
+fn options_are_null_or_the_value() {
+    both("option<u32>", "null", &Val::Option(None));
+    both("option<u32>", "5", &some(Val::U32(5)));
+    both("option<option<u32>>", "null", &Val::Option(None));
+    both("option<option<u32>>", "{\"some\":null}", &some(Val::Option(None)));
+    both("option<option<u32>>", "{\"some\":5}", &some(some(Val::U32(5))));
+    both("list<option<string>>", "[null,\"a\"]", &Val::List(vec![Val::Option(None), some(text("a"))]));
+    assert_eq!(wrong("option<u32>", "\"x\""), "expected u32, got \"x\"");
+    let nested = "option<option<u32>>";
+    assert_eq!(wrong(nested, "5"), format!("expected {nested}, got 5"));
+    assert_eq!(wrong(nested, "{}"), format!("expected {nested}, got {{}}"));
+    assert_eq!(wrong(nested, "{\"none\":1}"), format!("expected {nested}, got an object with \"none\""));
+    assert_eq!(wrong(nested, "{\"some\":1,\"x\":1}"), format!("expected {nested}, got \"x\" beside \"some\""));
+    assert_eq!(wrong(nested, "{\"some\":\"x\"}"), "at .some expected u32, got \"x\"");
+}
+
+#[test]
+fn results_in_values_are_objects() {
+    let given = |result| Val::List(vec![Val::Result(result)]);
+    both("list<result<u32, string>>", "[{\"ok\":5}]", &given(Ok(Some(Box::new(Val::U32(5))))));
+    both("list<result<u32, string>>", "[{\"err\":\"no\"}]", &given(Err(Some(Box::new(text("no"))))));
+    both("list<result>", "[{\"ok\":null}]", &given(Ok(None)));
+    both("list<result<_, u32>>", "[{\"ok\":null}]", &given(Ok(None)));
+    both("list<result<u32>>", "[{\"err\":null}]", &given(Err(None)));
+    both("option<result>", "{\"err\":null}", &some(Val::Result(Err(None))));
+    assert_eq!(wrong("result<u32>", "5"), "expected result<u32>, got 5");
+    assert_eq!(wrong("result<u32>", "{}"), "expected result<u32>, got {}");
+    assert_eq!(wrong("result<u32>", "{\"some\":5}"), "expected result<u32>, got an object with \"some\"");
+    assert_eq!(wrong("result<u32>", "{\"ok\":\"x\"}"), "at .ok expected u32, got \"x\"");
+    assert_eq!(wrong("result<u32>", "{\"err\":5}"), "at .err expected null, got 5");
+    assert_eq!(wrong("result<u32>", "{\"ok\":5,\"err\":null}"), "expected result<u32>, got \"err\" beside \"ok\"");
+}
+
+#[test]
+fn the_result_of_a_function_is_its_ok_or_its_err() {
+    let given = |ty: Option<&str>, value: Option<&Val>| {
+        let mut out = b"before ".to_vec();
+        let given = signature(&[], ty).result(value, BytesRule::Base64, 100, &mut out).unwrap();
+        (given, String::from_utf8(out.split_off(7)).unwrap())
+    };
+    let boxed = |value| Some(Box::new(value));
+    assert_eq!(given(None, None), (Written::Value, "null".to_owned()));
+    let result = Some("result<u32, record { code: u8 }>");
+    assert_eq!(given(result, Some(&Val::Result(Ok(boxed(Val::U32(5)))))), (Written::Value, "5".to_owned()));
+    let error = Val::Record(vec![("code".into(), Val::U8(7))]);
+    assert_eq!(given(result, Some(&Val::Result(Err(boxed(error))))), (Written::Err, "{\"code\":7}".to_owned()));
+    assert_eq!(given(Some("result"), Some(&Val::Result(Ok(None)))), (Written::Value, "null".to_owned()));
+    assert_eq!(given(Some("result"), Some(&Val::Result(Err(None)))), (Written::Err, "null".to_owned()));
+}
+
+#[test]
+fn a_result_ends_at_its_limit() {
+    let value = Val::List(vec![text("ab"), text("cd")]);
+    let signature = signature(&[], Some("list<string>"));
+    let mut out = b"kept".to_vec();
+    assert_eq!(signature.result(Some(&value), BytesRule::Base64, 11, &mut out), Ok(Written::Value));
+    assert_eq!(out, b"kept[\"ab\",\"cd\"]");
+    let error = signature.result(Some(&value), BytesRule::Base64, 10, &mut out).unwrap_err();
+    assert_eq!(error.to_string(), "a result of more than 10 bytes");
+    assert_eq!(out, b"kept[\"ab\",\"cd\"]");
+}
+
+#[test]
+fn a_result_of_another_type_is_not_written() {
+    let error = write("list<u32>", &Val::List(vec![text("a")])).unwrap_err();
+    assert_eq!(error.to_string(), "result[0] is no u32");
+    assert_eq!(write("u8", &Val::U16(1)).unwrap_err().to_string(), "result is no u8");
+    assert!(signature(&[], Some("u8")).result(None, BytesRule::Array, 9, &mut Vec::new()).is_err());
+}
+
+#[test]
+fn arguments_count_by_order() {
+    assert_eq!(arguments(&["u8", "string"], "[1,\"x\"]"), Ok(vec![Val::U8(1), text("x")]));
+    assert_eq!(arguments(&[], "[]"), Ok(Vec::new()));
+    assert_eq!(arguments(&["u8", "option<u8>"], "[1]"), Ok(vec![Val::U8(1), Val::Option(None)]));
+    let wrong = |parameters: &[&str], args| arguments(parameters, args).unwrap_err();
+    assert_eq!(wrong(&["option<u8>", "u32"], "[1]"), "argument \"b\" (u32) is missing");
+    assert_eq!(wrong(&["u8", "u8"], "[]"), "argument \"a\" (u8) is missing");
+    assert_eq!(wrong(&["u8"], "[1,2,[3]]"), "takes 1 argument, got 3");
+    assert_eq!(wrong(&["u8", "u8"], "[1,2,3]"), "takes 2 arguments, got 3");
+    assert_eq!(wrong(&[], "[1]"), "takes 0 arguments, got 1");
+    assert_eq!(wrong(&["u8", "u8"], "[1,null]"), "argument \"b\" (u8): expected u8, got null");
+    assert_eq!(
+        wrong(&["record { x: u32, y: u32 }"], "[{\"x\":1,\"y\":\"abc\"}]"),
+        "argument \"a\" (record { x: u32, y: u32 }): at .y expected u32, got \"abc\""
+    );
+}
+
+#[test]
+fn arguments_count_by_name_where_all_names_fit() {
+    let parameters = ["u8", "option<string>", "u8"];
+    let named = |names: &[&'static str], args: &str| {
+        let names: Vec<Cow<'_, str>> = names.iter().copied().map(Cow::Borrowed).collect();
+        signature(&parameters, None).arguments(args, Some(&names), usize::MAX).map_err(|Mismatch(message)| message)
+    };
+    let values = |first, second, third| Ok(vec![Val::U8(first), second, Val::U8(third)]);
+    assert_eq!(named(&["c", "b", "a"], "[3,\"x\",1]"), values(1, some(text("x")), 3));
+    assert_eq!(named(&["c", "a"], "[3,1]"), values(1, Val::Option(None), 3));
+    // Not all are parameters, one stands twice, one that is no option is missing: the order counts.
+    assert_eq!(named(&["c", "x", "a"], "[1,null,3]"), values(1, Val::Option(None), 3));
+    assert_eq!(named(&["c", "c", "a"], "[1,null,3]"), values(1, Val::Option(None), 3));
+    assert_eq!(named(&["c"], "[1]"), Err("argument \"c\" (u8) is missing".to_owned()));
+    assert_eq!(named(&["c", "a"], "[300,1]"), Err("argument \"c\" (u8): 300 is out of range".to_owned()));
+    // Names for other arguments than these.
+    assert_eq!(named(&["c", "a"], "[3]"), Err("argument \"a\" (u8) is missing".to_owned()));
+    assert_eq!(named(&["c", "a"], "[3,1,2]"), Err("takes 3 arguments, got 3".to_owned()));
+}
+
+#[test]
+fn what_is_no_array_is_refused() {
+    for text in ["", "[", "[1", "{}", "7", "[1]]", "[01]", "[1,]", "[\"\u{1}\"]"] {
+        let error = arguments(&["string"], text).unwrap_err();
+        assert!(error.starts_with("argument"), "{text}: {error}");
+    }
+    let deep = format!("[{}{}]", "[".repeat(1000), "]".repeat(1000));
+    assert!(arguments(&["list<string>"], &deep).is_err());
+}
+
+#[test]
+fn types_are_written_as_in_wit() {
+    for text in [
+        "list<tuple<u32, string>>",
+        "record { x: u32, y: option<string> }",
+        "variant { circle(f64), empty }",
+        "enum { red, deep-blue }",
+        "flags { read, write }",
+        "result",
+        "result<u8>",
+        "result<_, char>",
+        "result<bool, s64>",
+        "list<f32, 4>",
+        "map<string, list<u8>>",
+    ] {
+        assert_eq!(wit(&Kind::parse(text).ty()), text);
+    }
+    let long = format!("tuple<{}>", vec!["string"; 40].join(", "));
+    let cut = wit(&Kind::parse(&long).ty());
+    assert!(cut.ends_with('…') && cut.len() == 203 && long.starts_with(cut.trim_end_matches('…')), "{cut}");
+}
+
+#[test]
+fn types_have_ids_of_metacall() {
+    for (ty, id) in [
+        ("bool", 0),
+        ("char", 1),
+        ("u8", 2),
+        ("s16", 2),
+        ("u32", 3),
+        ("s64", 4),
+        ("f32", 5),
+        ("f64", 6),
+        ("string", 7),
+        ("list<u8>", 8),
+        ("list<u16>", 9),
+        ("list<u8, 3>", 9),
+        ("tuple<u8>", 9),
+        ("flags { a }", 9),
+        ("record { a: u8 }", 10),
+        ("map<string, u8>", 10),
+        ("variant { a }", 20),
+        ("enum { a }", 20),
+        ("option<u8>", 20),
+        ("result", 20),
+    ] {
+        assert_eq!(type_id(Some(&Kind::parse(ty).ty())), id, "{ty}");
+    }
+    assert_eq!(type_id(None), 14);
+}
+
+#[test]
+fn types_without_json_are_named() {
+    let ty = |wat: &str| -> Type { kind::exported(wat) };
+    let resource = "(type $r (resource (rep i32))) (export $e \"e\" (type $r))";
+    let own = ty(&format!("{resource} (type $n (list (option (own $e))))"));
+    assert_eq!(check(&own), Err("resource".to_owned()));
+    assert_eq!(wit(&own), "list<option<resource>>");
+    assert_eq!(type_id(Some(&own)), 9);
+    assert_eq!(check(&Kind::parse("map<string, list<u8>>").ty()), Ok(()));
+    let borrowed = ty(&format!("{resource} (type $n (tuple u8 (borrow $e)))"));
+    assert_eq!(check(&borrowed), Err("borrow<resource>".to_owned()));
+}
