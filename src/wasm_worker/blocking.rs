@@ -1,21 +1,26 @@
-//! Calls that may wait for something outside the instance: each thread of the crew waits by itself, and what a call has
-//! started goes on while it waits.
+//! Runs async calls to their end on the current thread. Each thread of the pool has its own runtime, which drives the
+//! call's I/O while the call waits for it.
 
 use std::cell::OnceCell;
 use std::time::{Duration, Instant};
 
 use tokio::runtime::{Builder, Runtime};
 
-use crate::wasm_worker::host::Overtime;
+use crate::wasm::waits::DeadlineExceeded;
 
-/// Everything that a call waits for ends with its time. What does not is given up with all its instance, this much later.
-const LAST_RESORT: Duration = Duration::from_millis(500);
+/// Every wait of WASI ends at the call's deadline by itself. A call that still waits this much later is dropped together
+/// with its instance, so that no thread is lost to a wait that has no deadline.
+const OVERRUN: Duration = Duration::from_millis(500);
 
 thread_local! {
     static RUNTIME: OnceCell<Runtime> = const { OnceCell::new() };
 }
 
-/// Runs a call to its end on this thread. Fails when it does not end with its time, or when the thread cannot wait.
+/// Runs `future` to its end on this thread.
+///
+/// # Errors
+///
+/// Fails with [`DeadlineExceeded`] if the future outlives `deadline`, or if the system refuses what a runtime needs.
 pub(super) fn block_on<F: Future>(future: F, deadline: Instant) -> wasmtime::Result<F::Output> {
     RUNTIME.with(|kept| {
         let runtime = match kept.get() {
@@ -25,7 +30,8 @@ pub(super) fn block_on<F: Future>(future: F, deadline: Instant) -> wasmtime::Res
                 kept.get_or_init(|| made)
             }
         };
-        let latest = deadline + LAST_RESORT;
-        runtime.block_on(async { Ok(tokio::time::timeout_at(latest.into(), future).await.map_err(|_| Overtime)?) })
+        let latest = deadline + OVERRUN;
+        runtime
+            .block_on(async { Ok(tokio::time::timeout_at(latest.into(), future).await.map_err(|_| DeadlineExceeded)?) })
     })
 }

@@ -1,4 +1,4 @@
-//! The worker's end of the channel: lines come in, whole lines go out. What the lines mean is in `message`.
+//! The worker's end of the channel: reads and writes whole lines. Their meaning is in `messages`.
 
 use std::io::{self, Read, Write};
 use std::os::fd::OwnedFd;
@@ -10,9 +10,10 @@ use bytes::{Bytes, BytesMut};
 use listenfd::ListenFd;
 use parking_lot::Mutex;
 
-/// Bytes asked for at once.
+/// Bytes of one read.
 const READ_SIZE: usize = 64 * 1024;
-/// Answers wait for others up to this many bytes or this long, while there are calls to run.
+/// While there are calls to run, answers are gathered up to this many bytes or this long: one write carries
+/// many short answers, and none of them waits long enough to notice.
 const GATHERED_BYTES: usize = 32 * 1024;
 const GATHERED_TIME: Duration = Duration::from_micros(200);
 
@@ -21,7 +22,7 @@ const GATHERED_TIME: Duration = Duration::from_micros(200);
 pub(super) struct Inbox {
     stream: UnixStream,
     buffer: BytesMut,
-    /// Bytes of the buffer in which no line ends.
+    /// Bytes at the start of the buffer that are known to have no line break, so that a long line is searched once.
     searched: usize,
 }
 
@@ -36,22 +37,22 @@ pub(super) struct Outbox {
 struct Gathered {
     lines: Vec<u8>,
     since: Option<Instant>,
-    /// A thread is writing: it takes what is gathered meanwhile.
+    /// A thread is writing outside the lock. It also writes what is gathered meanwhile, so lines never interleave.
     writing: bool,
 }
 
-/// Takes the channel that the gateway has put on descriptor 3 over.
+/// Opens the channel, which the gateway has put on descriptor 3.
 pub(super) fn open() -> anyhow::Result<(Inbox, Outbox)> {
-    // The crate knows listeners only; this is the other kind of stream socket.
+    // `listenfd` has no function for connected sockets; to the kernel both are stream sockets.
     let taken = ListenFd::from_env().take_unix_listener(0).context("taking descriptor 3")?;
-    let taken = taken.context("there is no channel on descriptor 3: the gateway starts this program")?;
+    let taken = taken.context("there is no channel on descriptor 3: this program is started by the gateway")?;
     let stream = UnixStream::from(OwnedFd::from(taken));
     let inbox = Inbox { stream: stream.try_clone()?, buffer: BytesMut::new(), searched: 0 };
     Ok((inbox, Outbox { stream, gathered: Mutex::default() }))
 }
 
 impl Inbox {
-    /// Waits for lines: all that have come, at least one; none at the channel's end.
+    /// Waits for lines and returns all that have arrived; an empty list at the end of the channel.
     pub(super) fn lines(&mut self) -> io::Result<Vec<Bytes>> {
         loop {
             let mut lines = Vec::new();
@@ -72,7 +73,7 @@ impl Inbox {
 
     fn fill(&mut self) -> io::Result<usize> {
         let filled = self.buffer.len();
-        // A long line is read in ever larger pieces.
+        // Doubles for a long line, so that its bytes are copied a constant number of times.
         self.buffer.resize(filled + READ_SIZE.max(filled), 0);
         let read = loop {
             match self.stream.read(&mut self.buffer[filled..]) {
@@ -86,7 +87,7 @@ impl Inbox {
 }
 
 impl Outbox {
-    /// Adds a whole line, which `write` appends with its line break. It is sent soon: at the latest with [`Self::flush`].
+    /// Adds a whole line with its line break. It is sent at once if enough is gathered, else with [`Self::flush`].
     pub(super) fn add(&self, line: &[u8]) -> io::Result<()> {
         let mut gathered = self.gathered.lock();
         gathered.lines.extend_from_slice(line);
@@ -99,13 +100,13 @@ impl Outbox {
         self.flush()
     }
 
-    /// Whether something is gathered that nobody sends. Never blocks for long.
+    /// Whether lines are gathered that no thread is sending. The lock is held for short copies only.
     pub(super) fn has_unsent(&self) -> bool {
         let gathered = self.gathered.lock();
         !gathered.writing && !gathered.lines.is_empty()
     }
 
-    /// Sends what is gathered, unless another thread is at it already.
+    /// Sends the gathered lines, unless another thread is sending already: that thread sends them too.
     pub(super) fn flush(&self) -> io::Result<()> {
         let mut gathered = self.gathered.lock();
         if gathered.writing {

@@ -1,4 +1,4 @@
-//! One component: which functions it exports, and calls of them, each in an instance of its own or in one that is kept.
+//! One component: the functions that it exports, and calls of them, each in a fresh or a warm instance.
 
 use std::borrow::Cow;
 use std::time::Instant;
@@ -14,22 +14,22 @@ use wasmtime_wasi_http::p2::bindings::{Proxy, ProxyPre};
 use crate::wasm_worker::blocking;
 use crate::wasm_worker::failure::Failure;
 use crate::wasm_worker::function_names::{Claim, Claims};
-use crate::wasm_worker::host::{self, Host, State, Wants};
+use crate::wasm_worker::host::{self, Host, Imports, State};
 use crate::wasm_worker::value::{self, Signature, Written};
 use crate::wasm_worker::warm_instances::{WarmInstance, WarmInstances};
 
-/// What serves whole HTTP requests, of any 0.2 version.
+/// The interface that serves whole HTTP requests, in any 0.2 version.
 const HTTP_HANDLER: &str = "wasi:http/incoming-handler@0.2.";
 
-/// The package of interfaces that plugins have.
-const OF_PLUGINS: &str = "metagate:plugin/";
-/// What componentize-py exports for its own use.
-const OF_TOOLCHAINS: [(&str, &str); 1] = [("exports", "init")];
+/// The package of the interfaces of plugins.
+const PLUGIN_PACKAGE: &str = "metagate:plugin/";
+/// Functions that toolchains export for their own use: interface and name. This one is componentize-py's.
+const TOOLCHAIN_FUNCTIONS: [(&str, &str); 1] = [("exports", "init")];
 
 /// A component that is ready to be instantiated.
 pub(super) struct Program {
     pre: InstancePre<State>,
-    wants: Wants,
+    imports: Imports,
     functions: Vec<Export>,
     http: Option<ProxyPre<State>>,
     warm: WarmInstances<Inside>,
@@ -38,34 +38,33 @@ pub(super) struct Program {
 /// One function.
 pub(super) struct Export {
     index: ComponentExportIndex,
-    /// Its parameters and result.
+    /// Parameters and result.
     pub(super) signature: Signature,
 }
 
-/// What is called in an instance.
+/// An instance and those of its functions that were called before, by index: looking one up takes a hash.
 struct Inside {
     instance: Instance,
-    /// Functions by their place, as far as they were called.
     functions: Vec<Option<Func>>,
 }
 
-/// A program with the names that its functions could have, and the words for what cannot be called.
+/// A loaded program.
 pub(super) struct Loaded {
     /// The program.
     pub(super) program: Program,
-    /// In the order of its functions.
+    /// The names that its functions could have, in the order of the functions.
     pub(super) claims: Vec<Claims>,
-    /// What is left out and why.
+    /// The exports that cannot be called, each with its reason.
     pub(super) left_out: Vec<String>,
 }
 
-/// Looks at what a component exports and links what it imports. `stem` is its file's name without the extension.
+/// Finds the functions that a component exports and links its imports. `stem` is the name of its file without extension.
 pub(super) fn load(host: &Host, component: &Component, stem: &str) -> anyhow::Result<Loaded> {
     let engine = host.engine();
     let ty = component.component_type();
     let names = ty.imports(engine).map(|(name, _)| name).chain(ty.exports(engine).map(|(name, _)| name));
-    if names.into_iter().any(|name| name.starts_with(OF_PLUGINS)) {
-        bail!("this is a plugin of metagate, not functions: name it in a [[plugin]] table");
+    if names.into_iter().any(|name| name.starts_with(PLUGIN_PACKAGE)) {
+        bail!("this component is a plugin of metagate and exports no functions: configure it in a [[plugin]] table");
     }
     let imports_any = ty.imports(engine).next().is_some();
     let pre = if imports_any {
@@ -86,8 +85,8 @@ pub(super) fn load(host: &Host, component: &Component, stem: &str) -> anyhow::Re
             }
             ComponentItem::ComponentInstance(interface) => {
                 for (function_name, item) in interface.exports(engine) {
-                    let is_own = OF_TOOLCHAINS.contains(&(name, function_name));
-                    if let (false, ComponentItem::ComponentFunc(function)) = (is_own, item.ty) {
+                    let is_internal = TOOLCHAIN_FUNCTIONS.contains(&(name, function_name));
+                    if let (false, ComponentItem::ComponentFunc(function)) = (is_internal, item.ty) {
                         let index = component.get_export_index(index.as_ref(), function_name);
                         let whole = format!("{name}/{function_name}");
                         found.add(&whole, index, &function, Claims::interface(stem, name, function_name));
@@ -97,9 +96,9 @@ pub(super) fn load(host: &Host, component: &Component, stem: &str) -> anyhow::Re
             _ => {}
         }
     }
-    let wants = if imports_any || http.is_some() { Wants::Components } else { Wants::Nothing };
+    let imports = if imports_any || http.is_some() { Imports::Components } else { Imports::Nothing };
     let Found { functions, claims, left_out } = found;
-    let program = Program { pre, wants, functions, http, warm: WarmInstances::new() };
+    let program = Program { pre, imports, functions, http, warm: WarmInstances::new() };
     Ok(Loaded { program, claims, left_out })
 }
 
@@ -114,13 +113,13 @@ impl Found {
     fn add(&mut self, name: &str, index: Option<ComponentExportIndex>, function: &ComponentFunc, claims: Claims) {
         let Some(index) = index else { return };
         if function.async_() {
-            self.left_out.push(format!("{name:?}: it is async, and functions are called one after the other"));
+            self.left_out.push(format!("{name:?}: it is async, which functions cannot be"));
             return;
         }
         let parameters: Vec<_> = function.params().map(|(name, ty)| (Box::from(name), ty)).collect();
         let result = function.results().next();
         if let Some(why) = parameters.iter().map(|(_, ty)| ty).chain(&result).find_map(|ty| value::check(ty).err()) {
-            self.left_out.push(format!("{name:?}: {why} cannot be JSON"));
+            self.left_out.push(format!("{name:?}: {why} has no JSON form"));
             return;
         }
         self.functions.push(Export { index, signature: Signature::new(parameters, result) });
@@ -129,17 +128,17 @@ impl Found {
 }
 
 impl Program {
-    /// Its functions.
+    /// The functions, in the order of [`Loaded::claims`].
     pub(super) fn functions(&self) -> &[Export] {
         &self.functions
     }
 
-    /// Whether it serves whole HTTP requests.
+    /// Whether the component serves whole HTTP requests.
     pub(super) fn serves_http(&self) -> bool {
         self.http.is_some()
     }
 
-    /// Calls a function. Appends its result's JSON to `out`.
+    /// Calls the function with this index. Appends the JSON of its result to `out`.
     pub(super) fn call(
         &self,
         host: &Host,
@@ -149,22 +148,22 @@ impl Program {
         out: &mut Vec<u8>,
     ) -> Result<(), Failure> {
         let signature = &self.functions[function].signature;
-        let arguments = signature.arguments(args, names, host.room_for_values(args));
+        let arguments = signature.arguments(args, names, host.argument_memory(args));
         let arguments = arguments.map_err(|mismatch| Failure::Argument(mismatch.to_string()))?;
-        let mut given = [Val::Bool(false)];
-        let given = &mut given[..usize::from(signature.result.is_some())];
-        let run = self.run(host, function, &arguments, deadline, given);
-        if self.wants == Wants::Nothing {
-            run.now_or_never().expect("without imports there is nothing to wait for")?;
+        let mut result = [Val::Bool(false)];
+        let result = &mut result[..usize::from(signature.result.is_some())];
+        let run = self.run(host, function, &arguments, deadline, result);
+        if self.imports == Imports::Nothing {
+            run.now_or_never().expect("a component without imports has nothing to wait for")?;
         } else {
             blocking::block_on(run, deadline).map_err(|error| Failure::Trapped(error, None))??;
         }
         let limit = host.settings().max_message;
-        let begun = out.len();
-        match signature.result(given.first(), host.settings().bytes, limit, out) {
+        let start = out.len();
+        match signature.result(result.first(), host.settings().bytes, limit, out) {
             Ok(Written::Value) => Ok(()),
             Ok(Written::Err) => {
-                let payload = String::from_utf8_lossy(&out[begun..]).into_owned();
+                let payload = String::from_utf8_lossy(&out[start..]).into_owned();
                 let payload = RawValue::from_string(payload).map_err(|error| Failure::Unwritable(error.to_string()))?;
                 Err(Failure::Err(payload))
             }
@@ -172,7 +171,7 @@ impl Program {
         }
     }
 
-    /// An instance for one HTTP request.
+    /// Makes a fresh instance for one HTTP request; `None` if the component serves none.
     pub(super) async fn http(&self, store: &mut Store<State>) -> Option<wasmtime::Result<Proxy>> {
         match &self.http {
             Some(pre) => Some(pre.instantiate_async(store).await),
@@ -186,30 +185,31 @@ impl Program {
         function: usize,
         arguments: &[Val],
         deadline: Instant,
-        given: &mut [Val],
+        results: &mut [Val],
     ) -> Result<(), Failure> {
         let mut instance = self.instance(host, deadline).await?;
         let WarmInstance { store, inside, .. } = &mut instance;
         let called = match inside.function(store, function, &self.functions) {
-            Ok(function) if self.wants == Wants::Nothing => function.call(&mut *store, arguments, given),
-            Ok(function) => function.call_async(&mut *store, arguments, given).await,
+            Ok(function) if self.imports == Imports::Nothing => function.call(&mut *store, arguments, results),
+            Ok(function) => function.call_async(&mut *store, arguments, results).await,
             Err(error) => Err(error),
         };
         store.data().end();
+        // After a trap the instance is dropped: its memory may be in any state.
         called.map_err(|error| trapped(host, store, error))?;
         self.warm.keep(host, instance);
         Ok(())
     }
 
     async fn instance(&self, host: &Host, deadline: Instant) -> Result<WarmInstance<Inside>, Failure> {
-        if let Some(mut kept) = self.warm.take(host) {
-            State::begin(&mut kept.store, deadline);
-            return Ok(kept);
+        if let Some(mut warm) = self.warm.take(host) {
+            State::begin(&mut warm.store, deadline);
+            return Ok(warm);
         }
-        let mut store = host.store(self.wants, deadline).map_err(|error| Failure::Trapped(error, None))?;
-        let made = match self.wants {
-            Wants::Nothing => self.pre.instantiate(&mut store),
-            Wants::Components | Wants::Modules => self.pre.instantiate_async(&mut store).await,
+        let mut store = host.store(self.imports, deadline).map_err(|error| Failure::Trapped(error, None))?;
+        let made = match self.imports {
+            Imports::Nothing => self.pre.instantiate(&mut store),
+            Imports::Components | Imports::Modules => self.pre.instantiate_async(&mut store).await,
         };
         match made {
             Ok(instance) => {
@@ -233,7 +233,7 @@ impl Inside {
     }
 }
 
-/// A trap, with the limit that it may have come from.
+/// The failure of a call that trapped, with the memory limit if the instance was refused memory.
 pub(super) fn trapped(host: &Host, store: &Store<State>, error: wasmtime::Error) -> Failure {
-    Failure::Trapped(error, store.data().wanted_too_much().then(|| host.settings().max_memory))
+    Failure::Trapped(error, store.data().was_refused_memory().then(|| host.settings().max_memory))
 }

@@ -1,48 +1,48 @@
-//! Why a call gave no result, in the words that callers and the log get.
+//! Why a call has no result, as callers and the log read it.
 
 use serde_json::value::RawValue;
 use wasmtime::Trap;
 use wasmtime_wasi::I32Exit;
 
-use crate::wasm_worker::host::Overtime;
+use crate::wasm::waits::DeadlineExceeded;
 use crate::wasm_worker::messages::{CallFailure, write_error};
 
-/// Bytes of a message and of a stack: names in them are the function's own.
-const TOLD_WORDS: usize = 1 << 10;
-const TOLD_STACK: usize = 16 << 10;
+/// Longest message and longest stack, in bytes: both may contain names of any length that the function chose.
+const MAX_MESSAGE: usize = 1 << 10;
+const MAX_STACK: usize = 16 << 10;
 
-/// Why a call gave no result.
+/// Why a call has no result.
 #[derive(Debug)]
 pub(super) enum Failure {
-    /// The arguments do not fit.
+    /// The arguments do not fit the function.
     Argument(String),
-    /// The function returned an `err`: its payload's JSON.
+    /// The function returned an `err` with this JSON.
     Err(Box<RawValue>),
-    /// What it gave cannot be told.
+    /// The result cannot be written as JSON.
     Unwritable(String),
-    /// It trapped, or wasmtime gave it up. With the instance's memory limit in bytes, where it wanted more.
+    /// The function trapped, or wasmtime ended it. With the memory limit in bytes, if the instance was refused memory.
     Trapped(wasmtime::Error, Option<usize>),
-    /// There is no such function.
+    /// The release has no such function.
     Unknown,
-    /// The worker itself failed; its log says how.
+    /// The worker panicked in this call; the panic message is in the log.
     Panicked,
 }
 
 impl Failure {
-    /// Makes `line` the one that answers the call with it.
+    /// Replaces `line` with the message that answers the call `id` with this failure.
     pub(super) fn write(&self, line: &mut Vec<u8>, id: &str) {
         line.clear();
         let failure = match self {
             Self::Argument(message) => {
-                CallFailure { kind: Some("argument"), ..plain("ArgumentError", cut(message.clone(), TOLD_WORDS)) }
+                CallFailure { kind: Some("argument"), ..plain("ArgumentError", shorten(message.clone(), MAX_MESSAGE)) }
             }
-            Self::Unwritable(message) => plain("ResultError", cut(message.clone(), TOLD_WORDS)),
+            Self::Unwritable(message) => plain("ResultError", shorten(message.clone(), MAX_MESSAGE)),
             Self::Panicked => plain("Error", "the worker failed in this call; its log says how".to_owned()),
             Self::Unknown => plain("Error", "there is no such function".to_owned()),
-            Self::Err(payload) => CallFailure { payload: Some(payload), ..plain("Error", words(payload)) },
+            Self::Err(payload) => CallFailure { payload: Some(payload), ..plain("Error", message_of(payload)) },
             Self::Trapped(error, limit) => CallFailure {
-                stack: Some(cut(format!("{error:?}"), TOLD_STACK)),
-                ..plain("Trap", cut(trapped(error, *limit), TOLD_WORDS))
+                stack: Some(shorten(format!("{error:?}"), MAX_STACK)),
+                ..plain("Trap", shorten(trap_message(error, *limit), MAX_MESSAGE))
             },
         };
         write_error(line, id, &failure);
@@ -53,21 +53,21 @@ fn plain(name: &str, message: String) -> CallFailure<'_> {
     CallFailure { name, message, stack: None, kind: None, payload: None }
 }
 
-/// A payload that is text is the message, of another its JSON; of a long one its beginning.
-fn words(payload: &RawValue) -> String {
-    cut(serde_json::from_str(payload.get()).unwrap_or_else(|_| payload.get().to_owned()), TOLD_WORDS)
+/// The message for a payload: the text of a string, the JSON of any other value, shortened.
+fn message_of(payload: &RawValue) -> String {
+    shorten(serde_json::from_str(payload.get()).unwrap_or_else(|_| payload.get().to_owned()), MAX_MESSAGE)
 }
 
-fn cut(mut words: String, most: usize) -> String {
-    if words.len() > most {
-        words.truncate(words.floor_char_boundary(most));
-        words.push('…');
+fn shorten(mut text: String, limit: usize) -> String {
+    if text.len() > limit {
+        text.truncate(text.floor_char_boundary(limit));
+        text.push('…');
     }
-    words
+    text
 }
 
-fn trapped(error: &wasmtime::Error, limit: Option<usize>) -> String {
-    let mut words = if error.is::<Overtime>() {
+fn trap_message(error: &wasmtime::Error, limit: Option<usize>) -> String {
+    let mut message = if error.is::<DeadlineExceeded>() {
         "it took longer than a call may take".to_owned()
     } else if let Some(exit) = error.downcast_ref::<I32Exit>() {
         format!("it exited with code {}", exit.0)
@@ -77,7 +77,7 @@ fn trapped(error: &wasmtime::Error, limit: Option<usize>) -> String {
         error.root_cause().to_string()
     };
     if let Some(limit) = limit {
-        words.push_str(&format!("; it wanted more memory than the {limit} bytes that an instance may have"));
+        message.push_str(&format!("; it asked for more memory than the {limit} bytes that an instance may have"));
     }
-    words
+    message
 }

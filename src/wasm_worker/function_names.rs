@@ -1,12 +1,12 @@
-//! What functions of several files and interfaces are called: by the shortest name that means one of them only, and by every
+//! Names of functions of several files and interfaces: each goes by the shortest name that means it alone, and by every
 //! longer one.
 
 use std::collections::{BTreeMap, HashMap};
 
-/// Whose a name is where several functions could have it.
+/// The rank of a function for its bare name: of several functions that could have a name, the lowest one gets it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) enum Claim {
-    /// What handles whole HTTP requests.
+    /// The function that handles whole HTTP requests.
     Http,
     /// An export at the root of its file.
     Root,
@@ -18,32 +18,32 @@ pub(super) enum Claim {
 #[derive(Debug)]
 pub(super) struct Claims {
     claim: Claim,
-    /// The shortest first, each once.
+    /// The possible names, the shortest first, each once.
     forms: Vec<String>,
 }
 
-/// What one function is called.
+/// The names of one function.
 #[derive(Debug, Default, PartialEq, Eq)]
 pub(super) struct Names {
-    /// The name; none where others have all that it could have.
+    /// The name; `None` if every name that the function could have means another one too.
     pub(super) name: Option<String>,
     /// Other names that mean it.
     pub(super) aliases: Vec<String>,
 }
 
 impl Claims {
-    /// Those of an export at the root of the file `stem.wasm`: `add`, `stem/add`.
+    /// The names of an export at the root of the file `stem.wasm`: `add`, `stem/add`.
     pub(super) fn root(claim: Claim, stem: &str, function: &str) -> Self {
         Self { claim, forms: vec![function.to_owned(), format!("{stem}/{function}")] }
     }
 
-    /// Those of an export of an interface such as `example:calc/operations@0.1.0`: `add`, `operations/add`,
+    /// The names of an export of an interface such as `example:calc/operations@0.1.0`: `add`, `operations/add`,
     /// `stem/operations/add`, `example:calc/operations@0.1.0/add`.
     pub(super) fn interface(stem: &str, interface: &str, function: &str) -> Self {
         let short = interface.rsplit('/').next().unwrap_or(interface);
         let short = short.split('@').next().unwrap_or(short);
         let mut forms = vec![function.to_owned(), format!("{short}/{function}"), format!("{stem}/{short}/{function}")];
-        // An interface of the world itself has no other name.
+        // An interface that the world defines inline has no package, so its full name is the short one.
         if interface != short {
             forms.push(format!("{interface}/{function}"));
         }
@@ -55,9 +55,9 @@ impl Claims {
 pub(super) fn resolve(claims: &[Claims]) -> Vec<Names> {
     let mut claimants: HashMap<&str, BTreeMap<Claim, Vec<usize>>> = HashMap::new();
     for (function, Claims { claim, forms }) in claims.iter().enumerate() {
-        for (at, form) in forms.iter().enumerate() {
-            // Only the bare name goes by rank: a longer one says whose it is.
-            let rank = if at == 0 { *claim } else { Claim::Interface };
+        for (index, form) in forms.iter().enumerate() {
+            // Rank decides for the bare name only: a longer name already contains the file or interface.
+            let rank = if index == 0 { *claim } else { Claim::Interface };
             claimants.entry(form).or_default().entry(rank).or_default().push(function);
         }
     }
@@ -96,7 +96,7 @@ mod tests {
     }
 
     #[test]
-    fn a_name_that_two_could_have_is_nobodys_unless_one_is_at_the_root() {
+    fn a_name_that_two_functions_could_have_goes_to_the_one_at_the_root_or_to_neither() {
         let claims = [
             Claims::interface("calc", "a:b/one", "add"),
             Claims::interface("calc", "a:b/two", "add"),

@@ -1,5 +1,5 @@
-//! All functions of a release: its files read, compiled and linked, what each function is called, and the MetaData that
-//! tells of them.
+//! The functions of a release: reads, compiles and links its files, names each function, and describes all of them in
+//! MetaData.
 
 use std::borrow::Cow;
 use std::collections::HashMap;
@@ -27,7 +27,7 @@ use crate::wasm_worker::{component, http_requests, module};
 /// The functions of a release.
 pub(super) struct Functions {
     programs: Vec<Program>,
-    by_name: HashMap<String, Place>,
+    by_name: HashMap<String, Target>,
 }
 
 enum Program {
@@ -35,9 +35,9 @@ enum Program {
     Module(module::Program),
 }
 
-/// Where a function is.
+/// What a name calls.
 #[derive(Debug, Clone, Copy)]
-struct Place {
+struct Target {
     program: usize,
     call: Call,
 }
@@ -48,15 +48,16 @@ enum Call {
     Http,
 }
 
-/// Loads the files that the gateway names. Gives the data of MetaData as well, and words for the log.
+/// Loads the files that Load names. Also returns the `data` of MetaData, and lines for the log about exports that cannot
+/// be called.
 pub(super) fn load(host: &Host, wasm: &Wasm, load: &Load) -> anyhow::Result<(Functions, Value, Vec<String>)> {
     let mut loading = Loading::default();
     for json in &load.jsons {
         for script in &json.scripts {
             let file = files::path_of(json, script);
-            let inside = file.components().all(|part| matches!(part, PathPart::Normal(_)));
-            if !inside {
-                bail!("{}: it leads out of the deployment's folder", file.display());
+            let is_inside = file.components().all(|part| matches!(part, PathPart::Normal(_)));
+            if !is_inside {
+                bail!("{}: the path leads out of the deployment's folder", file.display());
             }
             loading
                 .add(host, wasm, &Path::new(&load.path).join(&file), script)
@@ -71,7 +72,7 @@ struct Loading {
     scripts: Vec<String>,
     programs: Vec<Program>,
     claims: Vec<Claims>,
-    places: Vec<Place>,
+    targets: Vec<Target>,
     left_out: Vec<String>,
 }
 
@@ -93,13 +94,14 @@ impl Loading {
             }
             Err(error) => return Err(error.into()),
         };
-        let at = self.programs.len();
-        self.left_out.extend(left_out.into_iter().map(|what| format!("{script}: left out {what}")));
-        self.places.extend((0..claims.len()).map(|function| Place { program: at, call: Call::Function(function) }));
+        let index = self.programs.len();
+        self.left_out.extend(left_out.into_iter().map(|export| format!("{script}: left out {export}")));
+        self.targets
+            .extend((0..claims.len()).map(|function| Target { program: index, call: Call::Function(function) }));
         self.claims.extend(claims);
         if program.serves_http() {
             self.claims.push(Claims::root(Claim::Http, &stem, HTTP_FUNCTION));
-            self.places.push(Place { program: at, call: Call::Http });
+            self.targets.push(Target { program: index, call: Call::Http });
         }
         self.programs.push(program);
         self.scripts.push(script.to_owned());
@@ -108,35 +110,35 @@ impl Loading {
 
     fn finish(mut self, id: &str) -> anyhow::Result<(Functions, Value, Vec<String>)> {
         let serving: Vec<&str> = self
-            .places
+            .targets
             .iter()
-            .filter(|place| matches!(place.call, Call::Http))
-            .map(|place| self.scripts[place.program].as_str())
+            .filter(|target| matches!(target.call, Call::Http))
+            .map(|target| self.scripts[target.program].as_str())
             .collect();
         if serving.len() > 1 {
             bail!(
-                "{} each serve HTTP (wasi:http/incoming-handler): a deployment has one that does",
+                "{} each serve HTTP (wasi:http/incoming-handler): a deployment may have one such component",
                 serving.join(" and ")
             );
         }
-        if self.places.is_empty() {
+        if self.targets.is_empty() {
             bail!(
-                "no function that can be called is exported{}",
-                self.left_out.iter().map(|what| format!("\n{what}")).collect::<String>()
+                "the deployment exports no function that can be called{}",
+                self.left_out.iter().map(|line| format!("\n{line}")).collect::<String>()
             );
         }
         let names = function_names::resolve(&self.claims);
         let mut by_name = HashMap::new();
         let mut handles: Vec<Vec<Value>> = self.scripts.iter().map(|_| Vec::new()).collect();
-        for (place, names) in self.places.iter().zip(names) {
+        for (target, names) in self.targets.iter().zip(names) {
             let Some(name) = &names.name else {
-                self.left_out.push("left out a function whose names all mean others too".to_owned());
+                self.left_out.push("left out a function: each of its names means another one too".to_owned());
                 continue;
             };
             for name in names.aliases.iter().chain([name]) {
-                by_name.insert(name.clone(), *place);
+                by_name.insert(name.clone(), *target);
             }
-            handles[place.program].push(self.describe(*place, &names));
+            handles[target.program].push(self.describe(*target, &names));
         }
         let handle = |(script, functions): (&String, Vec<Value>)| {
             let scope = json!({"name": "global_namespace", "funcs": functions, "classes": [], "objects": []});
@@ -150,13 +152,13 @@ impl Loading {
         Ok((Functions { programs: self.programs, by_name }, metadata, self.left_out))
     }
 
-    fn describe(&self, place: Place, names: &Names) -> Value {
-        let signature = match place.call {
+    fn describe(&self, target: Target, names: &Names) -> Value {
+        let signature = match target.call {
             Call::Http => http_requests::signature(),
-            Call::Function(at) => signature(self.programs[place.program].signature(at)),
+            Call::Function(index) => signature(self.programs[target.program].signature(index)),
         };
         let mut described = json!({"name": names.name, "signature": signature, "async": false});
-        if matches!(place.call, Call::Http) {
+        if matches!(target.call, Call::Http) {
             described["http"] = json!(true);
         }
         if !names.aliases.is_empty() {
@@ -180,7 +182,7 @@ fn read(path: &Path) -> anyhow::Result<Vec<u8>> {
     let mut bytes = Vec::new();
     File::open(path)?.take(SIZE_LIMIT as u64 + 1).read_to_end(&mut bytes)?;
     if bytes.len() > SIZE_LIMIT {
-        bail!("it is larger than {SIZE_LIMIT} bytes");
+        bail!("the file is larger than {SIZE_LIMIT} bytes");
     }
     Ok(bytes)
 }
@@ -193,16 +195,17 @@ impl Program {
         }
     }
 
-    fn signature(&self, at: usize) -> &Signature {
+    fn signature(&self, index: usize) -> &Signature {
         match self {
-            Self::Component(program) => &program.functions()[at].signature,
-            Self::Module(program) => &program.functions()[at].signature,
+            Self::Component(program) => &program.functions()[index].signature,
+            Self::Module(program) => &program.functions()[index].signature,
         }
     }
 }
 
 impl Functions {
-    /// Calls a function with a JSON array of arguments. Appends its result's JSON to `out`.
+    /// Calls a function. `args` are a JSON array and the names of its items, if the caller sent an object. Appends the
+    /// JSON of the result to `out`.
     pub(super) fn call(
         &self,
         host: &Host,
@@ -211,11 +214,11 @@ impl Functions {
         deadline: Instant,
         out: &mut Vec<u8>,
     ) -> Result<(), Failure> {
-        let Some(place) = self.by_name.get(name) else { return Err(Failure::Unknown) };
-        match (&self.programs[place.program], place.call) {
-            (Program::Component(program), Call::Function(at)) => program.call(host, at, args, deadline, out),
+        let Some(target) = self.by_name.get(name) else { return Err(Failure::Unknown) };
+        match (&self.programs[target.program], target.call) {
+            (Program::Component(program), Call::Function(index)) => program.call(host, index, args, deadline, out),
             (Program::Component(program), Call::Http) => http_requests::serve(program, host, args.0, deadline, out),
-            (Program::Module(program), Call::Function(at)) => program.call(host, at, args, deadline, out),
+            (Program::Module(program), Call::Function(index)) => program.call(host, index, args, deadline, out),
             (Program::Module(_), Call::Http) => Err(Failure::Unknown),
         }
     }

@@ -1,5 +1,5 @@
-//! What a function sees of the world: the state of one store, and WASI with nothing behind it but clocks, randomness, the
-//! deployment's environment, the log, and what the configuration grants.
+//! The world that a function sees: the state of its store, and WASI, which offers clocks, randomness, the deployment's
+//! environment, the log, and what the configuration grants; everything else is denied.
 
 mod outbound_requests;
 mod output;
@@ -8,61 +8,53 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use parking_lot::Mutex;
-use wasmtime::component::{Linker, Resource, ResourceTable, Val};
+use wasmtime::component::{Linker, ResourceTable, Val};
 use wasmtime::{Engine, Result, Store, UpdateDeadline};
 use wasmtime_wasi::filesystem::FsPerms;
 use wasmtime_wasi::p1::WasiP1Ctx;
-use wasmtime_wasi::p2::DynPollable;
-use wasmtime_wasi::p2::bindings::io::poll::{Host as _, HostPollable as _};
 use wasmtime_wasi::{WasiCtx, WasiCtxBuilder, WasiCtxView, WasiView};
 use wasmtime_wasi_http::{WasiHttpCtx, WasiHttpCtxView, WasiHttpView};
 
 use crate::runtime::wasm::settings::Settings;
 use crate::wasm::limits::Limits;
+use crate::wasm::waits::{self, DeadlineExceeded, HasDeadline};
 use crate::wasm_worker::host::outbound_requests::{Requests, Shared};
-use crate::wasm_worker::host::output::{Output, To};
+use crate::wasm_worker::host::output::{Output, Stream};
 use crate::wasm_worker::{priority, thread_pool};
 
-/// The interface whose waits are bounded here, as wasmtime-wasi names it.
-const POLL: &str = "wasi:io/poll@0.2.12";
-/// Handles of WASI's that an instance may hold: the worker keeps something for each.
+/// WASI resources that an instance may hold: the worker keeps memory for each.
 const HANDLES: usize = 10_000;
-/// Bytes that the values of any arguments may take.
-const LEAST_VALUES: usize = 32 << 20;
+/// Memory that the values of any call's arguments may take, however short the JSON is, in bytes.
+const MIN_VALUES: usize = 32 << 20;
 
-/// Epochs after which a call is long.
-const SHORT_TICKS: u64 = 20;
+/// Epochs (milliseconds) after which a call counts as long and its thread's priority is lowered.
+const LONG_CALL_TICKS: u64 = 20;
 
-/// A call's time is over.
-#[derive(Debug, thiserror::Error)]
-#[error("its time is over")]
-pub(super) struct Overtime;
-
-/// What stores are made of, the same for all calls.
+/// Makes the stores of all calls.
 pub(super) struct Host {
     engine: Engine,
     settings: Settings,
-    /// The environment of functions.
+    /// The environment that functions see.
     env: Vec<(String, String)>,
     http: Arc<Shared>,
-    /// Instances that are kept beside the first of each program.
-    kept: Mutex<Kept>,
+    /// Warm instances of all programs, without the first of each.
+    warm: Mutex<Warm>,
 }
 
 #[derive(Default)]
-struct Kept {
+struct Warm {
     instances: u32,
     memory: usize,
 }
 
-/// How much of WASI an instance needs.
+/// The part of WASI that a program imports.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Wants {
-    /// None of it.
+pub(super) enum Imports {
+    /// None of it: calls never wait, and need no WASI state.
     Nothing,
-    /// That of components.
+    /// WASI 0.2, for components.
     Components,
-    /// That of core modules: preview 1.
+    /// WASI preview 1, for core modules.
     Modules,
 }
 
@@ -83,12 +75,12 @@ struct Wasi {
 }
 
 impl Host {
-    /// The host of a worker with these settings; its environment has the variables that they name.
+    /// Makes the host of a worker. Functions see those variables of the process that `settings` names.
     pub(super) fn new(engine: Engine, settings: Settings) -> Self {
         let value = |name: &String| std::env::var(name).ok().map(|value| (name.clone(), value));
         let env = settings.env.iter().filter_map(value).collect();
         let http = Arc::new(Shared::new(settings.http.clone(), settings.max_memory));
-        Self { engine, settings, env, http, kept: Mutex::default() }
+        Self { engine, settings, env, http, warm: Mutex::default() }
     }
 
     /// The worker's settings.
@@ -101,35 +93,35 @@ impl Host {
         &self.engine
     }
 
-    /// Bytes that the values of these arguments may take: no more than an instance may have, and no more than large bytes
-    /// take for each of theirs.
-    pub(super) fn room_for_values(&self, args: &str) -> usize {
-        let fair = LEAST_VALUES.max(args.len().saturating_mul(2 * size_of::<Val>()));
-        fair.min(self.settings.max_memory)
+    /// Memory that the values of a call's arguments may take, in bytes: what the JSON can need if each byte becomes two
+    /// values, but no more than an instance may have.
+    pub(super) fn argument_memory(&self, args: &str) -> usize {
+        let needed = MIN_VALUES.max(args.len().saturating_mul(2 * size_of::<Val>()));
+        needed.min(self.settings.max_memory)
     }
 
-    /// Whether there is room for another kept instance with this much memory; if so, it is counted.
-    pub(super) fn keep_one_more(&self, memory: usize) -> bool {
-        let mut kept = self.kept.lock();
-        let fits = kept.instances < thread_pool::threads(self.settings.concurrency)
-            && kept.memory + memory <= self.settings.max_memory.saturating_mul(2);
+    /// Counts another warm instance with `memory` bytes, if there is room for it. Returns whether there is.
+    pub(super) fn reserve_warm(&self, memory: usize) -> bool {
+        let mut warm = self.warm.lock();
+        let fits = warm.instances < thread_pool::threads(self.settings.concurrency)
+            && warm.memory + memory <= self.settings.max_memory.saturating_mul(2);
         if fits {
-            kept.instances += 1;
-            kept.memory += memory;
+            warm.instances += 1;
+            warm.memory += memory;
         }
         fits
     }
 
-    /// Makes room again for what [`Self::keep_one_more`] has counted.
-    pub(super) fn keep_one_less(&self, memory: usize) {
-        let mut kept = self.kept.lock();
-        kept.instances -= 1;
-        kept.memory -= memory;
+    /// Takes back what [`Self::reserve_warm`] counted.
+    pub(super) fn release_warm(&self, memory: usize) {
+        let mut warm = self.warm.lock();
+        warm.instances -= 1;
+        warm.memory -= memory;
     }
 
-    /// A store for an instance, with time until `deadline`.
-    pub(super) fn store(&self, wants: Wants, deadline: Instant) -> Result<Store<State>> {
-        let outputs = (wants != Wants::Nothing).then(|| [Output::new(To::Stdout), Output::new(To::Stderr)]);
+    /// Makes the store of an instance whose first call ends at `deadline`.
+    pub(super) fn store(&self, imports: Imports, deadline: Instant) -> Result<Store<State>> {
+        let outputs = (imports != Imports::Nothing).then(|| [Output::new(Stream::Stdout), Output::new(Stream::Stderr)]);
         let mut state = State {
             limits: Limits::new(self.settings.max_memory as u64),
             deadline,
@@ -139,7 +131,7 @@ impl Host {
         };
         if let Some(outputs) = outputs {
             let mut ctx = self.wasi(&outputs)?;
-            if wants == Wants::Modules {
+            if imports == Imports::Modules {
                 state.preview1 = Some(Box::new(ctx.build_p1()));
             } else {
                 let mut table = ResourceTable::new();
@@ -151,15 +143,15 @@ impl Host {
         }
         let mut store = Store::new(&self.engine, state);
         store.limiter(|state| &mut state.limits);
-        // What it gives may take as much as it may have itself: of a list<u8> each byte is a value.
+        // Bounds what one transfer from the guest may take in the worker: each byte of a list<u8> becomes a value.
         store.set_hostcall_fuel(self.settings.max_memory);
-        store.set_epoch_deadline(first_look(deadline));
+        store.set_epoch_deadline(first_epochs(deadline));
         store.epoch_deadline_callback(|store| {
             let deadline = store.data().deadline;
             if Instant::now() >= deadline {
-                return Err(Overtime.into());
+                return Err(DeadlineExceeded.into());
             }
-            priority::give_way();
+            priority::lower();
             Ok(UpdateDeadline::Continue(ticks_until(deadline)))
         });
         Ok(store)
@@ -169,7 +161,7 @@ impl Host {
         let mut ctx = WasiCtx::builder();
         let [stdout, stderr] = outputs;
         ctx.stdout(stdout.clone()).stderr(stderr.clone()).envs(&self.env);
-        // A call has a thread of its own: nothing is gained by handing its files to another.
+        // A call owns its thread, so handing file operations to another thread would only add latency.
         ctx.allow_blocking_current_thread(true).allow_tcp(false).allow_udp(false).max_random_size(65_536);
         for (seen, folder) in &self.settings.folders {
             ctx.preopened_dir(folder, seen, FsPerms::ReadOnly)?;
@@ -178,52 +170,58 @@ impl Host {
     }
 }
 
-/// When a call is looked at first: one that is long gives way to others.
-fn first_look(deadline: Instant) -> u64 {
-    ticks_until(deadline).min(SHORT_TICKS)
+/// Epochs until the callback runs first: at the deadline, or when the call becomes long.
+fn first_epochs(deadline: Instant) -> u64 {
+    ticks_until(deadline).min(LONG_CALL_TICKS)
 }
 
-/// Epochs last a millisecond.
+/// An epoch lasts a millisecond. One is added, so that the callback does not run before the deadline.
 fn ticks_until(deadline: Instant) -> u64 {
     let left = deadline.saturating_duration_since(Instant::now());
     u64::try_from(left.as_millis()).unwrap_or(u64::MAX / 2).saturating_add(1)
 }
 
 impl State {
-    /// Gives the instance time for a further call.
+    /// Prepares the store of a warm instance for a call that ends at `deadline`.
     pub(super) fn begin(store: &mut Store<Self>, deadline: Instant) {
-        store.set_epoch_deadline(first_look(deadline));
+        store.set_epoch_deadline(first_epochs(deadline));
         let state = store.data_mut();
         state.deadline = deadline;
         if let Some(wasi) = &mut state.wasi {
-            wasi.requests = wasi.requests.again(deadline);
+            wasi.requests = wasi.requests.for_next_call(deadline);
         }
     }
 
-    /// A line that was begun and not ended goes to the log: what follows is another call's.
+    /// Ends a call: an unfinished line goes to the log, so that the next call's output does not continue it.
     pub(super) fn end(&self) {
         for output in self.outputs.iter().flatten() {
             output.end_line();
         }
     }
 
-    /// Whether it wanted more memory than it may have.
-    pub(super) fn wanted_too_much(&self) -> bool {
+    /// Whether the instance was refused memory.
+    pub(super) fn was_refused_memory(&self) -> bool {
         self.limits.refused_memory
     }
 
-    /// Bytes of its memories.
+    /// Bytes of the instance's memories.
     pub(super) fn memory(&self) -> usize {
         self.limits.memory()
     }
 
-    /// WASI of core modules.
+    /// The WASI state of a core module.
     pub(super) fn preview1(&mut self) -> &mut WasiP1Ctx {
-        self.preview1.as_deref_mut().expect("made for every module that imports any of it")
+        self.preview1.as_deref_mut().expect("every module that imports any of WASI has it")
     }
 
     fn wasi(&mut self) -> &mut Wasi {
-        self.wasi.as_deref_mut().expect("made for every component that imports any of it")
+        self.wasi.as_deref_mut().expect("every component that imports any of WASI has it")
+    }
+}
+
+impl HasDeadline for State {
+    fn deadline(&self) -> Instant {
+        self.deadline
     }
 }
 
@@ -241,33 +239,17 @@ impl WasiHttpView for State {
     }
 }
 
-/// A linker with all of WASI that components may find, with waits that end with the call's time.
+/// A linker with the WASI of components. Waits end at the call's deadline.
 pub(super) fn linker(engine: &Engine) -> Result<Linker<State>> {
     let mut linker: Linker<State> = Linker::new(engine);
     wasmtime_wasi::p2::add_to_linker_async(&mut linker)?;
     wasmtime_wasi_http::p2::add_only_http_to_linker_async(&mut linker)?;
-    linker.allow_shadowing(true);
-    let mut poll = linker.instance(POLL)?;
-    poll.func_wrap_async("poll", |mut store, (pollables,): (Vec<Resource<DynPollable>>,)| {
-        Box::new(async move {
-            let deadline = store.data().deadline;
-            let ready = store.data_mut().ctx().table.poll(pollables);
-            Ok((tokio::time::timeout_at(deadline.into(), ready).await.map_err(|_| Overtime)??,))
-        })
-    })?;
-    poll.func_wrap_async("[method]pollable.block", |mut store, (pollable,): (Resource<DynPollable>,)| {
-        Box::new(async move {
-            let deadline = store.data().deadline;
-            let ready = store.data_mut().ctx().table.block(pollable);
-            tokio::time::timeout_at(deadline.into(), ready).await.map_err(|_| Overtime)??;
-            Ok(())
-        })
-    })?;
-    linker.allow_shadowing(false);
+    waits::bound_waits(&mut linker)?;
     Ok(linker)
 }
 
-/// A linker with what core modules may find: preview 1 of WASI without waits, and the `abort` of AssemblyScript.
+/// A linker with the imports of core modules: WASI preview 1 without `poll_oneoff`, whose waits nothing could
+/// interrupt, and the `abort` of AssemblyScript.
 pub(super) fn module_linker(engine: &Engine) -> Result<wasmtime::Linker<State>> {
     /// `notsup` of preview 1.
     const NOT_SUPPORTED: i32 = 58;

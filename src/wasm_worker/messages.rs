@@ -1,4 +1,4 @@
-//! What the lines of the channel say to and from the wasm worker. Source of the format: `docs/worker-protocol.md`.
+//! The messages between the gateway and the wasm worker. Source of the format: `docs/worker-protocol.md`.
 
 use std::borrow::Cow;
 
@@ -7,7 +7,7 @@ use serde_json::value::RawValue;
 
 use crate::deployment::MetaCallJson;
 
-/// How the lines of calls begin.
+/// The start of a call's line, exactly as this gateway writes it.
 pub(super) const CALL_START: &[u8] = b"{\"type\":\"CallFunction\",\"data\":";
 
 /// A message from the gateway.
@@ -19,7 +19,7 @@ pub(super) enum FromGateway<'a> {
     Call(Call<'a>),
     /// `Probe`.
     Probe,
-    /// Anything else.
+    /// A message of another type, which is ignored.
     Other,
 }
 
@@ -37,13 +37,13 @@ pub(super) struct Load {
 /// `data` of `CallFunction`.
 #[derive(Debug, Deserialize)]
 pub(super) struct Call<'a> {
-    /// Given back with the answer.
+    /// The call's id, repeated in the answer.
     #[serde(borrow)]
     pub(super) id: Cow<'a, str>,
-    /// The function.
+    /// The function's name.
     #[serde(borrow)]
     pub(super) name: Cow<'a, str>,
-    /// A JSON array.
+    /// The arguments: the text of a JSON array.
     #[serde(borrow)]
     pub(super) args: &'a RawValue,
     /// The keys of the caller's object, in the order of `args`.
@@ -54,7 +54,7 @@ pub(super) struct Call<'a> {
     pub(super) timeout: Option<u64>,
 }
 
-/// Reads a line.
+/// Reads a line, without its line break.
 pub(super) fn parse(line: &[u8]) -> serde_json::Result<FromGateway<'_>> {
     #[derive(Deserialize)]
     struct Envelope<'a> {
@@ -63,7 +63,7 @@ pub(super) fn parse(line: &[u8]) -> serde_json::Result<FromGateway<'_>> {
         #[serde(borrow, default)]
         data: Option<&'a RawValue>,
     }
-    // As this gateway writes it: the arguments are read over once less.
+    // The fast path for this gateway's own form: the arguments are scanned once less than by way of the envelope.
     if let Some(data) = line.strip_prefix(CALL_START).and_then(|rest| rest.strip_suffix(b"}")) {
         return serde_json::from_slice(data).map(FromGateway::Call);
     }
@@ -80,29 +80,29 @@ pub(super) fn parse(line: &[u8]) -> serde_json::Result<FromGateway<'_>> {
 /// The answer to [`FromGateway::Probe`].
 pub(super) const PROBE_RESULT: &[u8] = b"{\"type\":\"ProbeResult\"}\n";
 
-/// Begins a `FunctionInvokeResult` line; the result's JSON follows, then [`end_result`].
+/// Appends the start of a `FunctionInvokeResult` line. The caller appends the result's JSON, then [`end_result`].
 pub(super) fn begin_result(line: &mut Vec<u8>, id: &str) {
     line.extend_from_slice(b"{\"type\":\"FunctionInvokeResult\",\"data\":{\"id\":");
     write_json(line, id);
     line.extend_from_slice(b",\"result\":");
 }
 
-/// Ends what [`begin_result`] began.
+/// Appends the end of a `FunctionInvokeResult` line.
 pub(super) fn end_result(line: &mut Vec<u8>) {
     line.extend_from_slice(b"}}\n");
 }
 
-/// What a call failed with.
+/// The `error` of a `FunctionInvokeError`.
 #[derive(Debug, Serialize)]
 pub(super) struct CallFailure<'a> {
     /// `Error`, `Trap`, …
     pub(super) name: &'a str,
-    /// For the caller.
+    /// The message for the caller.
     pub(super) message: String,
-    /// For the log.
+    /// The stack for the log.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(super) stack: Option<String>,
-    /// `argument`: the arguments do not fit the function.
+    /// `argument` if the arguments do not fit the function.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(super) kind: Option<&'a str>,
     /// The function's own error value.

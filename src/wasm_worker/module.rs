@@ -1,4 +1,4 @@
-//! One core module: its exported functions of numbers, and calls of them. `i32` is WIT's `s32`, `i64` its `s64`.
+//! One core module: the functions of numbers that it exports, and calls of them. `i32` is WIT's `s32`, `i64` is `s64`.
 
 use std::borrow::Cow;
 use std::collections::HashMap;
@@ -11,17 +11,17 @@ use wasmtime::{ExternType, FuncType, Instance, InstancePre, Module, Val, ValType
 use crate::wasm_worker::component::trapped;
 use crate::wasm_worker::failure::Failure;
 use crate::wasm_worker::function_names::{Claim, Claims};
-use crate::wasm_worker::host::{self, Host, State, Wants};
+use crate::wasm_worker::host::{self, Host, Imports, State};
 use crate::wasm_worker::value::Signature;
 use crate::wasm_worker::warm_instances::{WarmInstance, WarmInstances};
 
-/// Run once in each instance, by the convention of toolchains.
+/// The export that toolchains expect to run once in each instance, before any other.
 const INITIALIZE: &str = "_initialize";
 
 /// A module that is ready to be instantiated.
 pub(super) struct Program {
     pre: InstancePre<State>,
-    wants: Wants,
+    imports: Imports,
     initializes: bool,
     functions: Vec<Export>,
     warm: WarmInstances<Instance>,
@@ -30,23 +30,23 @@ pub(super) struct Program {
 /// One function.
 pub(super) struct Export {
     name: String,
-    /// Its parameters; of its result only one, if it has just one.
+    /// Parameters and result. WIT has one result at most: of several results none is described here.
     pub(super) signature: Signature,
-    /// Each of its results.
+    /// One signature for each result.
     results: Vec<Signature>,
 }
 
-/// A program with the names that its functions could have, and the words for what cannot be called.
+/// A loaded program.
 pub(super) struct Loaded {
     /// The program.
     pub(super) program: Program,
-    /// In the order of its functions.
+    /// The names that its functions could have, in the order of the functions.
     pub(super) claims: Vec<Claims>,
-    /// What is left out and why.
+    /// The exports that cannot be called, each with its reason.
     pub(super) left_out: Vec<String>,
 }
 
-/// Looks at what a module exports and links what it imports. `stem` is its file's name without the extension.
+/// Finds the functions that a module exports and links its imports. `stem` is the name of its file without extension.
 pub(super) fn load(host: &Host, module: &Module, bytes: &[u8], stem: &str) -> anyhow::Result<Loaded> {
     let imports_any = module.imports().next().is_some();
     let pre = if imports_any {
@@ -68,11 +68,15 @@ pub(super) fn load(host: &Host, module: &Module, bytes: &[u8], stem: &str) -> an
                 claims.push(Claims::root(Claim::Root, stem, name));
                 functions.push(Export { name: name.to_owned(), signature, results });
             }
-            None => left_out.push(format!("{name:?}: it takes or gives what is no number")),
+            None => left_out.push(format!("{name:?}: a parameter or result is not a number")),
         }
     }
-    let wants = if imports_any { Wants::Modules } else { Wants::Nothing };
-    Ok(Loaded { program: Program { pre, wants, initializes, functions, warm: WarmInstances::new() }, claims, left_out })
+    let imports = if imports_any { Imports::Modules } else { Imports::Nothing };
+    Ok(Loaded {
+        program: Program { pre, imports, initializes, functions, warm: WarmInstances::new() },
+        claims,
+        left_out,
+    })
 }
 
 fn signatures(ty: &FuncType, names: Option<&HashMap<u32, String>>) -> Option<(Signature, Vec<Signature>)> {
@@ -94,7 +98,7 @@ fn number(ty: &ValType) -> Option<Type> {
     }
 }
 
-/// The names of parameters, by exported function, as the module's name section has them.
+/// The names of parameters by exported function, from the module's name section.
 fn parameter_names(bytes: &[u8]) -> HashMap<String, HashMap<u32, String>> {
     let mut exports: Vec<(String, u32)> = Vec::new();
     let mut locals: HashMap<u32, HashMap<u32, String>> = HashMap::new();
@@ -122,12 +126,12 @@ fn parameter_names(bytes: &[u8]) -> HashMap<String, HashMap<u32, String>> {
 }
 
 impl Program {
-    /// Its functions.
+    /// The functions, in the order of [`Loaded::claims`].
     pub(super) fn functions(&self) -> &[Export] {
         &self.functions
     }
 
-    /// Calls a function. Appends its result's JSON to `out`.
+    /// Calls the function with this index. Appends the JSON of its result to `out`.
     pub(super) fn call(
         &self,
         host: &Host,
@@ -137,28 +141,28 @@ impl Program {
         out: &mut Vec<u8>,
     ) -> Result<(), Failure> {
         let Export { name, signature, results } = &self.functions[function];
-        let arguments = signature.arguments(args, names, host.room_for_values(args));
+        let arguments = signature.arguments(args, names, host.argument_memory(args));
         let arguments = arguments.map_err(|mismatch| Failure::Argument(mismatch.to_string()))?;
-        let arguments: Vec<Val> = arguments.iter().filter_map(lowered).collect();
+        let arguments: Vec<Val> = arguments.iter().filter_map(to_core).collect();
         let mut instance = self.instance(host, deadline)?;
-        let mut given = vec![Val::I32(0); results.len()];
+        let mut values = vec![Val::I32(0); results.len()];
         let WarmInstance { store, inside, .. } = &mut instance;
         let called = match inside.get_func(&mut *store, name) {
-            Some(function) => function.call(&mut *store, &arguments, &mut given),
+            Some(function) => function.call(&mut *store, &arguments, &mut values),
             None => Err(wasmtime::format_err!("the instance lacks the function")),
         };
         store.data().end();
         called.map_err(|error| trapped(host, store, error))?;
         self.warm.keep(host, instance);
-        self.write(host, results, &given, out).map_err(Failure::Unwritable)
+        self.write(host, results, &values, out).map_err(Failure::Unwritable)
     }
 
     fn instance(&self, host: &Host, deadline: time::Instant) -> Result<WarmInstance<Instance>, Failure> {
-        if let Some(mut kept) = self.warm.take(host) {
-            State::begin(&mut kept.store, deadline);
-            return Ok(kept);
+        if let Some(mut warm) = self.warm.take(host) {
+            State::begin(&mut warm.store, deadline);
+            return Ok(warm);
         }
-        let mut store = host.store(self.wants, deadline).map_err(|error| Failure::Trapped(error, None))?;
+        let mut store = host.store(self.imports, deadline).map_err(|error| Failure::Trapped(error, None))?;
         let made = self.pre.instantiate(&mut store).and_then(|instance| {
             if self.initializes {
                 instance.get_typed_func::<(), ()>(&mut store, INITIALIZE)?.call(&mut store, ())?;
@@ -171,18 +175,18 @@ impl Program {
         }
     }
 
-    /// Nothing is `null`, one number itself, several an array.
-    fn write(&self, host: &Host, results: &[Signature], given: &[Val], out: &mut Vec<u8>) -> Result<(), String> {
+    /// Writes no result as `null`, one as a number, several as an array.
+    fn write(&self, host: &Host, results: &[Signature], values: &[Val], out: &mut Vec<u8>) -> Result<(), String> {
         if results.is_empty() {
             out.extend_from_slice(b"null");
             return Ok(());
         }
-        for (at, (signature, value)) in results.iter().zip(given).enumerate() {
+        for (at, (signature, value)) in results.iter().zip(values).enumerate() {
             if results.len() > 1 {
                 out.push(if at == 0 { b'[' } else { b',' });
             }
             let limit = host.settings().max_message;
-            let value = lifted(value);
+            let value = from_core(value);
             signature.result(value.as_ref(), host.settings().bytes, limit, out).map_err(|error| error.to_string())?;
         }
         if results.len() > 1 {
@@ -192,7 +196,7 @@ impl Program {
     }
 }
 
-fn lowered(value: &Value) -> Option<Val> {
+fn to_core(value: &Value) -> Option<Val> {
     match value {
         Value::S32(value) => Some(Val::I32(*value)),
         Value::S64(value) => Some(Val::I64(*value)),
@@ -202,7 +206,7 @@ fn lowered(value: &Value) -> Option<Val> {
     }
 }
 
-fn lifted(value: &Val) -> Option<Value> {
+fn from_core(value: &Val) -> Option<Value> {
     match value {
         Val::I32(value) => Some(Value::S32(*value)),
         Val::I64(value) => Some(Value::S64(*value)),

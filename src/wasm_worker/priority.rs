@@ -1,27 +1,28 @@
-//! The priority of threads: a call that takes long gives way to everything else on the machine, the gateway first of all. A
-//! thread cannot take its priority back, so one that has given way runs no other call.
+//! The priority of threads. A call that takes long runs at the lowest priority, so that the gateway and short calls stay
+//! fast. An unprivileged thread cannot raise its priority again, so a lowered thread ends after its call.
 
 use std::cell::Cell;
 
 use rustix::process::setpriority_process;
 use rustix::thread::gettid;
 
-/// The lowest.
+/// The lowest priority ("nice" value) of Linux.
 const LOWEST: i32 = 19;
 
 thread_local! {
-    static GAVE_WAY: Cell<bool> = const { Cell::new(false) };
+    static LOWERED: Cell<bool> = const { Cell::new(false) };
 }
 
-/// Gives the thread that asks the lowest priority.
-pub(super) fn give_way() {
-    if !GAVE_WAY.replace(true) {
-        // Linux has priorities of threads, whatever the name of the call says. Without it the call only goes on as it was.
-        let _as_it_was = setpriority_process(Some(gettid()), LOWEST);
+/// Gives the current thread the lowest priority.
+pub(super) fn lower() {
+    if !LOWERED.replace(true) {
+        // On Linux a thread id sets the priority of that thread alone, despite the name of the call. If it fails, the
+        // call goes on at its old priority.
+        let _unchanged = setpriority_process(Some(gettid()), LOWEST);
     }
 }
 
-/// Whether the thread that asks has given way.
-pub(super) fn gave_way() -> bool {
-    GAVE_WAY.get()
+/// Whether the current thread has lowered its priority.
+pub(super) fn is_lowered() -> bool {
+    LOWERED.get()
 }

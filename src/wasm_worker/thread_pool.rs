@@ -1,10 +1,11 @@
-//! The threads that run calls. One of them at a time reads the channel and runs what it has read by itself, so that a short
-//! call never waits for another thread to wake up; a clock notices calls that take longer and sends others to read and to run.
+//! The threads that run calls. One of them at a time reads the channel and runs what it has read itself, so that a short
+//! call never waits for another thread to wake up. The engine's clock notices calls that take longer, and wakes or
+//! starts other threads to read and to run.
 //!
 //! ```text
-//!          ┌── queue empty, nobody reads ──► reads ──► fills the queue ──┐
-//! thread ──┼── queue not empty ────────────► runs a call ────────────────┼──► again
-//!          └── queue empty, somebody reads ► sleeps until it is woken ───┘
+//!          ┌── queue empty, no reader ──► reads ──► fills the queue ──┐
+//! thread ──┼── queue not empty ─────────► runs a call ────────────────┼──► again
+//!          └── queue empty, a reader ───► sleeps until it is woken ───┘
 //! ```
 
 use std::collections::VecDeque;
@@ -14,28 +15,29 @@ use std::thread;
 
 use parking_lot::{Condvar, Mutex, MutexGuard};
 
-use crate::wasm_worker::priority;
+use crate::wasm_worker::{log, priority};
 
-/// Of each thread, in bytes: WebAssembly may use 512 KiB of it.
+/// Stack of each thread, in bytes. WebAssembly may use 512 KiB of it (wasmtime's default); reading and writing nested
+/// JSON values recurses on the rest.
 const STACK_SIZE: usize = 2 << 20;
-/// Threads at most, whatever the deployment's concurrency.
+/// Most threads of a worker, however large the deployment's concurrency is.
 const MOST_THREADS: u32 = 513;
 
-/// What a pool does.
+/// The work that the threads of a pool share.
 pub(super) trait Work: Send + Sync + 'static {
-    /// What is read and then run.
+    /// One piece of work, read by one thread and run by any.
     type Job: Send;
 
-    /// Waits for jobs; none at all when no more will come. One thread at a time is in it.
+    /// Waits for jobs. An empty list means that no more will come. The pool calls it from one thread at a time.
     fn read(&self) -> Vec<Self::Job>;
 
-    /// Runs a job. What comes of it may wait for others until [`Self::flush`].
+    /// Runs a job. Its output may be buffered until [`Self::flush`].
     fn run(&self, job: Self::Job);
 
-    /// Sends what waits.
+    /// Sends buffered output. May block.
     fn flush(&self);
 
-    /// Whether something waits. Never blocks.
+    /// Whether output is buffered that no thread is sending. Does not wait for I/O: the pool calls it under its lock.
     fn has_unsent(&self) -> bool;
 }
 
@@ -43,86 +45,93 @@ pub(super) trait Work: Send + Sync + 'static {
 pub(super) struct ThreadPool<W: Work> {
     work: W,
     state: Mutex<State<W::Job>>,
-    /// Who sleeps is wanted.
+    /// Wakes sleeping threads.
     wake: Condvar,
-    /// Threads are wanted, or the end has come.
-    wanted: Condvar,
-    /// Threads that are sent to run jobs at once; more only when these do not get on.
-    at_once: usize,
+    /// Wakes the thread in [`ThreadPool::lead`]: a thread is to be started, or the last job has ended.
+    leader: Condvar,
+    /// Threads that share a burst of jobs at once. More would only compete for the processors; when jobs take long,
+    /// [`ThreadPool::tick`] adds them.
+    burst: usize,
 }
 
 struct State<J> {
     queue: VecDeque<J>,
-    is_read: bool,
+    /// A thread is in [`Work::read`].
+    reading: bool,
+    /// No more jobs will come.
     ended: bool,
-    /// A thread sends what waits; it may have to wait itself.
+    /// A thread is in [`Work::flush`], where it may block.
     flushing: bool,
-    /// Threads that take part or will, and how many of them are to be started.
+    /// Threads of the pool, including those that are still to be started.
     threads: usize,
-    wanted: usize,
-    /// Threads at most: one for each call at a time, and one that reads.
-    most: usize,
+    to_start: usize,
+    /// Most threads: one for each call at a time, and the reader. Lowered when the system refuses another thread.
+    max_threads: usize,
     sleeping: usize,
     running: usize,
-    /// Jobs ended so far, and how many had at the last tick.
+    /// Jobs that ended, in total and until the last tick.
     done: u64,
     done_at_tick: u64,
 }
 
-/// Threads at most for that many jobs at a time: one more reads.
+/// The most threads for `concurrency` jobs at a time: one more, because one reads.
 pub(super) fn threads(concurrency: u32) -> u32 {
     concurrency.saturating_add(1).min(MOST_THREADS)
 }
 
 impl<W: Work> ThreadPool<W> {
-    /// A pool for that many jobs at a time; [`Self::lead`] starts its threads.
+    /// Makes a pool for `concurrency` jobs at a time. [`Self::lead`] starts its threads.
     pub(super) fn new(work: W, concurrency: u32) -> Arc<Self> {
         let processors = thread::available_parallelism().map_or(1, usize::from);
-        let most = threads(concurrency) as usize;
+        let max_threads = threads(concurrency) as usize;
         Arc::new(Self {
             work,
             state: Mutex::new(State {
                 queue: VecDeque::new(),
-                is_read: false,
+                reading: false,
                 ended: false,
                 flushing: false,
-                // The first reads.
+                // The first thread, which reads.
                 threads: 1,
-                wanted: 1,
-                most,
+                to_start: 1,
+                max_threads,
                 sleeping: 0,
                 running: 0,
                 done: 0,
                 done_at_tick: 0,
             }),
             wake: Condvar::new(),
-            wanted: Condvar::new(),
-            at_once: processors.min(most),
+            leader: Condvar::new(),
+            burst: processors.min(max_threads),
         })
     }
 
-    /// Starts threads as they are wanted, until no more jobs come and all have been run. Threads are started here only: they
-    /// have the priority of the one that starts them. Fails when there is none and none can be started.
+    /// Starts threads on demand, until no more jobs come and all have run. Threads are started here only, because a
+    /// thread inherits the priority of the one that starts it, and this one keeps the normal priority.
+    ///
+    /// # Errors
+    ///
+    /// Fails if the pool has no thread and the system refuses to start one.
     pub(super) fn lead(self: &Arc<Self>) -> io::Result<()> {
         let mut state = self.state.lock();
         while !self.is_done(&state) {
-            while state.wanted > 0 {
-                state.wanted -= 1;
+            while state.to_start > 0 {
+                state.to_start -= 1;
                 let pool = Arc::clone(self);
                 let thread = thread::Builder::new().name("wasm-call".to_owned()).stack_size(STACK_SIZE);
-                if let Err(error) = thread.spawn(move || pool.take_part()) {
+                if let Err(error) = thread.spawn(move || pool.run_jobs()) {
                     state.threads -= 1;
                     if state.threads == 0 {
                         return Err(error);
                     }
-                    state.most = state.threads;
-                    crate::wasm_worker::log::write(format_args!(
-                        "metagate worker: there will be no more than {} threads: {error}",
-                        state.most
+                    state.max_threads = state.threads;
+                    log::write(format_args!(
+                        "metagate worker: no more than {} threads: starting another failed: {error}",
+                        state.max_threads
                     ));
                 }
             }
-            self.wanted.wait(&mut state);
+            self.leader.wait(&mut state);
         }
         Ok(())
     }
@@ -132,24 +141,25 @@ impl<W: Work> ThreadPool<W> {
         state.ended && is_idle && !self.work.has_unsent()
     }
 
-    /// Takes part, until no more jobs come, or the thread has given way.
-    fn take_part(self: &Arc<Self>) {
+    /// The loop of one thread. It ends when no more jobs come, or when a long call has lowered the thread's priority.
+    fn run_jobs(self: &Arc<Self>) {
         let mut state = self.state.lock();
         loop {
             if let Some(job) = state.queue.pop_front() {
                 state.running += 1;
-                if !state.queue.is_empty() && state.running < self.at_once {
-                    self.send_one(&mut state);
+                if !state.queue.is_empty() && state.running < self.burst {
+                    self.wake_or_start_one(&mut state);
                 }
+                // The lock is never held while a job runs, while reading or while sending.
                 MutexGuard::unlocked(&mut state, || self.work.run(job));
                 state.running -= 1;
                 state.done += 1;
                 if state.ended {
-                    self.wanted.notify_one();
+                    self.leader.notify_one();
                 }
-                if priority::gave_way() {
+                if priority::is_lowered() {
                     state.threads -= 1;
-                    self.leave(&mut state);
+                    self.hand_over(&mut state);
                     return;
                 }
             } else if self.work.has_unsent() && !state.flushing {
@@ -157,15 +167,15 @@ impl<W: Work> ThreadPool<W> {
                 MutexGuard::unlocked(&mut state, || self.work.flush());
                 state.flushing = false;
             } else if state.ended {
-                self.wanted.notify_one();
+                self.leader.notify_one();
                 return;
-            } else if state.is_read {
+            } else if state.reading {
                 state.sleeping += 1;
                 self.wake.wait(&mut state);
             } else {
-                state.is_read = true;
+                state.reading = true;
                 let jobs = MutexGuard::unlocked(&mut state, || self.work.read());
-                state.is_read = false;
+                state.reading = false;
                 if jobs.is_empty() {
                     state.ended = true;
                     self.wake.notify_all();
@@ -175,42 +185,43 @@ impl<W: Work> ThreadPool<W> {
         }
     }
 
-    /// Called by the clock: when jobs are being run and none has ended since the last tick, others take part.
+    /// The clock calls this at every tick: if jobs run and none has ended since the last tick, it adds threads.
     pub(super) fn tick(&self) {
         let mut state = self.state.lock();
-        let stands_still = state.done == state.done_at_tick;
+        let stalled = state.done == state.done_at_tick;
         state.done_at_tick = state.done;
-        if state.running == 0 || !stands_still {
+        if state.running == 0 || !stalled {
             return;
         }
         let unsent = self.work.has_unsent() && !state.flushing;
-        let wanted = (state.queue.len() + usize::from(!state.is_read)).max(usize::from(unsent));
-        for _ in 0..wanted {
-            if !self.send_one(&mut state) {
+        let missing = (state.queue.len() + usize::from(!state.reading)).max(usize::from(unsent));
+        for _ in 0..missing {
+            if !self.wake_or_start_one(&mut state) {
                 break;
             }
         }
     }
 
-    /// A thread goes. What it would have done next is another's.
-    fn leave(&self, state: &mut State<W::Job>) {
-        if !state.is_read || !state.queue.is_empty() || self.work.has_unsent() {
-            self.send_one(state);
+    /// Hands over before a thread ends: another one does what it would have done next.
+    fn hand_over(&self, state: &mut State<W::Job>) {
+        if !state.reading || !state.queue.is_empty() || self.work.has_unsent() {
+            self.wake_or_start_one(state);
         }
     }
 
-    /// Wakes a thread or has one started; tells whether there was one to be had.
-    fn send_one(&self, state: &mut State<W::Job>) -> bool {
+    /// Wakes a sleeping thread or has one started. Returns `false` if all threads are busy and there can be no more.
+    fn wake_or_start_one(&self, state: &mut State<W::Job>) -> bool {
         if state.sleeping > 0 {
+            // Counted here and not by the woken thread: the next caller must not count on the same sleeper.
             state.sleeping -= 1;
             return self.wake.notify_one();
         }
-        if state.threads >= state.most {
+        if state.threads >= state.max_threads {
             return false;
         }
         state.threads += 1;
-        state.wanted += 1;
-        self.wanted.notify_one();
+        state.to_start += 1;
+        self.leader.notify_one();
         true
     }
 }

@@ -1,5 +1,5 @@
-//! Requests of functions to other servers through wasi:http: to granted origins only, without following redirects, within
-//! the call's time.
+//! Requests that functions send to other servers through wasi:http: to granted origins only, without following
+//! redirects, until the call's deadline.
 
 use std::io::Read;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -17,10 +17,10 @@ use crate::addresses::Reach;
 use crate::config::HttpGrant;
 use crate::outbound::{Network, SendError};
 
-/// Longest body, of a request and of an answer.
+/// Longest body of a request and of a response, in bytes.
 const BODY_LIMIT: usize = 16 << 20;
 
-/// Requests on their way at a time, of one call and of all.
+/// Requests in flight, of one call and of all.
 const CALL_REQUESTS: usize = 16;
 const ALL_REQUESTS: usize = 64;
 
@@ -28,39 +28,39 @@ const ALL_REQUESTS: usize = 64;
 pub(super) struct Requests {
     shared: Arc<Shared>,
     deadline: Instant,
-    turns: Arc<Semaphore>,
-    /// Bytes of answers that the call may still be given.
+    slots: Arc<Semaphore>,
+    /// Bytes of response bodies that the call may still receive.
     room: Arc<AtomicUsize>,
 }
 
-/// What sends the requests of all calls.
+/// Sends the requests of all calls.
 pub(super) struct Shared {
     granted: Arc<Vec<HttpGrant>>,
-    /// Made when the first request is sent.
+    /// Made for the first request: most workers send none.
     network: OnceLock<Network>,
-    turns: Semaphore,
-    /// Bytes of all answers that one call may be given.
+    slots: Semaphore,
+    /// Bytes of all response bodies that one call may receive.
     room: usize,
 }
 
 impl Requests {
-    /// For a call that has time until then.
+    /// For a call that ends at `deadline`.
     pub(super) fn new(shared: &Arc<Shared>, deadline: Instant) -> Self {
-        let (turns, room) = (Arc::new(Semaphore::new(CALL_REQUESTS)), Arc::new(AtomicUsize::new(shared.room)));
-        Self { shared: Arc::clone(shared), deadline, turns, room }
+        let (slots, room) = (Arc::new(Semaphore::new(CALL_REQUESTS)), Arc::new(AtomicUsize::new(shared.room)));
+        Self { shared: Arc::clone(shared), deadline, slots, room }
     }
 
-    /// For a further call in the same instance.
-    pub(super) fn again(&self, deadline: Instant) -> Self {
+    /// For the next call in the same instance.
+    pub(super) fn for_next_call(&self, deadline: Instant) -> Self {
         Self::new(&self.shared, deadline)
     }
 }
 
 impl Shared {
-    /// For requests to what is granted, whose answers may have `room` bytes in one call.
+    /// Allows requests to what is granted. The responses to one call may have `room` bytes.
     pub(super) fn new(granted: Vec<HttpGrant>, room: usize) -> Self {
         let granted = Arc::new(granted);
-        Self { granted, network: OnceLock::new(), turns: Semaphore::new(ALL_REQUESTS), room }
+        Self { granted, network: OnceLock::new(), slots: Semaphore::new(ALL_REQUESTS), room }
     }
 
     fn network(&self) -> &Network {
@@ -77,7 +77,7 @@ type Sending = Box<dyn Future<Output = Result<(http::Response<WasiBody>, Rest), 
 impl WasiHttpHooks for Requests {
     fn send_request(&mut self, request: http::Request<WasiBody>, options: Option<RequestOptions>, _: Rest) -> Sending {
         let (shared, deadline) = (Arc::clone(&self.shared), self.deadline);
-        let (turns, room) = (Arc::clone(&self.turns), Arc::clone(&self.room));
+        let (slots, room) = (Arc::clone(&self.slots), Arc::clone(&self.room));
         Box::new(async move {
             let (mut head, body) = request.into_parts();
             let url = Url::parse(&head.uri.to_string()).map_err(|_| Error::HttpRequestUriInvalid)?;
@@ -88,11 +88,11 @@ impl WasiHttpHooks for Requests {
             let body =
                 tokio::time::timeout_at(deadline.into(), body).await.map_err(|_| Error::ConnectionWriteTimeout)?;
             let body = body.map_err(|_| Error::HttpRequestBodySize(None))?.to_bytes();
-            let turn = async { Ok::<_, AcquireError>((turns.acquire().await?, shared.turns.acquire().await?)) };
-            let turn =
-                tokio::time::timeout_at(deadline.into(), turn).await.map_err(|_| Error::ConnectionLimitReached)?;
-            let _turn = turn.map_err(|_| Error::ConnectionLimitReached)?;
-            // The client sets these itself.
+            let slot = async { Ok::<_, AcquireError>((slots.acquire().await?, shared.slots.acquire().await?)) };
+            let slot =
+                tokio::time::timeout_at(deadline.into(), slot).await.map_err(|_| Error::ConnectionLimitReached)?;
+            let _slot = slot.map_err(|_| Error::ConnectionLimitReached)?;
+            // The HTTP client sets these itself.
             for own in [HOST, CONNECTION, CONTENT_LENGTH, TRANSFER_ENCODING, UPGRADE, TE] {
                 head.headers.remove(own);
             }
@@ -105,13 +105,13 @@ impl WasiHttpHooks for Requests {
                 read(answer, &room)
             };
             let answer = tokio::task::spawn_blocking(exchange).await;
-            let answer = answer.map_err(|_| Error::InternalError(Some("the request was given up".to_owned())))??;
+            let answer = answer.map_err(|_| Error::InternalError(Some("the request was abandoned".to_owned())))??;
             Ok((answer, Box::new(async { Ok(()) }) as Rest))
         })
     }
 }
 
-/// How long all of it may take where each part has a limit.
+/// How long a request may take, if the function limits each part of it.
 fn longest_wait(options: &RequestOptions) -> Option<Duration> {
     let RequestOptions { connect_timeout, first_byte_timeout, .. } = options;
     Some(connect_timeout.as_ref()?.saturating_add(*first_byte_timeout.as_ref()?))

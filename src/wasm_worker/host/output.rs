@@ -1,4 +1,5 @@
-//! What functions print: whole lines on the worker's own standard output or standard error, which are the deployment's log.
+//! The output of functions: whole lines on the worker's own standard output and standard error, which the gateway keeps
+//! as the deployment's log.
 
 use std::io::{self, Write};
 use std::pin::Pin;
@@ -11,14 +12,14 @@ use tokio::io::AsyncWrite;
 use wasmtime_wasi::cli::{IsTerminal, StdoutStream};
 use wasmtime_wasi::p2::{OutputStream, Pollable, StreamResult};
 
-/// Longest line; the log cuts there too.
+/// Longest line, in bytes, as in the log. A longer one is broken, so that unfinished lines have a bound.
 const LINE_SIZE: usize = 8 << 10;
-/// Bytes of one write.
+/// Most bytes of one write.
 const WRITE_SIZE: usize = 64 << 10;
 
 /// Which of the worker's two streams.
 #[derive(Debug, Clone, Copy)]
-pub(super) enum To {
+pub(super) enum Stream {
     /// Standard output.
     Stdout,
     /// Standard error.
@@ -28,48 +29,48 @@ pub(super) enum To {
 /// One stream of one instance.
 #[derive(Clone)]
 pub(super) struct Output {
-    to: To,
-    /// What has been printed of a line that has not ended.
-    begun: Arc<Mutex<Vec<u8>>>,
+    stream: Stream,
+    /// The start of a line that has not ended. Instances print at the same time, so only whole lines are written.
+    unfinished: Arc<Mutex<Vec<u8>>>,
 }
 
 impl Output {
-    pub(super) fn new(to: To) -> Self {
-        Self { to, begun: Arc::default() }
+    pub(super) fn new(stream: Stream) -> Self {
+        Self { stream, unfinished: Arc::default() }
     }
 
-    /// Ends a line that was begun.
+    /// Ends a line that was unfinished.
     pub(super) fn end_line(&self) {
-        let mut begun = self.begun.lock();
-        if !begun.is_empty() {
-            begun.push(b'\n');
-            self.print(&begun);
-            begun.clear();
+        let mut unfinished = self.unfinished.lock();
+        if !unfinished.is_empty() {
+            unfinished.push(b'\n');
+            self.print(&unfinished);
+            unfinished.clear();
         }
     }
 
     fn add(&self, bytes: &[u8]) {
-        let mut begun = self.begun.lock();
-        begun.extend_from_slice(bytes);
-        if let Some(end) = memchr::memrchr(b'\n', &begun) {
-            self.print(&begun[..=end]);
-            begun.drain(..=end);
+        let mut unfinished = self.unfinished.lock();
+        unfinished.extend_from_slice(bytes);
+        if let Some(end) = memchr::memrchr(b'\n', &unfinished) {
+            self.print(&unfinished[..=end]);
+            unfinished.drain(..=end);
         }
-        if begun.len() >= LINE_SIZE {
-            begun.push(b'\n');
-            self.print(&begun);
-            begun.clear();
+        if unfinished.len() >= LINE_SIZE {
+            unfinished.push(b'\n');
+            self.print(&unfinished);
+            unfinished.clear();
         }
     }
 
-    /// Nobody reads any more when this fails: the worker is about to end.
+    /// Fails only when the gateway no longer reads, which means that the worker is about to end.
     fn print(&self, lines: &[u8]) {
-        let _unread = match self.to {
-            To::Stdout => {
+        let _unread = match self.stream {
+            Stream::Stdout => {
                 let mut stdout = io::stdout().lock();
                 stdout.write_all(lines).and_then(|()| stdout.flush())
             }
-            To::Stderr => io::stderr().lock().write_all(lines),
+            Stream::Stderr => io::stderr().lock().write_all(lines),
         };
     }
 }
