@@ -1,8 +1,8 @@
 #!/usr/bin/env python3
 """Compares functions behind metagate with the same functions behind their own language's web server.
 
-Every target runs in every round, so drift of the machine hits all alike; ratios are taken within a round. The load
-comes from `wrk`, beside the servers on the same machine: trust the ratios, not the absolute figures.
+Every target runs in every round, so that drift of the machine affects all of them alike; ratios are taken within a
+round. `wrk` generates the load on the same machine: trust the ratios, not the absolute figures.
 """
 import argparse
 import json
@@ -25,15 +25,15 @@ FUNCTIONS = BENCHES / "functions"
 TARGET_DIR = Path(os.environ.get("CARGO_TARGET_DIR") or BENCHES.parent / "target").absolute()
 VENV = TARGET_DIR / "bench-venv"
 PYTHON = VENV / "bin" / "python"
-UVICORN = ["uvicorn", "httptools", "uvloop"]  # uvicorn in its strongest form
+UVICORN = ["uvicorn", "httptools", "uvloop"]  # uvicorn at its fastest
 CONNECTIONS = (1, 16, 64)
-WARM_UP = 1  # seconds, of which wrk takes whole ones
+WARM_UP = 1  # seconds; wrk accepts whole ones only
 
 EXAMPLES = """examples:
   python3 benches/compare.py                               everything, about two and a half minutes
   python3 benches/compare.py --quick                       half a minute, for a first look
   python3 benches/compare.py --only node --rounds 9        Node targets only, more rounds
-  python3 benches/compare.py --only wasm                   functions in WebAssembly beside wasmtime serve
+  python3 benches/compare.py --only wasm                   functions in WebAssembly and wasmtime serve
   python3 benches/compare.py --targets node-http,uvicorn   the peers alone, without metagate
   python3 benches/compare.py --metagate ./old --json old.json"""
 
@@ -44,7 +44,7 @@ class Target(NamedTuple):
     language: str
     server: str  # what `server_command` starts
     path: str
-    deployment: str = ""  # its TOML, where the server is metagate
+    deployment: str = ""  # its TOML, if the server is metagate
 
 
 TARGETS = [
@@ -79,7 +79,7 @@ def version(*command):
 
 
 def prepare(args):
-    """Builds and installs what can be, fails for what is missing, and returns the facts about the machine."""
+    """Builds metagate and installs uvicorn, fails if a program is missing, and returns facts about the machine."""
     model = re.search(r"model name\s*: (.*)|$", read(Path("/proc/cpuinfo")))[1] or os.uname().machine
     facts = {"cores": len(os.sched_getaffinity(0)), "cpu": model, "kernel": os.uname().release,
              "load average": f"{os.getloadavg()[0]:.2f}"}
@@ -94,7 +94,7 @@ def prepare(args):
     if "uvicorn" in servers:
         if not run(PYTHON, "-c", f"import {', '.join(UVICORN)}")[0]:
             print(f"installing {', '.join(UVICORN)} into {VENV}", file=sys.stderr)
-            # On the PATH's python3, which metagate's workers run on too.
+            # With the python3 on PATH, which metagate's workers run on too.
             if not (run("python3", "-m", "venv", "--clear", VENV, show=True)[0]
                     and run(PYTHON, "-m", "pip", "install", "-q", *UVICORN, show=True)[0]):
                 fail(f"uvicorn is missing and could not be installed: apt-get install python3-venv (Debian), then\n"
@@ -115,9 +115,9 @@ def prepare(args):
 
 
 def server_command(name, metagate, languages, folder):
-    """The command of the server `name`, and what it adds to the environment."""
+    """Returns the command of the server `name`, and variables that it adds to the environment."""
     if name == "metagate":
-        # Of other languages the runtimes may not be there.
+        # The runtimes of other languages may not be installed.
         wanted = [t for t in TARGETS if t.deployment and t.language in languages]
         deployments = "".join(f"[[deployment]]\n{t.deployment}\n" for t in wanted)
         (folder / "metagate.toml").write_text(f'[server]\nlisten = "127.0.0.1:0"\nprefix = "bench"\n'
@@ -136,7 +136,7 @@ def validate(target, server):
     for a, b in ((1, 2), (20, 22)):
         status, headers, body = server.request("POST", target.path, json.dumps({"a": a, "b": b}))
         kind, length = headers["content-type"] or "", headers["content-length"]
-        # wasmtime serve streams what it is given: its answers have no length.
+        # wasmtime serve streams responses, so they have no content-length.
         length = length or str(len(body)) if target.server == "wasmtime-serve" else length
         if (status, body, length) != (200, b"%d" % (a + b), str(len(body))) or "application/json" not in kind:
             fail(f"{target.label}: sum({a}, {b}) answered {status}, {kind}, content-length {length}: {body[:500]!r}")
@@ -166,7 +166,7 @@ def spread(values, form):
 
 
 def judge(samples, memory):
-    """The rows of the goals; `samples` holds one row per round by (target, connections)."""
+    """Returns the rows of the goals; `samples` holds one row per round by (target, connections)."""
     rows = [("goals (medians of the ratios within a round)", "value", "goal", "verdict")]
     for column, target, peer, connections, relation, bound in GOALS:
         pairs = zip(samples.get((target, connections), []), samples.get((peer, connections), []))
@@ -199,7 +199,7 @@ def compare(args, folder, servers):
     for target in args.targets:
         measure(target, servers[target.server], max(CONNECTIONS), WARM_UP)
     for number in range(args.rounds):
-        # Another target begins each round, so that none has always the same neighbour.
+        # Each round starts with another target, so that a target does not always follow the same one.
         begin = number % len(args.targets)
         for connections in CONNECTIONS:
             for target in args.targets[begin:] + args.targets[:begin]:
@@ -230,7 +230,7 @@ def parse_arguments():
         return int(text) if int(text) > 0 else parser.error(f"{text} is not above 0")
 
     def some_of(known):
-        return lambda text: [name if name in known else parser.error(f"{name!r} is none of {', '.join(known)}")
+        return lambda text: [name if name in known else parser.error(f"{name!r} is not one of {', '.join(known)}")
                              for name in text.split(",")]
 
     names, languages = [t.name for t in TARGETS], list(dict.fromkeys(t.language for t in TARGETS))

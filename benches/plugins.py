@@ -1,8 +1,8 @@
 #!/usr/bin/env python3
-"""Measures what plugins cost a call: the same Node function behind one gateway, without plugins and behind several chains.
+"""Measures what plugins cost a call: the same Node function in one gateway, without plugins and behind several chains.
 
-All deployments are in one gateway and take part in every round, so drift of the machine hits all alike; costs are
-differences within a round. The load comes from `wrk`, beside the gateway on the same machine.
+All deployments are in one gateway and take part in every round, so that drift of the machine affects all of them alike;
+costs are differences within a round. `wrk` generates the load on the same machine.
 """
 import argparse
 import json
@@ -26,8 +26,8 @@ class Chain(NamedTuple):
     name: str  # of the deployment
     label: str
     plugins: tuple  # component and configuration of each
-    goal: float = 0  # µs at most over no plugin
-    ratio: float = 0  # requests/s at least of those without a plugin
+    goal: float = 0  # most µs more than without plugins
+    ratio: float = 0  # least share of the requests/s without plugins
 
 
 NOOP = ("noop", "")
@@ -54,7 +54,7 @@ def configuration(chains, folder):
             text.append(f'[[plugin]]\nname = "{chain.name}-{name}"\npath = {path}\n'
                         f'deployments = ["{chain.name}"]\ntimeout = "1s"\n{rest}\n')
         text.append(f'[[deployment]]\nname = "{chain.name}"\npath = {json.dumps(str(FUNCTIONS / "node"))}\n')
-    # Plugins that apply nowhere must cost nothing.
+    # Plugins that apply to no deployment must cost nothing.
     for number in range(100):
         path = json.dumps(str(PLUGINS / "noop" / "noop.wasm"))
         text.append(f'[[plugin]]\nname = "idle-{number}"\npath = {path}\ndeployments = ["nowhere-*"]\n')
@@ -62,7 +62,7 @@ def configuration(chains, folder):
 
 
 def difference(samples, chain, column, factor):
-    """How much more of a column than without a plugin, in each round."""
+    """Returns by how much a column exceeds the one without plugins, in each round."""
     pairs = zip(samples[chain.name], samples["none"])
     return [(ours[column] - theirs[column]) * factor for ours, theirs in pairs]
 
@@ -81,7 +81,7 @@ def main():
     chains = [chain for chain in CHAINS if all((PLUGINS / name / f"{name}.wasm").is_file() for name, _ in chain.plugins)]
     for chain in CHAINS:
         if chain not in chains:
-            print(f"left out, not built: {chain.label} (plugins/build-others.sh)", file=sys.stderr)
+            print(f"skipped because it is not built: {chain.label} (plugins/build-others.sh)", file=sys.stderr)
     with tempfile.TemporaryDirectory(prefix="metagate-bench-") as name:
         folder = Path(name)
         configuration(chains, folder)
@@ -112,7 +112,7 @@ def report(args, chains, server):
     status == 200 or fail(f"/api/plugins answered {status}")
     hooks = {plugin["name"]: plugin for plugin in json.loads(body)}
     idle = sum(plugin["calls"] for name, plugin in hooks.items() if name.startswith("idle-"))
-    idle == 0 or fail(f"plugins that apply nowhere were called {idle} times")
+    idle == 0 or fail(f"plugins that apply to no deployment were called {idle} times")
     rows = [("medians of the differences to no plugin within a round", "in hooks µs", "CPU µs/request, 64",
              "p50 µs, 1 connection", "requests/s ratio, 64", "goal")]
     for chain in chains[1:]:
@@ -140,7 +140,7 @@ def timed(server, path, body):
 
 
 def large(args, server):
-    """A megabyte of arguments that no hook reads, with and without the no-op."""
+    """Measures calls with a megabyte of arguments that no hook reads, with and without the no-op plugin."""
     arguments = json.dumps(["x" * BODY_SIZE, 1])
     times = {}
     for _ in range(max(args.rounds, 5) * 10):

@@ -1,6 +1,6 @@
-"""Processes of the benchmark: servers and commands, their CPU time and memory from /proc, and their end.
+"""Processes of the benchmark: starts and stops servers and commands, and reads their CPU time and memory from /proc.
 
-Nothing that is started here outlives compare.py, which knows what runs and why.
+No process that is started here outlives compare.py.
 """
 import http.client
 import os
@@ -17,7 +17,7 @@ START_LIMIT = 60  # seconds until a server must be ready
 
 
 class Server:
-    """A server process with its descendants (workers) and its log; `stop` leaves none of them running."""
+    """A server process with its descendants (workers) and its log; `stop` ends all of them."""
 
     def __init__(self, name, folder, command, env):
         self.name, self.log, self.port, self.workers = name, folder / f"{name}.log", None, {}
@@ -48,7 +48,7 @@ class Server:
         return response.status, response.headers, response.read()
 
     def cpu(self):
-        """CPU nanoseconds so far by thread: those of the server, and those of its workers."""
+        """Returns the CPU nanoseconds used so far by thread, of the server and of its workers."""
         self.check_alive()
         workers = descendants(self.process.pid)
         self.workers.update(workers)
@@ -68,7 +68,7 @@ class Server:
             self.process.wait()
         table = process_table()
         for pid, start in self.workers.items():
-            if table.get(pid, (0, 0))[1] == start:  # else the pid is another process's by now
+            if table.get(pid, (0, 0))[1] == start:  # otherwise the pid belongs to another process by now
                 os.kill(pid, signal.SIGKILL)
 
 
@@ -84,7 +84,7 @@ def read(file):
 
 
 def process_table():
-    """{pid: (parent, start time)} of every process."""
+    """Returns {pid: (parent, start time)} of every process."""
     stats = {file.parent.name: read(file).rpartition(")")[2].split() for file in Path("/proc").glob("[0-9]*/stat")}
     return {int(pid): (int(fields[1]), int(fields[19])) for pid, fields in stats.items() if fields}
 
@@ -97,7 +97,7 @@ def descendants(root):
 
 
 def machine_times():
-    """(seconds all processes have used, seconds the commands of `run` have used); stolen time counts as used."""
+    """Returns the CPU seconds of all processes and those of the commands of `run`; stolen time counts as used."""
     user, nice, system, _, _, irq, softirq, steal = map(int, read(Path("/proc/stat")).split()[1:9])
     ran = resource.getrusage(resource.RUSAGE_CHILDREN)
     used = (user + nice + system + irq + softirq + steal) / os.sysconf("SC_CLK_TCK")
@@ -105,13 +105,13 @@ def machine_times():
 
 
 def thread_times(pids):
-    # schedstat counts nanoseconds, where utime and stime of /proc/PID/stat come in ticks of 10 ms.
+    # schedstat counts nanoseconds, whereas utime and stime of /proc/PID/stat come in ticks of 10 ms.
     files = (file for pid in pids for file in Path(f"/proc/{pid}/task").glob("*/schedstat"))
     return {file: int((read(file).split() or [0])[0]) for file in files}
 
 
 def run(*command, cwd=None, show=False):
-    """Runs a command to its end, or kills its group when this script is interrupted: (success, output)."""
+    """Runs a command; returns success and output. Kills its process group if this script is interrupted."""
     if not shutil.which(command[0]):
         return False, f"{command[0]} is not a program"
     process = subprocess.Popen(command, cwd=cwd, text=True, start_new_session=True, stdin=subprocess.DEVNULL,

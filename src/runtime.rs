@@ -1,5 +1,5 @@
-//! Runtimes: which program runs a deployment's scripts, chosen by their language, and how it is started. Starting it is
-//! left to `worker`.
+//! Runtimes: decides which program runs a deployment's scripts, by their language, and how the program is started.
+//! `worker` starts it.
 
 pub mod command;
 pub mod detection;
@@ -20,30 +20,35 @@ use crate::runtime::scripts::WorkerScripts;
 
 pub use crate::runtime::error::RuntimeError;
 
-/// Variables of the gateway's environment that a worker gets too; everything else it gets from its deployment.
+/// Variables that a worker inherits from the gateway. All others come from its deployment, so that the gateway's
+/// secrets stay out of workers.
 const INHERITED: [&str; 4] = ["PATH", "HOME", "LANG", "TZ"];
 
 /// How a worker of one deployment is started.
 #[derive(Debug, Clone)]
 pub struct Plan {
-    /// The runtime that was chosen.
+    /// The runtime.
     pub kind: RuntimeKind,
-    /// The program, absolute.
+    /// The absolute path of the program.
     pub program: PathBuf,
     /// Its arguments.
     pub args: Vec<OsString>,
-    /// Its whole environment.
+    /// The whole environment of the process.
     pub env: Vec<(OsString, OsString)>,
-    /// The folder that it runs in.
+    /// The working folder.
     pub folder: PathBuf,
-    /// The scripts that it is told to load.
+    /// The scripts that Load names.
     pub jsons: Vec<MetaCallJson>,
-    /// The scripts whose functions count; the same unless the worker finds its scripts by itself.
+    /// The scripts whose functions the deployment offers: those of Load, and those that the worker finds by itself.
     pub own: Vec<MetaCallJson>,
 }
 
-/// Decides the runtime of a folder: the one asked for, else by the metacall.json's languages, else by its files.
-/// `jsons` are the folder's metacall files. Gives the scripts to load as well.
+/// Chooses the runtime of a deployment: the configured one, else by the languages in metacall.json, else by the files.
+/// `jsons` are the folder's metacall files. Also returns the scripts to load.
+///
+/// # Errors
+///
+/// Fails if no runtime fits, or if several languages need MetaCall and it is not installed.
 pub fn choose(
     deployment: &DeploymentConfig,
     jsons: Vec<MetaCallJson>,
@@ -99,11 +104,12 @@ fn with_runtime(
 
 fn detect(folder: &Path) -> Vec<MetaCallJson> {
     let found: Vec<MetaCallJson> = [node::detect(folder), python::detect(folder)].into_iter().flatten().collect();
-    // Beside scripts, a module is what a script loads.
+    // Next to scripts, a module is part of a script's program, not a script itself.
     if found.is_empty() { wasm::detect(folder).into_iter().collect() } else { found }
 }
 
-/// How to start a worker that loads `jsons` with the runtime `kind`. Looks programs up, and may ask one where it is.
+/// Plans how to start a worker that loads `jsons` with the runtime `kind`. Blocks: it searches PATH, and may run a
+/// version manager to find the program behind its script.
 pub fn plan(
     deployment: &DeploymentConfig,
     kind: RuntimeKind,
@@ -125,14 +131,14 @@ pub fn plan(
         RuntimeKind::Metacall => metacall::program(deployment, scripts)?,
         RuntimeKind::Command => command::program(deployment)?,
     };
-    // Node opens the descriptor that these name by itself: metagate's own workers, and the Node programs that functions
-    // start, must not have them.
+    // Any Node program opens the descriptor that these variables name. metagate's own workers use their own variable,
+    // so that Node programs which functions start do not take the channel.
     if matches!(kind, RuntimeKind::Metacall | RuntimeKind::Command) {
         env.push(("NODE_CHANNEL_FD".into(), "3".into()));
         env.push(("NODE_CHANNEL_SERIALIZATION_MODE".into(), "json".into()));
     }
     if kind == RuntimeKind::Wasm {
-        // How the worker is told that a descriptor is its own to take.
+        // The socket activation protocol: descriptor 3 belongs to the process.
         env.push(("LISTEN_FDS".into(), "1".into()));
     }
     if kind == RuntimeKind::Metacall {

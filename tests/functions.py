@@ -1,9 +1,10 @@
-"""Deploys functions in WebAssembly on a gateway and calls them over HTTP: one world in Rust, C, JavaScript and Python, two components
-of wasi:http, and the examples, whose committed components have to answer like freshly built ones.
+"""Deploys functions in WebAssembly on a gateway and calls them over HTTP: one world in Rust, C, JavaScript and Python,
+two wasi:http components, and the examples, whose committed components must answer like freshly built ones.
 
 usage: functions.py METAGATE TOOLCHAINS EXAMPLES
 
-TOOLCHAINS holds <name>/<name>.wasm of tests/fixtures/wasm-toolchains/build.sh, EXAMPLES <name>.wasm of examples/wasm/build.sh.
+TOOLCHAINS holds <name>/<name>.wasm, built by tests/fixtures/wasm-toolchains/build.sh; EXAMPLES holds <name>.wasm, built
+by examples/wasm/build.sh.
 """
 
 import base64
@@ -20,7 +21,7 @@ from urllib.parse import quote
 
 TOP = Path(__file__).resolve().parent.parent
 LANGUAGES = ["rust", "c", "js", "python"]
-# A dev build compiles the engines of JavaScript and Python slowly.
+# Seconds. A debug build takes minutes to compile the components that contain a JavaScript or Python engine.
 LOADING = 300
 CALLING = 60
 
@@ -30,20 +31,20 @@ BYTES = bytes(range(256)) * 4096
 
 
 class Raised:
-    """What is expected of a call whose function gives an error: its payload."""
+    """Expects that the function returns an error with this payload."""
 
     def __init__(self, payload):
         self.payload = payload
 
 
 class Refused:
-    """What is expected of a call whose arguments do not fit: words of the message."""
+    """Expects that the arguments do not fit, and that the message contains these words."""
 
     def __init__(self, *words):
         self.words = words
 
 
-# Function, body, and what it gives, in every language.
+# Function, body and expected result, the same in every language.
 CASES = [
     ("add", [2, 3], 5),
     ("add", {"b": 1, "a": 2**31 - 1}, -(2**31)),
@@ -93,7 +94,7 @@ CASES = [
     ("describe", ["blue", []], Refused("blue")),
 ]
 
-# Function and body: what the examples give, whoever built them.
+# Calls of the examples: function and body. Committed and freshly built components must answer alike.
 EXAMPLES = {
     "prices": [
         ("split", [100, 3]),
@@ -121,7 +122,7 @@ EXAMPLES = {
 
 
 class Gateway:
-    """A gateway with a folder of its own, whose deployments are added one after another."""
+    """A gateway with its own folder, to which deployments are added one after another."""
 
     def __init__(self, metagate, folder):
         self.config = folder / "metagate.toml"
@@ -145,17 +146,17 @@ class Gateway:
         self.request("POST", "/api/reload")
         while True:
             status, _, body = self.request("GET", "/readyz")
-            told = [told for told in json.loads(body)["deployments"] if told["name"] == name]
-            if status == 200 and told:
+            states = [state for state in json.loads(body)["deployments"] if state["name"] == name]
+            if status == 200 and states:
                 break
             late = time.monotonic() - started > LOADING
-            if late or self.process.poll() is not None or any(one["status"] == "failed" for one in told):
+            if late or self.process.poll() is not None or any(state["status"] == "failed" for state in states):
                 raise SystemExit(f"{name} does not serve: {body.decode()}\n{self.logged()}")
             time.sleep(0.1)
         print(f"   {name} serves after {time.monotonic() - started:.1f} s", flush=True)
 
     def request(self, method, path, body=None, headers=()):
-        """Status, headers as pairs in lower case, and body of an answer."""
+        """Returns status, headers (pairs, names in lower case) and body of an answer."""
         connection = http.client.HTTPConnection(self.address, timeout=LOADING)
         try:
             connection.request(method, path, body=body, headers=dict(headers))
@@ -166,24 +167,24 @@ class Gateway:
             connection.close()
 
     def call(self, name, function, arguments):
-        """Status and value of a call."""
+        """Calls a function; returns status and value."""
         path = f"/local/{name}/v1/call/{quote(function, safe='/:@')}"
         status, _, body = self.request("POST", path, json.dumps(arguments), {"x-request-id": "test"})
         return status, json.loads(body)
 
     def offered(self, name):
-        """The functions of a deployment with their signatures, by script."""
+        """Returns the functions of a deployment with their signatures, by script."""
         inspected = json.loads(self.request("GET", "/api/inspect")[2])
         packages = next(one["packages"] for one in inspected if one["suffix"] == name)
         return {script["name"]: script["scope"]["funcs"] for script in packages["wasm"]}
 
     def logged(self):
-        """What the gateway has written to standard error."""
+        """Returns what the gateway has written to standard error."""
         self.log.seek(0)
         return self.log.read()
 
     def stop(self):
-        """Ends it as a user would; gives its exit code."""
+        """Stops the gateway with SIGTERM; returns its exit code."""
         self.process.send_signal(signal.SIGTERM)
         try:
             return self.process.wait(60)
@@ -193,75 +194,76 @@ class Gateway:
 
 
 class Checks:
-    """What was expected and what came."""
+    """Counts checks and keeps the failed ones."""
 
     def __init__(self):
         self.passed = 0
         self.failed = []
 
-    def that(self, good, told):
-        """Counts a check; `told` says what it was and what came."""
+    def that(self, good, message):
+        """Counts a check; `message` names the check and the actual value."""
         if good:
             self.passed += 1
         else:
-            self.failed.append(told)
-            print(f"FAILED {told[:600]}", flush=True)
+            self.failed.append(message)
+            print(f"FAILED {message[:600]}", flush=True)
 
 
 def fits(expected, status, value):
-    """Whether an answer is the expected one."""
+    """Returns whether an answer is the expected one."""
     error = value.get("error", {}) if isinstance(value, dict) else {}
     if isinstance(expected, Raised):
-        told = (status, error.get("code"), error.get("payload", "nothing"))
-        return told == (500, "function_error", expected.payload)
+        actual = (status, error.get("code"), error.get("payload", "nothing"))
+        return actual == (500, "function_error", expected.payload)
     if isinstance(expected, Refused):
-        told = (status, error.get("code")) == (422, "bad_argument")
-        return told and all(word in error["message"] for word in expected.words)
+        refused = (status, error.get("code")) == (422, "bad_argument")
+        return refused and all(word in error["message"] for word in expected.words)
     return (status, value) == (200, expected)
 
 
 def check_language(gateway, name, checks):
-    """Every case, then what an instance keeps and what a trap leaves behind."""
+    """Runs every case, then checks that instances are fresh and that a trap ends one call only."""
     for function, arguments, expected in CASES:
         status, value = gateway.call(name, function, arguments)
         shown = json.dumps(arguments)[:80]
         checks.that(fits(expected, status, value), f"{name} {function} {shown}: {status} {json.dumps(value)}")
     for _ in range(2):
-        told = gateway.call(name, "remember", ["a"])
-        checks.that(told == (200, None), f"{name} remember in a fresh instance: {told}")
+        answer = gateway.call(name, "remember", ["a"])
+        checks.that(answer == (200, None), f"{name} remember in a fresh instance: {answer}")
     status, value = gateway.call(name, "crash", [])
     checks.that((status, value["error"]["code"]) == (500, "function_error"), f"{name} crash: {status} {value}")
-    told = gateway.call(name, "add", [1, 1])
-    checks.that(told == (200, 2), f"{name} add after a crash: {told}")
-    told = gateway.call(name, "subtract", [1, 1])
-    checks.that(told[0] == 404, f"{name} subtract: {told}")
-    # What a toolchain exports for itself is no function.
+    answer = gateway.call(name, "add", [1, 1])
+    checks.that(answer == (200, 2), f"{name} add after a crash: {answer}")
+    answer = gateway.call(name, "subtract", [1, 1])
+    checks.that(answer[0] == 404, f"{name} subtract: {answer}")
+    # Functions that a toolchain exports for its own use are not offered.
     offered = sorted(function["name"] for function in gateway.offered(name)[f"{name}.wasm"])
     expected = sorted({function for function, *_ in CASES if "/" not in function} | {"remember", "crash"})
     checks.that(offered == expected, f"{name} offers {offered}")
 
 
 def check_http(gateway, name, checks):
-    """Methods, addresses, headers and bodies of a component that serves HTTP."""
+    """Checks methods, addresses, headers and bodies of a component that serves HTTP."""
     base = f"/local/{name}/v1/http"
 
-    def check(what, good, came):
-        checks.that(good, f"{name} {what}: {came}")
+    def check(what, good, actual):
+        checks.that(good, f"{name} {what}: {actual}")
 
     def lines(body):
         head, _, rest = body.partition(b"\n\n")
         return head.decode().split("\n"), rest
 
     status, headers, body = gateway.request("GET", f"{base}/a/b?x=1&y=%20", headers={"x-test": "yes"})
-    told, rest = lines(body)
-    check("GET", status == 200 and told[0] == "GET /a/b?x=1&y=%20" and "x-test: yes" in told and rest == b"", (status, body))
+    head, rest = lines(body)
+    good = status == 200 and head[0] == "GET /a/b?x=1&y=%20" and "x-test: yes" in head and rest == b""
+    check("GET", good, (status, body))
     check("content-type", ("content-type", "text/plain; charset=utf-8") in headers, headers)
     cookies = [value for key, value in headers if key == "set-cookie"]
     check("cookies", cookies == ["a=1; Path=/", "b=2; HttpOnly"], headers)
     for method in ["POST", "PUT", "PATCH", "DELETE"]:
         status, _, body = gateway.request(method, base, "grüße\n\n".encode())
-        told, rest = lines(body)
-        check(method, status == 200 and told[0] == f"{method} /" and rest == "grüße\n\n".encode(), (status, body))
+        head, rest = lines(body)
+        check(method, status == 200 and head[0] == f"{method} /" and rest == "grüße\n\n".encode(), (status, body))
     status, _, body = gateway.request("POST", f"{base}/large-echo", b"0123456789" * 50_000)
     check("a large body", status == 200 and lines(body)[1] == b"0123456789" * 50_000, (status, len(body)))
     status, headers, body = gateway.request("HEAD", f"{base}/x")
@@ -279,7 +281,7 @@ def check_http(gateway, name, checks):
 
 
 def check_examples(gateway, built, folder, checks):
-    """The examples: committed components answer like those that were built now."""
+    """Checks that the committed components of the examples answer like freshly built ones."""
     for name, cases in EXAMPLES.items():
         fresh = folder / name
         fresh.mkdir()
@@ -289,8 +291,8 @@ def check_examples(gateway, built, folder, checks):
         for function, arguments in cases:
             old, new = (gateway.call(one, function, arguments) for one in (name, f"{name}-built"))
             checks.that(old == new and old[0] < 502, f"{name} {function} {arguments}: committed {old}, built {new}")
-        told = [gateway.offered(one) for one in (name, f"{name}-built")]
-        checks.that(told[0] == told[1], f"{name} offers {told[0]}, built anew {told[1]}")
+        old, new = (gateway.offered(one) for one in (name, f"{name}-built"))
+        checks.that(old == new, f"{name} offers {old}, freshly built {new}")
 
 
 def main():
@@ -305,14 +307,14 @@ def main():
                 gateway.deploy(name, toolchains / name)
                 check_language(gateway, name, checks)
             gateway.deploy("warm", toolchains / "rust", wasm__instances="warm")
-            told = [gateway.call("warm", "remember", [text]) for text in ("a", "b")]
-            checks.that(told == [(200, None), (200, "a")], f"remember in a warm instance: {told}")
+            answers = [gateway.call("warm", "remember", [text]) for text in ("a", "b")]
+            checks.that(answers == [(200, None), (200, "a")], f"remember in a warm instance: {answers}")
             for name in ["http-rust", "http-js"]:
                 gateway.deploy(name, toolchains / name)
                 check_http(gateway, name, checks)
         finally:
             code = gateway.stop()
-        checks.that(code == 0, f"the gateway ended with {code}")
+        checks.that(code == 0, f"the gateway exited with {code}")
         if checks.failed:
             print(gateway.logged()[-6000:])
     print(f"functions: {checks.passed} checks passed, {len(checks.failed)} failed")

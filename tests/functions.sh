@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
-# Builds functions in WebAssembly from their sources in four languages, deploys them and calls them over HTTP; also the examples,
-# whose committed components have to behave like what was built.
+# Builds functions in WebAssembly from their sources in four languages, deploys them and calls them over HTTP. Does the
+# same with the examples, whose committed components must behave like freshly built ones.
 #
 # usage: tests/functions.sh METAGATE
 set -euo pipefail

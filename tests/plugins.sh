@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
-# Builds every example plugin from its source and runs its cases against what was built, and against the component that
-# is committed: the two have to behave alike.
+# Builds every example plugin from its source and runs its cases against the fresh and against the committed component:
+# both must behave alike.
 #
 # usage: tests/plugins.sh METAGATE
 set -euo pipefail
@@ -9,11 +9,11 @@ metagate=$1
 
 step() { printf '\n== %s\n' "$*"; }
 
-# What a component offers and needs, without what differs from build to build.
+# Prints the exports and imports of a component, without the parts that differ from build to build.
 surface() { "$metagate" plugin inspect --json "$1" | python3 -c '
 import json, sys
-told = json.load(sys.stdin)
-print(json.dumps({key: told[key] for key in ("hooks", "lifecycle", "imports", "wasi")}, sort_keys=True))'; }
+report = json.load(sys.stdin)
+print(json.dumps({key: report[key] for key in ("hooks", "lifecycle", "imports", "wasi")}, sort_keys=True))'; }
 
 step "example plugins in Rust"
 plugins/build.sh

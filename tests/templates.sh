@@ -1,10 +1,10 @@
 #!/usr/bin/env bash
-# Checks what `metagate plugin new` makes: for each language a new plugin, built by the one command of its README, passes the
-# cases that came with it.
+# Checks the templates of `metagate plugin new`: in each language a new plugin, built by the command in its README,
+# passes its own cases.
 #
 #   tests/templates.sh METAGATE [rust|js|python|c …]
 #
-# What the languages need is installed by plugins/build-others.sh and plugins/wasm-sysroot.sh, once for all.
+# plugins/build-others.sh and plugins/wasm-sysroot.sh install the tools of the languages once.
 set -euo pipefail
 shopt -s inherit_errexit
 
@@ -17,8 +17,8 @@ plugins=$(cd "$(dirname "$0")/../plugins" && pwd)
 work=$(mktemp -d)
 trap 'rm -rf "$work"' EXIT
 
-# Builds the plugin in the current folder by the command of its README, and sets `component`. The tools are put where that
-# command looks for them before it installs any.
+# Builds the plugin in the current folder by the command of its README, and sets `component`. Links the tools to where
+# that command looks for them, so that it installs none.
 build() {
     local tools
     [ "$1" = rust ] || tools=$("$plugins/build-others.sh" --tools "$1")

@@ -3,9 +3,9 @@
 #
 # usage: examples/wasm/build.sh [--commit] [--to FOLDER]
 #
-# The components go to FOLDER, by default examples/wasm/target; with --commit also to prices/prices.wasm and text/text.wasm,
-# which is what the repository ships. The tools are those of plugins/build.sh and plugins/build-others.sh: on a machine with the Rust
-# target wasm32-unknown-unknown installed, `cargo build --release` in prices does as well.
+# Writes the components to FOLDER, by default examples/wasm/target; with --commit also to prices/prices.wasm and
+# text/text.wasm, which the repository ships. Uses the tools of plugins/build.sh and plugins/build-others.sh. With the
+# Rust target wasm32-unknown-unknown installed, `cargo build --release` in prices gives the same component.
 set -euo pipefail
 shopt -s inherit_errexit
 
@@ -16,7 +16,7 @@ to=$here/target
 while [ $# -gt 0 ]; do
     case $1 in
     --commit) commit=yes ;;
-    --to) to=$(realpath -m "${2:?--to wants a folder}") && shift ;;
+    --to) to=$(realpath -m "${2:?--to needs a folder}") && shift ;;
     *) echo "build.sh: unknown argument $1" >&2 && exit 2 ;;
     esac
     shift
@@ -25,7 +25,7 @@ mkdir -p "$to"
 
 "$plugins/build-crate.sh" "$here/prices" "$to/prices.wasm"
 js=$("$plugins/build-others.sh" --tools js)
-# Where text/build.sh looks for its compiler, unless the developer has installed one there.
+# text/build.sh looks for its compiler in .venv. A real folder there is the developer's own and stays.
 venv=$here/text/.venv
 if [ -L "$venv" ] || [ ! -e "$venv" ]; then ln -sfn "$("$plugins/build-others.sh" --tools c)" "$venv"; fi
 JCO=$js/node_modules/.bin/jco "$here/text/build.sh" "$to/text.wasm"

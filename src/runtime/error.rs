@@ -8,32 +8,32 @@ use crate::process::program::ProgramError;
 /// Why no runtime serves a folder.
 #[derive(Debug, thiserror::Error)]
 pub enum RuntimeError {
-    /// Nothing in the folder says what to run.
+    /// No file in the folder determines a runtime.
     #[error(
         "nothing to run in {0:?}: expected a metacall.json, an index.js or main.js, a package.json with \"main\", \
          *.py files, or *.wasm and *.wat files"
     )]
     NoScripts(PathBuf),
-    /// The files do not fit the runtime that was asked for.
+    /// The folder has no files for the configured runtime.
     #[error("runtime = {runtime:?} finds nothing to run in {folder:?}: expected {expected}")]
     NothingFor {
         /// The runtime's name.
         runtime: &'static str,
         /// The deployment's folder.
         folder: PathBuf,
-        /// The files that it looks for.
+        /// The files that the runtime looks for.
         expected: &'static str,
     },
-    /// The languages need MetaCall, which is not there.
+    /// The languages need MetaCall, which is not installed.
     #[error(
         "{reason}, which needs the MetaCall runtime, and there is no \"metacall\" on the gateway's PATH: install it, \
          split the deployment into one folder and one [[deployment]] for each of node and python"
     )]
     NeedsMetaCall {
-        /// What about the scripts needs it.
+        /// The property of the scripts that needs MetaCall.
         reason: String,
     },
-    /// The runtime that was asked for does not know a language of the metacall.json.
+    /// The configured runtime does not run a language that metacall.json names.
     #[error("runtime = {runtime:?} does not run {language:?}, which metacall.json names")]
     WrongLanguage {
         /// The runtime's name.
@@ -41,25 +41,25 @@ pub enum RuntimeError {
         /// The `language_id`.
         language: String,
     },
-    /// The program is not there.
+    /// The program cannot be found.
     #[error(transparent)]
     Program(#[from] ProgramError),
-    /// A file of the `wasm` runtime that is none.
+    /// A file of the `wasm` runtime cannot be read or is not WebAssembly.
     #[error("{file:?} cannot be loaded: {why}")]
     NotWebAssembly {
         /// The file.
         file: PathBuf,
-        /// What is wrong with it.
+        /// The reason.
         why: String,
     },
-    /// A folder that functions in WebAssembly are granted.
+    /// A folder that a `wasm` deployment is granted cannot be opened.
     #[error("the folder {folder:?}, granted as {seen:?}, cannot be opened: {cause}")]
     GrantedFolder {
-        /// Its path as functions see it.
+        /// The folder's path as functions see it.
         seen: String,
         /// The folder.
         folder: PathBuf,
-        /// Why not.
+        /// The error of opening it.
         cause: io::Error,
     },
     /// `runtime = "command"` without a command; the configuration refuses it earlier.

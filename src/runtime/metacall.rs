@@ -10,18 +10,18 @@ use crate::process::program::{self, ProgramError};
 use crate::runtime::python;
 use crate::runtime::scripts::WorkerScripts;
 
-/// Its program.
+/// The name of MetaCall's program.
 pub const PROGRAM: &str = "metacall";
-/// Where a release's own gems lie, as Bundler leaves them.
+/// The folder of a release's own gems, as Bundler installs them.
 pub const GEMS: &str = ".packages/ruby";
 
-/// Whether the deployment's MetaCall is there.
+/// Whether the deployment's MetaCall is installed.
 #[must_use]
 pub fn is_installed(deployment: &DeploymentConfig) -> bool {
     find(deployment).is_ok()
 }
 
-/// MetaCall's program and its arguments.
+/// The program that runs MetaCall, and its arguments.
 pub fn program(
     deployment: &DeploymentConfig,
     scripts: &WorkerScripts,
@@ -37,7 +37,8 @@ pub fn program(
     Ok((program, vec![script.into()]))
 }
 
-/// What Load says. MetaCall FaaS's worker reads the folder's metacall files by itself and takes those of Load as more.
+/// The scripts that Load names. MetaCall FaaS's own worker reads the metacall files of the folder itself and would load
+/// them twice.
 #[must_use]
 pub fn jsons_to_send(deployment: &DeploymentConfig, jsons: Vec<MetaCallJson>) -> Vec<MetaCallJson> {
     let finds_its_own = deployment.worker_script.is_some();
@@ -49,7 +50,7 @@ pub fn jsons_to_send(deployment: &DeploymentConfig, jsons: Vec<MetaCallJson>) ->
     jsons.into_iter().filter(|json| !(finds_its_own && in_folder(json))).collect()
 }
 
-/// Variables by which the languages of the runtime find a release's own packages, those that are there.
+/// The variables by which languages find a release's own packages, for those package folders that exist.
 pub fn packages(deployment: &DeploymentConfig) -> impl Iterator<Item = (OsString, OsString)> {
     let folders = [("PYTHONPATH", python::PACKAGES), ("BUNDLE_PATH", GEMS)];
     folders

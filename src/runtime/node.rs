@@ -13,11 +13,11 @@ use crate::runtime::scripts::WorkerScripts;
 
 /// MetaCall's names of the language.
 pub const LANGUAGES: [&str; 1] = ["node"];
-/// What [`detect`] looks for, in words.
+/// The files that [`detect`] looks for, as messages name them.
 pub const EXPECTED: &str = "an index.js, a main.js or a package.json with \"main\"";
 const ENTRIES: [&str; 6] = ["index.js", "main.js", "index.mjs", "main.mjs", "index.cjs", "main.cjs"];
 
-/// The script of a folder without metacall.json: package.json's `main`, else an index or main file.
+/// Finds the script of a folder without metacall.json: package.json's `main`, else an index or main file.
 #[must_use]
 pub fn detect(folder: &Path) -> Option<MetaCallJson> {
     let entry = package_main(folder)
@@ -25,7 +25,7 @@ pub fn detect(folder: &Path) -> Option<MetaCallJson> {
     Some(MetaCallJson { language_id: "node".to_owned(), path: ".".to_owned(), scripts: vec![entry] })
 }
 
-/// Node's program and its arguments.
+/// The program that runs Node, and its arguments.
 pub fn program(
     deployment: &DeploymentConfig,
     scripts: &WorkerScripts,
@@ -35,7 +35,8 @@ pub fn program(
     Ok((program, vec![scripts.node.clone().into()]))
 }
 
-/// `main` of a package.json, as Node resolves it: the file, with `.js`, or its index.js. Only inside the folder.
+/// The file that `main` of package.json means, resolved as Node does: the path itself, the path with `.js`, or the
+/// folder's index.js. `None` if it is outside the deployment's folder.
 fn package_main(folder: &Path) -> Option<String> {
     #[derive(Deserialize)]
     struct Package {
@@ -79,7 +80,7 @@ mod tests {
     }
 
     #[test]
-    fn a_main_outside_the_folder_is_not_taken() {
+    fn a_main_outside_the_folder_is_ignored() {
         assert_eq!(detected(&[("package.json", r#"{"main":"../../etc/passwd"}"#)]), None);
         assert_eq!(detected(&[("package.json", r#"{"main":"/etc/passwd"}"#)]), None);
     }

@@ -11,14 +11,14 @@ use crate::runtime::scripts::WorkerScripts;
 
 /// MetaCall's names of the language.
 pub const LANGUAGES: [&str; 2] = ["py", "python"];
-/// What [`detect`] looks for, in words.
+/// The files that [`detect`] looks for, as messages name them.
 pub const EXPECTED: &str = "*.py files";
-/// Where a release's own packages lie, as `pip install --target` leaves them.
+/// The folder of a release's own packages, as `pip install --target` fills it.
 pub const PACKAGES: &str = ".packages/python";
-/// Files that belong to tools, not to the functions.
+/// Files of tools, which have no functions.
 const TOOL_FILES: [&str; 3] = ["setup.py", "conftest.py", "noxfile.py"];
 
-/// The scripts of a folder without metacall.json: every `*.py` in it, tests and tools' files left out.
+/// Finds the scripts of a folder without metacall.json: every `*.py` in it except tests and files of tools.
 #[must_use]
 pub fn detect(folder: &Path) -> Option<MetaCallJson> {
     detection::scripts_in(folder, "py", &["py"], is_function_file)
@@ -30,7 +30,7 @@ fn is_function_file(name: &str) -> bool {
     !hidden && !test && !TOOL_FILES.contains(&name)
 }
 
-/// Python's program and its arguments.
+/// The program that runs Python, and its arguments.
 pub fn program(
     deployment: &DeploymentConfig,
     scripts: &WorkerScripts,
@@ -40,7 +40,7 @@ pub fn program(
     let program = program::behind_script(program::find(name, "interpreter")?, &question);
     let mut cache = OsString::from("pycache_prefix=");
     cache.push(&scripts.python_cache);
-    // Without the site module Python starts in half the time; the worker brings it in when an import needs it.
+    // Without the site module Python starts in half the time. The worker loads it when an import needs it.
     Ok((program, vec!["-S".into(), "-X".into(), cache, scripts.python.clone().into()]))
 }
 
@@ -51,7 +51,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn every_python_file_but_tests_and_tools_is_a_script() {
+    fn every_python_file_except_tests_and_tools_is_a_script() {
         let folder = tempfile::tempdir().unwrap();
         for name in ["b.py", "a.py", "test_a.py", "conftest.py", "__init__.py", "note.txt"] {
             fs::write(folder.path().join(name), "").unwrap();

@@ -1,4 +1,4 @@
-//! The worker scripts that are part of the binary, written to the data folder so that nothing need be installed.
+//! The worker scripts. They are part of the binary and are written to the data folder, because interpreters need files.
 
 use std::fs;
 use std::io;
@@ -8,23 +8,23 @@ const NODE: &str = include_str!("node.js");
 const PYTHON: &str = include_str!("python.py");
 const METACALL: &str = include_str!("metacall.js");
 
-/// Where the worker scripts lie.
+/// The paths of the worker scripts and of caches that workers keep.
 #[derive(Debug, Clone)]
 pub struct WorkerScripts {
-    /// For the `node` runtime.
+    /// The script of the `node` runtime.
     pub node: PathBuf,
-    /// For the `python` runtime.
+    /// The script of the `python` runtime.
     pub python: PathBuf,
-    /// Where Python keeps what it has compiled, so that a deployment's folder stays as it is.
+    /// Python's cache of compiled files. It is here because a deployment's folder must not change.
     pub python_cache: PathBuf,
-    /// For the `metacall` runtime.
+    /// The script of the `metacall` runtime.
     pub metacall: PathBuf,
-    /// Where the `wasm` runtime keeps what it has compiled.
+    /// The `wasm` runtime's cache of compiled code.
     pub compiled: PathBuf,
 }
 
 impl WorkerScripts {
-    /// Writes the scripts of this version below `data_dir`, each whole or not at all.
+    /// Writes the scripts of this version below `data_dir`. A script appears whole or not at all.
     pub fn write(data_dir: &Path) -> io::Result<Self> {
         let folder = data_dir.join("workers").join(env!("CARGO_PKG_VERSION"));
         fs::create_dir_all(&folder)?;
@@ -37,7 +37,7 @@ impl WorkerScripts {
         })
     }
 
-    /// Where the scripts would lie, without writing them: for looking at a configuration only.
+    /// The paths of the scripts without writing them, for commands that only look at a configuration.
     #[must_use]
     pub fn in_place(data_dir: &Path) -> Self {
         let folder = data_dir.join("workers").join(env!("CARGO_PKG_VERSION"));
@@ -56,6 +56,7 @@ fn write(folder: &Path, name: &str, text: &str) -> io::Result<PathBuf> {
     if fs::read(&path).is_ok_and(|there| there == text.as_bytes()) {
         return Ok(path);
     }
+    // Renamed into place: workers of a gateway that still runs may be reading the file.
     let new = folder.join(format!(".{name}.{}", std::process::id()));
     fs::write(&new, text)?;
     fs::rename(&new, &path)?;

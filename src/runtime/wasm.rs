@@ -1,5 +1,5 @@
-//! The `wasm` runtime: functions that are exports of WebAssembly components and modules, in a worker that is this program
-//! itself.
+//! The `wasm` runtime: finds the components and modules of a deployment and plans how to start their worker, which is
+//! this program itself. The worker's own program is in `wasm_worker`.
 
 pub mod files;
 pub mod settings;
@@ -17,18 +17,19 @@ use crate::runtime::wasm::settings::Settings;
 
 /// MetaCall's name of the language.
 pub const LANGUAGES: [&str; 1] = ["wasm"];
-/// The file that this process was started from, even if another has taken its place.
+/// This program's own file. The link stays valid when an upgrade replaces the file under the same path.
 const OWN_PROGRAM: &str = "/proc/self/exe";
-/// What [`detect`] looks for, in words.
+/// The files that [`detect`] looks for, as messages name them.
 pub const EXPECTED: &str = "*.wasm or *.wat files";
 
-/// The components and modules of a folder without metacall.json: every `*.wasm` and `*.wat` in it.
+/// Finds the components and modules of a folder without metacall.json: every `*.wasm` and `*.wat` in it.
 #[must_use]
 pub fn detect(folder: &Path) -> Option<MetaCallJson> {
     detection::scripts_in(folder, "wasm", &["wasm", "wat"], |name| !name.starts_with('.'))
 }
 
-/// This program and its arguments, once the files and the granted folders are there.
+/// The program of a wasm worker, which is this one, and its arguments. Checks that the files and the granted folders
+/// can be read, so that a mistake is reported without starting a worker.
 pub fn program(
     deployment: &DeploymentConfig,
     jsons: &[MetaCallJson],

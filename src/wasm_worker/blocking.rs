@@ -8,8 +8,8 @@ use tokio::runtime::{Builder, Runtime};
 
 use crate::wasm::waits::DeadlineExceeded;
 
-/// Every wait of WASI ends at the call's deadline by itself. A call that still waits this much later is dropped together
-/// with its instance, so that no thread is lost to a wait that has no deadline.
+/// Every wait of WASI ends at the call's deadline by itself. A call that still waits this much later is dropped
+/// together with its instance, so that no thread is lost to a wait that has no deadline.
 const OVERRUN: Duration = Duration::from_millis(500);
 
 thread_local! {

@@ -58,7 +58,8 @@ pub(super) struct Loaded {
     pub(super) left_out: Vec<String>,
 }
 
-/// Finds the functions that a component exports and links its imports. `stem` is the name of its file without extension.
+/// Finds the functions that a component exports and links its imports. `stem` is the name of its file without
+/// extension.
 pub(super) fn load(host: &Host, component: &Component, stem: &str) -> anyhow::Result<Loaded> {
     let engine = host.engine();
     let ty = component.component_type();

@@ -48,8 +48,8 @@ enum Call {
     Http,
 }
 
-/// Loads the files that Load names. Also returns the `data` of MetaData, and lines for the log about exports that cannot
-/// be called.
+/// Loads the files that Load names. Also returns the `data` of MetaData, and lines for the log about exports that
+/// cannot be called.
 pub(super) fn load(host: &Host, wasm: &Wasm, load: &Load) -> anyhow::Result<(Functions, Value, Vec<String>)> {
     let mut loading = Loading::default();
     for json in &load.jsons {

@@ -1,5 +1,5 @@
-//! Whole HTTP requests for components that export `wasi:http/incoming-handler`: makes a request of the call's arguments,
-//! and the call's result of the component's response. Source of the format: `docs/worker-protocol.md`.
+//! Whole HTTP requests for components that export `wasi:http/incoming-handler`: makes a request of the call's
+//! arguments, and the call's result of the component's response. Source of the format: `docs/worker-protocol.md`.
 
 use std::borrow::Cow;
 use std::time::Instant;

@@ -1,5 +1,5 @@
-//! The priority of threads. A call that takes long runs at the lowest priority, so that the gateway and short calls stay
-//! fast. An unprivileged thread cannot raise its priority again, so a lowered thread ends after its call.
+//! The priority of threads. A call that takes long runs at the lowest priority, so that the gateway and short calls
+//! stay fast. An unprivileged thread cannot raise its priority again, so a lowered thread ends after its call.
 
 use std::cell::Cell;
 

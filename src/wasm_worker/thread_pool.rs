@@ -1,6 +1,6 @@
-//! The threads that run calls. One of them at a time reads the channel and runs what it has read itself, so that a short
-//! call never waits for another thread to wake up. The engine's clock notices calls that take longer, and wakes or
-//! starts other threads to read and to run.
+//! The threads that run calls. One of them at a time reads the channel and runs what it has read itself, so that a
+//! short call never waits for another thread to wake up. The engine's clock notices calls that take longer, and wakes
+//! or starts other threads to read and to run.
 //!
 //! ```text
 //!          ┌── queue empty, no reader ──► reads ──► fills the queue ──┐

@@ -20,7 +20,8 @@ pub(super) struct WarmInstance<I> {
     /// The instance in the store, with its functions.
     pub(super) inside: I,
     uses: u32,
-    /// Bytes that [`Host::reserve_warm`] counted for it while it waits; `None` for the first of a program, which is free.
+    /// Bytes that [`Host::reserve_warm`] counted for it while it waits; `None` for the first of a program, which is
+    /// free.
     counted: Option<usize>,
 }
 

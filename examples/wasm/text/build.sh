@@ -1,6 +1,6 @@
 #!/bin/sh
-# Builds text.wasm from src/text.c. Takes `zig` from .venv, else from the PATH, else the one of requirements.txt, which it
-# installs into .venv first; and $JCO or else jco from npm.
+# Builds text.wasm from src/text.c. Uses the `zig` in .venv, else the one on PATH, else installs the one of
+# requirements.txt into .venv. Uses $JCO, else jco from npm.
 #
 # usage: build.sh [OUTPUT]      default: text.wasm
 set -eu

@@ -1,4 +1,4 @@
-//! What the gateway tells a wasm worker about its deployment: one JSON text on the worker's command line.
+//! The settings of a wasm worker, which the gateway passes to it as one JSON text on its command line.
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;
@@ -15,28 +15,28 @@ pub const WORDS: [&str; 2] = ["worker", "wasm"];
 pub struct Settings {
     /// The folder of compiled code.
     pub cache: PathBuf,
-    /// Calls in flight at most.
+    /// Most calls in flight.
     pub concurrency: u32,
-    /// How long a call may take that does not say so itself, in milliseconds.
+    /// The timeout of a call whose message has none, in milliseconds.
     pub timeout: u64,
-    /// Longest line that may be written, in bytes.
+    /// Longest line that the worker may write, in bytes.
     pub max_message: usize,
-    /// Most memory of an instance, in bytes.
+    /// Memory limit of an instance, in bytes.
     pub max_memory: usize,
-    /// Whether instances are used again.
+    /// Whether instances are reused for later calls.
     pub keeps_instances: bool,
-    /// How `list<u8>` stands in results.
+    /// How results write a `list<u8>`.
     pub bytes: BytesRule,
     /// Names of the environment variables that functions see.
     pub env: Vec<String>,
-    /// Where functions may send requests to.
+    /// Origins that functions may send requests to.
     pub http: Vec<HttpGrant>,
-    /// Folders that functions may read, by the path at which they find them.
+    /// Folders that functions may read, by the path under which they see them.
     pub folders: BTreeMap<String, PathBuf>,
 }
 
 impl Settings {
-    /// The settings of a deployment whose compiled code is kept in `cache`.
+    /// The settings of a deployment's workers. `cache` is the folder of compiled code.
     #[must_use]
     pub fn new(deployment: &DeploymentConfig, cache: PathBuf) -> Self {
         let wasm = &deployment.wasm;
@@ -56,13 +56,13 @@ impl Settings {
         }
     }
 
-    /// As the one text that [`Self::from_text`] reads.
+    /// The text that [`Self::from_text`] reads.
     #[must_use]
     pub fn to_text(&self) -> String {
         serde_json::to_string(self).expect("texts and numbers always render as JSON")
     }
 
-    /// Reads the text back.
+    /// Reads the text of [`Self::to_text`].
     pub fn from_text(text: &str) -> serde_json::Result<Self> {
         serde_json::from_str(text)
     }

@@ -72,8 +72,8 @@ impl<'a> Typed<'a> {
         number.read(text).map_err(|why| self.no_number(why, text))
     }
 
-    /// Reads an array of numbers in one pass. If that fails, reads the text again item by item, to find what is wrong or
-    /// to accept another form.
+    /// Reads an array of numbers in one pass. If that fails, reads the text again item by item, to find what is wrong
+    /// or to accept another form.
     fn read_numbers<E: de::Error>(self, number: Number, text: &str) -> Result<Val, E> {
         if text.starts_with('[') {
             let items = 1 + memchr::memchr_iter(b',', text.as_bytes()).count();

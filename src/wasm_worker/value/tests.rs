@@ -1,18 +1,18 @@
-//! The rules of `docs/wasm-values.md`, one by one, and the words of each mismatch.
+//! The rules of `docs/wasm-values.md`, one by one, with the message of each mismatch.
 
+mod arguments;
 mod kind;
 mod properties;
+mod types;
 mod values;
 
-use std::borrow::Cow;
-
-use wasmtime::component::{Type, Val};
+use wasmtime::component::Val;
 
 use crate::config::BytesRule;
-use crate::wasm_worker::value::{Mismatch, Signature, Unwritable, Written, check, type_id, wit};
+use crate::wasm_worker::value::{Mismatch, Signature, Unwritable, Written};
 use kind::Kind;
 
-/// A function's parameters, `a` and so on, and its result, as WIT writes them.
+/// A signature whose parameters are named `a`, `b` and so on. Types are given as WIT writes them.
 fn signature(parameters: &[&str], result: Option<&str>) -> Signature {
     let kinds: Vec<Kind> = parameters.iter().map(|text| Kind::parse(text)).collect();
     let types = kind::types(&kinds);
@@ -24,7 +24,7 @@ fn arguments(parameters: &[&str], args: &str) -> Result<Vec<Val>, String> {
     signature(parameters, None).arguments(args, None, usize::MAX).map_err(|Mismatch(message)| message)
 }
 
-/// One argument; of an error, what follows the argument's name and type.
+/// Reads one argument. Of an error, returns what follows the argument's name and type.
 fn read(ty: &str, json: &str) -> Result<Val, String> {
     match arguments(&[ty], &format!("[{json}]")) {
         Ok(mut values) => Ok(values.remove(0)),
@@ -49,14 +49,14 @@ fn write(ty: &str, value: &Val) -> Result<String, Unwritable> {
     write_as(ty, value, BytesRule::Base64)
 }
 
-/// The JSON is read as the value, and the value written as the JSON.
+/// Asserts that the JSON is read as the value, and the value is written as the JSON.
 #[track_caller]
 fn both(ty: &str, json: &str, value: &Val) {
     assert_eq!(read(ty, json).as_ref(), Ok(value), "{ty}: {json}");
     assert_eq!(write(ty, value).as_deref(), Ok(json), "{ty}: {value:?}");
 }
 
-/// The JSON is read as well, as that which is written otherwise.
+/// Asserts that the JSON is read as the same value as its canonical form.
 #[track_caller]
 fn also(ty: &str, json: &str, canonical: &str) {
     let value = read(ty, json).unwrap();
@@ -109,7 +109,7 @@ fn floats_are_any_finite_number() {
     also("f64", "1", "1.0");
     also("f64", "-0", "-0.0");
     also("f64", "1e-999", "0.0");
-    // By way of a double it would be 1.0.
+    // Parsed as f64 first, it would become 1.0.
     also("f32", "1.00000005960464484", "1.0000001");
     assert_eq!(wrong("f64", "1e999"), "1e999 is out of range");
     assert_eq!(wrong("f32", "1e39"), "1e39 is out of range");
@@ -117,7 +117,7 @@ fn floats_are_any_finite_number() {
 }
 
 #[test]
-fn a_float_that_is_no_number_is_not_written() {
+fn a_float_that_is_not_finite_is_not_written() {
     let point = |y: f64| Val::Record(vec![("x".into(), Val::List(vec![Val::Float64(0.0), Val::Float64(y)]))]);
     let written = |y: f64| write("record { x: list<f64> }", &point(y)).unwrap_err().to_string();
     assert_eq!(written(f64::NAN), "result.x[1] is NaN: JSON has no such number");
@@ -145,7 +145,7 @@ fn booleans_characters_and_strings() {
 }
 
 #[test]
-fn what_came_is_shortened_between_characters() {
+fn quoted_json_is_shortened_between_characters() {
     let long = "ü".repeat(100);
     assert_eq!(wrong("bool", &format!("\"{long}\"")), format!("expected bool, got \"{}…\"", "ü".repeat(60)));
     let many = vec!["1"; 1000].join(",");
@@ -203,8 +203,8 @@ fn maps_are_objects_where_keys_are_strings() {
     both("map<char, u32>", "[]", &Val::Map(Vec::new()));
     also("map<string, u32>", "[[\"b\",1]]", "{\"b\":1}");
     assert_eq!(wrong("map<string, u32>", "{\"a b\":null}"), "at [\"a b\"] expected u32, got null");
-    assert_eq!(wrong("map<string, u32>", "{\"a\":1,\"a\":1}"), "key \"a\" stands twice");
-    assert_eq!(wrong("map<string, u32>", "[[\"a\",1],[\"a\",1]]"), "key \"a\" stands twice");
+    assert_eq!(wrong("map<string, u32>", "{\"a\":1,\"a\":1}"), "key \"a\" is repeated");
+    assert_eq!(wrong("map<string, u32>", "[[\"a\",1],[\"a\",1]]"), "key \"a\" is repeated");
     assert_eq!(wrong("map<u32, bool>", "{\"1\":true}"), "expected map<u32, bool>, got {\"1\":true}");
     assert_eq!(wrong("map<u32, bool>", "[[1]]"), "at [0] expected tuple<u32, bool>, got 1 item");
     assert_eq!(wrong("map<u32, bool>", "[1]"), "at [0] expected tuple<u32, bool>, got 1");
@@ -224,7 +224,7 @@ fn records_are_objects_with_their_fields() {
     also(POINT, "{\"\\u0078\":1}", "{\"x\":1,\"y\":null}");
     assert_eq!(wrong(POINT, "{}"), "field \"x\" (u32) is missing");
     assert_eq!(wrong(POINT, "{\"x\":1,\"z\":2}"), "field \"z\" is unknown");
-    assert_eq!(wrong(POINT, "{\"x\":1,\"x\":1}"), "field \"x\" stands twice");
+    assert_eq!(wrong(POINT, "{\"x\":1,\"x\":1}"), "field \"x\" is repeated");
     assert_eq!(wrong(POINT, "{\"x\":\"abc\"}"), "at .x expected u32, got \"abc\"");
     assert_eq!(wrong(POINT, "[1]"), format!("expected {POINT}, got [1]"));
     assert_eq!(wrong("list<record { x: u32 }>", "[{\"x\":1},{}]"), "at [1] field \"x\" (u32) is missing");
@@ -252,7 +252,7 @@ fn variants_are_names_or_objects_with_one_key() {
     assert_eq!(wrong(SHAPE, "{\"empty\":1}"), "at .empty expected null, got 1");
     assert_eq!(wrong(SHAPE, "{}"), format!("expected {SHAPE}, got {{}}"));
     assert_eq!(wrong(SHAPE, "{\"square\":1}"), format!("expected {SHAPE}, got an object with \"square\""));
-    assert_eq!(wrong(SHAPE, "{\"circle\":1,\"x\":1}"), format!("expected {SHAPE}, got \"x\" beside \"circle\""));
+    assert_eq!(wrong(SHAPE, "{\"circle\":1,\"x\":1}"), format!("expected {SHAPE}, got \"x\" as well as \"circle\""));
     assert_eq!(wrong(SHAPE, "{\"val\":1}"), format!("expected {SHAPE}, got an object with \"val\" and no \"tag\""));
     assert_eq!(wrong(SHAPE, "{\"tag\":\"square\"}"), format!("expected {SHAPE}, got the tag \"square\""));
     assert_eq!(wrong(SHAPE, "{\"tag\":1}"), format!("expected {SHAPE}, got the tag 1"));
@@ -261,11 +261,11 @@ fn variants_are_names_or_objects_with_one_key() {
 }
 
 #[test]
-fn a_case_named_tag_or_val_is_no_form_of_jco() {
+fn a_variant_with_a_case_named_tag_or_val_has_no_form_of_jco() {
     const TAGS: &str = "variant { tag(string), other }";
     both(TAGS, "{\"tag\":\"other\"}", &Val::Variant("tag".into(), Some(Box::new(text("other")))));
     assert_eq!(wrong(TAGS, "{\"val\":1,\"tag\":\"x\"}"), format!("expected {TAGS}, got an object with \"val\""));
-    assert_eq!(wrong(TAGS, "{\"tag\":\"x\",\"val\":1}"), format!("expected {TAGS}, got \"val\" beside \"tag\""));
+    assert_eq!(wrong(TAGS, "{\"tag\":\"x\",\"val\":1}"), format!("expected {TAGS}, got \"val\" as well as \"tag\""));
 }
 
 #[test]
@@ -284,7 +284,7 @@ fn enums_and_flags_are_names() {
     assert_eq!(wrong(RIGHTS, "\"read\""), format!("expected {RIGHTS}, got \"read\""));
     assert_eq!(wrong(RIGHTS, "{\"fly\":true}"), "flag \"fly\" is unknown");
     assert_eq!(wrong(RIGHTS, "{\"read\":1}"), "at .read expected bool, got 1");
-    assert_eq!(wrong(RIGHTS, "{\"read\":true,\"read\":true}"), "flag \"read\" stands twice");
+    assert_eq!(wrong(RIGHTS, "{\"read\":true,\"read\":true}"), "flag \"read\" is repeated");
 }
 
 #[test]
@@ -300,7 +300,7 @@ fn options_are_null_or_the_value() {
     assert_eq!(wrong(nested, "5"), format!("expected {nested}, got 5"));
     assert_eq!(wrong(nested, "{}"), format!("expected {nested}, got {{}}"));
     assert_eq!(wrong(nested, "{\"none\":1}"), format!("expected {nested}, got an object with \"none\""));
-    assert_eq!(wrong(nested, "{\"some\":1,\"x\":1}"), format!("expected {nested}, got \"x\" beside \"some\""));
+    assert_eq!(wrong(nested, "{\"some\":1,\"x\":1}"), format!("expected {nested}, got \"x\" as well as \"some\""));
     assert_eq!(wrong(nested, "{\"some\":\"x\"}"), "at .some expected u32, got \"x\"");
 }
 
@@ -318,7 +318,7 @@ fn results_in_values_are_objects() {
     assert_eq!(wrong("result<u32>", "{\"some\":5}"), "expected result<u32>, got an object with \"some\"");
     assert_eq!(wrong("result<u32>", "{\"ok\":\"x\"}"), "at .ok expected u32, got \"x\"");
     assert_eq!(wrong("result<u32>", "{\"err\":5}"), "at .err expected null, got 5");
-    assert_eq!(wrong("result<u32>", "{\"ok\":5,\"err\":null}"), "expected result<u32>, got \"err\" beside \"ok\"");
+    assert_eq!(wrong("result<u32>", "{\"ok\":5,\"err\":null}"), "expected result<u32>, got \"err\" as well as \"ok\"");
 }
 
 #[test]
@@ -356,116 +356,4 @@ fn a_result_of_another_type_is_not_written() {
     assert_eq!(error.to_string(), "result[0] is no u32");
     assert_eq!(write("u8", &Val::U16(1)).unwrap_err().to_string(), "result is no u8");
     assert!(signature(&[], Some("u8")).result(None, BytesRule::Array, 9, &mut Vec::new()).is_err());
-}
-
-#[test]
-fn arguments_count_by_order() {
-    assert_eq!(arguments(&["u8", "string"], "[1,\"x\"]"), Ok(vec![Val::U8(1), text("x")]));
-    assert_eq!(arguments(&[], "[]"), Ok(Vec::new()));
-    assert_eq!(arguments(&["u8", "option<u8>"], "[1]"), Ok(vec![Val::U8(1), Val::Option(None)]));
-    let wrong = |parameters: &[&str], args| arguments(parameters, args).unwrap_err();
-    assert_eq!(wrong(&["option<u8>", "u32"], "[1]"), "argument \"b\" (u32) is missing");
-    assert_eq!(wrong(&["u8", "u8"], "[]"), "argument \"a\" (u8) is missing");
-    assert_eq!(wrong(&["u8"], "[1,2,[3]]"), "takes 1 argument, got 3");
-    assert_eq!(wrong(&["u8", "u8"], "[1,2,3]"), "takes 2 arguments, got 3");
-    assert_eq!(wrong(&[], "[1]"), "takes 0 arguments, got 1");
-    assert_eq!(wrong(&["u8", "u8"], "[1,null]"), "argument \"b\" (u8): expected u8, got null");
-    assert_eq!(
-        wrong(&["record { x: u32, y: u32 }"], "[{\"x\":1,\"y\":\"abc\"}]"),
-        "argument \"a\" (record { x: u32, y: u32 }): at .y expected u32, got \"abc\""
-    );
-}
-
-#[test]
-fn arguments_count_by_name_where_all_names_fit() {
-    let parameters = ["u8", "option<string>", "u8"];
-    let named = |names: &[&'static str], args: &str| {
-        let names: Vec<Cow<'_, str>> = names.iter().copied().map(Cow::Borrowed).collect();
-        signature(&parameters, None).arguments(args, Some(&names), usize::MAX).map_err(|Mismatch(message)| message)
-    };
-    let values = |first, second, third| Ok(vec![Val::U8(first), second, Val::U8(third)]);
-    assert_eq!(named(&["c", "b", "a"], "[3,\"x\",1]"), values(1, some(text("x")), 3));
-    assert_eq!(named(&["c", "a"], "[3,1]"), values(1, Val::Option(None), 3));
-    // Not all are parameters, one stands twice, one that is no option is missing: the order counts.
-    assert_eq!(named(&["c", "x", "a"], "[1,null,3]"), values(1, Val::Option(None), 3));
-    assert_eq!(named(&["c", "c", "a"], "[1,null,3]"), values(1, Val::Option(None), 3));
-    assert_eq!(named(&["c"], "[1]"), Err("argument \"c\" (u8) is missing".to_owned()));
-    assert_eq!(named(&["c", "a"], "[300,1]"), Err("argument \"c\" (u8): 300 is out of range".to_owned()));
-    // Names for other arguments than these.
-    assert_eq!(named(&["c", "a"], "[3]"), Err("argument \"a\" (u8) is missing".to_owned()));
-    assert_eq!(named(&["c", "a"], "[3,1,2]"), Err("takes 3 arguments, got 3".to_owned()));
-}
-
-#[test]
-fn what_is_no_array_is_refused() {
-    for text in ["", "[", "[1", "{}", "7", "[1]]", "[01]", "[1,]", "[\"\u{1}\"]"] {
-        let error = arguments(&["string"], text).unwrap_err();
-        assert!(error.starts_with("argument"), "{text}: {error}");
-    }
-    let deep = format!("[{}{}]", "[".repeat(1000), "]".repeat(1000));
-    assert!(arguments(&["list<string>"], &deep).is_err());
-}
-
-#[test]
-fn types_are_written_as_in_wit() {
-    for text in [
-        "list<tuple<u32, string>>",
-        "record { x: u32, y: option<string> }",
-        "variant { circle(f64), empty }",
-        "enum { red, deep-blue }",
-        "flags { read, write }",
-        "result",
-        "result<u8>",
-        "result<_, char>",
-        "result<bool, s64>",
-        "list<f32, 4>",
-        "map<string, list<u8>>",
-    ] {
-        assert_eq!(wit(&Kind::parse(text).ty()), text);
-    }
-    let long = format!("tuple<{}>", vec!["string"; 40].join(", "));
-    let cut = wit(&Kind::parse(&long).ty());
-    assert!(cut.ends_with('…') && cut.len() == 203 && long.starts_with(cut.trim_end_matches('…')), "{cut}");
-}
-
-#[test]
-fn types_have_ids_of_metacall() {
-    for (ty, id) in [
-        ("bool", 0),
-        ("char", 1),
-        ("u8", 2),
-        ("s16", 2),
-        ("u32", 3),
-        ("s64", 4),
-        ("f32", 5),
-        ("f64", 6),
-        ("string", 7),
-        ("list<u8>", 8),
-        ("list<u16>", 9),
-        ("list<u8, 3>", 9),
-        ("tuple<u8>", 9),
-        ("flags { a }", 9),
-        ("record { a: u8 }", 10),
-        ("map<string, u8>", 10),
-        ("variant { a }", 20),
-        ("enum { a }", 20),
-        ("option<u8>", 20),
-        ("result", 20),
-    ] {
-        assert_eq!(type_id(Some(&Kind::parse(ty).ty())), id, "{ty}");
-    }
-    assert_eq!(type_id(None), 14);
-}
-
-#[test]
-fn types_without_json_are_named() {
-    let ty = |wat: &str| -> Type { kind::exported(wat) };
-    let resource = "(type $r (resource (rep i32))) (export $e \"e\" (type $r))";
-    let own = ty(&format!("{resource} (type $n (list (option (own $e))))"));
-    assert_eq!(check(&own), Err("resource".to_owned()));
-    assert_eq!(wit(&own), "list<option<resource>>");
-    assert_eq!(type_id(Some(&own)), 9);
-    assert_eq!(check(&Kind::parse("map<string, list<u8>>").ty()), Ok(()));
-    let borrowed = ty(&format!("{resource} (type $n (tuple u8 (borrow $e)))"));
-    assert_eq!(check(&borrowed), Err("borrow<resource>".to_owned()));
 }

@@ -231,7 +231,8 @@ impl<'o> Writer<'o> {
         self.push(b"]")
     }
 
-    /// Writes a map with string keys. Of several entries with the same key the last one counts, as in the component model.
+    /// Writes a map with string keys. Of several entries with the same key the last one counts, as in the component
+    /// model.
     fn object(&mut self, shape: &Shape, entries: &[(Val, Val)], at: &Position<'_>) -> Result<(), Unwritable> {
         let mut last = HashMap::new();
         for (index, (key, _)) in entries.iter().enumerate() {

@@ -71,7 +71,7 @@ impl Typed<'_> {
         let mut keys = HashSet::new();
         let mut texts = pairs.iter().filter_map(|(key, _)| if let Val::String(key) = key { Some(key) } else { None });
         match texts.find(|key| !keys.insert(key.as_str())) {
-            Some(key) => Err(self.wrong(&format!("key {} stands twice", quoted(key)))),
+            Some(key) => Err(self.wrong(&format!("key {} is repeated", quoted(key)))),
             None => Ok(Val::Map(pairs)),
         }
     }

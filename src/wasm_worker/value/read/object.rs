@@ -37,7 +37,7 @@ impl Typed<'_> {
     pub(super) fn no_more_keys<'de, A: MapAccess<'de>>(&self, first: &str, entries: &mut A) -> Result<(), A::Error> {
         match entries.next_key_seed(Key)? {
             None => Ok(()),
-            Some(key) => Err(self.expected(&format!("{} beside {}", quoted(&key), quoted(first)))),
+            Some(key) => Err(self.expected(&format!("{} as well as {}", quoted(&key), quoted(first)))),
         }
     }
 
@@ -55,7 +55,7 @@ impl Typed<'_> {
                 return Err(self.wrong(&format!("field {} is unknown", quoted(&key))));
             };
             if values[field].is_some() {
-                return Err(self.wrong(&format!("field {} stands twice", quoted(&key))));
+                return Err(self.wrong(&format!("field {} is repeated", quoted(&key))));
             }
             let at = Position::Field(self.at, &names[field]);
             values[field] = Some(entries.next_value_seed(self.inner(&shapes[field], &at))?);
@@ -118,7 +118,7 @@ impl Typed<'_> {
             let at = Position::Field(self.at, &names[flag]);
             let Val::Bool(value) = entries.next_value_seed(self.inner(&Shape::Bool, &at))? else { continue };
             if set[flag].replace(value).is_some() {
-                return Err(self.wrong(&format!("flag {} stands twice", quoted(&key))));
+                return Err(self.wrong(&format!("flag {} is repeated", quoted(&key))));
             }
         }
         let set: Vec<bool> = set.into_iter().map(Option::unwrap_or_default).collect();

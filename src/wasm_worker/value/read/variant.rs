@@ -61,7 +61,7 @@ impl Typed<'_> {
             match &*key {
                 "tag" if tag.is_none() => tag = Some(entries.next_value()?),
                 "val" if value.is_none() => value = Some(entries.next_value()?),
-                other => return Err(self.expected(&format!("{} beside {}", quoted(other), quoted(first)))),
+                other => return Err(self.expected(&format!("{} as well as {}", quoted(other), quoted(first)))),
             }
             next = entries.next_key_seed(Key)?;
         }

@@ -1,4 +1,4 @@
-//! Types for tests: parsed from WIT's words, made real by components that have them.
+//! Types for tests: parsed from their WIT text, and taken from components that are generated with them.
 
 use std::fmt::Write;
 use std::sync::LazyLock;
@@ -13,7 +13,7 @@ static ENGINE: LazyLock<Engine> = LazyLock::new(|| {
     Engine::new(&config).unwrap()
 });
 
-/// Memory that only grows, and a function that gives back the address of its parameters.
+/// Memory that only grows, and a function that returns the address of its parameters.
 const MODULE: &str = r#"
   (core module $m
     (memory (export "memory") 64)
@@ -27,7 +27,7 @@ const MODULE: &str = r#"
     (func (export "identity") (param i32) (result i32) (local.get 0)))
   (core instance $i (instantiate $m))"#;
 
-/// More than 16 values are handed over in memory: the first parameter, and after it these.
+/// Parameters after the first one: the canonical ABI passes more than 16 values in memory.
 const FILLERS: usize = 17;
 
 /// A type.
@@ -51,7 +51,7 @@ pub(super) const PLAIN: [&str; 13] =
     ["bool", "u8", "s8", "u16", "s16", "u32", "s32", "u64", "s64", "f32", "f64", "char", "string"];
 
 impl Kind {
-    /// Reads what `wit` writes.
+    /// Parses the text that `wit` writes.
     pub(super) fn parse(text: &str) -> Self {
         let mut parser = Parser { rest: text };
         let kind = parser.kind();
@@ -64,7 +64,7 @@ impl Kind {
         types(std::slice::from_ref(self)).remove(0)
     }
 
-    /// The text of a component that exports `f: func(x: self, …) -> tuple<self, u32>`, which gives back `x`.
+    /// The text of a component that exports `f: func(x: self, …) -> tuple<self, u32>`, which returns `x`.
     pub(super) fn identity(&self) -> String {
         let mut definitions = String::new();
         let ty = self.wat(&mut definitions, &mut 0);
@@ -77,7 +77,7 @@ impl Kind {
         )
     }
 
-    /// A reference to the type; what needs a name is defined before.
+    /// A reference to the type. Appends the definitions that it needs.
     fn wat(&self, definitions: &mut String, names: &mut usize) -> String {
         let mut wat = |kind: &Self| kind.wat(definitions, names);
         let quoted = |names: &[String]| names.iter().map(|name| format!(" \"{name}\"")).collect::<String>();
@@ -113,7 +113,7 @@ impl Kind {
     }
 }
 
-/// The types themselves, from one component.
+/// The wasmtime types, from one component.
 pub(super) fn types(kinds: &[Kind]) -> Vec<Type> {
     if kinds.is_empty() {
         return Vec::new();
@@ -143,7 +143,7 @@ fn parameter(component: &Component) -> Type {
     }
 }
 
-/// A function of wasmtime's that gives back its parameter.
+/// A function in an instance that returns its parameter.
 pub(super) struct Identity {
     component: Component,
 }

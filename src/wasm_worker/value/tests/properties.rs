@@ -1,4 +1,4 @@
-//! What holds for every type and every value.
+//! Properties of every type and every value.
 
 use proptest::prelude::*;
 use proptest::sample::{Index, select};
@@ -12,7 +12,7 @@ use crate::wasm_worker::value::{Signature, Unwritable, Written, check, wit};
 
 const RULES: [BytesRule; 2] = [BytesRule::Base64, BytesRule::Array];
 
-/// Something of every kind, to stand where something else is expected.
+/// JSON of every kind, to replace the expected JSON.
 const INTRUDERS: [&str; 25] = [
     "null",
     "true",
@@ -41,7 +41,7 @@ const INTRUDERS: [&str; 25] = [
     "{\"x\":true,\"y\":false}",
 ];
 
-/// A function from a type to a tuple of it, which no top-level result hides.
+/// A function from a type to a tuple of it. The tuple keeps a result at the top from being unwrapped.
 fn signature(ty: wasmtime::component::Type) -> Signature {
     Signature::new(vec![("x".into(), ty.clone())], Some(ty))
 }
@@ -51,7 +51,7 @@ fn read(signature: &Signature, json: &str) -> Result<Val, String> {
     read.map(|mut values| values.remove(0)).map_err(|error| error.to_string())
 }
 
-/// The text of a whole value: that of a result has its `ok` or `err` around it.
+/// The text of a whole value: a result keeps its `ok` or `err`.
 fn write(signature: &Signature, value: &Val, bytes: BytesRule, limit: usize) -> Result<String, Unwritable> {
     let mut out = b"before".to_vec();
     let given = signature.result(Some(value), bytes, limit, &mut out);
@@ -98,7 +98,7 @@ fn count(value: &Value) -> usize {
     }
 }
 
-/// Puts the intruder in the place of the value that is met after `skip` others.
+/// Replaces a value by the intruder: the first one after `skip` others.
 fn replace(value: &mut Value, skip: &mut usize, intruder: &Value) {
     if *skip == 0 {
         *value = intruder.clone();
@@ -111,7 +111,7 @@ fn replace(value: &mut Value, skip: &mut usize, intruder: &Value) {
     }
 }
 
-/// JSON that fits a type almost, and often still does.
+/// JSON that nearly fits a type, and sometimes fits.
 fn almost() -> impl Strategy<Value = (Kind, String)> {
     (typed_value(), any::<Index>(), intruder()).prop_map(|((kind, value), at, intruder)| {
         let mut json = serde_json::from_str(&json(&kind, &value, Form::Canonical(BytesRule::Array))).unwrap();
@@ -174,7 +174,10 @@ proptest! {
     }
 
     #[test]
-    fn no_float_that_is_no_number_is_written((kind, value) in typed_value(), float in select(&[f64::NAN, f64::INFINITY][..])) {
+    fn a_float_that_is_not_finite_is_not_written(
+        (kind, value) in typed_value(),
+        float in select(&[f64::NAN, f64::INFINITY][..]),
+    ) {
         let mut met = false;
         let value = with_floats(&value, float, &mut met);
         let written = write(&signature(kind.ty()), &value, BytesRule::Base64, usize::MAX);

@@ -1,4 +1,4 @@
-//! Types and values by chance, and the JSON that they should have: the rules once more, plainly.
+//! Random types and values, and the JSON that they should have: a second, plain implementation of the rules.
 
 use std::collections::HashSet;
 use std::fmt::Display;
@@ -13,15 +13,15 @@ use wasmtime::component::Val;
 use super::kind::{Kind, PLAIN};
 use crate::config::BytesRule;
 
-/// Among them those that have a meaning of their own somewhere.
+/// Names of fields and cases, among them those with a meaning of their own somewhere.
 const NAMES: [&str; 12] = ["x", "y", "ok", "err", "some", "tag", "val", "deep-blue", "null", "a", "b", "c"];
 
-/// Which of the texts that a value has.
+/// One of the JSON texts that a value has.
 #[derive(Debug, Clone, Copy)]
 pub(super) enum Form {
-    /// As it is written.
+    /// The text that is written.
     Canonical(BytesRule),
-    /// As it may be read as well.
+    /// A text that is only read.
     Loose,
 }
 
@@ -182,32 +182,8 @@ pub(super) fn json(kind: &Kind, value: &Val, form: Form) -> String {
             };
             array(entries.iter().map(entry), form)
         }
-        (Kind::Record(kinds), Val::Record(fields)) => {
-            let mut entries: Vec<(String, String)> = Vec::new();
-            for ((_, kind), (name, value)) in kinds.iter().zip(fields) {
-                if !(loose && *value == Val::Option(None)) {
-                    entries.push((string(name, form), json(kind, value, form)));
-                }
-            }
-            if loose {
-                entries.reverse();
-            }
-            object(entries.into_iter(), form)
-        }
-        (Kind::Variant(cases), Val::Variant(name, payload)) => {
-            let kind = cases.iter().find(|case| case.0 == *name).unwrap().1.as_ref();
-            let value = payload.as_ref().map(|value| json(kind.unwrap(), value, form));
-            let ambiguous = cases.iter().any(|(name, _)| name == "tag" || name == "val");
-            match value {
-                None if !loose => string(name, form),
-                value if loose && !ambiguous => {
-                    let tag = ("\"tag\"".to_owned(), string(name, form));
-                    let value = value.map(|value| ("\"val\"".to_owned(), value));
-                    object(value.into_iter().chain([tag]), form)
-                }
-                value => case(name, value, form),
-            }
-        }
+        (Kind::Record(kinds), Val::Record(fields)) => record(kinds, fields, form),
+        (Kind::Variant(cases), Val::Variant(name, payload)) => variant(cases, name, payload.as_deref(), form),
         (_, Val::Enum(name)) => string(name, form),
         (Kind::Flags(names), Val::Flags(set)) if loose => {
             object(names.iter().rev().map(|name| (string(name, form), set.contains(name).to_string())), form)
@@ -226,6 +202,36 @@ pub(super) fn json(kind: &Kind, value: &Val, form: Form) -> String {
             case(name, value.as_ref().map(|value| json(kind.as_ref().unwrap(), value, form)), form)
         }
         other => panic!("{other:?}"),
+    }
+}
+
+fn record(kinds: &[(String, Kind)], fields: &[(String, Val)], form: Form) -> String {
+    let loose = matches!(form, Form::Loose);
+    let mut entries: Vec<(String, String)> = Vec::new();
+    for ((_, kind), (name, value)) in kinds.iter().zip(fields) {
+        if !(loose && *value == Val::Option(None)) {
+            entries.push((string(name, form), json(kind, value, form)));
+        }
+    }
+    if loose {
+        entries.reverse();
+    }
+    object(entries.into_iter(), form)
+}
+
+fn variant(cases: &[(String, Option<Kind>)], name: &str, payload: Option<&Val>, form: Form) -> String {
+    let loose = matches!(form, Form::Loose);
+    let kind = cases.iter().find(|case| case.0 == *name).unwrap().1.as_ref();
+    let value = payload.map(|value| json(kind.unwrap(), value, form));
+    let ambiguous = cases.iter().any(|(name, _)| name == "tag" || name == "val");
+    match value {
+        None if !loose => string(name, form),
+        value if loose && !ambiguous => {
+            let tag = ("\"tag\"".to_owned(), string(name, form));
+            let value = value.map(|value| ("\"val\"".to_owned(), value));
+            object(value.into_iter().chain([tag]), form)
+        }
+        value => case(name, value, form),
     }
 }
 

@@ -1,4 +1,4 @@
-//! Adds `a` and `b` of a JSON body: what `sum` of the component beside it does, with HTTP and JSON of its own.
+//! Adds `a` and `b` of a JSON body: the same as the component in `../sum`, but it handles HTTP and JSON itself.
 
 use wasip2::exports::http::incoming_handler::Guest;
 use wasip2::http::types::{Fields, IncomingBody, IncomingRequest, OutgoingBody, OutgoingResponse, ResponseOutparam};

@@ -1,4 +1,4 @@
-//! Adds two numbers: JSON and HTTP are the gateway's.
+//! Adds two numbers. The gateway handles JSON and HTTP.
 
 mod bindings {
     wit_bindgen::generate!({ path: "wit" });
