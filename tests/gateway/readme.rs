@@ -193,3 +193,32 @@ fn every_link_of_the_documentation_leads_to_a_file_and_a_heading() {
 fn has_anchor(page: &PathBuf, anchor: &str) -> bool {
     fs::read_to_string(page).is_ok_and(|text| anchors(&text).iter().any(|known| known == anchor))
 }
+
+/// The code spans of a page.
+fn code_spans(page: &str) -> Vec<String> {
+    let text = fs::read_to_string(repository().join(page)).unwrap();
+    text.split('`').skip(1).step_by(2).map(str::to_owned).collect()
+}
+
+#[test]
+fn every_step_of_the_walks_in_the_architecture_is_a_function_of_its_file() {
+    let spans = code_spans("ARCHITECTURE.md");
+    let walk: Vec<(&str, &str)> = spans.iter().filter_map(|span| span.split_once(".rs: ")).collect();
+    let is_missing = |(file, function): &&(&str, &str)| {
+        let code = fs::read_to_string(repository().join(format!("src/{file}.rs"))).unwrap_or_default();
+        !["(", "<"].iter().any(|after| code.contains(&format!("fn {function}{after}")))
+    };
+    let missing: Vec<_> = walk.iter().filter(is_missing).collect();
+    assert!(missing.is_empty(), "not in the code: {missing:?}");
+    assert!(walk.len() > 30, "only {} steps were found", walk.len());
+}
+
+#[test]
+fn every_file_that_the_pages_for_contributors_name_exists() {
+    let spans = ["ARCHITECTURE.md", "CONTRIBUTING.md"].map(code_spans).concat();
+    // Names such as `src/cli/<name>.rs` stand for many files.
+    let named = spans.iter().filter(|span| ["src/", "tests/", "wit/"].iter().any(|folder| span.starts_with(folder)));
+    let missing: Vec<_> =
+        named.filter(|span| !span.contains(['<', ' ', ':']) && !repository().join(span).exists()).collect();
+    assert!(missing.is_empty(), "no such file: {missing:?}");
+}
