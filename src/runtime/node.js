@@ -1,18 +1,23 @@
-// The Node worker: loads the scripts of one deployment and runs their functions for the gateway.
+// The Node worker: loads the scripts of one release and runs their functions for the gateway. python.py is its twin:
+// the same parts in the same order, the same names, and what one accepts the other accepts.
 //
-// It is started in the deployment's folder with one end of a UNIX stream socketpair as fd 3. A message is one JSON
-// object on one line, `{"type": T, "data": D}`; unknown types are ignored.
+// The gateway starts it in the release's folder with one end of a UNIX stream socketpair as fd 3. A message is one
+// JSON object on one line, `{"type": T, "data": D}`.
 //
-//   gateway → worker   LoadFunctions           {"id","path","jsons":[{"language_id":"node","path":".","scripts":["index.js"]}]}
+//   gateway → worker   LoadFunctions           {"id","path","jsons":[{"language_id":"node","path":".","scripts":[…]}]}
 //                      CallFunction            {"id","name","args":[…]}
 //                      Probe                   asks whether the worker still reads
-//   worker → gateway   ProbeResult             the answer to Probe
-//                      GetApplicationMetadata  what was loaded, once
+//   worker → gateway   GetApplicationMetadata  the functions that were loaded, once
 //                      FunctionInvokeResult    {"id","result"}; no `result` for undefined
 //                      FunctionInvokeError     {"id","error":{"name","message","stack"}}
+//                      ProbeResult             the answer to Probe
 //
-// A script that fails to load ends the worker with code 1. An error outside a call (a timer, a promise nobody awaits)
-// ends it as it ends any Node program. The end of the channel ends it with code 0.
+// Odd messages never end the worker. One of an unknown type is ignored. A line that is not a message, and a message
+// without the data of its type, is ignored and logged. A call with an `id` but without a usable name or arguments is
+// answered with the error `InvalidCall`. Missing `args` count as none.
+//
+// A script that fails to load ends the worker with code 1. An error outside a call (in a timer, in a promise that is
+// not awaited) ends it as it ends any Node program. The end of the channel ends it with code 0.
 'use strict';
 
 const fs = require('fs');
@@ -22,31 +27,31 @@ const path = require('path');
 const { pathToFileURL } = require('url');
 const { inspect, types } = require('util');
 
-// Held here because functions may replace the global ones (fake timers, instrumentation).
+// Kept here because functions may replace the global ones (fake timers, instrumentation).
 const { parse, stringify } = JSON;
 const { nextTick } = process;
-const { bigint: monotonic } = process.hrtime; // not `performance`, which takes a millisecond to load
+const { bigint: monotonic } = process.hrtime; // not `performance`: loading it takes 1 ms
 const { writeSync } = fs;
 const dateToJSON = Date.prototype.toJSON;
 const sourceOf = Function.prototype.call.bind(Function.prototype.toString);
 
 const CHANNEL = Number(process.env.METAGATE_CHANNEL_FD ?? 3);
-const READ_BYTES = 256 * 1024;
-// 0.2 ms. Answers are gathered into one write; none waits longer than this for other functions' work.
+const READ_SIZE = 256 * 1024; // bytes
+// 0.2 ms. Answers are gathered into one write; an answer waits no longer than this for calls that run after it.
 const HOLD_NS = 200_000n;
-// From here on gathering saves nothing, and a string is dearer to write than a buffer.
+// Characters from which on gathering answers saves nothing, and a string takes longer to write than a buffer.
 const LARGE = 64 * 1024;
-// After the end of the channel, calls under way get this long.
+// Time that running calls get after the end of the channel.
 const GRACE_MS = 1000;
-// Objects nested deeper than this, among them circular ones, are rendered the careful way.
+// Objects that nest deeper than this, circular ones among them, go through `renderCarefully`.
 const PLAIN_DEPTH = 50;
-// JSON readers stop at a depth of 128, the gateway's among them; the message around a result takes some of it.
+// The gateway refuses results of more than 128 levels, and the message around a result takes some of them.
 const MAX_DEPTH = 120;
 
 // --- rendering of values ---------------------------------------------------------------------------------------------
 
-// The JSON text of a result, undefined for none. What JSON.stringify would lose in silence (NaN, functions, maps) is an
-// error that names its place.
+// The JSON text of a result, or undefined for undefined. Throws an error that names the place of a value that
+// JSON.stringify would drop or change silently (NaN, a function, a Map).
 function render(value) {
   switch (typeof value) {
     case 'undefined': return undefined;
@@ -58,7 +63,7 @@ function render(value) {
   }
 }
 
-// Whether JSON.stringify renders the object without losing anything. `false` only means: look closer.
+// Whether JSON.stringify certainly renders the object completely. It may say false for an object that is fine.
 function isPlain(value, depth) {
   if (depth > PLAIN_DEPTH) return false;
   if (value.toJSON !== undefined) return value.toJSON === dateToJSON && value instanceof Date;
@@ -72,7 +77,7 @@ function isPlain(value, depth) {
     empty = false;
   }
   if (!empty) return true;
-  // Nothing to enumerate: `{}`, or a map, a set, an iterator.
+  // No enumerable keys: `{}`, or a Map, a Set, an iterator.
   const prototype = Object.getPrototypeOf(value);
   return prototype === Object.prototype || prototype === null;
 }
@@ -86,9 +91,9 @@ function isPlainItem(item, depth) {
   }
 }
 
-// As JSON.stringify renders, but knows the place of each value. Several times slower.
+// Renders as JSON.stringify does, but tracks the place of each value for errors. It is several times slower.
 function renderCarefully(root) {
-  const open = []; // the objects around the value, outermost first: {holder, path}
+  const open = []; // the objects that contain the value, outermost first: {holder, path}
   return stringify(root, function check(key, value) {
     while (open.length > 0 && open.at(-1).holder !== this) open.pop();
     const place = open.length === 0 ? 'result' : open.at(-1).path + step(this, key);
@@ -114,7 +119,8 @@ function whyNotJSON(value) {
     case 'bigint': return 'a BigInt: JSON has no integer of any size here; return a string or Number';
     case 'function': return 'a function: JSON has no functions';
     case 'symbol': return 'a Symbol: JSON has no symbols; return a string';
-    case 'number': return Number.isFinite(value) ? undefined : `${value}: JSON has no such number; return null or a string`;
+    case 'number':
+      return Number.isFinite(value) ? undefined : `${value}: JSON has no such number; return null or a string`;
     case 'object': break;
     default: return undefined;
   }
@@ -128,12 +134,12 @@ function whyNotJSON(value) {
 
 function notJSON(message) {
   const error = new TypeError(message);
-  error.stack = undefined; // it would show the worker, not the function
+  error.stack = undefined; // it would show frames of the worker, none of the function
   return error;
 }
 
-// Whatever was thrown, as the protocol's error. Must not throw itself: the getters of a thrown object may.
-function describe(thrown) {
+// A thrown value as the protocol's error. It must not throw, although getters of the thrown object may.
+function describeError(thrown) {
   try {
     if (types.isNativeError(thrown) || typeof thrown?.message === 'string') {
       const { name, message, stack } = thrown;
@@ -144,7 +150,8 @@ function describe(thrown) {
       };
     }
     if (typeof thrown === 'string') return { name: 'Error', message: thrown };
-    return { name: 'Error', message: `thrown, but not an Error: ${inspect(thrown, { breakLength: Infinity }).slice(0, 500)}` };
+    const text = inspect(thrown, { breakLength: Infinity }).slice(0, 500);
+    return { name: 'Error', message: `thrown, but not an Error: ${text}` };
   } catch {
     return { name: 'Error', message: `thrown, but cannot be shown: a value of type ${typeof thrown}` };
   }
@@ -159,7 +166,7 @@ function describeFunction(name, fn) {
   return { name, signature: { ret: { type: UNKNOWN_TYPE }, args }, async: types.isAsyncFunction(fn) };
 }
 
-// The names as written in the source; `arg0`… for native and bound functions and for long patterns.
+// The parameters as written in the source; `arg0`… for native and bound functions and for long patterns.
 function parameterNames(fn) {
   const source = sourceOf(fn);
   const list = source.endsWith('{ [native code] }') ? undefined : parameterList(source);
@@ -169,21 +176,21 @@ function parameterNames(fn) {
   return list.map((parameter, i) => (parameter.length <= 60 ? parameter.replace(/^\.\.\./, '') : `arg${i}`));
 }
 
-// Blank or comment, string, template, arrow, dots, word, or any other character: as far as finding commas and brackets
-// needs JavaScript's tokens. A regex counts as one only where no value has just ended.
+// Blank or comment, string, template, arrow, dots, word, or any other character: enough of JavaScript's tokens to find
+// commas and brackets. A `/` starts a regular expression only where no value has just ended.
 const TOKEN = /\s+|\/\/.*|\/\*[^]*?\*\/|(['"`])(?:\\[^]|(?!\1)[^\\])*\1|=>|\.\.\.|[\p{ID_Continue}$\\]+|[^]/uy;
 const REGEX = /\/(?:\\.|\[(?:\\.|[^\]\\\n])*\]|[^/\\\n[])+\//uy;
 const VALUE_END = /^(?!(?:return|typeof|void|delete|await|yield|case|in|of)$)[^]*[\p{ID_Continue}$)\]}'"`]$/u;
 const PARAMETER = /^(?:\.\.\.)?(?:[\p{ID_Start}$_][\p{ID_Continue}$]*$|[{[])/u;
 
-// The parameters in a function's source, without defaults and comments; undefined if they cannot be told.
+// The parameters in a function's source, without defaults and comments, or undefined if it has no parameter list.
 function parameterList(source) {
   const list = [];
-  let inside = false; // the parentheses of the list
+  let inside = false; // the parentheses of the parameter list
   let inDefault = false;
   let depth = 0; // of brackets
-  let text = ''; // of the parameter under way; before the list, the last word
-  let last = ''; // the token before
+  let text = ''; // the current parameter; before the list, the last word
+  let last = ''; // the previous token
   for (let at = 0, token; at < source.length; at += token.length) {
     token = tokenAt(TOKEN, source, at);
     if (/^(\s|\/[/*])/.test(token)) {
@@ -219,21 +226,24 @@ function tokenAt(pattern, source, at) {
 
 // --- loading ---------------------------------------------------------------------------------------------------------
 
-let functions; // name → {fn, self, script, slow: did its last call hold others up}; undefined until all is loaded
-let waiting = []; // calls that came before that
+let loading = false; // LoadFunctions has come
+let functions; // name → {fn, self, script, slow: its last call took longer than HOLD_NS}; undefined until loaded
+let waiting = []; // calls that came while scripts were loading
 
+// Loads every script and sends the metadata, or ends the worker with code 1.
 async function load({ id, path: folder, jsons }) {
+  loading = true;
   running += 1;
   const table = new Map();
   const handles = [];
-  for (const { language_id: language, path: below = '.', scripts } of jsons) {
+  for (const { language_id: language, path: below, scripts } of jsons) {
     if (language !== 'node') {
-      console.error(`metagate: scripts of language ${inspect(language)} are left out: this worker runs node`);
+      console.error(`metagate: ignored scripts of language ${inspect(language)}: this worker runs node`);
       continue;
     }
     for (const script of scripts) {
       try {
-        addScript(script, await loadScript(path.resolve(folder, below, script)), table, handles);
+        addScript(script, await loadScript(path.resolve(folder, below ?? '.', script)), table, handles);
       } catch (error) {
         failLoad(script, error);
         return;
@@ -243,12 +253,12 @@ async function load({ id, path: folder, jsons }) {
   functions = table;
   const packages = handles.length > 0 ? { node: handles } : {};
   send('GetApplicationMetadata', { status: 'ready', prefix: '', suffix: id, version: 'v1', packages, ports: [] });
-  for (const data of waiting) call(data);
+  for (const call of waiting) perform(call);
   waiting = undefined;
   finish();
 }
 
-// CommonJS first: it starts faster, and Node itself says when a file is something else.
+// Tries CommonJS first: it loads faster, and Node reports when a file is an ECMAScript module.
 async function loadScript(file) {
   process.argv[1] = file;
   if (!file.endsWith('.mjs')) {
@@ -261,7 +271,7 @@ async function loadScript(file) {
   return import(pathToFileURL(file));
 }
 
-// The callables a module exports, as [name, callable, `this` of its calls].
+// The callables that a module exports, as [name, callable, `this` of its calls].
 function* exportsOf(module, stem) {
   const hasDefault = types.isModuleNamespaceObject(module) || module?.__esModule === true;
   const main = hasDefault ? module.default : module;
@@ -281,7 +291,7 @@ function isClass(value) {
   return typeof value === 'function' && /^class\b/.test(sourceOf(value));
 }
 
-// Puts what a script exports into the table and among the handles of the metadata.
+// Adds the exports of a script to the table of functions and to the handles of the metadata.
 function addScript(script, module, table, handles) {
   const funcs = new Map();
   const classes = new Set();
@@ -292,7 +302,9 @@ function addScript(script, module, table, handles) {
     }
     const earlier = table.get(name);
     if (earlier !== undefined && earlier.script !== script) {
-      if (earlier.fn !== fn) console.error(`metagate: ${script} replaces the function ${inspect(name)} of ${earlier.script}`);
+      if (earlier.fn !== fn) {
+        console.error(`metagate: ${script} replaces the function ${inspect(name)} of ${earlier.script}`);
+      }
       for (const { scope } of handles) scope.funcs = scope.funcs.filter((func) => func.name !== name);
     }
     table.set(name, { fn, self, script, slow: false });
@@ -309,7 +321,7 @@ function failLoad(script, error) {
     console.error(error);
     process.exit(1);
   }
-  // Only of an uncaught error does Node show the line of the module that has the wrong syntax.
+  // Node prints the line with the syntax error only for an uncaught error.
   process.removeAllListeners('uncaughtException');
   nextTick(() => { throw error; });
 }
@@ -318,32 +330,46 @@ function failLoad(script, error) {
 
 let running = 0; // calls that await something, and the load
 
-function call(data) {
-  if (functions === undefined) {
-    waiting.push(data);
+// Runs one call and answers it, now or when what it awaits is settled.
+function perform(call) {
+  if (functions === undefined && loading) {
+    waiting.push(call);
     return;
   }
-  const entry = functions.get(data.name);
+  const { id, name } = call;
+  const fault = faultOf(call);
+  if (fault !== undefined) {
+    fail(id, { name: 'InvalidCall', message: fault });
+    return;
+  }
+  const entry = functions?.get(name);
   if (entry === undefined) {
-    fail(data.id, { name: 'FunctionNotFound', message: `no function ${stringify(data.name)}` });
+    fail(id, { name: 'FunctionNotFound', message: `no function ${stringify(name)}` });
     return;
   }
   if (entry.slow) flush();
   let result;
   let thenable;
   try {
-    result = Reflect.apply(entry.fn, entry.self, data.args ?? []);
+    result = Reflect.apply(entry.fn, entry.self, call.args ?? []);
     const kind = typeof result;
     thenable = ((kind === 'object' && result !== null) || kind === 'function') && typeof result.then === 'function';
   } catch (thrown) {
-    fail(data.id, describe(thrown));
+    fail(id, describeError(thrown));
   }
-  if (thenable === true) settle(data.id, result);
-  else if (thenable === false) succeed(data.id, result);
+  if (thenable === true) settle(id, result);
+  else if (thenable === false) succeed(id, result);
   const end = monotonic();
   entry.slow = end - clock > HOLD_NS;
   clock = end;
   if (reading && end - oldest > HOLD_NS) flush();
+}
+
+// Why a call cannot be run, or undefined.
+function faultOf({ name, args }) {
+  if (typeof name !== 'string') return 'name is not a string';
+  if (args !== undefined && args !== null && !Array.isArray(args)) return 'args is not an array';
+  return undefined;
 }
 
 async function settle(id, thenable) {
@@ -352,7 +378,7 @@ async function settle(id, thenable) {
   try {
     succeed(id, await thenable);
   } catch (thrown) {
-    fail(id, describe(thrown));
+    fail(id, describeError(thrown));
   }
   finish();
 }
@@ -362,7 +388,7 @@ function succeed(id, result) {
   try {
     json = render(result);
   } catch (thrown) {
-    fail(id, describe(thrown));
+    fail(id, describeError(thrown));
     return;
   }
   const tail = json === undefined ? '}}\n' : ',"result":' + json + '}}\n';
@@ -382,14 +408,15 @@ function finish() {
 
 let channel;
 let ended = false; // the gateway has closed its end
-let partial = []; // the pieces of a line whose end has not come yet
+let partial = []; // the pieces of a line whose end has not arrived
 let reading = false; // inside `receive`
-let awaited = false; // a call since the start of `receive` awaits something
-let clock = 0n; // when the call before ended
+let awaited = false; // whether a call since the start of `receive` awaits something
+let clock = 0n; // when the previous call ended
 let out = ''; // answers to be written
-let oldest = 0n; // when the first of them was given
-let scheduled = false; // a flush will come
+let oldest = 0n; // when the first of them was added
+let scheduled = false; // whether a flush is scheduled
 
+// Handles the whole lines of one read, and keeps the rest for the next.
 function receive(length, buffer) {
   const last = buffer.lastIndexOf(10, length - 1);
   if (last === -1) {
@@ -411,7 +438,7 @@ function receive(length, buffer) {
   }
   reading = false;
   if (out === '') return true;
-  // Functions that only await what is there already end in this turn: their answers go with the others.
+  // Functions that only await settled promises end in this turn of the event loop: their answers join this write.
   if (awaited && monotonic() - oldest < HOLD_NS) queueMicrotask(flushSoon);
   else flush();
   return true;
@@ -422,12 +449,41 @@ function handle(line) {
   try {
     message = parse(line);
   } catch (error) {
-    console.error(`metagate: the channel gave a line that is not JSON: ${error.message}`);
-    process.exit(1);
+    refuse(line, error);
+    return;
   }
-  if (message?.type === 'CallFunction') call(message.data);
-  else if (message?.type === 'Probe') send('ProbeResult');
-  else if (message?.type === 'LoadFunctions' && running === 0 && functions === undefined) load(message.data);
+  const type = message?.type;
+  const data = message?.data;
+  if (type === 'CallFunction') {
+    // Without an id there is nothing to answer.
+    if (typeof data?.id === 'string') perform(data);
+    else ignore(line, 'a call without an id');
+  } else if (type === 'Probe') send('ProbeResult');
+  else if (type === 'LoadFunctions' && !loading) {
+    if (isLoad(data)) load(data);
+    else ignore(line, 'not the data of LoadFunctions');
+  } else if (message === null || typeof message !== 'object' || Array.isArray(message)) ignore(line, 'not an object');
+}
+
+// The start of a call as the gateway writes it. It finds the id in a line that is not JSON, such as one with NaN.
+const CALL_START = /^\{"type":"CallFunction","data":\{"id":"([^"\\\u0000-\u001f]*)"/;
+
+// Answers a line that is not JSON if it is a call; ignores it if not.
+function refuse(line, error) {
+  const call = CALL_START.exec(line);
+  if (call !== null) fail(call[1], { name: 'InvalidCall', message: `the call cannot be read: ${error.message}` });
+  else if (!/^[ \t\r]*$/.test(line)) ignore(line, 'not JSON');
+}
+
+function ignore(line, why) {
+  console.error(`metagate: ignored a line of the channel: ${why}: ${stringify(line.slice(0, 200))}`);
+}
+
+function isLoad(data) {
+  if (typeof data?.id !== 'string' || typeof data.path !== 'string' || !Array.isArray(data.jsons)) return false;
+  const isText = (value) => typeof value === 'string';
+  return data.jsons.every((json) => isText(json?.language_id) && isText(json.path ?? '.')
+    && Array.isArray(json.scripts) && json.scripts.every(isText));
 }
 
 function send(type, data) {
@@ -442,7 +498,7 @@ function answer(line) {
   else if (!reading) flushSoon();
 }
 
-// Writes once all that can end in this turn has ended.
+// Writes after everything that can end in this turn of the event loop has ended.
 function flushSoon() {
   if (scheduled) return;
   scheduled = true;
@@ -452,13 +508,13 @@ function flushSoon() {
   });
 }
 
-// Writes at once and whole, so that nothing is lost however the process ends. While the socket is full the worker waits:
-// the gateway reads always.
+// Writes everything before it returns, so that no answer is lost however the process ends. While the socket is full the
+// worker blocks; the gateway always reads, so this cannot deadlock.
 function flush() {
   if (out === '') return;
   const bytes = out.length < LARGE ? out : Buffer.from(out);
   out = '';
-  if (channel.destroyed) return; // after an error: fd 3 may be another file by now
+  if (channel.destroyed) return; // after an error Node has closed fd 3, and the number may belong to another file
   try {
     const written = writeSome(bytes);
     if (written === bytes.length || written === Buffer.byteLength(bytes)) return;
@@ -467,7 +523,7 @@ function flush() {
     for (let at = written; at < rest.length;) at += writeSync(CHANNEL, rest, at);
     channel._handle.setBlocking(false);
   } catch (error) {
-    // The gateway has gone; the end of the channel will be read next.
+    // The gateway is gone; the next read finds the end of the channel.
     if (error.code !== 'EPIPE' && error.code !== 'ECONNRESET') throw error;
   }
 }
@@ -493,12 +549,12 @@ function end() {
 delete process.env.METAGATE_CHANNEL_FD;
 delete process.env.METAGATE_CONCURRENCY;
 process.on('exit', flush);
-// Without this, what a full pipe has not taken yet is lost at the exit.
+// Without this, text that a full pipe has not accepted is lost at the exit.
 for (const { _handle: pipe } of [process.stdout, process.stderr]) pipe?.setBlocking?.(true);
 channel = new net.Socket({
   fd: CHANNEL,
-  allowHalfOpen: true, // answers may follow the end of the calls
-  onread: { buffer: Buffer.allocUnsafeSlow(READ_BYTES), callback: receive },
+  allowHalfOpen: true, // answers are still written after the gateway has closed its writing direction
+  onread: { buffer: Buffer.allocUnsafeSlow(READ_SIZE), callback: receive },
 });
 channel.on('end', end);
 channel.on('error', end);

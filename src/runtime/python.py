@@ -1,54 +1,73 @@
-"""metagate's Python worker: loads the scripts of one deployment and answers calls of their functions. CPython 3.9 or newer.
-Standard library only. Modules that not every deployment needs are imported where they are used: they cost 3 to 40 ms each at the start.
+"""metagate's Python worker: loads the scripts of one release and runs their functions for the gateway. CPython 3.9 or
+newer, standard library only. node.js is its twin: the same parts in the same order, the same names, and what one
+accepts the other accepts.
 
-Protocol: JSON lines on the socket METAGATE_CHANNEL_FD, `{"type": T, "data": D}` each. In: LoadFunctions (once), CallFunction, Probe;
-other types are ignored. Out: GetApplicationMetadata, FunctionInvokeResult, FunctionInvokeError, ProbeResult. End of file ends the worker.
+A worker starts within a call's wait, so imports are paid for by callers. `json` costs 9 ms, because it imports `re`:
+its C parts are used directly. Modules that not every deployment needs are imported where they are used.
 
-Who runs what. One thread at a time is the *leader*: it reads the channel and runs plain functions inline, so the usual case is a
-blocking loop without locks or hand-overs. Awaitables go to one event loop in a thread of its own. With METAGATE_CONCURRENCY above 1,
-plain functions that block must not hold up the others:
+The gateway starts it in the release's folder with one end of a UNIX stream socketpair as METAGATE_CHANNEL_FD. A
+message is one JSON object on one line, `{"type": T, "data": D}`.
 
-- The *monitor* samples the leader's current call. If it is the same at two samples, SLOW_AFTER apart, the monitor takes the
-  leadership away, writes the answers that wait, and gives the leadership to a follower. The old leader answers its slow call by
-  itself and becomes a follower.
+    gateway → worker   LoadFunctions           {"id","path","jsons":[{"language_id":"py","path":".","scripts":[…]}]}
+                       CallFunction            {"id","name","args":[…]}
+                       Probe                   asks whether the worker still reads
+    worker → gateway   GetApplicationMetadata  the functions that were loaded, once
+                       FunctionInvokeResult    {"id","result"}
+                       FunctionInvokeError     {"id","error":{"name","message","stack"}}
+                       ProbeResult             the answer to Probe
+
+Odd messages never end the worker. One of an unknown type is ignored. A line that is not a message, and a message
+without the data of its type, is ignored and logged. A call with an `id` but without a usable name or arguments is
+answered with the error `InvalidCall`. Missing `args` count as none.
+
+A script that fails to load ends the worker with code 1. The end of the channel ends it with code 0.
+
+Threads. One thread at a time is the *leader*: it reads the channel and runs plain functions itself, so the usual case
+is a blocking loop without locks or hand-overs. Awaitables go to one event loop in a thread of its own. With
+METAGATE_CONCURRENCY above 1, plain functions that block must not hold up the others:
+
+- The *monitor* samples the leader's current call. If two samples, SLOW_AFTER apart, see the same call, the monitor
+  takes the lead away, writes the answers that wait, and gives the lead to a follower. The old leader answers its slow
+  call itself and becomes a follower.
 - A function that was slow once is given to a follower at once, until it is quick again.
 
-So plain functions run on changing threads, one after another or at once, as in any threaded web server; with METAGATE_CONCURRENCY at
-1 they all run on the main thread, and neither monitor nor followers exist.
+So plain functions run on changing threads, one after another or concurrently, as in any threaded web server. With
+METAGATE_CONCURRENCY at 1 they all run on the main thread, and neither monitor nor followers exist.
 
-Why no call is lost or answered twice: before a call the leader puts it on its `ticket` list, after it the leader pops it. The monitor
-takes the leadership by popping the same list. `list.pop` is atomic, so exactly one of them gets the item: if the leader, it still
-leads; if the monitor, the leader finds the list empty, touches no shared state any more, and writes only its own answer. All that the
-next leader needs (messages not yet run, half a line, answers not yet written) lives in `Channel`, owned by whoever leads; a term
-of leadership has a ticket list of its own, so an old leader can never pop a new one's item. The monitor finds the follower before it
-takes the leadership, so it never holds it without somebody to give it to. If its sample is stale and it catches a call that has only
-just begun, that costs a needless hand-over and nothing else.
+No call is lost or answered twice. Before a call the leader puts it on its `ticket` list; after it the leader pops it.
+The monitor takes the lead by popping the same list. `list.pop` is atomic, so exactly one of them gets the item. If
+the leader gets it, it still leads. If the monitor gets it, the leader finds the list empty, touches no shared state
+any more, and writes its own answer only. Everything that the next leader needs (messages not yet run, half a line,
+answers not yet written) lives in `Channel`, which the leader owns. Each term of leadership has a ticket list of its
+own, so an old leader can never pop the item of a new one. The monitor finds a follower before it takes the lead, so
+there is always a thread to give it to. A stale sample may catch a call that has only just begun; that costs a
+needless hand-over and nothing else.
 
-The monitor sleeps while nothing runs: it puts an item on `parked`, then looks at the ticket again; the leader puts its call on the
-ticket, then looks at `parked`. So one of the two sees the other, and who pops `parked` rings (leader) or stays awake (monitor).
+The monitor sleeps while nothing runs: it puts an item on `parked`, then looks at the ticket again. The leader puts
+its call on the ticket, then looks at `parked`. So at least one of them sees the other's item, and the one that pops
+`parked` either rings the bell (the leader) or stays awake (the monitor).
 """
 
-import json
 import os
 import sys
 import threading
+from _json import encode_basestring as quote, make_encoder, make_scanner
 from collections import deque
 from collections.abc import ItemsView, KeysView, Mapping, ValuesView
-from json.encoder import c_make_encoder, encode_basestring as quote
 from time import monotonic, sleep, time
 from types import FunctionType
 
-FLUSH_AFTER = 0.0002  # seconds that a finished answer may wait for others of its chunk
-SLOW_AFTER = 0.002  # seconds after which a call may lose its place at the head; also the monitor's pace
-QUICK = 0.001  # a call of a slow function that takes less makes the function a quick one again
+READ_SIZE = 64 * 1024  # bytes; 256 KiB would map fresh pages at each read, twice the cost of a small call
+HOLD = 0.0002  # seconds for which an answer may wait for others of its chunk
+SLOW_AFTER = 0.002  # seconds after which a call may lose the lead; also the monitor's pace
+QUICK = 0.001  # seconds; a call of a slow function that takes less makes the function a quick one again
 QUIET_SAMPLES = 10  # samples without a call before the monitor goes to sleep
-FRESH = 2.0  # seconds; Python's cache tells a script's states apart by whole seconds and its length
-END_AFTER = 2.0  # seconds that running calls and user threads get at the end
-SWITCH_INTERVAL = 0.001  # seconds; with Python's 5 ms, calls beside a computing one take 5.5 ms in the middle, with this 0.1
-PACKAGES = (".packages", "python")  # where `pip install --target` puts what the deployment needs
-READ_SIZE = 64 * 1024  # bytes; 256 KiB would map fresh pages at each read: twice the cost of a single small call
+FRESH = 2.0  # seconds; Python's cache tells versions of a script apart by the second and the length only
+GRACE = 2.0  # seconds that running calls and user threads get after the end of the channel
+SWITCH_INTERVAL = 0.001  # seconds; next to a computing call another takes 0.1 ms, with Python's default 5.5
+PACKAGES = (".packages", "python")  # the folder of `pip install --target`, as the gateway installs dependencies
 
-# ---- Rendering of values: what a result looks like in JSON ---------------------------------------------------------------------------
+# ---- Rendering of values: what a result looks like in JSON -----------------------------------------------------------
 
 ARRAYS = (set, frozenset, deque, range, KeysView, ValuesView, ItemsView)
 
@@ -64,13 +83,13 @@ def render_bytes(value):
         return b2a_base64(data, newline=False).decode()
 
 
-# By module and name, so that none of these modules is imported before the user does.
+# By module and name, so that the worker imports none of these modules.
 CONVERSIONS = {
     ("datetime", "datetime"): lambda value: value.isoformat(),
     ("datetime", "date"): lambda value: value.isoformat(),
     ("datetime", "time"): lambda value: value.isoformat(),
     ("datetime", "timedelta"): lambda value: value.total_seconds(),
-    ("decimal", "Decimal"): str,  # always text: a number would lose digits in most clients
+    ("decimal", "Decimal"): str,  # text, because a number would lose digits in most clients
     ("uuid", "UUID"): str,
     ("enum", "Enum"): lambda value: value.value,
     ("builtins", "bytes"): render_bytes,
@@ -80,7 +99,7 @@ CONVERSIONS = {
 
 
 def convert(value):
-    """Turns a value that JSON does not know into one that it does, one level deep."""
+    """The value of another type that stands for one without a JSON form, one level deep."""
     kind = type(value)
     for base in kind.__mro__:
         conversion = CONVERSIONS.get((base.__module__, base.__qualname__))
@@ -116,13 +135,18 @@ SCALARS = {
 }
 
 
+def encoder(default):
+    """A function from a value to the pieces of its JSON text. NaN is an error."""
+    return make_encoder({}, default, quote, None, ":", ",", False, False, False)
+
+
 def render(value):
-    """JSON text of a result. Where that fails, an error that names the place."""
+    """The JSON text of a result. Raises an error that names the place of a value without a JSON form."""
     scalar = SCALARS.get(type(value))
     if scalar:
         return scalar(value)
     try:
-        return "".join(c_make_encoder({}, convert, quote, None, ":", ",", False, False, False)(value, 0))
+        return "".join(encoder(convert)(value, 0))
     except Exception as error:
         try:
             explain(value, "result")
@@ -132,7 +156,7 @@ def render(value):
 
 
 def explain(value, path, parents=()):
-    """Raises the error of the first part of `value` that cannot be rendered, with its path."""
+    """Raises an error with the path of the first part of `value` that cannot be rendered."""
     if isinstance(value, float) and value - value != 0:
         raise ValueError(f"{path}: {value} is not a JSON number")
     if value is None or isinstance(value, (str, int, float)):
@@ -159,17 +183,17 @@ def explain(value, path, parents=()):
         explain(converted, path, parents)
 
 
-# ---- Signatures: what a function takes and gives, for the metadata -------------------------------------------------------------------
+# ---- Signatures ---------------------------------------------------
 
 TYPE_IDS = {bool: 0, int: 4, float: 6, str: 7, bytes: 8, list: 9, dict: 10}
 UNKNOWN = {"name": "", "id": 20}
-VARARGS, VARKEYWORDS, COROUTINE = 0x04, 0x08, 0x80 | 0x100  # code flags: *args, **kwargs, `async def` or types.coroutine
+VARARGS, VARKEYWORDS, COROUTINE = 0x04, 0x08, 0x80 | 0x100  # code flags; COROUTINE: `async def` or types.coroutine
 
 
 def describe_type(annotation, scope):
     if isinstance(annotation, str):
         try:
-            annotation = eval(annotation, scope)  # the module's own text, under `from __future__ import annotations`
+            annotation = eval(annotation, scope)  # text of the module itself: `from __future__ import annotations`
         except Exception:
             return UNKNOWN
     kind = getattr(annotation, "__origin__", annotation)  # list[int] and typing.List are lists
@@ -180,8 +204,8 @@ def describe_type(annotation, scope):
     return UNKNOWN
 
 
-def parameters(function):
-    """Names of the parameters in inspect.signature's order. Reads the code object: importing inspect costs 7 ms."""
+def parameter_names(function):
+    """The parameters in inspect.signature's order. It reads the code object, because importing inspect costs 7 ms."""
     if not isinstance(function, FunctionType) or hasattr(function, "__signature__"):
         import inspect
 
@@ -194,10 +218,10 @@ def parameters(function):
     return [*names[:positional], *names[named:args], *names[positional:named], *names[args:end]]
 
 
-def describe(name, function):
-    """The Func of the protocol."""
+def describe_function(name, function):
+    """A function as the metadata lists it."""
     is_async, inner = False, function
-    for _ in range(100):  # through decorators to the function with the signature
+    for _ in range(100):  # through decorators, to the function with the signature
         code = getattr(inner, "__code__", None)
         is_async = is_async or bool(code and code.co_flags & COROUTINE)
         if not hasattr(inner, "__wrapped__") or hasattr(inner, "__signature__"):
@@ -205,20 +229,21 @@ def describe(name, function):
         inner = inner.__wrapped__
     try:
         annotations, scope = getattr(inner, "__annotations__", {}), getattr(inner, "__globals__", {})
-        args = [{"name": arg, "type": describe_type(annotations.get(arg), scope)} for arg in parameters(inner)]
+        args = [{"name": arg, "type": describe_type(annotations.get(arg), scope)} for arg in parameter_names(inner)]
         ret = describe_type(annotations.get("return"), scope)
-    except Exception:  # no signature to be had, or annotations that fail: still a function
+    except Exception:  # a function without a signature, or whose annotations raise, can still be called
         args, ret = [], UNKNOWN
     return {"name": name, "signature": {"ret": {"type": ret}, "args": args}, "async": is_async}
 
 
-# ---- Loading -------------------------------------------------------------------------------------------------------------------------
+# ---- Loading ---------------------------------------------------------------------------------------------------------
 
+loading = False  # LoadFunctions has come
 functions = {}
 
 
 class SiteOnDemand:
-    """Under `python3 -S`: brings site-packages in when a module is found nowhere else. Workers without packages start faster for it."""
+    """Under `python3 -S`: adds site-packages when a module is found nowhere else. Others start faster."""
 
     lock = threading.Lock()
 
@@ -246,7 +271,7 @@ def prepare_imports():
 
 
 def add_packages(root):
-    """What was installed for the deployment, before what the system has. Costs 1 ms, and nothing where there is none."""
+    """Puts the deployment's installed packages before the system's. Costs 1 ms if there are any."""
     folder = os.path.join(root, *PACKAGES)
     if os.path.isdir(folder):
         import site
@@ -254,9 +279,11 @@ def add_packages(root):
         site.addsitedir(folder)  # reads *.pth files too
 
 
-def load_module(file):
+def load_script(file):
     """Runs a script as the module of its stem, unless an import by another script has done so."""
-    from importlib.util import module_from_spec, spec_from_file_location
+    # Frozen modules that `importlib.util` gets these from; importing that one costs 5 ms.
+    from _frozen_importlib import module_from_spec
+    from _frozen_importlib_external import spec_from_file_location
 
     stem = os.path.splitext(os.path.basename(file))[0]
     known = sys.modules.get(stem)
@@ -264,20 +291,21 @@ def load_module(file):
         return known
     spec = spec_from_file_location(stem, file)
     module = module_from_spec(spec)
-    if not known:  # a script named like a module that others rely on must not take its place
+    if not known:  # a script with the name of a loaded module must not replace it
         sys.modules[stem] = module
     spec.loader.exec_module(module)
     return module
 
 
-def exports(module):
-    """(functions by name, names of classes) that a module offers: what `__all__` names, else what is public and defined in it."""
+def exports_of(module):
+    """Exported functions by name, and names of classes: those in `__all__`, or public ones that the module defines."""
     names = getattr(module, "__all__", None)
     found, classes = {}, []
     for name, value in list(vars(module).items()):
         is_class = issubclass(type(value), type)
         if names is None:
-            offered = not name.startswith("_") and (is_class or is_function(value)) and value.__module__ == module.__name__
+            public = not name.startswith("_") and (is_class or is_function(value))
+            offered = public and value.__module__ == module.__name__
         else:
             offered = name in names and callable(value)
         if offered and is_class:
@@ -288,21 +316,21 @@ def exports(module):
 
 
 def is_function(value):
-    """Functions, and what functools.wraps made look like one, such as functools.lru_cache."""
+    """Whether it is a function, or looks like one because of functools.wraps, as results of functools.lru_cache do."""
     if type(value) is FunctionType:
         return True
     try:
         return callable(value) and "__wrapped__" in value.__dict__
-    except Exception:  # proxies that refuse every look outside of a request
+    except Exception:  # a proxy that raises on any access outside of a request
         return False
 
 
 def load(deployment):
     """Loads every script and sends the metadata, or ends the worker with code 1."""
+    global loading
+    loading = True
+    files = script_files(deployment)
     root = os.path.normpath(deployment["path"])
-    entries = [entry for entry in deployment["jsons"] if entry["language_id"] in ("py", "python")]
-    scripts = [(script, os.path.join(root, entry.get("path") or ".", script)) for entry in entries for script in entry["scripts"]]
-    files = [(script, os.path.normpath(file)) for script, file in scripts]
     add_packages(root)
     for _, file in files:
         stem = os.path.splitext(os.path.basename(file))[0]
@@ -317,32 +345,55 @@ def load(deployment):
     handles = []
     for script, file in files:
         try:
-            found, classes = exports(load_module(file))
+            add_script(script, load_script(file), handles)
         except BaseException as error:
-            sys.stderr.write(f"metagate: loading {script!r}: {describe_error(error)['stack']}\n")
-            flush_output()
-            os._exit(1)
-        for name, function in found.items():
-            if functions.get(name, function) is not function:
-                sys.stderr.write(f"metagate: function {name!r} of {script!r} replaces the one of another script\n")
-                for handle in handles:
-                    handle["scope"]["funcs"] = [func for func in handle["scope"]["funcs"] if func["name"] != name]
-        functions.update(found)
-        funcs = [describe(name, function) for name, function in found.items()]
-        scope = {"name": "global_namespace", "funcs": funcs, "classes": [{"name": name} for name in classes], "objects": []}
-        handles.append({"name": script, "scope": scope})
-    metadata = {"status": "ready", "prefix": "", "suffix": deployment["id"], "version": "v1", "packages": {"py": handles}, "ports": []}
-    write(json.dumps({"type": "GetApplicationMetadata", "data": metadata}) + "\n")
+            fail_load(script, error)
+    metadata = {"status": "ready", "prefix": "", "suffix": deployment["id"], "version": "v1"}
+    write(message_line("GetApplicationMetadata", {**metadata, "packages": {"py": handles}, "ports": []}))
     if any(func["async"] for handle in handles for func in handle["scope"]["funcs"]):
-        start_loop()  # after the answer: asyncio takes 35 ms to import
+        start_loop()  # after the metadata is written: importing asyncio takes 35 ms
+
+
+def script_files(deployment):
+    """(script, file) of each Python script of the release."""
+    files = []
+    for entry in deployment["jsons"]:
+        if entry["language_id"] not in ("py", "python"):
+            language = entry["language_id"]
+            sys.stderr.write(f"metagate: ignored scripts of language {language!r}: this worker runs python\n")
+            continue
+        folder = os.path.join(deployment["path"], entry.get("path") or ".")
+        files += [(script, os.path.normpath(os.path.join(folder, script))) for script in entry["scripts"]]
+    return files
+
+
+def add_script(script, module, handles):
+    """Adds the exports of a script to the functions and to the handles of the metadata."""
+    found, classes = exports_of(module)
+    for name, function in found.items():
+        if functions.get(name, function) is not function:
+            sys.stderr.write(f"metagate: {script} replaces the function {name!r} of another script\n")
+            for handle in handles:
+                funcs = handle["scope"]["funcs"]
+                handle["scope"]["funcs"] = [func for func in funcs if func["name"] != name]
+    functions.update(found)
+    funcs = [describe_function(name, function) for name, function in found.items()]
+    scope = {"name": "global_namespace", "funcs": funcs, "classes": [{"name": name} for name in classes], "objects": []}
+    handles.append({"name": script, "scope": scope})
+
+
+def fail_load(script, error):
+    sys.stderr.write(f"metagate: script {script} failed to load: {describe_error(error)['stack']}\n")
+    flush_output()
+    os._exit(1)
 
 
 def is_fresh(file):
-    """Whether a script was written just now: if it is written again at once, what was compiled of it must not be taken for the new one."""
+    """Whether a script is so new that Python's cache could not tell it from a version written right after it."""
     try:
         return time() - os.stat(file).st_mtime < FRESH
     except OSError:
-        return False  # loading it tells what is wrong
+        return False  # loading it reports what is wrong
 
 
 def keep_standard(module):
@@ -350,18 +401,18 @@ def keep_standard(module):
     try:
         __import__(module)
     except Exception:
-        pass  # not on this platform: then nothing relies on it
+        pass  # a module of another platform: nothing here relies on it
 
 
-# ---- Calling -------------------------------------------------------------------------------------------------------------------------
+# ---- Calling ---------------------------------------------------------------------------------------------------------
 
 
 def describe_error(error):
-    """Name, message and traceback, without the worker's own frames."""
+    """A raised error as the protocol's error, without frames of the worker. It must not raise."""
     import traceback
 
     frames = error.__traceback__
-    while frames and (frames.tb_frame.f_code.co_filename == __file__ or "importlib._bootstrap" in frames.tb_frame.f_code.co_filename):
+    while frames and is_own_code(frames.tb_frame.f_code.co_filename):
         frames = frames.tb_next
     try:
         message = str(error)
@@ -374,39 +425,67 @@ def describe_error(error):
     return {"name": type(error).__name__, "message": message, "stack": stack}
 
 
+def is_own_code(file):
+    return file == __file__ or "importlib._bootstrap" in file
+
+
+class InvalidCall(Exception):
+    """A call without a usable name or arguments."""
+
+
+class FunctionNotFound(Exception):
+    """A call of a function that was not loaded."""
+
+
+def message_line(kind, data):
+    return f'{{"type":"{kind}","data":{"".join(encoder(None)(data, 0))}}}\n'
+
+
 def result_line(call_id, value):
     return f'{{"type":"FunctionInvokeResult","data":{{"id":{quote(call_id)},"result":{render(value)}}}}}\n'
 
 
 def error_line(call_id, error):
-    data = {"id": call_id, "error": describe_error(error)}
-    return json.dumps({"type": "FunctionInvokeError", "data": data}) + "\n"
+    return message_line("FunctionInvokeError", {"id": call_id, "error": describe_error(error)})
 
 
 def perform(call):
-    """Runs one call. Gives the line that answers it, or None if the event loop will."""
+    """Runs one call. Returns the line that answers it, or None if the event loop will answer it."""
     call_id = call["id"]
     try:
-        function = functions.get(call["name"])
-        if function is None:
-            raise LookupError(f"no function {call['name']!r}")
-        result = function(*call["args"])
+        name, args = call.get("name"), call.get("args")
+        function = functions.get(name) if type(name) is str else None
+        if args is None:
+            args = ()
+        if function is None or type(args) not in (list, tuple):
+            raise fault_of(name)
+        result = function(*args)
         if type(result) not in SCALARS and hasattr(result, "__await__"):
             start_loop()
             arriving.append((call_id, result))
             return None
         return result_line(call_id, result)
-    except BaseException as error:  # SystemExit and KeyboardInterrupt of a function too
+    except BaseException as error:  # includes SystemExit and KeyboardInterrupt raised by a function
         return error_line(call_id, error)
 
 
-# Awaitables: the leader puts them on `arriving` and wakes the loop once per chunk; the loop writes once per round of its own.
+def fault_of(name):
+    """Why a call cannot be run, as an error without a traceback."""
+    if type(name) is not str:
+        return InvalidCall("name is not a string")
+    if name in functions:
+        return InvalidCall("args is not an array")
+    return FunctionNotFound(f"no function {quote(name)}")
+
+
+# Awaitables: the leader puts them on `arriving` and wakes the loop once per chunk of messages. The loop writes once per
+# round of its own.
 loop = None
 loop_lock = threading.Lock()
 arriving = deque()
-admitting = []  # holds an item from the wake-up to the moment the loop begins to empty `arriving`
-tasks = {}  # by call id: what the loop runs, kept alive
-settled = []  # answers of this round of the loop
+admitting = []  # holds an item from the wake-up until the loop begins to empty `arriving`
+tasks = {}  # the loop's tasks by call id; asyncio itself holds weak references only
+settled = []  # the answers of this round of the loop
 
 
 def start_loop():
@@ -427,7 +506,7 @@ def run_loop(own_loop):
     while True:
         try:
             own_loop.run_forever()
-        except BaseException as error:  # SystemExit in a task that a function left behind
+        except BaseException as error:  # SystemExit in a task that a function has left running
             sys.stderr.write(f"metagate: in a background task: {describe_error(error)['stack']}\n")
 
 
@@ -438,7 +517,7 @@ def wake_loop():
 
 
 def admit():
-    admitting.clear()  # before emptying, so that whoever adds an item after this wakes the loop again
+    admitting.clear()  # before emptying, so that an item that is added from now on wakes the loop again
     while arriving:
         call_id, awaitable = arriving.popleft()
         tasks[call_id] = loop.create_task(settle(call_id, awaitable))
@@ -461,21 +540,21 @@ def write_settled():
     write(text)
 
 
-# ---- Channel: leader, followers, monitor ---------------------------------------------------------------------------------------------
+# ---- Channel: leader, followers, monitor -----------------------------------------------------------------------------
 
 
 LEAD, END = "lead", "end"  # jobs of a follower
 
 
 class Channel:
-    """The socket, and the state that goes from leader to leader."""
+    """The socket, and the state that passes from leader to leader."""
 
     fd = -1
-    rest = b""  # the half line at the end of what was read
-    messages = iter(())  # of the current chunk, not yet looked at
+    rest = b""  # the start of a line whose end has not arrived
+    messages = iter(())  # messages of the current chunk that are not handled yet
     answers = []  # lines not yet written
-    ticket = []  # the current leader's: the call it runs
-    gone = False  # nobody reads our answers any more
+    ticket = []  # the current leader's: holds the call that it runs
+    gone = False  # a write has failed: the gateway does not read any more
 
 
 class Follower:
@@ -498,7 +577,7 @@ class Follower:
                 return
             try:
                 lead() if job is LEAD else perform_slow(job)
-            except BaseException:  # our own fault or Ctrl-C: without a leader the worker would hang
+            except BaseException:  # a fault of the worker, or Ctrl-C: without a leader the worker would hang
                 sys.excepthook(*sys.exc_info())
                 flush_output()
                 os._exit(1)
@@ -510,10 +589,10 @@ channel = Channel()
 write_lock = threading.Lock()
 main_thread = Follower()
 followers = [main_thread]
-idle = []  # followers that wait
+idle = []  # followers that wait for a job
 pool_lock = threading.Lock()
 pool_limit = 1
-slow = set()  # names of functions that took long the last time
+slow = set()  # names of functions whose last call took long
 parked = []  # holds an item while the monitor sleeps
 bell = threading.Lock()
 bell.acquire()
@@ -527,7 +606,7 @@ def write(text):
             while data and not channel.gone:
                 data = data[os.write(channel.fd, data) :]
         except OSError:
-            channel.gone = True  # the gateway is gone; the reader sees the end of the file
+            channel.gone = True  # the leader finds the end of the channel when it reads next
 
 
 def flush():
@@ -539,34 +618,109 @@ def flush():
         wake_loop()
 
 
-scan = json.JSONDecoder().scan_once
+class Decoding:
+    """How the C scanner of `json` reads JSON: by the standard, without Python's NaN and Infinity."""
+
+    strict = True
+    object_hook = object_pairs_hook = None
+    parse_float, parse_int = float, int
+
+    @staticmethod
+    def parse_constant(text):
+        raise ValueError(f"{text} is not JSON")
+
+
+scan = make_scanner(Decoding)
+BLANK = " \t\r"
 
 
 def parse(text):
-    """The messages of some whole lines: one parse for all, or, if that fails, line by line."""
+    """The messages of some whole lines: one scan for all of them or, if that fails, line by line."""
     try:
-        return scan("[" + text.replace("\n", ",") + "]", 0)[0]
-    except (StopIteration, ValueError, RecursionError):
-        return [message for line in text.split("\n") if line.strip() for message in parse_line(line)]
+        return scan_lines(text)
+    except (StopIteration, ValueError, RecursionError, SystemError):
+        # Before Python 3.13 the C scanner finds its exception in this module, which it does not import itself. Without
+        # the module it raises SystemError. From here on it raises ValueError.
+        import json.decoder  # noqa: F401
+
+        return [message for line in text.split("\n") for message in parse_line(line)]
+
+
+def scan_lines(text):
+    """The messages of lines, as one JSON array. Raises an error unless there is one message for each line."""
+    array = "[" + text.replace("\n", ",") + "]"
+    messages, end = scan(array, 0)
+    if end != len(array) or len(messages) != text.count("\n") + 1:
+        raise ValueError("not one JSON value")
+    return messages
 
 
 def parse_line(line):
+    """A list with the message, or an empty one for a line that is not JSON. Such a line is answered if it is a call."""
     try:
-        return [json.loads(line)]
-    except (ValueError, RecursionError) as error:
-        import re
-
-        call = re.match(r'\{"type":"CallFunction","data":\{"id":("[^"\\]*")', line)
-        if call:  # arguments nested too deeply
-            kind = RecursionError if isinstance(error, RecursionError) else ValueError
-            write(error_line(json.loads(call[1]), kind(f"arguments: {error}")))
-        else:
-            sys.stderr.write(f"metagate: not a message: {line[:200]!r}\n")
+        return scan_lines(line)
+    except (StopIteration, ValueError, RecursionError) as error:
+        refuse(line, error)
         return []
 
 
+def refuse(line, error):
+    # Imported here: the gateway sends such lines only when arguments nest too deeply.
+    import re
+
+    # The start of a call as the gateway writes it. It finds the id in a line that is not JSON, such as one with NaN.
+    call = re.match(r'\{"type":"CallFunction","data":\{"id":"([^"\\\x00-\x1f]*)"', line)
+    if call:
+        write(error_line(call[1], InvalidCall(f"the call cannot be read: {error}")))
+    elif line.strip(BLANK):
+        ignore(line, "not JSON")
+
+
+def ignore(line, why):
+    sys.stderr.write(f"metagate: ignored a line of the channel: {why}: {line[:200]!r}\n")
+
+
+def handle(message):
+    """Handles a message that is not a call that can be answered."""
+    if type(message) is not dict:
+        return ignore(repr(message), "not an object")
+    kind, data = message.get("type"), message.get("data")
+    if kind == "Probe":
+        write('{"type":"ProbeResult"}\n')
+    elif kind == "CallFunction":
+        ignore(repr(message), "a call without an id")
+    elif kind == "LoadFunctions" and not loading:
+        if is_load(data):
+            load(data)
+        else:
+            ignore(repr(message), "not the data of LoadFunctions")
+
+
+def is_load(data):
+    def is_text(value):
+        return type(value) is str
+
+    def is_entry(entry):
+        if type(entry) is not dict or not is_text(entry.get("language_id")):
+            return False
+        path, scripts = entry.get("path"), entry.get("scripts")
+        return (path is None or is_text(path)) and type(scripts) is list and all(map(is_text, scripts))
+
+    if type(data) is not dict or not is_text(data.get("id")) or not is_text(data.get("path")):
+        return False
+    return type(data.get("jsons")) is list and all(map(is_entry, data["jsons"]))
+
+
+def call_of(message):
+    """The call of a message, or None if the message is not a call that can be answered."""
+    if type(message) is not dict or message.get("type") != "CallFunction":
+        return None
+    call = message.get("data")
+    return call if type(call) is dict and type(call.get("id")) is str else None
+
+
 def receive():
-    """Blocks for the messages of the next whole lines; None at the end."""
+    """Waits for the messages of the next whole lines; None at the end of the channel."""
     pieces = [channel.rest]
     while True:
         try:
@@ -585,21 +739,18 @@ def receive():
 
 
 def lead():
-    """Reads and runs calls until the channel ends or the monitor gives the leadership to another thread."""
+    """Reads and runs calls until the channel ends or the monitor gives the lead to another thread."""
     ticket = []
     channel.ticket = ticket
     answers = channel.answers
-    flush_at = monotonic() + FLUSH_AFTER
+    flush_at = monotonic() + HOLD
     while True:
         for message in channel.messages:
-            call = message.get("data")
-            if message.get("type") != "CallFunction":
-                if message.get("type") == "Probe":
-                    write('{"type":"ProbeResult"}\n')
-                elif message.get("type") == "LoadFunctions" and not functions:
-                    load(call)
+            call = call_of(message)
+            if call is None:
+                handle(message)
                 continue
-            if call["name"] in slow and give_away(call):
+            if slow and is_slow(call.get("name")) and give_away(call):
                 continue
             ticket.append(call)
             if parked:
@@ -607,19 +758,23 @@ def lead():
             line = perform(call)
             try:
                 ticket.pop()
-            except IndexError:  # somebody else leads now
-                return send(line)
+            except IndexError:  # the monitor has taken the lead
+                return deliver(line)
             if line:
                 answers.append(line)
             if monotonic() > flush_at:
                 flush()
-                flush_at = monotonic() + FLUSH_AFTER
+                flush_at = monotonic() + HOLD
         flush()
         messages = receive()
         if messages is None:
             return end()
         channel.messages = iter(messages)
-        flush_at = monotonic() + FLUSH_AFTER
+        flush_at = monotonic() + HOLD
+
+
+def is_slow(name):
+    return type(name) is str and name in slow
 
 
 def give_away(call):
@@ -634,11 +789,11 @@ def perform_slow(call):
     line = perform(call)
     if monotonic() - start < QUICK:
         slow.discard(call["name"])
-    send(line)
+    deliver(line)
 
 
-def send(line):
-    """Answers a call outside the leader's batch."""
+def deliver(line):
+    """Answers a call outside of the leader's batch."""
     if line:
         write(line)
     else:
@@ -646,7 +801,7 @@ def send(line):
 
 
 def spare_follower():
-    """A follower that waits, or a new one; None if there are enough already."""
+    """An idle follower or a new one; None if there are as many as the calls in flight need."""
     try:
         return idle.pop()
     except IndexError:
@@ -657,7 +812,7 @@ def spare_follower():
         follower = Follower()
         try:
             threading.Thread(target=follower.follow, name=f"metagate-{len(followers)}", daemon=True).start()
-        except RuntimeError:  # no more threads to be had
+        except RuntimeError:  # the system's limit of threads
             return None
         followers.append(follower)
         return follower
@@ -695,7 +850,7 @@ def park():
             parked.pop()
             return
         except IndexError:
-            pass  # the leader has it, and rings
+            pass  # the leader has popped it, and rings
     bell.acquire()
 
 
@@ -705,10 +860,11 @@ def take_over(call):
         return
     try:
         channel.ticket.pop()
-    except IndexError:  # the call has ended after all
+    except IndexError:  # the call has ended in the meantime
         idle.append(follower)
         return
-    slow.add(call["name"])
+    if type(call.get("name")) is str:
+        slow.add(call["name"])
     flush()
     follower.wake(LEAD)
 
@@ -722,10 +878,10 @@ def flush_output():
 
 
 def end():
-    """The gateway is gone or done with us: what runs may finish, and then the main thread ends, with the user's exit handlers."""
+    """Lets running calls finish after the end of the channel, then ends the main thread: exit handlers of users run."""
     flush_output()
     try:
-        threading.Thread(target=lambda: (sleep(END_AFTER), os._exit(0)), daemon=True).start()
+        threading.Thread(target=lambda: (sleep(GRACE), os._exit(0)), daemon=True).start()
     except RuntimeError:
         os._exit(0)
     while len(idle) < len(followers) - 1 or tasks or arriving or settled:
@@ -733,11 +889,11 @@ def end():
     main_thread.wake(END)
 
 
-# ---- Start ---------------------------------------------------------------------------------------------------------------------------
+# ---- Start -----------------------------------------------------------------------------------------------------------
 
 
 def forget_channel():
-    """In a forked child: the channel belongs to the parent."""
+    """Closes the channel in a forked child: it belongs to the parent."""
     if channel.fd >= 0:
         os.close(channel.fd)
         channel.fd = -1
@@ -756,7 +912,7 @@ def main():
     prepare_imports()
     concurrency = int(os.environ.pop("METAGATE_CONCURRENCY", "1"))
     if concurrency > 1:
-        pool_limit = concurrency + 1  # one more, so that somebody reads while all of them run
+        pool_limit = concurrency + 1  # one more, to read while all of them run a call
         sys.setswitchinterval(SWITCH_INTERVAL)
         threading.Thread(target=monitor, name="metagate-monitor", daemon=True).start()
     main_thread.wake(LEAD)

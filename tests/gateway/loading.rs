@@ -50,7 +50,10 @@ fn w11_metadata_of_a_mebibyte_is_taken_and_one_more_byte_fails_the_load() {
     let gateway = Gateway::start(&metadata("huge").env("SIZE", "1048577").toml());
     let failure = failure_of_w(&gateway);
     assert_eq!(failure["code"], "load_failed", "{failure}");
-    assert!(failure["message"].as_str().unwrap().contains("metadata of 1048577 bytes, limit 1048576"), "{failure}");
+    assert!(
+        failure["message"].as_str().unwrap().contains("metadata of 1048577 bytes exceeds the limit (1048576)"),
+        "{failure}"
+    );
 }
 
 #[test]

@@ -35,3 +35,4 @@ mod unloaded;
 mod wasm;
 mod wire;
 mod worker_logs;
+mod worker_scripts;
