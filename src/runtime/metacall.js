@@ -1,17 +1,17 @@
-// The MetaCall worker: run as `metacall metacall.js`, it loads the scripts of one deployment, in any languages that the
-// MetaCall runtime knows, and runs their functions for the gateway.
+// The MetaCall worker: run as `metacall metacall.js`, it loads the scripts of one release, in any languages that the
+// MetaCall runtime supports, and runs their functions for the gateway.
 //
-// It is started in the deployment's folder with one end of a UNIX stream socketpair as fd 3, which Node itself opens
-// (NODE_CHANNEL_FD). A message is one JSON object on one line, `{"type": T, "data": D}`; unknown types are ignored.
+// The gateway starts it in the release's folder with one end of a UNIX stream socketpair as fd 3, which Node itself
+// opens (NODE_CHANNEL_FD). A message is one JSON object on one line, `{"type": T, "data": D}`; unknown types are ignored.
 //
-//   gateway → worker   LoadFunctions           {"id","path","jsons":[{"language_id":"py","path":".","scripts":["main.py"]}]}
+//   gateway → worker   LoadFunctions           {"id","path","jsons":[{"language_id":"py","path":".","scripts":[…]}]}
 //                      CallFunction            {"id","name","args":[…]}
-//   worker → gateway   GetApplicationMetadata  what was loaded, once
+//   worker → gateway   GetApplicationMetadata  the functions that were loaded, once
 //                      FunctionInvokeResult    {"id","result"}; no `result` for undefined
 //                      FunctionInvokeError     {"id","error":{"name","message","stack"}}
 //
-// How the values of one language become those of another is the runtime's business. A script that fails to load ends
-// the worker with code 1. The end of the channel ends it with code 0, at once: Node closes both directions then.
+// The runtime converts values between languages. A script that fails to load ends the worker with code 1. The end of
+// the channel ends it with code 0 and without waiting for running calls, because Node then closes both directions.
 'use strict';
 
 const fs = require('fs');
@@ -24,20 +24,20 @@ const {
   metacall_load_from_configuration_export: loadConfiguration,
 } = require('metacall');
 
-// Deeper results are refused by the gateway, which takes the worker for broken then.
+// The gateway refuses results that nest deeper, and takes the worker for broken.
 const MAX_DEPTH = 128;
 
 // --- rendering of values ---------------------------------------------------------------------------------------------
 
-// Throws an error that names the place of what JSON.stringify would lose in silence or not take at all. The text itself
-// is made by process.send.
+// Throws an error that names the place of a value that JSON.stringify would drop or refuse. `process.send` renders the
+// result later.
 function check(result) {
   const fault = findFault(result, []);
   if (fault !== undefined) throw notJSON(`result${fault.place} is ${fault.why}`);
 }
 
-// The first fault in a value, `open` being the objects around it. The place is put together on the way back, so that a
-// sound result pays for no text.
+// The first fault in a value; `open` holds the objects that contain it. The place is built while returning, so that a
+// result without faults costs no text.
 function findFault(value, open) {
   if (value !== null && value !== undefined && typeof value.toJSON === 'function') value = value.toJSON();
   const why = whyNotJSON(value);
@@ -63,7 +63,8 @@ function whyNotJSON(value) {
     case 'bigint': return 'a BigInt: JSON has no integer of any size here; return a string or Number';
     case 'function': return 'a function: JSON has no functions';
     case 'symbol': return 'a Symbol: JSON has no symbols; return a string';
-    case 'number': return Number.isFinite(value) ? undefined : `${value}: JSON has no such number; return null or a string`;
+    case 'number':
+      return Number.isFinite(value) ? undefined : `${value}: JSON has no such number; return null or a string`;
     default: break;
   }
   if (types.isMap(value)) return 'a Map: JSON would lose its entries; return Object.fromEntries(map)';
@@ -74,19 +75,24 @@ function whyNotJSON(value) {
 
 function notJSON(message) {
   const error = new TypeError(message);
-  error.stack = undefined; // it would show the worker, not the function
+  error.stack = undefined; // it would show frames of the worker, none of the function
   return error;
 }
 
-// Whatever was thrown, as the protocol's error. Must not throw itself: the getters of a thrown object may.
-function describe(thrown) {
+// A thrown value as the protocol's error. It must not throw, although getters of the thrown object may.
+function describeError(thrown) {
   try {
     if (types.isNativeError(thrown) || typeof thrown?.message === 'string') {
       const { name, message, stack } = thrown;
-      return { name: typeof name === 'string' && name !== '' ? name : 'Error', message: String(message), stack: typeof stack === 'string' ? stack : undefined };
+      return {
+        name: typeof name === 'string' && name !== '' ? name : 'Error',
+        message: String(message),
+        stack: typeof stack === 'string' ? stack : undefined,
+      };
     }
     if (typeof thrown === 'string') return { name: 'Error', message: thrown };
-    return { name: 'Error', message: `thrown, but not an Error: ${inspect(thrown, { breakLength: Infinity }).slice(0, 500)}` };
+    const text = inspect(thrown, { breakLength: Infinity }).slice(0, 500);
+    return { name: 'Error', message: `thrown, but not an Error: ${text}` };
   } catch {
     return { name: 'Error', message: `thrown, but cannot be shown: a value of type ${typeof thrown}` };
   }
@@ -96,9 +102,9 @@ function describe(thrown) {
 
 const UNKNOWN_TYPE = { name: '', id: 20 };
 
-// The handles of one configuration, out of all that the runtime lists: it lists scripts of its own besides. It names a
-// handle by the script as given, by a path relative to an execution path or by the absolute path, and gives one handle,
-// named by the first script, for all scripts of a configuration.
+// The handles of one configuration among those that the runtime lists, which include scripts of its own. The runtime
+// names a handle by the script as given, by a path relative to an execution path or by the absolute path. It lists one
+// handle, with the name of the first script, for all scripts of a configuration.
 function handlesOf(configuration, listed, folder) {
   const base = path.resolve(folder, configuration.path);
   const scripts = new Map(configuration.scripts.map((script) => [path.resolve(base, script), script]));
@@ -110,10 +116,12 @@ function handlesOf(configuration, listed, folder) {
     const funcs = (scope.funcs ?? []).filter((func) => left.delete(func.name));
     handles.push({ name: scripts.get(file), scope: { ...scope, funcs } });
   }
-  // What is exported can be called, even where the runtime does not say what it looks like.
+  // Exported functions that the runtime does not describe can still be called.
   if (left.size > 0) {
-    const funcs = [...left].map((name) => ({ name, signature: { ret: { type: UNKNOWN_TYPE }, args: [] }, async: false }));
-    handles.push({ name: configuration.scripts[0], scope: { name: 'global_namespace', funcs, classes: [], objects: [] } });
+    const signature = { ret: { type: UNKNOWN_TYPE }, args: [] };
+    const funcs = [...left].map((name) => ({ name, signature, async: false }));
+    const scope = { name: 'global_namespace', funcs, classes: [], objects: [] };
+    handles.push({ name: configuration.scripts[0], scope });
   }
   return handles;
 }
@@ -124,10 +132,12 @@ const functions = new Map(); // name → {fn, configuration}
 
 function load({ id, path: folder, jsons }) {
   const configurations = (jsons.length > 0 ? jsons : configurationsIn(folder)).map((json) => ({ path: '.', ...json }));
-  // The runtime reads configurations from files. The folder is the user's, so ours go elsewhere.
+  // The runtime reads configurations from files. The release's folder is not written to, so they go to a temporary one.
   const scratch = fs.mkdtempSync(path.join(fs.realpathSync(os.tmpdir()), 'metagate-'));
   try {
-    configurations.forEach((configuration, i) => loadScripts(configuration, folder, path.join(scratch, `metacall-${i}.json`)));
+    for (const [i, configuration] of configurations.entries()) {
+      loadScripts(configuration, folder, path.join(scratch, `metacall-${i}.json`));
+    }
   } finally {
     fs.rmSync(scratch, { recursive: true, force: true });
   }
@@ -140,7 +150,7 @@ function load({ id, path: folder, jsons }) {
   send('GetApplicationMetadata', { status: 'ready', prefix: '', suffix: id, version: 'v1', packages, ports: [] });
 }
 
-// MetaCall's own worker is told only of configurations that the folder has no file of; so may this one be.
+// The configurations of the folder's files. MetaCall FaaS lists in LoadFunctions only those without a file.
 function configurationsIn(folder) {
   const files = fs.readdirSync(folder).filter((name) => /^metacall(-.+)?\.json$/.test(name)).sort();
   return files.map((name) => JSON.parse(fs.readFileSync(path.join(folder, name), 'utf8')));
@@ -149,16 +159,17 @@ function configurationsIn(folder) {
 function loadScripts(configuration, folder, file) {
   const { language_id: language, path: below, scripts } = configuration;
   const base = path.resolve(folder, below);
-  // Relative, because older runtimes join even an absolute `path` to the folder of the file.
-  fs.writeFileSync(file, JSON.stringify({ language_id: language, path: path.relative(path.dirname(file), base), scripts }));
+  // A relative path, because older runtimes append even an absolute `path` to the folder of the file.
+  const relative = path.relative(path.dirname(file), base);
+  fs.writeFileSync(file, JSON.stringify({ language_id: language, path: relative, scripts }));
   executionPath(language, folder);
   executionPath(language, base);
   let exported;
   try {
     exported = loadConfiguration(file);
-    if (exported === null || exported === undefined) throw new Error('the runtime refused it');
+    if (exported === null || exported === undefined) throw new Error('the runtime refused the scripts');
   } catch (error) {
-    // The runtime prints the script's own error, but does not always say which script it was.
+    // The runtime prints the error of the script, but not always the script's name.
     console.error(`metagate: ${language} scripts ${inspect(scripts)} failed to load`);
     throw error;
   }
@@ -166,7 +177,8 @@ function loadScripts(configuration, folder, file) {
   for (const name of configuration.names) {
     const earlier = functions.get(name)?.configuration;
     if (earlier !== undefined) {
-      console.error(`metagate: function ${inspect(name)} of ${inspect(earlier.scripts)} is replaced by the one of ${inspect(scripts)}`);
+      const [now, before] = [inspect(scripts), inspect(earlier.scripts)];
+      console.error(`metagate: ${now} replaces the function ${inspect(name)} of ${before}`);
     }
     functions.set(name, { fn: exported[name], configuration });
   }
@@ -174,7 +186,7 @@ function loadScripts(configuration, folder, file) {
 
 // --- calling ---------------------------------------------------------------------------------------------------------
 
-async function call({ id, name, args }) {
+async function perform({ id, name, args }) {
   const entry = functions.get(name);
   if (entry === undefined) {
     fail(id, { name: 'FunctionNotFound', message: `no function ${JSON.stringify(name)}` });
@@ -182,12 +194,12 @@ async function call({ id, name, args }) {
   }
   try {
     const result = await entry.fn(...(args ?? []));
-    // What another language raised may arrive as a value.
+    // An error of another language may arrive as a value.
     if (types.isNativeError(result)) throw result;
     check(result);
     succeed(id, result);
   } catch (thrown) {
-    fail(id, describe(thrown));
+    fail(id, describeError(thrown));
   }
 }
 
@@ -203,19 +215,20 @@ function fail(id, error) {
 
 const sendMessage = process.send?.bind(process);
 
-// The callback takes the error when the gateway is gone; without one Node would raise it in the process.
+// The callback takes the error when the gateway is gone; without a callback Node would emit it and end the process.
 function send(type, data) {
   sendMessage({ type, data }, () => {});
 }
 
 function receive(message) {
-  if (message?.type === 'CallFunction') call(message.data);
+  // Without an id there is nothing to answer.
+  if (message?.type === 'CallFunction' && typeof message.data?.id === 'string') perform(message.data);
   if (message?.type !== 'LoadFunctions') return;
   try {
     load(message.data);
   } catch (error) {
     console.error(error?.stack ?? error);
-    process.exit(1); // nothing is on the way yet that this could cut off
+    process.exit(1); // no message is waiting to be sent that this could cut off
   }
 }
 
@@ -227,6 +240,6 @@ if (sendMessage === undefined) {
 }
 delete process.env.METAGATE_CHANNEL_FD;
 delete process.env.METAGATE_CONCURRENCY;
-process.send = undefined; // libraries that find it say `ready` and the like to it, and the channel is not theirs
+process.send = undefined; // libraries that find it send messages such as `ready`, and the channel is not theirs
 process.on('message', receive);
 process.on('disconnect', () => process.exit(0));
