@@ -1,18 +1,22 @@
-//! The last word on a release before it takes calls: what a worker has loaded is shown to somebody who may refuse it or
-//! change what it offers. Who that is, is left to the layers above.
+//! Admission of a release: before a pool takes calls, the exports of its first worker are shown to an [`Admit`], which
+//! may refuse the release or change what it offers. The layers above supply it; this module knows no plugins.
 
 use std::future::Future;
 use std::pin::Pin;
 
 use crate::deployment::Exports;
 
-/// Decides over loaded releases.
+/// Decides whether a loaded release may serve.
 pub trait Admit: Send + Sync {
-    /// The exports as they are to be offered, or why the release is not to be served.
+    /// Returns the exports to offer, which may be fewer or renamed.
+    ///
+    /// # Errors
+    ///
+    /// The reason why the release must not serve.
     fn admit(&self, exports: Exports) -> Pin<Box<dyn Future<Output = Result<Exports, String>> + Send + '_>>;
 }
 
-/// Takes every release as it is.
+/// Admits every release unchanged.
 #[derive(Debug)]
 pub struct AdmitAll;
 

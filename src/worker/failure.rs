@@ -1,42 +1,42 @@
-//! What can go wrong with workers and calls, in the words that `gateway` and `http` match on.
+//! Failures of workers and of calls, as types. `gateway` maps them to statuses, codes and messages.
 
 use std::sync::Arc;
 use std::time::Duration;
 
 use crate::invocation::FunctionError;
 
-/// Why a release did not load, or a worker is not there.
+/// Why a release did not load, or why a seat has no worker.
 #[derive(Debug, Clone)]
 pub struct LoadFailure {
-    /// Which kind of failure.
+    /// The kind of failure.
     pub kind: LoadFailureKind,
-    /// What happened, without the worker's own words.
+    /// What happened. It quotes nothing that the worker printed, so callers may see it.
     pub message: String,
-    /// The last of what the worker wrote to standard error.
+    /// The end of what the worker wrote to standard error, at most 4 KiB. For operators, not for callers.
     pub stderr: String,
 }
 
 /// The kinds of [`LoadFailure`].
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum LoadFailureKind {
-    /// The program could not be run.
+    /// The worker's program could not be run.
     Spawn,
-    /// It ended or broke the protocol before it was ready.
+    /// The worker ended or broke the protocol before it was ready.
     Load,
-    /// It was not ready in time.
+    /// The worker was not ready within the load timeout.
     Timeout,
-    /// It was ready and ended.
+    /// A worker that had been ready ended.
     Died,
-    /// A plugin refuses to let it be served.
+    /// A plugin refused the release.
     Refused,
-    /// What it depends on could not be installed.
+    /// The dependencies could not be installed.
     Install,
 }
 
 impl LoadFailureKind {
     const ALL: [Self; 6] = [Self::Spawn, Self::Load, Self::Timeout, Self::Died, Self::Refused, Self::Install];
 
-    /// Its error code.
+    /// The error code of this kind, as `/readyz` and answers carry it.
     #[must_use]
     pub fn code(self) -> &'static str {
         match self {
@@ -49,42 +49,43 @@ impl LoadFailureKind {
         }
     }
 
-    /// The kind that has this error code.
+    /// The kind with this error code; the record of a release stores the code.
     #[must_use]
     pub fn of_code(code: &str) -> Option<Self> {
         Self::ALL.into_iter().find(|kind| kind.code() == code)
     }
 }
 
-/// Why a call was not answered with a result.
+/// Why a call has no result. A duration is the time after which a new attempt makes sense (`Retry-After`), except in
+/// `TimedOut`.
 #[derive(Debug, Clone)]
 pub enum CallError {
-    /// The deployment has no such function.
+    /// The release exports no function of this name.
     FunctionNotFound,
-    /// The function raised an error.
+    /// The function threw an error.
     Function(Box<FunctionError>),
-    /// The worker ended during the call; how.
+    /// The worker ended during the call, as the text says.
     Crashed(Arc<str>),
-    /// The worker broke the protocol during the call; how.
+    /// The worker broke the protocol during the call, as the text says.
     Protocol(Arc<str>),
-    /// No answer in time.
+    /// No answer came within the timeout, which is the duration.
     TimedOut(Duration),
-    /// Too many calls wait already.
+    /// The queue is full.
     Overloaded(Duration),
-    /// No worker is ready yet.
+    /// No worker became ready while the call waited.
     Starting,
-    /// Workers end right after their start, again and again.
+    /// The seats are in a crash loop.
     CrashLoop(Duration),
-    /// The release has never loaded; why, and when the next attempt is.
+    /// The release has not loaded so far, for this reason.
     NotLoaded(Duration, Arc<LoadFailure>),
-    /// The worker's program cannot be run; why.
+    /// The worker's program cannot be run, as the text says.
     SpawnFailed(Duration, String),
-    /// The release takes no more calls; this one was not sent.
+    /// The release drains and accepts no new calls. This call was not sent, so it may be sent to the next release.
     Stopping,
-    /// The gateway was stopped during the call.
+    /// The gateway stopped, and its drain time ended during the call.
     Cut,
-    /// The release was taken out of service during the call.
+    /// The deployment was deleted, or its release replaced, and the drain time ended during the call.
     Deleted,
-    /// The deployment is no longer there; the call was not sent.
+    /// The deployment was deleted before the call was sent.
     Gone,
 }

@@ -1,4 +1,4 @@
-//! The life of a worker's place in a pool, as a pure function of what happened. The supervisor carries it out.
+//! The life of a seat as a pure function of events. `supervisor` carries it out and decides what each event is.
 //!
 //! ```text
 //!            Spawned            Loaded
@@ -9,63 +9,86 @@
 //!        DelayOver     (a delay)
 //! ```
 //!
-//! A worker that answered a call or lived ten seconds was a good start: its end restarts at once. Starts in a row that
-//! were not good wait 0 ms, 100 ms, 200 ms … 30 s; from the fifth on the place is in a crash loop.
+//! A start is good if the worker answers a call or lives for [`GOOD_LIFE`]; after a good start the next worker starts
+//! without delay. Bad starts in a row back off: 0 ms, 100 ms, 200 ms … 30 s. From [`CRASH_LOOP_STARTS`] bad starts on,
+//! the seat is in a crash loop.
 
 use std::time::Duration;
 
-/// A worker that lived this long was a good start.
+/// A worker that lives this long had a good start, even if no call came.
 pub const GOOD_LIFE: Duration = Duration::from_secs(10);
 /// Bad starts in a row that make a crash loop.
 pub const CRASH_LOOP_STARTS: u32 = 5;
+/// The delay after the second bad start. The first one is retried without delay: most crashes happen once.
 const FIRST_DELAY: Duration = Duration::from_millis(100);
+/// The longest delay. It bounds how long a deployment stays down after its cause is mended.
 const LAST_DELAY: Duration = Duration::from_secs(30);
 
-/// Where a worker's place is in its life.
+/// The phase of a seat.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Phase {
     /// A process is being started.
     Starting,
     /// The process runs and loads the release.
     Loading,
-    /// It answers calls.
+    /// The worker answers calls.
     Ready,
-    /// The next start waits this long.
+    /// The seat is empty; the next start follows after this delay.
     Waiting(Duration),
-    /// Over.
+    /// The seat is given up. No event leaves this phase.
     Stopped,
 }
 
-/// What happens to a worker's place.
+/// An event in the life of a seat.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Event {
     /// The process runs.
     Spawned,
     /// The process could not be started.
     SpawnFailed,
-    /// MetaData came.
+    /// The worker sent MetaData, and the release was admitted.
     Loaded,
-    /// The process ended, or was ended, before MetaData.
+    /// The process ended, or was killed, before the worker was ready.
     LoadFailed,
-    /// A ready worker ended; whether it had been a good start.
+    /// A ready worker ended.
     Died {
-        /// It had answered a call or lived [`GOOD_LIFE`].
+        /// Whether its start was good: it answered a call or lived for [`GOOD_LIFE`].
         good: bool,
     },
-    /// A ready worker was replaced on purpose.
+    /// A ready worker was retired.
     Retired,
-    /// The delay is over.
+    /// The delay before the next start is over.
     DelayOver,
-    /// The pool wants this place no longer.
+    /// The pool stops, or gives up this seat.
     Stop,
 }
 
-/// The state of one place: its phase and how many starts in a row were bad.
+/// The state of one seat: its phase and the number of bad starts in a row.
+///
+/// ```
+/// use std::time::Duration;
+///
+/// use metagate::worker::lifecycle::{Event, Lifecycle, Phase};
+///
+/// // No jitter: the delays are exact.
+/// let after = |state: Lifecycle, event| state.after(event, 1.0);
+///
+/// let ready = after(after(Lifecycle::default(), Event::Spawned), Event::Loaded);
+/// assert_eq!(ready.phase, Phase::Ready);
+///
+/// // After a good start the next one follows at once; the second bad start in a row waits 100 ms.
+/// let replaced = after(ready, Event::Died { good: true });
+/// assert_eq!(replaced, Lifecycle { phase: Phase::Waiting(Duration::ZERO), bad_starts: 0 });
+/// let once = after(after(replaced, Event::DelayOver), Event::SpawnFailed);
+/// let twice = after(after(once, Event::DelayOver), Event::SpawnFailed);
+/// assert_eq!(twice, Lifecycle { phase: Phase::Waiting(Duration::from_millis(100)), bad_starts: 2 });
+/// assert!(!twice.in_crash_loop());
+/// ```
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Lifecycle {
-    /// Where it is.
+    /// The phase.
     pub phase: Phase,
-    /// Starts in a row that were not good.
+    /// Bad starts in a row.
     pub bad_starts: u32,
 }
 
@@ -76,8 +99,8 @@ impl Default for Lifecycle {
 }
 
 impl Lifecycle {
-    /// The state after an event. `jitter` is 0.8 to 1.2 and stretches a delay. An event that does not fit the phase
-    /// changes nothing.
+    /// The state after an event. An event that does not fit the phase changes nothing. `jitter`, 0.8 to 1.2, is the
+    /// factor of a delay: deployments that fail together, for want of memory say, do not all start again together.
     #[must_use]
     pub fn after(self, event: Event, jitter: f64) -> Self {
         let to = |phase| Self { phase, ..self };
@@ -97,7 +120,7 @@ impl Lifecycle {
         }
     }
 
-    /// Whether starts go wrong again and again.
+    /// Whether so many starts in a row were bad that callers get `crash_loop`.
     #[must_use]
     pub fn in_crash_loop(self) -> bool {
         self.bad_starts >= CRASH_LOOP_STARTS
@@ -109,10 +132,11 @@ impl Lifecycle {
     }
 }
 
-/// How long the next start waits after this many bad ones: 0 ms, 100 ms, 200 ms, … 30 s.
+/// The delay before the next start after this many bad ones in a row: 0 ms, 100 ms, 200 ms … 30 s.
 fn delay(bad_starts: u32) -> Duration {
     match bad_starts {
         0 | 1 => Duration::ZERO,
+        // The shift is bounded: from 2^9 on the delay is LAST_DELAY anyway.
         n => FIRST_DELAY.saturating_mul(1 << (n - 2).min(16)).min(LAST_DELAY),
     }
 }
@@ -126,13 +150,13 @@ mod tests {
     }
 
     #[test]
-    fn a_good_start_is_replaced_at_once() {
+    fn a_worker_with_a_good_start_is_replaced_at_once() {
         let state = run(&[Event::Spawned, Event::Loaded, Event::Died { good: true }]);
         assert_eq!(state, Lifecycle { phase: Phase::Waiting(Duration::ZERO), bad_starts: 0 });
     }
 
     #[test]
-    fn bad_starts_wait_longer_and_longer_up_to_half_a_minute() {
+    fn bad_starts_back_off_to_half_a_minute() {
         let mut state = Lifecycle::default();
         let mut delays = Vec::new();
         for _ in 0..14 {
@@ -158,7 +182,7 @@ mod tests {
     }
 
     #[test]
-    fn stopped_is_the_end() {
+    fn no_event_leaves_stopped() {
         let state = run(&[Event::Spawned, Event::Stop, Event::DelayOver, Event::Loaded]);
         assert_eq!(state.phase, Phase::Stopped);
     }

@@ -1,35 +1,35 @@
-//! The limits of one deployment's workers, taken from its configuration.
+//! The settings of one pool, taken from the configuration of its deployment.
 
 use std::time::Duration;
 
 use crate::config::DeploymentConfig;
 use crate::deployment::DeploymentName;
 
-/// Limits and settings of a pool.
+/// The settings of a pool.
 #[derive(Debug, Clone)]
 pub struct Settings {
-    /// The deployment.
+    /// The deployment's name.
     pub name: DeploymentName,
-    /// Workers that are always there.
+    /// Seats that the pool always keeps filled.
     pub min: usize,
-    /// Workers at most.
+    /// Seats at most; the pool grows up to this number while calls wait.
     pub max: usize,
-    /// Calls in flight per worker.
+    /// Calls in flight per worker at most.
     pub concurrency: u32,
-    /// Calls that wait beyond that.
+    /// Calls that may wait for a lease; one more is refused as overloaded.
     pub queue: usize,
-    /// Deadline of a call.
+    /// Timeout of a call, from dispatch to answer.
     pub timeout: Duration,
-    /// Deadline of a load.
+    /// Timeout of a load, from the start of the process to MetaData.
     pub load_timeout: Duration,
-    /// Memory of each worker in bytes.
+    /// Memory limit of each worker, in bytes.
     pub max_memory: Option<u64>,
-    /// Longest line from a worker in bytes.
+    /// Longest line that a worker may send, in bytes.
     pub max_message: usize,
 }
 
 impl Settings {
-    /// The part of a deployment's configuration that its pool needs.
+    /// Takes the settings of a pool from the configuration of its deployment.
     #[must_use]
     pub fn from_config(config: &DeploymentConfig) -> Self {
         Self {
