@@ -32,7 +32,8 @@ class Chain(NamedTuple):
 
 NOOP = ("noop", "")
 API_KEY = ("api-key", '[plugin.config]\nkeys = { bench = "k-bench" }')
-RATE_LIMIT = ("rate-limit", "grants = { store = true }\n[plugin.config]\nlimit = 1000000000\nwindow = \"1s\"\nby = \"peer\"")
+RATE_LIMIT = ("rate-limit", "grants = { store = true }\n[plugin.config]\n"
+              "limit = 1000000000\nwindow = \"1s\"\nby = \"peer\"")
 TRANSFORM = ("transform-args", '[[plugin.config.rules]]\nfunction = "other"\ndefaults = { 0 = 1 }')
 SHAPE = ("shape-result", "[plugin.config]\nerrors = { function_error = 422 }")
 AUDIT = ("audit-log", "grants = { metrics = true }")
@@ -71,14 +72,16 @@ def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--rounds", type=int, default=7)
     parser.add_argument("--seconds", type=int, default=2, help="of each measurement")
-    parser.add_argument("--metagate", type=Path, help="a built binary; default target/release/metagate, built when stale")
+    parser.add_argument("--metagate", type=Path,
+                        help="a built binary; default target/release/metagate, built when stale")
     args = parser.parse_args()
     shutil.which("wrk") or fail("wrk is missing: Debian: apt-get install wrk")
     if not args.metagate:
         args.metagate = TARGET_DIR / "release" / "metagate"
         run("cargo", "build", "--release", cwd=BENCHES.parent, show=True)[0] or fail("cargo build --release failed")
     args.metagate = args.metagate.resolve()
-    chains = [chain for chain in CHAINS if all((PLUGINS / name / f"{name}.wasm").is_file() for name, _ in chain.plugins)]
+    chains = [chain for chain in CHAINS
+              if all((PLUGINS / name / f"{name}.wasm").is_file() for name, _ in chain.plugins)]
     for chain in CHAINS:
         if chain not in chains:
             print(f"skipped because it is not built: {chain.label} (plugins/build-others.sh)", file=sys.stderr)

@@ -26,7 +26,8 @@ class Server:
                                             env={**os.environ, **env}, start_new_session=True)
 
     def wait_ready(self):
-        announced = re.compile(r"(?:^listening|Uvicorn running|^Serving HTTP) on http://127\.0\.0\.1:(\d+)", re.MULTILINE)
+        announced = re.compile(r"(?:^listening|Uvicorn running|^Serving HTTP) on http://127\.0\.0\.1:(\d+)",
+                               re.MULTILINE)
         deadline = time.monotonic() + START_LIMIT
         while time.monotonic() < deadline:
             if line := announced.search(self.check_alive()):

@@ -1,4 +1,5 @@
-//! Workers that die: their calls are told at once, the next call finds a new worker, and nothing of the old one is left.
+//! Workers that die: their calls are told at once, the next call finds a new worker, and nothing of the old one is
+//! left.
 
 use std::collections::HashMap;
 use std::path::Path;

@@ -1,5 +1,5 @@
-//! Dependencies of a release: real npm and pip, without a network. What they install is there for the functions, what they
-//! print is in the log, and nothing of them is left.
+//! Dependencies of a release: real npm and pip, without a network. What they install is there for the functions, what
+//! they print is in the log, and nothing of them is left.
 
 use std::fs;
 use std::io::Write;

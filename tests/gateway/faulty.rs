@@ -1,4 +1,5 @@
-//! Workers that misbehave on purpose: deployments of `tests/fixtures/faults`, and what a test needs to look at processes.
+//! Workers that misbehave on purpose: deployments of `tests/fixtures/faults`, and what a test needs to look at
+//! processes.
 
 use std::fs;
 use std::path::Path;

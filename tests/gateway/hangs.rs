@@ -185,7 +185,8 @@ fn w3_a_stopped_worker_is_replaced() {
     assert_ok(&gateway.call("w", "echo", "[2]"), "2");
 }
 
-/// The time that 99 of 100 calls of `name` stay within, and the slowest; 300 calls, or as many as there are in two seconds.
+/// The time that 99 of 100 calls of `name` stay within, and the slowest; 300 calls, or as many as there are in two
+/// seconds.
 fn p99(gateway: &Gateway, name: &str) -> (Duration, Duration) {
     let start = Instant::now();
     let mut times = Vec::new();

@@ -1,4 +1,4 @@
-//! Functions that take whole HTTP requests: what reaches them, what becomes of their answers, and their plugins.
+//! Functions that take whole HTTP requests: the requests that reach them, their answers, and their plugins.
 
 use std::io::Write as _;
 use std::process::Command;
@@ -28,7 +28,7 @@ fn with_plugin(plugin: Plugin, keys: &str) -> (Gateway, Files) {
     (gateway, files)
 }
 
-/// What the function was given: the request, and its headers in the order of their names.
+/// The request that the function received, and its headers sorted by name.
 #[track_caller]
 fn given(answer: &Answer) -> (Value, Vec<(String, String)>) {
     assert_eq!((answer.status, answer.header("content-type")), (200, Some("text/told")), "{answer:?}");
@@ -37,7 +37,7 @@ fn given(answer: &Answer) -> (Value, Vec<(String, String)>) {
     (request, headers)
 }
 
-/// Has the function give this answer.
+/// Calls the function and makes it return this answer.
 fn answered(gateway: &Gateway, answer: &Value) -> Answer {
     wire::send(gateway, "POST", &format!("{HTTP}/answer"), &[], answer.to_string())
 }
@@ -110,7 +110,7 @@ fn bodies_are_text_or_base64_and_unpacked() {
 }
 
 #[test]
-fn http_2_says_the_host_elsewhere() {
+fn the_authority_of_http_2_becomes_the_host_header() {
     let gateway = serving("");
     let mut curl = Command::new("curl");
     curl.args(["--silent", "--http2-prior-knowledge", "--header", "host: example.com", "--request", "PUT"]);
@@ -121,7 +121,7 @@ fn http_2_says_the_host_elsewhere() {
 }
 
 #[test]
-fn an_answer_is_the_functions_own() {
+fn the_function_decides_status_headers_and_body() {
     let gateway = serving("");
     let headers = json!([["Content-Type", "text/html"], ["set-cookie", "a=1"], ["set-cookie", "b=2"], ["x-ä", "no"]]);
     let bad = answered(&gateway, &json!({"status": 201, "headers": headers}));
@@ -140,7 +140,7 @@ fn an_answer_is_the_functions_own() {
 }
 
 #[test]
-fn headers_that_are_the_gateways_own_are_not_taken_from_a_function() {
+fn headers_of_the_gateway_cannot_be_set_by_a_function() {
     let gateway = serving("");
     let names = [
         "Connection",
@@ -157,7 +157,7 @@ fn headers_that_are_the_gateways_own_are_not_taken_from_a_function() {
     ];
     let headers: Vec<[&str; 2]> = names.iter().map(|name| [*name, "chunked"]).collect();
     let mut wire = Wire::open(&gateway);
-    // On one connection: an answer that framed itself would be mistaken for another.
+    // Both on one connection: if the function could set the framing, the second answer would be misread.
     for _ in 0..2 {
         let body = json!({"status": 200, "headers": headers, "body": "1234"}).to_string();
         let answer = wire.send(wire::request("POST", &format!("{HTTP}/answer"), &[], body)).answer();
@@ -177,7 +177,7 @@ fn answers_without_a_body_have_none() {
         let answer = wire.send(wire::request("POST", &format!("{HTTP}/answer"), &[], body)).answer_without_body();
         assert_eq!((answer.status, answer.header("content-length")), (status, None), "{answer:?}");
     }
-    // A HEAD whose function made the body tells its length, one without a body tells none.
+    // The answer to a HEAD has the length of the body that the function returned, or none without a body.
     let body = json!({"status": 200, "body": "1234"}).to_string();
     let answer = wire.send(wire::request("HEAD", &format!("{HTTP}/answer"), &[], body)).answer_without_body();
     assert_eq!((answer.status, answer.header("content-length")), (200, Some("4")), "{answer:?}");
@@ -189,7 +189,7 @@ fn answers_without_a_body_have_none() {
 }
 
 #[test]
-fn a_result_that_is_no_answer_is_the_workers_fault_alone() {
+fn a_result_that_is_not_an_answer_is_a_fault_of_the_worker() {
     let gateway = serving("");
     let workers = gateway.worker_pids();
     for bad in [
@@ -207,13 +207,13 @@ fn a_result_that_is_no_answer_is_the_workers_fault_alone() {
         assert!(answer.message().contains("returned an unusable HTTP answer"), "{answer:?}");
     }
     assert_eq!(gateway.worker_pids(), workers);
-    // When the worker ends, the answer is the usual one.
+    // A worker that ends is answered for as with other calls.
     assert_refused(&gateway.get(&format!("{HTTP}/exit")), 502, "worker_crashed");
     wait_gone(&workers);
 }
 
 #[test]
-fn only_requests_reach_it_and_they_reach_nothing_else() {
+fn only_whole_requests_reach_an_http_function() {
     let gateway = Gateway::ready(&(extended(&[("SERVES_HTTP", "yes")]) + &deployment("it")));
     for called in ["http", "web"] {
         assert_refused(&gateway.call("x", called, "[]"), 404, "function_not_found");

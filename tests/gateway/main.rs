@@ -1,4 +1,4 @@
-//! The real binary over HTTP: one program of tests, so that it links once. Each module is one part of the outside.
+//! Tests of the real binary over HTTP. They are one program, so that it links once; each module tests one subject.
 
 #![expect(clippy::unwrap_used, clippy::panic, reason = "a test fails by panicking")]
 #![expect(clippy::disallowed_methods, reason = "tests start the gateway and its clients")]

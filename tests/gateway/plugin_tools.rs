@@ -1,6 +1,8 @@
 //! `metagate plugin …`: what plugin authors use. Plugins are made in the tests, or are those of `plugins/`.
 
 mod authors;
+mod case_effects;
+mod case_imports;
 mod cases;
 mod recordings;
 

@@ -1,5 +1,5 @@
-//! Plugins over HTTP: hooks, limits, rights, loads and reloads, with components made in the tests. Rows P1 to P16 are the
-//! faults that a plugin may bring, each with what has to become of it.
+//! Plugins over HTTP: hooks, limits, rights, loads and reloads, with components made in the tests. Rows P1 to P16 are
+//! the faults that a plugin may bring, each with what has to become of it.
 
 mod boundaries;
 mod chains;

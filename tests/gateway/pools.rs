@@ -1,4 +1,5 @@
-//! How calls find workers: the least busy one, a queue of bounded length, more workers as calls wait, patience at starts.
+//! How calls find workers: the least busy one, a queue of bounded length, more workers as calls wait, patience at
+//! starts.
 
 use std::collections::HashMap;
 use std::fs;

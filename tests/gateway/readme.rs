@@ -1,5 +1,5 @@
-//! The documentation is correct: every `console` block is run against the gateway of an example and each answer is compared,
-//! every link leads to a file and a heading that exist, and the README stays short.
+//! The documentation is correct: every `console` block is run against the gateway of an example and each answer is
+//! compared, every link leads to a file and a heading that exist, and the README stays short.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -63,7 +63,8 @@ fn without_times(output: &str) -> Vec<&str> {
     output.trim_end().lines().map(|line| &line[..cut(line)]).collect()
 }
 
-/// Runs a command of a page in the root of the repository, against the gateway, and returns its output with the page's address.
+/// Runs a command of a page in the root of the repository, against the gateway, and returns its output with the page's
+/// address.
 fn run(gateway: &Gateway, command: &str) -> String {
     let program = env!("CARGO_BIN_EXE_metagate");
     let drop_ins = gateway.folder.path().join("drop-in");

@@ -1,5 +1,5 @@
-//! `docs/configuration.md` lists every key of the configuration with the text of its doc comment, taken from the output of
-//! `metagate schema`. With `METAGATE_WRITE_DOCS=1` the test writes the page; otherwise it compares.
+//! `docs/configuration.md` lists every key of the configuration with the text of its doc comment, taken from the
+//! output of `metagate schema`. With `METAGATE_WRITE_DOCS=1` the test writes the page; otherwise it compares.
 
 use std::fmt::Write;
 use std::fs;

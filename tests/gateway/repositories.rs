@@ -1,5 +1,5 @@
-//! Repositories: real git against real servers and folders. What is fetched is what was committed, nothing of a repository
-//! runs, and each way to fail has its own words.
+//! Repositories: real git against real servers and folders. What is fetched is what was committed, nothing of a
+//! repository runs, and each way to fail has its own words.
 
 use std::fs::{self, File};
 use std::io::{self, BufRead, BufReader, Read};

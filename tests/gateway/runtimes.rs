@@ -1,5 +1,5 @@
-//! Which runtime a folder gets, and that each serves real functions: Node, Python, MetaCall (its runtime stood in for, its
-//! own worker unmodified) and any program.
+//! Which runtime a folder gets, and that each serves real functions: Node, Python, MetaCall (its runtime stood in for,
+//! its own worker unmodified) and any program.
 
 use std::fs;
 use std::path::Path;
@@ -38,7 +38,8 @@ fn the_unmodified_worker_of_metacall_faas_serves_under_the_standin_of_the_runtim
     let nothing = gateway.call("faas", "nothing", "[]");
     assert_eq!((nothing.status, nothing.body.as_str()), (200, ""));
     assert_eq!(gateway.call("faas", "constructor", "[]").code(), "function_not_found");
-    // A throwing function ends this worker, as it does under MetaCall FaaS; its caller hears of it and the next is served.
+    // A throwing function ends this worker, as it does under MetaCall FaaS; its caller hears of it and the next is
+    // served.
     let failed = gateway.call("faas", "fail", "[]");
     assert!(failed.status == 502 || failed.body.contains("error"), "{failed:?}");
     assert_eq!(gateway.call("faas", "sum", "[20, 22]").body, "42");

@@ -1,5 +1,5 @@
-//! What every test needs: a running gateway with a configuration and a data folder of its own, requests to it, and its
-//! processes. No test sleeps for a state: it waits for it, with a limit.
+//! Shared by all tests: a running gateway with its own configuration and data folder, requests to it, and its
+//! processes. Tests never sleep a fixed time to let a state come about: they poll for the state, with a limit.
 
 use std::fs;
 use std::io::{BufRead, BufReader};
@@ -13,10 +13,10 @@ use tempfile::TempDir;
 use ureq::http::Response;
 use ureq::{Agent, Body};
 
-/// How long a state may take to come before a test fails.
+/// The time within which a state must come about before a test fails.
 pub(crate) const PATIENCE: Duration = Duration::from_secs(20);
 
-/// A running gateway; it is stopped, and its processes are looked for, when it is dropped.
+/// A running gateway. Dropping it stops it and asserts that none of its processes is left.
 pub(crate) struct Gateway {
     child: Child,
     pub(crate) address: SocketAddr,
@@ -25,7 +25,7 @@ pub(crate) struct Gateway {
     agent: Agent,
 }
 
-/// An answer, read whole.
+/// A complete answer.
 #[derive(Debug, Clone)]
 pub(crate) struct Answer {
     pub(crate) status: u16,
@@ -66,7 +66,7 @@ pub(crate) fn metagate() -> Command {
     Command::new(env!("CARGO_BIN_EXE_metagate"))
 }
 
-/// Waits until `state` gives something.
+/// Waits until `state` returns a value.
 #[track_caller]
 pub(crate) fn wait_for<T>(what: &str, mut state: impl FnMut() -> Option<T>) -> T {
     let start = Instant::now();
@@ -80,14 +80,14 @@ pub(crate) fn wait_for<T>(what: &str, mut state: impl FnMut() -> Option<T>) -> T
 }
 
 impl Gateway {
-    /// Starts a gateway with these tables, and waits until it takes calls. Deployments may still be starting.
-    /// `[server]` is added: prefix `local`, any free port. A `[server]` of the test's own needs only its other keys.
+    /// Starts a gateway with these tables, and waits until it accepts calls. Deployments may still be starting.
+    /// `[server]` is added: prefix `local`, any free port. A test's own `[server]` needs only its other keys.
     #[track_caller]
     pub(crate) fn start(tables: &str) -> Self {
         Self::start_with(tables, |_| {})
     }
 
-    /// As [`Gateway::start`], with changes to how the process is started.
+    /// Like [`Gateway::start`], with changes to the command that starts the process.
     #[track_caller]
     pub(crate) fn start_with(tables: &str, change: impl FnOnce(&mut Command)) -> Self {
         let folder = tempfile::tempdir().unwrap();
@@ -144,7 +144,7 @@ impl Gateway {
         }
     }
 
-    /// The entry of a deployment in the detail of `/readyz`.
+    /// The entry of a deployment in the answer of `/readyz`.
     pub(crate) fn readiness(&self, deployment: &str) -> Value {
         let detail = self.get("/readyz").json();
         let found = detail["deployments"].as_array().unwrap().iter().find(|one| one["name"] == deployment).cloned();
@@ -168,7 +168,7 @@ impl Gateway {
         read(request.call())
     }
 
-    /// POSTs a body; none if the gateway ends without an answer.
+    /// POSTs a body; `None` if the gateway ends without answering.
     pub(crate) fn try_post(&self, path: &str, headers: &[(&str, &str)], body: impl AsRef<[u8]>) -> Option<Answer> {
         let mut request = self.agent.post(self.url(path));
         for (name, value) in headers {
@@ -192,7 +192,7 @@ impl Gateway {
         self.post(&path, &[("content-type", "application/json")], body)
     }
 
-    /// A connection of its own, for bytes that no client library would send.
+    /// A raw connection, for bytes that no client library sends.
     pub(crate) fn connect(&self) -> TcpStream {
         let stream = TcpStream::connect(self.address).unwrap();
         stream.set_read_timeout(Some(PATIENCE)).unwrap();
@@ -203,24 +203,24 @@ impl Gateway {
         self.child.id()
     }
 
-    /// Memory that the gateway's process has.
+    /// Resident memory of the gateway's process.
     pub(crate) fn resident_bytes(&self) -> u64 {
         let status = fs::read_to_string(format!("/proc/{}/status", self.child.id())).unwrap();
         let line = status.lines().find(|line| line.starts_with("VmRSS:")).unwrap();
         line.split_ascii_whitespace().nth(1).unwrap().parse::<u64>().unwrap() * 1024
     }
 
-    /// Every living process that carries this gateway's mark, zombies not counted: workers and what they started.
+    /// Every living process with this gateway's mark, except zombies: workers and their children.
     pub(crate) fn worker_pids(&self) -> Vec<u32> {
         marked(self.child.id())
     }
 
-    /// What the gateway has logged.
+    /// The log of the gateway.
     pub(crate) fn log(&self) -> String {
         fs::read_to_string(self.folder.path().join("stderr.log")).unwrap_or_default()
     }
 
-    /// What a deployment's workers have printed.
+    /// The output of a deployment's workers.
     pub(crate) fn worker_log(&self, deployment: &str) -> String {
         self.get(&format!("/api/logs/{deployment}")).body
     }
@@ -230,13 +230,13 @@ impl Gateway {
         rustix::process::kill_process(pid, signal).unwrap();
     }
 
-    /// Waits for the gateway's end.
+    /// Waits until the gateway has ended.
     #[track_caller]
     pub(crate) fn wait_end(&mut self) -> ExitStatus {
         wait_for("the gateway's end", || self.child.try_wait().unwrap())
     }
 
-    /// Stops the gateway with SIGTERM; no process of it may be left.
+    /// Stops the gateway with SIGTERM and asserts that none of its processes is left.
     #[track_caller]
     pub(crate) fn stop(mut self) -> ExitStatus {
         self.signal(rustix::process::Signal::TERM);
@@ -298,7 +298,7 @@ pub(crate) fn marked(gateway: u32) -> Vec<u32> {
     found
 }
 
-/// Whether a process is there and no zombie.
+/// Whether a process exists and is not a zombie.
 pub(crate) fn is_alive(pid: u32) -> bool {
     fs::read_to_string(format!("/proc/{pid}/stat"))
         .is_ok_and(|stat| stat.rsplit_once(") ").is_some_and(|(_, rest)| !rest.starts_with(['Z', 'X'])))

@@ -1,5 +1,5 @@
-//! Functions in WebAssembly: what runs, what it may take and reach, what is refused. What the components of real toolchains
-//! do is in `tests/functions.sh`.
+//! Functions in WebAssembly: calls, limits, isolation, outbound requests, and files that are refused.
+//! `tests/functions.sh` tests components of real toolchains.
 
 mod calls;
 mod files;
@@ -14,7 +14,7 @@ use tempfile::TempDir;
 
 use crate::support::Gateway;
 
-/// A core module: numbers, a loop, a recursion, a hunger for memory, a counter.
+/// A core module with functions of numbers, an endless loop, a recursion, a memory hog and a counter.
 pub(crate) const NUMBERS: &str = r#"(module
     (memory 1)
     (global $count (mut i32) (i32.const 0))
@@ -33,7 +33,7 @@ pub(crate) const NUMBERS: &str = r#"(module
         (loop (br_if 0 (i32.ne (memory.grow (i32.const 16)) (i32.const -1)))) unreachable)
     (func (export "vector") (param v128)))"#;
 
-/// A component: a text of a length, and an interface beside the root.
+/// A component that exports a function at the root and two interfaces.
 pub(crate) const TEXTS: &str = r#"(component
     (core module $module
         (memory (export "memory") 320)
@@ -44,7 +44,8 @@ pub(crate) const TEXTS: &str = r#"(component
         (func (export "twice") (param i32) (result i32) (i32.mul (local.get 0) (i32.const 2)))
         (func (export "thrice") (param i32) (result i32) (i32.mul (local.get 0) (i32.const 3))))
     (core instance $core (instantiate $module))
-    (func $text (param "length" u32) (result string) (canon lift (core func $core "text") (memory (core memory $core "memory"))))
+    (func $text (param "length" u32) (result string)
+        (canon lift (core func $core "text") (memory (core memory $core "memory"))))
     (func $twice (param "x" u32) (result u32) (canon lift (core func $core "twice")))
     (func $thrice (param "x" u32) (result u32) (canon lift (core func $core "thrice")))
     (export "text" (func $text))
@@ -62,12 +63,12 @@ pub(crate) fn folder(files: &[(&str, &[u8])]) -> TempDir {
     folder
 }
 
-/// The table of a deployment.
+/// The configuration table of a deployment.
 pub(crate) fn deployment(name: &str, folder: &Path, keys: &str) -> String {
     format!("[[deployment]]\nname = {name:?}\npath = {folder:?}\n{keys}\n")
 }
 
-/// A gateway with one deployment, `it`, of one file of text.
+/// A gateway with one deployment, `it`, of one file in text format.
 #[track_caller]
 pub(crate) fn serving(text: &str, keys: &str) -> (Gateway, TempDir) {
     let folder = folder(&[("it.wat", text.as_bytes())]);

@@ -1,4 +1,5 @@
-//! Uploads that are no form, not the right one, too large, too many or cut off: each is refused in words and leaves nothing.
+//! Uploads that are no form, not the right one, too large, too many or cut off: each is refused in words and leaves
+//! nothing.
 
 use std::fs;
 use std::io::Write;
@@ -53,9 +54,8 @@ fn open_uploads(gateway: &Gateway) -> Vec<PathBuf> {
     targets.filter(|target| target.to_string_lossy().contains("/staging/")).collect()
 }
 
-#[test]
-fn u7_a_form_that_is_not_the_right_one_is_refused_in_words() {
-    let gateway = Gateway::ready("[deploy]\nmax_upload = \"64KiB\"\n");
+/// Uploads that are refused: content type, code, a part of the message, and body.
+fn bad_forms() -> Vec<(&'static str, &'static str, &'static str, Vec<u8>)> {
     let (id, jsons, raw) = (part("id", "it"), part("jsons", "[]"), part("raw", "PK"));
     let with = |parts: &[&[Vec<u8>]]| form(&parts.concat());
     let good = with(&[&[id.clone(), jsons.clone(), raw.clone()]]);
@@ -63,8 +63,9 @@ fn u7_a_form_that_is_not_the_right_one_is_refused_in_words() {
     let header = format!("x: {}\r\ncontent-disposition", "y".repeat(12 * 1024));
     let bad = |code, words: &'static str, parts: &[&[Vec<u8>]]| (FORM, code, words, with(parts));
     let other = |words: &'static str, body: String| (FORM, "bad_request", words, body.into_bytes());
-    // No body is longer than what the gateway still reads of a request that it has refused: the client may write it all first.
-    let cases: Vec<(&str, &str, &str, Vec<u8>)> = vec![
+    // No body is longer than what the gateway still reads of a request that it has refused, so that the client can
+    // write all of it before it reads the answer.
+    vec![
         ("multipart/form-data", "bad_request", "boundary", good.clone()),
         ("multipart/form-data; boundary=", "bad_request", "boundary", good.clone()),
         ("multipart/form-data; boundary=other", "bad_request", "between two parts", good.clone()),
@@ -106,7 +107,13 @@ fn u7_a_form_that_is_not_the_right_one_is_refused_in_words() {
         other("between two parts", text(&good).replace("--\r\n", "")),
         other("in part \"raw\"", text(&good).replace(&format!("\r\n--{BOUNDARY}--\r\n"), "")),
         other("after its last part", text(&good) + &"x".repeat(100_000)),
-    ];
+    ]
+}
+
+#[test]
+fn u7_a_form_that_is_not_the_right_one_is_refused_in_words() {
+    let gateway = Gateway::ready("[deploy]\nmax_upload = \"64KiB\"\n");
+    let cases = bad_forms();
     assert!(cases.len() >= 25);
     for (kind, code, words, body) in cases {
         let answer = gateway.post(CREATE, &[("content-type", kind)], &body);
@@ -119,9 +126,10 @@ fn u7_a_form_that_is_not_the_right_one_is_refused_in_words() {
         assert!(answer.message().contains(words), "{words:?}: {answer:?}");
         wait_nothing_left(&gateway);
     }
+    let good = form(&[part("id", "it"), part("jsons", "[]"), part("raw", "PK")]);
     let packed = gateway.post(CREATE, &[("content-type", FORM), ("content-encoding", "gzip")], &good);
     assert_refused(&packed, 415, "unsupported_media_type");
-    // Nothing of all this is in the way of a form that is right, but for its archive.
+    // After all this a correct form is read: only its archive is refused.
     assert_refused(&upload(&gateway, "it", b"PK"), 422, "bad_archive");
     wait_nothing_left(&gateway);
 }

@@ -183,29 +183,11 @@ fn metacalls_command_line_works_with_a_token_and_not_without() {
     }
 }
 
-#[test]
-fn every_method_of_metacalls_protocol_library_works() {
-    let repositories = Repositories::start();
-    let gateway =
-        Gateway::start(&format!("[admin]\ntoken = {TOKEN:?}\n[deploy]\nrepositories = [{:?}]\n", repositories.url("")));
-    let files = ["index.js", "package.json", "metacall.json"];
-    let texts = files.map(|name| (name, fs::read_to_string(fixture("deploy-node").join(name)).unwrap()));
-    let archive = super::package(&texts.each_ref().map(|(name, text)| (*name, text.as_str())));
-    let zip = gateway.folder.path().join("package.zip");
-    fs::write(&zip, archive).unwrap();
-    let output = Command::new("node")
-        .arg(fixture("metacall-protocol/every-method.js"))
-        // With any other host name its calls go to MetaCall's own service.
-        .args([&format!("http://localhost:{}", gateway.address.port()), TOKEN])
-        .args([zip.to_str().unwrap(), &repositories.url("team/app.git")])
-        .env("NODE_PATH", from_npm("@metacall/protocol").join("../.."))
-        .output()
-        .unwrap();
-    assert!(output.status.success(), "{output:?}\n{}", gateway.log());
-    let answers: Value = serde_json::from_slice(&output.stdout).unwrap();
+/// The steps of `every-method.js` that succeed, with their values.
+fn expected_values() -> Vec<(&'static str, Value)> {
     let deployed = |name: &str| json!({ "prefix": "local", "suffix": name, "version": "v1" });
     let allowed = json!({ "status": "success", "data": true });
-    for (step, expected) in [
+    vec![
         ("ready", json!(true)),
         ("validate", allowed.clone()),
         ("refresh", json!(TOKEN)),
@@ -233,7 +215,30 @@ fn every_method_of_metacalls_protocol_library_works() {
         ("delete 1", json!("Deploy Delete Succeed")),
         ("delete 2", json!("Deploy Delete Succeed")),
         ("inspectAtTheEnd", json!([])),
-    ] {
+    ]
+}
+
+#[test]
+fn every_method_of_metacalls_protocol_library_works() {
+    let repositories = Repositories::start();
+    let gateway =
+        Gateway::start(&format!("[admin]\ntoken = {TOKEN:?}\n[deploy]\nrepositories = [{:?}]\n", repositories.url("")));
+    let files = ["index.js", "package.json", "metacall.json"];
+    let texts = files.map(|name| (name, fs::read_to_string(fixture("deploy-node").join(name)).unwrap()));
+    let archive = super::package(&texts.each_ref().map(|(name, text)| (*name, text.as_str())));
+    let zip = gateway.folder.path().join("package.zip");
+    fs::write(&zip, archive).unwrap();
+    let output = Command::new("node")
+        .arg(fixture("metacall-protocol/every-method.js"))
+        // With any other host name its calls go to MetaCall's own service.
+        .args([&format!("http://localhost:{}", gateway.address.port()), TOKEN])
+        .args([zip.to_str().unwrap(), &repositories.url("team/app.git")])
+        .env("NODE_PATH", from_npm("@metacall/protocol").join("../.."))
+        .output()
+        .unwrap();
+    assert!(output.status.success(), "{output:?}\n{}", gateway.log());
+    let answers: Value = serde_json::from_slice(&output.stdout).unwrap();
+    for (step, expected) in expected_values() {
         assert_eq!(answers[step], json!({ "value": expected }), "{step} of {answers:#}\n{}", gateway.log());
     }
     for (step, words) in [

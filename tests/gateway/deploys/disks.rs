@@ -1,4 +1,5 @@
-//! Data folders on disks that are full or cannot be written: real ones, mounted for one gateway in a namespace of its own.
+//! Data folders on disks that are full or cannot be written: real ones, mounted for one gateway in a namespace of its
+//! own.
 
 use std::fs;
 use std::process::Command;

@@ -11,11 +11,13 @@ use serde_json::json;
 use super::{package, versioned};
 use crate::support::{Gateway, wait_for};
 
-/// Something that takes longer than anybody waits: at the load, or when dependencies are installed.
+/// Packages that take longer than any test: while loading, and while dependencies are installed.
 const SLOW_LOAD: (&str, &str) = ("app.py", "import time\nprint('loading', flush=True)\ntime.sleep(60)\n");
 const SLOW_INSTALL: (&str, &str) = (
     "package.json",
-    r#"{"name":"slow","version":"1.0.0","scripts":{"install":"node -e \"console.log('installing'); setTimeout(() => {}, 60000)\""}}"#,
+    r#"{"name": "slow", "version": "1.0.0", "scripts": {
+        "install": "node -e \"console.log('installing'); setTimeout(() => {}, 60000)\""
+    }}"#,
 );
 
 /// Asks for a deploy of `app`, without waiting for the answer.

@@ -1,5 +1,6 @@
-//! Every point at which a deploy touches the disk: the gateway is killed there, or the disk fails there. `strace` does it to
-//! the gateway's thread for work that blocks, at the first, second, third … call of a kind, until the operation gets through.
+//! Every point at which a deploy touches the disk: the gateway is killed there, or the disk fails there. `strace` does
+//! it to the gateway's thread for work that blocks, at the first, second, third … call of a kind, until the operation
+//! gets through.
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -249,8 +250,8 @@ fn meddle(subject: &mut Subject, operation: Operation, meddling: Meddling, call:
     let acknowledged = answer.as_ref().is_some_and(|answer| answer.status < 300);
     match meddling {
         Meddling::Kill => {
-            // It may be killed after its answer, when it removes what it no longer needs; a process that is being killed
-            // answers no more.
+            // It may be killed after its answer, when it removes what it no longer needs; a process that is being
+            // killed answers no more.
             let was_killed = answer.is_none() || subject.gateway.try_post("/healthz", &[], "").is_none();
             if was_killed {
                 subject.restart();

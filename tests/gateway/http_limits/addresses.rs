@@ -101,7 +101,8 @@ fn h13_reserved_names_cannot_be_deployed_or_be_the_prefix() {
     for name in ["api", "validate", "admin", "metrics", "healthz", "readyz", ".well-known", "API"] {
         for text in [
             format!(
-                "[server]\nlisten = \"127.0.0.1:0\"\nprefix = \"local\"\n[[deployment]]\nname = {name:?}\npath = {path:?}\n"
+                "[server]\nlisten = \"127.0.0.1:0\"\nprefix = \"local\"\n\
+                 [[deployment]]\nname = {name:?}\npath = {path:?}\n"
             ),
             format!("[server]\nlisten = \"127.0.0.1:0\"\nprefix = {name:?}\n"),
         ] {

@@ -1,10 +1,10 @@
-//! `metagate plugin test`: what a case gives a plugin, what is compared, and how a difference is told.
+//! `metagate plugin test`: the state that cases share, the values that are compared, and the report of a difference.
 
 use serde_json::json;
 
 use crate::plugin_tools::{Bench, json};
 use crate::plugins::asked;
-use crate::plugins::component::{Code, Plugin};
+use crate::plugins::component::Plugin;
 
 /// Counts its calls in the store, with a second to live, and tells the count.
 fn counter() -> Plugin {
@@ -16,7 +16,7 @@ fn counter() -> Plugin {
     })
 }
 
-fn case(name: &str, keys: &str, expect: &str) -> String {
+pub(crate) fn case(name: &str, keys: &str, expect: &str) -> String {
     format!("[[case]]\nname = {name:?}\nhook = \"before-invoke\"\n{keys}\nexpect = {{ {expect} }}\n\n")
 }
 
@@ -75,9 +75,10 @@ fn a_difference_is_told_in_one_line_with_what_was_expected_and_what_came() {
     let wrong = case(
         "wrong",
         "",
-        "status = 403, code = \"forbidden\", message = \"token\", headers = { www-authenticate = \"Bearer\", x = true }, \
-         body = { error = { code = \"unauthorized\", message = \"no token\", request_id = \"test\" } }, log = [\"other\"], \
-         metrics = { hits = 1 }",
+        "status = 403, code = \"forbidden\", message = \"token\", \
+         headers = { www-authenticate = \"Bearer\", x = true }, \
+         body = { error = { code = \"unauthorized\", message = \"no token\", request_id = \"test\" } }, \
+         log = [\"other\"], metrics = { hits = 1 }",
     );
     assert_eq!(
         bench.test(&wrong).failure(),
@@ -167,102 +168,15 @@ fn time_stands_still_but_for_what_a_case_says() {
         + &case("moved on", "wait = \"1h\"\ncall = { remaining = \"250ms\" }", "message = \"1795352400000 250\"")
         + &case("set", "now = \"1970-01-01T00:00:01Z\"", "message = \"1000 30000\"")
         + &case("moved on from there", "wait = \"2ms\"", "message = \"1002 30000\"")
-        + "[[case]]\nname = \"elapsed\"\nhook = \"after-invoke\"\noutcome = { elapsed = \"1500us\", in_worker = \"1ms\" }\n\
+        + "[[case]]\nname = \"elapsed\"\nhook = \"after-invoke\"\n\
+           outcome = { elapsed = \"1500us\", in_worker = \"1ms\" }\n\
            expect = { log = [\"1500 1000\"] }\n";
     Bench::new(plugin).test(&cases).passes(5);
 }
 
-/// Tells what an import gives to what the call asks for.
-fn asker() -> Plugin {
-    Plugin::new().before_invoke(|c| {
-        let asked = asked(c);
-        asked.on(c, 'e', |c| {
-            let name = c.text("REGION");
-            let value = c.call("env", "get", &name);
-            let value = c.or_empty(value);
-            c.tell(&value);
-        });
-        asked.on(c, 's', |c| {
-            let name = c.text("key");
-            let value = c.call("secrets", "get", &name);
-            let value = c.or_empty(value);
-            c.tell(&value);
-        });
-        asked.on(c, 'i', |c| {
-            let (deployment, function, arguments) = (c.text("auth"), c.text("check"), c.text("[1]"));
-            let result = c.call("invoke", "call", format!("{deployment} {function} {arguments}"));
-            // A problem is status, code, message: the code is at 12.
-            c.when(result.byte(), |c| c.tell(&result.text_at(8)));
-            c.tell(&result.inner());
-        });
-        asked.on(c, 'h', |c| {
-            let (method, url) = (c.text("GET"), c.text("https://auth.example.com/keys"));
-            let none = "(i32.const 0) (i32.const 0)";
-            let answer = c.call("http", "send", format!("{method} {url} {none} {none} (i64.const 0)"));
-            c.when(answer.byte(), |c| c.tell(&answer.inner()));
-            let (status, space) = (c.decimal32(answer.u16_at(4)), c.text(" "));
-            let both = c.join(&[status, space, answer.text_at(16)]);
-            c.tell(&both);
-        });
-    })
-}
-
-fn ask(letter: char) -> String {
+/// The key that asks a plugin with [`asked`] for something.
+pub(crate) fn ask(letter: char) -> String {
     format!("call = {{ headers = {{ x-do = \"{letter}\" }} }}")
-}
-
-#[test]
-fn every_import_is_granted_and_gives_what_the_cases_say() {
-    let bench = Bench::new(asker());
-    let cases = "[env]\nREGION = \"eu\"\n[secrets]\nkey = \"s3cret\"\n\n".to_owned()
-        + &case("env", &ask('e'), "message = \"eu\"")
-        + &case("secrets", &ask('s'), "message = \"s3cret\"")
-        + &case(
-            "a result",
-            &(ask('i') + "\ninvoke = [{ deployment = \"auth\", function = \"check\", result = { ok = true } }]"),
-            "message = '{\"ok\":true}'",
-        )
-        + &case(
-            "a problem",
-            &(ask('i')
-                + "\ninvoke = [{ deployment = \"auth\", function = \"check\", \
-                   problem = { status = 403, code = \"no_way\", message = \"never\" } }]"),
-            "message = \"no_way\"",
-        )
-        + &case(
-            "an answer",
-            &(ask('h') + "\nhttp = [{ url = \"https://auth.example.com/keys\", status = 201, body = \"the keys\" }]"),
-            "message = \"201 the keys\"",
-        )
-        + &case("nothing of it", "", "verdict = \"proceed\"");
-    bench.test(&cases).passes(6);
-    bench.test(&case("no variable", &ask('e'), "status = 418, message = \"\"")).passes(1);
-    let said = bench.test(&case("no answer", &ask('h'), "message = \"the keys\""));
-    let words = "the request GET https://auth.example.com/keys has no answer in this case";
-    assert_eq!(
-        said.failure(),
-        [&format!("message: expected one with \"the keys\", got \"{words}\""), &format!("note: {words}")]
-    );
-    let said = bench.test(&case("no function", &ask('i'), "message = \"true\""));
-    assert_eq!(said.failure()[1], "note: the call of auth/check has no answer in this case");
-}
-
-#[test]
-fn env_and_secrets_may_come_from_the_settings() {
-    let plugin = Plugin::new().before_invoke(|c| {
-        let (name, key) = (c.text("GREETING"), c.text("key"));
-        let value = c.call("env", "get", &name);
-        let value = c.or_empty(value);
-        let secret = c.call("secrets", "get", &key);
-        let secret = c.or_empty(secret);
-        let both = c.join(&[value, secret]);
-        c.tell(&both);
-    });
-    let bench = Bench::new(plugin);
-    bench.files.put("p.toml", "grants = { env = [\"GREETING\"], secrets = { key = \"-s3cret\" } }\n");
-    let cases = case("both", "", "message = \"hello-s3cret\"");
-    bench.test_with(&cases, &["--config", "p.toml"]).passes(1);
-    assert_eq!(bench.test(&cases).failure(), ["message: expected one with \"hello-s3cret\", got \"\""]);
 }
 
 fn troubled() -> Plugin {
@@ -341,94 +255,6 @@ fn the_check_of_a_configuration_is_a_case_too() {
         bench.test(&cases).failure(),
         ["verdict: expected proceed, got fault (it refused its configuration: a limit is needed)"]
     );
-}
-
-fn shaper() -> Plugin {
-    let pair = |c: &mut Code, function: &str, name: &str, value: &str| {
-        let (name, value) = (c.text(name), c.text(value));
-        let set = c.call("release", function, format!("{name} {value}"));
-        c.expect_ok(set);
-    };
-    Plugin::new()
-        .before_load(move |c| {
-            pair(c, "set-environment", "REGION", "eu");
-            pair(c, "set-limit", "timeout", "5s");
-            pair(c, "set-label", "team", "a");
-            let path = c.text("index.js");
-            let file = c.call("release", "read", &path);
-            c.when(file.byte(), |c| c.refuse(&file.inner()));
-            c.log(&file.inner());
-        })
-        .after_load(move |c| {
-            pair(c, "rename", "sum", "add");
-            let name = c.text("secret");
-            let hidden = c.call("release", "hide", &name);
-            c.when(hidden.byte(), |c| c.refuse(&hidden.inner()));
-        })
-}
-
-#[test]
-fn releases_are_shown_to_load_hooks_and_compared() {
-    let bench = Bench::new(shaper());
-    let case = |hook: &str, release: &str, expect: &str| {
-        format!("[[case]]\nname = \"c\"\nhook = {hook:?}\nrelease = {{ {release} }}\nexpect = {{ {expect} }}\n\n")
-    };
-    let files = "files = { \"index.js\" = \"the text\" }";
-    let functions = "functions = [\"sum\", { name = \"secret\", parameters = [{ name = \"a\" }], is_async = true }]";
-    let cases = case(
-        "before-load",
-        files,
-        "verdict = \"accept\", environment = { REGION = \"eu\", OTHER = false }, labels = { team = \"a\" }, \
-         limits = { timeout = \"5s\", queue = 256, load_timeout = \"1m\" }, log = [\"the text\"]",
-    ) + &case("before-load", "", "verdict = \"refuse\", message = \"no file\"")
-        + &case("before-load", "limits = { timeout = \"1s\" }", "verdict = \"fault\"")
-        + &case("after-load", functions, "verdict = \"accept\", functions = [\"add\"]")
-        + &case("after-load", "functions = [\"sum\"]", "verdict = \"refuse\", message = \"no function\"");
-    bench.test(&cases).passes(5);
-    let wrong = "environment = { REGION = \"us\" }, labels = { team = false }, limits = { timeout = \"6s\" }";
-    assert_eq!(
-        bench.test(&case("before-load", files, wrong)).failure(),
-        [
-            "environment.REGION: expected \"us\", got \"eu\"",
-            "labels.team: expected nothing, got \"a\"",
-            "limits.timeout: expected 6000ms, got 5000ms",
-            "log: info the text",
-        ]
-    );
-    assert_eq!(
-        bench.test(&case("after-load", functions, "functions = [\"sum\", \"add\"]")).failure(),
-        ["functions: expected [\"add\", \"sum\"], got [\"add\"]"]
-    );
-}
-
-#[test]
-fn outcomes_are_shown_to_after_invoke_and_compared() {
-    let plugin = Plugin::new().after_invoke(|c| {
-        let code = c.call("outcome", "code", "");
-        let code = c.or_empty(code);
-        c.log(&code);
-        let body = c.call("outcome", "body", "");
-        c.log(&body.text());
-        let seen = c.text("yes");
-        let set = c.set_header("outcome", "x-seen", &seen);
-        c.expect_ok(set);
-        let set = c.set_problem(422, "unfit", "not this", &[]);
-        c.expect_ok(set);
-    });
-    let bench = Bench::new(plugin);
-    let case = |outcome: &str, expect: &str| {
-        format!("[[case]]\nname = \"o\"\nhook = \"after-invoke\"\n{outcome}\nexpect = {{ {expect} }}\n\n")
-    };
-    let cases = case(
-        "outcome = { body = { a = 1 }, headers = { x-old = \"1\" } }",
-        "verdict = \"done\", status = 422, code = \"unfit\", message = \"not this\", \
-         headers = { x-seen = \"yes\", x-old = \"1\" }, log = ['{\"a\":1}']",
-    ) + &case(
-        "outcome = { source = \"gateway\", status = 504, code = \"call_timeout\", message = \"too late\" }",
-        "status = 422, log = [\"call_timeout\", '\"message\":\"too late\"']",
-    ) + &case("", "body = { error = { code = \"unfit\", message = \"not this\", request_id = \"test\" } }");
-    bench.test(&cases).passes(3);
-    assert_eq!(bench.test(&case("", "status = 200")).failure()[0], "status: expected 200, got 422");
 }
 
 #[test]

@@ -4,11 +4,39 @@ use std::fs;
 use std::path::Path;
 
 use crate::plugin_tools::{json, plugin};
-use crate::plugins::component::Plugin;
+use crate::plugins::component::{Code, Plugin};
 use crate::plugins::{Files, asked, call_do, call_with, deployment, table};
 use crate::support::{Gateway, wait_for};
 
-/// Does something of everything. Its mark is on each answer that it has seen.
+/// Rejects, answers, changes the call or traps, as the call asks.
+fn act_as_asked(c: &mut Code) {
+    let asked = asked(c);
+    asked.on(c, 'r', |c| {
+        let message = c.text("not you");
+        c.reject(401, "unauthorized", &message, &[("www-authenticate", "Key"), ("x-two", "2")]);
+    });
+    asked.on(c, 'a', |c| {
+        let body = c.text("{\"from\": \"plugin\", \"n\": 1.50}");
+        c.respond(203, &[("x-by", "plugin")], &body);
+    });
+    asked.on(c, 'e', |c| {
+        let nothing = c.text("");
+        c.respond(204, &[], &nothing);
+    });
+    asked.on(c, 's', |c| {
+        let arguments = c.text("[\"other\", 9007199254740993]");
+        let set = c.call("invocation", "set-arguments", &arguments);
+        c.expect_ok(set);
+        let value = c.text("v");
+        let set = c.set_header("invocation", "x-new", &value);
+        c.expect_ok(set);
+        let name = c.text("accept");
+        c.call("invocation", "remove-header", &name);
+    });
+    asked.on(c, 't', |c| c.raw("(unreachable)"));
+}
+
+/// A plugin that uses every kind of hook and effect. It puts its mark on each answer that it has seen.
 fn busy(mark: &str) -> Plugin {
     let mark = mark.to_owned();
     Plugin::new()
@@ -36,30 +64,7 @@ fn busy(mark: &str) -> Plugin {
             let (key, value) = (c.text("large"), c.text("123456789012345678901234567890"));
             let set = c.call("invocation", "set-context", format!("{key} {value} (i32.const 1)"));
             c.expect_ok(set);
-            let asked = asked(c);
-            asked.on(c, 'r', |c| {
-                let message = c.text("not you");
-                c.reject(401, "unauthorized", &message, &[("www-authenticate", "Key"), ("x-two", "2")]);
-            });
-            asked.on(c, 'a', |c| {
-                let body = c.text("{\"from\": \"plugin\", \"n\": 1.50}");
-                c.respond(203, &[("x-by", "plugin")], &body);
-            });
-            asked.on(c, 'e', |c| {
-                let nothing = c.text("");
-                c.respond(204, &[], &nothing);
-            });
-            asked.on(c, 's', |c| {
-                let arguments = c.text("[\"other\", 9007199254740993]");
-                let set = c.call("invocation", "set-arguments", &arguments);
-                c.expect_ok(set);
-                let value = c.text("v");
-                let set = c.set_header("invocation", "x-new", &value);
-                c.expect_ok(set);
-                let name = c.text("accept");
-                c.call("invocation", "remove-header", &name);
-            });
-            asked.on(c, 't', |c| c.raw("(unreachable)"));
+            act_as_asked(c);
         })
         .after_invoke(move |c| {
             let id = c.call("invocation", "id", "");

@@ -1,5 +1,5 @@
-//! Plugins made in the test: WebAssembly text, with the imports that it calls and the hooks that it has, made a component
-//! by the repository's own `wit/`. What plugins are for is left to the tests.
+//! Plugins made in the test: WebAssembly text, with the imports that it calls and the hooks that it has, made a
+//! component by the repository's own `wit/`. What plugins are for is left to the tests.
 
 mod code;
 
@@ -294,8 +294,8 @@ const LIBRARY: &str = r#"
   (i32.store (local.get $area) (local.get $at))
   (i32.store offset=4 (local.get $area) (i32.sub (local.get $end) (local.get $at))))"#;
 
-/// A component with more core instances of a module, appended to its bytes. Format: the component model's binary format,
-/// sections 1 (core module) and 2 (core instance).
+/// A component with more core instances of a module, appended to its bytes. Format: the component model's binary
+/// format, sections 1 (core module) and 2 (core instance).
 pub(crate) fn with_instances(mut component: Vec<u8>, module: &[u8], count: u32) -> Vec<u8> {
     let sections = wasmparser::Parser::new(0).parse_all(&component);
     let mut depth = 0;

@@ -230,7 +230,8 @@ fn a_plugin_calls_what_it_was_granted_and_nothing_else() {
     for (n, ([deployment, function, arguments], _)) in cases.iter().enumerate() {
         let file = files.put(&format!("p{n}.wasm"), invoking(deployment, function, arguments).component());
         let keys = format!(
-            "functions = [\"f{n}\"]\ntimeout = \"5s\"\ngrants = {{ invoke = [\"it/args\", \"values/*\", \"gone/args\"] }}"
+            "functions = [\"f{n}\"]\ntimeout = \"5s\"\n\
+             grants = {{ invoke = [\"it/args\", \"values/*\", \"gone/args\"] }}"
         );
         tables += &table(&format!("p{n}"), &file, &keys);
     }

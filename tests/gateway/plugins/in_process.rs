@@ -1,5 +1,5 @@
-//! What cannot be brought about from outside: P4, a panic on the gateway's side of an import, and a thousand reloads one
-//! right after the other. The gateway's parts run in the test's own process.
+//! What cannot be brought about from outside: P4, a panic on the gateway's side of an import, and a thousand reloads
+//! one right after the other. The gateway's parts run in the test's own process.
 
 use std::future::Future;
 use std::net::{IpAddr, Ipv4Addr};

@@ -151,7 +151,8 @@ fn compile_bomb() -> Vec<u8> {
     let mut body = String::new();
     for n in 0..60_000 {
         body += &format!(
-            "(if (i32.and (local.get {}) (i32.const {n})) (then (local.set {} (i32.mul (local.get {}) (local.get {})))))",
+            "(if (i32.and (local.get {}) (i32.const {n}))
+                (then (local.set {} (i32.mul (local.get {}) (local.get {})))))",
             n % 50,
             (n + 7) % 50,
             (n + 13) % 50,

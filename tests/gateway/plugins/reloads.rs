@@ -261,8 +261,8 @@ fn a_deployment_that_changes_keeps_its_plugins() {
     assert!(calls >= 2, "the plugin was not loaded anew: {calls}");
 }
 
-/// Reloads a plugin so often, by `change` with the number of the reload, while 500 calls come a second. None may fail, each
-/// goes through one version from its beginning to its end, and no memory is left behind.
+/// Reloads a plugin so often, by `change` with the number of the reload, while 500 calls come a second. None may fail,
+/// each goes through one version from its beginning to its end, and no memory is left behind.
 fn reload_under_load(gateway: &Gateway, reloads: usize, change: impl Fn(usize)) {
     const CALLERS: u32 = 4;
     let (ends, calls) = (AtomicBool::new(false), AtomicU64::new(0));

@@ -15,7 +15,7 @@ fn a_module_of_numbers_is_called_by_position_and_by_name() {
     let (gateway, _folder) = serving(NUMBERS, "");
     assert_result(&gateway.call("it", "add", "[1, 2]"), "3");
     assert_result(&gateway.call("it", "add", r#"{"b": -5, "a": 2}"#), "-3");
-    // Keys that are no parameters' names: the values by position.
+    // The keys do not name parameters, so the values go by position.
     assert_result(&gateway.call("it", "divide", r#"{"x": 7, "y": 2}"#), "[3,1]");
     assert_result(&gateway.call("it", "halve", "[3]"), "1.5");
     assert_result(&gateway.call("it", "small", "[0.1]"), "0.1");
@@ -26,7 +26,7 @@ fn a_module_of_numbers_is_called_by_position_and_by_name() {
 }
 
 #[test]
-fn arguments_that_do_not_fit_are_told_by_name_type_and_value() {
+fn a_mismatch_names_argument_type_and_value() {
     let (gateway, _folder) = serving(NUMBERS, "");
     for (function, body, words) in [
         ("add", "[1]", &["\"b\"", "s32", "missing"][..]),
@@ -46,7 +46,7 @@ fn arguments_that_do_not_fit_are_told_by_name_type_and_value() {
 }
 
 #[test]
-fn functions_of_interfaces_go_by_their_bare_name_where_it_is_theirs_alone() {
+fn functions_of_interfaces_go_by_their_bare_name_if_it_is_unique() {
     let (gateway, _folder) = serving(TEXTS, "");
     assert_result(&gateway.call("it", "twice", "[21]"), "42");
     assert_result(&gateway.call("it", "one/twice", "[21]"), "42");
@@ -86,7 +86,7 @@ fn several_files_are_one_deployment() {
 #[test]
 fn a_package_of_wasm_files_is_deployed_with_and_without_a_metacall_json() {
     let gateway = Gateway::start("");
-    // What its build tools want is not installed.
+    // The requirements of its build tools are not installed.
     gateway.ship("bare", &package(&[("math.wat", NUMBERS), ("requirements.txt", "no-such-package-of-metagate==9")]));
     assert_result(&gateway.call("bare", "add", "[1, 2]"), "3");
     let json = r#"{"language_id": "wasm", "path": ".", "scripts": ["lib/math.wat"]}"#;
@@ -112,7 +112,7 @@ fn a_plugin_of_a_function_sees_calls_by_every_name_of_it() {
 }
 
 #[test]
-fn a_plugin_of_a_function_guards_it_under_whatever_name_it_goes() {
+fn a_plugin_of_a_function_guards_it_under_each_of_its_names() {
     let (gateway, _folder) = serving(
         TEXTS,
         &format!(

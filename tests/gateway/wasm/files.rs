@@ -1,4 +1,4 @@
-//! Files that are none, or do not fit: what whoever deploys them is told.
+//! Files that cannot be loaded, and the messages about them.
 
 use std::fs;
 
@@ -43,7 +43,7 @@ fn a_start_function_that_does_not_end_fails_its_calls_only() {
 }
 
 #[test]
-fn scripts_beside_modules_are_what_is_run() {
+fn scripts_take_precedence_over_modules() {
     let folder = folder(&[("it.wat", NUMBERS.as_bytes()), ("index.js", b"exports.one = () => 1;")]);
     let gateway = Gateway::ready(&deployment("it", folder.path(), ""));
     assert_eq!(gateway.call("it", "one", "[]").body, "1");
@@ -62,7 +62,7 @@ fn a_metacall_json_does_not_lead_out_of_its_folder() {
 }
 
 #[test]
-fn a_new_file_takes_the_place_of_the_old_one_when_functions_are_watched() {
+fn a_changed_file_is_reloaded_when_functions_are_watched() {
     let functions = folder(&[("it.wat", NUMBERS.as_bytes())]);
     let table = deployment("it", functions.path(), "");
     let gateway = Gateway::start_with(&table, |command| {
@@ -71,7 +71,7 @@ fn a_new_file_takes_the_place_of_the_old_one_when_functions_are_watched() {
     gateway.wait_ready();
     fs::write(functions.path().join("it.wat"), TEXTS).unwrap();
     wait_for("the new functions", || (gateway.call("it", "twice", "[2]").body == "4").then_some(()));
-    // What does not load leaves what is there.
+    // A file that does not load leaves the old functions running.
     fs::write(functions.path().join("it.wat"), "(module").unwrap();
     wait_for("the failure", || gateway.log().contains("it.wat").then_some(()));
     assert_eq!(gateway.call("it", "twice", "[2]").body, "4");

@@ -1,4 +1,4 @@
-//! What a function may reach and what it finds of the call before.
+//! Isolation of functions: state of earlier calls, environment, clocks, files.
 
 use std::fs;
 use std::path::PathBuf;
@@ -6,7 +6,7 @@ use std::path::PathBuf;
 use super::{NUMBERS, deployment, folder, serving};
 use crate::support::{Gateway, metagate, wait_for};
 
-/// A module that uses preview 1 of WASI: it prints its environment, and reads and writes files of its first folder.
+/// A module that uses WASI preview 1: it prints its environment, and reads and writes files in its first folder.
 const SYSTEM: &str = r#"(module
     (import "wasi_snapshot_preview1" "environ_sizes_get" (func $sizes (param i32 i32) (result i32)))
     (import "wasi_snapshot_preview1" "environ_get" (func $environ (param i32 i32) (result i32)))
@@ -22,7 +22,7 @@ const SYSTEM: &str = r#"(module
     (data (i32.const 16) "note.txt")
     (data (i32.const 32) "../secret.txt")
     (data (i32.const 48) "new.txt")
-    ;; Variables stand with NULs between them from 4096 on.
+    ;; The variables are stored at 4096, separated by NULs.
     (func (export "print-environment") (param $stream i32) (result i32)
         (drop (call $sizes (i32.const 0) (i32.const 4)))
         (drop (call $environ (i32.const 1024) (i32.const 4096)))
@@ -30,8 +30,10 @@ const SYSTEM: &str = r#"(module
         (i32.store (i32.const 12) (i32.load (i32.const 4)))
         (drop (call $write (local.get $stream) (i32.const 8) (i32.const 1) (i32.const 64)))
         (i32.load (i32.const 0)))
-    (func $first (param $path i32) (param $length i32) (param $create i32) (param $rights i64) (result i32) (local $error i32)
-        (local.set $error (call $open (i32.const 3) (i32.const 0) (local.get $path) (local.get $length) (local.get $create)
+    (func $first (param $path i32) (param $length i32) (param $create i32) (param $rights i64)
+            (result i32) (local $error i32)
+        (local.set $error (call $open (i32.const 3) (i32.const 0)
+            (local.get $path) (local.get $length) (local.get $create)
             (local.get $rights) (i64.const 0) (i32.const 0) (i32.const 128)))
         (if (local.get $error) (then (return (i32.sub (i32.const 0) (local.get $error)))))
         (i32.store (i32.const 8) (i32.const 2048))
@@ -49,20 +51,20 @@ const SYSTEM: &str = r#"(module
     (func (export "exit") (call $exit (i32.const 7))))"#;
 
 #[test]
-fn each_call_has_an_instance_of_its_own_unless_they_are_kept() {
+fn each_call_has_a_fresh_instance_unless_instances_are_warm() {
     let (gateway, _folder) = serving(NUMBERS, "");
     let counted = |gateway: &Gateway| gateway.call("it", "count", "[]").body;
     assert_eq!([counted(&gateway), counted(&gateway), counted(&gateway)], ["1", "1", "1"]);
 
     let (gateway, _folder) = serving(NUMBERS, "wasm = { instances = \"warm\" }");
     assert_eq!([counted(&gateway), counted(&gateway), counted(&gateway)], ["1", "2", "3"]);
-    // One that has failed is not used again.
+    // An instance whose call failed is not reused.
     assert_eq!(gateway.call("it", "divide", "[1, 0]").code(), "function_error");
     assert_eq!([counted(&gateway), counted(&gateway)], ["1", "2"]);
 }
 
 #[test]
-fn kept_instances_of_many_files_leave_room_for_all() {
+fn warm_instances_of_many_files_leave_room_for_all() {
     let names: Vec<String> = (0..30).map(|number| format!("m{number}.wat")).collect();
     let files: Vec<(&str, &[u8])> = names.iter().map(|name| (name.as_str(), NUMBERS.as_bytes())).collect();
     let folder = folder(&files);
@@ -76,7 +78,7 @@ fn kept_instances_of_many_files_leave_room_for_all() {
 }
 
 #[test]
-fn functions_see_the_deployments_environment_and_nothing_else_of_it() {
+fn functions_see_only_the_environment_of_their_deployment() {
     let (gateway, _folder) = serving(SYSTEM, "env = { GREETING = \"hello\", OTHER = \"x\" }");
     assert_eq!(gateway.call("it", "print-environment", "[1]").body, "2");
     assert_eq!(gateway.call("it", "print-environment", "[2]").body, "2");
@@ -88,7 +90,7 @@ fn functions_see_the_deployments_environment_and_nothing_else_of_it() {
 }
 
 #[test]
-fn clocks_and_randomness_are_there_and_waits_are_not() {
+fn clocks_and_randomness_are_available_and_waits_are_not() {
     let (gateway, _folder) = serving(SYSTEM, "");
     let number = |function| gateway.call("it", function, "[]").body.parse::<i64>().unwrap();
     assert_ne!(number("random"), number("random"));
@@ -119,12 +121,12 @@ fn a_granted_folder_can_be_read_and_nothing_can_be_written() {
     assert_eq!(fs::read(inside.join("note.txt")).unwrap(), b"A");
 
     let (gateway, _folder) = serving(SYSTEM, "");
-    // badf: there is no such folder.
+    // `badf`: the folder does not exist.
     assert_eq!(gateway.call("it", "read", "[]").body, "-8");
 }
 
 #[test]
-fn a_granted_folder_that_is_not_there_is_a_fault_of_the_configuration() {
+fn a_granted_folder_that_does_not_exist_is_a_fault_of_the_configuration() {
     let functions = folder(&[("it.wat", NUMBERS.as_bytes())]);
     let missing: PathBuf = functions.path().join("missing");
     let table = deployment("it", functions.path(), &format!("wasm.grants.folders = {{ \"/data\" = {missing:?} }}"));

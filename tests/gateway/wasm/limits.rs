@@ -1,4 +1,4 @@
-//! What a function may take: time, memory, stack, room for its result.
+//! Limits of functions: time, memory, stack, size of the result.
 
 use std::fs;
 use std::thread;
@@ -15,7 +15,7 @@ fn processor_time(pid: u32) -> Option<u64> {
 }
 
 #[test]
-fn endless_loops_end_with_their_time_and_hold_up_no_other_call() {
+fn endless_loops_end_at_their_timeout_and_delay_no_other_call() {
     let (gateway, _folder) = serving(NUMBERS, "timeout = \"700ms\"\nconcurrency = 4");
     let start = Instant::now();
     thread::scope(|scope| {
@@ -33,8 +33,8 @@ fn endless_loops_end_with_their_time_and_hold_up_no_other_call() {
             assert!(took < Duration::from_millis(1_000), "{took:?}");
         }
     });
-    // The loops are cut, not only given up: whoever works now rests.
-    wait_for("rest", || {
+    // The loops are interrupted, not only abandoned: the worker uses no processor time any more.
+    wait_for("an idle worker", || {
         let time = || gateway.worker_pids().into_iter().filter_map(processor_time).sum::<u64>();
         let before = time();
         thread::sleep(Duration::from_millis(200));
@@ -57,7 +57,8 @@ fn a_small_body_does_not_become_large_values() {
             (type $record' (record{fields}))
             (export $record "fields" (type $record'))
             (func $take (param "list" (list $record))
-                (canon lift (core func $core "take") (memory (core memory $core "memory")) (realloc (core func $core "realloc"))))
+                (canon lift (core func $core "take") (memory (core memory $core "memory"))
+                    (realloc (core func $core "realloc"))))
             (export "take" (func $take)))"#
     );
     let (gateway, _folder) = serving(&text, "");
@@ -67,10 +68,13 @@ fn a_small_body_does_not_become_large_values() {
 }
 
 #[test]
-fn a_stack_of_long_names_is_cut() {
+fn a_stack_of_long_names_is_shortened() {
     let name = "n".repeat(90_000);
     let text = format!(
-        "(module (func ${name} (param i32) (if (local.get 0) (then (call ${name} (i32.sub (local.get 0) (i32.const 1)))) (else unreachable)))
+        "(module (func ${name} (param i32)
+                (if (local.get 0)
+                    (then (call ${name} (i32.sub (local.get 0) (i32.const 1))))
+                    (else unreachable)))
             (func (export \"f\") (call ${name} (i32.const 30))))"
     );
     let (gateway, _folder) = serving(&text, "max_message = \"1MiB\"");
@@ -80,7 +84,7 @@ fn a_stack_of_long_names_is_cut() {
 }
 
 #[test]
-fn more_loops_than_may_run_at_a_time_do_not_stop_a_worker_for_good() {
+fn a_worker_recovers_from_more_loops_than_may_run_at_a_time() {
     let (gateway, _folder) = serving(NUMBERS, "timeout = \"300ms\"\nconcurrency = 2");
     thread::scope(|scope| {
         for _ in 0..8 {
@@ -91,7 +95,7 @@ fn more_loops_than_may_run_at_a_time_do_not_stop_a_worker_for_good() {
 }
 
 #[test]
-fn memory_is_bounded_for_each_instance() {
+fn each_instance_has_a_memory_limit() {
     let (gateway, _folder) = serving(NUMBERS, "[deployment.wasm]\nmax_memory = \"4MiB\"");
     let workers = gateway.worker_pids();
     for _ in 0..3 {
@@ -104,7 +108,7 @@ fn memory_is_bounded_for_each_instance() {
 }
 
 #[test]
-fn a_recursion_ends_and_the_worker_does_not() {
+fn an_endless_recursion_ends_without_ending_the_worker() {
     let (gateway, _folder) = serving(NUMBERS, "");
     let workers = gateway.worker_pids();
     let failed = gateway.call("it", "deep", "[0]");
@@ -120,7 +124,7 @@ fn a_result_that_is_too_long_fails_its_call_only() {
     let (gateway, _folder) = serving(TEXTS, "max_message = \"1MiB\"");
     let workers = gateway.worker_pids();
     assert_eq!(gateway.call("it", "text", "[1000000]").body.len(), 1_000_002);
-    // The line holds more than the result: what is just below the limit is too long as well.
+    // The line holds more than the result, so a result just below the limit is too long as well.
     for length in ["1048530", "1048560", "1048576", "20000000"] {
         let failed = gateway.call("it", "text", &format!("[{length}]"));
         assert_eq!((failed.status, failed.code()), (500, "function_error"), "{length}");
@@ -130,7 +134,7 @@ fn a_result_that_is_too_long_fails_its_call_only() {
 }
 
 #[test]
-fn a_worker_that_is_killed_fails_its_calls_and_comes_back() {
+fn a_killed_worker_fails_its_calls_and_is_replaced() {
     let (gateway, _folder) = serving(NUMBERS, "");
     let workers = gateway.worker_pids();
     thread::scope(|scope| {
@@ -145,12 +149,12 @@ fn a_worker_that_is_killed_fails_its_calls_and_comes_back() {
 }
 
 #[test]
-fn a_worker_ends_with_its_gateway_in_the_middle_of_a_loop() {
+fn a_worker_in_a_loop_ends_with_its_gateway() {
     let (gateway, _folder) = serving(NUMBERS, "timeout = \"2s\"");
     thread::scope(|scope| {
         scope.spawn(|| gateway.try_post("/local/it/v1/call/spin", &[], "[]"));
         thread::sleep(Duration::from_millis(100));
         gateway.signal(rustix::process::Signal::TERM);
     });
-    // Dropping it looks for processes that are left.
+    // Dropping the gateway asserts that no process is left.
 }

@@ -1,4 +1,4 @@
-//! Requests of functions to other servers, with a component as it is built for `wasmtime serve`.
+//! Requests that functions send to other servers, from a component built for `wasmtime serve`.
 
 use std::io::{BufRead, BufReader, Write};
 use std::net::TcpListener;
@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 use super::deployment;
 use crate::support::{Gateway, fixture};
 
-/// A server that answers requests with `hello`, or never. Gives its port.
+/// Starts a server that answers requests with `hello`, or never. Returns its port.
 fn server(answers: bool) -> u16 {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let port = listener.local_addr().unwrap().port();
@@ -55,7 +55,7 @@ fn requests_go_to_granted_origins_only() {
     assert_eq!(fetched(granted), "hello");
     assert_eq!(fetched(granted), "hello");
     assert!(fetched(other).contains("HttpRequestDenied"), "{}", fetched(other));
-    // The same address under a name is another origin.
+    // The same address under another name is another origin.
     let named = gateway.get(&format!("/local/it/v1/http/fetch/localhost:{granted}")).body;
     assert!(named.contains("HttpRequestDenied"), "{named}");
 
