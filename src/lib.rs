@@ -1,14 +1,15 @@
 //! metagate serves folders of functions over HTTP. It starts worker processes for each deployment (one, or as many as
-//! `workers` says), talks to them in JSON lines over a socket pair, and runs WebAssembly plugins before and after calls and
-//! loads. It speaks the worker protocol of MetaCall FaaS.
+//! `workers` says), talks to them in JSON lines over a socket pair, and runs WebAssembly plugins before and after
+//! calls and loads. It speaks the worker protocol of MetaCall FaaS.
 //!
-//! `ARCHITECTURE.md` has the pictures, the walk of a call and of a deploy through the files, the decisions and the glossary.
+//! `ARCHITECTURE.md` has the pictures, the walk of a call and of a deploy through the files, the decisions and the
+//! glossary.
 //!
 //! # Layers
 //!
-//! Imports point down only, never sideways between parts of one layer, and never in a circle between files. `plugin` and
-//! `worker` never import each other. `axum` and `hyper` are used in `http` only; `wasmtime` in `wasm`, `plugin` and
-//! `wasm_worker` only. `tests/layers.rs` reads this table and the `use` lines, and checks all of it.
+//! Imports point down only, never sideways between parts of one layer, and never in a circle between files. `plugin`
+//! and `worker` never import each other. `axum` and `hyper` are used in `http` only; `wasmtime` in `wasm`, `plugin`
+//! and `wasm_worker` only. `tests/layers.rs` reads this table and the `use` lines, and checks all of it.
 //!
 //! | layer | module | contents |
 //! |---|---|---|

@@ -1,5 +1,6 @@
 #!/usr/bin/env bash
-# Runs every check of the project: format, lints, documentation, dependencies, tests. Installs missing programs that the tests need.
+# Runs every check of the project: format, lints, documentation, dependencies, tests. Installs missing programs that
+# the tests need.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
@@ -22,7 +23,8 @@ fi
 
 step "programs from npm"
 for try in 1 2 3; do
-  if (cd tests/npm && npm install --no-package-lock --ignore-scripts --no-audit --no-fund --loglevel=error); then break; fi
+  options=(--no-package-lock --ignore-scripts --no-audit --no-fund --loglevel=error)
+  if (cd tests/npm && npm install "${options[@]}"); then break; fi
   [ "$try" = 3 ] && { echo "npm install in tests/npm failed three times" >&2; exit 1; }
   sleep 3
 done
@@ -34,7 +36,8 @@ cargo clippy --locked --all-targets -- -D warnings
 step "documentation"
 RUSTDOCFLAGS="-D warnings" cargo doc --locked --no-deps --quiet
 
-# cargo-deny is built without optimisation, which takes two minutes instead of four, and kept with the compiled dependencies.
+# cargo-deny is built without optimisation, which takes two minutes instead of four, and kept with the compiled
+# dependencies.
 step "licences and sources of dependencies"
 tools=${CARGO_TARGET_DIR:-$PWD/target}/tools
 PATH=$PATH:$tools/bin
