@@ -37,8 +37,10 @@ impl Failure {
                 CallFailure { kind: Some("argument"), ..plain("ArgumentError", shorten(message.clone(), MAX_MESSAGE)) }
             }
             Self::Unwritable(message) => plain("ResultError", shorten(message.clone(), MAX_MESSAGE)),
-            Self::Panicked => plain("Error", "the worker failed in this call; its log says how".to_owned()),
-            Self::Unknown => plain("Error", "there is no such function".to_owned()),
+            Self::Panicked => {
+                plain("Error", "the worker panicked in this call; see the log of the deployment".to_owned())
+            }
+            Self::Unknown => plain("Error", "the release has no such function".to_owned()),
             Self::Err(payload) => CallFailure { payload: Some(payload), ..plain("Error", message_of(payload)) },
             Self::Trapped(error, limit) => CallFailure {
                 stack: Some(shorten(format!("{error:?}"), MAX_STACK)),
@@ -68,16 +70,16 @@ fn shorten(mut text: String, limit: usize) -> String {
 
 fn trap_message(error: &wasmtime::Error, limit: Option<usize>) -> String {
     let mut message = if error.is::<DeadlineExceeded>() {
-        "it took longer than a call may take".to_owned()
+        "the call ran until its deadline".to_owned()
     } else if let Some(exit) = error.downcast_ref::<I32Exit>() {
-        format!("it exited with code {}", exit.0)
+        format!("the function exited with code {}", exit.0)
     } else if let Some(trap) = error.downcast_ref::<Trap>() {
         trap.to_string()
     } else {
         error.root_cause().to_string()
     };
     if let Some(limit) = limit {
-        message.push_str(&format!("; it asked for more memory than the {limit} bytes that an instance may have"));
+        message.push_str(&format!("; the instance asked for more memory than its limit of {limit} bytes"));
     }
     message
 }
