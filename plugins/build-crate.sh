@@ -1,5 +1,6 @@
 #!/usr/bin/env bash
-# Builds a component from the Rust crate in FOLDER, which is no part of this folder's workspace, and copies it to OUTPUT.
+# Builds a component from the Rust crate in FOLDER, which is no part of this folder's workspace, and copies it to
+# OUTPUT.
 #
 # usage: plugins/build-crate.sh FOLDER OUTPUT
 set -euo pipefail

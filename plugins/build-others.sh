@@ -5,8 +5,8 @@
 #   plugins/build-others.sh [NAME…]          all three without a name
 #   plugins/build-others.sh --tools LANGUAGE installs the tools of js, python or c and prints their folder
 #
-# The tools are those that the plugins pin. They are kept in $METAGATE_PLUGIN_TOOLS, by default ~/.cache/metagate/plugin-tools
-# where there is a ~/.cache, else plugins/target/tools.
+# The tools are those that the plugins pin. They are kept in $METAGATE_PLUGIN_TOOLS, by default
+# ~/.cache/metagate/plugin-tools where there is a ~/.cache, else plugins/target/tools.
 set -euo pipefail
 shopt -s inherit_errexit
 
@@ -19,8 +19,8 @@ else
     cache=$here/target/tools
 fi
 
-# Prints the folder of the tools that a file pins, installed if need be. Its name has the file's hash, so that other pins get
-# another folder.
+# Prints the folder of the tools that a file pins, installed if need be. Its name has the file's hash, so that other
+# pins get another folder.
 tools() {
     local language=$1 pins folder
     case $language in

@@ -1,6 +1,6 @@
 # shellcheck shell=bash
-# Sourced by what builds components from Rust: sets CARGO_ENCODED_RUSTFLAGS for a build of the folder $1, called $2 in messages of
-# panics. The crates that it needs have to be there (cargo fetch).
+# Sourced by scripts that build components from Rust: sets CARGO_ENCODED_RUSTFLAGS for a build of the folder $1, which
+# messages of panics call $2. Run `cargo fetch` first.
 wasm_flags() {
     # Messages of panics hold paths of sources: those of this machine have no place in what is shipped.
     local flags=("--remap-path-prefix=$1=$2") registry sysroot

@@ -16,7 +16,7 @@ commit=$(rustc -vV | sed -n 's/^commit-hash: //p')
 sysroot=$cache/$release-${commit:0:10}
 libraries=$sysroot/lib/rustlib/$target/lib
 
-tell() { printf 'wasm-sysroot: %s\n' "$*" >&2; }
+complain() { printf 'wasm-sysroot: %s\n' "$*" >&2; }
 has_std() { compgen -G "$1/libstd-*.rlib" >/dev/null; }
 
 # The first of apt's repositories that is Debian's own, in whatever file and format it is configured.
@@ -30,7 +30,7 @@ debian_mirror() {
 debian_source() {
     local work=$1 keyring=/usr/share/keyrings/debian-archive-keyring.gpg mirror suite package
     mirror=${DEBIAN_MIRROR:-$(debian_mirror)}
-    [ -n "$mirror" ] || { tell "no Debian mirror; set RUST_STD_SRC or DEBIAN_MIRROR"; return 1; }
+    [ -n "$mirror" ] || { complain "no Debian mirror; set RUST_STD_SRC or DEBIAN_MIRROR"; return 1; }
     mkdir -p "$work"/{lists/partial,cache/archives/partial,files}
     for suite in trixie-backports testing unstable; do
         echo "deb [signed-by=$keyring] $mirror $suite main"
@@ -43,7 +43,7 @@ debian_source() {
     apt-get "${options[@]}" update >&2
     package=$(apt-cache "${options[@]}" madison rust-src |
         awk -F'|' -v release="$release+" '{ gsub(/ /, "", $2) } index($2, release) == 1 && !seen++ { print $2 }')
-    [ -n "$package" ] || { tell "Debian has no rust-src of $release; set RUST_STD_SRC"; return 1; }
+    [ -n "$package" ] || { complain "Debian has no rust-src of $release; set RUST_STD_SRC"; return 1; }
     (cd "$work" && apt-get "${options[@]}" download "rust-src=$package" >&2)
     dpkg --fsys-tarfile "$work"/rust-src_*.deb | tar -x -C "$work/files" "./usr/src/rustc-$release/library"
     echo "$work/files/usr/src/rustc-$release/library"
@@ -97,7 +97,7 @@ if ! has_std "$libraries"; then
     trap 'rm -rf "$work"' EXIT
     source=${RUST_STD_SRC:-$(rustc --print sysroot)/lib/rustlib/src/rust/library}
     [ -f "$source/Cargo.lock" ] || source=$(debian_source "$work/debian")
-    tell "building the standard library of $release for $target"
+    complain "building the standard library of $release for $target"
     build_std "$work" "$source"
 fi
 echo "--sysroot=$sysroot"

@@ -1,5 +1,5 @@
-// Builds audit-log.wasm from plugin.js. Installs the tools of package.json first, unless they are found in this folder's
-// node_modules or in that of a folder above.
+// Builds audit-log.wasm from plugin.js. Installs the tools of package.json first, unless they are found in this
+// folder's node_modules or in that of a folder above.
 import { execSync } from "node:child_process";
 import { writeFileSync } from "node:fs";
 import { fileURLToPath } from "node:url";

@@ -64,7 +64,8 @@ export const afterInvoke = {
       code: outcome.code(),
       elapsed_ms: elapsed,
       worker_ms: milliseconds(outcome.inWorker()),
-      // Without the before-hook, as with `hooks = ["after-invoke"]`, the call is noted as the other plugins have left it.
+      // Without the before-hook, as with `hooks = ["after-invoke"]`, the call is noted as the other plugins have left
+      // it.
       ...(noted === undefined ? note(call) : exact(noted)),
     };
     write("info", JSON.stringify(line));

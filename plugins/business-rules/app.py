@@ -48,7 +48,7 @@ class BeforeInvoke(exports.BeforeInvoke):
 
 
 class Seen:
-    """A call as the rules see it: what none of them asks for is not copied, the arguments are parsed once, time stands still."""
+    """A call as the rules see it: only what they ask for is copied, and arguments and time are read once."""
 
     def __init__(self, call):
         self._call = call

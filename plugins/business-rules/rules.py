@@ -7,7 +7,7 @@ from fnmatch import fnmatchcase
 
 import window
 
-# What stands for a value that a call does not have. None is JSON's null.
+# A value that a call does not have. None is JSON's null.
 ABSENT = object()
 
 CONDITIONS = ("required", "min", "max", "min_length", "max_length", "in", "not_in", "pattern")
@@ -45,7 +45,7 @@ class Rule:
         return bool(self._except_callers) and seen.context("caller") in self._except_callers
 
     def broken_by(self, seen):
-        """How the call breaks the rule, in words, or None."""
+        """How the call breaks the rule, as text, or None."""
         if self._subject == "argument":
             return self._value_broken(f"argument {self._path}", find(seen.arguments(), self._steps))
         if self._subject == "header":
@@ -92,7 +92,8 @@ class Rule:
         conditions = self._conditions
         if value is ABSENT or value is None:
             return f"{name} is missing" if conditions.get("required") else None
-        for bound, breaks, words in (("min", lambda n, b: n < b, "less than"), ("max", lambda n, b: n > b, "more than")):
+        bounds = (("min", lambda n, b: n < b, "less than"), ("max", lambda n, b: n > b, "more than"))
+        for bound, breaks, words in bounds:
             if bound in conditions:
                 number = number_of(value)
                 if number is None:

@@ -11,7 +11,7 @@ class Window:
     """The times at which calls are let through."""
 
     def __init__(self, hours, days, utc_offset):
-        """Takes `09:00-17:30`, which may pass midnight, days such as `mon`, and `+01:00`; ValueError tells what is wrong."""
+        """Takes `09:00-17:30`, which may pass midnight, days such as `mon`, and `+01:00`. Raises ValueError."""
         self._text = " ".join(filter(None, [",".join(days or []), hours, f"UTC{utc_offset}"]))
         self._begin, self._end = _minutes_of(hours or "00:00-24:00")
         self._days = {DAYS.index(day) for day in days or DAYS}

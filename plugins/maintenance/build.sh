@@ -1,6 +1,6 @@
 #!/bin/sh
-# Builds maintenance.wasm. Takes `zig` from .venv, else from the PATH, else the one of requirements.txt, which it installs into
-# .venv first; and $JCO or else jco from npm.
+# Builds maintenance.wasm. Takes `zig` from .venv, else from the PATH, else the one of requirements.txt, which it
+# installs into .venv first; and $JCO or else jco from npm.
 set -eu
 cd "$(dirname "$0")"
 

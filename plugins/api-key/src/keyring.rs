@@ -74,8 +74,8 @@ impl Keyring {
         format!("ApiKey header=\"{}\"", self.header)
     }
 
-    /// The label of a key's owner as JSON, or none. Keys are compared by their digests, all of them to the last byte, so
-    /// that the time taken tells nothing about a known key, not even its length.
+    /// The label of a key's owner as JSON, or none. Keys are compared by their digests, all of them to the last byte,
+    /// so that the time taken tells nothing about a known key, not even its length.
     pub fn caller(&self, key: &str) -> Option<&str> {
         let digest = digest(key);
         let mut found = u32::MAX;

@@ -1,4 +1,4 @@
-//! api-key: lets a call pass only with a known key in a header, and tells the plugins behind it whose key it was.
+//! api-key: requires a known key in a header of each call, and shares the name of its owner with later plugins.
 
 mod keyring;
 

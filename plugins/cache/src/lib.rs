@@ -1,5 +1,5 @@
-//! cache: answers a call with the result that the same call has had a short time ago. The key is made in before-invoke and
-//! goes to after-invoke in the call's context, so that plugins between the two may change the arguments.
+//! cache: answers a call with the result that the same call has had a short time ago. The key is made in before-invoke
+//! and goes to after-invoke in the call's context, so that plugins between the two may change the arguments.
 
 mod key;
 mod policy;
@@ -33,7 +33,7 @@ mod bindings {
     });
 }
 
-/// Tells in the answer whether the function has run for it.
+/// The header of the answer that says whether the function ran.
 const HEADER: &str = "x-cache";
 /// Where the key of a call that missed is kept for its after-hook.
 const KEY: &str = "cache_key";

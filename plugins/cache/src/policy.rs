@@ -1,4 +1,4 @@
-//! The configuration: what is kept, how long, and what tells calls apart.
+//! The configuration: which results are kept, for how long, and what distinguishes calls.
 
 use plugin_config::{Glob, Period, Size, any_matches, read};
 use serde::Deserialize;
@@ -19,7 +19,7 @@ struct Config {
     /// The size of the largest result that is kept. Default "64KiB".
     #[serde(default = "default_max_size")]
     max_size: Size,
-    /// What besides the arguments makes a call another one.
+    /// What distinguishes calls in addition to their arguments.
     #[serde(default)]
     vary: Vec<String>,
 }
@@ -31,7 +31,7 @@ pub struct Policy {
     functions: Vec<Glob>,
     /// The size of the largest result that is kept, in bytes.
     pub max_size: u64,
-    /// What besides the arguments makes a call another one.
+    /// What distinguishes calls in addition to their arguments.
     pub vary: Vec<Vary>,
 }
 
@@ -105,7 +105,8 @@ mod tests {
     #[test]
     fn all_keys_are_read() {
         let policy = Policy::read(
-            r#"{"ttl": "5m", "functions": ["get_*", "list"], "max_size": 100, "vary": ["caller", "header:Accept-Language"]}"#,
+            r#"{"ttl": "5m", "functions": ["get_*", "list"], "max_size": 100, "vary": ["caller",
+                "header:Accept-Language"]}"#,
         )
         .unwrap();
         assert_eq!((policy.ttl, policy.max_size), (300_000, 100));

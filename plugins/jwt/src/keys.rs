@@ -72,8 +72,8 @@ impl Key {
     }
 }
 
-/// The Ed25519 keys of a JSON Web Key Set. Others are left out: secrets have no place in it, and further algorithms none
-/// here. It is an error if none is left.
+/// The Ed25519 keys of a JSON Web Key Set. Others are left out: secrets have no place in it, and further algorithms
+/// none here. It is an error if none is left.
 pub fn key_set(json: &str) -> Result<Vec<NamedKey>, String> {
     let set: Value = serde_json::from_str(json).map_err(|error| format!("it is no JSON: {error}"))?;
     let members = set.get("keys").and_then(Value::as_array).ok_or("it has no list \"keys\"")?;
@@ -120,7 +120,11 @@ mod tests {
     fn the_example_of_rfc_7515_verifies() {
         let secret = "AyM1SysPpbyDfgZld3umj1qzKObwVMkoqQ-EstJQLr_T-1qS0gZH75aKtMN3Yj0iPS4hcgUuTwjAzZr1Z9CAow";
         let secret = Secret(Base64UrlUnpadded::decode_vec(secret).unwrap());
-        let signed = b"eyJ0eXAiOiJKV1QiLA0KICJhbGciOiJIUzI1NiJ9.eyJpc3MiOiJqb2UiLA0KICJleHAiOjEzMDA4MTkzODAsDQogImh0dHA6Ly9leGFtcGxlLmNvbS9pc19yb290Ijp0cnVlfQ";
+        let signed = concat!(
+            "eyJ0eXAiOiJKV1QiLA0KICJhbGciOiJIUzI1NiJ9.",
+            "eyJpc3MiOiJqb2UiLA0KICJleHAiOjEzMDA4MTkzODAsDQogImh0dHA6Ly9leGFtcGxlLmNvbS9pc19yb290Ijp0cnVlfQ"
+        )
+        .as_bytes();
         let signature = Base64UrlUnpadded::decode_vec("dBjftJeZ4CVP-mB92K27uhbUJU1p1r_wW1gFWFOEjXk").unwrap();
         assert!(secret.verifies(signed, &signature));
         assert!(

@@ -1,8 +1,8 @@
 //! The keys of an issuer: fetched when they are wanted, kept in the instance and, for all instances, in the store.
 //!
-//! Keys are used for `jwks_ttl` and then fetched again by one instance, while the others go on with what they have. So they
-//! are when a token names a key that is not known, but not more often than every 30 s. When the issuer cannot be reached,
-//! the last keys serve on for a day.
+//! Keys are used for `jwks_ttl` and then fetched again by one instance, while the others go on with what they have. So
+//! they are when a token names a key that is not known, but not more often than every 30 s. When the issuer cannot be
+//! reached, the last keys serve on for a day.
 
 use crate::Refusal;
 use crate::keys::{Key, NamedKey, key_set};

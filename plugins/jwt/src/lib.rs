@@ -55,7 +55,7 @@ enum Refusal {
     Missing,
     /// Its token is not valid, for this reason.
     Invalid(String),
-    /// Whether its token is valid cannot be told: there are no keys to check it with.
+    /// The token cannot be checked: there are no keys.
     NoKeys,
     /// The claims cannot be given to the next plugins, for this reason.
     NotKept(String),

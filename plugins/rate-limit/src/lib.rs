@@ -1,5 +1,5 @@
-//! rate-limit: refuses calls beyond so many in so much time. The buckets are in the store, so all instances of the plugin
-//! count together.
+//! rate-limit: refuses calls beyond so many in so much time. The buckets are in the store, so all instances of the
+//! plugin count together.
 
 mod bucket;
 mod policy;
@@ -70,8 +70,8 @@ impl BeforeInvoke for RateLimit {
     }
 }
 
-/// Whose bucket the call is taken from. A call without the caller or header that it is to be counted by is counted by its
-/// address.
+/// Whose bucket the call is taken from. A call without the caller or header that it is to be counted by is counted by
+/// its address.
 fn key(by: &By, call: &Invocation) -> String {
     match by {
         By::Peer => None,

@@ -39,7 +39,7 @@ pub struct Policy {
     pub bucket: Bucket,
     /// What the key is.
     pub by: By,
-    /// What the caller is told, without the wait.
+    /// The message for the caller, without the wait.
     pub message: String,
 }
 

@@ -68,7 +68,7 @@ impl Shape {
         self.errors.get(code).copied()
     }
 
-    /// Whether the result is left as it is, whatever it is.
+    /// Whether every result is left unchanged.
     pub fn keeps_results(&self) -> bool {
         self.envelope.is_none() && self.keeps_values()
     }

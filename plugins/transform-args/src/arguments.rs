@@ -20,7 +20,7 @@ pub fn write(arguments: &[Value]) -> String {
     format!("[{}]", items.join(","))
 }
 
-/// Applies a rule; tells whether the arguments have changed. `context` gives a value of the call's context as JSON.
+/// Applies a rule. Returns whether the arguments changed. `context` gives a value of the call's context as JSON.
 pub fn transform(
     arguments: &mut Vec<Value>,
     rule: &Rule,
@@ -256,7 +256,8 @@ mod tests {
             ],
         );
         check(
-            r#"{"names": ["a", "b"], "schema_of": "named", "schema": {"required": ["b"], "properties": {"b": {"minimum": 5}}}}"#,
+            r#"{"names": ["a", "b"], "schema_of": "named", "schema": {"required": ["b"],
+                "properties": {"b": {"minimum": 5}}}}"#,
             &[
                 ("[1]", "b: is required"),
                 ("[1,4]", "b: expected at least 5, got 4"),

@@ -22,7 +22,7 @@ pub enum Kind {
 }
 
 impl Kind {
-    /// Converts a value where it stands; tells whether it has changed.
+    /// Converts a value in place. Returns whether it changed.
     pub fn coerce(self, value: &mut Value) -> Result<bool, Fault> {
         let converted = match (self, &*value) {
             (_, Value::Null)

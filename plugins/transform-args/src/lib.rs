@@ -1,5 +1,5 @@
-//! transform-args: brings the arguments of a call into the form that its function wants, by rules, and refuses those that
-//! do not fit with a 422 that names the argument.
+//! transform-args: brings the arguments of a call into the form that its function wants, by rules, and refuses those
+//! that do not fit with a 422 that names the argument.
 
 mod arguments;
 mod coerce;

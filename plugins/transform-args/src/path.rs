@@ -1,4 +1,5 @@
-//! Where something in the arguments stands, and what is wrong with it: `arguments[0].limit: expected an integer, got "x"`.
+//! Where something in the arguments stands, and what is wrong with it: `arguments[0].limit: expected an integer, got
+//! "x"`.
 
 use std::fmt;
 

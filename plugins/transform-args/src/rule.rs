@@ -141,8 +141,8 @@ fn check(rule: RuleConfig) -> Result<Rule, String> {
     })
 }
 
-/// Finds out what the keys of a table mean, in the order of their positions: a number is a position, a name of the rule the
-/// position of that name; without names, all else is a key of the first argument.
+/// Finds out what the keys of a table mean, in the order of their positions: a number is a position, a name of the
+/// rule the position of that name; without names, all else is a key of the first argument.
 fn targets<T>(
     table: impl IntoIterator<Item = (String, T)>,
     names: &[String],
@@ -194,7 +194,8 @@ mod tests {
     #[test]
     fn keys_are_positions_names_or_keys_of_the_first_argument() {
         let rules = read_rules(
-            r#"{"rules": [{"names": ["a", "b"], "coerce": {"b": "integer", "0": "string"}}, {"coerce": {"b": "integer"}}]}"#,
+            r#"{"rules": [{"names": ["a", "b"], "coerce": {"b": "integer", "0": "string"}},
+                {"coerce": {"b": "integer"}}]}"#,
         )
         .unwrap();
         assert_eq!(rules[0].coerce, [(Target::Position(0), Kind::String), (Target::Position(1), Kind::Integer)]);

@@ -14,12 +14,12 @@ impl Glob {
         Self("*".to_owned())
     }
 
-    /// Whether the pattern stands for this name.
+    /// Whether the pattern matches this name.
     #[must_use]
     pub fn matches(&self, name: &str) -> bool {
         let (pattern, name): (Vec<char>, Vec<char>) = (self.0.chars().collect(), name.chars().collect());
         let (mut p, mut n) = (0, 0);
-        // The last star, and the first character behind what it stands for so far.
+        // The last star, and the first character after its match so far.
         let mut star: Option<(usize, usize)> = None;
         while n < name.len() {
             match pattern.get(p) {
@@ -49,7 +49,7 @@ impl Glob {
     }
 }
 
-/// Whether one of the patterns stands for this name.
+/// Whether one of the patterns matches this name.
 #[must_use]
 pub fn any_matches(globs: &[Glob], name: &str) -> bool {
     globs.iter().any(|glob| glob.matches(name))

@@ -1,5 +1,5 @@
-//! Reads `[plugin.config]`: the JSON text becomes a checked type, an error names the key that is wrong. Durations, sizes
-//! and globs are written as in the gateway's own configuration.
+//! Reads `[plugin.config]`: the JSON text becomes a checked type, an error names the key that is wrong. Durations,
+//! sizes and globs are written as in the gateway's own configuration.
 
 mod glob;
 mod units;
@@ -14,7 +14,7 @@ pub use units::{Period, Size};
 ///
 /// # Errors
 ///
-/// The text is no JSON, or not what `T` wants.
+/// The text is not JSON, or does not fit `T`.
 pub fn read<T: DeserializeOwned>(config: &str) -> Result<T, String> {
     let value: Value =
         serde_json::from_str(config).map_err(|error| format!("the configuration is no JSON: {error}"))?;

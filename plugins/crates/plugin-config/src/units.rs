@@ -33,7 +33,7 @@ impl Period {
     ///
     /// # Errors
     ///
-    /// The text is none; the reason says why.
+    /// The text is not valid; the error says why.
     pub fn parse(text: &str) -> Result<Self, String> {
         scaled(text, &TIMES).map(Self)
     }
@@ -73,7 +73,7 @@ impl Size {
     ///
     /// # Errors
     ///
-    /// The text is none; the reason says why.
+    /// The text is not valid; the error says why.
     pub fn parse(text: &str) -> Result<Self, String> {
         scaled(text, &SIZES).map(Self)
     }

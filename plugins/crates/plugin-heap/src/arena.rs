@@ -47,7 +47,7 @@ unsafe impl Source for ArenaThenPages {
             return Err(());
         }
         let start = (before * PAGE) as *mut u8;
-        // SAFETY: the pages from `start` on are new, so nobody else has them; `end` is the end of the last heap.
+        // SAFETY: the pages from `start` on are new, so no other code uses them; `end` is the end of the last heap.
         let end = unsafe {
             match end {
                 Some(end) if end.as_ptr() == start => Some(talc.extend(end, start.add(pages * PAGE))),

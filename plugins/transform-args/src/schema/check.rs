@@ -10,8 +10,8 @@ use super::{ArrayKeywords, Keywords, Node, NodeId, NumberKeywords, ObjectKeyword
 use crate::decimal::Decimal;
 use crate::path::{Fault, Shown, Step};
 
-/// Of so many alternatives a message tells what is wrong.
-const TOLD: usize = 3;
+/// A message has the faults of this many alternatives.
+const SHOWN: usize = 3;
 
 /// A schema's nodes, to check with.
 pub(super) struct Check<'a> {
@@ -70,9 +70,9 @@ impl Check<'_> {
         if faults.len() == 1 {
             return faults.remove(0);
         }
-        let mut told: Vec<String> = faults.iter().take(TOLD).map(Fault::within).collect();
-        told.dedup();
-        Fault::new(format!("fits none of {} alternatives: {}", alternatives.len(), told.join("; or ")))
+        let mut shown: Vec<String> = faults.iter().take(SHOWN).map(Fault::within).collect();
+        shown.dedup();
+        Fault::new(format!("fits none of {} alternatives: {}", alternatives.len(), shown.join("; or ")))
     }
 
     fn number(&self, keywords: &NumberKeywords, number: &Number) -> Result<(), Fault> {
@@ -319,7 +319,8 @@ mod tests {
     #[test]
     fn arrays() {
         check(
-            r#"{"prefixItems": [{"type": "integer"}], "items": {"type": "string"}, "minItems": 1, "maxItems": 3, "uniqueItems": true}"#,
+            r#"{"prefixItems": [{"type": "integer"}], "items": {"type": "string"}, "minItems": 1,
+                "maxItems": 3, "uniqueItems": true}"#,
             &["[1]", r#"[1,"a","b"]"#, "{}"],
             &[
                 ("[]", "expected at least 1 items, got 0"),
@@ -344,7 +345,8 @@ mod tests {
     #[test]
     fn objects() {
         check(
-            r#"{"properties": {"a": {"type": "integer"}}, "patternProperties": {"^x-": {"type": "string"}}, "additionalProperties": false, "required": ["a"], "maxProperties": 2}"#,
+            r#"{"properties": {"a": {"type": "integer"}}, "patternProperties": {"^x-": {"type": "string"}},
+                "additionalProperties": false, "required": ["a"], "maxProperties": 2}"#,
             &[r#"{"a":1}"#, r#"{"a":1,"x-b":"c"}"#, "[]"],
             &[
                 ("{}", ".a: is required"),
@@ -363,7 +365,8 @@ mod tests {
             ],
         );
         check(
-            r#"{"dependentRequired": {"card": ["zip"]}, "dependentSchemas": {"vip": {"properties": {"n": {"minimum": 5}}}}}"#,
+            r#"{"dependentRequired": {"card": ["zip"]},
+                "dependentSchemas": {"vip": {"properties": {"n": {"minimum": 5}}}}}"#,
             &["{}", r#"{"card":1,"zip":2}"#, r#"{"n":1}"#],
             &[(r#"{"card":1}"#, ".zip: is required"), (r#"{"vip":1,"n":1}"#, ".n: expected at least 5, got 1")],
         );
@@ -398,7 +401,8 @@ mod tests {
     #[test]
     fn references_may_go_in_circles_through_parts_of_a_value() {
         check(
-            r##"{"type": "object", "properties": {"next": {"$ref": "#"}, "v": {"$ref": "#/$defs/a~1b"}}, "$defs": {"a/b": {"type": "integer"}}}"##,
+            r##"{"type": "object", "properties": {"next": {"$ref": "#"}, "v": {"$ref": "#/$defs/a~1b"}},
+                "$defs": {"a/b": {"type": "integer"}}}"##,
             &[r#"{"next":{"next":{"v":1}}}"#],
             &[(r#"{"next":{"next":{"v":"x"}}}"#, ".next.next.v: expected an integer, got \"x\"")],
         );

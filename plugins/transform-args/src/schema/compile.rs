@@ -8,7 +8,7 @@ use serde_json::{Map, Value};
 use super::{Keywords, Limit, Node, NodeId, Type};
 use crate::decimal::{Decimal, STEP_DIGITS};
 
-/// Keywords that say nothing about a value. `format` is not among them: whoever writes it expects a check.
+/// Keywords that do not restrict a value. `format` is not among them: its author expects a check.
 const ANNOTATIONS: [&str; 11] = [
     "$schema",
     "$id",
