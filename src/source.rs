@@ -1,5 +1,5 @@
-//! Where a release's files come from: a folder that is served in place, with the metacall files in it and its `.env`, a
-//! package that is unpacked, a repository that is fetched; and the installation of what they depend on.
+//! The sources of a release's files: a folder that is served in place, with its metacall files and its `.env`, a
+//! package that is unpacked, a repository that is fetched; and the installation of dependencies.
 
 pub mod archive;
 pub mod dependencies;

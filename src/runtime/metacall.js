@@ -2,7 +2,7 @@
 // MetaCall runtime supports, and runs their functions for the gateway.
 //
 // The gateway starts it in the release's folder with one end of a UNIX stream socketpair as fd 3, which Node itself
-// opens (NODE_CHANNEL_FD). A message is one JSON object on one line, `{"type": T, "data": D}`; unknown types are ignored.
+// opens (NODE_CHANNEL_FD). A message is one JSON object on one line, `{"type": T, "data": D}`.
 //
 //   gateway → worker   LoadFunctions           {"id","path","jsons":[{"language_id":"py","path":".","scripts":[…]}]}
 //                      CallFunction            {"id","name","args":[…]}
@@ -10,8 +10,9 @@
 //                      FunctionInvokeResult    {"id","result"}; no `result` for undefined
 //                      FunctionInvokeError     {"id","error":{"name","message","stack"}}
 //
-// The runtime converts values between languages. A script that fails to load ends the worker with code 1. The end of
-// the channel ends it with code 0 and without waiting for running calls, because Node then closes both directions.
+// Messages of unknown types and calls without an id are ignored. The runtime converts values between languages. A
+// script that fails to load ends the worker with code 1. The end of the channel ends it with code 0 and without
+// waiting for running calls, because Node then closes both directions.
 'use strict';
 
 const fs = require('fs');

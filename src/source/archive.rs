@@ -1,12 +1,13 @@
 //! A package: a zip that is checked as a whole before its first file is written, then unpacked below one folder. Which
 //! files make a release is left to `folder`.
 //!
-//! The directory is read here and not by the `zip` crate, which keeps one of two entries of the same name, finds archives
-//! inside other data, and believes the directory where the headers beside the data say something else. Order of the work:
+//! The directory is read here and not by the `zip` crate. That crate keeps one of two entries with the same name, finds
+//! archives inside other data, and trusts the directory where the headers in front of the data contradict it. Steps:
 //!
 //! ```text
-//! end (how many, where) → directory (each entry: names, kinds, sizes) → tree (names against each other)
-//!                       → ranges (headers beside the data, nothing overlaps, nothing between) → below + unpack (the files)
+//! end (number and place of the entries) → directory (name, kind and size of each entry)
+//!   → tree (names against each other) → ranges (headers in front of the data, no overlaps, no gaps)
+//!   → below + unpack (the files)
 //! ```
 
 mod below;
@@ -38,17 +39,20 @@ use crate::source::archive::tree::Tree;
 pub use error::ArchiveError;
 pub use limits::{Limits, Links};
 
-/// What an archive gave.
+/// The result of unpacking an archive.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Extracted {
-    /// How many files.
+    /// The number of files.
     pub files: u64,
-    /// Their bytes.
+    /// The bytes of all files, unpacked.
     pub bytes: u64,
 }
 
-/// Checks an archive and writes its files below `into`, an empty folder. Blocks. Files get the mode 0644, or 0755 where
-/// the archive says that their owner may run them, folders 0755. A failure may leave some of them in `into`.
+/// Checks an archive and writes its files below `into`, an empty folder. Blocks. Files get the mode 0644, or 0755 if
+/// the archive lets their owner execute them; folders get 0755.
+///
+/// # Errors
+/// The archive breaks a rule, or a file cannot be read or written. Some files may be left in `into`.
 pub fn extract(archive: &File, into: &Path, links: Links, limits: &Limits) -> Result<Extracted, ArchiveError> {
     let budget = Budget::start(limits.cpu);
     let end = end::read(archive)?;
@@ -71,8 +75,8 @@ pub fn extract(archive: &File, into: &Path, links: Links, limits: &Limits) -> Re
     Ok(extracted)
 }
 
-/// Holds the sizes of the directory to the limits. Unpacking holds each entry to its sizes, so what is written is within
-/// them too.
+/// Checks the sizes in the directory against the limits. Unpacking checks each entry against its size, so the written
+/// files keep to the limits as well.
 fn check_sizes(entries: &[Entry], limits: &Limits) -> Result<Extracted, ArchiveError> {
     let (mut files, mut bytes, mut packed) = (0, 0_u64, 0_u64);
     for entry in entries {
@@ -87,7 +91,11 @@ fn check_sizes(entries: &[Entry], limits: &Limits) -> Result<Extracted, ArchiveE
         bytes = bytes.saturating_add(entry.size);
         packed = packed.saturating_add(entry.packed);
         if bytes > limits.total {
-            return Err(refused(format!("{}: with it more than {} bytes in all", name(), limits.total)));
+            return Err(refused(format!(
+                "{}: the archive exceeds the limit ({} bytes unpacked) with this entry",
+                name(),
+                limits.total
+            )));
         }
     }
     if is_bomb(bytes, packed, limits.ratio) {
@@ -111,7 +119,7 @@ fn write(archive: &File, entry: &Entry, below: &Below, budget: &Budget) -> Resul
     }
     let file = below.make_file(&entry.path, entry.executable).map_err(|error| match error.kind() {
         io::ErrorKind::AlreadyExists => {
-            refused(format!("{}: the file system has such a name already", quote(&entry.path)))
+            refused(format!("{}: the file system has a file of this name already", quote(&entry.path)))
         }
         _ => ArchiveError::Disk(error),
     })?;

@@ -1,5 +1,5 @@
-//! Installs what a release needs from elsewhere: npm, pip and the like, run in its folders within one time. What is to be
-//! installed is left to `search` and to a file for each runner.
+//! Installs the dependencies of a release: runs npm, pip and similar programs in its folders within one timeout.
+//! `search` and a file for each runner decide which commands run.
 
 use std::io;
 use std::path::Path;
@@ -24,15 +24,15 @@ mod step;
 
 pub use runner::Runner;
 
-/// Memory that an installation may use.
+/// Bytes of memory that an installer may use.
 const MEMORY: u64 = 2 << 30;
-/// Most bytes of a release with all that was installed into it, and how often that is looked at.
+/// Most bytes of a release with its dependencies, and how often its size is measured.
 const RELEASE: u64 = 1 << 30;
 const PACE: Duration = Duration::from_secs(1);
-/// Largest file that it may write.
+/// Bytes of the largest file that an installer may write.
 const FILE: u64 = 1 << 30;
 
-/// Why the dependencies of a release are not there.
+/// Why dependencies could not be installed.
 #[derive(Debug, thiserror::Error)]
 pub enum InstallError {
     /// A command failed.
@@ -40,33 +40,33 @@ pub enum InstallError {
     Failed {
         /// The command, such as `npm install`.
         command: &'static str,
-        /// The folder that it ran in, relative to the release.
+        /// The folder in which it ran, relative to the release.
         folder: String,
         /// How it ended, such as `exited with code 1`.
         how: String,
-        /// The last 4 KiB of what it printed.
+        /// The last 4 KiB of its output.
         output: String,
     },
-    /// The time for all dependencies ran out.
-    #[error("{command} in {folder:?} was not done when the {limit:?} that dependencies may take were over")]
+    /// The timeout for all dependencies has passed.
+    #[error("{command} in {folder:?} exceeds the time for all dependencies ({limit:?})")]
     TimedOut {
         /// The command.
         command: &'static str,
-        /// The folder that it ran in.
+        /// The folder in which it ran.
         folder: String,
-        /// The time.
+        /// The timeout.
         limit: Duration,
-        /// The last 4 KiB of what it printed.
+        /// The last 4 KiB of its output.
         output: String,
     },
-    /// The release has become too large.
-    #[error("with its dependencies the release has more than {limit} bytes")]
+    /// The release with its dependencies is too large.
+    #[error("the release with its dependencies exceeds {limit} bytes")]
     TooLarge {
         /// Most bytes that it may have.
         limit: u64,
     },
-    /// A program is not there.
-    #[error("{needed_for} needs {program:?}, which the gateway does not find: install it")]
+    /// A program is not installed.
+    #[error("{needed_for} needs {program:?}, which is not on the gateway's PATH: install it")]
     NotThere {
         /// The program.
         program: &'static str,
@@ -79,7 +79,7 @@ pub enum InstallError {
 }
 
 impl InstallError {
-    /// The last of what the installers printed.
+    /// The last output of the installer.
     #[must_use]
     pub fn output(&self) -> &str {
         match self {
@@ -98,14 +98,15 @@ pub struct Installer {
 }
 
 impl Installer {
-    /// All dependencies of a release have `timeout`; `extra_env` are variables of the gateway's that installers get too.
+    /// All dependencies of a release together have `timeout`. `extra_env` names further variables of the gateway that
+    /// installers get.
     #[must_use]
     pub fn new(spawner: Arc<Spawner>, timeout: Duration, extra_env: Vec<String>) -> Self {
         Self { spawner, timeout, extra_env }
     }
 
-    /// Installs what the files of a release name: those of these runners, or of all. What the installers print goes to
-    /// the log as it comes. Dropped before its end, it ends them.
+    /// Installs the dependencies that the files of a release list, with the given runners or all. The output of the
+    /// installers goes to the log line by line. Dropping the future ends the installers.
     pub async fn install(
         &self,
         release: &Path,
@@ -176,8 +177,8 @@ impl Installer {
         };
         let failed =
             |how, output| InstallError::Failed { command: step.command, folder: step.place.clone(), how, output };
-        let told = tool::run(&self.spawner, &tool, &mut |_, line| book.print(LogSource::Install, line)).await;
-        match told {
+        let ended = tool::run(&self.spawner, &tool, &mut |_, line| book.print(LogSource::Install, line)).await;
+        match ended {
             Ok(finished) if finished.succeeded() => Ok(()),
             Ok(finished) if step.is_missing(&finished.last_output) => Err(missing()),
             Ok(finished) => Err(failed(finished.how(), finished.last_output)),
@@ -187,12 +188,14 @@ impl Installer {
     }
 }
 
-/// The runners of these names, each once, or all of them.
-/// The runners that a client has named; all of them if it named none.
+/// The runners with the names that a client has sent; all of them if it has sent none.
 fn wanted(names: Option<&[String]>, book: &LogBook) -> Vec<Runner> {
     let Some(names) = names else { return Runner::ALL.to_vec() };
     for name in names.iter().filter(|name| Runner::from_name(name).is_none()) {
-        book.print(LogSource::Install, &format!("{name:?} is no runner (nodejs, python, ruby, csharp): ignored"));
+        book.print(
+            LogSource::Install,
+            &format!("ignored the unknown runner {name:?} (known: nodejs, python, ruby, csharp)"),
+        );
     }
     Runner::ALL.into_iter().filter(|runner| names.iter().any(|name| name == runner.name())).collect()
 }

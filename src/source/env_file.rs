@@ -1,5 +1,5 @@
-//! The `.env` of a release: variables that its workers get. Nothing in it is expanded, because what could be filled in
-//! would come from the gateway's own environment.
+//! The `.env` of a release: variables for its workers. References such as `$HOME` are not expanded, because their
+//! values would come from the gateway's own environment.
 
 use std::collections::BTreeMap;
 use std::fs::{self, File};
@@ -8,35 +8,36 @@ use std::path::Path;
 
 use crate::config::{Secret, check_variable};
 
-/// The file in the folder of a release.
+/// The name of the file in the release's folder.
 pub const FILE: &str = ".env";
-/// Longest file.
+/// Most bytes of the file.
 const SIZE_LIMIT: u64 = 64 * 1024;
-const FORM: &str = "expected NAME=value, the name of letters, digits and _, not begun by a digit";
+const FORM: &str = "expected NAME=value; a name has letters, digits and _, and does not start with a digit";
 
-/// Why a `.env` cannot be used. No text of the file is in it but names that may not be set.
+/// Why a `.env` cannot be used. An error quotes nothing of the file except for names that may not be set: the rest may
+/// be secret.
 #[derive(Debug, thiserror::Error)]
 pub enum EnvFileError {
-    /// It cannot be read.
+    /// The file cannot be read.
     #[error("{0}")]
     Read(#[from] io::Error),
-    /// It is too long.
-    #[error("more than {SIZE_LIMIT} bytes")]
+    /// The file is too long.
+    #[error("the file exceeds {SIZE_LIMIT} bytes")]
     TooLong,
-    /// It is no text.
+    /// The file is not text.
     #[error("not UTF-8 text")]
     NoText,
-    /// A line is not of the form.
+    /// A line is malformed.
     #[error("line {line}: {reason}")]
     Line {
-        /// Number of the line, from 1.
+        /// The number of the line, from 1.
         line: usize,
-        /// What is wrong.
+        /// The reason.
         reason: String,
     },
 }
 
-/// The variables of a folder's `.env`; none where there is no such file. A folder of that name is none.
+/// The variables of a folder's `.env`; none if it does not exist or is a folder itself.
 ///
 /// ```text
 /// # a comment
@@ -56,7 +57,7 @@ pub fn read(folder: &Path) -> Result<BTreeMap<String, Secret>, EnvFileError> {
     read_file(&path)
 }
 
-/// The variables of a file of the same form; it has to be there.
+/// The variables of a file in the same format, which must exist.
 pub fn read_file(path: &Path) -> Result<BTreeMap<String, Secret>, EnvFileError> {
     let mut bytes = Vec::new();
     File::open(path)?.take(SIZE_LIMIT + 1).read_to_end(&mut bytes)?;
@@ -81,7 +82,7 @@ fn parse(text: &str) -> Result<BTreeMap<String, Secret>, EnvFileError> {
     Ok(variables)
 }
 
-/// What a line holds, and the text after it.
+/// A variable, unless the line is blank or a comment, and the text after it.
 struct Entry<'a> {
     variable: Option<(&'a str, String)>,
     rest: &'a str,
@@ -93,7 +94,7 @@ fn entry(text: &str) -> Result<Entry<'_>, String> {
     if line.is_empty() || line.starts_with('#') {
         return Ok(Entry { variable: None, rest: after });
     }
-    // With its quotes a value may go on over the end of the line.
+    // A quoted value may span several lines.
     let (name, value) = text.split_once('=').filter(|(name, _)| !name.trim_start().contains('\n')).ok_or(FORM)?;
     let name = checked_name(name.trim())?;
     let value = value.trim_start_matches([' ', '\t']);
@@ -120,7 +121,7 @@ fn checked_name(name: &str) -> Result<&str, String> {
         && !name.as_bytes()[0].is_ascii_digit()
         && name.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'_');
     if !of_form {
-        // What is before a stray = may be part of a secret: it is not repeated.
+        // The text in front of a stray `=` may be part of a secret, so the error does not quote it.
         return Err(FORM.to_owned());
     }
     check_variable(name).map(|()| name)
@@ -131,9 +132,9 @@ fn unquoted(line: &str) -> String {
     line[..comment.unwrap_or(line.len())].trim().to_owned()
 }
 
-/// Up to the next quote, as it is. `text` begins after the first one.
+/// The value up to the closing quote, unchanged. `text` starts after the opening quote.
 fn single_quoted(text: &str) -> Result<(String, &str), String> {
-    let (value, rest) = text.split_once('\'').ok_or("the quote ' has no end")?;
+    let (value, rest) = text.split_once('\'').ok_or("the quote ' is not closed")?;
     Ok((value.replace("\r\n", "\n"), after_quote(rest)?))
 }
 
@@ -155,10 +156,10 @@ fn double_quoted(text: &str) -> Result<(String, &str), String> {
             other => value.push(other),
         }
     }
-    Err("the quote \" has no end".to_owned())
+    Err("the quote \" is not closed".to_owned())
 }
 
-/// What comes after the line of a closing quote; only a comment may stand beside it.
+/// The text after the line of a closing quote. Only a comment may follow the quote.
 fn after_quote(text: &str) -> Result<&str, String> {
     let (line, rest) = text.split_once('\n').unwrap_or((text, ""));
     let line = line.trim();
@@ -212,8 +213,8 @@ mod tests {
         assert_eq!(refused("A=1\nno value here"), format!("line 2: {FORM}"));
         assert_eq!(refused("KEY=-----BEGIN\nsecret/part+x=\n"), format!("line 2: {FORM}"));
         assert_eq!(refused("A=\"x\ny\"\n1B=2"), format!("line 3: {FORM}"));
-        assert_eq!(refused("A='x"), "line 1: the quote ' has no end");
-        assert_eq!(refused("\nA=\"secret\\"), "line 2: the quote \" has no end");
+        assert_eq!(refused("A='x"), "line 1: the quote ' is not closed");
+        assert_eq!(refused("\nA=\"secret\\"), "line 2: the quote \" is not closed");
         assert_eq!(refused("A=\"x\"secret"), "line 1: text after the closing quote");
         assert_eq!(refused("A=a\0b"), "line 1: a value cannot hold a zero byte");
         assert_eq!(refused("=x"), format!("line 1: {FORM}"));

@@ -1,4 +1,4 @@
-//! Whether the files of a folder are still those that were loaded: told by names, sizes and times, without reading them.
+//! Detects changes of a folder's files by names, sizes and times, without reading them.
 
 use std::collections::BTreeMap;
 use std::hash::{DefaultHasher, Hash, Hasher};
@@ -9,13 +9,13 @@ use ignore::WalkBuilder;
 
 use crate::deployment::Fingerprint;
 
-/// Files that are looked at; what a folder has beyond them goes unseen.
+/// Files that are compared at most. Changes of further files are not detected.
 const FILES: usize = 20_000;
-/// Folders of tools, which change without the functions changing.
+/// Folders of tools, which change although the functions do not.
 const TOOL_FOLDERS: [&str; 3] = ["node_modules", "__pycache__", "target"];
 
-/// The state of a folder's files now. Hidden files, those that a `.gitignore` names and installed packages do not count.
-/// A folder that is not there has a state too. Blocks.
+/// The current state of a folder's files. Hidden files, files that a `.gitignore` excludes and installed packages do
+/// not count. A missing folder has a state as well. Blocks.
 #[must_use]
 pub fn of_folder(folder: &Path) -> Fingerprint {
     let walk = WalkBuilder::new(folder)
@@ -28,7 +28,7 @@ pub fn of_folder(folder: &Path) -> Fingerprint {
         .filter(|entry| entry.file_type().is_some_and(|kind| !kind.is_dir()))
         .take(FILES)
         .filter_map(|entry| {
-            // A link counts by what it leads to.
+            // Follows links: a link changes when its target does.
             let found = std::fs::metadata(entry.path()).ok()?;
             Some((entry.path().to_owned(), (found.size(), found.mtime(), found.mtime_nsec(), found.ino())))
         })

@@ -15,10 +15,10 @@ pub enum SourceError {
     Folder {
         /// The folder.
         path: PathBuf,
-        /// Why.
+        /// The cause.
         cause: io::Error,
     },
-    /// A metacall file is not what it should be.
+    /// A metacall file is malformed.
     #[error("{file}:{line}:{column}: {message}")]
     MetaCallJson {
         /// The file.
@@ -27,34 +27,34 @@ pub enum SourceError {
         line: usize,
         /// Column, from 1.
         column: usize,
-        /// What is wrong.
+        /// The fault.
         message: String,
     },
-    /// A script is not inside the folder or not there.
+    /// A script is missing or outside of the folder.
     #[error("{file}: script {script:?} {fault}")]
     Script {
         /// The metacall file.
         file: String,
-        /// The script as it names it.
+        /// The script as written in the file.
         script: String,
-        /// What is wrong with it.
+        /// The fault.
         fault: &'static str,
     },
 }
 
 impl SourceError {
-    /// The same, with files named as they are below `folder`: where a release lies is not for whoever deploys it.
+    /// The same error with paths relative to `folder`: clients must not learn where the gateway keeps releases.
     #[must_use]
     pub fn below(self, folder: &Path) -> Self {
-        let shown = |file: &str| {
+        let relative = |file: &str| {
             let inner = Path::new(file).strip_prefix(folder).unwrap_or(Path::new(file));
             inner.display().to_string()
         };
         match self {
             Self::MetaCallJson { file, line, column, message } => {
-                Self::MetaCallJson { file: shown(&file), line, column, message }
+                Self::MetaCallJson { file: relative(&file), line, column, message }
             }
-            Self::Script { file, script, fault } => Self::Script { file: shown(&file), script, fault },
+            Self::Script { file, script, fault } => Self::Script { file: relative(&file), script, fault },
             Self::Folder { path, cause } => {
                 Self::Folder { path: path.strip_prefix(folder).unwrap_or(&path).to_owned(), cause }
             }
@@ -62,8 +62,8 @@ impl SourceError {
     }
 }
 
-/// Writes metacall files that came beside a release into its folder, under names that nothing there has. Format of a
-/// name: `metacall-<language>.json`, as MetaCall has it.
+/// Writes metacall files that were uploaded with a release into its folder, under unused names. The names are
+/// MetaCall's: `metacall-<language>.json`.
 pub fn add_jsons(folder: &Path, jsons: &[MetaCallJson]) -> io::Result<()> {
     for json in jsons {
         let is_word = |c: &char| c.is_ascii_alphanumeric() || *c == '_';
@@ -87,7 +87,10 @@ pub fn add_jsons(folder: &Path, jsons: &[MetaCallJson]) -> io::Result<()> {
     Ok(())
 }
 
-/// The folder's metacall files in the order of their names; none is no fault.
+/// The folder's metacall files, sorted by name. There may be none.
+///
+/// # Errors
+/// The folder or a file cannot be read, a file is malformed, or a script is missing or outside of the folder.
 pub fn metacall_jsons(folder: &Path) -> Result<Vec<MetaCallJson>, SourceError> {
     let at_folder = |cause| SourceError::Folder { path: folder.to_owned(), cause };
     let mut files: Vec<PathBuf> = fs::read_dir(folder)
@@ -130,7 +133,7 @@ fn check_scripts(folder: &Path, file: &str, json: &MetaCallJson) -> Result<(), S
             return Err(fault(script, "leads out of the folder"));
         }
         if !folder.join(&json.path).join(script).is_file() {
-            return Err(fault(script, "is not there"));
+            return Err(fault(script, "does not exist"));
         }
     }
     Ok(())
@@ -163,7 +166,7 @@ mod tests {
             (r#"{"language_id":"node","path":"../..","scripts":["index.js"]}"#, "leads out"),
             (r#"{"language_id":"node","path":".","scripts":["/etc/passwd"]}"#, "leads out"),
             (r#"{"language_id":"node","path":".","scripts":["../index.js"]}"#, "leads out"),
-            (r#"{"language_id":"node","path":".","scripts":["other.js"]}"#, "not there"),
+            (r#"{"language_id":"node","path":".","scripts":["other.js"]}"#, "does not exist"),
         ] {
             let error = read_with(json).unwrap_err().to_string();
             assert!(error.contains(words), "{error}");

@@ -1,5 +1,5 @@
-//! Files of a release from a git repository: its branches, its list of files, and one commit of it as an archive, to be
-//! extracted with the checks of an upload. git never writes the repository's files, and runs nothing of it.
+//! Fetches from git repositories: the branches, the list of files, and one commit as an archive, which is unpacked with
+//! the checks of an upload. git never writes the repository's files and runs no program from it.
 
 use std::fs::{self, File};
 use std::io;
@@ -26,15 +26,15 @@ pub mod resolve;
 
 pub use error::RepositoryError;
 
-/// Most bytes that a repository may have, packed, and its archive.
+/// Most bytes of a repository, packed, and of its archive.
 const SIZE_LIMIT: u64 = 256 << 20;
 /// Most bytes of a list of branches or files.
 const LIST_LIMIT: usize = 16 << 20;
 const CLONE: &str = "repository.git";
-/// How often it is looked how large a repository has become.
+/// How often the size of a repository is measured while it is fetched.
 const PACE: Duration = Duration::from_millis(200);
 const ARCHIVE: &str = "repository.zip";
-/// Takes every attribute away by which a repository could change or leave out files of its archive.
+/// Disables every attribute by which a repository could change or omit files of its archive.
 const ATTRIBUTES: &str = "* -export-ignore -export-subst -text -eol -crlf -ident -filter -working-tree-encoding\n";
 
 /// Fetches repositories.
@@ -49,38 +49,38 @@ pub struct Repositories {
 /// One commit of a repository.
 #[derive(Debug)]
 pub struct Fetched {
-    /// The name that a deployment of this repository gets.
+    /// The name of a deployment of this repository.
     pub name: DeploymentName,
-    /// Its address, as it was fetched.
+    /// The address that was fetched.
     pub url: String,
     /// A zip with every file of the commit, in the staging folder.
     pub archive: PathBuf,
-    /// The branch that it was taken from.
+    /// The branch.
     pub branch: String,
     /// The id of the commit.
     pub commit: String,
 }
 
 impl Repositories {
-    /// Fetches from public hosts over https, and from where `listed` says. Each request has `timeout`.
+    /// Fetches from public hosts over https, and from the addresses in `listed`. Each request has `timeout`.
     #[must_use]
     pub fn new(spawner: Arc<Spawner>, listed: Vec<RepositoryPrefix>, timeout: Duration) -> Self {
         Self { spawner, listed, timeout, resolver: Arc::new(SystemResolver), size_limit: SIZE_LIMIT }
     }
 
-    /// With another way to find the addresses of hosts.
+    /// Replaces the resolver of host names.
     #[must_use]
     pub fn with_resolver(self, resolver: Arc<dyn Resolve>) -> Self {
         Self { resolver, ..self }
     }
 
-    /// With another limit for the bytes of a repository, and for those of its archive. Default 256 MiB.
+    /// Replaces the limit for the bytes of a repository and for those of its archive. Default 256 MiB.
     #[must_use]
     pub fn with_size_limit(self, size_limit: u64) -> Self {
         Self { size_limit, ..self }
     }
 
-    /// The branches of a repository, in the order of their names.
+    /// The branches of a repository, sorted by name.
     pub async fn branches(&self, url: &str) -> Result<Vec<String>, RepositoryError> {
         let address = self.address(url)?;
         let git = self.git(&address, None).await?;
@@ -90,11 +90,11 @@ impl Repositories {
         Ok(names.map(str::to_owned).collect())
     }
 
-    /// The files of a branch, in the order of their paths. `staging` is an empty folder.
+    /// The paths of a branch's files, sorted. `staging` is an empty folder.
     pub async fn files(&self, url: &str, branch: &str, staging: &Path) -> Result<Vec<String>, RepositoryError> {
         let address = self.address(url)?;
         let branch = Branch::new(branch).map_err(RepositoryError::BadBranch)?;
-        // Only names are wanted: servers that can leave out what the files hold.
+        // Only names are needed: servers that support filters leave out the contents.
         let clone = self.clone(&address, Some(&branch), staging, &["--filter=blob:none"]).await?;
         clone.head().await?;
         let printed = clone.print(&["ls-tree", "-r", "-z", "--full-tree", "HEAD"], LIST_LIMIT).await?;
@@ -105,7 +105,7 @@ impl Repositories {
         Ok(entries.filter(|(about, _)| about.contains(" blob ")).map(|(_, path)| path.to_owned()).collect())
     }
 
-    /// The files of a branch, or of the repository's main one, as an archive. `staging` is an empty folder.
+    /// The files of a branch, or of the repository's default branch, as an archive. `staging` is an empty folder.
     pub async fn fetch(&self, url: &str, branch: Option<&str>, staging: &Path) -> Result<Fetched, RepositoryError> {
         let address = self.address(url)?;
         let name = address.deployment_name().map_err(RepositoryError::BadUrl)?;
@@ -125,7 +125,7 @@ impl Repositories {
         Address::parse(url, &self.listed).map_err(RepositoryError::BadUrl)
     }
 
-    /// git for one address. `home` is where it runs.
+    /// git for one address; it runs in `home`.
     async fn git(&self, address: &Address, home: Option<&Path>) -> Result<Git, RepositoryError> {
         let deadline = Instant::now() + self.timeout;
         let pin = tokio::time::timeout(self.timeout, address.pin(self.resolver.as_ref()));
@@ -158,7 +158,7 @@ impl Repositories {
     }
 
     async fn archive(&self, clone: &Clone, staging: &Path) -> Result<PathBuf, RepositoryError> {
-        // It comes before the attributes that the repository itself has.
+        // This file takes precedence over attributes in the repository itself.
         fs::create_dir_all(clone.path.join("info"))?;
         fs::write(clone.path.join("info/attributes"), ATTRIBUTES)?;
         let path = staging.join(ARCHIVE);
@@ -168,7 +168,7 @@ impl Repositories {
     }
 }
 
-/// A repository that was fetched, without files of it.
+/// A fetched repository without a working tree.
 struct Clone {
     git: Git,
     path: PathBuf,
@@ -194,7 +194,7 @@ impl Clone {
     }
 }
 
-/// Removes a folder, off the thread that answers calls.
+/// Removes a folder, off the thread that serves calls.
 async fn remove(folder: PathBuf) -> io::Result<()> {
     tokio::task::spawn_blocking(move || fs::remove_dir_all(folder)).await.map_err(io::Error::other)?
 }

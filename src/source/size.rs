@@ -1,4 +1,4 @@
-//! Keeps an eye on how large a folder grows while something is written to it.
+//! Limits the size of a folder while a program writes to it.
 
 use std::fs;
 use std::path::Path;
@@ -6,8 +6,8 @@ use std::time::Duration;
 
 use tokio::time::MissedTickBehavior;
 
-/// Does some work, but gives it up as soon as the folder that it writes to holds more than `limit` bytes: then there is
-/// nothing. The folder is looked at every `pace`, and at the end.
+/// Runs `work`, but drops it and returns `None` once the folder that it writes to exceeds `limit` bytes. The folder is
+/// measured every `pace`, and once more at the end.
 pub(super) async fn within<T>(limit: u64, folder: &Path, pace: Duration, work: impl Future<Output = T>) -> Option<T> {
     let done = tokio::select! {
         done = work => done,
@@ -18,7 +18,7 @@ pub(super) async fn within<T>(limit: u64, folder: &Path, pace: Duration, work: i
 
 async fn grown(limit: u64, folder: &Path, pace: Duration) {
     let mut ticks = tokio::time::interval(pace);
-    // A large folder takes long to look at.
+    // Measuring a large folder may take longer than `pace`.
     ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
     loop {
         ticks.tick().await;
@@ -33,7 +33,7 @@ async fn measured(folder: &Path) -> u64 {
     tokio::task::spawn_blocking(move || size(&folder)).await.unwrap_or(u64::MAX)
 }
 
-/// Bytes of all files below a folder. What is gone meanwhile counts nothing.
+/// Bytes of all files below a folder. Files that disappear meanwhile count nothing.
 fn size(folder: &Path) -> u64 {
     let entries = fs::read_dir(folder).into_iter().flatten().flatten();
     let sizes = entries.filter_map(|entry| entry.metadata().ok().map(|meta| (entry, meta)));

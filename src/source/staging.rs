@@ -1,4 +1,5 @@
-//! Folders for what is not a release yet: made for one upload or one deploy, gone with it, swept when the gateway starts.
+//! Temporary folders in which a release is built: created for one upload or deploy and removed with it. Leftovers are
+//! removed when the gateway starts.
 
 use std::fs;
 use std::io;
@@ -7,20 +8,20 @@ use std::path::{Path, PathBuf};
 
 use ulid::Ulid;
 
-/// Where staging folders are made: `<data_dir>/staging`.
+/// The parent of staging folders: `<data_dir>/staging`.
 #[derive(Debug, Clone)]
 pub struct StagingArea {
     folder: PathBuf,
 }
 
-/// A folder of one's own; removed with all that is in it when it is dropped.
+/// A staging folder. Dropping it removes the folder with its contents.
 #[derive(Debug)]
 pub struct Staging {
     folder: PathBuf,
 }
 
 impl StagingArea {
-    /// The area below a data folder. Removes what an earlier gateway has left there.
+    /// Opens the area below a data folder, and removes leftovers of an earlier gateway.
     pub fn open(data_dir: &Path) -> io::Result<Self> {
         let area = Self { folder: data_dir.join("staging") };
         make(&area.folder)?;
@@ -30,20 +31,20 @@ impl StagingArea {
         Ok(area)
     }
 
-    /// An area in a data folder that cannot be written: making a folder in it fails.
+    /// An area in a data folder that cannot be written to: creating a staging folder fails.
     #[must_use]
     pub fn read_only(data_dir: &Path) -> Self {
         Self { folder: data_dir.join("staging") }
     }
 
-    /// A new folder, empty.
+    /// Creates an empty staging folder.
     pub fn make(&self) -> io::Result<Staging> {
         let folder = self.folder.join(Ulid::new().to_string());
         make(&folder)?;
         Ok(Staging { folder })
     }
 
-    /// A path for something that is to be removed: moved here, it is gone at the latest when the next gateway starts.
+    /// An unused path in the area. What is moved there is removed when the next gateway starts at the latest.
     #[must_use]
     pub fn place_for_waste(&self) -> PathBuf {
         self.folder.join(Ulid::new().to_string())
@@ -61,7 +62,7 @@ impl Staging {
 impl Drop for Staging {
     fn drop(&mut self) {
         let folder = std::mem::take(&mut self.folder);
-        // There may be thousands of files in it: not on the thread that serves calls.
+        // It may hold thousands of files, and removing them would block the thread that serves calls.
         match tokio::runtime::Handle::try_current() {
             Ok(runtime) => drop(runtime.spawn_blocking(move || remove(&folder))),
             Err(_) => remove(&folder),
@@ -69,14 +70,14 @@ impl Drop for Staging {
     }
 }
 
-/// Removes a file or a folder with all that is in it, as far as that can be done.
+/// Removes a file or a folder with its contents. A failure is logged.
 pub fn remove(path: &Path) {
     let is_folder = fs::symlink_metadata(path).is_ok_and(|found| found.is_dir());
     let removed = if is_folder { fs::remove_dir_all(path) } else { fs::remove_file(path) };
     if let Err(error) = removed
         && error.kind() != io::ErrorKind::NotFound
     {
-        tracing::warn!(path = %path.display(), %error, "cannot be removed: the next start tries again");
+        tracing::warn!(path = %path.display(), %error, "could not remove a staging folder; the next start tries again");
     }
 }
 
@@ -103,7 +104,7 @@ mod tests {
     }
 
     #[test]
-    fn what_a_killed_gateway_left_is_swept() {
+    fn leftovers_of_a_killed_gateway_are_removed() {
         let data = tempfile::tempdir().unwrap();
         let left = StagingArea::open(data.path()).unwrap().make().unwrap();
         let path = left.path().to_owned();

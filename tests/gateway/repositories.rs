@@ -217,8 +217,8 @@ fn each_way_to_fail_has_its_own_words() {
     begins(&server.url("git/team/none.git"), "there is no repository at this address; git says: ");
     begins(&server.url("other/app"), "there is no repository at this address; git says: ");
     begins(&folder_url(root.path(), "team/none.git"), "there is no repository at this address; git says: ");
-    begins(&server.url("private/team/app.git"), "the repository is not public, or not there; git says: ");
-    begins(&server.url("moved/team/app.git"), "the address leads to another one: give that one; git says: ");
+    begins(&server.url("private/team/app.git"), "the repository does not exist or is not public; git says: ");
+    begins(&server.url("moved/team/app.git"), "the address redirects to another one: use that one; git says: ");
     let requests = fs::read_to_string(root.path().join("requests")).unwrap();
     let after = requests.split("/moved/").last().unwrap();
     assert!(!after.contains("/git/"), "a redirect was followed: {requests}");

@@ -1,5 +1,5 @@
-//! The worker scripts of Node and Python accept and refuse the same messages. Each script runs on its own here, because the
-//! gateway never sends odd messages.
+//! The worker scripts of Node and Python accept and refuse the same messages. Each script runs on its own here, because
+//! the gateway never sends odd messages.
 
 use std::io::{BufRead, BufReader, Write};
 use std::net::Shutdown;

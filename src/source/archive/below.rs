@@ -1,4 +1,5 @@
-//! Files and folders below one folder, made through its descriptor: no path leads out of it, whatever is in it.
+//! Creates files and folders below one folder, through its descriptor: no path leaves it, not even through links that
+//! lie in it.
 
 use std::fs::File;
 use std::io;
@@ -15,19 +16,19 @@ const NEW_FILE: OFlags =
 const PLAIN: Mode = Mode::from_raw_mode(0o644);
 const RUNNABLE: Mode = Mode::from_raw_mode(0o755);
 
-/// The folder that everything goes below.
+/// The folder that files are created below.
 #[derive(Debug)]
 pub(super) struct Below {
     folder: OwnedFd,
 }
 
 impl Below {
-    /// Holds on to a folder.
+    /// Opens the folder.
     pub(super) fn open(folder: &Path) -> io::Result<Self> {
         Ok(Self { folder: rustix::fs::openat(CWD, folder, FOLDER, Mode::empty())? })
     }
 
-    /// Makes a folder and those that it is in; they may be there already.
+    /// Creates a folder and its parents; they may exist.
     pub(super) fn make_folder(&self, path: &str) -> io::Result<()> {
         let mut made: Option<OwnedFd> = None;
         for part in path.split('/') {
@@ -37,7 +38,7 @@ impl Below {
         Ok(())
     }
 
-    /// Makes a file that is not there yet, and the folders that it is in.
+    /// Creates a file, which must not exist, and its parent folders.
     pub(super) fn make_file(&self, path: &str, executable: bool) -> io::Result<File> {
         let file = match self.open_new(path) {
             Err(Errno::NOENT) => {
@@ -48,7 +49,7 @@ impl Below {
             }
             opened => opened?,
         };
-        // The gateway's umask must not decide what a worker may read.
+        // The umask of the gateway must not decide which files a worker may read.
         rustix::fs::fchmod(&file, if executable { RUNNABLE } else { PLAIN })?;
         Ok(file.into())
     }
@@ -58,7 +59,7 @@ impl Below {
     }
 }
 
-/// Makes a folder unless it is there, and opens it.
+/// Creates a folder unless it exists, and opens it.
 fn enter(parent: BorrowedFd<'_>, part: &str) -> rustix::io::Result<OwnedFd> {
     match rustix::fs::mkdirat(parent, part, RUNNABLE) {
         Ok(()) => rustix::fs::chmodat(parent, part, RUNNABLE, AtFlags::empty())?,

@@ -1,4 +1,5 @@
-//! The time on a processor that one archive may take, measured on the thread that unpacks it.
+//! The CPU time that one archive may take, measured on the thread that unpacks it: other load on the machine does not
+//! make a good archive fail.
 
 use std::time::Duration;
 
@@ -6,7 +7,7 @@ use rustix::time::{ClockId, clock_gettime};
 
 use crate::source::archive::error::{ArchiveError, quote, refused};
 
-/// When the thread must have done with its archive.
+/// The CPU time of the thread at which unpacking must be done.
 #[derive(Debug)]
 pub(super) struct Budget {
     limit: Duration,
@@ -14,15 +15,19 @@ pub(super) struct Budget {
 }
 
 impl Budget {
-    /// Begins to count.
+    /// Starts to count.
     pub(super) fn start(limit: Duration) -> Self {
         Self { limit, end: spent() + limit }
     }
 
-    /// Refuses to go on with an entry once the time is up.
+    /// Fails once the time is used up; the error names the current entry.
     pub(super) fn check(&self, path: &str) -> Result<(), ArchiveError> {
         if spent() > self.end {
-            return Err(refused(format!("{}: unpacking took more than {:?} by then", quote(path), self.limit)));
+            return Err(refused(format!(
+                "{}: unpacking exceeds {:?} of CPU time at this entry",
+                quote(path),
+                self.limit
+            )));
         }
         Ok(())
     }

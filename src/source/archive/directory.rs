@@ -1,4 +1,4 @@
-//! The directory of a zip: one record for each entry, read as a stream and checked one by one.
+//! The directory of a zip: one record for each entry, read as a stream and checked one at a time.
 
 use std::fs::File;
 use std::io::{self, BufRead, BufReader, Read};
@@ -14,19 +14,19 @@ const ENTRY: &[u8] = b"PK\x01\x02";
 const ENTRY_SIZE: usize = 46;
 const BUFFER: usize = 64 * 1024;
 
-/// How the file systems of Unix number what an entry is, in the upper half of its attributes.
+/// The file type of Unix in the upper half of an entry's attributes.
 const TYPE_BITS: u32 = 0o170_000;
 const TYPE_FOLDER: u32 = 0o040_000;
 const TYPE_FILE: u32 = 0o100_000;
 const TYPE_LINK: u32 = 0o120_000;
 const SPECIAL_BITS: u32 = 0o7_000;
 const OWNER_RUNS: u32 = 0o100;
-/// Systems whose archives carry such bits: Unix, and what Apple's tools write.
+/// Systems whose archives hold these bits: Unix, and the number that Apple's tools write.
 const UNIX_SYSTEMS: [u16; 2] = [3, 19];
 
-/// Bits 1 and 2 say how hard the packer tried, 11 that names are UTF-8.
+/// Bits 1 and 2 are the packer's effort, bit 11 says that names are UTF-8.
 const FLAGS_IGNORED: u16 = 0b1000_0000_0110;
-/// Bits 0, 6 and 13: of the contents, of the contents strongly, of the directory.
+/// Bits 0, 6 and 13: encryption of the contents, strong encryption, encryption of the directory.
 const FLAGS_ENCRYPTED: u16 = 0b0010_0000_0100_0001;
 /// Bit 3: checksum and sizes follow the data.
 pub(super) const FLAG_DESCRIPTOR: u16 = 0b1000;
@@ -38,10 +38,10 @@ const EXTRA_LINKS: [(u16, usize); 2] = [(0x000D, 12), (0x756E, 14)];
 /// The longest target of a link.
 const LINK_LIMIT: u64 = 4096;
 
-/// What an entry is.
+/// The kind of an entry.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Kind {
-    /// A file, or a link that becomes one.
+    /// A file, or a link that becomes a file.
     File,
     /// A folder.
     Folder,
@@ -50,19 +50,19 @@ pub(super) enum Kind {
 /// How an entry is packed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Method {
-    /// Not at all.
+    /// Not compressed.
     Stored,
-    /// By deflate.
+    /// Compressed by deflate.
     Deflated,
 }
 
 /// One checked entry.
 #[derive(Debug)]
 pub(super) struct Entry {
-    /// Where it goes, relative to the folder.
+    /// The path relative to the folder that the archive is unpacked into.
     pub(super) path: Box<str>,
     pub(super) kind: Kind,
-    /// Whether its owner may run it.
+    /// Whether its owner may execute it.
     pub(super) executable: bool,
     pub(super) flags: u16,
     pub(super) method: Method,
@@ -71,9 +71,9 @@ pub(super) struct Entry {
     pub(super) packed: u64,
     /// Bytes of its data, unpacked.
     pub(super) size: u64,
-    /// Where its header is.
+    /// The place of its header in the archive.
     pub(super) header: u64,
-    /// Where its data is, once `ranges` has read the header.
+    /// The place of its data; `ranges` fills it in from the header.
     pub(super) data: u64,
 }
 
@@ -93,7 +93,7 @@ struct Record {
     header: u32,
 }
 
-/// Reads every record of the directory; it must have as many as the end says, and no more.
+/// Reads every record of the directory. Their number must be the one in the end record.
 pub(super) fn read(archive: &File, end: &End, links: Links, limits: &Limits) -> Result<Vec<Entry>, ArchiveError> {
     let bytes = Bytes { archive, at: end.start }.take(end.size);
     let mut directory = BufReader::with_capacity(BUFFER, bytes);
@@ -102,7 +102,7 @@ pub(super) fn read(archive: &File, end: &End, links: Links, limits: &Limits) -> 
         entries.push(read_entry(&mut directory, links, limits)?);
     }
     if !directory.fill_buf()?.is_empty() {
-        return Err(refused(format!("the directory has more than the {} entries that it should have", end.entries)));
+        return Err(refused(format!("the directory has more entries than the end record says ({})", end.entries)));
     }
     Ok(entries)
 }
@@ -111,7 +111,7 @@ fn read_entry(directory: &mut impl BufRead, links: Links, limits: &Limits) -> Re
     let mut fixed = [0; ENTRY_SIZE];
     fill(directory, &mut fixed)?;
     let record = fixed.strip_prefix(ENTRY).and_then(|fields| Record::read(Fields(fields)));
-    let record = record.ok_or_else(|| refused("the directory has a record that is no entry".to_owned()))?;
+    let record = record.ok_or_else(|| refused("the directory has a record that is not an entry".to_owned()))?;
     let mut raw = vec![0; usize::from(record.name)];
     fill(directory, &mut raw)?;
     let mut extra = vec![0; usize::from(record.extra)];
@@ -134,12 +134,12 @@ fn check(record: &Record, raw: &[u8], extra: &[u8], links: Links, limits: &Limit
     }
     let unknown = record.flags & !FLAGS_IGNORED & !FLAG_DESCRIPTOR;
     if unknown != 0 {
-        return Err(format!("flags {unknown:#06x}, whose meaning is not known here"));
+        return Err(format!("unsupported flags {unknown:#06x}"));
     }
     let method = match record.method {
         0 => Method::Stored,
         8 => Method::Deflated,
-        other => return Err(format!("packed by method {other}, where only 0 (stored) and 8 (deflate) are read")),
+        other => return Err(format!("packed by method {other}: only 0 (stored) and 8 (deflate) are supported")),
     };
     let extras = Extras::read(extra, record)?;
     if record.disk != 0 && record.disk != 0xFFFF {
@@ -202,7 +202,7 @@ impl Record {
     }
 }
 
-/// The numbers of a record for which its 32 bits may be too few.
+/// The numbers of a record that may need more than its 32 bits.
 struct Extras {
     size: u64,
     packed: u64,
@@ -211,10 +211,10 @@ struct Extras {
 
 impl Extras {
     fn read(extra: &[u8], record: &Record) -> Result<Self, String> {
-        let malformed = || "extra fields that are not what they should be".to_owned();
+        let malformed = || "malformed extra fields".to_owned();
         let mut fields = Fields(extra);
         let mut zip64 = None;
-        // Some tools fill up with zeros to align the data; less than a field's head is such a rest.
+        // Some tools pad with zeros to align the data; a rest shorter than the head of a field is padding.
         while fields.0.len() >= 4 {
             let (Some(id), Some(length)) = (fields.u16(), fields.u16()) else { return Err(malformed()) };
             let data = fields.bytes(length.into()).ok_or_else(malformed)?;
@@ -227,14 +227,14 @@ impl Extras {
         }
         let mut zip64 = Fields(zip64.unwrap_or_default());
         let mut long = |short: u32| match short {
-            u32::MAX => zip64.u64().ok_or_else(|| "64-bit sizes that are not there".to_owned()),
+            u32::MAX => zip64.u64().ok_or_else(|| "missing 64-bit sizes".to_owned()),
             short => Ok(short.into()),
         };
         Ok(Self { size: long(record.size)?, packed: long(record.packed)?, header: long(record.header)? })
     }
 }
 
-/// An archive read from a place on, without moving the file's own position.
+/// Reads an archive from a place on without moving the file's own position.
 struct Bytes<'a> {
     archive: &'a File,
     at: u64,

@@ -5,18 +5,18 @@ use std::io;
 /// How many characters of a name a message quotes.
 const QUOTED_NAME: usize = 200;
 
-/// Why an archive gave nothing.
+/// Why an archive is not unpacked.
 #[derive(Debug, thiserror::Error)]
 pub enum ArchiveError {
-    /// It is refused; the words name the entry where there is one.
+    /// The archive breaks a rule; the reason names the entry if there is one.
     #[error("{0}")]
     Bad(String),
-    /// It cannot be read, or its files cannot be written.
+    /// The archive cannot be read, or a file cannot be written.
     #[error(transparent)]
     Disk(#[from] io::Error),
 }
 
-/// The archive breaks a rule; `reason` is for whoever packed it.
+/// An error for an archive that breaks a rule; `reason` is for the person who packed it.
 pub(super) fn refused(reason: String) -> ArchiveError {
     ArchiveError::Bad(reason)
 }

@@ -2,25 +2,25 @@
 
 use std::time::Duration;
 
-/// What becomes of the symbolic links in an archive.
+/// How symbolic links in an archive are treated.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Links {
-    /// An archive with one is refused.
+    /// An archive with a link is refused.
     Refuse,
-    /// Each becomes a small file that holds its target, as git does without `core.symlinks`.
+    /// A link becomes a small file that holds its target, as git writes it without `core.symlinks`.
     AsText,
 }
 
-/// How much an archive may hold and cost.
+/// Limits of the contents of an archive and of the cost of unpacking it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Limits {
-    /// Files and folders, those counted too that only paths name.
+    /// Files and folders, including folders that appear only in paths.
     pub entries: u64,
     /// Bytes of all files, unpacked.
     pub total: u64,
     /// Bytes of a file, unpacked.
     pub file: u64,
-    /// Unpacked bytes for each packed one, of a file and of all, from 1 MiB on.
+    /// Unpacked bytes for each packed byte, of each file and of the archive. Less than 1 MiB is exempt.
     pub ratio: u64,
     /// Parts of a path.
     pub depth: usize,
@@ -28,7 +28,7 @@ pub struct Limits {
     pub name: usize,
     /// Bytes of a path.
     pub path: usize,
-    /// Time on a processor.
+    /// CPU time.
     pub cpu: Duration,
 }
 

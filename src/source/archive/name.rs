@@ -1,17 +1,20 @@
-//! Which names an entry may have: a relative path of ordinary parts, the same on every system.
+//! The names that an entry may have: a relative path of ordinary parts, with the same meaning on every system.
 
 use crate::source::archive::limits::Limits;
 
-/// A path in an archive that leads to a place below the folder it is unpacked into.
+/// A path that stays below the folder that the archive is unpacked into.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) struct CheckedPath<'a> {
     /// Parts joined by `/`, none at the ends.
     pub(super) path: &'a str,
-    /// Whether the name ends in `/`: a folder's.
+    /// Whether the name ends in `/`, as names of folders do.
     pub(super) folder: bool,
 }
 
-/// Checks the name of an entry; the error says what is wrong with it.
+/// Checks the name of an entry.
+///
+/// # Errors
+/// The reason why the name is refused.
 pub(super) fn check<'a>(raw: &'a [u8], limits: &Limits) -> Result<CheckedPath<'a>, String> {
     if raw.len() > limits.path {
         return Err(format!("a path of {} bytes, limit {}", raw.len(), limits.path));

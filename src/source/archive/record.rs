@@ -6,12 +6,12 @@ use std::os::unix::fs::FileExt;
 
 use crate::source::archive::error::{ArchiveError, refused};
 
-/// What is left of a record.
+/// The rest of a record.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Fields<'a>(pub(super) &'a [u8]);
 
 impl<'a> Fields<'a> {
-    /// The next bytes, if there are as many.
+    /// The next bytes, or `None` if fewer are left.
     pub(super) fn bytes(&mut self, count: usize) -> Option<&'a [u8]> {
         let (bytes, rest) = self.0.split_at_checked(count)?;
         self.0 = rest;

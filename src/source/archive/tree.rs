@@ -1,41 +1,42 @@
-//! The names of an archive against each other: no two for one place, not even on a file system that takes letters of
-//! either case, or several spellings of one letter, as the same.
+//! The names of an archive against each other: no two for one place, not even on a file system that ignores case or
+//! treats several spellings of a letter as the same.
 
 use std::collections::HashMap;
 use std::hash::{BuildHasher, Hash, Hasher, RandomState};
 
 use unicode_normalization::UnicodeNormalization;
 
-/// Why a path does not go with those before it.
+/// Why a path conflicts with the paths added before.
 #[derive(Debug, PartialEq, Eq, thiserror::Error)]
 pub(super) enum Clash {
-    /// It was there already.
+    /// The path was added before.
     #[error("twice in the archive")]
     Twice,
-    /// Another differs only in case or in how its letters are composed.
-    #[error("on some file systems the same name as another entry's")]
+    /// Another path differs only in case or in the composition of its letters.
+    #[error("on some file systems the same name as that of another entry")]
     Twin,
-    /// It is a file here and a folder there.
+    /// The path is both a file and a folder.
     #[error("both a file and a folder")]
     FileAndFolder,
-    /// There are more files and folders than there may be.
-    #[error("with it more than {0} files and folders")]
+    /// The archive has too many files and folders.
+    #[error("the archive exceeds the limit ({0} files and folders) with this entry")]
     TooMany(u64),
 }
 
-/// Files and folders so far. Names are kept as hashes: a hostile archive's ten thousand would take tens of megabytes.
+/// Files and folders so far. Names are kept as hashes, because ten thousand long names of a hostile archive would take
+/// tens of megabytes. The hashes are keyed at random, so an archive cannot aim for collisions.
 pub(super) struct Tree {
     limit: u64,
     hashes: RandomState,
-    /// By the parent's number and the hash of the folded name.
+    /// Nodes by the number of the parent and the hash of the folded name.
     nodes: HashMap<(usize, u64), Node>,
-    /// The hash of each name's folded form by that of its spelling: folding is slow.
+    /// The hash of each name's folded form by the hash of its spelling, because folding is slow.
     folds: HashMap<u64, u64>,
 }
 
 struct Node {
     number: usize,
-    /// Hash of the name as it was written.
+    /// The hash of the name as spelled in the archive.
     spelling: u64,
     kind: NodeKind,
 }
@@ -44,17 +45,17 @@ struct Node {
 enum NodeKind {
     File,
     Folder,
-    /// A folder that only longer paths have named so far.
+    /// A folder that has appeared only in longer paths so far.
     ImpliedFolder,
 }
 
 impl Tree {
-    /// A tree without names that takes as many as `limit`.
+    /// An empty tree for up to `limit` files and folders.
     pub(super) fn new(limit: u64) -> Self {
         Self { limit, hashes: RandomState::new(), nodes: HashMap::new(), folds: HashMap::new() }
     }
 
-    /// Adds a path and the folders that it is in.
+    /// Adds a path and its parent folders.
     pub(super) fn add(&mut self, path: &str, folder: bool) -> Result<(), Clash> {
         let mut parent = 0;
         let mut parts = path.split('/').peekable();
@@ -97,10 +98,10 @@ impl Tree {
     }
 }
 
-/// The hash that all spellings share which some file system takes for one name.
+/// The hash that is the same for all spellings that any file system treats as one name.
 fn hash_folded(hashes: &RandomState, part: &str) -> u64 {
     let mut hasher = hashes.build_hasher();
-    // Windows drops dots and spaces at the end.
+    // Windows drops dots and spaces at the end of a name.
     let folded = part.trim_end_matches(['.', ' ']).nfkd().flat_map(char::to_uppercase).flat_map(char::to_lowercase);
     for letter in folded.nfkc() {
         letter.hash(&mut hasher);

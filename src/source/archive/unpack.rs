@@ -1,5 +1,5 @@
-//! The data of one entry, unpacked into its file: exactly as many bytes, packed and unpacked, as the directory says, with
-//! the checksum that it says.
+//! Unpacks the data of one entry into its file. The number of packed and unpacked bytes and the checksum must be those
+//! of the directory.
 
 use std::fs::File;
 use std::io::Write;
@@ -13,7 +13,7 @@ use crate::source::archive::record::read_at;
 
 const BUFFER: usize = 64 * 1024;
 
-/// Writes an entry's data.
+/// Writes the data of an entry to its file.
 pub(super) fn unpack(archive: &File, entry: &Entry, file: &File, budget: &Budget) -> Result<(), ArchiveError> {
     let mut output = Output { entry, file, budget, crc: Crc::new(), written: 0 };
     let mut input = Input { archive, at: entry.data, left: entry.packed };
@@ -36,7 +36,8 @@ fn copy(input: &mut Input<'_>, output: &mut Output<'_>) -> Result<(), ArchiveErr
 
 fn inflate(input: &mut Input<'_>, output: &mut Output<'_>) -> Result<(), ArchiveError> {
     let broken = |words: &str| refused(format!("{}: {words}", quote(&output.entry.path)));
-    let (broken_off, rest) = (broken("its packed data is broken"), broken("more packed data than it needs"));
+    let (broken_off, rest) =
+        (broken("its packed data is corrupt"), broken("packed data follows the end of its stream"));
     let mut stream = Decompress::new(false);
     let (mut packed, mut unpacked) = (vec![0; BUFFER], vec![0; BUFFER]);
     let mut waiting: &[u8] = &[];
@@ -61,7 +62,7 @@ fn inflate(input: &mut Input<'_>, output: &mut Output<'_>) -> Result<(), Archive
     }
 }
 
-/// The packed bytes that are left.
+/// The packed bytes that are left to read.
 struct Input<'a> {
     archive: &'a File,
     at: u64,
@@ -69,7 +70,7 @@ struct Input<'a> {
 }
 
 impl Input<'_> {
-    /// The next bytes; none at the end.
+    /// The next bytes, or none at the end.
     fn read<'b>(&mut self, buffer: &'b mut [u8]) -> Result<&'b [u8], ArchiveError> {
         let count = usize::try_from(self.left).unwrap_or(usize::MAX).min(buffer.len());
         let buffer = &mut buffer[..count];
@@ -80,7 +81,7 @@ impl Input<'_> {
     }
 }
 
-/// The file, and what has gone into it.
+/// The file, with the size and checksum of what is written so far.
 struct Output<'a> {
     entry: &'a Entry,
     file: &'a File,
@@ -94,7 +95,7 @@ impl Output<'_> {
         self.budget.check(&self.entry.path)?;
         self.written += data.len() as u64;
         if self.written > self.entry.size {
-            return Err(self.fault(&format!("more than the {} bytes that it should have", self.entry.size)));
+            return Err(self.fault(&format!("more than {} bytes, the size in the directory", self.entry.size)));
         }
         self.crc.update(data);
         self.file.write_all(data)?;
@@ -103,7 +104,7 @@ impl Output<'_> {
 
     fn finish(self) -> Result<(), ArchiveError> {
         if self.written != self.entry.size {
-            return Err(self.fault(&format!("{} bytes, where it should have {}", self.written, self.entry.size)));
+            return Err(self.fault(&format!("{} bytes, but {} in the directory", self.written, self.entry.size)));
         }
         if self.crc.sum() != self.entry.crc {
             return Err(self.fault("its checksum is wrong"));

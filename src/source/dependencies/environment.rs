@@ -1,5 +1,5 @@
-//! What of the gateway's environment an installer gets: where programs and homes are, its own settings, proxies and
-//! certificates. Nothing else, because what is installed runs with it.
+//! The variables that an installer gets from the gateway's environment: PATH and HOME, the installer's own settings,
+//! proxies and certificates. Nothing else, because scripts of installed packages run with these variables.
 
 use std::ffi::{OsStr, OsString};
 
@@ -16,10 +16,10 @@ const NAMES: [&str; 9] = [
 ];
 /// Settings of npm and pip.
 const BEGINNINGS: [&str; 3] = ["npm_config_", "NPM_CONFIG_", "PIP_"];
-/// In capitals and in small letters.
+/// In upper case and in lower case.
 const PROXIES: [&str; 4] = ["HTTP_PROXY", "HTTPS_PROXY", "NO_PROXY", "ALL_PROXY"];
 
-/// The whole environment of a step: the gateway's variables that it may have, `extra` among them, then its own.
+/// The environment of a step: the variables that it gets from the gateway, including `extra`, then its own.
 pub(super) fn environment(extra: &[String], own: &[(&str, OsString)]) -> Vec<(OsString, OsString)> {
     choose(std::env::vars_os(), extra, own)
 }

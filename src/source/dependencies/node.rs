@@ -1,4 +1,4 @@
-//! npm, for each package.json that names something to install.
+//! npm, for each package.json that lists something to install.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -19,7 +19,7 @@ const SCRIPTS: [&str; 6] = ["preinstall", "install", "postinstall", "prepublish"
 const BUILD_FILE: &str = "binding.gyp";
 const FLAGS: [&str; 4] = ["--no-audit", "--no-fund", "--no-progress", "--no-update-notifier"];
 
-/// One step for each package. A workspace of a package above is installed with that one.
+/// One step for each package. A workspace is installed with the package that declares it.
 pub(super) fn steps(release: &Path, found: &Found) -> Vec<Step> {
     let mut workspaces: Vec<(&Path, Vec<WildMatch>)> = Vec::new();
     let mut steps = Vec::new();
@@ -29,7 +29,7 @@ pub(super) fn steps(release: &Path, found: &Found) -> Vec<Step> {
             workspaces.push((folder, workspace_patterns(package)));
         }
         let lock = LOCKS.iter().any(|lock| folder.join(lock).is_file());
-        // What is no JSON npm can tell best.
+        // npm reports a file that is not JSON better than the gateway could.
         let needed = package.is_none_or(|package| names_something(folder, &package));
         if (lock || needed) && !is_workspace(folder, &workspaces) {
             steps.push(step(release, folder.clone(), lock));

@@ -1,4 +1,4 @@
-//! Bundler and dotnet: for languages that only the MetaCall runtime runs, so only where that is there.
+//! Bundler and dotnet, for languages that only the MetaCall runtime runs; so only if it is installed.
 
 use std::path::Path;
 
@@ -42,14 +42,14 @@ fn step(
     }
 }
 
-/// The steps where the MetaCall runtime is there, else none and a line of the log for each.
+/// The steps if the MetaCall runtime is installed; else none, and a line in the log for each.
 pub(super) fn with_metacall<'a>(steps: impl Iterator<Item = &'a Step>, book: &LogBook) -> Vec<Step> {
     if tool::find(metacall::PROGRAM).is_ok() {
         return steps.cloned().collect();
     }
     for step in steps {
-        let why = "only the MetaCall runtime would use it, and there is no \"metacall\" on the gateway's PATH";
-        book.print(LogSource::Install, &format!("{}: {} is left out, as {why}", step.needed_for, step.command));
+        let why = "only the MetaCall runtime uses it, and \"metacall\" is not on the gateway's PATH";
+        book.print(LogSource::Install, &format!("{}: skipped {}: {why}", step.needed_for, step.command));
     }
     Vec::new()
 }

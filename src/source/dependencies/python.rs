@@ -1,5 +1,5 @@
-//! pip, once for every requirements.txt of a release, into a folder of the release that its workers look into. Nothing of
-//! the system's Python or of a user's is changed.
+//! pip, run once with every requirements.txt of a release, into a folder of the release that its workers import from.
+//! The system's and the user's packages stay unchanged.
 
 use std::ffi::OsString;
 use std::fs;
@@ -18,15 +18,15 @@ const FLAGS: [&str; 8] = [
     "--no-input",
     "--no-color",
     "--progress-bar=off",
-    // Workers keep what they compile elsewhere.
+    // Workers keep compiled files in the data folder, so files compiled here would be ignored.
     "--no-compile",
 ];
 
-/// The step for all files that name something.
+/// The step for all files that list something.
 pub(super) fn step(release: &Path, found: &Found) -> Option<Step> {
     let files: Vec<&PathBuf> = found.requirements.iter().filter(|file| names_something(file)).collect();
     let first = files.first()?;
-    // Paths in a requirements.txt are those from the folder that pip runs in.
+    // pip resolves paths in a requirements.txt from the folder in which it runs.
     let folder = match files.as_slice() {
         [only] => only.parent().unwrap_or(release),
         _ => release,
@@ -47,7 +47,7 @@ pub(super) fn step(release: &Path, found: &Found) -> Option<Step> {
     })
 }
 
-/// Whether there is more in a file than blank lines and comments. What cannot be read pip can tell best.
+/// Whether a file has more than blank lines and comments. pip reports a file that cannot be read.
 fn names_something(file: &Path) -> bool {
     let Ok(text) = fs::read(file) else { return true };
     String::from_utf8_lossy(&text).lines().map(str::trim).any(|line| !line.is_empty() && !line.starts_with('#'))

@@ -1,6 +1,6 @@
 //! The programs that install dependencies, by the names of MetaCall's clients.
 
-/// What installs the dependencies of a language.
+/// A program that installs the dependencies of a language.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Runner {
     /// npm.
@@ -17,7 +17,7 @@ impl Runner {
     /// Every runner.
     pub const ALL: [Self; 4] = [Self::Nodejs, Self::Python, Self::Ruby, Self::Csharp];
 
-    /// Its name on the wire, as MetaCall's clients have it.
+    /// Its name in requests, as MetaCall's clients send it.
     #[must_use]
     pub const fn name(self) -> &'static str {
         match self {
@@ -28,7 +28,7 @@ impl Runner {
         }
     }
 
-    /// The runner of this name.
+    /// The runner with this name.
     #[must_use]
     pub fn from_name(name: &str) -> Option<Self> {
         Self::ALL.into_iter().find(|runner| runner.name() == name)

@@ -1,17 +1,17 @@
-//! The files of a release that name dependencies.
+//! Finds the files of a release that list dependencies.
 
 use std::ffi::OsStr;
 use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
 
-/// How far below the release is looked.
+/// Levels of folders below the release that are searched.
 const DEPTH: usize = 8;
 const SKIPPED: [&str; 2] = ["node_modules", "__pycache__"];
-/// Marks a folder as a virtual environment of Python.
+/// A file that marks a folder as a virtual environment of Python.
 const VENV_MARK: &str = "pyvenv.cfg";
 
-/// The files of a release that name dependencies, in the order of their paths.
+/// The files of a release that list dependencies, sorted by path.
 #[derive(Debug, Default)]
 pub(super) struct Found {
     /// Folders with a package.json.
@@ -25,7 +25,7 @@ pub(super) struct Found {
 }
 
 impl Found {
-    /// Looks through a release. Links are not followed.
+    /// Searches a release. Links are not followed.
     pub(super) fn look(release: &Path) -> io::Result<Self> {
         let mut found = Self::default();
         found.look_in(release, 0)?;
@@ -56,7 +56,7 @@ impl Found {
             Some("package.json") => self.packages.push(folder.to_owned()),
             Some("requirements.txt") => self.requirements.push(folder.join(name)),
             Some("Gemfile") => self.gemfiles.push(folder.join(name)),
-            // Tools of Node have files of this name too.
+            // Tools of Node use files of this name as well.
             Some("project.json") if !folder.join("package.json").is_file() => self.projects.push(folder.join(name)),
             Some(project) if project.ends_with(".csproj") => self.projects.push(folder.join(name)),
             _ => {}
@@ -73,7 +73,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn files_are_found_but_for_those_of_installed_things() {
+    fn files_of_installed_packages_are_not_found() {
         let release = tempfile::tempdir().unwrap();
         let deep = "d/".repeat(DEPTH);
         for path in [

@@ -1,5 +1,5 @@
-//! Addresses of repositories: which are fetched from, and the check that a host is one of the public internet. git gets the
-//! addresses that were checked, so that nobody can change them in between.
+//! Addresses of repositories: which are allowed, and the check that a host is public. git connects to the IP addresses
+//! that were checked, so that a second look-up of the name cannot return others.
 
 use std::net::IpAddr;
 
@@ -13,16 +13,19 @@ use crate::source::repository::resolve::Resolve;
 
 const LENGTH: usize = 2048;
 
-/// An address that may be fetched from, once its host has been looked at.
+/// An address that may be fetched from, once its host has been resolved and checked.
 #[derive(Debug, Clone)]
 pub struct Address {
     url: Url,
-    /// The configuration lists it: then it need be neither https nor public.
+    /// Whether the configuration lists it: then it may use other schemes and private hosts.
     listed: bool,
 }
 
 impl Address {
-    /// Checks the text of an address. Fails with what is wrong with it.
+    /// Parses an address.
+    ///
+    /// # Errors
+    /// The reason why nothing is fetched from it.
     pub fn parse(text: &str, listed: &[RepositoryPrefix]) -> Result<Self, String> {
         if text.len() > LENGTH {
             return Err(format!("an address of {} bytes, limit {LENGTH}", text.len()));
@@ -31,7 +34,7 @@ impl Address {
             return Err("the address has a blank, a control character or a backslash".to_owned());
         }
         let url = Url::parse(text).map_err(|error| format!("{text:?} is no address of a repository: {error}"))?;
-        // A user or a password may be in it: from here on the address is not repeated.
+        // It may contain a user or a password: from here on errors do not quote it.
         let authority = text.split_once("://").map(|(_, rest)| rest.split(['/', '?', '#']).next().unwrap_or_default());
         match authority {
             None => return Err(format!("an address of {:?} has no \"//\"", url.scheme())),
@@ -50,7 +53,8 @@ impl Address {
         let listed = listed.iter().any(|prefix| prefix.covers(&url));
         if !listed && url.scheme() != "https" {
             return Err(format!(
-                "repositories are fetched over https only, not over {:?}, unless the gateway's [deploy] repositories lists them",
+                "repositories are fetched over https only, not over {:?}, \
+                 unless the gateway's [deploy] repositories lists them",
                 url.scheme()
             ));
         }
@@ -66,19 +70,20 @@ impl Address {
         Ok(Self { url, listed })
     }
 
-    /// The address as git gets it.
+    /// The address that git gets.
     #[must_use]
     pub fn as_str(&self) -> &str {
         self.url.as_str()
     }
 
-    /// The one protocol that git may use.
+    /// The only protocol that git may use.
     #[must_use]
     pub fn scheme(&self) -> &str {
         self.url.scheme()
     }
 
-    /// The name of a deployment from here: the last two parts of the path, `metacall/examples.git` → `metacall-examples`.
+    /// The name of a deployment of this repository, from the last two parts of the path: `metacall/examples.git`
+    /// becomes `metacall-examples`.
     pub fn deployment_name(&self) -> Result<DeploymentName, String> {
         let mut parts: Vec<&str> = self.url.path().split('/').filter(|part| !part.is_empty()).collect();
         let mut last = parts.pop().unwrap_or_default().to_ascii_lowercase();
@@ -93,8 +98,8 @@ impl Address {
             .map_err(|error| format!("the end of the address makes {name:?}, which names no deployment: {error}"))
     }
 
-    /// What holds git to the addresses that the host has now: a value of `http.curloptResolve`. Nothing where the address
-    /// itself says it. Fails when the host is not one of the public internet, unless the address is listed.
+    /// The value of `http.curloptResolve` that makes git connect to the IP addresses that were checked; `None` if the
+    /// address contains one itself. Fails if the host is not public, unless the address is listed.
     pub(super) async fn pin(&self, resolver: &dyn Resolve) -> Result<Option<String>, String> {
         let (host, found) = match self.url.host() {
             None => return Ok(None),
@@ -109,7 +114,7 @@ impl Address {
             }
         };
         if !self.listed && !found.iter().copied().all(is_public) {
-            // Which addresses it has is nobody's business.
+            // The error does not show the IP addresses: they would reveal names of the internal network.
             return Err(format!("{:?} is not a host of the public internet", self.url.host_str().unwrap_or_default()));
         }
         let (Some(host), Some(port)) = (host, self.url.port_or_known_default()) else { return Ok(None) };
@@ -122,7 +127,7 @@ impl Address {
     }
 }
 
-/// A path must mean the same before and after it is decoded, which git does for folders and servers do.
+/// A path must mean the same before and after percent-decoding: git decodes it for folders, and servers do.
 fn check_path(url: &Url) -> Result<(), String> {
     for part in url.path().split('/') {
         let decoded: Vec<u8> = percent_decode_str(part).collect();

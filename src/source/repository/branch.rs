@@ -1,16 +1,20 @@
-//! Names of branches, checked by git's own rules before git sees them.
+//! Names of branches, checked by git's own rules before git gets them.
 
 use std::fmt;
 
-/// Longest name; git keeps each part in a file of that name.
+/// Most bytes of a name; git keeps each part in a file of that name.
 const LENGTH: usize = 255;
 
-/// A name that a branch can have. Rules: git-check-ref-format(1) with `--branch`; nor `@`, which git takes for HEAD.
+/// A valid name of a branch. Source of the rules: git-check-ref-format(1) with `--branch`; `@`, which git takes for
+/// HEAD, is refused as well.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Branch(String);
 
 impl Branch {
-    /// Checks a name. Fails with why no branch can have it.
+    /// Checks a name.
+    ///
+    /// # Errors
+    /// The reason why a branch cannot have this name.
     pub fn new(name: &str) -> Result<Self, String> {
         match fault(name) {
             Some(fault) => Err(format!("{:?} is no name of a branch: {fault}", shown(name))),
@@ -40,7 +44,7 @@ fn fault(name: &str) -> Option<&'static str> {
         _ if name.contains(forbidden) => Some("it has a blank, a control character or one of ~ ^ : ? * [ \\"),
         _ if name.contains("..") || name.contains("@{") => Some("it has .. or @{"),
         _ if name.ends_with('.') => Some("it ends in a dot"),
-        _ if parts().any(str::is_empty) => Some("it has a / without a name beside it"),
+        _ if parts().any(str::is_empty) => Some("it has a / without a name next to it"),
         _ if parts().any(|part| part.starts_with('.') || part.ends_with(".lock")) => {
             Some("a part of it begins with a dot or ends in .lock")
         }

@@ -3,44 +3,44 @@
 use std::io;
 use std::time::Duration;
 
-/// Why a repository cannot be had.
+/// Why a repository cannot be fetched.
 #[derive(Debug, thiserror::Error)]
 pub enum RepositoryError {
-    /// Nothing is fetched from such an address.
+    /// The address is not allowed.
     #[error("{0}")]
     BadUrl(String),
-    /// No branch can have this name.
+    /// The name is not valid for a branch.
     #[error("{0}")]
     BadBranch(String),
-    /// The repository has no such branch.
+    /// The repository does not have this branch.
     #[error("the repository has no branch {0:?}")]
     NoSuchBranch(String),
     /// The repository has no commit.
     #[error("the repository is empty")]
     Empty,
-    /// git could not fetch it.
+    /// git failed.
     #[error("{reason}{}", quoted(.output))]
     Failed {
-        /// What is wrong, in words.
+        /// The reason.
         reason: String,
-        /// The last 4 KiB of what git said.
+        /// The last 4 KiB of git's output.
         output: String,
     },
-    /// It took too long.
+    /// The timeout has passed.
     #[error("the repository was not fetched within {limit:?}{}", quoted(.output))]
     TimedOut {
-        /// The time that it had.
+        /// The timeout.
         limit: Duration,
-        /// The last 4 KiB of what git said.
+        /// The last 4 KiB of git's output.
         output: String,
     },
-    /// It is too large.
+    /// The repository is too large.
     #[error("the repository has more than {limit} bytes")]
     TooLarge {
         /// Most bytes that it may have.
         limit: u64,
     },
-    /// There is no git.
+    /// git is not installed.
     #[error("repositories need \"git\", which is not on the gateway's PATH: install it")]
     NoGit,
     /// The staging folder cannot be used.
@@ -48,7 +48,7 @@ pub enum RepositoryError {
     Disk(#[from] io::Error),
 }
 
-/// `; git says: …`, or nothing where it said nothing.
+/// `; git says: …`, or nothing if git printed nothing.
 fn quoted(output: &str) -> String {
     if output.is_empty() { String::new() } else { format!("; git says: {output}") }
 }

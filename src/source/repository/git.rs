@@ -1,5 +1,5 @@
-//! git, run with nothing of the gateway's or of anybody's settings: one protocol, no redirects, no prompts, hooks or
-//! filters, within time, memory and size.
+//! Runs git without any settings of the machine or of users: one protocol, no redirects, prompts, hooks or filters, and
+//! limits of time, memory and size.
 
 use std::ffi::OsString;
 use std::fs::File;
@@ -13,13 +13,13 @@ use crate::source::repository::address::Address;
 use crate::source::repository::error::RepositoryError;
 use crate::source::repository::reason;
 
-/// Memory that git may use.
+/// Bytes of memory that git may use.
 const MEMORY: u64 = 1 << 30;
-/// Variables of the gateway's environment that git gets: the certificates of this machine.
+/// Variables that git gets from the gateway's environment: PATH and the certificates of this machine.
 const INHERITED: [&str; 4] = ["PATH", "GIT_SSL_CAINFO", "SSL_CERT_FILE", "SSL_CERT_DIR"];
-/// Where no repository is: git must not find one around the folder that it runs in, and take its settings.
+/// A path without a repository: git must not find one around the folder in which it runs and read its settings.
 const NO_REPOSITORY: &str = "/dev/null/none";
-/// git asks whose a folder is before it fetches from it; here the configuration has said that it may.
+/// git refuses to fetch from a folder of another user. Here the configuration has allowed the folder.
 const UPLOAD_PACK: &str = "--upload-pack=git -c safe.directory=* upload-pack";
 const SETTINGS: [&str; 23] = [
     "protocol.allow=never",
@@ -28,15 +28,15 @@ const SETTINGS: [&str; 23] = [
     "credential.helper=",
     "transfer.credentialsInUrl=die",
     "transfer.fsckObjects=true",
-    // Old repositories have these, and they do no harm.
+    // Faults that old repositories have and that are harmless.
     "fetch.fsck.zeroPaddedFilemode=ignore",
     "fetch.fsck.badTimezone=ignore",
     "fetch.fsck.missingSpaceBeforeDate=ignore",
-    // Nothing from elsewhere.
+    // No downloads from other addresses.
     "transfer.bundleURI=false",
     "fetch.uriProtocols=",
     "submodule.recurse=false",
-    // Nothing that runs or is filled in by others.
+    // No hooks, filters or files of the machine.
     "core.hooksPath=/dev/null",
     "core.attributesFile=/dev/null",
     "core.excludesFile=/dev/null",
@@ -44,14 +44,14 @@ const SETTINGS: [&str; 23] = [
     "core.fsmonitor=false",
     "gc.auto=0",
     "maintenance.auto=false",
-    // Large files go through in pieces, not through memory.
+    // Large files are streamed instead of held in memory.
     "core.bigFileThreshold=16m",
     "pack.windowMemory=64m",
     "pack.threads=1",
     "advice.defaultBranchName=false",
 ];
 
-/// git for one address, until a deadline.
+/// git for one address and with one deadline.
 pub(super) struct Git {
     spawner: Arc<Spawner>,
     program: PathBuf,
@@ -65,7 +65,8 @@ pub(super) struct Git {
 }
 
 impl Git {
-    /// For the checked address and what its host is held to; `home` is the folder that git may write to.
+    /// git for a checked address. `pin` is the value of `http.curloptResolve`; `home` is the folder that git may write
+    /// to.
     pub(super) fn new(
         spawner: Arc<Spawner>,
         address: &Address,
@@ -91,19 +92,19 @@ impl Git {
         })
     }
 
-    /// Asks the server, and gives what git prints.
+    /// Queries the server and returns git's output.
     pub(super) async fn ask(&self, args: &[&str], url: &str, limit: usize) -> Result<Vec<u8>, RepositoryError> {
         let tool = self.tool(None, args.iter().copied().chain(self.upload_pack()).chain(["--", url]));
         self.printed(&tool, limit).await
     }
 
-    /// Fetches to `name` in the folder that git may write to.
+    /// Clones to `name` in the folder that git may write to.
     pub(super) async fn clone(&self, args: &[&str], url: &str, name: &str) -> Result<(), RepositoryError> {
         let tool = self.tool(None, args.iter().copied().chain(self.upload_pack()).chain(["--", url, name]));
         self.printed(&tool, 4096).await.map(|_| ())
     }
 
-    /// Gives what git prints about a repository that was fetched.
+    /// Returns git's output about a fetched repository.
     pub(super) async fn print(
         &self,
         repository: &Path,
@@ -113,7 +114,7 @@ impl Git {
         self.printed(&self.tool(Some(repository), args.iter().copied()), limit).await
     }
 
-    /// Writes what git prints about a repository that was fetched to a file.
+    /// Writes git's output about a fetched repository to a file.
     pub(super) async fn write(&self, repository: &Path, args: &[&str], file: File) -> Result<(), RepositoryError> {
         let tool = self.tool(Some(repository), args.iter().copied());
         let finished = tool::write_to(&self.spawner, &tool, file).await.map_err(|error| self.error(error))?;
@@ -181,7 +182,7 @@ fn environment(address: &Address, home: Option<&Path>) -> Vec<(OsString, OsStrin
         ("GIT_CONFIG_GLOBAL", "/dev/null".into()),
         ("GIT_ATTR_NOSYSTEM", "1".into()),
         ("GIT_TERMINAL_PROMPT", "0".into()),
-        // Set, so that no other program is asked either.
+        // Set to nothing, so that git runs no other program to ask for a password.
         ("GIT_ASKPASS", "".into()),
         ("GIT_NO_LAZY_FETCH", "1".into()),
         ("GIT_ALLOW_PROTOCOL", address.scheme().into()),

@@ -5,13 +5,13 @@ use std::net::IpAddr;
 
 use futures_util::future::BoxFuture;
 
-/// Finds the addresses of hosts.
+/// Resolves names of hosts.
 pub trait Resolve: Send + Sync {
-    /// Every address of a host.
+    /// All IP addresses of a host.
     fn addresses<'a>(&'a self, host: &'a str) -> BoxFuture<'a, io::Result<Vec<IpAddr>>>;
 }
 
-/// As the system does it.
+/// Resolves names as the system does.
 #[derive(Debug)]
 pub struct SystemResolver;
 
