@@ -1,4 +1,4 @@
-//! Deploying over HTTP: packages, releases, what survives what.
+//! Deploying over HTTP: packages, releases, interruptions and failing disks.
 
 mod bad_uploads;
 mod clients;
@@ -31,7 +31,7 @@ pub(crate) fn package(files: &[(&str, &str)]) -> Vec<u8> {
     zip.finish().unwrap().into_inner()
 }
 
-/// A package with one function, `version`, that gives this number.
+/// A package with one function, `version`, that returns this number.
 pub(crate) fn versioned(number: u32) -> Vec<u8> {
     package(&[("app.py", &format!("def version():\n    return {number}\n"))])
 }
@@ -62,7 +62,7 @@ impl Gateway {
         self.post(&format!("/api/package/create{query}"), &[("content-type", &kind)], body)
     }
 
-    /// Deploys what was uploaded.
+    /// Deploys the uploaded package.
     pub(crate) fn create(&self, id: &str, env: &Value) -> Answer {
         let body = json!({
             "suffix": id, "resourceType": "Package", "release": "1a2b", "env": env, "plan": "Essential", "version": "v1"
@@ -70,7 +70,7 @@ impl Gateway {
         self.post("/api/deploy/create", &[("content-type", "application/json")], body.to_string())
     }
 
-    /// Uploads a package and deploys it, in the place of what is there.
+    /// Uploads a package and deploys it, replacing the present release.
     #[track_caller]
     pub(crate) fn ship(&self, id: &str, archive: &[u8]) {
         let uploaded = self.upload(id, archive, "?replace=true");

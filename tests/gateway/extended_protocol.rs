@@ -1,5 +1,5 @@
-//! What metagate has added to the worker protocol, with a worker that uses it: names and time of a call, other names of
-//! functions, errors of arguments and values of errors.
+//! metagate's additions to the worker protocol, with a worker that uses them: names and timeout of a call, aliases of
+//! functions, errors of arguments and payloads of errors.
 
 use std::fs;
 
@@ -23,7 +23,7 @@ pub(crate) fn extended(env: &[(&str, &str)]) -> String {
     )
 }
 
-/// What the worker was told of a call, beside how long it may take.
+/// The members of a call that the worker got, except for its timeout.
 fn told(answer: &Answer) -> Value {
     assert_eq!(answer.status, 200, "{answer:?}");
     let mut told = answer.json();
@@ -33,7 +33,7 @@ fn told(answer: &Answer) -> Value {
 }
 
 #[test]
-fn a_worker_that_asks_for_names_is_told_the_keys_of_an_object() {
+fn a_worker_that_accepts_names_gets_the_keys_of_an_object() {
     let gateway = Gateway::ready(&extended(&[]));
     for (body, args, names) in [
         (r#"{"b":2,"a":1}"#, json!([2, 1]), Some(json!(["b", "a"]))),
@@ -54,7 +54,7 @@ fn a_worker_that_asks_for_names_is_told_the_keys_of_an_object() {
 }
 
 #[test]
-fn a_worker_is_told_nothing_that_it_does_not_ask_for() {
+fn a_worker_gets_no_members_that_it_does_not_accept() {
     for (accepts, keys) in [("", &["name", "args"][..]), ("names later", &["name", "args", "names"])] {
         let gateway = Gateway::ready(&extended(&[("ACCEPTS", accepts)]));
         let answer = gateway.call("x", "told", r#"{"a":1}"#).json();
@@ -85,7 +85,7 @@ fn a_function_is_called_by_its_other_names_and_sees_its_own() {
         let awaited = gateway.get(&format!("/local/x/v1/await/{called}"));
         assert_eq!(told(&awaited)["name"], "told");
     }
-    // A name goes before an alias, and what two functions claim is nobody's.
+    // A name takes precedence over an alias, and an alias that two functions claim is ignored.
     assert_eq!(told(&gateway.call("x", "other", "[]"))["name"], "other");
     for unknown in ["claimed", "ops", "ops/none", "told/ops"] {
         let answer = gateway.call("x", unknown, "[]");
@@ -109,7 +109,7 @@ fn the_command_line_calls_by_other_names_and_shows_the_value_of_an_error() {
     assert!(words.contains("Failure: no room (function_error, status 500)\n{\"left\":0}"), "{words}");
 }
 
-/// Refuses with the function's name as its words.
+/// Refuses with the function's name as the message.
 fn naming() -> Plugin {
     Plugin::new().before_invoke(|c| {
         let function = c.call("invocation", "function", "").text();

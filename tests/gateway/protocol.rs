@@ -1,4 +1,4 @@
-//! Workers that say something wrong on the channel: what is not a message ends them, what is only odd is counted.
+//! Workers that write odd things to the channel: a line that is not a message ends them, an odd message is counted.
 
 use std::thread;
 use std::time::Duration;
@@ -69,7 +69,7 @@ fn w7_a_line_without_end_is_cut_at_the_limit_and_takes_no_more_memory_than_that(
     assert_ok(&gateway.call("w", "echo", "[1]"), "1");
     let ((), freed) = timed(|| {
         wait_for("the memory back", || {
-            // The allocator gives back what is free as it is used.
+            // The allocator returns free memory only as it is used.
             assert_ok(&gateway.call("w", "echo", "[1]"), "1");
             (memory_of(gateway.pid(), "VmRSS") <= before + 8 * 1024).then_some(())
         });
@@ -108,7 +108,7 @@ fn w8_a_worker_cannot_answer_the_calls_of_another() {
         wait_count(&gateway, "victim", "in_flight", 1);
         let ids: Vec<String> = (0..50).map(|id| id.to_string()).collect();
         let own_too = gateway.call("w", "answer_others", &serde_json::json!([ids]).to_string());
-        // Its own call is among the ids, and may be answered with anything.
+        // The id of its own call is among them, and the worker may answer that one with anything.
         assert_ok(&own_too, "\"not yours\"");
         assert_eq!(count(&gateway, "victim", "in_flight"), 1);
         assert_ok(&gateway.call("victim", "answer_held", "[]"), "null");

@@ -12,7 +12,7 @@ use crate::support::{Gateway, fixture, metagate, wait_for};
 
 const TOKEN: &str = "a-token-of-a-test-that-is-long-enough";
 
-/// What a command ended with.
+/// The end of a command.
 #[derive(Debug)]
 struct Ended {
     code: Option<i32>,
@@ -36,7 +36,7 @@ fn run(gateway: &Gateway, arguments: &[&str]) -> Ended {
     ended(command(gateway, arguments))
 }
 
-/// Runs a command that has to succeed, and gives what it prints.
+/// Runs a command that must succeed, and returns its output.
 #[track_caller]
 fn succeed(gateway: &Gateway, arguments: &[&str]) -> String {
     let ended = run(gateway, arguments);
@@ -215,7 +215,7 @@ fn what_cannot_be_deployed_is_refused_before_anything_is_sent() {
 #[test]
 fn a_package_that_is_too_large_is_refused_and_a_large_one_arrives() {
     let (outer, path) = folder("app", &[("index.js", &version(1))]);
-    // Digits of a linear congruence: they do not pack well.
+    // Digits of a linear congruential generator, which do not compress well.
     let mut number = 1_u32;
     let noise: Vec<u8> = std::iter::repeat_with(|| {
         number = number.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
@@ -236,7 +236,7 @@ fn a_package_that_is_too_large_is_refused_and_a_large_one_arrives() {
     drop(outer);
 }
 
-/// Runs a command on a terminal: where these words come, these keys are typed. Gives its exit code and the screen.
+/// Runs a command on a terminal and types keys when words appear. Returns its exit code and the screen.
 fn on_terminal(gateway: &Gateway, arguments: &[&str], steps: &[(&str, &str)]) -> (Option<i32>, String) {
     let terminal = terminal::with(steps);
     let mut command = Command::new(&terminal[0]);

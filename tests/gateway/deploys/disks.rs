@@ -25,7 +25,7 @@ fn after(commands: &str) -> impl FnOnce(&mut Command) {
 }
 
 fn noise(bytes: usize) -> String {
-    // Nothing that could be packed well.
+    // Data that does not compress.
     let mut state = 1_u64;
     let mut next = || {
         state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
@@ -57,11 +57,11 @@ fn l10_a_full_disk_is_a_507_and_what_serves_goes_on() {
     let refused = gateway.create("app", &json!([]));
     assert_eq!((refused.status, refused.code()), (507, "insufficient_storage"), "{refused:?}\n{}", gateway.log());
     assert_eq!(gateway.call("app", "version", "").body, "1");
-    // What makes room can be done without room.
+    // Operations that free space need none.
     assert_eq!(gateway.delete("other").status, 200, "{}", gateway.log());
     assert_eq!(gateway.call("other", "version", "").status, 404);
     fs::remove_file(&filler).unwrap();
-    // Nothing of it is left: there is room for what is small.
+    // No file of it is left: there is space for a small one.
     gateway.ship("app", &versioned(3));
     assert_eq!(gateway.call("app", "version", "").body, "3");
 }

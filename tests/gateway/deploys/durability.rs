@@ -1,4 +1,4 @@
-//! What was acknowledged is there again after any end of the gateway.
+//! Acknowledged changes survive any end of the gateway.
 
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
@@ -34,7 +34,7 @@ fn what_was_deployed_serves_again_after_a_stop_and_after_a_kill() {
         for (name, version) in [("app-1", "10"), ("app-2", "2"), ("app-3", "3"), ("app-4", "4"), ("app-5", "5")] {
             let body = wait_for("an answer", || {
                 let answer = gateway.call(name, "version", "");
-                // While its turn to start has not come, callers are told so.
+                // Callers get this error until the deployment has started.
                 assert!(answer.status == 200 || answer.code() == "starting", "{answer:?}");
                 (answer.status == 200).then_some(answer.body)
             });
@@ -93,7 +93,7 @@ fn records_and_files_are_for_the_owner_alone() {
 }
 
 #[test]
-fn a_damaged_record_is_set_aside_told_and_the_one_before_serves() {
+fn a_damaged_record_is_quarantined_and_the_one_before_serves() {
     let mut gateway = Gateway::start("");
     gateway.ship("app", &versioned(1));
     gateway.ship("app", &versioned(2));

@@ -1,4 +1,4 @@
-//! Hundreds of archives that must be refused, by the unpacking itself and over HTTP, and what is left of them: nothing.
+//! Hundreds of archives that must be refused, by `extract` itself and over HTTP, without leaving a file.
 
 #[path = "hostile_archives/cases.rs"]
 mod cases;
@@ -19,11 +19,11 @@ use crate::deploys::bad_uploads::{upload, wait_nothing_left};
 use crate::support::Gateway;
 use crate::wire::assert_refused;
 
-/// What a refusal may take.
+/// The most time that a refusal may take.
 const SOON: Duration = Duration::from_secs(5);
-/// What the gateway's memory may grow by, and what its allocator may keep beside.
+/// The most that the gateway's memory may grow, including memory that its allocator keeps.
 const MEMORY: u64 = (32 + 16) << 20;
-/// Where absolute names of the table lead.
+/// The file that absolute names of the table refer to.
 const OUTSIDE: &str = "/tmp/metagate-hostile.js";
 
 /// Every path below a folder.
@@ -43,7 +43,7 @@ fn listing(folder: &Path) -> Vec<PathBuf> {
     found
 }
 
-/// Whether a message names an entry, or at least as much of it as messages tell.
+/// Whether a message names an entry, or as much of it as messages quote.
 fn names(message: &str, entry: Option<&str>) -> bool {
     entry.is_none_or(|entry| {
         let start: String = entry.chars().take(200).collect();

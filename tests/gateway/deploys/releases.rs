@@ -42,7 +42,7 @@ fn an_id_that_is_deployed_is_refused_unless_it_is_to_be_replaced() {
     assert_eq!((refused.status, refused.code()), (400, "already_deployed"));
     assert_eq!(refused.message(), "There is an application with name 'app' already deployed, delete it first.");
     assert_eq!(gateway.upload("app", &versioned(2), "?replace=true").status, 201);
-    // It is what is deployed that serves, not what was uploaded.
+    // The deployed release serves, not the uploaded one.
     assert_eq!(gateway.call("app", "version", "").body, "1");
     assert_eq!(gateway.create("app", &json!([])).status, 200);
     assert_eq!(gateway.call("app", "version", "").body, "2");
@@ -117,7 +117,7 @@ fn five_releases_are_kept_and_any_of_them_can_be_gone_back_to() {
 }
 
 #[test]
-fn a_release_has_its_env_file_and_the_variables_of_its_deploy_and_nobody_is_told_their_values() {
+fn a_release_has_its_env_file_and_the_variables_of_its_deploy_and_no_answer_shows_their_values() {
     let gateway = Gateway::start("");
     let script = "import os\ndef read():\n    return [os.environ.get('A'), os.environ.get('B')]\n";
     let files = [("app.py", script), (".env", "A=from-file\nB='hunter2 x'\n")];
@@ -154,7 +154,7 @@ fn variables_that_are_the_gateways_own_are_refused() {
 }
 
 #[test]
-fn metacall_files_that_come_beside_a_package_count() {
+fn metacall_files_that_are_uploaded_with_a_package_count() {
     let gateway = Gateway::start("");
     let archive =
         package(&[("lib/one.py", "def one():\n    return 1\n"), ("ignored.py", "def ignored():\n    return 0\n")]);
@@ -193,7 +193,7 @@ fn deployments_of_the_configuration_are_not_changed_over_http() {
     assert_eq!((refused.status, refused.code()), (403, "forbidden"));
     assert_eq!(gateway.delete("math").code(), "forbidden");
     assert_eq!(gateway.post("/api/rollback/math", &[], "").code(), "forbidden");
-    // Both kinds live side by side, also when the configuration is read again.
+    // Both kinds exist together, also after a reload.
     gateway.ship("app", &versioned(1));
     assert_eq!(gateway.post("/api/reload", &[], "").status, 200);
     assert_eq!(gateway.call("app", "version", "").body, "1");
@@ -208,7 +208,7 @@ fn deployments_of_the_configuration_are_not_changed_over_http() {
 }
 
 #[test]
-fn the_steps_of_a_deploy_are_told_as_events_to_who_asks_for_them() {
+fn the_steps_of_a_deploy_are_streamed_as_events_on_request() {
     let gateway = Gateway::start("");
     let create = |archive: &[u8]| {
         assert_eq!(gateway.upload("app", archive, "?replace=true").status, 201);
@@ -256,7 +256,7 @@ fn a_delete_ends_a_deploy_that_is_on_its_way() {
 }
 
 #[test]
-fn why_something_is_not_ready_is_told_to_those_with_the_token_only() {
+fn readyz_shows_reasons_only_with_the_token() {
     let token = "a token of more than thirty-two bytes";
     let gateway = Gateway::start(&format!("[admin]\ntoken = {token:?}\n"));
     let bearer = format!("Bearer {token}");

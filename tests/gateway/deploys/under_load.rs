@@ -94,7 +94,7 @@ fn a_delete_lets_calls_under_way_finish_and_takes_no_new_ones() {
 }
 
 #[test]
-fn a_call_that_outlasts_the_drain_of_a_delete_is_told_so() {
+fn a_call_that_outlasts_the_drain_of_a_delete_gets_an_error() {
     let gateway = Gateway::start("[server]\ndrain = \"300ms\"\n");
     gateway.ship("app", &package(&[("app.py", "import time\ndef slow():\n    time.sleep(20)\n")]));
     std::thread::scope(|scope| {

@@ -58,7 +58,7 @@ fn without_watch_a_hangup_or_a_reload_deploys_what_has_changed() {
     assert_eq!(gateway.post("/api/reload", &[], "").status, 200);
     assert_eq!(gateway.call("app", "version", "").body, "3");
     wait_for("another worker", || (gateway.worker_pids().len() == 1 && gateway.worker_pids() != pids).then_some(()));
-    // What has not changed is left alone.
+    // Unchanged deployments keep their workers.
     let pids = gateway.worker_pids();
     assert_eq!(gateway.post("/api/reload", &[], "").status, 200);
     assert_eq!(gateway.worker_pids(), pids);

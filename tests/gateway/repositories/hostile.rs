@@ -13,7 +13,7 @@ use super::{RepositoryError, Says, folder_url, git, listed, repositories};
 use crate::support::{Gateway, wait_for};
 use crate::tools::on_one_thread;
 
-/// Addresses that nothing is fetched from, whoever asks. `MARK` is a file that must not come to be.
+/// Addresses that are never fetched from. `MARK` is a file that must not be created.
 const ADDRESSES: [&str; 73] = [
     "",
     " ",
@@ -119,7 +119,7 @@ const HOSTS: [&str; 25] = [
     "255.255.255.255",
 ];
 
-/// Names that no branch has.
+/// Names that are not valid for a branch.
 const BRANCHES: [&str; 46] = [
     "",
     "-",
@@ -174,7 +174,7 @@ fn hostile_addresses_are_refused_and_leave_nothing() {
     let root = repositories(&[("index.js", "1")]);
     let staging = tempfile::tempdir().unwrap();
     let mark = root.path().join("mark");
-    let from = listed(&listed_beside(root.path()).each_ref().map(String::as_str));
+    let from = listed(&configured_list(root.path()).each_ref().map(String::as_str));
     let from = from.with_resolver(Arc::new(Says(vec![[127, 0, 0, 1].into()])));
     for url in &addresses(root.path(), &mark) {
         for result in [
@@ -194,8 +194,8 @@ fn hostile_addresses_are_refused_and_leave_nothing() {
     assert_eq!(fs::read_dir(staging.path()).unwrap().count(), 0);
 }
 
-/// What is listed while these addresses are asked for: it must not open a way to anything beside it.
-fn listed_beside(root: &Path) -> [String; 2] {
+/// The configured list during these requests: it must not allow any other address.
+fn configured_list(root: &Path) -> [String; 2] {
     [folder_url(root, "team/inner"), "https://git.internal.test:8443/team".to_owned()]
 }
 
@@ -224,7 +224,7 @@ fn addresses(root: &Path, mark: &Path) -> Vec<String> {
 fn over_http_hostile_addresses_and_branches_are_a_400_and_leave_nothing() {
     let root = repositories(&[("index.js", "1")]);
     let mark = root.path().join("mark");
-    let [inner, outer] = listed_beside(root.path());
+    let [inner, outer] = configured_list(root.path());
     git(root.path(), &["clone", "-q", "--bare", "team/app", "team/listed.git"]);
     let app = folder_url(root.path(), "team/listed.git");
     let gateway = Gateway::start(&format!("[deploy]\nrepositories = [{inner:?}, {outer:?}, {app:?}]\n"));
@@ -252,7 +252,7 @@ fn over_http_hostile_addresses_and_branches_are_a_400_and_leave_nothing() {
     assert_eq!((added.status, added.body.as_str()), (201, r#"{"id":"team-listed"}"#));
 }
 
-/// Every path below a folder but those of logs.
+/// Every path below a folder, except for logs.
 fn tree(folder: &Path) -> BTreeSet<PathBuf> {
     let mut found = BTreeSet::new();
     for entry in fs::read_dir(folder).unwrap().flatten() {
@@ -289,7 +289,7 @@ fn hostile_branches_are_refused_and_leave_nothing() {
 fn names_of_branches_are_judged_as_git_does() {
     let good =
         ["main", "feature/x", "v1.0", "a-b_c", "ä", "a@b", "a.b", "x/-y", "lock", "1", "{x}", "a;b", "$(id)", "`id`"];
-    // No program can be given a zero byte; `@` git allows here, but `git branch` does not.
+    // An argument cannot contain a zero byte. git allows `@` here, but `git branch` does not.
     for name in BRANCHES.iter().chain(&good).filter(|name| !name.contains('\0') && **name != "@") {
         let git = Command::new("git").args(["check-ref-format", "--branch", name]).current_dir("/").output().unwrap();
         assert_eq!(Branch::new(name).is_ok(), git.status.success(), "{name:?}: {:?}", Branch::new(name));

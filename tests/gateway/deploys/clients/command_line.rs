@@ -17,7 +17,7 @@ pub(super) fn from_npm(path: &str) -> PathBuf {
     path
 }
 
-/// A copy of a fixture's folder with an `.env`, such as somebody has on their machine.
+/// A copy of a fixture's folder with an `.env`, as a user has it on their machine.
 pub(super) fn app(name: &str) -> TempDir {
     let folder = tempfile::tempdir().unwrap();
     for entry in fs::read_dir(fixture(name)).unwrap().flatten() {
@@ -106,7 +106,7 @@ pub(super) fn owned(arguments: &[&str]) -> Vec<String> {
     arguments.iter().map(ToString::to_string).collect()
 }
 
-/// `--inspect Table`, which goes on for ever.
+/// `--inspect Table`, which never exits.
 pub(super) struct Watching(pub(super) Child);
 
 impl Drop for Watching {

@@ -1,4 +1,4 @@
-//! The table: archives that must be refused, most of them products of what is wrong, in what kind of entry and where.
+//! The table of archives that must be refused: combinations of a fault, the kind of the entry and its place.
 
 use super::crafted::{Part, Zip, end64};
 
@@ -6,11 +6,11 @@ use super::crafted::{Part, Zip, end64};
 pub(crate) struct Case {
     pub(crate) title: String,
     pub(crate) archive: Vec<u8>,
-    /// The entry that the refusal must name, where one is to blame.
+    /// The entry that the refusal must name, if one is at fault.
     pub(crate) entry: Option<String>,
 }
 
-/// What is wrong with an entry, done to a good one.
+/// Makes a good entry faulty.
 type Harm = (&'static str, fn(&mut Part));
 
 /// Every case.
@@ -159,7 +159,7 @@ fn clashes(cases: &mut Vec<Case>) {
     cases.push(Case { title: "folder twice".to_owned(), archive: folders.bytes(), entry: Some("a".to_owned()) });
 }
 
-/// Entries whose fields lie, for both methods and for sizes that are told before or after the data.
+/// Entries with wrong fields, for both methods and for sizes in front of or after the data.
 fn harmed(cases: &mut Vec<Case>) {
     let harms: [Harm; 16] = [
         ("larger than it says", |part| part.size -= 1),
@@ -190,12 +190,12 @@ fn harmed(cases: &mut Vec<Case>) {
     let text = "all work and no play makes jack a dull boy\n".repeat(50);
     for (by, part) in [("stored", Part::file("odd.js", &text)), ("deflated", Part::deflated("odd.js", &text))] {
         let later = part.clone().with(|part| (part.flags, part.after) = (8, vec![0; 16]));
-        for (told, part) in [("before", part), ("after", later)] {
+        for (sizes, part) in [("before", part), ("after", later)] {
             for (title, harm) in harms {
-                placed(cases, &format!("{title}, {by}, told {told}"), "odd.js", &part.clone().with(harm));
+                placed(cases, &format!("{title}, {by}, sizes {sizes}"), "odd.js", &part.clone().with(harm));
             }
             for (title, harm) in local_harms {
-                placed(cases, &format!("{title}, {by}, told {told}"), "odd.js", &part.clone().with_local(harm));
+                placed(cases, &format!("{title}, {by}, sizes {sizes}"), "odd.js", &part.clone().with_local(harm));
             }
         }
     }
@@ -261,7 +261,7 @@ fn bombs(cases: &mut Vec<Case>) {
     push("18,000 files and folders", &Zip::of(folders), None);
 }
 
-/// The same with a 64-bit end record that tells how many entries there are.
+/// The same with a 64-bit end record that has the number of entries.
 fn with_end64(mut zip: Zip, entries: u64) -> Zip {
     let plain = zip.bytes();
     let end = plain.len() - 22;
@@ -305,7 +305,7 @@ fn ends(cases: &mut Vec<Case>) {
     push("no file", &Zip::of([Part::folder("a/"), Part::folder("a/b/")]));
 }
 
-/// Archives that are cut off, and what is no archive.
+/// Truncated archives, and data that is not an archive.
 fn halves(cases: &mut Vec<Case>) {
     let whole = Zip::of([good("index.js"), good("lib/util.js"), Part::file("a.txt", "text")]).bytes();
     for tenth in 0..20 {
