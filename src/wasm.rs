@@ -1,6 +1,5 @@
-//! The WebAssembly engine: its settings, the cache of compiled code, the clock that interrupts what runs too long, and the
-//! bound on an instance's memory. What components are run for is left to `plugin` and
-//! to the wasm runtime.
+//! The WebAssembly engine: its settings, the cache of compiled code, the clock that interrupts what runs too long, and
+//! the bound on an instance's memory. `plugin` and `wasm_worker` run components with it.
 
 pub mod compile;
 pub mod componentize;
@@ -15,46 +14,47 @@ use wasmtime::{Cache, CacheConfig, Config, Enabled, Engine, InstanceAllocationSt
 
 use crate::wasm::ticker::Ticker;
 
-/// Compiled code that is kept on disk, in bytes; the least used goes first.
+/// Compiled code on disk, in bytes; the least recently used is evicted first.
 const CACHE_SIZE: u64 = 1 << 30;
 /// A component of a language with a runtime uses up to 23 core instances.
 const CORE_INSTANCES: u32 = 24;
 /// Memories of one instance: those of its modules are counted together.
 const MEMORIES: u32 = 8;
-/// Instances for everything that is not counted in calls at a time.
+/// Instances beyond those of concurrent calls.
 const SPARE: u32 = 8;
-/// Memory of an instance that stays with its slot for the next one, in bytes: resetting it beats giving it back.
+/// Memory that stays with a slot for its next instance, in bytes: resetting it is cheaper than returning it to the
+/// kernel.
 const KEPT_MEMORY: usize = 4 << 20;
 const KEPT_TABLE: usize = 1 << 20;
 const KEPT_STACK: usize = 64 << 10;
-/// Slots that wait with the image of a component they have run before.
+/// Idle slots that keep the memory image of the component that they ran last.
 const WARM_SLOTS: u32 = 64;
 
-/// The engine that runs components, with what belongs to it. One for a process.
+/// The engine that runs components, its clock and its cache; one per process.
 pub struct Wasm {
     engine: Engine,
     ticker: Ticker,
     cache: PathBuf,
 }
 
-/// How many instances, and what belongs to them, there may be at a time.
+/// The number of instances, and of their parts, that may exist at a time.
 #[derive(Debug, Clone)]
 pub struct Room {
     instances: u32,
     core_instances: u32,
     memories: u32,
-    /// Addresses are set aside for each, and count as memory where the process has a limit of it.
+    /// Each reserves addresses, which count as memory if the process has a limit on it.
     tables: u32,
     /// For calls that wait without holding a thread.
     stacks: u32,
 }
 
 impl Room {
-    /// For the plugins of a gateway.
+    /// Room for the plugins of a gateway.
     const OF_PLUGINS: Self =
         Self { instances: 1_024, core_instances: 4_096, memories: 2_048, tables: 8_192, stacks: 1_024 };
 
-    /// For that many instances of functions.
+    /// Room for `count` instances of functions.
     #[must_use]
     pub fn for_instances(count: u32) -> Self {
         let instances = count.saturating_add(SPARE);
@@ -70,12 +70,12 @@ impl Room {
 }
 
 impl Wasm {
-    /// Starts an engine whose compiled code is kept below `cache`, a folder of the gateway's own; made if it is not there.
+    /// Starts an engine that keeps compiled code in `cache`, a private folder, which is created if missing.
     pub fn new(cache: &Path) -> anyhow::Result<Self> {
         Self::with_clock(cache, &Room::OF_PLUGINS, || {})
     }
 
-    /// The same, with room for other instances, and with what is to be done at every tick of its clock.
+    /// Like [`Self::new`], with room for other instances; calls `each` at every tick of the clock.
     pub fn with_clock(cache: &Path, room: &Room, each: impl FnMut() + Send + 'static) -> anyhow::Result<Self> {
         let engine = engine(cache, Some(room))?;
         let ticker = Ticker::start_with(&engine, each).context("starting the thread that interrupts WebAssembly")?;
@@ -88,15 +88,15 @@ impl Wasm {
         &self.engine
     }
 
-    /// The clock that interrupts what runs too long.
+    /// The clock that interrupts calls that run too long.
     #[must_use]
     pub fn ticker(&self) -> &Ticker {
         &self.ticker
     }
 }
 
-/// The key of compiled code is made of the component's bytes, the engine's settings and wasmtime's version; nothing but this
-/// engine writes there.
+/// The key of compiled code is made of the component's bytes, the engine's settings and wasmtime's version; nothing
+/// but this engine writes there.
 fn engine(cache: &Path, room: Option<&Room>) -> anyhow::Result<Engine> {
     make_private(cache).with_context(|| format!("making the folder for compiled code, {}", cache.display()))?;
     let Some(room) = room else { return Ok(Engine::new(&settings(cache)?)?) };
@@ -147,7 +147,7 @@ fn pool(room: &Room) -> PoolingAllocationConfig {
 fn make_private(folder: &Path) -> std::io::Result<()> {
     use std::os::unix::fs::{DirBuilderExt, MetadataExt, PermissionsExt};
     std::fs::DirBuilder::new().recursive(true).mode(0o700).create(folder)?;
-    // What is in it is run as it is: somebody else's folder, or a link to one, is not taken.
+    // The code in it runs unchecked, so a folder of another user, or a link to one, is refused.
     let found = std::fs::symlink_metadata(folder)?;
     if !found.is_dir() || found.uid() != rustix::process::getuid().as_raw() {
         return Err(std::io::Error::other("it is a link or belongs to another user"));

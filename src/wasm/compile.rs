@@ -1,5 +1,5 @@
-//! Compiling: in a process of its own, because a hostile component can make it take any time and memory and it cannot be
-//! interrupted. The child leaves the code in the cache, where the gateway finds it.
+//! Compiling: in a process of its own, because a hostile component can make it take any time and memory and it cannot
+//! be interrupted. The child leaves the code in the cache, where the gateway finds it.
 
 use std::collections::HashSet;
 use std::ffi::OsString;
@@ -22,7 +22,7 @@ use wasmtime::component::Component;
 
 use crate::wasm::{self, Wasm};
 
-/// The word that makes the program compile what is on its standard input, instead of reading a command line.
+/// The first argument that makes the program compile its standard input instead of running a command.
 pub const WORD: &str = "compile-component";
 /// Largest component, in bytes: those of Python are 18 MB.
 pub const SIZE_LIMIT: usize = 32 << 20;
@@ -30,30 +30,31 @@ pub const SIZE_LIMIT: usize = 32 << 20;
 const WALL_LIMIT: Duration = Duration::from_secs(90);
 const CPU_LIMIT: u64 = 120;
 const MEMORY_LIMIT: u64 = 2 << 30;
-/// What the child says at the end when all went well.
+/// The child's message after success.
 const DONE: &str = "compiled";
-/// The child's own words, at most.
+/// Longest message of the child, in bytes.
 const MESSAGE_LIMIT: u64 = 4 << 10;
 
-/// Whether the program is one that [`WORD`] makes compile.
+/// Whether this program handles [`WORD`].
 static KNOWS_WORD: AtomicBool = AtomicBool::new(false);
-/// Whether it takes an earlier process's word for what is in the cache.
+/// Whether this process trusts the marks of earlier processes about the cache.
 static TAKES_WORD: AtomicBool = AtomicBool::new(false);
 
-/// One at a time: a compilation takes hundreds of megabytes. Holds what this process knows to be in the cache.
+/// The digests whose code is in the cache. The lock is held while compiling: one compilation takes hundreds of
+/// megabytes.
 static COMPILED: LazyLock<Mutex<HashSet<[u8; 32]>>> = LazyLock::new(Mutex::default);
 
-/// The folder of empty files in the cache's, by what was compiled: a later process need not ask for it again.
+/// The folder of marks (empty files) in the cache: a later process need not compile marked code again.
 const KNOWN: &str = "known";
 
-/// From now on components are compiled in processes of their own: for a `main` that minds [`WORD`]. Programs that do not,
-/// such as tests, compile in their own process.
+/// From now on components are compiled in processes of their own: for a `main` that minds [`WORD`]. Programs that do
+/// not, such as tests, compile in their own process.
 pub fn use_children() {
     KNOWS_WORD.store(true, Ordering::Relaxed);
 }
 
-/// The same, for a process that may compile by itself what was taken out of the cache since an earlier one has put it there:
-/// it has limits, and nobody else's calls wait for it.
+/// The same, for a process that may compile by itself what was taken out of the cache since an earlier one has put it
+/// there: it has limits, and no calls of others wait for it.
 pub fn use_children_once() {
     TAKES_WORD.store(true, Ordering::Relaxed);
     use_children();
@@ -72,7 +73,7 @@ impl Wasm {
         Ok(Module::from_binary(&self.engine, bytes)?)
     }
 
-    /// Sees to it that the code is in the cache.
+    /// Ensures that the compiled code is in the cache.
     fn compile(&self, bytes: &[u8]) -> anyhow::Result<()> {
         if bytes.len() > SIZE_LIMIT {
             bail!("WebAssembly of {} bytes, limit {SIZE_LIMIT}", bytes.len());
@@ -88,14 +89,14 @@ impl Wasm {
         let known = self.known(&digest);
         if !(TAKES_WORD.load(Ordering::Relaxed) && known.exists()) {
             compile_in_child(bytes, &self.cache)?;
-            // Without it the next process only takes longer.
+            // Without the mark the next process only takes longer.
             let _noted = fs::create_dir_all(known.parent().unwrap_or(&known)).and_then(|()| fs::write(&known, ""));
         }
         compiled.insert(digest);
         Ok(())
     }
 
-    /// The file that says of these bytes that this engine's code of them is in the cache.
+    /// The mark of these bytes for this engine.
     fn known(&self, digest: &[u8; 32]) -> PathBuf {
         let mut hasher = DefaultHasher::new();
         self.engine.precompile_compatibility_hash().hash(&mut hasher);
@@ -109,7 +110,7 @@ impl Wasm {
     reason = "a layer below `process`; the child limits itself and ends with its parent"
 )]
 fn compile_in_child(bytes: &[u8], cache: &Path) -> anyhow::Result<()> {
-    // The file that this process was started from, even if another has taken its place.
+    // The running program's own file: the link stays valid when an upgrade replaces the file.
     let mut child = Command::new("/proc/self/exe")
         .arg(WORD)
         .arg(cache)
@@ -128,10 +129,10 @@ fn compile_in_child(bytes: &[u8], cache: &Path) -> anyhow::Result<()> {
         said
     });
     let deadline = Instant::now() + WALL_LIMIT;
-    // It reads all of it before it begins; if it ends early, its words say why.
+    // The child reads all input before it compiles. If the write fails, the child ended early and its message says why.
     let written = input.write_all(bytes);
     drop(input);
-    // As the first process of a container the gateway reaps what it does not know: then the status is lost.
+    // As the first process of a container the gateway reaps orphans and may reap this child, whose status is then lost.
     while !matches!(child.try_wait(), Ok(Some(_)) | Err(_)) {
         if Instant::now() >= deadline {
             child.kill()?;
@@ -151,7 +152,8 @@ fn compile_in_child(bytes: &[u8], cache: &Path) -> anyhow::Result<()> {
     }
 }
 
-/// Compiles what is on standard input into the cache that the first argument names, for the process that the second names.
+/// Compiles what is on standard input into the cache that the first argument names, for the process that the second
+/// names.
 pub fn run(mut args: impl Iterator<Item = OsString>) -> ExitCode {
     let cache = args.next().context("no cache folder");
     let compiled = cache.and_then(|cache| tie_to(args.next()).and_then(|()| compile(&PathBuf::from(cache))));
@@ -167,7 +169,8 @@ pub fn run(mut args: impl Iterator<Item = OsString>) -> ExitCode {
     }
 }
 
-/// Sees to it that this process ends with the one that wants its work. That one's thread waits for it, so it lives as long.
+/// Makes this process end with its parent. The kernel ties it to the parent's thread, which waits for it and so lives
+/// as long.
 fn tie_to(parent: Option<OsString>) -> anyhow::Result<()> {
     set_parent_process_death_signal(Some(Signal::KILL)).context("tying the compiler to who wants its work")?;
     let now = getppid().map_or(0, Pid::as_raw_pid);
@@ -179,7 +182,7 @@ fn tie_to(parent: Option<OsString>) -> anyhow::Result<()> {
 
 fn compile(cache: &Path) -> anyhow::Result<()> {
     for (resource, most) in [(Resource::Cpu, CPU_LIMIT), (Resource::Data, MEMORY_LIMIT), (Resource::Core, 0)] {
-        // Who started this process may have less.
+        // The parent's own limits may be lower.
         let most = getrlimit(resource).maximum.map_or(most, |maximum| maximum.min(most));
         setrlimit(resource, Rlimit { current: Some(most), maximum: Some(most) })?;
     }

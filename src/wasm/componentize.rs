@@ -1,5 +1,5 @@
-//! What kind of file a plugin or a function came as, and a component made of it: core modules that carry the description of
-//! their component, as linkers of C and Zig leave them, are wrapped here.
+//! What kind of file a plugin or a function came as, and a component made of it: core modules that carry the
+//! description of their component, as linkers of C and Zig leave them, are wrapped here.
 
 use wasi_preview1_component_adapter_provider::{
     WASI_SNAPSHOT_PREVIEW1_ADAPTER_NAME, WASI_SNAPSHOT_PREVIEW1_REACTOR_ADAPTER,

@@ -1,4 +1,4 @@
-//! The clock of the engine: a thread that moves its epoch on while WebAssembly runs, and sleeps when nothing does.
+//! The clock of the engine: a thread that advances the epoch while WebAssembly runs, and parks when none does.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
@@ -7,9 +7,9 @@ use std::time::Duration;
 
 use wasmtime::{Engine, EngineWeak};
 
-/// How long an epoch lasts. A hook on the gateway's own thread holds every other call up until the next one.
+/// The length of an epoch. A hook on the gateway's thread delays every other call until the next tick interrupts it.
 pub const TICK: Duration = Duration::from_millis(1);
-/// Ticks without work after which the thread goes to sleep.
+/// Ticks without work after which the thread parks.
 const IDLE_TICKS: u32 = 100;
 
 /// Moves the engine's epoch on.
@@ -86,7 +86,7 @@ fn tick(engine: &EngineWeak, shared: &Shared, mut each: impl FnMut()) {
             continue;
         }
         shared.asleep.store(true, Ordering::SeqCst);
-        // Whoever began before that was stored did not see it.
+        // A call that began before the store did not see it, and so did not unpark the thread.
         if shared.running.load(Ordering::SeqCst) > 0 {
             shared.asleep.store(false, Ordering::SeqCst);
         }

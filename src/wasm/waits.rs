@@ -1,5 +1,5 @@
-//! Waits of WASI that end with a deadline. A store names its deadline; `wasi:io/poll`, on which every wait of a component
-//! ends up, then fails with [`DeadlineExceeded`] instead of waiting longer.
+//! Waits of WASI that end with a deadline. A store names its deadline; `wasi:io/poll`, on which every wait of a
+//! component ends up, then fails with [`DeadlineExceeded`] instead of waiting longer.
 
 use std::time::Instant;
 
