@@ -1,4 +1,4 @@
-//! The commands, one file each, and what they share: arguments, output, exit codes.
+//! The commands, one file each; this file has the parts that they share: arguments, output, exit codes.
 
 mod check;
 mod client;
@@ -14,6 +14,7 @@ mod releases;
 mod rollback;
 mod schema;
 mod serve;
+mod stderr;
 mod table;
 
 use std::io::Write;
@@ -21,9 +22,9 @@ use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
 
-/// Wrong usage, as the command line parser has it.
+/// Exit code for wrong usage, the same as the command line parser uses.
 pub const EXIT_USAGE: u8 = 2;
-/// The configuration or the data folder was refused: `EX_CONFIG` of `sysexits.h`.
+/// Exit code for a refused configuration or data folder: `EX_CONFIG` of `sysexits.h`.
 pub const EXIT_CONFIG: u8 = 78;
 
 /// Turns folders of functions into HTTP endpoints.
@@ -32,8 +33,8 @@ pub const EXIT_CONFIG: u8 = 78;
     name = "metagate",
     version,
     about,
-    long_about = "metagate turns folders of functions into HTTP endpoints: one worker process per deployment, set up from \
-                  a TOML file.\n\nExample:\n  metagate serve examples/quickstart/metagate.toml"
+    long_about = "metagate serves folders of functions over HTTP. Each deployment has its own worker processes, one \
+                  unless configured otherwise. The configuration is a TOML file.\n\nExample:\n  metagate serve examples/quickstart/metagate.toml"
 )]
 struct Cli {
     #[command(subcommand)]
@@ -56,7 +57,7 @@ enum Command {
     Schema(schema::Schema),
 }
 
-/// Runs what the process's arguments ask for.
+/// Runs the command that the process's arguments name, and returns the exit code.
 #[must_use]
 pub fn run() -> ExitCode {
     let mut out = std::io::stdout().lock();
@@ -77,7 +78,7 @@ pub fn run() -> ExitCode {
     let flushed = out.flush();
     match result {
         Ok(code) => code,
-        // Whoever read the output has seen enough.
+        // The reader closed the pipe early, as `head` does.
         Err(error) if is_broken_pipe(&error) || flushed.is_err() => ExitCode::SUCCESS,
         Err(error) => {
             eprintln!("error: {error:#}");

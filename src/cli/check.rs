@@ -1,4 +1,4 @@
-//! `metagate check`: read everything that serve would, start nothing.
+//! `metagate check`: validate a configuration without starting anything.
 
 use std::io::Write;
 use std::path::PathBuf;
@@ -7,6 +7,7 @@ use std::process::ExitCode;
 use clap::Args;
 
 use crate::cli::compiled;
+use crate::cli::stderr;
 use crate::config::{self, Config, DeploymentConfig, Fault, Faults, RuntimeKind};
 use crate::gateway::plan::{PlanError, plan_workers};
 use crate::runtime::RuntimeError;
@@ -14,14 +15,14 @@ use crate::runtime::scripts::WorkerScripts;
 
 /// Check a configuration without starting anything.
 #[derive(Debug, Args)]
-#[command(long_about = "Read everything that serve would read: the configuration, each deployment's folder, its \
-    metacall.json and scripts, whether its runtime is installed, and each plugin: its file, what it was granted, and its \
-    configuration as the plugin itself checks it. Starts no worker and no listener.\n\n\
-    Prints each fault with file, line and column, all of them at once.\n\n\
+#[command(long_about = "Read everything that serve reads: the configuration, the folder of each deployment with its \
+    metacall.json and scripts, the program of its runtime, and the file, grants and configuration of each plugin. A plugin \
+    that checks its own configuration does so. Starts no worker and no listener.\n\n\
+    Reports all faults, each with file, line and column.\n\n\
     Example:\n  metagate check examples/quickstart/metagate.toml\n\n\
     Exit codes: 0 no fault, 1 faults.")]
 pub(super) struct Check {
-    /// The configuration.
+    /// The configuration file.
     #[arg(default_value = "metagate.toml")]
     config: PathBuf,
 }
@@ -36,7 +37,7 @@ impl Check {
             add_deployment_faults(&config, &mut faults);
         }
         if !faults.is_empty() {
-            eprintln!("{faults}");
+            stderr::print_line(&faults);
             return Ok(ExitCode::FAILURE);
         }
         let plugins = if plugins == 0 { String::new() } else { format!(", {}", counted(plugins, "plugin")) };
@@ -50,19 +51,19 @@ fn counted(count: usize, what: &str) -> String {
     if count == 1 { format!("1 {what}") } else { format!("{count} {what}s") }
 }
 
-/// Loads every plugin as serve would: compiled, checked against its grants, its configuration shown to it. Gives how many
-/// there are.
+/// Loads every plugin as `serve` does: compiles it, checks its imports against its grants, and lets it check its own
+/// configuration. Returns the number of plugins.
 fn add_plugin_faults(config: &Config, faults: &mut Faults) -> usize {
     let (plugins, _) = compiled::load_plugins(config, faults);
     for warning in config::idle_plugins(config, &plugins) {
-        eprintln!("warning: {warning}");
+        stderr::print_line(format_args!("warning: {warning}"));
     }
     plugins.len()
 }
 
-/// Looks at the folder and the program of each deployment in which nothing else is at fault.
+/// Checks the folder and the program of each deployment that has no other fault.
 fn add_deployment_faults(config: &Config, faults: &mut Faults) {
-    // The worker scripts are part of the binary; only where they would be written is needed here.
+    // The worker scripts are part of the binary; a plan needs only the path that they would be written to.
     let scripts = WorkerScripts::in_place(&config.server.data_dir);
     let starts: Vec<usize> = config.deployments.iter().map(first_line).collect();
     let others: Vec<usize> = config

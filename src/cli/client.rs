@@ -1,4 +1,4 @@
-//! What the commands that talk to a running gateway share: its address, the token, and its words when it refuses.
+//! The HTTP client of the commands that talk to a running gateway: its address, the admin token, and its error answers.
 
 mod deployments;
 mod events;
@@ -18,7 +18,7 @@ use ureq::{Agent, Body, RequestBuilder, SendBody};
 pub(super) use crate::cli::client::deployments::{Deployment, DeploymentError, unknown};
 pub(super) use crate::cli::client::events::{EVENT_STREAM, Events, is_event_stream};
 
-/// Which gateway to talk to.
+/// The gateway to talk to.
 #[derive(Debug, Args)]
 pub(super) struct Client {
     /// The gateway's address.
@@ -31,20 +31,20 @@ pub(super) struct Client {
 
 #[derive(Deserialize)]
 struct Refusal {
-    error: Words,
+    error: GatewayError,
 }
 
-/// Why the gateway did not do what it was asked for.
+/// An error in the gateway's answer.
 #[derive(Deserialize)]
-pub(super) struct Words {
+pub(super) struct GatewayError {
     pub(super) code: String,
     pub(super) message: String,
-    /// The function's own value of its error.
+    /// The value that the function attached to its error.
     #[serde(default)]
     payload: Option<Box<RawValue>>,
 }
 
-/// A body that is read as it is sent.
+/// A body that is read while it is sent.
 pub(super) struct Upload<'a> {
     pub(super) content_type: &'a str,
     pub(super) length: u64,
@@ -57,7 +57,7 @@ impl Client {
         config.build().into()
     }
 
-    /// An address of the gateway in full.
+    /// The full URL of a path on the gateway.
     pub(super) fn address(&self, path: &str) -> String {
         let scheme = if self.url.contains("://") { "" } else { "http://" };
         format!("{scheme}{}{path}", self.url.trim_end_matches('/'))
@@ -83,31 +83,34 @@ impl Client {
         }
     }
 
-    /// GETs an address of the gateway.
+    /// Sends a GET request.
+    ///
+    /// # Errors
+    /// The gateway is not reachable, or its answer is not a success.
     pub(super) fn get(&self, path: &str) -> anyhow::Result<Response<Body>> {
         self.checked(self.get_request(path).call())
     }
 
-    /// POSTs JSON to an address of the gateway.
+    /// Sends JSON in a POST request; errors as in [`Client::get`].
     pub(super) fn post(&self, path: &str, json: &str) -> anyhow::Result<Response<Body>> {
         self.checked(self.post_request(path, "application/json").send(json))
     }
 
-    /// POSTs JSON for an answer that comes as events.
+    /// Sends JSON in a POST request whose answer is a stream of events.
     pub(super) fn post_for_events(&self, path: &str, json: &str) -> anyhow::Result<Response<Body>> {
         self.checked(self.post_request(path, "application/json").header(ACCEPT, EVENT_STREAM).send(json))
     }
 
-    /// POSTs what is read while it is sent; nothing of it goes out before the gateway has said that it wants it.
+    /// Streams a body in a POST request. With `Expect: 100-continue`, a gateway that refuses the request does so before the
+    /// body is sent.
     pub(super) fn upload(&self, path: &str, upload: &mut Upload<'_>) -> anyhow::Result<Response<Body>> {
         let request = self.post_request(path, upload.content_type).header(CONTENT_LENGTH, upload.length);
         self.checked(request.header(EXPECT, "100-continue").send(SendBody::from_reader(upload.body)))
     }
 
     fn checked(&self, answer: Result<Response<Body>, ureq::Error>) -> anyhow::Result<Response<Body>> {
-        let mut response = answer.with_context(|| {
-            format!("no gateway at {}: start one with \"metagate serve\", or name it with --url", self.url)
-        })?;
+        let mut response = answer
+            .with_context(|| format!("no gateway at {}: start one with \"metagate serve\", or set --url", self.url))?;
         if response.status().is_success() {
             return Ok(response);
         }
@@ -115,9 +118,9 @@ impl Client {
         let text = response.body_mut().read_to_string().unwrap_or_default();
         match serde_json::from_str::<Refusal>(&text) {
             Ok(Refusal { error }) if status.as_u16() == 401 => {
-                let given = if self.token.is_some() { "it is not the one given" } else { "none was given" };
+                let given = if self.token.is_some() { "this one is wrong" } else { "none was given" };
                 bail!(
-                    "the gateway wants its admin token, and {given}: --token or METAGATE_TOKEN ({}, status 401)",
+                    "the gateway requires its admin token, and {given}: set --token or METAGATE_TOKEN ({}, status 401)",
                     error.code
                 )
             }

@@ -8,7 +8,7 @@ use crate::config::{self, Config, Faults, PluginConfig};
 use crate::plugin::outside::NoFunctions;
 use crate::plugin::plugins::{PluginSet, Plugins};
 
-/// The folder; made by whoever compiles.
+/// The folder of compiled code. It is created when something is compiled.
 pub(super) fn folder() -> PathBuf {
     let home = || std::env::var_os("HOME").map(|home| PathBuf::from(home).join(".cache"));
     let cache = std::env::var_os("XDG_CACHE_HOME").map(PathBuf::from).filter(|path| path.is_absolute());

@@ -7,6 +7,7 @@ use clap::Args;
 use serde_json::json;
 
 use crate::cli::client::Client;
+use crate::cli::stderr;
 use crate::deployment::DeploymentName;
 
 /// Delete a deployment and all its releases.
@@ -31,7 +32,7 @@ impl Delete {
     pub(super) fn run(self, out: &mut impl Write) -> anyhow::Result<ExitCode> {
         let deployment = self.client.deployment(self.name.as_str())?;
         if !self.yes && std::io::stdin().is_terminal() && !self.is_meant()? {
-            eprintln!("nothing was deleted");
+            stderr::print_line(format_args!("nothing was deleted"));
             return Ok(ExitCode::FAILURE);
         }
         let request = json!({
@@ -45,7 +46,7 @@ impl Delete {
     }
 
     fn is_meant(&self) -> std::io::Result<bool> {
-        eprint!("delete {:?} and all its releases? [y/N] ", self.name);
+        stderr::print_question(format_args!("delete {:?} and all its releases? [y/N] ", self.name));
         let mut line = String::new();
         std::io::stdin().lock().read_line(&mut line)?;
         Ok(matches!(line.trim().to_ascii_lowercase().as_str(), "y" | "yes"))

@@ -1,5 +1,5 @@
-//! `metagate deploy`: a folder on this machine becomes a release on a running gateway. What is packed is left to `pack`,
-//! what the gateway then says to `progress` and `outcome`.
+//! `metagate deploy`: deploys a local folder to a running gateway. `pack` selects and packs the files, `progress` and
+//! `outcome` show the answer of the gateway.
 
 mod detect;
 mod environment;
@@ -24,29 +24,30 @@ use crate::cli::deploy::detect::Detected;
 use crate::cli::deploy::environment::{Environment, Variable};
 use crate::cli::deploy::interrupt::Interrupt;
 use crate::cli::deploy::progress::{Progress, size};
+use crate::cli::stderr;
 use crate::deployment::DeploymentName;
 
 /// Deploy a folder to a running gateway.
 #[derive(Debug, Args)]
 #[command(
-    long_about = "Deploy a folder to a running gateway: it is packed, uploaded and, once it has loaded, takes the place of \
-    the release before it, which serves until then.\n\n\
-    Not packed are: what .gitignore or .metagateignore says (the second wins, and can bring something back with !), \
-    hidden files, node_modules, __pycache__ and virtual environments. Dependencies are installed by the gateway from \
-    package.json and requirements.txt. The variables of the folder's .env are sent, the file itself is not.\n\n\
+    long_about = "Deploy a folder to a running gateway: the folder is packed, uploaded and loaded as a new release. The \
+    previous release serves until the new one is ready.\n\n\
+    These files are left out: those that .gitignore or .metagateignore excludes (the latter has precedence and can \
+    include a file again with !), hidden files, node_modules, __pycache__ and virtual environments. The gateway installs \
+    the dependencies of package.json and requirements.txt. The variables in the folder's .env are sent, not the file.\n\n\
     Example:\n  metagate deploy functions/math\n  metagate deploy . --name math --env GREETING=hello --env-file production.env"
 )]
 pub(super) struct Deploy {
     /// The folder.
     #[arg(value_name = "DIR", default_value = ".")]
     folder: PathBuf,
-    /// The deployment's name; default: the folder's, made a name.
+    /// The deployment's name. Default: derived from the name of the folder.
     #[arg(long, value_parser = DeploymentName::new)]
     name: Option<DeploymentName>,
-    /// A variable for its workers; without a value, that of this command's own environment. May be given several times.
+    /// Environment variable of the workers; without a value, the value from this command's environment. Repeatable.
     #[arg(long, value_name = "NAME[=VALUE]")]
     env: Vec<Variable>,
-    /// A file with variables, in place of the folder's .env.
+    /// File with variables, used instead of the folder's .env.
     #[arg(long, value_name = "FILE")]
     env_file: Option<PathBuf>,
     #[command(flatten)]
@@ -78,7 +79,7 @@ impl Deploy {
         }
         upload::send(&self.client, &name, &detected.runners, package, &progress)?;
 
-        interrupt.now(&format!("the gateway goes on with it: \"metagate inspect {name}\" tells what came of it"));
+        interrupt.now(&format!("the gateway continues the change; \"metagate inspect {name}\" shows the result"));
         let request = json!({
             "suffix": name,
             "resourceType": "Package",
@@ -100,7 +101,8 @@ impl Deploy {
         Ok(ExitCode::SUCCESS)
     }
 
-    /// Asks before anything is packed: the gateway may be away, the token wrong, the name the configuration's.
+    /// Fails before anything is packed if the gateway is not reachable, the token is wrong, or the name belongs to the
+    /// configuration.
     fn check_gateway(&self, name: &DeploymentName) -> anyhow::Result<()> {
         let deployments = self.client.deployments()?;
         let there = deployments.iter().find(|deployment| deployment.suffix == name.as_str());
@@ -111,7 +113,7 @@ impl Deploy {
     }
 }
 
-/// The folder's name with everything that no name has turned into dashes.
+/// The folder's name, with a dash for each run of characters that a deployment's name cannot have.
 fn name_of(folder: &Path) -> anyhow::Result<DeploymentName> {
     let text = folder.file_name().map(|name| name.to_string_lossy().into_owned()).unwrap_or_default();
     let mut name = String::new();
@@ -129,7 +131,7 @@ fn name_of(folder: &Path) -> anyhow::Result<DeploymentName> {
     let name = DeploymentName::new(name)
         .map_err(|error| anyhow::anyhow!("the folder {text:?} gives no name ({error}): use --name"))?;
     if name.as_str() != text {
-        eprintln!("deploying {text:?} as {:?}", name.as_str());
+        stderr::print_line(format_args!("deploying {text:?} as {:?}", name.as_str()));
     }
     Ok(name)
 }

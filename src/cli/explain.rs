@@ -1,4 +1,4 @@
-//! `metagate explain`: what a deployment or a function gets, and why.
+//! `metagate explain`: the plugins, limits and environment that apply to a deployment or a function, and why.
 
 use std::collections::BTreeMap;
 use std::io::Write;
@@ -11,6 +11,7 @@ use clap::Args;
 
 use crate::cli::client::unknown;
 use crate::cli::compiled;
+use crate::cli::stderr;
 use crate::config::{
     self, Config, DeploymentConfig, HookName, Instances, Mode, Pattern, PluginConfig, RuntimeKind, Secret,
     WasmFunctionsConfig,
@@ -22,9 +23,9 @@ use crate::runtime::scripts::WorkerScripts;
 /// Show the plugins, limits and environment of a deployment or a function, and why it has them.
 #[derive(Debug, Args)]
 #[command(
-    long_about = "Show what a deployment or one of its functions gets: the plugins in the order in which they run, why \
-    each applies and with which settings, those that do not apply and why not, limits, and the names of environment \
-    variables. Reads the configuration; no gateway need run.\n\n\
+    long_about = "Show the plugins that apply to a deployment or one of its functions, in the order in which they run, \
+    with their settings and the reason why each applies; the plugins that do not apply and why; the limits; and the names \
+    of environment variables. Reads the configuration only, without a running gateway.\n\n\
     Example:\n  metagate explain -c examples/plugins/metagate.toml text slugify"
 )]
 pub(super) struct Explain {
@@ -41,7 +42,7 @@ impl Explain {
     pub(super) fn run(self, out: &mut impl Write) -> anyhow::Result<ExitCode> {
         let (config, mut faults) = config::survey(&self.config);
         let Some(config) = config.filter(|_| faults.is_empty()) else {
-            eprintln!("{faults}");
+            stderr::print_line(&faults);
             return Ok(ExitCode::FAILURE);
         };
         let names = || config.deployments.iter().map(|deployment| deployment.name.as_str());
@@ -51,7 +52,7 @@ impl Explain {
         };
         let (_, set) = compiled::load_plugins(&config, &mut faults);
         if !faults.is_empty() {
-            eprintln!("{faults}");
+            stderr::print_line(&faults);
             return Ok(ExitCode::FAILURE);
         }
         show_deployment(&config, deployment, out)?;
@@ -81,7 +82,7 @@ fn show_deployment(config: &Config, deployment: &DeploymentConfig, out: &mut imp
     Ok(())
 }
 
-/// What a deployment in WebAssembly has beside its folder: its functions see less than a process does.
+/// A deployment in WebAssembly: its functions run inside of metagate and see only the folders and origins granted.
 fn show_wasm(deployment: &DeploymentConfig, why: &str, out: &mut impl Write) -> anyhow::Result<()> {
     let WasmFunctionsConfig { instances, max_memory, bytes, grants } = &deployment.wasm;
     writeln!(out, "  runtime      wasm ({why}): metagate itself")?;
@@ -107,7 +108,7 @@ fn show_limits(deployment: &DeploymentConfig, out: &mut impl Write) -> anyhow::R
     Ok(())
 }
 
-/// The names of variables; none where there are none.
+/// The names of the variables; `None` without variables.
 fn variables(env: &BTreeMap<String, Secret>) -> Option<String> {
     let names: Vec<&str> = env.keys().map(String::as_str).collect();
     (!names.is_empty()).then(|| names.join(", "))
@@ -170,7 +171,7 @@ fn show_running(
     let deployments = format!("deployments {} has {deployment:?}", list(&settings.deployments));
     let functions = match function {
         Some(function) => format!(", functions {} has {function:?}", list(&settings.functions)),
-        None if settings.functions.iter().all(|pattern| pattern.to_string() == "*") => String::new(),
+        None if settings.functions.iter().all(Pattern::is_any) => String::new(),
         None if matches!(hook, HookName::BeforeLoad | HookName::AfterLoad) => String::new(),
         None => format!(", on functions {} only", list(&settings.functions)),
     };

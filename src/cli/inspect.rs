@@ -1,4 +1,4 @@
-//! `metagate inspect`: what a running gateway serves, as a table or one deployment in full.
+//! `metagate inspect`: the deployments of a running gateway, as a table or one in full.
 
 use std::io::Write;
 use std::process::ExitCode;
@@ -9,17 +9,15 @@ use serde_json::Value;
 use crate::cli::client::{Client, Deployment, DeploymentError};
 use crate::cli::table;
 
-/// Show what a running gateway serves.
+/// Show the deployments of a running gateway.
 #[derive(Debug, Args)]
-#[command(
-    long_about = "Show the deployments of a running gateway: their state, where they come from and their addresses; \
-    with a name, the functions of that one, its labels, and why it failed.\n\n\
-    Example:\n  metagate inspect\n  metagate inspect text\n  metagate inspect --json"
-)]
+#[command(long_about = "Show the deployments of a running gateway: state, origin and address. With a name, show the \
+    functions of that deployment, its labels, and the error if it failed.\n\n\
+    Example:\n  metagate inspect\n  metagate inspect text\n  metagate inspect --json")]
 pub(super) struct Inspect {
-    /// Only this deployment, in full.
+    /// Show only this deployment, in full.
     name: Option<String>,
-    /// Print the gateway's own JSON.
+    /// Print the JSON of the gateway's answer.
     #[arg(long)]
     json: bool,
     #[command(flatten)]
@@ -101,7 +99,7 @@ fn show(deployment: &Deployment, out: &mut impl Write) -> std::io::Result<()> {
     Ok(())
 }
 
-/// `async name(a: int, b) -> str`, as far as the language says.
+/// `async name(a: int, b) -> str`, without the types that the language does not declare.
 fn signature(function: &Value) -> String {
     let typed = |name: &str, kind: &Value| match text(kind) {
         "" => name.to_owned(),

@@ -9,6 +9,7 @@ use serde_json::value::RawValue;
 
 use crate::cli::EXIT_USAGE;
 use crate::cli::client::Client;
+use crate::cli::stderr;
 
 /// Call a function of a running gateway.
 #[derive(Debug, Args)]
@@ -31,9 +32,9 @@ impl Invoke {
     pub(super) fn run(self, out: &mut impl Write) -> anyhow::Result<ExitCode> {
         for argument in &self.arguments {
             if let Err(error) = serde_json::from_str::<&RawValue>(argument) {
-                eprintln!(
+                stderr::print_line(format_args!(
                     "error: argument {argument:?} is not JSON: {error}; a text needs its quotes: '\"{argument}\"'"
-                );
+                ));
                 return Ok(ExitCode::from(EXIT_USAGE));
             }
         }

@@ -6,6 +6,7 @@ use std::process::ExitCode;
 use clap::Args;
 
 use crate::cli::client::{Client, Events};
+use crate::cli::stderr;
 
 /// Show what a deployment's workers print.
 #[derive(Debug, Args)]
@@ -38,7 +39,7 @@ impl Logs {
             writeln!(out, "{}", event?.data)?;
             out.flush()?;
         }
-        eprintln!("the gateway has ended this log");
+        stderr::print_line(format_args!("the gateway has ended this log"));
         Ok(ExitCode::SUCCESS)
     }
 }

@@ -1,5 +1,5 @@
-//! `metagate plugin …`: the tools of plugin authors, one file each, and what they share: a plugin's file with its settings.
-//! None of them needs a gateway.
+//! `metagate plugin …`: the tools of plugin authors, one file each. This file has the part that they share: the file of a
+//! plugin with its settings. None of the tools needs a gateway.
 
 mod bench;
 mod inspect;
@@ -18,12 +18,12 @@ use crate::config::{self, Faults, PluginConfig, PluginName};
 use crate::plugin::cases::{Common, Runner};
 use crate::plugin::load::Loader;
 
-/// A busy machine must not fail a test: by default a hook has this many times what a gateway gives it.
+/// Factor on the default timeout of a hook, so that a busy machine does not fail a test.
 const PATIENCE: u32 = 10;
 
-/// Write, look at, test and measure plugins.
+/// Create, inspect, test and benchmark plugins.
 #[derive(Debug, Args)]
-#[command(long_about = "Write, look at, test and measure plugins. None of these commands needs a gateway.\n\n\
+#[command(long_about = "Create, inspect, test and benchmark plugins. None of these commands needs a gateway.\n\n\
     Example:\n  metagate plugin new greeter --lang rust\n  metagate plugin test greeter.wasm cases.toml")]
 pub(super) struct Plugin {
     #[command(subcommand)]
@@ -49,19 +49,19 @@ impl Plugin {
     }
 }
 
-/// What a plugin's author names: its file, and settings beside it.
+/// The arguments that name a plugin and its settings.
 #[derive(Debug, Args)]
 struct Subject {
     /// The plugin: a WebAssembly component.
     file: PathBuf,
-    /// Settings as beside a drop-in: the keys of a [[plugin]] table without name and path. Its config, timeout, max_memory,
-    /// instances, env and secrets count.
+    /// Settings file, as for a drop-in: the keys of a [[plugin]] table without name and path. Only config, timeout,
+    /// max_memory, instances, env and secrets have an effect.
     #[arg(long, value_name = "FILE.toml")]
     config: Option<PathBuf>,
 }
 
 impl Subject {
-    /// Its settings; without a timeout of its own ten times the default.
+    /// The settings of the plugin. A timeout that is not set becomes ten times the default.
     fn settings(&self) -> Result<PluginConfig, Faults> {
         let name = plugin_name(&self.file);
         let plain = PluginConfig::plain(name.clone(), self.file.clone());
@@ -79,14 +79,14 @@ impl Subject {
         Ok(settings)
     }
 
-    /// A runner of its cases.
+    /// A runner for cases of the plugin.
     fn runner(&self, settings: PluginConfig, common: Common) -> anyhow::Result<Runner> {
         let bytes = Loader::read(&settings).map_err(|error| error.reason)?;
         Runner::new(&compiled::folder(), bytes, settings, common).with_context(|| format!("{}", self.file.display()))
     }
 }
 
-/// The name that a plugin's file gives it, as far as that can be one.
+/// The name of a plugin's file without its extension, or "plugin" if that is not a valid name.
 fn plugin_name(file: &Path) -> PluginName {
     let stem = file.file_stem().unwrap_or_default().to_string_lossy();
     PluginName::new(&stem).unwrap_or_else(|_| PluginName::new("plugin").expect("it has the form"))

@@ -16,7 +16,7 @@ use crate::deployment::DeploymentName;
 /// Bring an earlier release of a deployment back.
 #[derive(Debug, Args)]
 #[command(
-    long_about = "Bring an earlier release of a deployment back, or a later one: it is loaded beside the one that serves \
+    long_about = "Put an earlier release of a deployment back into service, or a later one: it is loaded while the current one serves \
     and takes its place. Without a number it is the one before the one that serves.\n\n\
     Example:\n  metagate rollback math\n  metagate rollback math 2"
 )]
@@ -36,7 +36,7 @@ impl Rollback {
         let name = &self.name;
         let progress = Progress::start();
         let _words = Interrupt::watch(&format!(
-            "the gateway goes on with it: \"metagate inspect {name}\" tells what came of it"
+            "the gateway continues the change; \"metagate inspect {name}\" shows the result"
         ));
         let wanted = match self.release {
             Some(release) => json!({ "release": release }),

@@ -1,5 +1,5 @@
-//! Rules between keys, and between deployments: what each value alone cannot tell. Keys whose own value was refused
-//! count as written, so that one mistake is not told twice.
+//! Rules between keys and between deployments. A key whose value was refused counts as written, so that one mistake is
+//! reported once.
 
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
@@ -14,7 +14,7 @@ use crate::config::values::variable::check_variable;
 /// Bytes that a token must have before the admin API may be reached from other machines.
 const TOKEN_LENGTH: usize = 32;
 
-/// Adds what is wrong to `faults`.
+/// Checks the rules and adds to `faults`.
 pub(super) fn check(config: &Config, faults: &mut Faults) {
     admin(config, faults);
     let deployments = config.deployments.iter().map(|deployment| (deployment.name.as_str(), &deployment.locations));

@@ -1,5 +1,5 @@
-//! Drop-ins: the plugins of a folder, each a `<name>.wasm` with its settings in `<name>.toml` beside it, and with them
-//! the whole list of plugins.
+//! Drop-ins: the plugins of a folder, each a `<name>.wasm` with optional settings in `<name>.toml` next to it; and the list of
+//! all plugins.
 
 use std::path::{Path, PathBuf};
 use std::{env, fs, io};
@@ -12,21 +12,22 @@ use crate::config::tables::config::Config;
 use crate::config::tables::plugin::PluginConfig;
 use crate::config::values::plugin_name::PluginName;
 
-/// Keys of a `[[plugin]]` table that a drop-in's file does not have.
+/// Keys of a `[[plugin]]` table that the settings of a drop-in must not have.
 const OF_THE_FILE: [&str; 2] = PluginConfig::REQUIRED;
 
 /// A plugin found in a drop-in folder.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct DropIn {
-    /// Its file's name without `.wasm`, or that this cannot name a plugin.
+    /// The name of its file without `.wasm`, or the fault that this is not a valid name.
     pub name: Result<PluginName, Fault>,
     /// The component.
     pub wasm: PathBuf,
-    /// The settings beside it, if there are any.
+    /// The settings file, if there is one.
     pub toml: Option<PathBuf>,
 }
 
-/// What is said of plugins that name a deployment which the configuration does not have: they guard nobody.
+/// Warnings for plugins whose scope names a deployment that the configuration does not have: such a plugin protects nothing,
+/// perhaps because of a typing error.
 #[must_use]
 pub fn idle_plugins(config: &Config, plugins: &[PluginConfig]) -> Vec<String> {
     let mut warnings = Vec::new();
@@ -43,8 +44,8 @@ pub fn idle_plugins(config: &Config, plugins: &[PluginConfig]) -> Vec<String> {
     warnings
 }
 
-/// All plugins in the order of the chain: those of the configuration, then the drop-ins of `plugins.dir`. Drop-ins at
-/// fault are left out; what is wrong with them is in the second part.
+/// All plugins in the order of the chain: those of the configuration, then the drop-ins of `plugins.dir`. Faulty drop-ins are
+/// left out; their faults are in the second part.
 #[must_use]
 pub fn load_plugins(config: &Config) -> (Vec<PluginConfig>, Faults) {
     let mut plugins = config.plugin_list.clone();

@@ -1,5 +1,5 @@
-//! What is wrong with a configuration and where: a location in a file, a fault with its sentence, and all faults together
-//! as a terminal shows them.
+//! The faults of a configuration: one fault with its location and message, and all faults of a file in the form that a
+//! terminal shows.
 
 use std::fmt;
 use std::path::Path;
@@ -9,7 +9,7 @@ use crate::config::locations::Location;
 /// A line longer than this many characters is shown in part.
 const SHOWN: usize = 120;
 
-/// One thing that is wrong.
+/// One fault.
 ///
 /// ```text
 /// metagate.toml:12:1: unknown key "prot", did you mean "port"?
@@ -18,14 +18,14 @@ const SHOWN: usize = 120;
 /// ```
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Fault {
-    /// Where; nowhere when no file could be read.
+    /// The location; `None` if no file could be read.
     pub location: Option<Location>,
-    /// What, in one sentence without a full stop.
+    /// The message: one sentence without a full stop.
     pub message: String,
 }
 
 impl Fault {
-    /// Where and what, without the line itself.
+    /// Location and message, without the line of the file.
     #[must_use]
     pub fn without_line(&self) -> String {
         match &self.location {
@@ -36,7 +36,7 @@ impl Fault {
         }
     }
 
-    /// A fault at a location, or at none.
+    /// A fault at a location, or without one.
     #[must_use]
     pub fn new(location: impl Into<Option<Location>>, message: impl Into<String>) -> Self {
         Self { location: location.into(), message: message.into() }
@@ -65,7 +65,7 @@ impl fmt::Display for Fault {
     }
 }
 
-/// Everything that is wrong, in file order.
+/// All faults, in the order of the file.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Faults(Vec<Fault>);
 
@@ -76,13 +76,13 @@ impl Faults {
         Self(Vec::new())
     }
 
-    /// Adds a fault behind those that stand before it in the file.
+    /// Inserts a fault in the order of the file.
     pub fn push(&mut self, fault: Fault) {
         let index = self.0.partition_point(|earlier| earlier.position() <= fault.position());
         self.0.insert(index, fault);
     }
 
-    /// Whether nothing is wrong.
+    /// Whether there are no faults.
     #[must_use]
     pub fn is_empty(&self) -> bool {
         self.0.is_empty()
@@ -94,7 +94,7 @@ impl Faults {
         self.0.len()
     }
 
-    /// The faults in file order.
+    /// The faults in the order of the file.
     pub fn iter(&self) -> std::slice::Iter<'_, Fault> {
         self.0.iter()
     }

@@ -1,5 +1,5 @@
-//! From a file to a checked [`Config`]: syntax, interpolation, reading, paths, checks, in this order, with the faults of
-//! all of them.
+//! Loads a file into a checked [`Config`]: syntax, interpolation, reading, paths, rules, in this order. The faults of all steps
+//! are reported together.
 
 use std::ops::Range;
 use std::path::{Path, PathBuf};
@@ -17,14 +17,18 @@ use crate::config::tables::config::Config;
 use crate::config::tables::deployment::DeploymentConfig;
 use crate::config::tables::plugin::PluginConfig;
 
-/// Reads the configuration file at `path`, with the process's environment. A variable that is not Unicode counts as
-/// not set.
+/// Reads the configuration file at `path` with the environment of the process. A variable that is not Unicode counts as not
+/// set.
+///
+/// # Errors
+/// Every fault of the file.
 pub fn load(path: &Path) -> Result<Config, Faults> {
     let (config, faults) = survey(path);
     config.filter(|_| faults.is_empty()).ok_or(faults)
 }
 
-/// Reads the configuration file at `path` as far as it can be read, beside its faults: for looking at the rest of it too.
+/// Reads the configuration file at `path` and returns all parts without faults, and the faults. For callers that check the
+/// valid parts further.
 #[must_use]
 pub fn survey(path: &Path) -> (Option<Config>, Faults) {
     let text =
@@ -35,8 +39,11 @@ pub fn survey(path: &Path) -> (Option<Config>, Faults) {
     }
 }
 
-/// Reads a configuration from its text. `file` names it in faults and is where its relative paths start; `env` looks
-/// environment variables up.
+/// Reads a configuration from a text. Faults name `file`, and relative paths start at its folder; `env` looks up environment
+/// variables.
+///
+/// # Errors
+/// Every fault of the text.
 pub fn parse(text: &str, file: &Path, env: &dyn Fn(&str) -> Option<String>) -> Result<Config, Faults> {
     let (config, faults) = survey_text(text, file, env);
     config.filter(|_| faults.is_empty()).ok_or(faults)
@@ -51,7 +58,7 @@ fn survey_text(text: &str, file: &Path, env: &dyn Fn(&str) -> Option<String>) ->
     };
 
     file.clone_into(&mut config.file);
-    all_places.hand_out(&tree, &mut config);
+    all_places.assign(&tree, &mut config);
     resolve_paths(&mut config, folder(file));
     if document.is_sound() {
         check(&config, &mut faults);
@@ -59,7 +66,7 @@ fn survey_text(text: &str, file: &Path, env: &dyn Fn(&str) -> Option<String>) ->
     (Some(config), faults)
 }
 
-/// The locations of the whole tree, taken before faulty items leave it.
+/// The locations of the whole tree, recorded before faulty items are removed from it.
 struct AllLocations {
     top: Locations,
     deployments: Vec<(usize, Locations)>,
@@ -75,25 +82,26 @@ impl AllLocations {
         }
     }
 
-    fn hand_out(self, tree: &DeTable<'_>, config: &mut Config) {
+    fn assign(self, tree: &DeTable<'_>, config: &mut Config) {
         config.locations = self.top;
         let deployments = config.deployments.iter_mut().map(|deployment| &mut deployment.locations);
-        hand_out(self.deployments, tables(tree, "deployment"), deployments);
+        assign(self.deployments, tables(tree, "deployment"), deployments);
         let plugins = config.plugin_list.iter_mut().map(|plugin| &mut plugin.locations);
-        hand_out(self.plugins, tables(tree, "plugin"), plugins);
+        assign(self.plugins, tables(tree, "plugin"), plugins);
     }
 }
 
-/// Gives each table that was read, and so is still in the tree, the locations that start where it does.
-fn hand_out<'c, 't: 'c>(
+/// Assigns locations to the tables that were read. Those were not removed from the tree, and the byte at which a table starts
+/// identifies it.
+fn assign<'c, 't: 'c>(
     locations: Vec<(usize, Locations)>,
     tables: impl Iterator<Item = (Range<usize>, &'c DeTable<'t>)>,
-    takers: impl Iterator<Item = &'c mut Locations>,
+    targets: impl Iterator<Item = &'c mut Locations>,
 ) {
     let mut locations = locations.into_iter();
-    for ((span, _), taker) in tables.zip(takers) {
+    for ((span, _), target) in tables.zip(targets) {
         if let Some((_, locations)) = locations.find(|(start, _)| *start == span.start) {
-            *taker = locations;
+            *target = locations;
         }
     }
 }
@@ -125,7 +133,7 @@ fn resolve_paths(config: &mut Config, folder: &Path) {
     }
 }
 
-/// A path of a file in `folder`, made absolute.
+/// The absolute form of a path that is relative to `folder`.
 pub(super) fn resolved(path: &Path, folder: &Path) -> PathBuf {
     let joined = folder.join(path);
     std::path::absolute(&joined).unwrap_or(joined)

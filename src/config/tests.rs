@@ -123,7 +123,20 @@ fn a_value_with_toml_in_it_stays_a_value() {
 }
 
 #[test]
-fn a_failed_interpolation_is_told_once() {
+fn a_table_that_only_moved_has_the_same_settings() {
+    let read = |text: &str| read(text).unwrap();
+    let tables = "[[deployment]]\nname = \"a\"\npath = \"x\"\n[[plugin]]\nname = \"p\"\npath = \"p.wasm\"\n";
+    let (first, moved) = (read(tables), read(&format!("\n\n{tables}")));
+    assert!(first.deployments[0].has_same_settings(&moved.deployments[0]));
+    assert!(first.plugin_list[0].has_same_settings(&moved.plugin_list[0]));
+    assert_ne!(first.deployments[0].locations, moved.deployments[0].locations);
+    let changed = read(&tables.replace("x\"", "x\"\nqueue = 7").replace("p.wasm\"", "p.wasm\"\nmax_uses = 7"));
+    assert!(!first.deployments[0].has_same_settings(&changed.deployments[0]));
+    assert!(!first.plugin_list[0].has_same_settings(&changed.plugin_list[0]));
+}
+
+#[test]
+fn a_failed_interpolation_is_reported_once() {
     assert_faults(
         "[[deployment]]\nname = \"a-${env:NONE}\"\npath = \"x\"",
         &[(2, 11, "environment variable \"NONE\" is not set")],

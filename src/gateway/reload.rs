@@ -65,7 +65,8 @@ impl Deployer {
         };
         let is_changed = |config: &DeploymentConfig| {
             let current = self.gateway.deployment(config.name.as_str());
-            let has_changed = current.is_none_or(|current| current.config() != Some(config));
+            let running = current.as_ref().and_then(|current| current.config());
+            let has_changed = running.is_none_or(|running| !running.has_same_settings(config));
             has_changed || changed_files.contains(&config.name)
         };
         let mut deploying = JoinSet::new();

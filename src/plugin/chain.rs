@@ -228,8 +228,7 @@ fn applies_to_all(plugin: &Plugin, deployment: &str) -> bool {
     let settings = &plugin.settings;
     let excludes_some =
         |exclusion: &Exclusion| exclusion.function.is_some() && exclusion.deployment.matches(deployment);
-    settings.functions.iter().any(|pattern: &Pattern| pattern.to_string() == "*")
-        && !settings.exclude.iter().any(excludes_some)
+    settings.functions.iter().any(Pattern::is_any) && !settings.exclude.iter().any(excludes_some)
 }
 
 /// What callers are told when a plugin has failed: that it has, not how.

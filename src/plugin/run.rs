@@ -184,7 +184,7 @@ impl Plugin {
     /// Whether this configuration and file would make the same plugin, and it still works.
     #[must_use]
     pub fn is_same(&self, settings: &PluginConfig, file: &[u8]) -> bool {
-        !self.is_disabled() && self.settings == *settings && self.surface.is_of(file)
+        !self.is_disabled() && self.settings.has_same_settings(settings) && self.surface.is_of(file)
     }
 
     /// Whether it takes part at a hook.

@@ -1,4 +1,4 @@
-//! What is deployed, as a gateway tells it.
+//! The deployments of a gateway, as `GET /api/inspect` lists them.
 
 use std::collections::BTreeMap;
 
@@ -8,7 +8,7 @@ use serde_json::Value;
 
 use crate::cli::client::Client;
 
-/// A deployment as `GET /api/inspect` tells it.
+/// One deployment of `GET /api/inspect`.
 #[derive(Debug, Default, Deserialize)]
 pub(in crate::cli) struct Deployment {
     pub(in crate::cli) status: String,
@@ -68,7 +68,7 @@ impl Deployment {
         format!("/{}/{}/{}/http/", self.prefix, self.suffix, self.version)
     }
 
-    /// Its functions in the order in which the gateway tells them.
+    /// Its functions in the order of the answer.
     pub(in crate::cli) fn functions(&self) -> impl Iterator<Item = Function<'_>> {
         self.packages.as_object().into_iter().flatten().flat_map(|(language, handles)| {
             handles.as_array().into_iter().flatten().flat_map(move |handle| {
@@ -117,7 +117,7 @@ impl Client {
     }
 }
 
-/// Names what there is, for somebody who asked for something else.
+/// The message for an unknown name; it lists the names that exist.
 pub(in crate::cli) fn unknown<'a>(name: &str, known: impl Iterator<Item = &'a str>) -> String {
     let known: Vec<&str> = known.collect();
     if known.is_empty() {

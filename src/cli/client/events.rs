@@ -1,4 +1,4 @@
-//! Server-sent events: what a gateway tells while it goes on. Format: the HTML standard, section 9.2.
+//! Server-sent events, with which a gateway reports progress. Format: the HTML standard, section 9.2.
 
 use std::io::{self, BufRead, BufReader, Read};
 
@@ -18,7 +18,7 @@ pub(in crate::cli) fn is_event_stream(response: &Response<Body>) -> bool {
 /// One event: `event: log`, `data: a line`.
 #[derive(Debug, PartialEq, Eq)]
 pub(in crate::cli) struct Event {
-    /// What kind it is; `message` where it does not say.
+    /// The name of the event; `message` if it has none.
     pub(in crate::cli) name: String,
     /// Its text, which may have several lines.
     pub(in crate::cli) data: String,

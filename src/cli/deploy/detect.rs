@@ -1,4 +1,4 @@
-//! What a folder's files are written in, and which installers its dependencies need; by their names.
+//! The languages of a folder's files and the installers that its dependencies need, by file names.
 
 use std::collections::BTreeSet;
 use std::path::Path;
@@ -13,7 +13,7 @@ const LANGUAGES: [(&str, &[&str]); 6] = [
     ("wasm", &["wasm"]),
 ];
 
-/// What a folder needs.
+/// The languages and installers of a folder.
 #[derive(Debug, Default, PartialEq, Eq)]
 pub(super) struct Detected {
     languages: BTreeSet<&'static str>,

@@ -11,7 +11,7 @@ use serde_json::{Value, json};
 use crate::config::{Secret, check_variable};
 use crate::source::env_file;
 
-/// One variable of the command line: `NAME=VALUE`, or `NAME` for that of the command's own environment.
+/// One variable of the command line: `NAME=VALUE`, or `NAME` for the value from this command's environment.
 #[derive(Debug, Clone)]
 pub(super) struct Variable {
     name: String,
@@ -26,7 +26,7 @@ impl FromStr for Variable {
             Some((name, value)) => (name, value.to_owned()),
             None => match std::env::var(text) {
                 Ok(value) => (text, value),
-                Err(_) => return Err("it has no value here: write NAME=VALUE".to_owned()),
+                Err(_) => return Err("the variable is not set in this environment: write NAME=VALUE".to_owned()),
             },
         };
         check_variable(name)?;
@@ -38,12 +38,12 @@ impl FromStr for Variable {
 #[derive(Debug)]
 pub(super) struct Environment {
     variables: BTreeMap<String, Secret>,
-    /// The file that some of them are from.
+    /// The file that some variables were read from.
     file: Option<String>,
 }
 
 impl Environment {
-    /// Those of `file`, else of the folder's `.env`; those of the command line win.
+    /// The variables of `file`, or else of the folder's `.env`, overridden by those of the command line.
     pub(super) fn read(folder: &Path, file: Option<&Path>, given: &[Variable]) -> anyhow::Result<Self> {
         let mut variables = match file {
             Some(file) => env_file::read_file(file).with_context(|| format!("reading {}", file.display()))?,
@@ -55,12 +55,12 @@ impl Environment {
         Ok(Self { variables, file: from_file.then_some(file) })
     }
 
-    /// Whether there are none.
+    /// Whether there are no variables.
     pub(super) fn is_empty(&self) -> bool {
         self.variables.is_empty()
     }
 
-    /// As the deploy API takes them.
+    /// The form that the deploy API takes: `[{"name":"A","value":"1"}]`.
     pub(super) fn to_json(&self) -> Value {
         let one = |(name, value): (&String, &Secret)| json!({ "name": name, "value": value.expose() });
         self.variables.iter().map(one).collect()

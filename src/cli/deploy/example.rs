@@ -8,7 +8,7 @@ use serde_json::{Map, Value};
 use crate::cli::client::Client;
 use crate::deployment::DeploymentName;
 
-/// What is not written as it is in an address.
+/// Characters that are percent-encoded in an address.
 const ENCODED: &AsciiSet = &NON_ALPHANUMERIC.remove(b'_').remove(b'-').remove(b'.').remove(b'~');
 /// How many functions are shown.
 const SHOWN: usize = 20;
@@ -33,7 +33,7 @@ pub(super) fn show(client: &Client, name: &DeploymentName, out: &mut impl Write)
     Ok(())
 }
 
-/// `curl -d '{"a":1}' http://…`: one value of the right type for each argument, as far as the language tells it.
+/// `curl -d '{"a":1}' http://…`: one value per argument, of its declared type where the language has one.
 fn line(function: &Value, address: &str) -> String {
     let arguments = function["signature"]["args"].as_array().map(Vec::as_slice).unwrap_or_default();
     if arguments.is_empty() {

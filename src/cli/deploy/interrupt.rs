@@ -1,35 +1,37 @@
-//! Ctrl-C while a gateway is at work for a command: the command ends and says what that leaves.
+//! Ctrl-C while the gateway works on a request of the command: the command prints the consequence and exits.use crate::cli::stderr;
 
 use std::sync::Arc;
 
 use parking_lot::Mutex;
 use tokio::signal::ctrl_c;
 
-/// What shells give for a command that a signal has ended: 128 and the number of SIGINT.
+use crate::cli::stderr;
+
+/// Exit code after SIGINT, by the convention of shells: 128 plus the number of the signal.
 const EXIT_INTERRUPTED: i32 = 130;
 
-/// Ends the process on Ctrl-C with words that fit the moment.
+/// Ends the process on Ctrl-C with a message that depends on the current step.
 pub(in crate::cli) struct Interrupt {
-    words: Arc<Mutex<String>>,
+    message: Arc<Mutex<String>>,
 }
 
 impl Interrupt {
-    /// From now on Ctrl-C prints these words. Where no thread can be had for it, Ctrl-C ends the process as ever.
-    pub(in crate::cli) fn watch(words: &str) -> Self {
-        let words = Arc::new(Mutex::new(words.to_owned()));
-        let shown = Arc::clone(&words);
+    /// Makes Ctrl-C print this message. If no thread can be started, Ctrl-C ends the process without a message.
+    pub(in crate::cli) fn watch(message: &str) -> Self {
+        let message = Arc::new(Mutex::new(message.to_owned()));
+        let shown = Arc::clone(&message);
         let _unwatched = std::thread::Builder::new().name("interrupt".to_owned()).spawn(move || {
             let Ok(runtime) = tokio::runtime::Builder::new_current_thread().enable_io().build() else { return };
             if runtime.block_on(ctrl_c()).is_ok() {
-                eprintln!("\ninterrupted: {}", shown.lock());
+                stderr::print_line(format_args!("\ninterrupted: {}", shown.lock()));
                 std::process::exit(EXIT_INTERRUPTED);
             }
         });
-        Self { words }
+        Self { message }
     }
 
-    /// From now on these words hold.
-    pub(in crate::cli) fn now(&self, words: &str) {
-        words.clone_into(&mut self.words.lock());
+    /// Replaces the message.
+    pub(in crate::cli) fn now(&self, message: &str) {
+        message.clone_into(&mut self.message.lock());
     }
 }

@@ -21,7 +21,7 @@ const FILE_BYTES: u64 = 64 * 1024 * 1024;
 const NAMED: usize = 5;
 
 const IGNORE_FILE: &str = ".metagateignore";
-/// Never packed, whatever the ignore files say: made anew on the gateway, or nobody's business there.
+/// Never packed, even if the ignore files include them: the gateway creates them itself, or they are of no use there.
 const LEFT_OUT: [&str; 5] = [".git", ".env", "node_modules", "__pycache__", "metagate.toml"];
 const VIRTUAL_ENVIRONMENT: &str = "pyvenv.cfg";
 
@@ -36,7 +36,7 @@ pub(super) struct Entry {
 
 /// An archive, at its beginning.
 pub(super) struct Package {
-    /// What it is read from.
+    /// The file to read.
     pub(super) file: File,
     /// Bytes.
     pub(super) length: u64,

@@ -1,32 +1,35 @@
-//! What somebody sees while a deploy goes on, on standard error: a bar and lines on a terminal, lines alone elsewhere.
+//! The progress of a deploy on standard error: lines, and on a terminal a progress bar as well.use crate::cli::stderr;
 
 use std::io::{IsTerminal, Read};
 use std::time::Duration;
 
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 
+use crate::cli::stderr;
+
 const BAR: &str = "uploading {bar:32} {bytes}/{total_bytes} {bytes_per_sec}";
 const SPINNER: &str = "{spinner} {msg}";
 const TICK: Duration = Duration::from_millis(100);
 
-/// Shows how far a deploy is.
+/// The progress display of one deploy.
 pub(in crate::cli) struct Progress {
     bar: ProgressBar,
     on_terminal: bool,
 }
 
 impl Progress {
-    /// Nothing is shown yet.
+    /// A display that shows nothing yet.
     pub(in crate::cli) fn start() -> Self {
         Self { bar: ProgressBar::hidden(), on_terminal: std::io::stderr().is_terminal() }
     }
 
     /// Writes a line.
     pub(in crate::cli) fn say(&self, line: &str) {
-        self.bar.suspend(|| eprintln!("{line}"));
+        self.bar.suspend(|| stderr::print_line(format_args!("{line}")));
     }
 
-    /// Writes a line of the release's log, `2026-11-22T10:00:00.000Z install added 1 package`, without its time: it is now.
+    /// Writes a line of the release's log, `2026-11-22T10:00:00.000Z install added 1 package`, without the time, which is
+    /// about now.
     pub(in crate::cli) fn log(&self, line: &str) {
         let line = plain(line);
         let shown = line
@@ -43,7 +46,7 @@ impl Progress {
         self.bar.wrap_read(body)
     }
 
-    /// Shows that something else is waited for.
+    /// Shows a spinner with a text.
     pub(in crate::cli) fn waiting(&self, what: &'static str) {
         self.show(SPINNER);
         if self.on_terminal {
@@ -52,7 +55,7 @@ impl Progress {
         }
     }
 
-    /// Takes away what is shown.
+    /// Removes the bar or spinner.
     pub(in crate::cli) fn end(&self) {
         self.bar.finish_and_clear();
     }
@@ -71,7 +74,7 @@ impl Drop for Progress {
     }
 }
 
-/// A line of somebody else's without what would move a terminal's cursor or colour it.
+/// A line from the gateway without control characters, so that it cannot move the cursor or change colours.
 pub(super) fn plain(line: &str) -> String {
     let mut plain = String::new();
     let mut characters = line.chars();
@@ -86,7 +89,7 @@ pub(super) fn plain(line: &str) -> String {
     plain
 }
 
-/// Skips the rest of `ESC [ … letter`, as ECMA-48 has it; of any other sequence, one character.
+/// Skips the rest of a control sequence `ESC [ … letter` (ECMA-48); of any other sequence, one character.
 fn skip_escape(characters: &mut std::str::Chars<'_>) {
     if characters.next() == Some('[') {
         let _end = characters.find(|character| ('@'..='~').contains(character));
@@ -115,7 +118,7 @@ mod tests {
     }
 
     #[test]
-    fn sizes_are_told_in_fitting_units() {
+    fn sizes_have_a_fitting_unit() {
         assert_eq!([size(0), size(1023), size(1536), size(5 << 20)], ["0 bytes", "1023 bytes", "1.5 KiB", "5.0 MiB"]);
     }
 }

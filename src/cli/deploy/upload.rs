@@ -31,7 +31,7 @@ pub(super) fn send(
     Ok(())
 }
 
-/// What stands before the archive and after it.
+/// The parts of the body before and after the archive.
 fn around(boundary: &str, name: &DeploymentName, runners: &BTreeSet<&'static str>) -> (String, String) {
     let fields = [
         ("id", name.to_string()),

@@ -8,6 +8,7 @@ use std::time::Duration;
 use clap::Args;
 
 use crate::cli::plugin::Subject;
+use crate::cli::stderr;
 use crate::config::{HookName, Instances};
 use crate::plugin::cases::{self, Case, Cases, Hook, Timing};
 
@@ -38,7 +39,7 @@ impl Bench {
         let (cases, settings) = match read.and_then(|cases| Ok((cases, self.subject.settings()?))) {
             Ok(read) => read,
             Err(faults) => {
-                eprintln!("{faults}");
+                stderr::print_line(&faults);
                 return Ok(ExitCode::FAILURE);
             }
         };

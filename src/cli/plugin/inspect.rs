@@ -7,6 +7,7 @@ use clap::Args;
 use serde_json::{Value, json};
 
 use crate::cli::plugin::{Subject, plugin_name};
+use crate::cli::stderr;
 use crate::plugin::cases::Common;
 use crate::plugin::component::{PACKAGE, Surface, VERSION};
 
@@ -31,7 +32,7 @@ impl Inspect {
         let settings = match self.subject.settings() {
             Ok(settings) => settings,
             Err(faults) => {
-                eprintln!("{faults}");
+                stderr::print_line(&faults);
                 return Ok(ExitCode::FAILURE);
             }
         };

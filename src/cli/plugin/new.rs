@@ -69,7 +69,7 @@ const C: &[Template] = template!(
 /// A template's file that must not bear its own name where it is kept: cargo would leave the folder out of the package.
 const KEPT_AS: (&str, &str) = ("Cargo.toml.in", "Cargo.toml");
 
-/// Names that Rust gives to nobody.
+/// Names that a Rust crate cannot have.
 const TAKEN_IN_RUST: [&str; 52] = [
     "abstract", "alloc", "as", "async", "await", "become", "box", "break", "const", "continue", "core", "crate", "do",
     "dyn", "else", "enum", "extern", "false", "final", "fn", "for", "gen", "if", "impl", "in", "let", "loop", "macro",

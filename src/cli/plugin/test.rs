@@ -10,6 +10,7 @@ use clap::Args;
 use serde_json::json;
 
 use crate::cli::plugin::Subject;
+use crate::cli::stderr;
 use crate::plugin::cases::{self, Case, Report};
 
 /// Run a plugin's cases.
@@ -54,7 +55,7 @@ impl Test {
         let (cases, settings) = match read {
             Ok(read) => read,
             Err(faults) => {
-                eprintln!("{faults}");
+                stderr::print_line(&faults);
                 return Ok(ExitCode::FAILURE);
             }
         };

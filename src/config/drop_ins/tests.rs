@@ -78,7 +78,7 @@ fn an_empty_file_leaves_a_drop_in_plain() {
 }
 
 #[test]
-fn faults_of_a_drop_in_are_told_in_its_own_file() {
+fn faults_of_a_drop_in_name_its_own_file() {
     assert_faults(
         "name = \"api\"\npath = 3\nnam = 1\ntimeout = \"2m\"\nconfig.a = \"${env:NONE}\"\nhooks = [\"x\"]\n[[plugin]]\nname = \"x\"\n",
         &[

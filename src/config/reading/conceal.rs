@@ -1,5 +1,5 @@
-//! Stars the secrets that are written out in a file wherever one of its lines is shown: the admin token, what workers get
-//! into their environment, the secrets and the own configuration of a plugin, also where the key or its table is mistyped.
+//! Conceals the secrets of a file wherever one of its lines is shown: the admin token, the environment of workers, the
+//! secrets and the configuration of a plugin. Keys and tables that look like a misspelling of these count as well.
 
 use std::ops::Range;
 
@@ -10,12 +10,12 @@ use crate::config::reading::interpolate::DEFAULT;
 use crate::config::reading::shape::Shape;
 use crate::config::reading::source::Source;
 
-const SECRET_KEYS: [(&str, usize); 3] = [("token", 2), ("env", 1), ("secret", 2)]; // with the typing errors allowed
+const SECRET_KEYS: [(&str, usize); 3] = [("token", 2), ("env", 1), ("secret", 2)]; // with the edit distance up to which a key counts as misspelt
 const CONFIG_KEYS: [(&str, usize); 1] = [("config", 2)];
 const PLUGIN_TABLES: [(&str, usize); 1] = [("plugin", 2)];
 
-/// The keys of `[plugins]` and `[[plugin]]` whose texts are shown. What stands under others may have been meant for
-/// `[plugin.config]`.
+/// The keys of `[plugins]` and `[[plugin]]` whose texts are shown. Other keys may belong into `[plugin.config]`, which can hold
+/// secrets.
 const PLUGIN_KEYS: [&str; 17] = [
     "dir",
     "name",
@@ -37,16 +37,16 @@ const PLUGIN_KEYS: [&str; 17] = [
 ];
 const GRANT_KEYS: [&str; 5] = ["store", "http", "env", "metrics", "invoke"];
 
-/// What the values in a table may be.
+/// The kind of values in a table.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Content {
     /// No secrets.
     Open,
     /// Keys of a plugin.
     Plugin,
-    /// What a plugin may reach.
+    /// Permissions of a plugin.
     Grants,
-    /// Anything, some texts of it secret.
+    /// Any values; the texts may be secrets.
     Settings,
     /// Secrets.
     Secrets,
@@ -60,11 +60,11 @@ impl Content {
         }
     }
 
-    /// What the value of this key may be.
+    /// The kind of the value under this key.
     fn under(self, key: &str) -> Self {
         match self {
             Self::Secrets => Self::Secrets,
-            Self::Grants if key == "env" => Self::Open, // names alone
+            Self::Grants if key == "env" => Self::Open, // a list of names, without values
             _ if is_near(key, &SECRET_KEYS) => Self::Secrets,
             Self::Settings => Self::Settings,
             _ if is_near(key, &CONFIG_KEYS) => Self::Settings,
@@ -81,7 +81,8 @@ impl Content {
     }
 }
 
-/// Stars secrets by their keys; if the syntax is broken, by the looks of the lines as well.
+/// Conceals the values of secret keys. Unless the syntax is `sound`, lines that look secret are concealed as well, since the
+/// tree may lack them.
 pub(super) fn conceal(source: &mut Source<'_>, tree: &DeTable<'_>, shape: Shape, sound: bool) {
     in_table(source, tree, Content::of_file(shape));
     if !sound {
@@ -115,7 +116,7 @@ fn has_user(text: &str) -> bool {
     text.split_once("://").is_some_and(|(_, rest)| rest.contains('@'))
 }
 
-// Text with an expression shows no more than the expression, without its default.
+// A text with an expression shows only the expression, without its default.
 fn hide_text(source: &mut Source<'_>, span: Range<usize>) {
     let written = &source.text[span.clone()];
     let mut gaps = Vec::new();
@@ -138,10 +139,10 @@ fn hide_text(source: &mut Source<'_>, span: Range<usize>) {
     }
 }
 
-// What follows "=" where the key looks secret, also beneath headers that do, with the lines that go on with it.
+// Conceals the part after "=" where the key or the table's header looks secret, and the lines that continue such a value.
 fn by_looks(source: &mut Source<'_>, file: Content) {
     let mut table = file;
-    let mut hides = false; // whether a line without a key goes on with something secret
+    let mut hides = false; // whether a line without a key continues a secret value
     let mut end_of_text = None;
     let mut start = 0;
     for line in source.text.split_inclusive('\n') {
@@ -173,7 +174,7 @@ fn by_looks(source: &mut Source<'_>, file: Content) {
     }
 }
 
-// `[a.b]` and `[[a.b]]`; a list in a list does not begin with a letter.
+// `[a.b]` and `[[a.b]]`. The first line of a nested list begins with a bracket too, but not with a letter after it.
 fn header(line: &str) -> Option<impl Iterator<Item = &str>> {
     let name = line.trim_start().strip_prefix('[')?.trim_start_matches(['[', ' ', '\t']);
     let name = name.split([']', '#']).next().unwrap_or_default();
@@ -181,7 +182,7 @@ fn header(line: &str) -> Option<impl Iterator<Item = &str>> {
     named.then(|| parts(name))
 }
 
-// `token "…"`: the sign was forgotten.
+// `token "…"`: the equals sign is missing.
 fn first_word(line: &str) -> &str {
     line.trim_start().split(|c: char| !c.is_alphanumeric() && c != '_').next().unwrap_or_default()
 }
@@ -190,7 +191,7 @@ fn parts(key: &str) -> impl Iterator<Item = &str> {
     key.split('.').map(|part| part.trim_matches(|c: char| c.is_whitespace() || matches!(c, '#' | '"' | '\'')))
 }
 
-// Also one in quotes, and one that is commented out.
+// A quoted key and a key in a comment count as well.
 fn is_key(text: &str) -> bool {
     let fits = |c: char| c.is_alphanumeric() || c.is_whitespace() || matches!(c, '_' | '-' | '.' | '#' | '"' | '\'');
     text.chars().all(fits) && ['"', '\''].into_iter().all(|quote| text.matches(quote).count() % 2 == 0)

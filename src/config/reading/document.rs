@@ -1,5 +1,5 @@
-//! The text of a configuration file on its way into structs: parsed, its secrets starred, its expressions replaced. Which
-//! structs, and what is done with them then, is left to [`load()`](super::load()) and to drop-ins.
+//! A configuration file in memory: parsed, with its secrets concealed and its expressions replaced, ready to be read into a
+//! struct.
 
 use std::borrow::Cow;
 use std::path::Path;
@@ -30,8 +30,8 @@ pub(crate) struct Document<'t> {
 }
 
 impl<'t> Document<'t> {
-    /// Parses a text. `file` names it in faults and is where the paths in its expressions start; `env` looks environment
-    /// variables up.
+    /// Parses a text. Faults name `file`, and relative paths in expressions start at its folder; `env` looks up environment
+    /// variables.
     pub(crate) fn new(text: &'t str, file: &Path, env: &dyn Fn(&str) -> Option<String>, shape: Shape) -> Self {
         let mut source = Source::new(file, text);
         let (tree, syntax) = DeTable::parse_recoverable(source.text);
@@ -42,7 +42,7 @@ impl<'t> Document<'t> {
         Self { tree, source, origins, syntax, uninterpolated, refused: Vec::new(), supplied: Vec::new() }
     }
 
-    /// Whether its syntax is without fault.
+    /// Whether the syntax has no faults.
     pub(crate) fn is_sound(&self) -> bool {
         self.syntax.is_empty()
     }
@@ -52,7 +52,7 @@ impl<'t> Document<'t> {
         locate(&self.tree, None, &self.source, &self.origins)
     }
 
-    /// The locations of each `[[<name>]]` table, by where it starts.
+    /// The locations of each `[[<name>]]` table, with the byte at which it starts.
     pub(crate) fn locations_of_tables(&self, name: &str) -> Vec<(usize, Locations)> {
         tables(&self.tree, name)
             .map(|(span, table)| (span.start, locate(table, Some(&span), &self.source, &self.origins)))
@@ -72,15 +72,15 @@ impl<'t> Document<'t> {
         }
     }
 
-    /// Gives the outermost table a text that is not the file's to write.
+    /// Sets a key of the outermost table that the file itself must not set.
     pub(crate) fn supply(&mut self, key: &'static str, text: &str) {
-        let nowhere = usize::MAX..usize::MAX; // no error can mean it
+        let nowhere = usize::MAX..usize::MAX; // outside of the file, so that it never equals the span of a written item
         let value = DeValue::String(Cow::Owned(text.to_owned()));
         self.tree.insert(Spanned::new(nowhere.clone(), Cow::Borrowed(key)), Spanned::new(nowhere, value));
         self.supplied.push(key);
     }
 
-    /// Reads the tree into a struct with all faulty items left out, beside the faults.
+    /// Reads the tree into a struct without its faulty items, and collects the faults.
     pub(crate) fn read<T: DeserializeOwned>(&self) -> Outcome<'_, T> {
         let mut tree = self.tree.clone();
         let mut collector = FaultCollector::new(&self.source, &self.origins, &self.supplied);
@@ -99,13 +99,13 @@ impl<'t> Document<'t> {
     }
 }
 
-/// What reading a file has led to.
+/// The result of reading a file.
 pub(crate) struct Outcome<'d, T> {
-    /// What could be read; none if not even a part of it.
+    /// The struct without faulty items; `None` if nothing could be read.
     pub(crate) table: Option<T>,
     /// The items that were read.
     pub(crate) tree: DeTable<'d>,
-    /// What is wrong.
+    /// The faults.
     pub(crate) faults: Faults,
 }
 
@@ -114,7 +114,10 @@ pub(crate) fn folder(file: &Path) -> &Path {
     file.parent().unwrap_or(Path::new(""))
 }
 
-/// The text of a file's bytes, or the location where they are none.
+/// The text of a file's bytes.
+///
+/// # Errors
+/// The location of the first byte that is not UTF-8.
 pub(crate) fn utf8(bytes: Vec<u8>, file: &Path, shape: Shape) -> Result<String, Faults> {
     String::from_utf8(bytes).map_err(|error| {
         let text = String::from_utf8_lossy(error.as_bytes());
@@ -127,7 +130,7 @@ pub(crate) fn utf8(bytes: Vec<u8>, file: &Path, shape: Shape) -> Result<String, 
     })
 }
 
-// Dates are the only values of a plugin's own configuration that JSON has nothing for.
+// A plugin receives its configuration as JSON, which has no dates.
 fn make_text_of_dates(tree: &mut DeTable<'_>, shape: Shape) {
     let config_of = |table: &mut DeTable<'_>| table.get_mut("config").map_or((), dates_to_text);
     match (shape, tree.get_mut("plugin").map(Spanned::get_mut)) {

@@ -1,6 +1,6 @@
 //! The two kinds of configuration files.
 
-/// What a file holds.
+/// The content of a file.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Shape {
     /// The whole configuration.

@@ -1,4 +1,4 @@
-//! The text of a configuration file: turns byte spans into locations, and stars the secrets that are written out in it.
+//! The text of a configuration file: turns byte spans into locations and replaces secrets in the lines that it shows.
 
 use std::ops::Range;
 use std::path::Path;
@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use crate::config::locations::Location;
 
-/// A file's text with what is needed to show parts of it.
+/// A file's text with the starts of its lines and the spans of its secrets.
 pub(super) struct Source<'t> {
     /// The text without a byte order mark; spans count from its start.
     pub(super) text: &'t str,
@@ -23,17 +23,17 @@ impl<'t> Source<'t> {
         Self { text, file: file.into(), line_starts, hidden: Vec::new() }
     }
 
-    /// Stars this span wherever a line is shown.
+    /// Shows `*` instead of the characters of this span from now on.
     pub(super) fn hide(&mut self, span: Range<usize>) {
         self.hidden.push(span);
     }
 
-    /// Whether the span holds, or lies in, something starred.
+    /// Whether the span overlaps a hidden one.
     pub(super) fn hides(&self, span: &Range<usize>) -> bool {
         self.hidden.iter().any(|hidden| hidden.start < span.end && span.start < hidden.end)
     }
 
-    /// The location of a span; one that reaches over several lines is cut at the end of its first.
+    /// The location of a span. A span over several lines ends with its first line.
     pub(super) fn location(&self, span: &Range<usize>) -> Location {
         let start = self.text.floor_char_boundary(self.last_shown(span.start));
         let line = self.line_starts.partition_point(|&line_start| line_start <= start) - 1;
@@ -49,7 +49,7 @@ impl<'t> Source<'t> {
         }
     }
 
-    // The end of the file is shown at the end of its last line, not on an empty one beneath it.
+    // A fault at the end of the file is shown at the end of its last line, not on an empty line below.
     fn last_shown(&self, at: usize) -> usize {
         if at < self.text.len() { at } else { self.text.trim_end_matches(['\r', '\n']).len() }
     }

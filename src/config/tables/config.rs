@@ -1,4 +1,4 @@
-//! A whole configuration file.
+//! The configuration file as a whole: the tables that it may have.
 
 use std::path::PathBuf;
 
@@ -15,7 +15,7 @@ use crate::config::tables::server::ServerConfig;
 use crate::config::values::field;
 
 /// The configuration of a metagate gateway. Durations are written "50ms", "30s", "5m"; sizes "64KiB", "8MiB"; paths are
-/// relative to the file. `${env:NAME}`, `${env:NAME:-default}` and `${file:PATH}` stand for text inside any string.
+/// relative to the file. `${env:NAME}`, `${env:NAME:-default}` and `${file:PATH}` are replaced in every string.
 #[derive(Debug, Clone, Default, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, expecting = "a table")]
 #[schemars(title = "metagate.toml")]
@@ -23,26 +23,26 @@ pub struct Config {
     /// The listener for calls, and limits of every connection.
     #[serde(default, deserialize_with = "field::table")]
     pub server: ServerConfig,
-    /// Who may deploy and look inside.
+    /// Access to the admin API, the dashboard and /metrics.
     #[serde(default, deserialize_with = "field::table")]
     pub admin: AdminConfig,
-    /// What may be deployed over HTTP.
+    /// Limits of deployments that are uploaded over HTTP or fetched from repositories.
     #[serde(default, deserialize_with = "field::table")]
     pub deploy: DeployConfig,
-    /// The folders of functions to serve, each under a name of its own. Two may share a folder.
+    /// The folders of functions to serve, each under its own name. Two deployments may share a folder.
     #[serde(default, rename = "deployment", deserialize_with = "field::tables")]
     pub deployments: Vec<DeploymentConfig>,
-    /// What holds for all plugins.
+    /// Settings of all plugins.
     #[serde(default, deserialize_with = "field::table")]
     pub plugins: PluginsConfig,
-    /// The plugins that run on calls and loads, each under a name of its own. Before-hooks run in this order, after-hooks
-    /// in reverse.
+    /// The plugins that run on calls and loads, each under its own name. Before-hooks run in this order, after-hooks in
+    /// reverse.
     #[serde(default, rename = "plugin", deserialize_with = "field::tables")]
     pub plugin_list: Vec<PluginConfig>,
-    /// The file that this was read from, as the user named it.
+    /// The file that was read, by the path that the user gave.
     #[serde(skip)]
     pub file: PathBuf,
-    /// Where the keys outside of deployments and plugins stand, such as `"server.listen"`.
+    /// The locations of the keys outside of deployments and plugins, such as `"server.listen"`.
     #[serde(skip)]
     pub locations: Locations,
 }

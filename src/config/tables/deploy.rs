@@ -1,4 +1,4 @@
-//! The table `[deploy]`: what may be deployed over HTTP, and within which limits.
+//! The table `[deploy]`: limits of deployments that are created over HTTP.
 
 use std::path::PathBuf;
 
@@ -18,42 +18,42 @@ use crate::deployment::DeploymentName;
 
 const VARIABLE_WORDS: &str = "the name of an environment variable";
 
-/// `[deploy]`: deployments that come over HTTP, as packages or from repositories.
+/// `[deploy]`: deployments that are uploaded over HTTP or fetched from repositories.
 #[derive(Debug, Clone, PartialEq, Deserialize, JsonSchema)]
 #[serde(default, deny_unknown_fields, expecting = "a table")]
 pub struct DeployConfig {
-    /// Longest package that may be uploaded, packed. A size of at least 1 byte. Default "128MiB".
+    /// Maximum size of an uploaded package, compressed. At least 1 byte. Default "128MiB".
     pub max_upload: Size,
-    /// How long the dependencies of a release may take to install. "1ms" to "1h". Default "2m".
+    /// Time that the installation of a release's dependencies may take. "1ms" to "1h". Default "2m".
     pub install_timeout: Timeout,
-    /// Variables of the gateway's environment that npm, pip and the like get beside their own settings (npm_config_*,
-    /// PIP_*), proxies and certificates. What they install runs with them. Default: none.
+    /// Variables of the gateway's environment that npm, pip and the programs they start receive, in addition to their
+    /// own settings (npm_config_*, PIP_*), proxies and certificates. Default: none.
     #[serde(deserialize_with = "variables")]
     pub install_env: Vec<String>,
-    /// How long a repository may take to fetch. "1ms" to "1h". Default "60s".
+    /// Time that fetching a repository may take. "1ms" to "1h". Default "60s".
     pub clone_timeout: Timeout,
-    /// Where repositories may be fetched from beside public addresses over https: addresses whose beginning is
+    /// Repositories that may be fetched in addition to public https addresses, by the start of their address:
     /// `"https://git.example.com/team/"`, `"http://127.0.0.1:8418/"` or `"file:///srv/git/"`. Default: none.
     pub repositories: Vec<RepositoryPrefix>,
-    /// Worker processes of each deployment. As in `[[deployment]]`.
+    /// Worker processes of each deployment, as in `[[deployment]]`. 1 to 64. Default 1.
     pub workers: Workers,
-    /// Calls in flight in each worker. As in `[[deployment]]`.
+    /// Maximum number of calls in flight in each worker, as in `[[deployment]]`. 1 to 4096. Default 64.
     #[serde(deserialize_with = "field::within::<1, 4096, _, _>")]
     #[schemars(range(min = 1, max = 4096))]
     pub concurrency: u32,
-    /// Calls that wait beyond those in flight. As in `[[deployment]]`.
+    /// Maximum number of calls that wait for a worker, as in `[[deployment]]`. 0 to 65536. Default 256.
     #[serde(deserialize_with = "field::within::<0, 65_536, _, _>")]
     #[schemars(range(min = 0, max = 65_536))]
     pub queue: u32,
-    /// How long a call may take. As in `[[deployment]]`.
+    /// Timeout of a call, as in `[[deployment]]`. "1ms" to "1h". Default "30s".
     pub timeout: Timeout,
-    /// How long a worker may take to load. As in `[[deployment]]`.
+    /// Time that a worker has to start and load its functions, as in `[[deployment]]`. "1ms" to "1h". Default "60s".
     pub load_timeout: Timeout,
-    /// Most memory of each worker. As in `[[deployment]]`.
+    /// Maximum memory of each worker, as in `[[deployment]]`. At least 1 byte. Default: no limit.
     pub max_memory: Option<Size>,
-    /// Whether files of a deployment can be read over HTTP. As in `[[deployment]]`.
+    /// Whether the files of a deployment can be read over HTTP, as in `[[deployment]]`. Default true.
     pub static_files: bool,
-    /// Releases of a deployment that are kept, the one that serves among them. 1 to 100. Default 5.
+    /// Releases that are kept per deployment, including the one in service. 1 to 100. Default 5.
     #[serde(deserialize_with = "field::within::<1, 100, _, _>")]
     #[schemars(range(min = 1, max = 100))]
     pub keep: u32,
@@ -80,7 +80,7 @@ impl Default for DeployConfig {
 }
 
 impl DeployConfig {
-    /// The settings of a deployment that was made over HTTP.
+    /// The settings of a deployment that was created over HTTP.
     #[must_use]
     pub fn deployment(&self, name: DeploymentName, path: PathBuf) -> DeploymentConfig {
         DeploymentConfig {

@@ -1,4 +1,4 @@
-//! The table `[[deployment]]`: a folder of functions, how its workers are started and what limits they have.
+//! The table `[[deployment]]`: a folder of functions, how its workers are started, and their limits.
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;
@@ -17,66 +17,68 @@ use crate::config::values::workers::Workers;
 use crate::deployment::DeploymentName;
 
 /// `[[deployment]]`: a folder of functions under a name, with the runtime and the limits of its workers.
-#[derive(Debug, Clone, PartialEq, Deserialize, JsonSchema)]
+#[derive(Debug, Clone, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, expecting = "a table")]
 pub struct DeploymentConfig {
-    /// Its part of call addresses: 1 to 64 of A-Z a-z 0-9 . _ -, begun by a letter or digit.
+    /// Part of the call addresses: 1 to 64 of A-Z a-z 0-9 . _ -; the first is a letter or digit.
     #[serde(deserialize_with = "field::name::<DeploymentName, _, _>")]
     pub name: DeploymentName,
-    /// A folder with a metacall.json or with scripts.
+    /// Folder with a metacall.json or with scripts.
     #[serde(deserialize_with = "field::path")]
     pub path: PathBuf,
     /// How its workers are started: "node", "python", "wasm", "metacall" or "command". Default: by the language of its
     /// files.
     #[serde(default, deserialize_with = "runtime_kind::read")]
     pub runtime: Option<RuntimeKind>,
-    /// The program for node, python or metacall. With a slash it is a path from the configuration file; a bare name
-    /// such as "python3.12" is looked for on the gateway's PATH. Default: the runtime's usual program.
+    /// Program for node, python or metacall. With a slash it is a path relative to the configuration file; a bare name
+    /// such as "python3.12" is looked up on the gateway's PATH. Default: the usual program of the runtime.
     #[serde(default, deserialize_with = "field::path")]
     pub interpreter: Option<PathBuf>,
-    /// For runtime = "command": a program that speaks the worker protocol on descriptor 3, then its arguments. With a
-    /// slash the program is a path from the configuration file; a bare name is looked for on the gateway's PATH.
+    /// For runtime = "command": a program that speaks the worker protocol on descriptor 3, followed by its arguments.
+    /// With a slash the program is a path relative to the configuration file; a bare name is looked up on the gateway's
+    /// PATH.
     #[serde(default, deserialize_with = "field::command")]
     #[schemars(length(min = 1))]
     pub command: Option<Vec<String>>,
-    /// For runtime = "metacall": a worker script to run instead of metagate's own, such as that of MetaCall FaaS.
+    /// For runtime = "metacall": a worker script that replaces metagate's own, such as that of MetaCall FaaS.
     #[serde(default, deserialize_with = "field::path")]
     pub worker_script: Option<PathBuf>,
-    /// Worker processes: a number, or { min, max } to start more as calls wait. 1 to 64. Default 1.
+    /// Worker processes: a number, or { min, max } to start more while calls wait. 1 to 64. Default 1.
     #[serde(default)]
     pub workers: Workers,
-    /// Calls in flight in each worker. 1 to 4096. Default 64.
+    /// Maximum number of calls in flight in each worker. 1 to 4096. Default 64.
     #[serde(default = "default_concurrency", deserialize_with = "field::within::<1, 4096, _, _>")]
     #[schemars(range(min = 1, max = 4096))]
     pub concurrency: u32,
-    /// Calls that wait beyond those in flight; further ones get a 503. 0 to 65536. Default 256.
+    /// Maximum number of calls that wait for a worker; further calls are answered with 503. 0 to 65536. Default 256.
     #[serde(default = "default_queue", deserialize_with = "field::within::<0, 65_536, _, _>")]
     #[schemars(range(min = 0, max = 65_536))]
     pub queue: u32,
-    /// How long a call may take, waiting included. "1ms" to "1h". Default "30s".
+    /// Timeout of a call, including the time in the queue. "1ms" to "1h". Default "30s".
     #[serde(default = "default_timeout")]
     pub timeout: Timeout,
-    /// How long a worker may take to start and load its functions. "1ms" to "1h". Default "60s".
+    /// Time that a worker has to start and load its functions. "1ms" to "1h". Default "60s".
     #[serde(default = "default_load_timeout")]
     pub load_timeout: Timeout,
-    /// What its workers get into their otherwise bare environment. LD_*, NODE_CHANNEL_*, METAGATE_* and PATH may not be
-    /// set. Default: nothing.
+    /// Environment variables of its workers, which otherwise receive only a few of the gateway's. LD_*, NODE_CHANNEL_*,
+    /// METAGATE_* and PATH cannot be set. Default: none.
     #[serde(default)]
     pub env: BTreeMap<String, Secret>,
-    /// Most memory of each worker. A size of at least 1 byte. Default: no limit.
+    /// Maximum memory of each worker, at least 1 byte. Default: no limit.
     #[serde(default)]
     pub max_memory: Option<Size>,
-    /// Longest message between the gateway and a worker: arguments or a result. At least 1 byte. Default "16MiB".
+    /// Maximum size of a message between the gateway and a worker: arguments or a result. At least 1 byte. Default
+    /// "16MiB".
     #[serde(default = "default_max_message")]
     pub max_message: Size,
     /// Whether the files of its folder can be read at `/<prefix>/<name>/v1/static/<file>`. Hidden files, links and
-    /// node_modules never can. Default true.
+    /// node_modules are never served. Default true.
     #[serde(default = "default_static_files")]
     pub static_files: bool,
-    /// For runtime = "wasm": how its functions run and what they may reach.
+    /// For runtime = "wasm": how its functions run, and their permissions.
     #[serde(default)]
     pub wasm: WasmFunctionsConfig,
-    /// Where this table and its keys stand; nowhere for a deployment that is not from a file.
+    /// The locations of this table and its keys; none for a deployment that is not from a file.
     #[serde(skip)]
     pub locations: Locations,
 }
@@ -107,6 +109,48 @@ impl DeploymentConfig {
             wasm: WasmFunctionsConfig::default(),
             locations: Locations::default(),
         }
+    }
+
+    /// Whether two deployments have the same settings. Their locations are not compared: a table that has only moved within its
+    /// file is unchanged.
+    #[must_use]
+    pub fn has_same_settings(&self, other: &Self) -> bool {
+        // Named one by one, so that a new field does not compile until it is compared here.
+        let Self {
+            name,
+            path,
+            runtime,
+            interpreter,
+            command,
+            worker_script,
+            workers,
+            concurrency,
+            queue,
+            timeout,
+            load_timeout,
+            env,
+            max_memory,
+            max_message,
+            static_files,
+            wasm,
+            locations: _,
+        } = self;
+        *name == other.name
+            && *path == other.path
+            && *runtime == other.runtime
+            && *interpreter == other.interpreter
+            && *command == other.command
+            && *worker_script == other.worker_script
+            && *workers == other.workers
+            && *concurrency == other.concurrency
+            && *queue == other.queue
+            && *timeout == other.timeout
+            && *load_timeout == other.load_timeout
+            && *env == other.env
+            && *max_memory == other.max_memory
+            && *max_message == other.max_message
+            && *static_files == other.static_files
+            && *wasm == other.wasm
     }
 }
 

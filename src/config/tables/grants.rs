@@ -1,4 +1,4 @@
-//! The table `[plugin.grants]`: what a plugin may reach.
+//! The table `[plugin.grants]`: the permissions of a plugin.
 
 use std::collections::BTreeMap;
 
@@ -13,24 +13,25 @@ use crate::config::values::variable::is_variable_name;
 
 const VARIABLE_WORDS: &str = "the name of an environment variable: letters, digits and _, not begun by a digit";
 
-/// `[plugin.grants]`: what a plugin may reach beside log, config, clock and random. Each is an import that it has only if
-/// it is granted.
+/// `[plugin.grants]`: permissions of a plugin, in addition to log, config, clock and random. A plugin can import only
+/// the interfaces that are granted.
 #[derive(Debug, Clone, Default, PartialEq, Deserialize, JsonSchema)]
 #[serde(default, deny_unknown_fields, expecting = "a table")]
 pub struct Grants {
-    /// Values kept between calls, for all instances of this plugin and no other. Default false.
+    /// Key-value store, shared by the instances of this plugin and not visible to others. Default false.
     pub store: bool,
-    /// Origins that it may send requests to, such as `https://auth.example.com`. No addresses of private networks, unless
-    /// the origin names the address itself or the list has its network, such as "10.0.0.0/8". Default: none.
+    /// Origins that the plugin may send requests to, such as `https://auth.example.com`. Addresses in private networks
+    /// are refused, unless the origin names the address itself or the list has its network, such as "10.0.0.0/8".
+    /// Default: none.
     pub http: Vec<HttpGrant>,
-    /// Variables of the gateway's environment, by name. Default: none.
+    /// Variables of the gateway's environment that the plugin may read, by name. Default: none.
     #[serde(deserialize_with = "variables")]
     pub env: Vec<String>,
-    /// Values that no log and no answer of the gateway shows, by the names that the plugin asks for. Default: none.
+    /// Secret values by name. The gateway never prints them, in no log and no answer. Default: none.
     pub secrets: BTreeMap<String, Secret>,
-    /// Counters of its own in /metrics. Default false.
+    /// Counters of the plugin in /metrics. Default false.
     pub metrics: bool,
-    /// Functions that it may call, as "deployment/function", each with * for any text. Default: none.
+    /// Functions that the plugin may call, as "deployment/function", each with * for any text. Default: none.
     pub invoke: Vec<InvokeGrant>,
 }
 

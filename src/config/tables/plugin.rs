@@ -1,4 +1,4 @@
-//! The table `[[plugin]]`.
+//! The table `[[plugin]]`: the scope, limits and permissions of a plugin.
 
 use std::fmt;
 use std::path::PathBuf;
@@ -23,78 +23,78 @@ const HOOK_TIME_WORDS: &str = "a duration such as \"50ms\" or \"2s\", from \"1ms
 const LEAST_MEMORY: u64 = 64 << 10;
 const MOST_MEMORY: u64 = 4 << 30;
 
-/// `[[plugin]]`: a plugin under a name, on what it runs, its limits and what it may reach. The order in the file is that
-/// of the before-hooks; after-hooks run in reverse.
-#[derive(Clone, PartialEq, Deserialize, JsonSchema)]
+/// `[[plugin]]`: a plugin under a name, its scope, limits and permissions. Before-hooks run in the order of the file,
+/// after-hooks in reverse.
+#[derive(Clone, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, expecting = "a table")]
 pub struct PluginConfig {
-    /// Shown in logs, metrics and errors: 1 to 64 of A-Z a-z 0-9 . _ -, begun by a letter or digit. Each plugin has its
-    /// own.
+    /// Name in logs, metrics and errors: 1 to 64 of A-Z a-z 0-9 . _ -; the first is a letter or digit. Unique among
+    /// plugins.
     pub name: PluginName,
-    /// The WebAssembly component.
+    /// File of the WebAssembly component.
     #[serde(deserialize_with = "field::path")]
     pub path: PathBuf,
-    /// Pins the file at path: its SHA-256 as 64 hexadecimal digits. Default: any file is taken.
+    /// SHA-256 that the file at path must have, as 64 hexadecimal digits. Default: any.
     #[serde(default)]
     pub sha256: Option<Sha256>,
-    /// The hooks that it takes part in: "before-load", "after-load", "before-invoke", "after-invoke", at least one.
-    /// Default: all that it exports.
+    /// Hooks that run: "before-load", "after-load", "before-invoke", "after-invoke", at least one. Default: all that
+    /// the plugin exports.
     #[serde(default, deserialize_with = "hooks")]
     #[schemars(length(min = 1))]
     pub hooks: Option<Vec<HookName>>,
-    /// The deployments that it runs on, by name; * stands for any text, ? for any one character. Each of 1 to 128
-    /// characters, at least one. Default ["*"].
+    /// Deployments that the plugin applies to, by name; * matches any text, ? any one character. At least one pattern
+    /// of 1 to 128 characters. Default ["*"].
     #[serde(default = "everything", deserialize_with = "pattern::names")]
     #[schemars(length(min = 1))]
     pub deployments: Vec<Pattern>,
-    /// The functions on whose calls it runs, by name; likewise. Of a function of an interface, such as "operations/add", the
-    /// last part counts too. Default ["*"].
+    /// Functions whose calls the plugin applies to, by name, with the same wildcards. For a function of an interface,
+    /// such as "operations/add", the last part matches too. Default ["*"].
     #[serde(default = "everything", deserialize_with = "pattern::names")]
     #[schemars(length(min = 1))]
     pub functions: Vec<Pattern>,
-    /// What it does not run on: "deployment" or "deployment/function", each with * and ?. Default: nothing.
+    /// Exceptions from the scope: "deployment" or "deployment/function", each with * and ?. Default: none.
     #[serde(default)]
     pub exclude: Vec<Exclusion>,
-    /// What becomes of a call or a load when it traps, times out or answers nonsense: "reject" refuses it, "skip" goes on
-    /// as if the plugin were not there. Default: "reject" for before-load and before-invoke, "skip" for after-load and
+    /// Effect of a hook that traps, times out or returns an invalid answer: "reject" refuses the call or load, "skip"
+    /// continues without the plugin. Default: "reject" for before-load and before-invoke, "skip" for after-load and
     /// after-invoke.
     #[serde(default)]
     pub on_error: Option<OnError>,
-    /// How long a hook call may take, what it asks of the gateway included. "1ms" to "60s". Default "50ms".
+    /// Timeout of a hook call, including the imports that it calls. "1ms" to "60s". Default "50ms".
     #[serde(default = "default_timeout", deserialize_with = "hook_time")]
     pub timeout: Timeout,
-    /// Most memory of an instance, summed over its memories. "64KiB" to "4GiB". Default "64MiB".
+    /// Maximum memory of an instance, summed over its memories. "64KiB" to "4GiB". Default "64MiB".
     #[serde(default = "default_max_memory", deserialize_with = "size_within::<LEAST_MEMORY, MOST_MEMORY, _>")]
     #[schemars(range(min = 65_536, max = 4_294_967_296_u64))]
     pub max_memory: Size,
-    /// "warm": instances are used again, by one hook call at a time. "fresh": each hook call has its own, and nothing
-    /// survives it. Default "warm".
+    /// "warm": instances are reused, by one hook call at a time. "fresh": each hook call has its own instance, and no
+    /// state survives it. Default "warm".
     #[serde(default)]
     pub instances: Instances,
-    /// Hook calls after which a warm instance is replaced. From 1. Default 10000.
+    /// Hook calls after which a warm instance is replaced. At least 1. Default 10000.
     #[serde(default = "default_max_uses", deserialize_with = "field::within::<1, { u32::MAX }, _, _>")]
     #[schemars(range(min = 1))]
     pub max_uses: u32,
-    /// Hook calls of this plugin at a time; further ones wait. 1 to 256. Default 64.
+    /// Maximum number of concurrent hook calls of this plugin; further ones wait. 1 to 256. Default 64.
     #[serde(default = "default_max_instances", deserialize_with = "field::within::<1, 256, _, _>")]
     #[schemars(range(min = 1, max = 256))]
     pub max_instances: u32,
-    /// "enforce": its verdicts count. "observe": it runs, and its verdicts are only logged and counted. Default
-    /// "enforce".
+    /// "enforce": verdicts are applied. "observe": the plugin runs, and its verdicts are only logged and counted.
+    /// Default "enforce".
     #[serde(default)]
     pub mode: Mode,
-    /// File that live hook calls are written to, as cases for `metagate plugin test`. Default: none.
+    /// File to which hook calls are recorded, as cases for `metagate plugin test`. Default: none.
     #[serde(default, deserialize_with = "field::path")]
     pub record: Option<PathBuf>,
-    /// What it may reach beside log, config, clock and random. Default: nothing.
+    /// Permissions, in addition to log, config, clock and random. Default: none.
     #[serde(default, deserialize_with = "field::table")]
     pub grants: Grants,
-    /// The plugin's own configuration, which it gets as JSON: any table; dates become text. Default {}.
+    /// Configuration of the plugin itself, which receives it as JSON: any table; dates become text. Default {}.
     #[serde(default, deserialize_with = "json_table::read")]
     #[schemars(schema_with = "json_table::schema")]
     pub config: Map<String, Value>,
-    /// Where this table and its keys stand, such as `"grants.http"` or `"config.header"`; for a drop-in in its own file;
-    /// nowhere for a plugin that is not from a file.
+    /// The locations of this table and its keys, such as `"grants.http"` or `"config.header"`; of a drop-in, in its own
+    /// file; none for a plugin that is not from a file.
     #[serde(skip)]
     pub locations: Locations,
 }
@@ -128,27 +128,72 @@ impl PluginConfig {
         }
     }
 
-    /// Whether it may take part in this hook, if it exports it.
+    /// Whether two plugins have the same settings. Their locations are not compared: a table that has only moved within its
+    /// file is unchanged.
+    #[must_use]
+    pub fn has_same_settings(&self, other: &Self) -> bool {
+        // Named one by one, so that a new field does not compile until it is compared here.
+        let Self {
+            name,
+            path,
+            sha256,
+            hooks,
+            deployments,
+            functions,
+            exclude,
+            on_error,
+            timeout,
+            max_memory,
+            instances,
+            max_uses,
+            max_instances,
+            mode,
+            record,
+            grants,
+            config,
+            locations: _,
+        } = self;
+        *name == other.name
+            && *path == other.path
+            && *sha256 == other.sha256
+            && *hooks == other.hooks
+            && *deployments == other.deployments
+            && *functions == other.functions
+            && *exclude == other.exclude
+            && *on_error == other.on_error
+            && *timeout == other.timeout
+            && *max_memory == other.max_memory
+            && *instances == other.instances
+            && *max_uses == other.max_uses
+            && *max_instances == other.max_instances
+            && *mode == other.mode
+            && *record == other.record
+            && *grants == other.grants
+            && *config == other.config
+    }
+
+    /// Whether this hook may run, if the plugin exports it.
     #[must_use]
     pub fn wants(&self, hook: HookName) -> bool {
         self.hooks.as_ref().is_none_or(|hooks| hooks.contains(&hook))
     }
 
-    /// What a failure in this hook leads to.
+    /// The effect of a failure in this hook.
     #[must_use]
     pub fn on_error_of(&self, hook: HookName) -> OnError {
         self.on_error.unwrap_or_else(|| hook.on_error())
     }
 
-    /// Whether it runs on loads of this deployment. `functions`, and exclusions of single functions, do not matter there.
+    /// Whether the plugin applies to loads of this deployment. `functions` and exclusions of single functions have no
+    /// effect on loads.
     #[must_use]
     pub fn applies_to_deployment(&self, deployment: &str) -> bool {
         self.deployments.iter().any(|pattern| pattern.matches(deployment))
             && !self.exclude.iter().any(|exclusion| exclusion.covers_deployment(deployment))
     }
 
-    /// Whether it runs on calls of this function. What a function of an interface is called depends on what else is there:
-    /// its last part counts as well as the whole.
+    /// Whether the plugin applies to calls of this function. The name of an interface's function may be qualified or
+    /// not, depending on the names of other functions, so its last part matches as well.
     #[must_use]
     pub fn applies_to(&self, deployment: &str, function: &str) -> bool {
         self.applies_to_deployment(deployment)

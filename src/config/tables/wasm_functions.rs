@@ -1,4 +1,4 @@
-//! The table `[deployment.wasm]`: how functions in WebAssembly run and what they may reach.
+//! The table `[deployment.wasm]`: how functions in WebAssembly run, and their permissions.
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;
@@ -16,23 +16,24 @@ const FOLDER_WORDS: &str = "a path as functions see it, from \"/\" and without \
 const LEAST_MEMORY: u64 = 64 << 10;
 const MOST_MEMORY: u64 = 4 << 30;
 
-/// `[deployment.wasm]`: for runtime = "wasm".
+/// `[deployment.wasm]`: settings for runtime = "wasm".
 #[derive(Debug, Clone, PartialEq, Deserialize, JsonSchema)]
 #[serde(default, deny_unknown_fields, expecting = "a table")]
 pub struct WasmFunctionsConfig {
-    /// "fresh": each call has an instance of its own, and nothing survives it. "warm": instances are used again, by one
-    /// call at a time, and keep what the call before has left in them. Default "fresh".
+    /// "fresh": each call has its own instance, and no state survives the call. "warm": instances are reused, by one
+    /// call at a time, and keep their state. Default "fresh".
     pub instances: Instances,
-    /// Most memory of an instance, summed over its memories. "64KiB" to "4GiB", and never more than the deployment's
+    /// Maximum memory of an instance, summed over its memories. "64KiB" to "4GiB", and at most the deployment's
     /// max_memory. Default "256MiB".
     #[serde(deserialize_with = "size_within::<LEAST_MEMORY, MOST_MEMORY, _>")]
     #[schemars(range(min = 65_536, max = 4_294_967_296_u64))]
     pub max_memory: Size,
-    /// How a `list<u8>` stands in results: "base64" text or an "array" of numbers. Arguments may have either. Default
+    /// Form of a `list<u8>` in results: "base64" text or an "array" of numbers. Arguments may have either form. Default
     /// "base64".
     #[serde(deserialize_with = "bytes_rule::read")]
     pub bytes: BytesRule,
-    /// What they may reach beside clocks, randomness, the deployment's environment and the log. Default: nothing.
+    /// Permissions of the functions, in addition to clocks, randomness, the deployment's environment and the log.
+    /// Default: none.
     pub grants: WasmGrants,
 }
 
@@ -47,15 +48,16 @@ impl Default for WasmFunctionsConfig {
     }
 }
 
-/// `[deployment.wasm.grants]`: what functions in WebAssembly may reach.
+/// `[deployment.wasm.grants]`: permissions of functions in WebAssembly.
 #[derive(Debug, Clone, Default, PartialEq, Deserialize, JsonSchema)]
 #[serde(default, deny_unknown_fields, expecting = "a table")]
 pub struct WasmGrants {
-    /// Origins that they may send requests to through wasi:http, such as `https://api.example.com`. No addresses of
-    /// private networks, unless the origin names the address itself or the list has its network, such as "10.0.0.0/8".
-    /// Default: none.
+    /// Origins that the functions may send requests to through wasi:http, such as `https://api.example.com`. Addresses
+    /// in private networks are refused, unless the origin names the address itself or the list has its network, such as
+    /// "10.0.0.0/8". Default: none.
     pub http: Vec<HttpGrant>,
-    /// Folders that they may read, by the path at which functions find them: `{ "/data" = "data" }`. Default: none.
+    /// Folders that the functions may read, by the path under which they see them: `{ "/data" = "data" }`. Default:
+    /// none.
     #[serde(deserialize_with = "folders")]
     pub folders: BTreeMap<String, PathBuf>,
 }

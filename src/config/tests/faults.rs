@@ -4,7 +4,7 @@ use crate::config::Workers;
 use crate::config::tests::{assert_faults, deployment, read};
 
 #[test]
-fn independent_faults_are_all_told_at_their_places() {
+fn independent_faults_are_all_reported_at_their_locations() {
     let text = "[server]
 prot = 1
 drain = \"2h\"
@@ -41,7 +41,7 @@ fn numbers_may_come_from_an_interpolation_but_not_from_quotes() {
 }
 
 #[test]
-fn all_syntax_faults_are_told_and_nothing_is_made_up_about_the_rest() {
+fn all_syntax_faults_are_reported_and_none_is_invented() {
     let text = "[server]\nprefix = a\nlisten = \"1\n[[deployment]]\npath = \"x\"\nqueue = -1\n";
     assert_faults(
         text,

@@ -162,7 +162,7 @@ fn every_value_is_checked_at_its_place() {
 }
 
 #[test]
-fn independent_faults_of_plugins_are_all_told() {
+fn independent_faults_of_plugins_are_all_reported() {
     let text = "[[plugin]]
 name = \"a\"
 path = \"a.wasm\"
@@ -307,7 +307,7 @@ config = { a = \"hunter2\", b = { c = [\"hunter2\", \"${env:SECRET:-hunter2}\"],
 }
 
 #[test]
-fn a_failed_interpolation_in_a_plugin_is_told_once() {
+fn a_failed_interpolation_in_a_plugin_is_reported_once() {
     assert_plugin_faults(
         "hooks = [\"${env:NONE}\"]\nconfig.a = [\"x ${env:NONE}\"]\ngrants.secrets.k = \"${file:none}\"",
         &[

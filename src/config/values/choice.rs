@@ -1,4 +1,4 @@
-//! What a plugin's table chooses from: hooks, what a failure leads to, how instances are used, whether verdicts count.
+//! The choices of a plugin's table: hooks, effects of failures, use of instances, modes.
 
 use std::borrow::Cow;
 use std::fmt;
@@ -71,56 +71,56 @@ choices!(
     HookName,
     "\"before-load\", \"after-load\", \"before-invoke\" or \"after-invoke\"",
     {
-        /// A release is about to be served, no worker is started yet.
+        /// A release is about to be loaded; no worker is started yet.
         BeforeLoad = "before-load",
-        /// The worker has told its functions, calls do not reach it yet.
+        /// The worker has reported its functions; the release does not serve calls yet.
         AfterLoad = "after-load",
-        /// A call has arrived, no worker is chosen yet.
+        /// A call has arrived; no worker is chosen yet.
         BeforeInvoke = "before-invoke",
         /// The outcome of a call is known.
         AfterInvoke = "after-invoke",
     }
 );
 choices!(
-    /// What becomes of a call or a load when a hook of it fails.
+    /// The effect of a failed hook on its call or load.
     OnError,
     "\"reject\" or \"skip\"",
     {
-        /// It is refused.
+        /// The call or load is refused.
         Reject = "reject",
-        /// It goes on as if the plugin were not there.
+        /// The call or load continues without the plugin.
         Skip = "skip",
     }
 );
 choices!(
-    /// How the instances of a plugin are used.
+    /// How instances are used.
     #[derive(Default)]
     Instances,
     "\"warm\" or \"fresh\"",
     {
-        /// Again and again, by one hook call at a time.
+        /// An instance serves many hook calls, one at a time.
         #[default]
         Warm = "warm",
-        /// Each for one hook call.
+        /// Each hook call has its own instance.
         Fresh = "fresh",
     }
 );
 choices!(
-    /// Whether a plugin's verdicts count.
+    /// Whether the verdicts of a plugin are applied.
     #[derive(Default)]
     Mode,
     "\"enforce\" or \"observe\"",
     {
-        /// They do.
+        /// Verdicts are applied.
         #[default]
         Enforce = "enforce",
-        /// They are only logged and counted.
+        /// Verdicts are only logged and counted.
         Observe = "observe",
     }
 );
 
 impl HookName {
-    /// What a failure leads to unless the plugin's table says otherwise.
+    /// The effect of a failure unless the plugin's table sets one.
     #[must_use]
     pub const fn on_error(self) -> OnError {
         match self {

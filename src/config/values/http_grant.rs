@@ -222,7 +222,7 @@ mod tests {
     }
 
     #[test]
-    fn origins_and_networks_are_told_apart() {
+    fn origins_and_networks_are_distinguished() {
         for (text, shown) in [
             ("https://auth.example.com", "https://auth.example.com"),
             ("HTTPS://Auth.Example.COM:443/", "https://auth.example.com"),

@@ -14,7 +14,7 @@ const PATTERN_LIMIT: usize = 128;
 const PATTERN_WORDS: &str = "a name in which * stands for any text and ? for any one character";
 const PATTERNS_WORDS: &str = "a list of names, such as [\"math\", \"report-*\"]; [\"*\"] means all";
 
-/// Why a text is no [`Pattern`].
+/// The reason why a text is not a [`Pattern`].
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("{0}")]
 pub struct BadPattern(pub(crate) String);
@@ -31,6 +31,12 @@ impl Pattern {
     #[must_use]
     pub fn any() -> Self {
         Self(WildMatch::new("*"))
+    }
+
+    /// Whether this is the pattern `*`, which matches everything.
+    #[must_use]
+    pub fn is_any(&self) -> bool {
+        *self == Self::any()
     }
 
     /// Whether it matches the whole text; letters match in their own case only.
@@ -139,6 +145,8 @@ mod tests {
         for good in ["a", "a b", "~", &"x".repeat(128)] {
             assert_eq!(good.parse::<Pattern>().unwrap().to_string(), good);
         }
+        assert!(Pattern::any().is_any() && "*".parse::<Pattern>().unwrap().is_any());
+        assert!(!"a*".parse::<Pattern>().unwrap().is_any() && !"?".parse::<Pattern>().unwrap().is_any());
         for bad in ["", "ä", "a\tb", "a\u{7f}", &"x".repeat(129)] {
             assert!(bad.parse::<Pattern>().is_err(), "{bad:?}");
         }

@@ -1,4 +1,4 @@
-//! What a plugin is called.
+//! Names of plugins.
 
 use std::borrow::{Borrow, Cow};
 use std::fmt;
@@ -13,7 +13,7 @@ const NAME_LIMIT: usize = 64;
 const NAME_PATTERN: &str = "^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$";
 const NAME_WORDS: &str = "a name: 1 to 64 of A-Z a-z 0-9 . _ -, begun by a letter or digit";
 
-/// Why a text is no plugin's name.
+/// The reason why a text is not a plugin's name.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[error("a plugin's name is 1 to 64 of A-Z a-z 0-9 . _ - and begins with a letter or digit")]
 pub struct BadPluginName;

@@ -1,4 +1,4 @@
-//! Functions named together with their deployment: what a plugin does not run on, and what it may call.
+//! Functions together with their deployment: exceptions from the scope of a plugin, and the functions that it may call.
 
 use std::borrow::Cow;
 use std::fmt;
@@ -13,7 +13,7 @@ use crate::config::values::pattern::{BadPattern, Pattern};
 const EXCLUSION_WORDS: &str = "\"deployment\" or \"deployment/function\", each with * for any text";
 const INVOKE_WORDS: &str = "\"deployment/function\", each with * for any text";
 
-/// What a plugin does not run on: `"math"`, `"math/sum"`, `"*/health"`.
+/// An exception from the scope of a plugin: `"math"`, `"math/sum"`, `"*/health"`.
 #[derive(Clone, PartialEq, Eq)]
 pub struct Exclusion {
     /// The deployments.

@@ -1,4 +1,4 @@
-//! A text that must not be read off a log: the admin token, the values of a worker's environment.
+//! Texts that must not appear in a log: the admin token, the values of a worker's environment.
 
 use std::borrow::Cow;
 use std::fmt;

@@ -11,7 +11,7 @@ use crate::config::values::field;
 
 const DIGEST_WORDS: &str = "a SHA-256: 64 hexadecimal digits, as sha256sum prints them";
 
-/// Why a text is no [`Sha256`].
+/// The reason why a text is not a [`Sha256`].
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("{0}")]
 pub struct BadSha256(String);

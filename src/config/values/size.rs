@@ -1,4 +1,4 @@
-//! A number of bytes as a configuration writes it.
+//! Sizes in the configuration: a number of bytes with a unit.
 
 use std::borrow::Cow;
 use std::fmt;
@@ -22,7 +22,20 @@ const SIZE_UNITS: [(&str, u64); 8] = [
 ];
 const SIZE_WORDS: &str = "a size such as \"64KiB\" or \"8MiB\", or a whole number of bytes";
 
-/// A number of bytes, at least one: `"100B"`, `"64KiB"`, `"8MiB"`, `"1GiB"`, also `"10kB"`, `"1MB"`, or a whole number.
+/// A number of bytes, at least one: `"100B"`, `"64KiB"`, `"8MiB"`, `"1GiB"`, also `"10kB"`, `"1MB"`, or a whole
+/// number in TOML.
+///
+/// ```
+/// use metagate::config::Size;
+///
+/// let size: Size = "64KiB".parse()?;
+/// assert_eq!(size.bytes(), 65_536);
+/// assert_eq!(size.to_string(), "64KiB");
+/// assert_eq!("10kB".parse::<Size>()?.bytes(), 10_000);
+/// assert!("8".parse::<Size>().is_err()); // no unit
+/// assert!("0B".parse::<Size>().is_err());
+/// # Ok::<(), metagate::config::BadUnit>(())
+/// ```
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Size(u64);
 

@@ -1,4 +1,4 @@
-//! A span of time as a configuration writes it.
+//! Durations in the configuration: a whole number with a unit.
 
 use std::borrow::Cow;
 use std::fmt;
@@ -14,7 +14,20 @@ use crate::config::values::units::{BadUnit, scaled, write_scaled};
 const TIME_UNITS: [(&str, u64); 4] = [("h", 3_600_000), ("m", 60_000), ("s", 1_000), ("ms", 1)];
 const TIME_WORDS: &str = "a duration such as \"50ms\", \"30s\" or \"5m\", from \"1ms\" to \"1h\"";
 
-/// A span of time from a millisecond to an hour: `"50ms"`, `"30s"`, `"5m"`, `"1h"`.
+/// A duration from a millisecond to an hour: `"50ms"`, `"30s"`, `"5m"`, `"1h"`.
+///
+/// ```
+/// use std::time::Duration;
+///
+/// use metagate::config::Timeout;
+///
+/// let timeout: Timeout = "5m".parse()?;
+/// assert_eq!(timeout.get(), Duration::from_secs(300));
+/// assert_eq!(timeout.to_string(), "300s");
+/// assert!("2h".parse::<Timeout>().is_err()); // more than an hour
+/// assert!("1m30s".parse::<Timeout>().is_err()); // one unit only
+/// # Ok::<(), metagate::config::BadUnit>(())
+/// ```
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Timeout(Duration);
 
@@ -27,7 +40,7 @@ impl Timeout {
         Self(Duration::from_secs(count))
     }
 
-    /// The span of time.
+    /// The duration.
     #[must_use]
     pub const fn get(self) -> Duration {
         self.0

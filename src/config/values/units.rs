@@ -3,12 +3,12 @@
 
 use std::fmt;
 
-/// Why a text is no [`Size`](super::Size) or no [`Timeout`](super::Timeout).
+/// The reason why a text is not a [`Size`](super::Size) or a [`Timeout`](super::Timeout).
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("{0}")]
 pub struct BadUnit(pub(crate) String);
 
-/// Reads digits and a unit; `words` describe what is wanted.
+/// Reads digits and a unit; `words` describe the accepted form.
 pub(crate) fn scaled(text: &str, units: &[(&str, u64)], words: &str) -> Result<u64, BadUnit> {
     let (digits, unit) = text.split_at(text.bytes().take_while(u8::is_ascii_digit).count());
     if digits.is_empty() {

@@ -203,7 +203,7 @@ fn what_cannot_be_deployed_is_refused_before_anything_is_sent() {
         (&["deploy", "/etc/hostname"], 1, "is not a folder"),
         (&["deploy", &path, "--name", "../x"], 2, "a name is 1 to 64"),
         (&["deploy", &path, "--env", "PATH=/tmp"], 2, "may not be set"),
-        (&["deploy", &path, "--env", "METAGATE_TEST_UNSET"], 2, "it has no value here"),
+        (&["deploy", &path, "--env", "METAGATE_TEST_UNSET"], 2, "the variable is not set in this environment"),
         (&["deploy", &path, "--env-file", "/nonexistent"], 1, "reading /nonexistent"),
     ] {
         let ended = with_token(arguments);
@@ -252,7 +252,7 @@ fn on_a_terminal_a_deploy_shows_how_far_it_is_and_delete_asks() {
     let (_outer, path) = folder("app", &[("index.js", &version(1))]);
     let (code, screen) = on_terminal(&gateway, &["deploy", &path], &[]);
     assert_eq!(code, Some(0), "{screen}");
-    for words in ["uploading ", "the gateway installs and loads it", "deployed \"app\", release 1, "] {
+    for words in ["uploading ", "the gateway installs and loads the release", "deployed \"app\", release 1, "] {
         assert!(screen.contains(words), "no {words:?} in\n{screen}");
     }
     let question = "delete \"app\" and all its releases? [y/N] ";
@@ -283,7 +283,7 @@ fn the_gateway_goes_on_with_a_deploy_whose_command_was_interrupted() {
     let pid = rustix::process::Pid::from_raw(i32::try_from(child.id()).unwrap()).unwrap();
     rustix::process::kill_process(pid, rustix::process::Signal::INT).unwrap();
     assert_eq!(child.wait().unwrap().code(), Some(130));
-    assert!(lines.any(|line| line.starts_with("interrupted: the gateway goes on with it")));
+    assert!(lines.any(|line| line.starts_with("interrupted: the gateway continues the change")));
     fs::write(marker, "").unwrap();
     wait_for("the release", || (gateway.call("app", "version", "").body == "1").then_some(()));
 }

@@ -2,7 +2,7 @@
 
 export const beforeInvoke = {
   beforeInvoke(call) {
-    // The line to edit: which calls are refused. `call` also tells function(), arguments(), peer(), context(key), …
+    // The line to edit: which calls are refused. `call` also has function(), arguments(), peer(), context(key), …
     if (call.header("x-blocked") !== undefined) {
       return {
         tag: "reject",

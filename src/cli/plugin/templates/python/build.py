@@ -18,8 +18,8 @@ def is_pinned(program):
     """Whether there is such a program, of the pinned version."""
     if program is None or not os.access(program, os.X_OK):
         return False
-    told = subprocess.run([program, "--version"], capture_output=True, text=True, check=False).stdout
-    return told.split()[-1:] == [PINNED]
+    version = subprocess.run([program, "--version"], capture_output=True, text=True, check=False).stdout
+    return version.split()[-1:] == [PINNED]
 
 
 def componentize_py():

@@ -9,7 +9,7 @@ struct Plugin;
 
 impl Guest for Plugin {
     fn before_invoke(call: &Invocation) -> Verdict {
-        // The line to edit: which calls are refused. `call` also tells function(), arguments(), peer(), context(key), …
+        // The line to edit: which calls are refused. `call` also has function(), arguments(), peer(), context(key), …
         if call.header("x-blocked").is_some() {
             return Verdict::Reject(Problem {
                 status: 403,
