@@ -5,6 +5,7 @@ mod client;
 mod compiled;
 mod delete;
 mod deploy;
+mod exit;
 mod explain;
 mod inspect;
 mod invoke;
@@ -21,11 +22,6 @@ use std::io::Write;
 use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
-
-/// Exit code for wrong usage, the same as the command line parser uses.
-pub const EXIT_USAGE: u8 = 2;
-/// Exit code for a refused configuration or data folder: `EX_CONFIG` of `sysexits.h`.
-pub const EXIT_CONFIG: u8 = 78;
 
 /// Turns folders of functions into HTTP endpoints.
 #[derive(Debug, Parser)]
@@ -81,7 +77,7 @@ pub fn run() -> ExitCode {
         // The reader closed the pipe early, as `head` does.
         Err(error) if is_broken_pipe(&error) || flushed.is_err() => ExitCode::SUCCESS,
         Err(error) => {
-            eprintln!("error: {error:#}");
+            stderr::print_line(format_args!("error: {error:#}"));
             ExitCode::FAILURE
         }
     }

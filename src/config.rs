@@ -9,7 +9,6 @@ mod fault;
 mod load;
 mod locations;
 mod reading;
-mod reference;
 mod schema;
 mod tables;
 mod values;
@@ -18,7 +17,6 @@ pub use crate::config::drop_ins::{DropIn, drop_in, drop_ins, idle_plugins, load_
 pub use crate::config::fault::{Fault, Faults};
 pub use crate::config::load::{load, parse, survey};
 pub use crate::config::locations::{Location, Locations};
-pub use crate::config::reference::reference;
 pub use crate::config::schema::schema;
 pub use crate::config::tables::admin::AdminConfig;
 pub use crate::config::tables::config::Config;

@@ -7,8 +7,8 @@ use anyhow::Context;
 use clap::Args;
 use serde_json::value::RawValue;
 
-use crate::cli::EXIT_USAGE;
 use crate::cli::client::Client;
+use crate::cli::exit::EXIT_USAGE;
 use crate::cli::stderr;
 
 /// Call a function of a running gateway.

@@ -54,7 +54,7 @@ impl Plugin {
 struct Subject {
     /// The plugin: a WebAssembly component.
     file: PathBuf,
-    /// Settings file, as for a drop-in: the keys of a [[plugin]] table without name and path. Only config, timeout,
+    /// Settings file, as for a drop-in: the keys of a `[[plugin]]` table without name and path. Only config, timeout,
     /// max_memory, instances, env and secrets have an effect.
     #[arg(long, value_name = "FILE.toml")]
     config: Option<PathBuf>,

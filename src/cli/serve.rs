@@ -8,7 +8,7 @@ use anyhow::Context;
 use clap::Args;
 
 use crate::app::{self, RunError};
-use crate::cli::EXIT_CONFIG;
+use crate::cli::exit::EXIT_CONFIG;
 use crate::cli::stderr;
 use crate::config;
 use crate::telemetry::{self, LogFormat};

@@ -5,11 +5,11 @@ use std::fmt::Display;
 use std::io::{self, Write};
 
 /// Writes a line.
-pub(in crate::cli) fn print_line(line: impl Display) {
+pub(crate) fn print_line(line: impl Display) {
     let _dropped = writeln!(io::stderr(), "{line}");
 }
 
 /// Writes a question, without a line break, so that the answer is typed behind it.
-pub(in crate::cli) fn print_question(question: impl Display) {
+pub(crate) fn print_question(question: impl Display) {
     let _dropped = write!(io::stderr(), "{question}");
 }

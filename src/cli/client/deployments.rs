@@ -10,29 +10,29 @@ use crate::cli::client::Client;
 
 /// One deployment of `GET /api/inspect`.
 #[derive(Debug, Default, Deserialize)]
-pub(in crate::cli) struct Deployment {
-    pub(in crate::cli) status: String,
-    pub(in crate::cli) prefix: String,
-    pub(in crate::cli) suffix: String,
-    pub(in crate::cli) version: String,
-    pub(in crate::cli) packages: Value,
+pub(crate) struct Deployment {
+    pub(crate) status: String,
+    pub(crate) prefix: String,
+    pub(crate) suffix: String,
+    pub(crate) version: String,
+    pub(crate) packages: Value,
     #[serde(default)]
-    pub(in crate::cli) release: Option<u64>,
+    pub(crate) release: Option<u64>,
     /// `toml`, `package` or `repository`.
     #[serde(default)]
-    pub(in crate::cli) origin: Option<String>,
+    pub(crate) origin: Option<String>,
     #[serde(default)]
-    pub(in crate::cli) labels: BTreeMap<String, String>,
+    pub(crate) labels: BTreeMap<String, String>,
     #[serde(default)]
-    pub(in crate::cli) error: Option<DeploymentError>,
+    pub(crate) error: Option<DeploymentError>,
 }
 
 /// Why a deployment failed.
 #[derive(Debug, Deserialize)]
-pub(in crate::cli) struct DeploymentError {
-    pub(in crate::cli) message: String,
+pub(crate) struct DeploymentError {
+    pub(crate) message: String,
     #[serde(default)]
-    pub(in crate::cli) stderr: String,
+    pub(crate) stderr: String,
 }
 
 #[derive(Deserialize)]
@@ -48,28 +48,28 @@ struct ReadyDeployment {
 }
 
 /// One function of a deployment.
-pub(in crate::cli) struct Function<'a> {
+pub(crate) struct Function<'a> {
     /// Its language, as MetaCall names it.
-    pub(in crate::cli) language: &'a str,
+    pub(crate) language: &'a str,
     /// The script that it is in.
-    pub(in crate::cli) script: &'a str,
+    pub(crate) script: &'a str,
     /// Name, arguments and types in MetaCall's form.
-    pub(in crate::cli) function: &'a Value,
+    pub(crate) function: &'a Value,
 }
 
 impl Deployment {
     /// The first part of its calls' addresses.
-    pub(in crate::cli) fn calls(&self) -> String {
+    pub(crate) fn calls(&self) -> String {
         format!("/{}/{}/{}/call/", self.prefix, self.suffix, self.version)
     }
 
     /// The address of whole requests, where a function takes such.
-    pub(in crate::cli) fn requests(&self) -> String {
+    pub(crate) fn requests(&self) -> String {
         format!("/{}/{}/{}/http/", self.prefix, self.suffix, self.version)
     }
 
     /// Its functions in the order of the answer.
-    pub(in crate::cli) fn functions(&self) -> impl Iterator<Item = Function<'_>> {
+    pub(crate) fn functions(&self) -> impl Iterator<Item = Function<'_>> {
         self.packages.as_object().into_iter().flatten().flat_map(|(language, handles)| {
             handles.as_array().into_iter().flatten().flat_map(move |handle| {
                 let script = handle["name"].as_str().unwrap_or_default();
@@ -82,7 +82,7 @@ impl Deployment {
 
 impl Client {
     /// Every deployment, the newest first; those that are still starting last, without functions.
-    pub(in crate::cli) fn deployments(&self) -> anyhow::Result<Vec<Deployment>> {
+    pub(crate) fn deployments(&self) -> anyhow::Result<Vec<Deployment>> {
         const READING: &str = "reading the gateway's answer";
         let text = self.get("/api/inspect")?.body_mut().read_to_string().context(READING)?;
         let mut deployments: Vec<Deployment> = serde_json::from_str(&text).context(READING)?;
@@ -108,7 +108,7 @@ impl Client {
     }
 
     /// The deployment of this name; where there is none, the others are named.
-    pub(in crate::cli) fn deployment(&self, name: &str) -> anyhow::Result<Deployment> {
+    pub(crate) fn deployment(&self, name: &str) -> anyhow::Result<Deployment> {
         let mut deployments = self.deployments()?;
         if let Some(at) = deployments.iter().position(|deployment| deployment.suffix == name) {
             return Ok(deployments.swap_remove(at));
@@ -118,7 +118,7 @@ impl Client {
 }
 
 /// The message for an unknown name; it lists the names that exist.
-pub(in crate::cli) fn unknown<'a>(name: &str, known: impl Iterator<Item = &'a str>) -> String {
+pub(crate) fn unknown<'a>(name: &str, known: impl Iterator<Item = &'a str>) -> String {
     let known: Vec<&str> = known.collect();
     if known.is_empty() {
         format!("no deployment {name:?}: nothing is deployed")

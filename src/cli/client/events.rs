@@ -7,31 +7,31 @@ use ureq::http::Response;
 use ureq::http::header::CONTENT_TYPE;
 
 /// The content type of events.
-pub(in crate::cli) const EVENT_STREAM: &str = "text/event-stream";
+pub(crate) const EVENT_STREAM: &str = "text/event-stream";
 
 /// Whether an answer comes as events.
-pub(in crate::cli) fn is_event_stream(response: &Response<Body>) -> bool {
+pub(crate) fn is_event_stream(response: &Response<Body>) -> bool {
     let content_type = response.headers().get(CONTENT_TYPE).and_then(|value| value.to_str().ok());
     content_type.is_some_and(|kind| kind.starts_with(EVENT_STREAM))
 }
 
 /// One event: `event: log`, `data: a line`.
 #[derive(Debug, PartialEq, Eq)]
-pub(in crate::cli) struct Event {
+pub(crate) struct Event {
     /// The name of the event; `message` if it has none.
-    pub(in crate::cli) name: String,
+    pub(crate) name: String,
     /// Its text, which may have several lines.
-    pub(in crate::cli) data: String,
+    pub(crate) data: String,
 }
 
 /// The events of an answer, as they come.
-pub(in crate::cli) struct Events<R> {
+pub(crate) struct Events<R> {
     lines: io::Lines<BufReader<R>>,
 }
 
 impl<R: Read> Events<R> {
     /// Reads events.
-    pub(in crate::cli) fn new(reader: R) -> Self {
+    pub(crate) fn new(reader: R) -> Self {
         Self { lines: BufReader::new(reader).lines() }
     }
 }

@@ -11,13 +11,13 @@ use crate::cli::stderr;
 const EXIT_INTERRUPTED: i32 = 130;
 
 /// Ends the process on Ctrl-C with a message that depends on the current step.
-pub(in crate::cli) struct Interrupt {
+pub(crate) struct Interrupt {
     message: Arc<Mutex<String>>,
 }
 
 impl Interrupt {
     /// Makes Ctrl-C print this message. If no thread can be started, Ctrl-C ends the process without a message.
-    pub(in crate::cli) fn watch(message: &str) -> Self {
+    pub(crate) fn watch(message: &str) -> Self {
         let message = Arc::new(Mutex::new(message.to_owned()));
         let shown = Arc::clone(&message);
         let _unwatched = std::thread::Builder::new().name("interrupt".to_owned()).spawn(move || {
@@ -31,7 +31,7 @@ impl Interrupt {
     }
 
     /// Replaces the message.
-    pub(in crate::cli) fn now(&self, message: &str) {
+    pub(crate) fn now(&self, message: &str) {
         message.clone_into(&mut self.message.lock());
     }
 }

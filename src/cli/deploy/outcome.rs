@@ -11,7 +11,7 @@ use crate::cli::stderr;
 use crate::deployment::DeploymentName;
 
 /// The result of a deploy or rollback.
-pub(in crate::cli) enum Outcome {
+pub(crate) enum Outcome {
     /// The release is in service.
     Deployed(Deployed),
     /// The release was refused; the previous one stays in service.
@@ -22,21 +22,21 @@ pub(in crate::cli) enum Outcome {
 
 /// A release in service: `{"prefix":"local","suffix":"math","version":"v1","release":3}`.
 #[derive(Deserialize)]
-pub(in crate::cli) struct Deployed {
+pub(crate) struct Deployed {
     /// Its number.
     #[serde(default)]
-    pub(in crate::cli) release: Option<u64>,
+    pub(crate) release: Option<u64>,
 }
 
 /// The reason why a release was refused: `{"status":422,"error":{"code":"load_failed","message":"…"}}`.
 #[derive(Deserialize)]
-pub(in crate::cli) struct Failed {
+pub(crate) struct Failed {
     status: u16,
     error: GatewayError,
 }
 
 /// Shows the log events of an answer until the result arrives.
-pub(in crate::cli) fn follow(mut answer: Response<Body>, progress: &Progress) -> anyhow::Result<Outcome> {
+pub(crate) fn follow(mut answer: Response<Body>, progress: &Progress) -> anyhow::Result<Outcome> {
     const READING: &str = "reading the gateway's answer";
     if !is_event_stream(&answer) {
         let text = answer.body_mut().read_to_string().context(READING)?;
@@ -61,7 +61,7 @@ impl Outcome {
     ///
     /// # Errors
     /// The result is unknown.
-    pub(in crate::cli) fn report(self, name: &DeploymentName) -> anyhow::Result<Option<Deployed>> {
+    pub(crate) fn report(self, name: &DeploymentName) -> anyhow::Result<Option<Deployed>> {
         match self {
             Self::Deployed(deployed) => Ok(Some(deployed)),
             Self::Failed(Failed { status, error: GatewayError { code, message, .. } }) => {

@@ -12,25 +12,25 @@ const SPINNER: &str = "{spinner} {msg}";
 const TICK: Duration = Duration::from_millis(100);
 
 /// The progress display of one deploy.
-pub(in crate::cli) struct Progress {
+pub(crate) struct Progress {
     bar: ProgressBar,
     on_terminal: bool,
 }
 
 impl Progress {
     /// A display that shows nothing yet.
-    pub(in crate::cli) fn start() -> Self {
+    pub(crate) fn start() -> Self {
         Self { bar: ProgressBar::hidden(), on_terminal: std::io::stderr().is_terminal() }
     }
 
     /// Writes a line.
-    pub(in crate::cli) fn say(&self, line: &str) {
+    pub(crate) fn say(&self, line: &str) {
         self.bar.suspend(|| stderr::print_line(format_args!("{line}")));
     }
 
     /// Writes a line of the release's log, `2026-11-22T10:00:00.000Z install added 1 package`, without the time, which is
     /// about now.
-    pub(in crate::cli) fn log(&self, line: &str) {
+    pub(crate) fn log(&self, line: &str) {
         let line = plain(line);
         let shown = line
             .split_once(' ')
@@ -47,7 +47,7 @@ impl Progress {
     }
 
     /// Shows a spinner with a text.
-    pub(in crate::cli) fn waiting(&self, what: &'static str) {
+    pub(crate) fn waiting(&self, what: &'static str) {
         self.show(SPINNER);
         if self.on_terminal {
             self.bar.set_message(what);
@@ -56,7 +56,7 @@ impl Progress {
     }
 
     /// Removes the bar or spinner.
-    pub(in crate::cli) fn end(&self) {
+    pub(crate) fn end(&self) {
         self.bar.finish_and_clear();
     }
 

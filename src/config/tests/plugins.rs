@@ -141,6 +141,16 @@ fn every_value_is_checked_at_its_place() {
         ("max_instances = 257", 4, 17, "takes a whole number from 1 to 256, not 257"),
         ("mode = true", 4, 8, "\"mode\" takes \"enforce\" or \"observe\", not true or false"),
         ("record = \"\"", 4, 10, "\"record\": the path is empty"),
+    ] {
+        assert_plugin_faults(keys, &[(line, column, message)]);
+    }
+    assert_faults("[[plugin]]\nname = \"a b\"\npath = \"x\"", &[(2, 8, "a plugin's name is 1 to 64 of A-Z")]);
+    assert_faults("[plugins]\ndir = \"\"\nfolder = 1", &[(2, 7, "the path is empty"), (3, 1, "unknown key")]);
+}
+
+#[test]
+fn grants_and_settings_are_checked_at_their_locations() {
+    for (keys, line, column, message) in [
         ("grants = 3", 4, 10, "\"grants\" takes a table, not a whole number"),
         ("grants.file = true", 4, 8, "unknown key \"file\"; known here: store, http, env, secrets, metrics, invoke"),
         ("grants.store = \"yes\"", 4, 16, "\"store\" takes true or false, not text"),
@@ -157,8 +167,6 @@ fn every_value_is_checked_at_its_place() {
     ] {
         assert_plugin_faults(keys, &[(line, column, message)]);
     }
-    assert_faults("[[plugin]]\nname = \"a b\"\npath = \"x\"", &[(2, 8, "a plugin's name is 1 to 64 of A-Z")]);
-    assert_faults("[plugins]\ndir = \"\"\nfolder = 1", &[(2, 7, "the path is empty"), (3, 1, "unknown key")]);
 }
 
 #[test]

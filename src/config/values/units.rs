@@ -1,9 +1,9 @@
-//! Numbers with a unit, such as `"8MiB"` or `"30s"`: the part that [`Size`](super::Size) and
-//! [`Timeout`](super::Timeout) share.
+//! Numbers with a unit, such as `"8MiB"` or `"30s"`: the part that `Size` and
+//! `Timeout` share.
 
 use std::fmt;
 
-/// The reason why a text is not a [`Size`](super::Size) or a [`Timeout`](super::Timeout).
+/// The reason why a text is not a `Size` or a `Timeout`.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("{0}")]
 pub struct BadUnit(pub(crate) String);

@@ -1,0 +1,6 @@
+//! The exit codes of commands other than 0 and 1.
+
+/// Exit code for wrong usage, the same as the command line parser uses.
+pub(crate) const EXIT_USAGE: u8 = 2;
+/// Exit code for a refused configuration or data folder: `EX_CONFIG` of `sysexits.h`.
+pub(crate) const EXIT_CONFIG: u8 = 78;
