@@ -19,6 +19,7 @@ mod http_functions;
 mod http_limits;
 mod loading;
 mod logging;
+mod older_plugins;
 mod plugin_tools;
 mod plugins;
 mod pools;
