@@ -1,4 +1,5 @@
-//! Workers that do not come up, or not for long: why is told at once, tries get rarer, and the first good one serves.
+//! Workers that do not load or do not live long: the reason is reported at once, restarts back off, and the first good
+//! start serves.
 
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
@@ -14,7 +15,7 @@ use crate::faulty::{
 };
 use crate::support::{Answer, Gateway, wait_for};
 
-/// Waits until `w` has failed, and gives the reason.
+/// Waits until `w` has failed, and returns the reason.
 #[track_caller]
 fn failure_of_w(gateway: &Gateway) -> Value {
     wait_for("the failure", || {
@@ -28,14 +29,14 @@ fn metadata(mode: &str) -> Faulty {
 }
 
 #[test]
-fn w11_the_first_metadata_counts_even_before_the_load() {
+fn w11_metadata_before_the_load_message_counts() {
     let gateway = Gateway::ready(&metadata("early").toml());
     assert_ok(&gateway.call("w", "early", "[]"), "\"early\"");
     assert_error(&gateway.call("w", "second", "[]"), 404, "function_not_found");
 }
 
 #[test]
-fn w11_metadata_that_comes_again_is_ignored() {
+fn w11_repeated_metadata_is_ignored() {
     let gateway = Gateway::ready(&metadata("twice").toml());
     assert_ok(&gateway.call("w", "echo", "[1]"), "1");
     assert_ok(&gateway.call("w", "second", "[]"), "\"second\"");
@@ -44,7 +45,7 @@ fn w11_metadata_that_comes_again_is_ignored() {
 }
 
 #[test]
-fn w11_metadata_of_a_mebibyte_is_taken_and_one_more_byte_fails_the_load() {
+fn w11_metadata_of_a_mebibyte_loads_and_one_more_byte_fails_the_load() {
     let gateway = Gateway::ready(&metadata("huge").env("SIZE", "1048576").toml());
     assert_ok(&gateway.call("w", "echo", "[1]"), "1");
     let gateway = Gateway::start(&metadata("huge").env("SIZE", "1048577").toml());
@@ -57,7 +58,7 @@ fn w11_metadata_of_a_mebibyte_is_taken_and_one_more_byte_fails_the_load() {
 }
 
 #[test]
-fn w11_metadata_after_its_time_is_too_late() {
+fn w11_metadata_after_the_load_timeout_fails_the_load() {
     let folder = tempfile::tempdir().unwrap();
     let record = folder.path().join("pids");
     let gateway = Gateway::start(&metadata("late").env("RECORD", &record).keys("load_timeout = \"300ms\"").toml());
@@ -78,7 +79,7 @@ fn exits(mode: &str) -> Faulty {
 }
 
 #[test]
-fn w12_a_worker_that_ends_while_loading_is_told_at_once_with_its_last_words() {
+fn w12_a_worker_that_ends_while_loading_is_reported_at_once_with_its_stderr() {
     for (mode, how) in [
         ("exit", "exited with code 3 before it was ready"),
         ("kill", "exited by signal 9 before it was ready"),
@@ -108,7 +109,7 @@ fn w12_other_deployments_serve_while_one_cannot_load() {
 }
 
 #[test]
-fn w13_a_load_beyond_its_time_is_ended_with_its_whole_tree() {
+fn w13_a_load_beyond_its_timeout_is_ended_with_its_whole_process_tree() {
     let folder = tempfile::tempdir().unwrap();
     let record = folder.path().join("pids");
     let slow = Faulty::worker("w13-loads-slowly").env("RECORD", &record).keys("load_timeout = \"500ms\"");
@@ -122,7 +123,7 @@ fn w13_a_load_beyond_its_time_is_ended_with_its_whole_tree() {
     assert_ok(&gateway.call("other", "echo", "[1]"), "1");
 }
 
-/// Asks `w` until it answers with this code; what it answers before is that no worker is there.
+/// Calls `w` until the answer has this code. No call may succeed before.
 #[track_caller]
 fn wait_code(gateway: &Gateway, code: &str) -> Answer {
     wait_for(code, || {
@@ -132,7 +133,7 @@ fn wait_code(gateway: &Gateway, code: &str) -> Answer {
     })
 }
 
-/// The ticks of processor time that a process has used, those of its children not counted; 100 a second.
+/// The processor time of a process without its children, in ticks of 10 ms.
 fn ticks_of(pid: u32) -> u64 {
     let stat = fs::read_to_string(format!("/proc/{pid}/stat")).unwrap();
     let fields: Vec<&str> = stat.rsplit_once(')').unwrap().1.split_ascii_whitespace().collect();
@@ -140,7 +141,7 @@ fn ticks_of(pid: u32) -> u64 {
 }
 
 #[test]
-fn w16_a_worker_that_dies_at_once_again_and_again_is_tried_ever_more_rarely() {
+fn w16_a_worker_that_dies_at_each_start_is_restarted_with_backoff() {
     let folder = tempfile::tempdir().unwrap();
     let (record, ok) = (folder.path().join("starts"), folder.path().join("ok"));
     let gateway = Gateway::start(&Faulty::worker("w16-crash-loop").env("RECORD", &record).env("OK", &ok).toml());
@@ -149,7 +150,7 @@ fn w16_a_worker_that_dies_at_once_again_and_again_is_tried_ever_more_rarely() {
     assert!(looping.header("retry-after").unwrap().parse::<u64>().unwrap() >= 1, "{looping:?}");
     assert!(recorded(&record, 5).len() <= 6, "five bad starts are a crash loop");
 
-    // At once, and no call makes a start of its own.
+    // Calls are refused at once, and they cause no starts.
     let started = lines_of(&record).len();
     let ticks = ticks_of(gateway.pid());
     let ((), second) = timed(|| {
@@ -167,7 +168,7 @@ fn w16_a_worker_that_dies_at_once_again_and_again_is_tried_ever_more_rarely() {
     assert!(lines_of(&record).len() <= started + 2, "{} → {:?}", started, lines_of(&record));
     println!("{} ticks within {second:?}", ticks_of(gateway.pid()) - ticks);
 
-    // 0, 100, 200, 400 ms, give or take a fifth, and the time that a start takes.
+    // The delays are 0, 100, 200, 400 ms, each with 20% of jitter, plus the time of a start.
     let starts: Vec<f64> = lines_of(&record).iter().map(|line| line.parse().unwrap()).collect();
     let gaps: Vec<f64> = starts.windows(2).map(|pair| pair[1] - pair[0]).collect();
     println!("pauses {gaps:?}");
@@ -181,7 +182,7 @@ fn w16_a_worker_that_dies_at_once_again_and_again_is_tried_ever_more_rarely() {
 }
 
 #[test]
-fn w16_a_worker_that_has_answered_is_started_again_at_once_however_often_it_dies() {
+fn w16_a_worker_that_has_answered_is_restarted_at_once_each_time_it_dies() {
     let folder = tempfile::tempdir().unwrap();
     let (record, ok) = (folder.path().join("starts"), folder.path().join("ok"));
     fs::write(&ok, "").unwrap();
@@ -194,7 +195,7 @@ fn w16_a_worker_that_has_answered_is_started_again_at_once_however_often_it_dies
     assert_eq!(lines_of(&record).len(), 9);
 }
 
-/// A program of the test's own that runs the worker, so that it can be taken away.
+/// Writes a program that runs the worker, which a test can move away.
 fn program(folder: &Path) -> std::path::PathBuf {
     let program = folder.join("program");
     fs::write(&program, "#!/bin/sh\nexec python3 -S worker.py\n").unwrap();
@@ -209,7 +210,7 @@ fn deployment_with(program: &Path) -> String {
 }
 
 #[test]
-fn w18_a_program_that_is_gone_is_told_and_found_again() {
+fn w18_a_missing_program_is_reported_and_its_return_is_noticed() {
     let folder = tempfile::tempdir().unwrap();
     let program = program(folder.path());
     let gateway = Gateway::ready(&deployment_with(&program));
@@ -226,10 +227,10 @@ fn w18_a_program_that_is_gone_is_told_and_found_again() {
     gateway.wait_ready();
     assert_ok(&gateway.call("w", "echo", "[1]"), "1");
     assert_eq!(zombies_of(&gateway), Vec::<String>::new());
-    wait_for("as many descriptors as before", || (descriptors_of(gateway.pid()) <= open).then_some(()));
+    wait_for("no more descriptors than before", || (descriptors_of(gateway.pid()) <= open).then_some(()));
 }
 
-/// Sets how many descriptors a process may have open, and gives what it was.
+/// Sets the limit of open descriptors of a process, and returns the limit before.
 fn limit_descriptors(pid: u32, current: u64) -> u64 {
     let pid = Pid::from_raw(i32::try_from(pid).unwrap());
     let maximum = rustix::process::getrlimit(Resource::Nofile).maximum;
@@ -238,14 +239,14 @@ fn limit_descriptors(pid: u32, current: u64) -> u64 {
 }
 
 #[test]
-fn w18_without_descriptors_a_start_fails_and_leaves_none_behind() {
+fn w18_a_start_without_free_descriptors_fails_and_leaks_none() {
     let gateway = Gateway::ready(&Faulty::worker("w18-spawn-fails").toml());
     let worker = pid_of_w(&gateway);
     let open = descriptors_of(gateway.pid());
-    // Those that are open stay open; there are no new ones.
+    // The open descriptors stay open, but no new ones can be opened.
     let before = limit_descriptors(gateway.pid(), 3);
     send_signal(worker, Signal::KILL);
-    // The client's connection is there already: it needs no descriptor.
+    // The client's connection is open already, so the call needs no new descriptor.
     let refused = wait_code(&gateway, "spawn_failed");
     assert_eq!(refused.status, 503);
     assert!(refused.header("retry-after").is_some(), "{refused:?}");
@@ -253,5 +254,35 @@ fn w18_without_descriptors_a_start_fails_and_leaves_none_behind() {
     gateway.wait_ready();
     assert_ok(&gateway.call("w", "echo", "[1]"), "1");
     assert_eq!(zombies_of(&gateway), Vec::<String>::new());
-    wait_for("as many descriptors as before", || (descriptors_of(gateway.pid()) <= open).then_some(()));
+    wait_for("no more descriptors than before", || (descriptors_of(gateway.pid()) <= open).then_some(()));
+}
+
+#[test]
+fn a_python_worker_runs_its_script_as_the_main_module_and_keeps_it_compiled() {
+    let folder = tempfile::tempdir().unwrap();
+    let functions = folder.path().join("functions");
+    fs::create_dir(&functions).unwrap();
+    let main = "import sys\n\ndef main():\n    module = sys.modules['__main__']\n    \
+                same = module.__file__ == sys.argv[0] and len(sys.argv) == 1\n    \
+                return [module.__name__, same, sys.argv[0].rpartition('/')[2], '' in sys.path]\n";
+    fs::write(functions.join("functions.py"), main).unwrap();
+    let server = "[server]\nlisten = \"127.0.0.1:0\"\nprefix = \"local\"\ndata_dir = \"data\"\n";
+    let toml = format!("{server}[[deployment]]\nname = \"w\"\npath = {functions:?}\n");
+    fs::write(folder.path().join("metagate.toml"), toml).unwrap();
+    let workers = folder.path().join("data/workers");
+    let gateway = Gateway::start_in(folder, |_| {});
+    gateway.wait_ready();
+    assert_ok(&gateway.call("w", "main", "[]"), r#"["__main__",true,"python.py",false]"#);
+    let compiled = file_names_below(&workers);
+    assert!(compiled.iter().any(|name| name.starts_with("python.") && name.ends_with(".pyc")), "{compiled:?}");
+}
+
+/// The names of all files below a folder.
+fn file_names_below(folder: &Path) -> Vec<String> {
+    let entries = fs::read_dir(folder).unwrap().flatten();
+    let names = entries.flat_map(|entry| match entry.path() {
+        path if path.is_dir() => file_names_below(&path),
+        _ => vec![entry.file_name().into_string().unwrap()],
+    });
+    names.collect()
 }
