@@ -1,7 +1,7 @@
-//! Workers that die: their calls are told at once, the next call finds a new worker, and nothing of the old one is
-//! left.
+//! Workers that die: their calls fail at once, the next call finds a new worker, and no process of the old one is left.
 
 use std::collections::HashMap;
+use std::fs;
 use std::path::Path;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::thread;
@@ -15,7 +15,8 @@ use crate::faulty::{
 };
 use crate::support::{Answer, Gateway, fixture, wait_for};
 
-/// Holds calls of `w`, lets `end` happen, and gives the answers and how long after `end` the last one came.
+/// Makes calls of `w` that are not answered, runs `end`, and returns the answers and the time from `end` to the last
+/// of them.
 fn held_until(gateway: &Gateway, calls: usize, end: impl FnOnce()) -> (Vec<Answer>, Duration) {
     thread::scope(|scope| {
         let held: Vec<_> = (0..calls).map(|_| scope.spawn(|| gateway.call("w", "hold", "[]"))).collect();
@@ -32,15 +33,15 @@ fn held_until(gateway: &Gateway, calls: usize, end: impl FnOnce()) -> (Vec<Answe
 fn w1_a_killed_workers_calls_fail_and_the_next_succeeds() {
     let gateway = Gateway::ready(&Faulty::worker("w01-killed").toml());
     let worker = pid_of_w(&gateway);
-    let (answers, told) = held_until(&gateway, 3, || send_signal(worker, Signal::KILL));
+    let (answers, failed) = held_until(&gateway, 3, || send_signal(worker, Signal::KILL));
     for answer in &answers {
         assert_error(answer, 502, "worker_crashed");
         assert!(answer.message().contains("\"w\" exited by signal 9 during the call"), "{answer:?}");
     }
     let (next, restarted) = timed(|| gateway.call("w", "echo", "[1]"));
-    println!("three calls told after {told:?}, the next one answered after {restarted:?}");
+    println!("three calls failed after {failed:?}, the next one was answered after {restarted:?}");
     assert_ok(&next, "1");
-    assert!(told < Duration::from_millis(500), "{told:?}");
+    assert!(failed < Duration::from_millis(500), "{failed:?}");
     assert!(restarted < Duration::from_secs(2), "{restarted:?}");
     assert_ne!(pid_of_w(&gateway), worker);
     assert_eq!(zombies_of(&gateway), Vec::<String>::new());
@@ -67,7 +68,7 @@ fn w6_half_a_line_before_the_death_is_no_answer() {
     }
 }
 
-/// Lets a worker leave a process behind and end by `end`; everything must be gone soon.
+/// Has a worker leave a process behind, ends the worker by `end`, and checks that no process of it is left soon after.
 fn grandchildren_are_ended(end: impl FnOnce(&Gateway, u32)) {
     let folder = tempfile::tempdir().unwrap();
     let record = folder.path().join("grandchildren");
@@ -75,22 +76,22 @@ fn grandchildren_are_ended(end: impl FnOnce(&Gateway, u32)) {
     let worker = pid_of_w(&gateway);
     assert_eq!(gateway.call("w", hardest_to_find(worker), "[]").status, 200);
     let grandchild: u32 = recorded(&record, 1)[0].parse().unwrap();
-    let (answers, told) = held_until(&gateway, 1, || end(&gateway, worker));
+    let (answers, failed) = held_until(&gateway, 1, || end(&gateway, worker));
     assert_error(&answers[0], 502, "worker_crashed");
     let gone = wait_gone(&[worker, grandchild]);
-    assert!(told < Duration::from_millis(500), "{told:?}");
+    assert!(failed < Duration::from_millis(500), "{failed:?}");
     assert!(gone < Duration::from_secs(2), "{gone:?}");
     assert_ok(&gateway.call("w", "echo", "[1]"), "1");
     assert_eq!(zombies_of(&gateway), Vec::<String>::new());
 }
 
 #[test]
-fn w14_a_grandchild_with_the_channel_open_hides_no_death_and_does_not_outlive_it() {
+fn w14_a_grandchild_that_keeps_the_channel_open_hides_no_death_and_is_ended() {
     grandchildren_are_ended(|_, worker| send_signal(worker, Signal::KILL));
 }
 
 #[test]
-fn w14_nor_does_it_when_the_worker_exits_by_itself() {
+fn w14_a_grandchild_is_ended_when_its_worker_exits_by_itself() {
     grandchildren_are_ended(|gateway, _| {
         assert_error(&gateway.call("w", "leave", "[]"), 502, "worker_crashed");
     });
@@ -109,37 +110,37 @@ fn w17_a_worker_that_exits_cleanly_fails_its_call_and_is_started_again() {
 }
 
 #[test]
-fn w17_a_worker_that_closes_its_channel_and_lives_on_is_killed() {
+fn w17_a_worker_that_closes_its_channel_and_keeps_running_is_killed() {
     let folder = tempfile::tempdir().unwrap();
     let record = folder.path().join("pids");
     let gateway = Gateway::ready(&Faulty::worker("w17-goes-away").env("RECORD", &record).toml());
     for (round, function) in ["close", "shut_down_writing"].into_iter().enumerate() {
-        let (answer, told) = timed(|| gateway.call("w", function, "[]"));
+        let (answer, failed) = timed(|| gateway.call("w", function, "[]"));
         assert_error(&answer, 502, "worker_crashed");
-        println!("{function}: told after {told:?}");
-        assert!(told < Duration::from_secs(1), "{told:?}");
+        println!("{function}: failed after {failed:?}");
+        assert!(failed < Duration::from_secs(1), "{failed:?}");
         let pid = recorded(&record, round + 1)[round].parse().unwrap();
         wait_gone(&[pid]);
         assert_ok(&gateway.call("w", "echo", "[1]"), "1");
     }
 }
 
-/// Each function ends its worker: the call is told, and the next one succeeds.
-fn every_death_is_told(toml: &str, deaths: &[(&str, &str)]) {
+/// Each function ends its worker: its call fails with the cause, and the next call succeeds.
+fn every_death_fails_its_call(toml: &str, deaths: &[(&str, &str)]) {
     let gateway = Gateway::ready(toml);
     for (function, how) in deaths {
-        let (answer, told) = timed(|| gateway.call("w", function, "[]"));
+        let (answer, failed) = timed(|| gateway.call("w", function, "[]"));
         assert_error(&answer, 502, "worker_crashed");
         assert!(answer.message().contains(how), "{function}: {answer:?}");
-        assert!(told < Duration::from_secs(3), "{function}: {told:?}");
+        assert!(failed < Duration::from_secs(3), "{function}: {failed:?}");
         assert_ok(&gateway.call("w", "echo", "[1]"), "1");
     }
     assert_eq!(zombies_of(&gateway), Vec::<String>::new());
 }
 
 #[test]
-fn w1_every_way_a_node_worker_dies_is_told() {
-    every_death_is_told(
+fn w1_every_way_a_node_worker_dies_fails_the_call_with_its_cause() {
+    every_death_fails_its_call(
         &Faulty::functions("node", "node-deaths").toml(),
         &[
             ("aborts", "exited by signal 6"),
@@ -152,8 +153,8 @@ fn w1_every_way_a_node_worker_dies_is_told() {
 }
 
 #[test]
-fn w1_every_way_a_python_worker_dies_is_told() {
-    every_death_is_told(
+fn w1_every_way_a_python_worker_dies_fails_the_call_with_its_cause() {
+    every_death_fails_its_call(
         &Faulty::functions("python", "python-deaths").toml(),
         &[
             ("aborts", "exited by signal 6"),
@@ -164,8 +165,7 @@ fn w1_every_way_a_python_worker_dies_is_told() {
     );
 }
 
-/// Callers of `function` in a loop, each call with a text of its own, while `disturb` happens.
-/// Gives the answers by text.
+/// Calls `function` in loops, each call with a text of its own, while `disturb` runs. Returns the answers by text.
 fn call_in_loops(gateway: &Gateway, callers: usize, function: &str, disturb: impl FnOnce()) -> HashMap<String, Answer> {
     let over = AtomicBool::new(false);
     thread::scope(|scope| {
@@ -189,7 +189,7 @@ fn call_in_loops(gateway: &Gateway, callers: usize, function: &str, disturb: imp
     })
 }
 
-/// Every call ended in its own answer, or was told of the crash. Gives how many were told.
+/// Checks that every call got its own answer or failed by the crash. Returns how many failed.
 fn own_answer_or_crash(answers: &HashMap<String, Answer>) -> usize {
     let failed = AtomicUsize::new(0);
     for (text, answer) in answers {
@@ -221,14 +221,17 @@ fn w1_under_many_callers_a_kill_costs_only_the_calls_in_flight() {
         thread::sleep(Duration::from_millis(200));
     });
     let failed = own_answer_or_crash(&answers);
-    println!("{} calls, {failed} failed by {KILLS} kills; served again after {worst:?} at most", answers.len());
+    println!(
+        "{} calls, {failed} failed by {KILLS} kills; calls succeeded again after at most {worst:?}",
+        answers.len()
+    );
     assert!(answers.len() > CALLERS * (KILLS + 1), "{}", answers.len());
     assert!(failed <= KILLS * CALLERS, "{failed}");
     assert!(worst < Duration::from_secs(1), "{worst:?}");
 }
 
 #[test]
-fn w1_a_call_is_never_run_twice() {
+fn w1_a_call_never_runs_twice() {
     const KILLS: usize = 4;
     let folder = tempfile::tempdir().unwrap();
     let record = folder.path().join("ran");
@@ -242,9 +245,9 @@ fn w1_a_call_is_never_run_twice() {
     });
     let failed = own_answer_or_crash(&answers);
     let runs = runs_by_text(&record);
-    assert!(runs.values().all(|runs| *runs == 1), "run again: {runs:?}");
+    assert!(runs.values().all(|runs| *runs == 1), "a call ran twice: {runs:?}");
     for (text, answer) in &answers {
-        assert!(answer.status != 200 || runs.contains_key(text), "{text} was answered and never ran");
+        assert!(answer.status != 200 || runs.contains_key(text), "{text} was answered but never ran");
     }
     println!("{} calls, {failed} failed, {} ran", answers.len(), runs.len());
     assert!(failed > 0, "no call was in flight at a kill");
@@ -265,9 +268,28 @@ fn a_supervisor_that_panics_is_started_again() {
     };
     let tables = format!("[[deployment]]\nname = \"echo\"\npath = \"{}\"\n", fixture("echo-node").display());
     let gateway = Gateway::start_with(&tables, panics);
-    wait_for("the restart in the log", || gateway.log().contains("task=\"worker-supervisor\"").then_some(()));
+    wait_for("the log line of the restart", || gateway.log().contains("task=\"worker-supervisor\"").then_some(()));
     gateway.wait_ready();
     assert_eq!(gateway.call("echo", "f", "[1, 2]").body, r#"{"b":1,"a":2}"#);
     wait_for("the end of the first worker", || (gateway.worker_pids().len() == 1).then_some(()));
     assert_eq!(gateway.stop().code(), Some(0));
+}
+
+#[test]
+fn worker_output_reaches_the_log_file_after_its_writer_panicked() {
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("data/logs/w.log");
+    let server = "[server]\nlisten = \"127.0.0.1:0\"\nprefix = \"local\"\ndata_dir = \"data\"\n";
+    let toml = format!("{server}{}", Faulty::worker("w04-floods").toml());
+    fs::write(folder.path().join("metagate.toml"), toml).unwrap();
+    let gateway = Gateway::start_in(folder, |command| {
+        command.env("METAGATE_TEST_PANIC", "log-files");
+    });
+    gateway.wait_ready();
+    assert_ok(&gateway.call("w", "write", r#"["first\n"]"#), "null");
+    wait_for("the log line of the restart", || gateway.log().contains("task=\"log-files\"").then_some(()));
+    assert_ok(&gateway.call("w", "write", r#"["second\n"]"#), "null");
+    wait_for("the second line in the file", || {
+        fs::read_to_string(&file).unwrap_or_default().contains(" out second\n").then_some(())
+    });
 }

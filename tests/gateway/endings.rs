@@ -1,4 +1,4 @@
-//! What workers get from the gateway, and that they end with it, however it ends.
+//! The descriptors and environment that workers get from the gateway, and their end when the gateway stops or dies.
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -17,14 +17,14 @@ use crate::faulty::{
 use crate::support::{Gateway, is_alive, wait_for};
 
 #[test]
-fn a_worker_has_exactly_four_descriptors_whatever_the_gateway_was_started_with() {
+fn a_worker_has_four_descriptors_even_if_the_gateway_inherits_more() {
     let extra: OwnedFd = fs::File::open("/dev/null").unwrap().into();
     let gateway = Gateway::start_with(&Faulty::functions("python", "python-deaths").toml(), |command| {
-        let place = FdMapping { parent_fd: extra, child_fd: 9 };
-        command.fd_mappings(vec![place]).unwrap();
+        let mapping = FdMapping { parent_fd: extra, child_fd: 9 };
+        command.fd_mappings(vec![mapping]).unwrap();
     });
     gateway.wait_ready();
-    assert!(fs::exists(format!("/proc/{}/fd/9", gateway.pid())).unwrap(), "the gateway has it");
+    assert!(fs::exists(format!("/proc/{}/fd/9", gateway.pid())).unwrap(), "the gateway does not have descriptor 9");
     assert_ok(&gateway.call("w", "descriptors", "[]"), "[0,1,2,3]");
     let worker = pid_of_w(&gateway);
     let target = |fd| fs::read_link(format!("/proc/{worker}/fd/{fd}")).unwrap().display().to_string();
@@ -33,7 +33,7 @@ fn a_worker_has_exactly_four_descriptors_whatever_the_gateway_was_started_with()
 }
 
 #[test]
-fn a_workers_environment_is_built_from_nothing() {
+fn a_workers_environment_has_only_what_is_configured() {
     for (runtime, folder, own) in [
         ("node", "node-deaths", &["METAGATE_CHANNEL_FD", "METAGATE_CONCURRENCY", "METAGATE_WORKER"][..]),
         ("python", "python-deaths", &["METAGATE_CHANNEL_FD", "METAGATE_CONCURRENCY", "METAGATE_WORKER"]),
@@ -75,7 +75,7 @@ fn a_call_in_flight_is_answered_before_the_gateway_stops() {
 }
 
 #[test]
-fn a_call_that_outlasts_the_drain_is_cut() {
+fn a_call_that_outlasts_the_drain_fails() {
     let mut gateway = Gateway::ready(&format!("[server]\ndrain = \"300ms\"\n{}", Faulty::worker("stubborn").toml()));
     let worker = pid_of_w(&gateway);
     let time = thread::scope(|scope| {
@@ -92,7 +92,7 @@ fn a_call_that_outlasts_the_drain_is_cut() {
 }
 
 #[test]
-fn a_second_signal_ends_the_gateway_at_once_even_with_a_worker_that_refuses_to() {
+fn a_second_signal_ends_the_gateway_at_once_even_if_a_worker_ignores_signals() {
     let mut gateway = Gateway::ready(&Faulty::worker("stubborn").toml());
     let worker = pid_of_w(&gateway);
     let grandchild: u32 = gateway.call("w", "start_child", "[]").body.parse().unwrap();
@@ -108,7 +108,7 @@ fn a_second_signal_ends_the_gateway_at_once_even_with_a_worker_that_refuses_to()
         time
     });
     let (status, end) = timed(|| gateway.wait_end());
-    println!("the call was told after {time:?}, the gateway ended {end:?} later");
+    println!("the call failed after {time:?}, the gateway ended {end:?} later");
     assert_eq!(status.code(), Some(0));
     assert!(time + end < Duration::from_secs(4), "{time:?} {end:?}");
     assert!(!is_alive(worker) && !is_alive(grandchild));
@@ -128,7 +128,7 @@ fn a_stopped_gateway_leaves_no_process_behind() {
     assert_eq!(pids.into_iter().filter(|pid| is_alive(*pid)).collect::<Vec<_>>(), Vec::<u32>::new());
 }
 
-/// Kills the gateway itself; its worker must end at once, and what that had started when the next gateway starts.
+/// Kills the gateway itself. Its worker must end at once, and the processes of the worker when the next gateway starts.
 fn nothing_outlives_a_killed_gateway(change: impl Fn(&mut Command), groups: impl Fn(bool) -> bool) {
     let folder = tempfile::tempdir().unwrap();
     let record = folder.path().join("grandchildren");
@@ -151,11 +151,12 @@ fn nothing_outlives_a_killed_gateway(change: impl Fn(&mut Command), groups: impl
 }
 
 #[test]
-fn a_killed_gateway_takes_its_workers_along_and_the_next_one_ends_their_children() {
+fn workers_end_with_a_killed_gateway_and_the_next_gateway_ends_their_children() {
     nothing_outlives_a_killed_gateway(|_| {}, |_| true);
 }
 
-/// Starts the gateway where it sees no control groups: an ordinary user cannot make any, and for root they are hidden.
+/// Starts the gateway where it cannot use control groups: they are hidden from root, and an ordinary user cannot make
+/// any.
 fn without_control_groups(command: &mut Command) {
     if !rustix::process::geteuid().is_root() {
         return;
@@ -170,12 +171,12 @@ fn without_control_groups(command: &mut Command) {
 }
 
 #[test]
-fn without_control_groups_a_killed_gateway_leaves_nothing_that_the_next_one_does_not_end() {
-    nothing_outlives_a_killed_gateway(without_control_groups, |there| !there);
+fn without_control_groups_the_next_gateway_ends_all_that_a_killed_one_leaves() {
+    nothing_outlives_a_killed_gateway(without_control_groups, |has_group| !has_group);
 }
 
 #[test]
-fn w14_without_control_groups_a_dead_workers_children_are_ended_too() {
+fn w14_without_control_groups_the_children_of_a_dead_worker_are_ended() {
     let folder = tempfile::tempdir().unwrap();
     let record = folder.path().join("grandchildren");
     let table = Faulty::worker("w14-grandchildren").env("RECORD", &record).toml();
@@ -189,7 +190,7 @@ fn w14_without_control_groups_a_dead_workers_children_are_ended_too() {
     pids.push(worker);
     send_signal(worker, Signal::KILL);
     let gone = wait_gone(&pids);
-    println!("seven processes gone after {gone:?}");
+    println!("seven processes ended after {gone:?}");
     assert!(gone < Duration::from_secs(3), "{gone:?}");
     assert_ok(&gateway.call("w", "echo", "[1]"), "1");
     assert_eq!(zombies_of(&gateway), Vec::<String>::new());
@@ -209,7 +210,7 @@ fn as_first_process(command: &mut Command) {
 }
 
 #[test]
-fn as_the_first_process_of_a_container_the_gateway_reaps_what_its_workers_leave() {
+fn as_the_first_process_of_a_container_the_gateway_reaps_orphans_of_workers() {
     assert_reaps_orphans(as_first_process);
 }
 
@@ -242,11 +243,11 @@ fn assert_reaps_orphans(configure: impl FnOnce(&mut Command)) {
         fs::read_to_string(format!("/proc/{first}/task/{first}/children")).unwrap_or_default()
     };
     assert_ok(&gateway.call("w", "leave", "[]"), "null");
-    assert_eq!(children().split_whitespace().count(), 2, "the worker and the orphan: {}", children());
+    assert_eq!(children().split_whitespace().count(), 2, "expected the worker and the orphan: {}", children());
     assert_error(&gateway.call("w", "die", "[]"), 502, "worker_crashed");
     assert_ok(&gateway.call("w", "leave", "[]"), "null");
-    wait_for("the first orphan to be reaped", || (children().split_whitespace().count() == 2).then_some(()));
-    // The namespace and everything in it ends with it.
+    wait_for("the reaping of the first orphan", || (children().split_whitespace().count() == 2).then_some(()));
+    // The kernel ends a namespace, and every process in it, with its first process.
     gateway.signal(Signal::KILL);
     gateway.wait_end();
 }

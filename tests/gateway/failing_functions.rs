@@ -1,9 +1,9 @@
-//! Functions that fail or do not exist: the caller is told why, and the worker lives on.
+//! Functions that fail or do not exist: the caller gets the reason, and the worker keeps running.
 
 use crate::faulty::{Faulty, assert_error, assert_ok, count, lines_of, pid_of_w};
 use crate::support::Gateway;
 
-/// Calls each function and expects the words in its error; the worker must be the same afterwards.
+/// Calls each function, expects these words in its error, and checks that the worker was not replaced.
 fn functions_fail(runtime: &'static str, folder: &'static str, functions: &[(&str, &str)]) {
     let gateway = Gateway::ready(&Faulty::functions(runtime, folder).toml());
     let worker = pid_of_w(&gateway);
@@ -11,15 +11,15 @@ fn functions_fail(runtime: &'static str, folder: &'static str, functions: &[(&st
         let answer = gateway.call("w", function, "[]");
         assert_error(&answer, 500, "function_error");
         assert!(answer.message().contains(words), "{function}: {answer:?}");
-        // No stack for callers: it names files of this machine.
+        // Callers get no stack: it names files of this machine.
         assert!(!answer.body.contains(folder), "{function}: {answer:?}");
-        assert_eq!(pid_of_w(&gateway), worker, "after {function}");
+        assert_eq!(pid_of_w(&gateway), worker, "replaced after {function}");
     }
     assert_eq!(count(&gateway, "w", "restarts"), 0);
 }
 
 #[test]
-fn w19_a_node_function_that_fails_is_told_and_its_worker_lives() {
+fn w19_a_node_function_that_fails_does_not_end_its_worker() {
     functions_fail(
         "node",
         "w19-throws-node",
@@ -34,7 +34,7 @@ fn w19_a_node_function_that_fails_is_told_and_its_worker_lives() {
 }
 
 #[test]
-fn w19_a_python_function_that_fails_is_told_and_its_worker_lives() {
+fn w19_a_python_function_that_fails_does_not_end_its_worker() {
     functions_fail(
         "python",
         "w19-throws-python",
@@ -51,7 +51,7 @@ const NO_FUNCTIONS: [&str; 6] =
     ["__proto__", "constructor", "toString", "hasOwnProperty", "missing", "%5F%5Fclass%5F%5F"];
 
 #[test]
-fn w20_a_worker_is_not_asked_for_a_function_that_it_does_not_have() {
+fn w20_a_call_of_an_unknown_function_is_not_sent_to_the_worker() {
     let folder = tempfile::tempdir().unwrap();
     let record = folder.path().join("asked");
     let gateway = Gateway::ready(&Faulty::worker("w20-names").env("RECORD", &record).toml());
@@ -63,7 +63,7 @@ fn w20_a_worker_is_not_asked_for_a_function_that_it_does_not_have() {
 }
 
 #[test]
-fn w20_what_every_object_has_is_no_function_of_node_or_python() {
+fn w20_properties_of_every_object_are_not_functions_in_node_or_python() {
     for (runtime, folder) in [("node", "w19-throws-node"), ("python", "w19-throws-python")] {
         let gateway = Gateway::ready(&Faulty::functions(runtime, folder).toml());
         for name in NO_FUNCTIONS {

@@ -1,5 +1,4 @@
-//! Workers that misbehave on purpose: deployments of `tests/fixtures/faults`, and what a test needs to look at
-//! processes.
+//! Deployments of `tests/fixtures/faults`, whose workers misbehave on purpose, and helpers that inspect processes.
 
 use std::fs;
 use std::path::Path;
@@ -11,7 +10,7 @@ use rustix::process::{Pid, Signal};
 
 use crate::support::{Answer, Gateway, fixture, is_alive, wait_for};
 
-/// A deployment with a folder of `tests/fixtures/faults`, named `w` unless the test says otherwise.
+/// A deployment of a folder of `tests/fixtures/faults`, named `w` by default.
 pub(crate) struct Faulty {
     name: &'static str,
     folder: &'static str,
@@ -21,14 +20,14 @@ pub(crate) struct Faulty {
 }
 
 impl Faulty {
-    /// A worker script that speaks the protocol by itself: `worker.py` in the folder.
+    /// A deployment whose folder has its own worker, `worker.py`, which speaks the protocol without metagate's script.
     pub(crate) fn worker(folder: &'static str) -> Self {
         let shared = fixture("faults").display().to_string();
         let env = vec![("PYTHONPATH", shared), ("PYTHONDONTWRITEBYTECODE", "1".to_owned())];
         Self { name: "w", folder, runtime: None, keys: String::new(), env }
     }
 
-    /// Functions for one of metagate's own workers.
+    /// A deployment of functions that one of metagate's own workers runs.
     pub(crate) fn functions(runtime: &'static str, folder: &'static str) -> Self {
         Self { name: "w", folder, runtime: Some(runtime), keys: String::new(), env: Vec::new() }
     }
@@ -37,7 +36,7 @@ impl Faulty {
         Self { name, ..self }
     }
 
-    /// Lines of TOML.
+    /// Adds lines of TOML to the deployment's table.
     pub(crate) fn keys(self, keys: &str) -> Self {
         Self { keys: format!("{keys}\n"), ..self }
     }
@@ -59,16 +58,16 @@ impl Faulty {
     }
 }
 
-/// Python itself: a version manager's script in its place would make every start slow.
+/// The path of Python itself. The script of a version manager in front of it would slow down each start.
 pub(crate) fn python() -> &'static str {
     static PYTHON: OnceLock<String> = OnceLock::new();
     PYTHON.get_or_init(|| {
-        let question = Command::new("python3").args(["-c", "import sys; print(sys.executable)"]).output().unwrap();
-        String::from_utf8(question.stdout).unwrap().trim().to_owned()
+        let output = Command::new("python3").args(["-c", "import sys; print(sys.executable)"]).output().unwrap();
+        String::from_utf8(output.stdout).unwrap().trim().to_owned()
     })
 }
 
-/// What a piece of work gave, and how long it took.
+/// Runs `work`, and returns its value and the time it took.
 pub(crate) fn timed<T>(work: impl FnOnce() -> T) -> (T, Duration) {
     let start = Instant::now();
     let value = work();
@@ -85,7 +84,7 @@ pub(crate) fn assert_error(answer: &Answer, status: u16, code: &str) {
     assert_eq!((answer.status, answer.code()), (status, code), "{answer:?}");
 }
 
-/// The process that answers for `w` now.
+/// The process id of the worker that answers for `w` now.
 #[track_caller]
 pub(crate) fn pid_of_w(gateway: &Gateway) -> u32 {
     let answer = gateway.call("w", "pid", "[]");
@@ -109,10 +108,10 @@ pub(crate) fn send_signal(pid: u32, signal: Signal) {
     rustix::process::kill_process(pid, signal).unwrap();
 }
 
-/// The whole lines that workers have recorded in a file, once there are at least so many.
+/// Waits until workers have written at least so many whole lines to a file, and returns the lines.
 #[track_caller]
 pub(crate) fn recorded(file: &Path, at_least: usize) -> Vec<String> {
-    wait_for("what workers record", || {
+    wait_for("the lines that workers record", || {
         let lines = lines_of(file);
         (lines.len() >= at_least).then_some(lines)
     })
@@ -124,17 +123,17 @@ pub(crate) fn lines_of(file: &Path) -> Vec<String> {
     whole.lines().map(str::to_owned).collect()
 }
 
-/// Whether the gateway could make a control group for a worker; otherwise it finds a worker's tree by its environment.
+/// Whether the gateway made a control group for a worker. Without one it finds the worker's tree by the environment.
 pub(crate) fn has_control_group(pid: u32) -> bool {
     fs::read_to_string(format!("/proc/{pid}/cgroup")).unwrap().contains("/metagate-")
 }
 
-/// The function of `w14-grandchildren` that leaves behind what is hardest to find on this machine.
+/// The function of `w14-grandchildren` that leaves behind the process that is hardest to find on this machine.
 pub(crate) fn hardest_to_find(worker: u32) -> &'static str {
     if has_control_group(worker) { "leave_behind" } else { "leave_marked" }
 }
 
-/// Waits until none of the processes is there, and gives the time that it took.
+/// Waits until none of the processes exists, and returns the time it took.
 #[track_caller]
 pub(crate) fn wait_gone(pids: &[u32]) -> Duration {
     let start = Instant::now();
@@ -142,7 +141,7 @@ pub(crate) fn wait_gone(pids: &[u32]) -> Duration {
     start.elapsed()
 }
 
-/// Processes that have ended and that the gateway has not reaped.
+/// The `/proc/PID/stat` lines of children of the gateway that have ended and are not reaped.
 pub(crate) fn zombies_of(gateway: &Gateway) -> Vec<String> {
     let parent = gateway.pid().to_string();
     let stats = fs::read_dir("/proc").unwrap().flatten().filter_map(|entry| {
@@ -158,20 +157,20 @@ pub(crate) fn zombies_of(gateway: &Gateway) -> Vec<String> {
         .collect()
 }
 
-/// How many descriptors a process has open beside files: a log's file is opened with its first line.
+/// The number of open descriptors of a process. Files do not count: a log file is opened at its first line.
 pub(crate) fn descriptors_of(pid: u32) -> usize {
     let open = fs::read_dir(format!("/proc/{pid}/fd")).unwrap().flatten();
     open.filter_map(|entry| fs::read_link(entry.path()).ok()).filter(|target| !target.is_file()).count()
 }
 
-/// A figure of `/proc/PID/status` in KiB: `VmRSS` now, `VmHWM` the most so far.
+/// A figure of `/proc/PID/status` in KiB: `VmRSS` is the memory now, `VmHWM` the most so far.
 pub(crate) fn memory_of(pid: u32, figure: &str) -> u64 {
     let status = fs::read_to_string(format!("/proc/{pid}/status")).unwrap();
     let line = status.lines().find_map(|line| line.strip_prefix(figure)?.strip_prefix(':')).unwrap();
     line.trim().trim_end_matches(" kB").parse().unwrap()
 }
 
-/// Makes the highest memory so far begin anew, and gives what there is now, in KiB.
+/// Resets `VmHWM` to the memory of this moment, which it returns, in KiB.
 pub(crate) fn reset_peak(pid: u32) -> u64 {
     fs::write(format!("/proc/{pid}/clear_refs"), "5").unwrap();
     memory_of(pid, "VmRSS")

@@ -1,4 +1,4 @@
-//! Workers that hang, stop reading or flood: their callers are told in time, and nobody else notices.
+//! Workers that hang, stop reading or flood: their calls fail in time, and other deployments are not affected.
 
 use std::thread;
 use std::time::{Duration, Instant};
@@ -11,7 +11,7 @@ use crate::faulty::{
 use crate::support::{Answer, Gateway, is_alive, wait_for};
 
 #[test]
-fn w2_a_call_without_an_answer_is_told_at_its_deadline() {
+fn w2_a_call_without_an_answer_fails_at_its_deadline() {
     const DEADLINE: Duration = Duration::from_millis(300);
     let gateway = Gateway::ready(&Faulty::worker("w02-hangs").keys("timeout = \"300ms\"").toml());
     let late: Vec<Duration> = (0..3)
@@ -19,9 +19,9 @@ fn w2_a_call_without_an_answer_is_told_at_its_deadline() {
             let (answer, time) = timed(|| gateway.call("w", "hold", "[]"));
             assert_error(&answer, 504, "call_timeout");
             assert!(answer.message().contains("within 300ms"), "{answer:?}");
-            // Three that are never answered would be another matter.
+            // Three calls in a row without an answer would have the worker replaced.
             assert_ok(&gateway.call("w", "answer_held", "[]"), "null");
-            time.checked_sub(DEADLINE).expect("told before the deadline")
+            time.checked_sub(DEADLINE).expect("the call failed before its deadline")
         })
         .collect();
     println!("after the deadline: {late:?}");
@@ -66,7 +66,7 @@ fn w2_calls_left_on_a_replaced_worker_are_not_counted_on_the_new_one() {
         let left: Vec<_> = (0..2).map(|_| scope.spawn(hold)).collect();
         first.into_iter().for_each(|call| assert_error(&call.join().unwrap(), 504, "call_timeout"));
         wait_count(&gateway, "w", "restarts", 1);
-        // On the new worker, beyond the end of those that are left on the old one.
+        // A call on the new worker that outlasts the calls that are left on the old one.
         let own = scope.spawn(hold);
         wait_count(&gateway, "w", "in_flight", 1);
         left.into_iter().for_each(|call| assert_error(&call.join().unwrap(), 504, "call_timeout"));
@@ -80,7 +80,7 @@ fn w2_calls_left_on_a_replaced_worker_are_not_counted_on_the_new_one() {
 }
 
 #[test]
-fn w2_a_worker_that_does_nothing_any_more_is_found_by_a_probe() {
+fn w2_a_worker_that_is_frozen_is_found_by_a_probe() {
     let gateway = Gateway::ready(&Faulty::worker("w02-hangs").keys("timeout = \"200ms\"").toml());
     let worker = pid_of_w(&gateway);
     assert_error(&gateway.call("w", "freeze", "[]"), 504, "call_timeout");
@@ -91,7 +91,7 @@ fn w2_a_worker_that_does_nothing_any_more_is_found_by_a_probe() {
     assert_ok(&gateway.call("w", "echo", "[1]"), "1");
 }
 
-/// Runs `spin` in `w` and gives how long after its deadline a call succeeds.
+/// Runs `spin` in `w` and returns the time from its deadline until a call succeeds.
 fn serves_again_after_spinning(gateway: &Gateway) -> Duration {
     let worker = pid_of_w(gateway);
     assert_error(&gateway.call("w", "spin", "[]"), 504, "call_timeout");
@@ -122,7 +122,7 @@ fn w2_an_endless_loop_in_a_python_function_leaves_other_calls_alone() {
             assert_ok(&gateway.call("w", "echo", "[1]"), "1");
         }
         assert_ok(&gateway.call("w", "echo", "[2]"), "2");
-        // What still spins counts: with two more the worker is replaced.
+        // The call that still spins counts as unanswered: after two more the worker is replaced.
         scope.spawn(spin);
         scope.spawn(spin);
     });
@@ -133,7 +133,7 @@ fn w2_an_endless_loop_in_a_python_function_leaves_other_calls_alone() {
 }
 
 #[test]
-fn w3_calls_to_a_worker_that_stops_reading_are_refused_beyond_a_bound_and_it_is_replaced() {
+fn w3_calls_beyond_a_bound_are_refused_when_a_worker_stops_reading_and_it_is_replaced() {
     const MIB: usize = 1024 * 1024;
     let gateway = Gateway::ready(&Faulty::worker("w03-stops-reading").toml());
     let worker = pid_of_w(&gateway);
@@ -146,14 +146,14 @@ fn w3_calls_to_a_worker_that_stops_reading_are_refused_beyond_a_bound_and_it_is_
         let refused = loop {
             let sent = calls.len() as u64 + 1;
             let call = scope.spawn(|| gateway.call("w", "size", &body));
-            wait_for("the call in flight, or refused", || {
+            wait_for("the call in flight or refused", || {
                 (call.is_finished() || count(&gateway, "w", "in_flight") == sent).then_some(())
             });
             if call.is_finished() {
                 break call.join().unwrap();
             }
             calls.push(call);
-            assert!(sent < 20, "nothing is refused");
+            assert!(sent < 20, "no call is refused");
         };
         let taken: Vec<Answer> = calls.into_iter().map(|call| call.join().unwrap()).collect();
         (taken, refused)
@@ -164,7 +164,11 @@ fn w3_calls_to_a_worker_that_stops_reading_are_refused_beyond_a_bound_and_it_is_
     for answer in &taken {
         assert_error(answer, 502, "worker_crashed");
     }
-    println!("{} of 1 MiB taken, ended after {:?}, memory {before} → {peak} KiB", taken.len(), start.elapsed());
+    println!(
+        "{} calls of 1 MiB accepted, failed after {:?}, memory {before} → {peak} KiB",
+        taken.len(),
+        start.elapsed()
+    );
     assert!((6..=10).contains(&taken.len()), "{}", taken.len());
     assert!(start.elapsed() >= Duration::from_secs(5), "{:?}", start.elapsed());
     assert!(peak - before < 40 * 1024, "{before} → {peak} KiB");
@@ -185,8 +189,7 @@ fn w3_a_stopped_worker_is_replaced() {
     assert_ok(&gateway.call("w", "echo", "[2]"), "2");
 }
 
-/// The time that 99 of 100 calls of `name` stay within, and the slowest; 300 calls, or as many as there are in two
-/// seconds.
+/// The 99th percentile and the maximum of the times of calls of `name`: 300 calls, or as many as two seconds allow.
 fn p99(gateway: &Gateway, name: &str) -> (Duration, Duration) {
     let start = Instant::now();
     let mut times = Vec::new();
@@ -200,7 +203,7 @@ fn p99(gateway: &Gateway, name: &str) -> (Duration, Duration) {
 }
 
 #[test]
-fn w4_floods_are_counted_and_dropped_and_slow_nobody_down() {
+fn w4_floods_are_dropped_and_counted_and_slow_no_other_deployment_down() {
     let other = Faulty::worker("w01-killed").named("other");
     let gateway = Gateway::ready(&format!("{}{}", Faulty::worker("w04-floods").toml(), other.toml()));
     let calm = p99(&gateway, "other");
@@ -212,7 +215,7 @@ fn w4_floods_are_counted_and_dropped_and_slow_nobody_down() {
         let busy = p99(&gateway, "other");
         assert_ok(&gateway.call("w", "stop", "[]"), "null");
         let peak = memory_of(gateway.pid(), "VmHWM");
-        println!("{kind}: p99 and slowest {calm:?} → {busy:?}; memory {before} → {peak} KiB");
+        println!("{kind}: p99 and maximum {calm:?} → {busy:?}; memory {before} → {peak} KiB");
         assert!(busy.0 < calm.0.max(Duration::from_millis(10)) * 5, "{kind}: {calm:?} → {busy:?}");
         assert!(peak - before < 16 * 1024, "{kind}: {before} → {peak} KiB");
         let log = gateway.worker_log("w");
@@ -223,7 +226,7 @@ fn w4_floods_are_counted_and_dropped_and_slow_nobody_down() {
 }
 
 #[test]
-fn w4_a_printed_line_is_cut_and_its_control_bytes_are_escaped() {
+fn w4_a_long_printed_line_is_cut_and_control_bytes_are_escaped() {
     let gateway = Gateway::ready(&Faulty::worker("w04-floods").toml());
     let lines = format!("[\"\\u001b[31mred\\u0007\\n{}\\nafter\\n\"]", "z".repeat(9000));
     assert_ok(&gateway.call("w", "write", &lines), "null");

@@ -1,5 +1,4 @@
-//! How calls find workers: the least busy one, a queue of bounded length, more workers as calls wait, patience at
-//! starts.
+//! Dispatch: calls go to the least busy worker, wait in a bounded queue, make the pool grow, and wait for a start.
 
 use std::collections::HashMap;
 use std::fs;
@@ -14,11 +13,11 @@ use tempfile::TempDir;
 use crate::faulty::{Faulty, assert_error, assert_ok, lines_of, pid_of_w, recorded, send_signal, timed, wait_count};
 use crate::support::{Answer, Gateway, fixture, wait_for};
 
-/// The folder whose files let workers load and calls end.
+/// A folder whose files allow workers to load and calls to end.
 struct Gate(TempDir);
 
 impl Gate {
-    /// Workers load at once.
+    /// A gate at which workers load at once.
     fn open() -> Self {
         let gate = Self(tempfile::tempdir().unwrap());
         gate.allow("may-load");
@@ -33,7 +32,7 @@ impl Gate {
         fs::remove_file(self.0.path().join(name)).unwrap();
     }
 
-    /// Where each worker notes its process when it starts.
+    /// The file to which each worker appends its process id when it starts.
     fn starts(&self) -> PathBuf {
         self.0.path().join("starts")
     }
@@ -43,7 +42,7 @@ impl Gate {
     }
 }
 
-/// Calls `w` until the file `name` is there; a good answer is the worker's process.
+/// Makes a call of `w` that ends when the file `name` exists. Its result is the worker's process id.
 fn call_until(gateway: &Gateway, name: &str) -> Answer {
     gateway.call("w", "until", &format!("[{name:?}]"))
 }
@@ -77,7 +76,7 @@ fn two_workers_share_the_calls_evenly() {
 }
 
 #[test]
-fn a_workers_death_leaves_the_calls_of_the_other_alone() {
+fn the_death_of_a_worker_fails_no_calls_of_another() {
     let gate = Gate::open();
     let gateway = Gateway::ready(&gate.deployment("workers = 2"));
     wait_count(&gateway, "w", "ready_workers", 2);
@@ -97,7 +96,7 @@ fn a_workers_death_leaves_the_calls_of_the_other_alone() {
 }
 
 #[test]
-fn a_pool_grows_while_calls_wait_and_no_further_than_its_maximum() {
+fn a_pool_grows_while_calls_wait_up_to_its_maximum() {
     let gate = Gate::open();
     let gateway = Gateway::ready(&gate.deployment("workers = { min = 1, max = 3 }\nconcurrency = 1"));
     assert_eq!(gateway.readiness("w")["workers"], 1);
@@ -113,7 +112,7 @@ fn a_pool_grows_while_calls_wait_and_no_further_than_its_maximum() {
 }
 
 #[test]
-fn calls_beyond_the_queue_are_refused_at_once_and_those_in_it_get_through() {
+fn calls_beyond_the_queue_are_refused_at_once_and_queued_ones_succeed() {
     let gate = Gate::open();
     let gateway = Gateway::ready(&gate.deployment("concurrency = 1\nqueue = 1"));
     thread::scope(|scope| {
@@ -131,7 +130,7 @@ fn calls_beyond_the_queue_are_refused_at_once_and_those_in_it_get_through() {
     });
 }
 
-/// Sends a call on a connection of its own and does not wait for the answer.
+/// Sends a call on a connection of its own, runs `until`, and closes the connection without reading the answer.
 fn send_and_leave(gateway: &Gateway, function: &str, body: &str, until: impl FnOnce()) {
     let mut connection = gateway.connect();
     let head = format!("POST /local/w/v1/call/{function} HTTP/1.1\r\nhost: test\r\ncontent-type: application/json\r\n");
@@ -140,7 +139,7 @@ fn send_and_leave(gateway: &Gateway, function: &str, body: &str, until: impl FnO
 }
 
 #[test]
-fn a_call_whose_client_is_gone_counts_until_its_worker_has_answered() {
+fn a_call_whose_client_disconnects_counts_until_its_worker_answers() {
     let gate = Gate::open();
     let gateway = Gateway::ready(&gate.deployment("concurrency = 1\nqueue = 0"));
     send_and_leave(&gateway, "until", "[\"go\"]", || wait_count(&gateway, "w", "in_flight", 1));
@@ -153,14 +152,14 @@ fn a_call_whose_client_is_gone_counts_until_its_worker_has_answered() {
 }
 
 #[test]
-fn a_client_that_is_gone_leaves_its_place_in_the_queue() {
+fn a_client_that_disconnects_leaves_the_queue() {
     let gate = Gate::open();
     let gateway = Gateway::ready(&gate.deployment("concurrency = 1\nqueue = 1"));
     thread::scope(|scope| {
         let running = scope.spawn(|| call_until(&gateway, "go"));
         wait_count(&gateway, "w", "in_flight", 1);
         send_and_leave(&gateway, "echo", "[\"gone\"]", || wait_count(&gateway, "w", "waiting", 1));
-        // The gateway learns of the closed connection a little later.
+        // The gateway notices the closed connection a little later.
         let next = scope.spawn(|| {
             wait_for("a place in the queue", || {
                 let answer = gateway.call("w", "echo", "[\"next\"]");
@@ -175,7 +174,7 @@ fn a_client_that_is_gone_leaves_its_place_in_the_queue() {
     assert_eq!(gateway.readiness("w")["in_flight"], 0);
 }
 
-/// Kills the worker; the next one has started and may not load yet.
+/// Kills the worker, and returns when the next one has started but may not load yet.
 fn hold_up_restart(gate: &Gate, gateway: &Gateway) {
     let worker = pid_of_w(gateway);
     gate.forbid("may-load");
@@ -199,7 +198,7 @@ fn calls_during_a_restart_wait_for_it() {
 }
 
 #[test]
-fn calls_wait_five_seconds_for_a_start_and_no_longer() {
+fn calls_wait_at_most_five_seconds_for_a_start() {
     let gate = Gate::open();
     let gateway = Gateway::ready(&gate.deployment(""));
     hold_up_restart(&gate, &gateway);
@@ -224,7 +223,7 @@ fn a_call_at_the_first_start_waits_for_it() {
 }
 
 #[test]
-fn a_pool_grows_after_its_growing_task_panicked() {
+fn a_pool_grows_after_its_growth_task_panicked() {
     let tables = format!(
         "[[deployment]]\nname = \"echo\"\npath = \"{}\"\nworkers = {{ min = 1, max = 2 }}\nconcurrency = 1\n",
         fixture("echo-node").display()
