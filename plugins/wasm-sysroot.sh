@@ -5,7 +5,7 @@
 # usage: wasm-sysroot.sh [TARGET]      default: wasm32-unknown-unknown
 #
 #   WASM_SYSROOT_CACHE   where libraries are kept, by compiler and target; default ~/.cache/metagate-wasm-sysroot
-#   RUST_STD_SRC         a `library` folder of exactly this rustc; default: the rust-src component, else Debian's package
+#   RUST_STD_SRC         a `library` folder of this rustc; default: the rust-src component, else Debian's package
 #   DEBIAN_MIRROR        where Debian's package comes from; default: the mirror that this machine's apt uses
 set -euo pipefail
 
