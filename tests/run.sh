@@ -51,8 +51,10 @@ step "tests"
 if cargo nextest --version >/dev/null 2>&1; then
   cargo nextest run --locked --no-fail-fast
 else
-  cargo test --locked --no-fail-fast
+  cargo test --locked --no-fail-fast --bins --lib --tests
 fi
+step "examples in the documentation of types"
+cargo test --locked --quiet --doc
 
 # Plugins built from their sources in four languages, the templates of `plugin new`, functions in WebAssembly.
 cargo build --locked --quiet
