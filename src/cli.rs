@@ -30,7 +30,8 @@ use clap::{Parser, Subcommand};
     version,
     about,
     long_about = "metagate serves folders of functions over HTTP. Each deployment has its own worker processes, one \
-                  unless configured otherwise. The configuration is a TOML file.\n\nExample:\n  metagate serve examples/quickstart/metagate.toml"
+                  unless configured otherwise. The configuration is a TOML file.\n\nExample:\n  metagate serve \
+                  examples/quickstart/metagate.toml"
 )]
 struct Cli {
     #[command(subcommand)]

@@ -1,7 +1,7 @@
 //! The configuration: `metagate.toml` and the settings of drop-in plugins, as checked values.
 //!
-//! A file becomes structs in `reading`; `tables` has one struct per table and `values` the types of single keys. [`load()`]
-//! adds the rules between keys. Applying a configuration is left to the layers above.
+//! A file becomes structs in `reading`; `tables` has one struct per table and `values` the types of single keys.
+//! [`load()`] adds the rules between keys. Applying a configuration is left to the layers above.
 
 mod check;
 mod drop_ins;

@@ -16,7 +16,8 @@ use crate::runtime::scripts::WorkerScripts;
 /// Check a configuration without starting anything.
 #[derive(Debug, Args)]
 #[command(long_about = "Read everything that serve reads: the configuration, the folder of each deployment with its \
-    metacall.json and scripts, the program of its runtime, and the file, grants and configuration of each plugin. A plugin \
+    metacall.json and scripts, the program of its runtime, and the file, grants and configuration of each plugin. A \
+    plugin \
     that checks its own configuration does so. Starts no worker and no listener.\n\n\
     Reports all faults, each with file, line and column.\n\n\
     Example:\n  metagate check examples/quickstart/metagate.toml\n\n\

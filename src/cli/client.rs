@@ -1,7 +1,7 @@
 //! The HTTP client of the commands that talk to a running gateway: its address, the admin token, and its error answers.
 
-mod deployments;
-mod events;
+pub(super) mod deployments;
+pub(super) mod events;
 
 use std::io::Read;
 use std::time::Duration;
@@ -15,8 +15,7 @@ use ureq::http::header::{ACCEPT, AUTHORIZATION, CONTENT_LENGTH, CONTENT_TYPE, EX
 use ureq::typestate::{WithBody, WithoutBody};
 use ureq::{Agent, Body, RequestBuilder, SendBody};
 
-pub(super) use crate::cli::client::deployments::{Deployment, DeploymentError, unknown};
-pub(super) use crate::cli::client::events::{EVENT_STREAM, Events, is_event_stream};
+use crate::cli::client::events::EVENT_STREAM;
 
 /// The gateway to talk to.
 #[derive(Debug, Args)]
@@ -101,8 +100,8 @@ impl Client {
         self.checked(self.post_request(path, "application/json").header(ACCEPT, EVENT_STREAM).send(json))
     }
 
-    /// Streams a body in a POST request. With `Expect: 100-continue`, a gateway that refuses the request does so before the
-    /// body is sent.
+    /// Streams a body in a POST request. With `Expect: 100-continue`, a gateway that refuses the request does so before
+    /// the body is sent.
     pub(super) fn upload(&self, path: &str, upload: &mut Upload<'_>) -> anyhow::Result<Response<Body>> {
         let request = self.post_request(path, upload.content_type).header(CONTENT_LENGTH, upload.length);
         self.checked(request.header(EXPECT, "100-continue").send(SendBody::from_reader(upload.body)))

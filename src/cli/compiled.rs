@@ -1,5 +1,5 @@
-//! Plugins for commands that are not the gateway: compiled into the user's cache, never into a gateway's data folder, and
-//! loaded as serve would.
+//! Plugins for commands that are not the gateway: compiled into the user's cache, never into a gateway's data folder,
+//! and loaded as serve would.
 
 use std::path::PathBuf;
 use std::sync::Arc;

@@ -30,12 +30,16 @@ use crate::deployment::DeploymentName;
 /// Deploy a folder to a running gateway.
 #[derive(Debug, Args)]
 #[command(
-    long_about = "Deploy a folder to a running gateway: the folder is packed, uploaded and loaded as a new release. The \
+    long_about = "Deploy a folder to a running gateway: the folder is packed, uploaded and loaded as a new release. \
+        The \
     previous release serves until the new one is ready.\n\n\
     These files are left out: those that .gitignore or .metagateignore excludes (the latter has precedence and can \
-    include a file again with !), hidden files, node_modules, __pycache__ and virtual environments. The gateway installs \
-    the dependencies of package.json and requirements.txt. The variables in the folder's .env are sent, not the file.\n\n\
-    Example:\n  metagate deploy functions/math\n  metagate deploy . --name math --env GREETING=hello --env-file production.env"
+    include a file again with !), hidden files, node_modules, __pycache__ and virtual environments. The gateway \
+    installs \
+    the dependencies of package.json and requirements.txt. The variables in the folder's .env are sent, not the \
+    file.\n\n\
+    Example:\n  metagate deploy functions/math\n  metagate deploy . --name math --env GREETING=hello --env-file \
+    production.env"
 )]
 pub(super) struct Deploy {
     /// The folder.

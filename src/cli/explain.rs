@@ -9,7 +9,7 @@ use std::sync::Arc;
 use anyhow::bail;
 use clap::Args;
 
-use crate::cli::client::unknown;
+use crate::cli::client::deployments::unknown;
 use crate::cli::compiled;
 use crate::cli::stderr;
 use crate::config::{
@@ -24,7 +24,8 @@ use crate::runtime::scripts::WorkerScripts;
 #[derive(Debug, Args)]
 #[command(
     long_about = "Show the plugins that apply to a deployment or one of its functions, in the order in which they run, \
-    with their settings and the reason why each applies; the plugins that do not apply and why; the limits; and the names \
+    with their settings and the reason why each applies; the plugins that do not apply and why; the limits; and the \
+    names \
     of environment variables. Reads the configuration only, without a running gateway.\n\n\
     Example:\n  metagate explain -c examples/plugins/metagate.toml text slugify"
 )]
@@ -101,7 +102,8 @@ fn show_limits(deployment: &DeploymentConfig, out: &mut impl Write) -> anyhow::R
     let memory = max_memory.map_or_else(|| "no limit".to_owned(), |size| size.to_string());
     writeln!(
         out,
-        "  limits       timeout {timeout}, load_timeout {load_timeout}, workers {} to {}, concurrency {concurrency}, queue \
+        "  limits       timeout {timeout}, load_timeout {load_timeout}, workers {} to {}, concurrency {concurrency}, \
+            queue \
          {queue}, max_memory {memory}",
         workers.min, workers.max
     )?;

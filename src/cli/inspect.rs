@@ -6,7 +6,8 @@ use std::process::ExitCode;
 use clap::Args;
 use serde_json::Value;
 
-use crate::cli::client::{Client, Deployment, DeploymentError};
+use crate::cli::client::Client;
+use crate::cli::client::deployments::{Deployment, DeploymentError};
 use crate::cli::table;
 
 /// Show the deployments of a running gateway.

@@ -5,7 +5,8 @@ use std::process::ExitCode;
 
 use clap::Args;
 
-use crate::cli::client::{Client, Events};
+use crate::cli::client::Client;
+use crate::cli::client::events::Events;
 use crate::cli::stderr;
 
 /// Show what a deployment's workers print.

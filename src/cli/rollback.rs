@@ -16,7 +16,8 @@ use crate::deployment::DeploymentName;
 /// Bring an earlier release of a deployment back.
 #[derive(Debug, Args)]
 #[command(
-    long_about = "Put an earlier release of a deployment back into service, or a later one: it is loaded while the current one serves \
+    long_about = "Put an earlier release of a deployment back into service, or a later one: it is loaded while the \
+        current one serves \
     and takes its place. Without a number it is the one before the one that serves.\n\n\
     Example:\n  metagate rollback math\n  metagate rollback math 2"
 )]

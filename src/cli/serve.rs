@@ -18,7 +18,8 @@ use crate::telemetry::{self, LogFormat};
 #[command(
     long_about = "Run the gateway: start the workers of every deployment in the configuration and serve calls.\n\n\
     Prints one line on standard output when it accepts calls: listening on http://127.0.0.1:9000. The log goes to \
-    standard error. SIGTERM or SIGINT (Ctrl-C) stops the gateway after the calls in flight; a second signal stops it at \
+    standard error. SIGTERM or SIGINT (Ctrl-C) stops the gateway after the calls in flight; a second signal stops it \
+    at \
     once.\n\n\
     Example:\n  metagate serve examples/quickstart/metagate.toml\n  \
     curl -d '[\"Hello, World\"]' http://localhost:9000/local/text/v1/call/slugify\n\n\
@@ -28,7 +29,8 @@ pub(super) struct Serve {
     /// The configuration file.
     #[arg(default_value = "metagate.toml")]
     config: PathBuf,
-    /// Redeploy deployments of the configuration when their files change. Without --watch, SIGHUP and POST /api/reload do.
+    /// Redeploy deployments of the configuration when their files change. Without --watch, SIGHUP and POST /api/reload
+    /// do.
     #[arg(long)]
     watch: bool,
     /// Number of threads for blocking work. With one thread its order is deterministic.
@@ -52,8 +54,8 @@ impl Serve {
         };
         // Workers must not inherit descriptors that the parent process left open.
         close_fds::set_fds_cloexec(3, &[]);
-        // One thread serves: two that share a worker's channel cost more than they give. It also starts the workers, which
-        // end with it.
+        // One thread serves: two that share a worker's channel cost more than they give. It also starts the workers,
+        // which end with it.
         let mut builder = tokio::runtime::Builder::new_current_thread();
         if let Some(threads) = self.blocking_threads {
             builder.max_blocking_threads(threads.max(1));

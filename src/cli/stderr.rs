@@ -1,5 +1,5 @@
-//! Messages on standard error. `eprintln!` panics when the stream is closed or its disk is full, which would replace the exit
-//! code of the command; a message that cannot be written is dropped instead.
+//! Messages on standard error. `eprintln!` panics when the stream is closed or its disk is full, which would replace
+//! the exit code of the command; a message that cannot be written is dropped instead.
 
 use std::fmt::Display;
 use std::io::{self, Write};

@@ -1,5 +1,5 @@
-//! Drop-ins: the plugins of a folder, each a `<name>.wasm` with optional settings in `<name>.toml` next to it; and the list of
-//! all plugins.
+//! Drop-ins: the plugins of a folder, each a `<name>.wasm` with optional settings in `<name>.toml` next to it; and the
+//! list of all plugins.
 
 use std::path::{Path, PathBuf};
 use std::{env, fs, io};
@@ -26,8 +26,8 @@ pub struct DropIn {
     pub toml: Option<PathBuf>,
 }
 
-/// Warnings for plugins whose scope names a deployment that the configuration does not have: such a plugin protects nothing,
-/// perhaps because of a typing error.
+/// Warnings for plugins whose scope names a deployment that the configuration does not have: such a plugin protects
+/// nothing, perhaps because of a typing error.
 #[must_use]
 pub fn idle_plugins(config: &Config, plugins: &[PluginConfig]) -> Vec<String> {
     let mut warnings = Vec::new();
@@ -44,8 +44,8 @@ pub fn idle_plugins(config: &Config, plugins: &[PluginConfig]) -> Vec<String> {
     warnings
 }
 
-/// All plugins in the order of the chain: those of the configuration, then the drop-ins of `plugins.dir`. Faulty drop-ins are
-/// left out; their faults are in the second part.
+/// All plugins in the order of the chain: those of the configuration, then the drop-ins of `plugins.dir`. Faulty
+/// drop-ins are left out; their faults are in the second part.
 #[must_use]
 pub fn load_plugins(config: &Config) -> (Vec<PluginConfig>, Faults) {
     let mut plugins = config.plugin_list.clone();
@@ -86,8 +86,8 @@ pub fn load_plugins(config: &Config) -> (Vec<PluginConfig>, Faults) {
 }
 
 /// The drop-ins of a folder: every `*.wasm` in it that is a file or a link to one, sorted by file name as bytes. Hidden
-/// files are left out. A link that leads nowhere is listed, so that whoever loads it says so, and so are settings that cannot be
-/// read: a plugin must not run without those that it was given.
+/// files are left out. A link that leads nowhere is listed, so that whoever loads it says so, and so are settings that
+/// cannot be read: a plugin must not run without those that it was given.
 pub fn drop_ins(folder: &Path) -> io::Result<Vec<DropIn>> {
     let mut names = Vec::new();
     for entry in fs::read_dir(folder)? {

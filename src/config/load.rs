@@ -1,5 +1,5 @@
-//! Loads a file into a checked [`Config`]: syntax, interpolation, reading, paths, rules, in this order. The faults of all steps
-//! are reported together.
+//! Loads a file into a checked [`Config`]: syntax, interpolation, reading, paths, rules, in this order. The faults of
+//! all steps are reported together.
 
 use std::ops::Range;
 use std::path::{Path, PathBuf};
@@ -17,8 +17,8 @@ use crate::config::tables::config::Config;
 use crate::config::tables::deployment::DeploymentConfig;
 use crate::config::tables::plugin::PluginConfig;
 
-/// Reads the configuration file at `path` with the environment of the process. A variable that is not Unicode counts as not
-/// set.
+/// Reads the configuration file at `path` with the environment of the process. A variable that is not Unicode counts as
+/// not set.
 ///
 /// # Errors
 /// Every fault of the file.
@@ -27,8 +27,8 @@ pub fn load(path: &Path) -> Result<Config, Faults> {
     config.filter(|_| faults.is_empty()).ok_or(faults)
 }
 
-/// Reads the configuration file at `path` and returns all parts without faults, and the faults. For callers that check the
-/// valid parts further.
+/// Reads the configuration file at `path` and returns all parts without faults, and the faults. For callers that check
+/// the valid parts further.
 #[must_use]
 pub fn survey(path: &Path) -> (Option<Config>, Faults) {
     let text =
@@ -39,8 +39,8 @@ pub fn survey(path: &Path) -> (Option<Config>, Faults) {
     }
 }
 
-/// Reads a configuration from a text. Faults name `file`, and relative paths start at its folder; `env` looks up environment
-/// variables.
+/// Reads a configuration from a text. Faults name `file`, and relative paths start at its folder; `env` looks up
+/// environment variables.
 ///
 /// # Errors
 /// Every fault of the text.
@@ -91,8 +91,8 @@ impl AllLocations {
     }
 }
 
-/// Assigns locations to the tables that were read. Those were not removed from the tree, and the byte at which a table starts
-/// identifies it.
+/// Assigns locations to the tables that were read. Those were not removed from the tree, and the byte at which a table
+/// starts identifies it.
 fn assign<'c, 't: 'c>(
     locations: Vec<(usize, Locations)>,
     tables: impl Iterator<Item = (Range<usize>, &'c DeTable<'t>)>,

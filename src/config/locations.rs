@@ -28,8 +28,8 @@ impl fmt::Display for Location {
 
 /// The locations of a table and its keys.
 ///
-/// Keys of inner tables are joined with dots: `"workers.min"`, `"env.GREETING"`. A table in a list is named by its index from
-/// 0: `"config.rules.0.function"`.
+/// Keys of inner tables are joined with dots: `"workers.min"`, `"env.GREETING"`. A table in a list is named by its
+/// index from 0: `"config.rules.0.function"`.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Locations {
     table: Option<Location>,
@@ -63,8 +63,8 @@ impl Locations {
         self.table.is_some()
     }
 
-    /// The location of a key's value. For a key that is not written, the value of the nearest outer key or else the start of
-    /// the table; `None` if the table is not from a file.
+    /// The location of a key's value. For a key that is not written, the value of the nearest outer key or else the
+    /// start of the table; `None` if the table is not from a file.
     #[must_use]
     pub fn of(&self, key: &str) -> Option<Location> {
         self.nearest(key).map(|entry| entry.value.clone()).or_else(|| self.table.clone())
@@ -82,8 +82,8 @@ impl Locations {
         self.entries.contains_key(key)
     }
 
-    /// The expressions that a value was made of, such as `${env:TOKEN}`. A message about a value that has an origin must not
-    /// print the value.
+    /// The expressions that a value was made of, such as `${env:TOKEN}`. A message about a value that has an origin
+    /// must not print the value.
     #[must_use]
     pub fn origin(&self, key: &str) -> Option<&str> {
         self.entries.get(key)?.origin.as_deref()

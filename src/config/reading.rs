@@ -1,5 +1,5 @@
-//! From the text of a file to the structs of [`tables`](crate::config::tables): parse, conceal secrets, interpolate, read with
-//! every fault. Which structs a file holds, and the rules between their keys, are left to the callers.
+//! From the text of a file to the structs of [`tables`](crate::config::tables): parse, conceal secrets, interpolate,
+//! read with every fault. Which structs a file holds, and the rules between their keys, are left to the callers.
 
 mod conceal;
 mod deserializer;

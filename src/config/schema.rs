@@ -109,7 +109,12 @@ mod tests {
         max_instances = 64
         mode = "enforce"
         record = "calls.jsonl"
-        grants = { store = true, http = ["https://auth.example.com"], env = ["REGION"], secrets = { key = "${env:KEY}" }, metrics = true, invoke = ["auth/check"] }
+        grants.store = true
+        grants.http = ["https://auth.example.com"]
+        grants.env = ["REGION"]
+        grants.secrets = { key = "${env:KEY}" }
+        grants.metrics = true
+        grants.invoke = ["auth/check"]
         [plugin.config]
         keys_file = "${file:/run/secrets/keys}"
     "#;

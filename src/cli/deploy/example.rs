@@ -86,7 +86,8 @@ mod tests {
     #[test]
     fn each_argument_gets_a_value_of_its_type() {
         let arguments = json!([
-            {"name": "b", "type": {"name": "int"}}, {"name": "a", "type": {"name": "str"}}, {"name": "c'", "type": {"name": ""}}
+            {"name": "b", "type": {"name": "int"}}, {"name": "a", "type": {"name": "str"}},
+            {"name": "c'", "type": {"name": ""}}
         ]);
         assert_eq!(example(&arguments), r#"curl -d '{"b":1,"a":"text","c'\''":"text"}' http://x/f"#);
         assert_eq!(example(&json!([])), "curl http://x/f");

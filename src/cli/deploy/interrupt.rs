@@ -1,4 +1,5 @@
-//! Ctrl-C while the gateway works on a request of the command: the command prints the consequence and exits.use crate::cli::stderr;
+//! Ctrl-C while the gateway works on a request of the command: the command prints the consequence and exits.use
+//! crate::cli::stderr;
 
 use std::sync::Arc;
 

@@ -1,11 +1,13 @@
-//! The answer of the gateway to a deploy or rollback: a stream of `log` events (one line each), then `deployed` or `failed`.
+//! The answer of the gateway to a deploy or rollback: a stream of `log` events (one line each), then `deployed` or
+//! `failed`.
 
 use anyhow::{Context, bail};
 use serde::Deserialize;
 use ureq::Body;
 use ureq::http::Response;
 
-use crate::cli::client::{Events, GatewayError, is_event_stream};
+use crate::cli::client::GatewayError;
+use crate::cli::client::events::{Events, is_event_stream};
 use crate::cli::deploy::progress::{Progress, plain};
 use crate::cli::stderr;
 use crate::deployment::DeploymentName;

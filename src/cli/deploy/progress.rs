@@ -28,8 +28,8 @@ impl Progress {
         self.bar.suspend(|| stderr::print_line(format_args!("{line}")));
     }
 
-    /// Writes a line of the release's log, `2026-11-22T10:00:00.000Z install added 1 package`, without the time, which is
-    /// about now.
+    /// Writes a line of the release's log, `2026-11-22T10:00:00.000Z install added 1 package`, without the time, which
+    /// is about now.
     pub(crate) fn log(&self, line: &str) {
         let line = plain(line);
         let shown = line

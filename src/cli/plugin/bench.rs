@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use clap::Args;
 
-use crate::cli::plugin::Subject;
+use crate::cli::plugin::subject::Subject;
 use crate::cli::stderr;
 use crate::config::{HookName, Instances};
 use crate::plugin::cases::{self, Case, Cases, Hook, Timing};
@@ -17,8 +17,9 @@ use crate::plugin::cases::{self, Case, Cases, Hook, Timing};
 #[command(
     long_about = "Measure how long each hook of a plugin takes, by the code that the gateway runs hooks by, one call \
     after the other: with warm instances, which are used again, and with fresh ones, each made for one call.\n\n\
-    The input is the first case of each hook in --cases, or a plain call. Requests and calls of functions get the answers \
-    that the case brings. Times are in microseconds and have the gateway's own share in them; MiB is an instance's memory.\n\n\
+    The input is the first case of each hook in --cases, or a plain call. Requests and calls of functions get the \
+    answers \
+    in the case. Times are in microseconds and include the gateway's own share; MiB is the memory of an instance.\n\n\
     Example:\n  metagate plugin bench plugins/api-key/api-key.wasm --cases plugins/api-key/cases.toml\n\n\
     Exit codes: 0 measured, 1 failure."
 )]

@@ -6,7 +6,7 @@ use std::process::ExitCode;
 use clap::Args;
 use serde_json::{Value, json};
 
-use crate::cli::plugin::{Subject, plugin_name};
+use crate::cli::plugin::subject::{Subject, plugin_name};
 use crate::cli::stderr;
 use crate::plugin::cases::Common;
 use crate::plugin::component::{PACKAGE, Surface, VERSION};
@@ -15,7 +15,8 @@ use crate::plugin::component::{PACKAGE, Surface, VERSION};
 #[derive(Debug, Args)]
 #[command(
     long_about = "Show a plugin's hooks, what it imports, the JSON Schema of its configuration, its size, its SHA-256 \
-    and the tools that made it, and the [[plugin]] table that runs it: the grants in it are examples to be filled in.\n\n\
+    and the tools that made it, and the [[plugin]] table that runs it: the grants in it are examples to be filled \
+    in.\n\n\
     Example:\n  metagate plugin inspect plugins/jwt/jwt.wasm\n\n\
     Exit codes: 0 it is a plugin, 1 it is none, and why."
 )]
@@ -104,7 +105,8 @@ impl Inspect {
     ) -> std::io::Result<()> {
         let object = json!({
             "file": self.subject.file, "interface": format!("{PACKAGE}@{VERSION}"), "hooks": surface.hooks,
-            "lifecycle": surface.lifecycle, "imports": surface.imports, "wasi": surface.wasi, "made_by": surface.made_by,
+            "lifecycle": surface.lifecycle, "imports": surface.imports,
+            "wasi": surface.wasi, "made_by": surface.made_by,
             "size": surface.size, "sha256": surface.sha256_text(), "config_schema": schema, "toml": table,
         });
         writeln!(out, "{object}")

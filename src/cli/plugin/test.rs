@@ -9,7 +9,7 @@ use anyhow::bail;
 use clap::Args;
 use serde_json::json;
 
-use crate::cli::plugin::Subject;
+use crate::cli::plugin::subject::Subject;
 use crate::cli::stderr;
 use crate::plugin::cases::{self, Case, Report};
 
@@ -18,11 +18,13 @@ use crate::plugin::cases::{self, Case, Report};
 #[command(
     long_about = "Run a plugin's cases: hook calls with what is expected of them, by the code that the gateway runs \
     hooks by. The plugin is granted everything that it imports.\n\n\
-    CASES is TOML, a recording (`record = \"FILE\"` in a [[plugin]] table makes one) or a JSON array. Cases run in order and \
-    share a store, counters and instances; `reset = true` begins anew. Time stands still, but for `wait = \"1s\"`. Requests \
-    and calls of functions get the answers that the case brings. A recording holds no configuration: give the one that it was \
+    CASES is TOML, a recording (`record = \"FILE\"` in a [[plugin]] table makes one) or a JSON array. Cases run in \
+    order and \
+    share a store, counters and instances; `reset = true` starts afresh. Time advances only with `wait = \"1s\"`. \
+    Requests \
+    and calls of functions get the answers in the case. A recording holds no configuration: give the one that it was \
     made with by --config.\n\n\
-    A hook may take 500ms, ten times a gateway's default, because a machine that tests may be busy; a timeout in --config \
+    A hook may take 500ms, ten times a gateway's default, because a test machine may be busy; a timeout in --config \
     counts as it stands.\n\n\
     Example:\n  metagate plugin test plugins/api-key/api-key.wasm plugins/api-key/cases.toml\n\n  [config]\n  \
     keys = { alice = \"secret\" }\n\n  [[case]]\n  name   = \"a call without a key is refused\"\n  hook   = \

@@ -49,7 +49,8 @@ fn names(plugins: &[PluginConfig]) -> Vec<&str> {
 #[test]
 fn a_drop_in_has_the_keys_of_a_plugin_at_the_top_of_its_file() {
     let (plugin, faults) = survey(
-        "mode = \"observe\"\nrecord = \"calls.jsonl\"\ngrants.secrets.key = \"${env:SECRET}\"\n[config]\nat = 2026-11-22\nheader = \"x\"\n",
+        "mode = \"observe\"\nrecord = \"calls.jsonl\"\ngrants.secrets.key = \"${env:SECRET}\"\n[config]\nat = \
+            2026-11-22\nheader = \"x\"\n",
     );
     assert_eq!(faults, Faults::new());
     let plugin = plugin.unwrap();
@@ -80,7 +81,8 @@ fn an_empty_file_leaves_a_drop_in_plain() {
 #[test]
 fn faults_of_a_drop_in_name_its_own_file() {
     assert_faults(
-        "name = \"api\"\npath = 3\nnam = 1\ntimeout = \"2m\"\nconfig.a = \"${env:NONE}\"\nhooks = [\"x\"]\n[[plugin]]\nname = \"x\"\n",
+        "name = \"api\"\npath = 3\nnam = 1\ntimeout = \"2m\"\nconfig.a = \"${env:NONE}\"\nhooks = \
+            [\"x\"]\n[[plugin]]\nname = \"x\"\n",
         &[
             (1, 1, "a drop-in's name and path are those of its file"),
             (2, 1, "a drop-in's name and path are those of its file"),
@@ -165,7 +167,8 @@ fn drop_ins_follow_the_plugins_of_the_configuration() {
     let folder = folder(&[
         (
             "metagate.toml",
-            "[plugins]\ndir = \"d\"\n[[plugin]]\nname = \"z\"\npath = \"z.wasm\"\n[[plugin]]\nname = \"y\"\npath = \"z.wasm\"\n",
+            "[plugins]\ndir = \"d\"\n[[plugin]]\nname = \"z\"\npath = \"z.wasm\"\n[[plugin]]\nname = \"y\"\npath = \
+                \"z.wasm\"\n",
         ),
         ("d/b.wasm", ""),
         ("d/a.wasm", ""),
@@ -204,7 +207,8 @@ fn faults_of_drop_ins_leave_the_others() {
         "reading \"/d/f.toml\": Is a directory (os error 21)",
         "/d/b.toml:2:8: \"mode\" takes \"enforce\" or \"observe\", not a whole number",
         "/d/g.toml:1:20: this is not UTF-8 text",
-        "/metagate.toml:2:7: the file \"/d/d e.wasm\" cannot name a drop-in: a plugin's name is 1 to 64 of A-Z a-z 0-9 . _ - and begins with a letter or digit",
+        "/metagate.toml:2:7: the file \"/d/d e.wasm\" cannot name a drop-in: a plugin's name is 1 to 64 of A-Z a-z \
+            0-9 . _ - and begins with a letter or digit",
         "/metagate.toml:4:8: this name is taken by the drop-in \"/d/a.wasm\"",
     ];
     assert_eq!(firsts, expected);

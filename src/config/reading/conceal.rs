@@ -10,12 +10,13 @@ use crate::config::reading::interpolate::DEFAULT;
 use crate::config::reading::shape::Shape;
 use crate::config::reading::source::Source;
 
-const SECRET_KEYS: [(&str, usize); 3] = [("token", 2), ("env", 1), ("secret", 2)]; // with the edit distance up to which a key counts as misspelt
+// Each with the edit distance up to which another key counts as a misspelling of it.
+const SECRET_KEYS: [(&str, usize); 3] = [("token", 2), ("env", 1), ("secret", 2)];
 const CONFIG_KEYS: [(&str, usize); 1] = [("config", 2)];
 const PLUGIN_TABLES: [(&str, usize); 1] = [("plugin", 2)];
 
-/// The keys of `[plugins]` and `[[plugin]]` whose texts are shown. Other keys may belong into `[plugin.config]`, which can hold
-/// secrets.
+/// The keys of `[plugins]` and `[[plugin]]` whose texts are shown. Other keys may belong into `[plugin.config]`, which
+/// can hold secrets.
 const PLUGIN_KEYS: [&str; 17] = [
     "dir",
     "name",
@@ -81,8 +82,8 @@ impl Content {
     }
 }
 
-/// Conceals the values of secret keys. Unless the syntax is `sound`, lines that look secret are concealed as well, since the
-/// tree may lack them.
+/// Conceals the values of secret keys. Unless the syntax is `sound`, lines that look secret are concealed as well,
+/// since the tree may lack them.
 pub(super) fn conceal(source: &mut Source<'_>, tree: &DeTable<'_>, shape: Shape, sound: bool) {
     in_table(source, tree, Content::of_file(shape));
     if !sound {
@@ -139,7 +140,8 @@ fn hide_text(source: &mut Source<'_>, span: Range<usize>) {
     }
 }
 
-// Conceals the part after "=" where the key or the table's header looks secret, and the lines that continue such a value.
+// Conceals the part after "=" where the key or the table's header looks secret, and the lines that continue such a
+// value.
 fn by_looks(source: &mut Source<'_>, file: Content) {
     let mut table = file;
     let mut hides = false; // whether a line without a key continues a secret value
@@ -255,7 +257,8 @@ mod tests {
     fn the_texts_of_a_plugins_configuration_are_starred() {
         let keys = "name = \"api\"\nhooks = [\"x\"]\n";
         let config = "config.keys = { alice = \"pw\", limit = 3 }\nconfg.list = [[\"pw\"], { on = true, at = 'pw' }]\n";
-        let expected = "name = \"api\"\nhooks = [\"x\"]\nconfig.keys = { alice = ****, limit = 3 }\nconfg.list = [[****], { on = true, at = **** }]";
+        let expected = "name = \"api\"\nhooks = [\"x\"]\nconfig.keys = { alice = ****, limit = 3 }\nconfg.list = \
+            [[****], { on = true, at = **** }]";
         assert_eq!(shown_of(&format!("{keys}{config}"), Shape::DropIn), expected);
         assert_eq!(shown(&format!("[[plugin]]\n{keys}{config}")), format!("[[plugin]]\n{expected}"));
         assert_eq!(shown(&format!("[[plugins]]\n{keys}{config}")), format!("[[plugins]]\n{expected}"));

@@ -1,5 +1,5 @@
-//! A serde deserializer over a parsed tree. In contrast to that of the `toml` crate its errors are typed and name the item by
-//! its route, which does not depend on how the crate words them or which spans it attaches.
+//! A serde deserializer over a parsed tree. In contrast to that of the `toml` crate its errors are typed and name the
+//! item by its route, which does not depend on how the crate words them or which spans it attaches.
 
 use std::borrow::Cow;
 use std::iter::Enumerate;

@@ -1,5 +1,5 @@
-//! A configuration file in memory: parsed, with its secrets concealed and its expressions replaced, ready to be read into a
-//! struct.
+//! A configuration file in memory: parsed, with its secrets concealed and its expressions replaced, ready to be read
+//! into a struct.
 
 use std::borrow::Cow;
 use std::path::Path;
@@ -30,8 +30,8 @@ pub(crate) struct Document<'t> {
 }
 
 impl<'t> Document<'t> {
-    /// Parses a text. Faults name `file`, and relative paths in expressions start at its folder; `env` looks up environment
-    /// variables.
+    /// Parses a text. Faults name `file`, and relative paths in expressions start at its folder; `env` looks up
+    /// environment variables.
     pub(crate) fn new(text: &'t str, file: &Path, env: &dyn Fn(&str) -> Option<String>, shape: Shape) -> Self {
         let mut source = Source::new(file, text);
         let (tree, syntax) = DeTable::parse_recoverable(source.text);

@@ -1,5 +1,5 @@
-//! The messages for refused items, in the terms of the person who wrote the file. The value found is described from the tree,
-//! and shown only where it can be neither a secret nor interpolated.
+//! The messages for refused items, in the terms of the person who wrote the file. The value found is described from the
+//! tree, and shown only where it can be neither a secret nor interpolated.
 
 use toml::de::DeValue;
 
@@ -52,8 +52,8 @@ pub(super) fn wrong_value(subject: &Subject<'_>, reason: &Reason) -> String {
     }
 }
 
-/// The message for an unknown key: the known key that was probably meant, or all of them. Keys in `supplied` are known to the
-/// struct but must not be set by the file, so they are not suggested.
+/// The message for an unknown key: the known key that was probably meant, or all of them. Keys in `supplied` are known
+/// to the struct but must not be set by the file, so they are not suggested.
 pub(super) fn unknown_key(key: &str, known: &[&str], supplied: &[&str]) -> String {
     let known: Vec<&str> = known.iter().copied().filter(|known| !supplied.contains(known)).collect();
     match nearest(key, &known) {

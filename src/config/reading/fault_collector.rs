@@ -1,5 +1,5 @@
-//! Reads a parsed file into a struct and collects every fault, not only the first: each faulty item is recorded, removed from
-//! the tree, and the rest is read again.
+//! Reads a parsed file into a struct and collects every fault, not only the first: each faulty item is recorded,
+//! removed from the tree, and the rest is read again.
 
 use std::collections::HashSet;
 use std::ops::Range;
@@ -52,8 +52,8 @@ impl<'a> FaultCollector<'a> {
         }
     }
 
-    /// Reads the tree into a struct and adds to `faults`. Faulty items are left out of the struct and removed from the tree;
-    /// `None` if the rest still cannot be read.
+    /// Reads the tree into a struct and adds to `faults`. Faulty items are left out of the struct and removed from the
+    /// tree; `None` if the rest still cannot be read.
     pub(super) fn read<T: DeserializeOwned>(&mut self, tree: &mut DeTable<'a>) -> Option<T> {
         while self.faults.len() < FAULT_LIMIT {
             let result = T::deserialize(Tree(tree));

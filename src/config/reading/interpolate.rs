@@ -1,5 +1,6 @@
-//! Replaces `${env:NAME}`, `${env:NAME:-default}` and `${file:PATH}` in the texts of a parsed file. The file is parsed first, so
-//! that no value can change its structure. Records the expressions of each text, since messages must not show the values.
+//! Replaces `${env:NAME}`, `${env:NAME:-default}` and `${file:PATH}` in the texts of a parsed file. The file is parsed
+//! first, so that no value can change its structure. Records the expressions of each text, since messages must not show
+//! the values.
 
 use std::borrow::Cow;
 use std::collections::BTreeMap;
@@ -42,8 +43,8 @@ pub(super) struct Origin {
 /// A text that could not be interpolated: the route to it and its faults.
 pub(super) type Uninterpolated = (Route, Vec<Fault>);
 
-/// Replaces every expression in the tree. A text with a faulty expression keeps the expression and is listed in the second
-/// part, in the order of the tree.
+/// Replaces every expression in the tree. A text with a faulty expression keeps the expression and is listed in the
+/// second part, in the order of the tree.
 pub(super) fn interpolate(
     table: &mut DeTable<'_>,
     source: &Source<'_>,

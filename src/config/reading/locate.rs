@@ -9,8 +9,8 @@ use crate::config::locations::{Entry, Locations};
 use crate::config::reading::interpolate::Origins;
 use crate::config::reading::source::Source;
 
-/// The locations of a table's keys. `header` is the span where the table begins. Without one the table is a whole file, and
-/// the tables in its lists are left out: each of them has locations of its own.
+/// The locations of a table's keys. `header` is the span where the table begins. Without one the table is a whole file,
+/// and the tables in its lists are left out: each of them has locations of its own.
 pub(super) fn locate(
     table: &DeTable<'_>,
     header: Option<&Range<usize>>,

@@ -1,5 +1,5 @@
-//! Why an item of a file was refused, with the route to it. serde reports errors through [`de::Error`]; this type keeps what
-//! it is given, so that nothing has to be recovered from the text of a message.
+//! Why an item of a file was refused, with the route to it. serde reports errors through [`de::Error`]; this type keeps
+//! what it is given, so that nothing has to be recovered from the text of a message.
 
 use std::fmt::{self, Display};
 

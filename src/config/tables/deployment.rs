@@ -111,8 +111,8 @@ impl DeploymentConfig {
         }
     }
 
-    /// Whether two deployments have the same settings. Their locations are not compared: a table that has only moved within its
-    /// file is unchanged.
+    /// Whether two deployments have the same settings. Their locations are not compared: a table that has only moved
+    /// within its file is unchanged.
     #[must_use]
     pub fn has_same_settings(&self, other: &Self) -> bool {
         // Named one by one, so that a new field does not compile until it is compared here.

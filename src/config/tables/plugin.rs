@@ -128,8 +128,8 @@ impl PluginConfig {
         }
     }
 
-    /// Whether two plugins have the same settings. Their locations are not compared: a table that has only moved within its
-    /// file is unchanged.
+    /// Whether two plugins have the same settings. Their locations are not compared: a table that has only moved within
+    /// its file is unchanged.
     #[must_use]
     pub fn has_same_settings(&self, other: &Self) -> bool {
         // Named one by one, so that a new field does not compile until it is compared here.

@@ -249,9 +249,11 @@ fn any_toml_is_a_plugins_configuration() {
 
 #[test]
 fn places_reach_into_the_tables_of_a_plugin() {
-    let keys = "grants.http = [\"https://a.b\"]\n[plugin.config]\nheader = \"${env:NUMBER}\"\n[[plugin.config.rules]]\nfunction = \"x\"";
+    let keys = "grants.http = [\"https://a.b\"]\n[plugin.config]\nheader = \
+        \"${env:NUMBER}\"\n[[plugin.config.rules]]\nfunction = \"x\"";
     let text = format!(
-        "admin.token = \"t\"\n[[plugin]]\nname = \"z\"\npath = \"z\"\n[[plugin]]\nname = \"api\"\npath = \"api.wasm\"\n{keys}\n"
+        "admin.token = \"t\"\n[[plugin]]\nname = \"z\"\npath = \"z\"\n[[plugin]]\nname = \"api\"\npath = \
+            \"api.wasm\"\n{keys}\n"
     );
     let mut config = read(&text).unwrap();
     let locations = config.plugin_list.remove(1).locations;
@@ -294,7 +296,8 @@ timeout = \"${env:SECRET}\"
 max_memory = \"${env:SECRET}\"
 mode = \"${env:SECRET}\"
 keys = { a = \"hunter2\" }
-grants = { http = [\"${env:SECRET}\", \"https://me:hunter2@a.b\"], env = [\"${env:SECRET}\"], invoke = [\"${env:SECRET}\"], key = \"hunter2\", secrets = { a = \"hunter2\", b = 1 }, store = \"${env:SECRET}\" }
+grants = { http = [\"${env:SECRET}\", \"https://me:hunter2@a.b\"], env = [\"${env:SECRET}\"], invoke = \
+[\"${env:SECRET}\"], key = \"hunter2\", secrets = { a = \"hunter2\", b = 1 }, store = \"${env:SECRET}\" }
 config = { a = \"hunter2\", b = { c = [\"hunter2\", \"${env:SECRET:-hunter2}\"], token = 4711 }, d = nan }
 ";
     let faults = read(text).unwrap_err();
@@ -328,7 +331,8 @@ fn a_failed_interpolation_in_a_plugin_is_reported_once() {
 
 #[test]
 fn a_plugin_applies_where_it_is_neither_out_of_scope_nor_excluded() {
-    let keys = "deployments = [\"math\", \"report-*\"]\nfunctions = [\"s*\", \"mul\"]\nexclude = [\"report-old\", \"*/sec?et\"]";
+    let keys = "deployments = [\"math\", \"report-*\"]\nfunctions = [\"s*\", \"mul\"]\nexclude = [\"report-old\", \
+        \"*/sec?et\"]";
     let plugin = plugin(keys).unwrap();
     for (deployment, function, applies) in [
         ("math", "sum", true),

@@ -104,7 +104,8 @@ impl<'de> Deserialize<'de> for Name {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         field::text(deserializer, PATTERN_WORDS, |text| {
             if text.contains('/') {
-                let rule = "\"deployments\" and \"functions\" each take names alone, of functions of interfaces too; \"exclude\" \
+                let rule = "\"deployments\" and \"functions\" each take names alone, of functions of interfaces too; \
+                    \"exclude\" \
                             takes both with a \"/\"";
                 return Err(BadPattern(format!("{text:?} has a \"/\": {rule}")));
             }

@@ -1,6 +1,6 @@
 #!/bin/sh
-# Builds {{name}}.wasm with `zig`: that of .venv, else that of the PATH, else the one of requirements.txt, which it installs into
-# .venv first.
+# Builds {{name}}.wasm with `zig` from .venv or else from the PATH. If there is none, installs the one of requirements.txt
+# into .venv first.
 set -eu
 cd "$(dirname "$0")"
 
@@ -19,5 +19,6 @@ types=bindings/plugin_component_type.o
 [ -e "$types" ] || types=bindings/plugin_component_type.c
 
 # A core module that carries its component type: the gateway makes a component of it when it loads it.
-$zig cc -target wasm32-wasi -mexec-model=reactor -std=c17 -Oz -s -Wall -Wextra hooks.c bindings/plugin.c "$types" -o {{name}}.wasm
+$zig cc -target wasm32-wasi -mexec-model=reactor -std=c17 -Oz -s -Wall -Wextra \
+    hooks.c bindings/plugin.c "$types" -o {{name}}.wasm
 ls -l {{name}}.wasm
