@@ -1,5 +1,5 @@
-//! Requests to other servers: one exchange at a time, to permitted addresses only. What is connected to is what was checked:
-//! names are looked up here. Redirects and what is permitted are left to who asks.
+//! Requests to other servers: one exchange at a time, to permitted addresses only. What is connected to is what was
+//! checked: names are looked up here. Redirects and what is permitted are left to who asks.
 
 use std::fmt;
 use std::net::IpAddr;

@@ -1,23 +1,120 @@
-//! Plugins: WebAssembly components whose hooks run before and after loads and calls. From a configuration to compiled
-//! plugins (`load`), their order and scope (`chain`), one hook call within its limits (`run`), and what a plugin may ask
-//! of the gateway (`host`). What the verdicts lead to is left to `gateway`.
+//! Plugins: WebAssembly components whose hooks run before and after loads and calls. `load` makes a [`Plugin`] from
+//! its configuration, `chain` decides which plugins apply and in which order, `hook_call` runs one hook within its
+//! limits, and `host` is what a plugin may import. Calls and loads themselves belong to `gateway`.
 
 pub mod breaker;
 pub mod cases;
 pub mod chain;
 pub mod component;
+pub mod deployment_chain;
+pub mod fault;
+pub mod figures;
 pub mod host;
 pub mod invocation;
 pub mod load;
+pub mod load_error;
 pub mod outcome;
 pub mod outside;
 pub mod plugins;
 pub mod record;
 pub mod release;
-pub mod run;
 pub mod store;
+pub mod verdict;
 
 mod bindings;
 mod headers;
+mod hook_call;
 mod instance;
+mod instances;
 mod threads;
+mod trial;
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::time::Instant;
+
+use crate::config::{HookName, PluginConfig};
+use crate::plugin::component::Surface;
+use crate::plugin::fault::Fault;
+use crate::plugin::figures::Figures;
+use crate::plugin::instance::Instance;
+use crate::plugin::instances::PluginInstances;
+use crate::plugin::record::Recorder;
+use crate::plugin::threads::Threads;
+use crate::plugin::trial::SharedBreaker;
+use crate::wasm::Wasm;
+
+/// A loaded plugin.
+pub struct Plugin {
+    /// Its configuration.
+    pub settings: PluginConfig,
+    /// What its component exports and imports.
+    pub surface: Surface,
+    /// Its counters in the gateway.
+    pub figures: Figures,
+    /// Records its hook calls, if the configuration asks for that.
+    recorder: Option<Recorder>,
+    instances: PluginInstances,
+    breaker: Arc<SharedBreaker>,
+    wasm: Arc<Wasm>,
+    threads: Arc<Threads>,
+    is_disabled: AtomicBool,
+    /// Moving average of the time of hook calls, in nanoseconds.
+    usual_time: AtomicU64,
+}
+
+impl Plugin {
+    /// Its name.
+    #[must_use]
+    pub fn name(&self) -> &str {
+        self.settings.name.as_str()
+    }
+
+    /// Whether this configuration and file make the same plugin, and it still works.
+    #[must_use]
+    pub fn is_same(&self, settings: &PluginConfig, file: &[u8]) -> bool {
+        !self.is_disabled() && self.settings.has_same_settings(settings) && self.surface.is_of(file)
+    }
+
+    /// Whether it exports a hook and its configuration uses it.
+    #[must_use]
+    pub fn has(&self, hook: HookName) -> bool {
+        self.instances.indices().has(hook) && self.settings.wants(hook)
+    }
+
+    /// Whether its breaker is open.
+    #[must_use]
+    pub fn is_open(&self) -> bool {
+        self.breaker.is_open()
+    }
+
+    /// Whether it is off until it is loaded again.
+    #[must_use]
+    pub fn is_disabled(&self) -> bool {
+        self.is_disabled.load(Ordering::Relaxed)
+    }
+
+    /// The counters that it adds to itself, by name.
+    #[must_use]
+    pub fn counters(&self) -> BTreeMap<String, u64> {
+        self.instances.granted().counters.all()
+    }
+
+    /// Memory of its largest idle instance, in bytes.
+    #[must_use]
+    pub fn instance_memory(&self) -> Option<usize> {
+        self.instances.largest_memory()
+    }
+
+    /// Closes its breaker.
+    fn reset_breaker(&self) {
+        self.breaker.reset();
+    }
+
+    /// Creates an instance and starts it.
+    async fn start_instance(&self, deadline: Instant) -> Result<Instance, Fault> {
+        self.figures.instances.fetch_add(1, Ordering::Relaxed);
+        self.instances.start(&self.settings, deadline).await
+    }
+}

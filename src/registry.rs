@@ -17,7 +17,8 @@ use parking_lot::Mutex;
 use crate::config::DeploymentConfig;
 use crate::deployment::{DeploymentName, Fingerprint};
 use crate::logs::book::LogBook;
-use crate::plugin::chain::{Chain, DeploymentChain};
+use crate::plugin::chain::Chain;
+use crate::plugin::deployment_chain::DeploymentChain;
 use crate::worker::failure::{CallError, LoadFailure};
 use crate::worker::pool::Pool;
 

@@ -17,7 +17,7 @@ use crate::config::{
     WasmFunctionsConfig,
 };
 use crate::gateway::plan::plan_workers;
-use crate::plugin::run::Plugin;
+use crate::plugin::Plugin;
 use crate::runtime::scripts::WorkerScripts;
 
 /// Show the plugins, limits and environment of a deployment or a function, and why it has them.

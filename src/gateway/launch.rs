@@ -12,7 +12,7 @@ use crate::deployment::DeploymentName;
 use crate::gateway::Gateway;
 use crate::gateway::load_hooks::{self, Admission};
 use crate::gateway::plan::plan_workers;
-use crate::plugin::chain::DeploymentChain;
+use crate::plugin::deployment_chain::DeploymentChain;
 use crate::plugin::release::Adjusted;
 use crate::registry::{Definition, Deployment, Labels, State, StoredRelease};
 use crate::runtime::Plan;

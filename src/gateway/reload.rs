@@ -11,7 +11,7 @@ use crate::deployment::{DeploymentName, Fingerprint};
 use crate::gateway::Gateway;
 use crate::gateway::deployer::Deployer;
 use crate::gateway::reload_request::{Functions, ReloadFailure, Reloaded};
-use crate::plugin::load::LoadError;
+use crate::plugin::load_error::LoadError;
 use crate::source::fingerprint;
 use crate::worker::failure::{LoadFailure, LoadFailureKind};
 

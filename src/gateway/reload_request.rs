@@ -6,7 +6,7 @@ use arc_swap::ArcSwapOption;
 use serde::Serialize;
 use tokio::sync::{mpsc, oneshot};
 
-use crate::plugin::load::LoadError;
+use crate::plugin::load_error::LoadError;
 use crate::worker::failure::LoadFailure;
 
 /// Why a reload changed nothing.
@@ -89,7 +89,7 @@ impl ReloadFailure {
     #[must_use]
     pub fn public_message(&self) -> String {
         match self {
-            Self::Plugin(error) => format!("plugin {:?}: {}", error.name, error.for_everybody()),
+            Self::Plugin(error) => format!("plugin {:?}: {}", error.name, error.without_secrets()),
             Self::Deployment { .. } => self.to_string(),
         }
     }

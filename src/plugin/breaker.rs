@@ -1,23 +1,40 @@
-//! When a plugin has failed so often that it is not asked any more for a while.
+//! The circuit breaker of a plugin: after repeated failures it refuses hook calls, then lets single trials through.
 //!
 //! ```text
 //!            5 failures in 10 s                 the delay is over
 //!  closed ─────────────────────► open(delay) ───────────────────► trial
 //!    ▲                              ▲                               │
-//!    │                              └── failure: delay × 2, ≤ 60 s ─┤
+//!    │                              ├── failure: delay × 2, ≤ 60 s ─┤
+//!    │                              └── given back: no delay ───────┤
 //!    └──────────────────────────────────────────────── success ─────┘
+//! ```
+//!
+//! [`Breaker`] is the pure state machine:
+//!
+//! ```
+//! use std::time::{Duration, Instant};
+//! use metagate::plugin::breaker::Breaker;
+//!
+//! let now = Instant::now();
+//! let mut breaker = Breaker::default();
+//! for _ in 0..4 {
+//!     assert_eq!(breaker.fail(now), None);
+//! }
+//! assert_eq!(breaker.fail(now), Some(Duration::from_secs(1)), "the fifth failure opens it");
+//! assert!(breaker.admit(now).is_err());
+//! assert!(breaker.admit(now + Duration::from_secs(1)).is_ok(), "one trial after the delay");
 //! ```
 
 use std::collections::VecDeque;
 use std::time::{Duration, Instant};
 
-/// Failures within [`WINDOW`] that open it.
+/// Failures within [`WINDOW`] that open the breaker.
 const FAILURES: usize = 5;
 const WINDOW: Duration = Duration::from_secs(10);
 const FIRST_DELAY: Duration = Duration::from_secs(1);
 const LAST_DELAY: Duration = Duration::from_secs(60);
 
-/// The breaker of one plugin.
+/// The state machine of one plugin's breaker.
 #[derive(Debug)]
 pub struct Breaker {
     state: State,
@@ -27,8 +44,9 @@ pub struct Breaker {
 #[derive(Debug)]
 enum State {
     Closed(VecDeque<Instant>),
+    /// Refuses until then.
     Open(Instant),
-    /// One call at a time tries; the others wait for what comes of it until then.
+    /// One trial runs. Others are refused; the instant is the retry time they are given.
     Trial(Instant),
 }
 
@@ -39,19 +57,31 @@ impl Default for Breaker {
 }
 
 impl Breaker {
-    /// Whether a call may ask the plugin now; if not, how long that will stay so.
-    pub fn admit(&mut self, now: Instant) -> Result<(), Duration> {
+    /// How long a hook call would be refused; nothing if it would be admitted. Changes no state.
+    #[must_use]
+    pub fn refusal(&self, now: Instant) -> Option<Duration> {
         match self.state {
-            State::Closed(_) => Ok(()),
-            State::Open(until) | State::Trial(until) if now < until => Err(until - now),
-            State::Open(_) | State::Trial(_) => {
-                self.state = State::Trial(now + self.delay);
-                Ok(())
-            }
+            State::Closed(_) => None,
+            State::Open(until) => (now < until).then(|| until - now),
+            State::Trial(until) => Some(until.saturating_duration_since(now)),
         }
     }
 
-    /// A call has ended well. Tells whether that has closed it.
+    /// Admits a hook call; after the delay of an open breaker, as the trial.
+    ///
+    /// # Errors
+    /// The time until the next trial, if the breaker is open or a trial runs.
+    pub fn admit(&mut self, now: Instant) -> Result<(), Duration> {
+        if let Some(wait) = self.refusal(now) {
+            return Err(wait);
+        }
+        if matches!(self.state, State::Open(_)) {
+            self.state = State::Trial(now + self.delay);
+        }
+        Ok(())
+    }
+
+    /// Notes that a hook call succeeded. Returns whether that closed the breaker.
     pub fn succeed(&mut self) -> bool {
         if !matches!(self.state, State::Trial(_)) {
             return false;
@@ -60,7 +90,7 @@ impl Breaker {
         true
     }
 
-    /// A call has failed. Tells for how long it is open now, if that has opened it.
+    /// Notes that a hook call failed. Returns the delay if that opened the breaker.
     pub fn fail(&mut self, now: Instant) -> Option<Duration> {
         match &mut self.state {
             State::Open(_) => return None,
@@ -80,7 +110,14 @@ impl Breaker {
         Some(self.delay)
     }
 
-    /// Whether calls are kept away.
+    /// Gives back a trial that ended without success or failure: the next hook call is the trial.
+    pub fn give_back(&mut self, now: Instant) {
+        if matches!(self.state, State::Trial(_)) {
+            self.state = State::Open(now);
+        }
+    }
+
+    /// Whether the breaker is closed.
     #[must_use]
     pub fn is_closed(&self) -> bool {
         matches!(self.state, State::Closed(_))
@@ -113,7 +150,7 @@ mod tests {
     }
 
     #[test]
-    fn the_delay_ends_at_a_minute() {
+    fn the_delay_grows_to_a_minute() {
         let mut now = Instant::now();
         let mut breaker = Breaker::default();
         let mut last = Duration::ZERO;
@@ -126,5 +163,20 @@ mod tests {
             assert_eq!(breaker.admit(now), Ok(()));
         }
         assert_eq!(last, Duration::from_secs(60));
+    }
+
+    #[test]
+    fn a_trial_that_is_given_back_goes_to_the_next_call() {
+        let now = Instant::now();
+        let mut breaker = Breaker::default();
+        for _ in 0..FAILURES {
+            breaker.fail(now);
+        }
+        let later = now + FIRST_DELAY;
+        assert_eq!(breaker.admit(later), Ok(()));
+        assert!(breaker.admit(later).is_err());
+        breaker.give_back(later);
+        assert_eq!(breaker.admit(later), Ok(()));
+        assert!(breaker.succeed());
     }
 }

@@ -149,8 +149,8 @@ fn needs_grant(interface: &str) -> Option<&'static str> {
 }
 
 impl Surface {
-    /// The TOML of the grants that it needs and does not have, one for each. A list that is written and empty counts: the
-    /// plugin may ask, and gets nothing.
+    /// The TOML of the grants that it needs and does not have, one for each. A list that is written and empty counts:
+    /// the plugin may ask, and gets nothing.
     #[must_use]
     pub fn missing_grants(&self, settings: &PluginConfig) -> Vec<(&str, &'static str)> {
         let grants = &settings.grants;

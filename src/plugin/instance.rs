@@ -8,7 +8,8 @@ use wasmtime::{Store, UpdateDeadline, format_err};
 use crate::config::HookName;
 use crate::plugin::bindings::metagate::plugin::types::{Problem, Response};
 use crate::plugin::component::{LIFECYCLE, PACKAGE, VERSION};
-use crate::plugin::host::{HostState, Turn};
+use crate::plugin::host::input::HookInput;
+use crate::plugin::host::state::HostState;
 use crate::plugin::invocation::CallHandle;
 use crate::plugin::outcome::OutcomeHandle;
 use crate::plugin::release::ReleaseHandle;
@@ -17,27 +18,27 @@ use crate::wasm::waits::DeadlineExceeded;
 /// Bytes of texts and lists that one call into the gateway may carry, beside the longest body.
 const CROSSING_SIZE: usize = 1 << 20;
 
-/// The verdict of before-invoke, as it crosses the interface.
+/// Why a component could not be instantiated.
+#[derive(Debug, thiserror::Error)]
+pub(super) enum NotInstantiated {
+    /// A function has another type than the interface gives it.
+    #[error("its {0} does not have the type of {PACKAGE}@{VERSION}: {1:#}")]
+    WrongType(String, wasmtime::Error),
+    /// Instantiation trapped, timed out or exceeded a limit.
+    #[error("{0:#}")]
+    Failed(wasmtime::Error),
+}
+
+/// The verdict of a before-invoke hook as it crosses the interface.
 #[derive(Debug, ComponentType, Lift)]
 #[component(variant)]
-pub(super) enum Verdict {
+pub(super) enum RawVerdict {
     #[component(name = "proceed")]
     Proceed,
     #[component(name = "respond")]
     Respond(Response),
     #[component(name = "reject")]
     Reject(Problem),
-}
-
-/// What a hook has said.
-#[derive(Debug)]
-pub(super) enum Said {
-    /// Of a load hook.
-    Load(Result<(), String>),
-    /// Of before-invoke.
-    Call(Verdict),
-    /// Of after-invoke, which changes the outcome instead.
-    Nothing,
 }
 
 /// Where a component's hooks are among its exports.
@@ -78,7 +79,7 @@ impl Indices {
     }
 }
 
-type CallHook = TypedFunc<(Resource<CallHandle>,), (Verdict,)>;
+type CallHook = TypedFunc<(Resource<CallHandle>,), (RawVerdict,)>;
 type OutcomeHook = TypedFunc<(Resource<CallHandle>, Resource<OutcomeHandle>), ()>;
 type Start = TypedFunc<(String,), (Result<(), String>,)>;
 type LoadHook = TypedFunc<(Resource<ReleaseHandle>,), (Result<(), String>,)>;
@@ -105,7 +106,7 @@ impl Instance {
         indices: &Indices,
         state: HostState,
         max_uses: u32,
-    ) -> wasmtime::Result<Self> {
+    ) -> Result<Self, NotInstantiated> {
         let crossing = state.granted.max_body.saturating_add(CROSSING_SIZE);
         let mut store = Store::new(component.engine(), state);
         store.limiter(|state| &mut state.limits);
@@ -118,13 +119,13 @@ impl Instance {
             // Others have their turn; a call on the gateway's own thread goes on elsewhere.
             Ok(UpdateDeadline::Yield(1))
         });
-        let instance = component.instantiate_async(&mut store).await?;
+        let instance = component.instantiate_async(&mut store).await.map_err(NotInstantiated::Failed)?;
         macro_rules! function {
             ($name:ident) => {
                 match &indices.$name {
                     Some(index) => Some(instance.get_typed_func(&mut store, index).map_err(|error| {
                         let name = stringify!($name).replace('_', "-");
-                        error.context(format!("its {name} is not the one of {PACKAGE}@{VERSION}"))
+                        NotInstantiated::WrongType(name, error)
                     })?),
                     None => None,
                 }
@@ -161,13 +162,13 @@ impl Instance {
     }
 
     /// Gives it something to work on.
-    pub(super) fn begin(&mut self, turn: Turn, deadline: Instant) {
-        self.store.data_mut().begin(turn, deadline);
+    pub(super) fn begin(&mut self, input: HookInput, deadline: Instant) {
+        self.store.data_mut().begin(input, deadline);
         self.store.set_epoch_deadline(2);
     }
 
     /// Takes that away again.
-    pub(super) fn end(&mut self) -> Turn {
+    pub(super) fn end(&mut self) -> HookInput {
         self.store.data_mut().end()
     }
 
@@ -181,25 +182,30 @@ impl Instance {
         self.store.data().limits.refused_memory
     }
 
-    /// Runs a hook.
-    pub(super) async fn call(&mut self, hook: HookName) -> wasmtime::Result<Said> {
-        let missing = || format_err!("it has no {} hook", hook.as_str());
-        let store = &mut self.store;
-        let load = match hook {
-            HookName::BeforeLoad => self.before_load.as_ref().ok_or_else(missing)?,
-            HookName::AfterLoad => self.after_load.as_ref().ok_or_else(missing)?,
-            HookName::BeforeInvoke => {
-                let function = self.before_invoke.as_ref().ok_or_else(missing)?;
-                let (verdict,) = function.call_async(store, (Resource::new_borrow(0),)).await?;
-                return Ok(Said::Call(verdict));
-            }
-            HookName::AfterInvoke => {
-                let function = self.after_invoke.as_ref().ok_or_else(missing)?;
-                function.call_async(store, (Resource::new_borrow(0), Resource::new_borrow(0))).await?;
-                return Ok(Said::Nothing);
-            }
-        };
-        let (verdict,) = load.call_async(store, (Resource::new_borrow(0),)).await?;
-        Ok(Said::Load(verdict))
+    /// Runs the before-invoke hook.
+    pub(super) async fn before_invoke(&mut self) -> wasmtime::Result<RawVerdict> {
+        let function = self.before_invoke.as_ref().ok_or_else(|| missing(HookName::BeforeInvoke))?;
+        Ok(function.call_async(&mut self.store, (Resource::new_borrow(0),)).await?.0)
     }
+
+    /// Runs the after-invoke hook.
+    pub(super) async fn after_invoke(&mut self) -> wasmtime::Result<()> {
+        let function = self.after_invoke.as_ref().ok_or_else(|| missing(HookName::AfterInvoke))?;
+        function.call_async(&mut self.store, (Resource::new_borrow(0), Resource::new_borrow(0))).await
+    }
+
+    /// Runs one of the two load hooks.
+    pub(super) async fn load(&mut self, hook: HookName) -> wasmtime::Result<Result<(), String>> {
+        let function = match hook {
+            HookName::BeforeLoad => self.before_load.as_ref(),
+            HookName::AfterLoad => self.after_load.as_ref(),
+            HookName::BeforeInvoke | HookName::AfterInvoke => None,
+        };
+        let function = function.ok_or_else(|| missing(hook))?;
+        Ok(function.call_async(&mut self.store, (Resource::new_borrow(0),)).await?.0)
+    }
+}
+
+fn missing(hook: HookName) -> wasmtime::Error {
+    format_err!("it has no {} hook", hook.as_str())
 }

@@ -1,30 +1,36 @@
-//! From a plugin's configuration to a plugin that takes calls: read, compiled, checked against its grants, linked, started
-//! once. What is wrong is told before anything changes.
+//! From a plugin's configuration to a plugin that takes calls: read, compiled, checked against its grants, linked,
+//! started once. What is wrong is told before anything changes.
 
 use std::collections::BTreeMap;
 use std::fs;
 use std::io::Read;
 use std::path::Path;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize};
+use std::sync::atomic::{AtomicBool, AtomicU64};
 use std::time::{Duration, Instant};
 
 use parking_lot::Mutex;
 use serde_json::Value;
 use sha2::Digest;
-use tokio::sync::Semaphore;
 use wasmtime::component::Linker;
 
-use crate::config::{self, PluginConfig, PluginName, Sha256};
-use crate::plugin::breaker::Breaker;
-use crate::plugin::component::{self, Compiled, NotAPlugin, PACKAGE, Surface};
-use crate::plugin::host::{self, Counters, Granted, HostState};
-use crate::plugin::instance::{Indices, Instance};
+use crate::config::{PluginConfig, PluginName, Sha256};
+use crate::plugin::Plugin;
+use crate::plugin::component::{self, Compiled, NotAPlugin, Surface};
+use crate::plugin::fault::Fault;
+use crate::plugin::figures::Figures;
+use crate::plugin::host;
+use crate::plugin::host::counters::Counters;
+use crate::plugin::host::granted::Granted;
+use crate::plugin::host::state::HostState;
+use crate::plugin::instance::{Indices, NotInstantiated};
+use crate::plugin::instances::{Blueprint, PluginInstances, call_fault, creation_fault};
+use crate::plugin::load_error::{LoadError, Reason};
 use crate::plugin::outside::{Clock, Outside};
 use crate::plugin::record::Recorder;
-use crate::plugin::run::{Fault, Figures, Plugin};
 use crate::plugin::store::Stores;
 use crate::plugin::threads::Threads;
+use crate::plugin::trial::SharedBreaker;
 use crate::wasm::Wasm;
 use crate::wasm::compile::SIZE_LIMIT;
 
@@ -32,96 +38,6 @@ use crate::wasm::compile::SIZE_LIMIT;
 const START_LIMIT: Duration = Duration::from_secs(5);
 /// Values deep in the schema's words are cut to this.
 const SCHEMA_WORDS: usize = 300;
-
-/// Why a plugin was not loaded.
-#[derive(Debug, thiserror::Error)]
-#[error("plugin {name:?}: {reason}")]
-pub struct LoadError {
-    /// The plugin.
-    pub name: PluginName,
-    /// The key of its table that the fault belongs to: `path`, `grants`, `config.rules`; empty for the table itself.
-    pub key: String,
-    /// What is wrong.
-    pub reason: Reason,
-}
-
-/// What is wrong with a plugin.
-#[derive(Debug, thiserror::Error)]
-pub enum Reason {
-    /// Its file cannot be read.
-    #[error("reading {path}: {cause}")]
-    File {
-        /// The file.
-        path: String,
-        /// Why.
-        cause: std::io::Error,
-    },
-    /// The file is not the one that was pinned.
-    #[error("the file's SHA-256 is {found}, not the one in sha256")]
-    Sha256 {
-        /// The file's.
-        found: String,
-    },
-    /// It is no plugin.
-    #[error(transparent)]
-    NotAPlugin(#[from] NotAPlugin),
-    /// It imports what it was not granted.
-    #[error("it imports {PACKAGE}/{import}, which it was not granted: add to its table  grants = {{ {toml} }}")]
-    NotGranted {
-        /// The interface.
-        import: String,
-        /// What would grant it.
-        toml: String,
-    },
-    /// `hooks` names one that it does not export.
-    #[error("it has no hook {hook:?}: it exports {exported}")]
-    NoSuchHook {
-        /// The hook.
-        hook: String,
-        /// What it has.
-        exported: String,
-    },
-    /// It does not fit the interface.
-    #[error("it does not fit {PACKAGE}: {0}")]
-    Link(String),
-    /// Its configuration does not fit its schema.
-    #[error("its configuration: {0}")]
-    Schema(String),
-    /// Its schema is none.
-    #[error("its config-schema is no JSON Schema: {0}")]
-    BadSchema(String),
-    /// It did not start.
-    #[error("it {0}")]
-    Start(Fault),
-    /// No engine runs it.
-    #[error("WebAssembly cannot be run: {0}")]
-    Engine(String),
-    /// The file for its recording cannot be written.
-    #[error("its recording: {0}")]
-    Record(std::io::Error),
-}
-
-impl LoadError {
-    /// The fault where it stands, given the plugins that were to be loaded.
-    #[must_use]
-    pub fn fault(&self, plugins: &[PluginConfig]) -> config::Fault {
-        let settings = plugins.iter().find(|plugin| plugin.name == self.name);
-        config::Fault::new(settings.and_then(|settings| settings.locations.of(&self.key)), self.to_string())
-    }
-
-    /// What is wrong, without words of the plugin itself: they may hold its secrets.
-    #[must_use]
-    pub fn for_everybody(&self) -> String {
-        match &self.reason {
-            Reason::Start(Fault::Refused(_)) => "it refused its configuration: the log says why".to_owned(),
-            reason => reason.to_string(),
-        }
-    }
-
-    pub(super) fn of_engine(settings: &PluginConfig, error: &anyhow::Error) -> Self {
-        Self { name: settings.name.clone(), key: String::new(), reason: Reason::Engine(format!("{error:#}")) }
-    }
-}
 
 /// Loads plugins; one for a process.
 pub struct Loader {
@@ -135,8 +51,8 @@ pub struct Loader {
 }
 
 impl Loader {
-    /// A loader whose plugins reach this `outside` and pass bodies of at most `max_body` bytes. Compiled code is kept below
-    /// `cache`.
+    /// A loader whose plugins reach this `outside` and pass bodies of at most `max_body` bytes. Compiled code is kept
+    /// below `cache`.
     pub fn new(cache: &Path, outside: Outside, threads: Arc<Threads>, max_body: u64) -> anyhow::Result<Self> {
         let wasm = Arc::new(Wasm::new(cache)?);
         let linker = host::linker(wasm.engine())?;
@@ -226,21 +142,17 @@ impl Loader {
         let component = self.linker.instantiate_pre(&component).map_err(link)?;
         let recorder = settings.record.as_deref().map(Recorder::start).transpose();
         let recorder = recorder.map_err(|error| fault("record", Reason::Record(error)))?;
+        let granted = Arc::new(self.granted(&settings));
+        let blueprint = Blueprint { granted, component, indices, needs_wasi: !surface.wasi.is_empty() };
         Ok(Plugin {
-            granted: Arc::new(self.granted(&settings)),
-            slots: Arc::new(Semaphore::new(settings.max_instances as usize)),
+            instances: PluginInstances::new(blueprint, settings.max_instances),
             settings,
             surface,
             figures: Figures::default(),
             recorder,
-            component,
-            indices,
+            breaker: Arc::new(SharedBreaker::default()),
             wasm: Arc::clone(&self.wasm),
             threads: Arc::clone(&self.threads),
-            idle: Mutex::default(),
-            waiting: AtomicUsize::new(0),
-            breaker: Mutex::new(Breaker::default()),
-            is_open: AtomicBool::new(false),
             is_disabled: AtomicBool::new(false),
             usual_time: AtomicU64::new(0),
         })
@@ -277,9 +189,9 @@ async fn try_out(plugin: &Plugin) -> Result<(), (String, Reason)> {
         check_config_in_time(schema, plugin.settings.config.clone())?;
     }
     let _ticking = plugin.wasm.ticker().begin();
-    match plugin.instance(deadline).await {
+    match plugin.start_instance(deadline).await {
         Ok(instance) => {
-            plugin.keep(instance);
+            plugin.instances.keep(&plugin.settings, instance);
             Ok(())
         }
         Err(fault) => Err(("config".to_owned(), Reason::Start(slow_start(fault)))),
@@ -291,15 +203,13 @@ async fn config_schema(plugin: &Plugin, deadline: Instant) -> Result<Option<Stri
     let _ticking = plugin.wasm.ticker().begin();
     let at_file = |reason| ("path".to_owned(), reason);
     let settings = &plugin.settings;
-    let needs_wasi = !plugin.surface.wasi.is_empty();
-    let state = HostState::new(Arc::clone(&plugin.granted), settings.max_memory.bytes(), needs_wasi, deadline);
-    let made = Instance::new(&plugin.component, &plugin.indices, state, 1).await;
-    let mut instance = made.map_err(|error| match plugin.plain_fault(&error) {
-        Fault::Trap(words) if words.contains("is not the one of") => at_file(Reason::Link(words)),
-        fault => at_file(Reason::Start(slow_start(fault))),
+    let created = plugin.instances.create(settings, deadline).await;
+    let mut instance = created.map_err(|error| match error {
+        NotInstantiated::WrongType(..) => at_file(Reason::Link(error.to_string())),
+        NotInstantiated::Failed(_) => at_file(Reason::Start(slow_start(creation_fault(settings, &error)))),
     })?;
     let schema = instance.config_schema().await;
-    schema.map_err(|error| at_file(Reason::Start(slow_start(plugin.fault(&error, &instance)))))
+    schema.map_err(|error| at_file(Reason::Start(slow_start(call_fault(settings, &error, &instance)))))
 }
 
 fn slow_start(fault: Fault) -> Fault {

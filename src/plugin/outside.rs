@@ -1,5 +1,5 @@
-//! What lies outside of plugins and can be reached through them: time, the network, other functions, the log. Behind small
-//! interfaces, so that `metagate plugin test` can put its own in their place.
+//! What lies outside of plugins and can be reached through them: time, the network, other functions, the log. Behind
+//! small interfaces, so that `metagate plugin test` can put its own in their place.
 
 use std::future::Future;
 use std::pin::Pin;

@@ -8,11 +8,13 @@ use arc_swap::ArcSwap;
 use parking_lot::Mutex;
 
 use crate::config::{HookName, PluginConfig, PluginName};
-use crate::plugin::chain::{Chain, DeploymentChain};
-use crate::plugin::host::Network;
-use crate::plugin::load::{LoadError, Loader};
+use crate::plugin::Plugin;
+use crate::plugin::chain::Chain;
+use crate::plugin::deployment_chain::DeploymentChain;
+use crate::plugin::host::http::Network;
+use crate::plugin::load::Loader;
+use crate::plugin::load_error::LoadError;
 use crate::plugin::outside::{CallFunction, GatewayLog, Outside, SendHttp, SystemClock};
-use crate::plugin::run::Plugin;
 use crate::plugin::threads::Threads;
 
 /// Plugins as they run at one moment.
@@ -95,8 +97,8 @@ impl Plugins {
         self.set.store(Arc::new(set));
     }
 
-    /// Loads the plugins of a configuration, those that have not changed excepted. Where one cannot be loaded, its version
-    /// before goes on, and none is taken away. Blocks, for minutes at worst; not for a runtime's own thread.
+    /// Loads the plugins of a configuration, those that have not changed excepted. Where one cannot be loaded, its
+    /// version before goes on, and none is taken away. Blocks, for minutes at worst; not for a runtime's own thread.
     pub fn load(&self, configs: Vec<PluginConfig>) -> (PluginSet, Vec<LoadError>) {
         let now = self.current();
         let (mut set, mut errors) = (PluginSet::default(), Vec::new());
@@ -106,7 +108,7 @@ impl Plugins {
             match self.load_one(&config, old) {
                 Ok(plugin) => set.plugins.push(plugin),
                 Err(error) => {
-                    let reason = error.for_everybody();
+                    let reason = error.without_secrets();
                     set.failed.push(FailedPlugin { settings: config, reason, keeps_old: old.is_some() });
                     set.plugins.extend(old.cloned());
                     errors.push(error);

@@ -13,10 +13,11 @@ use http::{HeaderMap, HeaderName, HeaderValue};
 use serde_json::{Map, Value, json};
 
 use crate::config::{HookName, PluginName};
+use crate::plugin::fault::Fault;
 use crate::plugin::invocation::Invocation;
 use crate::plugin::outcome::{Content, Outcome, Source};
 use crate::plugin::release::{Limits, Release};
-use crate::plugin::run::{Fault, Verdict};
+use crate::plugin::verdict::{CallVerdict, LoadVerdict};
 
 /// Calls that wait to be written; further ones are left out.
 const WAITING: usize = 1_024;
@@ -48,10 +49,10 @@ impl Recorder {
         plugin: &PluginName,
         before: &Invocation,
         after: &Invocation,
-        verdict: &Result<Verdict, Fault>,
+        verdict: &Result<CallVerdict, Fault>,
     ) {
-        let Some(mut expect) = told(verdict, "proceed") else { return };
-        if matches!(verdict, Ok(Verdict::Proceed)) {
+        let Some(mut expect) = expectation(verdict, expected_call) else { return };
+        if matches!(verdict, Ok(CallVerdict::Proceed)) {
             expect.insert("arguments_json".into(), text(after.arguments.as_json()));
             expect.insert("call_headers".into(), changed_headers(&before.headers, &after.headers));
             expect.insert("context_json".into(), context(after, plugin));
@@ -67,9 +68,9 @@ impl Recorder {
         invocation: &Invocation,
         before: &Outcome,
         after: &Outcome,
-        verdict: &Result<Verdict, Fault>,
+        verdict: &Result<(), Fault>,
     ) {
-        let Some(mut expect) = told(verdict, "done") else { return };
+        let Some(mut expect) = expectation(verdict, |()| ("done", Map::new())) else { return };
         if verdict.is_ok() {
             expect.extend(outcome(after));
         }
@@ -92,9 +93,9 @@ impl Recorder {
         self.take(&case);
     }
 
-    pub(super) fn load(&self, hook: HookName, before: &Release, after: &Release, verdict: &Result<Verdict, Fault>) {
-        let Some(mut expect) = told(verdict, "accept") else { return };
-        if matches!(verdict, Ok(Verdict::Proceed)) {
+    pub(super) fn load(&self, hook: HookName, before: &Release, after: &Release, verdict: &Result<LoadVerdict, Fault>) {
+        let Some(mut expect) = expectation(verdict, expected_load) else { return };
+        if matches!(verdict, Ok(LoadVerdict::Accept)) {
             let (given, adjusted) = (&before.adjusted, &after.adjusted);
             // What hooks before this one have set is no doing of its.
             let mut changed = |key: &str, before: &BTreeMap<String, String>, after: &BTreeMap<String, String>| {
@@ -167,31 +168,42 @@ fn write(lines: &Receiver<String>, file: File) {
     }
 }
 
-/// What is expected by the verdict; nothing where the plugin was not asked.
-fn told(verdict: &Result<Verdict, Fault>, well: &str) -> Option<Map<String, Value>> {
-    let mut expect = Map::new();
-    let name = match verdict {
-        Ok(Verdict::Proceed) => well,
-        Ok(Verdict::Respond(given)) => {
-            expect = outcome(given);
-            "respond"
-        }
-        Ok(Verdict::Reject(failure)) => {
+/// The `expect` table of a case, with what `of` says of a verdict; nothing if the hook did not run.
+fn expectation<V>(
+    verdict: &Result<V, Fault>,
+    of: impl FnOnce(&V) -> (&'static str, Map<String, Value>),
+) -> Option<Map<String, Value>> {
+    let (name, mut expect) = match verdict {
+        Ok(verdict) => of(verdict),
+        Err(Fault::Open(_) | Fault::Overloaded | Fault::Panicked) => return None,
+        Err(Fault::Trap(_) | Fault::TimedOut(_) | Fault::BadOutput(_) | Fault::Refused(_)) => ("fault", Map::new()),
+    };
+    expect.insert("verdict".into(), name.into());
+    Some(expect)
+}
+
+fn expected_call(verdict: &CallVerdict) -> (&'static str, Map<String, Value>) {
+    match verdict {
+        CallVerdict::Proceed => ("proceed", Map::new()),
+        CallVerdict::Respond(given) => ("respond", outcome(given)),
+        CallVerdict::Reject(failure) => {
+            let mut expect = Map::new();
             expect.insert("status".into(), failure.status.into());
             expect.insert("code".into(), (&*failure.code).into());
             expect.insert("message".into(), failure.message.as_str().into());
             expect.insert("headers".into(), headers(failure.headers.iter().map(|(name, value)| (name, value))));
-            "reject"
+            ("reject", expect)
         }
-        Ok(Verdict::Refuse(reason)) => {
-            expect.insert("message".into(), reason.as_str().into());
-            "refuse"
+    }
+}
+
+fn expected_load(verdict: &LoadVerdict) -> (&'static str, Map<String, Value>) {
+    match verdict {
+        LoadVerdict::Accept => ("accept", Map::new()),
+        LoadVerdict::Refuse(reason) => {
+            ("refuse", [("message".to_owned(), Value::from(reason.as_str()))].into_iter().collect())
         }
-        Err(Fault::Open(_) | Fault::Overloaded | Fault::Panicked) => return None,
-        Err(Fault::Trap(_) | Fault::TimedOut(_) | Fault::BadOutput(_) | Fault::Refused(_)) => "fault",
-    };
-    expect.insert("verdict".into(), name.into());
-    Some(expect)
+    }
 }
 
 fn call(call: &Invocation, plugin: &PluginName, now: Instant) -> Value {

@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use serde_json::Value;
 
-use crate::config::{Size, Timeout, check_variable};
+use crate::config::{HookName, Size, Timeout, check_variable};
 use crate::deployment::{Exports, Function};
 
 /// The release, on the other side of the interface.
@@ -54,6 +54,17 @@ pub enum Stage {
     BeforeLoad,
     /// A worker has told its functions.
     AfterLoad,
+}
+
+impl Stage {
+    /// The hook that runs at this stage.
+    #[must_use]
+    pub fn hook(self) -> HookName {
+        match self {
+            Self::BeforeLoad => HookName::BeforeLoad,
+            Self::AfterLoad => HookName::AfterLoad,
+        }
+    }
 }
 
 /// What load hooks make of a release.
@@ -249,10 +260,7 @@ impl Release {
     }
 
     fn only_in(&self, stage: Stage, what: &str) -> Result<(), String> {
-        let hook = match stage {
-            Stage::BeforeLoad => "before-load",
-            Stage::AfterLoad => "after-load",
-        };
+        let hook = stage.hook().as_str();
         if self.stage == stage { Ok(()) } else { Err(format!("{what} works in {hook} only")) }
     }
 }

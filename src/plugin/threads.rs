@@ -1,5 +1,5 @@
-//! The threads for hooks that take long: the gateway's own thread runs a hook for a moment only, so that one that loops or
-//! waits holds nobody up.
+//! The threads for hooks that take long: the gateway's own thread runs a hook for a moment only, so that one that
+//! loops or waits holds nobody up.
 
 use std::future::Future;
 

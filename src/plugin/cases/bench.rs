@@ -6,9 +6,11 @@ use std::time::{Duration, Instant};
 use anyhow::{anyhow, bail};
 
 use crate::config::{HookName, Instances, PluginConfig};
+use crate::plugin::Plugin;
 use crate::plugin::cases::form::{Case, Hook};
 use crate::plugin::cases::runner::Runner;
-use crate::plugin::run::{Fault, Plugin};
+use crate::plugin::fault::Fault;
+use crate::plugin::host::input::HookInput;
 
 /// Calls before the first that counts.
 const WARM_UP: usize = 50;
@@ -59,22 +61,32 @@ impl Runner {
         let mut begun = 0_usize;
         let end = Instant::now() + time;
         while times.len() < MOST && (times.is_empty() || Instant::now() < end) {
-            let turn = self.turn(case, hook).map_err(|reason| anyhow!("{:?}: {reason}", case.name))?;
-            plugin.forgive();
+            let input = self.input(case, hook).map_err(|reason| anyhow!("{:?}: {reason}", case.name))?;
+            plugin.reset_breaker();
             let start = Instant::now();
-            let (_, verdict) = plugin.call(hook, turn, start + plugin.settings.timeout.get()).await;
+            let fault_now = fault_of(plugin, input, start + plugin.settings.timeout.get()).await;
             let took = start.elapsed();
             begun += 1;
             if begun <= WARM_UP && Instant::now() < end {
                 continue;
             }
             times.push(u64::try_from(took.as_nanos()).unwrap_or(u64::MAX));
-            if let Err(error) = verdict {
+            if let Some(error) = fault_now {
                 faults += 1;
                 fault = Some(error);
             }
         }
         Ok(timing(times, faults, fault.as_ref(), plugin.instance_memory()))
+    }
+}
+
+/// Runs a hook and returns only whether it failed.
+async fn fault_of(plugin: &Arc<Plugin>, input: HookInput, latest: Instant) -> Option<Fault> {
+    match input {
+        HookInput::Nothing => None,
+        HookInput::BeforeInvoke(input) => plugin.run_hook(input, latest).await.1.err(),
+        HookInput::AfterInvoke(input) => plugin.run_hook(input, latest).await.1.err(),
+        HookInput::Load(release) => plugin.run_hook(release, latest).await.1.err(),
     }
 }
 

@@ -1,5 +1,5 @@
-//! What a case's form allows and a case cannot be: keys that its hook has no use for, texts that are no JSON, an expectation
-//! of nothing.
+//! What a case's form allows and a case cannot be: keys that its hook has no use for, texts that are no JSON, an
+//! expectation of nothing.
 
 use crate::config::HookName;
 use crate::plugin::cases::form::{Case, Ender, Expect, Hook, VerdictName};

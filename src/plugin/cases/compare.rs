@@ -1,46 +1,18 @@
 //! What a hook has done beside what was expected of it: each difference is one line.
 
 use std::collections::BTreeMap;
-use std::fmt;
 
 use bytes::Bytes;
 use http::{HeaderMap, HeaderName, HeaderValue};
 
 use crate::config::PluginName;
+use crate::plugin::cases::difference::{Difference, NOTHING, shown};
 use crate::plugin::cases::form::{Case, Expect, VerdictName};
 use crate::plugin::cases::prepare::limit;
 use crate::plugin::cases::texts::Wanted;
 use crate::plugin::cases::value::differences;
 use crate::plugin::invocation::Invocation;
 use crate::plugin::release::Release;
-
-/// Stands for what is not there.
-pub(super) const NOTHING: &str = "nothing";
-/// Characters of a value that are shown.
-const SHOWN: usize = 160;
-
-/// Something that is not as expected.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Difference {
-    /// Where: `status`, `body.data[0]`.
-    pub what: String,
-    /// What was expected there.
-    pub expected: String,
-    /// What is there.
-    pub got: String,
-}
-
-impl Difference {
-    pub(super) fn new(what: impl Into<String>, expected: impl Into<String>, got: impl Into<String>) -> Self {
-        Self { what: what.into(), expected: expected.into(), got: got.into() }
-    }
-}
-
-impl fmt::Display for Difference {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}: expected {}, got {}", self.what, self.expected, self.got)
-    }
-}
 
 /// What a hook has done.
 pub(super) struct Got {
@@ -80,15 +52,6 @@ impl Got {
     pub(super) fn worded(verdict: VerdictName, words: String) -> Self {
         let told = format!("{} ({})", verdict.as_str(), shown(&words));
         Self { told, message: Some(words), ..Self::plain(verdict) }
-    }
-}
-
-/// One line of a text, shortened.
-pub(super) fn shown(text: &str) -> String {
-    let line: String = text.trim().chars().map(|c| if c.is_control() { ' ' } else { c }).collect();
-    match line.char_indices().nth(SHOWN) {
-        Some((cut, _)) => format!("{}… ({} bytes)", &line[..cut], text.len()),
-        None => line,
     }
 }
 

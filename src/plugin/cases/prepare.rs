@@ -14,7 +14,7 @@ use crate::invocation::Arguments;
 use crate::plugin::cases::form::{Call, Case, Ended, Ender, Function, Staged};
 use crate::plugin::cases::texts::Texts;
 use crate::plugin::headers;
-use crate::plugin::host::Turn;
+use crate::plugin::host::input::{CallInput, HookInput, OutcomeInput};
 use crate::plugin::invocation::Invocation;
 use crate::plugin::outcome::{Content, Outcome, Source};
 use crate::plugin::release::{Adjusted, Files, Limits, Offered, Release, Stage};
@@ -23,25 +23,24 @@ use crate::plugin::release::{Adjusted, Files, Limits, Offered, Release, Stage};
 const LIMITS: [(&str, &str); 4] =
     [("timeout", "30s"), ("load_timeout", "60s"), ("concurrency", "64"), ("queue", "256")];
 
-/// What a hook of a call or a load works on. `now` is the stopped clock's; `sharer` has put the case's context there.
-pub(super) fn turn(case: &Case, hook: HookName, now: Instant, sharer: &PluginName) -> Result<Turn, String> {
-    let mut turn = Turn::default();
-    let stage = match hook {
-        HookName::BeforeLoad => Stage::BeforeLoad,
-        HookName::AfterLoad => Stage::AfterLoad,
+/// The input of the hook that a case calls. `now` is the time of the stopped clock; `sharer` owns the context of the
+/// case.
+pub(super) fn input(case: &Case, hook: HookName, now: Instant, sharer: &PluginName) -> Result<HookInput, String> {
+    let staged = |stage| release(case.release.clone().unwrap_or_default(), stage).map(Box::new).map(HookInput::Load);
+    match hook {
+        HookName::BeforeLoad => staged(Stage::BeforeLoad),
+        HookName::AfterLoad => staged(Stage::AfterLoad),
         HookName::BeforeInvoke | HookName::AfterInvoke => {
             let ended = case.outcome.clone().unwrap_or_default();
             let mut call = case.call.clone().unwrap_or_default();
-            call.id = call.id.or_else(|| told(&ended, "request_id"));
-            turn.call = Some(Box::new(invocation(call, ended.elapsed.get(), now, sharer)?));
-            if hook == HookName::AfterInvoke {
-                turn.outcome = Some(Box::new(outcome(ended)?));
+            call.id = call.id.or_else(|| error_field(&ended, "request_id"));
+            let call = Box::new(invocation(call, ended.elapsed.get(), now, sharer)?);
+            if hook == HookName::BeforeInvoke {
+                return Ok(HookInput::BeforeInvoke(CallInput::new(call)));
             }
-            return Ok(turn);
+            Ok(HookInput::AfterInvoke(OutcomeInput::new(call, Box::new(outcome(ended)?))))
         }
-    };
-    turn.release = Some(Box::new(release(case.release.clone().unwrap_or_default(), stage)?));
-    Ok(turn)
+    }
 }
 
 fn invocation(call: Call, elapsed: Duration, now: Instant, sharer: &PluginName) -> Result<Invocation, String> {
@@ -67,7 +66,7 @@ fn invocation(call: Call, elapsed: Duration, now: Instant, sharer: &PluginName) 
 }
 
 fn outcome(ended: Ended) -> Result<Outcome, String> {
-    let message_in_body = told(&ended, "message");
+    let message_in_body = error_field(&ended, "message");
     let Ended { source, status, code, message, headers, body, body_json, elapsed: _, in_worker } = ended;
     let body = body.map(|json| json.0).or(body_json);
     let plain_failure = code.is_none() && body.is_none() && source == Ender::FunctionError;
@@ -96,8 +95,8 @@ fn outcome(ended: Ended) -> Result<Outcome, String> {
     Ok(Outcome { source, status, content, headers: headers.collect(), in_worker: in_worker.get() })
 }
 
-/// What the body of an error says under a key.
-fn told(ended: &Ended, key: &str) -> Option<String> {
+/// A text field of the error in the body.
+fn error_field(ended: &Ended, key: &str) -> Option<String> {
     let body = ended.body.as_ref().map(|json| &json.0).or(ended.body_json.as_ref())?;
     serde_json::from_str::<Value>(body).ok()?["error"][key].as_str().map(str::to_owned)
 }

@@ -1,5 +1,5 @@
-//! A file of cases: TOML, JSON lines as a recording has them, or a JSON array. Every fault in it is told with its line and
-//! column.
+//! A file of cases: TOML, JSON lines as a recording has them, or a JSON array. Every fault in it is told with its line
+//! and column.
 
 use std::collections::BTreeMap;
 use std::fs;

@@ -9,17 +9,22 @@ use anyhow::Context;
 use serde_json::{Map, Value};
 
 use crate::config::{HookName, PluginConfig, PluginName};
-use crate::plugin::cases::compare::{Difference, Got, compare};
+use crate::plugin::Plugin;
+use crate::plugin::cases::compare::{Got, compare};
+use crate::plugin::cases::difference::Difference;
 use crate::plugin::cases::form::{Case, Hook, VerdictName};
 use crate::plugin::cases::prepare;
 use crate::plugin::cases::read::{Common, MAX_BODY};
 use crate::plugin::cases::world::World;
 use crate::plugin::component::{Compiled, Surface};
-use crate::plugin::host::Turn;
-use crate::plugin::load::{LoadError, Loader, Reason};
+use crate::plugin::fault::Fault;
+use crate::plugin::host::input::{CallInput, HookInput, OutcomeInput};
+use crate::plugin::load::Loader;
+use crate::plugin::load_error::{LoadError, Reason};
 use crate::plugin::outcome::{Content, Outcome, Source};
-use crate::plugin::run::{Fault, Plugin, Verdict};
+use crate::plugin::release::Release;
 use crate::plugin::threads::Threads;
+use crate::plugin::verdict::{CallVerdict, LoadVerdict};
 
 /// Who has put the values into a call's context that a case finds there.
 const SHARER: &str = "earlier";
@@ -58,8 +63,8 @@ impl Report {
 }
 
 impl Runner {
-    /// Compiles the bytes of a plugin's file and looks at what it offers. `settings` are its limits and its configuration
-    /// unless `common` has one; it is granted everything. Compiled code is kept below `cache`.
+    /// Compiles the bytes of a plugin's file and looks at what it offers. `settings` are its limits and its
+    /// configuration unless `common` has one; it is granted everything. Compiled code is kept below `cache`.
     pub fn new(cache: &Path, bytes: Vec<u8>, mut settings: PluginConfig, common: Common) -> anyhow::Result<Self> {
         let Common { config, mut env, secrets, now } = common;
         for name in &settings.grants.env {
@@ -141,59 +146,78 @@ impl Runner {
         case.config.clone().unwrap_or_else(|| self.settings.config.clone())
     }
 
-    /// What a hook of the case works on.
-    pub(super) fn turn(&self, case: &Case, hook: HookName) -> Result<Turn, String> {
-        prepare::turn(case, hook, self.loader.clock().instant(), &self.sharer)
+    /// The input of the hook that a case calls.
+    pub(super) fn input(&self, case: &Case, hook: HookName) -> Result<HookInput, String> {
+        prepare::input(case, hook, self.loader.clock().instant(), &self.sharer)
     }
 
     fn call(&self, plugin: &Arc<Plugin>, case: &Case, hook: HookName) -> Got {
         if !plugin.has(hook) {
             return Got::worded(VerdictName::Fault, format!("it exports no {}", hook.as_str()));
         }
-        let turn = match self.turn(case, hook) {
-            Ok(turn) => turn,
+        let input = match self.input(case, hook) {
+            Ok(input) => input,
             Err(reason) => return Got::worded(VerdictName::Fault, format!("this case cannot be run: {reason}")),
         };
-        // A case that wants a fault must not keep the next one from the plugin.
-        plugin.forgive();
+        // Failures that cases expect must not open the breaker for later cases.
+        plugin.reset_breaker();
         let latest = Instant::now() + plugin.settings.timeout.get();
-        let (turn, verdict) = self.threads.handle().block_on(plugin.call(hook, turn, latest));
-        got(hook, turn, verdict)
+        let threads = self.threads.handle();
+        match input {
+            HookInput::Nothing => Got::plain(VerdictName::Accept),
+            HookInput::BeforeInvoke(input) => {
+                let (input, verdict) = threads.block_on(plugin.run_hook(input, latest));
+                got_before_invoke(input, verdict)
+            }
+            HookInput::AfterInvoke(input) => {
+                let (input, verdict) = threads.block_on(plugin.run_hook(input, latest));
+                got_after_invoke(input, verdict)
+            }
+            HookInput::Load(release) => {
+                let (release, verdict) = threads.block_on(plugin.run_hook(release, latest));
+                got_load(release, verdict)
+            }
+        }
     }
 }
 
-/// What the verdict of a hook means, with what it has worked on.
-fn got(hook: HookName, turn: Turn, verdict: Result<Verdict, Fault>) -> Got {
-    let Turn { call, mut changes, outcome, release } = turn;
-    let id = call.as_ref().map_or_else(String::new, |call| call.id.to_string());
-    let mut got = match verdict {
-        // What it had changed before does not count.
-        Err(fault) => return Got { call, ..Got::worded(VerdictName::Fault, fault.to_string()) },
-        Ok(Verdict::Refuse(reason)) => return Got::worded(VerdictName::Refuse, reason),
-        Ok(Verdict::Respond(outcome)) => {
+fn got_before_invoke(input: CallInput, verdict: Result<CallVerdict, Fault>) -> Got {
+    let CallInput { mut call, mut changes } = input;
+    let id = call.id.to_string();
+    let got = match verdict {
+        // The changes of a hook that failed have no effect.
+        Err(fault) => return Got { call: Some(call), ..Got::worded(VerdictName::Fault, fault.to_string()) },
+        Ok(CallVerdict::Proceed) => Got::plain(VerdictName::Proceed),
+        Ok(CallVerdict::Respond(outcome)) => {
             let told = format!("respond ({})", outcome.status);
             Got { told, ..of_outcome(VerdictName::Respond, *outcome, &id) }
         }
-        Ok(Verdict::Reject(failure)) => {
+        Ok(CallVerdict::Reject(failure)) => {
             let told = format!("reject ({} {}: {})", failure.status, failure.code, failure.message);
             let outcome = Outcome::failed(Source::Plugin, failure);
             Got { told, ..of_outcome(VerdictName::Reject, outcome, &id) }
         }
-        Ok(Verdict::Proceed) => match hook {
-            HookName::BeforeInvoke => Got::plain(VerdictName::Proceed),
-            HookName::BeforeLoad | HookName::AfterLoad => Got::plain(VerdictName::Accept),
-            HookName::AfterInvoke => match outcome {
-                Some(outcome) => of_outcome(VerdictName::Done, *outcome, &id),
-                None => Got::plain(VerdictName::Done),
-            },
-        },
     };
-    got.call = call.map(|mut call| {
-        changes.apply(&mut call);
-        call
-    });
-    got.release = release;
-    got
+    changes.apply(&mut call);
+    Got { call: Some(call), ..got }
+}
+
+fn got_after_invoke(input: OutcomeInput, verdict: Result<(), Fault>) -> Got {
+    let OutcomeInput { call: CallInput { mut call, mut changes }, outcome } = input;
+    if let Err(fault) = verdict {
+        return Got { call: Some(call), ..Got::worded(VerdictName::Fault, fault.to_string()) };
+    }
+    let got = of_outcome(VerdictName::Done, *outcome, &call.id);
+    changes.apply(&mut call);
+    Got { call: Some(call), ..got }
+}
+
+fn got_load(release: Box<Release>, verdict: Result<LoadVerdict, Fault>) -> Got {
+    match verdict {
+        Err(fault) => Got::worded(VerdictName::Fault, fault.to_string()),
+        Ok(LoadVerdict::Refuse(reason)) => Got::worded(VerdictName::Refuse, reason),
+        Ok(LoadVerdict::Accept) => Got { release: Some(release), ..Got::plain(VerdictName::Accept) },
+    }
 }
 
 fn of_outcome(verdict: VerdictName, outcome: Outcome, id: &str) -> Got {

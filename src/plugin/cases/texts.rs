@@ -1,5 +1,5 @@
-//! Texts in a case that may be written in more than one way: one or several values of a header, what is expected of one, a
-//! limit as text or number.
+//! Texts in a case that may be written in more than one way: one or several values of a header, what is expected of
+//! one, a limit as text or number.
 
 use std::fmt;
 
@@ -10,8 +10,8 @@ use serde::{Deserialize, Deserializer};
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Texts(pub(super) Vec<String>);
 
-/// What is expected of a header, a variable or a label: `"its value"`, `["its", "values"]`, `false` for that it is not there,
-/// `true` for that it is.
+/// What is expected of a header, a variable or a label: `"its value"`, `["its", "values"]`, `false` for that it is not
+/// there, `true` for that it is.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) enum Wanted {
     There(bool),

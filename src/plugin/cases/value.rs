@@ -8,7 +8,7 @@ use serde::de::{Error, MapAccess, SeqAccess, Visitor};
 use serde::{Deserialize, Deserializer};
 use serde_json::value::RawValue;
 
-use crate::plugin::cases::compare::{Difference, NOTHING, shown};
+use crate::plugin::cases::difference::{Difference, NOTHING, shown};
 use crate::plugin::cases::number;
 
 /// Differences of two values that are told.

@@ -1,5 +1,5 @@
-//! What lies outside of a plugin under test: clocks that move when a case says so, answers that the case brings, a log that
-//! is kept.
+//! What lies outside of a plugin under test: clocks that move when a case says so, answers that the case brings, a log
+//! that is kept.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;

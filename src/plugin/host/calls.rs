@@ -1,18 +1,23 @@
-//! `metagate:plugin/invocation`: the call, read and changed piece by piece.
+//! `metagate:plugin/invocation`: reads and changes the call field by field.
 
 use wasmtime::component::Resource;
 use wasmtime::{Result, format_err};
 
 use crate::plugin::bindings::metagate::plugin::invocation::{Host, HostInvocation, Pair};
 use crate::plugin::headers;
-use crate::plugin::host::HostState;
+use crate::plugin::host::input::CallInput;
+use crate::plugin::host::state::HostState;
 use crate::plugin::invocation::{CallHandle, Invocation};
 
 type Handle = Resource<CallHandle>;
 
 impl HostState {
     fn call(&self) -> Result<&Invocation> {
-        self.turn.call.as_deref().ok_or_else(|| format_err!("there is no call in this hook"))
+        self.input.call().ok_or_else(|| format_err!("this hook has no call"))
+    }
+
+    fn call_input(&mut self) -> Result<&mut CallInput> {
+        self.input.call_input().ok_or_else(|| format_err!("this hook has no call"))
     }
 }
 
@@ -44,40 +49,44 @@ impl HostInvocation for HostState {
     }
 
     fn header(&mut self, _: Handle, name: String) -> Result<Option<String>> {
-        Ok(self.turn.changes.header(self.call()?, &name).map(str::to_owned))
+        let CallInput { call, changes } = self.call_input()?;
+        Ok(changes.header(call, &name).map(str::to_owned))
     }
 
     fn headers(&mut self, _: Handle) -> Result<Vec<Pair>> {
-        let headers = self.turn.changes.headers(self.call()?);
+        let CallInput { call, changes } = self.call_input()?;
+        let headers = changes.headers(call);
         Ok(headers.into_iter().map(|(name, value)| Pair { name, value }).collect())
     }
 
     fn set_header(&mut self, _: Handle, name: String, value: String) -> Result<Result<(), String>> {
-        self.call()?;
-        Ok(headers::header(&name, &value).and_then(|(name, value)| self.turn.changes.set_header(name, Some(value))))
+        let changes = &mut self.call_input()?.changes;
+        Ok(headers::header(&name, &value).and_then(|(name, value)| changes.set_header(name, Some(value))))
     }
 
     fn remove_header(&mut self, _: Handle, name: String) -> Result<()> {
-        self.call()?;
+        let changes = &mut self.call_input()?.changes;
         if let Ok((name, _)) = headers::header(&name, "") {
-            self.turn.changes.set_header(name, None).map_err(|reason| format_err!("{reason}"))?;
+            changes.set_header(name, None).map_err(|reason| format_err!("{reason}"))?;
         }
         Ok(())
     }
 
     fn arguments(&mut self, _: Handle) -> Result<String> {
-        let arguments = self.turn.changes.arguments(self.call()?);
-        // Made of text that was checked to be JSON, which is UTF-8.
+        let CallInput { call, changes } = self.call_input()?;
+        let arguments = changes.arguments(call);
+        // Arguments are checked JSON, and JSON is UTF-8.
         Ok(str::from_utf8(arguments.as_json())?.to_owned())
     }
 
     fn arguments_size(&mut self, _: Handle) -> Result<u64> {
-        Ok(self.turn.changes.arguments(self.call()?).as_json().len() as u64)
+        let CallInput { call, changes } = self.call_input()?;
+        Ok(changes.arguments(call).as_json().len() as u64)
     }
 
     fn set_arguments(&mut self, _: Handle, arguments: String) -> Result<Result<(), String>> {
-        self.call()?;
-        Ok(self.turn.changes.set_arguments(arguments, self.granted.max_body))
+        let limit = self.granted.max_body;
+        Ok(self.call_input()?.changes.set_arguments(arguments, limit))
     }
 
     fn remaining(&mut self, _: Handle) -> Result<u64> {
@@ -86,13 +95,15 @@ impl HostInvocation for HostState {
     }
 
     fn context(&mut self, _: Handle, key: String) -> Result<Option<String>> {
-        Ok(self.turn.changes.context(self.call()?, &key, &self.granted.plugin).map(str::to_owned))
+        let plugin = self.granted.plugin.clone();
+        let CallInput { call, changes } = self.call_input()?;
+        Ok(changes.context(call, &key, &plugin).map(str::to_owned))
     }
 
     fn set_context(&mut self, _: Handle, key: String, value: String, shared: bool) -> Result<Result<(), String>> {
-        self.call()?;
-        let Some(call) = &self.turn.call else { return Ok(Ok(())) };
-        Ok(self.turn.changes.set_context(call, key, value, &self.granted.plugin, shared))
+        let plugin = self.granted.plugin.clone();
+        let CallInput { call, changes } = self.call_input()?;
+        Ok(changes.set_context(call, key, value, &plugin, shared))
     }
 
     fn drop(&mut self, _: Handle) -> Result<()> {

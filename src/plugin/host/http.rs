@@ -1,5 +1,5 @@
-//! Requests of plugins to other servers: to granted origins only, to no private address unless it is granted too, within
-//! redirects, time and size.
+//! Requests of plugins to other servers: to granted origins only, to no private address unless it is granted too,
+//! within redirects, time and size.
 
 use std::io::Read;
 use std::sync::Arc;

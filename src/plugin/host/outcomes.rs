@@ -1,21 +1,25 @@
-//! `metagate:plugin/outcome`: what has become of the call.
+//! `metagate:plugin/outcome`: reads and changes the outcome of the call.
 
 use wasmtime::component::Resource;
 use wasmtime::{Result, format_err};
 
 use crate::plugin::bindings::metagate::plugin::outcome::{Host, HostOutcome, Problem, Source};
-use crate::plugin::host::HostState;
+use crate::plugin::host::input::HookInput;
+use crate::plugin::host::state::HostState;
 use crate::plugin::outcome::{self, Content, Outcome, OutcomeHandle, checked_problem};
 
 type Handle = Resource<OutcomeHandle>;
 
 impl HostState {
     fn outcome(&mut self) -> Result<&mut Outcome> {
-        self.turn.outcome.as_deref_mut().ok_or_else(|| format_err!("there is no outcome in this hook"))
+        match &mut self.input {
+            HookInput::AfterInvoke(input) => Ok(&mut input.outcome),
+            _ => Err(format_err!("this hook has no outcome")),
+        }
     }
 
     fn body_bytes(&mut self) -> Result<bytes::Bytes> {
-        let id = self.turn.call.as_ref().map_or_else(String::new, |call| call.id.to_string());
+        let id = self.input.call().map_or_else(String::new, |call| call.id.to_string());
         Ok(self.outcome()?.body(&id))
     }
 }
@@ -68,7 +72,7 @@ impl HostOutcome for HostState {
 
     fn elapsed(&mut self, _: Handle) -> Result<u64> {
         let now = self.granted.outside.clock.instant();
-        Ok(self.turn.call.as_ref().map_or(0, |call| microseconds(now.saturating_duration_since(call.started))))
+        Ok(self.input.call().map_or(0, |call| microseconds(now.saturating_duration_since(call.started))))
     }
 
     fn in_worker(&mut self, _: Handle) -> Result<u64> {

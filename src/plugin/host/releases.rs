@@ -1,18 +1,22 @@
-//! `metagate:plugin/release`: a release on its way to being served.
+//! `metagate:plugin/release`: reads and adjusts a release before it takes calls.
 
 use wasmtime::component::Resource;
 use wasmtime::{Result, format_err};
 
 use crate::plugin::bindings::metagate::plugin::release::{FunctionInfo, Host, HostRelease, Pair};
 use crate::plugin::bindings::metagate::plugin::types::Parameter;
-use crate::plugin::host::HostState;
+use crate::plugin::host::input::HookInput;
+use crate::plugin::host::state::HostState;
 use crate::plugin::release::{Release, ReleaseHandle};
 
 type Handle = Resource<ReleaseHandle>;
 
 impl HostState {
     fn release(&mut self) -> Result<&mut Release> {
-        self.turn.release.as_deref_mut().ok_or_else(|| format_err!("there is no release in this hook"))
+        match &mut self.input {
+            HookInput::Load(release) => Ok(release),
+            _ => Err(format_err!("this hook has no release")),
+        }
     }
 }
 

@@ -1,10 +1,8 @@
 //! The smaller imports: log, config, clock, random, store, env, secrets, metrics, invoke, http.
 
-use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
-use parking_lot::Mutex;
 use wasmtime::{Result, bail, format_err};
 
 use crate::invocation::Arguments;
@@ -12,43 +10,15 @@ use crate::plugin::bindings::metagate::plugin::types::{Pair, Problem};
 use crate::plugin::bindings::metagate::plugin::{
     clock, config, env, http, invoke, log, metrics, random, secrets, store, types,
 };
-use crate::plugin::host::HostState;
+use crate::plugin::host::input::HookInput;
+use crate::plugin::host::state::HostState;
 use crate::plugin::invocation::check_json;
 use crate::plugin::outside::{FunctionCall, HttpRequest, Level};
 
 /// Random bytes at a time.
 const RANDOM_LIMIT: u32 = 65_536;
-const COUNTERS_LIMIT: usize = 64;
 /// Plugins that may call functions through one another.
 const CALLERS_LIMIT: usize = 4;
-
-/// The counters of one plugin.
-#[derive(Debug, Default)]
-pub struct Counters(Mutex<BTreeMap<String, u64>>);
-
-impl Counters {
-    fn add(&self, counter: &str, by: u64) -> std::result::Result<(), String> {
-        let is_name = |b: u8| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'_';
-        if counter.is_empty() || counter.len() > 64 || !counter.bytes().all(is_name) {
-            return Err("a counter's name is 1 to 64 lower case letters, digits and \"_\"".to_owned());
-        }
-        let mut counters = self.0.lock();
-        if let Some(count) = counters.get_mut(counter) {
-            *count = count.saturating_add(by);
-        } else if counters.len() < COUNTERS_LIMIT {
-            counters.insert(counter.to_owned(), by);
-        } else {
-            return Err(format!("more than {COUNTERS_LIMIT} counters"));
-        }
-        Ok(())
-    }
-
-    /// All counters.
-    #[must_use]
-    pub fn all(&self) -> BTreeMap<String, u64> {
-        self.0.lock().clone()
-    }
-}
 
 impl HostState {
     fn passed(&self) -> Duration {
@@ -175,7 +145,7 @@ impl invoke::Host for HostState {
         let refused = |status, code: &str, message: String| {
             Ok(Err(Problem { status, code: code.to_owned(), message, headers: Vec::new() }))
         };
-        if self.turn.call.is_none() && self.turn.release.is_none() {
+        if matches!(self.input, HookInput::Nothing) {
             return refused(403, "forbidden", "functions cannot be called from start".to_owned());
         }
         if !self.granted.grants.invoke.iter().any(|grant| grant.covers(&deployment, &function)) {
@@ -188,7 +158,7 @@ impl invoke::Host for HostState {
         if !arguments.trim_start().starts_with('[') {
             return refused(400, "bad_request", "arguments are a JSON array".to_owned());
         }
-        let mut callers = self.turn.call.as_ref().map_or_else(Vec::new, |call| call.callers.clone());
+        let mut callers = self.input.call().map_or_else(Vec::new, |call| call.callers.clone());
         if callers.len() >= CALLERS_LIMIT {
             let message = format!("plugins call functions through one another, {CALLERS_LIMIT} deep");
             return refused(508, "too_deep", message);

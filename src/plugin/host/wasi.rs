@@ -1,157 +1,18 @@
-//! As much of WASI as language toolchains need to start, with nothing behind it: no files, no sockets, no environment;
-//! what is printed goes to the log, and a wait ends with the hook's time.
+//! The part of WASI that language toolchains need to start. Its waits end at the deadline of the hook call.
 
-use std::sync::Arc;
 use std::time::Instant;
 
-use bytes::Bytes;
-use parking_lot::Mutex;
-use tokio::io::AsyncWrite;
-use wasmtime::component::{Linker, ResourceTable};
-use wasmtime::{Result, format_err};
-use wasmtime_wasi::cli::{IsTerminal, StdoutStream};
-use wasmtime_wasi::p2::{OutputStream, Pollable, StreamError, StreamResult};
-use wasmtime_wasi::{WasiCtx, WasiCtxView, WasiView};
+use wasmtime::Result;
+use wasmtime::component::Linker;
+use wasmtime_wasi::{WasiCtxView, WasiView};
 
-use crate::config::PluginName;
-use crate::plugin::host::{Granted, HostState, LINE_SIZE, LOG_LINES, LOG_SIZE, printable};
-use crate::plugin::outside::{Level, WriteLog};
+use crate::plugin::host::state::HostState;
 use crate::wasm::waits::{self, HasDeadline};
-
-/// Handles of WASI's that an instance may hold: the gateway keeps something for each.
-const HANDLES: usize = 10_000;
-
-/// An instance's part of WASI.
-pub(super) struct Wasi {
-    ctx: WasiCtx,
-    table: ResourceTable,
-    output: Arc<Mutex<Printed>>,
-}
-
-struct Printed {
-    plugin: PluginName,
-    log: Arc<dyn WriteLog>,
-    request_id: Option<Box<str>>,
-    /// Bytes and lines of this hook call.
-    size: usize,
-    lines: u32,
-    /// What has been printed of a line that has not ended, and where to.
-    line: Vec<u8>,
-    level: Level,
-}
-
-impl Wasi {
-    pub(super) fn new(granted: &Granted) -> Self {
-        let output = Arc::new(Mutex::new(Printed {
-            plugin: granted.plugin.clone(),
-            log: Arc::clone(&granted.outside.log),
-            request_id: None,
-            size: 0,
-            lines: 0,
-            line: Vec::new(),
-            level: Level::Info,
-        }));
-        let mut ctx = WasiCtx::builder();
-        ctx.stdout(Output(Arc::clone(&output), Level::Info)).stderr(Output(Arc::clone(&output), Level::Warn));
-        ctx.allow_tcp(false).allow_udp(false).max_random_size(65_536);
-        let mut table = ResourceTable::new();
-        table.set_max_capacity(HANDLES);
-        Self { ctx: ctx.build(), table, output }
-    }
-
-    pub(super) fn begin(&self, request_id: Option<&str>) {
-        let mut output = self.output.lock();
-        output.size = 0;
-        output.lines = 0;
-        output.request_id = request_id.map(Box::from);
-    }
-
-    /// What a hook call has printed last may lack its line break: the next call is another caller's.
-    pub(super) fn end(&self) {
-        self.output.lock().end_line();
-    }
-}
 
 impl WasiView for HostState {
     fn ctx(&mut self) -> WasiCtxView<'_> {
         let wasi = self.wasi.as_deref_mut().expect("made for every component that imports any of it");
         WasiCtxView { ctx: &mut wasi.ctx, table: &mut wasi.table }
-    }
-}
-
-/// Standard output or standard error.
-#[derive(Clone)]
-struct Output(Arc<Mutex<Printed>>, Level);
-
-impl IsTerminal for Output {
-    fn is_terminal(&self) -> bool {
-        false
-    }
-}
-
-impl StdoutStream for Output {
-    fn async_stream(&self) -> Box<dyn AsyncWrite + Send + Sync> {
-        Box::new(tokio::io::sink())
-    }
-
-    fn p2_stream(&self) -> Box<dyn OutputStream> {
-        Box::new(self.clone())
-    }
-}
-
-#[wasmtime_wasi::async_trait]
-impl Pollable for Output {
-    async fn ready(&mut self) {}
-}
-
-#[wasmtime_wasi::async_trait]
-impl OutputStream for Output {
-    fn write(&mut self, bytes: Bytes) -> StreamResult<()> {
-        let mut output = self.0.lock();
-        output.size += bytes.len();
-        let breaks = u32::try_from(memchr::memchr_iter(b'\n', &bytes).count()).unwrap_or(u32::MAX);
-        output.lines = output.lines.saturating_add(breaks);
-        if output.size > LOG_SIZE || output.lines > LOG_LINES {
-            let words = format_err!("more than {LOG_LINES} lines or {LOG_SIZE} bytes printed in one hook call");
-            return Err(StreamError::Trap(words));
-        }
-        if output.level != self.1 {
-            output.end_line();
-            output.level = self.1;
-        }
-        for byte in bytes {
-            if byte == b'\n' {
-                output.write_line();
-            } else {
-                if output.line.len() >= LINE_SIZE {
-                    output.write_line();
-                }
-                output.line.push(byte);
-            }
-        }
-        Ok(())
-    }
-
-    fn flush(&mut self) -> StreamResult<()> {
-        Ok(())
-    }
-
-    fn check_write(&mut self) -> StreamResult<usize> {
-        Ok(LINE_SIZE)
-    }
-}
-
-impl Printed {
-    fn end_line(&mut self) {
-        if !self.line.is_empty() {
-            self.write_line();
-        }
-    }
-
-    fn write_line(&mut self) {
-        let line = std::mem::take(&mut self.line);
-        let text = printable(&String::from_utf8_lossy(&line));
-        self.log.write(&self.plugin, self.request_id.as_deref(), self.level, &text);
     }
 }
 
@@ -161,8 +22,8 @@ impl HasDeadline for HostState {
     }
 }
 
-/// Adds WASI, with waits that end at the deadline of the hook call: the future of a hook call is never dropped before it
-/// completes, so every wait inside it has to end by itself.
+/// Adds WASI, with waits that end at the deadline of the hook call: the future of a hook call is never dropped before
+/// it completes, so every wait inside it has to end by itself.
 pub(super) fn add_to_linker(linker: &mut Linker<HostState>) -> Result<()> {
     wasmtime_wasi::p2::add_to_linker_async(linker)?;
     waits::bound_waits(linker)

@@ -1,0 +1,29 @@
+//! Why a hook call failed.
+
+use std::time::Duration;
+
+/// Why a hook call failed.
+#[derive(Debug, Clone, thiserror::Error)]
+pub enum Fault {
+    /// The hook trapped: unreachable code, memory out of bounds, an exhausted stack.
+    #[error("trapped: {0}")]
+    Trap(String),
+    /// The hook ran or waited until its deadline.
+    #[error("took longer than {0:?}")]
+    TimedOut(Duration),
+    /// The hook returned a verdict that breaks the rules of the interface.
+    #[error("returned an invalid verdict: {0}")]
+    BadOutput(String),
+    /// A new instance refused its configuration.
+    #[error("refused its configuration: {0}")]
+    Refused(String),
+    /// The breaker is open. Carries the time until the next trial.
+    #[error("failed too often; its breaker is open for {0:?}")]
+    Open(Duration),
+    /// All instances are busy, and the queue for them is full or the wait took too long.
+    #[error("has too many hook calls in progress")]
+    Overloaded,
+    /// The engine or the gateway's side of an import panicked. The plugin is off until it is loaded again.
+    #[error("caused a panic in the WebAssembly engine and is off until it is loaded again")]
+    Panicked,
+}

@@ -1,0 +1,55 @@
+//! Counters of one plugin since it was loaded.
+
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::{Duration, Instant};
+
+use parking_lot::Mutex;
+
+use crate::config::HookName;
+use crate::plugin::fault::Fault;
+
+/// Shortest time between two log lines about refused hook calls: a flood must not fill the log.
+const LINE_INTERVAL: Duration = Duration::from_secs(1);
+
+/// Counters of one plugin since it was loaded.
+#[derive(Debug, Default)]
+pub struct Figures {
+    /// Hook calls, including those that were refused.
+    pub calls: AtomicU64,
+    /// Hook calls that failed, including those that were refused because the plugin was overloaded or its breaker open.
+    pub failures: AtomicU64,
+    /// Verdicts that ended a call or refused a load.
+    pub refusals: AtomicU64,
+    /// Verdicts that observe mode did not apply.
+    pub observed: AtomicU64,
+    /// Nanoseconds spent in hooks.
+    pub nanoseconds: AtomicU64,
+    /// Instances created.
+    pub instances: AtomicU64,
+    refused: Mutex<Refused>,
+}
+
+/// Hook calls that were refused and are not in the log yet.
+#[derive(Debug, Default)]
+struct Refused {
+    count: u64,
+    last_line: Option<Instant>,
+}
+
+impl Figures {
+    /// Counts a hook call that was refused before it ran, and logs it unless the last such line is too recent.
+    pub(super) fn count_refused(&self, plugin: &str, hook: HookName, fault: &Fault) {
+        self.calls.fetch_add(1, Ordering::Relaxed);
+        self.failures.fetch_add(1, Ordering::Relaxed);
+        let now = Instant::now();
+        let mut refused = self.refused.lock();
+        refused.count += 1;
+        if refused.last_line.is_some_and(|at| now.duration_since(at) < LINE_INTERVAL) {
+            return;
+        }
+        let count = std::mem::take(&mut refused.count);
+        refused.last_line = Some(now);
+        drop(refused);
+        tracing::warn!(plugin, hook = hook.as_str(), count, %fault, "hook calls refused");
+    }
+}

@@ -1,0 +1,260 @@
+//! One hook call: admission, an instance, its deadline, and the accounting of the result.
+//!
+//! ```text
+//!  gateway's thread              plugins' threads
+//!  ┌──────────────────────┐
+//!  │ poll once            │── done: most hooks take microseconds
+//!  │                      │
+//!  │ yields after 1–2 ms  │──► the same future continues here, to its end or its deadline
+//!  └──────────────────────┘
+//! ```
+//!
+//! The future of a hook call is never dropped before its end: when the caller goes away, the hook still finishes.
+//! Dropping it would lose the input, and an instance in the middle of a call.
+
+use std::future::Future;
+use std::panic::AssertUnwindSafe;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::task::Poll;
+use std::time::{Duration, Instant};
+
+use futures_util::FutureExt;
+use tokio::sync::{OwnedSemaphorePermit, oneshot};
+
+use crate::config::HookName;
+use crate::plugin::Plugin;
+use crate::plugin::fault::Fault;
+use crate::plugin::host::input::{CallInput, HookInput, OutcomeInput};
+use crate::plugin::instance::Instance;
+use crate::plugin::instances::call_fault;
+use crate::plugin::release::Release;
+use crate::plugin::trial::Permit;
+use crate::plugin::verdict::{CallVerdict, LoadVerdict};
+
+/// Hooks whose recent calls took longer than this, in nanoseconds, start on the plugins' threads at once.
+const HEAVY: u64 = 60_000;
+
+/// The input of one kind of hook, and how that hook runs.
+pub(super) trait Hook: Send + Sized + 'static {
+    type Verdict: Send + 'static;
+
+    fn name(&self) -> HookName;
+    fn into_input(self) -> HookInput;
+    /// The input again, with the changes of the hook; nothing if it is the input of another kind.
+    fn from_input(input: HookInput) -> Option<Self>;
+    /// Runs the hook in an instance that holds the input. The inner error says why the verdict is invalid.
+    fn run(
+        instance: &mut Instance,
+        hook: HookName,
+        max_body: usize,
+    ) -> impl Future<Output = wasmtime::Result<Result<Self::Verdict, String>>> + Send;
+}
+
+impl Hook for CallInput {
+    type Verdict = CallVerdict;
+
+    fn name(&self) -> HookName {
+        HookName::BeforeInvoke
+    }
+
+    fn into_input(self) -> HookInput {
+        HookInput::BeforeInvoke(self)
+    }
+
+    fn from_input(input: HookInput) -> Option<Self> {
+        if let HookInput::BeforeInvoke(input) = input { Some(input) } else { None }
+    }
+
+    async fn run(
+        instance: &mut Instance,
+        _: HookName,
+        max_body: usize,
+    ) -> wasmtime::Result<Result<CallVerdict, String>> {
+        Ok(CallVerdict::check(instance.before_invoke().await?, max_body))
+    }
+}
+
+impl Hook for OutcomeInput {
+    type Verdict = ();
+
+    fn name(&self) -> HookName {
+        HookName::AfterInvoke
+    }
+
+    fn into_input(self) -> HookInput {
+        HookInput::AfterInvoke(self)
+    }
+
+    fn from_input(input: HookInput) -> Option<Self> {
+        if let HookInput::AfterInvoke(input) = input { Some(input) } else { None }
+    }
+
+    async fn run(instance: &mut Instance, _: HookName, _: usize) -> wasmtime::Result<Result<(), String>> {
+        instance.after_invoke().await.map(Ok)
+    }
+}
+
+impl Hook for Box<Release> {
+    type Verdict = LoadVerdict;
+
+    fn name(&self) -> HookName {
+        self.stage.hook()
+    }
+
+    fn into_input(self) -> HookInput {
+        HookInput::Load(self)
+    }
+
+    fn from_input(input: HookInput) -> Option<Self> {
+        if let HookInput::Load(release) = input { Some(release) } else { None }
+    }
+
+    async fn run(instance: &mut Instance, hook: HookName, _: usize) -> wasmtime::Result<Result<LoadVerdict, String>> {
+        let result = instance.load(hook).await?;
+        Ok(Ok(LoadVerdict::from(result)))
+    }
+}
+
+/// The rights that a hook call holds while it runs.
+struct Admitted {
+    permit: Permit,
+    slot: OwnedSemaphorePermit,
+}
+
+impl Plugin {
+    /// Runs a hook within the plugin's limits and until `latest` at most. Returns the input with the changes of the
+    /// hook.
+    pub(super) async fn run_hook<H: Hook>(
+        self: &Arc<Self>,
+        input: H,
+        latest: Instant,
+    ) -> (H, Result<H::Verdict, Fault>) {
+        let hook = input.name();
+        let timeout = self.settings.timeout.get();
+        let admitted = match self.admit(latest.min(Instant::now() + timeout)).await {
+            Ok(admitted) => admitted,
+            Err(fault) => {
+                self.figures.count_refused(self.name(), hook, &fault);
+                return (input, Err(fault));
+            }
+        };
+        // The timeout covers the hook, not the wait for an instance.
+        let deadline = latest.min(Instant::now() + timeout);
+        self.figures.calls.fetch_add(1, Ordering::Relaxed);
+        // Load hooks read files.
+        let is_load = matches!(hook, HookName::BeforeLoad | HookName::AfterLoad);
+        let is_heavy = is_load || self.usual_time.load(Ordering::Relaxed) > HEAVY;
+        let mut work: Pin<Box<dyn Future<Output = (H, Result<H::Verdict, Fault>)> + Send>> =
+            Box::pin(Arc::clone(self).work(input, deadline, admitted));
+        let first = if is_heavy {
+            Poll::Pending
+        } else {
+            std::future::poll_fn(|context| Poll::Ready(work.as_mut().poll(context))).await
+        };
+        match first {
+            Poll::Ready(done) => done,
+            Poll::Pending => {
+                let (sender, receiver) = oneshot::channel();
+                self.threads.spawn(async move {
+                    // The caller may be gone.
+                    let _gone = sender.send(work.await);
+                });
+                receiver.await.expect("the plugins' threads run every hook call to its end")
+            }
+        }
+    }
+
+    async fn admit(&self, deadline: Instant) -> Result<Admitted, Fault> {
+        if self.is_disabled() {
+            return Err(Fault::Panicked);
+        }
+        self.breaker.check(Instant::now()).map_err(Fault::Open)?;
+        let slot = self.instances.acquire_slot(deadline).await?;
+        // After the slot: a caller that leaves the queue must not take the trial with it.
+        let permit = self.breaker.admit(Instant::now()).map_err(Fault::Open)?;
+        Ok(Admitted { permit, slot })
+    }
+
+    async fn work<H: Hook>(
+        self: Arc<Self>,
+        input: H,
+        deadline: Instant,
+        admitted: Admitted,
+    ) -> (H, Result<H::Verdict, Fault>) {
+        let hook = input.name();
+        let _ticking = self.wasm.ticker().begin();
+        let start = Instant::now();
+        let (input, verdict) = match self.take_instance(deadline).await {
+            Ok(instance) => self.run_in(instance, input, deadline).await,
+            Err(fault) => (input, Err(fault)),
+        };
+        self.count_time(start.elapsed());
+        let Admitted { permit, slot } = admitted;
+        match &verdict {
+            Ok(_) => self.settle_success(permit),
+            Err(fault) => self.settle_failure(hook, fault, permit),
+        }
+        // After the breaker is settled: the next call in the queue sees its new state.
+        drop(slot);
+        (input, verdict)
+    }
+
+    async fn take_instance(&self, deadline: Instant) -> Result<Instance, Fault> {
+        if let Some(instance) = self.instances.take_warm(&self.settings) {
+            return Ok(instance);
+        }
+        AssertUnwindSafe(self.start_instance(deadline)).catch_unwind().await.unwrap_or_else(|_| Err(self.disable()))
+    }
+
+    async fn run_in<H: Hook>(
+        &self,
+        mut instance: Instance,
+        input: H,
+        deadline: Instant,
+    ) -> (H, Result<H::Verdict, Fault>) {
+        let hook = input.name();
+        instance.begin(input.into_input(), deadline);
+        let max_body = self.instances.granted().max_body;
+        let called = AssertUnwindSafe(H::run(&mut instance, hook, max_body)).catch_unwind().await;
+        let input = H::from_input(instance.end()).expect("an instance gives back the input that it was given");
+        let verdict = match called {
+            Ok(Ok(checked)) => checked.map_err(Fault::BadOutput),
+            Ok(Err(error)) => Err(call_fault(&self.settings, &error, &instance)),
+            Err(_) => Err(self.disable()),
+        };
+        if verdict.is_ok() {
+            self.instances.keep(&self.settings, instance);
+        }
+        (input, verdict)
+    }
+
+    /// Turns the plugin off after a panic in the engine or in an import: its instances may be in any state.
+    fn disable(&self) -> Fault {
+        self.is_disabled.store(true, Ordering::Relaxed);
+        Fault::Panicked
+    }
+
+    fn count_time(&self, time: Duration) {
+        let time = u64::try_from(time.as_nanos()).unwrap_or(u64::MAX);
+        self.figures.nanoseconds.fetch_add(time, Ordering::Relaxed);
+        // A moving average over some eight calls. Concurrent calls may overwrite each other: an estimate is enough.
+        let usual = self.usual_time.load(Ordering::Relaxed);
+        self.usual_time.store(usual - usual / 8 + time / 8, Ordering::Relaxed);
+    }
+
+    fn settle_success(&self, permit: Permit) {
+        if self.breaker.succeed(permit) {
+            tracing::info!(plugin = self.name(), "breaker closed");
+        }
+    }
+
+    fn settle_failure(&self, hook: HookName, fault: &Fault, permit: Permit) {
+        self.figures.failures.fetch_add(1, Ordering::Relaxed);
+        tracing::warn!(plugin = self.name(), hook = hook.as_str(), %fault, "plugin failed");
+        if let Some(delay) = self.breaker.fail(permit, Instant::now()) {
+            tracing::error!(plugin = self.name(), ?delay, "breaker opened: the plugin failed too often");
+        }
+    }
+}

@@ -1,0 +1,31 @@
+//! What one plugin may use: its configuration, its grants, and what stands behind them.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use crate::config::{Grants, PluginName};
+use crate::plugin::host::counters::Counters;
+use crate::plugin::outside::{Outside, SendHttp};
+use crate::plugin::store::Store;
+
+/// What one plugin may reach, the same for all its instances.
+pub struct Granted {
+    /// Its name.
+    pub plugin: PluginName,
+    /// Its configuration, as JSON.
+    pub config: Arc<str>,
+    /// What it was granted.
+    pub grants: Grants,
+    /// Sends its requests, where it may.
+    pub http: Arc<dyn SendHttp>,
+    /// The variables that it was granted and that are set.
+    pub env: BTreeMap<String, String>,
+    /// Its values.
+    pub store: Arc<Store>,
+    /// Its counters.
+    pub counters: Arc<Counters>,
+    /// The rest of the world.
+    pub outside: Outside,
+    /// Longest JSON that it may pass, in bytes.
+    pub max_body: usize,
+}

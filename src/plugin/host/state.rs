@@ -1,0 +1,74 @@
+//! The state of one instance: the input of its hook call, its limits, its deadline.
+
+use std::sync::Arc;
+use std::time::Instant;
+
+use wasmtime::bail;
+
+use crate::plugin::host::granted::Granted;
+use crate::plugin::host::input::HookInput;
+use crate::plugin::host::log_line::{LOG_LINES, LOG_SIZE, printable};
+use crate::plugin::host::wasi_context::WasiContext;
+use crate::plugin::outside::Level;
+use crate::wasm::limits::Limits;
+
+/// The state of one instance.
+pub struct HostState {
+    pub(in crate::plugin) granted: Arc<Granted>,
+    pub(in crate::plugin) limits: Limits,
+    /// Input of the hook call that runs.
+    pub(super) input: HookInput,
+    pub(in crate::plugin) deadline: Instant,
+    log: LogBudget,
+    pub(super) wasi: Option<Box<WasiContext>>,
+}
+
+#[derive(Default)]
+struct LogBudget {
+    lines: u32,
+    size: usize,
+}
+
+impl HostState {
+    /// The state of a new instance. `needs_wasi`: whether its component imports WASI.
+    pub fn new(granted: Arc<Granted>, max_memory: u64, needs_wasi: bool, deadline: Instant) -> Self {
+        let wasi = needs_wasi.then(|| Box::new(WasiContext::new(&granted)));
+        Self {
+            granted,
+            limits: Limits::new(max_memory),
+            input: HookInput::Nothing,
+            deadline,
+            log: LogBudget::default(),
+            wasi,
+        }
+    }
+
+    /// Gives the instance the input of a hook call and its deadline.
+    pub fn begin(&mut self, input: HookInput, deadline: Instant) {
+        self.input = input;
+        self.deadline = deadline;
+        self.log = LogBudget::default();
+        if let Some(wasi) = &self.wasi {
+            wasi.begin(self.input.call().map(|call| &*call.id));
+        }
+    }
+
+    /// Takes the input of the hook call back.
+    pub fn end(&mut self) -> HookInput {
+        if let Some(wasi) = &self.wasi {
+            wasi.end();
+        }
+        std::mem::take(&mut self.input)
+    }
+
+    pub(super) fn write_log(&mut self, level: Level, message: &str) -> wasmtime::Result<()> {
+        self.log.lines += 1;
+        self.log.size += message.len();
+        if self.log.lines > LOG_LINES || self.log.size > LOG_SIZE {
+            bail!("log: more than {LOG_LINES} lines or {LOG_SIZE} bytes in one hook call");
+        }
+        let id = self.input.call().map(|call| &*call.id);
+        self.granted.outside.log.write(&self.granted.plugin, id, level, &printable(message));
+        Ok(())
+    }
+}

@@ -1,0 +1,165 @@
+//! The instances of one plugin: slots that bound them, warm instances for reuse, and new ones.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::{Duration, Instant};
+
+use parking_lot::Mutex;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use wasmtime::component::InstancePre;
+
+use crate::config::{Instances, PluginConfig};
+use crate::plugin::fault::Fault;
+use crate::plugin::host::granted::Granted;
+use crate::plugin::host::input::HookInput;
+use crate::plugin::host::state::HostState;
+use crate::plugin::instance::{Indices, Instance, NotInstantiated};
+use crate::plugin::verdict::readable;
+use crate::wasm::waits::DeadlineExceeded;
+
+/// Hook calls that may wait for one of a plugin's instances.
+const WAITING: usize = 64;
+/// An instance whose memory has grown beyond this part of its limit is dropped: memory of WebAssembly never shrinks.
+const MEMORY_MARK: (u64, u64) = (3, 4);
+/// How long an instance may stay unused while others are used.
+const IDLE_LIFE: Duration = Duration::from_secs(60);
+
+/// What new instances are made from.
+pub(super) struct Blueprint {
+    pub(super) granted: Arc<Granted>,
+    pub(super) component: InstancePre<HostState>,
+    pub(super) indices: Indices,
+    pub(super) needs_wasi: bool,
+}
+
+/// The instances of one plugin.
+pub(super) struct PluginInstances {
+    blueprint: Blueprint,
+    /// A stack, so that surplus instances sink to the bottom and expire there.
+    idle: Mutex<Vec<Instance>>,
+    slots: Arc<Semaphore>,
+    waiting: AtomicUsize,
+}
+
+/// A position in the queue for a slot. A caller that goes away frees it.
+struct Waiting<'a>(&'a AtomicUsize);
+
+impl Drop for Waiting<'_> {
+    fn drop(&mut self) {
+        self.0.fetch_sub(1, Ordering::Relaxed);
+    }
+}
+
+impl PluginInstances {
+    pub(super) fn new(blueprint: Blueprint, max_instances: u32) -> Self {
+        let slots = Arc::new(Semaphore::new(max_instances as usize));
+        Self { blueprint, idle: Mutex::default(), slots, waiting: AtomicUsize::new(0) }
+    }
+
+    pub(super) fn granted(&self) -> &Granted {
+        &self.blueprint.granted
+    }
+
+    pub(super) fn indices(&self) -> &Indices {
+        &self.blueprint.indices
+    }
+
+    /// Bytes of memory of the largest idle instance.
+    pub(super) fn largest_memory(&self) -> Option<usize> {
+        self.idle.lock().iter().map(Instance::memory).max()
+    }
+
+    /// Waits for the right to use an instance, until the deadline.
+    pub(super) async fn acquire_slot(&self, deadline: Instant) -> Result<OwnedSemaphorePermit, Fault> {
+        if let Ok(slot) = Arc::clone(&self.slots).try_acquire_owned() {
+            return Ok(slot);
+        }
+        if self.waiting.fetch_add(1, Ordering::Relaxed) >= WAITING {
+            self.waiting.fetch_sub(1, Ordering::Relaxed);
+            return Err(Fault::Overloaded);
+        }
+        let _waiting = Waiting(&self.waiting);
+        let acquired = tokio::time::timeout_at(deadline.into(), Arc::clone(&self.slots).acquire_owned()).await;
+        match acquired {
+            Ok(Ok(slot)) => Ok(slot),
+            Ok(Err(_)) | Err(_) => Err(Fault::Overloaded),
+        }
+    }
+
+    /// Takes a warm instance, if there is one.
+    pub(super) fn take_warm(&self, settings: &PluginConfig) -> Option<Instance> {
+        match settings.instances {
+            Instances::Warm => self.idle.lock().pop(),
+            Instances::Fresh => None,
+        }
+    }
+
+    /// Creates an instance that is not started.
+    pub(super) async fn create(&self, settings: &PluginConfig, deadline: Instant) -> Result<Instance, NotInstantiated> {
+        let Blueprint { granted, component, indices, needs_wasi } = &self.blueprint;
+        let state = HostState::new(Arc::clone(granted), settings.max_memory.bytes(), *needs_wasi, deadline);
+        // Ten percent more or less, so that instances created together are not replaced together.
+        let spread = settings.max_uses / 10;
+        let max_uses = settings.max_uses - spread + fastrand::u32(0..=2 * spread);
+        Instance::new(component, indices, state, max_uses).await
+    }
+
+    /// Creates an instance and starts it.
+    pub(super) async fn start(&self, settings: &PluginConfig, deadline: Instant) -> Result<Instance, Fault> {
+        let created = self.create(settings, deadline).await;
+        let mut instance = created.map_err(|error| creation_fault(settings, &error))?;
+        instance.begin(HookInput::Nothing, deadline);
+        let started = instance.start().await;
+        instance.end();
+        match started {
+            Ok(Ok(())) => Ok(instance),
+            Ok(Err(reason)) => Err(Fault::Refused(reason)),
+            Err(error) => Err(call_fault(settings, &error, &instance)),
+        }
+    }
+
+    /// Keeps an instance for the next hook call, unless it is used up or too large.
+    pub(super) fn keep(&self, settings: &PluginConfig, mut instance: Instance) {
+        instance.uses_left = instance.uses_left.saturating_sub(1);
+        let (part, whole) = MEMORY_MARK;
+        let is_large = instance.memory() as u64 * whole > settings.max_memory.bytes() * part;
+        if settings.instances == Instances::Fresh || instance.uses_left == 0 || is_large {
+            return;
+        }
+        let now = Instant::now();
+        instance.last_used = now;
+        let mut idle = self.idle.lock();
+        idle.push(instance);
+        // The bottom of the stack has waited longest. One per call keeps the cost of dropping instances even.
+        let has_expired = idle.first().is_some_and(|first| now.duration_since(first.last_used) > IDLE_LIFE);
+        let expired = has_expired.then(|| idle.remove(0));
+        // Dropping an instance unmaps its memory: not under the lock.
+        drop(idle);
+        drop(expired);
+    }
+}
+
+/// Why an instance could not be created.
+pub(super) fn creation_fault(settings: &PluginConfig, error: &NotInstantiated) -> Fault {
+    match error {
+        NotInstantiated::Failed(error) => plain_fault(settings, error),
+        NotInstantiated::WrongType(..) => Fault::Trap(readable(&error.to_string())),
+    }
+}
+
+/// Why a call into an instance failed.
+pub(super) fn call_fault(settings: &PluginConfig, error: &wasmtime::Error, instance: &Instance) -> Fault {
+    match plain_fault(settings, error) {
+        Fault::Trap(text) if instance.wanted_too_much() => {
+            Fault::Trap(format!("wanted more memory than {} ({text})", settings.max_memory))
+        }
+        other => other,
+    }
+}
+
+fn plain_fault(settings: &PluginConfig, error: &wasmtime::Error) -> Fault {
+    if error.is::<DeadlineExceeded>() {
+        return Fault::TimedOut(settings.timeout.get());
+    }
+    Fault::Trap(readable(&format!("{error:#}")))
+}
