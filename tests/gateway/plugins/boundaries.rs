@@ -210,7 +210,7 @@ fn p13_answers_that_are_nonsense_are_bad_output() {
         assert_error(&answer, 502, "plugin_bad_output");
         assert_eq!(answer.header("retry-after"), None);
         let name = format!("p{n}");
-        assert!(answer.message().contains(&format!("plugin {name:?} answered what cannot be used")), "{answer:?}");
+        assert!(answer.message().contains(&format!("plugin {name:?} returned an invalid verdict")), "{answer:?}");
         let log = gateway.log();
         let line = log.lines().find(|line| line.contains(&name) && line.contains("plugin failed")).unwrap_or(&log);
         assert!(line.contains(reason), "{reason}: {line}");

@@ -64,7 +64,7 @@ fn a_release_that_is_refused_is_not_served_and_the_reason_is_told() {
         let (gateway, _files) = with_app(refusing(before), "");
         let error = wait_failed(&gateway);
         assert_eq!(error["code"], "refused_by_plugin", "{error}");
-        assert_eq!(error["message"], "plugin \"p\" refuses it: no releases on Sundays");
+        assert_eq!(error["message"], "plugin \"p\" refused the release: no releases on Sundays");
         assert_eq!(gateway.get("/readyz").status, 503);
         let inspected = inspected(&gateway);
         assert_eq!((&inspected["status"], &inspected["error"]["code"]), (&json!("fail"), &json!("refused_by_plugin")));
@@ -152,7 +152,7 @@ fn a_load_hook_sees_the_release_and_its_files_and_nothing_beside() {
     let (gateway, _files) = with_app(plugin, "");
     let error = wait_failed(&gateway);
     let words = format!(
-        "plugin \"p\" refuses it: app v1 toml node 1 1 0 4 0 0 {} \"../p.wasm\" leads out of the release",
+        "plugin \"p\" refused the release: app v1 toml node 1 1 0 4 0 0 {} \"../p.wasm\" leads out of the release",
         FUNCTIONS.len()
     );
     assert_eq!(error["message"], words);
@@ -258,12 +258,12 @@ fn a_refusal_at_a_reload_leaves_the_old_release_serving() {
         let answer = reload(&gateway);
         assert_error(&answer, 422, "refused_by_plugin");
         let message = answer.message();
-        assert!(message.contains("plugin \"p\" refuses it: variables are not allowed"), "{message}");
+        assert!(message.contains("plugin \"p\" refused the release: variables are not allowed"), "{message}");
         assert!(message.contains("deployment \"app\""), "{message}");
         assert_ok(&gateway.call("app", "variable", "[\"TAG\"]"), "null");
         let readiness = gateway.get("/readyz");
         assert_eq!(readiness.status, 200, "what served goes on: {readiness:?}");
-        assert!(readiness.json()["reload_error"].as_str().unwrap().contains("refuses it"), "{readiness:?}");
+        assert!(readiness.json()["reload_error"].as_str().unwrap().contains("refused the release"), "{readiness:?}");
         // No worker of the refused release is left.
         wait_for("the old worker alone", || (gateway.worker_pids() == worker).then_some(()));
         // Without the plugin the same release is taken.
