@@ -205,7 +205,7 @@ fn what_needs_metacall_is_left_out_without_it_and_said_so() {
     let (installed, log) = install(release.path(), None, TIME);
     installed.unwrap();
     assert!(log.contains(" install Gemfile: skipped bundle install: only the MetaCall runtime"), "{log}");
-    assert!(log.contains(" install lib/app.csproj: dotnet restore is left out"), "{log}");
+    assert!(log.contains(" install lib/app.csproj: skipped dotnet restore: only the MetaCall runtime"), "{log}");
     let (installed, log) = install(release.path(), Some(&[]), TIME);
     installed.unwrap();
     assert_eq!(log, "");

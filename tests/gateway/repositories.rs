@@ -344,7 +344,7 @@ fn a_tree_with_names_that_no_checkout_has_is_refused() {
         let commit = git(&served, &["commit-tree", "-m", "hostile", &tree]);
         git(&served, &["update-ref", "refs/heads/main", &commit]);
         let error = error(&from, &folder_url(root.path(), "team/app.git"), None);
-        assert!(error.starts_with("the repository holds what git refuses; git says: "), "{name}: {error}");
+        assert!(error.starts_with("the repository has objects that git refuses; git says: "), "{name}: {error}");
     }
 }
 
