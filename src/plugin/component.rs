@@ -40,7 +40,8 @@ pub enum NotAPlugin {
     Compile(String),
     /// It imports what no gateway has.
     #[error(
-        "it imports {0:?}, which plugins cannot have: there is {PACKAGE}@{VERSION}, and as much of WASI as languages need to start"
+        "it imports {0:?}, which plugins cannot have: they have {PACKAGE}@{VERSION} and the part of WASI that languages \
+         need to start"
     )]
     Import(String),
     /// It was built for another version of the interface.
@@ -53,7 +54,8 @@ pub enum NotAPlugin {
     },
     /// It has no hook.
     #[error(
-        "it exports no hook of {PACKAGE}@{VERSION}: there are before-load, after-load, before-invoke and after-invoke{found}"
+        "it exports no hook of {PACKAGE}@{VERSION}, which are before-load, after-load, before-invoke and \
+         after-invoke{found}"
     )]
     NoHook {
         /// What it exports instead.

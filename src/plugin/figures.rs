@@ -14,9 +14,9 @@ const LINE_INTERVAL: Duration = Duration::from_secs(1);
 /// Counters of one plugin since it was loaded.
 #[derive(Debug, Default)]
 pub struct Figures {
-    /// Hook calls, including those that were refused.
+    /// Hook calls that ran.
     pub calls: AtomicU64,
-    /// Hook calls that failed, including those that were refused because the plugin was overloaded or its breaker open.
+    /// Hook calls that failed, and those that were refused because the plugin was overloaded or its breaker open.
     pub failures: AtomicU64,
     /// Verdicts that ended a call or refused a load.
     pub refusals: AtomicU64,
@@ -39,7 +39,6 @@ struct Refused {
 impl Figures {
     /// Counts a hook call that was refused before it ran, and logs it unless the last such line is too recent.
     pub(super) fn count_refused(&self, plugin: &str, hook: HookName, fault: &Fault) {
-        self.calls.fetch_add(1, Ordering::Relaxed);
         self.failures.fetch_add(1, Ordering::Relaxed);
         let now = Instant::now();
         let mut refused = self.refused.lock();

@@ -117,6 +117,9 @@ impl Hook for Box<Release> {
     }
 }
 
+/// A hook call in progress: ends with the input and the verdict.
+type Work<H> = Pin<Box<dyn Future<Output = (H, Result<<H as Hook>::Verdict, Fault>)> + Send>>;
+
 /// The rights that a hook call holds while it runs.
 struct Admitted {
     permit: Permit,
@@ -146,8 +149,7 @@ impl Plugin {
         // Load hooks read files.
         let is_load = matches!(hook, HookName::BeforeLoad | HookName::AfterLoad);
         let is_heavy = is_load || self.usual_time.load(Ordering::Relaxed) > HEAVY;
-        let mut work: Pin<Box<dyn Future<Output = (H, Result<H::Verdict, Fault>)> + Send>> =
-            Box::pin(Arc::clone(self).work(input, deadline, admitted));
+        let mut work: Work<H> = Box::pin(Arc::clone(self).work(input, deadline, admitted));
         let first = if is_heavy {
             Poll::Pending
         } else {

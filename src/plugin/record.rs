@@ -58,7 +58,9 @@ impl Recorder {
             expect.insert("context_json".into(), context(after, plugin));
         }
         let call = call(before, plugin, Instant::now());
-        let case = json!({ "name": name(before), "now": wall_clock(), "hook": "before-invoke", "call": call, "expect": expect });
+        let case = json!({
+            "name": name(before), "now": wall_clock(), "hook": "before-invoke", "call": call, "expect": expect,
+        });
         self.take(&case);
     }
 
@@ -88,7 +90,8 @@ impl Recorder {
         given.insert("in_worker".into(), span(before.in_worker));
         let call = call(invocation, plugin, now);
         let case = json!({
-            "name": name(invocation), "now": wall_clock(), "hook": "after-invoke", "call": call, "outcome": given, "expect": expect,
+            "name": name(invocation), "now": wall_clock(), "hook": "after-invoke", "call": call,
+            "outcome": given, "expect": expect,
         });
         self.take(&case);
     }

@@ -268,7 +268,10 @@ expect = {}
         let toml = "now = 2026-11-22T12:00:00Z\n[[case]]\nname = \"a\"\nhook = \"after-invoke\"\nwait = \"1s\"\n\
             call = { arguments = [1, { a = 2026-01-01 }], headers = { x = [\"1\", \"2\"] } }\n\
             expect = { headers = { y = false } }\n";
-        let line = r#"{"name":"a","hook":"after-invoke","wait":"1s","call":{"arguments":[1,{"a":"2026-01-01"}],"headers":{"x":["1","2"]}},"expect":{"headers":{"y":false}}}"#;
+        let line = concat!(
+            r#"{"name":"a","hook":"after-invoke","wait":"1s","call":{"arguments":[1,{"a":"2026-01-01"}],"#,
+            r#""headers":{"x":["1","2"]}},"expect":{"headers":{"y":false}}}"#,
+        );
         let mut forms = Vec::new();
         for (name, text) in [("a.toml", toml), ("a.jsonl", line), ("recording", line), ("a.json", &format!("[{line}]"))]
         {

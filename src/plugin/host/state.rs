@@ -14,11 +14,11 @@ use crate::wasm::limits::Limits;
 
 /// The state of one instance.
 pub struct HostState {
-    pub(in crate::plugin) granted: Arc<Granted>,
-    pub(in crate::plugin) limits: Limits,
+    pub(crate) granted: Arc<Granted>,
+    pub(crate) limits: Limits,
     /// Input of the hook call that runs.
     pub(super) input: HookInput,
-    pub(in crate::plugin) deadline: Instant,
+    pub(crate) deadline: Instant,
     log: LogBudget,
     pub(super) wasi: Option<Box<WasiContext>>,
 }

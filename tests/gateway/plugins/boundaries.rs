@@ -11,7 +11,7 @@ use crate::plugins::{
     Files, WASI_MONOTONIC, WASI_POLL, asked, assert_failed, call_do, call_with, count_of, deployment, table,
     with_plugin,
 };
-use crate::support::Gateway;
+use crate::support::{Gateway, wait_for};
 
 const MIB: u64 = 1 << 20;
 
@@ -34,8 +34,10 @@ fn p5_a_flood_of_output_ends_the_hook_call() {
     });
     let (gateway, _files) = with_plugin("", plugin, "timeout = \"5s\"");
     assert_failed(&call_do(&gateway, "lines"));
-    assert_eq!(gateway.log().matches("flooding").count(), 64);
+    // The log is written by a thread of its own: it may lag behind the answer.
+    wait_for("64 lines", || (gateway.log().matches("flooding").count() == 64).then_some(()));
     assert_failed(&call_do(&gateway, "bytes"));
+    wait_for("the second fault in the log", || (gateway.log().matches("plugin failed").count() == 2).then_some(()));
     assert_eq!(gateway.log().matches(&line).count(), 64, "64 lines come before 64 KiB");
     assert!(gateway.log().contains("more than 64 lines or 65536 bytes"), "{}", gateway.log());
     // The next call has its whole budget again.
@@ -56,7 +58,7 @@ fn p5_one_long_line_is_cut_and_control_characters_are_escaped() {
     assert_ok(&call_do(&gateway, "odd"), "[1]");
     assert_ok(&call_do(&gateway, "long"), "[1]");
     assert_failed(&call_do(&gateway, "whole"));
-    let log = gateway.log();
+    let log = wait_for("the fault in the log", || Some(gateway.log()).filter(|log| log.contains("plugin failed")));
     assert!(log.contains("first\\n\\u{1b}[31msecond"), "{log}");
     let longest = log.lines().map(|line| line.matches('y').count()).max().unwrap();
     assert!((8_000..8_300).contains(&longest), "{longest}");
@@ -211,8 +213,10 @@ fn p13_answers_that_are_nonsense_are_bad_output() {
         assert_eq!(answer.header("retry-after"), None);
         let name = format!("p{n}");
         assert!(answer.message().contains(&format!("plugin {name:?} returned an invalid verdict")), "{answer:?}");
-        let log = gateway.log();
-        let line = log.lines().find(|line| line.contains(&name) && line.contains("plugin failed")).unwrap_or(&log);
+        let line = wait_for(&format!("a log line about {name}"), || {
+            let log = gateway.log();
+            log.lines().find(|line| line.contains(&name) && line.contains("plugin failed")).map(str::to_owned)
+        });
         assert!(line.contains(reason), "{reason}: {line}");
         assert_eq!(count_of(&gateway, &name, "failures"), 1);
     }
@@ -422,7 +426,7 @@ fn p15_what_is_printed_goes_to_the_log_of_its_own_call() {
     let (first, second) = (call_do(&gateway, "a"), call_do(&gateway, "b"));
     assert_ok(&first, "[1]");
     assert_ok(&second, "[1]");
-    let log = gateway.log();
+    let log = wait_for("the last line", || Some(gateway.log()).filter(|log| log.contains("of the next call")));
     for (answer, level, words) in
         [(&first, " INFO ", "a whole line"), (&first, " INFO ", "and a part"), (&second, " WARN ", "of the next call")]
     {
@@ -432,7 +436,9 @@ fn p15_what_is_printed_goes_to_the_log_of_its_own_call() {
     for what in ["flood", "empty"] {
         let before = gateway.log().len();
         assert_failed(&call_do(&gateway, what));
-        let more = gateway.log()[before..].to_owned();
+        let more = wait_for("the fault in the log", || {
+            Some(gateway.log()[before..].to_owned()).filter(|more| more.contains("bytes printed"))
+        });
         assert!(more.len() < 100_000 && more.lines().count() <= 80, "{what}: {} bytes", more.len());
         assert!(more.contains("more than 64 lines or 65536 bytes printed"), "{more}");
     }

@@ -145,7 +145,7 @@ fn p2_a_memory_bomb_ends_at_its_limit_and_leaves_nothing_behind() {
     let after = gateway.resident_bytes();
     assert!(after < before + 48 * MIB, "{before} → {after}");
     assert_failed(&call_do(&gateway, "take"));
-    assert!(gateway.log().contains("wanted more memory than 16MiB"), "{}", gateway.log());
+    wait_for("the memory limit in the log", || gateway.log().contains("wanted more memory than 16MiB").then_some(()));
     assert_ok(&call_do(&gateway, "nothing"), "[1]");
 
     // Many at a time: each has its limit.
@@ -228,7 +228,7 @@ fn p2_resources_of_its_own_end_at_a_limit() {
     assert_failed(&call_do(&gateway, "handles"));
     let after = gateway.resident_bytes();
     assert!(after < before + 32 * MIB, "{before} → {after}");
-    assert!(gateway.log().contains("handle limit exceeded"), "{}", gateway.log());
+    wait_for("the handle limit in the log", || gateway.log().contains("handle limit exceeded").then_some(()));
 }
 
 #[test]
@@ -259,7 +259,7 @@ fn p3_a_trap_costs_its_call_and_its_instance_only() {
         // How it failed is for the log, not for callers.
         assert_eq!(answer.message(), "plugin \"p\" has failed");
         assert!(time < Duration::from_secs(1), "{time:?}");
-        assert!(gateway.log().contains(words), "{fault}: {}", gateway.log());
+        wait_for(&format!("{fault} in the log"), || gateway.log().contains(words).then_some(()));
     }
     assert_eq!(call_do(&gateway, "count").message(), "1");
     assert_eq!(count_of(&gateway, "p", "failures"), 4);
@@ -285,6 +285,8 @@ fn p12_five_failures_open_the_breaker_and_a_good_call_closes_it() {
     assert!(answer.message().contains("has failed too often"), "{answer:?}");
     assert!(time < Duration::from_millis(90), "it was not asked: {time:?}");
     assert_eq!(count_of(&gateway, "p", "calls"), calls);
+    assert_eq!(count_of(&gateway, "p", "failures"), 6, "a refused hook call counts as a failure");
+    wait_for("a log line about refused hook calls", || gateway.log().contains("hook calls refused").then_some(()));
     assert_eq!(state_of(&gateway, "p")["status"], "open");
     let readiness = gateway.get("/readyz").json();
     assert_eq!((&readiness["plugins"][0]["name"], &readiness["plugins"][0]["status"]), (&json!("p"), &json!("open")));

@@ -99,7 +99,7 @@ fn in_observe_mode_nothing_is_carried_out_and_everything_is_counted() {
     assert_eq!((&state["mode"], &state["calls"], &state["refusals"]), (&json!("observe"), &json!(4), &json!(0)));
     // One rejection and two changes of outcomes.
     assert_eq!(state["observed"], 3, "{state}");
-    let log = gateway.log();
+    let log = wait_for("the last line", || Some(gateway.log()).filter(|log| log.contains("to=202")));
     assert!(log.contains("would have ended the call") && log.contains("forbidden"), "{log}");
     assert!(log.contains("would have changed the outcome") && log.contains("to=202"), "{log}");
 }
