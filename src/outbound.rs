@@ -1,5 +1,5 @@
-//! Requests to other servers: one exchange at a time, to permitted addresses only. What is connected to is what was
-//! checked: names are looked up here. Redirects and what is permitted are left to who asks.
+//! Requests to other servers: one exchange at a time, to permitted addresses only. Names are resolved here, so that the
+//! connection goes to the address that was checked. Callers decide about redirects and permissions.
 
 use std::fmt;
 use std::net::IpAddr;
@@ -38,7 +38,7 @@ pub enum SendError {
     Failed(String),
 }
 
-/// The network, as far as it may be reached. Connections are kept for later requests.
+/// The permitted part of the network. Connections are kept for later requests.
 #[derive(Clone)]
 pub struct Network {
     agent: Agent,
@@ -107,7 +107,7 @@ impl Network {
     }
 }
 
-/// A host that has none but private addresses.
+/// All addresses of the host are private.
 #[derive(Debug, thiserror::Error)]
 #[error("{0:?} is at a private address")]
 struct PrivateHost(String);

@@ -1,4 +1,5 @@
-//! What a plugin's component offers and needs: hooks, imports, version of the interface, found out before it is run.
+//! The exports and imports of a plugin's component: hooks, interfaces, version. They are read before the component
+//! runs.
 
 use std::fmt::Write;
 
@@ -58,12 +59,12 @@ pub enum NotAPlugin {
          after-invoke{found}"
     )]
     NoHook {
-        /// What it exports instead.
+        /// Its other exports.
         found: String,
     },
 }
 
-/// What a component offers and needs.
+/// The exports and imports of a component.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Surface {
     /// Hooks that it exports.

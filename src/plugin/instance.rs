@@ -15,7 +15,7 @@ use crate::plugin::outcome::OutcomeHandle;
 use crate::plugin::release::ReleaseHandle;
 use crate::wasm::waits::DeadlineExceeded;
 
-/// Bytes of texts and lists that one call into the gateway may carry, beside the longest body.
+/// Bytes of texts and lists that one call into the gateway may carry, in addition to the longest body.
 const CROSSING_SIZE: usize = 1 << 20;
 
 /// Why a component could not be instantiated.
@@ -116,7 +116,7 @@ impl Instance {
             if Instant::now() >= store.data().deadline {
                 return Err(DeadlineExceeded.into());
             }
-            // Others have their turn; a call on the gateway's own thread goes on elsewhere.
+            // Other tasks run; a hook on the gateway's thread moves to the plugins' threads.
             Ok(UpdateDeadline::Yield(1))
         });
         let instance = component.instantiate_async(&mut store).await.map_err(NotInstantiated::Failed)?;

@@ -24,7 +24,7 @@ const MEMORY_MARK: (u64, u64) = (3, 4);
 /// How long an instance may stay unused while others are used.
 const IDLE_LIFE: Duration = Duration::from_secs(60);
 
-/// What new instances are made from.
+/// The parts that new instances are made from.
 pub(super) struct Blueprint {
     pub(super) granted: Arc<Granted>,
     pub(super) component: InstancePre<HostState>,

@@ -1,4 +1,4 @@
-//! One call as its plugins see it: what came, what they have changed, and the bag of values that goes with it.
+//! One call as its plugins see it: the request, the changes of hooks, and the context that hooks share.
 
 use std::borrow::Cow;
 use std::net::{IpAddr, Ipv4Addr};
@@ -19,10 +19,10 @@ const CONTEXT_SIZE: usize = 64 << 10;
 /// Bytes of the headers that one hook sets.
 const HEADERS_SIZE: usize = 64 << 10;
 
-/// The call, on the other side of the interface.
+/// The handle of a call in the interface.
 pub struct CallHandle;
 
-/// A call on its way through its plugins.
+/// A call while it runs through its plugins.
 #[derive(Debug, Clone)]
 pub struct Invocation {
     /// The request id.
@@ -47,7 +47,7 @@ pub struct Invocation {
     pub deadline: Instant,
     /// The values that hooks have put there.
     pub context: Context,
-    /// What the function is called with; the headers are added to a request when its hooks are through.
+    /// What the function takes. Headers are added to a whole request after the hooks have run.
     pub takes: Takes,
     /// The plugins that this call comes from: they do not run on it.
     pub callers: Vec<PluginName>,
@@ -75,7 +75,7 @@ impl Invocation {
     }
 }
 
-/// A bag of JSON values.
+/// JSON values that hooks attach to a call.
 #[derive(Debug, Clone, Default)]
 pub struct Context(Vec<Entry>);
 
@@ -121,7 +121,7 @@ impl Context {
     }
 }
 
-/// What one hook changes of a call: it counts when the hook has ended well.
+/// Changes of one hook to a call. They take effect when the hook succeeds.
 #[derive(Debug, Clone, Default)]
 pub struct CallChanges {
     arguments: Option<Arguments>,
@@ -214,7 +214,7 @@ impl CallChanges {
         Ok(())
     }
 
-    /// Makes the changes count.
+    /// Applies the changes.
     pub fn apply(&mut self, call: &mut Invocation) {
         if let Some(arguments) = self.arguments.take() {
             call.arguments = arguments;

@@ -1,5 +1,5 @@
-//! From a plugin's configuration to a plugin that takes calls: read, compiled, checked against its grants, linked,
-//! started once. What is wrong is told before anything changes.
+//! Loads plugins: reads the file, compiles it, checks it against its grants, links it, and starts it once. Faults are
+//! reported before anything in service changes.
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -34,9 +34,9 @@ use crate::plugin::trial::SharedBreaker;
 use crate::wasm::Wasm;
 use crate::wasm::compile::SIZE_LIMIT;
 
-/// How long a plugin may take to start and to tell its schema when it is loaded.
+/// How long a plugin may take to start and to return its schema when it is loaded.
 const START_LIMIT: Duration = Duration::from_secs(5);
-/// Values deep in the schema's words are cut to this.
+/// Longest message of the schema validator, in bytes.
 const SCHEMA_WORDS: usize = 300;
 
 /// Loads plugins; one for a process.
@@ -111,7 +111,7 @@ impl Loader {
         }
     }
 
-    /// The JSON Schema of a plugin's configuration, if it tells one. Blocks.
+    /// The JSON Schema of a plugin's configuration, if it has one. Blocks.
     pub(super) fn config_schema(
         &self,
         settings: PluginConfig,
@@ -122,7 +122,7 @@ impl Loader {
         told.map_err(|(key, reason)| LoadError { name: plugin.settings.name.clone(), key, reason })
     }
 
-    /// Begins anew: plugins that are linked from now on find empty stores and no counters.
+    /// Drops stores and counters: plugins that are linked later start without them.
     pub(super) fn forget(&self) {
         self.stores.forget();
         self.counters.lock().clear();

@@ -12,11 +12,11 @@ pub struct LoadError {
     pub name: PluginName,
     /// The key of its table that the fault belongs to: `path`, `grants`, `config.rules`; empty for the table itself.
     pub key: String,
-    /// What is wrong.
+    /// The reason.
     pub reason: Reason,
 }
 
-/// What is wrong with a plugin.
+/// Why a plugin cannot be loaded.
 #[derive(Debug, thiserror::Error)]
 pub enum Reason {
     /// Its file cannot be read.
@@ -41,7 +41,7 @@ pub enum Reason {
     NotGranted {
         /// The interface.
         import: String,
-        /// What would grant it.
+        /// The TOML that grants it.
         toml: String,
     },
     /// `hooks` names one that it does not export.
@@ -49,7 +49,7 @@ pub enum Reason {
     NoSuchHook {
         /// The hook.
         hook: String,
-        /// What it has.
+        /// The hooks that it exports.
         exported: String,
     },
     /// It does not fit the interface.
@@ -58,7 +58,7 @@ pub enum Reason {
     /// Its configuration does not fit its schema.
     #[error("its configuration: {0}")]
     Schema(String),
-    /// Its schema is none.
+    /// Its schema is not a JSON Schema.
     #[error("its config-schema is no JSON Schema: {0}")]
     BadSchema(String),
     /// It did not start.

@@ -1,4 +1,4 @@
-//! What has become of a call, as its after-hooks see and change it.
+//! The outcome of a call, as after-invoke hooks see and change it.
 
 use std::borrow::Cow;
 use std::time::Duration;
@@ -29,10 +29,10 @@ const DESCRIBES_BODY: [HeaderName; 11] = [
     HeaderName::from_static("repr-digest"),
 ];
 
-/// The outcome, on the other side of the interface.
+/// The handle of an outcome in the interface.
 pub struct OutcomeHandle;
 
-/// Who has ended a call.
+/// Who ended a call.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Source {
     /// The function returned.
@@ -41,16 +41,16 @@ pub enum Source {
     FunctionError,
     /// A plugin answered, rejected or failed.
     Plugin,
-    /// The gateway could not.
+    /// The gateway could not complete the call.
     Gateway,
 }
 
-/// What a call's outcome holds.
+/// The content of an outcome.
 #[derive(Debug, Clone)]
 pub enum Content {
     /// JSON, or nothing.
     Result(Bytes),
-    /// The body of a function's own HTTP answer: any bytes. What they are stands in the headers.
+    /// The body of a function's own HTTP answer: any bytes. The headers say what they are.
     Answer(Bytes),
     /// An error.
     Problem {
@@ -63,16 +63,16 @@ pub enum Content {
     },
 }
 
-/// The outcome of a call, as far as it has come.
+/// The outcome of a call.
 #[derive(Debug, Clone)]
 pub struct Outcome {
-    /// Who has ended it.
+    /// Who ended the call.
     pub source: Source,
     /// The HTTP status.
     pub status: u16,
     /// Result or error.
     pub content: Content,
-    /// Headers of the answer beside those of every answer.
+    /// Headers of the answer, in addition to those that every answer has.
     pub headers: Vec<(HeaderName, HeaderValue)>,
     /// Time from the first before-hook's end to the worker's answer.
     pub in_worker: Duration,
@@ -145,7 +145,7 @@ impl Outcome {
         Ok(())
     }
 
-    /// What a function has said of the body that it gave does not hold for another.
+    /// Removes headers that describe the body of the function: they do not describe another body.
     fn forget_body(&self, headers: &mut Vec<(HeaderName, HeaderValue)>) {
         if matches!(self.content, Content::Answer(_)) {
             headers.retain(|(name, _)| !DESCRIBES_BODY.contains(name));
@@ -171,7 +171,7 @@ impl Outcome {
     }
 }
 
-/// What a plugin says instead of a result, checked like a client's input.
+/// Checks a failure that a plugin returns, like a client's input.
 pub(super) fn checked_problem<'a>(
     status: u16,
     code: String,
@@ -189,7 +189,7 @@ pub(super) fn checked_problem<'a>(
     Ok(Failure { headers: headers::answer_headers(pairs)?, ..Failure::new(status, code, message) })
 }
 
-/// An answer that a plugin gives, checked likewise.
+/// Checks an answer that a plugin returns.
 pub(super) fn checked_response<'a>(
     status: u16,
     body: String,

@@ -1,5 +1,5 @@
-//! What lies outside of plugins and can be reached through them: time, the network, other functions, the log. Behind
-//! small interfaces, so that `metagate plugin test` can put its own in their place.
+//! The world outside of plugins: time, the network, other functions, the log. Each is a small trait, so that
+//! `metagate plugin test` can replace it.
 
 use std::future::Future;
 use std::pin::Pin;
@@ -15,10 +15,10 @@ use crate::invocation::Arguments;
 /// A future of an interface.
 pub type Boxed<T> = Pin<Box<dyn Future<Output = T> + Send>>;
 
-/// Looks a variable of the environment up.
+/// Looks up an environment variable.
 pub type Variable = dyn Fn(&str) -> Option<String> + Send + Sync;
 
-/// Everything outside.
+/// The world outside of one plugin.
 #[derive(Clone)]
 pub struct Outside {
     /// Time.
@@ -39,7 +39,7 @@ pub trait Clock: Send + Sync {
     fn now(&self) -> u64;
     /// Time since some point in the past; it never goes back.
     fn monotonic(&self) -> Duration;
-    /// The moment by which the age of a call and what is left of its time are told.
+    /// The instant from which the age of a call and its remaining time are computed.
     fn instant(&self) -> Instant {
         Instant::now()
     }
@@ -58,7 +58,7 @@ pub struct HttpRequest {
     pub body: Vec<u8>,
 }
 
-/// What came back.
+/// The answer of the server.
 #[derive(Debug, Clone)]
 pub struct HttpResponse {
     /// Status.

@@ -1,4 +1,5 @@
-//! The plugins that run now, and how others take their place: loaded and checked beside them, swapped in one step.
+//! The plugins in service, and how a reload replaces them: new ones are loaded and checked first, then swapped in one
+//! step.
 
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -22,7 +23,7 @@ use crate::plugin::threads::Threads;
 pub struct PluginSet {
     /// In the order of the chain.
     pub plugins: Vec<Arc<Plugin>>,
-    /// What of the configuration could not be loaded; an older version may be among the plugins.
+    /// Plugins of the configuration that could not be loaded; an older version may be in service.
     pub failed: Vec<FailedPlugin>,
 }
 
@@ -58,7 +59,7 @@ impl PluginSet {
     }
 }
 
-/// What could not be loaded may be a plugin under another name: until it can, none goes.
+/// Keeps removed plugins while another cannot be loaded: that one may be a removed plugin under a new name.
 fn keep_removed(set: &mut PluginSet, now: &PluginSet, wanted: &[PluginName]) {
     for (at, old) in now.plugins.iter().enumerate() {
         if !wanted.contains(&old.settings.name) {

@@ -19,10 +19,10 @@ use crate::plugin::outcome::{Content, Outcome, Source};
 use crate::plugin::release::{Limits, Release};
 use crate::plugin::verdict::{CallVerdict, LoadVerdict};
 
-/// Calls that wait to be written; further ones are left out.
+/// Hook calls that may wait to be written; more are dropped.
 const WAITING: usize = 1_024;
 
-/// Takes hook calls down.
+/// Records hook calls.
 pub struct Recorder {
     lines: SyncSender<String>,
     dropped: AtomicU64,
@@ -38,7 +38,7 @@ impl Recorder {
         Ok(Self { lines, dropped: AtomicU64::new(0) })
     }
 
-    /// Hook calls that were left out.
+    /// Hook calls that were dropped.
     #[must_use]
     pub fn dropped(&self) -> u64 {
         self.dropped.load(Ordering::Relaxed)
@@ -100,7 +100,7 @@ impl Recorder {
         let Some(mut expect) = expectation(verdict, expected_load) else { return };
         if matches!(verdict, Ok(LoadVerdict::Accept)) {
             let (given, adjusted) = (&before.adjusted, &after.adjusted);
-            // What hooks before this one have set is no doing of its.
+            // Values that earlier hooks set are not a result of this hook.
             let mut changed = |key: &str, before: &BTreeMap<String, String>, after: &BTreeMap<String, String>| {
                 let new = after.iter().filter(|(name, value)| before.get(*name) != Some(value));
                 let new: Map<String, Value> = new.map(|(name, value)| (name.clone(), value.as_str().into())).collect();
@@ -148,7 +148,7 @@ impl Recorder {
     }
 }
 
-/// What a case of a call is called: `text/excerpt 01J…`.
+/// The name of the case of a call: `text/excerpt 01J…`.
 fn name(call: &Invocation) -> String {
     format!("{}/{} {}", call.deployment, call.function, call.id)
 }

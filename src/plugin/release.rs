@@ -1,4 +1,4 @@
-//! A release on its way to being served, as its load hooks see and change it.
+//! A release before it takes calls, as load hooks see and adjust it.
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -12,10 +12,10 @@ use serde_json::Value;
 use crate::config::{HookName, Size, Timeout, check_variable};
 use crate::deployment::{Exports, Function};
 
-/// The release, on the other side of the interface.
+/// The handle of a release in the interface.
 pub struct ReleaseHandle;
 
-/// Files that a hook is told of, and bytes of one that it may read.
+/// Files that a hook can list, and bytes of one that it can read.
 const FILES_LIMIT: usize = 10_000;
 const READ_LIMIT: u64 = 1 << 20;
 const LABELS_LIMIT: usize = 32;
@@ -33,7 +33,7 @@ pub struct Release {
     pub version: String,
     /// `toml`, `package` or `repository`.
     pub origin: String,
-    /// What runs it.
+    /// The runtime of its workers.
     pub runtime: String,
     /// Languages of its scripts.
     pub languages: Vec<String>,
@@ -41,18 +41,18 @@ pub struct Release {
     pub files: Arc<Files>,
     /// Names of its environment variables.
     pub environment: Vec<String>,
-    /// How far the load has come.
+    /// The stage of the load.
     pub stage: Stage,
-    /// What its hooks have made of it so far.
+    /// Adjustments of its hooks so far.
     pub adjusted: Adjusted,
 }
 
-/// How far a load has come.
+/// The stage of a load.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Stage {
     /// No worker has been started.
     BeforeLoad,
-    /// A worker has told its functions.
+    /// A worker has loaded it and reported its functions.
     AfterLoad,
 }
 
@@ -67,7 +67,7 @@ impl Stage {
     }
 }
 
-/// What load hooks make of a release.
+/// Adjustments of load hooks.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Adjusted {
     /// Variables that were set.
@@ -111,7 +111,7 @@ pub struct Offered {
 /// Where a release's files are.
 #[derive(Debug)]
 pub enum Files {
-    /// In a folder, listed when somebody asks.
+    /// In a folder, listed on first use.
     Folder(PathBuf, OnceLock<Vec<String>>),
     /// Given one by one, by path.
     Given(BTreeMap<String, Vec<u8>>),
@@ -325,7 +325,7 @@ fn milliseconds(time: Duration) -> String {
     format!("{}ms", time.as_millis())
 }
 
-/// What a worker offers, with what it tells of each function.
+/// The functions that a worker exports, with their descriptions.
 #[must_use]
 pub fn offered(exports: &Exports) -> BTreeMap<String, Offered> {
     let mut described: BTreeMap<&str, &Value> = BTreeMap::new();
@@ -334,14 +334,14 @@ pub fn offered(exports: &Exports) -> BTreeMap<String, Offered> {
         described.insert(text(&function["name"]), function);
     }
     let describe = |function: &Function| {
-        let told = described.get(&*function.name).copied().unwrap_or(&Value::Null);
-        let signature = &told["signature"];
+        let entry = described.get(&*function.name).copied().unwrap_or(&Value::Null);
+        let signature = &entry["signature"];
         let parameters = signature["args"].as_array().into_iter().flatten();
         Offered {
             original: function.name.to_string(),
             parameters: parameters.map(|arg| (text(&arg["name"]).to_owned(), kind(&arg["type"]))).collect(),
             returns: kind(&signature["ret"]["type"]),
-            is_async: told["async"].as_bool().unwrap_or(false),
+            is_async: entry["async"].as_bool().unwrap_or(false),
         }
     };
     exports.functions.iter().map(|(name, function)| (name.to_string(), describe(function))).collect()
@@ -376,7 +376,7 @@ pub fn shaped(mut exports: Exports, offered: &BTreeMap<String, Offered>) -> Expo
             None => false,
         });
     }
-    // A function that has another name now is not to be found by its old ones.
+    // A renamed function loses its old aliases.
     let aliases = std::mem::take(&mut exports.aliases).into_iter();
     let kept = |(alias, name): &(Box<str>, Box<str>)| {
         !functions.contains_key(alias) && offered.get(&**name).is_some_and(|function| *function.original == **name)

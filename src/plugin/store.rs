@@ -12,7 +12,7 @@ use crate::config::PluginName;
 const KEY_LIMIT: usize = 1 << 10;
 const VALUE_LIMIT: usize = 1 << 20;
 const SIZE_LIMIT: usize = 16 << 20;
-/// What an entry takes beside key and value.
+/// Overhead of an entry, in bytes.
 const ENTRY_SIZE: usize = 128;
 
 /// The stores of all plugins, by name: they outlive a reload.
@@ -26,7 +26,7 @@ impl Stores {
         Arc::clone(self.0.lock().entry(plugin.clone()).or_default())
     }
 
-    /// Begins anew: plugins that are loaded from now on find empty stores.
+    /// Drops all stores: plugins that are loaded later start with empty ones.
     pub fn forget(&self) {
         self.0.lock().clear();
     }

@@ -1,5 +1,5 @@
-//! The threads for hooks that take long: the gateway's own thread runs a hook for a moment only, so that one that
-//! loops or waits holds nobody up.
+//! The threads for hooks that take long. The gateway's own thread runs a hook for a moment only, so that a hook that
+//! loops or waits does not delay other calls.
 
 use std::future::Future;
 
@@ -16,7 +16,7 @@ impl Threads {
             .worker_threads((cores / 2).max(1))
             .max_blocking_threads(64)
             .thread_name("plugins")
-            // Hooks that only yield must not keep timers from being looked at.
+            // Hooks that yield without pause must not starve timers: deadlines depend on them.
             .event_interval(2)
             .enable_all()
             .build()?;

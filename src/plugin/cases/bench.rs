@@ -17,7 +17,7 @@ const WARM_UP: usize = 50;
 /// Calls that are remembered one by one; beyond that measuring ends.
 const MOST: usize = 2_000_000;
 
-/// What was measured of one hook.
+/// Measured times of one hook.
 #[derive(Debug, Clone)]
 pub struct Timing {
     /// Hook calls.

@@ -1,5 +1,5 @@
-//! What a case's form allows and a case cannot be: keys that its hook has no use for, texts that are no JSON, an
-//! expectation of nothing.
+//! Checks cases for faults that their form allows: keys that the hook has no use for, texts that are not JSON, missing
+//! expectations.
 
 use crate::config::HookName;
 use crate::plugin::cases::form::{Case, Ender, Expect, Hook, VerdictName};
@@ -7,7 +7,7 @@ use crate::plugin::cases::prepare::{headers_of, limit, release};
 use crate::plugin::invocation::check_json;
 use crate::plugin::release::Stage;
 
-/// What is wrong with a case: the key at fault, keys of inner tables joined with dots, and why.
+/// The faults of a case: the key, with keys of inner tables joined by dots, and the reason.
 pub(super) fn check(case: &Case, max_body: usize) -> Vec<(&'static str, String)> {
     let mut checks = Checks { hook: case.hook, max_body, wrong: Vec::new() };
     checks.given(case);

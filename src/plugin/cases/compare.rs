@@ -1,4 +1,4 @@
-//! What a hook has done beside what was expected of it: each difference is one line.
+//! Compares the results of a hook with the expectations of a case: each difference is one line.
 
 use std::collections::BTreeMap;
 
@@ -14,10 +14,10 @@ use crate::plugin::cases::value::differences;
 use crate::plugin::invocation::Invocation;
 use crate::plugin::release::Release;
 
-/// What a hook has done.
+/// The results of a hook.
 pub(super) struct Got {
     pub(super) verdict: VerdictName,
-    /// The verdict with its particulars, in a few words.
+    /// The verdict with its details, as one short text.
     pub(super) told: String,
     pub(super) status: Option<u16>,
     pub(super) code: Option<String>,
@@ -48,7 +48,7 @@ impl Got {
         }
     }
 
-    /// A verdict with its words.
+    /// A verdict with a message.
     pub(super) fn worded(verdict: VerdictName, words: String) -> Self {
         let told = format!("{} ({})", verdict.as_str(), shown(&words));
         Self { told, message: Some(words), ..Self::plain(verdict) }

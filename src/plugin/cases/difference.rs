@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-/// Stands for what is not there.
+/// Shown in place of a missing value.
 pub(super) const NOTHING: &str = "nothing";
 /// Characters of a value that are shown.
 const SHOWN: usize = 160;
@@ -12,9 +12,9 @@ const SHOWN: usize = 160;
 pub struct Difference {
     /// Where: `status`, `body.data[0]`.
     pub what: String,
-    /// What was expected there.
+    /// The expected value.
     pub expected: String,
-    /// What is there.
+    /// The actual value.
     pub got: String,
 }
 

@@ -17,16 +17,16 @@ use crate::plugin::cases::value::Json;
 #[derive(Debug, Clone, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Case {
-    /// What it claims.
+    /// Its name: the claim that it tests.
     pub name: String,
-    /// What is called.
+    /// The hook that it calls.
     pub hook: Hook,
     /// The plugin's configuration, instead of the file's.
     pub(super) config: Option<Map<String, Value>>,
     /// Begin anew before it: an empty store, no counters, a new instance.
     #[serde(default)]
     pub(super) reset: bool,
-    /// What the wall clock shows from here on.
+    /// Sets the wall clock from here on.
     pub(super) now: Option<Moment>,
     /// The clocks have moved on by this much before it.
     #[serde(default)]
@@ -43,7 +43,7 @@ pub struct Case {
     /// Results of the functions that it calls; any other call fails.
     #[serde(default)]
     pub(super) invoke: Vec<CallAnswer>,
-    /// What is expected.
+    /// The expected results.
     pub(super) expect: Expect,
 }
 
@@ -68,7 +68,7 @@ impl Case {
     }
 }
 
-/// What a case calls.
+/// The hook that a case calls.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Hook {
     /// The check of the configuration: schema and `lifecycle.start`.
@@ -171,7 +171,7 @@ pub(super) enum Ender {
     Gateway,
 }
 
-/// A release on its way to being served.
+/// A release before it takes calls.
 #[derive(Debug, Clone, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub(super) struct Staged {
@@ -257,7 +257,7 @@ impl<'de> Visitor<'de> for FunctionVisitor {
     }
 }
 
-/// What a server answers to a request of the plugin.
+/// The answer of a server to a request of the plugin.
 #[derive(Debug, Clone, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(super) struct HttpAnswer {
@@ -280,7 +280,7 @@ const fn ok() -> u16 {
     200
 }
 
-/// What a function gives that the plugin calls.
+/// The answer of a function that the plugin calls.
 #[derive(Debug, Clone, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(super) struct CallAnswer {
@@ -300,7 +300,7 @@ pub(super) struct Problem {
     pub(super) message: String,
 }
 
-/// What is expected. Only what is written is looked at.
+/// The expected results. Only what is written is looked at.
 #[derive(Debug, Clone, Default, PartialEq, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub(super) struct Expect {
@@ -324,7 +324,7 @@ pub(super) struct Expect {
     pub(super) metrics: BTreeMap<String, u64>,
 }
 
-/// What a hook says, in one word.
+/// The name of a verdict.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub(super) enum VerdictName {
@@ -350,7 +350,7 @@ impl VerdictName {
         }
     }
 
-    /// What a hook can say.
+    /// The verdicts of a hook.
     pub(super) const fn of(hook: Hook) -> &'static [Self] {
         match hook {
             Hook::At(HookName::BeforeInvoke) => &[Self::Proceed, Self::Respond, Self::Reject, Self::Fault],

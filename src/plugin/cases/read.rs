@@ -1,5 +1,5 @@
-//! A file of cases: TOML, JSON lines as a recording has them, or a JSON array. Every fault in it is told with its line
-//! and column.
+//! Reads a file of cases: TOML, JSON lines as recordings have them, or a JSON array. Every fault is reported with its
+//! line and column.
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -21,7 +21,7 @@ use crate::plugin::cases::moment::Moment;
 /// Longest JSON in a case, in bytes: that of a gateway's default `max_body`.
 pub(super) const MAX_BODY: usize = 8 << 20;
 
-/// Faults of syntax that are told: a file of another kind has one in each line.
+/// Syntax faults that are reported: a file of another format has one in each line.
 const SYNTAX_FAULTS: usize = 10;
 
 /// A file of cases.
@@ -29,21 +29,21 @@ const SYNTAX_FAULTS: usize = 10;
 pub struct Cases {
     /// In the order of the file.
     pub cases: Vec<Case>,
-    /// What they share.
+    /// Settings that they share.
     pub common: Common,
 }
 
-/// What the cases of a file share.
+/// Settings that all cases of a file share.
 #[derive(Debug, Default, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct Common {
     /// The plugin's configuration, for cases that bring none.
     pub(super) config: Option<Map<String, Value>>,
-    /// What the `env` import gives.
+    /// Variables that the `env` import returns.
     pub(super) env: BTreeMap<String, String>,
-    /// What the `secrets` import gives.
+    /// Secrets that the `secrets` import returns.
     pub(super) secrets: BTreeMap<String, Secret>,
-    /// What the wall clock shows when the first case begins; the machine's time where it is not written.
+    /// The time on the wall clock when the first case begins; by default, the machine's.
     pub(super) now: Option<Moment>,
 }
 

@@ -41,14 +41,14 @@ pub struct Runner {
     plugins: HashMap<String, Arc<Plugin>>,
 }
 
-/// What came of a case.
+/// The result of a case.
 #[derive(Debug)]
 pub struct Report {
-    /// What is not as expected; nothing where the case passes.
+    /// Differences from the expectations; empty if the case passes.
     pub differences: Vec<Difference>,
-    /// What the plugin has logged, each line begun by its level.
+    /// Lines that the plugin logged, each with its level in front.
     pub log: Vec<String>,
-    /// What it asked for and the case has no answer to.
+    /// Requests and calls of the plugin that the case has no answer for.
     pub missed: Vec<String>,
     /// How long it took, loading included.
     pub time: Duration,
@@ -89,13 +89,13 @@ impl Runner {
         Ok(Self { loader, threads, compiled, world, settings, sharer, plugins: HashMap::new() })
     }
 
-    /// What the plugin offers and needs.
+    /// Exports and imports of the plugin.
     #[must_use]
     pub fn surface(&self) -> &Surface {
         &self.compiled.surface
     }
 
-    /// The JSON Schema of its configuration, if it tells one.
+    /// The JSON Schema of its configuration, if it has one.
     pub fn config_schema(&self) -> Result<Option<String>, LoadError> {
         self.loader.config_schema(self.settings.clone(), self.compiled.clone())
     }
@@ -230,7 +230,7 @@ fn of_outcome(verdict: VerdictName, outcome: Outcome, id: &str) -> Got {
     Got { status, code, message, headers, body: Some(body), ..Got::plain(verdict) }
 }
 
-/// What it means that the plugin did not take a configuration.
+/// The result of a case whose configuration the plugin refused.
 fn refused(error: &LoadError, hook: Hook) -> Got {
     let (verdict, words) = match &error.reason {
         Reason::Schema(words) | Reason::Start(Fault::Refused(words)) => (VerdictName::Refuse, words.clone()),

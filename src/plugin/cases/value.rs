@@ -11,8 +11,8 @@ use serde_json::value::RawValue;
 use crate::plugin::cases::difference::{Difference, NOTHING, shown};
 use crate::plugin::cases::number;
 
-/// Differences of two values that are told.
-const TOLD: usize = 5;
+/// Differences of two values that are reported.
+const REPORTED: usize = 5;
 
 /// A value, as compact JSON text.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -26,7 +26,7 @@ impl<'de> Deserialize<'de> for Json {
     }
 }
 
-/// Writes what it is shown as JSON.
+/// Writes the value that it visits as JSON.
 struct Writer<'t>(&'t mut String);
 
 impl<'de> serde::de::DeserializeSeed<'de> for Writer<'_> {
@@ -121,9 +121,9 @@ pub(super) fn differences(what: &str, expected: &str, got: &str) -> Vec<Differen
         _ if expected.trim() == got.trim() => {}
         _ => found.push(Difference::new(what, one_line(expected), one_line(got))),
     }
-    if found.len() > TOLD {
-        let more = found.len() - TOLD;
-        found.truncate(TOLD);
+    if found.len() > REPORTED {
+        let more = found.len() - REPORTED;
+        found.truncate(REPORTED);
         found.push(Difference::new(what, format!("{more} more differ"), shown(got)));
     }
     found
@@ -200,7 +200,7 @@ fn key_of(path: &str, key: &str) -> String {
 mod tests {
     use super::*;
 
-    fn told(expected: &str, got: &str) -> Vec<String> {
+    fn lines(expected: &str, got: &str) -> Vec<String> {
         differences("body", expected, got).iter().map(ToString::to_string).collect()
     }
 
@@ -212,14 +212,14 @@ mod tests {
             ("[1.50, 1e2]", "[1.5,100.0]"),
             ("", " "),
         ] {
-            assert_eq!(told(one, other), Vec::<String>::new());
+            assert_eq!(lines(one, other), Vec::<String>::new());
         }
     }
 
     #[test]
-    fn what_differs_is_told_with_its_path() {
+    fn a_difference_is_reported_with_its_path() {
         assert_eq!(
-            told(r#"{"a":{"b":[1,2]},"c":0,"e f":1}"#, r#"{"a":{"b":[1,3,4]},"d":"x","e f":1}"#),
+            lines(r#"{"a":{"b":[1,2]},"c":0,"e f":1}"#, r#"{"a":{"b":[1,3,4]},"d":"x","e f":1}"#),
             [
                 "body.a.b[1]: expected 2, got 3",
                 "body.a.b[2]: expected nothing, got 4",
@@ -227,10 +227,10 @@ mod tests {
                 "body.d: expected nothing, got \"x\"",
             ]
         );
-        assert_eq!(told(r#"{"e f":1}"#, r#"{"e f":"1"}"#), ["body[\"e f\"]: expected 1, got \"1\""]);
-        assert_eq!(told("1", "1.0"), ["body: expected 1, got 1.0"]);
-        assert_eq!(told("[1]", ""), ["body: expected [1], got nothing"]);
-        assert_eq!(told("[1,2,3,4,5,6,7]", "[0,0,0,0,0,0,0]").len(), TOLD + 1);
+        assert_eq!(lines(r#"{"e f":1}"#, r#"{"e f":"1"}"#), ["body[\"e f\"]: expected 1, got \"1\""]);
+        assert_eq!(lines("1", "1.0"), ["body: expected 1, got 1.0"]);
+        assert_eq!(lines("[1]", ""), ["body: expected [1], got nothing"]);
+        assert_eq!(lines("[1,2,3,4,5,6,7]", "[0,0,0,0,0,0,0]").len(), REPORTED + 1);
     }
 
     #[test]

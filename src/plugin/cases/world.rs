@@ -1,4 +1,4 @@
-//! What lies outside of a plugin under test: clocks that move when a case says so, answers that the case brings, a log
+//! The world outside a plugin under test: clocks that move when a case says so, answers that the case contains, a log
 //! that is kept.
 
 use std::collections::BTreeMap;
@@ -34,7 +34,7 @@ struct State {
     http: Vec<HttpAnswer>,
     invoke: Vec<CallAnswer>,
     log: Vec<String>,
-    /// What the plugin asked for and did not get, for people.
+    /// Requests and calls of the plugin that the case has no answer for, as messages.
     missed: Vec<String>,
 }
 
@@ -91,7 +91,7 @@ impl World {
         self.state.lock().log.clone()
     }
 
-    /// What the plugin asked for and the case has no answer to.
+    /// Requests and calls of the plugin that the case has no answer for.
     pub(super) fn missed(&self) -> Vec<String> {
         self.state.lock().missed.clone()
     }

@@ -1,4 +1,4 @@
-//! What one plugin may use: its configuration, its grants, and what stands behind them.
+//! The configuration and the grants of one plugin, and the services behind them.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -8,13 +8,13 @@ use crate::plugin::host::counters::Counters;
 use crate::plugin::outside::{Outside, SendHttp};
 use crate::plugin::store::Store;
 
-/// What one plugin may reach, the same for all its instances.
+/// The configuration and grants of one plugin, shared by its instances.
 pub struct Granted {
     /// Its name.
     pub plugin: PluginName,
     /// Its configuration, as JSON.
     pub config: Arc<str>,
-    /// What it was granted.
+    /// Its grants.
     pub grants: Grants,
     /// Sends its requests, where it may.
     pub http: Arc<dyn SendHttp>,
@@ -24,7 +24,7 @@ pub struct Granted {
     pub store: Arc<Store>,
     /// Its counters.
     pub counters: Arc<Counters>,
-    /// The rest of the world.
+    /// The world outside.
     pub outside: Outside,
     /// Longest JSON that it may pass, in bytes.
     pub max_body: usize,

@@ -22,7 +22,7 @@ const REDIRECTS: usize = 5;
 /// Headers that the client itself sets.
 const OWN: [&str; 6] = ["host", "connection", "content-length", "transfer-encoding", "upgrade", "te"];
 
-/// The network, as far as one plugin was granted it.
+/// The part of the network that one plugin was granted.
 pub struct Network {
     network: outbound::Network,
     threads: Handle,

@@ -33,7 +33,7 @@ struct Printed {
     /// Bytes and lines of this hook call.
     size: usize,
     lines: u32,
-    /// What has been printed of a line that has not ended, and where to.
+    /// An unfinished line, and the level of its stream.
     line: Vec<u8>,
     level: Level,
 }
@@ -64,7 +64,7 @@ impl WasiContext {
         output.request_id = request_id.map(Box::from);
     }
 
-    /// What a hook call has printed last may lack its line break: the next call is another caller's.
+    /// Ends an unfinished line: the next hook call belongs to another caller.
     pub(super) fn end(&self) {
         self.output.lock().end_line();
     }
