@@ -39,7 +39,7 @@ pub enum NotAPlugin {
     /// It does not compile.
     #[error("it does not compile: {0}")]
     Compile(String),
-    /// It imports what no gateway has.
+    /// It imports an interface that no gateway has.
     #[error(
         "it imports {0:?}, which plugins cannot have: they have {PACKAGE}@{VERSION} and the part of WASI that languages \
          need to start"
@@ -172,7 +172,7 @@ impl Surface {
         needed.filter_map(|interface| needs_grant(interface).map(|toml| (interface.as_str(), toml))).collect()
     }
 
-    /// The line of TOML that grants all that it needs; none where it needs nothing.
+    /// The line of TOML that grants all that it imports; nothing if it needs no grants.
     #[must_use]
     pub fn grants_line(&self) -> Option<String> {
         let needed: Vec<&str> = self.imports.iter().filter_map(|interface| needs_grant(interface)).collect();

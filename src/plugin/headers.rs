@@ -25,14 +25,14 @@ const OWN: [&str; 16] = [
 const COUNT_LIMIT: usize = 64;
 const SIZE_LIMIT: usize = 32 << 10;
 
-/// A header in its checked form, or what is wrong with it.
+/// Checks a header.
 pub(super) fn header(name: &str, value: &str) -> Result<(HeaderName, HeaderValue), String> {
     let checked = HeaderName::from_bytes(name.as_bytes()).map_err(|_| format!("{name:?} is not a header's name"))?;
     let value = HeaderValue::from_str(value).map_err(|_| format!("the value of the header {name:?} is not one"))?;
     Ok((checked, value))
 }
 
-/// A header of an answer, or what is wrong with it.
+/// Checks a header of an answer.
 pub(super) fn answer_header(name: &str, value: &str) -> Result<(HeaderName, HeaderValue), String> {
     let (name, value) = header(name, value)?;
     if OWN.contains(&name.as_str()) {
@@ -41,7 +41,7 @@ pub(super) fn answer_header(name: &str, value: &str) -> Result<(HeaderName, Head
     Ok((name, value))
 }
 
-/// All headers of an answer, or what is wrong with them.
+/// Checks all headers of an answer.
 pub(super) fn answer_headers<'a>(
     pairs: impl ExactSizeIterator<Item = (&'a str, &'a str)>,
 ) -> Result<Vec<(HeaderName, HeaderValue)>, String> {
@@ -53,7 +53,7 @@ pub(super) fn answer_headers<'a>(
     Ok(headers)
 }
 
-/// Sets a header among those of an answer: one of its name goes, unless it may be there several times.
+/// Sets a header of an answer and replaces one of the same name.
 pub(super) fn set(headers: &mut Vec<(HeaderName, HeaderValue)>, name: &str, value: &str) -> Result<(), String> {
     let (name, value) = answer_header(name, value)?;
     headers.retain(|(there, _)| *there != name);
@@ -65,7 +65,7 @@ pub(super) fn set(headers: &mut Vec<(HeaderName, HeaderValue)>, name: &str, valu
     check_size(headers).inspect_err(|_| drop(headers.pop()))
 }
 
-/// Whether an answer may have these headers together.
+/// Checks the number and the size of the headers of an answer.
 pub(super) fn check(headers: &[(HeaderName, HeaderValue)]) -> Result<(), String> {
     if headers.len() > COUNT_LIMIT {
         return Err(format!("{} headers, limit {COUNT_LIMIT}", headers.len()));

@@ -45,7 +45,7 @@ pub struct Invocation {
     pub started: Instant,
     /// When the call's time is over.
     pub deadline: Instant,
-    /// The values that hooks have put there.
+    /// Values that hooks set.
     pub context: Context,
     /// What the function takes. Headers are added to a whole request after the hooks have run.
     pub takes: Takes,
@@ -107,7 +107,7 @@ impl Context {
         self.0.iter().map(|entry| entry.key.len() + entry.value.len()).sum()
     }
 
-    /// What `owner` has put there or others have shared, for a test's or a recording's eyes.
+    /// The values that `owner` set or others shared.
     pub fn seen_by(&self, owner: &PluginName) -> impl Iterator<Item = (&str, &str)> {
         self.0
             .iter()

@@ -65,7 +65,7 @@ impl Loader {
         let fault = |key: &str, reason| LoadError { name: settings.name.clone(), key: key.to_owned(), reason };
         let unreadable = |cause| fault("path", Reason::File { path: settings.path.display().to_string(), cause });
         let mut bytes = Vec::new();
-        // Others, such as pipes, might make it wait for ever.
+        // Other kinds of files, such as pipes, could block forever.
         if !fs::metadata(&settings.path).map_err(unreadable)?.is_file() {
             return Err(unreadable(std::io::Error::other("this is not a file")));
         }
@@ -101,7 +101,7 @@ impl Loader {
         self.link(settings, compiled)
     }
 
-    /// Makes a plugin of what was compiled and starts it, without a look at what its grants lack. Blocks.
+    /// Makes a plugin from a compiled component and starts it, without a check of its grants. Blocks.
     pub(super) fn link(&self, settings: PluginConfig, compiled: Compiled) -> Result<Arc<Plugin>, LoadError> {
         let plugin = self.assemble(settings, compiled)?;
         let started = self.threads.handle().block_on(try_out(&plugin));
@@ -182,7 +182,7 @@ fn check_hooks(settings: &PluginConfig, surface: &Surface) -> Result<(), Reason>
     Err(Reason::NoSuchHook { hook: missing.as_str().to_owned(), exported })
 }
 
-/// Makes an instance, checks the configuration against its schema, and starts it, as each instance will be.
+/// Checks the configuration against the schema and starts an instance, as hook calls do later.
 async fn try_out(plugin: &Plugin) -> Result<(), (String, Reason)> {
     let deadline = Instant::now() + START_LIMIT;
     if let Some(schema) = config_schema(plugin, deadline).await? {
@@ -219,7 +219,7 @@ fn slow_start(fault: Fault) -> Fault {
     }
 }
 
-/// Checks within a time: a schema can be made to take for ever. Its thread is left alone then.
+/// Checks within a time limit: a hostile schema can make validation take forever. Its thread then stays behind.
 fn check_config_in_time(schema: String, config: serde_json::Map<String, Value>) -> Result<(), (String, Reason)> {
     let (sender, checked) = std::sync::mpsc::channel();
     let spawned = std::thread::Builder::new().name("config-schema".to_owned()).spawn(move || {

@@ -33,10 +33,10 @@ pub enum Reason {
         /// The file's.
         found: String,
     },
-    /// It is no plugin.
+    /// The file is not a plugin.
     #[error(transparent)]
     NotAPlugin(#[from] NotAPlugin),
-    /// It imports what it was not granted.
+    /// It imports an interface without a grant.
     #[error("it imports {PACKAGE}/{import}, which it was not granted: add to its table  grants = {{ {toml} }}")]
     NotGranted {
         /// The interface.
@@ -64,7 +64,7 @@ pub enum Reason {
     /// It did not start.
     #[error("it {0}")]
     Start(Fault),
-    /// No engine runs it.
+    /// The WebAssembly engine does not start.
     #[error("WebAssembly cannot be run: {0}")]
     Engine(String),
     /// The file for its recording cannot be written.
@@ -73,7 +73,7 @@ pub enum Reason {
 }
 
 impl LoadError {
-    /// The fault where it stands, given the plugins that were to be loaded.
+    /// The fault with its location in the configuration of these plugins.
     #[must_use]
     pub fn fault(&self, plugins: &[PluginConfig]) -> config::Fault {
         let settings = plugins.iter().find(|plugin| plugin.name == self.name);

@@ -30,7 +30,7 @@ pub struct PluginSet {
 /// A plugin that could not be loaded.
 #[derive(Debug, Clone)]
 pub struct FailedPlugin {
-    /// How it was to be.
+    /// Its configuration.
     pub settings: PluginConfig,
     /// Why.
     pub reason: String,
@@ -64,7 +64,7 @@ fn keep_removed(set: &mut PluginSet, now: &PluginSet, wanted: &[PluginName]) {
     for (at, old) in now.plugins.iter().enumerate() {
         if !wanted.contains(&old.settings.name) {
             set.plugins.insert(at.min(set.plugins.len()), Arc::clone(old));
-            let reason = "not taken out of service before all others can be loaded".to_owned();
+            let reason = "kept in service until all other plugins can be loaded".to_owned();
             set.failed.push(FailedPlugin { settings: old.settings.clone(), reason, keeps_old: true });
         }
     }
@@ -75,7 +75,7 @@ pub struct Plugins {
     cache: PathBuf,
     max_body: u64,
     functions: Arc<dyn CallFunction>,
-    /// There from the first plugin on: without one no engine is started.
+    /// Set when the first plugin is loaded: a gateway without plugins starts no engine.
     loader: Mutex<Option<Arc<Loader>>>,
     set: ArcSwap<PluginSet>,
 }
@@ -87,13 +87,13 @@ impl Plugins {
         Self { cache, max_body, functions, loader: Mutex::default(), set: ArcSwap::default() }
     }
 
-    /// Those that run now.
+    /// The plugins in service.
     #[must_use]
     pub fn current(&self) -> Arc<PluginSet> {
         self.set.load_full()
     }
 
-    /// Puts others in their place. Calls under way finish with those they began with.
+    /// Replaces the plugins in service. Calls in flight finish with the plugins that they began with.
     pub fn put(&self, set: PluginSet) {
         self.set.store(Arc::new(set));
     }
@@ -139,10 +139,7 @@ impl Plugins {
             "plugin loaded"
         );
         if old.is_some() && [HookName::BeforeLoad, HookName::AfterLoad].iter().any(|hook| plugin.has(*hook)) {
-            tracing::info!(
-                plugin = plugin.name(),
-                "its load hooks see what is deployed from now on, not what serves already"
-            );
+            tracing::info!(plugin = plugin.name(), "load hooks apply to new releases only, not to those in service");
         }
         Ok(plugin)
     }

@@ -1,4 +1,4 @@
-//! Writes live hook calls down as cases of `metagate plugin test`, one JSON object a line, on a thread of its own.
+//! Records live hook calls as cases of `metagate plugin test`, one JSON object a line, on a thread of its own.
 
 use std::collections::BTreeMap;
 use std::fs::{File, Permissions};
@@ -153,7 +153,7 @@ fn name(call: &Invocation) -> String {
     format!("{}/{} {}", call.deployment, call.function, call.id)
 }
 
-/// The time, so that what lives for a time in the store has ended in a replay where it had.
+/// The time: values in the store expire in a replay when they did in the recording.
 fn wall_clock() -> String {
     humantime::format_rfc3339_millis(SystemTime::now()).to_string()
 }
@@ -250,7 +250,7 @@ fn headers<'a>(headers: impl Iterator<Item = (&'a HeaderName, &'a HeaderValue)>)
     Value::Object(all)
 }
 
-/// The headers that are others, or none, after a hook.
+/// The headers that a hook changed or removed.
 fn changed_headers(before: &HeaderMap, after: &HeaderMap) -> Value {
     let is_same = |name: &HeaderName| before.get_all(name).iter().eq(after.get_all(name).iter());
     let Value::Object(mut changed) = headers(after.iter().filter(|(name, _)| !is_same(name))) else {
@@ -262,7 +262,7 @@ fn changed_headers(before: &HeaderMap, after: &HeaderMap) -> Value {
     Value::Object(changed)
 }
 
-/// The values that the plugin finds, each as JSON text.
+/// The context values that the plugin sees, each as JSON text.
 fn context(call: &Invocation, plugin: &PluginName) -> Value {
     let keys = call.context.seen_by(plugin).map(|(key, _)| key);
     let values = keys.filter_map(|key| Some((key.to_owned(), call.context.get(key, plugin)?.into())));

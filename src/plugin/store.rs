@@ -1,4 +1,5 @@
-//! The values that a plugin keeps between calls: in memory, bounded, each with its time to live. The oldest go first.
+//! The values that a plugin keeps between calls: in memory, bounded, each with a time to live. The oldest are evicted
+//! first.
 
 use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
@@ -115,7 +116,7 @@ impl Store {
         Ok(after)
     }
 
-    /// Sets a value only where there is `old` now.
+    /// Sets a value if the current one is `old`.
     pub fn compare_and_set(
         &self,
         key: &str,

@@ -172,10 +172,10 @@ pub fn run(mut args: impl Iterator<Item = OsString>) -> ExitCode {
 /// Makes this process end with its parent. The kernel ties it to the parent's thread, which waits for it and so lives
 /// as long.
 fn tie_to(parent: Option<OsString>) -> anyhow::Result<()> {
-    set_parent_process_death_signal(Some(Signal::KILL)).context("tying the compiler to who wants its work")?;
+    set_parent_process_death_signal(Some(Signal::KILL)).context("tying the compiler to its parent process")?;
     let now = getppid().map_or(0, Pid::as_raw_pid);
     if parent.is_none_or(|parent| parent.to_str() != Some(now.to_string().as_str())) {
-        bail!("nobody wants this work any more");
+        bail!("the process that started this compilation is gone");
     }
     Ok(())
 }

@@ -12,9 +12,9 @@ use crate::plugin::cases::runner::Runner;
 use crate::plugin::fault::Fault;
 use crate::plugin::host::input::HookInput;
 
-/// Calls before the first that counts.
+/// Hook calls before the first that is measured.
 const WARM_UP: usize = 50;
-/// Calls that are remembered one by one; beyond that measuring ends.
+/// Hook calls after which measuring ends: the time of each is kept.
 const MOST: usize = 2_000_000;
 
 /// Measured times of one hook.
@@ -30,11 +30,11 @@ pub struct Timing {
     pub p50: f64,
     /// Time of all but one in a hundred.
     pub p99: f64,
-    /// Calls that came to nothing, and why the last one did.
+    /// Hook calls that failed, and the reason of the last failure.
     pub faults: usize,
     /// See `faults`.
     pub fault: Option<String>,
-    /// Bytes of an instance's memories; nothing where instances are not kept.
+    /// Memory of an instance, in bytes; nothing if instances are not kept.
     pub memory: Option<usize>,
 }
 

@@ -145,7 +145,7 @@ impl Default for Call {
     }
 }
 
-/// How the call has ended before the hook.
+/// The outcome of the call before the hook.
 #[derive(Debug, Clone, Default, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub(super) struct Ended {
@@ -160,7 +160,7 @@ pub(super) struct Ended {
     pub(super) in_worker: Span,
 }
 
-/// Who has ended it.
+/// Who ended the call.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub(super) enum Ender {

@@ -26,7 +26,7 @@ use crate::plugin::release::Release;
 use crate::plugin::threads::Threads;
 use crate::plugin::verdict::{CallVerdict, LoadVerdict};
 
-/// Who has put the values into a call's context that a case finds there.
+/// The plugin that owns the context values of a case.
 const SHARER: &str = "earlier";
 
 /// A plugin under test. Its cases share a store, counters and instances.

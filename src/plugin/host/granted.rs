@@ -16,7 +16,7 @@ pub struct Granted {
     pub config: Arc<str>,
     /// Its grants.
     pub grants: Grants,
-    /// Sends its requests, where it may.
+    /// Sends its requests, within its grants.
     pub http: Arc<dyn SendHttp>,
     /// The variables that it was granted and that are set.
     pub env: BTreeMap<String, String>,
