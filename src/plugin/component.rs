@@ -41,8 +41,8 @@ pub enum NotAPlugin {
     Compile(String),
     /// It imports an interface that no gateway has.
     #[error(
-        "it imports {0:?}, which plugins cannot have: they have {PACKAGE}@{VERSION} and the part of WASI that languages \
-         need to start"
+        "it imports {0:?}, which plugins cannot have: they have {PACKAGE}@{VERSION} and the part of WASI \
+         that languages need to start"
     )]
     Import(String),
     /// It was built for another version of the interface.

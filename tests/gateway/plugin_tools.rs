@@ -16,7 +16,7 @@ use crate::plugins::Files;
 use crate::plugins::component::Plugin;
 use crate::support::metagate;
 
-/// What a command has said, and its exit code.
+/// The output of a command, and its exit code.
 #[derive(Debug)]
 struct Said {
     code: i32,
@@ -83,7 +83,7 @@ fn examples() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("plugins")
 }
 
-/// What a command has printed, as JSON.
+/// The output of a command, as JSON.
 #[track_caller]
 fn json(text: &str) -> Value {
     serde_json::from_str(text).unwrap_or_else(|error| panic!("{error}: {text}"))

@@ -1,5 +1,5 @@
 //! Plugins over HTTP: hooks, limits, rights, loads and reloads, with components made in the tests. Rows P1 to P16 are
-//! the faults that a plugin may bring, each with what has to become of it.
+//! the faults that a plugin may bring, each with the required result.
 
 mod boundaries;
 mod chains;
@@ -52,9 +52,9 @@ impl Files {
 
 /// Puts a file in the place of another in one step.
 pub(crate) fn put(path: &Path, bytes: impl AsRef<[u8]>) -> PathBuf {
-    let beside = path.with_extension("new");
-    fs::write(&beside, bytes).unwrap();
-    fs::rename(&beside, path).unwrap();
+    let staged = path.with_extension("new");
+    fs::write(&staged, bytes).unwrap();
+    fs::rename(&staged, path).unwrap();
     path.to_owned()
 }
 
@@ -77,7 +77,7 @@ pub(crate) fn with_plugin(tables: &str, plugin: Plugin, keys: &str) -> (Gateway,
     (gateway, files)
 }
 
-/// What a gateway says that does not start for its configuration.
+/// The message of a gateway that does not start because of its configuration.
 #[track_caller]
 pub(crate) fn refusal_of(tables: &str) -> String {
     let folder = tempfile::tempdir().unwrap();
@@ -135,7 +135,7 @@ pub(crate) fn asked(c: &mut Code) -> Asked {
     Asked(c.call("invocation", "header", name))
 }
 
-/// What a call asks a plugin to do.
+/// The action that a call requests of a plugin.
 #[derive(Clone, Copy)]
 pub(crate) struct Asked(Area);
 

@@ -73,9 +73,7 @@ const PLUGIN_GAUGES: [Read<InspectedPlugin>; 2] = [
 ];
 const PLUGIN_COUNTERS: [Read<InspectedPlugin>; 6] = [
     ("calls", "Hook calls", |plugin| as_number(plugin.calls)),
-    ("failures", "Hook calls that trapped, ran out of time or gave an unusable answer", |plugin| {
-        as_number(plugin.failures)
-    }),
+    ("failures", "Hook calls that failed or were refused", |plugin| as_number(plugin.failures)),
     ("refusals", "Verdicts other than continue", |plugin| as_number(plugin.refusals)),
     ("observed", "Verdicts that were not applied, in observe mode", |plugin| as_number(plugin.observed)),
     ("seconds", "Time in hooks", |plugin| plugin.mean_microseconds * as_number(plugin.calls) / 1e6),

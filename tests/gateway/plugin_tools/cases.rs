@@ -6,7 +6,7 @@ use crate::plugin_tools::{Bench, json};
 use crate::plugins::asked;
 use crate::plugins::component::Plugin;
 
-/// Counts its calls in the store, with a second to live, and tells the count.
+/// Counts its calls in the store, with a second to live, and returns the count.
 fn counter() -> Plugin {
     Plugin::new().before_invoke(|c| {
         let key = c.text("calls");
@@ -293,7 +293,7 @@ fn cases_can_be_chosen_by_name_and_told_as_json() {
 fn the_documented_form_is_the_one_that_is_read() {
     let page = include_str!("../../../docs/plugin-cases.md");
     let example = page.split("```toml\n").nth(1).unwrap().split("```").next().unwrap();
-    // It shows the keys of all hooks in one case: what is told is which of them do not go together, and no more.
+    // It shows the keys of all hooks in one case: only the combinations that are not allowed are reported.
     let said = Bench::new(counter()).test(example);
     let faults: Vec<&str> = said.err.lines().filter(|line| line.starts_with("cases.toml:")).collect();
     let lines = ["outcome =", "release =", "environment =", "functions ="].map(|key| {

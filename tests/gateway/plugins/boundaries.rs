@@ -1,4 +1,4 @@
-//! P5, P6, P13 and P15: what crosses between plugins and the gateway: floods, waits, answers that are nonsense, WASI.
+//! P5, P6, P13 and P15: what crosses between plugins and the gateway: floods, waits, invalid verdicts, WASI.
 
 use std::io::Read;
 use std::net::TcpListener;
@@ -179,7 +179,7 @@ fn one_for_each(plugin: Plugin, count: usize, keys: &str) -> (Gateway, Files) {
 type Answering = fn(&mut Code);
 
 #[test]
-fn p13_answers_that_are_nonsense_are_bad_output() {
+fn p13_an_invalid_verdict_is_bad_output() {
     let answers: [(&str, Answering); 12] = [
         ("status 999", |c| c.text("1").also(|body| c.respond(999, &[], body))),
         ("status 199", |c| c.text("1").also(|body| c.respond(199, &[], body))),

@@ -1,5 +1,5 @@
 //! Plugins made in the test: WebAssembly text, with the imports that it calls and the hooks that it has, made a
-//! component by the repository's own `wit/`. What plugins are for is left to the tests.
+//! component by the repository's own `wit/`. The tests decide what the plugins do.
 
 mod code;
 
@@ -25,9 +25,9 @@ pub(crate) struct Plugin {
     hooks: Vec<&'static str>,
     memory: Memory,
     imports: BTreeSet<(String, String)>,
-    /// Items of the module beside those that every plugin has.
+    /// Items of the module in addition to those of every plugin.
     items: String,
-    /// Lines of the world beside those that every plugin has.
+    /// Lines of the world in addition to those of every plugin.
     world: String,
 }
 
@@ -257,7 +257,7 @@ fn core_type(ty: WasmType) -> &'static str {
     }
 }
 
-/// What every plugin has: memory for the host's texts, texts put together, numbers as text.
+/// The runtime of every plugin: memory for the host's texts, texts put together, numbers as text.
 const LIBRARY: &str = r#"
 (func $take (param $size i32) (result i32)
   (local $at i32)

@@ -1,4 +1,4 @@
-//! What plugins may reach when it is granted to them, and nothing beside it.
+//! Grants: what plugins may use with a grant, and nothing else.
 
 use std::net::ToSocketAddrs;
 use std::thread;
@@ -198,7 +198,7 @@ fn a_plugin_has_its_configuration_and_may_refuse_it() {
     }
 }
 
-/// Calls a function and tells its result or its problem.
+/// Calls a function and returns its result or its problem.
 fn invoking(deployment: &str, function: &str, arguments: &str) -> Plugin {
     Plugin::new().before_invoke(|c| {
         let (deployment, function, arguments) = (c.text(deployment), c.text(function), c.text(arguments));
@@ -294,7 +294,7 @@ fn a_plugins_call_ends_with_the_hooks_time() {
     assert!(time >= Duration::from_millis(290) && time < Duration::from_millis(900), "{time:?}");
 }
 
-/// Asks for an address and tells status, headers' count and body, or the reason.
+/// Requests an address and returns status, number of headers and body, or the reason.
 fn getting(urls: &[String]) -> Plugin {
     Plugin::new().before_invoke(|c| {
         let asked = asked(c);

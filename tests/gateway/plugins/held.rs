@@ -1,4 +1,4 @@
-//! A server whose answers the test holds back until it wants to give them, and the hook's side of asking it.
+//! A server whose answers wait until the test gives them, and the code of a hook that sends it requests.
 
 use std::io::{BufRead, BufReader, Write};
 use std::net::{TcpListener, TcpStream};
@@ -49,7 +49,7 @@ impl Request {
 
     /// Answers it; `headers` end with a line break each.
     pub(crate) fn answer(mut self, status: &str, headers: &str, body: &str) {
-        // Who asked may have given up.
+        // The client may be gone.
         let _gone = write!(
             self.connection,
             "HTTP/1.1 {status}\r\n{headers}connection: close\r\ncontent-length: {}\r\n\r\n{body}",
@@ -58,7 +58,7 @@ impl Request {
     }
 }
 
-/// GETs an address and gives what came: a byte that says whether it failed, then the reason or the response.
+/// GETs an address. Returns a byte that says whether that failed, then the reason or the response.
 pub(crate) fn get(c: &mut Code, url: &str) -> Area {
     let (method, url) = (c.text("GET"), c.text(url));
     let none = "(i32.const 0) (i32.const 0)";

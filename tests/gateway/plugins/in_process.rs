@@ -1,4 +1,4 @@
-//! What cannot be brought about from outside: P4, a panic on the gateway's side of an import, and a thousand reloads
+//! Faults that cannot be caused from outside: P4, a panic on the gateway's side of an import, and a thousand reloads
 //! one right after the other. The gateway's parts run in the test's own process.
 
 use std::future::Future;
@@ -58,7 +58,7 @@ fn invocation(function: &str) -> Box<Invocation> {
     Box::new(Invocation::new("an-id", name, function, Arguments::none(), deadline))
 }
 
-/// Functions that make whoever calls them panic, at once or after a while.
+/// Functions that make their caller panic, at once or after a while.
 struct Panicking(Arc<AtomicBool>);
 
 impl CallFunction for Panicking {
@@ -107,7 +107,7 @@ fn p4_a_panic_in_the_host_turns_the_plugin_off_until_it_is_loaded_again() {
         };
         let failed = Some((503, "plugin_failed".to_owned()));
         put(configs.clone());
-        // The caller is told; the plugin is off, and not asked again even though it would work now.
+        // The caller gets an error. The plugin is off and stays off, even though it would work now.
         assert_eq!(call("f"), failed);
         panics.store(false, Ordering::SeqCst);
         let current = plugins.current();

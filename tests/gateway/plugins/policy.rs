@@ -1,4 +1,4 @@
-//! What a plugin applies to, what its failures lead to, how many of its hook calls run, and what is left of them.
+//! Scope, consequences of failures, the limit on concurrent hook calls, and records of them.
 
 use std::fs;
 use std::io::Write;
@@ -220,7 +220,7 @@ fn call_and_go(gateway: &Gateway, held: &Held) -> held::Request {
         .unwrap();
     let request = held.next();
     drop(caller);
-    // The gateway has seen the caller's end when it has served somebody else after it.
+    // The gateway has seen the caller's end when it has served another caller after it.
     assert_ok(&call_do(gateway, "x"), "[1]");
     request
 }
@@ -324,7 +324,7 @@ fn callers_that_go_away_while_they_wait_give_their_place_back() {
                 .collect();
             drop(callers);
         }
-        // One who stays waits for the instance, and is not told that too many do.
+        // A caller that stays waits for the instance and is not refused.
         let other = scope.spawn(|| timed(|| call_do(&gateway, "x")));
         wait_for("a caller who waits", || {
             let (until, mut waits) = (std::time::Instant::now() + Duration::from_millis(300), true);

@@ -39,7 +39,7 @@ fn version(version: &str) -> Vec<u8> {
     plugin.component()
 }
 
-/// What the plugin that serves now writes onto an answer.
+/// The headers that the plugin in service sets.
 fn shown(gateway: &Gateway, header: &str) -> String {
     let answer = call_do(gateway, "x");
     assert_ok(&answer, "[1]");
@@ -146,7 +146,7 @@ fn a_changed_configuration_counts_as_soon_as_it_is_written() {
 #[test]
 fn sighup_reads_the_configuration_again() {
     let (files, secret) = (Files::new(), Files::new());
-    // In a folder that nobody watches.
+    // In a folder that the gateway does not watch.
     let limit = secret.put("limit", "first");
     let file = files.put("p.wasm", version("one"));
     let value = format!("${{file:{}}}", limit.display());
@@ -338,7 +338,7 @@ impl Drop for Ends<'_> {
     }
 }
 
-/// A plugin that lets nobody in.
+/// A plugin that rejects every call.
 fn closed() -> Vec<u8> {
     let plugin = Plugin::new().before_invoke(|c| {
         let message = c.text("closed");
@@ -405,7 +405,7 @@ fn a_drop_in_at_fault_keeps_itself_in_its_place_and_nothing_else() {
     files.put("10-drop.toml", "nonsense = 1\n");
     reload(&gateway);
     assert_eq!(order(), "abcd");
-    // What is taken out of the configuration is gone, whatever is wrong with others.
+    // A plugin that was removed from the configuration is gone, even if others are faulty.
     change(&gateway, &second, "");
     reload(&gateway);
     assert_eq!(order(), "acd");

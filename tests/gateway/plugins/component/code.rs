@@ -27,7 +27,7 @@ impl Text {
     }
 }
 
-/// What an import has given.
+/// The result of an import.
 #[derive(Clone, Copy)]
 pub(crate) struct Area(u32);
 
@@ -150,7 +150,7 @@ impl<'a> Code<'a> {
         self.decimal(format!("(i64.extend_i32_u {number})"))
     }
 
-    /// What is to be done where a number is not 0.
+    /// Code that runs if a number is not 0.
     pub(crate) fn when(&mut self, condition: impl Display, code: impl FnOnce(&mut Self)) {
         self.raw(format!("(if {condition} (then"));
         code(self);
