@@ -1,109 +1,105 @@
-//! The layers of `lib.rs` hold: `use` lines point down only, and `axum`, `hyper` stay in `http`.
+//! The structure of `src` holds: imports point down the table of `src/lib.rs` and never sideways, no files import each
+//! other in a circle, certain modules never meet, and certain libraries stay in their module.
 
 #![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 
-use std::fs;
-use std::path::{Path, PathBuf};
+#[path = "layers/imports.rs"]
+mod imports;
+#[path = "layers/table.rs"]
+mod table;
 
-/// Layer by module, as the table in `lib.rs` has it.
-const LAYERS: [(&str, u32); 24] = [
-    ("main", 8),
-    ("cli", 7),
-    ("app", 7),
-    ("http", 6),
-    ("gateway", 5),
-    ("registry", 4),
-    ("source", 4),
-    ("worker", 3),
-    ("wasm_worker", 3),
-    ("plugin", 2),
-    ("runtime", 2),
-    ("ipc", 1),
-    ("config", 1),
-    ("wasm", 1),
-    ("outbound", 1),
-    ("telemetry", 1),
-    ("process", 1),
-    ("logs", 1),
-    ("addresses", 0),
-    ("answer", 0),
-    ("deployment", 0),
-    ("invocation", 0),
-    ("json", 0),
-    ("supervise", 0),
+use std::collections::{BTreeMap, BTreeSet};
+
+use imports::source_files;
+use table::layers;
+
+/// Pairs of one layer where the first may import the second: the commands start what `app` composes.
+const SIDEWAYS: [(&str, &str); 1] = [("cli", "app")];
+/// Modules that never import each other, in either direction, although the layers would allow one of them.
+const STRANGERS: [(&str, &str); 3] = [("plugin", "worker"), ("plugin", "ipc"), ("plugin", "wasm_worker")];
+/// Libraries, and the only modules that may use them.
+const CONFINED: [(&[&str], &[&str]); 2] = [
+    (&["axum", "hyper", "hyper_util"], &["http", "app"]),
+    (&["wasmtime", "wasmtime_wasi", "wasmtime_wasi_http", "wasmparser"], &["wasm", "plugin", "wasm_worker"]),
 ];
-
-fn layer(module: &str) -> Option<u32> {
-    LAYERS.iter().find(|(name, _)| *name == module).map(|(_, layer)| *layer)
-}
-
-fn rust_files(folder: &Path, found: &mut Vec<PathBuf>) {
-    for entry in fs::read_dir(folder).unwrap() {
-        let path = entry.unwrap().path();
-        if path.is_dir() {
-            rust_files(&path, found);
-        } else if path.extension().is_some_and(|extension| extension == "rs") {
-            found.push(path);
-        }
-    }
-}
-
-/// Each file of `src` with the name of its top module.
-fn files() -> Vec<(String, PathBuf)> {
-    let src = Path::new(env!("CARGO_MANIFEST_DIR")).join("src");
-    let mut found = Vec::new();
-    rust_files(&src, &mut found);
-    let module = |path: &Path| {
-        let first = path.strip_prefix(&src).unwrap().components().next().unwrap();
-        first.as_os_str().to_str().unwrap().trim_end_matches(".rs").to_owned()
-    };
-    found.into_iter().map(|path| (module(&path), path)).filter(|(module, _)| module != "lib").collect()
-}
 
 #[test]
 fn imports_point_down_the_layers() {
-    let mut wrong = Vec::new();
+    let (layers, files) = (layers(), source_files());
+    let mut wrong = BTreeSet::new();
     let mut imports = 0;
-    for (module, path) in files() {
-        let own = layer(&module).unwrap_or_else(|| panic!("{module} has no layer"));
-        let text = fs::read_to_string(&path).unwrap();
-        for target in text.match_indices("crate::").map(|(at, word)| &text[at + word.len()..]) {
-            let target: String = target.chars().take_while(|c| c.is_alphanumeric() || *c == '_').collect();
-            let Some(below) = layer(&target) else { continue };
+    for file in &files {
+        let own = *layers.get(&file.top).expect(&file.top);
+        for target in file.targets(&files) {
             imports += 1;
-            // `app` is composed by `cli`: the one pair of one layer.
-            let allowed = target == module || below < own || (module == "cli" && target == "app");
-            if !allowed {
-                wrong.push(format!("{}: {module} uses {target}", path.display()));
+            let below = layers[&target.top];
+            let is_sideways = SIDEWAYS.contains(&(file.top.as_str(), target.top.as_str()));
+            if target.top != file.top && below >= own && !is_sideways {
+                wrong.insert(format!("{} imports {}", file.name, target.name));
             }
         }
     }
-    assert!(imports > 100, "only {imports} imports were found");
-    assert_eq!(wrong, Vec::<String>::new());
+    assert!(imports > 500, "only {imports} imports were found");
+    assert_eq!(wrong, BTreeSet::new());
 }
 
 #[test]
-fn http_libraries_stay_in_http() {
-    let mut wrong = Vec::new();
-    for (module, path) in files() {
-        let text = fs::read_to_string(&path).unwrap();
-        let uses = ["axum::", "hyper::", "hyper_util::"].iter().any(|name| text.contains(name));
-        if uses && module != "http" && module != "app" {
-            wrong.push(path);
+fn no_files_import_each_other_in_a_circle() {
+    let files = source_files();
+    let graph: BTreeMap<&str, BTreeSet<&str>> = files
+        .iter()
+        .map(|file| (file.name.as_str(), file.targets(&files).map(|target| target.name.as_str()).collect()))
+        .collect();
+    let reaches = |from: &str, to: &str| reachable(&graph, from).contains(to);
+    let mut circles = BTreeSet::new();
+    for (&name, targets) in &graph {
+        for &target in targets {
+            if target != name && reaches(target, name) {
+                circles.insert(format!("{name} -> {target}"));
+            }
         }
     }
-    assert_eq!(wrong, Vec::<PathBuf>::new());
+    assert_eq!(circles, BTreeSet::new(), "each of these imports is part of a circle");
 }
 
 #[test]
-fn webassembly_stays_in_wasm_plugin_and_wasm_worker() {
-    let mut wrong = Vec::new();
-    for (module, path) in files() {
-        let text = fs::read_to_string(&path).unwrap();
-        let uses = ["wasmtime::", "wasmtime_wasi::", "wasmparser::"].iter().any(|name| text.contains(name));
-        if uses && !["wasm", "plugin", "wasm_worker"].contains(&module.as_str()) {
-            wrong.push(path);
+fn strangers_never_meet() {
+    let files = source_files();
+    let mut wrong = BTreeSet::new();
+    for file in &files {
+        for target in file.targets(&files) {
+            let meet =
+                |(a, b): &(&str, &str)| (file.top == *a && target.top == *b) || (file.top == *b && target.top == *a);
+            if STRANGERS.iter().any(meet) {
+                wrong.insert(format!("{} imports {}", file.name, target.name));
+            }
         }
     }
-    assert_eq!(wrong, Vec::<PathBuf>::new());
+    assert_eq!(wrong, BTreeSet::new());
+}
+
+#[test]
+fn libraries_stay_in_their_modules() {
+    let mut wrong = BTreeSet::new();
+    for file in source_files() {
+        for (libraries, modules) in CONFINED {
+            let used = libraries.iter().filter(|library| file.libraries.contains(**library));
+            if !modules.contains(&file.top.as_str()) {
+                wrong.extend(used.map(|library| format!("{} uses {library}", file.name)));
+            }
+        }
+    }
+    assert_eq!(wrong, BTreeSet::new());
+}
+
+/// Every file that a file imports, directly or through others.
+fn reachable<'g>(graph: &BTreeMap<&'g str, BTreeSet<&'g str>>, from: &str) -> BTreeSet<&'g str> {
+    let mut found = BTreeSet::new();
+    let mut waiting: Vec<&str> = graph[from].iter().copied().collect();
+    while let Some(next) = waiting.pop() {
+        if found.insert(next) {
+            waiting.extend(graph[next].iter().copied());
+        }
+    }
+    found
 }
