@@ -11,8 +11,8 @@ use wit_component::ComponentEncoder;
 pub enum NotAComponent {
     /// Compiled machine code.
     #[error(
-        "this is compiled code (.cwasm), which is run unchecked and so never taken from outside: give the component (.wasm) \
-         it was made of"
+        "this is compiled code (.cwasm), which is run unchecked and so never taken from outside: give the component \
+         (.wasm) it was made of"
     )]
     Compiled,
     /// Not WebAssembly at all.
@@ -20,8 +20,8 @@ pub enum NotAComponent {
     Foreign(Vec<u8>),
     /// A module without a component's description.
     #[error(
-        "this is a core module, not a component: build it with a component toolchain (for Rust the target wasm32-wasip2, or \
-         wasm32-unknown-unknown with the linker \"wasm-component-ld\")"
+        "this is a core module, not a component: build it with a component toolchain (for Rust the target wasm32-wasip2, \
+         or wasm32-unknown-unknown with the linker \"wasm-component-ld\")"
     )]
     CoreModule,
     /// A module whose description does not fit it.
@@ -54,7 +54,9 @@ pub fn component(bytes: Vec<u8>) -> Result<Vec<u8>, NotAComponent> {
 }
 
 fn has_component_type(module: &[u8]) -> bool {
-    wasmparser::Parser::new(0).parse_all(module).any(|payload| {
-        matches!(payload, Ok(wasmparser::Payload::CustomSection(section)) if section.name().starts_with("component-type"))
+    use wasmparser::{Parser, Payload};
+
+    Parser::new(0).parse_all(module).any(|payload| {
+        matches!(payload, Ok(Payload::CustomSection(section)) if section.name().starts_with("component-type"))
     })
 }

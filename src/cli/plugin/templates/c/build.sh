@@ -1,6 +1,6 @@
 #!/bin/sh
-# Builds {{name}}.wasm with `zig` from .venv or else from the PATH. If there is none, installs the one of requirements.txt
-# into .venv first.
+# Builds {{name}}.wasm with `zig` from .venv or else from the PATH. If there is none, installs the one of
+# requirements.txt into .venv first.
 set -eu
 cd "$(dirname "$0")"
 
