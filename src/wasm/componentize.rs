@@ -20,8 +20,8 @@ pub enum NotAComponent {
     Foreign(Vec<u8>),
     /// A module without a component's description.
     #[error(
-        "this is a core module, not a component: build it with a component toolchain (for Rust the target wasm32-wasip2, \
-         or wasm32-unknown-unknown with the linker \"wasm-component-ld\")"
+        "this is a core module, not a component: build it with a component toolchain (for Rust the target \
+         wasm32-wasip2, or wasm32-unknown-unknown with the linker \"wasm-component-ld\")"
     )]
     CoreModule,
     /// A module whose description does not fit it.
