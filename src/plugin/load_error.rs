@@ -59,7 +59,7 @@ pub enum Reason {
     #[error("its configuration: {0}")]
     Schema(String),
     /// Its schema is not a JSON Schema.
-    #[error("its config-schema is no JSON Schema: {0}")]
+    #[error("its config-schema is not a JSON Schema: {0}")]
     BadSchema(String),
     /// It did not start.
     #[error("it {0}")]

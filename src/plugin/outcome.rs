@@ -181,7 +181,7 @@ pub(super) fn checked_problem<'a>(
     check_status(status, 400)?;
     let is_code = |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'_';
     if code.is_empty() || code.len() > 64 || !code.bytes().all(is_code) {
-        return Err(format!("{:?} is no code: 1 to 64 lower case letters, digits and \"_\"", shortened(&code)));
+        return Err(format!("{:?} is not a code: 1 to 64 lower case letters, digits and \"_\"", shortened(&code)));
     }
     if message.len() > 4096 {
         return Err(format!("a message of {} bytes, limit 4096", message.len()));

@@ -306,9 +306,9 @@ impl Limits {
                 self.max_memory = Some(bytes);
                 Ok(())
             }
-            _ => {
-                Err(format!("{name:?} is no limit: there are timeout, load_timeout, concurrency, queue and max_memory"))
-            }
+            _ => Err(format!(
+                "{name:?} is not a limit: there are timeout, load_timeout, concurrency, queue and max_memory"
+            )),
         }
     }
 }

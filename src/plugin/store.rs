@@ -108,7 +108,7 @@ impl Store {
             Some(Entry { value: Value::Counter(number), ends, .. }) => (*number, *ends),
             Some(Entry { value: Value::Bytes(bytes), ends, .. }) => {
                 let number = std::str::from_utf8(bytes).ok().and_then(|text| text.parse().ok());
-                (number.ok_or_else(|| format!("the value of {key:?} is no whole number"))?, *ends)
+                (number.ok_or_else(|| format!("the value of {key:?} is not a whole number"))?, *ends)
             }
         };
         let after = before.checked_add(by).ok_or_else(|| format!("the counter {key:?} would overflow"))?;

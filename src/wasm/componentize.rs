@@ -16,7 +16,7 @@ pub enum NotAComponent {
     )]
     Compiled,
     /// Not WebAssembly at all.
-    #[error("this is no WebAssembly: it begins with {0:02x?}")]
+    #[error("this is not WebAssembly: it begins with {0:02x?}")]
     Foreign(Vec<u8>),
     /// A module without a component's description.
     #[error(

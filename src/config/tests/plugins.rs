@@ -160,7 +160,7 @@ fn grants_and_settings_are_checked_at_their_locations() {
         ("grants.secrets = { a = 1 }", 4, 24, "\"a\" takes text in quotes, not a whole number"),
         ("grants.invoke = [\"auth\"]", 4, 18, "\"auth\" names no function; \"auth/*\" means all"),
         ("config = 3", 4, 10, "\"config\" takes a table, not a whole number"),
-        ("config.list = [1, nan]", 4, 19, "\"list\": this is no number in JSON"),
+        ("config.list = [1, nan]", 4, 19, "\"list\": this is not a number in JSON"),
         ("config.a.b = 1e999", 4, 14, "\"b\" does not take this value"),
         ("config.a = 18446744073709551616", 4, 12, "\"a\" takes text, a number of at most 64 bits"),
         ("time-out = \"5ms\"", 4, 1, "unknown key \"time-out\", did you mean \"timeout\"?"),
@@ -196,7 +196,7 @@ config = { a = [{ b = inf }] }
             (6, 64, "unknown key \"shop\""),
             (8, 1, "\"plugin\" needs \"path\""),
             (12, 8, "this name is taken by the plugin of line 2"),
-            (14, 23, "\"b\": this is no number in JSON"),
+            (14, 23, "\"b\": this is not a number in JSON"),
         ],
     );
 }

@@ -86,7 +86,7 @@ impl<'de> Visitor<'de> for ItemVisitor {
     }
 
     fn visit_f64<E: Error>(self, number: f64) -> Result<Value, E> {
-        let refused = || E::invalid_value(Unexpected::Other("this is no number in JSON"), &self);
+        let refused = || E::invalid_value(Unexpected::Other("this is not a number in JSON"), &self);
         Number::from_f64(number).map(Value::Number).ok_or_else(refused)
     }
 

@@ -18,7 +18,7 @@ const PREFIX_WORDS: &str =
 pub struct RepositoryPrefix(Url);
 
 impl RepositoryPrefix {
-    /// Whether an address is one of these. Paths are compared part by part: `/team` is no beginning of `/teams/x`.
+    /// Whether an address is one of these. Paths are compared part by part: `/team` is not the start of `/teams/x`.
     #[must_use]
     pub fn covers(&self, address: &Url) -> bool {
         let same_place = self.0.scheme() == address.scheme()
@@ -34,7 +34,7 @@ impl FromStr for RepositoryPrefix {
     type Err = String;
 
     fn from_str(text: &str) -> Result<Self, String> {
-        let url = Url::parse(text).map_err(|error| format!("{text:?} is no address: {error}"))?;
+        let url = Url::parse(text).map_err(|error| format!("{text:?} is not an address: {error}"))?;
         if !matches!(url.scheme(), "https" | "http" | "file") {
             return Err(format!("{text:?} is not of https, http or file"));
         }

@@ -44,7 +44,7 @@ impl FromStr for Sha256 {
             )));
         }
         if let Some(stray) = text.chars().find(|c| !c.is_ascii_hexdigit()) {
-            return Err(BadSha256(format!("{stray:?} is no hexadecimal digit; it takes {DIGEST_WORDS}")));
+            return Err(BadSha256(format!("{stray:?} is not a hexadecimal digit; it takes {DIGEST_WORDS}")));
         }
         let mut bytes = [0; 32];
         if text.len() != 2 * bytes.len() {
@@ -111,9 +111,9 @@ mod tests {
             (digits[1..].to_owned(), "63 digits"),
             (digits.clone() + "00", "66 digits"),
             (format!("sha256:{digits}"), "without what is before them"),
-            (format!("{}g", &digits[1..]), "'g' is no hexadecimal digit"),
-            ("ä".repeat(32), "'ä' is no hexadecimal digit"),
-            (format!("+{}", &digits[1..]), "'+' is no hexadecimal digit"),
+            (format!("{}g", &digits[1..]), "'g' is not a hexadecimal digit"),
+            ("ä".repeat(32), "'ä' is not a hexadecimal digit"),
+            (format!("+{}", &digits[1..]), "'+' is not a hexadecimal digit"),
         ] {
             let message = bad.parse::<Sha256>().unwrap_err().to_string();
             assert!(message.contains(reason), "{bad}: {message}");

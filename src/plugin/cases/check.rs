@@ -120,7 +120,7 @@ impl Checks {
         if let Some(verdict) = expect.verdict.filter(|verdict| !verdicts.contains(verdict)) {
             let all = verdicts.iter().map(|verdict| verdict.as_str()).collect::<Vec<_>>().join(", ");
             let (verdict, hook) = (verdict.as_str(), self.hook.as_str());
-            self.fault("expect.verdict", format!("{verdict:?} is no verdict of {hook}: there are {all}"));
+            self.fault("expect.verdict", format!("{verdict:?} is not a verdict of {hook}: there are {all}"));
         }
         let (of_calls, of_loads) = (self.hook.is_of_calls(), self.hook.is_of_loads());
         let (before_load, after_load) =

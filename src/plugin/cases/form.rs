@@ -102,7 +102,7 @@ impl<'de> Deserialize<'de> for Hook {
         let found = if name == "start" { Some(Self::Start) } else { HookName::from_name(&name).map(Self::At) };
         found.ok_or_else(|| {
             let all = "before-load, after-load, before-invoke, after-invoke and start";
-            D::Error::custom(format!("{name:?} is no hook: there are {all}"))
+            D::Error::custom(format!("{name:?} is not a hook: there are {all}"))
         })
     }
 }

@@ -140,7 +140,7 @@ pub(super) fn limit(name: &str, value: &str) -> Result<String, String> {
     let mut limits = widest();
     limits.tighten(name, value)?;
     let written = limits.pairs().into_iter().find(|(known, _)| known == name);
-    written.map(|(_, value)| value).ok_or_else(|| format!("{name:?} is no limit"))
+    written.map(|(_, value)| value).ok_or_else(|| format!("{name:?} is not a limit"))
 }
 
 const fn widest() -> Limits {

@@ -238,11 +238,11 @@ expect = {}
             text,
             &[
                 (1, 2, "unknown field `conf`"),
-                (5, 8, "\"before-invok\" is no hook: there are before-load"),
+                (5, 8, "\"before-invok\" is not a hook: there are before-load"),
                 (11, 45, "\"soon\" is not a duration"),
                 (17, 8, "no such thing in after-load"),
                 (17, 27, "arguments are a JSON array"),
-                (18, 22, "\"proceed\" is no verdict of after-load: there are accept, refuse, fault"),
+                (18, 22, "\"proceed\" is not a verdict of after-load: there are accept, refuse, fault"),
                 (18, 42, "no such thing in after-load"),
                 (23, 10, "nothing is expected"),
             ],
@@ -258,7 +258,7 @@ expect = {}
         let (misspelt, number, cut) = ((3, 35, "unknown field `expekt`"), (4, 9, "invalid type"), (5, 1, "EOF"));
         assert_faults("recording", &lines, &[misspelt, number, cut]);
         let array = format!("[\n  {good},\n  {{\"name\": \"b\",\n   \"hook\": \"load\", \"expect\": {{}}}}]");
-        assert_faults("cases.json", &array, &[(4, 17, "\"load\" is no hook")]);
+        assert_faults("cases.json", &array, &[(4, 17, "\"load\" is not a hook")]);
         assert_faults("cases.json", "[]", &[(1, 1, "there is no case in it")]);
     }
 

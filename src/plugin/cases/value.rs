@@ -66,7 +66,7 @@ impl<'de> Visitor<'de> for Writer<'_> {
 
     fn visit_f64<E: Error>(self, number: f64) -> Result<(), E> {
         let number = serde_json::Number::from_f64(number);
-        let number = number.ok_or_else(|| E::custom("this is no number in JSON"))?;
+        let number = number.ok_or_else(|| E::custom("this is not a number in JSON"))?;
         self.0.push_str(&number.to_string());
         Ok(())
     }

@@ -45,8 +45,8 @@ impl SendHttp for Network {
 }
 
 fn send(network: &outbound::Network, request: HttpRequest, deadline: Instant) -> Result<HttpResponse, String> {
-    let mut url = Url::parse(&request.url).map_err(|error| format!("{:?} is no address: {error}", request.url))?;
-    let mut method = Method::from_bytes(request.method.as_bytes()).map_err(|_| "this is no method".to_owned())?;
+    let mut url = Url::parse(&request.url).map_err(|error| format!("{:?} is not an address: {error}", request.url))?;
+    let mut method = Method::from_bytes(request.method.as_bytes()).map_err(|_| "this is not a method".to_owned())?;
     let mut headers = checked_headers(&request.headers)?;
     let mut body = request.body;
     for _ in 0..=REDIRECTS {

@@ -39,5 +39,5 @@ pub fn check(path: &Path) -> Result<(), String> {
     if is_text(path, &start) || start.starts_with(WEBASSEMBLY) || start.starts_with(COMPILED) {
         return Ok(());
     }
-    Err(format!("this is no WebAssembly: it begins with {:02x?}", &start[..start.len().min(8)]))
+    Err(format!("this is not WebAssembly: it begins with {:02x?}", &start[..start.len().min(8)]))
 }

@@ -33,7 +33,7 @@ impl Address {
         if text.contains(|c: char| c.is_control() || c.is_whitespace() || c == '\\') {
             return Err("the address has a blank, a control character or a backslash".to_owned());
         }
-        let url = Url::parse(text).map_err(|error| format!("{text:?} is no address of a repository: {error}"))?;
+        let url = Url::parse(text).map_err(|error| format!("{text:?} is not an address of a repository: {error}"))?;
         // It may contain a user or a password: from here on errors do not quote it.
         let authority = text.split_once("://").map(|(_, rest)| rest.split(['/', '?', '#']).next().unwrap_or_default());
         match authority {

@@ -139,7 +139,7 @@ fn what_is_no_plugin_is_told_with_the_reason() {
     files.put("text.wasm", "not this");
     files.put("core.wasm", Plugin::new().core_module());
     for (file, reason) in [
-        ("text.wasm", "this is no WebAssembly"),
+        ("text.wasm", "this is not WebAssembly"),
         ("core.wasm", "this is a core module, not a component"),
         ("none.wasm", "No such file"),
     ] {

@@ -264,7 +264,7 @@ fn a_file_with_faults_runs_nothing_and_tells_them_all() {
         counts("good", "", 1) + "[[case]]\nname = \"bad\"\nhook = \"before-lunch\"\nexpect = {}\n" + "[[cas]]\n";
     let said = bench.test(&cases);
     assert_eq!((said.code, said.out.as_str()), (1, ""));
-    for words in ["cases.toml:9:8: \"before-lunch\" is no hook", "cases.toml:11:3: unknown field `cas`"] {
+    for words in ["cases.toml:9:8: \"before-lunch\" is not a hook", "cases.toml:11:3: unknown field `cas`"] {
         assert!(said.err.contains(words), "{}", said.err);
     }
     let said = bench.test("# none\n");

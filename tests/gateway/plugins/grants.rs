@@ -100,7 +100,7 @@ fn a_store_sets_compares_deletes_and_forgets() {
     assert_eq!([told("get"), told("old")], ["0", "0"]);
     assert_eq!([told("new"), told("new")], ["1", "0"]);
     assert_eq!([told("get"), told("old"), told("get")], ["1one", "1", "1two"]);
-    assert_eq!(told("increment"), "the value of \"k\" is no whole number");
+    assert_eq!(told("increment"), "the value of \"k\" is not a whole number");
     assert_eq!([told("set"), told("delete"), told("get")], ["1one", "0", "0"]);
     assert_eq!(told("ttl"), "1one");
     wait_for("the end of the value's time", || (told("get") == "0").then_some(()));
@@ -347,7 +347,7 @@ fn requests_go_to_granted_origins_only_and_so_do_redirects() {
         ("c", not_granted),
         ("d", "with a user's name in it"),
         ("e", not_granted),
-        ("f", "is no address"),
+        ("f", "is not an address"),
     ] {
         let message = call_do(&gateway, letter).message();
         assert!(message.contains(reason), "{letter}: {message}");

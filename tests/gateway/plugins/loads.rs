@@ -114,7 +114,7 @@ fn what_before_load_may_not_set_it_is_told() {
         ("set-environment", "a=b", "x", "a=b"),
         ("set-limit", "timeout", "10m", "timeout may be tightened only"),
         ("set-limit", "queue", "999999", "queue may be tightened only"),
-        ("set-limit", "speed", "1", "\"speed\" is no limit"),
+        ("set-limit", "speed", "1", "\"speed\" is not a limit"),
         ("set-limit", "timeout", "soon", "soon"),
         ("set-label", "a label", "x", "a label's name is"),
     ] {

@@ -30,8 +30,8 @@ fn no_plugins() -> Vec<(Vec<u8>, &'static str)> {
         wat::parse_str("(component (core module $m) (instance $i) (export \"gw:other/thing@1.0.0\" (instance $i)))")
             .unwrap();
     vec![
-        (b"not WebAssembly at all".to_vec(), "this is no WebAssembly: it begins with"),
-        (Vec::new(), "this is no WebAssembly"),
+        (b"not WebAssembly at all".to_vec(), "this is not WebAssembly: it begins with"),
+        (Vec::new(), "this is not WebAssembly"),
         (telling("x").core_module(), "this is a core module, not a component"),
         (component[..component.len() / 2].to_vec(), "it does not compile"),
         (component[..component.len() - 1].to_vec(), "it does not compile"),
