@@ -286,7 +286,8 @@ fn p13_setters_say_what_is_wrong() {
     let (gateway, _files) = with_plugin("", plugin, "");
     let answer = call_do(&gateway, "nothing");
     assert_ok(&answer, "[1]");
-    let log = gateway.log();
+    let last = "status 200, expected 400 to 599";
+    let log = wait_for("the last line", || Some(gateway.log()).filter(|log| log.contains(last)));
     for words in [
         "status 999, expected 200 to 599",
         "status 100, expected 200 to 599",
