@@ -4,7 +4,7 @@
 use std::collections::BTreeMap;
 use std::io;
 use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::thread;
+use std::thread::{self, Thread};
 use std::time::{Duration, Instant};
 
 use futures_util::FutureExt;
@@ -50,12 +50,13 @@ where
     });
 }
 
-/// Starts a long-lived thread. `body` runs again after each panic; the thread ends when `body` returns.
+/// Starts a long-lived thread, and returns its handle. `body` runs again after each panic; the thread ends when `body`
+/// returns.
 ///
 /// # Errors
 ///
 /// The operating system refuses another thread.
-pub fn forever_thread(name: &'static str, mut body: impl FnMut() + Send + 'static) -> io::Result<()> {
+pub fn forever_thread(name: &'static str, mut body: impl FnMut() + Send + 'static) -> io::Result<Thread> {
     let supervised = move || {
         let mut backoff = Backoff::new();
         loop {
@@ -68,7 +69,7 @@ pub fn forever_thread(name: &'static str, mut body: impl FnMut() + Send + 'stati
             thread::sleep(delay);
         }
     };
-    thread::Builder::new().name(name.to_owned()).spawn(supervised).map(drop)
+    thread::Builder::new().name(name.to_owned()).spawn(supervised).map(|handle| handle.thread().clone())
 }
 
 /// How often each task was restarted since the start of the process, by its name; tasks that never panicked are

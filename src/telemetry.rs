@@ -64,8 +64,8 @@ impl Drop for FlushGuard {
 }
 
 fn log_panic(panic: &PanicHookInfo<'_>) {
-    let message = panic.payload_as_str().unwrap_or("the panic carries no text");
+    let reason = panic.payload_as_str().unwrap_or("the panic carries no text");
     let location = panic.location().map(ToString::to_string).unwrap_or_default();
     let thread = std::thread::current().name().unwrap_or("unnamed").to_owned();
-    tracing::error!(message, location, thread, "panic");
+    tracing::error!(reason, location, thread, "panic");
 }

@@ -60,6 +60,7 @@ impl Deployer {
         Err(LoadFailure {
             kind: LoadFailureKind::Load,
             message: format!("{name:?} was deployed over HTTP: delete it first (metagate delete {name})"),
+            public: None,
             stderr: String::new(),
         })
     }

@@ -83,7 +83,7 @@ impl DeployError {
     /// The failure to record for the deployment; none if the error says nothing about the release itself.
     pub(super) fn as_load_failure(&self) -> Option<Arc<LoadFailure>> {
         let failure = |kind, stderr: &str| {
-            Some(Arc::new(LoadFailure { kind, message: self.to_string(), stderr: stderr.to_owned() }))
+            Some(Arc::new(LoadFailure { kind, message: self.to_string(), public: None, stderr: stderr.to_owned() }))
         };
         match self {
             Self::Load(failure) => Some(Arc::clone(failure)),

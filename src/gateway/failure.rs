@@ -75,13 +75,14 @@ fn not_found(name: &str, function: &str, takes: Takes) -> String {
     }
 }
 
-/// The reason without the words of plugins and installers: every caller sees it, and they may hold secrets.
+/// The reason without paths and without the output of workers, plugins and installers: every caller sees it, and those
+/// may hold secrets.
 fn not_loaded(name: &str, reason: &LoadFailure) -> String {
     let why = match reason.kind {
         LoadFailureKind::Refused => "a plugin refuses it",
         LoadFailureKind::Install => "its dependencies cannot be installed",
         LoadFailureKind::Spawn | LoadFailureKind::Load | LoadFailureKind::Timeout | LoadFailureKind::Died => {
-            &reason.message
+            reason.public.as_deref().unwrap_or("its log and /readyz say why")
         }
     };
     format!("deployment {name:?} has not loaded: {why}")

@@ -80,6 +80,7 @@ impl Gateway {
         let release = chain.before_load(release).await.map_err(|refusal| LoadFailure {
             kind: LoadFailureKind::Refused,
             message: refusal.to_string(),
+            public: None,
             stderr: String::new(),
         })?;
         if release.adjusted != unadjusted {
@@ -106,6 +107,7 @@ impl Gateway {
             Err(error) => Err(LoadFailure {
                 kind: LoadFailureKind::Load,
                 message: format!("planning the workers of {name:?} failed: {error}"),
+                public: None,
                 stderr: String::new(),
             }),
         }

@@ -126,6 +126,7 @@ impl Deployer {
             Some(missing) if self.gateway.deployment(name).is_none() => Err(LoadFailure {
                 kind: LoadFailureKind::Load,
                 message: format!("the plugin {:?}, which applies to it, cannot be loaded", missing.settings.name),
+                public: None,
                 stderr: String::new(),
             }),
             Some(_) | None => Ok(()),

@@ -18,9 +18,12 @@ use crate::plugin::invocation::Invocation;
 use crate::plugin::outcome::{Content, Outcome, Source};
 use crate::plugin::release::{Limits, Release};
 use crate::plugin::verdict::{CallVerdict, LoadVerdict};
+use crate::supervise;
 
 /// Hook calls that may wait to be written; more are dropped.
 const WAITING: usize = 1_024;
+/// The name of the thread as a long-lived task.
+const TASK: &str = "hook-recorder";
 
 /// Records hook calls.
 pub struct Recorder {
@@ -34,7 +37,8 @@ impl Recorder {
         let file = File::options().append(true).create(true).mode(0o600).open(path)?;
         file.set_permissions(Permissions::from_mode(0o600))?;
         let (lines, waiting) = sync_channel(WAITING);
-        std::thread::Builder::new().name("recorder".to_owned()).spawn(move || write(&waiting, file))?;
+        let mut file = BufWriter::new(file);
+        supervise::forever_thread(TASK, move || write(&waiting, &mut file))?;
         Ok(Self { lines, dropped: AtomicU64::new(0) })
     }
 
@@ -158,9 +162,9 @@ fn wall_clock() -> String {
     humantime::format_rfc3339_millis(SystemTime::now()).to_string()
 }
 
-fn write(lines: &Receiver<String>, file: File) {
-    let mut file = BufWriter::new(file);
+fn write(lines: &Receiver<String>, file: &mut BufWriter<File>) {
     while let Ok(line) = lines.recv() {
+        supervise::panic_point(TASK);
         let mut written = writeln!(file, "{line}");
         while let Ok(line) = lines.try_recv() {
             written = written.and_then(|()| writeln!(file, "{line}"));

@@ -7,8 +7,12 @@ use std::time::Duration;
 
 use wasmtime::{Engine, EngineWeak};
 
+use crate::supervise;
+
 /// The length of an epoch. A hook on the gateway's thread delays every other call until the next tick interrupts it.
 pub const TICK: Duration = Duration::from_millis(1);
+/// The name of the thread as a long-lived task.
+const TASK: &str = "wasm-epoch";
 /// Ticks without work after which the thread parks.
 const IDLE_TICKS: u32 = 100;
 
@@ -38,12 +42,12 @@ impl Ticker {
     }
 
     /// Starts the thread, which also calls `each` at every tick.
-    pub fn start_with(engine: &Engine, each: impl FnMut() + Send + 'static) -> std::io::Result<Self> {
+    pub fn start_with(engine: &Engine, mut each: impl FnMut() + Send + 'static) -> std::io::Result<Self> {
         let shared = Arc::new(Shared::default());
         let (engine, ticking) = (engine.weak(), Arc::clone(&shared));
-        let handle =
-            thread::Builder::new().name("wasm-epoch".to_owned()).spawn(move || tick(&engine, &ticking, each))?;
-        Ok(Self { shared, thread: handle.thread().clone() })
+        // Without its clock no hook would be interrupted any more.
+        let thread = supervise::forever_thread(TASK, move || tick(&engine, &ticking, &mut each))?;
+        Ok(Self { shared, thread })
     }
 
     /// From now on, until the returned value is dropped, the epoch moves on.
@@ -71,11 +75,12 @@ impl Drop for Ticker {
     }
 }
 
-fn tick(engine: &EngineWeak, shared: &Shared, mut each: impl FnMut()) {
+fn tick(engine: &EngineWeak, shared: &Shared, each: &mut impl FnMut()) {
     let (mut idle, mut begun) = (0, 0);
     while !shared.ended.load(Ordering::SeqCst) {
         thread::sleep(TICK);
         let Some(engine) = engine.upgrade() else { return };
+        supervise::panic_point(TASK);
         engine.increment_epoch();
         drop(engine);
         each();

@@ -227,9 +227,9 @@ impl Dispatch {
         }
     }
 
-    /// Adds a seat and returns its number.
-    pub(super) fn add_seat(&self) -> u64 {
-        self.seats.lock().add()
+    /// Adds a seat and returns its number; none if there are `max` seats.
+    pub(super) fn add_seat(&self, max: usize) -> Option<u64> {
+        self.seats.lock().add_below(max)
     }
 
     /// The worker of a seat has loaded and takes calls.
@@ -263,11 +263,11 @@ impl Dispatch {
         self.changed.notify_waiters();
     }
 
-    /// Removes a seat whose worker has been idle for this long, if more than `min` seats are left. Returns whether it
+    /// Removes a seat whose worker has been idle for this long, if more than `min` workers are ready. Returns whether it
     /// did.
     pub(super) fn remove_idle_seat(&self, seat: u64, idle: Duration, min: usize) -> bool {
         let mut seats = self.seats.lock();
-        let removes = seats.count() > min && seats.is_idle(seat, idle);
+        let removes = seats.ready().len() > min && seats.is_idle(seat, idle);
         if removes {
             seats.remove(seat);
         }
@@ -323,7 +323,7 @@ mod tests {
     }
 
     fn add_ready_seat(dispatch: &Arc<Dispatch>) -> u64 {
-        let seat = dispatch.add_seat();
+        let seat = dispatch.add_seat(4).unwrap();
         let (client, _inbox) = Client::new(UnixStream::pair().unwrap().0, 1024);
         dispatch.set_ready(seat, Arc::new(client), exports());
         seat
@@ -343,6 +343,15 @@ mod tests {
         }
         let counts = dispatch.counts();
         assert_eq!((left, counts.ready, counts.seats), (3, 1, 1));
+    }
+
+    #[tokio::test]
+    async fn the_last_ready_worker_stays_however_many_others_fail() {
+        let dispatch = dispatch(1, 2);
+        let seat = add_ready_seat(&dispatch);
+        let _starting = dispatch.add_seat(2).unwrap();
+        assert!(!dispatch.remove_idle_seat(seat, Duration::ZERO, 1));
+        assert!(dispatch.add_seat(2).is_none(), "the pool has its maximum");
     }
 
     #[tokio::test]

@@ -10,8 +10,10 @@ use crate::invocation::FunctionError;
 pub struct LoadFailure {
     /// The kind of failure.
     pub kind: LoadFailureKind,
-    /// What happened. It quotes nothing that the worker printed, so callers may see it.
+    /// What happened, for operators: it may name paths and quote what the worker sent.
     pub message: String,
+    /// What happened, for callers: without paths and quotes. None where `message` has no such form.
+    pub public: Option<String>,
     /// The end of what the worker wrote to standard error, at most 4 KiB. For operators, not for callers.
     pub stderr: String,
 }

@@ -38,7 +38,7 @@ pub(super) fn start_worker(pool: &PoolContext) -> Result<Worker, LoadFailure> {
         let message = format!("worker of {:?} could not be started: {error:#}", settings.name);
         tracing::error!(deployment = %settings.name, error = format!("{error:#}"), "worker could not be started");
         pool.logs.note(&message);
-        LoadFailure { kind: LoadFailureKind::Spawn, message, stderr: String::new() }
+        LoadFailure { kind: LoadFailureKind::Spawn, message, public: None, stderr: String::new() }
     })?;
     let (client, inbox) = Client::new(spawned.channel, settings.max_message);
     let client = Arc::new(client);
@@ -52,7 +52,7 @@ pub(super) fn start_worker(pool: &PoolContext) -> Result<Worker, LoadFailure> {
         runners: [],
     };
     client.send_line(&load.to_line());
-    Ok(Worker::new(Parts {
+    let parts = Parts {
         process: spawned.process,
         client,
         inbox,
@@ -64,7 +64,8 @@ pub(super) fn start_worker(pool: &PoolContext) -> Result<Worker, LoadFailure> {
         started: Instant::now(),
         log_start,
         answers_probes: false,
-    }))
+    };
+    Ok(Worker::new(parts, pool.tasks.clone()))
 }
 
 /// Waits for MetaData, and asks whether the release may serve. A worker that fails is killed.
@@ -72,7 +73,7 @@ pub(super) async fn load(pool: &PoolContext, worker: &mut Worker) -> Result<Expo
     let settings = &pool.settings;
     let deadline = tokio::time::sleep(settings.load_timeout);
     tokio::pin!(deadline);
-    let (kind, message) = loop {
+    let (kind, message, quotes) = loop {
         let parts = &mut **worker;
         tokio::select! {
             // What the worker wrote before it ended is read before its end is seen.
@@ -81,27 +82,31 @@ pub(super) async fn load(pool: &PoolContext, worker: &mut Worker) -> Result<Expo
                 Incoming::MetaData(data) => match exports(pool, &data) {
                     Ok(exports) => match pool.admission.admit(exports).await {
                         Ok(exports) => return Ok(exports),
-                        Err(refusal) => break (LoadFailureKind::Refused, refusal),
+                        Err(refusal) => break (LoadFailureKind::Refused, refusal, true),
                     },
-                    Err(error) => break (LoadFailureKind::Load, format!("sent unusable {error}")),
+                    Err(error) => break (LoadFailureKind::Load, format!("sent unusable {error}"), true),
                 },
                 Incoming::ProbeResult => {}
-                Incoming::Protocol(how) => break (LoadFailureKind::Load, format!("broke the protocol: {how}")),
-                Incoming::Closed => break (LoadFailureKind::Load, closed_before_metadata(parts).await),
+                Incoming::Protocol(how) => break (LoadFailureKind::Load, format!("broke the protocol: {how}"), true),
+                Incoming::Closed => break (LoadFailureKind::Load, closed_before_metadata(parts).await, false),
             },
             ended = parts.process.ended() => {
                 if let Some(Incoming::MetaData(_)) = parts.client.read_rest(&mut parts.inbox) {
-                    break (LoadFailureKind::Load, format!("{ended} right after it had loaded"));
+                    break (LoadFailureKind::Load, format!("{ended} right after it had loaded"), false);
                 }
-                break (LoadFailureKind::Load, format!("{ended} before it was ready"));
+                break (LoadFailureKind::Load, format!("{ended} before it was ready"), false);
             }
             () = &mut deadline => {
-                break (LoadFailureKind::Timeout, format!("was not ready within {:?}", settings.load_timeout));
+                break (LoadFailureKind::Timeout, format!("was not ready within {:?}", settings.load_timeout), false);
             }
             () = pool.stop.cancelled() => return Err(NotLoaded::PoolStops),
         }
     };
-    Err(NotLoaded::Failed(failure(pool, worker, kind, message).await))
+    let mut failure = failure(pool, worker, kind, message).await;
+    if !quotes {
+        failure.public = Some(failure.message.clone());
+    }
+    Err(NotLoaded::Failed(failure))
 }
 
 /// Ends a worker that did not load, and adds the last lines of its standard error to the failure.
@@ -117,7 +122,7 @@ async fn failure(pool: &PoolContext, worker: &mut Worker, kind: LoadFailureKind,
     };
     tracing::error!(deployment = %pool.settings.name, reason = message, stderr, "load failed");
     pool.logs.note(&message);
-    LoadFailure { kind, message, stderr }
+    LoadFailure { kind, message, public: None, stderr }
 }
 
 async fn closed_before_metadata(worker: &mut Parts) -> String {

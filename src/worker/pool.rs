@@ -251,19 +251,28 @@ impl Pool {
 /// Adds a seat with a supervisor. A supervisor that panics frees its seat, and the next one takes another.
 fn add_worker(context: &Arc<PoolContext>) {
     let pool = Arc::clone(context);
-    let supervise_seat = move || Supervisor::new(Seat::take(&pool)).run();
+    let supervise_seat = move || {
+        // The pool may have grown to its maximum while this supervisor was waiting to be started again.
+        let supervisor = Seat::take(&pool).map(Supervisor::new);
+        async move {
+            if let Some(supervisor) = supervisor {
+                supervisor.run().await;
+            }
+        }
+    };
     supervise::forever(&context.tasks, &context.stop, supervisor::TASK, supervise_seat);
 }
 
 async fn grow_on_demand(context: Arc<PoolContext>) {
     loop {
+        // Before the wait: after a panic, the wake-up that led to it is used up.
+        if context.dispatch.wants_more(context.settings.max) {
+            add_worker(&context);
+        }
         tokio::select! {
             () = context.dispatch.growth_wanted() => {}
             () = context.stop.cancelled() => return,
         }
         supervise::panic_point(GROWTH);
-        if context.dispatch.wants_more(context.settings.max) {
-            add_worker(&context);
-        }
     }
 }

@@ -7,6 +7,7 @@ use std::time::{Duration, Instant};
 
 use tokio::runtime::Handle;
 use tokio::task::JoinHandle;
+use tokio_util::task::TaskTracker;
 
 use crate::ipc::{CallFailure, Client, Inbox, Incoming, WriteEnd};
 use crate::process::child::Process;
@@ -21,6 +22,8 @@ const TERM_GRACE: Duration = Duration::from_secs(2);
 pub(super) struct Worker {
     /// Present until the worker is ended.
     parts: Option<Parts>,
+    /// The pool waits for these before it is stopped.
+    tasks: TaskTracker,
 }
 
 /// The parts of a running worker.
@@ -38,8 +41,8 @@ pub(super) struct Parts {
 }
 
 impl Worker {
-    pub(super) fn new(parts: Parts) -> Self {
-        Self { parts: Some(parts) }
+    pub(super) fn new(parts: Parts, tasks: TaskTracker) -> Self {
+        Self { parts: Some(parts), tasks }
     }
 
     /// Kills the whole process tree and reaps it; calls in flight fail with `failure`.
@@ -69,7 +72,7 @@ impl Worker {
         let grace = tokio::time::sleep(pool.settings.timeout);
         tokio::pin!(grace);
         let mut stopping = false;
-        let Self { parts: Some(worker) } = self else { return };
+        let Self { parts: Some(worker), .. } = self else { return };
         loop {
             tokio::select! {
                 biased;
@@ -113,7 +116,7 @@ impl Drop for Worker {
         parts.client.fail_all(&failure);
         // Without a runtime the process is shutting down: the kernel kills the worker with the gateway.
         if let Ok(runtime) = Handle::try_current() {
-            runtime.spawn(parts.end(failure));
+            self.tasks.spawn_on(parts.end(failure), &runtime);
         }
     }
 }

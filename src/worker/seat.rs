@@ -50,10 +50,11 @@ pub struct Seat {
 }
 
 impl Seat {
-    /// Adds a seat to the pool, in which a worker is starting.
+    /// Adds a seat to the pool, in which a worker is starting; none if the pool has its maximum.
     #[must_use]
-    pub fn take(pool: &Arc<PoolContext>) -> Self {
-        Self { number: pool.dispatch.add_seat(), pool: Arc::clone(pool) }
+    pub fn take(pool: &Arc<PoolContext>) -> Option<Self> {
+        let number = pool.dispatch.add_seat(pool.settings.max)?;
+        Some(Self { number, pool: Arc::clone(pool) })
     }
 
     /// Its worker has loaded and takes calls.

@@ -76,8 +76,13 @@ impl<C, G> Seats<C, G> {
         }
     }
 
+    /// Adds a seat in which a worker is starting, and returns its number; none if there are `max` seats.
+    pub fn add_below(&mut self, max: usize) -> Option<u64> {
+        (self.count() < max).then(|| self.add())
+    }
+
     /// Adds a seat in which a worker is starting, and returns its number.
-    pub fn add(&mut self) -> u64 {
+    fn add(&mut self) -> u64 {
         let seat = self.next_seat;
         self.next_seat += 1;
         self.states.insert(seat, SeatState::Starting);
@@ -215,7 +220,7 @@ mod tests {
     }
 
     fn failed(kind: LoadFailureKind, crash_loop: bool) -> SeatState {
-        let failure = LoadFailure { kind, message: "it did not run".to_owned(), stderr: String::new() };
+        let failure = LoadFailure { kind, message: "it did not run".to_owned(), public: None, stderr: String::new() };
         SeatState::Failed { failure: Arc::new(failure), next_try: Instant::now(), crash_loop }
     }
 

@@ -12,6 +12,7 @@ mod loads;
 mod policy;
 mod refused_files;
 mod reloads;
+mod tasks;
 
 use std::fs;
 use std::path::{Path, PathBuf};

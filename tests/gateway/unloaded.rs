@@ -41,3 +41,21 @@ fn a_folder_without_functions_is_reported_to_callers_with_its_reason() {
     let gateway = Gateway::start(&format!("[[deployment]]\nname = \"it\"\npath = {:?}\n", folder.path()));
     assert_load_failed(&refused(&gateway), "deployment \"it\" has not loaded: ");
 }
+
+#[test]
+fn what_a_worker_sent_before_it_was_ready_and_paths_are_not_shown_to_callers() {
+    let folder = tempfile::tempdir().unwrap();
+    fs::write(folder.path().join("worker.py"), "import os\nos.write(3, b'password=hunter2\\n')\n").unwrap();
+    let missing = folder.path().join("missing");
+    let gateway = Gateway::start(&format!(
+        "[[deployment]]\nname = \"it\"\nruntime = \"command\"\ncommand = [\"python3\", \"worker.py\"]\npath = {:?}\n\
+         [[deployment]]\nname = \"gone\"\npath = {missing:?}\n",
+        folder.path()
+    ));
+    let answer = refused(&gateway);
+    assert_load_failed(&answer, "its log and /readyz say why");
+    assert!(!answer.body.contains("hunter2"), "{answer:?}");
+    let answer = gateway.call("gone", "f", "[]");
+    assert_load_failed(&answer, "its log and /readyz say why");
+    assert!(!answer.body.contains("missing"), "{answer:?}");
+}
