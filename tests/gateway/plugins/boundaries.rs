@@ -192,7 +192,7 @@ fn p13_an_invalid_verdict_is_bad_output() {
             c.text(vec![b'1'; 1_500_000]).also(|body| c.respond(200, &[], body));
         }),
         ("status 302, expected 400 to 599", |c| c.text("m").also(|message| c.reject(302, "moved", message, &[]))),
-        ("is no code", |c| c.text("m").also(|message| c.reject(400, "Unauthorized", message, &[]))),
+        ("is not a code", |c| c.text("m").also(|message| c.reject(400, "Unauthorized", message, &[]))),
         ("a message of 5000 bytes", |c| {
             c.text("m".repeat(5_000)).also(|message| c.reject(400, "long", message, &[]));
         }),
@@ -295,7 +295,7 @@ fn p13_setters_say_what_is_wrong() {
         "the value of the header \"x-n\" is not one",
         "the header \"x-metagate-error\" is the gateway's own",
         "not JSON",
-        "\"Code\" is no code",
+        "\"Code\" is not a code",
         "status 200, expected 400 to 599",
     ] {
         let escaped = words.replace('"', "\\\"");
