@@ -263,8 +263,8 @@ impl Dispatch {
         self.changed.notify_waiters();
     }
 
-    /// Removes a seat whose worker has been idle for this long, if more than `min` workers are ready. Returns whether it
-    /// did.
+    /// Removes a seat whose worker has been idle for this long, if more than `min` workers are ready. Returns whether
+    /// it did.
     pub(super) fn remove_idle_seat(&self, seat: u64, idle: Duration, min: usize) -> bool {
         let mut seats = self.seats.lock();
         let removes = seats.ready().len() > min && seats.is_idle(seat, idle);
