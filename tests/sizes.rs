@@ -5,6 +5,7 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 
+use ignore::WalkBuilder;
 use syn::spanned::Spanned;
 use syn::visit::Visit;
 
@@ -17,8 +18,8 @@ const USUAL_FILE_LINES: usize = 320;
 const COLUMNS: usize = 120;
 
 const FOLDERS: [&str; 6] = ["src", "tests", "plugins", "wit", "examples", "benches"];
-/// Folders that hold what tools make or install.
-const GENERATED: [&str; 6] = ["target", "node_modules", "bindings", "__pycache__", "build", ".venv"];
+/// Folders of committed files that tools have made. What .gitignore names is left out as well.
+const GENERATED: [&str; 2] = ["bindings", "build"];
 /// Files of the project's own with these endings keep to the width of lines.
 const ENDINGS: [&str; 6] = ["rs", "js", "mjs", "py", "sh", "wit"];
 
@@ -76,26 +77,17 @@ fn text(path: &Path) -> String {
 /// The project's files whose endings count, relative to its folder.
 fn files() -> Vec<PathBuf> {
     let root = root();
-    let mut found = Vec::new();
-    for folder in FOLDERS {
-        collect(&root.join(folder), &mut found);
+    let mut walk = WalkBuilder::new(root.join(FOLDERS[0]));
+    for folder in &FOLDERS[1..] {
+        walk.add(root.join(folder));
     }
+    // The sources may have come without a repository: .gitignore counts all the same.
+    walk.require_git(false).filter_entry(|entry| GENERATED.iter().all(|name| entry.file_name() != *name));
+    let counts = |path: &PathBuf| path.extension().is_some_and(|ending| ENDINGS.iter().any(|counted| ending == *counted));
+    let found = walk.build().map(|entry| entry.unwrap().into_path()).filter(counts);
+    let found: Vec<PathBuf> = found.map(|path| path.strip_prefix(&root).unwrap().to_owned()).collect();
     assert!(found.len() > 300, "only {} files were found", found.len());
-    found.iter().map(|path| path.strip_prefix(&root).unwrap().to_owned()).collect()
-}
-
-fn collect(folder: &Path, found: &mut Vec<PathBuf>) {
-    for entry in fs::read_dir(folder).unwrap() {
-        let path = entry.unwrap().path();
-        let name = path.file_name().unwrap().to_str().unwrap();
-        if path.is_dir() {
-            if !GENERATED.contains(&name) && !path.is_symlink() {
-                collect(&path, found);
-            }
-        } else if path.extension().is_some_and(|ending| ENDINGS.iter().any(|counted| ending == *counted)) {
-            found.push(path);
-        }
-    }
+    found
 }
 
 /// Collects functions that are too long, each as `name (lines)`.

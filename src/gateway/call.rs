@@ -18,6 +18,7 @@ use crate::plugin::invocation::Invocation;
 use crate::plugin::outcome::{Outcome, Source};
 use crate::registry::{Deployment, State};
 use crate::worker::failure::{CallError, LoadFailure, LoadFailureKind};
+use crate::worker::pool::Pool;
 
 /// The `retry-after` of a deployment that failed before it had a pool: only a change of its files, of the machine or of
 /// the configuration helps.
@@ -154,10 +155,9 @@ impl Gateway {
                 &with_headers
             }
         };
-        let mut called = match &deployment.state {
-            State::Running(pool) => pool.call(function, takes, arguments, deadline).await,
-            State::Failed(reason) => Err(not_loaded(reason)),
-            State::Pending => Err(CallError::Starting),
+        let mut called = match pool_of(deployment) {
+            Ok(pool) => pool.call(function, takes, arguments, deadline).await,
+            Err(error) => Err(error),
         };
         if matches!(called, Err(CallError::Stopping)) && !self.is_draining() {
             // Boxed: this is rare, and its state would enlarge the future of every call.
@@ -187,11 +187,7 @@ impl Gateway {
                 return Err(CallError::Stopping);
             }
             sequence = next.sequence;
-            let called = match &next.state {
-                State::Running(pool) => pool.call(function, takes, arguments, deadline).await,
-                State::Failed(reason) => Err(not_loaded(reason)),
-                State::Pending => Err(CallError::Starting),
-            };
+            let called = pool_of(&next)?.call(function, takes, arguments, deadline).await;
             if !matches!(called, Err(CallError::Stopping)) {
                 return called;
             }
@@ -214,6 +210,15 @@ fn failed(error: CallError, deployment: &Deployment, function: &str, takes: Take
         _ => Source::Gateway,
     };
     Outcome::failed(source, failure::of_call(error, deployment.name.as_str(), function, takes))
+}
+
+/// The pool of a deployment, or why there is none.
+fn pool_of(deployment: &Deployment) -> Result<&Arc<Pool>, CallError> {
+    match &deployment.state {
+        State::Running(pool) => Ok(pool),
+        State::Failed(reason) => Err(not_loaded(reason)),
+        State::Pending => Err(CallError::Starting),
+    }
 }
 
 fn not_loaded(reason: &Arc<LoadFailure>) -> CallError {

@@ -57,11 +57,9 @@ impl Deployer {
         if self.gateway.deployment(name).is_none_or(|deployment| deployment.stored().is_none()) {
             return Ok(());
         }
-        Err(LoadFailure {
-            kind: LoadFailureKind::Load,
-            message: format!("{name:?} was deployed over HTTP: delete it first (metagate delete {name})"),
-            public: None,
-            stderr: String::new(),
-        })
+        Err(LoadFailure::new(
+            LoadFailureKind::Load,
+            format!("{name:?} was deployed over HTTP: delete it first (metagate delete {name})"),
+        ))
     }
 }

@@ -77,12 +77,10 @@ impl Gateway {
         let release = Box::new(load_hooks::release_of(&config, &plan, origin));
         let unadjusted = release.adjusted.clone();
         let chain = self.plugins.current().load_chain(config.name.as_str());
-        let release = chain.before_load(release).await.map_err(|refusal| LoadFailure {
-            kind: LoadFailureKind::Refused,
-            message: refusal.to_string(),
-            public: None,
-            stderr: String::new(),
-        })?;
+        let release = chain
+            .before_load(release)
+            .await
+            .map_err(|refusal| LoadFailure::new(LoadFailureKind::Refused, refusal.to_string()))?;
         if release.adjusted != unadjusted {
             load_hooks::adjust(&mut config, &release.adjusted);
             // The environment is part of the plan.
@@ -104,12 +102,10 @@ impl Gateway {
         // Planning reads folders, and a version manager may have to be run to find a program.
         match tokio::task::spawn_blocking(move || plan_workers(&config, &scripts)).await {
             Ok(planned) => planned.map_err(LoadFailure::from),
-            Err(error) => Err(LoadFailure {
-                kind: LoadFailureKind::Load,
-                message: format!("planning the workers of {name:?} failed: {error}"),
-                public: None,
-                stderr: String::new(),
-            }),
+            Err(error) => Err(LoadFailure::new(
+                LoadFailureKind::Load,
+                format!("planning the workers of {name:?} failed: {error}"),
+            )),
         }
     }
 }

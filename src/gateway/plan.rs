@@ -24,7 +24,7 @@ impl From<PlanError> for LoadFailure {
             PlanError::Runtime(RuntimeError::Program(_)) => LoadFailureKind::Spawn,
             PlanError::Runtime(_) | PlanError::Source(_) => LoadFailureKind::Load,
         };
-        Self { kind, message: error.to_string(), public: None, stderr: String::new() }
+        Self::new(kind, error.to_string())
     }
 }
 

@@ -123,12 +123,10 @@ impl Deployer {
         let name = config.name.as_str();
         let plugins = self.gateway.plugins();
         match plugins.missing_for(name) {
-            Some(missing) if self.gateway.deployment(name).is_none() => Err(LoadFailure {
-                kind: LoadFailureKind::Load,
-                message: format!("the plugin {:?}, which applies to it, cannot be loaded", missing.settings.name),
-                public: None,
-                stderr: String::new(),
-            }),
+            Some(missing) if self.gateway.deployment(name).is_none() => Err(LoadFailure::new(
+                LoadFailureKind::Load,
+                format!("the plugin {:?}, which applies to it, cannot be loaded", missing.settings.name),
+            )),
             Some(_) | None => Ok(()),
         }
     }

@@ -42,7 +42,7 @@ impl Deployer {
         let Some(release) = record.live_release().cloned() else {
             if let Some(failure) = record.failure {
                 let kind = LoadFailureKind::of_code(&failure.code).unwrap_or(LoadFailureKind::Load);
-                let failure = LoadFailure { kind, message: failure.message, public: None, stderr: failure.stderr };
+                let failure = LoadFailure { stderr: failure.stderr, ..LoadFailure::new(kind, failure.message) };
                 self.add_failed(&name, record.next.saturating_sub(1), Arc::new(failure));
             }
             return;
@@ -77,7 +77,7 @@ impl Deployer {
             Err(error) => {
                 let failure = error.as_load_failure().unwrap_or_else(|| {
                     let (kind, message) = (LoadFailureKind::Load, error.to_string());
-                    Arc::new(LoadFailure { kind, message, public: None, stderr: String::new() })
+                    Arc::new(LoadFailure::new(kind, message))
                 });
                 self.add_failed(name, release.number, failure);
                 return;

@@ -16,9 +16,10 @@ use http::header::{
 };
 use http::{HeaderMap, HeaderValue, Method, Response, StatusCode};
 
-use crate::gateway::{Gateway, VERSION};
+use crate::gateway::Gateway;
+use crate::http::call::lookup;
 use crate::http::path::StaticAddress;
-use crate::http::problem::{self, Code, Problem};
+use crate::http::problem::{Code, Problem};
 use crate::http::reply_body::ReplyBody;
 use crate::http::request_id;
 use crate::http::static_files::conditions::Precondition;
@@ -85,11 +86,7 @@ pub async fn file(
 /// The folder of a deployment that serves files and has loaded: before that, a plugin may still refuse the release.
 fn folder_of(gateway: &Gateway, address: &StaticAddress<'_>) -> Result<PathBuf, Problem> {
     let StaticAddress { prefix, name, version, .. } = address;
-    if prefix != gateway.prefix.as_str() || version != VERSION {
-        let message = format!("nothing is deployed at /{prefix}/{name}/{version}");
-        return Err(Problem::new(Code::DeploymentNotFound, message));
-    }
-    let deployment = gateway.deployment(name).ok_or_else(|| problem::deployment_not_found(name))?;
+    let deployment = lookup::deployment_at(gateway, prefix, name, version)?;
     let Some(folder) = &deployment.static_folder else {
         return Err(Problem::new(Code::NotFound, format!("deployment {name:?} serves no files")));
     };

@@ -16,7 +16,8 @@ const LINE_INTERVAL: Duration = Duration::from_secs(1);
 pub struct Figures {
     /// Hook calls that ran.
     pub calls: AtomicU64,
-    /// Hook calls that failed, and those that were refused because the plugin was overloaded or its breaker open.
+    /// Hook calls that failed, and those that were refused before they ran: the plugin was overloaded or off, or its
+    /// breaker open. `calls` does not count the refused ones.
     pub failures: AtomicU64,
     /// Verdicts that ended a call or refused a load.
     pub refusals: AtomicU64,

@@ -18,6 +18,14 @@ pub struct LoadFailure {
     pub stderr: String,
 }
 
+impl LoadFailure {
+    /// A failure without a text for callers and without standard error.
+    #[must_use]
+    pub fn new(kind: LoadFailureKind, message: String) -> Self {
+        Self { kind, message, public: None, stderr: String::new() }
+    }
+}
+
 /// The kinds of [`LoadFailure`].
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum LoadFailureKind {

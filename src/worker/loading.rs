@@ -38,7 +38,7 @@ pub(super) fn start_worker(pool: &PoolContext) -> Result<Worker, LoadFailure> {
         let message = format!("worker of {:?} could not be started: {error:#}", settings.name);
         tracing::error!(deployment = %settings.name, error = format!("{error:#}"), "worker could not be started");
         pool.logs.note(&message);
-        LoadFailure { kind: LoadFailureKind::Spawn, message, public: None, stderr: String::new() }
+        LoadFailure::new(LoadFailureKind::Spawn, message)
     })?;
     let (client, inbox) = Client::new(spawned.channel, settings.max_message);
     let client = Arc::new(client);
@@ -102,15 +102,18 @@ pub(super) async fn load(pool: &PoolContext, worker: &mut Worker) -> Result<Expo
             () = pool.stop.cancelled() => return Err(NotLoaded::PoolStops),
         }
     };
-    let mut failure = failure(pool, worker, kind, message).await;
-    if !quotes {
-        failure.public = Some(failure.message.clone());
-    }
-    Err(NotLoaded::Failed(failure))
+    Err(NotLoaded::Failed(failure(pool, worker, kind, message, quotes).await))
 }
 
-/// Ends a worker that did not load, and adds the last lines of its standard error to the failure.
-async fn failure(pool: &PoolContext, worker: &mut Worker, kind: LoadFailureKind, message: String) -> LoadFailure {
+/// Ends a worker that did not load, and adds the last lines of its standard error to the failure. A message that quotes
+/// what the worker sent is not for callers.
+async fn failure(
+    pool: &PoolContext,
+    worker: &mut Worker,
+    kind: LoadFailureKind,
+    message: String,
+    quotes: bool,
+) -> LoadFailure {
     worker.process.kill();
     let ended = tokio::time::timeout(LAST_OUTPUT, worker.process.ended()).await.unwrap_or(Ended::Unknown);
     worker.finish_drains().await;
@@ -122,7 +125,8 @@ async fn failure(pool: &PoolContext, worker: &mut Worker, kind: LoadFailureKind,
     };
     tracing::error!(deployment = %pool.settings.name, reason = message, stderr, "load failed");
     pool.logs.note(&message);
-    LoadFailure { kind, message, public: None, stderr }
+    let public = (!quotes).then(|| message.clone());
+    LoadFailure { kind, message, public, stderr }
 }
 
 async fn closed_before_metadata(worker: &mut Parts) -> String {

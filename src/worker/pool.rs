@@ -181,7 +181,7 @@ impl Pool {
         match failure {
             CallFailure::Function(error) if error.kind == ErrorKind::Argument => {}
             CallFailure::Function(error) => {
-                let text = error.stack.clone().unwrap_or_else(|| error.to_string());
+                let text = error.stack.as_deref().map_or_else(|| error.to_string().into(), Cow::Borrowed);
                 self.context.logs.report(&format!("{function} failed: {text}"));
             }
             CallFailure::TimedOut => {

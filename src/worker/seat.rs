@@ -73,7 +73,7 @@ impl Seat {
         self.pool.dispatch.set_not_ready(self.number, SeatState::Failed { failure, next_try, crash_loop });
     }
 
-    /// Frees the seat if its worker has been idle for this long and the pool has more seats than its minimum. The
+    /// Frees the seat if its worker has been idle for this long and more workers than the pool's minimum are ready. The
     /// worker takes no more calls then, and the seat no longer counts while the worker ends.
     #[must_use]
     pub fn give_up_if_idle(&self, idle: Duration) -> bool {

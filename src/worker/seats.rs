@@ -220,7 +220,7 @@ mod tests {
     }
 
     fn failed(kind: LoadFailureKind, crash_loop: bool) -> SeatState {
-        let failure = LoadFailure { kind, message: "it did not run".to_owned(), public: None, stderr: String::new() };
+        let failure = LoadFailure::new(kind, "it did not run".to_owned());
         SeatState::Failed { failure: Arc::new(failure), next_try: Instant::now(), crash_loop }
     }
 

@@ -144,8 +144,7 @@ impl Supervisor {
             CallFailure::Function(_) | CallFailure::TimedOut | CallFailure::Stopped | CallFailure::Unsent => "ended",
         };
         let message = format!("worker of {:?} {how}", self.seat.pool.settings.name);
-        let public = Some(message.clone());
-        LoadFailure { kind: LoadFailureKind::Died, message, public, stderr: String::new() }
+        LoadFailure { public: Some(message.clone()), ..LoadFailure::new(LoadFailureKind::Died, message) }
     }
 
     /// Fails the calls in flight at once, and ends the rest of the process tree while the next worker starts: finding

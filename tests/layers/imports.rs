@@ -5,6 +5,7 @@ use std::collections::BTreeSet;
 use std::fs;
 use std::path::{Path, PathBuf};
 
+use ignore::WalkBuilder;
 use proc_macro2::{TokenStream, TokenTree};
 use syn::visit::Visit;
 use syn::{ItemMod, ItemUse, Macro, UseTree};
@@ -39,26 +40,14 @@ impl File {
 /// Every file below `src`, parsed; modules for tests left out, because a test may look at anything.
 pub(crate) fn source_files() -> Vec<File> {
     let src = Path::new(&std::env::var_os("CARGO_MANIFEST_DIR").unwrap()).join("src");
-    let mut paths = Vec::new();
-    collect(&src, &mut paths);
-    let files: Vec<File> = paths.iter().map(|path| read(&src, path)).collect();
+    // Templates of plugins are files that the program writes, not parts of it.
+    let entries = WalkBuilder::new(&src).filter_entry(|entry| entry.file_name() != "templates").build();
+    let paths = entries.map(|entry| entry.unwrap().into_path());
+    let is_rust = |path: &PathBuf| path.extension().is_some_and(|extension| extension == "rs");
+    let files: Vec<File> = paths.filter(is_rust).map(|path| read(&src, &path)).collect();
     let test_modules: BTreeSet<Vec<String>> = files.iter().flat_map(|file| file.test_modules.clone()).collect();
     let is_test = |file: &File| test_modules.iter().any(|module| file.module.starts_with(module));
     files.into_iter().filter(|file| !is_test(file)).collect()
-}
-
-fn collect(folder: &Path, found: &mut Vec<PathBuf>) {
-    for entry in fs::read_dir(folder).unwrap() {
-        let path = entry.unwrap().path();
-        if path.is_dir() {
-            // Templates of plugins are files that the program writes, not parts of it.
-            if path.file_name().is_some_and(|name| name != "templates") {
-                collect(&path, found);
-            }
-        } else if path.extension().is_some_and(|extension| extension == "rs") {
-            found.push(path);
-        }
-    }
 }
 
 fn read(src: &Path, path: &Path) -> File {

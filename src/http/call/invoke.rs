@@ -1,7 +1,6 @@
 //! The call route: the address names a function, the query or the body has its arguments.
 
 use std::sync::Arc;
-use std::time::Instant;
 
 use http::header::CONTENT_TYPE;
 use http::request::Parts;
@@ -10,7 +9,6 @@ use hyper::body::Incoming;
 
 use crate::deployment::Takes;
 use crate::gateway::Gateway;
-use crate::gateway::call::Call;
 use crate::http::call::answer;
 use crate::http::call::arguments::{self, BodyKind, Keys};
 use crate::http::call::lookup::{self, Client};
@@ -39,21 +37,9 @@ pub async fn call(
     // Names cost an allocation per call: they are kept only where the runtime passes them on.
     let keys = if deployment.pool().is_some_and(|pool| pool.wants_names()) { Keys::Keep } else { Keys::Drop };
     let (head, arguments) = read_arguments(request, limits, keys).await?;
-    let started = Instant::now();
-    let id = request_id::text(client.id);
-    let call = Call {
-        function: &address.function,
-        takes: Takes::Arguments,
-        arguments,
-        request_id: id,
-        method: head.method.as_str(),
-        peer: client.peer,
-        headers: head.headers,
-        started,
-        deadline: deployment.deadline(started),
-        callers: Vec::new(),
-    };
-    Ok(answer::render(gateway.call(&deployment, call).await, id))
+    let Parts { method, headers, .. } = head;
+    let call = client.call(&deployment, &address.function, Takes::Arguments, arguments, &method, headers);
+    Ok(answer::render(gateway.call(&deployment, call).await, request_id::text(client.id)))
 }
 
 async fn read_arguments(

@@ -2,11 +2,16 @@
 
 use std::net::IpAddr;
 use std::sync::Arc;
+use std::time::Instant;
 
-use http::HeaderValue;
+use http::{HeaderMap, HeaderValue, Method};
 
+use crate::deployment::Takes;
+use crate::gateway::call::Call;
 use crate::gateway::{Gateway, VERSION};
 use crate::http::problem::{self, Code, Problem};
+use crate::http::request_id;
+use crate::invocation::Arguments;
 use crate::registry::Deployment;
 
 /// The client of a request.
@@ -16,6 +21,33 @@ pub struct Client<'a> {
     pub id: &'a HeaderValue,
     /// The client's address.
     pub peer: IpAddr,
+}
+
+impl<'a> Client<'a> {
+    /// The call that this client's request makes, from now on: the request has been read.
+    pub fn call(
+        self,
+        deployment: &Deployment,
+        function: &'a str,
+        takes: Takes,
+        arguments: Arguments,
+        method: &'a Method,
+        headers: HeaderMap,
+    ) -> Call<'a> {
+        let started = Instant::now();
+        Call {
+            function,
+            takes,
+            arguments,
+            request_id: request_id::text(self.id),
+            method: method.as_str(),
+            peer: self.peer,
+            headers,
+            started,
+            deadline: deployment.deadline(started),
+            callers: Vec::new(),
+        }
+    }
 }
 
 /// The deployment at an address.

@@ -4,7 +4,6 @@
 
 use std::convert::Infallible;
 use std::sync::Arc;
-use std::time::Instant;
 
 use bytes::Bytes;
 use http::header::{CONTENT_ENCODING, CONTENT_LENGTH, HOST};
@@ -13,7 +12,6 @@ use http::{HeaderValue, Method, Request, Response};
 use hyper::body::Incoming;
 
 use crate::deployment::{HTTP_FUNCTION, Takes};
-use crate::gateway::call::Call;
 use crate::gateway::{Gateway, whole_request};
 use crate::http::call::answer;
 use crate::http::call::lookup::{self, Client};
@@ -43,21 +41,9 @@ pub async fn serve(
     adjust_headers(&mut head, &body, client.id);
     let is_head = head.method == Method::HEAD;
     let arguments = whole_request::request(head.method.as_str(), &uri_of(&address, head.uri.query()), &body);
-    let started = Instant::now();
-    let id = request_id::text(client.id);
-    let call = Call {
-        function: HTTP_FUNCTION,
-        takes: Takes::Request,
-        arguments,
-        request_id: id,
-        method: head.method.as_str(),
-        peer: client.peer,
-        headers: head.headers,
-        started,
-        deadline: deployment.deadline(started),
-        callers: Vec::new(),
-    };
-    let response = answer::render(gateway.call(&deployment, call).await, id);
+    let Parts { method, headers, .. } = head;
+    let call = client.call(&deployment, HTTP_FUNCTION, Takes::Request, arguments, &method, headers);
+    let response = answer::render(gateway.call(&deployment, call).await, request_id::text(client.id));
     Ok(if is_head { with_unknown_length(response) } else { response })
 }
 

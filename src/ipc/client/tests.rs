@@ -1,3 +1,5 @@
+//! A client and a worker's end of one channel: which calls are written, answered, timed out and given back.
+
 use std::sync::Arc;
 
 use tokio::io::{AsyncBufReadExt, AsyncWriteExt, BufReader};
