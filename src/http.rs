@@ -10,6 +10,7 @@ pub mod problem;
 pub mod reply_body;
 pub mod request_body;
 pub mod request_id;
+pub mod response_headers;
 pub mod service;
 pub mod static_files;
 pub mod streamed_body;

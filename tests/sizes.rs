@@ -83,7 +83,8 @@ fn files() -> Vec<PathBuf> {
     }
     // The sources may have come without a repository: .gitignore counts all the same.
     walk.require_git(false).filter_entry(|entry| GENERATED.iter().all(|name| entry.file_name() != *name));
-    let counts = |path: &PathBuf| path.extension().is_some_and(|ending| ENDINGS.iter().any(|counted| ending == *counted));
+    let counts =
+        |path: &PathBuf| path.extension().is_some_and(|ending| ENDINGS.iter().any(|counted| ending == *counted));
     let found = walk.build().map(|entry| entry.unwrap().into_path()).filter(counts);
     let found: Vec<PathBuf> = found.map(|path| path.strip_prefix(&root).unwrap().to_owned()).collect();
     assert!(found.len() > 300, "only {} files were found", found.len());

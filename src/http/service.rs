@@ -22,6 +22,7 @@ use crate::http::problem::{Code, Problem};
 use crate::http::reply_body::ReplyBody;
 use crate::http::request_body::{self, BodyLimits};
 use crate::http::request_id;
+use crate::http::response_headers::{self, After};
 use crate::http::static_files;
 use crate::http::streamed_body;
 
@@ -67,10 +68,8 @@ impl Service {
                 Problem::new(Code::Internal, "the gateway failed").into_response(request_id::text(&id))
             }
         };
-        if self.gateway.is_draining() {
-            response.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
-        }
-        response.headers_mut().insert(request_id::HEADER, id);
+        let after = if self.gateway.is_draining() { After::Close } else { After::Continue };
+        response_headers::set(response.headers_mut(), id, after);
         if is_head { without_content(response) } else { response }
     }
 

@@ -1,6 +1,7 @@
 //! The documentation is correct: every `console` block is run against the gateway of an example and each answer is
 //! compared, every link leads to a file and a heading that exist, and the README stays short.
 
+use std::collections::HashMap;
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -8,6 +9,8 @@ use std::process::Command;
 use crate::support::{Gateway, wait_for};
 
 const ADDRESS: &str = "http://localhost:9000";
+/// The log line after which calls run through the plugin of the README.
+const WAIT_FOR: &str = "configuration reloaded plugins=[\"api-key\"]";
 
 fn repository() -> &'static Path {
     Path::new(env!("CARGO_MANIFEST_DIR"))
@@ -110,11 +113,14 @@ fn a_plugin_copied_into_the_drop_in_folder_guards_calls_as_the_readme_shows() {
             assert_eq!(expected, "listening on http://127.0.0.1:9000\n");
             continue;
         }
-        // Compiling the plugin takes a moment; until then calls are answered as before.
-        wait_for(&format!("the output of {command:?}"), || {
-            (run(&gateway, command).trim_end() == expected.trim_end()).then_some(())
-        });
+        assert_eq!(run(&gateway, command).trim_end(), expected.trim_end(), "{command}\n{}", gateway.log());
+        if command.starts_with("cp ") {
+            // The reader waits for this line, which the page shows.
+            wait_for("the plugin's line in the log", || gateway.log().contains(WAIT_FOR).then_some(()));
+        }
     }
+    let page = fs::read_to_string(repository().join("README.md")).unwrap();
+    assert!(page.contains(WAIT_FOR), "README.md does not show the line to wait for");
     assert!(transcript.len() >= 6, "only {} commands were found", transcript.len());
 }
 
@@ -143,6 +149,13 @@ fn the_readme_has_at_most_150_lines() {
 
 /// The targets of a page's Markdown links within the repository.
 fn links(text: &str) -> Vec<&str> {
+    let targets =
+        prose(text).into_iter().flat_map(|line| line.split("](").skip(1)).filter_map(|rest| rest.split(')').next());
+    targets.filter(|target| !target.contains("://")).collect()
+}
+
+/// The lines of a page outside its code blocks.
+fn prose(text: &str) -> Vec<&str> {
     let mut in_block = false;
     let mut prose = Vec::new();
     for line in text.lines() {
@@ -152,8 +165,7 @@ fn links(text: &str) -> Vec<&str> {
             prose.push(line);
         }
     }
-    let targets = prose.into_iter().flat_map(|line| line.split("](").skip(1)).filter_map(|rest| rest.split(')').next());
-    targets.filter(|target| !target.contains("://")).collect()
+    prose
 }
 
 /// The anchors that headings of a page have on GitHub: lower case, spaces as hyphens, without punctuation.
@@ -195,23 +207,91 @@ fn has_anchor(page: &PathBuf, anchor: &str) -> bool {
     fs::read_to_string(page).is_ok_and(|text| anchors(&text).iter().any(|known| known == anchor))
 }
 
-/// The code spans of a page.
+/// The code spans of a page, without its code blocks.
 fn code_spans(page: &str) -> Vec<String> {
     let text = fs::read_to_string(repository().join(page)).unwrap();
-    text.split('`').skip(1).step_by(2).map(str::to_owned).collect()
+    prose(&text).join("\n").split('`').skip(1).step_by(2).map(str::to_owned).collect()
 }
 
 #[test]
-fn every_step_of_the_walks_in_the_architecture_is_a_function_of_its_file() {
+fn every_function_that_the_architecture_names_is_in_its_file() {
     let spans = code_spans("ARCHITECTURE.md");
-    let walk: Vec<(&str, &str)> = spans.iter().filter_map(|span| span.split_once(".rs: ")).collect();
-    let is_missing = |(file, function): &&(&str, &str)| {
-        let code = fs::read_to_string(repository().join(format!("src/{file}.rs"))).unwrap_or_default();
-        !["(", "<"].iter().any(|after| code.contains(&format!("fn {function}{after}")))
-    };
-    let missing: Vec<_> = walk.iter().filter(is_missing).collect();
+    let named = spans.iter().filter_map(|span| span.split_once(".rs: "));
+    let missing: Vec<_> = named.filter(|(file, function)| !defines(&source(file), function)).collect();
     assert!(missing.is_empty(), "not in the code: {missing:?}");
-    assert!(walk.len() > 30, "only {} steps were found", walk.len());
+}
+
+#[test]
+fn every_step_of_the_walks_in_the_architecture_is_called_by_the_step_above_it_and_goes_down() {
+    let layers = layers();
+    let text = fs::read_to_string(repository().join("ARCHITECTURE.md")).unwrap();
+    let mut faults = Vec::new();
+    let mut above: Vec<Step> = Vec::new();
+    let mut count = 0;
+    for line in text.lines() {
+        let Some(step) = step(line, &layers) else {
+            above.clear();
+            continue;
+        };
+        count += 1;
+        above.retain(|earlier| earlier.indent < step.indent);
+        if !defines(&step.code, &step.function) {
+            faults.push(format!("{line:?}: not in the code"));
+        }
+        if let Some(caller) = above.last() {
+            if !calls(&caller.code, &step.function) {
+                faults.push(format!("{line:?}: {} does not call it", caller.function));
+            }
+            if step.layer > caller.layer {
+                faults.push(format!("{line:?}: a step up, from layer {} to {}", caller.layer, step.layer));
+            }
+        }
+        above.push(step);
+    }
+    assert!(faults.is_empty(), "{}", faults.join("\n"));
+    assert!(count > 50, "only {count} steps were found");
+}
+
+/// A line of a walk: `  file.rs: function   what it does`.
+struct Step {
+    indent: usize,
+    layer: u32,
+    code: String,
+    function: String,
+}
+
+fn step(line: &str, layers: &HashMap<String, u32>) -> Option<Step> {
+    let (file, rest) = line.trim_start().split_once(".rs: ")?;
+    let layer = *layers.get(file.split('/').next()?)?;
+    let function = rest.split(' ').next()?.to_owned();
+    Some(Step { indent: line.len() - line.trim_start().len(), layer, code: source(file), function })
+}
+
+/// The layer of each module, from the table in `src/lib.rs`.
+fn layers() -> HashMap<String, u32> {
+    let text = fs::read_to_string(repository().join("src/lib.rs")).unwrap();
+    let row = |line: &str| {
+        let mut cells = line.strip_prefix("//! | ")?.split(" | ");
+        let layer = cells.next()?.parse().ok()?;
+        Some((cells.next()?.trim_matches(['[', '`', ']']).to_owned(), layer))
+    };
+    text.lines().filter_map(row).collect()
+}
+
+fn source(file: &str) -> String {
+    fs::read_to_string(repository().join(format!("src/{file}.rs"))).unwrap_or_default()
+}
+
+fn defines(code: &str, function: &str) -> bool {
+    ["(", "<"].iter().any(|after| code.contains(&format!("fn {function}{after}")))
+}
+
+/// Whether the code has a call of the function, or names it as a value, apart from its definition.
+fn calls(code: &str, function: &str) -> bool {
+    let before = [".", "::", " ", "(", "!"];
+    let uses = |before: &&str| code.matches(&format!("{before}{function}(")).count();
+    let defined = usize::from(defines(code, function));
+    before.iter().map(uses).sum::<usize>() > defined
 }
 
 #[test]

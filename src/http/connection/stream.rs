@@ -20,6 +20,7 @@ use tokio::time::{Instant, Sleep};
 use crate::http::connection::framing::Framing;
 use crate::http::problem::{Code, Problem};
 use crate::http::request_id;
+use crate::http::response_headers::{self, After};
 
 /// How long a client may not read its answer before its connection is closed.
 const WRITE_STALL: Duration = Duration::from_secs(30);
@@ -349,9 +350,10 @@ impl hyper::rt::Write for Stream {
 pub fn problem_text(problem: Problem) -> Vec<u8> {
     let id = request_id::fresh();
     let body = problem.body(request_id::text(&id));
-    let response = problem.closing().into_response(request_id::text(&id));
+    let mut response = problem.into_response(request_id::text(&id));
+    response_headers::set(response.headers_mut(), id, After::Close);
     let mut text = format!("HTTP/1.1 {}\r\n", response.status()).into_bytes();
-    for (name, value) in response.headers().iter().chain([(&request_id::HEADER, &id)]) {
+    for (name, value) in response.headers() {
         text.extend_from_slice(name.as_str().as_bytes());
         text.extend_from_slice(b": ");
         text.extend_from_slice(value.as_bytes());
