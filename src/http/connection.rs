@@ -5,4 +5,5 @@ pub mod accept;
 pub mod framing;
 pub mod head;
 pub mod open_streams;
+mod serve;
 pub mod stream;
