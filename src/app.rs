@@ -83,7 +83,7 @@ pub async fn run(config: Config, watches_functions: bool, out: impl Write) -> Re
         signal = signals.stop() => Some(signal),
     };
     if let Some(signal) = interrupted {
-        tracing::info!(signal, "stopping during the start");
+        tracing::info!(%signal, "stopping during the start");
         app.gateway.kill().await;
         return Ok(());
     }
@@ -190,11 +190,11 @@ impl App {
             }
         };
         self.stop_background.cancel();
-        tracing::info!(signal, "stopping: waiting for calls in flight");
+        tracing::info!(%signal, "stopping: waiting for calls in flight");
         tokio::select! {
             () = self.drain(&stop, &servers) => {}
             signal = signals.stop() => {
-                tracing::warn!(signal, "stopping now: killing all workers");
+                tracing::warn!(%signal, "stopping now: killing all workers");
                 self.gateway.kill().await;
             }
         }

@@ -106,7 +106,7 @@ pub fn panic_point(_: &str) {}
 fn report(name: &'static str, delay: Duration) {
     *RESTARTS.lock().entry(name).or_default() += 1;
     let delay_ms = u64::try_from(delay.as_millis()).unwrap_or(u64::MAX);
-    tracing::error!(task = name, delay_ms, "long-lived task panicked; restarting it");
+    tracing::error!(task = %name, delay_ms, "long-lived task panicked; restarting it");
 }
 
 /// The delays between restarts of one task.

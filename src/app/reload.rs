@@ -199,7 +199,7 @@ fn log(reloaded: &Reloaded, plugins: &[PluginConfig]) {
             }
             ReloadFailure::Deployment { name, failure } => {
                 let reason = &failure.message;
-                tracing::error!(deployment = name, reason, "deployment not replaced: the one in service stays");
+                tracing::error!(deployment = %name, reason, "deployment not replaced: the one in service stays");
             }
         }
     }

@@ -47,7 +47,7 @@ impl Deployer {
         let lock = self.change_locks.acquire_unbounded(name).await;
         if let Some(old) = self.gateway.registry.remove(name) {
             self.gateway.drain_in_background(&old, Some(lock));
-            tracing::info!(deployment = name, "deployment removed");
+            tracing::info!(deployment = %name, "deployment removed");
         }
     }
 

@@ -90,7 +90,7 @@ impl Gateway {
         deployment.labels.lock().clone_from(labels);
         let settings = load_hooks::settings(&config, *limits);
         let (runtime, folder) = (plan.kind.name(), plan.folder.display());
-        tracing::info!(deployment = %config.name, runtime, %folder, "starting deployment");
+        tracing::info!(deployment = %config.name, %runtime, %folder, "starting deployment");
         let admission = Admission::new(Arc::clone(&self.plugins), *release, Arc::clone(&deployment.labels));
         let (logs, spawner) = (Arc::clone(&deployment.logs), Arc::clone(&self.launcher.spawner));
         Ok(Pool::start(settings, plan, logs, spawner, Arc::new(admission)))

@@ -182,7 +182,7 @@ async fn after_invoke(
         Ok(()) if observes(plugin) => {
             if outcome.status != before.status || outcome.code() != before.code() {
                 tracing::info!(
-                    plugin = plugin.name(),
+                    plugin = %plugin.name(),
                     request_id = &*call.id,
                     from = before.status,
                     to = outcome.status,
@@ -212,7 +212,7 @@ async fn run_load_hook(plugin: &Arc<Plugin>, release: Box<Release>) -> Result<Bo
         Ok(LoadVerdict::Refuse(reason)) if observes(plugin) => {
             plugin.figures.observed.fetch_add(1, Ordering::Relaxed);
             let deployment = release.deployment.as_str();
-            tracing::info!(plugin = plugin.name(), deployment, reason, "would have refused the release");
+            tracing::info!(plugin = %plugin.name(), %deployment, reason, "would have refused the release");
             Ok(before)
         }
         Ok(LoadVerdict::Accept) if observes(plugin) => Ok(before),
@@ -235,7 +235,7 @@ fn note_unapplied(plugin: &Plugin, call: &Invocation, verdict: &CallVerdict) {
     };
     plugin.figures.observed.fetch_add(1, Ordering::Relaxed);
     let request_id = &*call.id;
-    tracing::info!(plugin = plugin.name(), request_id, status, code, "would have ended the call");
+    tracing::info!(plugin = %plugin.name(), request_id, status, code, "would have ended the call");
 }
 
 /// The failure that the caller sees when a plugin failed: that it did, not how.

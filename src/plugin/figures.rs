@@ -50,6 +50,6 @@ impl Figures {
         let count = std::mem::take(&mut refused.count);
         refused.last_line = Some(now);
         drop(refused);
-        tracing::warn!(plugin, hook = hook.as_str(), count, %fault, "hook calls refused");
+        tracing::warn!(%plugin, %hook, count, %fault, "hook calls refused");
     }
 }

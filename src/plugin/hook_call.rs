@@ -248,15 +248,15 @@ impl Plugin {
 
     fn settle_success(&self, permit: Permit) {
         if self.breaker.succeed(permit) {
-            tracing::info!(plugin = self.name(), "breaker closed");
+            tracing::info!(plugin = %self.name(), "breaker closed");
         }
     }
 
     fn settle_failure(&self, hook: HookName, fault: &Fault, permit: Permit) {
         self.figures.failures.fetch_add(1, Ordering::Relaxed);
-        tracing::warn!(plugin = self.name(), hook = hook.as_str(), %fault, "plugin failed");
+        tracing::warn!(plugin = %self.name(), %hook, %fault, "plugin failed");
         if let Some(delay) = self.breaker.fail(permit, Instant::now()) {
-            tracing::error!(plugin = self.name(), ?delay, "breaker opened: the plugin failed too often");
+            tracing::error!(plugin = %self.name(), ?delay, "breaker opened: the plugin failed too often");
         }
     }
 }

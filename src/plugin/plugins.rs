@@ -129,17 +129,17 @@ impl Plugins {
         {
             return Ok(Arc::clone(old));
         }
-        tracing::info!(plugin = config.name.as_str(), bytes = bytes.len(), "loading plugin");
+        tracing::info!(plugin = %config.name, bytes = bytes.len(), "loading plugin");
         let loader = self.loader().map_err(|error| LoadError::of_engine(config, &error))?;
         let plugin = loader.load(config.clone(), bytes)?;
         tracing::info!(
-            plugin = plugin.name(),
+            plugin = %plugin.name(),
             file = %config.path.display(),
             sha256 = &plugin.surface.sha256_text()[..12],
             "plugin loaded"
         );
         if old.is_some() && [HookName::BeforeLoad, HookName::AfterLoad].iter().any(|hook| plugin.has(*hook)) {
-            tracing::info!(plugin = plugin.name(), "load hooks apply to new releases only, not to those in service");
+            tracing::info!(plugin = %plugin.name(), "load hooks apply to new releases only, not to those in service");
         }
         Ok(plugin)
     }

@@ -63,8 +63,8 @@ fn a_folder_without_metacall_json_is_read_by_its_files() {
     let python = deployment("python", &fixture("python-async"), "");
     let gateway = Gateway::ready(&(node + &python));
     let log = gateway.log();
-    assert!(log.contains("deployment=node runtime=\"node\""), "{log}");
-    assert!(log.contains("deployment=python runtime=\"python\""), "{log}");
+    assert!(log.contains("deployment=node runtime=node"), "{log}");
+    assert!(log.contains("deployment=python runtime=python"), "{log}");
 }
 
 #[test]
