@@ -72,13 +72,17 @@ pub(super) fn missing_keys(table: &str, keys: &[&str]) -> String {
 fn nearest<'k>(key: &str, known: &[&'k str]) -> Option<&'k str> {
     let plain = |text: &str| text.replace(['-', '_'], "").to_lowercase();
     let typed = plain(key);
-    let distance = |candidate: &str| {
+    let distances = |candidate: &str| {
         let candidate = plain(candidate);
-        let part = typed.len() >= 4 && (candidate.contains(&typed) || typed.contains(&candidate));
-        if part { 1 } else { strsim::damerau_levenshtein(&typed, &candidate) }
+        let edits = strsim::damerau_levenshtein(&typed, &candidate);
+        // A key that is part of the other one counts as one edit, but at the same distance fewer real edits win:
+        // "deploymnt" is "deployment" rather than "deploy".
+        let is_part = typed.len() >= 4 && (candidate.contains(&typed) || typed.contains(&candidate));
+        (if is_part { 1 } else { edits }, edits)
     };
-    let best = known.iter().map(|candidate| (distance(candidate), *candidate)).min_by_key(|(distance, _)| *distance)?;
-    (best.0 <= (typed.chars().count() / 3).max(1)).then_some(best.1)
+    let ranked = known.iter().map(|candidate| (distances(candidate), *candidate));
+    let ((distance, _), best) = ranked.min_by_key(|(distances, _)| *distances)?;
+    (distance <= (typed.chars().count() / 3).max(1)).then_some(best)
 }
 
 fn kind(value: &DeValue<'_>) -> &'static str {
@@ -106,6 +110,8 @@ mod tests {
         {
             assert_eq!(unknown_key(key, &KNOWN, &[]), format!("unknown key {key:?}, did you mean {near:?}?"));
         }
+        let deploy = unknown_key("deploymnt", &["deploy", "deployment"], &[]);
+        assert_eq!(deploy, "unknown key \"deploymnt\", did you mean \"deployment\"?");
         let message = unknown_key("colour`x", &KNOWN, &[]);
         assert_eq!(message, "unknown key \"colour`x\"; known here: timeout, max_memory, port");
         assert_eq!(unknown_key("prot", &KNOWN, &["port"]), "unknown key \"prot\"; known here: timeout, max_memory");
