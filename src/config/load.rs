@@ -51,14 +51,14 @@ pub fn parse(text: &str, file: &Path, env: &dyn Fn(&str) -> Option<String>) -> R
 
 fn survey_text(text: &str, file: &Path, env: &dyn Fn(&str) -> Option<String>) -> (Option<Config>, Faults) {
     let document = Document::new(text, file, env, Shape::Config);
-    let all_places = AllLocations::new(&document);
+    let locations = AllLocations::new(&document);
     let Outcome { table, tree, mut faults } = document.read::<Config>();
     let Some(mut config) = table else {
         return (None, faults);
     };
 
     file.clone_into(&mut config.file);
-    all_places.assign(&tree, &mut config);
+    locations.assign(&tree, &mut config);
     resolve_paths(&mut config, folder(file));
     if document.is_sound() {
         check(&config, &mut faults);
@@ -141,7 +141,7 @@ pub(super) fn resolved(path: &Path, folder: &Path) -> PathBuf {
 
 fn unreadable(path: &Path, error: &io::Error) -> Faults {
     let message = if error.kind() == io::ErrorKind::NotFound {
-        format!("no configuration at {path:?}; name one: metagate serve path/to/metagate.toml")
+        format!("no configuration at {path:?}: create the file, or give the path of another one")
     } else {
         format!("reading {path:?}: {error}")
     };

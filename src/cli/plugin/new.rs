@@ -132,7 +132,7 @@ fn check_name(name: &str, language: Language) -> anyhow::Result<()> {
     let is_good = |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit() || matches!(byte, b'-' | b'_');
     let begins = name.as_bytes().first().is_some_and(u8::is_ascii_lowercase);
     if PluginName::new(name).is_err() || !begins || !name.bytes().all(is_good) {
-        bail!("{name:?} cannot name a plugin: 1 to 64 of a-z 0-9 - _, begun by a letter");
+        bail!("{name:?} cannot name a plugin: 1 to 64 of a-z 0-9 - _; it must begin with a letter");
     }
     if matches!(language, Language::Rust) && TAKEN_IN_RUST.contains(&name) {
         bail!("{name:?} cannot name a plugin in Rust, where it has a meaning of its own");

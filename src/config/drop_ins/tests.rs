@@ -87,7 +87,7 @@ fn faults_of_a_drop_in_name_its_own_file() {
             (1, 1, "a drop-in's name and path are those of its file"),
             (2, 1, "a drop-in's name and path are those of its file"),
             (3, 1, "unknown key \"nam\"; known here: sha256, hooks"),
-            (4, 11, "\"2m\" is not from \"1ms\" to \"60s\""),
+            (4, 11, "\"2m\" is outside the range \"1ms\" to \"60s\""),
             (5, 13, "\"NONE\" is not set"),
             (6, 10, "\"x\" is not \"before-load\""),
             (7, 3, "without [[plugin]]"),
@@ -147,7 +147,7 @@ fn drop_ins_are_the_components_of_a_folder_in_file_name_order() {
         })
         .collect();
     let bad = "the file \"/of a name.wasm\" cannot name a drop-in: a plugin's name is 1 to 64 of A-Z a-z 0-9 . _ - and \
-        begins with a letter or digit";
+        must begin with a letter or digit";
     let expected = [
         ("10-x", None),
         ("B", None),
@@ -208,7 +208,7 @@ fn faults_of_drop_ins_leave_the_others() {
         "/d/b.toml:2:8: \"mode\" takes \"enforce\" or \"observe\", not a whole number",
         "/d/g.toml:1:20: this is not UTF-8 text",
         "/metagate.toml:2:7: the file \"/d/d e.wasm\" cannot name a drop-in: a plugin's name is 1 to 64 of A-Z a-z \
-            0-9 . _ - and begins with a letter or digit",
+            0-9 . _ - and must begin with a letter or digit",
         "/metagate.toml:4:8: this name is taken by the drop-in \"/d/a.wasm\"",
     ];
     assert_eq!(firsts, expected);

@@ -23,7 +23,7 @@ pub struct Config {
     /// The listener for calls, and limits of every connection.
     #[serde(default, deserialize_with = "field::table")]
     pub server: ServerConfig,
-    /// Access to the admin API, the dashboard and /metrics.
+    /// Access to the admin API and /metrics.
     #[serde(default, deserialize_with = "field::table")]
     pub admin: AdminConfig,
     /// Limits of deployments that are uploaded over HTTP or fetched from repositories.

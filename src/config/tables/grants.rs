@@ -11,7 +11,8 @@ use crate::config::values::scope::InvokeGrant;
 use crate::config::values::secret::Secret;
 use crate::config::values::variable::is_variable_name;
 
-const VARIABLE_WORDS: &str = "the name of an environment variable: letters, digits and _, not begun by a digit";
+const VARIABLE_WORDS: &str =
+    "the name of an environment variable: letters, digits and _; it must not begin with a digit";
 
 /// `[plugin.grants]`: permissions of a plugin, in addition to log, config, clock and random. A plugin can import only
 /// the interfaces that are granted.

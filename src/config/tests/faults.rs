@@ -23,7 +23,7 @@ path = 7
         text,
         &[
             (2, 1, "unknown key \"prot\"; known here: listen, prefix"),
-            (3, 9, "\"2h\" is not from \"1ms\" to \"1h\""),
+            (3, 9, "\"2h\" is outside the range \"1ms\" to \"1h\""),
             (8, 15, "\"concurrency\" takes a whole number from 1 to 4096, not 9999"),
             (9, 11, "needs \"command\""),
             (13, 8, "\"path\" takes a path in quotes, not a whole number"),

@@ -14,7 +14,7 @@ pub(crate) const TEXT_WORDS: &str = "text in quotes";
 const ADDRESS_WORDS: &str = "an IP address with a port, such as \"127.0.0.1:9000\" or \"[::1]:9000\"";
 const COMMAND_WORDS: &str = "a list of texts, the program first, such as [\"./my-worker\", \"--fast\"]";
 const NAME_WORDS: &str =
-    "a name: 1 to 64 of A-Z a-z 0-9 . _ -, begun by a letter or digit, without \"..\", not one of the gateway's own";
+    "a name: 1 to 64 of A-Z a-z 0-9 . _ -; it must begin with a letter or digit, and not contain \"..\" or be reserved";
 
 /// Reads text and gives it to `parse`, whose error says why it is refused.
 pub(crate) fn text<'de, D, T, E>(

@@ -11,11 +11,11 @@ use crate::config::values::field;
 
 const NAME_LIMIT: usize = 64;
 const NAME_PATTERN: &str = "^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$";
-const NAME_WORDS: &str = "a name: 1 to 64 of A-Z a-z 0-9 . _ -, begun by a letter or digit";
+const NAME_WORDS: &str = "a name: 1 to 64 of A-Z a-z 0-9 . _ -; it must begin with a letter or digit";
 
 /// The reason why a text is not a plugin's name.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
-#[error("a plugin's name is 1 to 64 of A-Z a-z 0-9 . _ - and begins with a letter or digit")]
+#[error("a plugin's name is 1 to 64 of A-Z a-z 0-9 . _ - and must begin with a letter or digit")]
 pub struct BadPluginName;
 
 /// The name of a plugin: `[A-Za-z0-9][A-Za-z0-9._-]{0,63}`.
@@ -83,7 +83,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_plugins_name_keeps_to_its_form() {
+    fn a_plugins_name_has_a_fixed_form() {
         for good in ["a", "api-key", "0.rate_limit", "api", "a..b", &"x".repeat(64)] {
             assert_eq!(PluginName::new(good).map(|name| name.to_string()), Ok(good.to_owned()));
         }

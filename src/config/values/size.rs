@@ -121,7 +121,7 @@ impl Visitor<'_> for SizeVisitor {
         let size = text.parse().map_err(|reason: BadUnit| refused(&reason.0))?;
         match self.range {
             Some((least, most)) if !self.holds(size) => {
-                Err(refused(&format!("{text:?} is not from \"{least}\" to \"{most}\"")))
+                Err(refused(&format!("{text:?} is outside the range \"{least}\" to \"{most}\"")))
             }
             _ => Ok(size),
         }

@@ -90,7 +90,7 @@ pub(crate) fn timeout_up_to(text: &str, longest: &str, words: &str) -> Result<Ti
     if (1..=scaled(longest, &TIME_UNITS, words)?).contains(&ms) {
         return Ok(Timeout::milliseconds(ms));
     }
-    Err(BadUnit(format!("{text:?} is not from \"1ms\" to {longest:?}")))
+    Err(BadUnit(format!("{text:?} is outside the range \"1ms\" to {longest:?}")))
 }
 
 #[cfg(test)]

@@ -12,7 +12,7 @@ const REFUSED_VARIABLES: [(&str, &str); 4] = [
 pub fn check_variable(name: &str) -> Result<(), String> {
     if !is_variable_name(name) {
         return Err(format!(
-            "{name:?} cannot name an environment variable: letters, digits and _, not begun by a digit"
+            "{name:?} cannot name an environment variable: use letters, digits and _, and no digit at the beginning"
         ));
     }
     match refusal(name) {

@@ -11,14 +11,14 @@ use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use crate::config::values::field;
 
 const MOST: u32 = 64;
-const WORDS: &str = "a whole number from 1 to 64, or { min, max } with such numbers";
+const WORDS: &str = "a whole number from 1 to 64, or { min, max } of such numbers";
 
-/// The least and the most worker processes at a time; `1 <= min <= max <= 64`. Default: one.
+/// The minimum and maximum number of worker processes; `1 <= min <= max <= 64`. Default: one.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Workers {
-    /// Kept running at all times.
+    /// Workers that always run.
     pub min: u32,
-    /// Started as calls wait.
+    /// Workers that run while calls wait for them.
     pub max: u32,
 }
 
@@ -54,11 +54,11 @@ impl JsonSchema for Workers {
 #[derive(Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, expecting = "a table")]
 struct Range {
-    /// Workers that are kept running. 1 to 64. Default 1.
+    /// Minimum number of workers. 1 to 64. Default 1.
     #[serde(default = "one", deserialize_with = "field::within::<1, MOST, _, _>")]
     #[schemars(range(min = 1, max = 64))]
     min: u32,
-    /// Most workers at a time. 1 to 64, not below min.
+    /// Maximum number of workers. 1 to 64, at least min.
     #[serde(deserialize_with = "field::within::<1, MOST, _, _>")]
     #[schemars(range(min = 1, max = 64))]
     max: u32,
