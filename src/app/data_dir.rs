@@ -63,7 +63,8 @@ fn lock(path: &Path) -> anyhow::Result<(File, Option<String>)> {
     if rustix::fs::flock(&file, FlockOperation::NonBlockingLockExclusive).is_err() {
         let mut owner = String::new();
         file.read_to_string(&mut owner)?;
-        bail!("another gateway uses it (process {}); give each a data_dir of its own", owner.trim());
+        let owner = owner.trim();
+        bail!("another gateway (process {owner}) uses it: stop that gateway, or set another data_dir in [server]");
     }
     if read_only.is_none() {
         file.set_len(0)?;

@@ -1,6 +1,6 @@
-//! The listeners: one for calls, which has the admin API as well unless the configuration gives that a listener of its
-//! own.
+//! The listeners: one for calls, which also serves the admin API unless `[admin] listen` is set.
 
+use std::io::ErrorKind;
 use std::net::SocketAddr;
 use std::sync::Arc;
 
@@ -25,15 +25,15 @@ pub(super) struct Listeners {
 impl Listeners {
     /// Binds the addresses of a configuration.
     pub(super) async fn bind(config: &Config) -> anyhow::Result<Self> {
-        let calls = bind(config.server.listen).await?;
+        let calls = bind(config.server.listen, "[server]").await?;
         let admin = match config.admin.listen {
-            Some(address) => Some(bind(address).await?),
+            Some(address) => Some(bind(address, "[admin]").await?),
             None => None,
         };
         Ok(Self { calls, admin })
     }
 
-    /// The address for calls. It has the real port where the configuration asks for port 0.
+    /// The address for calls, with the port that the system chose if the configuration has port 0.
     pub(super) fn address(&self) -> anyhow::Result<SocketAddr> {
         self.calls.local_addr().context("reading the listener's address")
     }
@@ -63,6 +63,13 @@ impl Listeners {
     }
 }
 
-async fn bind(address: SocketAddr) -> anyhow::Result<TcpListener> {
-    TcpListener::bind(address).await.with_context(|| format!("listening on {address}"))
+/// Binds the address that `listen` in `table` names.
+async fn bind(address: SocketAddr, table: &str) -> anyhow::Result<TcpListener> {
+    TcpListener::bind(address).await.map_err(|error| {
+        let remedy = match error.kind() {
+            ErrorKind::AddrInUse => "; stop the program that uses it (another gateway?), or change",
+            _ => "; check",
+        };
+        anyhow::anyhow!("listening on {address}: {error}{remedy} \"listen\" in {table}")
+    })
 }
