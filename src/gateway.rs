@@ -23,6 +23,7 @@ pub mod reload;
 pub mod reload_request;
 mod restore;
 mod rollout;
+pub mod server_paths;
 mod unserved;
 pub mod whole_request;
 

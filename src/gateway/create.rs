@@ -1,6 +1,6 @@
-//! Deploying over HTTP: the upload that was kept, or an earlier release, becomes the release that serves. The new
-//! release loads while the old one serves, then the record is written, then the registry changes. Any failure before
-//! the record is written leaves the old release in service.
+//! Deploying over HTTP: the stored upload, or an earlier release, becomes the release in service. The new release loads
+//! while the old one serves, then the record is written, then the registry changes. A failure before the record is
+//! written leaves the old release in service.
 
 use std::sync::Arc;
 
@@ -20,7 +20,7 @@ pub struct Deploying {
     pub logs: Arc<LogBook>,
     /// The number of the first log line about this change.
     pub first_line: u64,
-    /// The result.
+    /// Receives the result.
     pub result: oneshot::Receiver<Result<Deployed, DeployError>>,
 }
 
@@ -42,8 +42,8 @@ enum Change {
 }
 
 impl Deployer {
-    /// Starts to deploy the upload of a name, with these variables in the environment of its workers. If there was no
-    /// upload since the last deploy, the current files are deployed again with the variables.
+    /// Starts to deploy the stored upload of a name, with these variables in the environment of its workers. Without an
+    /// upload since the last deploy, the files in service are deployed again with the variables.
     ///
     /// # Errors
     ///
@@ -82,7 +82,11 @@ impl Deployer {
             let changed = deployer.make_change(&name, change, &log).await;
             if let Err(error) = &changed {
                 tracing::warn!(deployment = %name, reason = %error, "deploy failed");
-                log.note(&format!("not deployed: {error}"));
+                // The log has the reason of a failed load already, and the output of the worker before it.
+                match error {
+                    DeployError::Load(_) => log.note("release not put in service"),
+                    _ => log.note(&format!("release not put in service: {error}")),
+                }
             }
             let _client_is_gone = sender.send(changed);
         });
@@ -106,7 +110,7 @@ impl Deployer {
         match change {
             Change::Rollback(number) => {
                 let release = find_release(&record, number)?;
-                log.note(&format!("going back to release {}", release.number));
+                log.note(&format!("rolling back to release {}", release.number));
                 self.serve_release(record, release, lock).await
             }
             Change::Create(env) => self.make_and_serve(record, env, lock, log).await,
@@ -131,14 +135,14 @@ impl Deployer {
             }
             Err(error) => Err(self.record_failure(&name, number, error).await),
         };
-        // By now the release or its failure has replaced the entry, unless the deploy was given up.
+        // The release or its failure has replaced the entry, unless a delete ended the deploy.
         if let Some(sequence) = pending {
             self.gateway.registry.remove_if(name.as_str(), sequence);
         }
         served
     }
 
-    /// Loads a release while the old one serves, writes the record, and puts the release in service.
+    /// Loads a release while the old one stays in service, writes the record, and swaps the release in.
     async fn serve_release(
         self: &Arc<Self>,
         record: Record,
@@ -169,7 +173,7 @@ impl Deployer {
             self.gateway.drain_in_background(&old, Some(lock));
         }
         tracing::info!(deployment = %name, release = number, "new release in service");
-        self.gateway.logs.book(&name).note(&format!("release {number} serves"));
+        self.gateway.logs.book(&name).note(&format!("release {number} in service"));
         Ok(Deployed { name, release: number })
     }
 }
@@ -191,7 +195,7 @@ fn find_release(record: &Record, number: Option<u64>) -> Result<Release, DeployE
     })
 }
 
-/// The record once a release serves.
+/// The record with this release in service.
 fn with_live(mut record: Record, release: Release, keep: usize) -> Record {
     record.live = Some(release.number);
     record.failure = None;

@@ -12,6 +12,7 @@ use crate::gateway::Gateway;
 use crate::gateway::change_lock::{ChangeLock, ChangeLocks};
 use crate::gateway::deploy_error::DeployError;
 use crate::gateway::reload_request::Reloads;
+use crate::gateway::server_paths::ServerPaths;
 use crate::logs::book::LogBook;
 use crate::registry::store::Store;
 use crate::source::dependencies::Installer;
@@ -41,6 +42,8 @@ pub struct Deployer {
     pub gateway: Arc<Gateway>,
     /// Requests to read the configuration again.
     pub reloads: Reloads,
+    /// Paths that clients of a deploy are not shown.
+    pub server_paths: ServerPaths,
     pub(super) store: Arc<Store>,
     pub(super) tools: ReleaseTools,
     /// Settings of deployments that are made over HTTP.
@@ -67,6 +70,7 @@ impl Deployer {
         Self {
             gateway,
             reloads: Reloads::default(),
+            server_paths: ServerPaths::below(store.data_dir()),
             store: Arc::new(store),
             tools,
             settings,

@@ -53,6 +53,12 @@ impl Problem {
         Self { status: Some(status), ..self }
     }
 
+    /// With another text in place of the message.
+    #[must_use]
+    pub fn map_message(self, change: impl FnOnce(&str) -> String) -> Self {
+        Self { message: change(&self.message), ..self }
+    }
+
     /// Answers with the message as plain text instead of JSON.
     #[must_use]
     pub fn as_text(self) -> Self {

@@ -101,6 +101,12 @@ impl Store {
         Record::new(name.clone(), taken.last().map_or(1, |last| last + 1))
     }
 
+    /// The data folder that the store is in.
+    #[must_use]
+    pub fn data_dir(&self) -> &Path {
+        self.root.parent().unwrap_or(&self.root)
+    }
+
     /// The folder with the files of a release.
     #[must_use]
     pub fn files(&self, name: &DeploymentName, release: u64) -> PathBuf {

@@ -1,5 +1,4 @@
-//! Ctrl-C while the gateway works on a request of the command: the command prints the consequence and exits.use
-//! crate::cli::stderr;
+//! Ctrl-C while the gateway works on a request of the command: the command prints the consequence and exits.
 
 use std::sync::Arc;
 

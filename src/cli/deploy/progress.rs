@@ -1,4 +1,4 @@
-//! The progress of a deploy on standard error: lines, and on a terminal a progress bar as well.use crate::cli::stderr;
+//! The progress of a deploy on standard error: lines, and on a terminal a progress bar as well.
 
 use std::io::{IsTerminal, Read};
 use std::time::Duration;
@@ -28,15 +28,16 @@ impl Progress {
         self.bar.suspend(|| stderr::print_line(format_args!("{line}")));
     }
 
-    /// Writes a line of the release's log, `2026-11-22T10:00:00.000Z install added 1 package`, without the time, which
-    /// is about now.
-    pub(crate) fn log(&self, line: &str) {
+    /// Writes a line of the deployment's log, `2026-11-22T10:00:00.000Z install added 1 package`, without the time,
+    /// since lines are shown as they arrive. Returns the text that was written.
+    pub(crate) fn log(&self, line: &str) -> String {
         let line = plain(line);
         let shown = line
             .split_once(' ')
             .filter(|(time, _)| humantime::parse_rfc3339(time).is_ok())
             .map_or(&*line, |(_, rest)| rest);
         self.say(&format!("  | {shown}"));
+        shown.to_owned()
     }
 
     /// Reads `body` while showing how much of its `length` is read.

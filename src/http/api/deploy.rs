@@ -231,26 +231,30 @@ async fn follow(deployer: &Arc<Deployer>, begun: Result<Deploying, Problem>, hea
         Err(problem) => return refusal(problem, headers),
     };
     let prefix = deployer.gateway.prefix.as_str().to_owned();
+    let problem = |deployer: &Deployer, error: &DeployError| {
+        from_deploy(error).map_message(|message| deployer.server_paths.strip(message))
+    };
     if !accepts_events(headers) {
         return match done.await.unwrap_or(Err(DeployError::Internal)) {
             Ok(served) => Json(deployed(&prefix, &served, false)).into_response(),
-            Err(error) => refusal(from_deploy(&error), headers),
+            Err(error) => refusal(problem(deployer, &error), headers),
         };
     }
     let id = headers.get(request_id::HEADER).map_or("", request_id::text).to_owned();
     let (send_last, last_event) = tokio::sync::oneshot::channel();
+    let (failed_on, logged_on) = (Arc::clone(deployer), Arc::clone(deployer));
     tokio::spawn(async move {
         let ended = done.await.unwrap_or(Err(DeployError::Internal));
         let event = match ended {
             Ok(served) => Event::default().event("deployed").data(deployed(&prefix, &served, true).to_string()),
-            Err(error) => Event::default().event("failed").data(failed(&from_deploy(&error), &id)),
+            Err(error) => Event::default().event("failed").data(failed(&problem(&failed_on, &error), &id)),
         };
         let _client_left = send_last.send(event);
     });
     let lines = logs::lines(book, first_line, last_event);
-    let events = lines.map(|line| {
+    let events = lines.map(move |line| {
         Ok::<_, Infallible>(match line {
-            logs::Line::Text(text) => Event::default().event("log").data(text),
+            logs::Line::Text(text) => Event::default().event("log").data(logged_on.server_paths.strip(&text)),
             logs::Line::End(event) => event,
         })
     });
