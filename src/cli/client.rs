@@ -17,7 +17,7 @@ use ureq::{Agent, Body, RequestBuilder, SendBody};
 
 use crate::cli::client::events::EVENT_STREAM;
 
-/// The gateway to talk to.
+/// The address of a gateway, and the token for its admin API.
 #[derive(Debug, Args)]
 pub(super) struct Client {
     /// The gateway's address.
@@ -28,9 +28,21 @@ pub(super) struct Client {
     token: Option<String>,
 }
 
+/// The body of an answer that is not a success.
 #[derive(Deserialize)]
-struct Refusal {
+struct ErrorBody {
     error: GatewayError,
+}
+
+/// An answer of the gateway that is not a success.
+#[derive(Debug, thiserror::Error)]
+#[error("{message} ({code}, status {status}){payload}")]
+struct Refused {
+    message: String,
+    code: String,
+    status: u16,
+    /// The value that the function attached to its error, on a line of its own; empty without one.
+    payload: String,
 }
 
 /// An error in the gateway's answer.
@@ -43,7 +55,7 @@ pub(super) struct GatewayError {
     payload: Option<Box<RawValue>>,
 }
 
-/// A body that is read while it is sent.
+/// A request body that is read while it is sent.
 pub(super) struct Upload<'a> {
     pub(super) content_type: &'a str,
     pub(super) length: u64,
@@ -115,19 +127,33 @@ impl Client {
         }
         let status = response.status();
         let text = response.body_mut().read_to_string().unwrap_or_default();
-        match serde_json::from_str::<Refusal>(&text) {
-            Ok(Refusal { error }) if status.as_u16() == 401 => {
-                let given = if self.token.is_some() { "this one is wrong" } else { "none was given" };
+        match serde_json::from_str::<ErrorBody>(&text) {
+            Ok(ErrorBody { error }) if status.as_u16() == 401 => {
+                let fault = if self.token.is_some() { "the given token is wrong" } else { "no token was given" };
                 bail!(
-                    "the gateway requires its admin token, and {given}: set --token or METAGATE_TOKEN ({}, status 401)",
+                    "the gateway requires its admin token, and {fault}: set --token or METAGATE_TOKEN ({}, status 401)",
                     error.code
                 )
             }
-            Ok(Refusal { error }) => {
-                let payload = error.payload.map_or_else(String::new, |payload| format!("\n{payload}"));
-                bail!("{} ({}, status {}){payload}", error.message, error.code, status.as_u16())
+            Ok(ErrorBody { error: GatewayError { code, message, payload } }) => {
+                let payload = payload.map_or_else(String::new, |payload| format!("\n{payload}"));
+                Err(Refused { message, code, status: status.as_u16(), payload }.into())
             }
             Err(_) => bail!("the gateway answered with status {status}"),
+        }
+    }
+
+    /// The error to report for a request about the deployment `name`. Where the gateway has no such deployment, the
+    /// error lists the deployments that it has.
+    pub(super) fn with_known_names(&self, name: &str, error: anyhow::Error) -> anyhow::Error {
+        let is_unknown = error.downcast_ref::<Refused>().is_some_and(|refused| refused.code == "deployment_not_found");
+        if !is_unknown {
+            return error;
+        }
+        match self.deployment(name) {
+            // Deployed from the configuration, or while this command ran: the first answer says more.
+            Ok(_) => error,
+            Err(unknown) => unknown,
         }
     }
 }

@@ -24,17 +24,17 @@ use crate::runtime::scripts::WorkerScripts;
 #[derive(Debug, Args)]
 #[command(
     long_about = "Show the plugins that apply to a deployment or one of its functions, in the order in which they run, \
-    with their settings and the reason why each applies; the plugins that do not apply and why; the limits; and the \
-    names \
-    of environment variables. Reads the configuration only, without a running gateway.\n\n\
+    with their settings and the reason why each applies; the plugins that do not apply, and why; the limits; and the \
+    names of the environment variables. Reads the configuration only, without a running gateway, so it does not check \
+    whether the function exists: \"metagate inspect NAME\" lists the functions.\n\n\
     Example:\n  metagate explain -c examples/plugins/metagate.toml text slugify"
 )]
 pub(super) struct Explain {
     /// The deployment.
     name: String,
-    /// The function.
+    /// The function: its plugins are shown instead of those of any function.
     function: Option<String>,
-    /// The configuration.
+    /// The configuration file.
     #[arg(short, long, default_value = "metagate.toml")]
     config: PathBuf,
 }
@@ -57,6 +57,14 @@ impl Explain {
             return Ok(ExitCode::FAILURE);
         }
         show_deployment(&config, deployment, out)?;
+        if let Some(function) = &self.function {
+            let name = deployment.name.as_str();
+            writeln!(
+                out,
+                "  function     {function:?} (not checked: \"metagate inspect {name}\" lists those of a running \
+                 gateway)"
+            )?;
+        }
         show_plugins(deployment, self.function.as_deref(), &set.plugins, out)?;
         Ok(ExitCode::SUCCESS)
     }
@@ -69,7 +77,7 @@ fn show_deployment(config: &Config, deployment: &DeploymentConfig, out: &mut imp
     let scripts = WorkerScripts::in_place(&config.server.data_dir);
     match plan_workers(deployment, &scripts) {
         Ok(plan) => {
-            let why = if deployment.runtime.is_some() { "as configured" } else { "by its files" };
+            let why = if deployment.runtime.is_some() { "configured" } else { "detected from its files" };
             if plan.kind == RuntimeKind::Wasm {
                 return show_wasm(deployment, why, out);
             }
@@ -78,22 +86,23 @@ fn show_deployment(config: &Config, deployment: &DeploymentConfig, out: &mut imp
         Err(refusal) => writeln!(out, "  runtime      none: {refusal}")?,
     }
     show_limits(deployment, out)?;
-    let own = variables(env).unwrap_or_else(|| "nothing of its own".to_owned());
-    writeln!(out, "  environment  {own}; and the gateway's PATH, HOME, LANG, TZ")?;
+    let own = variables(env).map_or_else(String::new, |names| format!("{names}, "));
+    writeln!(out, "  environment  {own}PATH, HOME, LANG and TZ of the gateway")?;
     Ok(())
 }
 
-/// A deployment in WebAssembly: its functions run inside of metagate and see only the folders and origins granted.
+/// A deployment in WebAssembly: metagate itself runs its functions, and they reach only the folders and origins that
+/// are granted.
 fn show_wasm(deployment: &DeploymentConfig, why: &str, out: &mut impl Write) -> anyhow::Result<()> {
     let WasmFunctionsConfig { instances, max_memory, bytes, grants } = &deployment.wasm;
-    writeln!(out, "  runtime      wasm ({why}): metagate itself")?;
+    writeln!(out, "  runtime      wasm ({why}): metagate")?;
     show_limits(deployment, out)?;
     writeln!(out, "  instances    {}, max_memory {max_memory} each; list<u8> as {bytes}", instances.as_str())?;
-    writeln!(out, "  environment  {}", variables(&deployment.env).unwrap_or_else(|| "nothing".to_owned()))?;
+    writeln!(out, "  environment  {}", variables(&deployment.env).unwrap_or_else(|| "none".to_owned()))?;
     let http: Vec<String> = grants.http.iter().map(ToString::to_string).collect();
     let folders = grants.folders.iter().map(|(seen, folder)| format!("{seen} = {}", folder.display()));
     let granted: Vec<String> = http.into_iter().chain(folders).collect();
-    writeln!(out, "  granted      {}", if granted.is_empty() { "nothing".to_owned() } else { granted.join(", ") })?;
+    writeln!(out, "  grants       {}", if granted.is_empty() { "none".to_owned() } else { granted.join(", ") })?;
     Ok(())
 }
 
@@ -103,14 +112,13 @@ fn show_limits(deployment: &DeploymentConfig, out: &mut impl Write) -> anyhow::R
     writeln!(
         out,
         "  limits       timeout {timeout}, load_timeout {load_timeout}, workers {} to {}, concurrency {concurrency}, \
-            queue \
-         {queue}, max_memory {memory}",
+         queue {queue}, max_memory {memory}",
         workers.min, workers.max
     )?;
     Ok(())
 }
 
-/// The names of the variables; `None` without variables.
+/// The names of the variables, joined; `None` if there are none.
 fn variables(env: &BTreeMap<String, Secret>) -> Option<String> {
     let names: Vec<&str> = env.keys().map(String::as_str).collect();
     (!names.is_empty()).then(|| names.join(", "))
@@ -148,7 +156,7 @@ fn show_plugins(
     });
     for (at, plugin) in absent.enumerate() {
         if at == 0 {
-            writeln!(out, "\nnot here")?;
+            writeln!(out, "\nplugins that do not apply")?;
         }
         writeln!(out, "     {}: {}", plugin.name(), why_not(&plugin.settings, name, function))?;
     }
@@ -170,14 +178,14 @@ fn show_running(
         plugin.name(),
         place_of(&settings.locations.of("").or_else(|| settings.locations.of("name")))
     )?;
-    let deployments = format!("deployments {} has {deployment:?}", list(&settings.deployments));
+    let deployments = format!("deployments {} matches {deployment:?}", list(&settings.deployments));
     let functions = match function {
-        Some(function) => format!(", functions {} has {function:?}", list(&settings.functions)),
+        Some(function) => format!(", functions {} matches {function:?}", list(&settings.functions)),
         None if settings.functions.iter().all(Pattern::is_any) => String::new(),
         None if matches!(hook, HookName::BeforeLoad | HookName::AfterLoad) => String::new(),
         None => format!(", on functions {} only", list(&settings.functions)),
     };
-    let hooks = if settings.hooks.is_some() { "hooks names it" } else { "it exports the hook" };
+    let hooks = if settings.hooks.is_some() { "\"hooks\" has this hook" } else { "the plugin exports this hook" };
     writeln!(out, "     why       {deployments}{functions}; {hooks}")?;
     let instances = match settings.instances {
         Instances::Warm => "warm instances",
@@ -185,7 +193,7 @@ fn show_running(
     };
     let mode = match settings.mode {
         Mode::Enforce => "",
-        Mode::Observe => "; observes only: its verdicts are logged and not carried out",
+        Mode::Observe => "; mode observe: its verdicts are logged, not applied",
     };
     writeln!(
         out,
@@ -216,15 +224,15 @@ fn grants(settings: &PluginConfig) -> String {
 
 fn why_not(settings: &PluginConfig, deployment: &str, function: Option<&str>) -> String {
     if !settings.deployments.iter().any(|pattern| pattern.matches(deployment)) {
-        return format!("deployments {} does not have {deployment:?}", list(&settings.deployments));
+        return format!("deployments {} does not match {deployment:?}", list(&settings.deployments));
     }
     match function {
         Some(function) if !settings.functions.iter().any(|pattern| pattern.matches(function)) => {
-            format!("functions {} does not have {function:?}", list(&settings.functions))
+            format!("functions {} does not match {function:?}", list(&settings.functions))
         }
         Some(_) | None => {
             let all: Vec<String> = settings.exclude.iter().map(|exclusion| format!("\"{exclusion}\"")).collect();
-            format!("exclude [{}] leaves it out", all.join(", "))
+            format!("exclude [{}] excludes it", all.join(", "))
         }
     }
 }

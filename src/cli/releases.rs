@@ -14,8 +14,9 @@ use crate::deployment::DeploymentName;
 /// Show the releases of a deployment.
 #[derive(Debug, Args)]
 #[command(
-    long_about = "Show the releases of a deployment that the gateway keeps, the newest first, and which of them \
-    serves. \"metagate rollback\" brings another one back.\n\n\
+    long_about = "Show the releases of a deployment that the gateway keeps, the newest first. LIVE marks the release \
+    in service, and ENV has the names of the variables that were deployed with a release. \"metagate rollback\" puts \
+    another release in service.\n\n\
     Example:\n  metagate releases math"
 )]
 pub(super) struct Releases {
@@ -46,7 +47,8 @@ struct Release {
 
 impl Releases {
     pub(super) fn run(self, out: &mut impl Write) -> anyhow::Result<ExitCode> {
-        let mut answer = self.client.get(&format!("/api/releases/{}", self.name))?;
+        let answer = self.client.get(&format!("/api/releases/{}", self.name));
+        let mut answer = answer.map_err(|error| self.client.with_known_names(self.name.as_str(), error))?;
         let kept: Kept =
             serde_json::from_str(&answer.body_mut().read_to_string()?).context("reading the gateway's answer")?;
         let rows: Vec<_> = kept.releases.into_iter().map(row).collect();

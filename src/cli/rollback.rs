@@ -1,4 +1,4 @@
-//! `metagate rollback`: an earlier release serves again.
+//! `metagate rollback`: puts another release that the gateway keeps in service.
 
 use std::io::Write;
 use std::process::ExitCode;
@@ -13,19 +13,18 @@ use crate::cli::deploy::outcome;
 use crate::cli::deploy::progress::Progress;
 use crate::deployment::DeploymentName;
 
-/// Bring an earlier release of a deployment back.
+/// Return to an earlier release of a deployment.
 #[derive(Debug, Args)]
 #[command(
-    long_about = "Put an earlier release of a deployment back into service, or a later one: it is loaded while the \
-        current one serves \
-    and takes its place. Without a number it is the one before the one that serves.\n\n\
+    long_about = "Put another release of a deployment in service, by its number; without a number, the release before \
+    the one in service. The current release serves until the other one has loaded.\n\n\
     Example:\n  metagate rollback math\n  metagate rollback math 2"
 )]
 pub(super) struct Rollback {
     /// The deployment.
     #[arg(value_parser = DeploymentName::new)]
     name: DeploymentName,
-    /// The release's number, as "metagate releases" shows it.
+    /// The number of the release, as "metagate releases" shows it. Default: the release before the one in service.
     release: Option<u64>,
     #[command(flatten)]
     client: Client,
@@ -36,21 +35,22 @@ impl Rollback {
         let started = Instant::now();
         let name = &self.name;
         let progress = Progress::start();
-        let _words = Interrupt::watch(&format!(
+        let _interrupt = Interrupt::watch(&format!(
             "the gateway continues the change; \"metagate inspect {name}\" shows the result"
         ));
         let wanted = match self.release {
             Some(release) => json!({ "release": release }),
             None => json!({}),
         };
-        let answer = self.client.post_for_events(&format!("/api/rollback/{name}"), &wanted.to_string())?;
+        let answer = self.client.post_for_events(&format!("/api/rollback/{name}"), &wanted.to_string());
+        let answer = answer.map_err(|error| self.client.with_known_names(name.as_str(), error))?;
         let outcome = outcome::follow(answer, &progress)?;
         progress.end();
         let Some(deployed) = outcome.report(name)? else { return Ok(ExitCode::FAILURE) };
         let seconds = started.elapsed().as_secs_f64();
         match deployed.release.or(self.release) {
-            Some(release) => writeln!(out, "release {release} of {name:?} serves again, after {seconds:.1} s")?,
-            None => writeln!(out, "the release of {name:?} before serves again, after {seconds:.1} s")?,
+            Some(release) => writeln!(out, "release {release} of {name:?} is in service again, after {seconds:.1} s")?,
+            None => writeln!(out, "the previous release of {name:?} is in service again, after {seconds:.1} s")?,
         }
         Ok(ExitCode::SUCCESS)
     }

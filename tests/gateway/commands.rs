@@ -74,7 +74,9 @@ fn failures_of_commands_have_an_exit_code_and_a_message() {
         (&["invoke", "other", "f"], 1, "no deployment \"other\": there are py, js"),
         (&["invoke", "py", "pair", "1"], 1, "missing 1 required positional argument: 'b' (function_error, status 500)"),
         (&["inspect", "other"], 1, "no deployment \"other\""),
-        (&["logs", "other"], 1, "no deployment \"other\" (deployment_not_found, status 404)"),
+        (&["logs", "other"], 1, "no deployment \"other\": there are py, js"),
+        (&["releases", "other"], 1, "no deployment \"other\": there are py, js"),
+        (&["rollback", "other"], 1, "no deployment \"other\": there are py, js"),
         (&["nosuch"], 2, "unrecognized subcommand"),
         (&["inspect", "--nosuch"], 2, "unexpected argument"),
     ];
@@ -186,7 +188,7 @@ fn check_reports_every_fault_with_its_position_and_writes_nothing() {
     fs::remove_file(folder.path().join("index.js")).unwrap();
     let (code, _, err) = run(&["check", "no-such-file.toml"]);
     assert_eq!(code, Some(1));
-    assert!(err.contains("no-such-file.toml"), "{err}");
+    assert!(err.contains("no configuration at \"no-such-file.toml\": create the file, or give"), "{err}");
     let left: Vec<_> = fs::read_dir(folder.path()).unwrap().map(|entry| entry.unwrap().file_name()).collect();
     assert_eq!(left, ["metagate.toml"]);
 }
@@ -234,6 +236,22 @@ fn serve_names_an_address_that_is_in_use() {
         let (code, out, err) = run(&["serve", &written(folder.path(), &text)]);
         assert_eq!((code, out.as_str()), (Some(1), ""), "{err}");
         assert!(err.contains(&address.to_string()) && err.contains("in use"), "{err}");
+        let table = if text.contains("[admin]") { "[admin]" } else { "[server]" };
+        assert!(err.contains(&format!("(another gateway?), or change \"listen\" in {table}")), "{err}");
     }
     assert_eq!(gateway.get("/healthz").status, 200);
+}
+
+#[test]
+fn explain_says_that_it_does_not_check_the_function() {
+    let folder = tempfile::tempdir().unwrap();
+    let config = written(folder.path(), &deployment("it", "echo-node"));
+    let (code, out, err) = run(&["explain", "-c", &config, "it", "nosuch"]);
+    assert_eq!((code, err.as_str()), (Some(0), ""));
+    let line = "  function     \"nosuch\" (not checked: \"metagate inspect it\" lists those of a running gateway)";
+    assert!(out.lines().any(|shown| shown == line), "{out}");
+    let (_, out, _) = run(&["explain", "-c", &config, "it"]);
+    assert!(!out.contains("  function  "), "{out}");
+    let (code, _, err) = run(&["explain", "-c", &config, "other"]);
+    assert!(code == Some(1) && err.contains("no deployment \"other\": there is only it"), "{err}");
 }

@@ -1,4 +1,4 @@
-//! The deployments of a gateway, as `GET /api/inspect` lists them.
+//! The deployments of a gateway: those of `GET /api/inspect`, and those of `GET /readyz` that are still starting.
 
 use std::collections::BTreeMap;
 
@@ -11,6 +11,7 @@ use crate::cli::client::Client;
 /// One deployment of `GET /api/inspect`.
 #[derive(Debug, Default, Deserialize)]
 pub(crate) struct Deployment {
+    /// In the words of `/readyz`: `ready`, `starting` or `failed`.
     pub(crate) status: String,
     pub(crate) prefix: String,
     pub(crate) suffix: String,
@@ -58,12 +59,12 @@ pub(crate) struct Function<'a> {
 }
 
 impl Deployment {
-    /// The first part of its calls' addresses.
+    /// The common first part of the addresses of its functions.
     pub(crate) fn calls(&self) -> String {
         format!("/{}/{}/{}/call/", self.prefix, self.suffix, self.version)
     }
 
-    /// The address of whole requests, where a function takes such.
+    /// The address of the function that takes whole HTTP requests, if it has one.
     pub(crate) fn requests(&self) -> String {
         format!("/{}/{}/{}/http/", self.prefix, self.suffix, self.version)
     }
@@ -87,10 +88,16 @@ impl Client {
         let text = self.get("/api/inspect")?.body_mut().read_to_string().context(READING)?;
         let mut deployments: Vec<Deployment> = serde_json::from_str(&text).context(READING)?;
         for deployment in &mut deployments {
-            // The gateway says it of what was deployed over HTTP only.
+            // The gateway gives the origin of deployments that were made over HTTP only.
             deployment.origin.get_or_insert_with(|| "toml".to_owned());
+            // MetaCall's protocol has its own words for the states.
+            match deployment.status.as_str() {
+                "fail" => "failed".clone_into(&mut deployment.status),
+                "create" => "starting".clone_into(&mut deployment.status),
+                _ => {}
+            }
         }
-        // Its status is 503 while something is not ready, and that is what is asked for here.
+        // Not through `get`: the status is 503 while a deployment is not ready, and the body is wanted then as well.
         let text = Self::agent().get(self.address("/readyz")).call()?.body_mut().read_to_string().context(READING)?;
         let readiness: Readiness = serde_json::from_str(&text).context(READING)?;
         for ReadyDeployment { name, status } in readiness.deployments {
@@ -107,7 +114,10 @@ impl Client {
         Ok(deployments)
     }
 
-    /// The deployment of this name; where there is none, the others are named.
+    /// The deployment of this name.
+    ///
+    /// # Errors
+    /// The gateway is not reachable, or has no such deployment; the error lists those that it has.
     pub(crate) fn deployment(&self, name: &str) -> anyhow::Result<Deployment> {
         let mut deployments = self.deployments()?;
         if let Some(at) = deployments.iter().position(|deployment| deployment.suffix == name) {
@@ -120,9 +130,9 @@ impl Client {
 /// The message for an unknown name; it lists the names that exist.
 pub(crate) fn unknown<'a>(name: &str, known: impl Iterator<Item = &'a str>) -> String {
     let known: Vec<&str> = known.collect();
-    if known.is_empty() {
-        format!("no deployment {name:?}: nothing is deployed")
-    } else {
-        format!("no deployment {name:?}: there are {}", known.join(", "))
+    match known.as_slice() {
+        [] => format!("no deployment {name:?}: nothing is deployed"),
+        [only] => format!("no deployment {name:?}: there is only {only}"),
+        known => format!("no deployment {name:?}: there are {}", known.join(", ")),
     }
 }

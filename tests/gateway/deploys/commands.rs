@@ -122,9 +122,11 @@ fn releases_are_listed_and_an_earlier_one_is_brought_back() {
         [["2", "package", "live", "A"], ["1", "package", "-", "-"]]
     );
 
-    assert!(succeed(&gateway, &["rollback", "app"]).starts_with("release 1 of \"app\" serves again, after "));
+    assert!(succeed(&gateway, &["rollback", "app"]).starts_with("release 1 of \"app\" is in service again, after "));
     assert_eq!(gateway.call("app", "version", "").body, "1");
-    assert!(succeed(&gateway, &["rollback", "app", "2"]).starts_with("release 2 of \"app\" serves again, after "));
+    assert!(
+        succeed(&gateway, &["rollback", "app", "2"]).starts_with("release 2 of \"app\" is in service again, after ")
+    );
     assert_eq!(gateway.call("app", "version", "").body, "2");
     let table = cells(&succeed(&gateway, &["inspect"]));
     assert_eq!(table[1][..5], ["app", "ready", "2", "package", "1"]);
@@ -137,6 +139,10 @@ fn releases_are_listed_and_an_earlier_one_is_brought_back() {
         assert!(ended.err.starts_with("error: "), "{ended:?}");
     }
     assert_eq!(run(&gateway, &["releases", "../etc"]).code, Some(2));
+
+    let unconfirmed = run(&gateway, &["delete", "app"]);
+    assert!(unconfirmed.code == Some(2) && unconfirmed.err.contains("not a terminal; add --yes"), "{unconfirmed:?}");
+    assert_eq!(gateway.call("app", "version", "").body, "2");
 }
 
 #[test]
@@ -148,14 +154,18 @@ fn a_deploy_that_fails_shows_the_workers_words_and_what_serves_goes_on() {
     let failed = run(&gateway, &["deploy", &path]);
     assert_eq!((failed.code, failed.out.as_str()), (Some(1), ""), "{failed:?}");
     assert!(failed.err.contains("(load_failed, status 422)"), "{}", failed.err);
-    assert!(failed.err.contains("no such table: users"), "{}", failed.err);
+    for (words, times) in [("no such table: users", 1), ("at Module._compile", 1), ("exited with code 1 before", 1)] {
+        assert_eq!(failed.err.matches(words).count(), times, "{words:?} in\n{}", failed.err);
+    }
+    assert!(failed.err.contains(" (index.js:1:7)"), "{}", failed.err);
+    assert!(!failed.err.contains(gateway.folder.path().to_str().unwrap()), "{}", failed.err);
     assert_eq!(gateway.call("app", "version", "").body, "1");
 
     let (_outer, path) = folder("new", &[("index.js", "throw new Error('not yet')\n")]);
     assert_eq!(run(&gateway, &["deploy", &path]).code, Some(1));
     let shown = succeed(&gateway, &["inspect", "new"]);
-    assert!(shown.starts_with("new  fail  ") && shown.contains("not yet"), "{shown}");
-    assert_eq!(succeed(&gateway, &["delete", "new"]), "deleted \"new\"\n");
+    assert!(shown.starts_with("new  failed  ") && shown.contains("not yet"), "{shown}");
+    assert_eq!(succeed(&gateway, &["delete", "new", "--yes"]), "deleted \"new\"\n");
     assert!(!succeed(&gateway, &["inspect"]).contains("new"));
 }
 
@@ -196,7 +206,7 @@ fn what_cannot_be_deployed_is_refused_before_anything_is_sent() {
     assert!(!wrong.err.contains("packed"), "{wrong:?}");
     let own = with_token(&["deploy", &path, "--name", "own"]);
     assert!(own.code == Some(1) && own.err.contains("belongs to the gateway's configuration"), "{own:?}");
-    let own = with_token(&["delete", "own"]);
+    let own = with_token(&["delete", "own", "--yes"]);
     assert!(own.code == Some(1) && own.err.contains("(forbidden, status 403)"), "{own:?}");
     for (arguments, code, words) in [
         (&["deploy", "/nonexistent"][..], 1, "/nonexistent: No such file"),

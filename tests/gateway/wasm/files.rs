@@ -86,7 +86,7 @@ fn explain_and_check_know_the_runtime() {
     assert!(checked.status.success(), "{checked:?}");
     let explained = metagate().args(["explain", "it", "-c"]).arg(&config).output().unwrap();
     let explained = String::from_utf8_lossy(&explained.stdout).into_owned();
-    assert!(explained.contains("wasm (by its files)") && explained.contains("array"), "{explained}");
+    assert!(explained.contains("wasm (detected from its files)") && explained.contains("array"), "{explained}");
     fs::write(&config, deployment("it", functions.path(), "runtime = \"node\"\nwasm = { bytes = \"array\" }")).unwrap();
     let refused = metagate().arg("check").arg(&config).output().unwrap();
     assert_eq!(refused.status.code(), Some(1));
