@@ -11,22 +11,22 @@ use crate::config::tables::deployment::DeploymentConfig;
 use crate::config::values::runtime_kind::RuntimeKind;
 use crate::config::values::variable::check_variable;
 
-/// Bytes that a token must have before the admin API may be reached from other machines.
+/// Minimum length of a token in bytes where the admin API can be reached from other machines.
 const TOKEN_LENGTH: usize = 32;
 
 /// Checks the rules and adds to `faults`.
 pub(super) fn check(config: &Config, faults: &mut Faults) {
-    admin(config, faults);
+    check_admin(config, faults);
     let deployments = config.deployments.iter().map(|deployment| (deployment.name.as_str(), &deployment.locations));
-    names("deployment", deployments, faults);
-    names("plugin", config.plugin_list.iter().map(|plugin| (plugin.name.as_str(), &plugin.locations)), faults);
+    check_names("deployment", deployments, faults);
+    check_names("plugin", config.plugin_list.iter().map(|plugin| (plugin.name.as_str(), &plugin.locations)), faults);
     for deployment in &config.deployments {
-        runtime(deployment, faults);
-        env(deployment, faults);
+        check_runtime(deployment, faults);
+        check_variables(deployment, faults);
     }
 }
 
-fn admin(config: &Config, faults: &mut Faults) {
+fn check_admin(config: &Config, faults: &mut Faults) {
     let (listen_key, listen) = match config.admin.listen {
         Some(listen) => ("admin.listen", listen),
         None if config.locations.has("admin.listen") => return,
@@ -36,14 +36,14 @@ fn admin(config: &Config, faults: &mut Faults) {
     match &config.admin.token {
         None if public && !config.locations.has("admin.token") => faults.push(Fault::new(
             config.locations.of(listen_key),
-            "without \"token\" in [admin] the admin API answers only on a loopback address, such as 127.0.0.1",
+            "without \"token\" in [admin] the admin API must listen on a loopback address, such as 127.0.0.1",
         )),
         Some(token) if token.expose().is_empty() => {
             faults.push(Fault::new(config.locations.of("admin.token"), "the token is empty"));
         }
         Some(token) if public && token.expose().len() < TOKEN_LENGTH => faults.push(Fault::new(
             config.locations.of("admin.token"),
-            format!("on an address that is not loopback the token needs at least {TOKEN_LENGTH} bytes"),
+            format!("the token must have at least {TOKEN_LENGTH} bytes, since the address is not a loopback address"),
         )),
         _ => {}
     }
@@ -54,7 +54,7 @@ fn is_loopback(listen: SocketAddr) -> bool {
 }
 
 // Names are not printed here: they may come from an interpolation.
-fn names<'c>(kind: &str, named: impl Iterator<Item = (&'c str, &'c Locations)>, faults: &mut Faults) {
+fn check_names<'c>(kind: &str, named: impl Iterator<Item = (&'c str, &'c Locations)>, faults: &mut Faults) {
     let mut first_lines = BTreeMap::new();
     for (name, locations) in named {
         let location = locations.of("name");
@@ -68,7 +68,7 @@ fn names<'c>(kind: &str, named: impl Iterator<Item = (&'c str, &'c Locations)>, 
     }
 }
 
-fn runtime(deployment: &DeploymentConfig, faults: &mut Faults) {
+fn check_runtime(deployment: &DeploymentConfig, faults: &mut Faults) {
     let locations = &deployment.locations;
     if locations.has("runtime") && deployment.runtime.is_none() {
         return;
@@ -79,24 +79,24 @@ fn runtime(deployment: &DeploymentConfig, faults: &mut Faults) {
         faults.push(Fault::new(locations.of("runtime"), message));
     }
     let misplaced = [
-        ("command", !of_command, "only with runtime = \"command\""),
-        ("interpreter", of_command, "not with runtime = \"command\", whose program is in \"command\""),
+        ("command", !of_command, "requires runtime = \"command\""),
+        ("interpreter", of_command, "cannot be used with runtime = \"command\": put the program in \"command\""),
         (
             "interpreter",
             deployment.runtime == Some(RuntimeKind::Wasm),
-            "not with runtime = \"wasm\", which needs no program",
+            "cannot be used with runtime = \"wasm\", which runs no program",
         ),
-        ("wasm", deployment.runtime.is_some_and(|kind| kind != RuntimeKind::Wasm), "only with runtime = \"wasm\""),
-        ("worker_script", deployment.runtime != Some(RuntimeKind::Metacall), "only with runtime = \"metacall\""),
+        ("wasm", deployment.runtime.is_some_and(|kind| kind != RuntimeKind::Wasm), "requires runtime = \"wasm\""),
+        ("worker_script", deployment.runtime != Some(RuntimeKind::Metacall), "requires runtime = \"metacall\""),
     ];
     for (key, wrong, rule) in misplaced {
         if wrong && locations.has(key) {
-            faults.push(Fault::new(locations.of_key(key), format!("{key:?} goes {rule}")));
+            faults.push(Fault::new(locations.of_key(key), format!("{key:?} {rule}")));
         }
     }
 }
 
-fn env(deployment: &DeploymentConfig, faults: &mut Faults) {
+fn check_variables(deployment: &DeploymentConfig, faults: &mut Faults) {
     for name in deployment.env.keys() {
         if let Err(message) = check_variable(name) {
             faults.push(Fault::new(deployment.locations.of_key(&format!("env.{name}")), message));

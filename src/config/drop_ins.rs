@@ -12,8 +12,8 @@ use crate::config::tables::config::Config;
 use crate::config::tables::plugin::PluginConfig;
 use crate::config::values::plugin_name::PluginName;
 
-/// Keys of a `[[plugin]]` table that the settings of a drop-in must not have.
-const OF_THE_FILE: [&str; 2] = PluginConfig::REQUIRED;
+/// Keys of a `[[plugin]]` table that the settings of a drop-in must not have, since its file gives them.
+const GIVEN_BY_FILE: [&str; 2] = PluginConfig::REQUIRED;
 
 /// A plugin found in a drop-in folder.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -27,7 +27,7 @@ pub struct DropIn {
 }
 
 /// Warnings for plugins whose scope names a deployment that the configuration does not have: such a plugin protects
-/// nothing, perhaps because of a typing error.
+/// nothing, perhaps because of a typo.
 #[must_use]
 pub fn idle_plugins(config: &Config, plugins: &[PluginConfig]) -> Vec<String> {
     let mut warnings = Vec::new();
@@ -36,7 +36,7 @@ pub fn idle_plugins(config: &Config, plugins: &[PluginConfig]) -> Vec<String> {
             if !config.deployments.iter().any(|deployment| deployment.name.as_str() == pattern) {
                 let name = plugin.name.as_str();
                 warnings.push(format!(
-                    "plugin {name:?} is for the deployment {pattern:?}, which the configuration does not have"
+                    "plugin {name:?} applies to the deployment {pattern:?}, which is not in the configuration"
                 ));
             }
         }
@@ -45,7 +45,7 @@ pub fn idle_plugins(config: &Config, plugins: &[PluginConfig]) -> Vec<String> {
 }
 
 /// All plugins in the order of the chain: those of the configuration, then the drop-ins of `plugins.dir`. Faulty
-/// drop-ins are left out; their faults are in the second part.
+/// drop-ins are left out; their faults are returned as well.
 #[must_use]
 pub fn load_plugins(config: &Config) -> (Vec<PluginConfig>, Faults) {
     let mut plugins = config.plugin_list.clone();
@@ -58,7 +58,7 @@ pub fn load_plugins(config: &Config) -> (Vec<PluginConfig>, Faults) {
         let shown = config.locations.origin("plugins.dir").map_or_else(|| format!("{dir:?}"), str::to_owned);
         faults.push(Fault::new(
             location.clone(),
-            format!("reading the drop-in folder {shown}: {error}; make it, or take \"dir\" out"),
+            format!("reading the drop-in folder {shown}: {error}; create the folder, or remove \"dir\""),
         ));
         Vec::new()
     });
@@ -86,8 +86,8 @@ pub fn load_plugins(config: &Config) -> (Vec<PluginConfig>, Faults) {
 }
 
 /// The drop-ins of a folder: every `*.wasm` in it that is a file or a link to one, sorted by file name as bytes. Hidden
-/// files are left out. A link that leads nowhere is listed, so that whoever loads it says so, and so are settings that
-/// cannot be read: a plugin must not run without those that it was given.
+/// files are left out. A broken link is listed, so that loading it reports the fault. So are settings that cannot be
+/// read: a plugin must not run without its settings.
 pub fn drop_ins(folder: &Path) -> io::Result<Vec<DropIn>> {
     let mut names = Vec::new();
     for entry in fs::read_dir(folder)? {
@@ -99,8 +99,8 @@ pub fn drop_ins(folder: &Path) -> io::Result<Vec<DropIn>> {
 }
 
 /// Reads the settings of the drop-in at `wasm` from `toml`: the keys of a `[[plugin]]` table without `name` and `path`,
-/// with the process's environment. Paths and `${file:PATH}` in it start at its own folder. What could be read is given
-/// beside the faults.
+/// with the process's environment. Paths and `${file:PATH}` in it start at its own folder. Returns the
+/// plugin without its faulty keys, and the faults.
 #[must_use]
 pub fn drop_in(toml: &Path, name: PluginName, wasm: PathBuf) -> (Option<PluginConfig>, Faults) {
     let text = fs::read(toml)
@@ -139,9 +139,10 @@ fn survey_text(
 ) -> (Option<PluginConfig>, Faults) {
     let mut document = Document::new(text, file, env, Shape::DropIn);
     let locations = document.locations_of_file();
-    document.refuse("plugin", "the keys of a drop-in stand alone, without [[plugin]] or \"plugin.\" before them");
-    for key in OF_THE_FILE {
-        document.refuse(key, "a drop-in's name and path are those of its file: leave \"name\" and \"path\" out");
+    document
+        .refuse("plugin", "write the keys of a drop-in directly, without [[plugin]] or \"plugin.\" in front of them");
+    for key in GIVEN_BY_FILE {
+        document.refuse(key, "a drop-in's name and path are those of its file: remove \"name\" and \"path\"");
         document.supply(key, name.as_str());
     }
     let Outcome { table, faults, .. } = document.read::<PluginConfig>();

@@ -5,7 +5,7 @@ use std::path::Path;
 use std::sync::Arc;
 use std::{fmt, iter};
 
-/// A stretch of one line of a file.
+/// A part of one line of a file.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Location {
     /// The file, by the path that the user gave.
@@ -76,7 +76,7 @@ impl Locations {
         self.nearest(key).map(|entry| entry.key.clone()).or_else(|| self.table.clone())
     }
 
-    /// Whether the key is written, even if its value was refused.
+    /// Whether the file has the key, even if its value was refused.
     #[must_use]
     pub fn has(&self, key: &str) -> bool {
         self.entries.contains_key(key)

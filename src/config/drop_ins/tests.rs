@@ -96,7 +96,7 @@ fn faults_of_a_drop_in_name_its_own_file() {
     assert_faults("config = { a = nan\n", &[(1, 19, "unclosed inline table")]);
     let (_, faults) = survey("name = 1");
     let expected =
-        "/etc/gate/d/api.toml:1:1: a drop-in's name and path are those of its file: leave \"name\" and \"path\" out
+        "/etc/gate/d/api.toml:1:1: a drop-in's name and path are those of its file: remove \"name\" and \"path\"
 1 | name = *
   | ^^^^";
     assert_eq!(faults.to_string(), expected.replace('*', "1"));

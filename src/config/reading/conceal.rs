@@ -15,7 +15,7 @@ const SECRET_KEYS: [(&str, usize); 3] = [("token", 2), ("env", 1), ("secret", 2)
 const CONFIG_KEYS: [(&str, usize); 1] = [("config", 2)];
 const PLUGIN_TABLES: [(&str, usize); 1] = [("plugin", 2)];
 
-/// The keys of `[plugins]` and `[[plugin]]` whose texts are shown. Other keys may belong into `[plugin.config]`, which
+/// The keys of `[plugins]` and `[[plugin]]` whose texts are shown. Other keys may be meant for `[plugin.config]`, which
 /// can hold secrets.
 const PLUGIN_KEYS: [&str; 17] = [
     "dir",
@@ -82,27 +82,27 @@ impl Content {
     }
 }
 
-/// Conceals the values of secret keys. Unless the syntax is `sound`, lines that look secret are concealed as well,
-/// since the tree may lack them.
+/// Conceals the values of secret keys. Unless the syntax is `sound`, lines whose keys look secret are concealed as
+/// well, since the tree may lack them.
 pub(super) fn conceal(source: &mut Source<'_>, tree: &DeTable<'_>, shape: Shape, sound: bool) {
-    in_table(source, tree, Content::of_file(shape));
+    conceal_table(source, tree, Content::of_file(shape));
     if !sound {
-        by_looks(source, Content::of_file(shape));
+        conceal_suspect_lines(source, Content::of_file(shape));
     }
 }
 
-fn in_table(source: &mut Source<'_>, table: &DeTable<'_>, content: Content) {
+fn conceal_table(source: &mut Source<'_>, table: &DeTable<'_>, content: Content) {
     for (key, value) in table {
-        in_value(source, value, content.under(key.get_ref()));
+        conceal_value(source, value, content.under(key.get_ref()));
     }
 }
 
-fn in_value(source: &mut Source<'_>, value: &Spanned<DeValue<'_>>, content: Content) {
+fn conceal_value(source: &mut Source<'_>, value: &Spanned<DeValue<'_>>, content: Content) {
     match value.get_ref() {
-        DeValue::Table(table) => in_table(source, table, content),
+        DeValue::Table(table) => conceal_table(source, table, content),
         DeValue::Array(array) => {
             for item in array {
-                in_value(source, item, content);
+                conceal_value(source, item, content);
             }
         }
         DeValue::String(text) if content.hides_text() || has_user(text) => hide_text(source, value.span()),
@@ -140,9 +140,9 @@ fn hide_text(source: &mut Source<'_>, span: Range<usize>) {
     }
 }
 
-// Conceals the part after "=" where the key or the table's header looks secret, and the lines that continue such a
-// value.
-fn by_looks(source: &mut Source<'_>, file: Content) {
+// Conceals the part after "=" if the key or the header of its table is that of a secret, and the lines that continue
+// the value.
+fn conceal_suspect_lines(source: &mut Source<'_>, file: Content) {
     let mut table = file;
     let mut hides = false; // whether a line without a key continues a secret value
     let mut end_of_text = None;

@@ -12,7 +12,7 @@ use crate::config::fault::{Fault, Faults};
 use crate::config::locations::Locations;
 use crate::config::reading::conceal::conceal;
 use crate::config::reading::fault_collector::FaultCollector;
-use crate::config::reading::interpolate::{Origins, Outside, Uninterpolated, interpolate};
+use crate::config::reading::interpolate::{Origins, Uninterpolated, ValueSources, interpolate};
 use crate::config::reading::locate::{locate, tables};
 use crate::config::reading::shape::Shape;
 use crate::config::reading::source::Source;
@@ -37,12 +37,12 @@ impl<'t> Document<'t> {
         let (tree, syntax) = DeTable::parse_recoverable(source.text);
         let mut tree = tree.into_inner();
         conceal(&mut source, &tree, shape, syntax.is_empty());
-        let (origins, uninterpolated) = interpolate(&mut tree, &source, &Outside { folder: folder(file), env });
-        make_text_of_dates(&mut tree, shape);
+        let (origins, uninterpolated) = interpolate(&mut tree, &source, &ValueSources { folder: folder(file), env });
+        convert_dates(&mut tree, shape);
         Self { tree, source, origins, syntax, uninterpolated, refused: Vec::new(), supplied: Vec::new() }
     }
 
-    /// Whether the syntax has no faults.
+    /// Whether the file has no syntax errors.
     pub(crate) fn is_sound(&self) -> bool {
         self.syntax.is_empty()
     }
@@ -64,7 +64,7 @@ impl<'t> Document<'t> {
         locate(&self.tree, Some(&(0..0)), &self.source, &self.origins)
     }
 
-    /// Refuses a key of the outermost table, if it is written.
+    /// Refuses a key of the outermost table, if the file has it.
     pub(crate) fn refuse(&mut self, key: &str, message: &str) {
         if let Some((written, _)) = self.tree.get_key_value(key) {
             self.refused.push(Fault::new(self.source.location(&written.span()), message));
@@ -72,7 +72,7 @@ impl<'t> Document<'t> {
         }
     }
 
-    /// Sets a key of the outermost table that the file itself must not set.
+    /// Sets a key of the outermost table that the struct requires and the file must not set.
     pub(crate) fn supply(&mut self, key: &'static str, text: &str) {
         let nowhere = usize::MAX..usize::MAX; // outside of the file, so that it never equals the span of a written item
         let value = DeValue::String(Cow::Owned(text.to_owned()));
@@ -131,7 +131,7 @@ pub(crate) fn utf8(bytes: Vec<u8>, file: &Path, shape: Shape) -> Result<String, 
 }
 
 // A plugin receives its configuration as JSON, which has no dates.
-fn make_text_of_dates(tree: &mut DeTable<'_>, shape: Shape) {
+fn convert_dates(tree: &mut DeTable<'_>, shape: Shape) {
     let config_of = |table: &mut DeTable<'_>| table.get_mut("config").map_or((), dates_to_text);
     match (shape, tree.get_mut("plugin").map(Spanned::get_mut)) {
         (Shape::DropIn, _) => config_of(tree),

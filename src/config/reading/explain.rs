@@ -1,11 +1,11 @@
-//! The messages for refused items, in the terms of the person who wrote the file. The value found is described from the
-//! tree, and shown only where it can be neither a secret nor interpolated.
+//! The messages for refused items, in terms of the file rather than of the structs. A message shows the value only if
+//! it is neither interpolated nor a possible secret.
 
 use toml::de::DeValue;
 
 use crate::config::reading::read_error::Reason;
 
-/// A refused item, with everything that a message may show of it.
+/// A refused item, with the parts that its message may need.
 pub(super) struct Subject<'a> {
     /// Its key, or that of the list that holds it.
     pub(super) key: &'a str,
@@ -37,7 +37,7 @@ pub(super) fn wrong_value(subject: &Subject<'_>, reason: &Reason) -> String {
         }
     };
     if let Some(origin) = origin {
-        return format!("{key:?} takes {expected}; the text from {origin} is something else");
+        return format!("{key:?} takes {expected}; the text from {origin} does not match");
     }
     match (value, why) {
         (DeValue::String(_) | DeValue::Float(_) | DeValue::Array(_) | DeValue::Table(_), Some(Some(why)))
@@ -52,8 +52,8 @@ pub(super) fn wrong_value(subject: &Subject<'_>, reason: &Reason) -> String {
     }
 }
 
-/// The message for an unknown key: the known key that was probably meant, or all of them. Keys in `supplied` are known
-/// to the struct but must not be set by the file, so they are not suggested.
+/// The message for an unknown key: it suggests the nearest known key, or lists all of them. Keys in `supplied` are
+/// known to the struct but must not be set by the file, so they are not suggested.
 pub(super) fn unknown_key(key: &str, known: &[&str], supplied: &[&str]) -> String {
     let known: Vec<&str> = known.iter().copied().filter(|known| !supplied.contains(known)).collect();
     match nearest(key, &known) {
@@ -123,6 +123,6 @@ mod tests {
         let subject = Subject { key: "queue", value: &value, origin: Some("${env:Q}"), secret: false };
         let reason = Reason::WrongType { expected: "a whole number from 0 to 9".to_owned() };
         let message = wrong_value(&subject, &reason);
-        assert_eq!(message, "\"queue\" takes a whole number from 0 to 9; the text from ${env:Q} is something else");
+        assert_eq!(message, "\"queue\" takes a whole number from 0 to 9; the text from ${env:Q} does not match");
     }
 }

@@ -18,7 +18,8 @@ use crate::config::reading::tree::{self, Step};
 use crate::config::tables::deployment::DeploymentConfig;
 use crate::config::tables::plugin::PluginConfig;
 
-/// Reading stops after this many faults. Each one reads the tree once more, so a file of another kind would take long.
+/// Reading stops after this many faults: each fault reads the tree again, so a file that is no configuration would take
+/// long.
 const FAULT_LIMIT: usize = 100;
 
 /// The faults of one file as they are found.
@@ -35,7 +36,7 @@ pub(super) struct FaultCollector<'a> {
     pub(super) broken_lines: HashSet<usize>,
     /// Removed entries, by the span of their table and their key: a key that was written and refused is not missing.
     removed_keys: HashSet<(Range<usize>, String)>,
-    /// Spans of lists that lost an item: if such a list is too short now, its user wrote it long enough.
+    /// Spans of lists from which an item was removed. That such a list is too short now is not a fault of the file.
     shortened_lists: HashSet<Range<usize>>,
 }
 
@@ -102,7 +103,7 @@ impl<'a> FaultCollector<'a> {
 
     fn record(&mut self, span: &Range<usize>, message: String) {
         let location = self.source.location(span);
-        // After a syntax error the parser stands in values of no length for those that are missing.
+        // After a syntax error the parser substitutes values of no length for missing ones.
         let invented = span.is_empty() && !self.broken_lines.is_empty();
         if !invented && !self.broken_lines.contains(&location.line) {
             self.faults.push(Fault::new(location, message));

@@ -15,17 +15,17 @@ use crate::config::reading::source::Source;
 use crate::config::reading::tree::{self, Route};
 use crate::config::values::variable::is_variable_name;
 
-/// Longest file of `${file:PATH}`, in bytes. Tokens and certificates are far shorter; `/dev/zero` is not.
+/// Maximum size of the file of `${file:PATH}`, in bytes. Tokens and certificates are far shorter; `/dev/zero` is not.
 const FILE_LIMIT: u64 = 1 << 20;
 /// The separator between a variable's name and its default.
 pub(super) const DEFAULT: &str = ":-";
 const FORMS: &str = "${env:NAME}, ${env:NAME:-default} or ${file:PATH}";
 
-/// The sources of values.
-pub(super) struct Outside<'a> {
+/// Where expressions take their values from.
+pub(super) struct ValueSources<'a> {
     /// The folder that relative paths in `${file:PATH}` start at.
     pub(super) folder: &'a Path,
-    /// Looks an environment variable up.
+    /// Looks up an environment variable.
     pub(super) env: &'a dyn Fn(&str) -> Option<String>,
 }
 
@@ -40,15 +40,15 @@ pub(super) struct Origin {
     pub(super) plain: Option<String>,
 }
 
-/// A text that could not be interpolated: the route to it and its faults.
+/// A text that could not be interpolated: its route and its faults.
 pub(super) type Uninterpolated = (Route, Vec<Fault>);
 
-/// Replaces every expression in the tree. A text with a faulty expression keeps the expression and is listed in the
-/// second part, in the order of the tree.
+/// Replaces every expression in the tree. A text with a faulty expression keeps the expression; these texts are
+/// returned second, in the order of the tree.
 pub(super) fn interpolate(
     table: &mut DeTable<'_>,
     source: &Source<'_>,
-    outside: &Outside<'_>,
+    outside: &ValueSources<'_>,
 ) -> (Origins, Vec<Uninterpolated>) {
     let mut origins = Origins::new();
     let mut failed = Vec::new();
@@ -85,7 +85,7 @@ struct Expanded {
     faults: Vec<(String, String)>,
 }
 
-impl Outside<'_> {
+impl ValueSources<'_> {
     fn expand(&self, text: &str) -> Expanded {
         let mut expanded = Expanded::default();
         let mut rest = text;
@@ -118,7 +118,7 @@ impl Outside<'_> {
 
     fn value(&self, inner: &str) -> Result<String, String> {
         if inner.contains("${") {
-            return Err("one expression cannot stand inside another".to_owned());
+            return Err("an expression cannot contain another one".to_owned());
         }
         match inner.split_once(':') {
             Some(("env", rest)) => self.variable(rest),
@@ -150,7 +150,7 @@ impl Outside<'_> {
         };
         let bytes = read().map_err(|error: std::io::Error| format!("reading the file: {error}"))?;
         if bytes.len() as u64 > FILE_LIMIT {
-            return Err(format!("the file is longer than {FILE_LIMIT} bytes"));
+            return Err(format!("the file exceeds the limit of {FILE_LIMIT} bytes"));
         }
         let mut text = String::from_utf8(bytes).map_err(|_| "the file is not UTF-8 text")?;
         let line_break = if text.ends_with("\r\n") { 2 } else { usize::from(text.ends_with('\n')) };
@@ -181,7 +181,7 @@ mod tests {
             "EMPTY" => Some(String::new()),
             _ => None,
         };
-        let expanded = Outside { folder: folder.path(), env: &env }.expand(text);
+        let expanded = ValueSources { folder: folder.path(), env: &env }.expand(text);
         expanded.faults.first().map_or(Ok(expanded.text), |(_, message)| Err(message.clone()))
     }
 
@@ -207,7 +207,7 @@ mod tests {
             ("${env:A", "without its \"}\""),
             ("${env:}", "\"\" is not the name"),
             ("${env:1:-hunter2}", "${env:1:-…}: \"1\" is not the name"),
-            ("${env:B:-${env:A}}", "cannot stand inside"),
+            ("${env:B:-${env:A}}", "cannot contain another"),
             ("${file:none}", "No such file"),
             ("${file:binary}", "not UTF-8"),
         ] {

@@ -114,7 +114,7 @@ fn every_value_is_checked_at_its_place() {
             "functions = [\"sum\", \"math/sum\"]",
             4,
             21,
-            "\"math/sum\" has a \"/\": \"deployments\" and \"functions\" each take",
+            "\"math/sum\" has a \"/\": \"deployments\" and \"functions\" take plain names",
         ),
         ("deployments = [\"\"]", 4, 16, "the name is empty; \"*\" means all"),
         ("exclude = [\"a/\"]", 4, 12, "\"exclude\": \"a/\" has nothing on one side of the \"/\""),

@@ -5,7 +5,7 @@ use crate::config::tests::{assert_faults, read};
 #[test]
 fn the_admin_api_is_not_opened_to_others_without_a_long_token() {
     let open = "[server]\nlisten = \"0.0.0.0:80\"\n";
-    let without = "without \"token\" in [admin] the admin API answers only on a loopback address";
+    let without = "without \"token\" in [admin] the admin API must listen on a loopback address";
     assert_faults(open, &[(2, 10, without)]);
     assert_faults("[admin]\nlisten = \"[::]:80\"\n", &[(2, 10, without)]);
     assert_faults(&format!("{open}[admin]\ntoken = \"short\"\n"), &[(4, 9, "at least 32 bytes")]);
@@ -20,9 +20,14 @@ fn the_admin_api_is_not_opened_to_others_without_a_long_token() {
 #[test]
 fn keys_must_fit_each_other() {
     for (keys, line, column, message) in [
-        ("command = [\"x\"]", 4, 1, "\"command\" goes only with runtime = \"command\""),
-        ("worker_script = \"x\"", 4, 1, "only with runtime = \"metacall\""),
-        ("runtime = \"command\"\ncommand = [\"x\"]\ninterpreter = \"x\"", 6, 1, "not with runtime = \"command\""),
+        ("command = [\"x\"]", 4, 1, "\"command\" requires runtime = \"command\""),
+        ("worker_script = \"x\"", 4, 1, "requires runtime = \"metacall\""),
+        (
+            "runtime = \"command\"\ncommand = [\"x\"]\ninterpreter = \"x\"",
+            6,
+            1,
+            "cannot be used with runtime = \"command\"",
+        ),
         ("workers = { min = 3, max = 2 }", 4, 11, "min is larger than max"),
         ("workers = 65", 4, 11, "from 1 to 64"),
         ("runtime = \"command\"\ncommand = []", 5, 11, "the program is missing"),

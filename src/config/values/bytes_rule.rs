@@ -10,7 +10,7 @@ use crate::config::values::field;
 
 const BYTES_WORDS: &str = "\"base64\" or \"array\"";
 
-/// How a `list<u8>` stands in JSON that a function gives.
+/// How a `list<u8>` is written in the JSON of a result.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum BytesRule {

@@ -1,5 +1,5 @@
-//! Reads single values of the file into checked types, with the words for what each key takes. Those words reach the
-//! user through `explain`: every error here ends in `, expected <words>`.
+//! Reads single values of the file into checked types. Each reader describes the values that its key takes; the
+//! messages of `reading::explain` quote this description.
 
 use std::fmt;
 use std::marker::PhantomData;
@@ -12,7 +12,7 @@ use serde::{Deserialize, Deserializer};
 
 pub(crate) const TEXT_WORDS: &str = "text in quotes";
 const ADDRESS_WORDS: &str = "an IP address with a port, such as \"127.0.0.1:9000\" or \"[::1]:9000\"";
-const COMMAND_WORDS: &str = "a list of texts, the program first, such as [\"./my-worker\", \"--fast\"]";
+const COMMAND_WORDS: &str = "a list of texts with the program first, such as [\"./my-worker\", \"--fast\"]";
 const NAME_WORDS: &str =
     "a name: 1 to 64 of A-Z a-z 0-9 . _ -; it must begin with a letter or digit, and not contain \"..\" or be reserved";
 
@@ -29,7 +29,7 @@ where
     deserializer.deserialize_str(Text { expected, parse })
 }
 
-/// Reads a whole number from `MIN` to `MAX`, as such or into an `Option`.
+/// Reads a whole number from `MIN` to `MAX` into a number or an `Option`.
 pub(crate) fn within<'de, const MIN: u32, const MAX: u32, D, T>(deserializer: D) -> Result<T, D::Error>
 where
     D: Deserializer<'de>,
@@ -38,7 +38,7 @@ where
     deserializer.deserialize_u32(Whole::<MIN, MAX>).map(T::from)
 }
 
-/// Reads an address to listen on; host names are refused, since they may stand for several.
+/// Reads an address to listen on. Host names are refused, since one may have several addresses.
 pub(crate) fn address<'de, D: Deserializer<'de>, T: From<SocketAddr>>(deserializer: D) -> Result<T, D::Error> {
     let parse = |text: &str| text.parse::<SocketAddr>().map_err(|_| format!("{text:?} is not {ADDRESS_WORDS}"));
     text(deserializer, ADDRESS_WORDS, parse).map(T::from)
@@ -52,7 +52,7 @@ pub(crate) fn path<'de, D: Deserializer<'de>, T: From<PathBuf>>(deserializer: D)
     text(deserializer, "a path in quotes", parse).map(T::from)
 }
 
-/// Reads one of the checked names, as such or into an `Option`.
+/// Reads a checked name into its type or an `Option`.
 pub(crate) fn name<'de, N, D, T>(deserializer: D) -> Result<T, D::Error>
 where
     N: TryFrom<String, Error: fmt::Display>,
@@ -62,12 +62,12 @@ where
     text(deserializer, NAME_WORDS, |text| N::try_from(text.to_owned())).map(T::from)
 }
 
-/// Reads a table into a struct, which by itself would also take a list of its fields' values.
+/// Reads a table into a struct. Without this, serde would also accept a list of the values of the fields.
 pub(crate) fn table<'de, D: Deserializer<'de>, T: Deserialize<'de>>(deserializer: D) -> Result<T, D::Error> {
     deserializer.deserialize_map(Table(PhantomData))
 }
 
-/// Reads a list of tables, likewise.
+/// Reads a list of tables, each as in [`table`].
 pub(crate) fn tables<'de, D: Deserializer<'de>, T: Deserialize<'de>>(deserializer: D) -> Result<Vec<T>, D::Error> {
     let items = Vec::<Item<T>>::deserialize(deserializer)?;
     Ok(items.into_iter().map(|item| item.0).collect())
@@ -83,7 +83,7 @@ where
     if items.is_empty() { Err(refused("the list is empty", expected)) } else { Ok(items) }
 }
 
-/// The error for a value of the right type that is refused for `reason`.
+/// The error for a value of the right type that is refused, with the reason.
 pub(crate) fn refused<E: Error>(reason: &str, expected: &'static str) -> E {
     E::invalid_value(Unexpected::Other(reason), &expected)
 }

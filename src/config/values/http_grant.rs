@@ -1,4 +1,4 @@
-//! Where a plugin may send requests to: origins, and private networks that they may lie in.
+//! Permissions to send HTTP requests: origins, and the private networks that their addresses may be in.
 
 use std::borrow::Cow;
 use std::fmt;
@@ -21,9 +21,9 @@ const LABEL_LIMIT: usize = 63;
 /// One entry of `grants.http`.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum HttpGrant {
-    /// Requests may go there.
+    /// Requests to this origin are permitted.
     Origin(Origin),
-    /// An address in it may be connected to although it is private: `10.0.0.0/8`, `::1/128`.
+    /// Connections to private addresses in this network are permitted: `10.0.0.0/8`, `::1/128`.
     Network(IpNet),
 }
 
@@ -39,7 +39,8 @@ impl HttpGrant {
         }
     }
 
-    /// A private address can be connected to where a grant has its network, or names it, or this machine, as its host.
+    /// Whether connections to a private address are permitted: this is a network that has it, or an origin whose host
+    /// is the address itself, or `localhost` for a loopback address.
     fn allows_private(&self, host: &str, address: IpAddr) -> bool {
         match self {
             Self::Network(network) => network.contains(&address.to_canonical()),
@@ -106,7 +107,7 @@ impl JsonSchema for HttpGrant {
 /// A scheme, a host and a port.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub struct Origin {
-    /// How it is spoken to.
+    /// The protocol.
     pub scheme: Scheme,
     /// A host name in lower case, an IPv4 address, or an IPv6 address in brackets in its shortest form: `[::1]`.
     pub host: String,
@@ -114,7 +115,7 @@ pub struct Origin {
     pub port: u16,
 }
 
-/// How an origin is spoken to.
+/// The protocol of an origin.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Scheme {
     /// In the clear, by default on port 80.
@@ -133,7 +134,7 @@ impl Scheme {
         }
     }
 
-    /// The port where an address names none.
+    /// The default port.
     #[must_use]
     pub const fn port(self) -> u16 {
         match self {
@@ -154,7 +155,7 @@ impl FromStr for Origin {
             .ok_or_else(|| format!("{text:?} begins with neither \"https://\" nor \"http://\""))?;
         let authority = rest.strip_suffix('/').unwrap_or(rest);
         if authority.contains('@') {
-            return Err("an origin has no user and no password".to_owned());
+            return Err("an origin must not have a user or a password".to_owned());
         }
         if authority.contains(['/', '?', '#']) {
             let host = authority.split(['/', '?', '#']).next().unwrap_or_default();
@@ -174,7 +175,7 @@ impl fmt::Display for Origin {
     }
 }
 
-// None where the port is none.
+// `None` if the port is invalid.
 fn host_and_port(authority: &str) -> Option<(&str, Option<u16>)> {
     let after_brackets = authority.find(']').map_or(0, |at| at + 1);
     let Some(colon) = authority[after_brackets..].find(':').map(|at| after_brackets + at) else {
@@ -195,7 +196,8 @@ fn host_name(host: &str) -> Option<String> {
             && label.bytes().all(|byte| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_'))
     };
     let named = host.len() <= HOST_LIMIT && host.split('.').all(is_label);
-    // A host that ends in a number means an IPv4 address, and no other way to write one is taken.
+    // A host whose last part is a number is an IPv4 address (URL standard, section 3.5). Only the dotted form is
+    // accepted.
     let last = host.rsplit('.').next().unwrap_or_default();
     let numeric = last.bytes().all(|byte| byte.is_ascii_digit()) || last.starts_with("0x");
     (named && (!numeric || host.parse::<Ipv4Addr>().is_ok())).then_some(host)
@@ -243,13 +245,13 @@ mod tests {
     }
 
     #[test]
-    fn what_is_more_or_less_than_an_origin_says_why() {
+    fn a_text_that_is_not_an_origin_is_refused_with_the_reason() {
         for (text, reason) in [
             ("https://a.b/keys", "more than an origin; \"https://a.b\" grants all of its paths"),
             ("https://a.b/?q", "more than an origin"),
             ("https://a.b#x", "more than an origin"),
             ("https://a.b//", "more than an origin"),
-            ("https://me:pw@a.b", "no user and no password"),
+            ("https://me:pw@a.b", "must not have a user or a password"),
             ("ftp://a.b", "neither \"https://\" nor \"http://\""),
             ("a.b", "neither an origin, such as"),
             ("*", "neither an origin"),
@@ -276,7 +278,7 @@ mod tests {
     }
 
     #[test]
-    fn no_text_of_a_host_and_a_port_breaks_the_reading() {
+    fn malformed_hosts_and_ports_are_refused() {
         for text in ["http://]:", "http://[]:1", "http://a]b", "http://[a]:1:2", "://", "http://:80", "http://ä:1"] {
             assert!(parsed(text).is_err(), "{text}");
         }

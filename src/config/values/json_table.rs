@@ -1,4 +1,4 @@
-//! The table `[plugin.config]`, which is the plugin's own: any TOML, as JSON.
+//! The table `[plugin.config]`, whose keys the plugin defines: any TOML, as JSON.
 
 use std::borrow::Cow;
 use std::fmt;
@@ -23,7 +23,7 @@ pub(crate) fn schema(_: &mut SchemaGenerator) -> Schema {
     json_schema!({ "type": "object", "default": {} })
 }
 
-/// Makes text of the dates in a table, in a list and beneath.
+/// Replaces dates by text, in tables and lists at any depth.
 pub fn dates_to_text(value: &mut Spanned<DeValue<'_>>) {
     match value.get_mut() {
         DeValue::Table(table) => table.iter_mut().for_each(|(_, item)| dates_to_text(item)),
@@ -55,7 +55,7 @@ impl<'de> Visitor<'de> for TableVisitor {
     }
 }
 
-/// One value in the table, or beneath.
+/// One value in the table, at any depth.
 struct Item(Value);
 
 impl<'de> Deserialize<'de> for Item {

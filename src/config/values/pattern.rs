@@ -19,7 +19,7 @@ const PATTERNS_WORDS: &str = "a list of names, such as [\"math\", \"report-*\"];
 #[error("{0}")]
 pub struct BadPattern(pub(crate) String);
 
-/// A name in which `*` stands for any text, also for none, and `?` for any one character: 1 to 128 printable ASCII
+/// A name in which `*` stands for any text, including none, and `?` for any one character: 1 to 128 printable ASCII
 /// characters.
 #[derive(Clone, PartialEq)]
 pub struct Pattern(WildMatch);
@@ -54,7 +54,7 @@ impl FromStr for Pattern {
             return Err(BadPattern("the name is empty; \"*\" means all".to_owned()));
         }
         if text.len() > PATTERN_LIMIT {
-            return Err(BadPattern(format!("a name of {} bytes, limit {PATTERN_LIMIT}", text.len())));
+            return Err(BadPattern(format!("a name of {} bytes exceeds the limit of {PATTERN_LIMIT}", text.len())));
         }
         if !text.bytes().all(|byte| matches!(byte, b' '..=b'~')) {
             return Err(BadPattern(format!("{text:?} has a character that is not printable ASCII; ? stands for any")));
@@ -91,7 +91,7 @@ impl JsonSchema for Pattern {
     }
 }
 
-/// Reads a list of patterns for names that stand alone: of deployments or of functions, not of both.
+/// Reads a list of patterns for names of deployments or of functions, without a `/`.
 pub(crate) fn names<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Vec<Pattern>, D::Error> {
     let names: Vec<Name> = field::filled(deserializer, PATTERNS_WORDS)?;
     Ok(names.into_iter().map(|name| name.0).collect())
@@ -104,9 +104,8 @@ impl<'de> Deserialize<'de> for Name {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         field::text(deserializer, PATTERN_WORDS, |text| {
             if text.contains('/') {
-                let rule = "\"deployments\" and \"functions\" each take names alone, of functions of interfaces too; \
-                    \"exclude\" \
-                            takes both with a \"/\"";
+                let rule =
+                    "\"deployments\" and \"functions\" take plain names; \"exclude\" takes \"deployment/function\"";
                 return Err(BadPattern(format!("{text:?} has a \"/\": {rule}")));
             }
             text.parse().map(Self)

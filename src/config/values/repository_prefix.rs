@@ -18,15 +18,15 @@ const PREFIX_WORDS: &str =
 pub struct RepositoryPrefix(Url);
 
 impl RepositoryPrefix {
-    /// Whether an address is one of these. Paths are compared part by part: `/team` is not the start of `/teams/x`.
+    /// Whether an address begins with this prefix. Paths are compared part by part: `/team` does not cover `/teams/x`.
     #[must_use]
     pub fn covers(&self, address: &Url) -> bool {
-        let same_place = self.0.scheme() == address.scheme()
+        let has_same_origin = self.0.scheme() == address.scheme()
             && self.0.host() == address.host()
             && self.0.port_or_known_default() == address.port_or_known_default();
         let path = self.0.path().trim_end_matches('/');
         let rest = address.path().strip_prefix(path);
-        same_place && rest.is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
+        has_same_origin && rest.is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
     }
 }
 
@@ -36,16 +36,16 @@ impl FromStr for RepositoryPrefix {
     fn from_str(text: &str) -> Result<Self, String> {
         let url = Url::parse(text).map_err(|error| format!("{text:?} is not an address: {error}"))?;
         if !matches!(url.scheme(), "https" | "http" | "file") {
-            return Err(format!("{text:?} is not of https, http or file"));
+            return Err(format!("the scheme of {text:?} is not https, http or file"));
         }
         if url.scheme() == "file" && url.host().is_some() {
             return Err(format!("{text:?} names a host; a folder of this machine has three slashes: \"file:///…\""));
         }
         if !url.username().is_empty() || url.password().is_some() {
-            return Err("an address of repositories has no user and no password".to_owned());
+            return Err("an address of repositories must not have a user or a password".to_owned());
         }
         if url.query().is_some() || url.fragment().is_some() {
-            return Err(format!("{text:?} has more than a path"));
+            return Err(format!("{text:?} has a query or a fragment"));
         }
         Ok(Self(url))
     }
@@ -101,7 +101,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_beginning_of_repositories_is_refused() {
+    fn an_address_that_cannot_be_a_prefix_is_refused() {
         for bad in ["git.example.com", "ssh://host/x", "https://u:p@host/", "file://host/x", "https://host/?x"] {
             assert!(bad.parse::<RepositoryPrefix>().is_err(), "{bad}");
         }

@@ -17,9 +17,9 @@ pub enum RuntimeKind {
     Node,
     /// `python3` with metagate's worker script.
     Python,
-    /// metagate's own worker for components and modules of WebAssembly.
+    /// metagate itself, for WebAssembly components and core modules.
     Wasm,
-    /// `metacall`, which may mix languages in one process.
+    /// `metacall`, which can run several languages in one process.
     Metacall,
     /// Any program that speaks the worker protocol.
     Command,
@@ -41,8 +41,8 @@ impl RuntimeKind {
         }
     }
 
-    /// Whether its workers may offer functions under other names and ask for the names of arguments; metagate's own for
-    /// scripts and MetaCall's do not.
+    /// Whether its workers may declare aliases and ask for arguments by name, as the worker protocol allows. The
+    /// workers for Node, Python and MetaCall do not.
     #[must_use]
     pub const fn may_use_names(self) -> bool {
         match self {

@@ -18,7 +18,7 @@ const INVOKE_WORDS: &str = "\"deployment/function\", each with * for any text";
 pub struct Exclusion {
     /// The deployments.
     pub deployment: Pattern,
-    /// Their functions; all of them, and loads, where there is none.
+    /// Their functions; `None` covers all of them, and loads.
     pub function: Option<Pattern>,
 }
 

@@ -39,9 +39,7 @@ impl FromStr for Sha256 {
 
     fn from_str(text: &str) -> Result<Self, BadSha256> {
         if text.starts_with("sha256") {
-            return Err(BadSha256(format!(
-                "the digits stand alone, without what is before them; it takes {DIGEST_WORDS}"
-            )));
+            return Err(BadSha256(format!("write the digits without a prefix; it takes {DIGEST_WORDS}")));
         }
         if let Some(stray) = text.chars().find(|c| !c.is_ascii_hexdigit()) {
             return Err(BadSha256(format!("{stray:?} is not a hexadecimal digit; it takes {DIGEST_WORDS}")));
@@ -104,13 +102,13 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_digest_says_why() {
+    fn a_text_that_is_not_a_digest_is_refused_with_the_reason() {
         let digits = "0".repeat(64);
         for (bad, reason) in [
             (String::new(), "0 digits"),
             (digits[1..].to_owned(), "63 digits"),
             (digits.clone() + "00", "66 digits"),
-            (format!("sha256:{digits}"), "without what is before them"),
+            (format!("sha256:{digits}"), "without a prefix"),
             (format!("{}g", &digits[1..]), "'g' is not a hexadecimal digit"),
             ("ä".repeat(32), "'ä' is not a hexadecimal digit"),
             (format!("+{}", &digits[1..]), "'+' is not a hexadecimal digit"),

@@ -155,7 +155,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_size_is_refused() {
+    fn a_text_that_is_not_a_size_is_refused() {
         for bad in ["", "8", "MiB", "8 MiB", "8mib", "-1B", "0B", "1.5MiB", "99999999999GiB", "99999999999999999999B"] {
             assert!(bad.parse::<Size>().is_err(), "{bad}");
         }

@@ -84,7 +84,7 @@ impl JsonSchema for Timeout {
     }
 }
 
-/// Reads a duration from a millisecond to `longest`; `words` describe what is wanted.
+/// Reads a duration from a millisecond to `longest`; `words` describe the accepted form.
 pub(crate) fn timeout_up_to(text: &str, longest: &str, words: &str) -> Result<Timeout, BadUnit> {
     let ms = scaled(text, &TIME_UNITS, words)?;
     if (1..=scaled(longest, &TIME_UNITS, words)?).contains(&ms) {

@@ -1,5 +1,4 @@
-//! Numbers with a unit, such as `"8MiB"` or `"30s"`: the part that `Size` and
-//! `Timeout` share.
+//! Numbers with a unit, such as `"8MiB"` or `"30s"`: the common part of `Size` and `Timeout`.
 
 use std::fmt;
 

@@ -1,11 +1,11 @@
 //! Names of environment variables: their form, and the names that a deployment may not set.
 
-/// Variables that a deployment may not set: how their names begin or what they are, and why.
+/// Variables that a deployment may not set, by name or by the beginning of the name (`*`), with the reason.
 const REFUSED_VARIABLES: [(&str, &str); 4] = [
-    ("LD_*", "it would change the programs that the worker runs"),
-    ("NODE_CHANNEL_*", "it belongs to the channel between gateway and worker"),
-    ("METAGATE_*", "these names are the gateway's own"),
-    ("PATH", "workers get the gateway's; \"interpreter\" names another program"),
+    ("LD_*", "it changes how the programs of a worker are linked"),
+    ("NODE_CHANNEL_*", "it is reserved for the channel between gateway and worker"),
+    ("METAGATE_*", "it is reserved for the gateway"),
+    ("PATH", "workers inherit it from the gateway; to run another program, set \"interpreter\""),
 ];
 
 /// Whether a deployment may set this environment variable; if not, why.
