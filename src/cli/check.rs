@@ -16,9 +16,8 @@ use crate::runtime::scripts::WorkerScripts;
 /// Check a configuration without starting anything.
 #[derive(Debug, Args)]
 #[command(long_about = "Read everything that serve reads: the configuration, the folder of each deployment with its \
-    metacall.json and scripts, the program of its runtime, and the file, grants and configuration of each plugin. A \
-    plugin \
-    that checks its own configuration does so. Starts no worker and no listener.\n\n\
+    metacall.json and scripts, the program of its runtime, and the file, grants and configuration of each plugin, \
+    including the check of a configuration by its plugin. Starts no worker and no listener.\n\n\
     Reports all faults, each with file, line and column.\n\n\
     Example:\n  metagate check examples/quickstart/metagate.toml\n\n\
     Exit codes: 0 no fault, 1 faults.")]
@@ -62,7 +61,7 @@ fn add_plugin_faults(config: &Config, faults: &mut Faults) -> usize {
     plugins.len()
 }
 
-/// Checks the folder and the program of each deployment that has no other fault.
+/// Checks the folder and the program of each deployment without faults so far.
 fn add_deployment_faults(config: &Config, faults: &mut Faults) {
     // The worker scripts are part of the binary; a plan needs only the path that they would be written to.
     let scripts = WorkerScripts::in_place(&config.server.data_dir);
@@ -87,7 +86,7 @@ fn add_deployment_faults(config: &Config, faults: &mut Faults) {
         let refusal = match plan_workers(deployment, &scripts) {
             Ok(plan) if plan.kind != RuntimeKind::Wasm && deployment.locations.has("wasm") => {
                 let message =
-                    format!("\"wasm\" goes only with runtime = \"wasm\", and this folder runs on {}", plan.kind);
+                    format!("\"wasm\" requires runtime = \"wasm\", and the runtime of this folder is {}", plan.kind);
                 faults.push(Fault::new(deployment.locations.of_key("wasm"), message));
                 continue;
             }
@@ -99,8 +98,8 @@ fn add_deployment_faults(config: &Config, faults: &mut Faults) {
             PlanError::Runtime(RuntimeError::GrantedFolder { .. }) => "wasm.grants.folders",
             PlanError::Runtime(_) | PlanError::Source(_) => "path",
         };
-        let place = deployment.locations.of(key).or_else(|| deployment.locations.of("path"));
-        faults.push(Fault::new(place, format!("deployment {:?}: {refusal}", deployment.name)));
+        let location = deployment.locations.of(key).or_else(|| deployment.locations.of("path"));
+        faults.push(Fault::new(location, format!("deployment {:?}: {refusal}", deployment.name)));
     }
 }
 

@@ -1,4 +1,4 @@
-//! The HTTP client of the commands that talk to a running gateway: its address, the admin token, and its error answers.
+//! The HTTP client of the commands for a running gateway: its address, the admin token, and the answers with errors.
 
 pub(super) mod deployments;
 pub(super) mod events;
@@ -112,8 +112,8 @@ impl Client {
         self.checked(self.post_request(path, "application/json").header(ACCEPT, EVENT_STREAM).send(json))
     }
 
-    /// Streams a body in a POST request. With `Expect: 100-continue`, a gateway that refuses the request does so before
-    /// the body is sent.
+    /// Streams a body in a POST request. `Expect: 100-continue` lets the gateway refuse the request before the body is
+    /// sent.
     pub(super) fn upload(&self, path: &str, upload: &mut Upload<'_>) -> anyhow::Result<Response<Body>> {
         let request = self.post_request(path, upload.content_type).header(CONTENT_LENGTH, upload.length);
         self.checked(request.header(EXPECT, "100-continue").send(SendBody::from_reader(upload.body)))

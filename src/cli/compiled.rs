@@ -1,5 +1,5 @@
-//! Plugins for commands that are not the gateway: compiled into the user's cache, never into a gateway's data folder,
-//! and loaded as serve would.
+//! Plugins of commands other than serve: loaded as serve loads them, but compiled into the user's cache, never into the
+//! data folder of a gateway.
 
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -8,7 +8,7 @@ use crate::config::{self, Config, Faults, PluginConfig};
 use crate::plugin::outside::NoFunctions;
 use crate::plugin::plugins::{PluginSet, Plugins};
 
-/// The folder of compiled code. It is created when something is compiled.
+/// The folder of compiled code. Compiling creates it.
 pub(super) fn folder() -> PathBuf {
     let home = || std::env::var_os("HOME").map(|home| PathBuf::from(home).join(".cache"));
     let cache = std::env::var_os("XDG_CACHE_HOME").map(PathBuf::from).filter(|path| path.is_absolute());
@@ -18,7 +18,7 @@ pub(super) fn folder() -> PathBuf {
     }
 }
 
-/// Loads every plugin of a configuration, and adds what is wrong to `faults`. Nothing is recorded.
+/// Loads every plugin of a configuration, and adds the faults to `faults`. Hook calls are not recorded.
 pub(super) fn load_plugins(config: &Config, faults: &mut Faults) -> (Vec<PluginConfig>, PluginSet) {
     let (mut configs, more) = config::load_plugins(config);
     more.into_iter().for_each(|fault| faults.push(fault));

@@ -31,7 +31,7 @@ use crate::deployment::DeploymentName;
 #[derive(Debug, Args)]
 #[command(
     long_about = "Deploy a folder to a running gateway: the folder is packed, uploaded and loaded as a new release. \
-        The \
+The \
     previous release serves until the new one is ready.\n\n\
     These files are left out: those that .gitignore or .metagateignore excludes (the latter has precedence and can \
     include a file again with !), hidden files, node_modules, __pycache__ and virtual environments. The gateway \
@@ -117,7 +117,7 @@ impl Deploy {
     }
 }
 
-/// The folder's name, with a dash for each run of characters that a deployment's name cannot have.
+/// The name of the folder as a deployment's name: each run of other characters becomes a dash.
 fn name_of(folder: &Path) -> anyhow::Result<DeploymentName> {
     let text = folder.file_name().map(|name| name.to_string_lossy().into_owned()).unwrap_or_default();
     let mut name = String::new();
@@ -132,8 +132,9 @@ fn name_of(folder: &Path) -> anyhow::Result<DeploymentName> {
     }
     name.truncate(64);
     let name = name.trim_end_matches(['.', '_', '-']);
-    let name = DeploymentName::new(name)
-        .map_err(|error| anyhow::anyhow!("the folder {text:?} gives no name ({error}): use --name"))?;
+    let name = DeploymentName::new(name).map_err(|error| {
+        anyhow::anyhow!("the folder name {text:?} cannot be made a deployment's name ({error}): use --name")
+    })?;
     if name.as_str() != text {
         stderr::print_line(format_args!("deploying {text:?} as {:?}", name.as_str()));
     }
@@ -145,7 +146,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_folders_name_is_made_a_name() {
+    fn a_folder_name_becomes_a_deployments_name() {
         for (folder, name) in [
             ("/srv/math", "math"),
             ("/srv/My App (2)", "My-App-2"),

@@ -1,4 +1,4 @@
-//! `metagate inspect`: the deployments of a running gateway, as a table or one in full.
+//! `metagate inspect`: lists the deployments of a running gateway, or shows one in detail.
 
 use std::io::Write;
 use std::process::ExitCode;
@@ -16,9 +16,9 @@ use crate::cli::table;
     functions of that deployment, its labels, and the error if it failed.\n\n\
     Example:\n  metagate inspect\n  metagate inspect text\n  metagate inspect --json")]
 pub(super) struct Inspect {
-    /// Show only this deployment, in full.
+    /// Show this deployment in detail.
     name: Option<String>,
-    /// Print the JSON of the gateway's answer.
+    /// Print the JSON of the gateway's answer, in which the states have MetaCall's names.
     #[arg(long)]
     json: bool,
     #[command(flatten)]
@@ -92,7 +92,7 @@ fn show(deployment: &Deployment, out: &mut impl Write) -> std::io::Result<()> {
     }
     for function in deployment.functions() {
         if function.function["http"] == Value::Bool(true) {
-            writeln!(out, "  whole requests at {}…  ({})", deployment.requests(), function.script)?;
+            writeln!(out, "  HTTP requests at {}…  ({})", deployment.requests(), function.script)?;
             continue;
         }
         writeln!(out, "  {}  ({}, {})", signature(function.function), function.language, function.script)?;
@@ -100,7 +100,7 @@ fn show(deployment: &Deployment, out: &mut impl Write) -> std::io::Result<()> {
     Ok(())
 }
 
-/// `async name(a: int, b) -> str`, without the types that the language does not declare.
+/// `async name(a: int, b) -> str`, without the types that the function does not declare.
 fn signature(function: &Value) -> String {
     let typed = |name: &str, kind: &Value| match text(kind) {
         "" => name.to_owned(),

@@ -14,7 +14,7 @@ use crate::cli::stderr;
 /// Call a function of a running gateway.
 #[derive(Debug, Args)]
 #[command(long_about = "Call a function of a running gateway and print its result.\n\n\
-    Each argument is JSON: a text needs its quotes.\n\n\
+    Each argument is JSON, so a string needs its double quotes.\n\n\
     Example:\n  metagate invoke text slugify '\"Hello, World\"'\n  metagate invoke stats summarize '[1, 2, 3]'")]
 pub(super) struct Invoke {
     /// The deployment.
@@ -33,7 +33,7 @@ impl Invoke {
         for argument in &self.arguments {
             if let Err(error) = serde_json::from_str::<&RawValue>(argument) {
                 stderr::print_line(format_args!(
-                    "error: argument {argument:?} is not JSON: {error}; a text needs its quotes: '\"{argument}\"'"
+                    "error: argument {argument:?} is not JSON: {error}; a string needs double quotes: '\"{argument}\"'"
                 ));
                 return Ok(ExitCode::from(EXIT_USAGE));
             }

@@ -18,9 +18,8 @@ use crate::telemetry::{self, LogFormat};
 #[command(
     long_about = "Run the gateway: start the workers of every deployment in the configuration and serve calls.\n\n\
     Prints one line on standard output when it accepts calls: listening on http://127.0.0.1:9000. The log goes to \
-    standard error. SIGTERM or SIGINT (Ctrl-C) stops the gateway after the calls in flight; a second signal stops it \
-    at \
-    once.\n\n\
+    standard error. SIGTERM or SIGINT (Ctrl-C) stops the gateway when the calls in flight have finished, at the latest \
+    after \"drain\"; a second signal stops it at once. SIGHUP reloads the configuration.\n\n\
     Example:\n  metagate serve examples/quickstart/metagate.toml\n  \
     curl -d '[\"Hello, World\"]' http://localhost:9000/local/text/v1/call/slugify\n\n\
     Exit codes: 0 stopped by a signal, 1 failure, 2 wrong usage, 78 configuration or data folder refused."
@@ -29,8 +28,8 @@ pub(super) struct Serve {
     /// The configuration file.
     #[arg(default_value = "metagate.toml")]
     config: PathBuf,
-    /// Redeploy deployments of the configuration when their files change. Without --watch, SIGHUP and POST /api/reload
-    /// do.
+    /// Load functions of the configuration again whenever their files change. Without --watch, SIGHUP and POST
+    /// /api/reload check for changes.
     #[arg(long)]
     watch: bool,
     /// Number of threads for blocking work. With one thread its order is deterministic.
@@ -54,15 +53,15 @@ impl Serve {
         };
         // Workers must not inherit descriptors that the parent process left open.
         close_fds::set_fds_cloexec(3, &[]);
-        // One thread serves: two that share a worker's channel cost more than they give. It also starts the workers,
-        // which end with it.
+        // One thread serves: threads that share the channel of a worker cost more CPU and latency than they save. The
+        // same thread starts the workers, because the kernel kills a worker when the thread that started it ends.
         let mut builder = tokio::runtime::Builder::new_current_thread();
         if let Some(threads) = self.blocking_threads {
             builder.max_blocking_threads(threads.max(1));
         }
         let runtime = builder.enable_all().build().context("starting the runtime")?;
         let ended = runtime.block_on(app::run(config, self.watch, out));
-        // A blocking task that still searches for processes must not delay the exit.
+        // A blocking task that is still searching for processes must not delay the exit.
         runtime.shutdown_timeout(std::time::Duration::from_secs(2));
         match ended {
             Ok(()) => Ok(ExitCode::SUCCESS),

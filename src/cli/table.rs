@@ -1,4 +1,4 @@
-//! Columns of text: what commands list.
+//! Tables in columns, for the commands that list something.
 
 use std::io::{self, Write};
 

@@ -1,4 +1,4 @@
-//! Server-sent events, with which a gateway reports progress. Format: the HTML standard, section 9.2.
+//! Reads server-sent events, in which the gateway reports progress. Format: the HTML standard, section 9.2.
 
 use std::io::{self, BufRead, BufReader, Read};
 
@@ -9,7 +9,7 @@ use ureq::http::header::CONTENT_TYPE;
 /// The content type of events.
 pub(crate) const EVENT_STREAM: &str = "text/event-stream";
 
-/// Whether an answer comes as events.
+/// Whether the body of an answer consists of events.
 pub(crate) fn is_event_stream(response: &Response<Body>) -> bool {
     let content_type = response.headers().get(CONTENT_TYPE).and_then(|value| value.to_str().ok());
     content_type.is_some_and(|kind| kind.starts_with(EVENT_STREAM))
@@ -24,7 +24,7 @@ pub(crate) struct Event {
     pub(crate) data: String,
 }
 
-/// The events of an answer, as they come.
+/// The events of an answer, as they arrive.
 pub(crate) struct Events<R> {
     lines: io::Lines<BufReader<R>>,
 }
@@ -39,7 +39,7 @@ impl<R: Read> Events<R> {
 impl<R: Read> Iterator for Events<R> {
     type Item = io::Result<Event>;
 
-    /// The next event that has data. One that breaks off is none.
+    /// The next event that has data. An event that is cut off at the end is dropped.
     fn next(&mut self) -> Option<io::Result<Event>> {
         let mut name = String::new();
         let mut data: Option<String> = None;
@@ -47,7 +47,7 @@ impl<R: Read> Iterator for Events<R> {
             let line = match self.lines.next()? {
                 Ok(line) => line,
                 // A gateway that is killed closes its connections in the middle of an answer.
-                Err(error) if has_broken_off(&error) => return None,
+                Err(error) if was_cut_off(&error) => return None,
                 Err(error) => return Some(Err(error)),
             };
             if line.is_empty() {
@@ -67,14 +67,14 @@ impl<R: Read> Iterator for Events<R> {
                     data.push('\n');
                     data.push_str(value);
                 }
-                // A comment, or a field that means nothing here.
+                // A comment, or a field without meaning here.
                 _ => {}
             }
         }
     }
 }
 
-fn has_broken_off(error: &io::Error) -> bool {
+fn was_cut_off(error: &io::Error) -> bool {
     matches!(error.kind(), io::ErrorKind::UnexpectedEof | io::ErrorKind::ConnectionReset)
 }
 
@@ -95,7 +95,7 @@ mod tests {
     }
 
     #[test]
-    fn an_event_that_breaks_off_is_none() {
+    fn an_event_that_is_cut_off_is_dropped() {
         assert_eq!(events("event: deployed\ndata: {}\n"), []);
     }
 }

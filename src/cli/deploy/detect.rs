@@ -22,7 +22,7 @@ pub(super) struct Detected {
 }
 
 impl Detected {
-    /// Looks at the names of the files that are packed.
+    /// Detects by the names of the files that are packed.
     pub(super) fn of<'a>(files: impl Iterator<Item = &'a Path>) -> Self {
         let mut detected = Self::default();
         for file in files {
@@ -61,7 +61,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn languages_and_runners_go_by_names() {
+    fn languages_and_runners_are_detected_by_file_names() {
         let files = ["index.js", "lib/a.mjs", "package.json", "tools/x.py", "requirements.txt", "App.csproj", "README"];
         let detected = Detected::of(files.iter().map(Path::new));
         assert_eq!(detected.of_files(7), "7 files (node, python)");

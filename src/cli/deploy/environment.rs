@@ -97,7 +97,7 @@ mod tests {
     }
 
     #[test]
-    fn another_file_takes_the_place_of_the_folders_own() {
+    fn another_file_replaces_the_env_file_of_the_folder() {
         let folder = tempfile::tempdir().unwrap();
         fs::write(folder.path().join(".env"), "A=one\n").unwrap();
         let file = folder.path().join("other");
@@ -108,7 +108,7 @@ mod tests {
     }
 
     #[test]
-    fn names_that_workers_may_not_get_are_refused() {
+    fn variables_that_a_deployment_may_not_set_are_refused() {
         for text in ["PATH=/x", "LD_PRELOAD=x", "1A=x", "=x", "METAGATE_TEST_NONE"] {
             assert!(text.parse::<Variable>().is_err(), "{text}");
         }

@@ -10,7 +10,7 @@ use crate::deployment::DeploymentName;
 
 /// Characters that are percent-encoded in an address.
 const ENCODED: &AsciiSet = &NON_ALPHANUMERIC.remove(b'_').remove(b'-').remove(b'.').remove(b'~');
-/// How many functions are shown.
+/// Maximum number of functions that are shown.
 const SHOWN: usize = 20;
 
 /// Writes a `curl` line for each function.
@@ -51,13 +51,14 @@ fn line(function: &Value, address: &str) -> String {
         .iter()
         .map(|argument| (argument["name"].as_str().unwrap_or_default().to_owned(), value(argument)))
         .collect();
-    // Names that are numbers would be taken in another order, a name given twice once.
+    // An object cannot carry the arguments if two have the same name, or if a name is a number: JavaScript would move
+    // it to the front.
     let in_order = named.len() == arguments.len() && named.keys().all(|name| name.parse::<u32>().is_err());
     let body = if in_order { Value::Object(named) } else { arguments.iter().map(value).collect() };
     format!("curl -d '{}' {address}", body.to_string().replace('\'', r"'\''"))
 }
 
-/// A value of a type of WIT; of records and the like, whose fields would have to be made up, a mark to fill in.
+/// An example value of a WIT type; a placeholder for records and similar types, whose fields are not known here.
 fn of_wit(name: &str) -> Option<Value> {
     let first_case = |name: &str| name.split(['{', ',', '}']).nth(1).map(|case| Value::from(case.trim()));
     match name.split(['<', ' ']).next()? {
@@ -102,7 +103,7 @@ mod tests {
     }
 
     #[test]
-    fn names_that_say_nothing_give_a_list() {
+    fn empty_names_give_a_list() {
         let arguments = json!([{"name": "", "type": {"name": ""}}, {"name": "", "type": {"name": "bool"}}]);
         assert_eq!(example(&arguments), "curl -d '[\"text\",true]' http://x/f");
     }

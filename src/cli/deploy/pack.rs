@@ -1,4 +1,4 @@
-//! A folder as a zip archive: which files go into it, and the archive itself, in a file without a name.
+//! Packs a folder into a zip archive: selects the files, and writes the archive into a temporary file without a name.
 
 use std::ffi::OsStr;
 use std::fs::File;
@@ -11,42 +11,44 @@ use ignore::{DirEntry, WalkBuilder};
 use zip::write::SimpleFileOptions;
 use zip::{CompressionMethod, ZipWriter};
 
-/// The gateway takes no more files in a package.
+/// Maximum number of files in a package; the gateway refuses more.
 const FILES: usize = 10_000;
-/// Nor more bytes, unpacked.
+/// Maximum size of a package, unpacked; likewise.
 const BYTES: u64 = 256 * 1024 * 1024;
-/// Nor a longer file.
+/// Maximum size of one file; likewise.
 const FILE_BYTES: u64 = 64 * 1024 * 1024;
-/// How many names a message lists.
+/// Maximum number of names that a message lists.
 const NAMED: usize = 5;
 
 const IGNORE_FILE: &str = ".metagateignore";
-/// Never packed, even if the ignore files include them: the gateway creates them itself, or they are of no use there.
+/// Never packed, even if the ignore files include them: the gateway creates them itself or does not need them.
 const LEFT_OUT: [&str; 5] = [".git", ".env", "node_modules", "__pycache__", "metagate.toml"];
 const VIRTUAL_ENVIRONMENT: &str = "pyvenv.cfg";
 
 /// A file that is packed.
 #[derive(Debug)]
 pub(super) struct Entry {
-    /// From the folder.
+    /// The path relative to the folder.
     pub(super) path: PathBuf,
     file: PathBuf,
     size: u64,
 }
 
-/// An archive, at its beginning.
+/// An archive.
 pub(super) struct Package {
-    /// The file to read.
+    /// The file, to be read from its current position.
     pub(super) file: File,
-    /// Bytes.
+    /// The length in bytes.
     pub(super) length: u64,
 }
 
-/// The files of a folder that are deployed, in the order of their names. Refuses what no package can hold: links, too
-/// many files, too large ones, none at all.
+/// The files of a folder that are deployed, in the order of their names.
+///
+/// # Errors
+/// The folder has links or special files, too many or too large files, or no files.
 pub(super) fn list(folder: &Path) -> anyhow::Result<Vec<Entry>> {
     let mut entries = Vec::new();
-    let mut odd = Vec::new();
+    let mut special = Vec::new();
     let mut total = 0;
     for found in walk(folder) {
         let found = found.context("reading the folder")?;
@@ -57,24 +59,24 @@ pub(super) fn list(folder: &Path) -> anyhow::Result<Vec<Entry>> {
             continue;
         }
         if !kind.is_file() {
-            odd.push(path);
+            special.push(path);
             continue;
         }
         let size = found.metadata().with_context(|| format!("reading {}", found.path().display()))?.len();
         if size > FILE_BYTES {
-            bail!("{path:?} has {}, and a file of a package may have {}", mebibytes(size), mebibytes(FILE_BYTES));
+            bail!("{path:?} has {}, more than the limit of {} for one file", mebibytes(size), mebibytes(FILE_BYTES));
         }
         total += size;
         entries.push(Entry { path, file: found.into_path(), size });
         if entries.len() > FILES {
-            bail!("more than {FILES} files: name what need not be there in {IGNORE_FILE}");
+            bail!("more than {FILES} files: exclude some in {IGNORE_FILE}");
         }
     }
-    if !odd.is_empty() {
-        let names: Vec<String> = odd.iter().take(NAMED).map(|path| format!("{path:?}")).collect();
-        let more = if odd.len() > NAMED { format!(" and {} more", odd.len() - NAMED) } else { String::new() };
+    if !special.is_empty() {
+        let names: Vec<String> = special.iter().take(NAMED).map(|path| format!("{path:?}")).collect();
+        let more = if special.len() > NAMED { format!(" and {} more", special.len() - NAMED) } else { String::new() };
         bail!(
-            "links and special files cannot be deployed: {}{more}; put the files in their place, or name them in \
+            "links and special files cannot be deployed: {}{more}; replace them by files, or exclude them in \
              {IGNORE_FILE}",
             names.join(", ")
         );
@@ -83,14 +85,13 @@ pub(super) fn list(folder: &Path) -> anyhow::Result<Vec<Entry>> {
         bail!("nothing to deploy in {}: it is empty, or everything in it is hidden or ignored", folder.display());
     }
     if total > BYTES {
-        bail!("{} of files, and a package may have {}", mebibytes(total), mebibytes(BYTES));
+        bail!("{} of files, more than the limit of {}", mebibytes(total), mebibytes(BYTES));
     }
     Ok(entries)
 }
 
 fn walk(folder: &Path) -> ignore::Walk {
-    // Ignore files of the folders above count within a repository: outside of one, a stray one at the top would leave
-    // nothing.
+    // Ignore files of parent folders apply within a repository only: elsewhere, a stray one could exclude everything.
     let in_repository = folder.ancestors().any(|above| above.join(".git").exists());
     WalkBuilder::new(folder)
         .hidden(true)
@@ -112,7 +113,7 @@ fn is_left_out(entry: &DirEntry) -> bool {
         || entry.file_type().is_some_and(|kind| kind.is_dir()) && entry.path().join(VIRTUAL_ENVIRONMENT).exists()
 }
 
-/// Writes the archive into a temporary file that is gone when it is closed.
+/// Writes the archive into a temporary file without a name, which the system removes when it is closed.
 pub(super) fn write(entries: &[Entry]) -> anyhow::Result<Package> {
     let mut archive = ZipWriter::new(unnamed_file().context("making a temporary file")?);
     for Entry { path, file, size } in entries {
@@ -126,7 +127,7 @@ pub(super) fn write(entries: &[Entry]) -> anyhow::Result<Package> {
 
 fn add(archive: &mut ZipWriter<File>, path: &Path, file: &Path, size: u64) -> anyhow::Result<()> {
     let name = path.to_str().context("its name is not UTF-8")?;
-    // Not through a link that has taken its place meanwhile.
+    // A link that has replaced the file since it was listed is not followed.
     let nofollow = rustix::fs::OFlags::NOFOLLOW.bits().cast_signed();
     let opened = File::options().read(true).custom_flags(nofollow).open(file)?;
     let mode = if opened.metadata()?.permissions().mode() & 0o100 == 0 { 0o644 } else { 0o755 };
@@ -134,7 +135,7 @@ fn add(archive: &mut ZipWriter<File>, path: &Path, file: &Path, size: u64) -> an
     archive.start_file(name, options)?;
     let copied = io::copy(&mut opened.take(size + 1), archive)?;
     if copied != size {
-        bail!("it has changed meanwhile");
+        bail!("the file changed while it was packed");
     }
     Ok(())
 }
@@ -178,7 +179,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_ignored_hidden_or_installed_is_not_packed() {
+    fn ignored_hidden_and_installed_files_are_not_packed() {
         let folder = folder(&[
             ("index.js", ""),
             ("lib/a.js", ""),
@@ -203,7 +204,7 @@ mod tests {
     }
 
     #[test]
-    fn ignore_files_above_count_within_a_repository_alone() {
+    fn ignore_files_of_parent_folders_apply_within_a_repository_only() {
         let above = folder(&[(".gitignore", "*.txt\n"), ("app/index.js", ""), ("app/a.txt", "")]);
         assert_eq!(paths(&above.path().join("app")), ["a.txt", "index.js"]);
         fs::create_dir(above.path().join(".git")).unwrap();
@@ -216,13 +217,13 @@ mod tests {
         symlink("index.js", folder.path().join("link.js")).unwrap();
         symlink("/", folder.path().join("root")).unwrap();
         let refused = refusal(folder.path());
-        assert!(refused.contains("cannot be deployed: \"link.js\", \"root\"; put"), "{refused}");
+        assert!(refused.contains("cannot be deployed: \"link.js\", \"root\"; replace"), "{refused}");
         fs::write(folder.path().join(IGNORE_FILE), "link.js\nroot\n").unwrap();
         assert_eq!(paths(folder.path()), ["index.js"]);
     }
 
     #[test]
-    fn what_no_package_can_hold_is_refused() {
+    fn folders_that_exceed_the_limits_are_refused() {
         let empty = folder(&[(".hidden", "")]);
         assert!(refusal(empty.path()).contains("nothing to deploy"));
         let large = folder(&[]);
@@ -232,7 +233,7 @@ mod tests {
         for name in ["b", "c", "d", "e"] {
             File::create(large.path().join(name)).unwrap().set_len(FILE_BYTES).unwrap();
         }
-        assert!(refusal(large.path()).contains("320 MiB of files, and a package may have 256 MiB"));
+        assert!(refusal(large.path()).contains("320 MiB of files, more than the limit of 256 MiB"));
         let many = folder(&[]);
         for number in 0..=FILES {
             File::create(many.path().join(number.to_string())).unwrap();
@@ -265,7 +266,7 @@ mod tests {
         let files = list(folder.path()).unwrap();
         fs::write(folder.path().join("a.txt"), "abcdef").unwrap();
         let error = format!("{:#}", write(&files).err().unwrap());
-        assert!(error.contains("a.txt: it has changed meanwhile"), "{error}");
+        assert!(error.contains("a.txt: the file changed while it was packed"), "{error}");
         fs::remove_file(folder.path().join("a.txt")).unwrap();
         symlink("/etc/hostname", folder.path().join("a.txt")).unwrap();
         assert!(write(&files).is_err());

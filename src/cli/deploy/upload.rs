@@ -1,4 +1,4 @@
-//! Sending a package: a multipart body with its fields, then the archive, streamed.
+//! Uploads a package: a multipart body with the fields, then the archive, which is streamed.
 
 use std::collections::BTreeSet;
 use std::io::Read;
@@ -10,7 +10,7 @@ use crate::cli::deploy::pack::Package;
 use crate::cli::deploy::progress::Progress;
 use crate::deployment::DeploymentName;
 
-/// Also when there is a release of that name already: `deploy/create` puts the new one in its place.
+/// `replace=true`: the name may be deployed already; `deploy/create` then replaces its release.
 const PATH: &str = "/api/package/create?replace=true";
 
 /// Sends a package to the gateway, which keeps it for `deploy/create`.
@@ -56,7 +56,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_archive_stands_after_the_fields() {
+    fn the_archive_follows_the_fields() {
         let name = DeploymentName::new("math").unwrap();
         let (head, tail) = around("b", &name, &BTreeSet::from(["nodejs"]));
         let order: Vec<_> = ["\"id\"\r\n\r\nmath", "\"type\"", "\"jsons\"\r\n\r\n[]", "[\"nodejs\"]", "\"math.zip\""]

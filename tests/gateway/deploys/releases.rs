@@ -111,7 +111,7 @@ fn five_releases_are_kept_and_any_of_them_can_be_gone_back_to() {
     assert_eq!(gateway.get("/api/releases/app").json()["live"], 3);
     let none = gateway.post("/api/rollback/app", &[], r#"{"release":1}"#);
     assert_eq!((none.status, none.code()), (404, "not_found"));
-    assert!(none.message().contains("kept are 3, 4, 5, 6, 7"), "{}", none.message());
+    assert!(none.message().contains("the gateway keeps 3, 4, 5, 6, 7"), "{}", none.message());
     gateway.ship("app", &versioned(8));
     assert_eq!(gateway.call("app", "version", "").body, "8");
 }

@@ -94,5 +94,5 @@ fn explain_and_check_know_the_runtime() {
     fs::write(&config, deployment("it", functions.path(), "wasm = { bytes = \"array\" }")).unwrap();
     let refused = metagate().arg("check").arg(&config).output().unwrap();
     let words = String::from_utf8_lossy(&refused.stderr).into_owned();
-    assert!(!refused.status.success() && words.contains("runs on node"), "{words}");
+    assert!(!refused.status.success() && words.contains("and the runtime of this folder is node"), "{words}");
 }
