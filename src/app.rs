@@ -1,4 +1,4 @@
-//! The running gateway: put together from the configuration, served on its listeners, stopped by a signal.
+//! The running gateway: built from the configuration, served on its listeners, stopped by a signal.
 
 mod config_watch;
 mod connection_limits;
@@ -66,11 +66,12 @@ pub enum RunError {
 ///
 /// The data folder, a listener or a plugin is unusable. Once the gateway serves, it only returns on a signal.
 pub async fn run(config: Config, watches_functions: bool, out: impl Write) -> Result<(), RunError> {
-    // First: a signal must never meet the default action, which would leave worker processes behind.
+    // First, because the default action of a signal would end the process and leave workers behind.
     let mut signals = Signals::install().context("installing signal handlers")?;
     let path = &config.server.data_dir;
     let unusable = |cause| RunError::DataDir { path: path.display().to_string(), cause };
-    // The folder's lock before the listeners: a second gateway with the same configuration reports the folder.
+    // The lock of the folder comes before the listeners, so that a second gateway with the same configuration reports
+    // the folder, which names the other process.
     let data_dir = DataDir::open(path).map_err(unusable)?;
     let listeners = Listeners::bind(&config).await?;
     let app = App::build(config, data_dir)?;
@@ -104,7 +105,7 @@ struct App {
 }
 
 impl App {
-    /// Puts the gateway together. Nothing is deployed yet.
+    /// Builds the gateway. Nothing is deployed yet.
     fn build(config: Config, data_dir: DataDir) -> Result<Self, RunError> {
         let DataDir { lock, scripts, log_files, store, staging } = data_dir;
         let instance = Instance::current();
@@ -140,8 +141,8 @@ impl App {
     }
 
     /// Loads the plugins, then starts the deployments without waiting for their workers. Plugins come first because
-    /// every release runs through them; any that cannot be loaded stops the start, since it may be the one that checks
-    /// who may call.
+    /// every release runs through them. One that cannot be loaded fails the start, since it may be the one that
+    /// authorizes calls.
     async fn start(&self) -> Result<(), RunError> {
         let (plugins, mut faults) = config::load_plugins(&self.config);
         let errors = if plugins.is_empty() { Vec::new() } else { self.gateway.load_plugins(plugins.clone()).await };
@@ -209,7 +210,7 @@ impl App {
         servers.close();
         let _timed_out = tokio::time::timeout(self.config.server.drain.get(), servers.wait()).await;
         self.gateway.stop(Duration::ZERO).await;
-        // The stop has answered the calls that were left; their clients need a moment to read the answers.
+        // The stop has answered the remaining calls; their clients need a moment to read the answers.
         let _timed_out = tokio::time::timeout(CLOSE_GRACE, servers.wait()).await;
     }
 }

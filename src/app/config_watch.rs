@@ -1,5 +1,5 @@
-//! Watching the files of the configuration: itself, plugin settings and components. Folders are watched rather than
-//! files, because editors and deploy tools replace files by new ones.
+//! Watches the files of the configuration: metagate.toml, settings of plugins, and components. It watches folders
+//! rather than files, because editors and deploy tools replace files by new ones.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
@@ -15,10 +15,10 @@ use crate::gateway::reload_request::ReloadRequest;
 
 /// Watches the folders of a configuration's files.
 pub(super) struct ConfigWatch {
-    /// None if the system refuses to watch.
+    /// `None` if the system refuses to watch.
     watcher: Option<RecommendedWatcher>,
     /// The watched folders with the identity that each had. inotify follows the folder, not the path: when another
-    /// folder takes the path, it has to be watched anew.
+    /// folder takes the path, the new folder has to be watched.
     folders: BTreeMap<PathBuf, Identity>,
 }
 

@@ -7,12 +7,12 @@ use crate::config::Config;
 use crate::http::connection::accept::ConnectionLimits;
 use crate::http::connection::stream::Deadlines;
 
-/// The most connections by default, however many files may be open.
+/// Maximum number of connections by default, however many files may be open.
 const MAX_DEFAULT: u64 = 16 * 1024;
-/// The fewest connections by default.
+/// Minimum number of connections by default.
 const MIN_DEFAULT: u64 = 16;
-/// Connections of an admin listener of its own. They are separate, so that the API can be reached while clients use up
-/// all connections for calls.
+/// Connections of a separate admin listener: they keep the API reachable while clients use up all connections for
+/// calls.
 const ADMIN: u64 = 64;
 /// Descriptors of a worker in the gateway: channel, standard output, standard error, pidfd.
 const PER_WORKER: u64 = 4;
@@ -22,9 +22,9 @@ const OWN: u64 = 32;
 /// The limits of both listeners.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct ListenerLimits {
-    /// Of the listener for calls.
+    /// The listener for calls.
     pub(super) calls: ConnectionLimits,
-    /// Of the admin listener, if there is one.
+    /// The separate admin listener, if there is one.
     pub(super) admin: ConnectionLimits,
 }
 
@@ -61,7 +61,7 @@ struct Budget {
 
 impl Budget {
     fn new(config: &Config, stored: usize, descriptors: u64) -> Self {
-        // Half: workers and files need the rest.
+        // The other half is for workers and files.
         let by_default = || (descriptors / 2).clamp(MIN_DEFAULT, MAX_DEFAULT);
         let configured = config.deployments.iter().map(|deployment| u64::from(deployment.workers.max));
         Self {

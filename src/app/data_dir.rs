@@ -25,7 +25,7 @@ pub(super) struct DataDir {
 }
 
 impl DataDir {
-    /// Locks and opens the folder; makes it if it is missing.
+    /// Locks and opens the folder; creates it if it does not exist.
     pub(super) fn open(path: &Path) -> anyhow::Result<Self> {
         let (lock, read_only) = lock(path)?;
         if let Some(reason) = &read_only {
@@ -48,7 +48,7 @@ impl DataDir {
 
 /// Locks the folder. Returns the file that holds the lock and, if the folder is read-only, why.
 fn lock(path: &Path) -> anyhow::Result<(File, Option<String>)> {
-    // 0700: below it are variables of deployments, which may be secrets.
+    // 0700: the folder holds the variables of deployments, which may be secrets.
     match std::fs::DirBuilder::new().recursive(true).mode(0o700).create(path) {
         Err(error) if is_read_only(&error) && path.is_dir() => {}
         made => made?,
@@ -59,7 +59,7 @@ fn lock(path: &Path) -> anyhow::Result<(File, Option<String>)> {
         Err(error) if is_read_only(&error) => (File::open(&file)?, Some(error.to_string())),
         opened => (opened?, None),
     };
-    // flock rather than a file that exists: the kernel releases it however the process ends.
+    // flock rather than the existence of a file: the kernel releases the lock however the process ends.
     if rustix::fs::flock(&file, FlockOperation::NonBlockingLockExclusive).is_err() {
         let mut owner = String::new();
         file.read_to_string(&mut owner)?;

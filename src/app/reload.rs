@@ -26,7 +26,7 @@ const PAUSE: Duration = Duration::from_millis(300);
 /// The name under which the task is supervised.
 const TASK: &str = "reload";
 
-/// Where this part of the program requests reloads.
+/// A handle for requesting reloads.
 pub(super) struct Reloading {
     requests: mpsc::UnboundedSender<ReloadRequest>,
 }
@@ -44,7 +44,7 @@ impl Reloading {
         deployer.reloads.serve_with(requests.clone());
         let reloader =
             Reloader { config: config.clone(), deployer: Arc::clone(deployer), received, requests: requests.clone() };
-        // Shared, so that the task can go on with the requests and the configuration it had when it panicked.
+        // Shared, so that after a panic the task continues with the same requests and configuration.
         let (reloader, stopped) = (Arc::new(Mutex::new(reloader)), stop.clone());
         supervise::forever(tasks, stop, TASK, move || {
             let (reloader, stop) = (Arc::clone(&reloader), stopped.clone());
@@ -85,7 +85,7 @@ impl Reloader {
         let mut watch = ConfigWatch::start(&self.config, self.requests.clone());
         while let Some(ReloadRequest { cause, mut functions, answer }) = self.received.recv().await {
             supervise::panic_point(TASK);
-            // A requester that waits has finished writing files, so there is nothing to settle.
+            // A requester that waits for the answer has finished writing its files.
             let is_waited_for = answer.is_some();
             if !is_waited_for {
                 tokio::time::sleep(SETTLE).await;
@@ -130,7 +130,7 @@ impl Reloader {
         let plugins = self.with_running(plugins, &config, &faults);
         let reloaded = self.deployer.reload(plugins.clone(), config.deployments.clone(), functions).await;
         log(&reloaded, &plugins);
-        // Not [server], [admin] and [deploy]: what is in force of them is what the gateway started with.
+        // [server], [admin] and [deploy] keep the values that the gateway started with.
         self.config.deployments = config.deployments;
         self.config.plugins = config.plugins;
         self.config.plugin_list = config.plugin_list;
@@ -165,8 +165,8 @@ impl Reloader {
     }
 
     /// The plugins to load: `plugins`, and the running drop-ins whose new settings have faults. If the plugins folder
-    /// cannot be read, it is unknown which drop-ins were removed, so all of them stay: one of them may check who may
-    /// call.
+    /// cannot be read, it is unknown which drop-ins were removed, so all of them stay: one of them may authorize
+    /// calls.
     fn with_running(&self, mut plugins: Vec<PluginConfig>, new: &Config, faults: &Faults) -> Vec<PluginConfig> {
         let Some(dir) = new.plugins.dir.as_deref().filter(|_| !faults.is_empty()) else { return plugins };
         let is_readable = std::fs::read_dir(dir).is_ok();

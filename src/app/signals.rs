@@ -1,4 +1,4 @@
-//! The signals that the gateway obeys: SIGTERM and SIGINT stop it, SIGHUP reloads the configuration.
+//! The signals that the gateway handles: SIGTERM and SIGINT stop it, SIGHUP reloads the configuration.
 
 use std::io;
 

@@ -37,7 +37,7 @@ pub struct Deployed {
 enum Change {
     /// Deploy the upload, with these variables; without an upload, deploy the current files again.
     Create(Variables),
-    /// Deploy the kept release of this number; without a number, the one before the current release.
+    /// Deploy the stored release of this number; without a number, the one before the release in service.
     Rollback(Option<u64>),
 }
 
@@ -56,11 +56,11 @@ impl Deployer {
         self.start_change(name, Change::Create(env))
     }
 
-    /// Starts to put a kept release in service; without a number, the one before the current release.
+    /// Starts to put a stored release in service; without a number, the one before the release in service.
     ///
     /// # Errors
     ///
-    /// The release is not kept, the configuration defines the deployment, or the gateway accepts no changes.
+    /// The release is not stored, the configuration defines the deployment, or the gateway accepts no changes.
     pub fn rollback(self: &Arc<Self>, name: &str, number: Option<u64>) -> Result<Deploying, DeployError> {
         self.check_not_configured(name)?;
         let record = self.store.record(name).ok_or_else(|| DeployError::NotFound(name.to_owned()))?;
@@ -189,8 +189,8 @@ fn find_release(record: &Record, number: Option<u64>) -> Result<Release, DeployE
         name: record.name.as_str().to_owned(),
         wanted: number.map_or_else(|| "earlier release".to_owned(), |number| format!("release {number}")),
         kept: match kept.as_slice() {
-            [] => "none is kept".to_owned(),
-            kept => format!("kept are {}", kept.join(", ")),
+            [] => "no release is kept".to_owned(),
+            kept => format!("the gateway keeps {}", kept.join(", ")),
         },
     })
 }
