@@ -7,9 +7,13 @@ use std::io::{self, IsTerminal};
 use std::panic::PanicHookInfo;
 
 use clap::ValueEnum;
+use tracing::level_filters::LevelFilter;
 use tracing_subscriber::EnvFilter;
 
 use crate::telemetry::writer::LogWriter;
+
+/// Shows the report of lost lines, which `writer` logs.
+const LOST_LINES: &str = "metagate::telemetry::writer=warn";
 
 /// The form of log lines.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
@@ -27,10 +31,7 @@ pub enum LogFormat {
 ///
 /// The thread that writes cannot be started.
 pub fn start(format: LogFormat) -> io::Result<FlushGuard> {
-    let filter = EnvFilter::builder()
-        .with_env_var("METAGATE_LOG")
-        .with_default_directive(tracing::level_filters::LevelFilter::INFO.into())
-        .from_env_lossy();
+    let filter = filter(&std::env::var("METAGATE_LOG").unwrap_or_default());
     let writer = LogWriter::start(Box::new(io::stderr()))?;
     let guard = FlushGuard { writer: writer.clone() };
     let lines = tracing_subscriber::fmt()
@@ -49,6 +50,15 @@ pub fn start(format: LogFormat) -> io::Result<FlushGuard> {
     // pipe.
     std::panic::set_hook(Box::new(log_panic));
     Ok(guard)
+}
+
+/// The filter of these directives. It always lets the report of lost lines pass: a reader of errors only must see that
+/// the log has a gap.
+fn filter(directives: &str) -> EnvFilter {
+    EnvFilter::builder()
+        .with_default_directive(LevelFilter::INFO.into())
+        .parse_lossy(directives)
+        .add_directive(LOST_LINES.parse().expect("the directive is well formed"))
 }
 
 /// Writes the log lines that still wait when it is dropped, for at most one second.

@@ -1,5 +1,6 @@
-//! Log lines on a thread of their own: whoever logs puts a line into a bounded queue and goes on. A write that fails or
-//! blocks costs log lines, which are counted and reported once writing works again; it costs no call and no task.
+//! Log lines on a thread of their own: a task that logs puts a line into a bounded queue and goes on. A write that
+//! fails or blocks costs log lines, which are counted and reported once writing works again; it costs no call and no
+//! task.
 
 use std::io::{self, Write};
 use std::sync::Arc;

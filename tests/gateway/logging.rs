@@ -8,6 +8,7 @@ use std::time::{Duration, Instant};
 
 use rustix::fs::OFlags;
 use rustix::process::{Pid, Signal, kill_process};
+use serde_json::Value;
 
 use crate::support::{Gateway, PATIENCE, fixture, wait_for};
 
@@ -29,16 +30,18 @@ fn replace_workers(gateway: &Gateway) {
     }
 }
 
-/// A pipe that is full, and its reading end.
-fn full_pipe() -> (OwnedFd, OwnedFd) {
+/// A full pipe: its reading end, and its writing end, on which a write fails at once if `nonblocking`.
+fn full_pipe(nonblocking: bool) -> (File, OwnedFd) {
     let (reader, writer) = rustix::pipe::pipe().unwrap();
     let flags = rustix::fs::fcntl_getfl(&writer).unwrap();
     rustix::fs::fcntl_setfl(&writer, flags | OFlags::NONBLOCK).unwrap();
     let mut filling = File::from(writer.as_fd().try_clone_to_owned().unwrap());
     while filling.write(&[b'\n'; 4096]).is_ok() {}
     while filling.write(b"\n").is_ok() {}
-    rustix::fs::fcntl_setfl(&writer, flags).unwrap();
-    (reader, writer)
+    if !nonblocking {
+        rustix::fs::fcntl_setfl(&writer, flags).unwrap();
+    }
+    (File::from(reader), writer)
 }
 
 #[test]
@@ -57,7 +60,7 @@ fn a_log_on_a_full_disk_stops_nothing() {
 
 #[test]
 fn a_log_that_nothing_reads_blocks_nothing() {
-    let (reader, writer) = full_pipe();
+    let (mut reader, writer) = full_pipe(false);
     let gateway = Gateway::start_with(&deployment(), |command| {
         command.stderr(writer);
     });
@@ -71,12 +74,44 @@ fn a_log_that_nothing_reads_blocks_nothing() {
 
     let reading = std::thread::spawn(move || {
         let mut text = String::new();
-        File::from(reader).read_to_string(&mut text).unwrap();
+        reader.read_to_string(&mut text).unwrap();
         text
     });
     assert_eq!(gateway.stop().code(), Some(0));
     let text = reading.join().unwrap();
     assert!(text.contains("stopped"), "{text}");
+}
+
+#[test]
+fn lost_lines_are_reported_even_if_only_errors_are_logged() {
+    let (mut reader, writer) = full_pipe(true);
+    let gateway = Gateway::start_with(&deployment(), |command| {
+        command.env("METAGATE_LOG", "error").stderr(writer);
+    });
+    gateway.wait_ready();
+    // Each replaced worker is logged as an error. The pipe has no room for the first.
+    replace_workers(&gateway);
+    assert!(reader.read(&mut [0; 1 << 16]).unwrap() > 0);
+    replace_workers(&gateway);
+    assert_eq!(gateway.stop().code(), Some(0));
+    let mut text = String::new();
+    reader.read_to_string(&mut text).unwrap();
+    assert!(text.contains("log lines were lost"), "{text}");
+}
+
+#[test]
+fn a_panic_in_json_form_has_each_key_once() {
+    let gateway = Gateway::start_with(&deployment(), |command| {
+        command.args(["--log-format", "json"]).env("METAGATE_TEST_PANIC", "worker-supervisor");
+    });
+    let line = wait_for("the panic in the log", || {
+        gateway.log().lines().find(|line| line.contains(r#""message":"panic""#)).map(str::to_owned)
+    });
+    let panic: Value = serde_json::from_str(&line).unwrap();
+    assert_eq!(panic["reason"], r#"METAGATE_TEST_PANIC has "worker-supervisor""#, "{line}");
+    for key in panic.as_object().unwrap().keys() {
+        assert_eq!(line.matches(&format!("{key:?}:")).count(), 1, "{key} in {line}");
+    }
 }
 
 #[test]
