@@ -224,13 +224,18 @@ impl<S> Client<S> {
         }
     }
 
-    /// Reads what a worker that has ended left in the channel, without waiting. Probe results are skipped.
+    /// Reads what a worker that has ended left in the channel, without waiting. It ends the calls that are answered, and
+    /// returns a violation of the protocol if there is one, or else the last MetaData if there is any.
     pub fn read_rest(&self, inbox: &mut Inbox) -> Option<Incoming> {
+        let mut metadata = None;
         loop {
             match self.take_messages(inbox) {
                 Some(Incoming::ProbeResult) => {}
+                // Answers may follow it.
+                Some(Incoming::MetaData(data)) => metadata = Some(Incoming::MetaData(data)),
                 None if inbox.fill_from_kernel() => {}
-                rest => return rest,
+                None => return metadata,
+                Some(end) => return Some(end),
             }
         }
     }

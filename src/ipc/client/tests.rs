@@ -123,3 +123,15 @@ async fn answers_that_a_worker_left_behind_are_read() {
     assert!(client.read_rest(&mut inbox).is_none());
     assert_eq!(reply.await.unwrap().unwrap().0.unwrap(), "7");
 }
+
+#[tokio::test]
+async fn answers_behind_repeated_metadata_are_read() {
+    let (client, mut inbox, mut theirs) = pair();
+    let reply = client.call(&f(b"[]"), soon(), ()).unwrap();
+    theirs.write_all(b"{\"type\":\"GetApplicationMetadata\",\"data\":{}}\n").await.unwrap();
+    theirs.write_all(b"{\"type\":\"FunctionInvokeResult\",\"data\":{\"id\":\"1\",\"result\":7}}\n").await.unwrap();
+    drop(theirs);
+    let rest = client.read_rest(&mut inbox);
+    assert!(matches!(rest, Some(Incoming::MetaData(_))), "{rest:?}");
+    assert_eq!(reply.await.unwrap().unwrap().0.unwrap(), "7");
+}
