@@ -60,8 +60,8 @@ pub struct Launcher {
 pub struct Gateway {
     /// The first part of call addresses.
     pub prefix: Prefix,
-    /// The configuration file and the data folder, without symbolic links. They are never served over HTTP, whatever
-    /// folder they lie in.
+    /// The configuration file and the data folder, without symbolic links. They are never served over HTTP, even if
+    /// a served folder holds them.
     pub private: Arc<[PathBuf]>,
     registry: Registry,
     plugins: Arc<Plugins>,

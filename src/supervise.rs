@@ -24,8 +24,8 @@ static RESTARTS: Mutex<BTreeMap<&'static str, u64>> = Mutex::new(BTreeMap::new()
 /// Spawns a long-lived task on `tasks`. `make` makes its future, once at the start and again after each panic. The
 /// task ends when its future ends without a panic, or when `stop` is cancelled during a backoff.
 ///
-/// The future must keep shared state usable when it is dropped in the middle: whatever it holds is dropped by the
-/// unwinding before `make` runs again.
+/// The future must keep shared state usable when it is dropped in the middle: the unwinding drops all that it holds
+/// before `make` runs again.
 pub fn forever<M, F>(tasks: &TaskTracker, stop: &CancellationToken, name: &'static str, mut make: M)
 where
     M: FnMut() -> F + Send + 'static,
@@ -79,9 +79,9 @@ pub fn restarts() -> Vec<(&'static str, u64)> {
     RESTARTS.lock().iter().map(|(name, count)| (*name, *count)).collect()
 }
 
-/// Panics once in a debug build if the environment variable `METAGATE_TEST_PANIC`, a list like
-/// `accept,worker-supervisor`, has this name; later calls do nothing. Tests use it to show that a task is restarted. A
-/// release build does nothing.
+/// Panics in a debug build if the environment variable `METAGATE_TEST_PANIC`, a list like
+/// `accept-loop,worker-supervisor`, has this name: once for each time that it is in the list. Tests use it to show that
+/// a task is restarted. A release build does nothing.
 #[cfg(debug_assertions)]
 #[expect(clippy::panic, reason = "the panic is the purpose")]
 pub fn panic_point(name: &str) {

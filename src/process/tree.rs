@@ -1,6 +1,6 @@
 //! The process tree of a child, and how all of it ends. A control group holds the tree where there is one. Otherwise
-//! the process group and a mark in the environment find it: descendants inherit the mark, whatever session or parent
-//! they have.
+//! the process group and a mark in the environment find it: descendants inherit the mark, in another session and
+//! under another parent as well.
 
 use std::fs;
 use std::path::Path;

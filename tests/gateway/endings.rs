@@ -10,6 +10,7 @@ use std::time::Duration;
 use command_fds::{CommandFdExt, FdMapping};
 use rustix::process::Signal;
 
+use crate::deploys::package;
 use crate::faulty::{
     Faulty, assert_error, assert_ok, hardest_to_find, has_control_group, pid_of_w, recorded, send_signal, timed,
     wait_count, wait_gone, zombies_of,
@@ -126,6 +127,19 @@ fn a_stopped_gateway_leaves_no_process_behind() {
     pids.push(worker);
     assert_eq!(gateway.stop().code(), Some(0));
     assert_eq!(pids.into_iter().filter(|pid| is_alive(*pid)).collect::<Vec<_>>(), Vec::<u32>::new());
+}
+
+#[test]
+fn a_delete_waits_for_the_end_of_a_worker_whose_supervisor_panicked() {
+    let gateway = Gateway::start_with("", |command| {
+        command.env("METAGATE_TEST_PANIC", "worker-supervisor");
+    });
+    // The child keeps the worker's pipes open, so the end of the worker takes a moment.
+    let code = "import subprocess\nsubprocess.Popen(['sleep', '1000'], start_new_session=True)\n\ndef f():\n    pass\n";
+    gateway.ship("app", &package(&[("app.py", code)]));
+    wait_for("the panic", || gateway.log().contains("task=worker-supervisor").then_some(()));
+    assert_eq!(gateway.delete("app").status, 200);
+    assert_eq!(gateway.worker_pids(), Vec::<u32>::new());
 }
 
 /// Kills the gateway itself. Its worker must end at once, and the processes of the worker when the next gateway starts.

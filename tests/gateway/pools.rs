@@ -5,13 +5,13 @@ use std::fs;
 use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::thread;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use rustix::process::Signal;
 use tempfile::TempDir;
 
 use crate::faulty::{Faulty, assert_error, assert_ok, lines_of, pid_of_w, recorded, send_signal, timed, wait_count};
-use crate::support::{Answer, Gateway, fixture, wait_for};
+use crate::support::{Answer, Gateway, wait_for};
 
 /// A folder whose files allow workers to load and calls to end.
 struct Gate(TempDir);
@@ -222,22 +222,45 @@ fn a_call_at_the_first_start_waits_for_it() {
     });
 }
 
+/// Starts a gateway in which a task panics as often as its name is in the list `panics`.
+fn start_with_panics(tables: &str, panics: &str) -> Gateway {
+    Gateway::start_with(tables, |command| {
+        command.env("METAGATE_TEST_PANIC", panics);
+    })
+}
+
 #[test]
-fn a_pool_grows_after_its_growth_task_panicked() {
-    let tables = format!(
-        "[[deployment]]\nname = \"echo\"\npath = \"{}\"\nworkers = {{ min = 1, max = 2 }}\nconcurrency = 1\n",
-        fixture("echo-node").display()
-    );
-    let gateway = Gateway::start_with(&tables, |command| {
-        command.env("METAGATE_TEST_PANIC", "pool-growth");
+fn a_pool_grows_for_the_call_at_which_its_growth_task_panicked() {
+    let gate = Gate::open();
+    let tables = gate.deployment("workers = { min = 1, max = 2 }\nconcurrency = 1");
+    // A worker that becomes ready wakes the task first, a call that waits wakes it next.
+    let gateway = start_with_panics(&tables, "pool-growth,pool-growth");
+    wait_for("the first panic", || gateway.log().contains("task=pool-growth").then_some(()));
+    thread::scope(|scope| {
+        let calls = [0, 1].map(|_| scope.spawn(|| call_until(&gateway, "go")));
+        // No further call wakes the task.
+        wait_count(&gateway, "w", "in_flight", 2);
+        gate.allow("go");
+        assert!(calls.into_iter().all(|call| call.join().unwrap().status == 200));
     });
-    gateway.wait_ready();
-    wait_for("a second worker", || {
-        thread::scope(|scope| {
-            let calls = [0, 1, 2].map(|_| scope.spawn(|| gateway.call("echo", "sleep", "[100, 1]").status));
-            assert!(calls.into_iter().all(|call| call.join().unwrap() == 200));
-        });
-        (gateway.readiness("echo")["workers"] == 2).then_some(())
+}
+
+#[test]
+fn a_pool_keeps_to_its_maximum_after_a_supervisor_panicked() {
+    let gate = Gate::open();
+    let tables = gate.deployment("workers = { min = 1, max = 2 }\nconcurrency = 1");
+    let gateway = start_with_panics(&tables, "worker-supervisor");
+    thread::scope(|scope| {
+        // While the supervisor waits to be started again, the pool grows to its maximum without it.
+        let calls = [0, 1, 2].map(|_| scope.spawn(|| call_until(&gateway, "go")));
+        wait_count(&gateway, "w", "in_flight", 2);
+        let begun = Instant::now();
+        while begun.elapsed() < Duration::from_millis(500) {
+            assert_eq!(gateway.readiness("w")["workers"], 2);
+            thread::sleep(Duration::from_millis(5));
+        }
+        gate.allow("go");
+        assert!(calls.into_iter().all(|call| call.join().unwrap().status == 200));
     });
-    assert!(gateway.log().contains("task=pool-growth"), "{}", gateway.log());
+    assert!(gateway.log().contains("task=worker-supervisor"), "{}", gateway.log());
 }
