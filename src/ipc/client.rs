@@ -224,7 +224,7 @@ impl<S> Client<S> {
         }
     }
 
-    /// Reads what a worker that has ended left in the channel, without waiting. It ends the calls that are answered, and
+    /// Reads what a worker that has ended left in the channel, without waiting. Ends the calls that are answered, and
     /// returns a violation of the protocol if there is one, or else the last MetaData if there is any.
     pub fn read_rest(&self, inbox: &mut Inbox) -> Option<Incoming> {
         let mut metadata = None;
