@@ -1,5 +1,5 @@
 //! Reading the configuration again while the gateway serves, requested by SIGHUP, by the admin API or by a watcher. One
-//! reload runs at a time; requests that arrive meanwhile share the next one.
+//! reload runs at a time; requests that arrive during a reload share the next one.
 
 use std::panic::AssertUnwindSafe;
 use std::sync::Arc;

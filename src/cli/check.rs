@@ -16,8 +16,8 @@ use crate::runtime::scripts::WorkerScripts;
 /// Check a configuration without starting anything.
 #[derive(Debug, Args)]
 #[command(long_about = "Read everything that serve reads: the configuration, the folder of each deployment with its \
-    metacall.json and scripts, the program of its runtime, and the file, grants and configuration of each plugin, \
-    including the check of a configuration by its plugin. Starts no worker and no listener.\n\n\
+    metacall.json and scripts, the program of its runtime, and the file, grants and configuration of each plugin. \
+    Plugins that check their own configuration do so. Starts no worker and no listener.\n\n\
     Reports all faults, each with file, line and column.\n\n\
     Example:\n  metagate check examples/quickstart/metagate.toml\n\n\
     Exit codes: 0 no fault, 1 faults.")]

@@ -32,7 +32,7 @@ use crate::runtime::scripts::WorkerScripts;
 pub(super) struct Explain {
     /// The deployment.
     name: String,
-    /// The function: its plugins are shown instead of those of any function.
+    /// The function. Default: show the plugins of the whole deployment.
     function: Option<String>,
     /// The configuration file.
     #[arg(short, long, default_value = "metagate.toml")]
@@ -72,7 +72,7 @@ impl Explain {
 
 fn show_deployment(config: &Config, deployment: &DeploymentConfig, out: &mut impl Write) -> anyhow::Result<()> {
     let DeploymentConfig { name, path, env, .. } = deployment;
-    writeln!(out, "deployment {:?}  ({})", name.as_str(), place_of(&deployment.locations.of("name")))?;
+    writeln!(out, "deployment {:?}  ({})", name.as_str(), describe_location(&deployment.locations.of("name")))?;
     writeln!(out, "  folder       {}", path.display())?;
     let scripts = WorkerScripts::in_place(&config.server.data_dir);
     match plan_workers(deployment, &scripts) {
@@ -176,7 +176,7 @@ fn show_running(
         out,
         "  {number}. {}  ({})",
         plugin.name(),
-        place_of(&settings.locations.of("").or_else(|| settings.locations.of("name")))
+        describe_location(&settings.locations.of("").or_else(|| settings.locations.of("name")))
     )?;
     let deployments = format!("deployments {} matches {deployment:?}", list(&settings.deployments));
     let functions = match function {
@@ -242,8 +242,8 @@ fn list(patterns: &[Pattern]) -> String {
     format!("[{}]", texts.join(", "))
 }
 
-fn place_of(place: &Option<config::Location>) -> String {
-    match place {
+fn describe_location(location: &Option<config::Location>) -> String {
+    match location {
         Some(location) => format!("{}:{}", location.file.display(), location.line),
         None => "drop-in without settings".to_owned(),
     }

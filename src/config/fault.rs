@@ -55,7 +55,7 @@ impl fmt::Display for Fault {
         let before = location.column - 1;
         let cut = if location.text.chars().count() > SHOWN { before.saturating_sub(SHOWN / 4) } else { 0 };
         let shown: String = location.text.chars().skip(cut).take(SHOWN).collect();
-        // Tabs stay tabs, so that the carets stand under their characters.
+        // Tabs stay tabs, so that the carets are under their characters.
         let indent: String = shown.chars().take(before - cut).map(|c| if c == '\t' { c } else { ' ' }).collect();
         let carets = location.width.clamp(1, SHOWN.saturating_sub(before - cut).max(1));
         let number = location.line.to_string();

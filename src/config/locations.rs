@@ -1,4 +1,4 @@
-//! Where the keys of a table stand in their file, so that faults found after the file was read can point at them.
+//! The locations of the keys of a table in their file, for faults that are found after the file was read.
 
 use std::collections::BTreeMap;
 use std::path::Path;
@@ -14,7 +14,7 @@ pub struct Location {
     pub line: usize,
     /// The first character within the line, from 1.
     pub column: usize,
-    /// The whole line as it stands in the file, with each character of a secret shown as `*`.
+    /// The whole line of the file, with each character of a secret replaced by `*`.
     pub text: String,
     /// The number of characters, at least 1.
     pub width: usize,
@@ -39,9 +39,9 @@ pub struct Locations {
 /// The location of one key and its value.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Entry {
-    /// Where the key stands.
+    /// The location of the key.
     pub(crate) key: Location,
-    /// Where its value stands.
+    /// The location of its value.
     pub(crate) value: Location,
     /// The expressions that the value was made of, such as `${env:TOKEN}`.
     pub(crate) origin: Option<String>,

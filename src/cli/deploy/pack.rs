@@ -13,9 +13,9 @@ use zip::{CompressionMethod, ZipWriter};
 
 /// Maximum number of files in a package; the gateway refuses more.
 const FILES: usize = 10_000;
-/// Maximum size of a package, unpacked; likewise.
+/// Maximum size of a package, unpacked; the gateway refuses a larger one.
 const BYTES: u64 = 256 * 1024 * 1024;
-/// Maximum size of one file; likewise.
+/// Maximum size of one file; the gateway refuses a package with a larger one.
 const FILE_BYTES: u64 = 64 * 1024 * 1024;
 /// Maximum number of names that a message lists.
 const NAMED: usize = 5;

@@ -1,4 +1,4 @@
-//! Records where the keys of a parsed table stand.
+//! Records the locations of the keys of a parsed table.
 
 use std::ops::Range;
 

@@ -91,7 +91,7 @@ mod tests {
     }
 
     #[test]
-    fn every_span_has_a_place() {
+    fn every_span_has_a_location() {
         for text in ["", "\n", "a", "a\n", "a\n\n", "ä\r\nb"] {
             for start in 0..=text.len() + 1 {
                 for end in start..=text.len() + 2 {

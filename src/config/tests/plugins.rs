@@ -96,7 +96,7 @@ fn every_key_is_read() {
 }
 
 #[test]
-fn every_value_is_checked_at_its_place() {
+fn a_wrong_value_is_reported_at_its_location() {
     for (keys, line, column, message) in [
         ("sha256 = \"00\"", 4, 10, "\"sha256\": 2 digits; it takes a SHA-256: 64 hexadecimal digits"),
         ("hooks = []", 4, 9, "\"hooks\": the list is empty"),
@@ -248,7 +248,7 @@ fn any_toml_is_a_plugins_configuration() {
 }
 
 #[test]
-fn places_reach_into_the_tables_of_a_plugin() {
+fn locations_include_the_inner_tables_of_a_plugin() {
     let keys = "grants.http = [\"https://a.b\"]\n[plugin.config]\nheader = \
         \"${env:NUMBER}\"\n[[plugin.config.rules]]\nfunction = \"x\"";
     let text = format!(
@@ -277,7 +277,7 @@ fn places_reach_into_the_tables_of_a_plugin() {
 }
 
 #[test]
-fn a_faulty_table_does_not_shift_the_places_of_others() {
+fn a_faulty_table_does_not_shift_the_locations_of_others() {
     let text =
         "[[plugin]]\nname = \"a\"\n[[plugin]]\nname = \"b\"\npath = \"x\"\n[[plugin]]\nname = \"b\"\npath = \"x\"\n";
     assert_faults(text, &[(1, 1, "needs \"path\""), (7, 8, "taken by the plugin of line 4")]);
@@ -350,7 +350,7 @@ fn a_plugin_applies_where_it_is_neither_out_of_scope_nor_excluded() {
 }
 
 #[test]
-fn hooks_and_what_their_failure_leads_to_have_defaults() {
+fn hooks_and_the_effects_of_their_failures_have_defaults() {
     let before = [HookName::BeforeLoad, HookName::BeforeInvoke];
     let default = plugin("").unwrap();
     for hook in HookName::ALL.iter().copied() {
