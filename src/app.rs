@@ -28,7 +28,9 @@ use crate::deployment::Prefix;
 use crate::gateway::deployer::{Deployer, ReleaseTools};
 use crate::gateway::plugin_calls::FunctionsForPlugins;
 use crate::gateway::{Gateway, Launcher};
+use crate::http::buffers::Budget;
 use crate::http::connection::accept;
+use crate::http::connection::peers::Peers;
 use crate::plugin::outside::CallFunction;
 use crate::plugin::plugins::Plugins;
 use crate::process::spawner::{REAPER, Spawner};
@@ -176,8 +178,12 @@ impl App {
         let limits = connection_limits(&self.config, stored);
         let address = listeners.address()?;
         let (stop, servers) = (CancellationToken::new(), TaskTracker::new());
-        for (listener, service, limits) in listeners.with_services(&self.config, &self.deployer, limits) {
-            servers.spawn(accept::serve(listener, Arc::new(service), limits, stop.clone()));
+        let server = &self.config.server;
+        let buffers = Arc::new(Budget::new(usize::try_from(server.max_buffered()).unwrap_or(usize::MAX)));
+        let per_peer = server.max_connections_per_peer.map_or(usize::MAX, |count| count as usize);
+        let peers = Arc::new(Peers::new(per_peer, Arc::clone(&buffers)));
+        for (listener, service, limits) in listeners.with_services(&self.config, &self.deployer, limits, &buffers) {
+            servers.spawn(accept::serve(listener, Arc::new(service), limits, Arc::clone(&peers), stop.clone()));
         }
         let deployments = self.config.deployments.len() + stored;
         tracing::info!(%address, prefix = %self.gateway.prefix, deployments, "serving");

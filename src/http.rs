@@ -3,7 +3,9 @@
 //! left to `gateway`.
 
 pub mod api;
+pub mod buffers;
 pub mod call;
+pub mod client_connection;
 pub mod connection;
 pub mod path;
 pub mod problem;

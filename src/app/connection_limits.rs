@@ -4,7 +4,7 @@
 use rustix::process::{Resource, getrlimit};
 
 use crate::config::Config;
-use crate::http::connection::accept::ConnectionLimits;
+use crate::http::connection::accept::{self, ConnectionLimits};
 use crate::http::connection::stream::Deadlines;
 
 /// Maximum number of connections by default, however many files may be open.
@@ -16,8 +16,9 @@ const MIN_DEFAULT: u64 = 16;
 const ADMIN: u64 = 64;
 /// Descriptors of a worker in the gateway: channel, standard output, standard error, pidfd.
 const PER_WORKER: u64 = 4;
-/// Descriptors of the gateway itself: listeners, log files, the data folder's lock, watchers, the runtime.
-const OWN: u64 = 32;
+/// Descriptors of the gateway itself: listeners, log files, the data folder's lock, watchers, the runtime, reserved
+/// connections.
+const OWN: u64 = 32 + accept::RESERVED as u64;
 
 /// The limits of both listeners.
 #[derive(Debug, Clone, Copy)]
@@ -95,7 +96,7 @@ mod tests {
         config.server.max_connections = Some(100);
         let budget = Budget::new(&config, 2, 1024);
         assert_eq!(budget, Budget { calls: 100, admin: 0, workers: 3 + 2 * 5 });
-        assert_eq!(budget.needed(), 100 + 4 * 13 + 32);
+        assert_eq!(budget.needed(), 100 + 4 * 13 + 48);
     }
 
     #[test]

@@ -12,6 +12,7 @@ use crate::app::connection_limits::ListenerLimits;
 use crate::config::Config;
 use crate::gateway::deployer::Deployer;
 use crate::http::api::router;
+use crate::http::buffers::Budget;
 use crate::http::connection::accept::ConnectionLimits;
 use crate::http::request_body::BodyLimits;
 use crate::http::service::Service;
@@ -44,10 +45,12 @@ impl Listeners {
         config: &Config,
         deployer: &Arc<Deployer>,
         limits: ListenerLimits,
+        buffers: &Arc<Budget>,
     ) -> Vec<(TcpListener, Service, ConnectionLimits)> {
         let body_limits = BodyLimits { size: config.server.max_body.bytes(), stall: config.server.body_timeout.get() };
         let health = router::health(Arc::clone(deployer), config.admin.token.as_ref());
-        let api = router::api(deployer, config.admin.token.as_ref(), config.deploy.max_upload.bytes());
+        let api =
+            router::api(deployer, config.admin.token.as_ref(), config.deploy.max_upload.bytes(), Arc::clone(buffers));
         let service = |router: Router, serves_calls| {
             let gateway = Arc::clone(&deployer.gateway);
             Service::new(gateway, router::with_fallbacks(router), serves_calls, body_limits)

@@ -17,6 +17,7 @@ const TOKEN_LENGTH: usize = 32;
 /// Checks the rules and adds to `faults`.
 pub(super) fn check(config: &Config, faults: &mut Faults) {
     check_admin(config, faults);
+    check_buffers(config, faults);
     let deployments = config.deployments.iter().map(|deployment| (deployment.name.as_str(), &deployment.locations));
     check_names("deployment", deployments, faults);
     check_names("plugin", config.plugin_list.iter().map(|plugin| (plugin.name.as_str(), &plugin.locations)), faults);
@@ -46,6 +47,15 @@ fn check_admin(config: &Config, faults: &mut Faults) {
             format!("the token must have at least {TOKEN_LENGTH} bytes, since the address is not a loopback address"),
         )),
         _ => {}
+    }
+}
+
+fn check_buffers(config: &Config, faults: &mut Faults) {
+    let server = &config.server;
+    let needed = 2 * server.max_body.bytes();
+    if server.max_buffered.is_some_and(|buffered| buffered.bytes() < needed) {
+        let message = format!("a body of max_body ({}) needs twice its size: {needed} bytes at least", server.max_body);
+        faults.push(Fault::new(config.locations.of("server.max_buffered"), message));
     }
 }
 

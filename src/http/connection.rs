@@ -5,5 +5,7 @@ pub mod accept;
 pub mod framing;
 pub mod head;
 pub mod open_streams;
+pub mod paced_body;
+pub mod peers;
 mod serve;
 pub mod stream;

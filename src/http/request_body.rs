@@ -2,6 +2,7 @@
 //! same size.
 
 use std::io::Read;
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use bytes::{Bytes, BytesMut};
@@ -12,6 +13,7 @@ use http::{HeaderMap, Version};
 use http_body_util::BodyExt;
 use hyper::body::{Body, Incoming};
 
+use crate::http::buffers::{Class, ConnectionBuffers, Held};
 use crate::http::problem::{Code, Problem};
 
 /// After this time a body must arrive at [`MIN_PACE`].
@@ -32,15 +34,44 @@ pub struct BodyLimits {
     pub stall: Duration,
 }
 
-/// Reads the whole body.
+/// A whole body, counted in the budgets of its connection until it is dropped.
+#[derive(Debug)]
+pub struct ReadBody {
+    /// The body, decompressed.
+    pub bytes: Bytes,
+    held: Held,
+}
+
+impl ReadBody {
+    /// Counts a large body a second time: as the line that its worker gets.
+    ///
+    /// # Errors
+    ///
+    /// `overloaded` if the gateway holds too much for clients.
+    pub fn hold_line(&mut self) -> Result<(), Problem> {
+        match Class::of_body(self.bytes.len()) {
+            Class::Large => self.held.grow_to(2 * self.bytes.len(), Class::Large),
+            _ => Ok(()),
+        }
+    }
+}
+
+/// Reads the whole body, and counts its bytes as they arrive.
 ///
 /// # Errors
 ///
-/// `payload_too_large`, `request_timeout`, `unsupported_media_type`, or `bad_request` for a body that cannot be read.
-pub async fn read(head: &Parts, mut body: Incoming, limits: BodyLimits) -> Result<Bytes, Problem> {
+/// `payload_too_large`, `request_timeout`, `unsupported_media_type`, `overloaded`, or `bad_request` for a body that
+/// cannot be read.
+pub async fn read(
+    head: &Parts,
+    mut body: Incoming,
+    limits: BodyLimits,
+    buffers: &Arc<ConnectionBuffers>,
+) -> Result<ReadBody, Problem> {
     let headers = &head.headers;
+    let mut held = Held::nothing(buffers);
     if body.is_end_stream() {
-        return Ok(Bytes::new());
+        return Ok(ReadBody { bytes: Bytes::new(), held });
     }
     let announced =
         headers.get(CONTENT_LENGTH).and_then(|value| value.to_str().ok()).and_then(|text| text.parse().ok());
@@ -51,9 +82,7 @@ pub async fn read(head: &Parts, mut body: Incoming, limits: BodyLimits) -> Resul
         return Err(too_large(limits.size));
     }
     let started = Instant::now();
-    let mut first: Option<Bytes> = None;
-    let mut rest = BytesMut::new();
-    let mut total = 0_u64;
+    let mut arrived = Arrived::default();
     loop {
         let frame = match tokio::time::timeout(limits.stall, body.frame()).await {
             Err(_) => return Err(too_slow()),
@@ -64,27 +93,57 @@ pub async fn read(head: &Parts, mut body: Incoming, limits: BodyLimits) -> Resul
             Ok(Some(Ok(frame))) => frame,
         };
         let Ok(data) = frame.into_data() else { continue };
-        total += data.len() as u64;
+        let total = (arrived.length() + data.len()) as u64;
         if total > limits.size {
             return Err(too_large(limits.size));
         }
         if is_too_slow(started.elapsed(), total) {
             return Err(too_slow());
         }
-        match &first {
-            None => first = Some(data),
-            Some(start) => {
-                if rest.is_empty() {
-                    let expected = announced.unwrap_or(0).clamp(total, limits.size);
-                    rest.reserve(usize::try_from(expected).unwrap_or(0));
-                    rest.extend_from_slice(start);
-                }
-                rest.extend_from_slice(&data);
-            }
-        }
+        arrived.add(data, announced.unwrap_or(0).min(limits.size), &mut held)?;
     }
-    let body = if rest.is_empty() { first.unwrap_or_default() } else { rest.freeze() };
-    unpack(headers, body, limits.size)
+    let bytes = unpack(headers, arrived.into_bytes(), limits.size)?;
+    held.grow_to(bytes.len(), Class::of_body(bytes.len()))?;
+    Ok(ReadBody { bytes, held })
+}
+
+/// The bytes of a body so far. One frame is kept as it came.
+#[derive(Debug, Default)]
+struct Arrived {
+    first: Bytes,
+    /// All bytes, once there are two frames.
+    all: BytesMut,
+}
+
+impl Arrived {
+    fn length(&self) -> usize {
+        self.first.len().max(self.all.len())
+    }
+
+    fn add(&mut self, data: Bytes, announced: u64, held: &mut Held) -> Result<(), Problem> {
+        let length = self.length() + data.len();
+        let class = Class::of_body(length);
+        if self.length() == 0 {
+            held.grow_to(length, class)?;
+            self.first = data;
+            return Ok(());
+        }
+        if self.all.is_empty() {
+            // Memory that nothing was written to yet costs nothing, so the announced length is not counted.
+            self.all.reserve(length.max(usize::try_from(announced).unwrap_or(0)));
+            self.all.extend_from_slice(&self.first);
+        } else if self.all.capacity() < length {
+            // Without an announced length the buffer doubles.
+            held.grow_to(2 * self.all.capacity(), class)?;
+        }
+        held.grow_to(length, class)?;
+        self.all.extend_from_slice(&data);
+        Ok(())
+    }
+
+    fn into_bytes(self) -> Bytes {
+        if self.all.is_empty() { self.first } else { self.all.freeze() }
+    }
 }
 
 /// Whether a body has arrived at less than [`MIN_PACE`] after the grace time.

@@ -1,8 +1,8 @@
 //! One request from hyper to its answer: its id, its route, and an answer even when a handler panics.
 
-use std::net::IpAddr;
 use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
+use std::time::Duration;
 
 use axum::Router;
 use futures_util::FutureExt;
@@ -14,8 +14,10 @@ use tower::ServiceExt;
 use tracing::Instrument;
 
 use crate::gateway::Gateway;
+use crate::http::buffers::{Class, ConnectionBuffers, Held};
 use crate::http::call::lookup::Client;
 use crate::http::call::{invoke, whole_request};
+use crate::http::client_connection::{ClientConnection, Place};
 use crate::http::connection::head::{self, HEADER_COUNT, HEADERS_LIMIT, URI_LIMIT};
 use crate::http::path::{self, Target};
 use crate::http::problem::{Code, Problem};
@@ -30,6 +32,11 @@ use crate::http::streamed_body;
 const STREAMED_PATH: &str = "/api/package/create";
 /// Bytes of a refused package that are read and dropped on a stream of HTTP/2.
 const UNWANTED_BYTES: usize = 256 * 1024 * 1024;
+
+/// Bytes that an upload holds while it is written to disk: the frames that wait, and its fields.
+const UPLOAD_BUFFER: usize = 1024 * 1024;
+/// `Retry-After` when there are too many connections.
+const CONNECTIONS_RETRY: Duration = Duration::from_secs(1);
 
 /// Answers the requests of one listener.
 pub struct Service {
@@ -48,11 +55,11 @@ impl Service {
     }
 
     /// Answers a client's request.
-    pub async fn answer(&self, request: Request<Incoming>, peer: IpAddr) -> Response<ReplyBody> {
+    pub async fn answer(&self, request: Request<Incoming>, client: &ClientConnection) -> Response<ReplyBody> {
         let is_head = *request.method() == Method::HEAD;
         let id = request_id::of(request.headers());
         let span = tracing::debug_span!("request", request_id = request_id::text(&id));
-        let answer = AssertUnwindSafe(self.route(request, &id, peer)).catch_unwind().instrument(span).await;
+        let answer = AssertUnwindSafe(self.answer_held(request, &id, client)).catch_unwind().instrument(span).await;
         let mut response = match answer {
             Ok(Ok(response)) => response,
             Ok(Err(problem)) => {
@@ -68,16 +75,31 @@ impl Service {
                 Problem::new(Code::Internal, "the gateway failed").into_response(request_id::text(&id))
             }
         };
-        let after = if self.gateway.is_draining() { After::Close } else { After::Continue };
+        let after =
+            if self.gateway.is_draining() || client.place == Place::Reserved { After::Close } else { After::Continue };
         response_headers::set(response.headers_mut(), id, after);
         if is_head { without_content(response) } else { response }
+    }
+
+    /// Routes a request, and counts its answer in the budgets until it is written.
+    async fn answer_held(
+        &self,
+        request: Request<Incoming>,
+        id: &HeaderValue,
+        client: &ClientConnection,
+    ) -> Result<Response<ReplyBody>, Problem> {
+        let (head, body) = self.route(request, id, client).await?.into_parts();
+        let ReplyBody::Full(Some(bytes)) = body else { return Ok(Response::from_parts(head, body)) };
+        let mut held = Held::nothing(&client.buffers);
+        held.grow_to(bytes.len(), Class::Answer)?;
+        Ok(Response::from_parts(head, ReplyBody::full(held.attach(bytes))))
     }
 
     async fn route(
         &self,
         request: Request<Incoming>,
         id: &HeaderValue,
-        peer: IpAddr,
+        connection: &ClientConnection,
     ) -> Result<Response<ReplyBody>, Problem> {
         if request.uri().path_and_query().is_some_and(|target| target.as_str().len() > URI_LIMIT) {
             return Err(Problem::new(Code::UriTooLong, format!("an address of more than {URI_LIMIT} bytes")));
@@ -90,32 +112,44 @@ impl Service {
             return Err(problem.allowing("GET, POST").closing());
         }
         let uri = request.uri().clone();
-        match path::parse(uri.path())? {
+        let target = path::parse(uri.path())?;
+        if connection.place == Place::Reserved && !is_for_operators(&target, uri.path()) {
+            return Err(too_many_connections());
+        }
+        match target {
             Target::Call(address) if self.serves_calls => {
-                let client = Client { id, peer };
+                let client = Client { id, connection };
                 invoke::call(&self.gateway, address, request, client, self.body_limits).await
             }
             Target::Http(address) if self.serves_calls => {
-                let client = Client { id, peer };
+                let client = Client { id, connection };
                 whole_request::serve(&self.gateway, address, request, client, self.body_limits).await
             }
             Target::Static(address) if self.serves_calls => {
                 static_files::file(&self.gateway, &address, request.method(), request.headers(), id).await
             }
             Target::Call(_) | Target::Http(_) | Target::Static(_) | Target::Other => {
-                self.route_to_api(request, id).await
+                self.route_to_api(request, id, &connection.buffers).await
             }
         }
     }
 
-    async fn route_to_api(&self, request: Request<Incoming>, id: &HeaderValue) -> Result<Response<ReplyBody>, Problem> {
+    async fn route_to_api(
+        &self,
+        request: Request<Incoming>,
+        id: &HeaderValue,
+        buffers: &Arc<ConnectionBuffers>,
+    ) -> Result<Response<ReplyBody>, Problem> {
         let (mut head, body) = request.into_parts();
         head.headers.insert(request_id::HEADER, id.clone());
         if head.method == Method::POST && head.uri.path() == STREAMED_PATH {
+            let mut held = Held::nothing(buffers);
+            held.grow_to(UPLOAD_BUFFER, Class::Upload)?;
             return Ok(self.route_upload(head, body).await);
         }
-        let body = request_body::read(&head, body, self.body_limits).await?;
-        let Ok(response) = self.router.clone().oneshot(Request::from_parts(head, axum::body::Body::from(body))).await;
+        let body = request_body::read(&head, body, self.body_limits, buffers).await?;
+        let request = Request::from_parts(head, axum::body::Body::from(body.bytes.clone()));
+        let Ok(response) = self.router.clone().oneshot(request).await;
         Ok(response.map(ReplyBody::Streamed))
     }
 
@@ -134,6 +168,17 @@ impl Service {
         }
         response.map(ReplyBody::Streamed)
     }
+}
+
+/// Whether an address is for the operators of the gateway: health, metrics, the API.
+fn is_for_operators(target: &Target<'_>, path: &str) -> bool {
+    matches!(target, Target::Other)
+        && (["/healthz", "/readyz", "/metrics"].contains(&path) || path.starts_with("/api/"))
+}
+
+/// The answer when all connections are taken.
+pub(crate) fn too_many_connections() -> Problem {
+    Problem::new(Code::Overloaded, "too many connections (max_connections)").retry_after(CONNECTIONS_RETRY).closing()
 }
 
 /// The checks of heads that `connection::head` makes for HTTP/1.

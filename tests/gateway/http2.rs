@@ -7,6 +7,7 @@ use std::time::{Duration, Instant};
 
 use serde_json::{Value, json};
 
+use crate::http_limits::buffers::metric;
 use crate::support::{Answer, Gateway, fixture, wait_for};
 use crate::wire::assert_refused;
 
@@ -16,6 +17,7 @@ const RESET: u8 = 3;
 const SETTINGS: u8 = 4;
 const PING: u8 = 6;
 const GOAWAY: u8 = 7;
+const WINDOW_UPDATE: u8 = 8;
 const ACK: u8 = 1;
 const END_STREAM: u8 = 1;
 const END_HEADERS: u8 = 4;
@@ -315,4 +317,51 @@ fn a_stream_under_way_ends_well_when_the_gateway_stops() {
     }
     assert_eq!((told, body.as_slice()), (true, &b"1"[..]));
     assert!(gateway.wait_end().success());
+}
+
+#[test]
+fn answers_that_a_client_gives_no_room_hold_no_more_memory_than_the_budget() {
+    let gateway = serving("max_buffered = \"16MiB\"");
+    let before = gateway.resident_bytes();
+    let mut frames = Frames::open(&gateway);
+    // SETTINGS_INITIAL_WINDOW_SIZE 0: the gateway may send heads, and no byte of a body.
+    frames.send(SETTINGS, 0, 0, &[0, 4, 0, 0, 0, 0]);
+    for stream in 0..30 {
+        frames.call(2 * stream + 1, "large", "[3000000]");
+    }
+    let mut heads = 0;
+    while heads < 30 {
+        heads += usize::from(frames.next().expect("an open connection").kind == HEADERS);
+    }
+    // A quarter of the budget is a connection's own: two such answers do not fit.
+    let held = metric(&gateway, "metagate_buffered_bytes");
+    assert!(held <= 4 * 1024 * 1024, "{held} bytes are held");
+    let grown = gateway.resident_bytes().saturating_sub(before);
+    assert!(grown < 48 * 1024 * 1024, "the gateway grew by {grown} bytes");
+    drop(frames);
+    wait_for("an empty budget", || (metric(&gateway, "metagate_buffered_bytes") == 0).then_some(()));
+}
+
+#[test]
+fn an_answer_is_whole_however_little_room_a_client_gives_at_a_time() {
+    let gateway = serving("");
+    let mut frames = Frames::open(&gateway);
+    frames.send(SETTINGS, 0, 0, &[0, 4, 0, 0, 3, 232]);
+    frames.call(1, "large", "[300000]");
+    let mut body = Vec::new();
+    loop {
+        let frame = frames.next().expect("an open connection");
+        if frame.kind == DATA {
+            let room = u32::try_from(frame.payload.len()).unwrap().to_be_bytes();
+            body.extend(&frame.payload);
+            if frame.flags & END_STREAM != 0 {
+                break;
+            }
+            for stream in [0, 1] {
+                frames.send(WINDOW_UPDATE, 0, stream, &room);
+            }
+        }
+    }
+    let text: String = serde_json::from_slice(&body).unwrap();
+    assert!(text.len() == 300_000 && text.bytes().all(|byte| byte == b'x'));
 }

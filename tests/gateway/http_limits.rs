@@ -1,6 +1,7 @@
 //! The limits of HTTP/1 connections and requests, one test or more for each row of faults: names start with the row.
 
 mod addresses;
+pub(crate) mod buffers;
 mod framing;
 
 use std::collections::HashSet;

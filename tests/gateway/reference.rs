@@ -84,5 +84,9 @@ fn the_reference_of_the_configuration_has_every_key_of_the_schema() {
         fs::write(&path, [before, BEGIN, &keys, END, after].concat()).unwrap();
         return;
     }
-    assert_eq!(written, keys, "docs/configuration.md is out of date: METAGATE_WRITE_DOCS=1 cargo test reference");
+    let changed: Vec<&str> = keys.lines().filter(|line| !written.lines().any(|known| known == *line)).collect();
+    assert!(
+        written == keys,
+        "docs/configuration.md is out of date: METAGATE_WRITE_DOCS=1 cargo test reference\n{changed:#?}"
+    );
 }

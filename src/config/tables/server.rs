@@ -35,12 +35,33 @@ pub struct ServerConfig {
     #[serde(deserialize_with = "field::within::<1, { u32::MAX }, _, _>")]
     #[schemars(range(min = 1))]
     pub max_connections: Option<u32>,
+    /// Maximum number of open connections of one client address (for IPv6 of one /64 network); further ones are
+    /// refused. At least 1. Default: no limit.
+    #[serde(deserialize_with = "field::within::<1, { u32::MAX }, _, _>")]
+    #[schemars(range(min = 1))]
+    pub max_connections_per_peer: Option<u32>,
+    /// Maximum number of bytes that the gateway holds for clients: bodies of requests until their calls have ended, and
+    /// answers until they are sent. Beyond it requests are refused with 503 `overloaded`, uploads and large bodies
+    /// first. One address may use half of it, one connection a quarter. At least twice `max_body`. Default "256MiB", or
+    /// twice `max_body` if that is more.
+    pub max_buffered: Option<Size>,
     /// Time that a client has to send the headers of a request. "1ms" to "1h". Default "10s".
     pub header_timeout: Timeout,
     /// Time that a client has to send the body of a request. "1ms" to "1h". Default "30s".
     pub body_timeout: Timeout,
     /// Time after which a connection without requests is closed. "1ms" to "1h". Default "60s".
     pub idle_timeout: Timeout,
+}
+
+/// The default of `max_buffered`.
+const MAX_BUFFERED: Size = Size::mebibytes(256);
+
+impl ServerConfig {
+    /// Bytes that the gateway may hold for clients.
+    #[must_use]
+    pub fn max_buffered(&self) -> u64 {
+        self.max_buffered.map_or_else(|| MAX_BUFFERED.bytes().max(2 * self.max_body.bytes()), Size::bytes)
+    }
 }
 
 impl Default for ServerConfig {
@@ -52,6 +73,8 @@ impl Default for ServerConfig {
             max_body: Size::mebibytes(8),
             drain: Timeout::seconds(30),
             max_connections: None,
+            max_connections_per_peer: None,
+            max_buffered: None,
             header_timeout: Timeout::seconds(10),
             body_timeout: Timeout::seconds(30),
             idle_timeout: Timeout::seconds(60),

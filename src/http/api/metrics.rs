@@ -16,6 +16,7 @@ use crate::gateway::deployer::Deployer;
 use crate::gateway::inspect::InspectedPlugin;
 use crate::gateway::readiness::DeploymentReadiness;
 use crate::http::api::reply;
+use crate::http::buffers::Budget;
 use crate::http::problem::{Code, Problem};
 use crate::supervise;
 
@@ -23,23 +24,26 @@ use crate::supervise;
 const CONTENT_TYPE: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
 
 /// Answers a scrape.
-pub async fn metrics(State(deployer): State<Arc<Deployer>>, headers: HeaderMap) -> Response {
-    match render(&deployer) {
+pub async fn metrics(State((deployer, buffers)): State<(Arc<Deployer>, Arc<Budget>)>, headers: HeaderMap) -> Response {
+    match render(deployer, buffers) {
         Ok(text) => ([(header::CONTENT_TYPE, CONTENT_TYPE)], text).into_response(),
         Err(_) => reply::problem(Problem::new(Code::Internal, "the metrics cannot be written"), &headers),
     }
 }
 
 /// All metrics as text.
-fn render(deployer: &Arc<Deployer>) -> Result<String, fmt::Error> {
+fn render(deployer: Arc<Deployer>, buffers: Arc<Budget>) -> Result<String, fmt::Error> {
     let mut registry = Registry::default();
-    registry.register_collector(Box::new(Counters(Arc::clone(deployer))));
+    registry.register_collector(Box::new(Counters { deployer, buffers }));
     let mut rendered = String::new();
     text::encode(&mut rendered, &registry)?;
     Ok(rendered)
 }
 
-struct Counters(Arc<Deployer>);
+struct Counters {
+    deployer: Arc<Deployer>,
+    buffers: Arc<Budget>,
+}
 
 impl fmt::Debug for Counters {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -87,8 +91,8 @@ fn as_number(count: u64) -> f64 {
 
 impl Collector for Counters {
     fn encode(&self, mut encoder: DescriptorEncoder<'_>) -> fmt::Result {
-        let deployments = self.0.readiness().deployments;
-        let plugins = self.0.gateway.inspect_plugins();
+        let deployments = self.deployer.readiness().deployments;
+        let plugins = self.deployer.gateway.inspect_plugins();
         let named: Vec<_> = deployments.iter().map(|deployment| (deployment.name.as_str(), deployment)).collect();
         family(&mut encoder, "deployment", &named, &DEPLOYMENT_GAUGES, MetricType::Gauge)?;
         family(&mut encoder, "deployment", &named, &DEPLOYMENT_COUNTERS, MetricType::Counter)?;
@@ -96,6 +100,7 @@ impl Collector for Counters {
         family(&mut encoder, "plugin", &named, &PLUGIN_GAUGES, MetricType::Gauge)?;
         family(&mut encoder, "plugin", &named, &PLUGIN_COUNTERS, MetricType::Counter)?;
         own_counters(&mut encoder, &plugins)?;
+        buffers(&mut encoder, &self.buffers)?;
         task_restarts(&mut encoder)
     }
 }
@@ -120,6 +125,16 @@ fn family<T>(
         }
     }
     Ok(())
+}
+
+/// The bytes that are held for clients.
+fn buffers(encoder: &mut DescriptorEncoder<'_>, buffers: &Budget) -> fmt::Result {
+    let help = "Bytes of requests and answers that the gateway holds for clients";
+    let mut used = encoder.encode_descriptor("metagate_buffered_bytes", help, None, MetricType::Gauge)?;
+    used.encode_gauge(&as_number(buffers.used() as u64))?;
+    let help = "Requests and answers that were refused because max_buffered was reached";
+    let mut refused = encoder.encode_descriptor("metagate_buffer_refusals", help, None, MetricType::Counter)?;
+    refused.encode_counter::<NoLabelSet, u64, u64>(&buffers.refused(), None)
 }
 
 /// Restarts of long-lived tasks after a panic, by task.

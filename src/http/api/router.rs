@@ -14,6 +14,7 @@ use crate::config::Secret;
 use crate::gateway::deployer::Deployer;
 use crate::http::api::access::{self, TokenDigest};
 use crate::http::api::{deploy, inspect, logs, metacall, metrics, reload, reply};
+use crate::http::buffers::Budget;
 use crate::http::problem::{Code, Problem};
 
 /// Liveness and readiness. Details of readiness are for holders of the token.
@@ -23,16 +24,17 @@ pub fn health(deployer: Arc<Deployer>, token: Option<&Secret>) -> Router {
 }
 
 /// The API of the gateway; with a token, only for its holders. An uploaded package has at most `max_upload` bytes.
-pub fn api(deployer: &Arc<Deployer>, token: Option<&Secret>, max_upload: u64) -> Router {
+/// `buffers` is the budget that the metrics show.
+pub fn api(deployer: &Arc<Deployer>, token: Option<&Secret>, max_upload: u64, buffers: Arc<Budget>) -> Router {
     let token = token.map(TokenDigest::of_secret);
     let guarded = Router::new()
         .route("/api/inspect", get(inspect::deployments))
         .route("/api/plugins", get(inspect::plugins))
         .route("/api/reload", post(reload::reload))
-        .route("/metrics", get(metrics::metrics))
         .route("/api/deploy/logs", post(logs::deploy_logs))
         .route("/api/logs/{name}", get(logs::logs))
         .with_state(Arc::clone(deployer))
+        .merge(Router::new().route("/metrics", get(metrics::metrics)).with_state((Arc::clone(deployer), buffers)))
         .merge(metacall::routes(Arc::clone(deployer)))
         .merge(deploy::routes(Arc::clone(deployer), max_upload))
         .layer(middleware::from_fn_with_state(token, access::require_token))

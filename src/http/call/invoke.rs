@@ -15,7 +15,7 @@ use crate::http::call::lookup::{self, Client};
 use crate::http::path::CallAddress;
 use crate::http::problem::{Code, Problem};
 use crate::http::reply_body::ReplyBody;
-use crate::http::request_body::{self, BodyLimits};
+use crate::http::request_body::{self, BodyLimits, ReadBody};
 use crate::http::request_id;
 use crate::invocation::Arguments;
 
@@ -36,20 +36,23 @@ pub async fn call(
     let deployment = lookup::deployment_at(gateway, &address.prefix, &address.name, &address.version)?;
     // Names cost an allocation per call: they are kept only where the runtime passes them on.
     let keys = if deployment.pool().is_some_and(|pool| pool.wants_names()) { Keys::Keep } else { Keys::Drop };
-    let (head, arguments) = read_arguments(request, limits, keys).await?;
+    let (head, arguments, _body) = read_arguments(request, limits, keys, client).await?;
     let Parts { method, headers, .. } = head;
     let call = client.call(&deployment, &address.function, Takes::Arguments, arguments, &method, headers);
     Ok(answer::render(gateway.call(&deployment, call).await, request_id::text(client.id)))
 }
 
+/// The arguments of a request, and its body, which counts in the budgets until the call has ended.
 async fn read_arguments(
     request: Request<Incoming>,
     limits: BodyLimits,
     keys: Keys,
-) -> Result<(Parts, Arguments), Problem> {
+    client: Client<'_>,
+) -> Result<(Parts, Arguments, ReadBody), Problem> {
     let (head, body) = request.into_parts();
     let kind = BodyKind::of(head.headers.get(CONTENT_TYPE).map(HeaderValue::as_bytes));
-    let body = request_body::read(&head, body, limits).await?;
-    let arguments = arguments::from_body(&body, kind, keys)?;
-    Ok((head, arguments))
+    let mut body = request_body::read(&head, body, limits, &client.connection.buffers).await?;
+    body.hold_line()?;
+    let arguments = arguments::from_body(&body.bytes, kind, keys)?;
+    Ok((head, arguments, body))
 }

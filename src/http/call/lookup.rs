@@ -1,6 +1,5 @@
 //! What an address and a connection say about a call: its deployment and its client.
 
-use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Instant;
 
@@ -9,6 +8,7 @@ use http::{HeaderMap, HeaderValue, Method};
 use crate::deployment::Takes;
 use crate::gateway::call::Call;
 use crate::gateway::{Gateway, VERSION};
+use crate::http::client_connection::ClientConnection;
 use crate::http::problem::{self, Code, Problem};
 use crate::http::request_id;
 use crate::invocation::Arguments;
@@ -19,8 +19,8 @@ use crate::registry::Deployment;
 pub struct Client<'a> {
     /// The request's id.
     pub id: &'a HeaderValue,
-    /// The client's address.
-    pub peer: IpAddr,
+    /// The connection it arrived on.
+    pub connection: &'a ClientConnection,
 }
 
 impl<'a> Client<'a> {
@@ -41,7 +41,7 @@ impl<'a> Client<'a> {
             arguments,
             request_id: request_id::text(self.id),
             method: method.as_str(),
-            peer: self.peer,
+            peer: self.connection.peer,
             headers,
             started,
             deadline: deployment.deadline(started),

@@ -37,10 +37,11 @@ pub async fn serve(
     }
     let deployment = lookup::deployment_at(gateway, &address.prefix, &address.name, &address.version)?;
     let (mut head, body) = request.into_parts();
-    let body = request_body::read(&head, body, limits).await?;
-    adjust_headers(&mut head, &body, client.id);
+    let mut body = request_body::read(&head, body, limits, &client.connection.buffers).await?;
+    body.hold_line()?;
+    adjust_headers(&mut head, &body.bytes, client.id);
     let is_head = head.method == Method::HEAD;
-    let arguments = whole_request::request(head.method.as_str(), &uri_of(&address, head.uri.query()), &body);
+    let arguments = whole_request::request(head.method.as_str(), &uri_of(&address, head.uri.query()), &body.bytes);
     let Parts { method, headers, .. } = head;
     let call = client.call(&deployment, HTTP_FUNCTION, Takes::Request, arguments, &method, headers);
     let response = answer::render(gateway.call(&deployment, call).await, request_id::text(client.id));

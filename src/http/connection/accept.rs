@@ -10,14 +10,20 @@ use tokio::sync::Semaphore;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
+use crate::http::client_connection::Place;
+use crate::http::connection::peers::Peers;
 use crate::http::connection::serve::Connection;
 use crate::http::connection::stream::{Deadlines, problem_text};
 use crate::http::problem::{Code, Problem};
-use crate::http::service::Service;
+use crate::http::service::{Service, too_many_connections};
 use crate::supervise;
 
-/// `Retry-After` when there are too many connections.
-const REFUSED_RETRY: Duration = Duration::from_secs(1);
+/// `Retry-After` for a peer with too many connections.
+const PEER_RETRY: Duration = Duration::from_secs(1);
+/// Connections beyond the limit, for health checks and the API, so that an overload can be seen and ended.
+pub const RESERVED: usize = 16;
+/// How long such a connection may wait for its request.
+const RESERVED_HEAD: Duration = Duration::from_secs(1);
 /// The pause after a failed accept: it fails again at once while the process has no free descriptor.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
 
@@ -34,13 +40,21 @@ pub struct ConnectionLimits {
 const TASK: &str = "accept-loop";
 
 /// Accepts connections until `stop`, then lets those that are open finish. Returns when none is left.
-pub async fn serve(listener: TcpListener, service: Arc<Service>, limits: ConnectionLimits, stop: CancellationToken) {
+pub async fn serve(
+    listener: TcpListener,
+    service: Arc<Service>,
+    limits: ConnectionLimits,
+    peers: Arc<Peers>,
+    stop: CancellationToken,
+) {
     let connections = TaskTracker::new();
     let accepting = Arc::new(AcceptLoop {
         listener,
         service,
         limits,
+        peers,
         permits: Arc::new(Semaphore::new(limits.connections)),
+        reserved: Arc::new(Semaphore::new(RESERVED)),
         connections: connections.clone(),
         stop: stop.clone(),
     });
@@ -57,7 +71,9 @@ struct AcceptLoop {
     listener: TcpListener,
     service: Arc<Service>,
     limits: ConnectionLimits,
+    peers: Arc<Peers>,
     permits: Arc<Semaphore>,
+    reserved: Arc<Semaphore>,
     connections: TaskTracker,
     stop: CancellationToken,
 }
@@ -83,22 +99,27 @@ impl AcceptLoop {
         }
     }
 
-    fn start(&self, stream: TcpStream, peer: SocketAddr) {
-        match Arc::clone(&self.permits).try_acquire_owned() {
-            Ok(permit) => {
-                let (service, stop) = (Arc::clone(&self.service), self.stop.clone());
-                let connection = Connection { service, deadlines: self.limits.deadlines, stop, peer };
-                self.connections.spawn(connection.run(stream, permit));
-            }
-            Err(_) => refuse(&stream),
+    fn start(&self, stream: TcpStream, address: SocketAddr) {
+        let Some(peer) = self.peers.connect(address.ip()) else {
+            let message = "too many connections from this address (max_connections_per_peer)";
+            return refuse(&stream, Problem::new(Code::Overloaded, message).retry_after(PEER_RETRY));
+        };
+        let place = |permits: &Arc<Semaphore>, place| Some((Arc::clone(permits).try_acquire_owned().ok()?, place));
+        let taken = place(&self.permits, Place::Ordinary).or_else(|| place(&self.reserved, Place::Reserved));
+        let Some((permit, place)) = taken else { return refuse(&stream, too_many_connections()) };
+        let mut deadlines = self.limits.deadlines;
+        if place == Place::Reserved {
+            deadlines.head = deadlines.head.min(RESERVED_HEAD);
         }
+        let (service, stop) = (Arc::clone(&self.service), self.stop.clone());
+        let connection = Connection { service, deadlines, stop, address, peer, place, _permit: permit };
+        self.connections.spawn(connection.run(stream));
     }
 }
 
-/// Answers 503 in one write that does not wait, and closes the connection.
-fn refuse(stream: &TcpStream) {
-    let _unsent = stream
-        .try_write(&problem_text(Problem::new(Code::Overloaded, "too many connections").retry_after(REFUSED_RETRY)));
+/// Answers in one write that does not wait, and closes the connection.
+fn refuse(stream: &TcpStream, problem: Problem) {
+    let _unsent = stream.try_write(&problem_text(problem));
 }
 
 fn is_clients_fault(error: &io::Error) -> bool {

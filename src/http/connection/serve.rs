@@ -2,24 +2,30 @@
 //! stops.
 
 use std::convert::Infallible;
+use std::future::{Future, poll_fn};
 use std::io;
 use std::net::SocketAddr;
 use std::sync::Arc;
+use std::task::Poll;
 use std::time::Duration;
 
 use bytes::{Bytes, BytesMut};
 use hyper::server::conn::{http1, http2};
 use hyper::service::service_fn;
-use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
+use hyper_util::rt::{TokioIo, TokioTimer};
 use tokio::io::AsyncReadExt;
 use tokio::net::TcpStream;
 use tokio::sync::OwnedSemaphorePermit;
 use tokio_util::sync::CancellationToken;
 
+use crate::http::buffers::{ConnectionBuffers, Requests};
+use crate::http::client_connection::{ClientConnection, Place};
 use crate::http::connection::open_streams::Streams;
+use crate::http::connection::paced_body::{PacedBody, STALL, StreamExecutor};
+use crate::http::connection::peers::PeerConnection;
 use crate::http::connection::stream::{Activity, Deadlines, Stream, problem_text};
 use crate::http::problem::{Code, Problem};
-use crate::http::service::Service;
+use crate::http::service::{Service, too_many_connections};
 
 /// The first bytes of an HTTP/2 connection: RFC 9113, section 3.4.
 const H2_PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
@@ -53,26 +59,45 @@ pub(super) struct Connection {
     pub(super) deadlines: Deadlines,
     /// Stops reading new requests; those that have begun are answered.
     pub(super) stop: CancellationToken,
-    pub(super) peer: SocketAddr,
+    pub(super) address: SocketAddr,
+    /// Counts the connection among those of its peer.
+    pub(super) peer: PeerConnection,
+    pub(super) place: Place,
+    /// Counts it among all.
+    pub(super) _permit: OwnedSemaphorePermit,
+}
+
+/// What answers the requests of a connection.
+struct Serving {
+    service: Arc<Service>,
+    client: ClientConnection,
 }
 
 impl Connection {
     /// Serves the connection to its end.
-    pub(super) async fn run(self, mut stream: TcpStream, _permit: OwnedSemaphorePermit) {
+    pub(super) async fn run(self, mut stream: TcpStream) {
         // An answer is one write: waiting to fill a packet only delays it.
         let _unsupported = stream.set_nodelay(true);
         let Some((early, is_h2)) = self.first_bytes(&mut stream).await else { return };
-        let ended = if is_h2 { self.serve_h2(stream, early).await } else { self.serve_h1(stream, early).await };
+        let ended = if is_h2 {
+            // Boxed: most connections are HTTP/1, and the state of this would enlarge each of them.
+            Box::pin(self.serve_h2(stream, early)).await
+        } else {
+            self.serve_h1(stream, early).await
+        };
         if let Err(error) = ended {
-            tracing::debug!(peer = %self.peer, %error, "connection ended");
+            tracing::debug!(peer = %self.address, %error, "connection ended");
         }
     }
 
     /// Reads until it is clear whether this is HTTP/2, and then until the client's settings have arrived: hyper waits
     /// for them without a deadline.
     async fn first_bytes(&self, stream: &mut TcpStream) -> Option<(Bytes, bool)> {
-        let mut early = BytesMut::with_capacity(1024);
+        let mut early = BytesMut::new();
         let reading = async {
+            // Idle connections cost no buffer.
+            stream.readable().await.ok()?;
+            early.reserve(1024);
             loop {
                 if stream.read_buf(&mut early).await.ok()? == 0 {
                     return None;
@@ -92,8 +117,11 @@ impl Connection {
         match kind {
             Some(is_h2) => Some((early.freeze(), is_h2)),
             None => {
-                if !early.is_empty() {
-                    let problem = Problem::new(Code::RequestTimeout, "the request came too slowly");
+                let problem = match self.place {
+                    Place::Ordinary => Problem::new(Code::RequestTimeout, "the request came too slowly"),
+                    Place::Reserved => too_many_connections(),
+                };
+                if !early.is_empty() || self.place == Place::Reserved {
                     let _unsent = stream.try_write(&problem_text(problem));
                 }
                 None
@@ -101,39 +129,84 @@ impl Connection {
         }
     }
 
+    fn serving(&self, requests: Requests) -> Arc<Serving> {
+        let everyone = Arc::clone(self.peer.everyone());
+        let buffers = Arc::new(ConnectionBuffers::new(everyone, Arc::clone(self.peer.budget()), requests));
+        let client = ClientConnection { peer: self.address.ip(), buffers, place: self.place };
+        Arc::new(Serving { service: Arc::clone(&self.service), client })
+    }
+
     async fn serve_h1(&self, stream: TcpStream, early: Bytes) -> hyper::Result<()> {
+        let serving = self.serving(Requests::One);
         let activity = Arc::new(Activity::default());
-        let stream = Stream::new(stream, early, Arc::clone(&activity), self.deadlines);
+        let mut stream = Stream::new(stream, early, Arc::clone(&activity), self.deadlines);
+        loop {
+            // Boxed, so that the memory of hyper's connection is given back while there are no requests.
+            let idle = Box::pin(self.serve_requests(stream, Arc::clone(&serving), Arc::clone(&activity))).await?;
+            let Some(idle) = idle else { return Ok(()) };
+            stream = idle;
+            let has_more = tokio::select! {
+                has_more = stream.wait_for_request() => has_more,
+                () = self.stop.cancelled() => false,
+            };
+            if !has_more {
+                return Ok(());
+            }
+        }
+    }
+
+    /// Serves requests until the connection has ended, or has been idle for a while: then it is returned.
+    async fn serve_requests(
+        &self,
+        stream: Stream,
+        serving: Arc<Serving>,
+        activity: Arc<Activity>,
+    ) -> hyper::Result<Option<Stream>> {
+        let served = Arc::clone(&activity);
         let service = service_fn(move |request| {
-            let serving = activity.serve();
-            let service = Arc::clone(&self.service);
+            let busy = served.serve();
+            let serving = Arc::clone(&serving);
             async move {
-                Ok::<_, Infallible>(service.answer(request, self.peer.ip()).await.map(|body| body.guarded(serving)))
+                let response = serving.service.answer(request, &serving.client).await;
+                Ok::<_, Infallible>(response.map(|body| body.guarded(busy)))
             }
         });
-        let connection = http1::Builder::new().max_buf_size(H1_BUFFER).serve_connection(stream, service);
-        tokio::pin!(connection);
-        tokio::select! {
+        let mut connection = http1::Builder::new().max_buf_size(H1_BUFFER).serve_connection(stream, service);
+        let ended = tokio::select! {
             biased;
-            ended = connection.as_mut() => return ended,
-            () = self.stop.cancelled() => connection.as_mut().graceful_shutdown(),
+            ended = poll_fn(|context| match Pin::new(&mut connection).poll(context) {
+                Poll::Ready(ended) => Poll::Ready(Some(ended)),
+                // The poll has read what there was: nothing is lost.
+                Poll::Pending if activity.is_parked() => Poll::Ready(None),
+                Poll::Pending => Poll::Pending,
+            }) => ended,
+            () = self.stop.cancelled() => {
+                Pin::new(&mut connection).graceful_shutdown();
+                Some((&mut connection).await)
+            }
+        };
+        match ended {
+            Some(ended) => ended.map(|()| None),
+            None => Ok(Some(connection.into_parts().io)),
         }
-        connection.await
     }
 
     async fn serve_h2(&self, stream: TcpStream, early: Bytes) -> hyper::Result<()> {
         let streams = Arc::new(Streams::default());
         let idle = Arc::clone(&streams).idle(self.deadlines.idle);
-        let counted = Arc::clone(&streams);
-        let (service, peer) = (Arc::clone(&self.service), self.peer.ip());
+        let serving = self.serving(Requests::Many);
         let service = service_fn(move |request| {
-            let service = Arc::clone(&service);
-            let serving = Streams::begin(&counted);
-            async move { Ok::<_, Infallible>(service.answer(request, peer).await.map(|body| body.guarded(serving))) }
+            let open = Streams::begin(&streams);
+            let serving = Arc::clone(&serving);
+            async move {
+                let response = serving.service.answer(request, &serving.client).await;
+                let buffers = Arc::clone(&serving.client.buffers);
+                Ok::<_, Infallible>(response.map(|body| PacedBody::new(body, buffers, open)))
+            }
         });
         let (read, write) = stream.into_split();
         let stream = TokioIo::new(tokio::io::join(io::Cursor::new(early).chain(read), write));
-        let connection = http2::Builder::new(TokioExecutor::new())
+        let connection = http2::Builder::new(StreamExecutor)
             .timer(TokioTimer::new())
             .keep_alive_interval(H2_PING)
             .keep_alive_timeout(H2_PONG)
@@ -146,9 +219,13 @@ impl Connection {
         tokio::select! {
             biased;
             ended = connection.as_mut() => return ended,
-            () = self.stop.cancelled() => connection.as_mut().graceful_shutdown(),
+            () = self.stop.cancelled() => {
+                connection.as_mut().graceful_shutdown();
+                return connection.await;
+            }
             () = idle => connection.as_mut().graceful_shutdown(),
         }
-        connection.await
+        // All requests have ended, but the client may not have taken the last bytes of their answers.
+        tokio::time::timeout(STALL, connection).await.unwrap_or(Ok(()))
     }
 }

@@ -29,6 +29,8 @@ const WRITE_STALL: Duration = Duration::from_secs(30);
 const LINGER: Duration = Duration::from_millis(500);
 const LINGER_BYTES: usize = 256 * 1024 * 1024;
 const READ_SIZE: usize = 64 * 1024;
+/// The idle time after which a connection gives back its buffers. Clients in a conversation are faster.
+const PARK: Duration = Duration::from_secs(2);
 
 thread_local! {
     /// The buffer that all connections of this thread read into. Bytes are checked before hyper gets them, and a
@@ -40,6 +42,8 @@ thread_local! {
 #[derive(Debug, Default)]
 pub struct Activity {
     serving: AtomicBool,
+    /// The connection has been idle for [`PARK`]: it needs nothing but its socket until the next request.
+    parked: AtomicBool,
     /// The task that waits to read until serving has ended.
     reader: AtomicWaker,
 }
@@ -50,6 +54,12 @@ impl Activity {
     pub fn serve(self: &Arc<Self>) -> ServingGuard {
         self.serving.store(true, Ordering::Relaxed);
         ServingGuard(Arc::clone(self))
+    }
+
+    /// Whether the connection has been idle for a while, with nothing read or written in part.
+    #[must_use]
+    pub fn is_parked(&self) -> bool {
+        self.parked.load(Ordering::Relaxed)
     }
 
     fn is_serving(&self) -> bool {
@@ -217,6 +227,38 @@ impl Stream {
         Poll::Ready(())
     }
 
+    /// Waits for the client: ready when a deadline has passed.
+    fn poll_wait(&mut self, context: &mut Context<'_>) -> Poll<()> {
+        if self.wants_to_park() {
+            ready!(self.poll_due(context, self.wrote + PARK));
+            // The connection's task looks at this after the poll, so nothing needs to wake it.
+            self.activity.parked.store(true, Ordering::Relaxed);
+            return Poll::Pending;
+        }
+        loop {
+            let now = Instant::now();
+            // Nothing is due while a request is served, but the timer must wake this task after it.
+            let due = self.due().unwrap_or(now + self.deadlines.idle);
+            if now >= due {
+                return Poll::Ready(());
+            }
+            ready!(self.poll_due(context, due));
+        }
+    }
+
+    /// Whether nothing happens on the connection, and it has not given back its buffers yet.
+    fn wants_to_park(&mut self) -> bool {
+        let nothing_due = self.due().is_some() && self.waiting == Waiting::Idle;
+        nothing_due && self.framing.is_between_requests() && PARK < self.deadlines.idle
+    }
+
+    /// Waits for the next request of a parked connection; false if it does not come in time.
+    pub async fn wait_for_request(&mut self) -> bool {
+        self.activity.parked.store(false, Ordering::Relaxed);
+        let due = self.wrote + self.deadlines.idle;
+        tokio::time::timeout_at(due, self.io.readable()).await.is_ok_and(|readable| readable.is_ok())
+    }
+
     fn note_written(&mut self) {
         self.stalled = None;
         self.wrote = Instant::now();
@@ -273,15 +315,7 @@ impl hyper::rt::Read for Stream {
                 Poll::Pending => break,
             }
         }
-        loop {
-            let now = Instant::now();
-            // Nothing is due while a request is served, but the timer must wake this task after it.
-            let due = this.due().unwrap_or(now + this.deadlines.idle);
-            if now >= due {
-                break;
-            }
-            ready!(this.poll_due(context, due));
-        }
+        ready!(this.poll_wait(context));
         if this.waiting == Waiting::Head {
             this.answer_by_itself(Problem::new(Code::RequestTimeout, "the request came too slowly"));
         }
