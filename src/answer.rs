@@ -10,6 +10,8 @@ use http::{HeaderName, HeaderValue};
 use serde::Serialize;
 use serde_json::value::RawValue;
 
+use crate::answer::code::Code;
+
 /// An error answer to a call.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Failure {
@@ -26,6 +28,11 @@ pub struct Failure {
 }
 
 impl Failure {
+    /// A failure with a code of the table and the status of that code, without a payload and headers.
+    pub fn of_code(code: Code, message: impl Into<String>) -> Self {
+        Self::new(code.status().as_u16(), code.as_str(), message)
+    }
+
     /// A failure without a payload and headers.
     pub fn new(status: u16, code: impl Into<Cow<'static, str>>, message: impl Into<String>) -> Self {
         Self { status, code: code.into(), message: message.into(), payload: None, headers: Vec::new() }

@@ -75,12 +75,16 @@ codes! {
     Internal = "internal", INTERNAL_SERVER_ERROR;
     /// The worker ended during the call.
     WorkerCrashed = "worker_crashed", BAD_GATEWAY;
+    /// A plugin returned a verdict that breaks the rules of the interface.
+    PluginBadOutput = "plugin_bad_output", BAD_GATEWAY;
     /// The worker broke the protocol during the call.
     WorkerProtocolError = "worker_protocol_error", BAD_GATEWAY;
     /// The release was taken out of service during the call.
     Deleted = "deleted", BAD_GATEWAY;
     /// Too many calls or connections.
     Overloaded = "overloaded", SERVICE_UNAVAILABLE;
+    /// A plugin failed, or its breaker is open.
+    PluginFailed = "plugin_failed", SERVICE_UNAVAILABLE;
     /// The workers of a release that has loaded before fail repeatedly.
     CrashLoop = "crash_loop", SERVICE_UNAVAILABLE;
     /// The worker's program cannot be run.
@@ -111,6 +115,8 @@ codes! {
     LoadTimeout = "load_timeout", GATEWAY_TIMEOUT;
     /// The call timed out.
     CallTimeout = "call_timeout", GATEWAY_TIMEOUT;
+    /// Plugins call functions through one another too deeply. Plugins see this code; clients see what the plugin makes of it.
+    TooDeep = "too_deep", LOOP_DETECTED;
     /// The disk or its quota is full.
     InsufficientStorage = "insufficient_storage", INSUFFICIENT_STORAGE;
     /// The data folder is read-only.

@@ -57,7 +57,7 @@ pub fn of_call(error: CallError, name: &str, function: &str, takes: Takes) -> Fa
 }
 
 fn failure(code: Code, message: String) -> Failure {
-    Failure::new(code.status().as_u16(), code.as_str(), message)
+    Failure::of_code(code, message)
 }
 
 fn retry(wait: Duration, code: Code, message: String) -> Failure {

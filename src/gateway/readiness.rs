@@ -4,6 +4,7 @@ use std::collections::HashSet;
 
 use serde::Serialize;
 
+use crate::answer::code::Code;
 use crate::gateway::deployer::Deployer;
 use crate::plugin::plugins::PluginSet;
 use crate::registry::{Deployment, State};
@@ -205,7 +206,7 @@ pub(super) fn of_deployment(deployment: &Deployment) -> DeploymentReadiness {
 
 fn reason(failure: &LoadFailure, crash_loop: bool) -> Reason {
     let code = match failure.kind {
-        LoadFailureKind::Died if crash_loop => "crash_loop",
+        LoadFailureKind::Died if crash_loop => Code::CrashLoop.as_str(),
         kind => kind.code(),
     };
     Reason { code, message: failure.message.clone(), stderr: failure.stderr.clone() }

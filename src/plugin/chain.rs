@@ -6,6 +6,7 @@ use std::time::{Duration, Instant};
 
 use http::header::RETRY_AFTER;
 
+use crate::answer::code::Code;
 use crate::answer::{self, Failure};
 use crate::config::{HookName, Mode, OnError, PluginName};
 use crate::plugin::Plugin;
@@ -241,14 +242,13 @@ fn note_unapplied(plugin: &Plugin, call: &Invocation, verdict: &CallVerdict) {
 /// The failure that the caller sees when a plugin failed: that it did, not how.
 fn failure(plugin: &Plugin, fault: &Fault) -> Failure {
     let name = plugin.name();
-    let failure =
-        |status, code: &'static str, what: &str| Failure::new(status, code, format!("plugin {name:?} {what}"));
+    let failure = |code, what: &str| Failure::of_code(code, format!("plugin {name:?} {what}"));
     let (mut failure, wait) = match fault {
-        Fault::BadOutput(_) => return failure(502, "plugin_bad_output", "returned an invalid verdict"),
-        Fault::Overloaded => (failure(503, "overloaded", "has too many hook calls in progress"), RETRY),
-        Fault::Open(wait) => (failure(503, "plugin_failed", "has failed too often"), *wait),
-        Fault::TimedOut(_) => (failure(503, "plugin_failed", "took too long"), RETRY),
-        Fault::Trap(_) | Fault::Refused(_) | Fault::Panicked => (failure(503, "plugin_failed", "has failed"), RETRY),
+        Fault::BadOutput(_) => return failure(Code::PluginBadOutput, "returned an invalid verdict"),
+        Fault::Overloaded => (failure(Code::Overloaded, "has too many hook calls in progress"), RETRY),
+        Fault::Open(wait) => (failure(Code::PluginFailed, "has failed too often"), *wait),
+        Fault::TimedOut(_) => (failure(Code::PluginFailed, "took too long"), RETRY),
+        Fault::Trap(_) | Fault::Refused(_) | Fault::Panicked => (failure(Code::PluginFailed, "has failed"), RETRY),
     };
     failure.headers.push((RETRY_AFTER, answer::retry_after(wait)));
     failure

@@ -182,7 +182,7 @@ impl CallChanges {
     pub fn set_arguments(&mut self, text: String, limit: usize) -> Result<(), String> {
         check_json(&text, limit)?;
         if !text.trim_start().starts_with('[') {
-            return Err("arguments are a JSON array".to_owned());
+            return Err("arguments must be a JSON array".to_owned());
         }
         self.arguments = Some(Arguments::from_checked(Bytes::from(text)));
         Ok(())

@@ -9,6 +9,7 @@ use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 use bytes::Bytes;
 
 use crate::answer::Failure;
+use crate::answer::code::Code;
 use crate::config::{HttpGrant, PluginName};
 use crate::invocation::Arguments;
 
@@ -162,6 +163,6 @@ pub struct NoFunctions;
 impl CallFunction for NoFunctions {
     fn call(&self, call: FunctionCall) -> Boxed<Result<Bytes, Failure>> {
         let message = format!("no deployment {:?}: no gateway is running", call.deployment);
-        Box::pin(std::future::ready(Err(Failure::new(404, "deployment_not_found", message))))
+        Box::pin(std::future::ready(Err(Failure::of_code(Code::DeploymentNotFound, message))))
     }
 }

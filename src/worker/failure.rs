@@ -3,6 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use crate::answer::code::Code;
 use crate::invocation::FunctionError;
 
 /// Why a release did not load, or why a seat has no worker.
@@ -50,12 +51,12 @@ impl LoadFailureKind {
     #[must_use]
     pub fn code(self) -> &'static str {
         match self {
-            Self::Spawn => "spawn_failed",
-            Self::Load => "load_failed",
-            Self::Timeout => "load_timeout",
-            Self::Died => "worker_crashed",
-            Self::Refused => "refused_by_plugin",
-            Self::Install => "install_failed",
+            Self::Spawn => Code::SpawnFailed.as_str(),
+            Self::Load => Code::LoadFailed.as_str(),
+            Self::Timeout => Code::LoadTimeout.as_str(),
+            Self::Died => Code::WorkerCrashed.as_str(),
+            Self::Refused => Code::RefusedByPlugin.as_str(),
+            Self::Install => Code::InstallFailed.as_str(),
         }
     }
 

@@ -51,7 +51,7 @@ impl Checks {
     fn array(&mut self, key: &'static str, text: &str) {
         self.json(key, text);
         if !text.trim_start().starts_with('[') {
-            self.fault(key, "arguments are a JSON array");
+            self.fault(key, "arguments must be a JSON array");
         }
     }
 

@@ -241,7 +241,7 @@ expect = {}
                 (5, 8, "\"before-invok\" is not a hook: there are before-load"),
                 (11, 45, "\"soon\" is not a duration"),
                 (17, 8, "no such thing in after-load"),
-                (17, 27, "arguments are a JSON array"),
+                (17, 27, "arguments must be a JSON array"),
                 (18, 22, "\"proceed\" is not a verdict of after-load: there are accept, refuse, fault"),
                 (18, 42, "no such thing in after-load"),
                 (23, 10, "nothing is expected"),

@@ -10,6 +10,7 @@ use parking_lot::Mutex;
 use url::Url;
 
 use crate::answer::Failure;
+use crate::answer::code::Code;
 use crate::config::PluginName;
 use crate::plugin::cases::form::{CallAnswer, Case, HttpAnswer};
 use crate::plugin::outside::{
@@ -168,7 +169,7 @@ impl CallFunction for World {
             }
             None => {
                 let words = self.miss(&format!("the call of {deployment}/{function}"));
-                Err(Failure::new(404, "deployment_not_found", words))
+                Err(Failure::of_code(Code::DeploymentNotFound, words))
             }
         };
         Box::pin(std::future::ready(answer))

@@ -5,6 +5,8 @@ use std::time::{Duration, Instant};
 use bytes::Bytes;
 use wasmtime::{Result, bail, format_err};
 
+use crate::answer::Failure;
+use crate::answer::code::Code;
 use crate::invocation::Arguments;
 use crate::plugin::bindings::metagate::plugin::types::{Pair, Problem};
 use crate::plugin::bindings::metagate::plugin::{
@@ -136,32 +138,24 @@ impl http::Host for HostState {
 }
 
 impl invoke::Host for HostState {
-    async fn call(
-        &mut self,
-        deployment: String,
-        function: String,
-        arguments: String,
-    ) -> Result<std::result::Result<String, Problem>> {
-        let refused = |status, code: &str, message: String| {
-            Ok(Err(Problem { status, code: code.to_owned(), message, headers: Vec::new() }))
-        };
+    async fn call(&mut self, deployment: String, function: String, arguments: String) -> Called {
         if matches!(self.input, HookInput::Nothing) {
-            return refused(403, "forbidden", "functions cannot be called from start".to_owned());
+            return refused(Code::Forbidden, "start cannot call functions");
         }
         if !self.granted.grants.invoke.iter().any(|grant| grant.covers(&deployment, &function)) {
             let message = format!("calls of {deployment}/{function} are not granted to this plugin");
-            return refused(403, "forbidden", message);
+            return refused(Code::Forbidden, message);
         }
         if let Err(reason) = check_json(&arguments, self.granted.max_body) {
-            return refused(400, "invalid_json", reason);
+            return refused(Code::InvalidJson, reason);
         }
         if !arguments.trim_start().starts_with('[') {
-            return refused(400, "bad_request", "arguments are a JSON array".to_owned());
+            return refused(Code::BadRequest, "arguments must be a JSON array");
         }
         let mut callers = self.input.call().map_or_else(Vec::new, |call| call.callers.clone());
         if callers.len() >= CALLERS_LIMIT {
-            let message = format!("plugins call functions through one another, {CALLERS_LIMIT} deep");
-            return refused(508, "too_deep", message);
+            let message = format!("plugins call functions through one another more than {CALLERS_LIMIT} deep");
+            return refused(Code::TooDeep, message);
         }
         callers.push(self.granted.plugin.clone());
         let deadline = self.deadline;
@@ -173,8 +167,20 @@ impl invoke::Host for HostState {
                 let text = String::from_utf8(result.to_vec());
                 Ok(Ok(text.map_err(|_| format_err!("the result is not UTF-8 text"))?))
             }
-            Ok(Err(failure)) => refused(failure.status, &failure.code, failure.message),
-            Err(_) => refused(504, "call_timeout", "no answer within the time that the hook has".to_owned()),
+            Ok(Err(failure)) => Ok(Err(problem(failure))),
+            Err(_) => refused(Code::CallTimeout, "no answer before the deadline of the hook call"),
         }
     }
+}
+
+type Called = Result<std::result::Result<String, Problem>>;
+
+fn refused(code: Code, message: impl Into<String>) -> Called {
+    Ok(Err(problem(Failure::of_code(code, message))))
+}
+
+/// A failure as plugins see it, without payload and headers.
+fn problem(failure: Failure) -> Problem {
+    let Failure { status, code, message, .. } = failure;
+    Problem { status, code: code.into_owned(), message, headers: Vec::new() }
 }

@@ -7,6 +7,7 @@ use std::path::{Component, Path, PathBuf};
 
 use crate::deployment::MetaCallJson;
 use crate::process::program;
+use crate::wasm::componentize::Beginning;
 
 /// The first bytes of binary WebAssembly.
 const WEBASSEMBLY: &[u8] = b"\0asm";
@@ -39,5 +40,5 @@ pub fn check(path: &Path) -> Result<(), String> {
     if is_text(path, &start) || start.starts_with(WEBASSEMBLY) || start.starts_with(COMPILED) {
         return Ok(());
     }
-    Err(format!("this is not WebAssembly: it begins with {:02x?}", &start[..start.len().min(8)]))
+    Err(format!("this is not WebAssembly: {}", Beginning::of(&start)))
 }

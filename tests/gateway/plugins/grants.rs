@@ -224,7 +224,7 @@ fn a_plugin_calls_what_it_was_granted_and_nothing_else() {
         (["values", "nowhere", "[]"], "404 function_not_found "),
         (["it", "size", "[\"abc\"]"], "403 forbidden calls of it/size are not granted"),
         (["gone", "args", "[]"], "404 deployment_not_found "),
-        (["it", "args", "{}"], "400 bad_request arguments are a JSON array"),
+        (["it", "args", "{}"], "400 bad_request arguments must be a JSON array"),
         (["it", "args", "[1"], "400 invalid_json "),
     ];
     for (n, ([deployment, function, arguments], _)) in cases.iter().enumerate() {
@@ -280,7 +280,7 @@ fn plugins_call_through_one_another_four_deep_at_most() {
     let tables: String = (0..6).map(|n| table(&format!("p{n}"), &file, keys)).collect();
     let gateway = Gateway::ready(&(deployment("it") + &tables));
     let told = gateway.call("it", "args", "[]").message();
-    assert!(told.ends_with("508 too_deep plugins call functions through one another, 4 deep"), "{told}");
+    assert!(told.ends_with("508 too_deep plugins call functions through one another more than 4 deep"), "{told}");
     let calls: Vec<u64> = (0..6).map(|n| count_of(&gateway, &format!("p{n}"), "calls")).collect();
     assert_eq!(calls, [1, 1, 1, 1, 1, 0]);
 }

@@ -30,8 +30,9 @@ fn no_plugins() -> Vec<(Vec<u8>, &'static str)> {
         wat::parse_str("(component (core module $m) (instance $i) (export \"gw:other/thing@1.0.0\" (instance $i)))")
             .unwrap();
     vec![
-        (b"not WebAssembly at all".to_vec(), "this is not WebAssembly: it begins with"),
-        (Vec::new(), "this is not WebAssembly"),
+        (b"not WebAssembly at all".to_vec(), "this is not WebAssembly: it begins with \"not WebA\""),
+        (b"\x89PNG".to_vec(), "this is not WebAssembly: it begins with the bytes 89 50 4e 47"),
+        (Vec::new(), "this is not WebAssembly: it is empty"),
         (telling("x").core_module(), "this is a core module, not a component"),
         (component[..component.len() / 2].to_vec(), "it does not compile"),
         (component[..component.len() - 1].to_vec(), "it does not compile"),
