@@ -1,6 +1,7 @@
 //! Plugins: WebAssembly components whose hooks run before and after loads and calls. `load` makes a [`Plugin`] from
-//! its configuration, `chain` decides which plugins apply and in which order, `hook_call` runs one hook within its
-//! limits, and `host` is what a plugin may import. Calls and loads themselves belong to `gateway`.
+//! its configuration, `deployment_chain` selects the plugins of a function, `chain` runs their hooks in order,
+//! `hook_call` runs one hook within its limits, and `host` has the imports. Calls and loads themselves belong to
+//! `gateway`.
 
 pub mod breaker;
 pub mod cases;
@@ -47,13 +48,13 @@ use crate::wasm::Wasm;
 
 /// A loaded plugin.
 pub struct Plugin {
-    /// Its configuration.
+    /// The configuration.
     pub settings: PluginConfig,
-    /// What its component exports and imports.
+    /// The exports and imports of the component.
     pub surface: Surface,
-    /// Its counters in the gateway.
+    /// The gateway's counters of the plugin.
     pub figures: Figures,
-    /// Records its hook calls, if the configuration asks for that.
+    /// Records the hook calls, if the configuration names a file for them.
     recorder: Option<Recorder>,
     instances: PluginInstances,
     breaker: Arc<SharedBreaker>,
@@ -65,49 +66,49 @@ pub struct Plugin {
 }
 
 impl Plugin {
-    /// Its name.
+    /// The plugin's name.
     #[must_use]
     pub fn name(&self) -> &str {
         self.settings.name.as_str()
     }
 
-    /// Whether this configuration and file make the same plugin, and it still works.
+    /// Whether the plugin can be reused for this configuration and file: they have not changed, and it is not off.
     #[must_use]
     pub fn is_same(&self, settings: &PluginConfig, file: &[u8]) -> bool {
         !self.is_disabled() && self.settings.has_same_settings(settings) && self.surface.is_of(file)
     }
 
-    /// Whether it exports a hook and its configuration uses it.
+    /// Whether the component exports the hook and the configuration uses it.
     #[must_use]
     pub fn has(&self, hook: HookName) -> bool {
         self.instances.indices().has(hook) && self.settings.wants(hook)
     }
 
-    /// Whether its breaker is open.
+    /// Whether the breaker is open.
     #[must_use]
     pub fn is_open(&self) -> bool {
         self.breaker.is_open()
     }
 
-    /// Whether it is off until it is loaded again.
+    /// Whether the plugin is off until it is loaded again.
     #[must_use]
     pub fn is_disabled(&self) -> bool {
         self.is_disabled.load(Ordering::Relaxed)
     }
 
-    /// The counters that it adds to itself, by name.
+    /// The counters that the plugin itself adds to, by name.
     #[must_use]
     pub fn counters(&self) -> BTreeMap<String, u64> {
         self.instances.granted().counters.all()
     }
 
-    /// Memory of its largest idle instance, in bytes.
+    /// Memory of the largest idle instance, in bytes.
     #[must_use]
     pub fn instance_memory(&self) -> Option<usize> {
         self.instances.largest_memory()
     }
 
-    /// Closes its breaker.
+    /// Closes the breaker.
     fn reset_breaker(&self) {
         self.breaker.reset();
     }

@@ -115,7 +115,7 @@ codes! {
     LoadTimeout = "load_timeout", GATEWAY_TIMEOUT;
     /// The call timed out.
     CallTimeout = "call_timeout", GATEWAY_TIMEOUT;
-    /// Plugins call functions through one another too deeply. Plugins see this code; clients see what the plugin makes of it.
+    /// Too many plugins call functions through one another. The plugin whose call is refused gets this code.
     TooDeep = "too_deep", LOOP_DETECTED;
     /// The disk or its quota is full.
     InsufficientStorage = "insufficient_storage", INSUFFICIENT_STORAGE;

@@ -1,5 +1,5 @@
-//! `metagate plugin …`: the tools of plugin authors, one file each. This file has the part that they share: the file of
-//! a plugin with its settings. None of the tools needs a gateway.
+//! `metagate plugin …`: the commands for plugin authors, one file each. `subject` has the arguments that they share: a
+//! plugin's file and its settings. None of the commands needs a gateway.
 
 mod bench;
 mod inspect;

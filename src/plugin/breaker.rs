@@ -1,4 +1,5 @@
-//! The circuit breaker of a plugin: after repeated failures it refuses hook calls, then lets single trials through.
+//! The circuit breaker of a plugin: after repeated failures it refuses hook calls, and then lets through one trial at a
+//! time.
 //!
 //! ```text
 //!            5 failures in 10 s                 the delay is over
@@ -44,9 +45,9 @@ pub struct Breaker {
 #[derive(Debug)]
 enum State {
     Closed(VecDeque<Instant>),
-    /// Refuses until then.
+    /// Refuses hook calls until this instant.
     Open(Instant),
-    /// One trial runs. Others are refused; the instant is the retry time they are given.
+    /// One trial runs. Other hook calls are refused; the instant is the retry time in their answers.
     Trial(Instant),
 }
 
@@ -57,7 +58,7 @@ impl Default for Breaker {
 }
 
 impl Breaker {
-    /// How long a hook call would be refused; nothing if it would be admitted. Changes no state.
+    /// How long the breaker refuses hook calls; `None` if it would admit one. Changes no state.
     #[must_use]
     pub fn refusal(&self, now: Instant) -> Option<Duration> {
         match self.state {
@@ -67,7 +68,7 @@ impl Breaker {
         }
     }
 
-    /// Admits a hook call; after the delay of an open breaker, as the trial.
+    /// Admits a hook call. After the delay of an open breaker, the hook call is the trial.
     ///
     /// # Errors
     /// The time until the next trial, if the breaker is open or a trial runs.

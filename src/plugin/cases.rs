@@ -1,6 +1,7 @@
-//! Cases: hook calls with what is expected of them, for `metagate plugin test`. Their form (`form`), how a file of
-//! them is read (`read`), what lies outside of the plugin (`world`), running them by the gateway's own code
-//! (`runner`), what differs (`compare`), and the same calls with a stopwatch (`bench`).
+//! Cases for `metagate plugin test`: hook calls with their expected results. `form` is the form of a case, `read`
+//! reads a file of cases, `check` finds faults in them, `prepare` makes the input of a hook, `world` replaces the
+//! world outside the plugin, `runner` runs cases through the gateway's own code, `compare` finds differences, and
+//! `bench` measures hook calls.
 
 mod bench;
 mod check;

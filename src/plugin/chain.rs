@@ -1,4 +1,4 @@
-//! The plugins that one call or load runs through: their order, and what their verdicts and failures lead to.
+//! The plugins that one call or load runs through: their order, and the effects of their verdicts and failures.
 
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
@@ -26,7 +26,7 @@ pub struct Chain {
     plugins: Arc<[Arc<Plugin>]>,
 }
 
-/// A plugin refused a release, or failed while it looked at it.
+/// A plugin refused a release, or failed in a load hook.
 #[derive(Debug, Clone, thiserror::Error)]
 #[error("plugin {plugin:?} {reason}")]
 pub struct LoadRefusal {
@@ -37,7 +37,7 @@ pub struct LoadRefusal {
 }
 
 impl Chain {
-    /// The plugins as a chain.
+    /// A chain of these plugins.
     #[must_use]
     pub fn new(plugins: Vec<Arc<Plugin>>) -> Self {
         Self { plugins: plugins.into() }
@@ -49,7 +49,7 @@ impl Chain {
         self.plugins.is_empty()
     }
 
-    /// Its plugins, in order.
+    /// The plugins, in order.
     #[must_use]
     pub fn plugins(&self) -> &[Arc<Plugin>] {
         &self.plugins
@@ -67,7 +67,7 @@ impl Chain {
         self.plugins.iter().any(|plugin| plugin.has(hook))
     }
 
-    /// Runs the before-invoke hooks in order. Returns the call, the number of plugins that it passed, and the outcome
+    /// Runs the before-invoke hooks in order. Returns the call, the number of plugins that let it pass, and the outcome
     /// if a plugin ended the call.
     pub async fn before_invoke(&self, mut call: Box<Invocation>) -> (Box<Invocation>, usize, Option<Box<Outcome>>) {
         for (at, plugin) in self.plugins.iter().enumerate() {
@@ -126,7 +126,7 @@ fn observes(plugin: &Plugin) -> bool {
     plugin.settings.mode == Mode::Observe
 }
 
-/// Whether a failure of the plugin has no consequence.
+/// Whether the call or load continues after a failure of the plugin.
 fn skips_failures(plugin: &Plugin, hook: HookName) -> bool {
     observes(plugin) || plugin.settings.on_error_of(hook) == OnError::Skip
 }
@@ -172,7 +172,7 @@ async fn after_invoke(
     outcome: Box<Outcome>,
 ) -> (Box<Invocation>, Box<Outcome>) {
     let before = outcome.clone();
-    // Not the call's deadline: an audit log also sees calls that ran out of time.
+    // Not the call's deadline: an audit log must also see calls that timed out.
     let latest = Instant::now() + plugin.settings.timeout.get();
     let (input, verdict) = plugin.run_hook(OutcomeInput::new(call, outcome), latest).await;
     let OutcomeInput { call: CallInput { mut call, mut changes }, mut outcome } = input;
@@ -239,7 +239,7 @@ fn note_unapplied(plugin: &Plugin, call: &Invocation, verdict: &CallVerdict) {
     tracing::info!(plugin = %plugin.name(), request_id, status, code, "would have ended the call");
 }
 
-/// The failure that the caller sees when a plugin failed: that it did, not how.
+/// The failure that the caller sees. It does not say how the plugin failed: that may reveal its configuration.
 fn failure(plugin: &Plugin, fault: &Fault) -> Failure {
     let name = plugin.name();
     let failure = |code, what: &str| Failure::of_code(code, format!("plugin {name:?} {what}"));

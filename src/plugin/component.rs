@@ -1,4 +1,4 @@
-//! The exports and imports of a plugin's component: hooks, interfaces, version. They are read before the component
+//! The exports and imports of a plugin's component: hooks, interfaces, version. They are read before any of its code
 //! runs.
 
 use std::fmt::Write;
@@ -14,13 +14,13 @@ use crate::wasm::componentize::{self, NotAComponent};
 
 /// The interface's package.
 pub const PACKAGE: &str = "metagate:plugin";
-/// The version of the interface that this gateway speaks.
+/// The version of the interface that this gateway supports.
 pub const VERSION: &str = "0.1.0";
 pub(super) const LIFECYCLE: &str = "lifecycle";
 
 /// Interfaces that need no grant.
 const FREE: [&str; 8] = ["types", "invocation", "outcome", "release", "log", "config", "clock", "random"];
-/// Interfaces that do, and the grant's TOML.
+/// Interfaces that need a grant, with the TOML of an example.
 const GRANTED: [(&str, &str); 6] = [
     ("store", "store = true"),
     ("http", "http = [\"https://example.com\"]"),
@@ -39,24 +39,23 @@ pub enum NotAPlugin {
     /// It does not compile.
     #[error("it does not compile: {0}")]
     Compile(String),
-    /// It imports an interface that no gateway has.
+    /// It imports an interface that this gateway does not provide.
     #[error(
-        "it imports {0:?}, which plugins cannot have: they have {PACKAGE}@{VERSION} and the part of WASI \
-         that languages need to start"
+        "it imports {0:?}, which plugins cannot have: they can import {PACKAGE}@{VERSION} and the part of WASI \
+         that language runtimes need to start"
     )]
     Import(String),
     /// It was built for another version of the interface.
     #[error(
-        "it was built for {PACKAGE} {wanted}, and this gateway speaks {VERSION}: build it with the wit/ of this gateway"
+        "it was built for {PACKAGE} {wanted}, and this gateway supports {VERSION}: build it with this gateway's wit/"
     )]
     Version {
-        /// The version it names.
+        /// The version that it imports or exports.
         wanted: String,
     },
     /// It has no hook.
     #[error(
-        "it exports no hook of {PACKAGE}@{VERSION}, which are before-load, after-load, before-invoke and \
-         after-invoke{found}"
+        "it exports no hook of {PACKAGE}@{VERSION} (before-load, after-load, before-invoke or after-invoke){found}"
     )]
     NoHook {
         /// Its other exports.
@@ -69,30 +68,30 @@ pub enum NotAPlugin {
 pub struct Surface {
     /// Hooks that it exports.
     pub hooks: Vec<HookName>,
-    /// Whether it checks its configuration.
+    /// Whether it exports `lifecycle`, which checks its configuration.
     pub lifecycle: bool,
     /// Interfaces of `metagate:plugin` that it imports.
     pub imports: Vec<String>,
     /// Interfaces of WASI that it imports.
     pub wasi: Vec<String>,
-    /// Bytes of the file.
+    /// Size of the file, in bytes.
     pub size: usize,
-    /// Of the file's bytes.
+    /// SHA-256 of the file.
     pub sha256: [u8; 32],
-    /// The tools that made it, as they say.
+    /// The tools that built it, according to its `producers` section.
     pub made_by: Vec<String>,
 }
 
-/// A compiled component and what it offers.
+/// A compiled component, with its exports and imports.
 #[derive(Clone)]
 pub struct Compiled {
-    /// Ready to be linked.
+    /// The component, ready to be linked.
     pub component: Component,
-    /// Its hooks and needs.
+    /// Its exports and imports.
     pub surface: Surface,
 }
 
-/// Compiles the bytes of a file and looks at what they offer. Blocks.
+/// Compiles the bytes of a file and reads the exports and imports. Blocks.
 pub fn compile(wasm: &Wasm, file: Vec<u8>) -> Result<Compiled, NotAPlugin> {
     let (size, sha256) = (file.len(), Sha256::digest(&file).into());
     let bytes = componentize::component(file)?;
@@ -140,7 +139,7 @@ fn surface(
     Ok(Surface { hooks, lifecycle, imports, wasi, size, sha256, made_by })
 }
 
-/// The interface that a name means, if it is of our package; a version that is not ours is an error.
+/// The interface that an import or export names, if it is in [`PACKAGE`]. Another version is an error.
 fn own_interface(name: &str) -> Result<Option<&str>, NotAPlugin> {
     let Some(rest) = name.strip_prefix(PACKAGE).and_then(|rest| rest.strip_prefix('/')) else { return Ok(None) };
     let (interface, version) = rest.split_once('@').unwrap_or((rest, "no version"));
@@ -152,8 +151,8 @@ fn needs_grant(interface: &str) -> Option<&'static str> {
 }
 
 impl Surface {
-    /// The TOML of the grants that it needs and does not have, one for each. A list that is written and empty counts:
-    /// the plugin may ask, and gets nothing.
+    /// The imports that need a grant and have none, with the TOML of each. A grant that is present as an empty list
+    /// counts: the plugin may call the import, which gives it nothing.
     #[must_use]
     pub fn missing_grants(&self, settings: &PluginConfig) -> Vec<(&str, &'static str)> {
         let grants = &settings.grants;
@@ -172,14 +171,14 @@ impl Surface {
         needed.filter_map(|interface| needs_grant(interface).map(|toml| (interface.as_str(), toml))).collect()
     }
 
-    /// The line of TOML that grants all that it imports; nothing if it needs no grants.
+    /// The line of TOML that grants all imports; `None` if no import needs a grant.
     #[must_use]
     pub fn grants_line(&self) -> Option<String> {
         let needed: Vec<&str> = self.imports.iter().filter_map(|interface| needs_grant(interface)).collect();
         (!needed.is_empty()).then(|| format!("grants = {{ {} }}", needed.join(", ")))
     }
 
-    /// Whether it is that of a file with these bytes.
+    /// Whether it was read from a file with these bytes.
     #[must_use]
     pub fn is_of(&self, file: &[u8]) -> bool {
         self.size == file.len() && self.sha256[..] == Sha256::digest(file)[..]
@@ -195,7 +194,7 @@ impl Surface {
     }
 }
 
-/// The tools named in the `producers` section; format: tool-conventions/ProducersSection.
+/// The tools named in the `producers` section, in the format of WebAssembly's tool-conventions (ProducersSection.md).
 fn made_by(component: &[u8]) -> Vec<String> {
     let mut tools = Vec::new();
     for payload in wasmparser::Parser::new(0).parse_all(component).flatten() {

@@ -9,7 +9,8 @@ use crate::config::{Exclusion, HookName, Pattern};
 use crate::plugin::Plugin;
 use crate::plugin::chain::Chain;
 
-/// Functions of one deployment whose chains are kept. The chains of others are computed at each call.
+/// Largest number of functions of one deployment whose chains are kept. Those of further functions are computed at
+/// each call.
 const KEPT_CHAINS: usize = 4_096;
 
 /// The chains of one deployment: computed when plugins or deployments change, looked up at each call.
@@ -49,8 +50,8 @@ impl DeploymentChain {
         Self::ByFunction { plugins: applying, deployment: deployment.into(), kept: ArcSwap::default() }
     }
 
-    /// The chain of a function; nothing if no plugin applies. `is_known` says whether the deployment has the function:
-    /// only then its chain is kept, so that callers cannot fill the map with invented names.
+    /// The chain of a function; `None` if no plugin applies. `is_known` returns whether the deployment has the
+    /// function. Only then is its chain kept, so that callers cannot fill the map with invented names.
     #[must_use]
     pub fn of(&self, function: &str, is_known: impl FnOnce() -> bool) -> Option<Chain> {
         match self {

@@ -20,7 +20,7 @@ pub enum Fault {
     /// The breaker is open. Carries the time until the next trial.
     #[error("failed too often; its breaker is open for {0:?}")]
     Open(Duration),
-    /// All instances are busy, and the queue for them is full or the wait took too long.
+    /// All instances are busy, and the queue for them is full or the deadline passed in it.
     #[error("has too many hook calls in progress")]
     Overloaded,
     /// The engine or the gateway's side of an import panicked. The plugin is off until it is loaded again.

@@ -8,7 +8,7 @@ use parking_lot::Mutex;
 use crate::config::HookName;
 use crate::plugin::fault::Fault;
 
-/// Shortest time between two log lines about refused hook calls: a flood must not fill the log.
+/// Shortest time between two log lines about refused hook calls, so that a flood of calls does not fill the log.
 const LINE_INTERVAL: Duration = Duration::from_secs(1);
 
 /// Counters of one plugin since it was loaded.
@@ -16,8 +16,8 @@ const LINE_INTERVAL: Duration = Duration::from_secs(1);
 pub struct Figures {
     /// Hook calls that ran.
     pub calls: AtomicU64,
-    /// Hook calls that failed, and those that were refused before they ran: the plugin was overloaded or off, or its
-    /// breaker open. `calls` does not count the refused ones.
+    /// Hook calls that failed, and hook calls that were refused before they ran because the plugin was overloaded or
+    /// off or its breaker was open. `calls` does not count the refused ones, so `failures` can exceed it.
     pub failures: AtomicU64,
     /// Verdicts that ended a call or refused a load.
     pub refusals: AtomicU64,
@@ -30,7 +30,7 @@ pub struct Figures {
     refused: Mutex<Refused>,
 }
 
-/// Hook calls that were refused and are not in the log yet.
+/// Hook calls that were refused and have not been logged yet.
 #[derive(Debug, Default)]
 struct Refused {
     count: u64,
@@ -38,7 +38,7 @@ struct Refused {
 }
 
 impl Figures {
-    /// Counts a hook call that was refused before it ran, and logs it unless the last such line is too recent.
+    /// Counts a hook call that was refused before it ran, and logs the count unless the last such line is too recent.
     pub(super) fn count_refused(&self, plugin: &str, hook: HookName, fault: &Fault) {
         self.failures.fetch_add(1, Ordering::Relaxed);
         let now = Instant::now();

@@ -1,4 +1,5 @@
-//! Headers that plugins name: checked like a client's, and none that frame an answer or that the gateway sets itself.
+//! Headers that plugins set: checked like those of clients. Headers that frame an answer, or that the gateway sets
+//! itself, are refused.
 
 use http::{HeaderName, HeaderValue};
 
@@ -21,14 +22,15 @@ const OWN: [&str; 16] = [
     "x-request-id",
     "proxy-authorization",
 ];
-/// Headers of one answer, and their bytes, that plugins may set.
+/// Largest number of headers that plugins may set on one answer, and their largest size in bytes.
 const COUNT_LIMIT: usize = 64;
 const SIZE_LIMIT: usize = 32 << 10;
 
 /// Checks a header.
 pub(super) fn header(name: &str, value: &str) -> Result<(HeaderName, HeaderValue), String> {
-    let checked = HeaderName::from_bytes(name.as_bytes()).map_err(|_| format!("{name:?} is not a header's name"))?;
-    let value = HeaderValue::from_str(value).map_err(|_| format!("the value of the header {name:?} is not one"))?;
+    let checked =
+        HeaderName::from_bytes(name.as_bytes()).map_err(|_| format!("{name:?} is not a valid header name"))?;
+    let value = HeaderValue::from_str(value).map_err(|_| format!("the value of the header {name:?} is not valid"))?;
     Ok((checked, value))
 }
 
@@ -36,7 +38,7 @@ pub(super) fn header(name: &str, value: &str) -> Result<(HeaderName, HeaderValue
 pub(super) fn answer_header(name: &str, value: &str) -> Result<(HeaderName, HeaderValue), String> {
     let (name, value) = header(name, value)?;
     if OWN.contains(&name.as_str()) {
-        return Err(format!("the header {:?} is the gateway's own", name.as_str()));
+        return Err(format!("the header {:?} is reserved for the gateway", name.as_str()));
     }
     Ok((name, value))
 }
@@ -46,14 +48,14 @@ pub(super) fn answer_headers<'a>(
     pairs: impl ExactSizeIterator<Item = (&'a str, &'a str)>,
 ) -> Result<Vec<(HeaderName, HeaderValue)>, String> {
     if pairs.len() > COUNT_LIMIT {
-        return Err(format!("{} headers, limit {COUNT_LIMIT}", pairs.len()));
+        return Err(format!("{} headers exceed the limit of {COUNT_LIMIT}", pairs.len()));
     }
     let headers = pairs.map(|(name, value)| answer_header(name, value)).collect::<Result<Vec<_>, _>>()?;
     check_size(&headers)?;
     Ok(headers)
 }
 
-/// Sets a header of an answer and replaces one of the same name.
+/// Sets a header of an answer; replaces all of the same name.
 pub(super) fn set(headers: &mut Vec<(HeaderName, HeaderValue)>, name: &str, value: &str) -> Result<(), String> {
     let (name, value) = answer_header(name, value)?;
     headers.retain(|(there, _)| *there != name);
@@ -68,12 +70,12 @@ pub(super) fn set(headers: &mut Vec<(HeaderName, HeaderValue)>, name: &str, valu
 /// Checks the number and the size of the headers of an answer.
 pub(super) fn check(headers: &[(HeaderName, HeaderValue)]) -> Result<(), String> {
     if headers.len() > COUNT_LIMIT {
-        return Err(format!("{} headers, limit {COUNT_LIMIT}", headers.len()));
+        return Err(format!("{} headers exceed the limit of {COUNT_LIMIT}", headers.len()));
     }
     check_size(headers)
 }
 
 fn check_size(headers: &[(HeaderName, HeaderValue)]) -> Result<(), String> {
     let size: usize = headers.iter().map(|(name, value)| name.as_str().len() + value.len()).sum();
-    if size > SIZE_LIMIT { Err(format!("headers of {size} bytes, limit {SIZE_LIMIT}")) } else { Ok(()) }
+    if size > SIZE_LIMIT { Err(format!("headers of {size} bytes exceed the limit of {SIZE_LIMIT}")) } else { Ok(()) }
 }

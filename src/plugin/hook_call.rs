@@ -1,4 +1,4 @@
-//! One hook call: admission, an instance, its deadline, and the accounting of the result.
+//! One hook call: breaker, slot, instance, deadline, and the accounting of the result.
 //!
 //! ```text
 //!  gateway's thread              plugins' threads
@@ -9,8 +9,8 @@
 //!  └──────────────────────┘
 //! ```
 //!
-//! The future of a hook call is never dropped before its end: when the caller goes away, the hook still finishes.
-//! Dropping it would lose the input, and an instance in the middle of a call.
+//! The future of a hook call always runs to its end: the hook finishes even if the caller goes away. Dropping the
+//! future would lose the input, and an instance in the middle of a call.
 
 use std::future::Future;
 use std::panic::AssertUnwindSafe;
@@ -33,7 +33,7 @@ use crate::plugin::release::Release;
 use crate::plugin::trial::Permit;
 use crate::plugin::verdict::{CallVerdict, LoadVerdict};
 
-/// Hooks whose recent calls took longer than this, in nanoseconds, start on the plugins' threads at once.
+/// A hook whose recent calls took longer than this, in nanoseconds, starts on the plugins' threads.
 const HEAVY: u64 = 60_000;
 
 /// The input of one kind of hook, and how that hook runs.
@@ -42,9 +42,9 @@ pub(super) trait Hook: Send + Sized + 'static {
 
     fn name(&self) -> HookName;
     fn into_input(self) -> HookInput;
-    /// The input again, with the changes of the hook; nothing if it is the input of another kind.
+    /// The input with the changes of the hook; `None` if it is the input of another kind.
     fn from_input(input: HookInput) -> Option<Self>;
-    /// Runs the hook in an instance that holds the input. The inner error says why the verdict is invalid.
+    /// Runs the hook in an instance that holds the input. The inner error is the reason why the verdict is invalid.
     fn run(
         instance: &mut Instance,
         hook: HookName,
@@ -117,18 +117,17 @@ impl Hook for Box<Release> {
     }
 }
 
-/// A hook call in progress: ends with the input and the verdict.
+/// A hook call in progress. Its result is the input and the verdict.
 type Work<H> = Pin<Box<dyn Future<Output = (H, Result<<H as Hook>::Verdict, Fault>)> + Send>>;
 
-/// The rights that a hook call holds while it runs.
+/// The slot and the permit that a hook call holds while it runs.
 struct Admitted {
     permit: Permit,
     slot: OwnedSemaphorePermit,
 }
 
 impl Plugin {
-    /// Runs a hook within the plugin's limits and until `latest` at most. Returns the input with the changes of the
-    /// hook.
+    /// Runs a hook within the plugin's limits, until `latest` at most. Returns the input with the changes of the hook.
     pub(super) async fn run_hook<H: Hook>(
         self: &Arc<Self>,
         input: H,
@@ -160,7 +159,7 @@ impl Plugin {
             Poll::Pending => {
                 let (sender, receiver) = oneshot::channel();
                 self.threads.spawn(async move {
-                    // The caller may be gone.
+                    // The send fails if the caller has gone away.
                     let _gone = sender.send(work.await);
                 });
                 receiver.await.expect("the plugins' threads run every hook call to its end")
@@ -174,7 +173,7 @@ impl Plugin {
         }
         self.breaker.check(Instant::now()).map_err(Fault::Open)?;
         let slot = self.instances.acquire_slot(deadline).await?;
-        // After the slot: a caller that leaves the queue must not take the trial with it.
+        // After the slot: a caller that leaves the queue must not hold the trial.
         let permit = self.breaker.admit(Instant::now()).map_err(Fault::Open)?;
         Ok(Admitted { permit, slot })
     }
@@ -198,7 +197,7 @@ impl Plugin {
             Ok(_) => self.settle_success(permit),
             Err(fault) => self.settle_failure(hook, fault, permit),
         }
-        // After the breaker is settled: the next call in the queue sees its new state.
+        // Released after the breaker is settled, so that the next call in the queue sees its new state.
         drop(slot);
         (input, verdict)
     }
@@ -220,7 +219,7 @@ impl Plugin {
         instance.begin(input.into_input(), deadline);
         let max_body = self.instances.granted().max_body;
         let called = AssertUnwindSafe(H::run(&mut instance, hook, max_body)).catch_unwind().await;
-        let input = H::from_input(instance.end()).expect("an instance gives back the input that it was given");
+        let input = H::from_input(instance.end()).expect("an instance returns the input that it was given");
         let verdict = match called {
             Ok(Ok(checked)) => checked.map_err(Fault::BadOutput),
             Ok(Err(error)) => Err(call_fault(&self.settings, &error, &instance)),

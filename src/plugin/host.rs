@@ -1,5 +1,5 @@
-//! The gateway's side of the interface: the imports of plugins, one file per interface, and the state that they work
-//! on.
+//! The gateway's side of the interface: the imports of plugins, by interface, and the state of an instance that they
+//! use.
 
 pub mod counters;
 pub mod granted;

@@ -1,4 +1,4 @@
-//! One instance of a plugin: its state, its hooks, one call at a time. When it is thrown away is left to `run`.
+//! One instance of a plugin: its state and its hooks, one call at a time. `hook_call` decides when to discard it.
 
 use std::time::Instant;
 
@@ -15,13 +15,14 @@ use crate::plugin::outcome::OutcomeHandle;
 use crate::plugin::release::ReleaseHandle;
 use crate::wasm::waits::DeadlineExceeded;
 
-/// Bytes of texts and lists that one call into the gateway may carry, in addition to the longest body.
+/// Largest size in bytes of the texts and lists that one call of an import may pass to the gateway, in addition to the
+/// longest body.
 const CROSSING_SIZE: usize = 1 << 20;
 
 /// Why a component could not be instantiated.
 #[derive(Debug, thiserror::Error)]
 pub(super) enum NotInstantiated {
-    /// A function has another type than the interface gives it.
+    /// The type of a function differs from the interface.
     #[error("its {0} does not have the type of {PACKAGE}@{VERSION}: {1:#}")]
     WrongType(String, wasmtime::Error),
     /// Instantiation trapped, timed out or exceeded a limit.
@@ -41,7 +42,7 @@ pub(super) enum RawVerdict {
     Reject(Problem),
 }
 
-/// Where a component's hooks are among its exports.
+/// Indices of a component's hooks among its exports.
 #[derive(Debug, Default, Clone, Copy)]
 pub(super) struct Indices {
     before_load: Option<ComponentExportIndex>,
@@ -93,14 +94,14 @@ pub(super) struct Instance {
     after_invoke: Option<OutcomeHook>,
     config_schema: Option<TypedFunc<(), (Option<String>,)>>,
     start: Option<Start>,
-    /// Calls that it may still serve.
+    /// Hook calls that it may still serve.
     pub(super) uses_left: u32,
-    /// When it was put aside.
+    /// When it last became idle.
     pub(super) last_used: Instant,
 }
 
 impl Instance {
-    /// Makes one that has not been started.
+    /// Creates an instance without starting it.
     pub(super) async fn new(
         component: &InstancePre<HostState>,
         indices: &Indices,
@@ -111,12 +112,13 @@ impl Instance {
         let mut store = Store::new(component.engine(), state);
         store.limiter(|state| &mut state.limits);
         store.set_hostcall_fuel(crossing);
+        // Two ticks: the first may come at once, because the epoch is shared by all instances.
         store.set_epoch_deadline(2);
         store.epoch_deadline_callback(|store| {
             if Instant::now() >= store.data().deadline {
                 return Err(DeadlineExceeded.into());
             }
-            // Other tasks run; a hook on the gateway's thread moves to the plugins' threads.
+            // Lets other tasks run. A hook on the gateway's thread continues on the plugins' threads.
             Ok(UpdateDeadline::Yield(1))
         });
         let instance = component.instantiate_async(&mut store).await.map_err(NotInstantiated::Failed)?;
@@ -152,7 +154,7 @@ impl Instance {
         }
     }
 
-    /// Hands it its configuration.
+    /// Passes it its configuration.
     pub(super) async fn start(&mut self) -> wasmtime::Result<Result<(), String>> {
         let config = self.store.data().granted.config.to_string();
         match &self.start {
@@ -161,24 +163,24 @@ impl Instance {
         }
     }
 
-    /// Gives it something to work on.
+    /// Gives it the input of a hook call.
     pub(super) fn begin(&mut self, input: HookInput, deadline: Instant) {
         self.store.data_mut().begin(input, deadline);
         self.store.set_epoch_deadline(2);
     }
 
-    /// Takes that away again.
+    /// Ends the hook call and returns its input.
     pub(super) fn end(&mut self) -> HookInput {
         self.store.data_mut().end()
     }
 
-    /// Bytes of its memories.
+    /// Size of its memories, in bytes.
     pub(super) fn memory(&self) -> usize {
         self.store.data().limits.memory()
     }
 
-    /// Whether it wanted more memory than it may have.
-    pub(super) fn wanted_too_much(&self) -> bool {
+    /// Whether it tried to grow its memory beyond its limit.
+    pub(super) fn has_exceeded_memory(&self) -> bool {
         self.store.data().limits.refused_memory
     }
 
@@ -207,5 +209,5 @@ impl Instance {
 }
 
 fn missing(hook: HookName) -> wasmtime::Error {
-    format_err!("it has no {} hook", hook.as_str())
+    format_err!("no {} hook", hook.as_str())
 }

@@ -17,14 +17,14 @@ use crate::plugin::instance::{Indices, Instance, NotInstantiated};
 use crate::plugin::verdict::readable;
 use crate::wasm::waits::DeadlineExceeded;
 
-/// Hook calls that may wait for one of a plugin's instances.
+/// Largest number of hook calls that wait for a slot of one plugin.
 const WAITING: usize = 64;
-/// An instance whose memory has grown beyond this part of its limit is dropped: memory of WebAssembly never shrinks.
+/// An instance whose memory exceeds this part of its limit is dropped, because the memory of WebAssembly never shrinks.
 const MEMORY_MARK: (u64, u64) = (3, 4);
-/// How long an instance may stay unused while others are used.
+/// How long an instance may stay idle while others are used.
 const IDLE_LIFE: Duration = Duration::from_secs(60);
 
-/// The parts that new instances are made from.
+/// The parts of which new instances are made.
 pub(super) struct Blueprint {
     pub(super) granted: Arc<Granted>,
     pub(super) component: InstancePre<HostState>,
@@ -41,7 +41,7 @@ pub(super) struct PluginInstances {
     waiting: AtomicUsize,
 }
 
-/// A position in the queue for a slot. A caller that goes away frees it.
+/// A position in the queue for a slot. It is freed on drop, so also when the caller goes away.
 struct Waiting<'a>(&'a AtomicUsize);
 
 impl Drop for Waiting<'_> {
@@ -64,7 +64,7 @@ impl PluginInstances {
         &self.blueprint.indices
     }
 
-    /// Bytes of memory of the largest idle instance.
+    /// Memory of the largest idle instance, in bytes.
     pub(super) fn largest_memory(&self) -> Option<usize> {
         self.idle.lock().iter().map(Instance::memory).max()
     }
@@ -94,11 +94,11 @@ impl PluginInstances {
         }
     }
 
-    /// Creates an instance that is not started.
+    /// Creates an instance without starting it.
     pub(super) async fn create(&self, settings: &PluginConfig, deadline: Instant) -> Result<Instance, NotInstantiated> {
         let Blueprint { granted, component, indices, needs_wasi } = &self.blueprint;
         let state = HostState::new(Arc::clone(granted), settings.max_memory.bytes(), *needs_wasi, deadline);
-        // Ten percent more or less, so that instances created together are not replaced together.
+        // Plus or minus ten percent, so that instances created together are not replaced together.
         let spread = settings.max_uses / 10;
         let max_uses = settings.max_uses - spread + fastrand::u32(0..=2 * spread);
         Instance::new(component, indices, state, max_uses).await
@@ -118,7 +118,7 @@ impl PluginInstances {
         }
     }
 
-    /// Keeps an instance for the next hook call, unless it is used up or too large.
+    /// Keeps an instance for the next hook call, unless it has served all its calls or is too large.
     pub(super) fn keep(&self, settings: &PluginConfig, mut instance: Instance) {
         instance.uses_left = instance.uses_left.saturating_sub(1);
         let (part, whole) = MEMORY_MARK;
@@ -130,10 +130,11 @@ impl PluginInstances {
         instance.last_used = now;
         let mut idle = self.idle.lock();
         idle.push(instance);
-        // The bottom of the stack has waited longest. One per call keeps the cost of dropping instances even.
+        // The bottom of the stack has been idle longest. At most one is dropped per call, so that no call pays for
+        // many.
         let has_expired = idle.first().is_some_and(|first| now.duration_since(first.last_used) > IDLE_LIFE);
         let expired = has_expired.then(|| idle.remove(0));
-        // Dropping an instance unmaps its memory: not under the lock.
+        // Dropping an instance unmaps its memory, so the lock is released first.
         drop(idle);
         drop(expired);
     }
@@ -150,8 +151,8 @@ pub(super) fn creation_fault(settings: &PluginConfig, error: &NotInstantiated) -
 /// Why a call into an instance failed.
 pub(super) fn call_fault(settings: &PluginConfig, error: &wasmtime::Error, instance: &Instance) -> Fault {
     match plain_fault(settings, error) {
-        Fault::Trap(text) if instance.wanted_too_much() => {
-            Fault::Trap(format!("wanted more memory than {} ({text})", settings.max_memory))
+        Fault::Trap(text) if instance.has_exceeded_memory() => {
+            Fault::Trap(format!("exceeded max_memory ({}): {text}", settings.max_memory))
         }
         other => other,
     }

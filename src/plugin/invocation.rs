@@ -1,4 +1,4 @@
-//! One call as its plugins see it: the request, the changes of hooks, and the context that hooks share.
+//! One call as hooks see it: the request, the changes of hooks, and the context that hooks share.
 
 use std::borrow::Cow;
 use std::net::{IpAddr, Ipv4Addr};
@@ -13,10 +13,10 @@ use crate::deployment::{DeploymentName, Takes};
 use crate::invocation::Arguments;
 use crate::json;
 
-/// Values in one call's context, and their bytes with their keys.
+/// Largest number of values in the context of a call, and their largest size in bytes, keys included.
 const CONTEXT_COUNT: usize = 64;
 const CONTEXT_SIZE: usize = 64 << 10;
-/// Bytes of the headers that one hook sets.
+/// Largest size in bytes of the headers that one hook sets.
 const HEADERS_SIZE: usize = 64 << 10;
 
 /// The handle of a call in the interface.
@@ -29,13 +29,13 @@ pub struct Invocation {
     pub id: Box<str>,
     /// The deployment.
     pub deployment: DeploymentName,
-    /// The version in the address.
+    /// The version in the function's address.
     pub version: Cow<'static, str>,
     /// The function as the caller wrote it.
     pub function: Box<str>,
-    /// `GET`, `POST`, that of a whole HTTP request, or `INTERNAL`.
+    /// `GET`, `POST`, the method of a whole HTTP request, or `INTERNAL`.
     pub method: Box<str>,
-    /// The client.
+    /// The client's IP address.
     pub peer: IpAddr,
     /// The request's headers.
     pub headers: HeaderMap,
@@ -43,18 +43,19 @@ pub struct Invocation {
     pub arguments: Arguments,
     /// When the request had been read.
     pub started: Instant,
-    /// When the call's time is over.
+    /// The deadline of the call.
     pub deadline: Instant,
-    /// Values that hooks set.
+    /// The values that hooks have set.
     pub context: Context,
-    /// What the function takes. Headers are added to a whole request after the hooks have run.
+    /// The form of the function's input. The headers of a whole request are added after the hooks have run.
     pub takes: Takes,
-    /// The plugins that this call comes from: they do not run on it.
+    /// The plugins through which the call comes. They do not run on it, so that they cannot call themselves without
+    /// end.
     pub callers: Vec<PluginName>,
 }
 
 impl Invocation {
-    /// A call of a function with what it came with; the rest is as for a client's first call.
+    /// A call of a function. The other fields have the values of a plain `POST` by a client.
     #[must_use]
     pub fn new(id: &str, deployment: DeploymentName, function: &str, arguments: Arguments, deadline: Instant) -> Self {
         Self {
@@ -88,7 +89,7 @@ struct Entry {
 }
 
 impl Context {
-    /// The plugin's own value of this key, else one that another has shared.
+    /// The value of the key that `reader` has set, or else one that another plugin has shared.
     #[must_use]
     pub fn get(&self, key: &str, reader: &PluginName) -> Option<&str> {
         let own = self.0.iter().find(|entry| entry.owner == *reader && *entry.key == *key);
@@ -107,7 +108,7 @@ impl Context {
         self.0.iter().map(|entry| entry.key.len() + entry.value.len()).sum()
     }
 
-    /// The values that `owner` set or others shared.
+    /// The values that `owner` has set or others have shared.
     pub fn seen_by(&self, owner: &PluginName) -> impl Iterator<Item = (&str, &str)> {
         self.0
             .iter()
@@ -115,13 +116,13 @@ impl Context {
             .map(|entry| (&*entry.key, &*entry.value))
     }
 
-    /// Puts a shared value there, as a plugin before the one under test would.
+    /// Sets a shared value of `owner`, for cases.
     pub fn share(&mut self, key: &str, value: &str, owner: PluginName) {
         self.set(Entry { key: key.into(), value: value.into(), owner, shared: true });
     }
 }
 
-/// Changes of one hook to a call. They take effect when the hook succeeds.
+/// The changes of one hook to a call. They take effect when the hook succeeds.
 #[derive(Debug, Clone, Default)]
 pub struct CallChanges {
     arguments: Option<Arguments>,
@@ -166,7 +167,7 @@ impl CallChanges {
         };
         let whole: usize = self.headers.iter().map(|(name, value)| size(name, value)).sum();
         if self.headers.len() >= 256 || whole + size(&name, &value) > HEADERS_SIZE {
-            return Err(format!("more than 256 changes of headers or {HEADERS_SIZE} bytes in one hook"));
+            return Err(format!("more than 256 changes of headers or {HEADERS_SIZE} bytes of headers in one hook"));
         }
         self.headers.push((name, value));
         Ok(())
@@ -208,7 +209,7 @@ impl CallChanges {
         let size: usize = self.context.iter().map(|entry| entry.key.len() + entry.value.len()).sum();
         let (size, count) = (size + call.context.size() + key.len() + value.len(), self.context.len());
         if size > CONTEXT_SIZE || count + call.context.0.len() >= CONTEXT_COUNT {
-            return Err(format!("a context of more than {CONTEXT_COUNT} values or {CONTEXT_SIZE} bytes"));
+            return Err(format!("the context exceeds {CONTEXT_COUNT} values or {CONTEXT_SIZE} bytes"));
         }
         self.context.push(Entry { key: key.into(), value: value.into(), owner: owner.clone(), shared });
         Ok(())
@@ -231,10 +232,10 @@ impl CallChanges {
     }
 }
 
-/// Whether a text of a plugin is JSON within the limits that clients have.
+/// Checks that a text of a plugin is JSON within the limits for clients.
 pub(super) fn check_json(text: &str, limit: usize) -> Result<(), String> {
     if text.len() > limit {
-        return Err(format!("JSON of {} bytes, limit {limit}", text.len()));
+        return Err(format!("JSON of {} bytes exceeds the limit of {limit}", text.len()));
     }
     serde_json::from_str::<&serde_json::value::RawValue>(text).map_err(|error| format!("not JSON: {error}"))?;
     json::check_all(text.as_bytes()).map_err(|error| format!("not JSON: {error}"))

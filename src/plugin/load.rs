@@ -1,5 +1,5 @@
-//! Loads plugins: reads the file, compiles it, checks it against its grants, links it, and starts it once. Faults are
-//! reported before anything in service changes.
+//! Loads plugins: reads the file, compiles it, checks its imports against the grants, links it, and starts it once. All
+//! of this happens before anything in service changes.
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -34,12 +34,12 @@ use crate::plugin::trial::SharedBreaker;
 use crate::wasm::Wasm;
 use crate::wasm::compile::SIZE_LIMIT;
 
-/// How long a plugin may take to start and to return its schema when it is loaded.
+/// How long a plugin may take to start and to return its schema while it is loaded.
 const START_LIMIT: Duration = Duration::from_secs(5);
-/// Longest message of the schema validator, in bytes.
+/// Longest message of the schema validator that is passed on, in bytes.
 const SCHEMA_WORDS: usize = 300;
 
-/// Loads plugins; one for a process.
+/// Loads plugins. A process has one loader.
 pub struct Loader {
     wasm: Arc<Wasm>,
     threads: Arc<Threads>,
@@ -51,8 +51,8 @@ pub struct Loader {
 }
 
 impl Loader {
-    /// A loader whose plugins reach this `outside` and pass bodies of at most `max_body` bytes. Compiled code is kept
-    /// below `cache`.
+    /// A loader whose plugins use `outside` and pass bodies of at most `max_body` bytes. Compiled code is kept below
+    /// `cache`.
     pub fn new(cache: &Path, outside: Outside, threads: Arc<Threads>, max_body: u64) -> anyhow::Result<Self> {
         let wasm = Arc::new(Wasm::new(cache)?);
         let linker = host::linker(wasm.engine())?;
@@ -67,7 +67,7 @@ impl Loader {
         let mut bytes = Vec::new();
         // Other kinds of files, such as pipes, could block forever.
         if !fs::metadata(&settings.path).map_err(unreadable)?.is_file() {
-            return Err(unreadable(std::io::Error::other("this is not a file")));
+            return Err(unreadable(std::io::Error::other("not a regular file")));
         }
         let file = fs::File::open(&settings.path).map_err(unreadable)?;
         file.take(SIZE_LIMIT as u64 + 1).read_to_end(&mut bytes).map_err(unreadable)?;
@@ -78,12 +78,13 @@ impl Loader {
         Ok(bytes)
     }
 
-    /// Compiles the bytes of a file and looks at what they offer. Blocks, for minutes at worst.
+    /// Compiles the bytes of a file and reads the exports and imports. Blocks, for minutes at worst.
     pub fn compile(&self, file: Vec<u8>) -> Result<Compiled, NotAPlugin> {
         component::compile(&self.wasm, file)
     }
 
-    /// Loads a plugin whose file holds `bytes`. Blocks, for minutes at worst; not for a runtime's own thread.
+    /// Loads a plugin whose file holds `bytes`. Blocks, for minutes at worst: do not call it on a thread of an async
+    /// runtime.
     pub fn load(&self, settings: PluginConfig, bytes: Vec<u8>) -> Result<Arc<Plugin>, LoadError> {
         let name = settings.name.clone();
         let fault = |key: &str, reason| LoadError { name: name.clone(), key: key.to_owned(), reason };
@@ -101,7 +102,7 @@ impl Loader {
         self.link(settings, compiled)
     }
 
-    /// Makes a plugin from a compiled component and starts it, without a check of its grants. Blocks.
+    /// Makes a plugin from a compiled component and starts it, without checking its grants. Blocks.
     pub(super) fn link(&self, settings: PluginConfig, compiled: Compiled) -> Result<Arc<Plugin>, LoadError> {
         let plugin = self.assemble(settings, compiled)?;
         let started = self.threads.handle().block_on(try_out(&plugin));
@@ -122,13 +123,13 @@ impl Loader {
         told.map_err(|(key, reason)| LoadError { name: plugin.settings.name.clone(), key, reason })
     }
 
-    /// Drops stores and counters: plugins that are linked later start without them.
+    /// Drops stores and counters. Plugins that are linked later start without values and counts.
     pub(super) fn forget(&self) {
         self.stores.forget();
         self.counters.lock().clear();
     }
 
-    /// The clock of its plugins.
+    /// The clock of the plugins.
     pub(super) fn clock(&self) -> &dyn Clock {
         &*self.outside.clock
     }
@@ -182,7 +183,7 @@ fn check_hooks(settings: &PluginConfig, surface: &Surface) -> Result<(), Reason>
     Err(Reason::NoSuchHook { hook: missing.as_str().to_owned(), exported })
 }
 
-/// Checks the configuration against the schema and starts an instance, as hook calls do later.
+/// Checks the configuration against the schema and starts an instance. A warm one is kept for the first hook call.
 async fn try_out(plugin: &Plugin) -> Result<(), (String, Reason)> {
     let deadline = Instant::now() + START_LIMIT;
     if let Some(schema) = config_schema(plugin, deadline).await? {
@@ -219,7 +220,8 @@ fn slow_start(fault: Fault) -> Fault {
     }
 }
 
-/// Checks within a time limit: a hostile schema can make validation take forever. Its thread then stays behind.
+/// Checks within a time limit, because a hostile schema can make validation take forever. Its thread cannot be ended
+/// and then runs on.
 fn check_config_in_time(schema: String, config: serde_json::Map<String, Value>) -> Result<(), (String, Reason)> {
     let (sender, checked) = std::sync::mpsc::channel();
     let spawned = std::thread::Builder::new().name("config-schema".to_owned()).spawn(move || {
@@ -229,7 +231,7 @@ fn check_config_in_time(schema: String, config: serde_json::Map<String, Value>) 
     spawned.map_err(|error| slow(&error.to_string()))?;
     checked
         .recv_timeout(START_LIMIT)
-        .unwrap_or_else(|_| Err(slow("checking a configuration against it takes too long")))
+        .unwrap_or_else(|_| Err(slow("checking the configuration against it takes too long")))
 }
 
 fn check_config(schema: &str, config: &serde_json::Map<String, Value>) -> Result<(), (String, Reason)> {

@@ -8,9 +8,9 @@ use crate::plugin::fault::Fault;
 #[derive(Debug, thiserror::Error)]
 #[error("plugin {name:?}: {reason}")]
 pub struct LoadError {
-    /// The plugin.
+    /// The plugin's name.
     pub name: PluginName,
-    /// The key of its table that the fault belongs to: `path`, `grants`, `config.rules`; empty for the table itself.
+    /// The key of the plugin's table that has the fault: `path`, `grants`, `config.rules`; empty for the table itself.
     pub key: String,
     /// The reason.
     pub reason: Reason,
@@ -24,27 +24,27 @@ pub enum Reason {
     File {
         /// The file.
         path: String,
-        /// Why.
+        /// The cause.
         cause: std::io::Error,
     },
-    /// The file is not the one that was pinned.
-    #[error("the file's SHA-256 is {found}, not the one in sha256")]
+    /// The SHA-256 of the file differs from the configured one.
+    #[error("the file's SHA-256 is {found}, which differs from sha256")]
     Sha256 {
-        /// The file's.
+        /// The SHA-256 of the file.
         found: String,
     },
     /// The file is not a plugin.
     #[error(transparent)]
     NotAPlugin(#[from] NotAPlugin),
     /// It imports an interface without a grant.
-    #[error("it imports {PACKAGE}/{import}, which it was not granted: add to its table  grants = {{ {toml} }}")]
+    #[error("it imports {PACKAGE}/{import}, which is not granted: add to its table  grants = {{ {toml} }}")]
     NotGranted {
         /// The interface.
         import: String,
         /// The TOML that grants it.
         toml: String,
     },
-    /// `hooks` names one that it does not export.
+    /// `hooks` names a hook that it does not export.
     #[error("it has no hook {hook:?}: it exports {exported}")]
     NoSuchHook {
         /// The hook.
@@ -52,11 +52,11 @@ pub enum Reason {
         /// The hooks that it exports.
         exported: String,
     },
-    /// It does not fit the interface.
-    #[error("it does not fit {PACKAGE}: {0}")]
+    /// Its functions do not have the types of the interface.
+    #[error("it does not match {PACKAGE}: {0}")]
     Link(String),
-    /// Its configuration does not fit its schema.
-    #[error("its configuration: {0}")]
+    /// Its configuration does not match its schema.
+    #[error("its configuration does not match its schema: {0}")]
     Schema(String),
     /// Its schema is not a JSON Schema.
     #[error("its config-schema is not a JSON Schema: {0}")]
@@ -65,15 +65,15 @@ pub enum Reason {
     #[error("it {0}")]
     Start(Fault),
     /// The WebAssembly engine does not start.
-    #[error("WebAssembly cannot be run: {0}")]
+    #[error("starting the WebAssembly engine: {0}")]
     Engine(String),
-    /// The file for its recording cannot be written.
-    #[error("its recording: {0}")]
+    /// The file for its recording cannot be opened.
+    #[error("opening its recording: {0}")]
     Record(std::io::Error),
 }
 
 impl LoadError {
-    /// The fault with its location in the configuration of these plugins.
+    /// The error as a fault of the configuration, with its location in the tables of `plugins`.
     #[must_use]
     pub fn fault(&self, plugins: &[PluginConfig]) -> config::Fault {
         let settings = plugins.iter().find(|plugin| plugin.name == self.name);
@@ -84,7 +84,7 @@ impl LoadError {
     #[must_use]
     pub fn without_secrets(&self) -> String {
         match &self.reason {
-            Reason::Start(Fault::Refused(_)) => "it refused its configuration: the log says why".to_owned(),
+            Reason::Start(Fault::Refused(_)) => "it refused its configuration: the log has the reason".to_owned(),
             reason => reason.to_string(),
         }
     }

@@ -14,7 +14,7 @@ use crate::answer::{self, Failure};
 use crate::plugin::headers;
 use crate::plugin::invocation::check_json;
 
-/// Headers of an answer that hold for its body only.
+/// Headers that describe the body of an answer.
 const DESCRIBES_BODY: [HeaderName; 11] = [
     ACCEPT_RANGES,
     CONTENT_DISPOSITION,
@@ -32,7 +32,7 @@ const DESCRIBES_BODY: [HeaderName; 11] = [
 /// The handle of an outcome in the interface.
 pub struct OutcomeHandle;
 
-/// Who ended a call.
+/// What ended a call.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Source {
     /// The function returned.
@@ -50,7 +50,7 @@ pub enum Source {
 pub enum Content {
     /// JSON, or nothing.
     Result(Bytes),
-    /// The body of a function's own HTTP answer: any bytes. The headers say what they are.
+    /// The body of a function's own HTTP answer: any bytes, described by the headers.
     Answer(Bytes),
     /// An error.
     Problem {
@@ -58,7 +58,7 @@ pub enum Content {
         code: Cow<'static, str>,
         /// Its message.
         message: String,
-        /// The function's own value of it, as JSON.
+        /// The error value of the function, as JSON.
         payload: Option<Bytes>,
     },
 }
@@ -66,13 +66,13 @@ pub enum Content {
 /// The outcome of a call.
 #[derive(Debug, Clone)]
 pub struct Outcome {
-    /// Who ended the call.
+    /// What ended the call.
     pub source: Source,
     /// The HTTP status.
     pub status: u16,
     /// Result or error.
     pub content: Content,
-    /// Headers of the answer, in addition to those that every answer has.
+    /// Headers of this answer, in addition to those of every answer.
     pub headers: Vec<(HeaderName, HeaderValue)>,
     /// Time from the first before-hook's end to the worker's answer.
     pub in_worker: Duration,
@@ -114,7 +114,7 @@ impl Outcome {
         }
     }
 
-    /// The body as the caller will see it.
+    /// The body that the caller receives.
     #[must_use]
     pub fn body(&self, request_id: &str) -> Bytes {
         match &self.content {
@@ -135,7 +135,7 @@ impl Outcome {
         check_body(&body, limit)?;
         if matches!(self.content, Content::Problem { .. }) {
             self.status = 200;
-            // They were about the error.
+            // These headers belong to the error.
             self.headers.retain(|(name, _)| *name != RETRY_AFTER && *name != WWW_AUTHENTICATE);
         }
         let mut headers = std::mem::take(&mut self.headers);
@@ -145,7 +145,7 @@ impl Outcome {
         Ok(())
     }
 
-    /// Removes headers that describe the body of the function: they do not describe another body.
+    /// Removes the headers that describe the function's own body, because another body replaces it.
     fn forget_body(&self, headers: &mut Vec<(HeaderName, HeaderValue)>) {
         if matches!(self.content, Content::Answer(_)) {
             headers.retain(|(name, _)| !DESCRIBES_BODY.contains(name));
@@ -171,7 +171,7 @@ impl Outcome {
     }
 }
 
-/// Checks a failure that a plugin returns, like a client's input.
+/// Checks a failure that a plugin returns, as strictly as the input of a client.
 pub(super) fn checked_problem<'a>(
     status: u16,
     code: String,
@@ -181,10 +181,13 @@ pub(super) fn checked_problem<'a>(
     check_status(status, 400)?;
     let is_code = |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'_';
     if code.is_empty() || code.len() > 64 || !code.bytes().all(is_code) {
-        return Err(format!("{:?} is not a code: 1 to 64 lower case letters, digits and \"_\"", shortened(&code)));
+        return Err(format!(
+            "{:?} is not a valid code: it must be 1 to 64 lower case letters, digits and \"_\"",
+            shortened(&code)
+        ));
     }
     if message.len() > 4096 {
-        return Err(format!("a message of {} bytes, limit 4096", message.len()));
+        return Err(format!("a message of {} bytes exceeds the limit of 4096", message.len()));
     }
     Ok(Failure { headers: headers::answer_headers(pairs)?, ..Failure::new(status, code, message) })
 }
@@ -204,7 +207,7 @@ pub(super) fn checked_response<'a>(
 }
 
 fn check_status(status: u16, least: u16) -> Result<(), String> {
-    if (least..600).contains(&status) { Ok(()) } else { Err(format!("status {status}, expected {least} to 599")) }
+    if (least..600).contains(&status) { Ok(()) } else { Err(format!("status {status} is outside {least} to 599")) }
 }
 
 fn check_body(body: &str, limit: usize) -> Result<(), String> {

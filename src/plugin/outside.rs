@@ -1,5 +1,5 @@
-//! The world outside of plugins: time, the network, other functions, the log. Each is a small trait, so that
-//! `metagate plugin test` can replace it.
+//! The world outside plugins: time, the network, other functions, the log. Each is a small trait, so that `metagate
+//! plugin test` can replace it.
 
 use std::future::Future;
 use std::pin::Pin;
@@ -13,18 +13,18 @@ use crate::answer::code::Code;
 use crate::config::{HttpGrant, PluginName};
 use crate::invocation::Arguments;
 
-/// A future of an interface.
+/// The future of a trait's method.
 pub type Boxed<T> = Pin<Box<dyn Future<Output = T> + Send>>;
 
 /// Looks up an environment variable.
 pub type Variable = dyn Fn(&str) -> Option<String> + Send + Sync;
 
-/// The world outside of one plugin.
+/// The world outside plugins.
 #[derive(Clone)]
 pub struct Outside {
     /// Time.
     pub clock: Arc<dyn Clock>,
-    /// Requests to other servers: a client for what one plugin was granted.
+    /// Makes the HTTP client of one plugin from its grants.
     pub http: Arc<dyn Fn(Vec<HttpGrant>) -> Arc<dyn SendHttp> + Send + Sync>,
     /// Calls of other functions.
     pub functions: Arc<dyn CallFunction>,
@@ -38,7 +38,7 @@ pub struct Outside {
 pub trait Clock: Send + Sync {
     /// Milliseconds since 1970.
     fn now(&self) -> u64;
-    /// Time since some point in the past; it never goes back.
+    /// Time since a fixed point in the past; never decreases.
     fn monotonic(&self) -> Duration;
     /// The instant from which the age of a call and its remaining time are computed.
     fn instant(&self) -> Instant {
@@ -51,7 +51,7 @@ pub trait Clock: Send + Sync {
 pub struct HttpRequest {
     /// `GET`, `POST`, …
     pub method: String,
-    /// Absolute address.
+    /// Absolute URL.
     pub url: String,
     /// Headers.
     pub headers: Vec<(String, String)>,
@@ -72,7 +72,7 @@ pub struct HttpResponse {
 
 /// Sends requests.
 pub trait SendHttp: Send + Sync {
-    /// Sends one, to what is granted only, and gives up at the deadline.
+    /// Sends a request, if its origin is granted. Fails at the deadline.
     fn send(&self, request: HttpRequest, deadline: Instant) -> Boxed<Result<HttpResponse, String>>;
 }
 
@@ -85,34 +85,34 @@ pub struct FunctionCall {
     pub function: String,
     /// Its arguments.
     pub arguments: Arguments,
-    /// When the caller stops waiting.
+    /// The deadline of the call.
     pub deadline: Instant,
-    /// The plugins that the call comes through, the nearest last.
+    /// The plugins through which the call comes, the last caller last.
     pub callers: Vec<PluginName>,
 }
 
 /// Calls functions.
 pub trait CallFunction: Send + Sync {
-    /// Calls one and gives its result's JSON.
+    /// Calls a function and returns the JSON of its result.
     fn call(&self, call: FunctionCall) -> Boxed<Result<Bytes, Failure>>;
 }
 
-/// How much a line of the log matters.
+/// The level of a line in the log.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Level {
-    /// Everything.
+    /// The finest detail.
     Trace,
-    /// Per call.
+    /// Details of single calls.
     Debug,
-    /// Lifecycle.
+    /// Starts, ends and changes of state.
     Info,
-    /// Odd but handled.
+    /// A problem that was handled.
     Warn,
-    /// Someone must act.
+    /// A problem that a person must solve.
     Error,
 }
 
-/// Writes lines of plugins.
+/// Writes the log lines of plugins.
 pub trait WriteLog: Send + Sync {
     /// Writes one line without control characters. `call` is the request id, if there is one.
     fn write(&self, plugin: &PluginName, call: Option<&str>, level: Level, line: &str);
@@ -156,7 +156,7 @@ impl WriteLog for GatewayLog {
     }
 }
 
-/// Where there is no gateway, no function can be called.
+/// Refuses all calls: without a gateway there are no functions.
 #[derive(Debug)]
 pub struct NoFunctions;
 

@@ -18,12 +18,12 @@ use crate::plugin::load_error::LoadError;
 use crate::plugin::outside::{CallFunction, GatewayLog, Outside, SendHttp, SystemClock};
 use crate::plugin::threads::Threads;
 
-/// Plugins as they run at one moment.
+/// The plugins in service at one moment.
 #[derive(Default)]
 pub struct PluginSet {
     /// In the order of the chain.
     pub plugins: Vec<Arc<Plugin>>,
-    /// Plugins of the configuration that could not be loaded; an older version may be in service.
+    /// Plugins of the configuration that could not be loaded. Their previous version may be in service.
     pub failed: Vec<FailedPlugin>,
 }
 
@@ -32,9 +32,9 @@ pub struct PluginSet {
 pub struct FailedPlugin {
     /// Its configuration.
     pub settings: PluginConfig,
-    /// Why.
+    /// Why it could not be loaded.
     pub reason: String,
-    /// Whether the version before it still runs.
+    /// Whether its previous version stays in service.
     pub keeps_old: bool,
 }
 
@@ -45,13 +45,13 @@ impl PluginSet {
         DeploymentChain::new(&self.plugins, deployment)
     }
 
-    /// A plugin that should be in a deployment's chain and is in no version there.
+    /// A plugin that applies to the deployment and of which no version is in service.
     #[must_use]
     pub fn missing_for(&self, deployment: &str) -> Option<&FailedPlugin> {
         self.failed.iter().find(|failed| !failed.keeps_old && failed.settings.applies_to_deployment(deployment))
     }
 
-    /// The plugins that look at a deployment's loads.
+    /// The chain for the loads of a deployment.
     #[must_use]
     pub fn load_chain(&self, deployment: &str) -> Chain {
         let applying = self.plugins.iter().filter(|plugin| plugin.settings.applies_to_deployment(deployment));
@@ -59,7 +59,7 @@ impl PluginSet {
     }
 }
 
-/// Keeps removed plugins while another cannot be loaded: that one may be a removed plugin under a new name.
+/// Keeps removed plugins in service while another cannot be loaded: that one may be a removed plugin under a new name.
 fn keep_removed(set: &mut PluginSet, now: &PluginSet, wanted: &[PluginName]) {
     for (at, old) in now.plugins.iter().enumerate() {
         if !wanted.contains(&old.settings.name) {
@@ -81,7 +81,7 @@ pub struct Plugins {
 }
 
 impl Plugins {
-    /// No plugins yet. Compiled code is kept below `cache`; `functions` are what plugins may call.
+    /// Starts without plugins. Compiled code is kept below `cache`; plugins call functions through `functions`.
     #[must_use]
     pub fn new(cache: PathBuf, max_body: u64, functions: Arc<dyn CallFunction>) -> Self {
         Self { cache, max_body, functions, loader: Mutex::default(), set: ArcSwap::default() }
@@ -93,13 +93,14 @@ impl Plugins {
         self.set.load_full()
     }
 
-    /// Replaces the plugins in service. Calls in flight finish with the plugins that they began with.
+    /// Replaces the plugins in service. Calls in flight finish with the plugins with which they started.
     pub fn put(&self, set: PluginSet) {
         self.set.store(Arc::new(set));
     }
 
-    /// Loads the plugins of a configuration, those that have not changed excepted. Where one cannot be loaded, its
-    /// version before goes on, and none is taken away. Blocks, for minutes at worst; not for a runtime's own thread.
+    /// Loads the plugins of a configuration and reuses unchanged ones. If one cannot be loaded, its previous version
+    /// stays in service, and no plugin is removed. Blocks, for minutes at worst: do not call it on a thread of an
+    /// async runtime.
     pub fn load(&self, configs: Vec<PluginConfig>) -> (PluginSet, Vec<LoadError>) {
         let now = self.current();
         let (mut set, mut errors) = (PluginSet::default(), Vec::new());

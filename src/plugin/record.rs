@@ -20,7 +20,7 @@ use crate::plugin::release::{Limits, Release};
 use crate::plugin::verdict::{CallVerdict, LoadVerdict};
 use crate::supervise;
 
-/// Hook calls that may wait to be written; more are dropped.
+/// Largest number of hook calls that wait to be written; further ones are dropped.
 const WAITING: usize = 1_024;
 /// The name of the thread as a long-lived task.
 const TASK: &str = "hook-recorder";
@@ -32,7 +32,8 @@ pub struct Recorder {
 }
 
 impl Recorder {
-    /// Appends to this file, which only the gateway's user may read: it holds what callers send, their credentials too.
+    /// Appends to the file at `path`. Only the gateway's user may read it, because it holds what callers send,
+    /// including their credentials.
     pub fn start(path: &Path) -> io::Result<Self> {
         let file = File::options().append(true).create(true).mode(0o600).open(path)?;
         file.set_permissions(Permissions::from_mode(0o600))?;
@@ -104,7 +105,7 @@ impl Recorder {
         let Some(mut expect) = expectation(verdict, expected_load) else { return };
         if matches!(verdict, Ok(LoadVerdict::Accept)) {
             let (given, adjusted) = (&before.adjusted, &after.adjusted);
-            // Values that earlier hooks set are not a result of this hook.
+            // Values that earlier hooks have set are not results of this hook.
             let mut changed = |key: &str, before: &BTreeMap<String, String>, after: &BTreeMap<String, String>| {
                 let new = after.iter().filter(|(name, value)| before.get(*name) != Some(value));
                 let new: Map<String, Value> = new.map(|(name, value)| (name.clone(), value.as_str().into())).collect();
@@ -157,7 +158,7 @@ fn name(call: &Invocation) -> String {
     format!("{}/{} {}", call.deployment, call.function, call.id)
 }
 
-/// The time: values in the store expire in a replay when they did in the recording.
+/// The time, so that values in the store expire in a replay when they did in the recording.
 fn wall_clock() -> String {
     humantime::format_rfc3339_millis(SystemTime::now()).to_string()
 }
@@ -170,12 +171,12 @@ fn write(lines: &Receiver<String>, file: &mut BufWriter<File>) {
             written = written.and_then(|()| writeln!(file, "{line}"));
         }
         if let Err(error) = written.and_then(|()| file.flush()) {
-            tracing::error!(%error, "a recording of hook calls cannot be written");
+            tracing::error!(%error, "writing a recording of hook calls failed");
         }
     }
 }
 
-/// The `expect` table of a case, with what `of` says of a verdict; nothing if the hook did not run.
+/// The `expect` table of a case, with the fields that `of` gives for a verdict; `None` if the hook did not run.
 fn expectation<V>(
     verdict: &Result<V, Fault>,
     of: impl FnOnce(&V) -> (&'static str, Map<String, Value>),
@@ -240,7 +241,7 @@ fn outcome(outcome: &Outcome) -> Map<String, Value> {
     map
 }
 
-/// Values that are text, by name; a list where there are several.
+/// The values that are text, by name; a list if a header has several.
 fn headers<'a>(headers: impl Iterator<Item = (&'a HeaderName, &'a HeaderValue)>) -> Value {
     let mut all: Map<String, Value> = Map::new();
     for (name, value) in headers {

@@ -15,13 +15,13 @@ use crate::deployment::{Exports, Function};
 /// The handle of a release in the interface.
 pub struct ReleaseHandle;
 
-/// Files that a hook can list, and bytes of one that it can read.
+/// Largest number of files that a hook can list, and largest file in bytes that it can read.
 const FILES_LIMIT: usize = 10_000;
 const READ_LIMIT: u64 = 1 << 20;
 const LABELS_LIMIT: usize = 32;
 const LABEL_VALUE_LIMIT: usize = 256;
 const VARIABLE_LIMIT: usize = 32 << 10;
-/// All variables that hooks set: the system takes 2 MiB with the arguments.
+/// Largest size of all variables that hooks set, in bytes. The kernel allows some 2 MiB for environment and arguments.
 const ENVIRONMENT_LIMIT: usize = 256 << 10;
 
 /// A release before or after its worker has loaded it.
@@ -29,7 +29,7 @@ const ENVIRONMENT_LIMIT: usize = 256 << 10;
 pub struct Release {
     /// The deployment's name.
     pub deployment: String,
-    /// The version in its address.
+    /// The version in its addresses.
     pub version: String,
     /// `toml`, `package` or `repository`.
     pub origin: String,
@@ -39,11 +39,11 @@ pub struct Release {
     pub languages: Vec<String>,
     /// Its files.
     pub files: Arc<Files>,
-    /// Names of its environment variables.
+    /// Names of its configured environment variables.
     pub environment: Vec<String>,
     /// The stage of the load.
     pub stage: Stage,
-    /// Adjustments of its hooks so far.
+    /// The adjustments of the hooks that have run.
     pub adjusted: Adjusted,
 }
 
@@ -70,9 +70,9 @@ impl Stage {
 /// Adjustments of load hooks.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Adjusted {
-    /// Variables that were set.
+    /// Environment variables that hooks have set.
     pub environment: BTreeMap<String, String>,
-    /// Its limits as they are now.
+    /// The limits, as tightened so far.
     pub limits: Limits,
     /// Labels.
     pub labels: BTreeMap<String, String>,
@@ -83,13 +83,13 @@ pub struct Adjusted {
 /// The limits that load hooks may tighten.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Limits {
-    /// Deadline of a call.
+    /// Timeout of a call.
     pub timeout: Duration,
-    /// Deadline of a load.
+    /// Timeout of a load.
     pub load_timeout: Duration,
     /// Calls in flight per worker.
     pub concurrency: u32,
-    /// Calls waiting beyond that.
+    /// Calls in the queue.
     pub queue: u32,
     /// Memory of each worker in bytes.
     pub max_memory: Option<u64>,
@@ -98,22 +98,22 @@ pub struct Limits {
 /// A function that a release offers.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Offered {
-    /// The name that its worker knows it by.
+    /// The name under which the worker exports it.
     pub original: String,
     /// Names and types of its parameters.
     pub parameters: Vec<(String, String)>,
     /// The type of its result.
     pub returns: String,
-    /// Whether it gives a promise or is a coroutine.
+    /// Whether it returns a promise or is a coroutine.
     pub is_async: bool,
 }
 
-/// Where a release's files are.
+/// The files of a release.
 #[derive(Debug)]
 pub enum Files {
     /// In a folder, listed on first use.
     Folder(PathBuf, OnceLock<Vec<String>>),
-    /// Given one by one, by path.
+    /// In memory, by path.
     Given(BTreeMap<String, Vec<u8>>),
 }
 
@@ -124,7 +124,7 @@ impl Files {
         Self::Folder(folder.to_owned(), OnceLock::new())
     }
 
-    /// Relative paths, sorted, no more than the limit.
+    /// The relative paths, sorted, at most as many as the limit.
     #[must_use]
     pub fn list(&self) -> Vec<String> {
         match self {
@@ -154,7 +154,7 @@ fn list(folder: &Path) -> Vec<String> {
         let Ok(entries) = fs::read_dir(&next) else { continue };
         for entry in entries.flatten() {
             let Ok(kind) = entry.file_type() else { continue };
-            // Links are not followed: they may lead out, or round in a circle.
+            // Links are not followed: they may lead out of the folder, or form a loop.
             if kind.is_dir() {
                 folders.push(entry.path());
             } else if kind.is_file()
@@ -200,13 +200,13 @@ impl Release {
         self.only_in(Stage::BeforeLoad, "set-environment")?;
         check_variable(&name)?;
         if value.len() > VARIABLE_LIMIT || value.contains('\0') {
-            return Err(format!("the value of {name:?} is longer than {VARIABLE_LIMIT} bytes or has a NUL in it"));
+            return Err(format!("the value of {name:?} is longer than {VARIABLE_LIMIT} bytes or contains a NUL"));
         }
         let set = &self.adjusted.environment;
         let size: usize =
             set.iter().filter(|(there, _)| **there != name).map(|(name, value)| name.len() + value.len()).sum();
         if size + name.len() + value.len() > ENVIRONMENT_LIMIT {
-            return Err(format!("an environment of more than {ENVIRONMENT_LIMIT} bytes"));
+            return Err(format!("the environment is longer than {ENVIRONMENT_LIMIT} bytes"));
         }
         self.adjusted.environment.insert(name, value);
         Ok(())
@@ -227,10 +227,12 @@ impl Release {
     pub(super) fn set_label(&mut self, name: String, value: String) -> Result<(), String> {
         let is_name = |b: u8| b.is_ascii_alphanumeric() || matches!(b, b'.' | b'_' | b'-' | b'/');
         if name.is_empty() || name.len() > 64 || !name.bytes().all(is_name) {
-            return Err("a label's name is 1 to 64 of letters, digits, \".\", \"_\", \"-\" and \"/\"".to_owned());
+            return Err("a label's name must be 1 to 64 of letters, digits, \".\", \"_\", \"-\" and \"/\"".to_owned());
         }
         if value.len() > LABEL_VALUE_LIMIT || value.chars().any(char::is_control) {
-            return Err(format!("a label's value has at most {LABEL_VALUE_LIMIT} bytes and no control characters"));
+            return Err(format!(
+                "a label's value must have at most {LABEL_VALUE_LIMIT} bytes and no control characters"
+            ));
         }
         let labels = &mut self.adjusted.labels;
         if labels.len() >= LABELS_LIMIT && !labels.contains_key(&name) {
@@ -252,7 +254,7 @@ impl Release {
             return Err(format!("{to:?} cannot be a function's name"));
         }
         if functions.contains_key(&to) {
-            return Err(format!("there is a function {to:?} already"));
+            return Err(format!("the function {to:?} exists already"));
         }
         let offered = functions.remove(function).ok_or_else(|| no_function(function))?;
         functions.insert(to, offered);
@@ -266,11 +268,11 @@ impl Release {
 }
 
 fn no_function(name: &str) -> String {
-    format!("there is no function {name:?}")
+    format!("no function {name:?}")
 }
 
 impl Limits {
-    /// Name and value of each.
+    /// The name and the value of each limit.
     #[must_use]
     pub fn pairs(&self) -> Vec<(String, String)> {
         let mut pairs = vec![
@@ -285,14 +287,14 @@ impl Limits {
         pairs
     }
 
-    /// Sets a limit to a value as the TOML would have it; never to a wider one.
+    /// Sets a limit to a value in the form of the TOML, if that is not wider than the current one.
     pub fn tighten(&mut self, name: &str, value: &str) -> Result<(), String> {
         let time = || value.parse::<Timeout>().map(Timeout::get).map_err(|error| error.to_string());
         let number = |least: u32| match value.parse() {
             Ok(number) if number >= least => Ok(number),
-            Ok(_) | Err(_) => Err(format!("{value:?} is not a whole number from {least}")),
+            Ok(_) | Err(_) => Err(format!("{value:?} is not a whole number of at least {least}")),
         };
-        let wider = || format!("{name} may be tightened only, and {value} is wider than what it is");
+        let wider = || format!("{name} can only be tightened, and {value} is wider than the current limit");
         match name {
             "timeout" => replace(&mut self.timeout, time()?).ok_or_else(wider),
             "load_timeout" => replace(&mut self.load_timeout, time()?).ok_or_else(wider),
@@ -306,9 +308,7 @@ impl Limits {
                 self.max_memory = Some(bytes);
                 Ok(())
             }
-            _ => Err(format!(
-                "{name:?} is not a limit: there are timeout, load_timeout, concurrency, queue and max_memory"
-            )),
+            _ => Err(format!("{name:?} is not a limit: use timeout, load_timeout, concurrency, queue or max_memory")),
         }
     }
 }
@@ -347,7 +347,7 @@ pub fn offered(exports: &Exports) -> BTreeMap<String, Offered> {
     exports.functions.iter().map(|(name, function)| (name.to_string(), describe(function))).collect()
 }
 
-/// The exports with only what is offered, under the names that it is offered by.
+/// The exports, reduced to the offered functions under their offered names.
 #[must_use]
 pub fn shaped(mut exports: Exports, offered: &BTreeMap<String, Offered>) -> Exports {
     let mut new_names: BTreeMap<&str, &str> = BTreeMap::new();

@@ -1,5 +1,5 @@
-//! The values that a plugin keeps between calls: in memory, bounded, each with a time to live. The oldest are evicted
-//! first.
+//! The values that a plugin keeps between calls: in memory, bounded, each with an optional time to live. The oldest are
+//! evicted first.
 
 use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
@@ -9,14 +9,14 @@ use parking_lot::Mutex;
 
 use crate::config::PluginName;
 
-/// Bytes of one key, of one value, of all keys and values of a plugin with what keeping them takes.
+/// Largest size in bytes of one key, of one value, and of all entries of a plugin, overhead included.
 const KEY_LIMIT: usize = 1 << 10;
 const VALUE_LIMIT: usize = 1 << 20;
 const SIZE_LIMIT: usize = 16 << 20;
 /// Overhead of an entry, in bytes.
 const ENTRY_SIZE: usize = 128;
 
-/// The stores of all plugins, by name: they outlive a reload.
+/// The stores of all plugins, by name. They survive a reload.
 #[derive(Default)]
 pub struct Stores(Mutex<HashMap<PluginName, Arc<Store>>>);
 
@@ -99,7 +99,7 @@ impl Store {
         self.0.lock().remove(key);
     }
 
-    /// Adds to a counter and gives its new value; `ttl` counts from its first addition.
+    /// Adds to a counter and returns its new value. `ttl` counts from the first addition.
     pub fn increment(&self, key: &str, by: i64, ttl: u64, now: Duration) -> Result<i64, String> {
         check(key, &[])?;
         let mut table = self.0.lock();
@@ -184,10 +184,10 @@ fn ends(ttl: u64, now: Duration) -> Option<Duration> {
 
 fn check(key: &str, value: &[u8]) -> Result<(), String> {
     if key.len() > KEY_LIMIT {
-        return Err(format!("a key of {} bytes, limit {KEY_LIMIT}", key.len()));
+        return Err(format!("a key of {} bytes exceeds the limit of {KEY_LIMIT}", key.len()));
     }
     if value.len() > VALUE_LIMIT {
-        return Err(format!("a value of {} bytes, limit {VALUE_LIMIT}", value.len()));
+        return Err(format!("a value of {} bytes exceeds the limit of {VALUE_LIMIT}", value.len()));
     }
     Ok(())
 }

@@ -13,14 +13,14 @@ use crate::plugin::breaker::Breaker;
 #[derive(Debug, Default)]
 pub(super) struct SharedBreaker {
     breaker: Mutex<Breaker>,
-    /// Whether the breaker is not closed: hook calls of a plugin that works do not take the lock.
+    /// Whether the breaker is not closed. Hook calls of a plugin that works read this flag and do not take the lock.
     is_open: AtomicBool,
 }
 
 /// The right to one hook call.
 #[derive(Debug)]
 pub(super) struct Permit {
-    /// Set while this hook call is the trial.
+    /// Set if this hook call is the trial.
     trial: Option<Arc<SharedBreaker>>,
 }
 
@@ -29,7 +29,7 @@ impl SharedBreaker {
         self.is_open.load(Ordering::Relaxed)
     }
 
-    /// Refuses early, before a hook call queues. Takes no trial.
+    /// Refuses a hook call before it waits for a slot. Does not take the trial.
     pub(super) fn check(&self, now: Instant) -> Result<(), Duration> {
         if !self.is_open() {
             return Ok(());
@@ -44,7 +44,7 @@ impl SharedBreaker {
         }
         let mut breaker = self.breaker.lock();
         breaker.admit(now)?;
-        // The breaker may have closed since the flag was read: then this is no trial.
+        // The breaker may have closed since the flag was read; then this hook call is not the trial.
         let is_trial = !breaker.is_closed();
         drop(breaker);
         Ok(Permit { trial: is_trial.then(|| Arc::clone(self)) })
@@ -67,7 +67,7 @@ impl SharedBreaker {
     pub(super) fn fail(&self, mut permit: Permit, now: Instant) -> Option<Duration> {
         let is_trial = permit.trial.take().is_some();
         let mut breaker = self.breaker.lock();
-        // A call that began before the breaker opened says nothing about the trial that runs now.
+        // A hook call that started before the breaker opened must not settle the trial that runs now.
         if !is_trial && !breaker.is_closed() {
             return None;
         }

@@ -5,7 +5,7 @@ use crate::plugin::bindings::metagate::plugin::types::{Problem, Response};
 use crate::plugin::instance::RawVerdict;
 use crate::plugin::outcome::{self, Outcome};
 
-/// Longest text of a plugin that goes to logs and people, in bytes.
+/// Longest text of a plugin in log lines and error messages, in bytes.
 const TEXT_LIMIT: usize = 2_000;
 
 /// The verdict of a before-invoke hook.
@@ -29,7 +29,8 @@ pub enum LoadVerdict {
 }
 
 impl CallVerdict {
-    /// Checks a verdict like the input of a client: status, code, headers, body of at most `max_body` bytes.
+    /// Checks a verdict as strictly as the input of a client: status, code, headers, a body of at most `max_body`
+    /// bytes.
     pub(super) fn check(raw: RawVerdict, max_body: usize) -> Result<Self, String> {
         match raw {
             RawVerdict::Proceed => Ok(Self::Proceed),
@@ -54,7 +55,7 @@ impl From<Result<(), String>> for LoadVerdict {
     }
 }
 
-/// A text of a plugin, shortened, without control characters except line breaks.
+/// A text of a plugin, shortened, without control characters other than line breaks.
 pub(super) fn readable(text: &str) -> String {
     let end = text.floor_char_boundary(TEXT_LIMIT);
     text[..end].chars().map(|c| if c.is_control() && c != '\n' { ' ' } else { c }).collect()

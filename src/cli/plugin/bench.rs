@@ -1,4 +1,4 @@
-//! `metagate plugin bench`: how long a plugin's hooks take.
+//! `metagate plugin bench`: measures how long a plugin's hooks take.
 
 use std::io::Write;
 use std::path::PathBuf;
@@ -15,21 +15,22 @@ use crate::plugin::cases::{self, Case, Cases, Hook, Timing};
 /// Measure how long a plugin's hooks take.
 #[derive(Debug, Args)]
 #[command(
-    long_about = "Measure how long each hook of a plugin takes, by the code that the gateway runs hooks by, one call \
-    after the other: with warm instances, which are used again, and with fresh ones, each made for one call.\n\n\
-    The input is the first case of each hook in --cases, or a plain call. Requests and calls of functions get the \
-    answers \
-    in the case. Times are in microseconds and include the gateway's own share; MiB is the memory of an instance.\n\n\
+    long_about = "Measure how long each hook of a plugin takes. The hook calls run one after the other, through the \
+    gateway's own code: first with warm instances, which are reused, then with fresh ones, each created for one \
+    call.\n\n\
+    The input of a hook is its first case in --cases, or else a minimal call or release. HTTP requests and function \
+    calls of the plugin get the answers that the case contains. Times are in microseconds and include the gateway's \
+    own work for a hook call. MiB is the memory of an instance.\n\n\
     Example:\n  metagate plugin bench plugins/api-key/api-key.wasm --cases plugins/api-key/cases.toml\n\n\
-    Exit codes: 0 measured, 1 failure."
+    Exit codes: 0 all hooks are measured, 1 a file is invalid or the plugin does not load."
 )]
 pub(super) struct Bench {
     #[command(flatten)]
     subject: Subject,
-    /// Cases to take the input from.
+    /// The cases file that has the input.
     #[arg(long)]
     cases: Option<PathBuf>,
-    /// How long each measurement lasts.
+    /// Duration of each measurement, in seconds.
     #[arg(long, default_value_t = 2, value_parser = clap::value_parser!(u64).range(1..=600))]
     seconds: u64,
 }
@@ -62,7 +63,7 @@ impl Bench {
     }
 }
 
-/// The first case of a hook, or a plain one.
+/// The first case of a hook, or a minimal one.
 fn input(cases: &[Case], hook: HookName) -> Case {
     cases.iter().find(|case| case.hook == Hook::At(hook)).cloned().unwrap_or_else(|| Case::plain(hook))
 }
@@ -83,7 +84,7 @@ fn show(
         instances.as_str(),
     )?;
     if let Some(fault) = fault {
-        writeln!(out, "  {faults} of {calls} calls of {:?} came to nothing: it {fault}", case.name)?;
+        writeln!(out, "  {faults} of {calls} hook calls of the case {:?} failed: the last one {fault}", case.name)?;
     }
     out.flush()
 }

@@ -1,4 +1,4 @@
-//! `metagate plugin inspect`: what a plugin offers and what it needs.
+//! `metagate plugin inspect`: shows a plugin's hooks, imports, schema and a table that runs it.
 
 use std::io::Write;
 use std::process::ExitCode;
@@ -11,14 +11,14 @@ use crate::cli::stderr;
 use crate::plugin::cases::Common;
 use crate::plugin::component::{PACKAGE, Surface, VERSION};
 
-/// Show what a plugin offers and what it needs.
+/// Show a plugin's hooks, imports and required grants.
 #[derive(Debug, Args)]
 #[command(
-    long_about = "Show a plugin's hooks, what it imports, the JSON Schema of its configuration, its size, its SHA-256 \
-    and the tools that made it, and the [[plugin]] table that runs it: the grants in it are examples to be filled \
-    in.\n\n\
+    long_about = "Show a plugin's hooks, its imports, the JSON Schema of its configuration, its size, its SHA-256, the \
+    tools that built it, and a [[plugin]] table that runs it. The grants in the table are examples: replace their \
+    values with your own.\n\n\
     Example:\n  metagate plugin inspect plugins/jwt/jwt.wasm\n\n\
-    Exit codes: 0 it is a plugin, 1 it is none, and why."
+    Exit codes: 0 the file is a plugin, 1 it is not a plugin or does not load (the reason is on standard error)."
 )]
 pub(super) struct Inspect {
     #[command(flatten)]
@@ -51,14 +51,14 @@ impl Inspect {
         Ok(ExitCode::SUCCESS)
     }
 
-    /// The table that runs it.
+    /// The `[[plugin]]` table that runs the plugin.
     fn table(&self, surface: &Surface) -> String {
         let path = self.subject.file.to_string_lossy();
         let mut lines = vec![
             "[[plugin]]".to_owned(),
             format!("name   = {}", quoted(plugin_name(&self.subject.file).as_str())),
             format!("path   = {}", quoted(&path)),
-            format!("# sha256 = {} # pins this very file", quoted(&surface.sha256_text())),
+            format!("# sha256 = {} # accepts only this file", quoted(&surface.sha256_text())),
         ];
         lines.extend(surface.grants_line());
         if surface.imports.iter().any(|name| name == "config") || surface.lifecycle {
@@ -76,7 +76,7 @@ impl Inspect {
     ) -> std::io::Result<()> {
         let listed = |names: &[String]| if names.is_empty() { "none".to_owned() } else { names.join(", ") };
         let hooks: Vec<String> = surface.hooks.iter().map(ToString::to_string).collect();
-        let lifecycle = if surface.lifecycle { "it checks its configuration" } else { "none" };
+        let lifecycle = if surface.lifecycle { "checks its configuration" } else { "none" };
         for (what, value) in [
             ("file", self.subject.file.display().to_string()),
             ("interface", format!("{PACKAGE}@{VERSION}")),
@@ -113,7 +113,7 @@ impl Inspect {
     }
 }
 
-/// A text as TOML and JSON alike write it.
+/// A string literal that is valid in TOML and in JSON.
 fn quoted(text: &str) -> String {
     Value::from(text).to_string()
 }

@@ -1,4 +1,4 @@
-//! `metagate plugin new`: a folder that builds into a plugin.
+//! `metagate plugin new`: writes a folder with a plugin that builds.
 
 use std::fs;
 use std::io::{self, Write};
@@ -10,20 +10,20 @@ use clap::{Args, ValueEnum};
 
 use crate::config::PluginName;
 
-/// Write a new plugin that builds.
+/// Create a folder with a new plugin.
 #[derive(Debug, Args)]
 #[command(
-    long_about = "Write a folder with a new plugin that builds: its source, its cases, a README with the commands, and \
-    the interface of this gateway.\n\n\
+    long_about = "Create a folder with a new plugin, ready to build: source, cases, a README with the commands, and \
+    the WIT files of this gateway's interface.\n\n\
     Example:\n  metagate plugin new greeter --lang rust\n  cd greeter && cargo build --release"
 )]
 pub(super) struct New {
-    /// The plugin's name.
+    /// The plugin's name: 1 to 64 of a-z, 0-9, "-" and "_", starting with a letter.
     name: String,
-    /// The language to write it in.
+    /// The plugin's language.
     #[arg(long, value_name = "LANGUAGE")]
     lang: Language,
-    /// The folder to make; default: one with the plugin's name, in the current one.
+    /// The folder to create; it may exist if it is empty. Default: the plugin's name, in the current folder.
     #[arg(long, value_name = "PATH")]
     dir: Option<PathBuf>,
 }
@@ -36,7 +36,7 @@ enum Language {
     C,
 }
 
-/// A file of a new plugin: its path, and its text with `{{name}}` and `{{name_snake}}` in it.
+/// A file of a new plugin: its path, and its text with the placeholders `{{name}}` and `{{name_snake}}`.
 type Template = (&'static str, &'static str);
 
 macro_rules! template {
@@ -66,10 +66,10 @@ const C: &[Template] = template!(
     "cases.toml" "hooks.c" "requirements.txt" "wit/world.wit"
 );
 
-/// A template's file that must not bear its own name where it is kept: cargo would leave the folder out of the package.
+/// A template is kept under another name, because cargo leaves a folder with a `Cargo.toml` out of the package.
 const KEPT_AS: (&str, &str) = ("Cargo.toml.in", "Cargo.toml");
 
-/// Names that a Rust crate cannot have.
+/// Names that a Rust crate cannot have: keywords and the crates of the standard library.
 const TAKEN_IN_RUST: [&str; 52] = [
     "abstract", "alloc", "as", "async", "await", "become", "box", "break", "const", "continue", "core", "crate", "do",
     "dyn", "else", "enum", "extern", "false", "final", "fn", "for", "gen", "if", "impl", "in", "let", "loop", "macro",
@@ -87,7 +87,7 @@ impl Language {
         }
     }
 
-    /// The command that builds it, and the component that comes of it.
+    /// The command that builds the plugin, and the path of the component that it writes.
     fn build(self, name: &str, snake: &str) -> (&'static str, String) {
         match self {
             Self::Rust => ("cargo build --release", format!("target/wasm32-unknown-unknown/release/{snake}.wasm")),
@@ -104,8 +104,8 @@ impl New {
         check_name(&name, lang)?;
         let snake = name.replace('-', "_");
         let folder = dir.unwrap_or_else(|| PathBuf::from(&name));
-        if !is_free(&folder).with_context(|| format!("looking at {}", folder.display()))? {
-            bail!("{} exists and is not an empty folder", folder.display());
+        if !is_free(&folder).with_context(|| format!("reading {}", folder.display()))? {
+            bail!("{} exists and is not an empty folder: choose another with --dir", folder.display());
         }
         for (path, text) in lang.files().iter().chain(INTERFACE) {
             let path = if *path == KEPT_AS.0 { KEPT_AS.1 } else { path };
@@ -114,33 +114,33 @@ impl New {
             write(&file, &text).with_context(|| format!("writing {}", file.display()))?;
         }
         let (build, component) = lang.build(&name, &snake);
-        writeln!(out, "{}: a plugin of {} files", folder.display(), lang.files().len() + INTERFACE.len())?;
+        writeln!(out, "{}: a new plugin, {} files", folder.display(), lang.files().len() + INTERFACE.len())?;
         for (what, command) in [
-            ("build it", format!("cd {} && {build}", folder.display())),
-            ("run its cases", format!("metagate plugin test {component} cases.toml")),
-            ("see its table", format!("metagate plugin inspect {component}")),
-            ("drop it in", format!("cp {component} PLUGINS_DIR/{name}.wasm    # [plugins] dir of a gateway")),
+            ("build", format!("cd {} && {build}", folder.display())),
+            ("test", format!("metagate plugin test {component} cases.toml")),
+            ("inspect", format!("metagate plugin inspect {component}")),
+            ("use", format!("cp {component} PLUGINS_DIR/{name}.wasm    # PLUGINS_DIR: the gateway's [plugins] dir")),
         ] {
-            writeln!(out, "  {what:<14} {command}")?;
+            writeln!(out, "  {what:<8} {command}")?;
         }
         Ok(ExitCode::SUCCESS)
     }
 }
 
-/// Names that are good everywhere: for the gateway, as a package, as a file.
+/// Checks that a name is valid for the gateway, as a package of the language, and as a file.
 fn check_name(name: &str, language: Language) -> anyhow::Result<()> {
     let is_good = |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit() || matches!(byte, b'-' | b'_');
     let begins = name.as_bytes().first().is_some_and(u8::is_ascii_lowercase);
     if PluginName::new(name).is_err() || !begins || !name.bytes().all(is_good) {
-        bail!("{name:?} cannot name a plugin: 1 to 64 of a-z 0-9 - _; it must begin with a letter");
+        bail!("{name:?} is not a valid plugin name: it must be 1 to 64 of a-z 0-9 - _ and begin with a letter");
     }
     if matches!(language, Language::Rust) && TAKEN_IN_RUST.contains(&name) {
-        bail!("{name:?} cannot name a plugin in Rust, where it has a meaning of its own");
+        bail!("{name:?} is not a valid plugin name in Rust: it is a keyword or a crate of Rust itself");
     }
     Ok(())
 }
 
-/// Whether there is nothing, or an empty folder.
+/// Whether the folder does not exist or is empty.
 fn is_free(folder: &Path) -> io::Result<bool> {
     match fs::read_dir(folder) {
         Ok(mut entries) => Ok(entries.next().is_none()),

@@ -1,4 +1,4 @@
-//! The arguments of the plugin tools that name a plugin: its file and its settings.
+//! The arguments that name a plugin: its file and its settings.
 
 use std::path::{Path, PathBuf};
 
@@ -10,7 +10,7 @@ use crate::config::{self, Faults, PluginConfig, PluginName};
 use crate::plugin::cases::{Common, Runner};
 use crate::plugin::load::Loader;
 
-/// Factor on the default timeout of a hook, so that a busy machine does not fail a test.
+/// Factor on the default timeout of a hook: a busy machine must not fail a test.
 const PATIENCE: u32 = 10;
 
 /// The arguments that name a plugin and its settings.
@@ -19,7 +19,7 @@ pub(crate) struct Subject {
     /// The plugin: a WebAssembly component.
     pub(crate) file: PathBuf,
     /// Settings file, as for a drop-in: the keys of a `[[plugin]]` table without name and path. Only config, timeout,
-    /// max_memory, instances, env and secrets have an effect.
+    /// max_memory, instances, and the grants env and secrets have an effect.
     #[arg(long, value_name = "FILE.toml")]
     pub(crate) config: Option<PathBuf>,
 }
@@ -38,7 +38,7 @@ impl Subject {
         };
         if !settings.locations.has("timeout") {
             let patient = format!("{}ms", (plain.timeout.get() * PATIENCE).as_millis());
-            settings.timeout = patient.parse().expect("half a second is a time for a hook");
+            settings.timeout = patient.parse().expect("half a second is a valid timeout");
         }
         Ok(settings)
     }
@@ -53,5 +53,5 @@ impl Subject {
 /// The name of a plugin's file without its extension, or "plugin" if that is not a valid name.
 pub(crate) fn plugin_name(file: &Path) -> PluginName {
     let stem = file.file_stem().unwrap_or_default().to_string_lossy();
-    PluginName::new(&stem).unwrap_or_else(|_| PluginName::new("plugin").expect("it has the form"))
+    PluginName::new(&stem).unwrap_or_else(|_| PluginName::new("plugin").expect("\"plugin\" is a valid name"))
 }

@@ -1,4 +1,4 @@
-//! `metagate plugin test`: run a plugin's cases.
+//! `metagate plugin test`: runs a plugin's cases.
 
 use std::io::Write;
 use std::path::PathBuf;
@@ -16,36 +16,35 @@ use crate::plugin::cases::{self, Case, Report};
 /// Run a plugin's cases.
 #[derive(Debug, Args)]
 #[command(
-    long_about = "Run a plugin's cases: hook calls with what is expected of them, by the code that the gateway runs \
-    hooks by. The plugin is granted everything that it imports.\n\n\
-    CASES is TOML, a recording (`record = \"FILE\"` in a [[plugin]] table makes one) or a JSON array. Cases run in \
-    order and \
-    share a store, counters and instances; `reset = true` starts afresh. Time advances only with `wait = \"1s\"`. \
-    Requests \
-    and calls of functions get the answers in the case. A recording holds no configuration: give the one that it was \
-    made with by --config.\n\n\
-    A hook may take 500ms, ten times a gateway's default, because a test machine may be busy; a timeout in --config \
-    counts as it stands.\n\n\
+    long_about = "Run a plugin's cases: hook calls with their expected results. They run through the gateway's own \
+    code, and the plugin is granted everything that it imports.\n\n\
+    CASES is a TOML file, a recording (set `record = \"FILE\"` in a [[plugin]] table to make one) or a JSON array. \
+    Cases run in order and share a store, counters and instances; `reset = true` starts a case without them. Time \
+    advances only with `wait = \"1s\"` and `now`. HTTP requests and function calls of the plugin get the answers that \
+    the case contains. A recording has no configuration: pass the one that it was recorded with in --config.\n\n\
+    The timeout of a hook is 500ms, ten times the gateway's default, because a test machine may be busy. A timeout in \
+    --config is used unchanged.\n\n\
     Example:\n  metagate plugin test plugins/api-key/api-key.wasm plugins/api-key/cases.toml\n\n  [config]\n  \
     keys = { alice = \"secret\" }\n\n  [[case]]\n  name   = \"a call without a key is refused\"\n  hook   = \
     \"before-invoke\"\n  expect = { verdict = \"reject\", status = 401, code = \"unauthorized\" }\n\n\
-    Exit codes: 0 every case passes, 1 one does not or cannot be run."
+    Exit codes: 0 all cases pass, 1 a case fails, or the cases cannot be run."
 )]
 pub(super) struct Test {
     #[command(flatten)]
     subject: Subject,
-    /// The cases.
+    /// The file of cases.
     cases: PathBuf,
-    /// Only cases with this text in their names; the others are left out, also for what they would leave behind.
+    /// Run only the cases whose names contain this text. The effects of the others, such as values in the store, are
+    /// missing.
     #[arg(long, value_name = "TEXT")]
     filter: Option<String>,
-    /// Print one JSON object a case, and one with the sums.
+    /// Print one JSON object for each case, and one with the totals.
     #[arg(long)]
     json: bool,
 }
 
 #[derive(Default)]
-struct Sums {
+struct Totals {
     passed: usize,
     failed: usize,
 }
@@ -61,20 +60,20 @@ impl Test {
                 return Ok(ExitCode::FAILURE);
             }
         };
-        let is_meant = |case: &&Case| self.filter.as_ref().is_none_or(|text| case.name.contains(text));
-        let meant: Vec<&Case> = cases.cases.iter().filter(is_meant).collect();
-        if meant.is_empty() {
+        let is_selected = |case: &&Case| self.filter.as_ref().is_none_or(|text| case.name.contains(text));
+        let selected: Vec<&Case> = cases.cases.iter().filter(is_selected).collect();
+        if selected.is_empty() {
             let all = cases.cases.len();
-            bail!("none of the {all} cases has {:?} in its name", self.filter.as_deref().unwrap_or_default());
+            bail!("none of the {all} cases has a name that contains {:?}", self.filter.as_deref().unwrap_or_default());
         }
         let mut runner = self.subject.runner(settings, cases.common)?;
-        let mut sums = Sums::default();
-        for case in meant {
+        let mut totals = Totals::default();
+        for case in selected {
             let report = runner.run(case);
-            *(if report.passes() { &mut sums.passed } else { &mut sums.failed }) += 1;
+            *(if report.passes() { &mut totals.passed } else { &mut totals.failed }) += 1;
             if self.json { show_json(case, &report, out)? } else { show(case, &report, out)? }
         }
-        let Sums { passed, failed } = sums;
+        let Totals { passed, failed } = totals;
         let time = began.elapsed();
         if self.json {
             writeln!(out, "{}", json!({ "passed": passed, "failed": failed, "milliseconds": milliseconds(time) }))?;
@@ -116,7 +115,7 @@ fn show_json(case: &Case, report: &Report, out: &mut impl Write) -> std::io::Res
     writeln!(out, "{line}")
 }
 
-/// With one digit after the point.
+/// A time in milliseconds, rounded to one decimal place.
 fn milliseconds(time: Duration) -> f64 {
     (time.as_secs_f64() * 1e4).round() / 10.0
 }

@@ -1,4 +1,4 @@
-//! How long a plugin's hooks take, by the code that the gateway runs them by.
+//! Measures how long a plugin's hooks take, through the gateway's own code.
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -12,38 +12,38 @@ use crate::plugin::cases::runner::Runner;
 use crate::plugin::fault::Fault;
 use crate::plugin::host::input::HookInput;
 
-/// Hook calls before the first that is measured.
+/// Hook calls before the first measured one: they create the warm instance and fill caches.
 const WARM_UP: usize = 50;
-/// Hook calls after which measuring ends: the time of each is kept.
-const MOST: usize = 2_000_000;
+/// Hook calls after which a measurement ends: the time of each is kept in memory.
+const MAX_CALLS: usize = 2_000_000;
 
-/// Measured times of one hook.
+/// Measured times of one hook, in microseconds.
 #[derive(Debug, Clone)]
 pub struct Timing {
-    /// Hook calls.
+    /// Measured hook calls.
     pub calls: usize,
-    /// Calls a second, one after the other.
+    /// Hook calls per second, one after the other.
     pub per_second: f64,
-    /// Time of a call in microseconds, on average.
+    /// Mean.
     pub mean: f64,
-    /// Time of the faster half.
+    /// Median.
     pub p50: f64,
-    /// Time of all but one in a hundred.
+    /// 99th percentile.
     pub p99: f64,
-    /// Hook calls that failed, and the reason of the last failure.
+    /// Hook calls that failed.
     pub faults: usize,
-    /// See `faults`.
+    /// How the last of them failed.
     pub fault: Option<String>,
-    /// Memory of an instance, in bytes; nothing if instances are not kept.
+    /// Memory of an instance, in bytes; absent if instances are fresh.
     pub memory: Option<usize>,
 }
 
 impl Runner {
-    /// Measures a hook for a time with the input of a case.
+    /// Runs the hook of a case again and again for `time` and measures each call.
     pub fn bench(&self, case: &Case, instances: Instances, time: Duration) -> anyhow::Result<Timing> {
         let Hook::At(hook) = case.hook else { bail!("the case {:?} calls no hook", case.name) };
         self.world.begin(case);
-        self.world.let_go();
+        self.world.run_live();
         let settings = PluginConfig { config: self.config_of(case), instances, ..self.settings.clone() };
         let plugin = self.loader.link(settings, self.compiled.clone())?;
         self.threads.handle().block_on(self.measure(&plugin, case, hook, time))
@@ -60,7 +60,7 @@ impl Runner {
         let (mut faults, mut fault) = (0, None);
         let mut begun = 0_usize;
         let end = Instant::now() + time;
-        while times.len() < MOST && (times.is_empty() || Instant::now() < end) {
+        while times.len() < MAX_CALLS && (times.is_empty() || Instant::now() < end) {
             let input = self.input(case, hook).map_err(|reason| anyhow!("{:?}: {reason}", case.name))?;
             plugin.reset_breaker();
             let start = Instant::now();

@@ -1,4 +1,4 @@
-//! Checks cases for faults that their form allows: keys that the hook has no use for, texts that are not JSON, missing
+//! Checks cases for faults that their form allows: keys that do not apply to the hook, texts that are not JSON, missing
 //! expectations.
 
 use crate::config::HookName;
@@ -29,16 +29,16 @@ impl Checks {
         self.wrong.push((key, reason.into()));
     }
 
-    fn needs(&mut self, key: &'static str, is_there: bool, is_fit: bool) {
-        if is_there && !is_fit {
-            self.fault(key, format!("there is no such thing in {}", self.hook.as_str()));
+    fn check_applies(&mut self, key: &'static str, is_present: bool, applies: bool) {
+        if is_present && !applies {
+            self.fault(key, format!("does not apply to {}", self.hook.as_str()));
         }
     }
 
-    fn one_of(&mut self, key: &'static str, plain: bool, text: bool) {
+    fn check_one_of(&mut self, key: &'static str, plain: bool, text: bool) {
         if plain && text {
             let name = key.rsplit('.').next().unwrap_or(key);
-            self.fault(key, format!("{name} and {name}_json say the same: one of them is enough"));
+            self.fault(key, format!("set {name} or {name}_json, not both"));
         }
     }
 
@@ -56,9 +56,9 @@ impl Checks {
     }
 
     fn given(&mut self, case: &Case) {
-        self.needs("call", case.call.is_some(), self.hook.is_of_calls());
-        self.needs("outcome", case.outcome.is_some(), self.hook == Hook::At(HookName::AfterInvoke));
-        self.needs("release", case.release.is_some(), self.hook.is_of_loads());
+        self.check_applies("call", case.call.is_some(), self.hook.is_of_calls());
+        self.check_applies("outcome", case.outcome.is_some(), self.hook == Hook::At(HookName::AfterInvoke));
+        self.check_applies("release", case.release.is_some(), self.hook.is_of_loads());
         if let Some(staged) = &case.release
             && let Err(reason) = release(staged.clone(), Stage::BeforeLoad)
         {
@@ -68,7 +68,7 @@ impl Checks {
 
     fn call(&mut self, case: &Case) {
         let Some(call) = &case.call else { return };
-        self.one_of("call.arguments", call.arguments.is_some(), call.arguments_json.is_some());
+        self.check_one_of("call.arguments", call.arguments.is_some(), call.arguments_json.is_some());
         if let Some(json) = &call.arguments {
             self.array("call.arguments", &json.0);
         }
@@ -85,15 +85,15 @@ impl Checks {
 
     fn outcome(&mut self, case: &Case) {
         let Some(ended) = &case.outcome else { return };
-        self.one_of("outcome.body", ended.body.is_some(), ended.body_json.is_some());
+        self.check_one_of("outcome.body", ended.body.is_some(), ended.body_json.is_some());
         if let Some(text) = ended.body_json.as_ref().filter(|text| !text.is_empty()) {
             self.json("outcome.body_json", text);
         }
         if ended.status.is_some_and(|status| !(200..600).contains(&status)) {
-            self.fault("outcome.status", "a status is from 200 to 599");
+            self.fault("outcome.status", "must be 200 to 599");
         }
         if ended.source == Ender::Function && ended.code.is_some() {
-            self.fault("outcome.code", "a function that returned has no code: another source is meant");
+            self.fault("outcome.code", "a function that returned has no error code: set another source");
         }
         if let Err(reason) = headers_of(&ended.headers) {
             self.fault("outcome.headers", reason);
@@ -103,8 +103,8 @@ impl Checks {
     fn answers(&mut self, case: &Case) {
         for answer in &case.invoke {
             let ways = [answer.result.is_some(), answer.result_json.is_some(), answer.problem.is_some()];
-            if ways.into_iter().filter(|is_there| *is_there).count() != 1 {
-                self.fault("invoke", "a call gives either a result, a result_json or a problem");
+            if ways.into_iter().filter(|is_present| *is_present).count() != 1 {
+                self.fault("invoke", "set exactly one of result, result_json and problem");
             }
             if let Some(text) = &answer.result_json {
                 self.json("invoke", text);
@@ -114,18 +114,18 @@ impl Checks {
 
     fn expected(&mut self, expect: &Expect) {
         if *expect == Expect::default() {
-            self.fault("expect", "nothing is expected: such a case passes whatever the plugin does");
+            self.fault("expect", "the case expects nothing, so it passes with every result");
         }
         let verdicts = VerdictName::of(self.hook);
         if let Some(verdict) = expect.verdict.filter(|verdict| !verdicts.contains(verdict)) {
             let all = verdicts.iter().map(|verdict| verdict.as_str()).collect::<Vec<_>>().join(", ");
             let (verdict, hook) = (verdict.as_str(), self.hook.as_str());
-            self.fault("expect.verdict", format!("{verdict:?} is not a verdict of {hook}: there are {all}"));
+            self.fault("expect.verdict", format!("{verdict:?} is not a verdict of {hook}: use one of {all}"));
         }
         let (of_calls, of_loads) = (self.hook.is_of_calls(), self.hook.is_of_loads());
         let (before_load, after_load) =
             (self.hook == Hook::At(HookName::BeforeLoad), self.hook == Hook::At(HookName::AfterLoad));
-        for (key, is_there, is_fit) in [
+        for (key, is_present, applies) in [
             ("expect.status", expect.status.is_some(), of_calls),
             ("expect.code", expect.code.is_some(), of_calls),
             ("expect.headers", !expect.headers.is_empty(), of_calls),
@@ -141,10 +141,10 @@ impl Checks {
             ("expect.labels", !expect.labels.is_empty(), of_loads),
             ("expect.functions", expect.functions.is_some(), after_load),
         ] {
-            self.needs(key, is_there, is_fit);
+            self.check_applies(key, is_present, applies);
         }
-        self.one_of("expect.body", expect.body.is_some(), expect.body_json.is_some());
-        self.one_of("expect.arguments", expect.arguments.is_some(), expect.arguments_json.is_some());
+        self.check_one_of("expect.body", expect.body.is_some(), expect.body_json.is_some());
+        self.check_one_of("expect.arguments", expect.arguments.is_some(), expect.arguments_json.is_some());
         if let Some(text) = &expect.arguments_json {
             self.array("expect.arguments_json", text);
         }

@@ -1,4 +1,4 @@
-//! Compares the results of a hook with the expectations of a case: each difference is one line.
+//! Compares the results of a hook with the expectations of a case.
 
 use std::collections::BTreeMap;
 
@@ -18,7 +18,7 @@ use crate::plugin::release::Release;
 pub(super) struct Got {
     pub(super) verdict: VerdictName,
     /// The verdict with its details, as one short text.
-    pub(super) told: String,
+    pub(super) summary: String,
     pub(super) status: Option<u16>,
     pub(super) code: Option<String>,
     pub(super) message: Option<String>,
@@ -31,11 +31,11 @@ pub(super) struct Got {
 }
 
 impl Got {
-    /// A verdict and nothing else.
+    /// A verdict without details.
     pub(super) fn plain(verdict: VerdictName) -> Self {
         Self {
             verdict,
-            told: verdict.as_str().to_owned(),
+            summary: verdict.as_str().to_owned(),
             status: None,
             code: None,
             message: None,
@@ -49,22 +49,22 @@ impl Got {
     }
 
     /// A verdict with a message.
-    pub(super) fn worded(verdict: VerdictName, words: String) -> Self {
-        let told = format!("{} ({})", verdict.as_str(), shown(&words));
-        Self { told, message: Some(words), ..Self::plain(verdict) }
+    pub(super) fn with_message(verdict: VerdictName, message: String) -> Self {
+        let summary = format!("{} ({})", verdict.as_str(), shown(&message));
+        Self { summary, message: Some(message), ..Self::plain(verdict) }
     }
 }
 
-/// All that is not as the case expects it.
+/// The differences between the results and the expectations.
 pub(super) fn compare(case: &Case, plugin: &PluginName, got: &Got) -> Vec<Difference> {
     let expect = &case.expect;
     let wanted = expect.verdict.unwrap_or_else(|| {
-        // A case that looks at something else does not want the plugin to fail.
+        // A case that expects no verdict still expects that the hook does not fail.
         let all = VerdictName::of(case.hook);
         if all.contains(&got.verdict) && got.verdict != VerdictName::Fault { got.verdict } else { all[0] }
     });
     if wanted != got.verdict {
-        return vec![Difference::new("verdict", wanted.as_str(), &got.told)];
+        return vec![Difference::new("verdict", wanted.as_str(), &got.summary)];
     }
     let mut found = Vec::new();
     compare_answer(expect, got, &mut found);
@@ -186,7 +186,7 @@ fn quoted(text: &str) -> String {
 }
 
 fn absent(got: &Got) -> String {
-    format!("{NOTHING}: the verdict is {}", got.told)
+    format!("{NOTHING}: the verdict is {}", got.summary)
 }
 
 /// The values of a header that are text, in order.

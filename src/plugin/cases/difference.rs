@@ -4,10 +4,10 @@ use std::fmt;
 
 /// Shown in place of a missing value.
 pub(super) const NOTHING: &str = "nothing";
-/// Characters of a value that are shown.
+/// Longest part of a value that is shown, in characters.
 const SHOWN: usize = 160;
 
-/// Something that is not as expected.
+/// One difference.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Difference {
     /// Where: `status`, `body.data[0]`.

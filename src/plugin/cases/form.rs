@@ -1,4 +1,4 @@
-//! The form of one case: what a hook is given and what is expected of it, as TOML or JSON has it.
+//! The form of one case in TOML and JSON: the input of a hook and the expected results.
 
 use std::collections::BTreeMap;
 use std::net::{IpAddr, Ipv4Addr};
@@ -13,34 +13,34 @@ use crate::plugin::cases::moment::{Moment, Span};
 use crate::plugin::cases::texts::{Texts, Wanted, Word};
 use crate::plugin::cases::value::Json;
 
-/// One hook call with what is expected of it.
+/// One hook call with its expected results.
 #[derive(Debug, Clone, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Case {
-    /// Its name: the claim that it tests.
+    /// The claim that it tests.
     pub name: String,
     /// The hook that it calls.
     pub hook: Hook,
-    /// The plugin's configuration, instead of the file's.
+    /// The plugin's configuration, instead of the one of the file.
     pub(super) config: Option<Map<String, Value>>,
-    /// Begin anew before it: an empty store, no counters, a new instance.
+    /// Whether the case starts with an empty store, no counters and a new instance.
     #[serde(default)]
     pub(super) reset: bool,
     /// Sets the wall clock from here on.
     pub(super) now: Option<Moment>,
-    /// The clocks have moved on by this much before it.
+    /// Advances the clocks by this much before the case.
     #[serde(default)]
     pub(super) wait: Span,
-    /// The call, of hooks of calls.
+    /// The call, for before-invoke and after-invoke.
     pub(super) call: Option<Call>,
-    /// Its outcome, of after-invoke.
+    /// The outcome of the call, for after-invoke.
     pub(super) outcome: Option<Ended>,
-    /// The release, of hooks of loads.
+    /// The release, for load hooks.
     pub(super) release: Option<Staged>,
-    /// Answers to the plugin's requests; any other request fails.
+    /// Answers to the plugin's HTTP requests; any other request fails.
     #[serde(default)]
     pub(super) http: Vec<HttpAnswer>,
-    /// Results of the functions that it calls; any other call fails.
+    /// Answers to the plugin's function calls; any other call fails.
     #[serde(default)]
     pub(super) invoke: Vec<CallAnswer>,
     /// The expected results.
@@ -48,11 +48,11 @@ pub struct Case {
 }
 
 impl Case {
-    /// A plain call of a hook, of which nothing is expected.
+    /// A case of a hook with default input and without expectations.
     #[must_use]
     pub fn plain(hook: HookName) -> Self {
         Self {
-            name: "a plain call".to_owned(),
+            name: "default input".to_owned(),
             hook: Hook::At(hook),
             config: None,
             reset: false,
@@ -102,16 +102,16 @@ impl<'de> Deserialize<'de> for Hook {
         let found = if name == "start" { Some(Self::Start) } else { HookName::from_name(&name).map(Self::At) };
         found.ok_or_else(|| {
             let all = "before-load, after-load, before-invoke, after-invoke and start";
-            D::Error::custom(format!("{name:?} is not a hook: there are {all}"))
+            D::Error::custom(format!("{name:?} is not a hook: use one of {all}"))
         })
     }
 }
 
-/// A call as it came.
+/// A call as the hook receives it.
 #[derive(Debug, Clone, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub(super) struct Call {
-    /// The request id; else that in the outcome's body, else `test`.
+    /// The request id. Default: the one in the outcome's body, or else `test`.
     pub(super) id: Option<String>,
     pub(super) deployment: DeploymentName,
     pub(super) version: String,
@@ -130,7 +130,7 @@ impl Default for Call {
     fn default() -> Self {
         Self {
             id: None,
-            deployment: DeploymentName::new("math").expect("it has the form"),
+            deployment: DeploymentName::new("math").expect("\"math\" is a valid name"),
             version: "v1".to_owned(),
             function: "sum".to_owned(),
             method: "POST".to_owned(),
@@ -171,7 +171,7 @@ pub(super) enum Ender {
     Gateway,
 }
 
-/// A release before it takes calls.
+/// A release as a load hook receives it.
 #[derive(Debug, Clone, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub(super) struct Staged {
@@ -204,7 +204,7 @@ impl Default for Staged {
     }
 }
 
-/// A function that the release offers: its name, or a table with what is known of it.
+/// A function that the release offers: its name, or a table with its signature.
 #[derive(Debug, Clone)]
 pub(super) struct Function {
     pub(super) name: String,
@@ -300,7 +300,7 @@ pub(super) struct Problem {
     pub(super) message: String,
 }
 
-/// The expected results. Only what is written is looked at.
+/// The expected results. Only the keys that are present are compared.
 #[derive(Debug, Clone, Default, PartialEq, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub(super) struct Expect {

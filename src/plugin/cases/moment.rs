@@ -1,4 +1,4 @@
-//! Times in a case: how long something has taken, and what the wall clock shows.
+//! Times in a case: durations, and points in time on the wall clock.
 
 use std::time::{Duration, UNIX_EPOCH};
 

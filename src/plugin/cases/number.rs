@@ -1,6 +1,7 @@
-//! Whether two JSON numbers are the same, digit by digit: nothing is rounded.
+//! Compares JSON numbers digit by digit, without rounding.
 
-/// Whether they are. A number with a point or an exponent is never the same as one without.
+/// Whether two JSON numbers are equal. A number with a point or an exponent never equals one without: to a Python
+/// function they are a `float` and an `int`.
 pub(super) fn same(one: &str, other: &str) -> bool {
     let is_whole = |number: &str| !number.contains(['.', 'e', 'E']);
     if is_whole(one) || is_whole(other) {

@@ -1,4 +1,4 @@
-//! From a case to what a hook works on: the call, its outcome, the release.
+//! Makes the input of a hook from a case: the call, its outcome, the release.
 
 use std::borrow::Cow;
 use std::collections::BTreeMap;
@@ -19,12 +19,12 @@ use crate::plugin::invocation::Invocation;
 use crate::plugin::outcome::{Content, Outcome, Source};
 use crate::plugin::release::{Adjusted, Files, Limits, Offered, Release, Stage};
 
-/// The limits of a release unless the case names others: those of a deployment that sets none.
+/// The default limits of a release: those of a deployment that sets none.
 const LIMITS: [(&str, &str); 4] =
     [("timeout", "30s"), ("load_timeout", "60s"), ("concurrency", "64"), ("queue", "256")];
 
-/// The input of the hook that a case calls. `now` is the time of the stopped clock; `sharer` owns the context of the
-/// case.
+/// The input of the hook that a case calls. `now` is the time on the case's clock; `sharer` is the plugin that has set
+/// the context of the case.
 pub(super) fn input(case: &Case, hook: HookName, now: Instant, sharer: &PluginName) -> Result<HookInput, String> {
     let staged = |stage| release(case.release.clone().unwrap_or_default(), stage).map(Box::new).map(HookInput::Load);
     match hook {
@@ -95,7 +95,7 @@ fn outcome(ended: Ended) -> Result<Outcome, String> {
     Ok(Outcome { source, status, content, headers: headers.collect(), in_worker: in_worker.get() })
 }
 
-/// A text field of the error in the body.
+/// A text field of the error in the body of an outcome.
 fn error_field(ended: &Ended, key: &str) -> Option<String> {
     let body = ended.body.as_ref().map(|json| &json.0).or(ended.body_json.as_ref())?;
     serde_json::from_str::<Value>(body).ok()?["error"][key].as_str().map(str::to_owned)
@@ -135,7 +135,7 @@ pub(super) fn release(staged: Staged, stage: Stage) -> Result<Release, String> {
     })
 }
 
-/// A limit as the gateway writes it.
+/// The value of a limit in the form in which the gateway writes it.
 pub(super) fn limit(name: &str, value: &str) -> Result<String, String> {
     let mut limits = widest();
     limits.tighten(name, value)?;

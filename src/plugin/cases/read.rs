@@ -1,4 +1,4 @@
-//! Reads a file of cases: TOML, JSON lines as recordings have them, or a JSON array. Every fault is reported with its
+//! Reads a file of cases: TOML, JSON lines (the form of recordings), or a JSON array. Every fault is reported with its
 //! line and column.
 
 use std::collections::BTreeMap;
@@ -18,7 +18,7 @@ use crate::plugin::cases::check::check;
 use crate::plugin::cases::form::Case;
 use crate::plugin::cases::moment::Moment;
 
-/// Longest JSON in a case, in bytes: that of a gateway's default `max_body`.
+/// Longest JSON in a case, in bytes: the gateway's default `max_body`.
 pub(super) const MAX_BODY: usize = 8 << 20;
 
 /// Syntax faults that are reported: a file of another format has one in each line.
@@ -29,21 +29,21 @@ const SYNTAX_FAULTS: usize = 10;
 pub struct Cases {
     /// In the order of the file.
     pub cases: Vec<Case>,
-    /// Settings that they share.
+    /// Settings of the whole file.
     pub common: Common,
 }
 
-/// Settings that all cases of a file share.
+/// Settings of the whole file.
 #[derive(Debug, Default, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct Common {
-    /// The plugin's configuration, for cases that bring none.
+    /// The plugin's configuration, for cases without one.
     pub(super) config: Option<Map<String, Value>>,
     /// Variables that the `env` import returns.
     pub(super) env: BTreeMap<String, String>,
     /// Secrets that the `secrets` import returns.
     pub(super) secrets: BTreeMap<String, Secret>,
-    /// The time on the wall clock when the first case begins; by default, the machine's.
+    /// The time on the wall clock when the first case starts. Default: the machine's time.
     pub(super) now: Option<Moment>,
 }
 
@@ -61,8 +61,8 @@ pub fn read(file: &Path) -> Result<Cases, Faults> {
     let is_json = file.extension().is_some_and(|extension| extension == "json" || extension == "jsonl");
     let cases = if is_json || text.text.trim_start().starts_with('{') { text.json() } else { text.toml() }?;
     if cases.cases.is_empty() {
-        let hint = if is_json { "" } else { ": each is a table [[case]]" };
-        return Err(Fault::new(text.place(&(0..0)), format!("there is no case in it{hint}")).into());
+        let hint = if is_json { "" } else { ": a case is a table [[case]]" };
+        return Err(Fault::new(text.place(&(0..0)), format!("the file has no case{hint}")).into());
     }
     Ok(cases)
 }
@@ -100,7 +100,7 @@ impl<'t> Text<'t> {
                     cases.push(case);
                 }
             }
-            Some((span, _)) => faults.push(Fault::new(self.place(&span), "cases are tables [[case]]")),
+            Some((span, _)) => faults.push(Fault::new(self.place(&span), "each case must be a table [[case]]")),
             None => {}
         }
         if faults.is_empty() { Ok(Cases { cases, common }) } else { Err(faults) }
@@ -135,7 +135,7 @@ impl<'t> Text<'t> {
         if faults.is_empty() { Ok(Cases { cases, common: Common::default() }) } else { Err(faults) }
     }
 
-    /// The texts of the cases and where they begin: the items of an array, or lines.
+    /// The texts of the cases, with their offsets: the items of an array, or lines.
     fn pieces(&self) -> Result<Vec<(usize, &'t str)>, Faults> {
         let start_of = |part: &str| part.as_ptr() as usize - self.text.as_ptr() as usize;
         if self.text.trim_start().starts_with('[') {
@@ -172,7 +172,7 @@ impl<'t> Text<'t> {
     }
 }
 
-/// Where a key of a case stands, or else the innermost table around it.
+/// The span of a key of a case, or else of the innermost table around it.
 fn span_of(case: &Spanned<DeValue<'_>>, key: &str) -> Range<usize> {
     let mut at = case;
     for part in key.split('.') {
@@ -209,7 +209,7 @@ mod tests {
     }
 
     #[test]
-    fn faults_of_toml_are_all_told_at_their_places() {
+    fn every_fault_of_a_toml_file_is_reported_with_its_location() {
         let text = "[conf]\n
 [[case]]
 name = \"a\"
@@ -238,28 +238,28 @@ expect = {}
             text,
             &[
                 (1, 2, "unknown field `conf`"),
-                (5, 8, "\"before-invok\" is not a hook: there are before-load"),
+                (5, 8, "\"before-invok\" is not a hook: use one of before-load"),
                 (11, 45, "\"soon\" is not a duration"),
-                (17, 8, "no such thing in after-load"),
+                (17, 8, "does not apply to after-load"),
                 (17, 27, "arguments must be a JSON array"),
-                (18, 22, "\"proceed\" is not a verdict of after-load: there are accept, refuse, fault"),
-                (18, 42, "no such thing in after-load"),
-                (23, 10, "nothing is expected"),
+                (18, 22, "\"proceed\" is not a verdict of after-load: use one of accept, refuse, fault"),
+                (18, 42, "does not apply to after-load"),
+                (23, 10, "the case expects nothing"),
             ],
         );
-        assert_faults("cases.toml", "[config]\na = 1\n", &[(1, 1, "there is no case in it: each is a table [[case]]")]);
+        assert_faults("cases.toml", "[config]\na = 1\n", &[(1, 1, "the file has no case: a case is a table [[case]]")]);
         assert_faults("cases.toml", "[[case]\n", &[(1, 8, "")]);
     }
 
     #[test]
-    fn faults_of_json_are_told_at_their_places() {
+    fn every_fault_of_a_json_file_is_reported_with_its_location() {
         let good = r#"{"name":"a","hook":"start","expect":{"verdict":"accept"}}"#;
         let lines = format!("{good}\n\n{{\"name\":\"b\",\"hook\":\"start\",\"expekt\":{{}}}}\n{{\"name\":1}}\n{{\n");
         let (misspelt, number, cut) = ((3, 35, "unknown field `expekt`"), (4, 9, "invalid type"), (5, 1, "EOF"));
         assert_faults("recording", &lines, &[misspelt, number, cut]);
         let array = format!("[\n  {good},\n  {{\"name\": \"b\",\n   \"hook\": \"load\", \"expect\": {{}}}}]");
         assert_faults("cases.json", &array, &[(4, 17, "\"load\" is not a hook")]);
-        assert_faults("cases.json", "[]", &[(1, 1, "there is no case in it")]);
+        assert_faults("cases.json", "[]", &[(1, 1, "the file has no case")]);
     }
 
     #[test]

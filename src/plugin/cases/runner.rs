@@ -1,4 +1,4 @@
-//! Runs cases: each through the code that the gateway runs hooks by, one after the other, in a world of their own.
+//! Runs cases one after the other through the gateway's own code, with `world` in place of the world outside.
 
 use std::collections::HashMap;
 use std::path::Path;
@@ -26,7 +26,7 @@ use crate::plugin::release::Release;
 use crate::plugin::threads::Threads;
 use crate::plugin::verdict::{CallVerdict, LoadVerdict};
 
-/// The plugin that owns the context values of a case.
+/// The plugin that has set the context values of a case.
 const SHARER: &str = "earlier";
 
 /// A plugin under test. Its cases share a store, counters and instances.
@@ -37,7 +37,7 @@ pub struct Runner {
     pub(super) world: Arc<World>,
     pub(super) settings: PluginConfig,
     sharer: PluginName,
-    /// By configuration: an instance has one for life.
+    /// The plugin by configuration: an instance keeps its configuration for life.
     plugins: HashMap<String, Arc<Plugin>>,
 }
 
@@ -46,16 +46,16 @@ pub struct Runner {
 pub struct Report {
     /// Differences from the expectations; empty if the case passes.
     pub differences: Vec<Difference>,
-    /// Lines that the plugin logged, each with its level in front.
+    /// Lines that the plugin logged, each after its level.
     pub log: Vec<String>,
-    /// Requests and calls of the plugin that the case has no answer for.
+    /// Requests and calls of the plugin for which the case has no answer.
     pub missed: Vec<String>,
-    /// How long it took, loading included.
+    /// How long the case took, loading included.
     pub time: Duration,
 }
 
 impl Report {
-    /// Whether everything is as expected.
+    /// Whether there are no differences.
     #[must_use]
     pub fn passes(&self) -> bool {
         self.differences.is_empty()
@@ -63,8 +63,8 @@ impl Report {
 }
 
 impl Runner {
-    /// Compiles the bytes of a plugin's file and looks at what it offers. `settings` are its limits and its
-    /// configuration unless `common` has one; it is granted everything. Compiled code is kept below `cache`.
+    /// Compiles the bytes of a plugin's file and reads its exports and imports. `settings` are its limits, and its
+    /// configuration unless `common` has one. Everything is granted. Compiled code is kept below `cache`.
     pub fn new(cache: &Path, bytes: Vec<u8>, mut settings: PluginConfig, common: Common) -> anyhow::Result<Self> {
         let Common { config, mut env, secrets, now } = common;
         for name in &settings.grants.env {
@@ -76,7 +76,7 @@ impl Runner {
         grants.env = env.keys().cloned().collect();
         grants.secrets.extend(secrets);
         (grants.store, grants.metrics) = (true, true);
-        grants.invoke = vec!["*/*".parse().context("all functions of all deployments")?];
+        grants.invoke = vec!["*/*".parse().context("granting all functions of all deployments")?];
         if let Some(config) = config {
             settings.config = config;
         }
@@ -153,11 +153,11 @@ impl Runner {
 
     fn call(&self, plugin: &Arc<Plugin>, case: &Case, hook: HookName) -> Got {
         if !plugin.has(hook) {
-            return Got::worded(VerdictName::Fault, format!("it exports no {}", hook.as_str()));
+            return Got::with_message(VerdictName::Fault, format!("exports no {}", hook.as_str()));
         }
         let input = match self.input(case, hook) {
             Ok(input) => input,
-            Err(reason) => return Got::worded(VerdictName::Fault, format!("this case cannot be run: {reason}")),
+            Err(reason) => return Got::with_message(VerdictName::Fault, format!("the case cannot be run: {reason}")),
         };
         // Failures that cases expect must not open the breaker for later cases.
         plugin.reset_breaker();
@@ -185,17 +185,17 @@ fn got_before_invoke(input: CallInput, verdict: Result<CallVerdict, Fault>) -> G
     let CallInput { mut call, mut changes } = input;
     let id = call.id.to_string();
     let got = match verdict {
-        // The changes of a hook that failed have no effect.
-        Err(fault) => return Got { call: Some(call), ..Got::worded(VerdictName::Fault, fault.to_string()) },
+        // The changes of a failed hook have no effect.
+        Err(fault) => return Got { call: Some(call), ..Got::with_message(VerdictName::Fault, fault.to_string()) },
         Ok(CallVerdict::Proceed) => Got::plain(VerdictName::Proceed),
         Ok(CallVerdict::Respond(outcome)) => {
-            let told = format!("respond ({})", outcome.status);
-            Got { told, ..of_outcome(VerdictName::Respond, *outcome, &id) }
+            let summary = format!("respond ({})", outcome.status);
+            Got { summary, ..of_outcome(VerdictName::Respond, *outcome, &id) }
         }
         Ok(CallVerdict::Reject(failure)) => {
-            let told = format!("reject ({} {}: {})", failure.status, failure.code, failure.message);
+            let summary = format!("reject ({} {}: {})", failure.status, failure.code, failure.message);
             let outcome = Outcome::failed(Source::Plugin, failure);
-            Got { told, ..of_outcome(VerdictName::Reject, outcome, &id) }
+            Got { summary, ..of_outcome(VerdictName::Reject, outcome, &id) }
         }
     };
     changes.apply(&mut call);
@@ -205,7 +205,7 @@ fn got_before_invoke(input: CallInput, verdict: Result<CallVerdict, Fault>) -> G
 fn got_after_invoke(input: OutcomeInput, verdict: Result<(), Fault>) -> Got {
     let OutcomeInput { call: CallInput { mut call, mut changes }, outcome } = input;
     if let Err(fault) = verdict {
-        return Got { call: Some(call), ..Got::worded(VerdictName::Fault, fault.to_string()) };
+        return Got { call: Some(call), ..Got::with_message(VerdictName::Fault, fault.to_string()) };
     }
     let got = of_outcome(VerdictName::Done, *outcome, &call.id);
     changes.apply(&mut call);
@@ -214,8 +214,8 @@ fn got_after_invoke(input: OutcomeInput, verdict: Result<(), Fault>) -> Got {
 
 fn got_load(release: Box<Release>, verdict: Result<LoadVerdict, Fault>) -> Got {
     match verdict {
-        Err(fault) => Got::worded(VerdictName::Fault, fault.to_string()),
-        Ok(LoadVerdict::Refuse(reason)) => Got::worded(VerdictName::Refuse, reason),
+        Err(fault) => Got::with_message(VerdictName::Fault, fault.to_string()),
+        Ok(LoadVerdict::Refuse(reason)) => Got::with_message(VerdictName::Refuse, reason),
         Ok(LoadVerdict::Accept) => Got { release: Some(release), ..Got::plain(VerdictName::Accept) },
     }
 }
@@ -232,12 +232,12 @@ fn of_outcome(verdict: VerdictName, outcome: Outcome, id: &str) -> Got {
 
 /// The result of a case whose configuration the plugin refused.
 fn refused(error: &LoadError, hook: Hook) -> Got {
-    let (verdict, words) = match &error.reason {
-        Reason::Schema(words) | Reason::Start(Fault::Refused(words)) => (VerdictName::Refuse, words.clone()),
+    let (verdict, message) = match &error.reason {
+        Reason::Schema(message) | Reason::Start(Fault::Refused(message)) => (VerdictName::Refuse, message.clone()),
         reason => (VerdictName::Fault, reason.to_string()),
     };
     if verdict == VerdictName::Refuse && hook != Hook::Start {
-        return Got::worded(VerdictName::Fault, format!("it refused its configuration: {words}"));
+        return Got::with_message(VerdictName::Fault, format!("refused its configuration: {message}"));
     }
-    Got::worded(verdict, words)
+    Got::with_message(verdict, message)
 }

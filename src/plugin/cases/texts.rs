@@ -1,5 +1,5 @@
-//! Texts in a case that may be written in more than one way: one or several values of a header, what is expected of
-//! one, a limit as text or number.
+//! Texts in a case that can be written in more than one way: one or several values of a header, an expected value or
+//! its absence, a limit as text or number.
 
 use std::fmt;
 
@@ -10,8 +10,8 @@ use serde::{Deserialize, Deserializer};
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Texts(pub(super) Vec<String>);
 
-/// What is expected of a header, a variable or a label: `"its value"`, `["its", "values"]`, `false` for that it is not
-/// there, `true` for that it is.
+/// The expectation of a header, a variable or a label: `"its value"`, `["its", "values"]`, `false` if it must be
+/// absent, `true` if it must be present.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) enum Wanted {
     There(bool),
@@ -26,7 +26,7 @@ impl<'de> Deserialize<'de> for Texts {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         match deserializer.deserialize_any(WantedVisitor { or_bool: false })? {
             Wanted::Values(texts) => Ok(Self(texts)),
-            Wanted::There(_) => Err(D::Error::custom("a text is needed")),
+            Wanted::There(_) => Err(D::Error::custom("expected a text")),
         }
     }
 }

@@ -1,4 +1,4 @@
-//! JSON values in a case, kept as text, and where two of them differ.
+//! JSON values in a case, kept as text, and the differences between two values.
 
 use std::borrow::Cow;
 use std::collections::BTreeMap;
@@ -11,7 +11,7 @@ use serde_json::value::RawValue;
 use crate::plugin::cases::difference::{Difference, NOTHING, shown};
 use crate::plugin::cases::number;
 
-/// Differences of two values that are reported.
+/// Differences between two values that are reported.
 const REPORTED: usize = 5;
 
 /// A value, as compact JSON text.
@@ -41,7 +41,7 @@ impl<'de> Visitor<'de> for Writer<'_> {
     type Value = ();
 
     fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("a value that JSON has")
+        f.write_str("a JSON value")
     }
 
     fn visit_unit<E: Error>(self) -> Result<(), E> {
@@ -66,7 +66,7 @@ impl<'de> Visitor<'de> for Writer<'_> {
 
     fn visit_f64<E: Error>(self, number: f64) -> Result<(), E> {
         let number = serde_json::Number::from_f64(number);
-        let number = number.ok_or_else(|| E::custom("this is not a number in JSON"))?;
+        let number = number.ok_or_else(|| E::custom("JSON has no such number"))?;
         self.0.push_str(&number.to_string());
         Ok(())
     }
@@ -112,8 +112,8 @@ fn quoted(text: &str) -> String {
     serde_json::Value::from(text).to_string()
 }
 
-/// Where a value is not the expected one. The order of keys does not matter; 1 and 1.0 are two values, as they are to a
-/// Python function, while 1.0, 1.00 and 10e-1 are one.
+/// The differences between a value and the expected one. The order of keys does not matter. 1 and 1.0 differ, as they
+/// do for a Python function; 1.0, 1.00 and 10e-1 are equal.
 pub(super) fn differences(what: &str, expected: &str, got: &str) -> Vec<Difference> {
     let mut found = Vec::new();
     match (serde_json::from_str(expected), serde_json::from_str(got)) {
@@ -178,7 +178,7 @@ fn compare_arrays(path: &str, expected: &str, got: &str, found: &mut Vec<Differe
     }
 }
 
-/// `{`, `[`, `"`, `0` for every number, and the first letter of the others.
+/// The kind of a JSON value: `{`, `[`, `"`, `0` for every number, `t`, `f` or `n`.
 fn kind(json: &str) -> u8 {
     match json.as_bytes().first() {
         Some(b'-' | b'0'..=b'9') => b'0',

@@ -1,5 +1,5 @@
-//! The world outside a plugin under test: clocks that move when a case says so, answers that the case contains, a log
-//! that is kept.
+//! The world outside a plugin under test: clocks that the cases advance, answers that the case contains, and a log that
+//! the case can compare.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -17,25 +17,25 @@ use crate::plugin::outside::{
     Boxed, CallFunction, Clock, FunctionCall, HttpRequest, HttpResponse, Level, Outside, SendHttp, WriteLog,
 };
 
-/// The clocks begin this much ahead of the machine's, so that what a case has lasted can be taken off.
+/// The monotonic clock starts at this value, so that the age of a case's call can be subtracted from it.
 const AHEAD: Duration = Duration::from_secs(400 * 86_400);
 
-/// The outside of one plugin.
+/// The world outside one plugin.
 pub(super) struct World {
     began: Instant,
     state: Mutex<State>,
 }
 
 struct State {
-    /// Milliseconds since 1970, and what of `passed` had passed when the wall clock showed that.
+    /// The time to which the wall clock was set, in milliseconds since 1970, and `passed` at that moment.
     wall: (u64, Duration),
     passed: Duration,
-    /// The clocks go by themselves, and nothing is kept.
+    /// The clocks run by themselves, and nothing is recorded.
     is_live: bool,
     http: Vec<HttpAnswer>,
     invoke: Vec<CallAnswer>,
     log: Vec<String>,
-    /// Requests and calls of the plugin that the case has no answer for, as messages.
+    /// A message for each request and call of the plugin for which the case has no answer.
     missed: Vec<String>,
 }
 
@@ -57,7 +57,7 @@ impl World {
         Arc::new(Self { began: Instant::now(), state: Mutex::new(state) })
     }
 
-    /// This world as a plugin reaches it; `env` are the variables of its environment.
+    /// This world in the form that plugins use; `env` are the environment variables.
     pub(super) fn outside(self: &Arc<Self>, env: BTreeMap<String, String>) -> Outside {
         let world = Arc::clone(self);
         Outside {
@@ -69,7 +69,7 @@ impl World {
         }
     }
 
-    /// Makes it that of a case.
+    /// Starts a case: advances the clocks, sets its answers, clears the log.
     pub(super) fn begin(&self, case: &Case) {
         let mut state = self.state.lock();
         state.passed += case.wait.get();
@@ -82,17 +82,17 @@ impl World {
         state.missed.clear();
     }
 
-    /// Lets the clocks go by themselves and keeps nothing from now on.
-    pub(super) fn let_go(&self) {
+    /// Lets the clocks run by themselves from now on, and records nothing.
+    pub(super) fn run_live(&self) {
         self.state.lock().is_live = true;
     }
 
-    /// The lines that were logged since the case began, each with its level.
+    /// The lines logged since the case started, each after its level.
     pub(super) fn log(&self) -> Vec<String> {
         self.state.lock().log.clone()
     }
 
-    /// Requests and calls of the plugin that the case has no answer for.
+    /// A message for each request and call of the plugin for which the case has no answer.
     pub(super) fn missed(&self) -> Vec<String> {
         self.state.lock().missed.clone()
     }
@@ -103,12 +103,12 @@ impl World {
     }
 
     fn miss(&self, what: &str) -> String {
-        let words = format!("{what} has no answer in this case");
+        let message = format!("{what} has no answer in this case");
         let mut state = self.state.lock();
         if !state.is_live {
-            state.missed.push(words.clone());
+            state.missed.push(message.clone());
         }
-        words
+        message
     }
 }
 
@@ -168,8 +168,8 @@ impl CallFunction for World {
                 Ok(Bytes::from(result.map(|json| json.0).or(result_json).unwrap_or_default()))
             }
             None => {
-                let words = self.miss(&format!("the call of {deployment}/{function}"));
-                Err(Failure::of_code(Code::DeploymentNotFound, words))
+                let message = self.miss(&format!("the call of {deployment}/{function}"));
+                Err(Failure::of_code(Code::DeploymentNotFound, message))
             }
         };
         Box::pin(std::future::ready(answer))

@@ -1,4 +1,4 @@
-//! `metagate:plugin/invocation`: reads and changes the call field by field.
+//! `metagate:plugin/invocation`: reads and changes the call, field by field.
 
 use wasmtime::component::Resource;
 use wasmtime::{Result, format_err};

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use parking_lot::Mutex;
 
-/// Counters of one plugin: each is a time series in `/metrics`.
+/// Largest number of counters of one plugin: each is a time series in `/metrics`.
 const COUNTERS_LIMIT: usize = 64;
 
 /// The counters of one plugin.
@@ -15,7 +15,7 @@ impl Counters {
     pub(super) fn add(&self, counter: &str, by: u64) -> Result<(), String> {
         let is_name = |b: u8| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'_';
         if counter.is_empty() || counter.len() > 64 || !counter.bytes().all(is_name) {
-            return Err("a counter's name is 1 to 64 lower case letters, digits and \"_\"".to_owned());
+            return Err("a counter's name must be 1 to 64 lower case letters, digits and \"_\"".to_owned());
         }
         let mut counters = self.0.lock();
         if let Some(count) = counters.get_mut(counter) {

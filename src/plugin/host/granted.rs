@@ -10,22 +10,22 @@ use crate::plugin::store::Store;
 
 /// The configuration and grants of one plugin, shared by its instances.
 pub struct Granted {
-    /// Its name.
+    /// The plugin's name.
     pub plugin: PluginName,
-    /// Its configuration, as JSON.
+    /// The configuration, as JSON.
     pub config: Arc<str>,
-    /// Its grants.
+    /// The grants.
     pub grants: Grants,
-    /// Sends its requests, within its grants.
+    /// Sends the plugin's HTTP requests, within its grants.
     pub http: Arc<dyn SendHttp>,
-    /// The variables that it was granted and that are set.
+    /// The granted environment variables that are set.
     pub env: BTreeMap<String, String>,
-    /// Its values.
+    /// The values that the plugin keeps between calls.
     pub store: Arc<Store>,
-    /// Its counters.
+    /// The counters that the plugin adds to.
     pub counters: Arc<Counters>,
-    /// The world outside.
+    /// The world outside the plugin.
     pub outside: Outside,
-    /// Longest JSON that it may pass, in bytes.
+    /// Longest JSON that the plugin may pass, in bytes.
     pub max_body: usize,
 }

@@ -1,5 +1,5 @@
-//! Requests of plugins to other servers: to granted origins only, to no private address unless it is granted too,
-//! within redirects, time and size.
+//! Requests of plugins to other servers. Only granted origins are reached, and private IP addresses only if they are
+//! granted by name. Redirects, time and size are limited.
 
 use std::io::Read;
 use std::sync::Arc;
@@ -15,11 +15,11 @@ use crate::outbound::{self, SendError};
 use crate::plugin::headers;
 use crate::plugin::outside::{Boxed, HttpRequest, HttpResponse, SendHttp};
 
-/// Longest answer.
+/// Longest body of an answer, in bytes.
 const BODY_LIMIT: u64 = 4 << 20;
-/// Redirects that are followed.
+/// Largest number of redirects that are followed.
 const REDIRECTS: usize = 5;
-/// Headers that the client itself sets.
+/// Headers that the gateway's HTTP client sets itself.
 const OWN: [&str; 6] = ["host", "connection", "content-length", "transfer-encoding", "upgrade", "te"];
 
 /// The part of the network that one plugin was granted.
@@ -40,13 +40,14 @@ impl SendHttp for Network {
     fn send(&self, request: HttpRequest, deadline: Instant) -> Boxed<Result<HttpResponse, String>> {
         let network = self.network.clone();
         let sent = self.threads.spawn_blocking(move || send(&network, request, deadline));
-        Box::pin(async move { sent.await.unwrap_or_else(|_| Err("the request was given up".to_owned())) })
+        Box::pin(async move { sent.await.unwrap_or_else(|_| Err("the request was cancelled".to_owned())) })
     }
 }
 
 fn send(network: &outbound::Network, request: HttpRequest, deadline: Instant) -> Result<HttpResponse, String> {
-    let mut url = Url::parse(&request.url).map_err(|error| format!("{:?} is not an address: {error}", request.url))?;
-    let mut method = Method::from_bytes(request.method.as_bytes()).map_err(|_| "this is not a method".to_owned())?;
+    let mut url = Url::parse(&request.url).map_err(|error| format!("{:?} is not a valid URL: {error}", request.url))?;
+    let mut method = Method::from_bytes(request.method.as_bytes())
+        .map_err(|_| format!("{:?} is not a valid method", request.method))?;
     let mut headers = checked_headers(&request.headers)?;
     let mut body = request.body;
     for _ in 0..=REDIRECTS {
@@ -91,14 +92,14 @@ fn redirect(response: &http::Response<ureq::Body>, url: &Url) -> Result<Option<U
     let follows = is_moved(status)
         || matches!(status, StatusCode::SEE_OTHER | StatusCode::TEMPORARY_REDIRECT | StatusCode::PERMANENT_REDIRECT);
     let Some(location) = response.headers().get(LOCATION).filter(|_| follows) else { return Ok(None) };
-    let location = location.to_str().map_err(|_| "a redirect to no address".to_owned())?;
+    let location = location.to_str().map_err(|_| "a redirect whose location is not text".to_owned())?;
     url.join(location).map(Some).map_err(|error| format!("a redirect to {location:?}: {error}"))
 }
 
 fn read(response: http::Response<ureq::Body>) -> Result<HttpResponse, String> {
     let (head, mut body) = response.into_parts();
     let announced = head.headers.get(CONTENT_LENGTH).and_then(|length| length.to_str().ok()?.parse::<u64>().ok());
-    let too_long = || format!("an answer of more than {BODY_LIMIT} bytes");
+    let too_long = || format!("the answer is longer than {BODY_LIMIT} bytes");
     if announced.is_some_and(|length| length > BODY_LIMIT) {
         return Err(too_long());
     }

@@ -1,4 +1,4 @@
-//! The input of a hook call: an instance holds it while the hook runs, and gives it back with the hook's changes.
+//! The input of a hook call: an instance holds it while the hook runs, and returns it with the hook's changes.
 
 use crate::plugin::invocation::{CallChanges, Invocation};
 use crate::plugin::outcome::Outcome;
@@ -22,7 +22,7 @@ pub struct OutcomeInput {
     pub outcome: Box<Outcome>,
 }
 
-/// What an instance works on.
+/// The input that an instance holds.
 #[derive(Debug, Default)]
 pub enum HookInput {
     /// Nothing: the instance starts, or waits for a hook call.
@@ -37,7 +37,7 @@ pub enum HookInput {
 }
 
 impl CallInput {
-    /// A call without changes.
+    /// A call, without changes.
     #[must_use]
     pub fn new(call: Box<Invocation>) -> Self {
         Self { call, changes: CallChanges::default() }

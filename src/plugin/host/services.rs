@@ -17,9 +17,9 @@ use crate::plugin::host::state::HostState;
 use crate::plugin::invocation::check_json;
 use crate::plugin::outside::{FunctionCall, HttpRequest, Level};
 
-/// Random bytes at a time.
+/// Largest number of random bytes that one call returns.
 const RANDOM_LIMIT: u32 = 65_536;
-/// Plugins that may call functions through one another.
+/// Longest row of plugins that call functions through one another.
 const CALLERS_LIMIT: usize = 4;
 
 impl HostState {
@@ -62,7 +62,7 @@ impl clock::Host for HostState {
 impl random::Host for HostState {
     fn bytes(&mut self, length: u32) -> Result<Vec<u8>> {
         if length > RANDOM_LIMIT {
-            bail!("{length} random bytes asked for, limit {RANDOM_LIMIT}");
+            bail!("{length} random bytes exceed the limit of {RANDOM_LIMIT}");
         }
         let mut bytes = vec![0; length as usize];
         let mut filled = 0;
@@ -129,7 +129,7 @@ impl http::Host for HostState {
         let request = HttpRequest { method, url, headers, body };
         let sent = self.granted.http.send(request, deadline);
         let answer = tokio::time::timeout_at(deadline.into(), sent).await;
-        Ok(answer.unwrap_or_else(|_| Err("no answer in time".to_owned())).map(|response| http::Response {
+        Ok(answer.unwrap_or_else(|_| Err("no answer before the deadline".to_owned())).map(|response| http::Response {
             status: response.status,
             headers: response.headers.into_iter().map(|(name, value)| Pair { name, value }).collect(),
             body: response.body,

@@ -16,7 +16,7 @@ use crate::wasm::limits::Limits;
 pub struct HostState {
     pub(crate) granted: Arc<Granted>,
     pub(crate) limits: Limits,
-    /// Input of the hook call that runs.
+    /// Input of the hook call in progress.
     pub(super) input: HookInput,
     pub(crate) deadline: Instant,
     log: LogBudget,
@@ -30,7 +30,7 @@ struct LogBudget {
 }
 
 impl HostState {
-    /// The state of a new instance. `needs_wasi`: whether its component imports WASI.
+    /// The state of a new instance. `needs_wasi` says whether its component imports WASI.
     pub fn new(granted: Arc<Granted>, max_memory: u64, needs_wasi: bool, deadline: Instant) -> Self {
         let wasi = needs_wasi.then(|| Box::new(WasiContext::new(&granted)));
         Self {
@@ -53,7 +53,7 @@ impl HostState {
         }
     }
 
-    /// Takes the input of the hook call back.
+    /// Ends the hook call and returns its input.
     pub fn end(&mut self) -> HookInput {
         if let Some(wasi) = &self.wasi {
             wasi.end();
@@ -65,7 +65,7 @@ impl HostState {
         self.log.lines += 1;
         self.log.size += message.len();
         if self.log.lines > LOG_LINES || self.log.size > LOG_SIZE {
-            bail!("log: more than {LOG_LINES} lines or {LOG_SIZE} bytes in one hook call");
+            bail!("more than {LOG_LINES} lines or {LOG_SIZE} bytes logged in one hook call");
         }
         let id = self.input.call().map(|call| &*call.id);
         self.granted.outside.log.write(&self.granted.plugin, id, level, &printable(message));

@@ -11,7 +11,7 @@ use crate::wasm::waits::{self, HasDeadline};
 
 impl WasiView for HostState {
     fn ctx(&mut self) -> WasiCtxView<'_> {
-        let wasi = self.wasi.as_deref_mut().expect("made for every component that imports any of it");
+        let wasi = self.wasi.as_deref_mut().expect("every component that imports WASI has a context");
         WasiCtxView { ctx: &mut wasi.ctx, table: &mut wasi.table }
     }
 }
@@ -22,8 +22,8 @@ impl HasDeadline for HostState {
     }
 }
 
-/// Adds WASI, with waits that end at the deadline of the hook call: the future of a hook call is never dropped before
-/// it completes, so every wait inside it has to end by itself.
+/// Adds WASI, with waits that end at the deadline of the hook call. The future of a hook call always runs to its end,
+/// so no caller can interrupt a wait inside it.
 pub(super) fn add_to_linker(linker: &mut Linker<HostState>) -> Result<()> {
     wasmtime_wasi::p2::add_to_linker_async(linker)?;
     waits::bound_waits(linker)

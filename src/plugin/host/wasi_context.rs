@@ -16,10 +16,10 @@ use crate::plugin::host::granted::Granted;
 use crate::plugin::host::log_line::{LINE_SIZE, LOG_LINES, LOG_SIZE, printable};
 use crate::plugin::outside::{Level, WriteLog};
 
-/// Handles of WASI's that an instance may hold: the gateway keeps something for each.
+/// Largest number of WASI handles that an instance may hold: each takes memory of the gateway.
 const HANDLES: usize = 10_000;
 
-/// An instance's part of WASI.
+/// The WASI state of an instance.
 pub(super) struct WasiContext {
     pub(super) ctx: WasiCtx,
     pub(super) table: ResourceTable,
@@ -30,7 +30,7 @@ struct Printed {
     plugin: PluginName,
     log: Arc<dyn WriteLog>,
     request_id: Option<Box<str>>,
-    /// Bytes and lines of this hook call.
+    /// Bytes and lines that this hook call has printed.
     size: usize,
     lines: u32,
     /// An unfinished line, and the level of its stream.
@@ -64,7 +64,7 @@ impl WasiContext {
         output.request_id = request_id.map(Box::from);
     }
 
-    /// Ends an unfinished line: the next hook call belongs to another caller.
+    /// Writes an unfinished line to the log: the next hook call belongs to another caller.
     pub(super) fn end(&self) {
         self.output.lock().end_line();
     }

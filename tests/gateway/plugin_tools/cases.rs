@@ -253,7 +253,7 @@ fn the_check_of_a_configuration_is_a_case_too() {
     bench.test_with(&cases, &["--config", "p.toml"]).passes(1);
     assert_eq!(
         bench.test(&cases).failure(),
-        ["verdict: expected proceed, got fault (it refused its configuration: a limit is needed)"]
+        ["verdict: expected proceed, got fault (refused its configuration: a limit is needed)"]
     );
 }
 
@@ -268,7 +268,7 @@ fn a_file_with_faults_runs_nothing_and_tells_them_all() {
         assert!(said.err.contains(words), "{}", said.err);
     }
     let said = bench.test("# none\n");
-    assert!(said.code == 1 && said.err.contains("cases.toml:1:1: there is no case in it"), "{said:?}");
+    assert!(said.code == 1 && said.err.contains("cases.toml:1:1: the file has no case"), "{said:?}");
 }
 
 #[test]
@@ -277,7 +277,7 @@ fn cases_can_be_chosen_by_name_and_told_as_json() {
     let cases = counts("the first", "", 1) + &counts("the second", "", 5);
     bench.test_with(&cases, &["--filter", "first"]).passes(1);
     let said = bench.test_with(&cases, &["--filter", "third"]);
-    assert!(said.code == 1 && said.err.contains("none of the 2 cases has \"third\" in its name"), "{said:?}");
+    assert!(said.code == 1 && said.err.contains("none of the 2 cases has a name that contains \"third\""), "{said:?}");
     let said = bench.test_with(&cases, &["--json"]);
     assert_eq!(said.code, 1);
     let lines: Vec<_> = said.out.lines().map(json).collect();
@@ -302,7 +302,7 @@ fn the_documented_form_is_the_one_that_is_read() {
     });
     assert_eq!((said.code, faults.len()), (1, lines.len()), "{}", said.err);
     for (fault, line) in faults.iter().zip(&lines) {
-        let is_misplaced = fault.ends_with(": there is no such thing in before-invoke");
+        let is_misplaced = fault.ends_with(": does not apply to before-invoke");
         assert!(fault.starts_with(line) && is_misplaced, "{}", said.err);
     }
 }

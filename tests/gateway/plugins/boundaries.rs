@@ -1,4 +1,4 @@
-//! P5, P6, P13 and P15: what crosses between plugins and the gateway: floods, waits, invalid verdicts, WASI.
+//! P5, P6, P13 and P15: floods of output, waits, invalid verdicts, and WASI.
 
 use std::io::Read;
 use std::net::TcpListener;
@@ -34,7 +34,7 @@ fn p5_a_flood_of_output_ends_the_hook_call() {
     });
     let (gateway, _files) = with_plugin("", plugin, "timeout = \"5s\"");
     assert_failed(&call_do(&gateway, "lines"));
-    // The log is written by a thread of its own: it may lag behind the answer.
+    // A thread of its own writes the log, so the line may appear after the answer.
     wait_for("64 lines", || (gateway.log().matches("flooding").count() == 64).then_some(()));
     assert_failed(&call_do(&gateway, "bytes"));
     wait_for("the second fault in the log", || (gateway.log().matches("plugin failed").count() == 2).then_some(()));
@@ -65,7 +65,7 @@ fn p5_one_long_line_is_cut_and_control_characters_are_escaped() {
     assert!(!log.contains("zzz"), "a line beyond the budget is not written");
 }
 
-/// A text of so many bytes that the plugin makes when it is asked for it.
+/// A text of `size` bytes that the plugin makes at run time.
 fn huge(c: &mut Code, size: u32) -> String {
     c.raw(format!("(global.set $huge (call $take (i32.const {size})))"));
     c.raw(format!("(memory.fill (global.get $huge) (i32.const 49) (i32.const {size}))"));
@@ -73,7 +73,7 @@ fn huge(c: &mut Code, size: u32) -> String {
 }
 
 #[test]
-fn p5_huge_texts_do_not_reach_the_gateway() {
+fn p5_huge_texts_are_refused_before_they_reach_the_gateway() {
     let plugin = Plugin::new().item("(global $huge (mut i32) (i32.const 0))").before_invoke(|c| {
         let asked = asked(c);
         asked.on(c, 'c', |c| {
@@ -101,13 +101,13 @@ fn p5_huge_texts_do_not_reach_the_gateway() {
     for what in ["context", "header", "random"] {
         assert_failed(&call_do(&gateway, what));
     }
-    assert!(call_do(&gateway, "arguments").message().contains("1500000 bytes, limit 1048576"));
+    assert!(call_do(&gateway, "arguments").message().contains("1500000 bytes exceeds the limit of 1048576"));
     let after = gateway.resident_bytes();
     assert!(after < before + 100 * MIB, "{before} → {after}");
     assert_ok(&call_do(&gateway, "nothing"), "[1]");
 }
 
-/// A server that takes connections and never answers.
+/// A server that accepts connections and never answers.
 fn silent_server() -> (TcpListener, String) {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let origin = format!("http://{}", listener.local_addr().unwrap());
@@ -115,7 +115,7 @@ fn silent_server() -> (TcpListener, String) {
 }
 
 #[test]
-fn p6_a_request_that_is_never_answered_ends_with_the_hooks_time() {
+fn p6_a_request_without_an_answer_ends_at_the_timeout_of_the_hook() {
     let (listener, origin) = silent_server();
     let url = format!("{origin}/never");
     let plugin = Plugin::new().before_invoke(|c| {
@@ -136,7 +136,7 @@ fn p6_a_request_that_is_never_answered_ends_with_the_hooks_time() {
         assert!(time < Duration::from_millis(250), "{time:?}");
         let (answer, time) = slow.join().unwrap();
         assert!(time >= Duration::from_millis(290) && time < Duration::from_millis(600), "{time:?}");
-        // Told that there was no answer, or cut.
+        // Either the plugin gets an error, or the hook is interrupted.
         assert!(matches!(answer.code(), "told" | "plugin_failed"), "{answer:?}");
         let mut request = [0; 16];
         connection.read_exact(&mut request).unwrap();
@@ -145,7 +145,7 @@ fn p6_a_request_that_is_never_answered_ends_with_the_hooks_time() {
 }
 
 #[test]
-fn p6_a_wait_through_wasi_ends_with_the_hooks_time() {
+fn p6_a_wait_through_wasi_ends_at_the_timeout_of_the_hook() {
     let (poll, clock) = ("wasi:io/poll@0.2.0", "wasi:clocks/monotonic-clock@0.2.0");
     let plugin = Plugin::new().importing(&[WASI_POLL, WASI_MONOTONIC], &[poll, clock]).before_invoke(|c| {
         let asked = asked(c);
@@ -167,8 +167,8 @@ fn p6_a_wait_through_wasi_ends_with_the_hooks_time() {
     assert_ok(&call_do(&gateway, "short"), "[1]");
 }
 
-/// A plugin on each of the functions `f0`, `f1`, …: what fails in one does not count for the others.
-fn one_for_each(plugin: Plugin, count: usize, keys: &str) -> (Gateway, Files) {
+/// One plugin for each of the functions `f0`, `f1`, …, so that the failures of one do not open the breaker of others.
+fn one_plugin_per_function(plugin: Plugin, count: usize, keys: &str) -> (Gateway, Files) {
     let files = Files::new();
     let file = files.put("p.wasm", plugin.component());
     let tables: String =
@@ -184,19 +184,19 @@ fn p13_an_invalid_verdict_is_bad_output() {
         ("status 999", |c| c.text("1").also(|body| c.respond(999, &[], body))),
         ("status 199", |c| c.text("1").also(|body| c.respond(199, &[], body))),
         ("the value of the header", |c| c.text("1").also(|body| c.respond(200, &[("x-a", "b\r\nx-c: d")], body))),
-        ("is not a header's name", |c| c.text("1").also(|body| c.respond(200, &[("x a", "b")], body))),
-        ("is the gateway's own", |c| c.text("1").also(|body| c.respond(200, &[("Content-Length", "1")], body))),
-        ("is the gateway's own", |c| c.text("1").also(|body| c.respond(200, &[("x-request-id", "1")], body))),
+        ("is not a valid header name", |c| c.text("1").also(|body| c.respond(200, &[("x a", "b")], body))),
+        ("is reserved for the gateway", |c| c.text("1").also(|body| c.respond(200, &[("Content-Length", "1")], body))),
+        ("is reserved for the gateway", |c| c.text("1").also(|body| c.respond(200, &[("x-request-id", "1")], body))),
         ("not JSON", |c| c.text("{\"a\":").also(|body| c.respond(200, &[], body))),
-        ("JSON of 1500000 bytes, limit 1048576", |c| {
+        ("JSON of 1500000 bytes exceeds the limit of 1048576", |c| {
             c.text(vec![b'1'; 1_500_000]).also(|body| c.respond(200, &[], body));
         }),
-        ("status 302, expected 400 to 599", |c| c.text("m").also(|message| c.reject(302, "moved", message, &[]))),
-        ("is not a code", |c| c.text("m").also(|message| c.reject(400, "Unauthorized", message, &[]))),
+        ("status 302 is outside 400 to 599", |c| c.text("m").also(|message| c.reject(302, "moved", message, &[]))),
+        ("is not a valid code", |c| c.text("m").also(|message| c.reject(400, "Unauthorized", message, &[]))),
         ("a message of 5000 bytes", |c| {
             c.text("m".repeat(5_000)).also(|message| c.reject(400, "long", message, &[]));
         }),
-        ("is the gateway's own", |c| {
+        ("is reserved for the gateway", |c| {
             c.text("m").also(|message| c.reject(401, "no", message, &[("transfer-encoding", "chunked")]));
         }),
     ];
@@ -206,7 +206,7 @@ fn p13_an_invalid_verdict_is_bad_output() {
             asked.on(c, letter, answer);
         }
     });
-    let (gateway, _files) = one_for_each(plugin, answers.len(), "");
+    let (gateway, _files) = one_plugin_per_function(plugin, answers.len(), "");
     for (n, (letter, (reason, _))) in ('a'..).zip(answers).enumerate() {
         let answer = call_with(&gateway, &format!("f{n}"), &[("x-do", &letter.to_string())], "[]");
         assert_error(&answer, 502, "plugin_bad_output");
@@ -233,7 +233,7 @@ impl<T> Also for T {
 }
 
 #[test]
-fn p13_an_answer_beyond_what_may_cross_is_a_failure() {
+fn p13_an_answer_above_the_size_limit_is_a_failure() {
     let plugin = Plugin::new().item("(global $huge (mut i32) (i32.const 0))").before_invoke(|c| {
         let body = huge(c, 30_000_000);
         let area = c.text([1; 24]);
@@ -258,7 +258,7 @@ fn p13_an_answer_beyond_what_may_cross_is_a_failure() {
 }
 
 #[test]
-fn p13_setters_say_what_is_wrong() {
+fn p13_setters_return_the_reason_of_a_refusal() {
     let plugin = Plugin::new().before_invoke(|_| {}).after_invoke(|c| {
         let (bad_name, bad_value, own, fine) =
             (c.text("x y"), c.text("a\r\nb"), c.text("x-metagate-error"), c.text("v"));
@@ -286,17 +286,17 @@ fn p13_setters_say_what_is_wrong() {
     let (gateway, _files) = with_plugin("", plugin, "");
     let answer = call_do(&gateway, "nothing");
     assert_ok(&answer, "[1]");
-    let last = "status 200, expected 400 to 599";
+    let last = "status 200 is outside 400 to 599";
     let log = wait_for("the last line", || Some(gateway.log()).filter(|log| log.contains(last)));
     for words in [
-        "status 999, expected 200 to 599",
-        "status 100, expected 200 to 599",
-        "is not a header's name",
-        "the value of the header \"x-n\" is not one",
-        "the header \"x-metagate-error\" is the gateway's own",
+        "status 999 is outside 200 to 599",
+        "status 100 is outside 200 to 599",
+        "is not a valid header name",
+        "the value of the header \"x-n\" is not valid",
+        "the header \"x-metagate-error\" is reserved for the gateway",
         "not JSON",
-        "\"Code\" is not a code",
-        "status 200, expected 400 to 599",
+        "\"Code\" is not a valid code",
+        "status 200 is outside 400 to 599",
     ] {
         let escaped = words.replace('"', "\\\"");
         assert!(log.contains(words) || log.contains(&escaped), "{words}: {log}");
@@ -340,7 +340,7 @@ interface tcp-create-socket {
 }";
 
 #[test]
-fn p15_nothing_is_behind_wasi() {
+fn p15_wasi_gives_access_to_nothing() {
     let [environment, preopens, network, lookup, tcp] = [
         "wasi:cli/environment@0.2.0",
         "wasi:filesystem/preopens@0.2.0",
@@ -399,7 +399,7 @@ interface stdout { use wasi:io/streams@0.2.0.{output-stream}; get-stdout: func()
 interface stderr { use wasi:io/streams@0.2.0.{output-stream}; get-stderr: func() -> output-stream; }";
 
 #[test]
-fn p15_what_is_printed_goes_to_the_log_of_its_own_call() {
+fn p15_printed_lines_are_logged_with_the_request_id_of_their_call() {
     let [streams, stdout, stderr] = ["wasi:io/streams@0.2.0", "wasi:cli/stdout@0.2.0", "wasi:cli/stderr@0.2.0"];
     let plugin = Plugin::new().importing(&[WASI_STREAMS, WASI_STDOUT], &[streams, stdout, stderr]).before_invoke(|c| {
         let asked = asked(c);

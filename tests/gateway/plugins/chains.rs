@@ -1,11 +1,11 @@
-//! Calls through their plugins: order, verdicts, what hooks see and what they change.
+//! Calls through chains of plugins: order, verdicts, and what hooks read and change.
 
 use crate::faulty::{assert_error, assert_ok};
 use crate::plugins::component::{Code, Plugin};
 use crate::plugins::{Files, asked, call_do, call_with, count_of, deployment, table, with_plugin};
 use crate::support::{Gateway, fixture};
 
-/// Adds a letter to a request's header `x-order`, and to that of the answer.
+/// Appends a letter to the header `x-order` of the request, and to that of the answer.
 fn ordered(letter: &str) -> Plugin {
     Plugin::new().before_invoke(|c| append(c, "invocation", "x-order", letter)).after_invoke(|c| {
         append(c, "outcome", "x-after", letter);
@@ -62,7 +62,7 @@ pub(crate) fn context(c: &mut Code, key: &str) -> crate::plugins::component::Tex
 }
 
 #[test]
-fn the_context_goes_with_the_call_and_private_values_stay_private() {
+fn the_context_belongs_to_the_call_and_private_values_stay_private() {
     let first = Plugin::new()
         .before_invoke(|c| {
             set_context(c, "caller", "\"alice\"", true);
@@ -85,14 +85,14 @@ fn the_context_goes_with_the_call_and_private_values_stay_private() {
         c.tell(&told);
     });
     let (gateway, _files) = with_plugins(vec![("first", first, ""), ("second", second, "")]);
-    // Twice: the second call has a bag of its own.
+    // Twice: the second call has its own context.
     for _ in 0..2 {
         let answer = call_do(&gateway, "x");
         assert_eq!(answer.message(), "\"alice\"||\"of the second\"");
         let header = |name: &str| answer.header(name).unwrap().to_owned();
         assert_eq!(header("x-caller"), "\"alice\"");
         assert_eq!(header("x-mine"), "{\"n\":1}");
-        assert_eq!(header("x-both"), "\"of the first\"", "the own value before a shared one");
+        assert_eq!(header("x-both"), "\"of the first\"", "its own value comes before a shared one");
         assert_eq!(header("x-late"), "[2]");
     }
 }
@@ -119,8 +119,8 @@ fn the_context_has_its_limits() {
         });
     });
     let (gateway, _files) = with_plugin("", plugin, "");
-    assert!(call_do(&gateway, "large").message().contains("limit 65536"));
-    assert!(call_do(&gateway, "many").message().starts_with("65a context of more than 64 values"));
+    assert!(call_do(&gateway, "large").message().contains("exceeds the limit of 65536"));
+    assert!(call_do(&gateway, "many").message().starts_with("65the context exceeds 64 values"));
 }
 
 #[test]
@@ -145,7 +145,7 @@ fn a_before_hook_answers_with_status_headers_and_body() {
 }
 
 #[test]
-fn a_rejection_has_the_one_shape_of_errors() {
+fn a_rejection_has_the_form_of_all_errors() {
     let plugin = Plugin::new().before_invoke(|c| {
         let message = c.text("a key is needed: \"x-api-key\"");
         c.reject(401, "unauthorized", &message, &[("WWW-Authenticate", "ApiKey"), ("retry-after", "7")]);
@@ -157,12 +157,12 @@ fn a_rejection_has_the_one_shape_of_errors() {
     assert_eq!(error["message"], "a key is needed: \"x-api-key\"");
     assert_eq!(error["request_id"], answer.header("x-request-id").unwrap());
     assert_eq!((answer.header("www-authenticate"), answer.header("retry-after")), (Some("ApiKey"), Some("7")));
-    // The function was not called, whether it is there or not.
+    // The function is not called, whether it exists or not.
     assert_error(&gateway.call("it", "nothing_of_this_name", "[]"), 401, "unauthorized");
 }
 
 #[test]
-fn arguments_and_headers_are_changed_for_those_behind() {
+fn changes_of_arguments_and_headers_reach_later_plugins_and_the_function() {
     let first = Plugin::new().before_invoke(|c| {
         let (arguments, secret, user) = (c.text("[7,\n {\"a\": 8}]"), c.text("X-Secret"), c.text("x-user"));
         let set = c.call("invocation", "set-arguments", arguments);
@@ -171,7 +171,7 @@ fn arguments_and_headers_are_changed_for_those_behind() {
         let value = c.text("alice");
         let set = c.set_header("invocation", "X-User", &value);
         c.expect_ok(set);
-        // Seen by itself as well.
+        // The plugin that changes them sees the changes too.
         let own = c.call("invocation", "header", user);
         c.when(format!("(i32.ne {} (i32.const 5))", own.i32_at(8)), |c| c.raw("(unreachable)"));
     });
@@ -194,7 +194,7 @@ fn arguments_and_headers_are_changed_for_those_behind() {
 }
 
 #[test]
-fn a_hook_sees_what_the_call_is() {
+fn a_hook_reads_every_field_of_the_call() {
     let plugin = Plugin::new().before_invoke(|c| {
         let mut told = Vec::new();
         for what in ["deployment", "version", "function", "method", "peer", "id"] {
@@ -222,7 +222,7 @@ fn a_hook_sees_what_the_call_is() {
     assert!(gateway.get("/local/it/v1/call/f").message().contains("it v1 f GET 127.0.0.1"));
 }
 
-/// Writes onto the answer what the outcome was.
+/// Copies the fields of the outcome into headers of the answer.
 fn seeing() -> Plugin {
     Plugin::new().after_invoke(|c| {
         let source = c.call("outcome", "source", "");
@@ -334,7 +334,7 @@ fn an_after_hook_changes_status_headers_body_and_problem() {
     }
 }
 
-/// Marks answers with its name; ends calls where it is asked to.
+/// Adds its name to answers. Ends calls on request.
 pub(crate) fn marking(name: &'static str) -> Plugin {
     Plugin::new()
         .before_invoke(|c| {
@@ -351,7 +351,7 @@ pub(crate) fn marking(name: &'static str) -> Plugin {
 }
 
 #[test]
-fn when_a_plugin_ends_a_call_the_after_hooks_of_those_before_it_run() {
+fn when_a_plugin_ends_a_call_the_after_hooks_of_earlier_plugins_run() {
     let plugins = vec![("first", marking("abc"), ""), ("second", marking("def"), ""), ("third", marking("ghi"), "")];
     let (gateway, _files) = with_plugins(plugins);
     let names = ["x-abc", "x-def", "x-ghi"];

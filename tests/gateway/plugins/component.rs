@@ -1,5 +1,5 @@
-//! Plugins made in the test: WebAssembly text, with the imports that it calls and the hooks that it has, made a
-//! component by the repository's own `wit/`. The tests decide what the plugins do.
+//! Plugins that tests build: WebAssembly text with imports and hooks, made a component with the `wit/` of the
+//! repository.
 
 mod code;
 
@@ -16,10 +16,10 @@ pub(crate) use self::code::{Area, Code, Text};
 
 const PACKAGE: &str = "metagate:plugin";
 const VERSION: &str = "0.1.0";
-/// Bytes before this are zero and stay so: `proceed`, `ok`, `none`.
+/// The bytes below this address stay zero, which means `proceed`, `ok` and `none`.
 const FIRST_AREA: u32 = 64;
 
-/// A plugin in the making.
+/// A plugin that is being built.
 pub(crate) struct Plugin {
     resolve: Resolve,
     hooks: Vec<&'static str>,
@@ -68,7 +68,7 @@ impl Plugin {
         }
     }
 
-    /// Imports these interfaces of packages that are written here.
+    /// Imports these interfaces of `packages`.
     pub(crate) fn importing(self, packages: &[&str], interfaces: &[&str]) -> Self {
         self.with_world(
             packages,
@@ -76,7 +76,7 @@ impl Plugin {
         )
     }
 
-    /// Exports these interfaces of packages that are written here.
+    /// Exports these interfaces of `packages`.
     pub(crate) fn exporting(self, packages: &[&str], interfaces: &[&str]) -> Self {
         self.with_world(
             packages,
@@ -115,12 +115,12 @@ impl Plugin {
         self.hook("after-invoke", "after-invoke", "(param $call i32) (param $outcome i32)", code)
     }
 
-    /// Its `start`, whose configuration is in `$config` and `$length`, without a schema.
+    /// Adds a `start`, whose configuration is in `$config` and `$length`, without a schema.
     pub(crate) fn start(self, code: impl FnOnce(&mut Code)) -> Self {
         self.lifecycle(None, code)
     }
 
-    /// Its schema and its `start`.
+    /// Adds a schema and a `start`.
     pub(crate) fn lifecycle(mut self, schema: Option<&str>, code: impl FnOnce(&mut Code)) -> Self {
         let mut area = [0; 12];
         if let Some(schema) = schema {
@@ -154,7 +154,7 @@ impl Plugin {
             let drop = self.import(resource, &format!("[resource-drop]{resource}"));
             write!(drops, " (call {drop} (local.get ${handle}))").unwrap();
         }
-        // A start gets its text on the heap; the others have only handles.
+        // `start` gets a text on the heap; hooks get handles only.
         let reset = if interface == "lifecycle" { "" } else { "(global.set $heap (global.get $floor))" };
         let otherwise = if signature.contains("result") { "(i32.const 0)" } else { "" };
         let export = format!("{PACKAGE}/{interface}@{VERSION}#{name}");
@@ -221,12 +221,12 @@ impl Plugin {
         wat
     }
 
-    /// Its core module, without a word on what it is for.
+    /// Its core module, without a component type.
     pub(crate) fn core_module(&self) -> Vec<u8> {
         wat::parse_str(self.module_text()).unwrap_or_else(|error| panic!("{error}"))
     }
 
-    /// Its core module with the description of its component, as linkers of C leave it.
+    /// Its core module with its component type, as C toolchains make it.
     pub(crate) fn described_module(mut self) -> Vec<u8> {
         let mut module = self.core_module();
         let hooks: String = self.hooks.iter().map(|hook| format!("export {PACKAGE}/{hook}@{VERSION};\n")).collect();
@@ -257,7 +257,7 @@ fn core_type(ty: WasmType) -> &'static str {
     }
 }
 
-/// The runtime of every plugin: memory for the host's texts, texts put together, numbers as text.
+/// The runtime of every plugin: memory for texts of the host, concatenation, numbers as text.
 const LIBRARY: &str = r#"
 (func $take (param $size i32) (result i32)
   (local $at i32)

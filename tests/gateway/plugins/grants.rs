@@ -1,4 +1,4 @@
-//! Grants: what plugins may use with a grant, and nothing else.
+//! Grants: a plugin uses what it is granted, and nothing else.
 
 use std::net::ToSocketAddrs;
 use std::thread;
@@ -19,7 +19,7 @@ fn increment(c: &mut Code, key: &str, by: i64, ttl: u64) -> Area {
     c.call("store", "increment", format!("{key} (i64.const {by}) (i64.const {ttl})"))
 }
 
-/// Tells the number of its call, out of its store.
+/// Answers with the number of its calls, from its store.
 fn counting(words: &str) -> Plugin {
     Plugin::new().before_invoke(|c| {
         let words = c.text(words);
@@ -50,7 +50,7 @@ fn a_store_belongs_to_its_plugin_and_outlives_instances_and_reloads() {
 }
 
 #[test]
-fn a_store_sets_compares_deletes_and_forgets() {
+fn a_store_sets_compares_deletes_and_expires() {
     let plugin = Plugin::new().before_invoke(|c| {
         let asked = asked(c);
         let (key, one, two, nothing) = (c.text("k"), c.text("one"), c.text("two"), "(i32.const 0) (i32.const 0)");
@@ -104,11 +104,11 @@ fn a_store_sets_compares_deletes_and_forgets() {
     assert_eq!([told("set"), told("delete"), told("get")], ["1one", "0", "0"]);
     assert_eq!(told("ttl"), "1one");
     wait_for("the end of the value's time", || (told("get") == "0").then_some(()));
-    assert_eq!(told("long"), "a key of 2000 bytes, limit 1024");
+    assert_eq!(told("long"), "a key of 2000 bytes exceeds the limit of 1024");
 }
 
 #[test]
-fn of_the_environment_a_plugin_has_what_was_granted() {
+fn a_plugin_reads_granted_environment_variables_only() {
     let plugin = Plugin::new().before_invoke(|c| {
         let mut told = Vec::new();
         for name in ["REGION", "NOT_SET", "A_SECRET"] {
@@ -131,7 +131,7 @@ fn of_the_environment_a_plugin_has_what_was_granted() {
 }
 
 #[test]
-fn a_secret_reaches_its_plugin_and_nobody_else() {
+fn a_secret_is_visible_to_its_plugin_only() {
     let plugin = Plugin::new().before_invoke(|c| {
         let (name, other) = (c.text("signing-key"), c.text("other"));
         let (value, other) = (c.call("secrets", "get", name), c.call("secrets", "get", other));
@@ -163,7 +163,7 @@ fn its_counters_are_in_the_admin_api_and_in_the_metrics() {
     });
     let (gateway, _files) = with_plugin("", plugin, "grants = { metrics = true }");
     for _ in 0..2 {
-        assert!(call_do(&gateway, "x").message().contains("a counter's name is 1 to 64 lower case letters"));
+        assert!(call_do(&gateway, "x").message().contains("a counter's name must be 1 to 64 lower case letters"));
     }
     assert_eq!(state_of(&gateway, "p")["counters"], json!({ "cache_hits": 6 }));
     let metrics = gateway.get("/metrics").body;
@@ -190,8 +190,8 @@ fn a_plugin_has_its_configuration_and_may_refuse_it() {
     let file = files.path().join("p.wasm");
     for (config, reason) in [
         ("{ header = \"x\" }", "it refused its configuration: the header may not be that short"),
-        ("{ header = 5 }", "its configuration: header: "),
-        ("{}", "its configuration: "),
+        ("{ header = 5 }", "its configuration does not match its schema: header: "),
+        ("{}", "its configuration does not match its schema: "),
     ] {
         let words = refusal_of(&table("p", &file, &format!("config = {config}")));
         assert!(words.contains(&format!("plugin \"p\": {reason}")), "{reason}: {words}");
@@ -214,7 +214,7 @@ fn invoking(deployment: &str, function: &str, arguments: &str) -> Plugin {
 }
 
 #[test]
-fn a_plugin_calls_what_it_was_granted_and_nothing_else() {
+fn a_plugin_calls_granted_functions_only() {
     let files = Files::new();
     let folder = fixture("node-values");
     let mut tables = format!("{}[[deployment]]\nname = \"values\"\npath = {folder:?}\n", deployment("it"));
@@ -264,7 +264,7 @@ fn a_plugins_call_runs_through_the_plugins_of_its_function_but_not_through_itsel
     let keys = "timeout = \"5s\"\ngrants = { invoke = [\"it/*\"] }";
     let tables = deployment("it") + &table("caller", &caller, keys) + &table("other", &other, "");
     let gateway = Gateway::ready(&tables);
-    // The caller applies to `args` too, and would call itself for ever.
+    // The calling plugin applies to `args` too, and would call itself without end.
     let answer = gateway.call("it", "f", "[]");
     assert_error(&answer, 418, "told");
     assert_eq!(answer.message(), "{\"seen\":[\"INTERNAL\"]}");
@@ -286,7 +286,7 @@ fn plugins_call_through_one_another_four_deep_at_most() {
 }
 
 #[test]
-fn a_plugins_call_ends_with_the_hooks_time() {
+fn a_plugins_call_ends_at_the_timeout_of_the_hook() {
     let keys = "timeout = \"300ms\"\ngrants = { invoke = [\"it/sleep\"] }";
     let (gateway, _files) = with_plugin("", invoking("it", "sleep", "[10000]"), keys);
     let (answer, time) = timed(|| call_do(&gateway, "x"));
@@ -294,7 +294,7 @@ fn a_plugins_call_ends_with_the_hooks_time() {
     assert!(time >= Duration::from_millis(290) && time < Duration::from_millis(900), "{time:?}");
 }
 
-/// Requests an address and returns status, number of headers and body, or the reason.
+/// Requests a URL and returns status, number of headers and body, or the reason.
 fn getting(urls: &[String]) -> Plugin {
     Plugin::new().before_invoke(|c| {
         let asked = asked(c);
@@ -311,7 +311,7 @@ fn getting(urls: &[String]) -> Plugin {
     })
 }
 
-/// A call that asks for the nth address while the test answers as the server.
+/// Makes a call for which the plugin requests a URL, while the test answers as the server.
 fn asking(gateway: &Gateway, letter: &str, serve: impl FnOnce()) -> Answer {
     thread::scope(|scope| {
         let call = scope.spawn(|| call_do(gateway, letter));
@@ -347,7 +347,7 @@ fn requests_go_to_granted_origins_only_and_so_do_redirects() {
         ("c", not_granted),
         ("d", "with a user's name in it"),
         ("e", not_granted),
-        ("f", "is not an address"),
+        ("f", "is not a valid URL"),
     ] {
         let message = call_do(&gateway, letter).message();
         assert!(message.contains(reason), "{letter}: {message}");
@@ -375,23 +375,23 @@ fn requests_go_to_granted_origins_only_and_so_do_redirects() {
 }
 
 #[test]
-fn a_long_answer_is_refused_whether_it_says_so_or_not() {
+fn a_long_answer_is_refused_with_or_without_content_length() {
     let server = Held::new();
     let keys = format!("timeout = \"10s\"\ngrants = {{ http = [{:?}] }}", server.origin);
     let (gateway, _files) = with_plugin("", getting(&[server.url("/large")]), &keys);
     let announced = asking(&gateway, "a", || server.next().answer_in_part("content-length: 5000000\r\n", 10));
-    assert_eq!(announced.message(), "an answer of more than 4194304 bytes");
+    assert_eq!(announced.message(), "the answer is longer than 4194304 bytes");
     let endless = asking(&gateway, "a", || server.next().answer_in_part("", 4_300_000));
-    assert_eq!(endless.message(), "an answer of more than 4194304 bytes");
+    assert_eq!(endless.message(), "the answer is longer than 4194304 bytes");
     let fits = asking(&gateway, "a", || server.next().answer("200 OK", "", &"x".repeat(300_000)));
     assert_eq!(fits.message(), "200 300000");
 }
 
 #[test]
-fn a_private_address_has_to_be_granted_by_itself() {
+fn a_private_ip_address_needs_a_grant_of_its_own() {
     let server = Held::new();
     let port = server.origin.rsplit(':').next().unwrap();
-    // The machine's own name is at an address that is not public.
+    // The machine's own host name has a private IP address.
     let name = rustix::system::uname().nodename().to_string_lossy().to_lowercase();
     let reachable = format!("{name}:80").to_socket_addrs().is_ok_and(|mut all| all.any(|one| one.ip().is_loopback()));
     let hosts = if reachable { vec![("localhost", true), (&*name, false)] } else { vec![("localhost", true)] };
@@ -414,7 +414,7 @@ fn a_private_address_has_to_be_granted_by_itself() {
 }
 
 #[test]
-fn time_and_randomness_are_there_for_everybody() {
+fn clock_and_random_need_no_grant() {
     let plugin = Plugin::new().before_invoke(|c| {
         let (now, first) = (c.call("clock", "now", ""), c.call("clock", "monotonic", ""));
         let (some, more) = (c.call("random", "bytes", "(i32.const 16)"), c.call("random", "bytes", "(i32.const 16)"));

@@ -1,4 +1,4 @@
-//! A server whose answers wait until the test gives them, and the code of a hook that sends it requests.
+//! A server that answers when the test decides, and the code of a hook that sends it requests.
 
 use std::io::{BufRead, BufReader, Write};
 use std::net::{TcpListener, TcpStream};
@@ -41,15 +41,15 @@ impl Held {
 }
 
 impl Request {
-    /// Answers 200 with these headers and so many bytes, and ends there.
+    /// Answers 200 with these headers and the first `size` bytes of a body, and closes the connection.
     pub(crate) fn answer_in_part(mut self, headers: &str, size: usize) {
         let _gone = write!(self.connection, "HTTP/1.1 200 OK\r\n{headers}connection: close\r\n\r\n");
         let _gone = self.connection.write_all(&vec![b'x'; size]);
     }
 
-    /// Answers it; `headers` end with a line break each.
+    /// Answers the request. Each of `headers` ends with a line break.
     pub(crate) fn answer(mut self, status: &str, headers: &str, body: &str) {
-        // The client may be gone.
+        // The client may have gone away.
         let _gone = write!(
             self.connection,
             "HTTP/1.1 {status}\r\n{headers}connection: close\r\ncontent-length: {}\r\n\r\n{body}",
@@ -58,7 +58,7 @@ impl Request {
     }
 }
 
-/// GETs an address. Returns a byte that says whether that failed, then the reason or the response.
+/// Sends GET to a URL. The result is a byte that is 1 on failure, and the reason or the response.
 pub(crate) fn get(c: &mut Code, url: &str) -> Area {
     let (method, url) = (c.text("GET"), c.text(url));
     let none = "(i32.const 0) (i32.const 0)";

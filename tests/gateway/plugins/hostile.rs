@@ -1,4 +1,4 @@
-//! P1 to P3, P12 and P14: plugins that loop, eat memory and trap, and what their instances are then.
+//! P1 to P3, P12 and P14: plugins that loop, fill memory and trap, and the state of their instances.
 
 use std::thread;
 use std::time::{Duration, Instant};
@@ -15,7 +15,7 @@ use crate::support::{Gateway, wait_for};
 
 const MIB: u64 = 1 << 20;
 
-/// How a plugin's instance says which of its calls this is.
+/// Answers with the number of the call in this instance.
 fn tell_count(c: &mut Code) {
     c.raw("(global.set $count (i32.add (global.get $count) (i32.const 1)))");
     let count = c.decimal32("(global.get $count)");
@@ -37,7 +37,7 @@ fn looper() -> Plugin {
 }
 
 #[test]
-fn p1_an_endless_loop_is_cut_within_its_time() {
+fn p1_an_endless_loop_is_interrupted_at_the_timeout() {
     let (gateway, _files) = with_plugin("", looper(), "timeout = \"50ms\"");
     assert_eq!(call_do(&gateway, "count").message(), "1");
     let mut best = Duration::MAX;
@@ -49,14 +49,14 @@ fn p1_an_endless_loop_is_cut_within_its_time() {
         best = best.min(time);
     }
     assert!(best < Duration::from_millis(90), "{best:?}");
-    // The instance that was cut is gone; the next call has a new one.
+    // The interrupted instance is discarded; the next call gets a new one.
     assert_eq!(call_do(&gateway, "count").message(), "1");
     let state = state_of(&gateway, "p");
     assert_eq!((&state["failures"], &state["status"]), (&json!(3), &json!("ready")), "{state}");
 }
 
 #[test]
-fn p1_a_loop_in_a_bulk_operation_is_cut() {
+fn p1_a_loop_in_a_bulk_operation_is_interrupted() {
     let (gateway, _files) = with_plugin("", looper(), "timeout = \"50ms\"");
     let (answer, time) = timed(|| call_do(&gateway, "fill"));
     assert_failed(&answer);
@@ -65,12 +65,12 @@ fn p1_a_loop_in_a_bulk_operation_is_cut() {
 }
 
 #[test]
-fn p1_a_loop_in_a_new_instances_start_is_cut() {
+fn p1_a_loop_in_the_start_of_a_new_instance_is_interrupted() {
     let plugin = Plugin::new()
         .start(|c| {
             let key = c.text("starts");
             let starts = c.call("store", "increment", format!("{key} (i64.const 1) (i64.const 0)"));
-            // The first start is the one that the plugin is loaded with.
+            // The plugin loads with the first start.
             c.when(format!("(i64.gt_s {} (i64.const 1))", starts.i64_at(8)), |c| c.raw("(loop (br 0))"));
         })
         .before_invoke(|_| {});
@@ -91,7 +91,7 @@ fn p1_a_loop_in_the_first_start_keeps_the_gateway_from_starting() {
 }
 
 #[test]
-fn p1_others_are_answered_while_hooks_loop() {
+fn p1_other_calls_are_answered_while_hooks_loop() {
     let files = Files::new();
     let file = files.put("p.wasm", looper().component());
     let keys = "timeout = \"2s\"\ndeployments = [\"it\"]";
@@ -117,7 +117,7 @@ fn p1_others_are_answered_while_hooks_loop() {
     assert_eq!(call_do(&gateway, "count").message(), "1");
 }
 
-/// Takes pages until there are no more, writes to each of them, and returns their number.
+/// Grows memory until that fails, writes to each page, and returns the number of pages.
 fn eat_memory(c: &mut Code) {
     c.raw("(block $end (loop $more (br_if $end (i32.eq (memory.grow (i32.const 1)) (i32.const -1))) (br $more)))");
     c.raw(
@@ -145,10 +145,10 @@ fn p2_a_memory_bomb_ends_at_its_limit_and_leaves_nothing_behind() {
     let after = gateway.resident_bytes();
     assert!(after < before + 48 * MIB, "{before} → {after}");
     assert_failed(&call_do(&gateway, "take"));
-    wait_for("the memory limit in the log", || gateway.log().contains("wanted more memory than 16MiB").then_some(()));
+    wait_for("the memory limit in the log", || gateway.log().contains("exceeded max_memory (16MiB)").then_some(()));
     assert_ok(&call_do(&gateway, "nothing"), "[1]");
 
-    // Many at a time: each has its limit.
+    // Many at a time: each instance has its own limit.
     thread::scope(|scope| {
         for _ in 0..8 {
             scope.spawn(|| assert_eq!(call_do(&gateway, "eat").message(), "256"));
@@ -174,7 +174,7 @@ fn p2_a_table_bomb_ends_at_its_limit() {
 }
 
 #[test]
-fn p2_too_many_instances_memories_and_pages_are_refused_when_it_is_loaded() {
+fn p2_a_component_with_too_many_instances_memories_or_pages_does_not_load() {
     let files = Files::new();
     let plain = || Plugin::new().before_invoke(|_| {}).component();
     let empty = wat::parse_str("(module)").unwrap();
@@ -186,14 +186,14 @@ fn p2_too_many_instances_memories_and_pages_are_refused_when_it_is_loaded() {
         assert!(words.contains("plugin \"p\": it "), "{words}");
         assert!(words.contains("limit") || words.contains("exceed"), "{count}: {words}");
     }
-    // A few are as good as one.
+    // A few of each are allowed.
     let file = files.put("p.wasm", with_instances(plain(), &paged, 5));
     let gateway = Gateway::ready(&(deployment("it") + &table("p", &file, "")));
     assert_ok(&call_do(&gateway, "nothing"), "[1]");
 }
 
 #[test]
-fn p2_handles_that_are_never_given_back_end_at_a_limit() {
+fn p2_handles_that_are_never_dropped_end_at_a_limit() {
     let (poll, clock) = ("wasi:io/poll@0.2.0", "wasi:clocks/monotonic-clock@0.2.0");
     let plugin = Plugin::new().importing(&[WASI_POLL, WASI_MONOTONIC], &[poll, clock]).before_invoke(|c| {
         let asked = asked(c);
@@ -212,7 +212,7 @@ fn p2_handles_that_are_never_given_back_end_at_a_limit() {
 }
 
 #[test]
-fn p2_resources_of_its_own_end_at_a_limit() {
+fn p2_a_components_own_resources_end_at_a_limit() {
     let things = "package test:held;\ninterface things { resource thing { } }";
     let plugin = Plugin::new().exporting(&[things], &["test:held/things"]).before_invoke(|c| {
         let asked = asked(c);
@@ -232,7 +232,7 @@ fn p2_resources_of_its_own_end_at_a_limit() {
 }
 
 #[test]
-fn p3_a_trap_costs_its_call_and_its_instance_only() {
+fn p3_a_trap_ends_its_call_and_its_instance_only() {
     let plugin = Plugin::new()
         .item(COUNT)
         .item("(func $deep (result i32) (i32.add (call $deep) (i32.const 1)))")
@@ -256,7 +256,7 @@ fn p3_a_trap_costs_its_call_and_its_instance_only() {
         assert_eq!(call_do(&gateway, "count").message(), "2", "before {fault}");
         let (answer, time) = timed(|| call_do(&gateway, fault));
         assert_failed(&answer);
-        // How it failed is for the log, not for callers.
+        // The log has the reason; the caller does not get it.
         assert_eq!(answer.message(), "plugin \"p\" has failed");
         assert!(time < Duration::from_secs(1), "{time:?}");
         wait_for(&format!("{fault} in the log"), || gateway.log().contains(words).then_some(()));
@@ -300,7 +300,7 @@ fn p12_five_failures_open_the_breaker_and_a_good_call_closes_it() {
 }
 
 #[test]
-fn p14_a_fresh_instance_remembers_nothing_and_a_warm_one_everything() {
+fn p14_a_fresh_instance_has_no_state_and_a_warm_one_keeps_it() {
     let files = Files::new();
     let plugin = Plugin::new().item(COUNT).before_invoke(tell_count);
     let file = files.put("p.wasm", plugin.component());
@@ -318,7 +318,7 @@ fn p14_a_fresh_instance_remembers_nothing_and_a_warm_one_everything() {
 }
 
 #[test]
-fn p14_an_instance_that_was_cut_is_never_used_again() {
+fn p14_an_interrupted_instance_is_not_reused() {
     let plugin = Plugin::new().item(COUNT).before_invoke(|c| {
         let asked = asked(c);
         asked.on(c, 'l', |c| {

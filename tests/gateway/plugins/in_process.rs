@@ -1,5 +1,5 @@
-//! Faults that cannot be caused from outside: P4, a panic on the gateway's side of an import, and a thousand reloads
-//! one right after the other. The gateway's parts run in the test's own process.
+//! Faults that a client cannot cause: P4, a panic in the gateway's side of an import, and a thousand reloads without
+//! pause. The parts of the gateway run in the process of the test.
 
 use std::future::Future;
 use std::net::{IpAddr, Ipv4Addr};
@@ -58,7 +58,7 @@ fn invocation(function: &str) -> Box<Invocation> {
     Box::new(Invocation::new("an-id", name, function, Arguments::none(), deadline))
 }
 
-/// Functions that make their caller panic, at once or after a while.
+/// Functions whose call panics, at once or after a delay.
 struct Panicking(Arc<AtomicBool>);
 
 impl CallFunction for Panicking {
@@ -66,10 +66,10 @@ impl CallFunction for Panicking {
         if !self.0.load(Ordering::SeqCst) {
             return Box::pin(std::future::ready(Ok(Bytes::from_static(b"1"))));
         }
-        assert_ne!(call.function, "at-once", "a panic that the test wants");
+        assert_ne!(call.function, "at-once", "a panic on purpose");
         Box::pin(async {
             tokio::time::sleep(Duration::from_millis(5)).await;
-            panic!("a panic that the test wants, later");
+            panic!("a panic on purpose, later");
         })
     }
 }
@@ -115,18 +115,18 @@ fn p4_a_panic_in_the_host_turns_the_plugin_off_until_it_is_loaded_again() {
         assert!(plugin.is_disabled(), "{function}");
         assert_eq!(call("f"), failed);
         assert_eq!(plugin.figures.calls.load(Ordering::Relaxed), 1);
-        // The others go on.
+        // Other plugins still work.
         assert!(!current.plugins[1].is_disabled());
         assert_eq!(call("other"), None);
-        // The same file and settings, loaded again, are a new plugin.
+        // A reload makes a new plugin, even from the same file and settings.
         put(configs);
         assert!(!plugins.current().plugins[0].is_disabled());
         assert_eq!(call("f"), None, "{function}");
     }
 }
 
-/// A plugin that shows which version it is on every answer, and answers in the function's place: workers are started
-/// through the gateway's own program, which a test is not.
+/// A plugin that adds its version to every answer, and answers in place of the function: only the gateway's own program
+/// can start workers, and the test is another program.
 fn version(version: &str) -> Vec<u8> {
     let plugin = Plugin::new()
         .before_invoke(|c| {
@@ -173,7 +173,7 @@ fn header<'a>(outcome: &'a Outcome, name: &str) -> Option<&'a str> {
     found.and_then(|(_, value)| value.to_str().ok())
 }
 
-/// Whether a call went through one version of the plugin, the same from its beginning to its end.
+/// Whether both hooks of a call ran in the same version of the plugin.
 fn is_whole(outcome: &Outcome) -> bool {
     let same = header(outcome, "x-begun").is_some() && header(outcome, "x-begun") == header(outcome, "x-ended");
     same && outcome.status == 200 && matches!(&outcome.content, Content::Result(body) if &body[..] == b"[]")
@@ -216,7 +216,7 @@ fn a_thousand_swaps_under_load_fail_no_call_and_leave_no_memory_behind() {
         let load = {
             let (gateway, ends, calls) = (Arc::clone(&gateway), Arc::clone(&ends), Arc::clone(&calls));
             tokio::spawn(async move {
-                // 500 calls a second, whether those before have ended or not.
+                // 500 calls a second, even if earlier ones have not ended.
                 let mut tick = tokio::time::interval(Duration::from_millis(2));
                 let mut under_way = tokio::task::JoinSet::new();
                 while !ends.load(Ordering::Relaxed) {
@@ -235,7 +235,7 @@ fn a_thousand_swaps_under_load_fail_no_call_and_leave_no_memory_behind() {
             let errors = gateway.load_plugins(plugins.clone()).await;
             assert!(errors.is_empty(), "{errors:?}");
             let now = gateway.plugins().plugins[0].surface.sha256;
-            assert_ne!(seen.replace(now), Some(now), "swap {swap} has put nothing else in its place");
+            assert_ne!(seen.replace(now), Some(now), "swap {swap} has replaced nothing");
             if swap == SWAPS / 5 {
                 after_warm_up = resident_bytes();
             }

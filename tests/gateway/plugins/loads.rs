@@ -1,4 +1,4 @@
-//! Load hooks: releases refused, adjusted, reshaped, when the gateway starts and when it reloads.
+//! Load hooks refuse and adjust releases, when the gateway starts and when it reloads.
 
 use std::path::Path;
 use std::time::Duration;
@@ -17,7 +17,7 @@ const FUNCTIONS: &str = "module.exports = {
   sleep: (ms) => new Promise((resolve) => { setTimeout(resolve, ms, ms); }),
 };\n";
 
-/// A gateway with `app`, whose functions are those above, and a plugin. It may not be ready.
+/// A gateway with the deployment `app`, which has the functions above, and a plugin. It may not be ready.
 fn with_app(plugin: Plugin, keys: &str) -> (Gateway, Files) {
     let files = Files::new();
     std::fs::create_dir(files.path().join("app")).unwrap();
@@ -59,7 +59,7 @@ fn refusing(before: bool) -> Plugin {
 }
 
 #[test]
-fn a_release_that_is_refused_is_not_served_and_the_reason_is_told() {
+fn a_refused_release_is_not_served_and_the_reason_is_reported() {
     for before in [true, false] {
         let (gateway, _files) = with_app(refusing(before), "");
         let error = wait_failed(&gateway);
@@ -72,12 +72,12 @@ fn a_release_that_is_refused_is_not_served_and_the_reason_is_told() {
         assert_eq!(answer.status, 503, "{answer:?}");
         assert!(answer.header("retry-after").is_some(), "{answer:?}");
         assert!(count_of(&gateway, "p", "refusals") >= 1);
-        assert_eq!(state_of(&gateway, "p")["status"], "ready", "to refuse is no failure");
+        assert_eq!(state_of(&gateway, "p")["status"], "ready", "a refusal is not a failure");
     }
 }
 
 #[test]
-fn an_excluded_deployment_is_not_shown_to_load_hooks() {
+fn load_hooks_do_not_run_for_an_excluded_deployment() {
     for keys in ["deployments = [\"other\"]", "exclude = [\"app\"]"] {
         let (gateway, _files) = with_app(refusing(true), keys);
         gateway.wait_ready();
@@ -108,15 +108,15 @@ fn before_load_sets_environment_limits_and_labels() {
 }
 
 #[test]
-fn what_before_load_may_not_set_it_is_told() {
+fn before_load_gets_the_reason_for_what_it_may_not_set() {
     for (function, name, value, reason) in [
         ("set-environment", "LD_PRELOAD", "x", "LD_PRELOAD"),
         ("set-environment", "a=b", "x", "a=b"),
-        ("set-limit", "timeout", "10m", "timeout may be tightened only"),
-        ("set-limit", "queue", "999999", "queue may be tightened only"),
+        ("set-limit", "timeout", "10m", "timeout can only be tightened"),
+        ("set-limit", "queue", "999999", "queue can only be tightened"),
         ("set-limit", "speed", "1", "\"speed\" is not a limit"),
         ("set-limit", "timeout", "soon", "soon"),
-        ("set-label", "a label", "x", "a label's name is"),
+        ("set-label", "a label", "x", "a label's name must be"),
     ] {
         let (gateway, _files) = with_app(Plugin::new().before_load(|c| set(c, function, name, value)), "");
         let error = wait_failed(&gateway);
@@ -126,7 +126,7 @@ fn what_before_load_may_not_set_it_is_told() {
 }
 
 #[test]
-fn a_load_hook_sees_the_release_and_its_files_and_nothing_beside() {
+fn a_load_hook_reads_the_release_and_its_files_and_nothing_else() {
     let plugin = Plugin::new().before_load(|c| {
         let mut told = Vec::new();
         for what in ["deployment", "version", "origin", "runtime"] {
@@ -187,7 +187,7 @@ fn after_load_hides_and_renames_functions_and_labels_the_release() {
     let inspected = inspected(&gateway);
     assert_eq!(names(&inspected), ["sleep", "uno", "variable"]);
     assert_eq!(inspected["labels"], json!({ "checked": "yes" }));
-    // A worker that is started again offers the same.
+    // A restarted worker offers the same functions.
     let worker = *gateway.worker_pids().first().unwrap();
     crate::faulty::send_signal(worker, rustix::process::Signal::KILL);
     wait_for("the next worker", || (gateway.readiness("app")["restarts"] == 1).then_some(()));
@@ -197,7 +197,7 @@ fn after_load_hides_and_renames_functions_and_labels_the_release() {
 }
 
 #[test]
-fn a_load_hook_that_fails_refuses_the_release_before_and_is_left_out_after() {
+fn a_failing_load_hook_refuses_the_release_in_before_load_and_is_skipped_in_after_load() {
     let trap = |c: &mut Code| {
         let two = c.text("two");
         c.call("release", "hide", two);
@@ -262,11 +262,11 @@ fn a_refusal_at_a_reload_leaves_the_old_release_serving() {
         assert!(message.contains("deployment \"app\""), "{message}");
         assert_ok(&gateway.call("app", "variable", "[\"TAG\"]"), "null");
         let readiness = gateway.get("/readyz");
-        assert_eq!(readiness.status, 200, "what served goes on: {readiness:?}");
+        assert_eq!(readiness.status, 200, "the old release still serves: {readiness:?}");
         assert!(readiness.json()["reload_error"].as_str().unwrap().contains("refused the release"), "{readiness:?}");
         // No worker of the refused release is left.
         wait_for("the old worker alone", || (gateway.worker_pids() == worker).then_some(()));
-        // Without the plugin the same release is taken.
+        // Without the plugin the same release is accepted.
         let file = files.path().join("p.wasm");
         let without = std::fs::read_to_string(&toml).unwrap().replace(&table("p", &file, ""), "");
         put(&toml, without);

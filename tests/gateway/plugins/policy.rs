@@ -1,4 +1,4 @@
-//! Scope, consequences of failures, the limit on concurrent hook calls, and records of them.
+//! Scope, consequences of failures, the limit on concurrent hook calls, and recordings.
 
 use std::fs;
 use std::io::Write;
@@ -16,7 +16,7 @@ use crate::plugins::{
 };
 use crate::support::{Gateway, wait_for};
 
-/// Changes what it can and then traps.
+/// Changes everything that it can change, and then traps.
 fn trapping() -> Plugin {
     Plugin::new()
         .before_invoke(|c| {
@@ -42,7 +42,7 @@ fn trapping() -> Plugin {
 }
 
 #[test]
-fn on_error_says_what_a_failure_leads_to() {
+fn on_error_decides_about_a_call_whose_hook_fails() {
     for (keys, before, after) in [
         ("", 503, 200),
         ("on_error = \"skip\"", 200, 200),
@@ -65,7 +65,7 @@ fn on_error_says_what_a_failure_leads_to() {
 }
 
 #[test]
-fn what_a_hook_changed_before_it_failed_is_not_seen_by_others() {
+fn changes_of_a_failed_hook_have_no_effect() {
     let second = Plugin::new().before_invoke(|c| {
         let name = c.text("x-changed");
         let header = c.call("invocation", "header", name);
@@ -80,7 +80,7 @@ fn what_a_hook_changed_before_it_failed_is_not_seen_by_others() {
 }
 
 #[test]
-fn in_observe_mode_nothing_is_carried_out_and_everything_is_counted() {
+fn in_observe_mode_verdicts_are_counted_and_not_applied() {
     let plugin = Plugin::new()
         .before_invoke(|c| {
             let asked = asked(c);
@@ -105,7 +105,7 @@ fn in_observe_mode_nothing_is_carried_out_and_everything_is_counted() {
 }
 
 #[test]
-fn a_plugin_runs_where_its_patterns_and_exclusions_say() {
+fn a_plugin_runs_within_its_patterns_and_exclusions() {
     let files = Files::new();
     let telling = Plugin::new().before_invoke(|c| {
         let here = c.text("here");
@@ -138,7 +138,7 @@ fn a_plugin_runs_where_its_patterns_and_exclusions_say() {
 }
 
 #[test]
-fn only_the_hooks_that_are_named_run_and_they_have_to_be_there() {
+fn only_named_hooks_run_and_the_component_must_export_them() {
     let (gateway, files) = with_plugin("", marking("abc"), "hooks = [\"after-invoke\"]");
     let answer = call_do(&gateway, "b");
     assert_ok(&answer, "[1]");
@@ -149,7 +149,7 @@ fn only_the_hooks_that_are_named_run_and_they_have_to_be_there() {
 }
 
 #[test]
-fn a_pinned_file_has_to_be_the_one() {
+fn a_file_with_another_sha256_is_refused() {
     let files = Files::new();
     let file = files.put("p.wasm", marking("abc").component());
     let wrong = "0".repeat(64);
@@ -157,16 +157,16 @@ fn a_pinned_file_has_to_be_the_one() {
     let found = words.split("SHA-256 is ").nth(1).unwrap_or_else(|| panic!("{words}")).split(',').next().unwrap();
     let gateway = Gateway::ready(&(deployment("it") + &table("p", &file, &format!("sha256 = {found:?}"))));
     assert_eq!(state_of(&gateway, "p")["sha256"], found);
-    // Another file is not taken in its place.
+    // A replaced file is not loaded.
     files.put("p.wasm", marking("def").component());
     let answer = reload(&gateway);
     assert_error(&answer, 422, "bad_plugin");
-    assert!(answer.message().contains("not the one in sha256"), "{answer:?}");
+    assert!(answer.message().contains("which differs from sha256"), "{answer:?}");
     assert!(call_do(&gateway, "z").header("x-abc").is_some());
 }
 
 #[test]
-fn an_instance_is_replaced_after_its_uses() {
+fn an_instance_is_replaced_after_max_uses() {
     let plugin = Plugin::new().item("(global $count (mut i32) (i32.const 0))").before_invoke(|c| {
         c.raw("(global.set $count (i32.add (global.get $count) (i32.const 1)))");
         let count = c.decimal32("(global.get $count)");
@@ -180,7 +180,7 @@ fn an_instance_is_replaced_after_its_uses() {
 }
 
 #[test]
-fn where_no_plugin_applies_no_plugin_works() {
+fn a_plugin_does_not_run_outside_its_scope() {
     let files = Files::new();
     let file = files.put("p.wasm", marking("abc").component());
     let tables = deployment("it") + &deployment("other") + &table("p", &file, "deployments = [\"other\"]");
@@ -194,7 +194,7 @@ fn where_no_plugin_applies_no_plugin_works() {
     assert_eq!(gateway.call("other", "args", "[1]").header("x-abc"), Some("abc"));
 }
 
-/// Waits for the answer of a server before each call, and counts what it has begun and ended.
+/// Waits for the answer of a server before each call, and counts hook calls at their start and end.
 fn waiting(url: &str) -> Plugin {
     Plugin::new()
         .before_invoke(|c| {
@@ -209,7 +209,7 @@ fn waiting(url: &str) -> Plugin {
         })
 }
 
-/// Sends a call that asks the plugin to wait, waits until its hook does, and goes away.
+/// Sends a call that makes the plugin wait, and closes the connection once its hook waits.
 fn call_and_go(gateway: &Gateway, held: &Held) -> held::Request {
     let mut caller = gateway.connect();
     caller
@@ -220,13 +220,13 @@ fn call_and_go(gateway: &Gateway, held: &Held) -> held::Request {
         .unwrap();
     let request = held.next();
     drop(caller);
-    // The gateway has seen the caller's end when it has served another caller after it.
+    // Once the gateway has served a later caller, it has noticed that the first one closed the connection.
     assert_ok(&call_do(gateway, "x"), "[1]");
     request
 }
 
 #[test]
-fn the_after_hook_runs_for_a_caller_that_went_away_and_the_instance_is_kept() {
+fn the_after_hook_runs_for_a_caller_that_has_gone_away_and_the_instance_is_kept() {
     let held = Held::new();
     let keys = format!("timeout = \"20s\"\ngrants = {{ metrics = true, http = [{:?}] }}", held.origin);
     let (gateway, _files) = with_plugin("", waiting(&held.url("/")), &keys);
@@ -249,7 +249,7 @@ fn the_after_hook_runs_for_a_caller_that_went_away_and_the_instance_is_kept() {
 }
 
 #[test]
-fn a_hook_goes_on_to_its_end_when_its_caller_goes_away() {
+fn a_hook_runs_to_its_end_when_its_caller_goes_away() {
     let held = Held::new();
     let url = held.url("/");
     let plugin = Plugin::new().before_invoke(|c| {
@@ -273,7 +273,7 @@ fn a_hook_goes_on_to_its_end_when_its_caller_goes_away() {
 }
 
 #[test]
-fn more_hook_calls_than_may_run_wait_and_more_than_may_wait_are_refused() {
+fn hook_calls_beyond_max_instances_wait_and_those_beyond_the_queue_are_refused() {
     let held = Held::new();
     let keys =
         format!("timeout = \"3s\"\nmax_instances = 1\ngrants = {{ metrics = true, http = [{:?}] }}", held.origin);
@@ -297,16 +297,16 @@ fn more_hook_calls_than_may_run_wait_and_more_than_may_wait_are_refused() {
             assert!(answer.header("retry-after").is_some() && *time < Duration::from_secs(2), "{time:?} {answer:?}");
         }
     });
-    // To be full is no fault of the plugin.
+    // Overload does not open the breaker.
     wait_status(&gateway, "p", "ready");
 }
 
 #[test]
-fn callers_that_go_away_while_they_wait_give_their_place_back() {
+fn callers_that_go_away_leave_the_queue() {
     let held = Held::new();
     let keys =
         format!("timeout = \"20s\"\nmax_instances = 1\ngrants = {{ metrics = true, http = [{:?}] }}", held.origin);
-    // Without an after-hook a call goes no further than its caller waits.
+    // Without an after-hook a call ends when its caller goes away.
     let plugin = waiting(&held.url("/"));
     let (gateway, _files) = with_plugin("", plugin, &format!("hooks = [\"before-invoke\"]\n{keys}"));
     thread::scope(|scope| {
@@ -324,7 +324,7 @@ fn callers_that_go_away_while_they_wait_give_their_place_back() {
                 .collect();
             drop(callers);
         }
-        // A caller that stays waits for the instance and is not refused.
+        // A caller that stays gets the instance.
         let other = scope.spawn(|| timed(|| call_do(&gateway, "x")));
         wait_for("a caller who waits", || {
             let (until, mut waits) = (std::time::Instant::now() + Duration::from_millis(300), true);

@@ -1,4 +1,4 @@
-//! P7 to P11 and P16: files that are no plugins, or none that this gateway may run, when they are loaded.
+//! P7 to P11 and P16: files that are not plugins, or that this gateway must not run.
 
 use std::thread;
 use std::time::Duration;
@@ -13,7 +13,7 @@ use crate::plugins::{
 };
 use crate::support::{Gateway, wait_for};
 
-/// A plugin that ends every call with this word.
+/// A plugin that ends every call with the message `word`.
 fn telling(word: &str) -> Plugin {
     Plugin::new().before_invoke(|c| {
         let word = c.text(word);
@@ -21,8 +21,8 @@ fn telling(word: &str) -> Plugin {
     })
 }
 
-/// Files that are no plugins, with what is said of them.
-fn no_plugins() -> Vec<(Vec<u8>, &'static str)> {
+/// Files that are not plugins, with the expected reasons.
+fn files_that_are_not_plugins() -> Vec<(Vec<u8>, &'static str)> {
     let component = telling("old").component();
     let compiled = wasmtime::Engine::default().precompile_component(&component).unwrap();
     let no_hooks = wat::parse_str("(component)").unwrap();
@@ -43,20 +43,20 @@ fn no_plugins() -> Vec<(Vec<u8>, &'static str)> {
 }
 
 #[test]
-fn p7_what_is_no_plugin_is_refused_with_the_reason() {
+fn p7_a_file_that_is_not_a_plugin_is_refused_with_the_reason() {
     let files = Files::new();
-    for (bytes, reason) in no_plugins() {
+    for (bytes, reason) in files_that_are_not_plugins() {
         let file = files.put("p.wasm", bytes);
         let words = refusal_of(&table("p", &file, ""));
         assert!(words.contains("plugin \"p\": ") && words.contains(reason), "{reason}: {words}");
-        assert!(words.contains("metagate.toml:"), "where it stands: {words}");
+        assert!(words.contains("metagate.toml:"), "no location: {words}");
     }
     let words = refusal_of(&table("p", &files.path().join("gone.wasm"), ""));
     assert!(words.contains("gone.wasm: No such file"), "{words}");
 }
 
 #[test]
-fn p7_a_core_module_that_carries_its_description_is_a_plugin() {
+fn p7_a_core_module_with_a_component_type_is_a_plugin() {
     let files = Files::new();
     let file = files.put("p.wasm", telling("described").described_module());
     let gateway = Gateway::ready(&(deployment("it") + &table("p", &file, "")));
@@ -64,10 +64,14 @@ fn p7_a_core_module_that_carries_its_description_is_a_plugin() {
 }
 
 #[test]
-fn p7_the_old_plugin_stays_where_a_new_file_is_none() {
+fn p7_the_old_plugin_stays_when_a_new_file_is_not_a_plugin() {
     let (gateway, files) = with_plugin("", telling("old"), "");
     let sha256 = state_of(&gateway, "p")["sha256"].clone();
-    for (bytes, reason) in [no_plugins().remove(0), no_plugins().remove(3), no_plugins().remove(5)] {
+    for (bytes, reason) in [
+        files_that_are_not_plugins().remove(0),
+        files_that_are_not_plugins().remove(3),
+        files_that_are_not_plugins().remove(5),
+    ] {
         files.put("p.wasm", bytes);
         let answer = reload(&gateway);
         assert_error(&answer, 422, "bad_plugin");
@@ -87,7 +91,7 @@ fn p7_the_old_plugin_stays_where_a_new_file_is_none() {
 }
 
 #[test]
-fn p8_an_import_that_was_not_granted_is_named_with_its_line_of_toml() {
+fn p8_an_import_without_a_grant_is_reported_with_the_toml_that_grants_it() {
     let files = Files::new();
     let text = |c: &mut crate::plugins::component::Code| c.text("k");
     let plugin = || {
@@ -101,7 +105,7 @@ fn p8_an_import_that_was_not_granted_is_named_with_its_line_of_toml() {
     let file = files.put("p.wasm", plugin().component());
     let words = refusal_of(&table("p", &file, "grants = { metrics = true }"));
     assert!(words.contains("it imports metagate:plugin/"), "{words}");
-    assert!(words.contains("which it was not granted: add to its table"), "{words}");
+    assert!(words.contains("which is not granted: add to its table"), "{words}");
     assert!(words.contains("store = true") && words.contains("env = [\"NAME\"]"), "{words}");
     assert!(!words.contains("metrics = true, ") && !words.contains(", metrics = true"), "{words}");
     let keys = "grants = { metrics = true, store = true, env = [\"PATH\"] }";
@@ -119,7 +123,7 @@ fn p8_an_import_that_was_not_granted_is_named_with_its_line_of_toml() {
 }
 
 #[test]
-fn p9_another_version_of_the_interface_is_named_with_ours() {
+fn p9_another_version_of_the_interface_is_reported_with_the_supported_one() {
     let files = Files::new();
     let component = telling("x").component();
     for (other, at) in [("0.2.0", "@0.2.0"), ("0.0.9", "@0.0.9")] {
@@ -132,13 +136,13 @@ fn p9_another_version_of_the_interface_is_named_with_ours() {
         }
         let file = files.put("p.wasm", bytes);
         let words = refusal_of(&table("p", &file, ""));
-        let expected = format!("it was built for metagate:plugin {other}, and this gateway speaks 0.1.0");
+        let expected = format!("it was built for metagate:plugin {other}, and this gateway supports 0.1.0");
         assert!(words.contains(&expected), "{words}");
     }
 }
 
 #[test]
-fn p10_a_file_beyond_the_limit_is_refused_unread() {
+fn p10_a_file_above_the_size_limit_is_refused_unread() {
     let files = Files::new();
     let file = files.path().join("p.wasm");
     std::fs::File::create(&file).unwrap().set_len(4 << 30).unwrap();
@@ -147,7 +151,7 @@ fn p10_a_file_beyond_the_limit_is_refused_unread() {
     assert!(time < Duration::from_secs(5), "{time:?}");
 }
 
-/// One function whose compilation takes long: the compiler looks at all of its blocks at once.
+/// One function whose compilation takes long, because the compiler processes all of its blocks together.
 fn compile_bomb() -> Vec<u8> {
     let mut body = String::new();
     for n in 0..60_000 {
@@ -164,7 +168,7 @@ fn compile_bomb() -> Vec<u8> {
     telling("bomb").item(&bomb).component()
 }
 
-/// The process that compiles for a gateway.
+/// The compiler process of a gateway.
 fn compiler_of(gateway: &Gateway) -> Option<u32> {
     let children = format!("/proc/{0}/task/{0}/children", gateway.pid());
     let mut pids: Vec<u32> = Vec::new();
@@ -180,7 +184,7 @@ fn compiler_of(gateway: &Gateway) -> Option<u32> {
 }
 
 #[test]
-fn p10_a_compilation_runs_beside_the_gateway_within_its_limits_and_is_cut() {
+fn p10_a_compilation_runs_in_its_own_process_and_is_killed_at_its_limits() {
     let (gateway, files) = with_plugin("", telling("old"), "");
     let bomb = compile_bomb();
     files.put("p.wasm", &bomb);
@@ -198,8 +202,8 @@ fn p10_a_compilation_runs_beside_the_gateway_within_its_limits_and_is_cut() {
             assert_eq!(answer.message(), "old");
             assert!(time < Duration::from_secs(1), "{time:?}");
         }
-        assert!(!reloading.is_finished(), "the bomb is too small: it was compiled already");
-        // The limit that it has is minutes away; a second is as good.
+        assert!(!reloading.is_finished(), "the file is too small: it is compiled already");
+        // Its limit is minutes away. The test sets one of a second.
         let pid = Pid::from_raw(i32::try_from(compiler).unwrap());
         let limit = Rlimit { current: Some(1), maximum: Some(1) };
         rustix::process::prlimit(pid, Resource::Cpu, limit).unwrap();
@@ -213,7 +217,7 @@ fn p10_a_compilation_runs_beside_the_gateway_within_its_limits_and_is_cut() {
 }
 
 #[test]
-fn p11_a_file_that_flaps_never_fails_a_call() {
+fn p11_a_file_that_keeps_changing_fails_no_call() {
     let (gateway, files) = with_plugin("", telling("first"), "");
     let (good, other) = (telling("other").component(), telling("last").component());
     let files_in_turn: [&[u8]; 3] = [&other, b"half a file", &good];
@@ -228,13 +232,13 @@ fn p11_a_file_that_flaps_never_fails_a_call() {
     wait_for("the last file", || (call_do(&gateway, "nothing").message() == "last").then_some(()));
     wait_status(&gateway, "p", "ready");
     assert_eq!(count_of(&gateway, "p", "failures"), 0);
-    // Changes that come together make one reload: two a second at most.
+    // Changes in quick succession make one reload, at most two a second.
     let reloads = gateway.log().matches("reloading the configuration").count();
     assert!((1..=10).contains(&reloads), "{reloads}\n{}", gateway.log());
 }
 
 #[test]
-fn p16_compiled_code_is_refused_also_under_another_name() {
+fn p16_compiled_code_is_refused_under_any_name() {
     let files = Files::new();
     let component = telling("x").component();
     let compiled = wasmtime::Engine::default().precompile_component(&component).unwrap();

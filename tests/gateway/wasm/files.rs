@@ -18,7 +18,7 @@ fn assert_load_fails(files: &[(&str, &[u8])], words: &[&str]) {
 
 #[test]
 fn a_file_that_cannot_be_loaded_is_named_with_the_reason() {
-    assert_load_fails(&[("it.wasm", b"hello")], &["it.wasm", "not WebAssembly: it begins with \"hello\""]);
+    assert_load_fails(&[("it.wasm", b"hello")], &["it.wasm", "not WebAssembly: it begins with \\\"hello"]);
     assert_load_fails(&[("it.wasm", b"\0asm\x01\0\0\0\x01")], &["it.wasm"]);
     assert_load_fails(&[("it.wasm", b"\x7fELF and so on")], &["it.wasm", "cwasm"]);
     assert_load_fails(&[("it.wat", b"(module (func (export \"f\") (param i32))")], &["it.wat"]);

@@ -1,6 +1,6 @@
 #!/bin/sh
-# Builds {{name}}.wasm with `zig` from .venv or else from the PATH. If there is none, installs the one of
-# requirements.txt into .venv first.
+# Builds {{name}}.wasm with `zig` from .venv or the PATH. If there is none, installs the one of requirements.txt into
+# .venv first.
 set -eu
 cd "$(dirname "$0")"
 
@@ -14,11 +14,11 @@ if ! $zig version >/dev/null 2>&1; then
     fi
 fi
 
-# What wit-bindgen has made last: its object file where there is one, else the text of it that came with the template.
+# The component type: the object file, if wit-bindgen has generated one, else its text, which the template contains.
 types=bindings/plugin_component_type.o
 [ -e "$types" ] || types=bindings/plugin_component_type.c
 
-# A core module that carries its component type: the gateway makes a component of it when it loads it.
+# A core module that carries its component type: the gateway makes it a component when it loads it.
 $zig cc -target wasm32-wasi -mexec-model=reactor -std=c17 -Oz -s -Wall -Wextra \
     hooks.c bindings/plugin.c "$types" -o {{name}}.wasm
 ls -l {{name}}.wasm

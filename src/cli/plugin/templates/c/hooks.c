@@ -1,4 +1,4 @@
-// The plugin {{name}}: refuses calls with the header x-blocked, and marks the others with x-seen-by.
+// The plugin {{name}}: refuses calls with the header x-blocked, and adds the header x-seen-by to the others.
 #include "bindings/plugin.h"
 
 typedef exports_metagate_plugin_before_invoke_borrow_invocation_t invocation_t;
@@ -6,9 +6,9 @@ typedef exports_metagate_plugin_before_invoke_verdict_t verdict_t;
 
 static bool has_header(invocation_t call, const char *name) {
   plugin_string_t key, value;
-  plugin_string_set(&key, name);  // for arguments: points at the literal
+  plugin_string_set(&key, name);  // for arguments: points to the literal
   if (!metagate_plugin_invocation_method_invocation_header(call, &key, &value)) return false;
-  plugin_string_free(&value);  // what an import gave is ours to free
+  plugin_string_free(&value);  // the caller frees what an import returns
   return true;
 }
 
@@ -29,12 +29,12 @@ static void reject(verdict_t *verdict, uint16_t status, const char *code, const 
 }
 
 void exports_metagate_plugin_before_invoke_before_invoke(invocation_t call, verdict_t *verdict) {
-  // The line to edit: which calls are refused. bindings/plugin.h lists what else a call tells.
+  // Edit this line: it decides which calls are refused. bindings/plugin.h lists the other functions of a call.
   if (has_header(call, "x-blocked")) {
     reject(verdict, 403, "blocked", "calls with the header x-blocked are refused");
     return;
   }
-  // Seen by the plugins after this one.
+  // Later plugins see this header.
   set_header(call, "x-seen-by", "{{name}}");
   verdict->tag = EXPORTS_METAGATE_PLUGIN_BEFORE_INVOKE_VERDICT_PROCEED;
 }

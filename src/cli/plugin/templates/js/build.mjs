@@ -1,5 +1,5 @@
-// Builds {{name}}.wasm from plugin.js. Installs the tools of package.json first, unless they are found in this folder's
-// node_modules or in that of a folder above.
+// Builds {{name}}.wasm from plugin.js. Installs the tools of package.json first, unless they are in the node_modules of
+// this folder or of a parent folder.
 import { execSync } from "node:child_process";
 import { writeFileSync } from "node:fs";
 import { fileURLToPath } from "node:url";
@@ -8,7 +8,7 @@ process.chdir(fileURLToPath(new URL(".", import.meta.url)));
 
 const tool = "@bytecodealliance/componentize-js";
 const { componentize } = await import(tool).catch(() => {
-  // Not `npm ci`: the tool has parts for each platform, which a lock file of one would leave out.
+  // Not `npm ci`: the tool has packages for each platform, and the lock file of one platform would leave others out.
   execSync("npm install --no-audit --no-fund --no-package-lock", { stdio: "inherit" });
   return import(tool);
 });
@@ -17,7 +17,7 @@ const { component } = await componentize({
   sourcePath: "plugin.js",
   witPath: "wit",
   worldName: "plugin",
-  // Nothing of WASI goes into the component: time, randomness, logs and HTTP are imports of metagate:plugin.
+  // The component imports nothing of WASI: time, randomness, logs and HTTP are imports of metagate:plugin.
   disableFeatures: ["stdio", "random", "clocks", "http", "fetch-event"],
 });
 writeFileSync("{{name}}.wasm", component);

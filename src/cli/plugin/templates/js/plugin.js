@@ -1,15 +1,15 @@
-// The plugin {{name}}: refuses calls with the header `x-blocked`, and marks the others with `x-seen-by`.
+// The plugin {{name}}: refuses calls with the header `x-blocked`, and adds the header `x-seen-by` to the others.
 
 export const beforeInvoke = {
   beforeInvoke(call) {
-    // The line to edit: which calls are refused. `call` also has function(), arguments(), peer(), context(key), …
+    // Edit this line: it decides which calls are refused. `call` also has function(), arguments(), peer(), …
     if (call.header("x-blocked") !== undefined) {
       return {
         tag: "reject",
         val: { status: 403, code: "blocked", message: "calls with the header x-blocked are refused", headers: [] },
       };
     }
-    // Seen by the plugins after this one. A setter throws on what is no header; what is not caught is a failed hook.
+    // Later plugins see this header. A setter throws on an invalid header; the hook fails if nothing catches it.
     call.setHeader("x-seen-by", "{{name}}");
     return { tag: "proceed" };
   },

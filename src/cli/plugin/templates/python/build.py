@@ -1,6 +1,6 @@
 """Builds {{name}}.wasm from app.py.
 
-Uses componentize-py from the PATH where it is the version of requirements.txt, else installs that one into .venv first.
+Uses componentize-py from the PATH if it has the version of requirements.txt, else installs that version into .venv.
 """
 
 import os
@@ -15,7 +15,7 @@ PINNED = (HERE / "requirements.txt").read_text().split("==")[1].strip()
 
 
 def is_pinned(program):
-    """Whether there is such a program, of the pinned version."""
+    """Whether the program exists and has the pinned version."""
     if program is None or not os.access(program, os.X_OK):
         return False
     version = subprocess.run([program, "--version"], capture_output=True, text=True, check=False).stdout
@@ -23,7 +23,7 @@ def is_pinned(program):
 
 
 def componentize_py():
-    """The path of componentize-py, installed if need be."""
+    """Returns the path of componentize-py, after installing it if it is missing."""
     found = shutil.which("componentize-py")
     if is_pinned(found):
         return found
@@ -38,7 +38,7 @@ def componentize_py():
 
 
 def main():
-    # --stub-wasi: nothing of WASI goes into the component; time, randomness and logs are imports of metagate:plugin.
+    # --stub-wasi: the component imports nothing of WASI; time, randomness and logs are imports of metagate:plugin.
     output = HERE / "{{name}}.wasm"
     command = [componentize_py(), "--quiet", "--wit-path", "wit", "--world", "plugin"]
     command += ["componentize", "--stub-wasi", "app", "--output", str(output)]

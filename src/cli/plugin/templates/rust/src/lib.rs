@@ -1,4 +1,4 @@
-//! The plugin `{{name}}`: refuses calls with the header `x-blocked`, and marks the others with `x-seen-by`.
+//! The plugin `{{name}}`: refuses calls with the header `x-blocked`, and adds the header `x-seen-by` to the others.
 
 use exports::metagate::plugin::before_invoke::{Guest, Invocation, Verdict};
 use metagate::plugin::types::Problem;
@@ -9,7 +9,7 @@ struct Plugin;
 
 impl Guest for Plugin {
     fn before_invoke(call: &Invocation) -> Verdict {
-        // The line to edit: which calls are refused. `call` also has function(), arguments(), peer(), context(key), …
+        // Edit this line: it decides which calls are refused. `call` also has function(), arguments(), peer(), …
         if call.header("x-blocked").is_some() {
             return Verdict::Reject(Problem {
                 status: 403,
@@ -18,7 +18,7 @@ impl Guest for Plugin {
                 headers: vec![],
             });
         }
-        // Seen by the plugins after this one. A setter fails only on what is no header; a panic here would be a trap.
+        // Later plugins see this header. A setter fails only on an invalid header; a panic here would be a trap.
         let _ = call.set_header("x-seen-by", "{{name}}");
         Verdict::Proceed
     }
