@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Builds a component from the Rust crate in FOLDER, which is no part of this folder's workspace, and copies it to
+# Builds a component from the Rust crate in FOLDER, which is outside the workspace of this folder, and copies it to
 # OUTPUT.
 #
 # usage: plugins/build-crate.sh FOLDER OUTPUT
@@ -10,7 +10,7 @@ output=$(realpath -m "${2:?FOLDER OUTPUT}")
 cd "$1"
 name=$(basename "$PWD")
 
-# The folders of the registry have to be there before their paths can be replaced.
+# Fetches first: wasm_flags remaps the paths of the folders that this creates.
 cargo fetch --locked --quiet
 . "$plugins/wasm-flags.sh"
 wasm_flags "$PWD" "$name"

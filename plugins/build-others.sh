@@ -1,12 +1,12 @@
 #!/usr/bin/env bash
-# Builds the example plugins that are not in Rust, from source: audit-log (JavaScript), business-rules (Python) and
+# Builds the example plugins that are not in Rust from source: audit-log (JavaScript), business-rules (Python) and
 # maintenance (C), each to plugins/<name>/<name>.wasm.
 #
-#   plugins/build-others.sh [NAME…]          all three without a name
+#   plugins/build-others.sh [NAME…]          default: all three
 #   plugins/build-others.sh --tools LANGUAGE installs the tools of js, python or c and prints their folder
 #
-# The tools are those that the plugins pin. They are kept in $METAGATE_PLUGIN_TOOLS, by default
-# ~/.cache/metagate/plugin-tools where there is a ~/.cache, else plugins/target/tools.
+# The plugins pin the versions of the tools. The tools are kept in $METAGATE_PLUGIN_TOOLS; default:
+# ~/.cache/metagate/plugin-tools if there is a ~/.cache, else plugins/target/tools.
 set -euo pipefail
 shopt -s inherit_errexit
 
@@ -19,8 +19,8 @@ else
     cache=$here/target/tools
 fi
 
-# Prints the folder of the tools that a file pins, installed if need be. Its name has the file's hash, so that other
-# pins get another folder.
+# Installs the tools of a language if they are missing, and prints their folder. Its name contains the hash of the file
+# that pins them, so that changed pins get another folder.
 tools() {
     local language=$1 pins folder
     case $language in
@@ -55,21 +55,21 @@ install() {
 }
 
 # Puts a link where the plugin's own build looks for its tools, unless the developer has installed them there.
-lend() {
+link_tools() {
     if [ -L "$2" ] || [ ! -e "$2" ]; then ln -sfn "$1" "$2"; fi
 }
 
 build_audit-log() {
     local js
     js=$(tools js)
-    lend "$js/node_modules" "$here/audit-log/node_modules"
+    link_tools "$js/node_modules" "$here/audit-log/node_modules"
     npm run --silent --prefix "$here/audit-log" build
 }
 
 build_business-rules() {
     local python
     python=$(tools python)
-    lend "$python" "$here/business-rules/.venv"
+    link_tools "$python" "$here/business-rules/.venv"
     python3 "$here/business-rules/build.py"
 }
 
@@ -77,7 +77,7 @@ build_maintenance() {
     local c js
     c=$(tools c)
     js=$(tools js)
-    lend "$c" "$here/maintenance/.venv"
+    link_tools "$c" "$here/maintenance/.venv"
     JCO=$js/node_modules/.bin/jco sh "$here/maintenance/build.sh"
 }
 
@@ -89,7 +89,7 @@ names=("$@")
 [ ${#names[@]} -gt 0 ] || names=(audit-log business-rules maintenance)
 for name in "${names[@]}"; do
     if ! declare -F "build_$name" >/dev/null; then
-        echo "no plugin $name; there are audit-log, business-rules and maintenance" >&2
+        echo "no plugin $name: use audit-log, business-rules or maintenance" >&2
         exit 2
     fi
     echo "== $name"

@@ -3,10 +3,10 @@
 #
 # usage: plugins/build.sh [--commit] [NAME…]      default: all of them
 #
-# The components go to target/wasm32-unknown-unknown/release (or below $CARGO_TARGET_DIR); with --commit also to
-# <name>/<name>.wasm, which is what the repository ships. Where the target wasm32-unknown-unknown is not installed,
-# wasm-sysroot.sh builds a standard library for it. Each plugin is built by itself, so that the features of one do not
-# get into another.
+# The components are written to target/wasm32-unknown-unknown/release (or below $CARGO_TARGET_DIR) and, with --commit,
+# also to <name>/<name>.wasm, the file in the repository. If the target wasm32-unknown-unknown is not installed,
+# wasm-sysroot.sh builds a standard library for it. Each plugin is built by a command of its own, so that Cargo does not
+# unify its features with those of another.
 set -euo pipefail
 
 here=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
@@ -24,7 +24,7 @@ if [ ${#names[@]} = 0 ]; then
     for manifest in */Cargo.toml; do names+=("${manifest%/*}"); done
 fi
 
-# The folders of the registry have to be there before their paths can be replaced.
+# Fetches first: wasm_flags remaps the paths of the folders that this creates.
 cargo fetch --locked --quiet
 . ./wasm-flags.sh
 wasm_flags "$here" plugins

@@ -1,8 +1,8 @@
 # shellcheck shell=bash
 # Sourced by scripts that build components from Rust: sets CARGO_ENCODED_RUSTFLAGS for a build of the folder $1, which
-# messages of panics call $2. Run `cargo fetch` first.
+# appears as $2 in panic messages. Run `cargo fetch` first.
 wasm_flags() {
-    # Messages of panics hold paths of sources: those of this machine have no place in what is shipped.
+    # Panic messages contain paths of sources. Paths of this machine would make the built file differ between machines.
     local flags=("--remap-path-prefix=$1=$2") registry sysroot
     for registry in "${CARGO_HOME:-$HOME/.cargo}"/registry/src/*/; do
         flags+=("--remap-path-prefix=${registry%/}=crates")

@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
-# Prints the rustc flags that a build for wasm32 needs with the installed rustc: nothing where the target is installed,
-# else `--sysroot=…` of a standard library that it builds once from source.
+# Prints the rustc flags that a build for wasm32 needs with the installed rustc: nothing if the target is installed,
+# else `--sysroot=…` with the path of a standard library that it builds once from source.
 #
 # usage: wasm-sysroot.sh [TARGET]      default: wasm32-unknown-unknown
 #
@@ -19,14 +19,14 @@ libraries=$sysroot/lib/rustlib/$target/lib
 complain() { printf 'wasm-sysroot: %s\n' "$*" >&2; }
 has_std() { compgen -G "$1/libstd-*.rlib" >/dev/null; }
 
-# The first of apt's repositories that is Debian's own, in whatever file and format it is configured.
+# Prints the first of apt's repositories that is Debian's own. apt-get reads every file and format of sources.
 debian_mirror() {
     apt-get indextargets --format '$(ORIGIN) $(REPO_URI)' 'Created-By: Packages' |
         awk '$1 == "Debian" && $2 ~ /\/debian\/?$/ { print $2; exit }'
 }
 
-# Unpacks the package rust-src of exactly this release below $1 and prints its `library` folder. It is looked for in
-# Debian's newer suites, with lists of its own, so that the machine's apt stays as it is.
+# Unpacks the package rust-src of exactly this release below $1 and prints its `library` folder. Searches Debian's newer
+# suites with separate package lists, so that the machine's apt configuration does not change.
 debian_source() {
     local work=$1 keyring=/usr/share/keyrings/debian-archive-keyring.gpg mirror suite package
     mirror=${DEBIAN_MIRROR:-$(debian_mirror)}
@@ -49,7 +49,7 @@ debian_source() {
     echo "$work/files/usr/src/rustc-$release/library"
 }
 
-# Builds the standard library from the folder $2, with $1 to work in, and puts it into $libraries. Cargo's build-std is
+# Builds the standard library from the folder $2 in the work folder $1, and moves it to $libraries. Cargo's build-std is
 # for nightly compilers; the two variables make it work with a stable one and with sources outside its own sysroot.
 build_std() {
     local work=$1 source=$2
@@ -67,8 +67,8 @@ build_std() {
 	debug = false
 	[workspace]
 	TOML
-    # With bitcode, so that link-time optimisation of what is built on it reaches into the standard library; with the
-    # paths in its messages that a standard library has everywhere.
+    # Bitcode allows link-time optimisation across the standard library. The remapped paths are those in the panic
+    # messages of every released standard library.
     local flags=-Cembed-bitcode=yes$'\x1f'--remap-path-prefix=$source=/rustc/$commit/library registry
     for registry in "${CARGO_HOME:-$HOME/.cargo}"/registry/src/*/; do
         flags+=$'\x1f'--remap-path-prefix=${registry%/}=crates

@@ -1,6 +1,6 @@
 #!/bin/sh
-# Builds maintenance.wasm. Takes `zig` from .venv, else from the PATH, else the one of requirements.txt, which it
-# installs into .venv first; and $JCO or else jco from npm.
+# Builds maintenance.wasm with `zig` from .venv or the PATH, and jco from $JCO or npm. If there is no zig, installs the
+# one of requirements.txt into .venv first.
 set -eu
 cd "$(dirname "$0")"
 
@@ -14,7 +14,7 @@ if ! $zig version >/dev/null 2>&1; then
     fi
 fi
 
-# The module carries its component type, and the gateway would take it as it is. As a component other tools know it too.
+# The gateway also loads the module, which carries its component type. Other tools need a component.
 core=$(mktemp)
 trap 'rm -f "$core"' EXIT
 $zig cc -target wasm32-wasi -mexec-model=reactor -std=c17 -Oz -s -Wall -Wextra -Werror \
