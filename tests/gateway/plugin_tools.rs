@@ -1,4 +1,4 @@
-//! `metagate plugin …`: what plugin authors use. Plugins are made in the tests, or are those of `plugins/`.
+//! `metagate plugin …`, the commands for plugin authors, with plugins that the tests build and those of `plugins/`.
 
 mod authors;
 mod case_effects;
@@ -30,7 +30,7 @@ impl Said {
         Self { code: output.status.code().unwrap(), out: text(&output.stdout), err: text(&output.stderr) }
     }
 
-    /// The sums of `plugin test`.
+    /// Asserts the totals of `plugin test`.
     #[track_caller]
     fn passes(&self, count: usize) {
         let last = self.out.lines().last().unwrap_or_default();

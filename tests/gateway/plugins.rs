@@ -1,5 +1,5 @@
-//! Plugins over HTTP: hooks, limits, rights, loads and reloads, with components made in the tests. Rows P1 to P16 are
-//! the faults that a plugin may bring, each with the required result.
+//! Plugins over HTTP: hooks, limits, grants, loads and reloads, with components that the tests build. P1 to P16 are the
+//! faults of plugins, each with the required result.
 
 mod boundaries;
 mod chains;
@@ -25,11 +25,11 @@ use crate::faulty::assert_error;
 use crate::plugins::component::{Area, Code, Plugin};
 use crate::support::{Answer, Gateway, fixture, metagate, wait_for};
 
-/// The waits of WASI, as much of them as a plugin needs.
+/// The part of the waits of WASI that the plugins use.
 pub(crate) const WASI_POLL: &str = "package wasi:io@0.2.0;
 interface poll { resource pollable { block: func(); } }";
 
-/// The clock of WASI, likewise.
+/// The part of the clock of WASI that the plugins use.
 pub(crate) const WASI_MONOTONIC: &str = "package wasi:clocks@0.2.0;
 interface monotonic-clock { use wasi:io/poll@0.2.0.{pollable}; subscribe-duration: func(when: u64) -> pollable; }";
 
@@ -64,7 +64,7 @@ pub(crate) fn table(name: &str, file: &Path, keys: &str) -> String {
     format!("[[plugin]]\nname = {name:?}\npath = {file:?}\n{keys}\n")
 }
 
-/// The table of a deployment whose functions give back what reached them.
+/// The table of a deployment whose functions return their input.
 pub(crate) fn deployment(name: &str) -> String {
     format!("[[deployment]]\nname = {name:?}\npath = {:?}\n", fixture("echo-node"))
 }
@@ -87,7 +87,7 @@ pub(crate) fn refusal_of(tables: &str) -> String {
     let ended = metagate().arg("serve").arg(&file).stdin(Stdio::null()).output().unwrap();
     let words = String::from_utf8_lossy(&ended.stderr).into_owned();
     assert_eq!(ended.status.code(), Some(78), "{words}");
-    assert!(ended.stdout.is_empty(), "it took calls: {words}");
+    assert!(ended.stdout.is_empty(), "it served: {words}");
     words
 }
 
@@ -113,7 +113,7 @@ pub(crate) fn wait_status(gateway: &Gateway, plugin: &str, status: &str) -> Valu
     })
 }
 
-/// Has the configuration read again.
+/// Makes the gateway read the configuration again.
 pub(crate) fn reload(gateway: &Gateway) -> Answer {
     gateway.post("/api/reload", &[], "")
 }
@@ -125,7 +125,7 @@ pub(crate) fn call_with(gateway: &Gateway, function: &str, headers: &[(&str, &st
     gateway.post(&format!("/local/it/v1/call/{function}"), &all, body)
 }
 
-/// Tells the plugin what to do in the header `x-do`: it goes by the first letter.
+/// Sends an action to the plugin in the header `x-do`; the first letter selects it.
 pub(crate) fn call_do(gateway: &Gateway, what: &str) -> Answer {
     call_with(gateway, "args", &[("x-do", what)], "[1]")
 }
@@ -148,7 +148,7 @@ impl Asked {
     }
 }
 
-/// The plugin has failed, and the caller may come again.
+/// The plugin has failed, and the caller may retry.
 #[track_caller]
 pub(crate) fn assert_failed(answer: &Answer) {
     assert_error(answer, 503, "plugin_failed");

@@ -49,7 +49,7 @@ fn a_new_plugin_has_its_name_everywhere_and_the_gateways_interface() {
             let copied = folder.join("wit/deps/metagate-plugin").join(file.file_name().unwrap());
             assert_eq!(fs::read(&copied).unwrap(), fs::read(&file).unwrap(), "{}", copied.display());
         }
-        // Its world is one that the interface has everything for, with one hook.
+        // The interface resolves everything in its world, which exports one hook.
         let mut resolve = wit_parser::Resolve::default();
         let (package, _) = resolve.push_dir(folder.join("wit")).unwrap();
         let world = resolve.select_world(&[package], None).unwrap();
@@ -93,7 +93,7 @@ fn needy() -> Plugin {
 }
 
 #[test]
-fn inspection_tells_what_a_plugin_offers_and_the_table_that_runs_it() {
+fn inspect_shows_hooks_imports_and_the_table_that_runs_the_plugin() {
     let bench = Bench::new(needy());
     let said = plugin(bench.files.path(), &["inspect", "p.wasm"]);
     assert_eq!((said.code, said.err.as_str()), (0, ""), "{said:?}");
@@ -117,7 +117,7 @@ fn inspection_tells_what_a_plugin_offers_and_the_table_that_runs_it() {
     for import in ["store", "env", "clock"] {
         assert!(told["imports"].as_array().unwrap().contains(&json!(import)), "{told}");
     }
-    // The table does what it says: as it stands a gateway takes it, without its grants none does.
+    // A gateway accepts the table unchanged, and refuses it without its grants.
     let table = told["toml"].as_str().unwrap();
     let table = table.replace("\"p.wasm\"", &format!("{:?}", bench.files.path().join("p.wasm")));
     let _runs = Gateway::ready(&format!("{}{table}\n", deployment("it")));
@@ -127,14 +127,14 @@ fn inspection_tells_what_a_plugin_offers_and_the_table_that_runs_it() {
 }
 
 #[test]
-fn inspection_names_the_tools_that_made_a_plugin() {
+fn inspect_names_the_tools_that_built_a_plugin() {
     let told = json(&plugin(&examples().join("api-key"), &["inspect", "--json", "api-key.wasm"]).out);
     let made_by = told["made_by"].as_array().unwrap();
     assert!(made_by.iter().any(|tool| tool.as_str().unwrap().starts_with("wit-bindgen-rust ")), "{told}");
 }
 
 #[test]
-fn what_is_no_plugin_is_told_with_the_reason() {
+fn inspect_reports_why_a_file_is_not_a_plugin() {
     let files = Files::new();
     files.put("text.wasm", "not this");
     files.put("core.wasm", Plugin::new().core_module());
@@ -154,7 +154,7 @@ fn what_is_no_plugin_is_told_with_the_reason() {
 }
 
 #[test]
-fn measuring_tells_each_hook_with_warm_and_fresh_instances() {
+fn bench_measures_each_hook_with_warm_and_fresh_instances() {
     let bench = Bench::new(needy());
     let said = plugin(bench.files.path(), &["bench", "p.wasm", "--seconds", "1"]);
     assert_eq!((said.code, said.err.as_str()), (0, ""), "{said:?}");
@@ -172,7 +172,7 @@ fn measuring_tells_each_hook_with_warm_and_fresh_instances() {
 }
 
 #[test]
-fn measuring_takes_its_input_from_the_cases_and_tells_of_faults() {
+fn bench_takes_its_input_from_the_cases_and_reports_failures() {
     let plugin_ = Plugin::new().before_invoke(|c| {
         let name = c.text("x-trap");
         let header = c.call("invocation", "header", &name);

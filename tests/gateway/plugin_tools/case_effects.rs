@@ -28,7 +28,7 @@ fn shaper() -> Plugin {
 }
 
 #[test]
-fn releases_are_shown_to_load_hooks_and_compared() {
+fn load_hooks_get_the_release_of_a_case_and_their_changes_are_compared() {
     let bench = Bench::new(shaper());
     let case = |hook: &str, release: &str, expect: &str| {
         format!("[[case]]\nname = \"c\"\nhook = {hook:?}\nrelease = {{ {release} }}\nexpect = {{ {expect} }}\n\n")
@@ -62,7 +62,7 @@ fn releases_are_shown_to_load_hooks_and_compared() {
 }
 
 #[test]
-fn outcomes_are_shown_to_after_invoke_and_compared() {
+fn after_invoke_gets_the_outcome_of_a_case_and_its_changes_are_compared() {
     let plugin = Plugin::new().after_invoke(|c| {
         let code = c.call("outcome", "code", "");
         let code = c.or_empty(code);

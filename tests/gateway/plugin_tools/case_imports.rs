@@ -5,7 +5,7 @@ use crate::plugin_tools::cases::{ask, case};
 use crate::plugins::asked;
 use crate::plugins::component::Plugin;
 
-/// A plugin that answers with the result of the import that the call asks for.
+/// A plugin that answers with the result of the import that the call selects.
 fn asker() -> Plugin {
     Plugin::new().before_invoke(|c| {
         let asked = asked(c);
@@ -41,7 +41,7 @@ fn asker() -> Plugin {
 }
 
 #[test]
-fn every_import_is_granted_and_gives_what_the_cases_say() {
+fn every_import_is_granted_and_returns_the_answers_of_the_case() {
     let bench = Bench::new(asker());
     let cases = "[env]\nREGION = \"eu\"\n[secrets]\nkey = \"s3cret\"\n\n".to_owned()
         + &case("env", &ask('e'), "message = \"eu\"")

@@ -6,7 +6,7 @@ use crate::plugin_tools::{Bench, json};
 use crate::plugins::asked;
 use crate::plugins::component::Plugin;
 
-/// Counts its calls in the store, with a second to live, and returns the count.
+/// Counts its calls in the store, in a value that expires after a second, and returns the count.
 fn counter() -> Plugin {
     Plugin::new().before_invoke(|c| {
         let key = c.text("calls");
@@ -25,7 +25,7 @@ fn counts(name: &str, keys: &str, count: u32) -> String {
 }
 
 #[test]
-fn cases_share_the_store_until_its_time_is_over_or_they_begin_anew() {
+fn cases_share_the_store_until_its_values_expire_or_a_case_resets_it() {
     let cases = counts("the first", "", 1)
         + &counts("the second", "wait = \"999ms\"", 2)
         + &counts("after a second in all", "wait = \"1ms\"", 1)
@@ -44,7 +44,7 @@ fn warm_counter() -> Plugin {
 }
 
 #[test]
-fn cases_share_an_instance_unless_its_settings_say_otherwise() {
+fn cases_share_an_instance_unless_instances_are_fresh() {
     let bench = Bench::new(warm_counter());
     let shared = counts("the first", "", 1) + &counts("the second", "", 2) + &counts("anew", "reset = true", 1);
     bench.test(&shared).passes(3);
@@ -54,7 +54,7 @@ fn cases_share_an_instance_unless_its_settings_say_otherwise() {
 }
 
 #[test]
-fn a_difference_is_told_in_one_line_with_what_was_expected_and_what_came() {
+fn a_difference_is_one_line_with_the_expected_and_the_actual_value() {
     let plugin = Plugin::new().before_invoke(|c| {
         let line = c.text("a line of mine");
         c.log(&line);
@@ -147,7 +147,7 @@ fn changes_of_the_call_are_compared() {
 }
 
 #[test]
-fn time_stands_still_but_for_what_a_case_says() {
+fn time_advances_only_with_the_keys_of_a_case() {
     let plugin = Plugin::new()
         .before_invoke(|c| {
             let (now, left) = (c.call("clock", "now", ""), c.call("invocation", "remaining", ""));
@@ -192,7 +192,7 @@ fn troubled() -> Plugin {
 }
 
 #[test]
-fn faults_can_be_expected_and_keep_no_other_case_from_the_plugin() {
+fn a_case_can_expect_a_fault_which_does_not_affect_later_cases() {
     let bench = Bench::new(troubled());
     let mut cases = String::new();
     for _ in 0..6 {
@@ -207,7 +207,7 @@ fn faults_can_be_expected_and_keep_no_other_case_from_the_plugin() {
 }
 
 #[test]
-fn a_hook_has_half_a_second_unless_its_settings_give_a_time() {
+fn the_timeout_of_a_hook_is_half_a_second_unless_the_settings_have_one() {
     let bench = Bench::new(troubled());
     let cases = case("a loop", &ask('l'), "verdict = \"fault\", message = \"took longer than 500ms\"");
     bench.test(&cases).passes(1);
@@ -237,7 +237,7 @@ fn start(config: &str, expect: &str) -> String {
 }
 
 #[test]
-fn the_check_of_a_configuration_is_a_case_too() {
+fn a_case_can_test_the_check_of_a_configuration() {
     let bench = Bench::new(picky());
     let cases = start("limit = 1", "verdict = \"accept\"")
         + &start("limit = \"1\"", "verdict = \"refuse\", message = \"limit\"")
@@ -258,7 +258,7 @@ fn the_check_of_a_configuration_is_a_case_too() {
 }
 
 #[test]
-fn a_file_with_faults_runs_nothing_and_tells_them_all() {
+fn a_file_with_faults_runs_no_case_and_every_fault_is_reported() {
     let bench = Bench::new(counter());
     let cases =
         counts("good", "", 1) + "[[case]]\nname = \"bad\"\nhook = \"before-lunch\"\nexpect = {}\n" + "[[cas]]\n";
@@ -272,7 +272,7 @@ fn a_file_with_faults_runs_nothing_and_tells_them_all() {
 }
 
 #[test]
-fn cases_can_be_chosen_by_name_and_told_as_json() {
+fn cases_are_selected_by_name_and_reported_as_json() {
     let bench = Bench::new(counter());
     let cases = counts("the first", "", 1) + &counts("the second", "", 5);
     bench.test_with(&cases, &["--filter", "first"]).passes(1);
@@ -290,7 +290,7 @@ fn cases_can_be_chosen_by_name_and_told_as_json() {
 }
 
 #[test]
-fn the_documented_form_is_the_one_that_is_read() {
+fn the_documented_form_of_a_case_is_accepted() {
     let page = include_str!("../../../docs/plugin-cases.md");
     let example = page.split("```toml\n").nth(1).unwrap().split("```").next().unwrap();
     // It shows the keys of all hooks in one case: only the combinations that are not allowed are reported.

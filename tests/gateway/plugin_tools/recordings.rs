@@ -8,7 +8,7 @@ use crate::plugins::component::{Code, Plugin};
 use crate::plugins::{Files, asked, call_do, call_with, deployment, table};
 use crate::support::{Gateway, wait_for};
 
-/// Rejects, answers, changes the call or traps, as the call asks.
+/// Rejects, answers, changes the call or traps, as the call requests.
 fn act_as_asked(c: &mut Code) {
     let asked = asked(c);
     asked.on(c, 'r', |c| {
@@ -36,7 +36,7 @@ fn act_as_asked(c: &mut Code) {
     asked.on(c, 't', |c| c.raw("(unreachable)"));
 }
 
-/// A plugin that uses every kind of hook and effect. It puts its mark on each answer that it has seen.
+/// A plugin that uses every hook and effect. It adds its mark to each answer that reaches it.
 fn busy(mark: &str) -> Plugin {
     let mark = mark.to_owned();
     Plugin::new()
@@ -56,7 +56,7 @@ fn busy(mark: &str) -> Plugin {
             c.expect_ok(set);
         })
         .before_invoke(|c| {
-            // What it has seen goes into the context: headers that a recording lost would show there.
+            // It copies headers into the context, where a header that the recording has lost is missing.
             let headers = c.call("invocation", "headers", "");
             let (key, count) = (c.text("headers"), c.decimal32(headers.i32_at(4)));
             let set = c.call("invocation", "set-context", format!("{key} {count} (i32.const 0)"));
@@ -93,7 +93,7 @@ fn a_recording_of_live_calls_replays() {
     let files = Files::new();
     let file = files.put("p.wasm", busy("m").component());
     let recording = files.path().join("calls.jsonl");
-    // The first plugin's doings are in the recording as what the second has found.
+    // The recording of the second plugin contains the changes of the first.
     let first = Plugin::new()
         .before_load(|c| {
             let (name, value) = (c.text("FIRST"), c.text("1"));
@@ -116,7 +116,7 @@ fn a_recording_of_live_calls_replays() {
     assert_eq!(call_with(&gateway, "args", &twice, "{\"a\": 1e2, \"b\": \"\\u00e4\"}").status, 200);
     assert_eq!(call_with(&gateway, "missing", &[], "[]").status, 410);
     assert_eq!(call_with(&gateway, "fail", &[("x-do", "n")], "[]").status / 100, 4);
-    // Two loads, eleven calls; five of them end in the plugin itself and come to no after-hook of it.
+    // Two loads and eleven calls, five of which end in the plugin itself and so do not reach its after-hook.
     let lines = 2 + 11 + 6;
     wait_for("the recording", || {
         let text = fs::read_to_string(&recording).unwrap_or_default();
@@ -132,7 +132,7 @@ fn a_recording_of_live_calls_replays() {
     assert_eq!(code, 0, "{said}");
     assert!(said.contains(&format!("{lines} passed, 0 failed")), "{said}");
 
-    // A plugin that behaves otherwise is found out, by each call that it has seen to its end.
+    // A plugin with another behaviour fails the case of each call that reached its after-hook.
     files.put("other.wasm", busy("other").component());
     let (code, said) = replay(files.path(), "other.wasm");
     assert_eq!((code, said.matches("FAILED").count()), (1, 6), "{said}");

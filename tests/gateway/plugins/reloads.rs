@@ -1,4 +1,5 @@
-//! Plugins that come, change and go while the gateway serves: drop-ins, a changed configuration, a thousand reloads.
+//! Plugins that are added, changed and removed while the gateway serves: drop-ins, a changed configuration, a thousand
+//! reloads.
 
 use std::fs;
 use std::path::PathBuf;
@@ -17,7 +18,7 @@ use crate::plugins::{
 };
 use crate::support::{Gateway, wait_for};
 
-/// A plugin that writes its configuration and its version onto answers.
+/// A plugin that adds its configuration and its version to answers.
 fn version(version: &str) -> Vec<u8> {
     let plugin = Plugin::new()
         .before_invoke(|c| {
@@ -69,7 +70,7 @@ fn change(gateway: &Gateway, from: &str, to: &str) {
 }
 
 #[test]
-fn a_drop_in_comes_changes_and_goes_by_its_file_alone() {
+fn a_drop_in_is_loaded_changed_and_removed_with_its_file() {
     let files = Files::new();
     let fixed = Files::new();
     let first = fixed.put("zz.wasm", Plugin::new().before_invoke(|_| {}).component());
@@ -80,7 +81,8 @@ fn a_drop_in_comes_changes_and_goes_by_its_file_alone() {
 
     files.put("20-shown.wasm", version("one"));
     wait_shown(&gateway, "x-begun", "\"one\"");
-    // Other files of the folder are none; the order is that of the names, after those of the configuration.
+    // Other files of the folder are ignored. Drop-ins run in the order of their names, after the plugins of the
+    // configuration.
     files.put("README", "not a plugin");
     files.put(".hidden.wasm", "not one either");
     files.put("10-other.wasm", Plugin::new().before_invoke(|_| {}).component());
@@ -95,7 +97,7 @@ fn a_drop_in_comes_changes_and_goes_by_its_file_alone() {
     files.put("20-shown.wasm", version("two"));
     wait_shown(&gateway, "x-begun", "\"two\"");
 
-    // Settings at fault: what ran goes on, and says why.
+    // Invalid settings: the old version serves, and its state has the reason.
     files.put("20-shown.toml", "confgi = { a = 3 }\n");
     wait_for("the fault", || {
         let readiness = gateway.get("/readyz").json();
@@ -113,7 +115,7 @@ fn a_drop_in_comes_changes_and_goes_by_its_file_alone() {
 }
 
 #[test]
-fn a_drop_ins_file_has_no_name_and_no_path_of_its_own() {
+fn the_settings_file_of_a_drop_in_has_no_name_and_no_path() {
     let files = Files::new();
     files.put("p.wasm", version("one"));
     for (toml, words) in [("name = \"q\"\n", "name"), ("[[plugin]]\nmode = \"observe\"\n", "without [[plugin]]")] {
@@ -124,7 +126,7 @@ fn a_drop_ins_file_has_no_name_and_no_path_of_its_own() {
 }
 
 #[test]
-fn a_changed_configuration_counts_as_soon_as_it_is_written() {
+fn a_changed_configuration_takes_effect_when_it_is_written() {
     let files = Files::new();
     let file = files.put("p.wasm", version("one"));
     let keys = "config = { limit = 1 }";
@@ -137,7 +139,7 @@ fn a_changed_configuration_counts_as_soon_as_it_is_written() {
     fs::write(toml_of(&gateway), text.replace("limit = 2", "limit = 3")).unwrap();
     wait_shown(&gateway, "x-config", "{\"limit\":3}");
     assert!(gateway.log().contains("a file has changed"), "{}", gateway.log());
-    // The plugin goes with its table.
+    // The plugin is removed with its table.
     change(&gateway, &table("p", &file, "config = { limit = 3 }"), "");
     wait_shown(&gateway, "x-config", "");
     assert_eq!(gateway.get("/api/plugins").json(), json!([]));
@@ -161,7 +163,7 @@ fn sighup_reads_the_configuration_again() {
 }
 
 #[test]
-fn a_broken_configuration_keeps_everything() {
+fn an_invalid_configuration_changes_nothing() {
     let (gateway, _files) = {
         let files = Files::new();
         let file = files.put("p.wasm", version("one"));
@@ -213,7 +215,7 @@ fn a_refused_configuration_of_one_plugin_keeps_its_old_one_and_the_others_change
 }
 
 #[test]
-fn a_call_under_way_finishes_on_the_plugin_that_it_began_with() {
+fn a_call_in_flight_finishes_with_the_plugin_with_which_it_started() {
     let held = Held::new();
     let slow = |version: &'static str| {
         Plugin::new()
@@ -237,7 +239,7 @@ fn a_call_under_way_finishes_on_the_plugin_that_it_began_with() {
         assert_eq!(reload(&gateway).status, 200);
         assert_eq!(shown(&gateway, "x-ended"), "two");
         assert!(!under_way.is_finished());
-        // Also when the plugin is no longer there at all.
+        // Also if the plugin has been removed.
         change(&gateway, &table("p", &files.path().join("p.wasm"), &keys), "");
         assert_eq!(reload(&gateway).json()["plugins"], json!([]));
         assert_eq!(shown(&gateway, "x-ended"), "");
@@ -258,11 +260,11 @@ fn a_deployment_that_changes_keeps_its_plugins() {
     assert_eq!((answer.status, &answer.json()["deployed"]), (200, &json!(["it"])), "{answer:?}");
     assert_eq!(shown(&gateway, "x-begun"), "\"one\"");
     let calls = count_of(&gateway, "p", "calls");
-    assert!(calls >= 2, "the plugin was not loaded anew: {calls}");
+    assert!(calls >= 2, "the plugin was loaded again: {calls}");
 }
 
-/// Reloads a plugin so often, by `change` with the number of the reload, while 500 calls come a second. None may fail,
-/// each goes through one version from its beginning to its end, and no memory is left behind.
+/// Reloads a plugin `reloads` times, each time after `change`, at 500 calls a second. No call may fail, both hooks of a
+/// call run in the same version, and memory does not grow.
 fn reload_under_load(gateway: &Gateway, reloads: usize, change: impl Fn(usize)) {
     const CALLERS: u32 = 4;
     let (ends, calls) = (AtomicBool::new(false), AtomicU64::new(0));
@@ -280,7 +282,7 @@ fn reload_under_load(gateway: &Gateway, reloads: usize, change: impl Fn(usize)) 
                     let answer = call_do(gateway, "x");
                     assert_ok(&answer, "[1]");
                     let (begun, ended) = (answer.header("x-begun"), answer.header("x-ended"));
-                    assert!(begun.is_some() && begun == ended, "one version from beginning to end: {answer:?}");
+                    assert!(begun.is_some() && begun == ended, "both hooks ran in one version: {answer:?}");
                     calls.fetch_add(1, Ordering::Relaxed);
                 }
             });
@@ -308,7 +310,7 @@ fn reload_under_load(gateway: &Gateway, reloads: usize, change: impl Fn(usize)) 
 
 #[test]
 fn a_thousand_reloads_at_five_hundred_calls_a_second_fail_no_call() {
-    // The file is in a folder that is not watched: a reload that is asked for over HTTP does not wait for more changes.
+    // The folder of the file is not watched: the watcher waits for more changes, and a reload over HTTP does not.
     let (files, links) = (Files::new(), Files::new());
     let versions = [version("one"), version("two")];
     let link = links.path().join("p.wasm");
@@ -321,7 +323,7 @@ fn a_thousand_reloads_at_five_hundred_calls_a_second_fail_no_call() {
 }
 
 #[test]
-fn files_that_change_as_fast_as_they_are_looked_at_fail_no_call() {
+fn files_that_change_as_fast_as_they_are_read_fail_no_call() {
     let files = Files::new();
     let versions = [version("one"), version("two")];
     let file = files.put("p.wasm", &versions[0]);
@@ -329,7 +331,7 @@ fn files_that_change_as_fast_as_they_are_looked_at_fail_no_call() {
     reload_under_load(&gateway, 50, |n| drop(files.put("p.wasm", &versions[n % 2])));
 }
 
-/// Tells the callers that it is over, also when the test fails.
+/// Stops the callers, also if the test fails.
 struct Ends<'a>(&'a AtomicBool);
 
 impl Drop for Ends<'_> {
@@ -348,7 +350,7 @@ fn closed() -> Vec<u8> {
 }
 
 #[test]
-fn a_drop_in_folder_that_cannot_be_read_opens_no_door() {
+fn an_unreadable_drop_in_folder_removes_no_plugin() {
     let around = Files::new();
     let folder = around.path().join("drop-ins");
     fs::create_dir(&folder).unwrap();
@@ -360,17 +362,17 @@ fn a_drop_in_folder_that_cannot_be_read_opens_no_door() {
     let readiness = gateway.get("/readyz").json();
     assert!(readiness["reload_error"].as_str().unwrap().contains("reading the drop-in folder"), "{readiness}");
     assert_error(&call_do(&gateway, "x"), 401, "unauthorized");
-    // Whoever empties the folder means it.
+    // An empty folder removes its plugins.
     fs::create_dir(&folder).unwrap();
     assert_eq!(reload(&gateway).json()["plugins"], json!([]));
     assert_ok(&call_do(&gateway, "x"), "[1]");
-    // And it is watched like the one that was there before.
+    // The new folder is watched like the old one.
     put(&folder.join("auth.wasm"), closed());
     wait_for("the drop-in", || (call_do(&gateway, "x").status == 401).then_some(()));
 }
 
 #[test]
-fn a_drop_in_at_fault_keeps_itself_in_its_place_and_nothing_else() {
+fn an_invalid_drop_in_keeps_its_old_version_and_holds_up_no_other_change() {
     let (fixed, files) = (Files::new(), Files::new());
     let shown = |name: &str, letter: &str| {
         let plugin = Plugin::new().before_invoke(|c| {
@@ -390,7 +392,7 @@ fn a_drop_in_at_fault_keeps_itself_in_its_place_and_nothing_else() {
         (format!("{name}.wasm"), plugin.component())
     };
     let (first, second) = (shown("first", "a"), shown("second", "b"));
-    // Behind all others by name and first by order.
+    // Last by name and first by `order`.
     fs::create_dir(fixed.path().join("zzz")).unwrap();
     let (first, second) = (fixed.put("zzz/first.wasm", first.1), fixed.put(&second.0, second.1));
     for (name, letter) in [("10-drop", "c"), ("20-drop", "d")] {
@@ -412,7 +414,7 @@ fn a_drop_in_at_fault_keeps_itself_in_its_place_and_nothing_else() {
 }
 
 #[test]
-fn a_new_deployment_does_not_start_without_the_plugin_that_is_meant_for_it() {
+fn a_new_deployment_does_not_start_without_a_plugin_that_applies_to_it() {
     let files = Files::new();
     let gateway = Gateway::ready(&deployment("it"));
     let toml = gateway.folder.path().join("metagate.toml");
@@ -431,7 +433,7 @@ fn a_new_deployment_does_not_start_without_the_plugin_that_is_meant_for_it() {
 }
 
 #[test]
-fn a_plugin_that_is_renamed_and_broken_at_once_goes_on_under_its_old_name() {
+fn a_plugin_that_is_renamed_and_broken_at_once_serves_under_its_old_name() {
     let files = Files::new();
     let good = files.put("good.wasm", version("1"));
     let gateway = Gateway::ready(&format!("{}{}", deployment("it"), table("old", &good, "")));

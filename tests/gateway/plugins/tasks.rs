@@ -1,5 +1,5 @@
-//! The long-lived threads of plugins, the clock that interrupts hooks and the recorder of hook calls, go on after a
-//! panic.
+//! The long-lived threads of plugins restart after a panic: the clock that interrupts hooks, and the recorder of hook
+//! calls.
 
 use std::fs;
 use std::time::Duration;

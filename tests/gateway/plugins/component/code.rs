@@ -1,13 +1,13 @@
-//! The instructions of a hook, written as a row of calls: each result of an import has a place of its own in memory.
+//! The instructions of a hook, written as a sequence of calls. Each result of an import has a memory area of its own.
 
 use std::fmt::{self, Display, Write};
 
 use crate::plugins::component::{PACKAGE, Plugin, VERSION, core_type};
 
-/// Room for the largest result of an import.
+/// Size of the largest result of an import, in bytes.
 const AREA: u32 = 48;
 
-/// A text of the plugin: where it is and how long, as two expressions.
+/// A text of the plugin: two expressions, for its memory address and its length.
 #[derive(Clone)]
 pub(crate) struct Text {
     at: String,
@@ -32,12 +32,12 @@ impl Text {
 pub(crate) struct Area(u32);
 
 impl Area {
-    /// The place of a part of it.
+    /// The memory address of a part of it.
     pub(crate) fn address(self, offset: u32) -> String {
         format!("(i32.const {})", self.0 + offset)
     }
 
-    /// One byte of it: whether it is `some` or an error.
+    /// Its first byte: 1 if it is `some` or an error.
     pub(crate) fn byte(self) -> String {
         format!("(i32.load8_u (i32.const {}))", self.0)
     }
@@ -93,7 +93,7 @@ impl<'a> Code<'a> {
         writeln!(self.wat, "{wat}").unwrap();
     }
 
-    /// A text that stands in the plugin.
+    /// A constant text.
     pub(crate) fn text(&mut self, text: impl AsRef<[u8]>) -> Text {
         let at = self.plugin.memory.put(text.as_ref());
         Text { at: format!("(i32.const {at})"), length: format!("(i32.const {})", text.as_ref().len()) }
@@ -103,7 +103,7 @@ impl<'a> Code<'a> {
         Area(self.plugin.memory.put(&[0; AREA as usize]))
     }
 
-    /// Calls an import. A method's handle goes without saying.
+    /// Calls an import. The handle of a method is added.
     pub(crate) fn call(&mut self, interface: &str, function: &str, arguments: impl Display) -> Area {
         let (function, handle) = match interface {
             "invocation" => (format!("[method]invocation.{function}"), "(local.get $call)"),
@@ -127,7 +127,7 @@ impl<'a> Code<'a> {
         area
     }
 
-    /// Texts one after the other.
+    /// Concatenates texts.
     pub(crate) fn join(&mut self, texts: &[Text]) -> Text {
         let mut all = texts[0].clone();
         for text in &texts[1..] {
@@ -157,13 +157,13 @@ impl<'a> Code<'a> {
         self.raw("))");
     }
 
-    /// The text of an `option`, empty where there is none.
+    /// The text of an `option`, empty if it is `none`.
     pub(crate) fn or_empty(&mut self, area: Area) -> Text {
         self.raw(format!("(if (i32.eqz {}) (then (i64.store (i32.const {}) (i64.const 0))))", area.byte(), area.0 + 4));
         area.inner()
     }
 
-    /// Traps where a setter has failed.
+    /// Traps if a setter has failed.
     pub(crate) fn expect_ok(&mut self, set: Area) {
         self.when(set.byte(), |c| c.raw("(unreachable)"));
     }
@@ -173,7 +173,7 @@ impl<'a> Code<'a> {
         self.call("log", "write", format!("(i32.const 2) {line}"));
     }
 
-    /// Sets a request's header, or an answer's in after-invoke.
+    /// Sets a header of the request, or, in after-invoke, of the answer.
     pub(crate) fn set_header(&mut self, interface: &str, name: &str, value: &Text) -> Area {
         let name = self.text(name);
         self.call(interface, "set-header", format!("{name} {value}"))
@@ -216,12 +216,12 @@ impl<'a> Code<'a> {
         self.raw(format!("(return (i32.const {}))", area.0));
     }
 
-    /// Ends before-invoke with a refusal that carries a message to the test.
+    /// Ends before-invoke with a refusal whose message the test reads.
     pub(crate) fn tell(&mut self, message: &Text) {
         self.reject(418, "told", message, &[]);
     }
 
-    /// In after-invoke: makes an error of the outcome.
+    /// In after-invoke: replaces the outcome with an error.
     pub(crate) fn set_problem(&mut self, status: u16, code: &str, message: &str, headers: &[(&str, &str)]) -> Area {
         let (code, message, headers) = (self.text(code), self.text(message), self.pairs(headers));
         self.call("outcome", "set-problem", format!("(i32.const {status}) {code} {message} {headers}"))
