@@ -82,7 +82,7 @@ impl Gateway {
 
 /// Ends the workers of a release that is out of service. Calls may finish within `drain`, or until `kill` is cancelled.
 pub(super) async fn drain_pool(pool: &Pool, drain: Duration, kill: &CancellationToken) {
-    let drained = pool.retire(drain);
+    let drained = pool.drain(drain);
     tokio::pin!(drained);
     tokio::select! {
         () = &mut drained => {}

@@ -124,7 +124,7 @@ impl LogBook {
     }
 
     /// Adds the lines of a pipe until its end. A pipe that is not read would block the worker.
-    pub async fn drain(&self, source: LogSource, mut pipe: impl AsyncRead + Unpin) {
+    pub async fn collect(&self, source: LogSource, mut pipe: impl AsyncRead + Unpin) {
         let mut buffer = BytesMut::with_capacity(READ_BYTES);
         let mut skipping = false;
         loop {
@@ -303,10 +303,10 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_flood_is_drained_bounded_and_counted() {
+    async fn a_flood_is_read_to_its_end_bounded_and_counted() {
         let (_folder, book) = book();
         let flood = b"0123456789\n".repeat(50_000);
-        book.drain(LogSource::Stdout, &flood[..]).await;
+        book.collect(LogSource::Stdout, &flood[..]).await;
         let (lines, next) = book.since(0);
         assert!(lines.len() <= 2 * LINES_PER_SECOND as usize, "{}", lines.len());
         assert!(next > 0);
@@ -318,7 +318,7 @@ mod tests {
         let (_folder, book) = book();
         let mut text = vec![b'x'; 3 * READ_BYTES];
         text.extend(b"\nnext\n");
-        book.drain(LogSource::Stdout, &text[..]).await;
+        book.collect(LogSource::Stdout, &text[..]).await;
         let (lines, _) = book.since(0);
         assert_eq!(lines.len(), 2);
         assert!(lines[0].ends_with("(line cut)"));
@@ -330,8 +330,8 @@ mod tests {
         let (_folder, book) = book();
         book.note("before");
         let from = book.position();
-        book.drain(LogSource::Stdout, &b"noise\n"[..]).await;
-        book.drain(LogSource::Stderr, &b"one two\nthree"[..]).await;
+        book.collect(LogSource::Stdout, &b"noise\n"[..]).await;
+        book.collect(LogSource::Stderr, &b"one two\nthree"[..]).await;
         assert_eq!(book.stderr_since(from, 100), "one two\nthree");
         assert_eq!(book.stderr_since(from, 5), "three");
     }

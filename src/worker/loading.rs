@@ -57,9 +57,9 @@ pub(super) fn start_worker(pool: &PoolContext) -> Result<Worker, LoadFailure> {
         client,
         inbox,
         writer: tokio::spawn(async move { writing.write_loop().await }),
-        drains: [
-            tokio::spawn(async move { out.drain(LogSource::Stdout, stdout).await }),
-            tokio::spawn(async move { err.drain(LogSource::Stderr, stderr).await }),
+        outputs: [
+            tokio::spawn(async move { out.collect(LogSource::Stdout, stdout).await }),
+            tokio::spawn(async move { err.collect(LogSource::Stderr, stderr).await }),
         ],
         started: Instant::now(),
         log_start,
@@ -116,7 +116,7 @@ async fn failure(
 ) -> LoadFailure {
     worker.process.kill();
     let ended = tokio::time::timeout(LAST_OUTPUT, worker.process.ended()).await.unwrap_or(Ended::Unknown);
-    worker.finish_drains().await;
+    worker.finish_output().await;
     let stderr = pool.logs.stderr_since(worker.log_start, STDERR_TAIL);
     let kind = if Process::was_not_run(ended, &stderr) { LoadFailureKind::Spawn } else { kind };
     let message = match kind {

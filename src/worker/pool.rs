@@ -32,7 +32,7 @@ const GROWTH: &str = "pool-growth";
 pub struct Pool {
     context: Arc<PoolContext>,
     /// The gateway goes on without this release.
-    retired: AtomicBool,
+    out_of_service: AtomicBool,
 }
 
 /// The state of a pool at one moment, for people.
@@ -85,7 +85,7 @@ impl Pool {
             let growing = Arc::clone(&context);
             supervise::forever(&context.tasks, &context.stop, GROWTH, move || grow_on_demand(Arc::clone(&growing)));
         }
-        Arc::new(Self { context, retired: AtomicBool::new(false) })
+        Arc::new(Self { context, out_of_service: AtomicBool::new(false) })
     }
 
     /// Limits of the workers and calls.
@@ -197,7 +197,7 @@ impl Pool {
             CallFailure::Crashed(how) => CallError::Crashed(how),
             CallFailure::Protocol(how) => CallError::Protocol(how),
             CallFailure::TimedOut => CallError::TimedOut(self.context.settings.timeout),
-            CallFailure::Stopped if self.retired.load(Ordering::Relaxed) => CallError::Deleted,
+            CallFailure::Stopped if self.out_of_service.load(Ordering::Relaxed) => CallError::Deleted,
             CallFailure::Stopped => CallError::Cut,
             CallFailure::Unsent => CallError::Stopping,
         }
@@ -213,8 +213,8 @@ impl Pool {
     }
 
     /// As [`Self::stop`], for a release that leaves service while the gateway goes on.
-    pub async fn retire(&self, drain: Duration) {
-        self.retired.store(true, Ordering::Relaxed);
+    pub async fn drain(&self, drain: Duration) {
+        self.out_of_service.store(true, Ordering::Relaxed);
         self.stop(drain).await;
     }
 

@@ -32,7 +32,7 @@ pub(super) struct Parts {
     pub(super) client: Arc<Client<Lease>>,
     pub(super) inbox: Inbox,
     pub(super) writer: JoinHandle<WriteEnd>,
-    pub(super) drains: [JoinHandle<()>; 2],
+    pub(super) outputs: [JoinHandle<()>; 2],
     pub(super) started: Instant,
     /// The number of the log line at its start.
     pub(super) log_start: u64,
@@ -127,9 +127,9 @@ impl Parts {
         self.process.ended().await;
         self.client.fail_all(&failure);
         self.writer.abort();
-        self.finish_drains().await;
-        for drain in &self.drains {
-            drain.abort();
+        self.finish_output().await;
+        for output in &self.outputs {
+            output.abort();
         }
         let Self { process, .. } = self;
         let finished = tokio::task::spawn_blocking(move || process.finish_tree()).await;
@@ -139,8 +139,8 @@ impl Parts {
     }
 
     /// Waits a moment for the last output of a worker that has ended; a grandchild may keep the pipes open.
-    pub(super) async fn finish_drains(&mut self) {
-        let [out, err] = &mut self.drains;
+    pub(super) async fn finish_output(&mut self) {
+        let [out, err] = &mut self.outputs;
         let both = async {
             if !out.is_finished() {
                 let _panicked = out.await;

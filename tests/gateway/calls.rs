@@ -338,7 +338,7 @@ fn a_result_that_is_nested_too_deeply_is_an_error_of_its_call_alone() {
             if answer.status == 200 {
                 assert!(levels <= 128, "{folder} {levels}");
             } else {
-                // A worker tells by itself, or the gateway does for Python's; none is lost with the call.
+                // The worker reports it, or the gateway does for Python; the worker survives both.
                 let by_gateway = folder == "echo-python" && answer.status == 502;
                 let (status, code) = if by_gateway { (502, "worker_protocol_error") } else { (500, "function_error") };
                 assert_refused(&answer, status, code);

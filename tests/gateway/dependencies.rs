@@ -37,7 +37,7 @@ fn install(release: &Path, runners: Option<&[&str]>, time: Duration) -> (Result<
     on_one_thread(async {
         let name = DeploymentName::new("installed").unwrap();
         let book = LogBook::new(name, LogFiles::start(folder.path()).unwrap());
-        // One variable that every machine has, and that nobody gets unasked.
+        // A variable that exists on every machine and is not passed on by default.
         let installer = Installer::new(Arc::new(spawner()), time, vec!["CARGO_PKG_NAME".to_owned()]);
         let installed = installer.install(release, runners.as_deref(), &book).await;
         assert_eq!(marked(std::process::id()), Vec::<u32>::new());
@@ -112,7 +112,7 @@ fn npm_keeps_to_a_lock_file() {
 }
 
 #[test]
-fn a_script_that_fails_is_told_with_its_words_and_sees_nothing_of_the_gateway() {
+fn a_failing_install_script_is_reported_with_its_output_and_sees_nothing_of_the_gateway() {
     let script = "env > seen; echo its own words >&2; exit 7";
     let package = serde_json::json!({ "scripts": { "postinstall": script } }).to_string();
     let release = release(&[("app/package.json", &package)]);
@@ -185,7 +185,7 @@ fn pip_installs_into_the_release_where_its_workers_find_it() {
 }
 
 #[test]
-fn a_requirement_that_is_not_there_is_told_with_pips_words() {
+fn a_missing_requirement_is_reported_with_pips_output() {
     let release = release(&[("lib/requirements.txt", "./no-such-1.0-py3-none-any.whl\n")]);
     match install(release.path(), None, TIME) {
         (Err(error @ InstallError::Failed { .. }), _) => {
@@ -198,7 +198,7 @@ fn a_requirement_that_is_not_there_is_told_with_pips_words() {
 }
 
 #[test]
-fn what_needs_metacall_is_left_out_without_it_and_said_so() {
+fn scripts_that_need_metacall_are_left_out_without_it_and_reported() {
     let path = std::env::var_os("PATH").unwrap();
     assert!(!std::env::split_paths(&path).any(|folder| folder.join("metacall").exists()), "this machine has metacall");
     let release = release(&[("Gemfile", "gem 'x'"), ("lib/app.csproj", "<Project/>"), ("package.json", "{}")]);

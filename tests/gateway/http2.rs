@@ -307,15 +307,15 @@ fn a_stream_under_way_ends_well_when_the_gateway_stops() {
     frames.call(1, "sleep", "[500,1]");
     wait_for("the call", || (gateway.readiness("it")["in_flight"] == 1).then_some(()));
     gateway.signal(rustix::process::Signal::TERM);
-    let mut told = false;
+    let mut announced = false;
     let mut body = Vec::new();
     while let Some(frame) = frames.next() {
-        told |= frame.kind == GOAWAY;
+        announced |= frame.kind == GOAWAY;
         if frame.kind == DATA {
             body.extend(frame.payload);
         }
     }
-    assert_eq!((told, body.as_slice()), (true, &b"1"[..]));
+    assert_eq!((announced, body.as_slice()), (true, &b"1"[..]));
     assert!(gateway.wait_end().success());
 }
 

@@ -281,7 +281,7 @@ fn h8_a_thousand_idle_connections_cost_little_and_calls_go_on() {
 }
 
 #[test]
-fn h9_connections_beyond_the_limit_are_told_so_and_the_admin_listener_goes_on() {
+fn h9_connections_beyond_the_limit_are_refused_and_the_admin_listener_still_accepts() {
     let admin = wire::own_address(9001);
     let text = format!("max_connections = 3\n[admin]\nlisten = \"{admin}\"");
     let gateway = Gateway::start(&tables(&text));

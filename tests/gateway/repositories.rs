@@ -202,7 +202,7 @@ fn branches_and_files_are_listed_over_http() {
 }
 
 #[test]
-fn each_way_to_fail_has_its_own_words() {
+fn each_way_to_fail_has_its_own_message() {
     let root = repositories(&[("index.js", "1")]);
     let server = Server::start(root.path());
     let from = listed(&[&server.url(""), &folder_url(root.path(), "")]);
@@ -317,7 +317,7 @@ fn nothing_of_a_repository_or_of_this_machine_runs() {
         let mode = std::os::unix::fs::PermissionsExt::from_mode(0o755);
         fs::set_permissions(&path, mode).unwrap();
     }
-    // The staging folder may lie in a repository of somebody's.
+    // The staging folder may lie inside another repository.
     let around = tempfile::tempdir().unwrap();
     git(around.path(), &["init", "-q"]);
     let instead = format!("url.{}.insteadOf", folder_url(root.path(), "team/empty.git"));

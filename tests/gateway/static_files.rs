@@ -113,7 +113,7 @@ fn a_range_gives_a_part() {
 }
 
 #[test]
-fn head_tells_the_length_and_other_methods_are_refused() {
+fn head_gives_the_length_and_other_methods_are_refused() {
     let (gateway, _folder) = site("", |folder| fs::write(folder.join("a.txt"), "0123456789").unwrap());
     let head = raw(&gateway, "HEAD /local/site/v1/static/a.txt").to_lowercase();
     assert!(head.starts_with("http/1.1 200 ") && head.contains("\r\ncontent-length: 10\r\n"), "{head}");

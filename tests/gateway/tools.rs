@@ -89,7 +89,7 @@ fn what_a_tool_leaves_running_does_not_hold_up_its_end() {
 }
 
 #[test]
-fn a_tool_that_nobody_waits_for_any_more_is_ended() {
+fn a_tool_whose_caller_is_gone_is_ended() {
     let folder = tempfile::tempdir().unwrap();
     let begun = folder.path().join("begun");
     let tool = shell(folder.path(), "setsid sleep 1000 & touch begun; sleep 1000");

@@ -50,7 +50,7 @@ impl Wire {
         Some(Answer { status, headers, body: String::new() })
     }
 
-    /// Reads an answer that has no body, whatever its length says: one to HEAD, or 100 Continue.
+    /// Reads an answer that has no body even if it has a length: one to HEAD, or 100 Continue.
     #[track_caller]
     pub(crate) fn answer_without_body(&mut self) -> Answer {
         self.head().expect("the connection ended before an answer")
@@ -97,7 +97,7 @@ impl Wire {
     }
 }
 
-/// A loopback address of this process's own, for a listener whose free port nobody would tell.
+/// A loopback address of this process's own, for a listener whose port the test must choose itself.
 pub(crate) fn own_address(port: u16) -> String {
     let [_, a, b, c] = std::process::id().to_be_bytes();
     format!("127.{}.{b}.{c}:{port}", a | 0x40)

@@ -111,7 +111,7 @@ fn bad_forms() -> Vec<(&'static str, &'static str, &'static str, Vec<u8>)> {
 }
 
 #[test]
-fn u7_a_form_that_is_not_the_right_one_is_refused_in_words() {
+fn u7_a_wrong_form_is_refused_with_the_reason() {
     let gateway = Gateway::ready("[deploy]\nmax_upload = \"64KiB\"\n");
     let cases = bad_forms();
     assert!(cases.len() >= 25);
@@ -166,7 +166,7 @@ fn u8_an_upload_that_stalls_is_a_408() {
 }
 
 #[test]
-fn u8_four_upload_at_once_and_others_are_told_to_wait() {
+fn u8_four_uploads_run_at_once_and_others_are_asked_to_retry() {
     let gateway = Gateway::ready("");
     let mut taken: Vec<_> = (0..4).map(|n| begin(&gateway, &format!("taken{n}"))).collect();
     wait_for("four uploads", || (open_uploads(&gateway).len() == 4).then_some(()));

@@ -146,7 +146,7 @@ fn releases_are_listed_and_an_earlier_one_is_brought_back() {
 }
 
 #[test]
-fn a_deploy_that_fails_shows_the_workers_words_and_what_serves_goes_on() {
+fn a_failed_deploy_shows_the_workers_output_and_the_old_release_serves() {
     let gateway = Gateway::start("");
     let (_outer, path) = folder("app", &[("index.js", &version(1))]);
     succeed(&gateway, &["deploy", &path]);

@@ -35,7 +35,7 @@ fn noise(bytes: usize) -> String {
 }
 
 #[test]
-fn l10_a_full_disk_is_a_507_and_what_serves_goes_on() {
+fn l10_a_full_disk_is_a_507_and_the_old_release_serves() {
     let folder = TempDir::new().unwrap();
     fs::create_dir(folder.path().join("data")).unwrap();
     let table = "[server]\nlisten = \"127.0.0.1:0\"\nprefix = \"local\"\ndata_dir = \"data\"\n";

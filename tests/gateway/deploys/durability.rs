@@ -21,7 +21,7 @@ fn restart(mut gateway: Gateway, signal: Signal) -> Gateway {
 }
 
 #[test]
-fn what_was_deployed_serves_again_after_a_stop_and_after_a_kill() {
+fn deployments_serve_again_after_a_stop_and_after_a_kill() {
     let mut gateway = Gateway::start("");
     for number in 1..=6 {
         gateway.ship(&format!("app-{number}"), &versioned(number));
@@ -73,9 +73,9 @@ fn logs_of_installs_and_workers_survive_a_restart() {
     };
     wait_for("the line", || says(&gateway).json().as_str().unwrap().contains("printed at the load").then_some(()));
     let gateway = restart(gateway, Signal::TERM);
-    let told = says(&gateway).json();
-    assert!(told.as_str().unwrap().contains("deploying release 1"), "{told}");
-    assert!(told.as_str().unwrap().contains("printed at the load"), "{told}");
+    let log = says(&gateway).json();
+    assert!(log.as_str().unwrap().contains("deploying release 1"), "{log}");
+    assert!(log.as_str().unwrap().contains("printed at the load"), "{log}");
 }
 
 #[test]

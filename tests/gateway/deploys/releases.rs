@@ -58,7 +58,7 @@ fn an_id_that_was_never_uploaded_is_refused() {
 }
 
 #[test]
-fn a_broken_release_leaves_the_good_one_serving_and_tells_the_workers_words() {
+fn a_broken_release_leaves_the_good_one_serving_and_shows_the_workers_output() {
     let gateway = Gateway::start("");
     gateway.ship("app", &versioned(1));
     assert_eq!(gateway.upload("app", &package(&[("app.py", BROKEN)]), "?replace=true").status, 201);
@@ -93,7 +93,7 @@ fn a_first_deploy_that_fails_is_shown_and_can_be_deployed_over_or_deleted() {
 }
 
 #[test]
-fn five_releases_are_kept_and_any_of_them_can_be_gone_back_to() {
+fn five_releases_are_kept_and_each_can_be_deployed_again() {
     let gateway = Gateway::start("");
     for number in 1..=7 {
         gateway.ship("app", &versioned(number));
@@ -131,8 +131,8 @@ fn a_release_has_its_env_file_and_the_variables_of_its_deploy_and_no_answer_show
     assert_eq!(back.status, 200, "{back:?}");
     assert_eq!(gateway.call("app", "read", "").body, r#"["from-deploy","hunter2 x"]"#);
     for address in ["/api/inspect", "/api/releases/app", "/readyz", "/api/logs/app"] {
-        let told = gateway.get(address).body;
-        assert!(!told.contains("from-deploy") && !told.contains("hunter2"), "{address}: {told}");
+        let answer = gateway.get(address).body;
+        assert!(!answer.contains("from-deploy") && !answer.contains("hunter2"), "{address}: {answer}");
     }
     assert!(!gateway.log().contains("from-deploy"));
     assert_eq!(gateway.get("/local/app/v1/static/.env").status, 404);
@@ -180,7 +180,7 @@ fn scripts_outside_of_a_package_or_missing_in_it_are_refused_when_it_comes() {
         assert!(!refused.message().contains(gateway.folder.path().to_str().unwrap()), "{}", refused.message());
         let (kind, body) = multipart("app", &json!([json]).to_string(), "[]", &package(&[("app.py", "")]));
         let refused = gateway.post("/api/package/create", &[("content-type", &kind)], body);
-        assert_eq!((refused.status, refused.code()), (422, "bad_archive"), "beside: {json}");
+        assert_eq!((refused.status, refused.code()), (422, "bad_archive"), "uploaded as a part: {json}");
     }
 }
 
@@ -215,14 +215,14 @@ fn the_steps_of_a_deploy_are_streamed_as_events_on_request() {
         let body = json!({ "suffix": "app" }).to_string();
         gateway.post("/api/deploy/create", &[("accept", "text/event-stream")], body)
     };
-    let told = create(&package(&[("app.py", "print('hello from the module')\ndef version():\n    return 1\n")]));
-    assert_eq!(told.status, 200);
-    assert!(told.body.contains("event: log\n"), "{}", told.body);
-    let end = told.body.trim_end().rsplit("\n\n").next().unwrap();
+    let answer = create(&package(&[("app.py", "print('hello from the module')\ndef version():\n    return 1\n")]));
+    assert_eq!(answer.status, 200);
+    assert!(answer.body.contains("event: log\n"), "{}", answer.body);
+    let end = answer.body.trim_end().rsplit("\n\n").next().unwrap();
     assert!(end.starts_with("event: deployed\ndata: {\"prefix\":\"local\",\"suffix\":\"app\""), "{end}");
     assert!(end.contains("\"release\":1"), "{end}");
-    let told = create(&package(&[("app.py", BROKEN)]));
-    let end = told.body.trim_end().rsplit("\n\n").next().unwrap();
+    let answer = create(&package(&[("app.py", BROKEN)]));
+    let end = answer.body.trim_end().rsplit("\n\n").next().unwrap();
     assert!(end.starts_with("event: failed\ndata: {\"status\":422"), "{end}");
     assert!(end.contains("no such table"), "{end}");
     assert_eq!(gateway.call("app", "version", "").body, "1");
@@ -238,7 +238,7 @@ fn a_deploy_that_fails_under_a_new_name_is_no_fault_of_the_gateway() {
 }
 
 #[test]
-fn a_delete_ends_a_deploy_that_is_on_its_way() {
+fn a_delete_ends_a_deploy_in_progress() {
     let gateway = Gateway::start("");
     let endless = package(&[("app.py", "while True:\n    pass\n")]);
     assert_eq!(gateway.upload("app", &endless, "").status, 201);
@@ -265,8 +265,8 @@ fn readyz_shows_reasons_only_with_the_token() {
     assert_eq!(gateway.post("/api/package/create", &headers, body).status, 201);
     let created = gateway.post("/api/deploy/create", &headers[..1], json!({ "suffix": "app" }).to_string());
     assert!(created.message().contains("canary"), "{created:?}");
-    let told = gateway.get("/readyz").body;
-    assert!(told.contains("load_failed") && !told.contains("canary"), "{told}");
+    let answer = gateway.get("/readyz").body;
+    assert!(answer.contains("load_failed") && !answer.contains("canary"), "{answer}");
     assert!(gateway.get_with("/readyz", &[("authorization", &bearer)]).body.contains("canary"));
 }
 

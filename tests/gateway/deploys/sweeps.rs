@@ -1,6 +1,6 @@
-//! Every point at which a deploy touches the disk: the gateway is killed there, or the disk fails there. `strace` does
-//! it to the gateway's thread for work that blocks, at the first, second, third … call of a kind, until the operation
-//! gets through.
+//! Every point at which a deploy touches the disk: the gateway is killed there, or the disk fails there. `strace`
+//! injects the fault into the gateway's thread for blocking work, at the first, second, third … system call of a
+//! kind, until the operation completes without one.
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -14,7 +14,7 @@ use tempfile::{NamedTempFile, TempDir};
 use super::{multipart, versioned};
 use crate::support::{Answer, Gateway, wait_for};
 
-/// System calls that touch the disk. Which of them an operation makes is told by the operation.
+/// System calls that touch the disk. An operation makes some of them.
 const CALLS: [&str; 15] = [
     "fsync",
     "rename",
@@ -32,12 +32,12 @@ const CALLS: [&str; 15] = [
     "write",
     "openat",
 ];
-/// Threads also wake each other with it, and that cannot fail.
+/// Threads also wake each other with this call, so no error is injected into it.
 const WAKES: &str = "write";
-/// Further than this no operation of these goes.
+/// No operation makes this many calls of one kind.
 const MOST: u32 = 200;
 
-/// What is done while the gateway is meddled with.
+/// The operation during which a fault is injected.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Operation {
     Upload,
@@ -46,17 +46,17 @@ enum Operation {
     Delete,
 }
 
-/// What is done to the gateway.
+/// The fault that is injected.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Meddling {
+enum Fault {
     Kill,
     Error(&'static str),
 }
 
-/// A gateway with one deployment `app`, and what is known of it.
+/// A gateway with one deployment, `app`, and its expected state.
 struct Subject {
     gateway: Gateway,
-    /// The version that was acknowledged last; none while nothing is deployed.
+    /// The version that the gateway acknowledged last; none while nothing is deployed.
     version: Option<u32>,
     /// The newest version that was sent.
     newest: u32,
@@ -77,7 +77,7 @@ impl Subject {
         self.version = Some(self.newest);
     }
 
-    /// Brings about the state that an operation begins with; the threads for work that blocks are there afterwards.
+    /// Prepares the state that an operation starts from. This also starts the thread for blocking work.
     fn prepare(&mut self, operation: Operation) {
         match operation {
             Operation::Deploy => {
@@ -99,7 +99,7 @@ impl Subject {
         }
     }
 
-    /// Does it. None if there was no answer.
+    /// Performs the operation; none if there was no answer.
     fn perform(&mut self, operation: Operation) -> Option<Answer> {
         let json = [("content-type", "application/json")];
         match operation {
@@ -117,7 +117,7 @@ impl Subject {
         }
     }
 
-    /// What serves now; none if nothing does.
+    /// The version that serves now, if any.
     #[track_caller]
     fn serving(&self) -> Option<u32> {
         wait_for("an answer", || {
@@ -126,14 +126,14 @@ impl Subject {
                 (200, _) => Some(Some(answer.body.parse().unwrap())),
                 (404, _) => Some(None),
                 (_, "starting") => None,
-                // A first deploy that failed is shown, and cannot be called.
+                // A first deploy that failed is listed and cannot be called.
                 (503, "load_failed") => Some(None),
                 _ => panic!("{answer:?}\n{}", self.gateway.log()),
             }
         })
     }
 
-    /// What was or was not done is one of two states, and one only if it was acknowledged.
+    /// Checks that the state is the one before or the one after the operation, and the latter if it was acknowledged.
     #[track_caller]
     fn check(&mut self, operation: Operation, acknowledged: bool, place: &str) {
         let (before, after) = match operation {
@@ -152,16 +152,16 @@ impl Subject {
         self.version = serving;
     }
 
-    /// Another gateway on the same folder.
+    /// Starts another gateway on the same folder.
     fn restart(&mut self) {
         self.gateway.wait_end();
         let folder = std::mem::replace(&mut self.gateway.folder, TempDir::new().unwrap());
         self.gateway = Gateway::start_in(folder, one_thread);
         let staging = self.gateway.folder.path().join("data/staging");
-        assert_eq!(fs::read_dir(staging).unwrap().count(), 0, "something was left in the staging folder");
+        assert_eq!(fs::read_dir(staging).unwrap().count(), 0, "files are left in the staging folder");
     }
 
-    /// The thread that does what blocks: there is one, so that its calls are always in the same order.
+    /// The thread for blocking work. There is one only, so that the order of its calls is always the same.
     fn thread(&self) -> u32 {
         let tasks = fs::read_dir(format!("/proc/{}/task", self.gateway.pid())).unwrap().flatten();
         let is_blocking = |id: &u32| {
@@ -170,7 +170,7 @@ impl Subject {
         };
         let ids: Vec<u32> =
             tasks.filter_map(|task| task.file_name().to_str()?.parse().ok()).filter(is_blocking).collect();
-        let [id] = ids.as_slice() else { panic!("{ids:?} are threads for work that blocks") };
+        let [id] = ids.as_slice() else { panic!("{ids:?} are threads for blocking work") };
         *id
     }
 }
@@ -179,17 +179,17 @@ fn one_thread(command: &mut Command) {
     command.arg("--blocking-threads=1");
 }
 
-/// A running strace; it lets go when it is dropped.
+/// A running strace; it detaches when it is dropped.
 struct Tracer {
     process: Child,
     log: NamedTempFile,
 }
 
 impl Tracer {
-    fn attach(thread: u32, call: &str, meddling: Meddling, when: u32) -> Self {
-        let what = match meddling {
-            Meddling::Kill => "signal=SIGKILL".to_owned(),
-            Meddling::Error(error) => format!("error={error}"),
+    fn attach(thread: u32, call: &str, fault: Fault, when: u32) -> Self {
+        let what = match fault {
+            Fault::Kill => "signal=SIGKILL".to_owned(),
+            Fault::Error(error) => format!("error={error}"),
         };
         let log = NamedTempFile::new().unwrap();
         let mut command = Command::new("strace");
@@ -203,13 +203,13 @@ impl Tracer {
         Self { process, log }
     }
 
-    /// Lets go, and tells whether it has meddled.
-    fn has_meddled(mut self) -> bool {
-        self.let_go();
+    /// Detaches, and returns whether strace has injected the fault.
+    fn has_injected(mut self) -> bool {
+        self.detach();
         fs::read_to_string(self.log.path()).unwrap().contains("INJECTED")
     }
 
-    fn let_go(&mut self) {
+    fn detach(&mut self) {
         if let Some(pid) = i32::try_from(self.process.id()).ok().and_then(Pid::from_raw) {
             let _gone = rustix::process::kill_process(pid, Signal::INT);
         }
@@ -219,39 +219,39 @@ impl Tracer {
 
 impl Drop for Tracer {
     fn drop(&mut self) {
-        self.let_go();
+        self.detach();
     }
 }
 
-/// Meddles with an operation at each call of each kind. Gives how many points there were of each kind.
-fn sweep(operation: Operation, meddling: Meddling) -> BTreeMap<&'static str, u32> {
+/// Injects a fault into an operation at each call of each kind, and returns how many points of each kind there were.
+fn sweep(operation: Operation, fault: Fault) -> BTreeMap<&'static str, u32> {
     let mut points = BTreeMap::new();
     let mut subject = Subject::new();
-    for call in CALLS.into_iter().filter(|call| meddling == Meddling::Kill || *call != WAKES) {
+    for call in CALLS.into_iter().filter(|call| fault == Fault::Kill || *call != WAKES) {
         for when in 1..MOST {
             subject.prepare(operation);
-            if !meddle(&mut subject, operation, meddling, call, when) {
+            if !inject(&mut subject, operation, fault, call, when) {
                 break;
             }
             points.insert(call, when);
         }
     }
     let all: u32 = points.values().sum();
-    eprintln!("{operation:?}, {meddling:?}: {all} points {points:?}, {} failures told", subject.failures);
+    eprintln!("{operation:?}, {fault:?}: {all} points {points:?}, {} failures reported", subject.failures);
     points
 }
 
-/// Does the operation once under the tracer, and checks what came of it. Tells whether anything was done to it.
-fn meddle(subject: &mut Subject, operation: Operation, meddling: Meddling, call: &str, when: u32) -> bool {
-    let place = &format!("{operation:?}, {meddling:?} at {call} {when}");
-    let tracer = Tracer::attach(subject.thread(), call, meddling, when);
+/// Performs the operation once under the tracer and checks its effect. Returns whether the fault was injected.
+fn inject(subject: &mut Subject, operation: Operation, fault: Fault, call: &str, when: u32) -> bool {
+    let place = &format!("{operation:?}, {fault:?} at {call} {when}");
+    let tracer = Tracer::attach(subject.thread(), call, fault, when);
     let answer = subject.perform(operation);
-    let has_meddled = tracer.has_meddled();
+    let has_injected = tracer.has_injected();
     let acknowledged = answer.as_ref().is_some_and(|answer| answer.status < 300);
-    match meddling {
-        Meddling::Kill => {
-            // It may be killed after its answer, when it removes what it no longer needs; a process that is being
-            // killed answers no more.
+    match fault {
+        Fault::Kill => {
+            // The kill may come after the answer, when the gateway removes files that it no longer needs; a process
+            // that is being killed does not answer.
             let was_killed = answer.is_none() || subject.gateway.try_post("/healthz", &[], "").is_none();
             if was_killed {
                 subject.restart();
@@ -261,17 +261,17 @@ fn meddle(subject: &mut Subject, operation: Operation, meddling: Meddling, call:
             subject.check(operation, acknowledged, place);
             was_killed
         }
-        Meddling::Error(error) => {
+        Fault::Error(error) => {
             let answer = answer.unwrap_or_else(|| panic!("{place}: no answer\n{}", subject.gateway.log()));
             if !acknowledged {
                 subject.failures += 1;
-                // A release whose folder cannot be read is one that does not load.
-                let told = [(500, "storage_error"), (507, "insufficient_storage"), (422, "load_failed")];
-                let is_told = told.contains(&(answer.status, answer.code()));
-                assert!(is_told, "{place}: {answer:?}\n{}", subject.gateway.log());
+                // A release whose folder cannot be read does not load.
+                let expected = [(500, "storage_error"), (507, "insufficient_storage"), (422, "load_failed")];
+                let is_expected = expected.contains(&(answer.status, answer.code()));
+                assert!(is_expected, "{place}: {answer:?}\n{}", subject.gateway.log());
             }
             subject.check(operation, acknowledged, place);
-            // A full disk passes; one that fails has to be looked at.
+            // A full disk is temporary; after an I/O error the gateway refuses changes until it is restarted.
             let readiness = subject.gateway.get("/readyz").json();
             if readiness["storage"].is_array() {
                 assert_eq!(error, "EIO", "{place}: {readiness}");
@@ -281,52 +281,52 @@ fn meddle(subject: &mut Subject, operation: Operation, meddling: Meddling, call:
                 subject.restart();
                 subject.check(operation, acknowledged, place);
             }
-            has_meddled
+            has_injected
         }
     }
 }
 
 #[test]
 fn a_kill_at_any_point_of_an_upload_leaves_what_serves() {
-    assert!(sweep(Operation::Upload, Meddling::Kill).len() > 4);
+    assert!(sweep(Operation::Upload, Fault::Kill).len() > 4);
 }
 
 #[test]
 fn a_kill_at_any_point_of_a_first_deploy_leaves_nothing_or_the_release() {
-    assert!(sweep(Operation::Deploy, Meddling::Kill).len() > 4);
+    assert!(sweep(Operation::Deploy, Fault::Kill).len() > 4);
 }
 
 #[test]
 fn a_kill_at_any_point_of_a_redeploy_leaves_the_old_release_or_the_new() {
-    assert!(sweep(Operation::Redeploy, Meddling::Kill).len() > 4);
+    assert!(sweep(Operation::Redeploy, Fault::Kill).len() > 4);
 }
 
 #[test]
 fn a_kill_at_any_point_of_a_delete_leaves_the_deployment_or_nothing() {
-    assert!(sweep(Operation::Delete, Meddling::Kill).len() > 4);
+    assert!(sweep(Operation::Delete, Fault::Kill).len() > 4);
 }
 
 #[test]
-fn a_disk_that_fails_at_any_point_of_a_redeploy_is_told_and_the_old_release_serves() {
-    sweep(Operation::Redeploy, Meddling::Error("EIO"));
+fn a_disk_error_at_any_point_of_a_redeploy_is_reported_and_the_old_release_serves() {
+    sweep(Operation::Redeploy, Fault::Error("EIO"));
 }
 
 #[test]
-fn a_disk_that_fails_at_any_point_of_a_delete_is_told() {
-    sweep(Operation::Delete, Meddling::Error("EIO"));
+fn a_disk_error_at_any_point_of_a_delete_is_reported() {
+    sweep(Operation::Delete, Fault::Error("EIO"));
 }
 
 #[test]
-fn a_full_disk_at_any_point_of_an_upload_is_told_and_passes() {
-    sweep(Operation::Upload, Meddling::Error("ENOSPC"));
+fn a_full_disk_at_any_point_of_an_upload_is_reported_and_later_uploads_succeed() {
+    sweep(Operation::Upload, Fault::Error("ENOSPC"));
 }
 
 #[test]
-fn a_full_disk_at_any_point_of_a_redeploy_is_told_and_passes() {
-    sweep(Operation::Redeploy, Meddling::Error("ENOSPC"));
+fn a_full_disk_at_any_point_of_a_redeploy_is_reported_and_later_deploys_succeed() {
+    sweep(Operation::Redeploy, Fault::Error("ENOSPC"));
 }
 
 #[test]
-fn a_full_disk_at_any_point_of_a_delete_is_told_and_passes() {
-    sweep(Operation::Delete, Meddling::Error("ENOSPC"));
+fn a_full_disk_at_any_point_of_a_delete_is_reported_and_later_deletes_succeed() {
+    sweep(Operation::Delete, Fault::Error("ENOSPC"));
 }

@@ -108,7 +108,7 @@ fn a_call_that_outlasts_the_drain_of_a_delete_gets_an_error() {
 }
 
 #[test]
-fn deploys_of_one_name_follow_each_other_and_too_many_are_sent_away() {
+fn deploys_of_one_name_run_one_at_a_time_and_too_many_are_refused() {
     let gateway = Gateway::start("");
     let slow = |number: u32| {
         package(&[("app.py", &format!("import time\ntime.sleep(0.3)\ndef version():\n    return {number}\n"))])

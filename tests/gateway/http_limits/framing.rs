@@ -55,7 +55,7 @@ fn h5_ambiguous_heads_are_refused_and_end_the_connection() {
 }
 
 #[test]
-fn h5_what_is_no_http_is_told_so_in_the_one_shape() {
+fn h5_bytes_that_are_not_http_get_an_error_of_the_usual_form() {
     let gateway = serving("");
     let cases: [(&str, &[u8]); 9] = [
         ("a space in a header's name", b"GET /healthz HTTP/1.1\r\nHost: a\r\nX Y: b\r\n\r\n"),
