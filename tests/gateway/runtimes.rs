@@ -121,7 +121,7 @@ fn a_worker_that_takes_more_memory_than_it_may_is_ended_and_the_next_serves() {
 }
 
 #[test]
-fn a_missing_program_is_named_in_the_log_and_to_callers() {
+fn a_missing_program_is_named_to_callers_and_fails_readiness() {
     let tables = deployment("gone", &fixture("node-single"), "runtime = \"command\"\ncommand = [\"/nowhere/worker\"]");
     let gateway = Gateway::start(&tables);
     let refused = gateway.call("gone", "f", "[]");

@@ -52,7 +52,7 @@ fn names(message: &str, entry: Option<&str>) -> bool {
 }
 
 #[test]
-fn every_hostile_archive_is_refused_before_anything_is_written() {
+fn every_hostile_archive_is_refused_and_leaves_nothing_outside_its_folder() {
     let cases = cases();
     assert!(cases.len() >= 200, "{}", cases.len());
     for case in &cases {
