@@ -6,6 +6,11 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
+use proc_macro2::{Ident, TokenStream, TokenTree};
+use quote::ToTokens;
+use syn::visit::Visit;
+use syn::{Block, ImplItemFn, ItemFn};
+
 use crate::support::{Gateway, wait_for};
 
 const ADDRESS: &str = "http://localhost:9000";
@@ -239,7 +244,7 @@ fn every_step_of_the_walks_in_the_architecture_is_called_by_the_step_above_it_an
             faults.push(format!("{line:?}: not in the code"));
         }
         if let Some(caller) = above.last() {
-            if !calls(&caller.code, &step.function) {
+            if !calls(&caller.code, &caller.function, &step.function) {
                 faults.push(format!("{line:?}: {} does not call it", caller.function));
             }
             if step.layer > caller.layer {
@@ -286,12 +291,44 @@ fn defines(code: &str, function: &str) -> bool {
     ["(", "<"].iter().any(|after| code.contains(&format!("fn {function}{after}")))
 }
 
-/// Whether the code has a call of the function, or names it as a value, apart from its definition.
-fn calls(code: &str, function: &str) -> bool {
-    let before = [".", "::", " ", "(", "!"];
-    let uses = |before: &&str| code.matches(&format!("{before}{function}(")).count();
-    let defined = usize::from(defines(code, function));
-    before.iter().map(uses).sum::<usize>() > defined
+/// Whether the caller's code names the function.
+fn calls(code: &str, caller: &str, function: &str) -> bool {
+    let mut search = Callers { caller, function, found: false };
+    search.visit_file(&syn::parse_file(code).unwrap());
+    search.found
+}
+
+/// Looks for a name in the functions of one name.
+struct Callers<'a> {
+    caller: &'a str,
+    function: &'a str,
+    found: bool,
+}
+
+impl Callers<'_> {
+    fn look(&mut self, name: &Ident, block: &Block) {
+        if name == self.caller {
+            self.found |= names(block.to_token_stream(), self.function);
+        }
+    }
+}
+
+impl<'ast> Visit<'ast> for Callers<'_> {
+    fn visit_item_fn(&mut self, function: &'ast ItemFn) {
+        self.look(&function.sig.ident, &function.block);
+    }
+
+    fn visit_impl_item_fn(&mut self, function: &'ast ImplItemFn) {
+        self.look(&function.sig.ident, &function.block);
+    }
+}
+
+fn names(tokens: TokenStream, name: &str) -> bool {
+    tokens.into_iter().any(|token| match token {
+        TokenTree::Ident(ident) => ident == name,
+        TokenTree::Group(group) => names(group.stream(), name),
+        TokenTree::Punct(_) | TokenTree::Literal(_) => false,
+    })
 }
 
 #[test]
