@@ -9,7 +9,8 @@
 //!
 //! Imports point down only, never sideways between parts of one layer, and never in a circle between files. `plugin`
 //! and `worker` never import each other. `hyper` is used in `http` only, `axum` in `http` and where `app` builds its
-//! routers, `wasmtime` in `wasm`, `plugin` and `wasm_worker` only. `tests/layers.rs` reads this table and the `use` lines, and checks all of it.
+//! routers, `wasmtime` in `wasm`, `plugin` and `wasm_worker` only. `tests/layers.rs` reads this table and the `use`
+//! lines, and checks all of it.
 //!
 //! | layer | module | contents |
 //! |---|---|---|

@@ -33,6 +33,7 @@ mod static_files;
 mod support;
 mod tools;
 mod unloaded;
+mod walks;
 mod wasm;
 mod wire;
 mod worker_logs;
