@@ -297,7 +297,7 @@ mod tests {
     }
 
     #[test]
-    fn control_bytes_are_escaped() {
+    fn a8_control_bytes_are_escaped() {
         let line = format_line(SystemTime::UNIX_EPOCH, LogSource::Stderr, b"a\x1b[31mb\tc\xff\r");
         assert_eq!(line, "1970-01-01T00:00:00.000Z err a\\u{1b}[31mb\tc\u{fffd}");
     }

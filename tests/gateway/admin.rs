@@ -102,7 +102,7 @@ fn an_admin_request_has_the_size_limit_of_a_call_and_the_same_form_of_error() {
 }
 
 #[test]
-fn with_a_token_the_api_needs_it() {
+fn a1_with_a_token_the_api_needs_it() {
     let gateway = Gateway::ready(&format!("[admin]\ntoken = {TOKEN:?}\n{}", deployment("it", "echo-node")));
     let right = format!("Bearer {TOKEN}");
     let wrong: [&[(&str, &str)]; 9] = [
@@ -140,7 +140,7 @@ fn with_a_token_the_api_needs_it() {
 }
 
 #[test]
-fn with_an_admin_listener_the_api_is_not_on_the_other() {
+fn a2_with_an_admin_listener_the_api_is_not_on_the_other() {
     let admin = wire::own_address(9001);
     let gateway = Gateway::ready(&format!("[admin]\nlisten = {admin:?}\n{}", deployment("it", "echo-node")));
     for path in ["/api/inspect", "/api/logs/it", "/api/readiness"] {

@@ -33,7 +33,7 @@ fn result(answer: &Answer) -> Value {
 }
 
 #[test]
-fn an_objects_values_are_the_arguments_in_javascripts_order() {
+fn h11_an_objects_values_are_the_arguments_in_javascripts_order() {
     let gateway = serving("echo-node");
     let sent = |function, body| result(&gateway.call("it", function, body));
     assert_eq!(sent("f", r#"{"b":2,"a":1}"#), json!({"b": 2, "a": 1}));
@@ -190,7 +190,7 @@ fn bodies_may_have_8_mebibytes_and_no_more() {
 }
 
 #[test]
-fn a_body_that_is_announced_too_large_is_refused_before_it_comes() {
+fn h4_a_body_that_is_announced_too_large_is_refused_before_it_comes() {
     let gateway = with_server("max_body = \"1KiB\"", "echo-node");
     for expect in ["", "expect: 100-continue\r\n"] {
         let head = format!("POST {} HTTP/1.1\r\nhost: a\r\n{expect}content-length: 1025\r\n\r\n", path("size"));
@@ -209,7 +209,7 @@ fn a_body_that_is_announced_too_large_is_refused_before_it_comes() {
 }
 
 #[test]
-fn a_chunked_body_is_cut_at_the_limit() {
+fn h4_a_chunked_body_is_cut_at_the_limit() {
     let gateway = with_server("max_body = \"1KiB\"", "echo-node");
     let chunk = format!("100\r\n{}\r\n", " ".repeat(256));
     let mut wire = Wire::open(&gateway);
@@ -423,7 +423,7 @@ fn an_answer_carries_the_callers_request_id_if_that_is_a_sane_one() {
 }
 
 #[test]
-fn methods_other_than_get_and_post_are_refused_and_run_nothing() {
+fn h16_methods_other_than_get_and_post_are_refused_and_run_nothing() {
     let gateway = serving("echo-node");
     for method in ["PUT", "DELETE", "PATCH", "OPTIONS", "TRACE", "PROPFIND", "get"] {
         let answer = wire::send(&gateway, method, &path("run"), &[JSON], "[]");

@@ -112,7 +112,7 @@ fn npm_keeps_to_a_lock_file() {
 }
 
 #[test]
-fn a_failing_install_script_is_reported_with_its_output_and_sees_nothing_of_the_gateway() {
+fn c5_a_failing_install_script_is_reported_with_its_output_and_sees_nothing_of_the_gateway() {
     let script = "env > seen; echo its own words >&2; exit 7";
     let package = serde_json::json!({ "scripts": { "postinstall": script } }).to_string();
     let release = release(&[("app/package.json", &package)]);
@@ -133,7 +133,7 @@ fn a_failing_install_script_is_reported_with_its_output_and_sees_nothing_of_the_
 }
 
 #[test]
-fn all_dependencies_share_one_time() {
+fn c5_all_dependencies_share_one_time() {
     let slow = r#"{"scripts":{"install":"sleep 1000"}}"#;
     let release = release(&[("a/package.json", slow), ("b/package.json", slow)]);
     let limit = Duration::from_secs(3);

@@ -18,7 +18,7 @@ use crate::faulty::{
 use crate::support::{Gateway, is_alive, wait_for};
 
 #[test]
-fn a_worker_has_four_descriptors_even_if_the_gateway_inherits_more() {
+fn a7_a_worker_has_four_descriptors_even_if_the_gateway_inherits_more() {
     let extra: OwnedFd = fs::File::open("/dev/null").unwrap().into();
     let gateway = Gateway::start_with(&Faulty::functions("python", "python-deaths").toml(), |command| {
         let mapping = FdMapping { parent_fd: extra, child_fd: 9 };
@@ -34,7 +34,7 @@ fn a_worker_has_four_descriptors_even_if_the_gateway_inherits_more() {
 }
 
 #[test]
-fn a_workers_environment_has_only_what_is_configured() {
+fn a6_a_workers_environment_has_only_what_is_configured() {
     for (runtime, folder, own) in [
         ("node", "node-deaths", &["METAGATE_CHANNEL_FD", "METAGATE_CONCURRENCY", "METAGATE_WORKER"][..]),
         ("python", "python-deaths", &["METAGATE_CHANNEL_FD", "METAGATE_CONCURRENCY", "METAGATE_WORKER"]),
@@ -61,7 +61,7 @@ fn a_workers_environment_has_only_what_is_configured() {
 }
 
 #[test]
-fn a_call_in_flight_is_answered_before_the_gateway_stops() {
+fn l5_a_call_in_flight_is_answered_before_the_gateway_stops() {
     let mut gateway = Gateway::ready(&Faulty::worker("stubborn").toml());
     let worker = pid_of_w(&gateway);
     thread::scope(|scope| {
@@ -76,7 +76,7 @@ fn a_call_in_flight_is_answered_before_the_gateway_stops() {
 }
 
 #[test]
-fn a_call_that_outlasts_the_drain_fails() {
+fn l5_a_call_that_outlasts_the_drain_fails() {
     let mut gateway = Gateway::ready(&format!("[server]\ndrain = \"300ms\"\n{}", Faulty::worker("stubborn").toml()));
     let worker = pid_of_w(&gateway);
     let time = thread::scope(|scope| {
@@ -93,7 +93,7 @@ fn a_call_that_outlasts_the_drain_fails() {
 }
 
 #[test]
-fn a_second_signal_ends_the_gateway_at_once_even_if_a_worker_ignores_signals() {
+fn l5_a_second_signal_ends_the_gateway_at_once_even_if_a_worker_ignores_signals() {
     let mut gateway = Gateway::ready(&Faulty::worker("stubborn").toml());
     let worker = pid_of_w(&gateway);
     let grandchild: u32 = gateway.call("w", "start_child", "[]").body.parse().unwrap();
@@ -116,7 +116,7 @@ fn a_second_signal_ends_the_gateway_at_once_even_if_a_worker_ignores_signals() {
 }
 
 #[test]
-fn a_stopped_gateway_leaves_no_process_behind() {
+fn l5_a_stopped_gateway_leaves_no_process_behind() {
     let folder = tempfile::tempdir().unwrap();
     let record = folder.path().join("grandchildren");
     let gateway = Gateway::ready(&Faulty::worker("w14-grandchildren").env("RECORD", &record).toml());
@@ -165,7 +165,7 @@ fn nothing_outlives_a_killed_gateway(change: impl Fn(&mut Command), groups: impl
 }
 
 #[test]
-fn workers_end_with_a_killed_gateway_and_the_next_gateway_ends_their_children() {
+fn l7_workers_end_with_a_killed_gateway_and_the_next_gateway_ends_their_children() {
     nothing_outlives_a_killed_gateway(|_| {}, |_| true);
 }
 
@@ -185,7 +185,7 @@ fn without_control_groups(command: &mut Command) {
 }
 
 #[test]
-fn without_control_groups_the_next_gateway_ends_all_that_a_killed_one_leaves() {
+fn l7_without_control_groups_the_next_gateway_ends_all_that_a_killed_one_leaves() {
     nothing_outlives_a_killed_gateway(without_control_groups, |has_group| !has_group);
 }
 

@@ -226,7 +226,7 @@ fn streams_of_one_connection_run_at_once_and_end_in_their_own_order() {
 }
 
 #[test]
-fn a_hundred_streams_are_the_limit_that_the_gateway_announces() {
+fn h14_a_hundred_streams_are_the_limit_that_the_gateway_announces() {
     let gateway = serving("");
     let mut frames = Frames::open(&gateway);
     let settings =
@@ -320,7 +320,7 @@ fn a_stream_under_way_ends_well_when_the_gateway_stops() {
 }
 
 #[test]
-fn answers_that_a_client_gives_no_room_hold_no_more_memory_than_the_budget() {
+fn h14_answers_that_a_client_gives_no_room_hold_no_more_memory_than_the_budget() {
     let gateway = serving("max_buffered = \"16MiB\"");
     let before = gateway.resident_bytes();
     let mut frames = Frames::open(&gateway);

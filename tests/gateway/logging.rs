@@ -45,7 +45,7 @@ fn full_pipe(nonblocking: bool) -> (File, OwnedFd) {
 }
 
 #[test]
-fn a_log_on_a_full_disk_stops_nothing() {
+fn l10_a_log_on_a_full_disk_stops_nothing() {
     let full = |command: &mut Command| {
         command.stderr(File::options().write(true).open("/dev/full").unwrap());
     };

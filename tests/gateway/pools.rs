@@ -112,7 +112,7 @@ fn a_pool_grows_while_calls_wait_up_to_its_maximum() {
 }
 
 #[test]
-fn calls_beyond_the_queue_are_refused_at_once_and_queued_ones_succeed() {
+fn h15_calls_beyond_the_queue_are_refused_at_once_and_queued_ones_succeed() {
     let gate = Gate::open();
     let gateway = Gateway::ready(&gate.deployment("concurrency = 1\nqueue = 1"));
     thread::scope(|scope| {

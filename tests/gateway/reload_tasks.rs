@@ -30,7 +30,7 @@ fn wait_for_version(gateway: &Gateway, number: u32) {
 }
 
 #[test]
-fn a_reload_task_that_panics_answers_its_request_and_serves_the_next() {
+fn l15_a_reload_task_that_panics_answers_its_request_and_serves_the_next() {
     let gateway = with_panic("reload", &[]);
     write_version(&gateway.folder, 2);
     let failed = gateway.post("/api/reload", &[], "");

@@ -228,7 +228,7 @@ fn each_way_to_fail_has_its_own_message() {
 }
 
 #[test]
-fn a_server_that_hangs_or_never_ends_is_given_up() {
+fn c4_a_server_that_hangs_or_never_ends_is_given_up() {
     let root = repositories(&[("index.js", "1")]);
     let server = Server::start(root.path());
     let from = Repositories::new(Arc::new(spawner()), vec![server.url("").parse().unwrap()], Duration::from_secs(1));
@@ -242,7 +242,7 @@ fn a_server_that_hangs_or_never_ends_is_given_up() {
 }
 
 #[test]
-fn a_repository_has_a_size() {
+fn c4_a_repository_has_a_size() {
     let root = repositories(&[("small", "1")]);
     let work = root.path().join("team/app");
     let mut noise = vec![0; 3 << 20];
@@ -270,7 +270,7 @@ fn entries_of(from: &Repositories, url: &str) -> usize {
 }
 
 #[test]
-fn git_uses_the_addresses_that_were_checked() {
+fn c2_git_uses_the_addresses_that_were_checked() {
     let root = repositories(&[("index.js", "1")]);
     let server = Server::start(root.path());
     let url = format!("http://pinned.test:{}/git/team/app.git", server.port);
@@ -282,7 +282,7 @@ fn git_uses_the_addresses_that_were_checked() {
 }
 
 #[test]
-fn a_host_that_leads_to_this_network_is_refused_before_git_runs() {
+fn c2_a_host_that_leads_to_this_network_is_refused_before_git_runs() {
     let root = tempfile::tempdir().unwrap();
     let server = Server::start(root.path());
     for addresses in [vec![[127, 0, 0, 1]], vec![[1, 1, 1, 1], [10, 0, 0, 1]]] {
@@ -302,7 +302,7 @@ fn a_host_that_leads_to_this_network_is_refused_before_git_runs() {
 }
 
 #[test]
-fn nothing_of_a_repository_or_of_this_machine_runs() {
+fn c4_nothing_of_a_repository_or_of_this_machine_runs() {
     let root = repositories(&[(".gitattributes", "* filter=evil diff=evil merge=evil\n"), ("index.js", "1")]);
     let marker = root.path().join("marker");
     let command = format!("touch {}", marker.display());

@@ -106,7 +106,7 @@ fn a_worker_needs_no_writable_deployment_folder_and_changes_nothing_in_it() {
 }
 
 #[test]
-fn a_worker_that_takes_more_memory_than_it_may_is_ended_and_the_next_serves() {
+fn w15_a_worker_that_takes_more_memory_than_it_may_is_ended_and_the_next_serves() {
     let folder = tempfile::tempdir().unwrap();
     let code =
         "def eat(megabytes: int) -> int:\n    return len(bytearray(megabytes * 1024 * 1024).replace(b'\\0', b'x'))\n";

@@ -3,7 +3,7 @@
 use crate::config::tests::{assert_faults, read};
 
 #[test]
-fn the_admin_api_is_not_opened_to_others_without_a_long_token() {
+fn a2_the_admin_api_is_not_opened_to_others_without_a_long_token() {
     let open = "[server]\nlisten = \"0.0.0.0:80\"\n";
     let without = "without \"token\" in [admin] the admin API must listen on a loopback address";
     assert_faults(open, &[(2, 10, without)]);

@@ -21,7 +21,7 @@ fn restart(mut gateway: Gateway, signal: Signal) -> Gateway {
 }
 
 #[test]
-fn deployments_serve_again_after_a_stop_and_after_a_kill() {
+fn l7_deployments_serve_again_after_a_stop_and_after_a_kill() {
     let mut gateway = Gateway::start("");
     for number in 1..=6 {
         gateway.ship(&format!("app-{number}"), &versioned(number));
@@ -79,7 +79,7 @@ fn logs_of_installs_and_workers_survive_a_restart() {
 }
 
 #[test]
-fn records_and_files_are_for_the_owner_alone() {
+fn a5_records_and_files_are_for_the_owner_alone() {
     let gateway = Gateway::start("");
     gateway.ship("app", &versioned(1));
     let data = gateway.folder.path().join("data");
@@ -93,7 +93,7 @@ fn records_and_files_are_for_the_owner_alone() {
 }
 
 #[test]
-fn a_damaged_record_is_quarantined_and_the_one_before_serves() {
+fn l9_a_damaged_record_is_quarantined_and_the_one_before_serves() {
     let mut gateway = Gateway::start("");
     gateway.ship("app", &versioned(1));
     gateway.ship("app", &versioned(2));
@@ -119,7 +119,7 @@ fn a_damaged_record_is_quarantined_and_the_one_before_serves() {
 }
 
 #[test]
-fn a_record_of_a_later_format_keeps_the_gateway_from_starting() {
+fn l9_a_record_of_a_later_format_keeps_the_gateway_from_starting() {
     let mut gateway = Gateway::start("");
     gateway.ship("app", &versioned(1));
     gateway.signal(Signal::TERM);

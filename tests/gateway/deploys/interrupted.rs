@@ -81,7 +81,7 @@ fn a_deploy_goes_on_when_its_client_goes_away() {
 }
 
 #[test]
-fn a_second_gateway_on_the_data_folder_is_refused_and_the_first_goes_on() {
+fn l17_a_second_gateway_on_the_data_folder_is_refused_and_the_first_goes_on() {
     let gateway = Gateway::start("");
     gateway.ship("app", &versioned(1));
     let mut command = crate::support::metagate();

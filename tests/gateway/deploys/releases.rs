@@ -58,7 +58,7 @@ fn an_id_that_was_never_uploaded_is_refused() {
 }
 
 #[test]
-fn a_broken_release_leaves_the_good_one_serving_and_shows_the_workers_output() {
+fn l4_a_broken_release_leaves_the_good_one_serving_and_shows_the_workers_output() {
     let gateway = Gateway::start("");
     gateway.ship("app", &versioned(1));
     assert_eq!(gateway.upload("app", &package(&[("app.py", BROKEN)]), "?replace=true").status, 201);
@@ -117,7 +117,7 @@ fn five_releases_are_kept_and_each_can_be_deployed_again() {
 }
 
 #[test]
-fn a_release_has_its_env_file_and_the_variables_of_its_deploy_and_no_answer_shows_their_values() {
+fn a5_a_release_has_its_env_file_and_the_variables_of_its_deploy_and_no_answer_shows_their_values() {
     let gateway = Gateway::start("");
     let script = "import os\ndef read():\n    return [os.environ.get('A'), os.environ.get('B')]\n";
     let files = [("app.py", script), (".env", "A=from-file\nB='hunter2 x'\n")];
@@ -139,7 +139,7 @@ fn a_release_has_its_env_file_and_the_variables_of_its_deploy_and_no_answer_show
 }
 
 #[test]
-fn variables_that_are_the_gateways_own_are_refused() {
+fn a6_variables_that_are_the_gateways_own_are_refused() {
     let gateway = Gateway::start("");
     assert_eq!(gateway.upload("app", &versioned(1), "").status, 201);
     for name in ["PATH", "LD_PRELOAD", "NODE_CHANNEL_FD", "METAGATE_X", "A B", ""] {
@@ -168,7 +168,7 @@ fn metacall_files_that_are_uploaded_with_a_package_count() {
 }
 
 #[test]
-fn scripts_outside_of_a_package_or_missing_in_it_are_refused_when_it_comes() {
+fn u9_scripts_outside_of_a_package_or_missing_in_it_are_refused_when_it_comes() {
     let gateway = Gateway::start("");
     for (path, script) in
         [("../..", "x.py"), (".", "../x.py"), (".", "/etc/passwd"), (".", "missing.py"), ("/", "x.py")]

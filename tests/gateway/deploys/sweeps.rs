@@ -287,46 +287,46 @@ fn inject(subject: &mut Subject, operation: Operation, fault: Fault, call: &str,
 }
 
 #[test]
-fn a_kill_at_any_point_of_an_upload_leaves_what_serves() {
+fn l7_a_kill_at_any_point_of_an_upload_leaves_what_serves() {
     assert!(sweep(Operation::Upload, Fault::Kill).len() > 4);
 }
 
 #[test]
-fn a_kill_at_any_point_of_a_first_deploy_leaves_nothing_or_the_release() {
+fn l7_a_kill_at_any_point_of_a_first_deploy_leaves_nothing_or_the_release() {
     assert!(sweep(Operation::Deploy, Fault::Kill).len() > 4);
 }
 
 #[test]
-fn a_kill_at_any_point_of_a_redeploy_leaves_the_old_release_or_the_new() {
+fn l7_a_kill_at_any_point_of_a_redeploy_leaves_the_old_release_or_the_new() {
     assert!(sweep(Operation::Redeploy, Fault::Kill).len() > 4);
 }
 
 #[test]
-fn a_kill_at_any_point_of_a_delete_leaves_the_deployment_or_nothing() {
+fn l7_a_kill_at_any_point_of_a_delete_leaves_the_deployment_or_nothing() {
     assert!(sweep(Operation::Delete, Fault::Kill).len() > 4);
 }
 
 #[test]
-fn a_disk_error_at_any_point_of_a_redeploy_is_reported_and_the_old_release_serves() {
+fn l11_a_disk_error_at_any_point_of_a_redeploy_is_reported_and_the_old_release_serves() {
     sweep(Operation::Redeploy, Fault::Error("EIO"));
 }
 
 #[test]
-fn a_disk_error_at_any_point_of_a_delete_is_reported() {
+fn l11_a_disk_error_at_any_point_of_a_delete_is_reported() {
     sweep(Operation::Delete, Fault::Error("EIO"));
 }
 
 #[test]
-fn a_full_disk_at_any_point_of_an_upload_is_reported_and_later_uploads_succeed() {
+fn l10_a_full_disk_at_any_point_of_an_upload_is_reported_and_later_uploads_succeed() {
     sweep(Operation::Upload, Fault::Error("ENOSPC"));
 }
 
 #[test]
-fn a_full_disk_at_any_point_of_a_redeploy_is_reported_and_later_deploys_succeed() {
+fn l10_a_full_disk_at_any_point_of_a_redeploy_is_reported_and_later_deploys_succeed() {
     sweep(Operation::Redeploy, Fault::Error("ENOSPC"));
 }
 
 #[test]
-fn a_full_disk_at_any_point_of_a_delete_is_reported_and_later_deletes_succeed() {
+fn l10_a_full_disk_at_any_point_of_a_delete_is_reported_and_later_deletes_succeed() {
     sweep(Operation::Delete, Fault::Error("ENOSPC"));
 }

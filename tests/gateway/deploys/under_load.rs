@@ -14,7 +14,7 @@ const CALLERS: u32 = 4;
 const CALLS_PER_SECOND: u32 = 300;
 
 #[test]
-fn redeploys_lose_no_call_and_leave_nothing_behind() {
+fn l3_redeploys_lose_no_call_and_leave_nothing_behind() {
     let gateway = Gateway::start("");
     gateway.ship("app", &versioned(1));
     let descriptors = || std::fs::read_dir(format!("/proc/{}/fd", gateway.pid())).unwrap().count();
@@ -63,7 +63,7 @@ fn redeploys_lose_no_call_and_leave_nothing_behind() {
 }
 
 #[test]
-fn a_call_under_way_ends_on_the_release_that_it_began_on() {
+fn l3_a_call_under_way_ends_on_the_release_that_it_began_on() {
     let gateway = Gateway::start("");
     let slow = "import time\ndef version():\n    time.sleep(1)\n    return 'old'\n";
     gateway.ship("app", &package(&[("app.py", slow)]));
@@ -78,7 +78,7 @@ fn a_call_under_way_ends_on_the_release_that_it_began_on() {
 }
 
 #[test]
-fn a_delete_lets_calls_under_way_finish_and_takes_no_new_ones() {
+fn l2_a_delete_lets_calls_under_way_finish_and_takes_no_new_ones() {
     let gateway = Gateway::start("");
     let slow = "import time\ndef slow():\n    time.sleep(1)\n    return 'done'\ndef quick():\n    return 1\n";
     gateway.ship("app", &package(&[("app.py", slow)]));
@@ -94,7 +94,7 @@ fn a_delete_lets_calls_under_way_finish_and_takes_no_new_ones() {
 }
 
 #[test]
-fn a_call_that_outlasts_the_drain_of_a_delete_gets_an_error() {
+fn l2_a_call_that_outlasts_the_drain_of_a_delete_gets_an_error() {
     let gateway = Gateway::start("[server]\ndrain = \"300ms\"\n");
     gateway.ship("app", &package(&[("app.py", "import time\ndef slow():\n    time.sleep(20)\n")]));
     std::thread::scope(|scope| {
@@ -108,7 +108,7 @@ fn a_call_that_outlasts_the_drain_of_a_delete_gets_an_error() {
 }
 
 #[test]
-fn deploys_of_one_name_run_one_at_a_time_and_too_many_are_refused() {
+fn l1_deploys_of_one_name_run_one_at_a_time_and_too_many_are_refused() {
     let gateway = Gateway::start("");
     let slow = |number: u32| {
         package(&[("app.py", &format!("import time\ntime.sleep(0.3)\ndef version():\n    return {number}\n"))])

@@ -13,7 +13,7 @@ pub(crate) fn metric(gateway: &Gateway, name: &str) -> u64 {
 }
 
 #[test]
-fn unfinished_bodies_hold_no_more_memory_than_the_budget() {
+fn l14_unfinished_bodies_hold_no_more_memory_than_the_budget() {
     let gateway = serving("max_buffered = \"16MiB\"");
     let before = gateway.resident_bytes();
     let body = vec![b' '; 4 << 20];

@@ -163,7 +163,7 @@ fn sighup_reads_the_configuration_again() {
 }
 
 #[test]
-fn an_invalid_configuration_changes_nothing() {
+fn l18_an_invalid_configuration_changes_nothing() {
     let (gateway, _files) = {
         let files = Files::new();
         let file = files.put("p.wasm", version("one"));

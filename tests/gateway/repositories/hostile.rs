@@ -170,7 +170,7 @@ const BRANCHES: [&str; 46] = [
 ];
 
 #[test]
-fn hostile_addresses_are_refused_and_leave_nothing() {
+fn c1_hostile_addresses_are_refused_and_leave_nothing() {
     let root = repositories(&[("index.js", "1")]);
     let staging = tempfile::tempdir().unwrap();
     let mark = root.path().join("mark");
@@ -221,7 +221,7 @@ fn addresses(root: &Path, mark: &Path) -> Vec<String> {
 }
 
 #[test]
-fn over_http_hostile_addresses_and_branches_are_a_400_and_leave_nothing() {
+fn c1_over_http_hostile_addresses_and_branches_are_a_400_and_leave_nothing() {
     let root = repositories(&[("index.js", "1")]);
     let mark = root.path().join("mark");
     let [inner, outer] = configured_list(root.path());
@@ -266,7 +266,7 @@ fn tree(folder: &Path) -> BTreeSet<PathBuf> {
 }
 
 #[test]
-fn hostile_branches_are_refused_and_leave_nothing() {
+fn c3_hostile_branches_are_refused_and_leave_nothing() {
     let root = repositories(&[("index.js", "1")]);
     let staging = tempfile::tempdir().unwrap();
     let mark = root.path().join("mark");
@@ -286,7 +286,7 @@ fn hostile_branches_are_refused_and_leave_nothing() {
 }
 
 #[test]
-fn names_of_branches_are_judged_as_git_does() {
+fn c3_names_of_branches_are_judged_as_git_does() {
     let good =
         ["main", "feature/x", "v1.0", "a-b_c", "ä", "a@b", "a.b", "x/-y", "lock", "1", "{x}", "a;b", "$(id)", "`id`"];
     // An argument cannot contain a zero byte. git allows `@` here, but `git branch` does not.

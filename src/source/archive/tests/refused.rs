@@ -6,7 +6,7 @@ use std::time::Duration;
 use super::*;
 
 #[test]
-fn names_that_lead_elsewhere_are_refused_and_told() {
+fn u1_names_that_lead_elsewhere_are_refused_and_told() {
     for name in ["../x", "/x", "a/../../x", "C:/x", "a\\b", "a\0b", "a//b", "./a", "", "/"] {
         let zip = Zip::of([Part::file("index.js", ""), Part::file(name, "x")]);
         assert_refused(&zip, &format!("{name:?}: "));
@@ -17,7 +17,7 @@ fn names_that_lead_elsewhere_are_refused_and_told() {
 }
 
 #[test]
-fn what_is_neither_file_nor_folder_is_refused() {
+fn u2_what_is_neither_file_nor_folder_is_refused() {
     for mode in [0o120_777, 0o020_644, 0o060_644, 0o010_644, 0o140_644, 0o170_644, 0o040_755] {
         assert_refused(&Zip::of([Part::file("odd", "/etc").mode(mode)]), "\"odd\": ");
         assert_refused(&Zip::of([Part::file("odd", "/etc").mode(mode).with(|part| part.system = 0)]), "\"odd\": ");
@@ -32,7 +32,7 @@ fn what_is_neither_file_nor_folder_is_refused() {
 }
 
 #[test]
-fn two_names_for_one_place_are_refused() {
+fn u5_two_names_for_one_place_are_refused() {
     for (names, words) in [
         (["a", "a"], "twice"),
         (["a", "A"], "same name"),
@@ -45,7 +45,7 @@ fn two_names_for_one_place_are_refused() {
 }
 
 #[test]
-fn too_many_entries_are_refused_before_they_are_read() {
+fn u4_too_many_entries_are_refused_before_they_are_read() {
     let zip = Zip::of([Part::file("a", "")]).with(|zip| zip.entries = Some(10_001));
     assert_refused(&zip, "10001 entries, limit 10000");
     let parts = (0..9_000).map(|n| Part::file(format!("{n}/a"), ""));
@@ -55,7 +55,7 @@ fn too_many_entries_are_refused_before_they_are_read() {
 }
 
 #[test]
-fn bombs_are_refused_before_anything_is_written() {
+fn u3_bombs_are_refused_before_anything_is_written() {
     let zeros = vec![0; 2 << 20];
     let place = Place::new();
     let bomb = Zip::of([Part::file("a", "x"), Part::deflated("bomb", &zeros)]).bytes();
@@ -108,7 +108,7 @@ fn sizes_and_checksums_that_lie_are_refused() {
 }
 
 #[test]
-fn encryption_and_other_methods_are_refused() {
+fn u6_encryption_and_other_methods_are_refused() {
     for flags in [1, 1 | 1 << 6, 1 << 13] {
         assert_refused(&Zip::of([Part::file("a", "x").with(|part| part.flags = flags)]), "\"a\": encrypted");
     }
@@ -219,7 +219,7 @@ fn a_64_bit_end_counts_where_it_agrees() {
 }
 
 #[test]
-fn what_is_no_archive_or_half_of_one_is_refused() {
+fn u6_what_is_no_archive_or_half_of_one_is_refused() {
     for text in [&b""[..], b"PK", b"hello", b"PK\x03\x04", &[0; 100_000], b"PK\x05\x06"] {
         assert!(refusal_within(text, &Limits::default()).contains("not a zip archive"));
     }
