@@ -23,13 +23,14 @@ use crate::app::data_dir::DataDir;
 use crate::app::listeners::Listeners;
 use crate::app::reload::Reloading;
 use crate::app::signals::{Signal, Signals};
-use crate::config::{self, Config, Faults};
+use crate::config::{self, Config, Faults, ServerConfig};
 use crate::deployment::Prefix;
 use crate::gateway::deployer::{Deployer, ReleaseTools};
 use crate::gateway::plugin_calls::FunctionsForPlugins;
 use crate::gateway::{Gateway, Launcher};
 use crate::http::buffers::Budget;
 use crate::http::connection::accept;
+use crate::http::connection::open_connections::OpenConnections;
 use crate::http::connection::peers::Peers;
 use crate::plugin::outside::CallFunction;
 use crate::plugin::plugins::Plugins;
@@ -177,14 +178,16 @@ impl App {
         let stored = self.deployer.stored_names().len();
         let limits = connection_limits(&self.config, stored);
         let address = listeners.address()?;
-        let (stop, servers) = (CancellationToken::new(), TaskTracker::new());
+        let (connections, servers) = (OpenConnections::default(), TaskTracker::new());
         let server = &self.config.server;
         let buffers = Arc::new(Budget::new(usize::try_from(server.max_buffered()).unwrap_or(usize::MAX)));
         let per_peer = server.max_connections_per_peer.map_or(usize::MAX, |count| count as usize);
         let peers = Arc::new(Peers::new(per_peer, Arc::clone(&buffers)));
         for (listener, service, limits) in listeners.with_services(&self.config, &self.deployer, limits, &buffers) {
-            servers.spawn(accept::serve(listener, Arc::new(service), limits, Arc::clone(&peers), stop.clone()));
+            let (peers, connections) = (Arc::clone(&peers), connections.clone());
+            servers.spawn(accept::serve(listener, Arc::new(service), limits, peers, connections));
         }
+        servers.close();
         let deployments = self.config.deployments.len() + stored;
         tracing::info!(%address, prefix = %self.gateway.prefix, deployments, "serving");
         writeln!(out, "listening on http://{address}")
@@ -196,10 +199,8 @@ impl App {
                 Signal::Reload => reloading.request("SIGHUP"),
             }
         };
-        self.stop_background.cancel();
-        tracing::info!(%signal, "stopping: waiting for calls in flight");
         tokio::select! {
-            () = self.drain(&stop, &servers) => {}
+            () = self.stop(signal, &connections, &servers) => {}
             signal = signals.stop() => {
                 tracing::warn!(%signal, "stopping now: killing all workers");
                 self.gateway.kill().await;
@@ -209,15 +210,25 @@ impl App {
         Ok(())
     }
 
-    /// Accepts no more connections, lets calls in flight finish within the drain time, then stops all workers.
-    async fn drain(&self, stop: &CancellationToken, servers: &TaskTracker) {
+    /// Turns readiness off and serves on for `pre_stop`. Then refuses requests, lets calls in flight finish within the
+    /// drain time, stops all workers, and closes the listeners last.
+    async fn stop(&self, signal: &str, connections: &OpenConnections, servers: &TaskTracker) {
+        let ServerConfig { pre_stop, drain, .. } = &self.config.server;
+        self.gateway.announce_stop();
+        if !pre_stop.get().is_zero() {
+            tracing::info!(%signal, %pre_stop, "stopping: readiness is off, calls are still served");
+            tokio::time::sleep(pre_stop.get()).await;
+        }
+        self.stop_background.cancel();
+        tracing::info!(%signal, "stopping: waiting for calls in flight");
         self.gateway.begin_drain();
-        stop.cancel();
-        servers.close();
-        let _timed_out = tokio::time::timeout(self.config.server.drain.get(), servers.wait()).await;
+        connections.begin_drain();
+        let _timed_out = tokio::time::timeout(drain.get(), connections.drained()).await;
         self.gateway.stop(Duration::ZERO).await;
+        connections.close_listeners();
+        servers.wait().await;
         // The stop has answered the remaining calls; their clients need a moment to read the answers.
-        let _timed_out = tokio::time::timeout(CLOSE_GRACE, servers.wait()).await;
+        let _timed_out = tokio::time::timeout(CLOSE_GRACE, connections.ended()).await;
     }
 }
 

@@ -29,7 +29,7 @@ pub mod whole_request;
 
 use std::path::PathBuf;
 use std::sync::Arc;
-use std::sync::atomic::AtomicU64;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Duration;
 
 use parking_lot::Mutex;
@@ -71,7 +71,11 @@ pub struct Gateway {
     /// Held while a deployment or a set of plugins is put in service. Both compute chains from the other, so without
     /// the lock a deployment could enter the registry with the chain of a set that has just been replaced.
     swap: Mutex<()>,
-    draining: CancellationToken,
+    /// It will stop. Calls are still served; readiness is off, so that no more of them are sent here.
+    stopping: AtomicBool,
+    /// As `drain` is cancelled; reading it takes no lock.
+    draining: AtomicBool,
+    drain: CancellationToken,
     /// Deploys in progress and releases that drain. [`Self::stop`] waits for them.
     tasks: TaskTracker,
     /// Ends releases that drain, at once.
@@ -97,7 +101,9 @@ impl Gateway {
             logs: LogBooks::new(log_files),
             sequence: AtomicU64::new(1),
             swap: Mutex::new(()),
-            draining: CancellationToken::new(),
+            stopping: AtomicBool::new(false),
+            draining: AtomicBool::new(false),
+            drain: CancellationToken::new(),
             tasks: TaskTracker::new(),
             kill: CancellationToken::new(),
         }
@@ -115,20 +121,33 @@ impl Gateway {
         self.plugins.current()
     }
 
+    /// Turns readiness off, and goes on serving.
+    pub fn announce_stop(&self) {
+        self.stopping.store(true, Ordering::Relaxed);
+    }
+
+    /// Whether it stops, or will soon.
+    #[must_use]
+    pub fn is_stopping(&self) -> bool {
+        self.stopping.load(Ordering::Relaxed)
+    }
+
     /// Accepts no new work from now on, and gives up deploys in progress.
     pub fn begin_drain(&self) {
-        self.draining.cancel();
+        self.announce_stop();
+        self.draining.store(true, Ordering::Relaxed);
+        self.drain.cancel();
     }
 
     /// Whether it accepts no new work.
     #[must_use]
     pub fn is_draining(&self) -> bool {
-        self.draining.is_cancelled()
+        self.draining.load(Ordering::Relaxed)
     }
 
     /// Completes when [`Self::begin_drain`] is called. Endless answers, such as a log that is followed, end then.
     pub fn drain_begins(&self) -> impl Future<Output = ()> + use<> {
-        self.draining.clone().cancelled_owned()
+        self.drain.clone().cancelled_owned()
     }
 
     /// Kills every worker. Calls in flight fail.

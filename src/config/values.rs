@@ -2,6 +2,7 @@
 
 pub(super) mod bytes_rule;
 pub(super) mod choice;
+pub(super) mod delay;
 pub(super) mod field;
 pub(super) mod http_grant;
 pub(super) mod json_table;

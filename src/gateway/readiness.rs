@@ -123,7 +123,7 @@ impl Deployer {
             let mut deployments = deployments.iter();
             deployments.any(|deployment| deployment.status == status && in_service.contains(deployment.name.as_str()))
         };
-        let status = if self.gateway.is_draining() {
+        let status = if self.gateway.is_stopping() {
             "draining"
         } else if any("failed") || !storage.is_empty() {
             "degraded"

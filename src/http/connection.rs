@@ -2,8 +2,10 @@
 //! a deadline.
 
 pub mod accept;
+mod backlog;
 pub mod framing;
 pub mod head;
+pub mod open_connections;
 pub mod open_streams;
 pub mod paced_body;
 pub mod peers;

@@ -130,6 +130,18 @@ impl Problem {
     }
 }
 
+/// The answer to a request whose head has not arrived in time.
+#[must_use]
+pub fn too_slow() -> Problem {
+    Problem::new(Code::RequestTimeout, "the request came too slowly")
+}
+
+/// The answer while the gateway stops.
+#[must_use]
+pub fn draining() -> Problem {
+    Problem::new(Code::Draining, "the gateway is stopping").retry_after(Duration::from_secs(1)).closing()
+}
+
 /// The answer when no deployment has this name.
 #[must_use]
 pub fn deployment_not_found(name: &str) -> Problem {

@@ -20,7 +20,7 @@ use crate::http::call::{invoke, whole_request};
 use crate::http::client_connection::{ClientConnection, Place};
 use crate::http::connection::head::{self, HEADER_COUNT, HEADERS_LIMIT, URI_LIMIT};
 use crate::http::path::{self, Target};
-use crate::http::problem::{Code, Problem};
+use crate::http::problem::{self, Code, Problem};
 use crate::http::reply_body::ReplyBody;
 use crate::http::request_body::{self, BodyLimits};
 use crate::http::request_id;
@@ -113,6 +113,10 @@ impl Service {
         }
         let uri = request.uri().clone();
         let target = path::parse(uri.path())?;
+        // Requests of health checks and of the admin API are served until the end.
+        if self.gateway.is_draining() && !matches!(target, Target::Other) {
+            return Err(problem::draining());
+        }
         if connection.place == Place::Reserved && !is_for_operators(&target, uri.path()) {
             return Err(too_many_connections());
         }

@@ -301,21 +301,25 @@ fn an_http2_connection_that_idles_is_closed() {
 }
 
 #[test]
-fn a_stream_under_way_ends_well_when_the_gateway_stops() {
+fn l5_a_stream_under_way_ends_well_when_the_gateway_stops_and_the_next_one_is_refused() {
     let mut gateway = serving("");
     let mut frames = Frames::open(&gateway);
     frames.call(1, "sleep", "[500,1]");
     wait_for("the call", || (gateway.readiness("it")["in_flight"] == 1).then_some(()));
     gateway.signal(rustix::process::Signal::TERM);
-    let mut announced = false;
-    let mut body = Vec::new();
+    wait_for("the drain", || gateway.log().contains("stopping: waiting for calls in flight").then_some(()));
+    // Sent before the client has read the GOAWAY.
+    frames.call(3, "args", "[]");
+    let (mut announced, mut under_way, mut next) = (false, Vec::new(), Vec::new());
     while let Some(frame) = frames.next() {
         announced |= frame.kind == GOAWAY;
         if frame.kind == DATA {
-            body.extend(frame.payload);
+            if frame.stream == 1 { &mut under_way } else { &mut next }.extend(frame.payload);
         }
     }
-    assert_eq!((announced, body.as_slice()), (true, &b"1"[..]));
+    assert_eq!((announced, under_way.as_slice()), (true, &b"1"[..]));
+    let refusal: Value = serde_json::from_slice(&next).unwrap();
+    assert_eq!(refusal["error"]["code"], "draining");
     assert!(gateway.wait_end().success());
 }
 

@@ -29,6 +29,7 @@ mod reference;
 mod reload_tasks;
 mod repositories;
 mod runtimes;
+mod shutdown;
 mod static_files;
 mod support;
 mod tools;

@@ -236,9 +236,15 @@ impl Gateway {
         wait_for("the gateway's end", || self.child.try_wait().unwrap())
     }
 
+    /// Closes the client's idle connections: a gateway that stops waits a moment for their last requests.
+    fn close_connections(&mut self) {
+        self.agent = Agent::new_with_defaults();
+    }
+
     /// Stops the gateway with SIGTERM and asserts that none of its processes is left.
     #[track_caller]
     pub(crate) fn stop(mut self) -> ExitStatus {
+        self.close_connections();
         self.signal(rustix::process::Signal::TERM);
         let status = self.wait_end();
         assert_eq!(self.worker_pids(), Vec::<u32>::new(), "processes left behind\n{}", self.log());
@@ -251,6 +257,7 @@ impl Drop for Gateway {
         if !matches!(self.child.try_wait(), Ok(None)) {
             return;
         }
+        self.close_connections();
         self.signal(rustix::process::Signal::TERM);
         let start = Instant::now();
         while matches!(self.child.try_wait(), Ok(None)) {

@@ -6,6 +6,7 @@ use std::path::PathBuf;
 use schemars::JsonSchema;
 use serde::Deserialize;
 
+use crate::config::values::delay::Delay;
 use crate::config::values::field;
 use crate::config::values::size::Size;
 use crate::config::values::timeout::Timeout;
@@ -30,6 +31,9 @@ pub struct ServerConfig {
     /// Time that calls in flight have to finish after the gateway receives a signal to stop. "1ms" to "1h". Default
     /// "30s".
     pub drain: Timeout,
+    /// Time after a signal to stop during which the gateway goes on serving while `/readyz` answers 503, so that load
+    /// balancers stop sending requests. The drain begins afterwards. "0s" to "1h". Default "0s".
+    pub pre_stop: Delay,
     /// Maximum number of open connections; further ones are refused. At least 1. Default: derived from the limit of
     /// open files of the process.
     #[serde(deserialize_with = "field::within::<1, { u32::MAX }, _, _>")]
@@ -72,6 +76,7 @@ impl Default for ServerConfig {
             data_dir: PathBuf::from(".metagate"),
             max_body: Size::mebibytes(8),
             drain: Timeout::seconds(30),
+            pre_stop: Delay::NONE,
             max_connections: None,
             max_connections_per_peer: None,
             max_buffered: None,

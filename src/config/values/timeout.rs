@@ -11,7 +11,7 @@ use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use crate::config::values::field;
 use crate::config::values::units::{BadUnit, scaled, write_scaled};
 
-const TIME_UNITS: [(&str, u64); 4] = [("h", 3_600_000), ("m", 60_000), ("s", 1_000), ("ms", 1)];
+pub(super) const TIME_UNITS: [(&str, u64); 4] = [("h", 3_600_000), ("m", 60_000), ("s", 1_000), ("ms", 1)];
 const TIME_WORDS: &str = "a duration such as \"50ms\", \"30s\" or \"5m\", from \"1ms\" to \"1h\"";
 
 /// A duration from a millisecond to an hour: `"50ms"`, `"30s"`, `"5m"`, `"1h"`.

@@ -7,10 +7,11 @@ use std::time::Duration;
 
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::Semaphore;
-use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use crate::http::client_connection::Place;
+use crate::http::connection::backlog;
+use crate::http::connection::open_connections::OpenConnections;
 use crate::http::connection::peers::Peers;
 use crate::http::connection::serve::Connection;
 use crate::http::connection::stream::{Deadlines, problem_text};
@@ -39,15 +40,16 @@ pub struct ConnectionLimits {
 /// The name of the accept loop as a long-lived task.
 const TASK: &str = "accept-loop";
 
-/// Accepts connections until `stop`, then lets those that are open finish. Returns when none is left.
+/// Accepts connections until the listeners are to close. When this returns, the listener is closed; connections may
+/// still be open.
 pub async fn serve(
     listener: TcpListener,
     service: Arc<Service>,
     limits: ConnectionLimits,
     peers: Arc<Peers>,
-    stop: CancellationToken,
+    connections: OpenConnections,
 ) {
-    let connections = TaskTracker::new();
+    let closing = connections.closing().clone();
     let accepting = Arc::new(AcceptLoop {
         listener,
         service,
@@ -55,16 +57,13 @@ pub async fn serve(
         peers,
         permits: Arc::new(Semaphore::new(limits.connections)),
         reserved: Arc::new(Semaphore::new(RESERVED)),
-        connections: connections.clone(),
-        stop: stop.clone(),
+        connections,
     });
     let tasks = TaskTracker::new();
-    supervise::forever(&tasks, &stop, TASK, move || Arc::clone(&accepting).run());
+    supervise::forever(&tasks, &closing, TASK, move || Arc::clone(&accepting).run());
     tasks.close();
-    // The listener is closed when this returns: it belongs to the task.
+    // The listener belongs to the task.
     tasks.wait().await;
-    connections.close();
-    connections.wait().await;
 }
 
 struct AcceptLoop {
@@ -74,8 +73,7 @@ struct AcceptLoop {
     peers: Arc<Peers>,
     permits: Arc<Semaphore>,
     reserved: Arc<Semaphore>,
-    connections: TaskTracker,
-    stop: CancellationToken,
+    connections: OpenConnections,
 }
 
 impl AcceptLoop {
@@ -84,7 +82,9 @@ impl AcceptLoop {
             let accepted = tokio::select! {
                 // First: a listener with many connections must not keep the gateway from stopping.
                 biased;
-                () = self.stop.cancelled() => return,
+                () = self.connections.closing().cancelled() => {
+                    return backlog::accept_last(&self.listener, |stream, peer| self.start(stream, peer)).await;
+                }
                 accepted = self.listener.accept() => accepted,
             };
             supervise::panic_point(TASK);
@@ -111,8 +111,8 @@ impl AcceptLoop {
         if place == Place::Reserved {
             deadlines.head = deadlines.head.min(RESERVED_HEAD);
         }
-        let (service, stop) = (Arc::clone(&self.service), self.stop.clone());
-        let connection = Connection { service, deadlines, stop, address, peer, place, _permit: permit };
+        let (service, connections) = (Arc::clone(&self.service), self.connections.clone());
+        let connection = Connection { service, deadlines, connections, address, peer, place, _permit: permit };
         self.connections.spawn(connection.run(stream));
     }
 }

@@ -16,15 +16,15 @@ use hyper_util::rt::{TokioIo, TokioTimer};
 use tokio::io::AsyncReadExt;
 use tokio::net::TcpStream;
 use tokio::sync::OwnedSemaphorePermit;
-use tokio_util::sync::CancellationToken;
 
 use crate::http::buffers::{ConnectionBuffers, Requests};
 use crate::http::client_connection::{ClientConnection, Place};
+use crate::http::connection::open_connections::{self, OpenConnections};
 use crate::http::connection::open_streams::Streams;
 use crate::http::connection::paced_body::{PacedBody, STALL, StreamExecutor};
 use crate::http::connection::peers::PeerConnection;
 use crate::http::connection::stream::{Activity, Deadlines, Stream, problem_text};
-use crate::http::problem::{Code, Problem};
+use crate::http::problem;
 use crate::http::service::{Service, too_many_connections};
 
 /// The first bytes of an HTTP/2 connection: RFC 9113, section 3.4.
@@ -57,8 +57,8 @@ fn has_h2_settings(early: &[u8]) -> bool {
 pub(super) struct Connection {
     pub(super) service: Arc<Service>,
     pub(super) deadlines: Deadlines,
-    /// Stops reading new requests; those that have begun are answered.
-    pub(super) stop: CancellationToken,
+    /// Says when the gateway stops.
+    pub(super) connections: OpenConnections,
     pub(super) address: SocketAddr,
     /// Counts the connection among those of its peer.
     pub(super) peer: PeerConnection,
@@ -112,17 +112,22 @@ impl Connection {
         };
         let kind = tokio::select! {
             kind = tokio::time::timeout(self.deadlines.head, reading) => kind.ok().flatten(),
-            () = self.stop.cancelled() => None,
+            () = self.connections.idle_ends() => None,
         };
         match kind {
             Some(is_h2) => Some((early.freeze(), is_h2)),
             None => {
+                let is_draining = self.connections.is_draining();
                 let problem = match self.place {
-                    Place::Ordinary => Problem::new(Code::RequestTimeout, "the request came too slowly"),
+                    _ if is_draining => problem::draining(),
+                    Place::Ordinary => problem::too_slow(),
                     Place::Reserved => too_many_connections(),
                 };
-                if !early.is_empty() || self.place == Place::Reserved {
+                if !early.is_empty() || (self.place == Place::Reserved && !is_draining) {
                     let _unsent = stream.try_write(&problem_text(problem));
+                }
+                if is_draining {
+                    open_connections::close(stream).await;
                 }
                 None
             }
@@ -147,12 +152,24 @@ impl Connection {
             stream = idle;
             let has_more = tokio::select! {
                 has_more = stream.wait_for_request() => has_more,
-                () = self.stop.cancelled() => false,
+                () = self.connections.idle_ends() => {
+                    stream.close().await;
+                    return Ok(());
+                }
             };
             if !has_more {
                 return Ok(());
             }
         }
+    }
+
+    /// Tells a connection of the drain, whenever it begins.
+    async fn drain(&self, activity: &Activity) -> Infallible {
+        self.connections.drain_begins().await;
+        activity.begin_drain();
+        self.connections.idle_ends().await;
+        activity.end_idle();
+        std::future::pending().await
     }
 
     /// Serves requests until the connection has ended, or has been idle for a while: then it is returned.
@@ -174,16 +191,14 @@ impl Connection {
         let mut connection = http1::Builder::new().max_buf_size(H1_BUFFER).serve_connection(stream, service);
         let ended = tokio::select! {
             biased;
+            // First: the connection has to be polled after this has changed how it ends.
+            never = self.drain(&activity) => match never {},
             ended = poll_fn(|context| match Pin::new(&mut connection).poll(context) {
                 Poll::Ready(ended) => Poll::Ready(Some(ended)),
                 // The poll has read what there was: nothing is lost.
                 Poll::Pending if activity.is_parked() => Poll::Ready(None),
                 Poll::Pending => Poll::Pending,
             }) => ended,
-            () = self.stop.cancelled() => {
-                Pin::new(&mut connection).graceful_shutdown();
-                Some((&mut connection).await)
-            }
         };
         match ended {
             Some(ended) => ended.map(|()| None),
@@ -219,7 +234,7 @@ impl Connection {
         tokio::select! {
             biased;
             ended = connection.as_mut() => return ended,
-            () = self.stop.cancelled() => {
+            () = self.connections.drain_begins() => {
                 connection.as_mut().graceful_shutdown();
                 return connection.await;
             }

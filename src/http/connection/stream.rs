@@ -18,7 +18,8 @@ use tokio::net::TcpStream;
 use tokio::time::{Instant, Sleep};
 
 use crate::http::connection::framing::Framing;
-use crate::http::problem::{Code, Problem};
+use crate::http::connection::open_connections::{self, LAST_LINGER};
+use crate::http::problem::{self, Problem};
 use crate::http::request_id;
 use crate::http::response_headers::{self, After};
 
@@ -38,12 +39,17 @@ thread_local! {
     static SCRATCH: RefCell<Vec<u8>> = RefCell::new(vec![0; READ_SIZE]);
 }
 
-/// Whether a request of the connection is being served. The service sets it, the stream reads it.
+/// Whether a request of the connection is being served, and whether it may wait for another one. The service and the
+/// drain set it, the stream reads it.
 #[derive(Debug, Default)]
 pub struct Activity {
     serving: AtomicBool,
     /// The connection has been idle for [`PARK`]: it needs nothing but its socket until the next request.
     parked: AtomicBool,
+    /// The gateway stops: each answer is the connection's last one.
+    draining: AtomicBool,
+    /// The connection ends when no request is being served.
+    ends_idle: AtomicBool,
     /// The task that waits to read until serving has ended.
     reader: AtomicWaker,
 }
@@ -64,6 +70,20 @@ impl Activity {
 
     fn is_serving(&self) -> bool {
         self.serving.load(Ordering::Relaxed)
+    }
+
+    /// From now on each answer is the connection's last one.
+    pub fn begin_drain(&self) {
+        self.draining.store(true, Ordering::Relaxed);
+    }
+
+    /// Ends the connection as soon as no request is being served. Its task has to be polled afterwards.
+    pub fn end_idle(&self) {
+        self.ends_idle.store(true, Ordering::Relaxed);
+    }
+
+    fn ends_idle(&self) -> bool {
+        self.ends_idle.load(Ordering::Relaxed)
     }
 }
 
@@ -185,6 +205,7 @@ impl Stream {
             self.waiting = waiting;
         }
         match waiting {
+            Waiting::FirstByte | Waiting::Head | Waiting::Idle if self.activity.ends_idle() => Some(self.since),
             Waiting::FirstByte | Waiting::Head => Some(self.since + self.deadlines.head),
             Waiting::Idle => Some(self.wrote + self.deadlines.idle),
             Waiting::Serving => None,
@@ -249,7 +270,8 @@ impl Stream {
     /// Whether nothing happens on the connection, and it has not given back its buffers yet.
     fn wants_to_park(&mut self) -> bool {
         let nothing_due = self.due().is_some() && self.waiting == Waiting::Idle;
-        nothing_due && self.framing.is_between_requests() && PARK < self.deadlines.idle
+        let may_wait = PARK < self.deadlines.idle && !self.activity.ends_idle();
+        nothing_due && self.framing.is_between_requests() && may_wait
     }
 
     /// Waits for the next request of a parked connection; false if it does not come in time.
@@ -257,6 +279,11 @@ impl Stream {
         self.activity.parked.store(false, Ordering::Relaxed);
         let due = self.wrote + self.deadlines.idle;
         tokio::time::timeout_at(due, self.io.readable()).await.is_ok_and(|readable| readable.is_ok())
+    }
+
+    /// Ends a parked connection because the gateway stops.
+    pub async fn close(mut self) {
+        open_connections::close(&mut self.io).await;
     }
 
     fn note_written(&mut self) {
@@ -317,7 +344,11 @@ impl hyper::rt::Read for Stream {
         }
         ready!(this.poll_wait(context));
         if this.waiting == Waiting::Head {
-            this.answer_by_itself(Problem::new(Code::RequestTimeout, "the request came too slowly"));
+            let problem = match this.activity.ends_idle() {
+                true => problem::draining(),
+                false => problem::too_slow(),
+            };
+            this.answer_by_itself(problem);
         }
         // For hyper the client has closed the connection.
         Poll::Ready(Ok(()))
@@ -369,10 +400,12 @@ impl hyper::rt::Write for Stream {
         let this = &mut *self;
         if this.lingered.is_none() {
             ready!(Pin::new(&mut this.io).poll_shutdown(context))?;
-            if this.framing.is_between_requests() {
-                return Poll::Ready(Ok(()));
-            }
-            this.lingered = Some((Instant::now() + LINGER, 0));
+            let linger = match this.framing.is_between_requests() {
+                true if this.activity.draining.load(Ordering::Relaxed) => LAST_LINGER,
+                true => return Poll::Ready(Ok(())),
+                false => LINGER,
+            };
+            this.lingered = Some((Instant::now() + linger, 0));
         }
         ready!(this.poll_linger(context));
         Poll::Ready(Ok(()))
