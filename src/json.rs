@@ -87,6 +87,33 @@ pub fn check_all(text: &[u8]) -> Result<(), Excess> {
     Ok(())
 }
 
+/// Whether the outermost array or object of a JSON text has more than `most` items. Stops at the first beyond them, and
+/// takes no memory. Of a text that is not valid, it counts what looks like items.
+#[must_use]
+pub fn has_more_items(text: &[u8], most: usize) -> bool {
+    // An item takes two bytes with its comma: a short text cannot have too many.
+    if text.len() <= 2 * most {
+        return false;
+    }
+    let (mut depth, mut commas, mut at) = (0_usize, 0, 0);
+    while at < text.len() {
+        match text[at] {
+            b'"' => at = string_end(text, at),
+            b'[' | b'{' => depth += 1,
+            b']' | b'}' => depth = depth.saturating_sub(1),
+            b',' if depth == 1 => {
+                commas += 1;
+                if commas >= most {
+                    return true;
+                }
+            }
+            _ => {}
+        }
+        at += 1;
+    }
+    false
+}
+
 /// The line and column of a byte in a text, both from 1.
 #[must_use]
 pub fn line_and_column(text: &[u8], offset: usize) -> (usize, usize) {
@@ -179,6 +206,14 @@ mod tests {
         assert_eq!(check_all(b"[1, -1E+400]"), Err(Excess::Number(4)));
         assert_eq!(check_all(format!("[{}]", "9".repeat(500)).as_bytes()), Ok(()));
         assert_eq!(check_all(b"[1e308, 1e-999, 0.1]"), Ok(()));
+    }
+
+    #[test]
+    fn items_are_counted_at_the_outermost_level_only() {
+        assert!(!has_more_items(br#"[1,"a,\",b",[1,2,3],{"a":1,"b":2}]"#, 4));
+        assert!(has_more_items(br#"[1,"a,\",b",[1,2,3],{"a":1,"b":2}]"#, 3));
+        assert!(has_more_items(br#" {"a":[1,2],"b":"}","c":3}"#, 2));
+        assert!(!has_more_items(br#" {"a":[1,2],"b":"}","c":3}"#, 3));
     }
 
     #[test]

@@ -15,6 +15,9 @@ use crate::http::problem::{Code, Problem};
 use crate::invocation::Arguments;
 use crate::json;
 
+/// The most arguments of a call: items of an array, or keys of an object.
+pub const MAX_ARGUMENTS: usize = 10_000;
+
 /// The kind of a body by its content type.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum BodyKind {
@@ -56,12 +59,17 @@ pub enum Keys {
 ///
 /// # Errors
 ///
-/// `invalid_json` with line and column, `unsupported_media_type`, or `bad_request` for a form with too many pairs.
+/// `invalid_json` with line and column, `unsupported_media_type`, `bad_argument` for more than [`MAX_ARGUMENTS`], or
+/// `bad_request` for a form with too many pairs.
 pub fn from_body(body: &Bytes, kind: BodyKind, keys: Keys) -> Result<Arguments, Problem> {
     if body.is_empty() {
         return Ok(Arguments::none());
     }
     let first = body.iter().copied().find(|b| !b.is_ascii_whitespace());
+    // Before the parser, which would keep each of them.
+    if matches!(first, Some(b'[' | b'{')) && json::has_more_items(body, MAX_ARGUMENTS) {
+        return Err(Problem::new(Code::BadArgument, format!("more than {MAX_ARGUMENTS} arguments")));
+    }
     let json = match first {
         Some(b'[') => check::<&RawValue>(body).map(|_| Arguments::from_checked(body.clone())),
         Some(b'{') => check::<Values<'_>>(body).map(|values| values.into_arguments(keys)),
@@ -155,7 +163,7 @@ impl<'a> Values<'a> {
     /// The values in JavaScript's order: first those whose keys are array indices, by number, then the others.
     fn into_arguments(mut self, keys: Keys) -> Arguments {
         if self.has_index_keys {
-            self.entries.sort_by_key(|(key, _)| array_index(key).map_or((1, 0), |index| (0, index)));
+            self.entries.sort_by_cached_key(|(key, _)| array_index(key).map_or((1, 0), |index| (0, index)));
         }
         let mut text = Vec::with_capacity(2 + self.entries.iter().map(|(_, value)| value.len() + 1).sum::<usize>());
         text.push(b'[');
@@ -286,6 +294,21 @@ mod tests {
         for body in [r#"{"text":"Hello""#, r#"{"text":"Hello",}"#, "{'text':'Hello'}", "[100, 50", "\"Hello\""] {
             assert_eq!(read(body, "application/x-www-form-urlencoded"), Err(Code::InvalidJson), "{body}");
         }
+    }
+
+    #[test]
+    fn the_number_of_arguments_is_bounded() {
+        let array = |count: usize| format!("[{}]", vec!["1"; count].join(","));
+        let object = |count: usize| {
+            let keys: Vec<String> = (0..count).rev().map(|key| format!("\"{key}\":[{key},0]")).collect();
+            format!("{{{}}}", keys.join(","))
+        };
+        assert_eq!(json(&array(MAX_ARGUMENTS)).unwrap().len(), 2 * MAX_ARGUMENTS + 1);
+        assert!(json(&object(MAX_ARGUMENTS)).unwrap().starts_with("[[0,0],[1,0],[2,0],"));
+        for many in [array(MAX_ARGUMENTS + 1), object(MAX_ARGUMENTS + 1)] {
+            assert_eq!(json(&many), Err(Code::BadArgument));
+        }
+        assert!(json(&format!("[{}]", array(100_000))).is_ok(), "an argument may have any number of items");
     }
 
     #[test]
