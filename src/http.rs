@@ -3,10 +3,12 @@
 //! left to `gateway`.
 
 pub mod api;
+pub mod bodies;
 pub mod buffers;
 pub mod call;
 pub mod client_connection;
 pub mod connection;
+pub mod inflate;
 pub mod path;
 pub mod problem;
 pub mod reply_body;

@@ -15,7 +15,7 @@ use arc_swap::ArcSwap;
 use parking_lot::Mutex;
 
 use crate::config::DeploymentConfig;
-use crate::deployment::{DeploymentName, Fingerprint};
+use crate::deployment::{DeploymentName, Fingerprint, Takes};
 use crate::logs::book::LogBook;
 use crate::plugin::chain::Chain;
 use crate::plugin::deployment_chain::DeploymentChain;
@@ -91,6 +91,16 @@ impl Deployment {
             State::Running(pool) => pool.exports().is_some_and(|exports| exports.functions.contains_key(function)),
             State::Failed(_) | State::Pending => false,
         })
+    }
+
+    /// Whether a call of this name may be answered by anything but 404: the release has such a function or has not
+    /// loaded, or a plugin applies to the name and may answer for it.
+    #[must_use]
+    pub fn may_answer(&self, called: &str, takes: Takes) -> bool {
+        let Some(exports) = self.pool().and_then(|pool| pool.exports()) else { return true };
+        exports.functions.get(called).is_some_and(|function| function.takes == takes)
+            || takes == Takes::Arguments && exports.aliases.contains_key(called)
+            || self.chain_of(called).is_some()
     }
 
     /// Resolves an alias to the name of its function, as [`Pool::resolve_alias`]; a deployment without workers has no

@@ -12,6 +12,7 @@ use crate::app::connection_limits::ListenerLimits;
 use crate::config::Config;
 use crate::gateway::deployer::Deployer;
 use crate::http::api::router;
+use crate::http::bodies::Bodies;
 use crate::http::buffers::Budget;
 use crate::http::connection::accept::ConnectionLimits;
 use crate::http::request_body::BodyLimits;
@@ -49,19 +50,25 @@ impl Listeners {
     ) -> Vec<(TcpListener, Service, ConnectionLimits)> {
         let body_limits = BodyLimits { size: config.server.max_body.bytes(), stall: config.server.body_timeout.get() };
         let health = router::health(Arc::clone(deployer), config.admin.token.as_ref());
-        let api =
-            router::api(deployer, config.admin.token.as_ref(), config.deploy.max_upload.bytes(), Arc::clone(buffers));
-        let service = |router: Router, serves_calls| {
+        let (token, max_upload) = (config.admin.token.as_ref(), config.deploy.max_upload.bytes());
+        let api = |bodies| router::api(deployer, token, max_upload, Arc::clone(buffers), bodies);
+        let service = |router: Router, serves_calls, bodies| {
             let gateway = Arc::clone(&deployer.gateway);
-            Service::new(gateway, router::with_fallbacks(router), serves_calls, body_limits)
+            Service::new(gateway, router::with_fallbacks(router), serves_calls, bodies)
         };
+        let bodies = Arc::new(Bodies::new(body_limits));
         let Self { calls, admin } = self;
         match admin {
-            None => vec![(calls, service(health.merge(api), true), limits.calls)],
-            Some(admin) => vec![
-                (calls, service(health.clone(), true), limits.calls),
-                (admin, service(health.merge(api), false), limits.admin),
-            ],
+            None => vec![(calls, service(health.merge(api(Arc::clone(&bodies))), true, bodies), limits.calls)],
+            Some(admin) => {
+                // Of its own: bodies for the API do not wait behind those of calls.
+                let api_bodies = Arc::new(Bodies::new(body_limits));
+                let api = health.clone().merge(api(Arc::clone(&api_bodies)));
+                vec![
+                    (calls, service(health, true, bodies), limits.calls),
+                    (admin, service(api, false, api_bodies), limits.admin),
+                ]
+            }
         }
     }
 }

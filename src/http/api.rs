@@ -12,4 +12,5 @@ pub mod metrics;
 pub mod reload;
 pub mod reply;
 pub mod router;
+pub mod unread_body;
 pub mod upload;

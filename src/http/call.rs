@@ -3,6 +3,7 @@
 
 pub mod answer;
 pub mod arguments;
+pub mod body_kind;
 pub mod form;
 pub mod invoke;
 pub mod lookup;

@@ -1,19 +1,18 @@
-//! The whole body of a request, within limits of size, time and pace. A compressed body is decompressed within the
-//! same size.
+//! The whole body of a request, within limits of size, time and pace, as it was sent: when and where it is inflated is
+//! left to `bodies`. The body of a refused request is left unread, or read and dropped where it is small.
 
-use std::io::Read;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use bytes::{Bytes, BytesMut};
-use flate2::read::{MultiGzDecoder, ZlibDecoder};
-use http::header::{CONTENT_ENCODING, CONTENT_LENGTH};
+use http::header::{CONTENT_LENGTH, EXPECT};
 use http::request::Parts;
 use http::{HeaderMap, Version};
 use http_body_util::BodyExt;
 use hyper::body::{Body, Incoming};
 
-use crate::http::buffers::{Class, ConnectionBuffers, Held};
+use crate::http::buffers::{Class, ConnectionBuffers, Held, SMALL};
+use crate::http::inflate::{Encoding, InflateError, inflate};
 use crate::http::problem::{Code, Problem};
 
 /// After this time a body must arrive at [`MIN_PACE`].
@@ -37,12 +36,38 @@ pub struct BodyLimits {
 /// A whole body, counted in the budgets of its connection until it is dropped.
 #[derive(Debug)]
 pub struct ReadBody {
-    /// The body, decompressed.
+    /// The body, as it was sent until [`Self::inflate`].
     pub bytes: Bytes,
+    encoding: Encoding,
     held: Held,
 }
 
 impl ReadBody {
+    /// Whether nothing takes long that is made of it: it is neither large nor compressed.
+    #[must_use]
+    pub fn is_quick(&self) -> bool {
+        self.encoding == Encoding::Identity && self.bytes.len() <= SMALL
+    }
+
+    /// Inflates it, if it arrived compressed, to at most `limit` bytes. Takes time.
+    ///
+    /// # Errors
+    ///
+    /// `payload_too_large`, `overloaded`, or `bad_request` if it is not in the encoding that its header names.
+    pub fn inflate(&mut self, limit: u64) -> Result<(), Problem> {
+        if self.encoding == Encoding::Identity {
+            return Ok(());
+        }
+        self.bytes = inflate(self.encoding, &self.bytes, limit).map_err(|error| match error {
+            InflateError::TooLarge(_) | InflateError::Ratio => {
+                Problem::new(Code::PayloadTooLarge, error.to_string()).closing()
+            }
+            InflateError::Broken(_) => Problem::new(Code::BadRequest, error.to_string()),
+        })?;
+        self.encoding = Encoding::Identity;
+        self.held.grow_to(self.bytes.len(), Class::of_body(self.bytes.len()))
+    }
+
     /// Counts a large body a second time: as the line that its worker gets.
     ///
     /// # Errors
@@ -68,14 +93,16 @@ pub async fn read(
     limits: BodyLimits,
     buffers: &Arc<ConnectionBuffers>,
 ) -> Result<ReadBody, Problem> {
-    let headers = &head.headers;
     let mut held = Held::nothing(buffers);
     if body.is_end_stream() {
-        return Ok(ReadBody { bytes: Bytes::new(), held });
+        return Ok(ReadBody { bytes: Bytes::new(), encoding: Encoding::Identity, held });
     }
-    let announced =
-        headers.get(CONTENT_LENGTH).and_then(|value| value.to_str().ok()).and_then(|text| text.parse().ok());
-    if announced.is_some_and(|length: u64| length > limits.size) {
+    let Some(encoding) = Encoding::of(&head.headers) else {
+        let problem = Problem::new(Code::UnsupportedMediaType, "content-encoding other than gzip and deflate");
+        return Err(Box::pin(refuse(head, body, problem)).await);
+    };
+    let announced = announced(&head.headers);
+    if announced.is_some_and(|length| length > limits.size) {
         if head.version == Version::HTTP_2 {
             discard(body, DISCARD_BYTES).await;
         }
@@ -102,9 +129,13 @@ pub async fn read(
         }
         arrived.add(data, announced.unwrap_or(0).min(limits.size), &mut held)?;
     }
-    let bytes = unpack(headers, arrived.into_bytes(), limits.size)?;
-    held.grow_to(bytes.len(), Class::of_body(bytes.len()))?;
-    Ok(ReadBody { bytes, held })
+    Ok(ReadBody { bytes: arrived.into_bytes(), encoding, held })
+}
+
+/// Bytes of the body by its header; none for a body in chunks, and for one of HTTP/2 that does not say.
+#[must_use]
+pub fn announced(headers: &HeaderMap) -> Option<u64> {
+    headers.get(CONTENT_LENGTH)?.to_str().ok()?.parse().ok()
 }
 
 /// The bytes of a body so far. One frame is kept as it came.
@@ -151,43 +182,42 @@ pub(crate) fn is_too_slow(elapsed: Duration, total: u64) -> bool {
     elapsed > PACE_GRACE && total < MIN_PACE * elapsed.as_secs()
 }
 
-/// Reads and drops a part of a refused body: some HTTP/2 clients lose an answer that arrives before they have sent the
-/// body.
-pub(crate) async fn discard(mut body: Incoming, bytes: usize) {
-    let discarding = async {
-        let mut discarded = 0;
-        while let Some(Ok(frame)) = body.frame().await {
-            discarded += frame.data_ref().map_or(0, Bytes::len);
-            if discarded > bytes {
-                break;
-            }
-        }
-    };
-    let _slow = tokio::time::timeout(DISCARD_TIME, discarding).await;
+/// Leaves the body of a refused request unread, and returns its answer. A small body is read and dropped, so that the
+/// connection can be used again; with a large one the answer comes at once, and closes a connection of HTTP/1.
+pub(crate) async fn refuse(head: &Parts, body: Incoming, problem: Problem) -> Problem {
+    if drop_unread(head, body).await { problem } else { problem.closing() }
 }
 
-fn unpack(headers: &HeaderMap, body: Bytes, limit: u64) -> Result<Bytes, Problem> {
-    let Some(encoding) = headers.get(CONTENT_ENCODING) else { return Ok(body) };
-    let encoding = encoding.as_bytes().trim_ascii();
-    if encoding.is_empty() || encoding.eq_ignore_ascii_case(b"identity") {
-        return Ok(body);
+/// Drops the body of a refused request. Returns whether its connection can be used again.
+pub(crate) async fn drop_unread(head: &Parts, body: Incoming) -> bool {
+    if body.is_end_stream() {
+        return true;
     }
-    let mut text = Vec::new();
-    let result = if encoding.eq_ignore_ascii_case(b"gzip") {
-        MultiGzDecoder::new(&body[..]).take(limit + 1).read_to_end(&mut text)
-    } else if encoding.eq_ignore_ascii_case(b"deflate") {
-        ZlibDecoder::new(&body[..]).take(limit + 1).read_to_end(&mut text)
-    } else {
-        let message = "content-encoding other than gzip and deflate";
-        return Err(Problem::new(Code::UnsupportedMediaType, message));
+    if head.version == Version::HTTP_2 {
+        discard(body, DISCARD_BYTES).await;
+        return true;
+    }
+    let is_large = announced(&head.headers).is_some_and(|length| length > DISCARD_BYTES as u64);
+    // A client that waits for 100 Continue may not send its body after this answer.
+    let waits = head.headers.contains_key(EXPECT);
+    !is_large && !waits && discard(body, DISCARD_BYTES).await
+}
+
+/// Reads and drops a part of a refused body: some HTTP/2 clients lose an answer that arrives before they have sent the
+/// body. Returns whether this was all of it.
+pub(crate) async fn discard(mut body: Incoming, bytes: usize) -> bool {
+    let discarding = async {
+        let mut discarded = 0;
+        while let Some(frame) = body.frame().await {
+            let Ok(frame) = frame else { return false };
+            discarded += frame.data_ref().map_or(0, Bytes::len);
+            if discarded > bytes {
+                return false;
+            }
+        }
+        true
     };
-    if let Err(error) = result {
-        return Err(Problem::new(Code::BadRequest, format!("the body cannot be decompressed: {error}")));
-    }
-    if text.len() as u64 > limit {
-        return Err(too_large(limit));
-    }
-    Ok(text.into())
+    tokio::time::timeout(DISCARD_TIME, discarding).await.unwrap_or(false)
 }
 
 fn too_large(limit: u64) -> Problem {

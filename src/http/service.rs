@@ -14,6 +14,9 @@ use tower::ServiceExt;
 use tracing::Instrument;
 
 use crate::gateway::Gateway;
+use crate::http::api::deploy::UPLOAD_PATH;
+use crate::http::api::unread_body::UnreadBody;
+use crate::http::bodies::Bodies;
 use crate::http::buffers::{Class, ConnectionBuffers, Held};
 use crate::http::call::lookup::Client;
 use crate::http::call::{invoke, whole_request};
@@ -22,14 +25,12 @@ use crate::http::connection::head::{self, HEADER_COUNT, HEADERS_LIMIT, URI_LIMIT
 use crate::http::path::{self, Target};
 use crate::http::problem::{self, Code, Problem};
 use crate::http::reply_body::ReplyBody;
-use crate::http::request_body::{self, BodyLimits};
+use crate::http::request_body;
 use crate::http::request_id;
 use crate::http::response_headers::{self, After};
 use crate::http::static_files;
 use crate::http::streamed_body;
 
-/// The address for uploads of packages, whose bodies may be longer than others and are streamed.
-const STREAMED_PATH: &str = "/api/package/create";
 /// Bytes of a refused package that are read and dropped on a stream of HTTP/2.
 const UNWANTED_BYTES: usize = 256 * 1024 * 1024;
 
@@ -44,14 +45,14 @@ pub struct Service {
     router: Router,
     /// Whether functions can be called and files read on this listener.
     serves_calls: bool,
-    body_limits: BodyLimits,
+    bodies: Arc<Bodies>,
 }
 
 impl Service {
     /// Serves the routes of `router`, and calls if `serves_calls`.
     #[must_use]
-    pub fn new(gateway: Arc<Gateway>, router: Router, serves_calls: bool, body_limits: BodyLimits) -> Self {
-        Self { gateway, router, serves_calls, body_limits }
+    pub fn new(gateway: Arc<Gateway>, router: Router, serves_calls: bool, bodies: Arc<Bodies>) -> Self {
+        Self { gateway, router, serves_calls, bodies }
     }
 
     /// Answers a client's request.
@@ -123,11 +124,11 @@ impl Service {
         match target {
             Target::Call(address) if self.serves_calls => {
                 let client = Client { id, connection };
-                invoke::call(&self.gateway, address, request, client, self.body_limits).await
+                invoke::call(&self.gateway, address, request, client, &self.bodies).await
             }
             Target::Http(address) if self.serves_calls => {
                 let client = Client { id, connection };
-                whole_request::serve(&self.gateway, address, request, client, self.body_limits).await
+                whole_request::serve(&self.gateway, address, request, client, &self.bodies).await
             }
             Target::Static(address) if self.serves_calls => {
                 static_files::file(&self.gateway, &address, request.method(), request.headers(), id).await
@@ -146,21 +147,27 @@ impl Service {
     ) -> Result<Response<ReplyBody>, Problem> {
         let (mut head, body) = request.into_parts();
         head.headers.insert(request_id::HEADER, id.clone());
-        if head.method == Method::POST && head.uri.path() == STREAMED_PATH {
+        if head.method == Method::POST && head.uri.path() == UPLOAD_PATH {
             let mut held = Held::nothing(buffers);
             held.grow_to(UPLOAD_BUFFER, Class::Upload)?;
             return Ok(self.route_upload(head, body).await);
         }
-        let body = request_body::read(&head, body, self.body_limits, buffers).await?;
-        let request = Request::from_parts(head, axum::body::Body::from(body.bytes.clone()));
-        let Ok(response) = self.router.clone().oneshot(request).await;
+        let unread = UnreadBody::new(body, buffers);
+        head.extensions.insert(unread.clone());
+        let request = Request::from_parts(head.clone(), axum::body::Body::empty());
+        let Ok(mut response) = self.router.clone().oneshot(request).await;
+        if let Some(body) = unread.take()
+            && !request_body::drop_unread(&head, body).await
+        {
+            response.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
+        }
         Ok(response.map(ReplyBody::Streamed))
     }
 
     /// Streams the body to the router. An answer before the end of the body closes an HTTP/1 connection.
     async fn route_upload(&self, head: Parts, body: Incoming) -> Response<ReplyBody> {
         let version = head.version;
-        let (body, unread) = streamed_body::streamed(body, self.body_limits.stall);
+        let (body, unread) = streamed_body::streamed(body, self.bodies.limits().stall);
         let request = Request::from_parts(head, axum::body::Body::new(body));
         let Ok(mut response) = self.router.clone().oneshot(request).await;
         if let Some(rest) = unread.take() {

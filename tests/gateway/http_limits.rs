@@ -3,6 +3,7 @@
 mod addresses;
 pub(crate) mod buffers;
 mod framing;
+mod large_bodies;
 
 use std::collections::HashSet;
 use std::fs;

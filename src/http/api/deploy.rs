@@ -37,19 +37,26 @@ const VARIABLES: usize = 256;
 const VARIABLE_BYTES: usize = 64 * 1024;
 const KEEP_ALIVE: Duration = Duration::from_secs(15);
 
-/// The state of the handlers.
+/// The address for uploads of packages, whose bodies may be longer than others and are streamed.
+pub const UPLOAD_PATH: &str = "/api/package/create";
+
+/// The state of the handler of uploads.
 #[derive(Clone)]
-struct Deploys {
+struct Uploads {
     deployer: Arc<Deployer>,
     slots: UploadSlots,
     max_upload: u64,
 }
 
-/// The routes of the deploy API. A package has at most `max_upload` bytes.
-pub fn routes(deployer: Arc<Deployer>, max_upload: u64) -> Router {
-    let deploys = Deploys { deployer, slots: UploadSlots::default(), max_upload };
+/// The route of uploads. A package has at most `max_upload` bytes.
+pub fn upload(deployer: Arc<Deployer>, max_upload: u64) -> Router {
+    let uploads = Uploads { deployer, slots: UploadSlots::default(), max_upload };
+    Router::new().route(UPLOAD_PATH, post(create_package)).with_state(uploads)
+}
+
+/// The other routes of the deploy API.
+pub fn routes(deployer: Arc<Deployer>) -> Router {
     Router::new()
-        .route("/api/package/create", post(create_package))
         .route("/api/repository/branchlist", post(list_branches))
         .route("/api/repository/filelist", post(list_files))
         .route("/api/repository/add", post(add_repository))
@@ -57,7 +64,7 @@ pub fn routes(deployer: Arc<Deployer>, max_upload: u64) -> Router {
         .route("/api/deploy/delete", post(delete))
         .route("/api/releases/{name}", get(releases))
         .route("/api/rollback/{name}", post(rollback))
-        .with_state(deploys)
+        .with_state(deployer)
 }
 
 /// The query of `POST /api/package/create`.
@@ -117,7 +124,7 @@ struct Id<'a> {
 
 /// Stores a package, written to disk as it arrives.
 async fn create_package(
-    State(deploys): State<Deploys>,
+    State(uploads): State<Uploads>,
     query: Result<Query<PackageQuery>, axum::extract::rejection::QueryRejection>,
     headers: HeaderMap,
     body: axum::body::Body,
@@ -125,10 +132,10 @@ async fn create_package(
     let stored = async {
         let Query(PackageQuery { replace }) =
             query.map_err(|_| Problem::new(Code::BadRequest, "replace is true or false"))?;
-        let slot = deploys.slots.take()?;
-        let deployer = &deploys.deployer;
+        let slot = uploads.slots.take()?;
+        let deployer = &uploads.deployer;
         let staging = deployer.make_staging().await.map_err(|error| from_deploy(&error))?;
-        let upload = upload::receive(&headers, body, staging.path(), deploys.max_upload).await?;
+        let upload = upload::receive(&headers, body, staging.path(), uploads.max_upload).await?;
         let package = Package {
             name: upload.id.clone(),
             archive: upload.archive,
@@ -149,29 +156,29 @@ async fn create_package(
     }
 }
 
-async fn list_branches(State(deploys): State<Deploys>, headers: HeaderMap, body: Bytes) -> Response {
+async fn list_branches(State(deployer): State<Arc<Deployer>>, headers: HeaderMap, body: Bytes) -> Response {
     let listed = async {
         let Repository { url, .. } = json_body::read(&body)?;
-        let branches = deploys.deployer.branches(&url).await.map_err(|error| from_deploy(&error))?;
+        let branches = deployer.branches(&url).await.map_err(|error| from_deploy(&error))?;
         Ok(json!({ "branches": branches }))
     };
     answer(listed.await, &headers)
 }
 
-async fn list_files(State(deploys): State<Deploys>, headers: HeaderMap, body: Bytes) -> Response {
+async fn list_files(State(deployer): State<Arc<Deployer>>, headers: HeaderMap, body: Bytes) -> Response {
     let listed = async {
         let Repository { url, branch, .. } = json_body::read(&body)?;
         let branch = branch.ok_or_else(|| Problem::new(Code::BadRequest, "\"branch\" is missing"))?;
-        let files = deploys.deployer.repository_files(&url, &branch).await.map_err(|error| from_deploy(&error))?;
+        let files = deployer.repository_files(&url, &branch).await.map_err(|error| from_deploy(&error))?;
         Ok(json!({ "files": files }))
     };
     answer(listed.await, &headers)
 }
 
-async fn add_repository(State(deploys): State<Deploys>, headers: HeaderMap, body: Bytes) -> Response {
+async fn add_repository(State(deployer): State<Arc<Deployer>>, headers: HeaderMap, body: Bytes) -> Response {
     let added = async {
         let Repository { url, branch, jsons } = json_body::read(&body)?;
-        let added = deploys.deployer.add_repository(&url, branch.as_deref(), jsons).await;
+        let added = deployer.add_repository(&url, branch.as_deref(), jsons).await;
         added.map_err(|error| from_deploy(&error))
     };
     match added.await {
@@ -181,44 +188,44 @@ async fn add_repository(State(deploys): State<Deploys>, headers: HeaderMap, body
 }
 
 /// Deploys a stored package; answers when it serves.
-async fn create(State(deploys): State<Deploys>, headers: HeaderMap, body: Bytes) -> Response {
+async fn create(State(deployer): State<Arc<Deployer>>, headers: HeaderMap, body: Bytes) -> Response {
     let begun = || {
         let Create { suffix, env } = json_body::read(&body)?;
         let env = variables(env)?;
-        deploys.deployer.create(&suffix, env).map_err(|error| from_deploy(&error))
+        deployer.create(&suffix, env).map_err(|error| from_deploy(&error))
     };
-    follow(&deploys.deployer, begun(), &headers).await
+    follow(&deployer, begun(), &headers).await
 }
 
 /// Serves an earlier release again.
 async fn rollback(
-    State(deploys): State<Deploys>,
+    State(deployer): State<Arc<Deployer>>,
     Path(name): Path<String>,
     headers: HeaderMap,
     body: Bytes,
 ) -> Response {
     let begun = || {
         let Rollback { release } = if body.is_empty() { Rollback::default() } else { json_body::read(&body)? };
-        deploys.deployer.rollback(&name, release).map_err(|error| from_deploy(&error))
+        deployer.rollback(&name, release).map_err(|error| from_deploy(&error))
     };
-    follow(&deploys.deployer, begun(), &headers).await
+    follow(&deployer, begun(), &headers).await
 }
 
-async fn delete(State(deploys): State<Deploys>, headers: HeaderMap, body: Bytes) -> Response {
+async fn delete(State(deployer): State<Arc<Deployer>>, headers: HeaderMap, body: Bytes) -> Response {
     let deleted = async {
         let Delete { suffix, prefix, version } = json_body::read(&body)?;
-        let here = deploys.deployer.gateway.prefix.as_str();
+        let here = deployer.gateway.prefix.as_str();
         if prefix.is_some_and(|prefix| prefix != here) || version.is_some_and(|version| version != VERSION) {
             return Err(from_deploy(&DeployError::NotFound(suffix)));
         }
-        deploys.deployer.delete(&suffix).await.map_err(|error| from_deploy(&error))?;
+        deployer.delete(&suffix).await.map_err(|error| from_deploy(&error))?;
         Ok(Value::from("Deploy Delete Succeed"))
     };
     answer(deleted.await, &headers)
 }
 
-async fn releases(State(deploys): State<Deploys>, Path(name): Path<String>, headers: HeaderMap) -> Response {
-    match deploys.deployer.releases(&name) {
+async fn releases(State(deployer): State<Arc<Deployer>>, Path(name): Path<String>, headers: HeaderMap) -> Response {
+    match deployer.releases(&name) {
         Ok(releases) => Json(releases).into_response(),
         Err(error) => refusal(from_deploy(&error), &headers),
     }

@@ -13,7 +13,8 @@ use http::header::{ALLOW, CONTENT_TYPE};
 use crate::config::Secret;
 use crate::gateway::deployer::Deployer;
 use crate::http::api::access::{self, TokenDigest};
-use crate::http::api::{deploy, inspect, logs, metacall, metrics, reload, reply};
+use crate::http::api::{deploy, inspect, logs, metacall, metrics, reload, reply, unread_body};
+use crate::http::bodies::Bodies;
 use crate::http::buffers::Budget;
 use crate::http::problem::{Code, Problem};
 
@@ -23,9 +24,15 @@ pub fn health(deployer: Arc<Deployer>, token: Option<&Secret>) -> Router {
     Router::new().route("/healthz", get(|| async { "ok\n" })).route("/readyz", readyz)
 }
 
-/// The API of the gateway; with a token, only for its holders. An uploaded package has at most `max_upload` bytes.
-/// `buffers` is the budget that the metrics show.
-pub fn api(deployer: &Arc<Deployer>, token: Option<&Secret>, max_upload: u64, buffers: Arc<Budget>) -> Router {
+/// The API of the gateway; with a token, only for its holders: others' bodies are not read. An uploaded package has at
+/// most `max_upload` bytes. `buffers` is the budget that the metrics show.
+pub fn api(
+    deployer: &Arc<Deployer>,
+    token: Option<&Secret>,
+    max_upload: u64,
+    buffers: Arc<Budget>,
+    bodies: Arc<Bodies>,
+) -> Router {
     let token = token.map(TokenDigest::of_secret);
     let guarded = Router::new()
         .route("/api/inspect", get(inspect::deployments))
@@ -36,7 +43,10 @@ pub fn api(deployer: &Arc<Deployer>, token: Option<&Secret>, max_upload: u64, bu
         .with_state(Arc::clone(deployer))
         .merge(Router::new().route("/metrics", get(metrics::metrics)).with_state((Arc::clone(deployer), buffers)))
         .merge(metacall::routes(Arc::clone(deployer)))
-        .merge(deploy::routes(Arc::clone(deployer), max_upload))
+        .merge(deploy::routes(Arc::clone(deployer)))
+        .layer(middleware::from_fn_with_state(bodies, unread_body::read_whole))
+        // Its body is streamed.
+        .merge(deploy::upload(Arc::clone(deployer), max_upload))
         .layer(middleware::from_fn_with_state(token, access::require_token))
         .layer(middleware::from_fn_with_state(token.is_some(), access::refuse_pages));
     // MetaCall's client asks for readiness without its token.

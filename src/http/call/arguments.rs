@@ -10,6 +10,7 @@ use serde::Deserialize;
 use serde::de::{Deserializer, MapAccess, Visitor};
 use serde_json::value::RawValue;
 
+use crate::http::call::body_kind::BodyKind;
 use crate::http::call::form;
 use crate::http::problem::{Code, Problem};
 use crate::invocation::Arguments;
@@ -17,33 +18,6 @@ use crate::json;
 
 /// The most arguments of a call: items of an array, or keys of an object.
 pub const MAX_ARGUMENTS: usize = 10_000;
-
-/// The kind of a body by its content type.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum BodyKind {
-    /// `application/json`, or no content type.
-    Json,
-    /// `application/x-www-form-urlencoded`.
-    Form,
-    /// Any other type.
-    Other,
-}
-
-impl BodyKind {
-    /// Reads a `content-type`.
-    #[must_use]
-    pub fn of(content_type: Option<&[u8]>) -> Self {
-        let Some(value) = content_type else { return Self::Json };
-        let essence = value.split(|b| *b == b';').next().unwrap_or_default().trim_ascii();
-        if essence.eq_ignore_ascii_case(b"application/json") || essence.to_ascii_lowercase().ends_with(b"+json") {
-            Self::Json
-        } else if essence.eq_ignore_ascii_case(b"application/x-www-form-urlencoded") {
-            Self::Form
-        } else {
-            Self::Other
-        }
-    }
-}
 
 /// What happens to the keys of an object.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -3,16 +3,21 @@
 use std::sync::Arc;
 use std::time::Instant;
 
+use http::header::CONTENT_ENCODING;
+use http::request::Parts;
 use http::{HeaderMap, HeaderValue, Method};
+use hyper::body::{Body, Incoming};
 
 use crate::deployment::Takes;
 use crate::gateway::call::Call;
-use crate::gateway::{Gateway, VERSION};
+use crate::gateway::{Gateway, VERSION, failure};
+use crate::http::buffers::SMALL;
 use crate::http::client_connection::ClientConnection;
 use crate::http::problem::{self, Code, Problem};
-use crate::http::request_id;
+use crate::http::{request_body, request_id};
 use crate::invocation::Arguments;
 use crate::registry::Deployment;
+use crate::worker::failure::CallError;
 
 /// The client of a request.
 #[derive(Debug, Clone, Copy)]
@@ -61,4 +66,30 @@ pub fn deployment_at(gateway: &Gateway, prefix: &str, name: &str, version: &str)
         return Err(Problem::new(Code::DeploymentNotFound, message));
     }
     gateway.deployment(name).ok_or_else(|| problem::deployment_not_found(name))
+}
+
+/// Checks that a deployment has a function, if reading the body of the request would take long: a call whose body is
+/// small finds out soon enough.
+///
+/// # Errors
+///
+/// The release has loaded without this function, and no plugin applies to its name: 404 `function_not_found`.
+pub fn check_function(
+    deployment: &Deployment,
+    function: &str,
+    takes: Takes,
+    head: &Parts,
+    body: &Incoming,
+) -> Result<(), Problem> {
+    if is_small(head, body) || deployment.may_answer(function, takes) {
+        return Ok(());
+    }
+    let failure = failure::of_call(CallError::FunctionNotFound, deployment.name.as_str(), function, takes);
+    Err(Problem::new(Code::FunctionNotFound, failure.message))
+}
+
+fn is_small(head: &Parts, body: &Incoming) -> bool {
+    body.is_end_stream()
+        || request_body::announced(&head.headers).is_some_and(|length| length <= SMALL as u64)
+            && !head.headers.contains_key(CONTENT_ENCODING)
 }

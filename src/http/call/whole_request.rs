@@ -13,13 +13,15 @@ use hyper::body::Incoming;
 
 use crate::deployment::{HTTP_FUNCTION, Takes};
 use crate::gateway::{Gateway, whole_request};
+use crate::http::bodies::Bodies;
 use crate::http::call::answer;
 use crate::http::call::lookup::{self, Client};
 use crate::http::path::HttpAddress;
 use crate::http::problem::{Code, Problem};
 use crate::http::reply_body::ReplyBody;
-use crate::http::request_body::{self, BodyLimits};
+use crate::http::request_body::{self, ReadBody};
 use crate::http::request_id;
+use crate::registry::Deployment;
 
 const METHODS: &str = "GET, HEAD, POST, PUT, PATCH, DELETE, OPTIONS";
 
@@ -29,23 +31,40 @@ pub async fn serve(
     address: HttpAddress<'_>,
     request: Request<Incoming>,
     client: Client<'_>,
-    limits: BodyLimits,
+    bodies: &Bodies,
 ) -> Result<Response<ReplyBody>, Problem> {
-    if *request.method() == Method::TRACE {
-        // TRACE would echo headers, which may hold credentials.
-        return Err(Problem::new(Code::MethodNotAllowed, "functions do not answer TRACE").allowing(METHODS));
-    }
-    let deployment = lookup::deployment_at(gateway, &address.prefix, &address.name, &address.version)?;
     let (mut head, body) = request.into_parts();
-    let mut body = request_body::read(&head, body, limits, &client.connection.buffers).await?;
-    body.hold_line()?;
+    let deployment = match deployment_for(gateway, &address, &head, &body) {
+        Ok(deployment) => deployment,
+        Err(problem) => return Err(Box::pin(request_body::refuse(&head, body, problem)).await),
+    };
+    let (method, uri) = (head.method.clone(), uri_of(&address, head.uri.query()));
+    let envelope = move |body: &mut ReadBody| {
+        body.hold_line()?;
+        Ok(whole_request::request(method.as_str(), &uri, &body.bytes))
+    };
+    let (arguments, body) = bodies.read(&head, body, &client.connection.buffers, envelope).await?;
     adjust_headers(&mut head, &body.bytes, client.id);
     let is_head = head.method == Method::HEAD;
-    let arguments = whole_request::request(head.method.as_str(), &uri_of(&address, head.uri.query()), &body.bytes);
     let Parts { method, headers, .. } = head;
     let call = client.call(&deployment, HTTP_FUNCTION, Takes::Request, arguments, &method, headers);
     let response = answer::render(gateway.call(&deployment, call).await, request_id::text(client.id));
     Ok(if is_head { with_unknown_length(response) } else { response })
+}
+
+fn deployment_for(
+    gateway: &Gateway,
+    address: &HttpAddress<'_>,
+    head: &Parts,
+    body: &Incoming,
+) -> Result<Arc<Deployment>, Problem> {
+    if head.method == Method::TRACE {
+        // TRACE would echo headers, which may hold credentials.
+        return Err(Problem::new(Code::MethodNotAllowed, "functions do not answer TRACE").allowing(METHODS));
+    }
+    let deployment = lookup::deployment_at(gateway, &address.prefix, &address.name, &address.version)?;
+    lookup::check_function(&deployment, HTTP_FUNCTION, Takes::Request, head, body)?;
+    Ok(deployment)
 }
 
 /// Makes the headers describe what the function gets: a body that is no longer compressed, `host` for HTTP/2 too, and
