@@ -43,7 +43,7 @@ pub struct Room {
     instances: u32,
     core_instances: u32,
     memories: u32,
-    /// Each reserves addresses, which count as memory if the process has a limit on it.
+    /// Each reserves address space, which counts as memory if the process has a limit on it.
     tables: u32,
     /// For calls that wait without holding a thread.
     stacks: u32,
@@ -107,7 +107,7 @@ fn engine(cache: &Path, room: Option<&Room>) -> anyhow::Result<Engine> {
     match pooled {
         Ok(engine) => Ok(engine),
         Err(error) => {
-            // The pool reserves terabytes of addresses, which a limit may forbid.
+            // The pool reserves terabytes of address space, which a limit may forbid.
             tracing::warn!(error = format!("{error:#}"), "WebAssembly runs without its instance pool");
             Ok(Engine::new(&settings(cache)?)?)
         }

@@ -19,14 +19,15 @@ const START_WAIT: Duration = Duration::from_secs(5);
 
 /// The client of a worker's channel. A call in flight keeps its lease in it.
 pub type WorkerClient = Arc<Client<Lease>>;
-type Granted = (WorkerClient, Lease);
+/// A worker with the right to one call on it.
+type Leased = (WorkerClient, Lease);
 
 /// The table of seats, the queue of calls, and what the release exports.
 pub struct Dispatch {
     queue: usize,
     timeout: Duration,
     /// Locked for a few lines, never across an await. A lease must not be dropped while it is locked: see [`Lease`].
-    seats: Mutex<Seats<WorkerClient, Granted>>,
+    seats: Mutex<Seats<WorkerClient, Leased>>,
     exports: ArcSwapOption<Exports>,
     /// A seat changed its state: calls that wait for the first load look again.
     changed: Notify,
@@ -98,8 +99,8 @@ impl Dispatch {
     ///
     /// [`CallError::Overloaded`] when the queue is full, [`CallError::TimedOut`] or [`CallError::Starting`] when no
     /// worker took the call in time, and the reason why no worker can be expected.
-    pub async fn acquire(self: &Arc<Self>, deadline: Instant) -> seats::Grant<Granted> {
-        let (grant, any_ready) = {
+    pub async fn acquire(self: &Arc<Self>, deadline: Instant) -> seats::Acquisition<Leased> {
+        let (acquisition, any_ready) = {
             let mut seats = self.seats.lock();
             if seats.waiting.is_empty()
                 && seats.stopping.is_none()
@@ -115,15 +116,15 @@ impl Dispatch {
             if seats.waiting.len() >= self.queue {
                 return Err(CallError::Overloaded(RETRY_SOON));
             }
-            let (waiter, grant) = oneshot::channel();
+            let (waiter, acquisition) = oneshot::channel();
             seats.waiting.push_back(waiter);
-            (grant, !seats.ready().is_empty())
+            (acquisition, !seats.ready().is_empty())
         };
         self.grow.notify_one();
         let start_limit = Instant::now() + START_WAIT;
         let until = if any_ready { deadline } else { deadline.min(start_limit) };
-        match tokio::time::timeout_at(until.into(), grant).await {
-            Ok(Ok(grant)) => grant,
+        match tokio::time::timeout_at(until.into(), acquisition).await {
+            Ok(Ok(acquired)) => acquired,
             Ok(Err(_)) => Err(CallError::Stopping),
             Err(_) if any_ready || deadline <= start_limit => Err(CallError::TimedOut(self.timeout)),
             Err(_) => Err(CallError::Starting),
@@ -192,9 +193,9 @@ impl Dispatch {
 
     /// Whether one more worker would help, with fewer than `max` seats.
     #[must_use]
-    pub fn wants_more(&self, max: usize) -> bool {
+    pub fn needs_more(&self, max: usize) -> bool {
         let seats = self.seats.lock();
-        seats.wants_more() && seats.count() < max
+        seats.needs_more() && seats.count() < max
     }
 
     /// Accepts no more calls; those in flight may go on until `deadline`. Calls in the queue fail.
@@ -287,12 +288,12 @@ impl Dispatch {
     }
 
     /// Gives free workers to the calls that have waited longest.
-    fn serve_waiting(self: &Arc<Self>, seats: &mut Seats<WorkerClient, Granted>) {
+    fn serve_waiting(self: &Arc<Self>, seats: &mut Seats<WorkerClient, Leased>) {
         while !seats.waiting.is_empty() {
             let Some(ready) = seats.take_worker() else { break };
-            let (run, grant) = (ready.run, (Arc::clone(&ready.client), self.lease(ready.run)));
+            let (run, leased) = (ready.run, (Arc::clone(&ready.client), self.lease(ready.run)));
             let Some(waiter) = seats.waiting.pop_front() else { break };
-            if let Err(Ok((_, mut lease))) = waiter.send(Ok(grant)) {
+            if let Err(Ok((_, mut lease))) = waiter.send(Ok(leased)) {
                 // The caller left. Dropping the lease would lock the seats, which are locked here.
                 lease.dispatch = None;
                 seats.give_back(run);
@@ -368,7 +369,7 @@ mod tests {
         }
         let waiting = Arc::clone(&dispatch);
         let waiting = tokio::spawn(async move { waiting.acquire(soon).await.is_ok() });
-        while !dispatch.wants_more(4) {
+        while !dispatch.needs_more(4) {
             dispatch.growth_wanted().await;
         }
         leases.pop();

@@ -266,7 +266,7 @@ fn add_worker(context: &Arc<PoolContext>) {
 async fn grow_on_demand(context: Arc<PoolContext>) {
     loop {
         // Before the wait: after a panic, the wake-up that led to it is used up.
-        if context.dispatch.wants_more(context.settings.max) {
+        if context.dispatch.needs_more(context.settings.max) {
             add_worker(&context);
         }
         tokio::select! {

@@ -52,8 +52,8 @@ impl Worker {
         }
     }
 
-    /// Lets the worker finish its calls, asks it to end, and ends its whole process tree.
-    pub(super) async fn retire(mut self, pool: &PoolContext) {
+    /// Lets the worker finish its calls without new ones, asks it to end, and ends its whole process tree.
+    pub(super) async fn drain_and_end(mut self, pool: &PoolContext) {
         self.client.refuse_calls();
         self.finish_calls(pool).await;
         self.client.fail_all(&CallFailure::Stopped);

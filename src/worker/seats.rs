@@ -44,24 +44,24 @@ pub struct Ready<C> {
     idle_since: Instant,
 }
 
-/// The answer to a call that waits: a worker, or the reason why there is none.
-pub type Grant<G> = Result<G, CallError>;
+/// The answer to a call that waits: a leased worker, or the reason why there is none.
+pub type Acquisition<L> = Result<L, CallError>;
 
-/// The table. `C` is the client of a worker's channel, `G` what a waiting call is granted.
+/// The table. `C` is the client of a worker's channel, `L` a leased worker.
 #[derive(Debug)]
-pub struct Seats<C, G> {
+pub struct Seats<C, L> {
     concurrency: u32,
     ready: Vec<Ready<C>>,
     states: BTreeMap<u64, SeatState>,
     next_seat: u64,
     next_run: u64,
     /// Calls that wait for a worker, the longest first.
-    pub waiting: VecDeque<oneshot::Sender<Grant<G>>>,
+    pub waiting: VecDeque<oneshot::Sender<Acquisition<L>>>,
     /// The deadline of the calls in flight, once the pool stops.
     pub stopping: Option<Instant>,
 }
 
-impl<C, G> Seats<C, G> {
+impl<C, L> Seats<C, L> {
     /// A table without seats; each worker will take `concurrency` calls at once.
     #[must_use]
     pub fn new(concurrency: u32) -> Self {
@@ -166,7 +166,7 @@ impl<C, G> Seats<C, G> {
 
     /// Whether one more worker would help: calls wait and no worker is starting.
     #[must_use]
-    pub fn wants_more(&self) -> bool {
+    pub fn needs_more(&self) -> bool {
         !self.waiting.is_empty() && self.states.values().all(|state| matches!(state, SeatState::Ready))
     }
 
@@ -283,12 +283,12 @@ mod tests {
     }
 
     #[test]
-    fn one_more_worker_is_wanted_when_calls_wait_and_none_is_starting() {
+    fn one_more_worker_is_needed_when_calls_wait_and_none_is_starting() {
         let mut seats = two_ready();
-        assert!(!seats.wants_more());
+        assert!(!seats.needs_more());
         seats.waiting.push_back(oneshot::channel().0);
-        assert!(seats.wants_more());
+        assert!(seats.needs_more());
         seats.add();
-        assert!(!seats.wants_more());
+        assert!(!seats.needs_more());
     }
 }

@@ -110,12 +110,12 @@ impl Supervisor {
                 pool.logs.note(&format!("worker is replaced: {reason}"));
                 self.seat.count_restart();
                 // The next worker starts while this one finishes its calls.
-                let retiring = Arc::clone(&pool);
-                pool.tasks.spawn(async move { worker.retire(&retiring).await });
+                let context = Arc::clone(&pool);
+                pool.tasks.spawn(async move { worker.drain_and_end(&context).await });
                 Event::Retired
             }
             Parting::NotNeeded => {
-                worker.retire(&pool).await;
+                worker.drain_and_end(&pool).await;
                 Event::Stop
             }
         }
