@@ -125,7 +125,7 @@ typedef uint8_t metagate_plugin_outcome_source_t;
 #define METAGATE_PLUGIN_OUTCOME_SOURCE_FUNCTION_ERROR 1
 // A before-hook answered, rejected or failed.
 #define METAGATE_PLUGIN_OUTCOME_SOURCE_PLUGIN 2
-// The gateway could not: no such function, a crash, a time-out, too many calls.
+// The gateway could not: no such function, a crash, a timeout, too many calls.
 #define METAGATE_PLUGIN_OUTCOME_SOURCE_GATEWAY 3
 
 typedef struct metagate_plugin_outcome_own_outcome_t {
