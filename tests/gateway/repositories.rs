@@ -202,7 +202,7 @@ fn branches_and_files_are_listed_over_http() {
 }
 
 #[test]
-fn each_way_to_fail_has_its_own_message() {
+fn each_failure_of_a_fetch_has_its_own_message() {
     let root = repositories(&[("index.js", "1")]);
     let server = Server::start(root.path());
     let from = listed(&[&server.url(""), &folder_url(root.path(), "")]);

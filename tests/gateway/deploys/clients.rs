@@ -83,7 +83,7 @@ fn metacalls_command_line_deploys_functions_in_webassembly() {
 }
 
 #[test]
-fn metacalls_command_line_shows_the_reason_of_a_refusal() {
+fn metacalls_command_line_shows_why_a_deploy_failed_and_replaces_by_force_only() {
     let gateway = Gateway::start("");
     let cli = Cli::dev(&gateway);
     let folder = app("deploy-node");

@@ -134,7 +134,7 @@ fn inspect_names_the_tools_that_built_a_plugin() {
 }
 
 #[test]
-fn inspect_reports_why_a_file_is_not_a_plugin() {
+fn inspect_test_and_bench_report_why_a_file_is_not_a_plugin() {
     let files = Files::new();
     files.put("text.wasm", "not this");
     files.put("core.wasm", Plugin::new().core_module());

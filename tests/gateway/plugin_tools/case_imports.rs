@@ -41,7 +41,7 @@ fn asker() -> Plugin {
 }
 
 #[test]
-fn every_import_is_granted_and_returns_the_answers_of_the_case() {
+fn imports_return_what_the_case_provides_and_a_missing_answer_is_noted() {
     let bench = Bench::new(asker());
     let cases = "[env]\nREGION = \"eu\"\n[secrets]\nkey = \"s3cret\"\n\n".to_owned()
         + &case("env", &ask('e'), "message = \"eu\"")

@@ -54,7 +54,7 @@ fn cases_share_an_instance_unless_instances_are_fresh() {
 }
 
 #[test]
-fn a_difference_is_one_line_with_the_expected_and_the_actual_value() {
+fn each_difference_is_one_line_with_the_expected_and_the_actual_value() {
     let plugin = Plugin::new().before_invoke(|c| {
         let line = c.text("a line of mine");
         c.log(&line);
@@ -237,7 +237,7 @@ fn start(config: &str, expect: &str) -> String {
 }
 
 #[test]
-fn a_case_can_test_the_check_of_a_configuration() {
+fn cases_test_the_check_of_a_configuration_and_may_bring_their_own() {
     let bench = Bench::new(picky());
     let cases = start("limit = 1", "verdict = \"accept\"")
         + &start("limit = \"1\"", "verdict = \"refuse\", message = \"limit\"")

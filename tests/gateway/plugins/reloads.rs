@@ -115,7 +115,7 @@ fn a_drop_in_is_loaded_changed_and_removed_with_its_file() {
 }
 
 #[test]
-fn the_settings_file_of_a_drop_in_has_no_name_and_no_path() {
+fn settings_of_a_drop_in_with_a_name_or_a_plugin_table_are_refused() {
     let files = Files::new();
     files.put("p.wasm", version("one"));
     for (toml, words) in [("name = \"q\"\n", "name"), ("[[plugin]]\nmode = \"observe\"\n", "without [[plugin]]")] {
