@@ -8,7 +8,7 @@ process.chdir(fileURLToPath(new URL(".", import.meta.url)));
 
 const tool = "@bytecodealliance/componentize-js";
 const { componentize } = await import(tool).catch(() => {
-  // Not `npm ci`: the tool has parts for each platform, which a lock file of one would leave out.
+  // Not `npm ci`: the tool has a part for each platform, and a lock file made on one leaves out the others.
   execSync("npm install --no-audit --no-fund --no-package-lock", { stdio: "inherit" });
   return import(tool);
 });
@@ -17,7 +17,7 @@ const { component } = await componentize({
   sourcePath: "plugin.js",
   witPath: "wit",
   worldName: "plugin",
-  // Nothing of WASI goes into the component: time, randomness, logs and HTTP are imports of metagate:plugin.
+  // The component imports nothing of WASI: time, randomness, logs and HTTP are imports of metagate:plugin.
   disableFeatures: ["stdio", "random", "clocks", "http", "fetch-event"],
 });
 writeFileSync("audit-log.wasm", component);

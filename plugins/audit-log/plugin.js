@@ -1,7 +1,7 @@
 // The plugin audit-log: one JSON line in the gateway's log for each call, with who called what and how it ended, and
 // counters of calls and failures.
 //
-// The before-hook notes what of the call plugins after this one may change; the after-hook writes the line.
+// The before-hook notes the parts of the call that later plugins may change; the after-hook writes the line.
 
 import { now } from "metagate:plugin/clock@0.1.0";
 import { write } from "metagate:plugin/log@0.1.0";
@@ -9,10 +9,10 @@ import { add } from "metagate:plugin/metrics@0.1.0";
 import { redacted } from "./redact.js";
 import { schema } from "./schema.js";
 
-// Where the note of the before-hook waits for the after-hook: a key of this plugin in the call's context.
+// The key of the call's context under which the before-hook leaves its note for the after-hook.
 const NOTE = "note";
 
-// Characters of a header's value, the rest of which is left out.
+// The maximum length of a header's value in characters; the rest is left out.
 const HEADER_LENGTH = 1024;
 
 // The settings, with the defaults of the schema. `start` sets them.
@@ -36,7 +36,7 @@ export const beforeInvoke = {
       try {
         call.setContext(NOTE, JSON.stringify(note(call)), false);
       } catch (error) {
-        // The after-hook then takes what it finds; no call fails because of its note.
+        // The after-hook then uses the call as it is; no call fails because of its note.
         write("warn", `the note of call ${call.id()} is not kept: ${error.payload ?? error}`);
       }
     }
@@ -64,7 +64,7 @@ export const afterInvoke = {
       code: outcome.code(),
       elapsed_ms: elapsed,
       worker_ms: milliseconds(outcome.inWorker()),
-      // Without the before-hook, as with `hooks = ["after-invoke"]`, the call is noted as the other plugins have left
+      // Without the before-hook, as with `hooks = ["after-invoke"]`, the note shows the call as the other plugins left
       // it.
       ...(noted === undefined ? note(call) : exact(noted)),
     };
@@ -75,7 +75,7 @@ export const afterInvoke = {
   },
 };
 
-// The headers and arguments of a call, as far as they are asked for.
+// The headers and arguments of a call that the settings select.
 function note(call) {
   const noted = {};
   if (settings.headers.length > 0) {
@@ -93,7 +93,7 @@ function note(call) {
   return noted;
 }
 
-// JSON text as a value that is written again with the very same numbers.
+// JSON text as a value whose numbers are written again unchanged.
 function exact(json) {
   return redacted(json, []);
 }

@@ -1,10 +1,10 @@
-// JSON text as a value to write again: without what is secret, and with numbers as they were written.
+// Reads JSON text into a value for output: secrets are replaced, and numbers keep their text.
 
-// What stands in place of a secret value.
+// The text that replaces a secret value.
 const REDACTED = "***";
 
 // Parses JSON text. The values of the given keys, at any depth and whatever the case of the key, are replaced. Numbers
-// keep their text: 9007199254740993 is no number that JavaScript has.
+// keep their text: JavaScript cannot represent 9007199254740993.
 export function redacted(json, keys) {
   const secret = new Set(keys.map((key) => key.toLowerCase()));
   return JSON.parse(json, function (key, value, { source }) {

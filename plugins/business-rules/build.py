@@ -18,8 +18,8 @@ def is_pinned(program):
     """Whether there is such a program, of the pinned version."""
     if program is None or not os.access(program, os.X_OK):
         return False
-    told = subprocess.run([program, "--version"], capture_output=True, text=True, check=False).stdout
-    return told.split()[-1:] == [PINNED]
+    printed = subprocess.run([program, "--version"], capture_output=True, text=True, check=False).stdout
+    return printed.split()[-1:] == [PINNED]
 
 
 def componentize_py():
@@ -38,7 +38,7 @@ def componentize_py():
 
 
 def main():
-    # --stub-wasi: nothing of WASI goes into the component; time, randomness and logs are imports of metagate:plugin.
+    # --stub-wasi: the component imports nothing of WASI; time, randomness and logs are imports of metagate:plugin.
     output = HERE / "business-rules.wasm"
     command = [componentize_py(), "--quiet", "--wit-path", "wit", "--world", "plugin"]
     command += ["componentize", "--stub-wasi", "app", "--output", str(output)]

@@ -113,7 +113,7 @@ class Rule:
             return f"{name} is none of the allowed values"
         if "not_in" in conditions and among(value, conditions["not_in"]):
             return f"{name} is one of the forbidden values"
-        # After the lengths: a pattern may take long on a long text.
+        # After the length checks: a pattern may take long on a long text.
         if self._pattern and not (isinstance(value, str) and self._pattern.fullmatch(value)):
             return f"{name} does not match {self._conditions['pattern']}"
         return None

@@ -26,7 +26,7 @@ class Window:
         minute = local.hour * 60 + local.minute
         if self._begin < self._end:
             return local.weekday() in self._days and self._begin <= minute < self._end
-        # Past midnight: what is after it belongs to the day before.
+        # The window passes midnight: its part after midnight belongs to the day before.
         if minute >= self._begin:
             return local.weekday() in self._days
         return minute < self._end and (local.weekday() - 1) % 7 in self._days

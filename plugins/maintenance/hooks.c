@@ -1,4 +1,4 @@
-// The plugin maintenance: answers calls with 503 until it is switched off, except those of people who know how to pass.
+// The plugin maintenance: answers calls with 503 until it is switched off, except calls that carry the bypass secret.
 #include "bindings/plugin.h"
 #include "settings.h"
 
@@ -23,10 +23,10 @@ bool exports_metagate_plugin_lifecycle_start(plugin_string_t *config, plugin_str
   return false;
 }
 
-// Text for an import, which leaves it ours.
+// Text for an import, which does not take ownership of it.
 static plugin_string_t lent(struct text text) { return (plugin_string_t){(uint8_t *)text.ptr, text.len}; }
 
-// Compares without telling by its time how much of a guess was right.
+// Compares in constant time, which reveals nothing about how much of a guess was right.
 static bool is_same(plugin_string_t guess, struct text secret) {
   volatile uint8_t difference = guess.len != secret.len;
   for (size_t i = 0; i < guess.len; i++) difference |= guess.ptr[i] ^ (uint8_t)secret.ptr[i % secret.len];
@@ -39,7 +39,7 @@ static bool may_pass(invocation_t call) {
   if (!metagate_plugin_invocation_method_invocation_header(call, &name, &value)) return false;
   bool passes = is_same(value, settings.bypass_value);
   plugin_string_free(&value);
-  // The secret has done its work: plugins after this one do not see it.
+  // Later plugins and the function do not need the secret, so they do not get it.
   if (passes) metagate_plugin_invocation_method_invocation_remove_header(call, &name);
   return passes;
 }

@@ -55,7 +55,7 @@ static bool hexadecimal(struct json *json, uint32_t *unit) {
   return true;
 }
 
-// Reads what follows \u, the second half of a pair too, and writes it in UTF-8.
+// Reads the digits after \u, and those of the second half of a pair, and writes the character in UTF-8.
 static bool code_point(struct json *json, char **out) {
   uint32_t code, low;
   if (!hexadecimal(json, &code)) return false;
@@ -87,7 +87,7 @@ static bool escape(struct json *json, char **out) {
 
 bool json_text(struct json *json, struct text *text) {
   if (!json_take(json, '"')) return false;
-  // No escape is shorter than what it stands for, so writing never overtakes reading.
+  // No escape is shorter than the character that it denotes, so writing never overtakes reading.
   char *out = json->at;
   text->ptr = out;
   while (json->at < json->end) {

@@ -1,5 +1,5 @@
-// A reader of JSON as far as the settings need it: texts, whole numbers and booleans. Each function skips blanks, reads one
-// thing and returns whether it was there.
+// A reader of the JSON that the settings use: texts, whole numbers and booleans. Each function skips blanks, reads one
+// token and returns whether it was present.
 #ifndef JSON_H
 #define JSON_H
 
@@ -7,13 +7,13 @@
 #include <stddef.h>
 #include <stdint.h>
 
-// A piece of text, without a 0 at its end.
+// A piece of text, not terminated by 0.
 struct text {
   const char *ptr;
   size_t len;
 };
 
-// Where the reader is.
+// The position of the reader.
 struct json {
   char *at;
   char *end;
@@ -24,7 +24,7 @@ struct json json_begin(char *text, size_t len);
 // Reads one character of punctuation.
 bool json_take(struct json *json, char punctuation);
 
-// Reads a text. It is decoded where it stands, so it lives as long as the JSON does.
+// Reads a text. It is decoded in place, so it is valid as long as the JSON.
 bool json_text(struct json *json, struct text *text);
 
 // Reads a number without a sign, fraction or exponent, below 10^9.

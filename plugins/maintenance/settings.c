@@ -1,10 +1,10 @@
-// The settings of the plugin: their schema, their defaults and the reading of them. What the schema has ruled out is refused
-// here all the same.
+// The settings of the plugin: schema, defaults and reader. The reader also refuses values that the schema has ruled out
+// already.
 #include "settings.h"
 
 #include <string.h>
 
-// In one day whoever was told to wait has given up.
+// One day: no client waits longer than that.
 #define RETRY_AFTER_MAX 86400
 
 const char SETTINGS_SCHEMA[] =
@@ -22,7 +22,7 @@ static bool is(struct text text, const char *other) {
   return text.len == strlen(other) && memcmp(text.ptr, other, text.len) == 0;
 }
 
-// Whether it can be a header's name.
+// Whether a text is a valid header name.
 static bool is_name(struct text text) {
   for (size_t i = 0; i < text.len; i++) {
     char c = text.ptr[i];
@@ -31,7 +31,7 @@ static bool is_name(struct text text) {
   return text.len > 0;
 }
 
-// Reads the value of one key; returns what is wrong with it, or NULL.
+// Reads the value of one key; returns its fault, or NULL.
 static const char *read_value(struct settings *settings, struct text key, struct json *json) {
   if (is(key, "enabled")) {
     return json_bool(json, &settings->enabled) ? NULL : "enabled: neither true nor false";

@@ -15,7 +15,7 @@ struct settings {
 // The JSON Schema of the settings.
 extern const char SETTINGS_SCHEMA[];
 
-// Reads the settings from a JSON object, whose memory they keep and change. Returns why they cannot be, or NULL.
+// Reads the settings from a JSON object, whose memory they keep and change. Returns the reason of a refusal, or NULL.
 const char *settings_read(struct settings *settings, char *json, size_t len);
 
 #endif

@@ -1,4 +1,4 @@
-//! The known keys, as digests, and whose they are.
+//! The known keys, as digests, and the labels of their owners.
 
 use std::collections::BTreeMap;
 
@@ -22,7 +22,7 @@ struct Config {
     keys_file: String,
 }
 
-/// The keys that are known.
+/// The known keys.
 pub struct Keyring {
     header: String,
     entries: Vec<Entry>,
@@ -75,7 +75,7 @@ impl Keyring {
     }
 
     /// The label of a key's owner as JSON, or none. Keys are compared by their digests, all of them to the last byte,
-    /// so that the time taken tells nothing about a known key, not even its length.
+    /// so that the time taken reveals nothing about a known key, not even its length.
     pub fn caller(&self, key: &str) -> Option<&str> {
         let digest = digest(key);
         let mut found = u32::MAX;
@@ -85,7 +85,7 @@ impl Keyring {
         self.entries.get(usize::try_from(found).ok()?).map(|entry| entry.caller.as_str())
     }
 
-    /// Adds a key. `labels` are those so far, by their key; `place` says where this one stands.
+    /// Adds a key. `labels` holds the labels added so far, by key; `place` is this key's location.
     fn add(
         &mut self,
         label: &str,
@@ -120,7 +120,7 @@ fn digest(key: &str) -> [u8; 32] {
     Sha256::digest(key.as_bytes()).into()
 }
 
-/// Whether a byte may stand in a header's name (RFC 9110, token).
+/// Whether a header's name may contain a byte (RFC 9110, token).
 const fn is_token(byte: u8) -> bool {
     byte.is_ascii_alphanumeric()
         || matches!(byte, b'!' | b'#'..=b'\'' | b'*' | b'+' | b'-' | b'.' | b'^'..=b'`' | b'|' | b'~')

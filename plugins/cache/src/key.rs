@@ -1,8 +1,8 @@
-//! The key of a call: a digest of all that makes it another call.
+//! The key of a call: a digest of everything that distinguishes it from other calls.
 
 use sha2::{Digest, Sha256};
 
-/// The key of the parts of a call, each a text or missing. Parts do not run into each other: `a` `bc` is not `ab` `c`.
+/// The key of the parts of a call, each a text or missing. Parts are delimited: `a` `bc` differs from `ab` `c`.
 pub fn key<'a>(parts: impl IntoIterator<Item = Option<&'a str>>) -> String {
     let mut digest = Sha256::new();
     for part in parts {

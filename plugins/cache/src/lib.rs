@@ -1,5 +1,5 @@
-//! cache: answers a call with the result that the same call has had a short time ago. The key is made in before-invoke
-//! and goes to after-invoke in the call's context, so that plugins between the two may change the arguments.
+//! cache: answers a call with the result that the same call had a short time ago. The key is made in before-invoke and
+//! passed to after-invoke in the call's context, so that plugins between the two may change the arguments.
 
 mod key;
 mod policy;
@@ -35,7 +35,7 @@ mod bindings {
 
 /// The header of the answer that says whether the function ran.
 const HEADER: &str = "x-cache";
-/// Where the key of a call that missed is kept for its after-hook.
+/// The key of the context that keeps the key of a missed call for its after-hook.
 const KEY: &str = "cache_key";
 
 struct Cache;
@@ -101,7 +101,7 @@ fn key_of(call: &Invocation, function: &str, vary: &[Vary]) -> String {
     key(fixed.chain([Some(function)]).chain(varying.iter().map(Option::as_deref)))
 }
 
-/// Keeps what a function has given. Errors and answers of plugins are not kept, nor what is too large.
+/// Keeps the result of a function. Errors, answers of plugins and results that are too large are not kept.
 fn keep(policy: &Policy, key: &str, outcome: &Outcome) -> Result<(), String> {
     let success = outcome.source() == Source::Function && outcome.status() == 200 && outcome.code().is_none();
     if !success || outcome.body_size() > policy.max_size {

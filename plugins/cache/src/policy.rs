@@ -1,9 +1,9 @@
-//! The configuration: which results are kept, for how long, and what distinguishes calls.
+//! The configuration: the results that are kept, for how long, and the values that distinguish calls.
 
 use plugin_config::{Glob, Period, Size, any_matches, read};
 use serde::Deserialize;
 
-/// The store takes no larger values.
+/// The maximum size of a value in the store.
 const LARGEST: Size = Size::kibibytes(1024);
 
 /// `[plugin.config]`.
@@ -19,7 +19,7 @@ struct Config {
     /// The size of the largest result that is kept. Default "64KiB".
     #[serde(default = "default_max_size")]
     max_size: Size,
-    /// What distinguishes calls in addition to their arguments.
+    /// The values that distinguish calls in addition to their arguments.
     #[serde(default)]
     vary: Vec<String>,
 }
@@ -31,11 +31,11 @@ pub struct Policy {
     functions: Vec<Glob>,
     /// The size of the largest result that is kept, in bytes.
     pub max_size: u64,
-    /// What distinguishes calls in addition to their arguments.
+    /// The values that distinguish calls in addition to their arguments.
     pub vary: Vec<Vary>,
 }
 
-/// Something of a call that is part of its key.
+/// A value of a call that is part of its key.
 #[derive(Debug, PartialEq, Eq)]
 pub enum Vary {
     /// A header.

@@ -4,7 +4,7 @@ use plugin_config::Period;
 use serde::Deserialize;
 use serde_json::Value;
 
-/// What a token says.
+/// The claims of a token.
 #[derive(Deserialize)]
 pub struct Claims {
     exp: Option<f64>,
@@ -14,15 +14,15 @@ pub struct Claims {
     sub: Option<String>,
 }
 
-/// What the configuration wants it to say.
+/// The claims that the configuration requires.
 pub struct Wanted {
     /// The issuer.
     pub issuer: Option<String>,
-    /// Audiences, of which it has to name one; none for any.
+    /// Audiences, of which a token must name one; if empty, any passes.
     pub audiences: Vec<String>,
-    /// How far clocks may be apart.
+    /// The tolerated difference of clocks.
     pub leeway: Period,
-    /// Whether it has to have an end.
+    /// Whether a token must expire.
     pub require_exp: bool,
 }
 
@@ -32,7 +32,7 @@ impl Claims {
         serde_json::from_str(payload).map_err(|_| "its claims have the wrong form".to_owned())
     }
 
-    /// Checks the claims at a time in milliseconds since 1970. The error is the first that is wrong.
+    /// Checks the claims at a time in milliseconds since 1970. The error names the first wrong claim.
     pub fn check(&self, wanted: &Wanted, now: u64) -> Result<(), String> {
         #[expect(clippy::cast_precision_loss, reason = "milliseconds are exact in a float for 285,000 years")]
         let (now, leeway) = (now as f64 / 1_000.0, wanted.leeway.milliseconds() as f64 / 1_000.0);

@@ -4,9 +4,9 @@ use crate::bindings::metagate::plugin::{http, log, store};
 use crate::keyset::{Gateway, OLDEST};
 use crate::policy::KeySource;
 
-/// How long fetching may take, in milliseconds.
+/// The timeout of a fetch, in milliseconds.
 const PATIENCE: u64 = 2_000;
-/// How long the one who fetches keeps others from it, and how long a failure keeps all from it.
+/// How long a fetch keeps other instances from fetching, and how long a failed one keeps all of them from it.
 const PAUSE: u64 = 5_000;
 
 /// The gateway, for the key set of one address.

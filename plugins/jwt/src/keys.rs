@@ -1,4 +1,4 @@
-//! The keys that signatures are checked with. Each serves one algorithm only.
+//! The keys that verify signatures. Each is for one algorithm only.
 
 use base64ct::{Base64UrlUnpadded, Encoding};
 use ed25519_dalek::{Signature, VerifyingKey};
@@ -7,7 +7,7 @@ use serde::Deserialize;
 use serde_json::Value;
 use sha2::Sha256;
 
-/// What stands before the 32 bytes of an Ed25519 key in the DER form that PEM wraps (RFC 8410).
+/// The bytes before the 32 bytes of an Ed25519 key in the DER form that PEM wraps (RFC 8410).
 const DER: [u8; 12] = [0x30, 0x2a, 0x30, 0x05, 0x06, 0x03, 0x2b, 0x65, 0x70, 0x03, 0x21, 0x00];
 
 /// A shared secret, for HS256.
@@ -20,7 +20,7 @@ pub struct Key(VerifyingKey);
 /// A key of a key set, with its name.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct NamedKey {
-    /// Its name in tokens, where it has one.
+    /// Its name in tokens, if it has one.
     pub id: Option<String>,
     /// The key.
     pub key: Key,
@@ -38,7 +38,7 @@ struct Jwk {
 }
 
 impl Secret {
-    /// The secret that a configuration gives. What ends a line in a file is not part of it.
+    /// The secret of a configuration, without a line break at the end, which a file may have.
     pub fn new(text: &str) -> Result<Self, String> {
         let text = text.trim_end_matches(['\r', '\n']);
         if text.is_empty() {
@@ -47,7 +47,7 @@ impl Secret {
         Ok(Self(text.as_bytes().to_vec()))
     }
 
-    /// Whether a signature is made with it; compared in constant time.
+    /// Whether a signature was made with it; compared in constant time.
     pub fn verifies(&self, signed: &[u8], signature: &[u8]) -> bool {
         let mut mac = Hmac::<Sha256>::new_from_slice(&self.0).expect("HMAC takes keys of any length");
         mac.update(signed);
@@ -66,14 +66,14 @@ impl Key {
         key.ok_or_else(|| "is no Ed25519 key as PEM, nor its 32 bytes as base64".to_owned())
     }
 
-    /// Whether a signature is made with its private key; the strict check, which leaves no second signature of a text.
+    /// Whether a signature was made with its private key. The check is strict: a text has no second valid signature.
     pub fn verifies(&self, signed: &[u8], signature: &[u8]) -> bool {
         Signature::from_slice(signature).is_ok_and(|signature| self.0.verify_strict(signed, &signature).is_ok())
     }
 }
 
-/// The Ed25519 keys of a JSON Web Key Set. Others are left out: secrets have no place in it, and further algorithms
-/// none here. It is an error if none is left.
+/// The Ed25519 keys of a JSON Web Key Set. Other keys are left out: secrets do not belong in a set, and further
+/// algorithms are not supported. A set without an Ed25519 key is an error.
 pub fn key_set(json: &str) -> Result<Vec<NamedKey>, String> {
     let set: Value = serde_json::from_str(json).map_err(|error| format!("it is no JSON: {error}"))?;
     let members = set.get("keys").and_then(Value::as_array).ok_or("it has no list \"keys\"")?;

@@ -1,29 +1,29 @@
-//! The keys of an issuer: fetched when they are wanted, kept in the instance and, for all instances, in the store.
+//! The keys of an issuer: fetched when they are needed, kept in the instance and, for all instances, in the store.
 //!
-//! Keys are used for `jwks_ttl` and then fetched again by one instance, while the others go on with what they have. So
-//! they are when a token names a key that is not known, but not more often than every 30 s. When the issuer cannot be
-//! reached, the last keys serve on for a day.
+//! After `jwks_ttl` one instance fetches the keys again, while the others use the keys that they have. A token that
+//! names an unknown key leads to a fetch too, but not more often than every 30 s. If the issuer cannot be reached, the
+//! last keys stay in use for a day.
 
 use crate::Refusal;
 use crate::keys::{Key, NamedKey, key_set};
 use crate::policy::KeySource;
 
-/// After a fetch, unknown key names lead to no other one for so long.
+/// For this long after a fetch, unknown key names do not lead to another one.
 pub const COOLDOWN: u64 = 30_000;
-/// Keys older than this are not used any more. In milliseconds, as all times here.
+/// Keys older than this are not used. In milliseconds, like all times in this file.
 pub const OLDEST: u64 = 24 * 3_600_000;
 
-/// What is needed of the gateway.
+/// The part of the gateway that the key set uses.
 pub trait Gateway {
-    /// What `keep` has kept, in this instance or another.
+    /// The text that `keep` stored, in this instance or another.
     fn kept(&self) -> Option<Vec<u8>>;
-    /// Keeps something for all instances until it is `OLDEST`.
+    /// Stores a text for all instances until it is `OLDEST`.
     fn keep(&self, bytes: &[u8]);
-    /// Whether this call is the one to fetch: the first in some seconds that asks.
+    /// Whether this call is to fetch: it is the first to ask within some seconds.
     fn may_fetch(&self) -> bool;
-    /// Whether fetching has failed some seconds ago.
+    /// Whether a fetch failed within the last seconds.
     fn failed_lately(&self) -> bool;
-    /// Notes that fetching has failed, for this reason.
+    /// Records that a fetch failed, for this reason.
     fn failed(&self, reason: &str);
     /// Fetches a text.
     fn fetch(&self, url: &str) -> Result<String, String>;
@@ -35,7 +35,7 @@ pub struct Copy {
     keys: Vec<NamedKey>,
 }
 
-/// The keys that a token may be signed with that names `id`, or names none. `copy` is what the instance has.
+/// The keys that may have signed a token that names `id`, or no key. `copy` holds the keys of the instance.
 pub fn find(
     source: &KeySource,
     id: Option<&str>,
@@ -67,7 +67,7 @@ fn refresh(source: &KeySource, now: u64, copy: &mut Option<Copy>, gateway: &impl
     {
         return;
     }
-    // Without any keys everybody fetches: the calls of a start need not fail because another one has begun first.
+    // Without any keys every call fetches: the first calls must not fail because another one fetches already.
     if gateway.failed_lately() || (copy.is_some() && !gateway.may_fetch()) {
         return;
     }
@@ -92,7 +92,7 @@ impl Copy {
         now.saturating_sub(self.fetched)
     }
 
-    /// A key without a name may be any.
+    /// A key without a name matches any name.
     fn candidates(&self, id: Option<&str>) -> Vec<Key> {
         let fits = |key: &&NamedKey| id.is_none() || key.id.is_none() || key.id.as_deref() == id;
         self.keys.iter().filter(fits).map(|named| named.key.clone()).collect()
@@ -159,7 +159,7 @@ mod tests {
         KeySource { url: "https://issuer".to_owned(), ttl: TTL }
     }
 
-    /// How many keys are found, and how often the issuer has been asked so far.
+    /// The number of keys found, and of requests to the issuer so far.
     fn found(id: Option<&str>, now: u64, copy: &mut Option<Copy>, fake: &Fake) -> (Option<usize>, u32) {
         let keys = find(&source(), id, now, copy, fake).ok().map(|keys| keys.len());
         (keys, fake.fetches.get())

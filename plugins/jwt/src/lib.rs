@@ -1,4 +1,4 @@
-//! jwt: lets a call pass only with a valid JSON Web Token, and gives its claims to the plugins behind it.
+//! jwt: lets a call pass only with a valid JSON Web Token, and passes its claims to later plugins.
 
 mod claims;
 mod gateway;
@@ -48,7 +48,7 @@ thread_local! {
     static KEYS: RefCell<Option<keyset::Copy>> = const { RefCell::new(None) };
 }
 
-/// Why a call does not pass.
+/// The reason why a call does not pass.
 #[derive(Debug, PartialEq, Eq)]
 enum Refusal {
     /// It has no token.
@@ -57,7 +57,7 @@ enum Refusal {
     Invalid(String),
     /// The token cannot be checked: there are no keys.
     NoKeys,
-    /// The claims cannot be given to the next plugins, for this reason.
+    /// The claims cannot be passed to later plugins, for this reason.
     NotKept(String),
 }
 
@@ -98,7 +98,7 @@ fn admit(policy: &Policy, call: &Invocation) -> Result<(), Refusal> {
     }
 }
 
-/// Checks the signature. Which keys are tried depends on the algorithm, so no key serves one that it is not made for.
+/// Checks the signature. The algorithm decides which keys are tried, so no key is used with another algorithm.
 fn verify(policy: &Policy, token: &Token<'_>, now: u64) -> Result<(), Refusal> {
     let verified = match token.algorithm() {
         Algorithm::Hs256 => match &policy.secret {

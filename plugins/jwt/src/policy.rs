@@ -1,4 +1,4 @@
-//! The configuration: which keys are trusted, and what a token has to say.
+//! The configuration: the trusted keys, and the claims that a token must have.
 
 use plugin_config::{Period, read};
 use serde::Deserialize;
@@ -7,30 +7,30 @@ use serde_json::Value;
 use crate::claims::Wanted;
 use crate::keys::{Key, Secret};
 
-/// Addresses become keys of the store, which may have 1 KiB.
+/// URLs are used as keys of the store, which may have 1 KiB.
 const LONGEST_URL: usize = 900;
 
 /// `[plugin.config]`.
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
 struct Config {
-    /// The secret that HS256 tokens are signed with.
+    /// The secret that verifies HS256 tokens.
     secret: Option<String>,
-    /// The Ed25519 key that EdDSA tokens are checked with.
+    /// The Ed25519 key that verifies EdDSA tokens.
     public_key: Option<String>,
-    /// Where the Ed25519 keys of an issuer are.
+    /// The URL of an issuer's Ed25519 keys.
     jwks_url: Option<String>,
-    /// How long the keys of `jwks_url` are used before they are asked for again. Default "5m".
+    /// How long the keys of `jwks_url` are used before they are fetched again. Default "5m".
     #[serde(default = "default_jwks_ttl")]
     jwks_ttl: Period,
-    /// The issuer that a token has to name. Default any.
+    /// The issuer that a token must name. Default any.
     issuer: Option<String>,
-    /// The audience of which a token has to name at least one: a text or a list. Default any.
+    /// The audiences, of which a token must name at least one: a text or a list. Default any.
     audience: Option<Value>,
-    /// How far clocks may be apart. Default "0s".
+    /// The tolerated difference of clocks. Default "0s".
     #[serde(default = "default_leeway")]
     leeway: Period,
-    /// Whether a token that never ends is refused. Default false.
+    /// Whether a token that never expires is refused. Default false.
     #[serde(default)]
     require_exp: bool,
     /// The header that holds the token. Default "authorization".
@@ -46,15 +46,15 @@ pub struct Policy {
     pub public_key: Option<Key>,
     /// For EdDSA too.
     pub jwks: Option<KeySource>,
-    /// What a token has to say.
+    /// The claims that a token must have.
     pub wanted: Wanted,
     /// The header that holds the token, in lower case.
     pub header: String,
 }
 
-/// Where keys are fetched from.
+/// The source of fetched keys.
 pub struct KeySource {
-    /// The address of a JSON Web Key Set.
+    /// The URL of a JSON Web Key Set.
     pub url: String,
     /// How long they are used before they are fetched again, in milliseconds.
     pub ttl: u64,

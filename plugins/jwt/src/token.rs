@@ -12,7 +12,7 @@ pub struct Token<'a> {
     signature: Vec<u8>,
 }
 
-/// How a token is signed.
+/// The algorithm of a signature.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Algorithm {
     /// HMAC with SHA-256.
@@ -29,7 +29,7 @@ struct Header {
 }
 
 impl<'a> Token<'a> {
-    /// Reads a token. The error says what is wrong with it, without its text.
+    /// Reads a token. The error names the fault, without the token's text.
     pub fn parse(text: &'a str) -> Result<Self, String> {
         let malformed = || "it is no JSON Web Token".to_owned();
         let (signed, signature) = text.rsplit_once('.').ok_or_else(malformed)?;
@@ -48,17 +48,17 @@ impl<'a> Token<'a> {
         Ok(Self { algorithm, key_id: header.kid, signed, payload, signature })
     }
 
-    /// How it says it is signed.
+    /// The algorithm that its header names.
     pub fn algorithm(&self) -> Algorithm {
         self.algorithm
     }
 
-    /// The name of the key it says it is signed with.
+    /// The name of the key that its header names.
     pub fn key_id(&self) -> Option<&str> {
         self.key_id.as_deref()
     }
 
-    /// The text that the signature is of.
+    /// The text that is signed.
     pub fn signed(&self) -> &[u8] {
         self.signed.as_bytes()
     }
@@ -74,7 +74,7 @@ impl<'a> Token<'a> {
     }
 }
 
-/// The token in a header's value. In `authorization` it follows on the word Bearer; another header may leave that out.
+/// The token in a header's value. In `authorization` it follows the word Bearer, which other headers may leave out.
 pub fn bearer(value: &str, wants_scheme: bool) -> Option<&str> {
     let value = value.trim();
     let after = match value.split_at_checked(6) {
@@ -85,7 +85,7 @@ pub fn bearer(value: &str, wants_scheme: bool) -> Option<&str> {
     token.filter(|token| !token.is_empty())
 }
 
-/// Decodes a part that has to be a JSON object.
+/// Decodes a part that must be a JSON object.
 fn object(part: &str) -> Result<String, String> {
     let bytes = Base64UrlUnpadded::decode_vec(part).ok();
     let text = bytes.and_then(|bytes| String::from_utf8(bytes).ok()).filter(|text| text.trim_start().starts_with('{'));

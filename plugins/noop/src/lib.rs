@@ -1,4 +1,4 @@
-//! noop: lets every call pass. What it costs is what a hook costs.
+//! noop: lets every call pass. Its cost is the cost of a hook.
 
 use plugin_heap as _;
 

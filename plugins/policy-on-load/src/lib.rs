@@ -1,4 +1,4 @@
-//! policy-on-load: decides what may be deployed, and gives each release its environment, limits and labels.
+//! policy-on-load: decides which releases may be deployed, and sets environment, limits and labels of each release.
 
 mod limit;
 mod policy;

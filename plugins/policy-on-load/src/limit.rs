@@ -1,4 +1,4 @@
-//! Limits as the gateway writes them: durations, sizes, whole numbers. A policy only ever tightens them.
+//! Limits in the form of the gateway: durations, sizes, whole numbers. A policy can only tighten them.
 
 use std::fmt;
 
@@ -6,7 +6,7 @@ use plugin_config::{Period, Size};
 use serde::de::{Error, Visitor};
 use serde::{Deserialize, Deserializer};
 
-/// The names of limits, and of what kind they are.
+/// The names and kinds of limits.
 const KINDS: [(&str, Kind); 5] = [
     ("timeout", Kind::Period),
     ("load_timeout", Kind::Period),
@@ -22,11 +22,11 @@ enum Kind {
     Count,
 }
 
-/// The value of a limit as the configuration has it, not yet known to be one.
+/// The value of a limit in the configuration, not yet checked.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct LimitText(String);
 
-/// The most that a release may have of something.
+/// The maximum of one limit of a release.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Limit {
     /// Its name, as in TOML.
@@ -38,19 +38,19 @@ pub struct Limit {
 }
 
 impl Limit {
-    /// Checks a limit of the configuration; the error says what is wrong with its value.
+    /// Checks a limit of the configuration; the error names the fault of its value.
     pub fn read(name: &str, text: &LimitText) -> Result<Self, String> {
         let Some((_, kind)) = KINDS.iter().find(|(known, _)| *known == name) else {
             let known: Vec<&str> = KINDS.iter().map(|(name, _)| *name).collect();
             return Err(format!("there is no such limit; there are {}", known.join(", ")));
         };
         let value = kind.value(&text.0)?;
-        // The gateway wants a unit where its configuration can do without.
+        // The gateway requires a unit here; its configuration file does not.
         let text = if *kind == Kind::Size { format!("{value}B") } else { text.0.clone() };
         Ok(Self { name: name.to_owned(), text, kind: *kind, value })
     }
 
-    /// Whether a release has less already. A value that is not understood counts as more, so that the gateway decides.
+    /// Whether a release's limit is already tighter. An unreadable value counts as looser, so that the gateway decides.
     pub fn is_met_by(&self, current: Option<&str>) -> bool {
         current.is_some_and(|text| self.kind.value(text).is_ok_and(|value| value <= self.value))
     }

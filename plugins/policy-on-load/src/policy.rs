@@ -1,4 +1,4 @@
-//! The configuration, and what it says about a release.
+//! The configuration, and its decisions about a release.
 
 use std::collections::BTreeMap;
 
@@ -19,7 +19,7 @@ struct Config {
     /// A release that offers one of these functions is refused.
     #[serde(default)]
     deny_functions: Vec<Glob>,
-    /// Functions that callers do not get to see.
+    /// Functions that are hidden from callers.
     #[serde(default)]
     hide_functions: Vec<Glob>,
     /// Environment variables of the workers.
@@ -82,7 +82,7 @@ impl Policy {
         }
     }
 
-    /// Whether a release may have these languages. One without scripts counts as what runs it: `command`, `wasm`.
+    /// Whether a release may have these languages. For a release without scripts its runtime counts: `command`, `wasm`.
     pub fn allows_languages(&self, languages: &[String], runtime: &str) -> Result<(), String> {
         let Some(allowed) = &self.allow_languages else { return Ok(()) };
         let none = [runtime.to_owned()];
@@ -95,7 +95,7 @@ impl Policy {
         }
     }
 
-    /// Which of a release's functions callers do not get to see.
+    /// The functions of a release that are hidden from callers.
     pub fn hidden<'a>(&self, functions: &'a [String]) -> Result<Vec<&'a str>, String> {
         for function in functions {
             if let Some(glob) = self.deny_functions.iter().find(|glob| glob.matches(function)) {

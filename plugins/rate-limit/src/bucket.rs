@@ -6,16 +6,16 @@ use plugin_config::Period;
 
 const SECOND: u64 = 1_000_000_000;
 
-/// How large a bucket is and how fast it fills.
+/// The size of a bucket and how fast it fills.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Bucket {
-    /// Nanoseconds in which one call comes back.
+    /// Nanoseconds in which the bucket regains one call.
     interval: u64,
     /// Nanoseconds in which an empty bucket fills.
     capacity: u64,
 }
 
-/// What becomes of a call.
+/// The decision about a call.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Decision {
     /// It passes; the bucket is full again at this time.
@@ -25,7 +25,7 @@ pub enum Decision {
     },
     /// It is refused.
     Refuse {
-        /// Whole seconds until one would pass, at least 1.
+        /// Whole seconds until a call would pass, at least 1.
         retry_after: u64,
     },
 }
@@ -35,7 +35,7 @@ impl Bucket {
     ///
     /// # Errors
     ///
-    /// The limit is 0, or the window so short that a call would take no time; the reason names the key.
+    /// The limit is 0, or the window is so short that a call would take no time; the error names the key.
     pub fn new(limit: u32, window: Period) -> Result<Self, String> {
         if limit == 0 {
             return Err("limit: 0 calls would refuse all; take at least 1".to_owned());
@@ -50,9 +50,9 @@ impl Bucket {
         Ok(Self { interval, capacity: interval * u64::from(limit) })
     }
 
-    /// Decides about a call at `now`. `full` is what the last one that passed has left, none for a full bucket.
+    /// Decides about a call at `now`. `full` is the time that the last passed call left, none for a full bucket.
     pub fn take(&self, full: Option<u64>, now: u64) -> Decision {
-        // A bucket that needs longer than it can is from before the wall clock was set back: it counts as empty.
+        // A time too far ahead was written before the wall clock was set back: the bucket counts as empty.
         let full = full.unwrap_or(now).clamp(now, now + self.capacity);
         let next = full + self.interval;
         match next.checked_sub(now + self.capacity) {
@@ -68,7 +68,7 @@ mod tests {
 
     const NOW: u64 = 1_800_000_000 * SECOND;
 
-    /// How many calls pass at a time, and the bucket afterwards.
+    /// The number of calls that pass at a time, and the bucket afterwards.
     fn burst(bucket: Bucket, mut full: Option<u64>, now: u64) -> (u32, Option<u64>) {
         let mut passed = 0;
         while let Decision::Pass { full: next } = bucket.take(full, now) {

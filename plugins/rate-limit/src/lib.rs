@@ -1,5 +1,5 @@
-//! rate-limit: refuses calls beyond so many in so much time. The buckets are in the store, so all instances of the
-//! plugin count together.
+//! rate-limit: refuses calls above a number per time window. The buckets are in the store, so that all instances of the
+//! plugin share them.
 
 mod bucket;
 mod policy;
@@ -30,7 +30,7 @@ mod bindings {
     });
 }
 
-/// How often a call tries again because another one has changed its bucket meanwhile.
+/// How often a call tries again because another call has changed its bucket meanwhile.
 const TRIES: usize = 32;
 
 struct RateLimit;
@@ -70,8 +70,8 @@ impl BeforeInvoke for RateLimit {
     }
 }
 
-/// Whose bucket the call is taken from. A call without the caller or header that it is to be counted by is counted by
-/// its address.
+/// The key of the bucket that the call is taken from. A call without the caller or header that the key needs is counted
+/// by its IP address.
 fn key(by: &By, call: &Invocation) -> String {
     match by {
         By::Peer => None,
@@ -82,7 +82,7 @@ fn key(by: &By, call: &Invocation) -> String {
     .unwrap_or_else(|| store_key("peer", &call.peer()))
 }
 
-/// Takes a call from a bucket. When too many others take from it at the same time, the call counts as refused.
+/// Takes a call from a bucket. If too many others take from it at the same time, the call is refused.
 fn take(policy: &Policy, key: &str) -> Result<Decision, String> {
     for _ in 0..TRIES {
         let now = clock::now().saturating_mul(1_000_000);
@@ -90,7 +90,7 @@ fn take(policy: &Policy, key: &str) -> Result<Decision, String> {
         let full = old.as_deref().and_then(|bytes| bytes.try_into().ok()).map(u64::from_le_bytes);
         let decision = policy.bucket.take(full, now);
         let Decision::Pass { full } = decision else { return Ok(decision) };
-        // A bucket that is full again is the same as none.
+        // A bucket that is full again need not be stored.
         let ttl = (full - now).div_ceil(1_000_000);
         if store::compare_and_set(key, old.as_deref(), &full.to_le_bytes(), ttl)? {
             return Ok(decision);

@@ -1,4 +1,4 @@
-//! The configuration: how many calls, and whose are counted together.
+//! The configuration: the number of calls, and which calls share a bucket.
 
 use plugin_config::{Period, read};
 use serde::Deserialize;
@@ -10,17 +10,17 @@ use crate::bucket::Bucket;
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
 struct Config {
-    /// How many calls may come in one window, and at once.
+    /// The number of calls that may arrive in one window, and at once.
     limit: u32,
     /// The time in which a used-up bucket fills again. Default "1s".
     #[serde(default = "default_window")]
     window: Period,
-    /// Whose calls are counted together. Default "peer".
+    /// Which calls share a bucket. Default "peer".
     #[serde(default = "default_by")]
     by: String,
 }
 
-/// Whose calls share a bucket.
+/// Which calls share a bucket.
 #[derive(Debug, PartialEq, Eq)]
 pub enum By {
     /// Those from one IP address.
@@ -37,7 +37,7 @@ pub enum By {
 pub struct Policy {
     /// The bucket of each key.
     pub bucket: Bucket,
-    /// What the key is.
+    /// The kind of the key.
     pub by: By,
     /// The message for the caller, without the wait.
     pub message: String,
@@ -71,7 +71,7 @@ impl By {
     }
 }
 
-/// The key of a bucket in the store. What a caller or a header says is hashed: it may be long, or a secret.
+/// The key of a bucket in the store. Callers and header values are hashed: they may be long, or secret.
 pub fn store_key(kind: &str, value: &str) -> String {
     let digest = Sha256::digest(value.as_bytes());
     let mut key = String::with_capacity(kind.len() + 33);

@@ -1,4 +1,4 @@
-//! shape-result: gives the results of functions another shape and their errors another status.
+//! shape-result: changes the shape of results and the status of functions' errors.
 
 mod shape;
 
@@ -58,7 +58,7 @@ impl AfterInvoke for ShapeResult {
     }
 }
 
-/// Answers with an error instead: the result as it is might hold what was to be left out.
+/// Answers with an error instead: the unchanged result may contain values that were to be left out.
 fn hold_back(outcome: &Outcome, reason: &str) {
     log::write(log::Level::Error, &format!("the result cannot be shaped: {reason}"));
     let problem = Problem {

@@ -6,7 +6,7 @@ use plugin_config::read;
 use serde::Deserialize;
 use serde_json::{Deserializer, Map, Value};
 
-/// What stands in place of a redacted value.
+/// The text that replaces a redacted value.
 const REDACTED: &str = "***";
 
 /// `[plugin.config]`.
@@ -35,7 +35,7 @@ pub struct Shape {
     errors: BTreeMap<String, u16>,
 }
 
-/// What is kept of a value.
+/// The part of a value that is kept.
 #[derive(Debug, PartialEq, Eq)]
 enum Selection {
     /// All of it.
@@ -63,7 +63,7 @@ impl Shape {
         Ok(Self { select, redact, envelope, errors: config.errors })
     }
 
-    /// The status that errors of a code get, where it is another than theirs.
+    /// The configured status for errors with a code, if it differs from their own.
     pub fn status_of(&self, code: &str) -> Option<u16> {
         self.errors.get(code).copied()
     }
@@ -73,7 +73,7 @@ impl Shape {
         self.envelope.is_none() && self.keeps_values()
     }
 
-    /// The result in its new shape. What the function did not give counts as null in an envelope.
+    /// The result in its new shape. In an envelope a missing result is null.
     pub fn apply(&self, body: &str) -> Result<String, String> {
         let body = if self.keeps_values() || body.is_empty() { body.to_owned() } else { self.apply_to_value(body)? };
         Ok(match &self.envelope {
@@ -139,7 +139,7 @@ impl Selection {
         }
     }
 
-    /// The selected part of a value. A value that has no fields has none that are selected: it becomes null.
+    /// The selected part of a value. A value without fields becomes null.
     fn of_value(&self, value: Value) -> Value {
         let Self::Keys(keys) = self else { return value };
         match value {

@@ -7,7 +7,7 @@ use crate::path::{Fault, Step};
 use crate::rule::{Rule, SchemaOf, Target};
 use crate::schema::Schema;
 
-/// Reads the arguments. The gateway has checked how deep they are; it allows more than serde_json does by default.
+/// Reads the arguments. The gateway has checked their depth; it allows more than serde_json does by default.
 pub fn parse(json: &str) -> Result<Vec<Value>, String> {
     let mut deserializer = Deserializer::from_str(json);
     deserializer.disable_recursion_limit();
@@ -38,7 +38,7 @@ fn apply(arguments: &mut Vec<Value>, rule: &Rule, context: impl Fn(&str) -> Opti
         changed |= set_default(arguments, target, value);
     }
     for (target, key) in &rule.context {
-        // A call without this value gets null, never what its caller has sent in its place.
+        // A call without this value gets null, never a value that its caller sent instead.
         let value = context(key).and_then(|json| serde_json::from_str(&json).ok()).unwrap_or(Value::Null);
         put(arguments, target, value)?;
         changed = true;
@@ -54,7 +54,7 @@ fn apply(arguments: &mut Vec<Value>, rule: &Rule, context: impl Fn(&str) -> Opti
     Ok(changed)
 }
 
-/// Renames keys; each keeps its place.
+/// Renames keys; each keeps its position in the object.
 fn rename(object: &mut Map<String, Value>, rule: &Rule) -> Result<bool, Fault> {
     if !rule.rename.keys().any(|from| object.contains_key(from)) {
         return Ok(false);
@@ -74,7 +74,7 @@ fn rename(object: &mut Map<String, Value>, rule: &Rule) -> Result<bool, Fault> {
     Ok(true)
 }
 
-/// Sets what is not there. No arguments at all count as an empty object where a key is to be set.
+/// Sets missing values. If a key is to be set, no arguments at all count as an empty object.
 fn set_default(arguments: &mut Vec<Value>, target: &Target, value: &Value) -> bool {
     let there = match (target, arguments.first()) {
         (Target::Position(at), _) => *at < arguments.len(),
@@ -85,7 +85,7 @@ fn set_default(arguments: &mut Vec<Value>, target: &Target, value: &Value) -> bo
     !there && put(arguments, target, value.clone()).is_ok()
 }
 
-/// Puts a value where it belongs. Positions before it that the call leaves out become null.
+/// Puts a value at its target. Positions before it that the call leaves out become null.
 fn put(arguments: &mut Vec<Value>, target: &Target, value: Value) -> Result<(), Fault> {
     match target {
         Target::Position(at) => {
@@ -115,7 +115,7 @@ fn find<'a>(arguments: &'a mut [Value], target: &Target) -> Option<&'a mut Value
     }
 }
 
-/// The fault of a target seen from the arguments.
+/// The fault of a target, with its path from the arguments down.
 fn below(fault: Fault, target: &Target) -> Fault {
     match target {
         Target::Position(at) => fault.below(Step::Index(*at)),

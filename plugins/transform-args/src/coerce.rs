@@ -1,5 +1,5 @@
-//! Conversion of a value to the kind that a function wants. Nothing is guessed: what is not plainly such a value is a
-//! fault. `null` stays.
+//! Conversion of a value to the kind that a function expects. Nothing is guessed: a value that does not clearly denote
+//! one of that kind is a fault. `null` stays.
 
 use serde::Deserialize;
 use serde_json::{Number, Value};
@@ -7,17 +7,17 @@ use serde_json::{Number, Value};
 use crate::decimal::Decimal;
 use crate::path::Fault;
 
-/// What a value is to become.
+/// The kind that a value is converted to.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Kind {
-    /// A whole number: of `"42"`, `42.0` and `"4.2e1"` becomes `42`.
+    /// A whole number: `"42"`, `42.0` and `"4.2e1"` become `42`.
     Integer,
-    /// A number: of `"1.5"` becomes `1.5`, all its digits kept.
+    /// A number: `"1.5"` becomes `1.5`, with all its digits.
     Number,
-    /// A text: of `1.50` becomes `"1.50"`, of `true` becomes `"true"`.
+    /// A text: `1.50` becomes `"1.50"`, `true` becomes `"true"`.
     String,
-    /// `true` or `false`: of `"true"`, `"1"`, `1`, `"on"`, and `"false"`, `"0"`, `0`, `"off"`.
+    /// `true` for `"true"`, `"1"`, `1` and `"on"`, `false` for `"false"`, `"0"`, `0` and `"off"`.
     Boolean,
 }
 
@@ -80,7 +80,7 @@ fn replace(value: &mut Value, with: Value) -> Result<bool, Fault> {
     Ok(true)
 }
 
-/// A text as a number in JSON's spelling, as it stands there.
+/// A text as a number, if it is one in JSON's syntax; its digits are unchanged.
 fn number_from(text: &str) -> Option<Number> {
     let text = text.trim();
     if !text.starts_with(|c: char| c == '-' || c.is_ascii_digit()) {

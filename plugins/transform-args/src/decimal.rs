@@ -1,11 +1,11 @@
-//! JSON numbers as what their text says, to the last digit: compared, divided and tested for wholeness without a float.
+//! JSON numbers with every digit of their text: compared, divided and tested for wholeness without floating point.
 
 use std::cmp::Ordering;
 
 /// Longer whole numbers are not written out: `1e300` stays as it is.
 const LONGEST: i64 = 64;
 
-/// The square of a number of so many digits fits into a `u128`.
+/// The square of a number with this many digits fits into a `u128`.
 pub const STEP_DIGITS: usize = 18;
 
 /// `±0.d₁d₂d₃… × 10^magnitude`, without zeros before or after the digits; none for zero.
@@ -32,17 +32,17 @@ impl Decimal {
         if digits.is_empty() {
             return Self { negative: false, digits, magnitude: 0 };
         }
-        // No number that a gateway passes has an exponent that does not fit.
+        // The gateway passes no number whose exponent does not fit.
         let exponent: i64 = exponent.trim_start_matches('+').parse().unwrap_or(i64::from(i32::MAX));
         Self { negative, magnitude: exponent + length(whole.as_bytes()) - length(&all[..leading]), digits }
     }
 
-    /// Whether there is nothing behind the point: `1`, `1.0` and `1e3` are whole.
+    /// Whether it has no fraction: `1`, `1.0` and `1e3` are whole.
     pub fn is_whole(&self) -> bool {
         self.magnitude >= length(&self.digits)
     }
 
-    /// A whole number without point and exponent, unless it were very long.
+    /// A whole number without point and exponent, unless it would be very long.
     pub fn whole_text(&self) -> Option<String> {
         if !self.is_whole() || self.magnitude > LONGEST.max(length(&self.digits)) {
             return None;
@@ -59,7 +59,7 @@ impl Decimal {
     /// Whether the number is a whole multiple of `step`, which is more than zero and has at most `STEP_DIGITS` digits.
     pub fn is_multiple_of(&self, step: &Self) -> bool {
         let exponent = |number: &Self| number.magnitude - length(&number.digits);
-        // The last digit of each is not 0: a number whose last digit stands behind the step's is no multiple.
+        // The last digit of each is not 0: a number with a smaller last place than the step's is not a multiple.
         let Ok(mut zeros) = u64::try_from(exponent(self) - exponent(step)) else { return self.digits.is_empty() };
         let divisor = step.digits.iter().fold(0, |value, digit| value * 10 + u128::from(*digit));
         let mut rest = self.digits.iter().fold(0, |rest, digit| (rest * 10 + u128::from(*digit)) % divisor);
@@ -74,12 +74,12 @@ impl Decimal {
         rest == 0
     }
 
-    /// Whether it is more than zero.
+    /// Whether it is above zero.
     pub fn is_positive(&self) -> bool {
         !self.negative && !self.digits.is_empty()
     }
 
-    /// How many digits it has, without zeros before and after them.
+    /// The number of its digits, without leading and trailing zeros.
     pub fn precision(&self) -> usize {
         self.digits.len()
     }

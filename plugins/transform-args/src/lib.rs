@@ -1,4 +1,4 @@
-//! transform-args: brings the arguments of a call into the form that its function wants, by rules, and refuses those
+//! transform-args: converts the arguments of a call to the form that its function expects, by rules, and refuses those
 //! that do not fit with a 422 that names the argument.
 
 mod arguments;

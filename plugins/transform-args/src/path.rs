@@ -1,11 +1,11 @@
-//! Where something in the arguments stands, and what is wrong with it: `arguments[0].limit: expected an integer, got
+//! A fault in the arguments, with the path of the value at fault: `arguments[0].limit: expected an integer, got
 //! "x"`.
 
 use std::fmt;
 
 use serde_json::Value;
 
-/// What is wrong with the arguments, for the caller.
+/// A fault in the arguments, for the caller.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Fault {
     /// From the value itself up to the arguments: the innermost step first.
@@ -25,34 +25,34 @@ pub enum Step {
 }
 
 impl Fault {
-    /// A fault of a value, of which it is not said yet where it stands.
+    /// A fault of a value whose path is not yet known.
     pub fn new(what: impl Into<String>) -> Self {
         Self { steps: Vec::new(), what: what.into() }
     }
 
-    /// A fault of a value that is not of the kind it should be.
+    /// A fault of a value that is not of the expected kind.
     pub fn expected(what: &str, value: &Value) -> Self {
         Self::new(format!("expected {what}, got {}", Shown(value)))
     }
 
-    /// The same fault seen from the value around.
+    /// The same fault seen from the enclosing value.
     pub fn below(mut self, step: Step) -> Self {
         self.steps.push(step);
         self
     }
 
-    /// What is wrong, without the place.
+    /// The fault without its path.
     pub fn what(&self) -> &str {
         &self.what
     }
 
-    /// What is wrong and where, seen from the value: `.zip: expected …`.
+    /// The fault with its path, seen from the value: `.zip: expected …`.
     pub fn within(&self) -> String {
         let path: String = self.steps.iter().rev().map(Step::to_string).collect();
         if path.is_empty() { self.what.clone() } else { format!("{path}: {}", self.what) }
     }
 
-    /// The same fault with the name of the argument, where it has one, instead of its position.
+    /// The same fault with the name of the argument instead of its position, if the argument has a name.
     pub fn with_names(mut self, names: &[String]) -> Self {
         if let Some(outermost) = self.steps.last_mut()
             && let Step::Index(at) = outermost
@@ -63,7 +63,7 @@ impl Fault {
         self
     }
 
-    /// The same fault of an object of arguments by their names.
+    /// The same fault, of an object that holds the arguments by their names.
     pub fn outermost_named(mut self) -> Self {
         if let Some(outermost) = self.steps.last_mut()
             && let Step::Key(name) = outermost
@@ -104,7 +104,7 @@ fn is_plain(key: &str) -> bool {
         && !key.starts_with(|c: char| c.is_ascii_digit())
 }
 
-/// A value as a message shows it: short ones as JSON, of long ones the beginning or the kind.
+/// A value as a message shows it: a short one as JSON, of a long one the beginning or the kind.
 pub struct Shown<'a>(pub &'a Value);
 
 impl fmt::Display for Shown<'_> {

@@ -9,7 +9,7 @@ use serde_json::Value;
 use crate::coerce::Kind;
 use crate::schema::Schema;
 
-/// Positions beyond this are taken for a mistake.
+/// The highest position; a higher one is refused as a mistake.
 const MAX_ARGUMENTS: usize = 256;
 
 /// `[plugin.config]`.
@@ -24,35 +24,35 @@ struct Config {
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
 struct RuleConfig {
-    /// The functions that the rule is for. Default "*".
+    /// The functions that the rule applies to. Default "*".
     #[serde(default = "Glob::any")]
     function: Glob,
-    /// The deployments that the rule is for. Default "*".
+    /// The deployments that the rule applies to. Default "*".
     #[serde(default = "Glob::any")]
     deployment: Glob,
-    /// What the arguments are called, in their order; for the keys below and for messages.
+    /// The names of the arguments, in order; for the keys below and for messages.
     #[serde(default)]
     names: Vec<String>,
     /// New names for keys of the first argument.
     #[serde(default)]
     rename: BTreeMap<String, String>,
-    /// Values for what the call leaves out.
+    /// Values for arguments and keys that the call leaves out.
     #[serde(default)]
     defaults: BTreeMap<String, Value>,
-    /// What is taken from the call's context, whatever the caller sent.
+    /// Values taken from the call's context; they replace those that the caller sent.
     #[serde(default)]
     context: BTreeMap<String, String>,
-    /// What becomes an integer, a number, a string or a boolean.
+    /// Values that are converted to an integer, a number, a string or a boolean.
     #[serde(default)]
     coerce: BTreeMap<String, Kind>,
-    /// What the arguments have to be like.
+    /// The schema that the arguments must match.
     schema: Option<Value>,
-    /// What the schema describes. Default "arguments".
+    /// The value that the schema describes. Default "arguments".
     #[serde(default)]
     schema_of: SchemaOf,
 }
 
-/// What a schema describes.
+/// The value that a schema describes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum SchemaOf {
@@ -65,7 +65,7 @@ pub enum SchemaOf {
     Named,
 }
 
-/// What a key of `defaults`, `context` or `coerce` means.
+/// The value that a key of `defaults`, `context` or `coerce` refers to.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Target {
     /// The argument at this position.
@@ -78,22 +78,22 @@ pub enum Target {
 pub struct Rule {
     function: Glob,
     deployment: Glob,
-    /// What the arguments are called, in their order.
+    /// The names of the arguments, in order.
     pub names: Vec<String>,
     /// New names for keys of the first argument.
     pub rename: BTreeMap<String, String>,
-    /// Values for what the call leaves out.
+    /// Values for arguments and keys that the call leaves out.
     pub defaults: Vec<(Target, Value)>,
-    /// Keys of the context for what is taken from there.
+    /// The keys of the context that values are taken from.
     pub context: Vec<(Target, String)>,
-    /// What is converted.
+    /// The values that are converted.
     pub coerce: Vec<(Target, Kind)>,
-    /// What the arguments have to be like.
+    /// The schema that the arguments must match.
     pub schema: Option<(SchemaOf, Schema)>,
 }
 
 impl Rule {
-    /// Whether the rule is for this function.
+    /// Whether the rule applies to this function.
     pub fn applies_to(&self, deployment: &str, function: &str) -> bool {
         self.function.matches(function) && self.deployment.matches(deployment)
     }
@@ -141,8 +141,8 @@ fn check(rule: RuleConfig) -> Result<Rule, String> {
     })
 }
 
-/// Finds out what the keys of a table mean, in the order of their positions: a number is a position, a name of the
-/// rule the position of that name; without names, all else is a key of the first argument.
+/// Resolves the keys of a table, in the order of their positions: a number is a position, and a name of the rule is
+/// the position of that name; without names, any other key is a key of the first argument.
 fn targets<T>(
     table: impl IntoIterator<Item = (String, T)>,
     names: &[String],

@@ -1,4 +1,4 @@
-//! JSON Schema, draft 2020-12, as far as the README lists it. A keyword that is not known is refused when the schema is
+//! The keywords of JSON Schema, draft 2020-12, that the README lists. An unknown keyword is refused when the schema is
 //! read, so no check is left out silently. Numbers are compared by their digits.
 
 mod check;
@@ -13,15 +13,15 @@ use serde_json::Value;
 use crate::decimal::Decimal;
 use crate::path::Fault;
 
-/// A schema that has been read. Its parts refer to each other by number, so that `$ref` may go in circles.
+/// A schema that has been read. Its parts refer to each other by number, so that `$ref` may be recursive.
 pub struct Schema {
     nodes: Vec<Node>,
 }
 
-/// One schema in the schema. The first is the whole.
+/// One schema within the schema. The first is the schema as a whole.
 type NodeId = usize;
 
-/// What one schema wants.
+/// The requirements of one schema.
 enum Node {
     /// `true` or `false`.
     Always(bool),

@@ -1,4 +1,4 @@
-//! A value against a schema. The first fault found is the answer; which is that does not depend on chance.
+//! Checks a value against a schema. The first fault found is the result; the order of the checks is fixed.
 
 use std::cmp::Ordering;
 
@@ -10,10 +10,10 @@ use super::{ArrayKeywords, Keywords, Node, NodeId, NumberKeywords, ObjectKeyword
 use crate::decimal::Decimal;
 use crate::path::{Fault, Shown, Step};
 
-/// A message has the faults of this many alternatives.
+/// A message shows the faults of at most this many alternatives.
 const SHOWN: usize = 3;
 
-/// A schema's nodes, to check with.
+/// The nodes of a schema, against which values are checked.
 pub(super) struct Check<'a> {
     pub(super) nodes: &'a [Node],
 }
@@ -120,7 +120,7 @@ impl Check<'_> {
         }
         if keywords.unique {
             let mut sorted: Vec<(usize, &Value)> = items.iter().enumerate().collect();
-            // Stable: of equal ones the first stays the first.
+            // A stable sort: equal items keep their order.
             sorted.sort_by(|(_, a), (_, b)| compare(a, b));
             let again = sorted.windows(2).filter(|pair| compare(pair[0].1, pair[1].1).is_eq()).map(|pair| pair[1]);
             if let Some((at, value)) = again.min_by_key(|(at, _)| *at) {
@@ -240,7 +240,7 @@ impl Type {
 mod tests {
     use crate::schema::Schema;
 
-    /// Checks what fits a schema, and the fault of what does not.
+    /// Checks that one value fits a schema, and the fault of another that does not.
     fn check(schema: &str, fitting: &[&str], faults: &[(&str, &str)]) {
         let schema = Schema::compile(&serde_json::from_str(schema).unwrap()).unwrap();
         let fault = |value: &str| schema.check(&serde_json::from_str(value).unwrap()).map_err(|fault| fault.within());

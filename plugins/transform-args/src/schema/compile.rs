@@ -1,4 +1,4 @@
-//! From the JSON of a schema to its nodes.
+//! Compiles the JSON of a schema into its nodes.
 
 use std::collections::BTreeMap;
 
@@ -23,7 +23,7 @@ const ANNOTATIONS: [&str; 11] = [
     "readOnly",
 ];
 
-/// Reads a schema; its whole is the first node.
+/// Reads a schema; the first node is the schema as a whole.
 pub(super) fn compile(schema: &Value) -> Result<Vec<Node>, String> {
     let mut compiler = Compiler { root: schema, nodes: Vec::new(), by_pointer: BTreeMap::new() };
     compiler.node("", schema, "")?;
@@ -39,13 +39,13 @@ struct Compiler<'a> {
 }
 
 impl<'a> Compiler<'a> {
-    /// Reads the schema that stands at a JSON pointer; `place` is the same for people.
+    /// Reads the schema at a JSON pointer; `place` is the same location in the form that messages show.
     fn node(&mut self, pointer: &str, schema: &'a Value, place: &str) -> Result<NodeId, String> {
         if let Some(known) = self.by_pointer.get(pointer) {
             return Ok(*known);
         }
         let id = self.nodes.len();
-        // Kept free, so that a part of this schema can refer to it.
+        // Reserved before its parts are read, because a part can refer to it.
         self.nodes.push(Node::Always(true));
         self.by_pointer.insert(pointer.to_owned(), id);
         self.nodes[id] = match schema {
@@ -192,7 +192,7 @@ impl<'a> Compiler<'a> {
         self.node(pointer, schema, &pointer.replace('/', "."))
     }
 
-    /// Refuses schemas that refer back to themselves for the same value: they would never come to an end.
+    /// Refuses schemas that refer to themselves for the same value: checking one would never end.
     fn refuse_circles(&self) -> Result<(), String> {
         let mut state = vec![Visit::New; self.nodes.len()];
         (0..self.nodes.len()).try_for_each(|id| self.visit(id, &mut state))
@@ -224,7 +224,7 @@ enum Visit {
     Done,
 }
 
-/// Where a keyword stands.
+/// The location of a keyword.
 struct Place {
     pointer: String,
     shown: String,

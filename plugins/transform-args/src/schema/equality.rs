@@ -1,4 +1,4 @@
-//! When two JSON values are the same for `enum`, `const` and `uniqueItems`: numbers by value, objects in any order.
+//! Equality of JSON values for `enum`, `const` and `uniqueItems`: numbers by value, objects with keys in any order.
 
 use std::cmp::Ordering;
 
@@ -6,7 +6,7 @@ use serde_json::{Map, Value};
 
 use crate::decimal::Decimal;
 
-/// Orders values; equal ones are the same for JSON Schema.
+/// Orders values; values that compare equal are equal for JSON Schema.
 pub(super) fn compare(a: &Value, b: &Value) -> Ordering {
     match (a, b) {
         (Value::Bool(a), Value::Bool(b)) => a.cmp(b),
