@@ -28,7 +28,8 @@ impl ReplyBody {
     pub fn guarded(self, guard: impl Guard + 'static) -> Self {
         match self {
             Self::Streamed(body) => Self::Guarded(body, Box::new(guard)),
-            other => other,
+            Self::Guarded(body, first) => Self::Guarded(body, Box::new((first, guard))),
+            full @ Self::Full(_) => full,
         }
     }
 

@@ -34,6 +34,8 @@ use crate::http::streamed_body;
 /// Bytes of a refused package that are read and dropped on a stream of HTTP/2.
 const UNWANTED_BYTES: usize = 256 * 1024 * 1024;
 
+/// Bytes that a file holds while it is sent: the part that waits, and the one being read.
+const STREAM_BUFFER: usize = 128 * 1024;
 /// Bytes that an upload holds while it is written to disk: the frames that wait, and its fields.
 const UPLOAD_BUFFER: usize = 1024 * 1024;
 /// `Retry-After` when there are too many connections.
@@ -131,7 +133,10 @@ impl Service {
                 whole_request::serve(&self.gateway, address, request, client, &self.bodies).await
             }
             Target::Static(address) if self.serves_calls => {
-                static_files::file(&self.gateway, &address, request.method(), request.headers(), id).await
+                let mut held = Held::nothing(&connection.buffers);
+                held.grow_to(STREAM_BUFFER, Class::Answer)?;
+                let file = static_files::file(&self.gateway, &address, request.method(), request.headers(), id).await?;
+                Ok(file.map(|body| body.guarded(held)))
             }
             Target::Call(_) | Target::Http(_) | Target::Static(_) | Target::Other => {
                 self.route_to_api(request, id, &connection.buffers).await

@@ -131,6 +131,18 @@ impl Dispatch {
         }
     }
 
+    /// Why a call would be refused at this moment instead of getting a worker or a place in the queue.
+    #[must_use]
+    pub fn refusal(&self) -> Option<CallError> {
+        let mut seats = self.seats.lock();
+        if let Some(error) = seats.unavailable() {
+            return Some(error);
+        }
+        seats.waiting.retain(|waiter| !waiter.is_closed());
+        let is_full = !seats.has_free_worker() && seats.waiting.len() >= self.queue;
+        is_full.then_some(CallError::Overloaded(RETRY_SOON))
+    }
+
     /// Waits until the release has loaded once.
     ///
     /// # Errors

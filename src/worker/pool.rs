@@ -99,6 +99,12 @@ impl Pool {
         self.context.dispatch.exports().clone()
     }
 
+    /// Why a call would be refused at this moment instead of getting a worker or a place in the queue.
+    #[must_use]
+    pub fn refusal(&self) -> Option<CallError> {
+        self.context.dispatch.refusal()
+    }
+
     /// Whether a call should carry the names of its arguments. Before the first load the answer is a guess by runtime.
     pub fn wants_names(&self) -> bool {
         let context = &self.context;

@@ -129,6 +129,12 @@ impl<C, L> Seats<C, L> {
         Some(ready)
     }
 
+    /// Whether a worker can take one more call.
+    #[must_use]
+    pub fn has_free_worker(&self) -> bool {
+        self.ready.iter().any(|ready| ready.in_flight < self.concurrency)
+    }
+
     /// A call of a worker is over. Nothing changes if the worker was replaced: its last calls occupy no seat.
     pub fn give_back(&mut self, run: u64) {
         if let Some(ready) = self.ready.iter_mut().find(|ready| ready.run == run) {

@@ -63,6 +63,6 @@ fn deployment_for(
         return Err(problem.allowing("GET, POST"));
     }
     let deployment = lookup::deployment_at(gateway, &address.prefix, &address.name, &address.version)?;
-    lookup::check_function(&deployment, &address.function, Takes::Arguments, head, body)?;
+    lookup::check_call(&deployment, &address.function, Takes::Arguments, head, body)?;
     Ok(deployment)
 }

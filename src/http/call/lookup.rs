@@ -68,24 +68,38 @@ pub fn deployment_at(gateway: &Gateway, prefix: &str, name: &str, version: &str)
     gateway.deployment(name).ok_or_else(|| problem::deployment_not_found(name))
 }
 
-/// Checks that a deployment has a function, if reading the body of the request would take long: a call whose body is
-/// small finds out soon enough.
+/// Checks that a deployment has a function and room for a call, if reading the body of the request would take long: a
+/// call whose body is small finds out soon enough.
 ///
 /// # Errors
 ///
-/// The release has loaded without this function, and no plugin applies to its name: 404 `function_not_found`.
-pub fn check_function(
+/// No plugin applies to the function's name, and the release has loaded without it (404 `function_not_found`), or its
+/// queue is full (503 `overloaded`), or its workers fail repeatedly (503 `crash_loop`).
+pub fn check_call(
     deployment: &Deployment,
     function: &str,
     takes: Takes,
     head: &Parts,
     body: &Incoming,
 ) -> Result<(), Problem> {
-    if is_small(head, body) || deployment.may_answer(function, takes) {
+    if is_small(head, body) {
         return Ok(());
     }
-    let failure = failure::of_call(CallError::FunctionNotFound, deployment.name.as_str(), function, takes);
-    Err(Problem::new(Code::FunctionNotFound, failure.message))
+    let message = |error| failure::of_call(error, deployment.name.as_str(), function, takes).message;
+    if !deployment.may_answer(function, takes) {
+        return Err(Problem::new(Code::FunctionNotFound, message(CallError::FunctionNotFound)));
+    }
+    if deployment.chain_of(function).is_some() {
+        // Its before-hooks may answer instead, or refuse the caller, who should see that first.
+        return Ok(());
+    }
+    let (code, wait, error) = match deployment.pool().and_then(|pool| pool.refusal()) {
+        Some(error @ CallError::Overloaded(wait)) => (Code::Overloaded, wait, error),
+        Some(error @ CallError::CrashLoop(wait)) => (Code::CrashLoop, wait, error),
+        // Other reasons may have passed when the body has arrived.
+        Some(_) | None => return Ok(()),
+    };
+    Err(Problem::new(code, message(error)).retry_after(wait))
 }
 
 fn is_small(head: &Parts, body: &Incoming) -> bool {

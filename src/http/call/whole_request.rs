@@ -63,7 +63,7 @@ fn deployment_for(
         return Err(Problem::new(Code::MethodNotAllowed, "functions do not answer TRACE").allowing(METHODS));
     }
     let deployment = lookup::deployment_at(gateway, &address.prefix, &address.name, &address.version)?;
-    lookup::check_function(&deployment, HTTP_FUNCTION, Takes::Request, head, body)?;
+    lookup::check_call(&deployment, HTTP_FUNCTION, Takes::Request, head, body)?;
     Ok(deployment)
 }
 

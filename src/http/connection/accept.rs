@@ -23,7 +23,7 @@ use crate::supervise;
 const PEER_RETRY: Duration = Duration::from_secs(1);
 /// Connections beyond the limit, for health checks and the API, so that an overload can be seen and ended.
 pub const RESERVED: usize = 16;
-/// How long such a connection may wait for its request.
+/// How long such a connection may wait for a request.
 const RESERVED_HEAD: Duration = Duration::from_secs(1);
 /// The pause after a failed accept: it fails again at once while the process has no free descriptor.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
@@ -110,6 +110,7 @@ impl AcceptLoop {
         let mut deadlines = self.limits.deadlines;
         if place == Place::Reserved {
             deadlines.head = deadlines.head.min(RESERVED_HEAD);
+            deadlines.idle = deadlines.idle.min(RESERVED_HEAD);
         }
         let (service, connections) = (Arc::clone(&self.service), self.connections.clone());
         let connection = Connection { service, deadlines, connections, address, peer, place, _permit: permit };

@@ -31,7 +31,7 @@ const LINGER: Duration = Duration::from_millis(500);
 const LINGER_BYTES: usize = 256 * 1024 * 1024;
 const READ_SIZE: usize = 64 * 1024;
 /// The idle time after which a connection gives back its buffers. Clients in a conversation are faster.
-const PARK: Duration = Duration::from_secs(2);
+const PARK: Duration = Duration::from_millis(200);
 
 thread_local! {
     /// The buffer that all connections of this thread read into. Bytes are checked before hyper gets them, and a
@@ -392,6 +392,11 @@ impl hyper::rt::Write for Stream {
         if self.refused.is_some() {
             // Earlier answers are flushed: the refused head can be answered.
             self.activity.reader.wake();
+        }
+        // hyper does not read again after this, so the wait for the next request has to begin here.
+        if self.wants_to_park() {
+            let park = self.wrote + PARK;
+            let _wakes_later = self.poll_due(context, park);
         }
         Poll::Ready(Ok(()))
     }

@@ -53,6 +53,18 @@ fn bodies_of_calls_in_flight_count_until_their_calls_have_ended() {
 }
 
 #[test]
+fn a_large_body_is_not_read_for_a_deployment_whose_queue_is_full() {
+    let gateway = Gateway::ready(&(tables("") + "concurrency = 1\nqueue = 0\n"));
+    let mut busy = Wire::open(&gateway);
+    busy.send(request("POST", &path("sleep"), &[], "[5000,1]"));
+    wait_for("the call", || (gateway.readiness("it")["in_flight"] == 1).then_some(()));
+    // The head alone is answered: the client is spared sending the rest.
+    let mut wire = Wire::open(&gateway);
+    assert_refused(&wire.send(post("size", "content-length: 5000000\r\n\r\n")).answer(), 503, "overloaded");
+    wire.wait_closed();
+}
+
+#[test]
 fn answers_that_nobody_reads_hold_no_more_memory_than_the_budget() {
     let gateway = serving("max_buffered = \"16MiB\"");
     // More than the sockets' own buffers take.
@@ -107,7 +119,7 @@ fn health_and_the_api_answer_when_all_connections_are_taken() {
 
 #[test]
 fn idle_connections_leave_their_memory_to_others_and_serve_again() {
-    const MORE: u64 = 100;
+    const MORE: u64 = 200;
     let gateway = serving("");
     let mut idle = Vec::new();
     // Memory that the first ones have given back is not returned to the system, but later ones use it.
