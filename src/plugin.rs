@@ -81,7 +81,7 @@ impl Plugin {
     /// Whether the component exports the hook and the configuration uses it.
     #[must_use]
     pub fn has(&self, hook: HookName) -> bool {
-        self.instances.indices().has(hook) && self.settings.wants(hook)
+        self.instances.indices().has(hook) && self.settings.allows_hook(hook)
     }
 
     /// Whether the breaker is open.

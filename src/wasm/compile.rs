@@ -124,9 +124,9 @@ fn compile_in_child(bytes: &[u8], cache: &Path) -> anyhow::Result<()> {
     let mut input = child.stdin.take().context("the compiler has no input")?;
     let mut words = child.stderr.take().context("the compiler has no output")?;
     let reading = std::thread::spawn(move || {
-        let mut said = String::new();
-        let _partly = words.by_ref().take(MESSAGE_LIMIT).read_to_string(&mut said);
-        said
+        let mut message = String::new();
+        let _partly = words.by_ref().take(MESSAGE_LIMIT).read_to_string(&mut message);
+        message
     });
     let deadline = Instant::now() + WALL_LIMIT;
     // The child reads all input before it compiles. If the write fails, the child ended early and its message says why.
@@ -141,14 +141,14 @@ fn compile_in_child(bytes: &[u8], cache: &Path) -> anyhow::Result<()> {
         }
         std::thread::sleep(Duration::from_millis(2));
     }
-    let said = reading.join().unwrap_or_default();
-    match said.trim() {
+    let message = reading.join().unwrap_or_default();
+    match message.trim() {
         DONE => written.context("handing the component to the compiler"),
         "" => bail!(
             "compiling was cut: it may take {CPU_LIMIT} s of processor time and {} MiB of memory",
             MEMORY_LIMIT >> 20
         ),
-        said => bail!("{said}"),
+        message => bail!("{message}"),
     }
 }
 

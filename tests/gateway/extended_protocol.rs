@@ -24,12 +24,12 @@ pub(crate) fn extended(env: &[(&str, &str)]) -> String {
 }
 
 /// The members of a call that the worker got, except for its timeout.
-fn told(answer: &Answer) -> Value {
+fn received(answer: &Answer) -> Value {
     assert_eq!(answer.status, 200, "{answer:?}");
-    let mut told = answer.json();
-    let timeout = told.as_object_mut().unwrap().remove("timeout");
+    let mut members = answer.json();
+    let timeout = members.as_object_mut().unwrap().remove("timeout");
     assert!((1..=30_000).contains(&timeout.unwrap().as_u64().unwrap()), "{answer:?}");
-    told
+    members
 }
 
 #[test]
@@ -46,11 +46,11 @@ fn a_worker_that_accepts_names_gets_the_keys_of_an_object() {
         if let Some(names) = names {
             expected["names"] = names;
         }
-        assert_eq!(told(&gateway.call("x", "told", body)), expected, "{body}");
+        assert_eq!(received(&gateway.call("x", "told", body)), expected, "{body}");
     }
     let form = [("content-type", "application/x-www-form-urlencoded")];
     let answer = gateway.post("/local/x/v1/call/told", &form, "b=2&a[]=1");
-    assert_eq!(told(&answer), json!({"name": "told", "args": ["2", ["1"]], "names": ["b", "a"]}));
+    assert_eq!(received(&answer), json!({"name": "told", "args": ["2", ["1"]], "names": ["b", "a"]}));
 }
 
 #[test]
@@ -72,8 +72,8 @@ fn names_are_dropped_when_a_plugin_replaces_the_arguments() {
     let files = Files::new();
     let file = files.put("p.wasm", plugin.component());
     let gateway = Gateway::ready(&(extended(&[]) + &table("p", &file, "functions = [\"told\"]")));
-    assert_eq!(told(&gateway.call("x", "told", r#"{"b":2}"#)), json!({"name": "told", "args": [7]}));
-    let kept = told(&gateway.call("x", "other", r#"{"b":2}"#));
+    assert_eq!(received(&gateway.call("x", "told", r#"{"b":2}"#)), json!({"name": "told", "args": [7]}));
+    let kept = received(&gateway.call("x", "other", r#"{"b":2}"#));
     assert_eq!(kept, json!({"name": "other", "args": [2], "names": ["b"]}));
 }
 
@@ -81,12 +81,12 @@ fn names_are_dropped_when_a_plugin_replaces_the_arguments() {
 fn a_function_is_called_by_its_other_names_and_sees_its_own() {
     let gateway = Gateway::ready(&extended(&[]));
     for called in ["told", "ops/told", "example:calc/ops@0.1.0/told"] {
-        assert_eq!(told(&gateway.call("x", called, "[1]")), json!({"name": "told", "args": [1]}), "{called}");
+        assert_eq!(received(&gateway.call("x", called, "[1]")), json!({"name": "told", "args": [1]}), "{called}");
         let awaited = gateway.get(&format!("/local/x/v1/await/{called}"));
-        assert_eq!(told(&awaited)["name"], "told");
+        assert_eq!(received(&awaited)["name"], "told");
     }
     // A name takes precedence over an alias, and an alias that two functions claim is ignored.
-    assert_eq!(told(&gateway.call("x", "other", "[]"))["name"], "other");
+    assert_eq!(received(&gateway.call("x", "other", "[]"))["name"], "other");
     for unknown in ["claimed", "ops", "ops/none", "told/ops"] {
         let answer = gateway.call("x", unknown, "[]");
         assert_refused(&answer, 404, "function_not_found");
@@ -148,7 +148,7 @@ fn another_name_does_not_lead_around_the_plugins_before_the_first_load_either() 
         let answer = wire.answer();
         match *called {
             "told" | "ops/told" => assert_eq!(answer.message(), "told", "{called}"),
-            "ops/other" => assert_eq!(told(&answer)["name"], "other"),
+            "ops/other" => assert_eq!(received(&answer)["name"], "other"),
             _ => assert_refused(&answer, 404, "function_not_found"),
         }
     }

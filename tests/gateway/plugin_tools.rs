@@ -18,13 +18,13 @@ use crate::support::metagate;
 
 /// The output of a command, and its exit code.
 #[derive(Debug)]
-struct Said {
+struct CommandOutput {
     code: i32,
     out: String,
     err: String,
 }
 
-impl Said {
+impl CommandOutput {
     fn new(output: &Output) -> Self {
         let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
         Self { code: output.status.code().unwrap(), out: text(&output.stdout), err: text(&output.stderr) }
@@ -49,10 +49,10 @@ impl Said {
 }
 
 /// Runs `metagate plugin …`. Compiled code is kept from one test to the next.
-fn plugin(folder: &Path, arguments: &[&str]) -> Said {
+fn plugin(folder: &Path, arguments: &[&str]) -> CommandOutput {
     let mut command = metagate();
     command.arg("plugin").args(arguments).current_dir(folder).env("XDG_CACHE_HOME", env!("CARGO_TARGET_TMPDIR"));
-    Said::new(&command.env("GREETING", "hello").output().unwrap())
+    CommandOutput::new(&command.env("GREETING", "hello").output().unwrap())
 }
 
 /// A plugin's file and its cases.
@@ -68,11 +68,11 @@ impl Bench {
     }
 
     /// Runs these cases.
-    fn test(&self, cases: &str) -> Said {
+    fn test(&self, cases: &str) -> CommandOutput {
         self.test_with(cases, &[])
     }
 
-    fn test_with(&self, cases: &str, options: &[&str]) -> Said {
+    fn test_with(&self, cases: &str, options: &[&str]) -> CommandOutput {
         self.files.put("cases.toml", cases);
         plugin(self.files.path(), &[&["test", "p.wasm", "cases.toml"], options].concat())
     }
@@ -99,8 +99,8 @@ fn every_example_plugin_passes_its_cases() {
         if !folder.join("cases.toml").is_file() || !folder.join(&component).is_file() {
             continue;
         }
-        let said = plugin(&folder, &["test", &component, "cases.toml"]);
-        assert_eq!(said.code, 0, "{name}: {}{}", said.out, said.err);
+        let output = plugin(&folder, &["test", &component, "cases.toml"]);
+        assert_eq!(output.code, 0, "{name}: {}{}", output.out, output.err);
         tested.push(name);
     }
     tested.sort();

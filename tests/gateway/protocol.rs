@@ -26,12 +26,12 @@ fn w5_a_line_that_is_no_message_ends_the_worker_and_its_calls() {
     for (round, line) in (1..).zip(lines) {
         let worker = pid_of_w(&gateway);
         let body = serde_json::json!([line]).to_string();
-        let (said, held) = thread::scope(|scope| {
+        let (first, held) = thread::scope(|scope| {
             let held = scope.spawn(|| gateway.call("w", "hold", "[]"));
             wait_count(&gateway, "w", "in_flight", 1);
             (gateway.call("w", "say", &body), held.join().unwrap())
         });
-        for answer in [said, held] {
+        for answer in [first, held] {
             assert_error(&answer, 502, "worker_protocol_error");
         }
         wait_gone(&[worker]);

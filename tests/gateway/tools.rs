@@ -95,8 +95,8 @@ fn a_tool_whose_caller_is_gone_is_ended() {
     let tool = shell(folder.path(), "setsid sleep 1000 & touch begun; sleep 1000");
     let spawner = spawner();
     on_one_thread(async {
-        let mut told = |_: Output, _: &str| {};
-        let running = tool::run(&spawner, &tool, &mut told);
+        let mut ignore = |_: Output, _: &str| {};
+        let running = tool::run(&spawner, &tool, &mut ignore);
         let mut look = tokio::time::interval(Duration::from_millis(5));
         let until_begun = async {
             while !begun.exists() {

@@ -174,7 +174,7 @@ impl PluginConfig {
 
     /// Whether this hook may run, if the plugin exports it.
     #[must_use]
-    pub fn wants(&self, hook: HookName) -> bool {
+    pub fn allows_hook(&self, hook: HookName) -> bool {
         self.hooks.as_ref().is_none_or(|hooks| hooks.contains(&hook))
     }
 

@@ -356,9 +356,9 @@ fn hooks_and_the_effects_of_their_failures_have_defaults() {
     for hook in HookName::ALL.iter().copied() {
         assert_eq!(HookName::from_name(hook.as_str()), Some(hook));
         let on_error = if before.contains(&hook) { OnError::Reject } else { OnError::Skip };
-        assert_eq!((default.wants(hook), default.on_error_of(hook)), (true, on_error));
+        assert_eq!((default.allows_hook(hook), default.on_error_of(hook)), (true, on_error));
     }
     let set = plugin("hooks = [\"after-load\"]\non_error = \"reject\"").unwrap();
-    assert!(set.wants(HookName::AfterLoad) && !set.wants(HookName::BeforeLoad));
+    assert!(set.allows_hook(HookName::AfterLoad) && !set.allows_hook(HookName::BeforeLoad));
     assert_eq!(set.on_error_of(HookName::AfterLoad), OnError::Reject);
 }

@@ -111,14 +111,14 @@ impl Part {
     }
 
     fn write_local(&self, out: &mut Vec<u8>) {
-        let told = self.local.as_deref().unwrap_or(self);
+        let local = self.local.as_deref().unwrap_or(self);
         out.extend(b"PK\x03\x04\x14\x00");
-        out.extend(told.flags.to_le_bytes());
-        out.extend(told.method.to_le_bytes());
+        out.extend(local.flags.to_le_bytes());
+        out.extend(local.method.to_le_bytes());
         out.extend([0; 4]);
-        told.sizes(out);
-        out.extend(&told.name);
-        out.extend(&told.extra);
+        local.sizes(out);
+        out.extend(&local.name);
+        out.extend(&local.extra);
         out.extend(&self.data);
     }
 

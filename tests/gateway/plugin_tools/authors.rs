@@ -30,10 +30,10 @@ fn a_new_plugin_has_its_name_everywhere_and_the_gateways_interface() {
         ("c", "hooks.c", "sh build.sh"),
     ] {
         let folder = files.path().join(language);
-        let said = plugin(files.path(), &["new", "my-greeter", "--lang", language, "--dir", language]);
-        assert_eq!((said.code, said.err.as_str()), (0, ""), "{said:?}");
+        let output = plugin(files.path(), &["new", "my-greeter", "--lang", language, "--dir", language]);
+        assert_eq!((output.code, output.err.as_str()), (0, ""), "{output:?}");
         for words in [build, "metagate plugin test ", "greeter.wasm cases.toml"] {
-            assert!(said.out.contains(words), "{}", said.out);
+            assert!(output.out.contains(words), "{}", output.out);
         }
         let readme = fs::read_to_string(folder.join("README.md")).unwrap();
         assert!(readme.contains("my-greeter") && readme.contains(build), "{readme}");
@@ -67,15 +67,15 @@ fn a_new_plugin_overwrites_nothing_and_its_name_is_checked() {
     files.put("taken", "");
     for (name, dir) in [("p", "empty"), ("fine", "fine"), ("p", "taken")] {
         let before = all_files(files.path());
-        let said = new(name, &["--dir", dir]);
-        assert_eq!(said.code, 1, "{said:?}");
-        assert!(said.err.contains(&format!("{dir} exists and is not an empty folder")), "{said:?}");
+        let output = new(name, &["--dir", dir]);
+        assert_eq!(output.code, 1, "{output:?}");
+        assert!(output.err.contains(&format!("{dir} exists and is not an empty folder")), "{output:?}");
         assert_eq!(all_files(files.path()), before);
     }
     for name in ["", "Big", "9lives", "a b", "a/b", "..", "ä", "a.b", &"a".repeat(65), "match", "std"] {
-        let said = new(name, &[]);
-        assert_eq!(said.code, 1, "{name:?} {said:?}");
-        assert!(said.err.contains(&format!("{name:?} is not a valid plugin name")), "{said:?}");
+        let output = new(name, &[]);
+        assert_eq!(output.code, 1, "{name:?} {output:?}");
+        assert!(output.err.contains(&format!("{name:?} is not a valid plugin name")), "{output:?}");
     }
     assert_eq!(plugin(files.path(), &["new", "p", "--lang", "cobol"]).code, 2);
 }
@@ -95,8 +95,8 @@ fn needy() -> Plugin {
 #[test]
 fn inspect_shows_hooks_imports_and_the_table_that_runs_the_plugin() {
     let bench = Bench::new(needy());
-    let said = plugin(bench.files.path(), &["inspect", "p.wasm"]);
-    assert_eq!((said.code, said.err.as_str()), (0, ""), "{said:?}");
+    let output = plugin(bench.files.path(), &["inspect", "p.wasm"]);
+    assert_eq!((output.code, output.err.as_str()), (0, ""), "{output:?}");
     for words in [
         "interface  metagate:plugin@0.1.0\n",
         "hooks      before-invoke, after-invoke\n",
@@ -106,19 +106,19 @@ fn inspect_shows_hooks_imports_and_the_table_that_runs_the_plugin() {
         "\n[[plugin]]\nname   = \"p\"\npath   = \"p.wasm\"\n# sha256 = \"",
         "\ngrants = { store = true, env = [\"NAME\"] }\n[plugin.config]\n",
     ] {
-        assert!(said.out.contains(words), "no {words:?} in {}", said.out);
+        assert!(output.out.contains(words), "no {words:?} in {}", output.out);
     }
-    let said = plugin(bench.files.path(), &["inspect", "--json", "p.wasm"]);
-    let told = json(&said.out);
-    assert_eq!(told["hooks"], json!(["before-invoke", "after-invoke"]));
-    assert_eq!((&told["lifecycle"], &told["wasi"]), (&json!(true), &json!([])));
-    assert_eq!(told["config_schema"], json!({ "type": "object", "title": "needs" }));
-    assert_eq!(told["size"], fs::metadata(bench.files.path().join("p.wasm")).unwrap().len());
+    let output = plugin(bench.files.path(), &["inspect", "--json", "p.wasm"]);
+    let report = json(&output.out);
+    assert_eq!(report["hooks"], json!(["before-invoke", "after-invoke"]));
+    assert_eq!((&report["lifecycle"], &report["wasi"]), (&json!(true), &json!([])));
+    assert_eq!(report["config_schema"], json!({ "type": "object", "title": "needs" }));
+    assert_eq!(report["size"], fs::metadata(bench.files.path().join("p.wasm")).unwrap().len());
     for import in ["store", "env", "clock"] {
-        assert!(told["imports"].as_array().unwrap().contains(&json!(import)), "{told}");
+        assert!(report["imports"].as_array().unwrap().contains(&json!(import)), "{report}");
     }
     // A gateway accepts the table unchanged, and refuses it without its grants.
-    let table = told["toml"].as_str().unwrap();
+    let table = report["toml"].as_str().unwrap();
     let table = table.replace("\"p.wasm\"", &format!("{:?}", bench.files.path().join("p.wasm")));
     let _runs = Gateway::ready(&format!("{}{table}\n", deployment("it")));
     let without: String =
@@ -128,9 +128,9 @@ fn inspect_shows_hooks_imports_and_the_table_that_runs_the_plugin() {
 
 #[test]
 fn inspect_names_the_tools_that_built_a_plugin() {
-    let told = json(&plugin(&examples().join("api-key"), &["inspect", "--json", "api-key.wasm"]).out);
-    let made_by = told["made_by"].as_array().unwrap();
-    assert!(made_by.iter().any(|tool| tool.as_str().unwrap().starts_with("wit-bindgen-rust ")), "{told}");
+    let report = json(&plugin(&examples().join("api-key"), &["inspect", "--json", "api-key.wasm"]).out);
+    let made_by = report["made_by"].as_array().unwrap();
+    assert!(made_by.iter().any(|tool| tool.as_str().unwrap().starts_with("wit-bindgen-rust ")), "{report}");
 }
 
 #[test]
@@ -146,9 +146,9 @@ fn inspect_test_and_bench_report_why_a_file_is_not_a_plugin() {
         let arguments: [&[&str]; 3] = [&["inspect", file], &["test", file, "cases.toml"], &["bench", file]];
         files.put("cases.toml", "[[case]]\nname = \"c\"\nhook = \"start\"\nexpect = { verdict = \"accept\" }\n");
         for arguments in arguments {
-            let said = plugin(files.path(), arguments);
-            assert_eq!((said.code, said.out.as_str()), (1, ""), "{arguments:?} {said:?}");
-            assert!(said.err.contains(reason) && said.err.contains(file), "{arguments:?} {said:?}");
+            let output = plugin(files.path(), arguments);
+            assert_eq!((output.code, output.out.as_str()), (1, ""), "{arguments:?} {output:?}");
+            assert!(output.err.contains(reason) && output.err.contains(file), "{arguments:?} {output:?}");
         }
     }
 }
@@ -156,12 +156,12 @@ fn inspect_test_and_bench_report_why_a_file_is_not_a_plugin() {
 #[test]
 fn bench_measures_each_hook_with_warm_and_fresh_instances() {
     let bench = Bench::new(needy());
-    let said = plugin(bench.files.path(), &["bench", "p.wasm", "--seconds", "1"]);
-    assert_eq!((said.code, said.err.as_str()), (0, ""), "{said:?}");
-    let rows: Vec<Vec<&str>> = said.out.lines().map(|line| line.split_whitespace().collect()).collect();
+    let output = plugin(bench.files.path(), &["bench", "p.wasm", "--seconds", "1"]);
+    assert_eq!((output.code, output.err.as_str()), (0, ""), "{output:?}");
+    let rows: Vec<Vec<&str>> = output.out.lines().map(|line| line.split_whitespace().collect()).collect();
     let heads: Vec<[&str; 2]> = rows[1..].iter().map(|row| [row[0], row[1]]).collect();
     let [before, after] = ["before-invoke", "after-invoke"];
-    assert_eq!(heads, [[before, "warm"], [before, "fresh"], [after, "warm"], [after, "fresh"]], "{}", said.out);
+    assert_eq!(heads, [[before, "warm"], [before, "fresh"], [after, "warm"], [after, "fresh"]], "{}", output.out);
     for row in &rows[1..] {
         let figures: Vec<f64> = row[2..].iter().map(|figure| figure.parse().unwrap()).collect();
         let [per_second, mean, p50, p99] = figures[..4] else { panic!("{row:?}") };
@@ -182,15 +182,15 @@ fn bench_takes_its_input_from_the_cases_and_reports_failures() {
     let cases = "[[case]]\nname = \"it traps\"\nhook = \"before-invoke\"\ncall = { headers = { x-trap = \"1\" } }\n\
         expect = { verdict = \"fault\" }\n";
     bench.files.put("cases.toml", cases);
-    let said = plugin(bench.files.path(), &["bench", "p.wasm", "--seconds", "1", "--cases", "cases.toml"]);
-    assert_eq!(said.code, 0, "{said:?}");
+    let output = plugin(bench.files.path(), &["bench", "p.wasm", "--seconds", "1", "--cases", "cases.toml"]);
+    assert_eq!(output.code, 0, "{output:?}");
     assert_eq!(
-        said.out.matches("calls of the case \"it traps\" failed: the last one trapped: ").count(),
+        output.out.matches("calls of the case \"it traps\" failed: the last one trapped: ").count(),
         2,
-        "{said:?}"
+        "{output:?}"
     );
-    let said = plugin(bench.files.path(), &["bench", "p.wasm", "--seconds", "1"]);
-    assert!(said.code == 0 && !said.out.contains(" failed: "), "{said:?}");
+    let output = plugin(bench.files.path(), &["bench", "p.wasm", "--seconds", "1"]);
+    assert!(output.code == 0 && !output.out.contains(" failed: "), "{output:?}");
 }
 
 #[test]

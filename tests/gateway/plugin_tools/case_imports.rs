@@ -66,14 +66,14 @@ fn imports_return_what_the_case_provides_and_a_missing_answer_is_noted() {
         + &case("nothing of it", "", "verdict = \"proceed\"");
     bench.test(&cases).passes(6);
     bench.test(&case("no variable", &ask('e'), "status = 418, message = \"\"")).passes(1);
-    let said = bench.test(&case("no answer", &ask('h'), "message = \"the keys\""));
+    let output = bench.test(&case("no answer", &ask('h'), "message = \"the keys\""));
     let words = "the request GET https://auth.example.com/keys has no answer in this case";
     assert_eq!(
-        said.failure(),
+        output.failure(),
         [&format!("message: expected one with \"the keys\", got \"{words}\""), &format!("note: {words}")]
     );
-    let said = bench.test(&case("no function", &ask('i'), "message = \"true\""));
-    assert_eq!(said.failure()[1], "note: the call of auth/check has no answer in this case");
+    let output = bench.test(&case("no function", &ask('i'), "message = \"true\""));
+    assert_eq!(output.failure()[1], "note: the call of auth/check has no answer in this case");
 }
 
 #[test]

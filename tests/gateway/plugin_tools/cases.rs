@@ -201,8 +201,8 @@ fn a_case_can_expect_a_fault_which_does_not_affect_later_cases() {
     cases += &case("nonsense", &ask('n'), "verdict = \"fault\", message = \"status 99\"");
     cases += &case("well again", "", "verdict = \"proceed\"");
     bench.test(&cases).passes(8);
-    let said = bench.test(&case("not expected", &ask('t'), "arguments = []"));
-    let [line] = said.failure()[..] else { panic!("{}", said.out) };
+    let output = bench.test(&case("not expected", &ask('t'), "arguments = []"));
+    let [line] = output.failure()[..] else { panic!("{}", output.out) };
     assert!(line.starts_with("verdict: expected proceed, got fault (trapped: "), "{line}");
 }
 
@@ -262,13 +262,13 @@ fn a_file_with_faults_runs_no_case_and_every_fault_is_reported() {
     let bench = Bench::new(counter());
     let cases =
         counts("good", "", 1) + "[[case]]\nname = \"bad\"\nhook = \"before-lunch\"\nexpect = {}\n" + "[[cas]]\n";
-    let said = bench.test(&cases);
-    assert_eq!((said.code, said.out.as_str()), (1, ""));
+    let output = bench.test(&cases);
+    assert_eq!((output.code, output.out.as_str()), (1, ""));
     for words in ["cases.toml:9:8: \"before-lunch\" is not a hook", "cases.toml:11:3: unknown field `cas`"] {
-        assert!(said.err.contains(words), "{}", said.err);
+        assert!(output.err.contains(words), "{}", output.err);
     }
-    let said = bench.test("# none\n");
-    assert!(said.code == 1 && said.err.contains("cases.toml:1:1: the file has no case"), "{said:?}");
+    let output = bench.test("# none\n");
+    assert!(output.code == 1 && output.err.contains("cases.toml:1:1: the file has no case"), "{output:?}");
 }
 
 #[test]
@@ -276,11 +276,14 @@ fn cases_are_selected_by_name_and_reported_as_json() {
     let bench = Bench::new(counter());
     let cases = counts("the first", "", 1) + &counts("the second", "", 5);
     bench.test_with(&cases, &["--filter", "first"]).passes(1);
-    let said = bench.test_with(&cases, &["--filter", "third"]);
-    assert!(said.code == 1 && said.err.contains("none of the 2 cases has a name that contains \"third\""), "{said:?}");
-    let said = bench.test_with(&cases, &["--json"]);
-    assert_eq!(said.code, 1);
-    let lines: Vec<_> = said.out.lines().map(json).collect();
+    let output = bench.test_with(&cases, &["--filter", "third"]);
+    assert!(
+        output.code == 1 && output.err.contains("none of the 2 cases has a name that contains \"third\""),
+        "{output:?}"
+    );
+    let output = bench.test_with(&cases, &["--json"]);
+    assert_eq!(output.code, 1);
+    let lines: Vec<_> = output.out.lines().map(json).collect();
     assert_eq!(
         (&lines[0]["case"], &lines[0]["ok"], &lines[0]["hook"]),
         (&json!("the first"), &json!(true), &json!("before-invoke"))
@@ -294,15 +297,15 @@ fn the_documented_form_of_a_case_is_accepted() {
     let page = include_str!("../../../docs/plugin-cases.md");
     let example = page.split("```toml\n").nth(1).unwrap().split("```").next().unwrap();
     // It shows the keys of all hooks in one case: only the combinations that are not allowed are reported.
-    let said = Bench::new(counter()).test(example);
-    let faults: Vec<&str> = said.err.lines().filter(|line| line.starts_with("cases.toml:")).collect();
+    let output = Bench::new(counter()).test(example);
+    let faults: Vec<&str> = output.err.lines().filter(|line| line.starts_with("cases.toml:")).collect();
     let lines = ["outcome =", "release =", "environment =", "functions ="].map(|key| {
         let (line, _) = example.lines().enumerate().find(|(_, line)| line.starts_with(key)).unwrap();
         format!("cases.toml:{}:", line + 1)
     });
-    assert_eq!((said.code, faults.len()), (1, lines.len()), "{}", said.err);
+    assert_eq!((output.code, faults.len()), (1, lines.len()), "{}", output.err);
     for (fault, line) in faults.iter().zip(&lines) {
         let is_misplaced = fault.ends_with(": does not apply to before-invoke");
-        assert!(fault.starts_with(line) && is_misplaced, "{}", said.err);
+        assert!(fault.starts_with(line) && is_misplaced, "{}", output.err);
     }
 }

@@ -84,8 +84,8 @@ fn busy(mark: &str) -> Plugin {
 }
 
 fn replay(folder: &Path, component: &str) -> (i32, String) {
-    let said = plugin(folder, &["test", component, "calls.jsonl"]);
-    (said.code, said.out + &said.err)
+    let output = plugin(folder, &["test", component, "calls.jsonl"]);
+    (output.code, output.out + &output.err)
 }
 
 #[test]
@@ -128,13 +128,13 @@ fn a_recording_of_live_calls_replays() {
     for (hook, count) in [("before-load", 1), ("after-load", 1), ("before-invoke", 11), ("after-invoke", 6)] {
         assert_eq!(hooks.iter().filter(|there| *there == hook).count(), count, "{hook}: {hooks:?}");
     }
-    let (code, said) = replay(files.path(), "p.wasm");
-    assert_eq!(code, 0, "{said}");
-    assert!(said.contains(&format!("{lines} passed, 0 failed")), "{said}");
+    let (code, output) = replay(files.path(), "p.wasm");
+    assert_eq!(code, 0, "{output}");
+    assert!(output.contains(&format!("{lines} passed, 0 failed")), "{output}");
 
     // A plugin with another behaviour fails the case of each call that reached its after-hook.
     files.put("other.wasm", busy("other").component());
-    let (code, said) = replay(files.path(), "other.wasm");
-    assert_eq!((code, said.matches("FAILED").count()), (1, 6), "{said}");
-    assert_eq!(said.matches("headers.x-mark: expected \"m").count(), 6, "{said}");
+    let (code, output) = replay(files.path(), "other.wasm");
+    assert_eq!((code, output.matches("FAILED").count()), (1, 6), "{output}");
+    assert_eq!(output.matches("headers.x-mark: expected \"m").count(), 6, "{output}");
 }

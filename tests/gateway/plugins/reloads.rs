@@ -120,8 +120,8 @@ fn settings_of_a_drop_in_with_a_name_or_a_plugin_table_are_refused() {
     files.put("p.wasm", version("one"));
     for (toml, words) in [("name = \"q\"\n", "name"), ("[[plugin]]\nmode = \"observe\"\n", "without [[plugin]]")] {
         files.put("p.toml", toml);
-        let said = refusal_of(&format!("[plugins]\ndir = {:?}\n", files.path()));
-        assert!(said.contains(words) && said.contains("p.toml:"), "{said}");
+        let reason = refusal_of(&format!("[plugins]\ndir = {:?}\n", files.path()));
+        assert!(reason.contains(words) && reason.contains("p.toml:"), "{reason}");
     }
 }
 
