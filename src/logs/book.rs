@@ -13,20 +13,9 @@ use tokio::sync::watch;
 
 use crate::deployment::DeploymentName;
 use crate::logs::files::LogFiles;
-
-/// Bytes that the ring keeps.
-const RING_BYTES: usize = 1024 * 1024;
-/// Lines that a deployment may print in a second; further lines are dropped and counted.
-const LINES_PER_SECOND: u32 = 1000;
-/// A line is cut here.
-const LINE_BYTES: usize = 8 * 1024;
-/// Bytes of the file of earlier runs that a new log starts with.
-const EARLIER_BYTES: usize = 64 * 1024;
-const READ_BYTES: usize = 16 * 1024;
-/// Bytes of one read from a worker that floods, and the pause after it: the worker can print at most some 30 MB a
-/// second.
-const FLOOD_READ_BYTES: usize = 64 * 1024;
-const FLOOD_PAUSE: Duration = Duration::from_millis(2);
+use crate::logs::limits::{
+    EARLIER_BYTES, FLOOD_PAUSE, FLOOD_READ_BYTES, LINE_BYTES, LINES_PER_SECOND, READ_BYTES, RING_BYTES,
+};
 
 /// Where a line came from.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

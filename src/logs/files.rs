@@ -14,12 +14,9 @@ use rustix::fs::OFlags;
 use tokio::sync::oneshot;
 
 use crate::deployment::DeploymentName;
+use crate::logs::limits::{QUEUE, ROTATE_AT};
 use crate::supervise;
 
-/// A file of this size becomes `<name>.log.1`, and a new one begins: a deployment's logs take at most twice this.
-const ROTATE_AT: u64 = 4 * 1024 * 1024;
-/// Texts that may wait for the disk: some 8 MB of the longest lines.
-const QUEUE: usize = 1024;
 /// The name of the thread as a long-lived task.
 const TASK: &str = "log-files";
 
