@@ -4,6 +4,7 @@ mod config_watch;
 mod connection_limits;
 mod data_dir;
 mod function_watch;
+mod hidden;
 mod listeners;
 mod reload;
 mod signals;
@@ -20,10 +21,11 @@ use tokio_util::task::TaskTracker;
 
 use crate::app::connection_limits::connection_limits;
 use crate::app::data_dir::DataDir;
+use crate::app::hidden::hidden;
 use crate::app::listeners::Listeners;
 use crate::app::reload::Reloading;
 use crate::app::signals::{Signal, Signals};
-use crate::config::{self, Config, Faults, ServerConfig};
+use crate::config::{self, Config, Faults, Isolation, ServerConfig};
 use crate::deployment::Prefix;
 use crate::gateway::deployer::{Deployer, ReleaseTools};
 use crate::gateway::plugin_calls::FunctionsForPlugins;
@@ -34,9 +36,10 @@ use crate::http::connection::open_connections::OpenConnections;
 use crate::http::connection::peers::Peers;
 use crate::plugin::outside::CallFunction;
 use crate::plugin::plugins::Plugins;
+use crate::process::orphans;
 use crate::process::spawner::{REAPER, Spawner};
 use crate::process::tree::Instance;
-use crate::source::dependencies::Installer;
+use crate::source::dependencies::{Installer, InstallerWalls};
 use crate::source::repository::Repositories;
 use crate::supervise;
 
@@ -112,11 +115,16 @@ impl App {
     fn build(config: Config, data_dir: DataDir) -> Result<Self, RunError> {
         let DataDir { lock, scripts, log_files, store, staging } = data_dir;
         let instance = Instance::current();
-        let orphans = instance.sweep_orphans();
-        if orphans > 0 {
-            tracing::warn!(orphans, "ended processes that an earlier gateway left behind");
+        let left_behind = instance.sweep_orphans();
+        if left_behind > 0 {
+            tracing::warn!(orphans = left_behind, "ended processes that an earlier gateway left behind");
+        }
+        let walls = instance.walls();
+        for wall in walls.iter().filter(|wall| !wall.up) {
+            tracing::warn!(wall = wall.name, what = wall.what, by = wall.by, "isolation is incomplete on this machine");
         }
         let prefix = config.server.prefix.clone().map_or_else(host_name, Ok)?;
+        orphans::adopt().map_err(anyhow::Error::from).context("adopting orphans")?;
         let spawner = Arc::new(Spawner::new(instance));
         let (background, stop_background) = (TaskTracker::new(), CancellationToken::new());
         reap_orphans(&background, &stop_background, &spawner);
@@ -128,15 +136,19 @@ impl App {
             Arc::clone(&functions) as Arc<dyn CallFunction>,
         );
         let private = [&config.file, data_dir].into_iter().filter_map(|path| path.canonicalize().ok()).collect();
-        let launcher = Launcher { spawner: Arc::clone(&spawner), scripts };
+        let deploy = config.deploy.clone();
+        let isolated = deploy.isolation != Isolation::None;
+        let installer_walls = InstallerWalls { caches: scripts.install_caches.clone(), write: deploy.write.clone() };
+        let launcher = Launcher { spawner: Arc::clone(&spawner), scripts, walls };
         let gateway = Arc::new(Gateway::new(prefix, private, plugins, launcher, log_files));
         functions.open(&gateway, Handle::current());
-        let deploy = config.deploy.clone();
         let (install_timeout, install_env) = (deploy.install_timeout.get(), deploy.install_env.clone());
         let tools = ReleaseTools {
             staging,
-            installer: Installer::new(Arc::clone(&spawner), install_timeout, install_env),
-            repositories: Repositories::new(spawner, deploy.repositories.clone(), deploy.clone_timeout.get()),
+            installer: Installer::new(Arc::clone(&spawner), install_timeout, install_env)
+                .with_walls(isolated.then_some(installer_walls)),
+            repositories: Repositories::new(spawner, deploy.repositories.clone(), deploy.clone_timeout.get())
+                .with_walls(isolated),
         };
         let drain = config.server.drain.get();
         let deployer = Arc::new(Deployer::new(Arc::clone(&gateway), store, tools, deploy, drain));
@@ -148,6 +160,7 @@ impl App {
     /// authorizes calls.
     async fn start(&self) -> Result<(), RunError> {
         let (plugins, mut faults) = config::load_plugins(&self.config);
+        self.gateway.hide(hidden(&self.config, &plugins));
         let errors = if plugins.is_empty() { Vec::new() } else { self.gateway.load_plugins(plugins.clone()).await };
         for error in &errors {
             faults.push(error.fault(&plugins));

@@ -5,10 +5,12 @@ mod client;
 mod compiled;
 mod delete;
 mod deploy;
+mod doctor;
 mod exit;
 mod explain;
 mod inspect;
 mod invoke;
+mod isolation;
 mod logs;
 mod plugin;
 mod releases;
@@ -42,6 +44,7 @@ struct Cli {
 enum Command {
     Serve(serve::Serve),
     Check(check::Check),
+    Doctor(doctor::Doctor),
     Explain(explain::Explain),
     Deploy(deploy::Deploy),
     Invoke(invoke::Invoke),
@@ -61,6 +64,7 @@ pub fn run() -> ExitCode {
     let result = match Cli::parse().command {
         Command::Serve(command) => command.run(&mut out),
         Command::Check(command) => command.run(&mut out),
+        Command::Doctor(command) => command.run(&mut out),
         Command::Explain(command) => command.run(&mut out),
         Command::Deploy(command) => command.run(&mut out),
         Command::Invoke(command) => command.run(&mut out),

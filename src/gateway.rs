@@ -42,6 +42,8 @@ use crate::gateway::log_books::LogBooks;
 use crate::logs::files::LogFiles;
 use crate::plugin::plugins::{PluginSet, Plugins};
 use crate::process::spawner::Spawner;
+use crate::process::walls::Hidden;
+use crate::process::walls::machine::Wall;
 use crate::registry::{Deployment, Registry};
 use crate::runtime::scripts::WorkerScripts;
 
@@ -54,6 +56,8 @@ pub struct Launcher {
     pub spawner: Arc<Spawner>,
     /// The worker scripts.
     pub scripts: WorkerScripts,
+    /// The walls that this machine can put up around workers.
+    pub walls: Vec<Wall>,
 }
 
 /// The deployments that serve, and what starts and stops them.
@@ -113,6 +117,17 @@ impl Gateway {
     #[must_use]
     pub fn deployment(&self, name: &str) -> Option<Arc<Deployment>> {
         self.registry.get(name)
+    }
+
+    /// Hides these files and folders from workers that are started from now on, if their deployment is isolated.
+    pub fn hide(&self, hidden: Hidden) {
+        self.launcher.spawner.hide(hidden);
+    }
+
+    /// The walls that this machine can put up around workers, and those that it cannot.
+    #[must_use]
+    pub fn walls(&self) -> &[Wall] {
+        &self.launcher.walls
     }
 
     /// The plugins in service.

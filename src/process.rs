@@ -6,10 +6,13 @@
 
 pub mod child;
 pub mod control_group;
+pub mod environment;
 pub mod launch;
+mod limits;
 pub mod orphans;
 pub mod output;
 pub mod program;
 pub mod spawner;
 pub mod tool;
 pub mod tree;
+pub mod walls;

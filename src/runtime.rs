@@ -8,6 +8,7 @@ pub mod metacall;
 pub mod node;
 pub mod python;
 pub mod scripts;
+mod walls;
 pub mod wasm;
 
 use std::collections::BTreeSet;
@@ -16,6 +17,7 @@ use std::path::{Path, PathBuf};
 
 use crate::config::{DeploymentConfig, RuntimeKind};
 use crate::deployment::MetaCallJson;
+use crate::process::walls::Walls;
 use crate::runtime::scripts::WorkerScripts;
 
 pub use crate::runtime::error::RuntimeError;
@@ -41,6 +43,8 @@ pub struct Plan {
     pub jsons: Vec<MetaCallJson>,
     /// The scripts whose functions the deployment offers: those of Load, and those that the worker finds by itself.
     pub own: Vec<MetaCallJson>,
+    /// What the process may reach; everything that the gateway's user may if there are no walls.
+    pub walls: Option<Walls>,
 }
 
 /// Chooses the runtime of a deployment: the configured one, else by the languages in metacall.json, else by the files.
@@ -119,8 +123,12 @@ pub fn plan(
     let mut env: Vec<(OsString, OsString)> = INHERITED
         .iter()
         .filter_map(|name| std::env::var_os(name).map(|value| (OsString::from(*name), value)))
-        .filter(|(name, _)| name.to_str().is_none_or(|name| !deployment.env.contains_key(name)))
         .collect();
+    let walls = walls::of(deployment, kind, scripts);
+    if let Some(temp) = walls.as_ref().and_then(|walls| walls.temp.as_deref()) {
+        walls::point_to(temp, &mut env, deployment);
+    }
+    env.retain(|(name, _)| name.to_str().is_none_or(|name| !deployment.env.contains_key(name)));
     env.extend(deployment.env.iter().map(|(name, value)| (name.into(), value.expose().into())));
     env.push(("METAGATE_CHANNEL_FD".into(), "3".into()));
     env.push(("METAGATE_CONCURRENCY".into(), deployment.concurrency.to_string().into()));
@@ -146,5 +154,5 @@ pub fn plan(
     }
     let own = jsons.clone();
     let jsons = if kind == RuntimeKind::Metacall { metacall::jsons_to_send(deployment, jsons) } else { jsons };
-    Ok(Plan { kind, program, args, env, folder: deployment.path.clone(), jsons, own })
+    Ok(Plan { kind, program, args, env, folder: deployment.path.clone(), jsons, own, walls })
 }

@@ -12,7 +12,7 @@ use rustix::fs::FlockOperation;
 use crate::logs::files::LogFiles;
 use crate::registry::store::Store;
 use crate::runtime::scripts::WorkerScripts;
-use crate::source::staging::StagingArea;
+use crate::source::staging::{self, StagingArea};
 
 /// The opened data folder.
 pub(super) struct DataDir {
@@ -36,10 +36,12 @@ impl DataDir {
             None => StagingArea::open(path).context("opening the staging folder")?,
         };
         let scripts = WorkerScripts::write(path).context("writing the worker scripts")?;
+        // Of an earlier gateway: its workers have ended.
+        staging::remove(&scripts.temp);
         Ok(Self {
             lock,
             log_files: LogFiles::start(&path.join("logs")).context("opening the log folder")?,
-            store: Store::open(path, scripts.python_cache.clone(), read_only)?,
+            store: Store::open(path, scripts.folders_of_deployments().map(Path::to_owned).to_vec(), read_only)?,
             staging,
             scripts,
         })

@@ -12,6 +12,7 @@ use tokio_util::task::TaskTracker;
 
 use crate::app::config_watch::ConfigWatch;
 use crate::app::function_watch;
+use crate::app::hidden::hidden;
 use crate::config::{self, Config, Fault, Faults, PluginConfig};
 use crate::gateway::deployer::Deployer;
 use crate::gateway::reload_request::{Functions, Rejected, ReloadFailure, ReloadRequest, Reloaded};
@@ -128,6 +129,7 @@ impl Reloader {
             tracing::warn!("{warning}");
         }
         let plugins = self.with_running(plugins, &config, &faults);
+        self.deployer.gateway.hide(hidden(&config, &plugins));
         let reloaded = self.deployer.reload(plugins.clone(), config.deployments.clone(), functions).await;
         log(&reloaded, &plugins);
         // [server], [admin] and [deploy] keep the values that the gateway started with.

@@ -7,6 +7,7 @@ use std::process::ExitCode;
 use clap::Args;
 
 use crate::cli::compiled;
+use crate::cli::isolation;
 use crate::cli::stderr;
 use crate::config::{self, Config, DeploymentConfig, Fault, Faults, RuntimeKind};
 use crate::gateway::plan::{PlanError, plan_workers};
@@ -35,6 +36,9 @@ impl Check {
         if let Some(config) = config {
             plugins = add_plugin_faults(&config, &mut faults);
             add_deployment_faults(&config, &mut faults);
+            for warning in isolation::warnings(&config) {
+                stderr::print_line(format_args!("warning: {warning}"));
+            }
         }
         if !faults.is_empty() {
             stderr::print_line(&faults);

@@ -6,6 +6,7 @@ use std::process::ExitCode;
 
 use anyhow::Context;
 use clap::Args;
+use rustix::process::DumpableBehavior;
 
 use crate::app::{self, RunError};
 use crate::cli::exit::EXIT_CONFIG;
@@ -51,6 +52,9 @@ impl Serve {
                 return Ok(ExitCode::from(EXIT_CONFIG));
             }
         };
+        // Its memory and its environment, with the secrets of the configuration, are closed to other processes of its
+        // user.
+        rustix::process::set_dumpable_behavior(DumpableBehavior::NotDumpable).context("closing the memory")?;
         // Workers must not inherit descriptors that the parent process left open.
         close_fds::set_fds_cloexec(3, &[]);
         // One thread serves: threads that share the channel of a worker cost more CPU and latency than they save. The

@@ -151,6 +151,7 @@ fn survey_text(
     };
     plugin.name = name;
     plugin.path = wasm;
+    plugin.settings_files = std::iter::once(file).chain(document.files()).map(Path::to_owned).collect();
     plugin.record = plugin.record.map(|path| resolved(&path, folder(file)));
     plugin.locations = locations;
     (Some(plugin), faults)

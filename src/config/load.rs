@@ -14,6 +14,7 @@ use crate::config::reading::document::{Document, Outcome, folder, utf8};
 use crate::config::reading::locate::tables;
 use crate::config::reading::shape::Shape;
 use crate::config::tables::config::Config;
+use crate::config::tables::deploy::DeployConfig;
 use crate::config::tables::deployment::DeploymentConfig;
 use crate::config::tables::plugin::PluginConfig;
 
@@ -58,6 +59,7 @@ fn survey_text(text: &str, file: &Path, env: &dyn Fn(&str) -> Option<String>) ->
     };
 
     file.clone_into(&mut config.file);
+    config.named_files = document.files().map(Path::to_owned).collect();
     locations.assign(&tree, &mut config);
     resolve_paths(&mut config, folder(file));
     if document.is_sound() {
@@ -114,8 +116,9 @@ fn resolve_paths(config: &mut Config, folder: &Path) {
     };
     config.server.data_dir = resolve(&config.server.data_dir);
     for deployment in &mut config.deployments {
-        let DeploymentConfig { path, interpreter, command, worker_script, wasm, .. } = deployment;
+        let DeploymentConfig { path, interpreter, command, worker_script, wasm, read, write, .. } = deployment;
         *path = resolve(path);
+        read.iter_mut().chain(write).for_each(|path| *path = resolve(path));
         *interpreter = interpreter.as_deref().map(program);
         *worker_script = worker_script.as_deref().map(resolve);
         for folder in wasm.grants.folders.values_mut() {
@@ -125,6 +128,8 @@ fn resolve_paths(config: &mut Config, folder: &Path) {
             *first = program(Path::new(first.as_str())).to_string_lossy().into_owned();
         }
     }
+    let DeployConfig { read, write, .. } = &mut config.deploy;
+    read.iter_mut().chain(write).for_each(|path| *path = resolve(path));
     config.plugins.dir = config.plugins.dir.as_deref().map(resolve);
     for plugin in &mut config.plugin_list {
         let PluginConfig { path, record, .. } = plugin;

@@ -27,6 +27,10 @@ pub struct Readiness {
     /// The faults of the data folder.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub storage: Vec<String>,
+    /// The walls around workers that this machine cannot put up: `files`, `signals`, `system_calls`, `process_trees`,
+    /// `memory`, `processes`.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub missing_walls: Vec<&'static str>,
 }
 
 /// The readiness of one deployment.
@@ -139,6 +143,7 @@ impl Deployer {
             plugins: of_plugins(&self.gateway.plugins()),
             reload_error: self.reloads.failure(),
             storage,
+            missing_walls: self.gateway.walls().iter().filter(|wall| !wall.up).map(|wall| wall.name).collect(),
         }
     }
 

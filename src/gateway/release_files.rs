@@ -69,7 +69,7 @@ impl Deployer {
             return Ok(staging);
         }
         let _permit = self.installing.acquire().await.map_err(|_| DeployError::Stopping)?;
-        self.tools.installer.install(&staging.path().join(FILES), upload.runners.as_deref(), log).await?;
+        self.tools.installer.install(name, &staging.path().join(FILES), upload.runners.as_deref(), log).await?;
         Ok(staging)
     }
 

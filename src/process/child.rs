@@ -90,7 +90,7 @@ impl Process {
     /// Kills every process of the tree and removes its control groups. Blocks for some milliseconds.
     pub fn finish_tree(&self) {
         self.tree.finish();
-        self.children.reap_orphans();
+        self.children.end_tree(self.tree.mark());
     }
 
     /// Whether the launcher could not run the program: `stderr` then starts with the launcher's complaint.

@@ -1,5 +1,5 @@
-//! A control group for each process tree, where the machine permits one: it kills a tree whole and limits its memory.
-//! Where it does not, `tree` falls back to process groups and a mark in the environment.
+//! Control groups for each process tree, where the machine permits them: they kill a tree whole and limit its memory
+//! and its number of processes. Where it does not, `tree` falls back to process groups and a mark in the environment.
 
 use std::fs;
 use std::io;
@@ -9,13 +9,30 @@ use std::time::Duration;
 /// Attempts to remove a group while its last processes end, 2 ms apart.
 const REMOVE_TRIES: u32 = 50;
 
-/// Where this gateway may make groups. Both hierarchies are used, because some machines still have memory on v1.
+/// Where this gateway may make groups. Both hierarchies are used, because some machines still have controllers on v1.
 #[derive(Debug, Default)]
 pub struct Groups {
     /// A v2 group of this gateway, whose children have `cgroup.kill`.
     unified: Option<PathBuf>,
-    /// A group of this gateway that can limit memory, and the file that sets the limit.
-    memory: Option<(PathBuf, &'static str)>,
+    memory: Option<Controller>,
+    processes: Option<Controller>,
+}
+
+/// A group of this gateway whose children can be limited.
+#[derive(Debug)]
+struct Controller {
+    group: PathBuf,
+    /// The file that sets the limit.
+    file: &'static str,
+}
+
+/// What a process tree may use.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct TreeLimits {
+    /// Memory in bytes.
+    pub memory: Option<u64>,
+    /// Processes and threads.
+    pub processes: Option<u64>,
 }
 
 impl Groups {
@@ -25,15 +42,22 @@ impl Groups {
         let mounts = fs::read_to_string("/proc/self/mounts").unwrap_or_default();
         let own = fs::read_to_string("/proc/self/cgroup").unwrap_or_default();
         let unified = unified_parent(&mounts, &own).and_then(|parent| make(&parent, instance, "cgroup.kill"));
-        let memory = unified
-            .as_ref()
-            .filter(|group| group.join("memory.max").exists())
-            .map(|group| (group.clone(), "memory.max"))
-            .or_else(|| {
-                let parent = memory_parent(&mounts, &own)?;
-                Some((make(&parent, instance, "memory.limit_in_bytes")?, "memory.limit_in_bytes"))
-            });
-        Self { unified, memory }
+        let controller = |v2: &'static str, name, v1: &'static str| {
+            if let Some(group) = unified.clone().filter(|group| group.join(v2).exists()) {
+                return Some(Controller { group, file: v2 });
+            }
+            let group = make(&v1_parent(&mounts, &own, name)?, instance, v1)?;
+            Some(Controller { group, file: v1 })
+        };
+        let memory = controller("memory.max", "memory", "memory.limit_in_bytes");
+        let processes = controller("pids.max", "pids", "pids.max");
+        Self { unified, memory, processes }
+    }
+
+    /// Whether trees can be killed whole, limited in memory, and limited in processes.
+    #[must_use]
+    pub fn abilities(&self) -> [bool; 3] {
+        [self.unified.is_some(), self.memory.is_some(), self.processes.is_some()]
     }
 
     /// The parents in which gateways make their groups: those of this gateway and of gateways that have ended.
@@ -41,42 +65,36 @@ impl Groups {
     pub fn parents() -> Vec<PathBuf> {
         let mounts = fs::read_to_string("/proc/self/mounts").unwrap_or_default();
         let own = fs::read_to_string("/proc/self/cgroup").unwrap_or_default();
-        [unified_parent(&mounts, &own), memory_parent(&mounts, &own)].into_iter().flatten().collect()
+        let v1 = ["memory", "pids"].map(|name| v1_parent(&mounts, &own, name));
+        v1.into_iter().chain([unified_parent(&mounts, &own)]).flatten().collect()
     }
 
     /// Makes the groups of one process tree; all of them or none.
-    pub fn for_tree(&self, id: u64, max_memory: Option<u64>) -> io::Result<TreeGroup> {
+    pub fn for_tree(&self, id: u64, limits: TreeLimits) -> io::Result<TreeGroup> {
         let mut group = TreeGroup::default();
-        let made = self.make_groups(&mut group, id, max_memory);
+        let made = self.make_groups(&mut group, id, limits);
         if made.is_err() {
             group.remove();
         }
         made.map(|()| group)
     }
 
-    fn make_groups(&self, group: &mut TreeGroup, id: u64, max_memory: Option<u64>) -> io::Result<()> {
+    fn make_groups(&self, group: &mut TreeGroup, id: u64, limits: TreeLimits) -> io::Result<()> {
         if let Some(unified) = &self.unified {
-            let path = unified.join(id.to_string());
-            fs::create_dir(&path)?;
-            group.unified = Some(path);
+            group.add(unified.join(id.to_string()))?;
+            group.can_kill = true;
         }
-        if let (Some((parent, file)), Some(bytes)) = (&self.memory, max_memory) {
-            let path = parent.join(id.to_string());
-            if group.unified.as_ref() != Some(&path) {
-                fs::create_dir(&path)?;
-                group.memory = Some(path.clone());
-            }
-            fs::write(path.join(file), bytes.to_string())?;
-            group.bounds_memory = true;
-        }
+        group.bounds_memory = group.limit(self.memory.as_ref(), id, limits.memory)?;
+        group.limit(self.processes.as_ref(), id, limits.processes)?;
         Ok(())
     }
 }
 
 impl Drop for Groups {
     fn drop(&mut self) {
-        for path in self.unified.iter().chain(self.memory.iter().map(|(path, _)| path)) {
-            let _busy = fs::remove_dir(path);
+        let controllers = self.memory.iter().chain(&self.processes).map(|controller| &controller.group);
+        for path in self.unified.iter().chain(controllers) {
+            let _busy_or_gone = fs::remove_dir(path);
         }
     }
 }
@@ -84,8 +102,9 @@ impl Drop for Groups {
 /// The groups of one process tree.
 #[derive(Debug, Default)]
 pub struct TreeGroup {
-    unified: Option<PathBuf>,
-    memory: Option<PathBuf>,
+    /// The groups, each once: first the one with `cgroup.kill`, if there is one.
+    paths: Vec<PathBuf>,
+    can_kill: bool,
     /// Whether the kernel limits the memory of the tree with one of these groups.
     pub bounds_memory: bool,
 }
@@ -93,13 +112,32 @@ pub struct TreeGroup {
 impl TreeGroup {
     /// The groups that the first process must join before it runs anything.
     pub fn paths(&self) -> impl Iterator<Item = &Path> {
-        self.unified.iter().chain(&self.memory).map(PathBuf::as_path)
+        self.paths.iter().map(PathBuf::as_path)
+    }
+
+    /// Makes a group and adds it, unless it is there already.
+    fn add(&mut self, path: PathBuf) -> io::Result<()> {
+        if !self.paths.contains(&path) {
+            fs::create_dir(&path)?;
+            self.paths.push(path);
+        }
+        Ok(())
+    }
+
+    /// Limits the tree with a controller. Returns whether it is limited.
+    fn limit(&mut self, controller: Option<&Controller>, id: u64, most: Option<u64>) -> io::Result<bool> {
+        let (Some(Controller { group, file }), Some(most)) = (controller, most) else { return Ok(false) };
+        let path = group.join(id.to_string());
+        self.add(path.clone())?;
+        fs::write(path.join(file), most.to_string())?;
+        Ok(true)
     }
 
     /// Kills every process in the group. Returns false if there is no group with `cgroup.kill`.
     #[must_use]
     pub fn kill(&self) -> bool {
-        self.unified.as_ref().is_some_and(|path| fs::write(path.join("cgroup.kill"), "1").is_ok())
+        let kills = self.paths.first().filter(|_| self.can_kill);
+        kills.is_some_and(|path| fs::write(path.join("cgroup.kill"), "1").is_ok())
     }
 
     /// Whether the kernel killed a process of the group because its memory ran out.
@@ -160,11 +198,12 @@ fn unified_parent(mounts: &str, own: &str) -> Option<PathBuf> {
     Some(Path::new(&mount).join(path.trim_start_matches('/')))
 }
 
-fn memory_parent(mounts: &str, own: &str) -> Option<PathBuf> {
-    let mount = mount_point(mounts, |kind, options| kind == "cgroup" && options.split(',').any(|o| o == "memory"))?;
+/// The group of this process in the v1 hierarchy of a controller.
+fn v1_parent(mounts: &str, own: &str, controller: &str) -> Option<PathBuf> {
+    let mount = mount_point(mounts, |kind, options| kind == "cgroup" && options.split(',').any(|o| o == controller))?;
     let path = own.lines().find_map(|line| {
         let (controllers, path) = line.split_once(':')?.1.split_once(':')?;
-        controllers.split(',').any(|c| c == "memory").then_some(path)
+        controllers.split(',').any(|c| c == controller).then_some(path)
     })?;
     Some(Path::new(&mount).join(path.trim_start_matches('/')))
 }
@@ -190,7 +229,8 @@ mod tests {
     fn the_groups_parents_are_found_in_both_hierarchies() {
         let own = "4:memory:/box\n0::/\n";
         assert_eq!(unified_parent(MOUNTS, own), Some(PathBuf::from("/sys/fs/cgroup/unified/")));
-        assert_eq!(memory_parent(MOUNTS, own), Some(PathBuf::from("/sys/fs/cgroup/memory/box")));
-        assert_eq!(memory_parent("cgroup2 /sys/fs/cgroup cgroup2 rw 0 0", own), None);
+        assert_eq!(v1_parent(MOUNTS, own, "memory"), Some(PathBuf::from("/sys/fs/cgroup/memory/box")));
+        assert_eq!(v1_parent(MOUNTS, own, "pids"), None);
+        assert_eq!(v1_parent("cgroup2 /sys/fs/cgroup cgroup2 rw 0 0", own, "memory"), None);
     }
 }

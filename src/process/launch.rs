@@ -1,7 +1,7 @@
 //! `metagate launch`: the short step between the gateway and a program. It joins the program's control groups, sets its
-//! limits, ties its life to the gateway's, closes every descriptor except 0 to 2 and the channel, and then becomes the
-//! program. It is a program of its own because all of this must happen in the new process, before the program runs, and
-//! because doing it between `fork` and `exec` would need unsafe code.
+//! limits, puts its walls up, ties its life to the gateway's, closes every descriptor except 0 to 2 and the channel,
+//! and then becomes the program. It is a program of its own because all of this must happen in the new process, before
+//! the program runs, and because doing it between `fork` and `exec` would need unsafe code.
 
 use std::convert::Infallible;
 use std::ffi::{OsStr, OsString};
@@ -9,9 +9,13 @@ use std::io::{self, Write};
 use std::os::unix::process::CommandExt;
 use std::path::PathBuf;
 use std::process::{Command, ExitCode};
+use std::sync::Arc;
 
 use anyhow::{Context, bail};
-use rustix::process::{Pid, Resource, Rlimit, Signal};
+use rustix::process::{Pid, Resource, Signal};
+
+use crate::process::limits::set_limit;
+use crate::process::walls::{Building, Hidden, Walls};
 
 /// The command that asks for this step.
 pub const WORD: &str = "launch";
@@ -33,6 +37,8 @@ pub struct Orders {
     pub max_file: Option<u64>,
     /// Whether descriptor 3 is a channel, to be kept.
     pub channel: bool,
+    /// What the program may reach, if it is restricted, and what of this gateway is hidden from it.
+    pub walls: Option<(Walls, Arc<Hidden>)>,
 }
 
 impl Orders {
@@ -51,6 +57,10 @@ impl Orders {
         }
         if self.channel {
             args.push("channel".into());
+        }
+        if let Some((walls, hidden)) = &self.walls {
+            args.push("walls".into());
+            walls.add_args(hidden, &mut args);
         }
         args.push("--".into());
         args
@@ -71,6 +81,7 @@ pub fn run(args: impl Iterator<Item = OsString>) -> ExitCode {
 
 fn become_program(mut args: impl Iterator<Item = OsString>) -> anyhow::Result<Infallible> {
     let mut first_closed = 3;
+    let mut walls: Option<Building> = None;
     let parent = number(args.next().as_deref(), "the gateway's process")?;
     loop {
         let word = args.next().context("no program named")?;
@@ -83,6 +94,8 @@ fn become_program(mut args: impl Iterator<Item = OsString>) -> anyhow::Result<In
             Some("max-data") => set_limit(Resource::Data, number(args.next().as_deref(), "max-data")?)?,
             Some("max-file") => set_limit(Resource::Fsize, number(args.next().as_deref(), "max-file")?)?,
             Some("channel") => first_closed = 4,
+            Some("walls") => walls = Some(Building::default()),
+            Some(word) if let Some(walls) = &mut walls => walls.take(word, &args.next().context("no value")?)?,
             _ => bail!("unknown order {:?}", word.display().to_string()),
         }
     }
@@ -91,6 +104,10 @@ fn become_program(mut args: impl Iterator<Item = OsString>) -> anyhow::Result<In
     // The gateway's allocator disables huge pages for its own process, and children inherit that.
     rustix::thread::disable_transparent_huge_pages(false).context("enabling huge pages")?;
     rustix::thread::set_no_new_privs(true).context("giving up new privileges")?;
+    if let Some(walls) = walls {
+        walls.put_up()?;
+    }
+    // After the walls: giving up privileges may undo it.
     rustix::process::set_parent_process_death_signal(Some(Signal::KILL)).context("setting the parent death signal")?;
     // The gateway may have ended before the line above: the signal would never come.
     if rustix::process::getppid().map(Pid::as_raw_nonzero).map(i32::from) != Some(parent) {
@@ -107,9 +124,4 @@ fn quoted(program: &OsStr) -> String {
 
 fn number<T: std::str::FromStr>(arg: Option<&OsStr>, what: &str) -> anyhow::Result<T> {
     arg.and_then(OsStr::to_str).and_then(|text| text.parse().ok()).with_context(|| format!("{what} is not a number"))
-}
-
-fn set_limit(resource: Resource, value: u64) -> anyhow::Result<()> {
-    rustix::process::setrlimit(resource, Rlimit { current: Some(value), maximum: Some(value) })
-        .with_context(|| format!("limiting {resource:?} to {value}"))
 }

@@ -12,13 +12,17 @@ use std::time::Duration;
 
 use anyhow::Context;
 use command_fds::{CommandFdExt, FdMapping};
+use parking_lot::RwLock;
 use rustix::process::Pid;
 use tokio::process::{Child, ChildStderr, ChildStdout};
 
 use crate::process::child::Process;
+use crate::process::control_group::TreeLimits;
+use crate::process::environment::MARK;
 use crate::process::launch::Orders;
 use crate::process::orphans::OwnChildren;
-use crate::process::tree::{Instance, MARK, Tree};
+use crate::process::tree::{Instance, Tree};
+use crate::process::walls::{Hidden, Walls};
 use crate::supervise;
 
 /// The descriptor of the channel in a worker. Source: the worker protocol.
@@ -37,6 +41,7 @@ pub struct Spawner {
     instance: Instance,
     next_child: AtomicU64,
     children: Arc<OwnChildren>,
+    hidden: RwLock<Arc<Hidden>>,
 }
 
 /// What to start, and with what.
@@ -58,6 +63,8 @@ pub struct Start<'a> {
     pub stdout: Stdio,
     /// The worker's end of the channel.
     pub channel: Option<UnixStream>,
+    /// What it may reach; everything that the gateway's user may if there are no walls.
+    pub walls: Option<&'a Walls>,
 }
 
 /// A process that was just started, with the gateway's ends of its pipes.
@@ -75,7 +82,18 @@ impl Spawner {
     /// A spawner for the gateway process `instance`.
     #[must_use]
     pub fn new(instance: Instance) -> Self {
-        Self { launcher: OWN_PROGRAM.into(), instance, next_child: AtomicU64::new(1), children: Arc::default() }
+        Self {
+            launcher: OWN_PROGRAM.into(),
+            instance,
+            next_child: AtomicU64::new(1),
+            children: Arc::default(),
+            hidden: RwLock::default(),
+        }
+    }
+
+    /// Hides these files and folders from processes with walls that are started from now on.
+    pub fn hide(&self, hidden: Hidden) {
+        *self.hidden.write() = Arc::new(hidden);
     }
 
     /// The same with another program as the launcher, for a process that is not metagate itself, such as a test.
@@ -84,13 +102,15 @@ impl Spawner {
         Self { launcher, ..self }
     }
 
-    /// Reaps orphans of process trees every few seconds, for as long as it is awaited. Returns at once unless the
-    /// gateway is the first process of its namespace: only then do orphans become its children.
+    /// Reaps orphans of process trees, and ends those that have left their tree, every few seconds, for as long as it
+    /// is awaited.
     pub async fn reap_orphans(&self) {
-        while std::process::id() == 1 {
+        loop {
             tokio::time::sleep(REAP_INTERVAL).await;
             supervise::panic_point(REAPER);
-            self.children.reap_orphans();
+            let children = Arc::clone(&self.children);
+            // It reads files of /proc.
+            let _panicked = tokio::task::spawn_blocking(move || children.end_strays()).await;
         }
     }
 
@@ -102,8 +122,12 @@ impl Spawner {
     /// cannot run is not an error here: see [`Process::was_not_run`].
     pub fn start(&self, start: Start<'_>) -> anyhow::Result<Started> {
         let number = self.next_child.fetch_add(1, Ordering::Relaxed);
-        let tree = self.instance.tree(number, start.max_memory).context("making a control group")?;
-        match launch(&self.launcher, start, &tree, &self.children) {
+        let processes = start.walls.and_then(|walls| walls.max_processes);
+        let tree = self
+            .instance
+            .tree(number, TreeLimits { memory: start.max_memory, processes })
+            .context("making a control group")?;
+        match self.launch(start, &tree) {
             Ok((child, stdout, stderr)) => {
                 let pid = child.id().and_then(|pid| i32::try_from(pid).ok()).and_then(Pid::from_raw);
                 let process = Process::new(child, Tree { pid, ..tree }, Arc::clone(&self.children));
@@ -115,44 +139,41 @@ impl Spawner {
             }
         }
     }
-}
 
-fn launch(
-    launcher: &Path,
-    start: Start<'_>,
-    tree: &Tree,
-    children: &OwnChildren,
-) -> anyhow::Result<(Child, Option<ChildStdout>, ChildStderr)> {
-    let orders = Orders {
-        parent: i32::try_from(std::process::id())?,
-        join: tree.group.paths().map(Into::into).collect(),
-        max_data: start.max_memory.filter(|_| !tree.group.bounds_memory),
-        max_file: start.max_file,
-        channel: start.channel.is_some(),
-    };
-    let mut command = Command::new(launcher);
-    command
-        .args(orders.to_args())
-        .arg(start.program)
-        .args(start.args)
-        .env_clear()
-        .envs(start.env.iter().map(|(name, value)| (name, value)))
-        .env(MARK, tree.mark())
-        .current_dir(start.folder)
-        .stdin(Stdio::null())
-        .stdout(start.stdout)
-        .stderr(Stdio::piped())
-        .process_group(0);
-    if let Some(channel) = start.channel {
-        let mapping = FdMapping { parent_fd: channel.into(), child_fd: CHANNEL_FD };
-        command.fd_mappings(vec![mapping]).context("passing on the channel")?;
+    fn launch(&self, start: Start<'_>, tree: &Tree) -> anyhow::Result<(Child, Option<ChildStdout>, ChildStderr)> {
+        let orders = Orders {
+            parent: i32::try_from(std::process::id())?,
+            join: tree.group.paths().map(Into::into).collect(),
+            max_data: start.max_memory.filter(|_| !tree.group.bounds_memory),
+            max_file: start.max_file,
+            channel: start.channel.is_some(),
+            walls: start.walls.map(|walls| (walls.clone(), Arc::clone(&self.hidden.read()))),
+        };
+        let mut command = Command::new(&self.launcher);
+        command
+            .args(orders.to_args())
+            .arg(start.program)
+            .args(start.args)
+            .env_clear()
+            .envs(start.env.iter().map(|(name, value)| (name, value)))
+            .env(MARK, tree.mark())
+            .current_dir(start.folder)
+            .stdin(Stdio::null())
+            .stdout(start.stdout)
+            .stderr(Stdio::piped())
+            .process_group(0);
+        if let Some(channel) = start.channel {
+            let mapping = FdMapping { parent_fd: channel.into(), child_fd: CHANNEL_FD };
+            command.fd_mappings(vec![mapping]).context("passing on the channel")?;
+        }
+        let mut command = tokio::process::Command::from(command);
+        command.kill_on_drop(true);
+        let mut child = self
+            .children
+            .start(tree.mark(), || command.spawn(), Child::id)
+            .with_context(|| format!("starting {:?} in {:?}", start.program, start.folder))?;
+        let stdout = child.stdout.take();
+        let stderr = child.stderr.take().context("taking standard error")?;
+        Ok((child, stdout, stderr))
     }
-    let mut command = tokio::process::Command::from(command);
-    command.kill_on_drop(true);
-    let mut child = children
-        .start(|| command.spawn(), Child::id)
-        .with_context(|| format!("starting {:?} in {:?}", start.program, start.folder))?;
-    let stdout = child.stdout.take();
-    let stderr = child.stderr.take().context("taking standard error")?;
-    Ok((child, stdout, stderr))
 }

@@ -19,6 +19,7 @@ use crate::process::output::{LAST_OUTPUT, Output};
 use crate::process::program;
 use crate::process::spawner::{Spawner, Start, Started};
 use crate::process::tool::printed::{Lines, Tail};
+use crate::process::walls::Walls;
 
 mod printed;
 
@@ -41,6 +42,8 @@ pub struct Tool {
     pub folder: PathBuf,
     /// Its limits.
     pub limits: ToolLimits,
+    /// What it may reach; everything that the gateway's user may if there are no walls.
+    pub walls: Option<Walls>,
 }
 
 /// The limits of a tool.
@@ -241,6 +244,7 @@ impl Tool {
             max_file: self.limits.file,
             stdout,
             channel: None,
+            walls: self.walls.as_ref(),
         }
     }
 }

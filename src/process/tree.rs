@@ -1,16 +1,15 @@
 //! The process tree of a child, and how all of it ends. A control group holds the tree where there is one. Otherwise
-//! the process group and a mark in the environment find it: descendants inherit the mark, in another session and
-//! under another parent as well.
+//! the process group and the mark in the environment find it.
 
 use std::fs;
 use std::path::Path;
 
 use rustix::process::{Pid, Signal};
 
-use crate::process::control_group::{self, Groups, TreeGroup};
+use crate::process::control_group::{self, Groups, TreeGroup, TreeLimits};
+use crate::process::environment::mark_of;
+use crate::process::walls::machine::{self, Wall};
 
-/// The environment variable that marks the processes of a tree: `<gateway instance>/<number>`.
-pub const MARK: &str = "METAGATE_WORKER";
 const INSTANCE_START: &str = "metagate-";
 /// Rounds of looking for processes: some may start while others are killed.
 const KILL_ROUNDS: u32 = 20;
@@ -38,12 +37,14 @@ impl Instance {
     /// # Errors
     ///
     /// A control group cannot be made.
-    pub fn tree(&self, number: u64, max_memory: Option<u64>) -> std::io::Result<Tree> {
-        Ok(Tree {
-            mark: format!("{}/{number}", self.name),
-            group: self.groups.for_tree(number, max_memory)?,
-            pid: None,
-        })
+    pub fn tree(&self, number: u64, limits: TreeLimits) -> std::io::Result<Tree> {
+        Ok(Tree { mark: format!("{}/{number}", self.name), group: self.groups.for_tree(number, limits)?, pid: None })
+    }
+
+    /// The walls that this machine can put up around process trees. Tries them out, which takes about a millisecond.
+    #[must_use]
+    pub fn walls(&self) -> Vec<Wall> {
+        machine::walls(&self.groups)
     }
 
     /// Kills the processes that gateways which have ended left behind. Returns how many processes and groups it found.
@@ -84,7 +85,7 @@ pub struct Tree {
 }
 
 impl Tree {
-    /// The value of [`MARK`] for this tree.
+    /// The mark of this tree: see [`MARK`](crate::process::environment::MARK).
     #[must_use]
     pub fn mark(&self) -> &str {
         &self.mark
@@ -136,12 +137,7 @@ fn marked_processes() -> Vec<(Pid, String)> {
         if u32::try_from(pid) == Ok(own) {
             continue;
         }
-        let Ok(environment) = fs::read(entry.path().join("environ")) else { continue };
-        let mark = environment.split(|byte| *byte == 0).find_map(|variable| {
-            let value = variable.strip_prefix(MARK.as_bytes())?.strip_prefix(b"=")?;
-            String::from_utf8(value.to_vec()).ok()
-        });
-        if let (Some(mark), Some(pid)) = (mark, Pid::from_raw(pid)) {
+        if let (Some(mark), Some(pid)) = (mark_of(&entry.path()), Pid::from_raw(pid)) {
             found.push((pid, mark));
         }
     }

@@ -25,7 +25,7 @@ pub struct Store {
     /// Where files of deployments without a readable record are kept.
     damaged: PathBuf,
     /// Where runtimes keep compiled code, by the paths of its sources.
-    caches: PathBuf,
+    caches: Vec<PathBuf>,
     records: Mutex<BTreeMap<DeploymentName, Record>>,
     /// Deployments whose newest record may or may not be on disk: syncing its folder failed.
     unsettled: Mutex<BTreeSet<DeploymentName>>,
@@ -179,12 +179,13 @@ impl Store {
 
     fn remove_all(&self, name: &DeploymentName, folder: &Path) {
         remove_tree(folder);
-        remove_tree(&self.cache_of(&self.folder(name)));
+        self.caches.iter().for_each(|cache| remove_tree(&cache.join(name.as_str())));
     }
 
-    /// Where runtimes keep code that was compiled from files below a folder.
-    fn cache_of(&self, folder: &Path) -> PathBuf {
-        self.caches.join(folder.strip_prefix("/").unwrap_or(folder))
+    /// Removes the code that runtimes have compiled from files below a folder of a deployment. They keep it by path.
+    fn remove_compiled(&self, name: &DeploymentName, folder: &Path) {
+        let path = folder.strip_prefix("/").unwrap_or(folder);
+        self.caches.iter().for_each(|cache| remove_tree(&cache.join(name.as_str()).join(path)));
     }
 
     /// Removes the files that neither a record nor the generation before it names.
@@ -196,7 +197,7 @@ impl Store {
         for number in numbers(&folder.join("files")).difference(&folders) {
             let files = folder.join("files").join(number.to_string());
             remove_tree(&files);
-            remove_tree(&self.cache_of(&files));
+            self.remove_compiled(&record.name, &files);
         }
         for entry in fs::read_dir(folder.join("uploads")).into_iter().flatten().flatten() {
             if !entry.file_name().to_str().is_some_and(|name| archives.contains(name)) {
@@ -254,7 +255,7 @@ mod tests {
     }
 
     fn open(data: &Path) -> Store {
-        Store::open(data, data.join("caches"), None).unwrap()
+        Store::open(data, vec![data.join("caches")], None).unwrap()
     }
 
     /// Stores one more release, as a deploy does.
@@ -372,14 +373,14 @@ mod tests {
         let store = open(data.path());
         add_release(&store, data.path());
         fs::write(data.path().join("deployments/math/record"), "metagate-record 9 x\n{}\n").unwrap();
-        assert!(matches!(Store::open(data.path(), PathBuf::new(), None), Err(OpenError::Newer { .. })));
+        assert!(matches!(Store::open(data.path(), Vec::new(), None), Err(OpenError::Newer { .. })));
     }
 
     #[test]
     fn a_read_only_store_refuses_changes() {
         let data = tempfile::tempdir().unwrap();
         drop(open(data.path()));
-        let store = Store::open(data.path(), PathBuf::new(), Some("it is mounted read-only".to_owned())).unwrap();
+        let store = Store::open(data.path(), Vec::new(), Some("it is mounted read-only".to_owned())).unwrap();
         let record = store.new_record(&name());
         assert!(matches!(store.save(record), Err(StorageError::ReadOnly(_))));
     }

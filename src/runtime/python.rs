@@ -45,12 +45,17 @@ pub fn program(
     scripts: &WorkerScripts,
 ) -> Result<(PathBuf, Vec<OsString>), ProgramError> {
     let name = deployment.interpreter.as_deref().unwrap_or(Path::new("python3"));
-    let question = ["-c", "import sys; print(sys.executable)"];
-    let program = program::behind_script(program::find(name, "interpreter")?, &question);
+    let program = behind_script(program::find(name, "interpreter")?);
     let mut cache = OsString::from("pycache_prefix=");
-    cache.push(&scripts.python_cache);
+    cache.push(scripts.python_caches.join(deployment.name.as_str()));
     // Without the site module Python starts in half the time; the worker loads it when an import needs it.
     Ok((program, vec!["-S".into(), "-X".into(), cache, "-c".into(), START.into(), scripts.python.clone().into()]))
+}
+
+/// The Python behind a version manager's script; blocks.
+#[must_use]
+pub fn behind_script(program: PathBuf) -> PathBuf {
+    program::behind_script(program, &["-c", "import sys; print(sys.executable)"])
 }
 
 #[cfg(test)]

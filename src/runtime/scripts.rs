@@ -15,12 +15,18 @@ pub struct WorkerScripts {
     pub node: PathBuf,
     /// The script of the `python` runtime.
     pub python: PathBuf,
-    /// Python's cache of compiled files. It is here because a deployment's folder must not change.
-    pub python_cache: PathBuf,
     /// The script of the `metacall` runtime.
     pub metacall: PathBuf,
-    /// The `wasm` runtime's cache of compiled code.
-    pub compiled: PathBuf,
+    /// Python's caches of compiled files, one folder a deployment: what a worker leaves in its own, another must not
+    /// run. They are here because a deployment's folder must not change.
+    pub python_caches: PathBuf,
+    /// The `wasm` runtime's caches of compiled code, likewise.
+    pub wasm_caches: PathBuf,
+    /// Folders of temporary files, likewise.
+    pub temp: PathBuf,
+    /// Folders of temporary files and caches of installers, likewise. They are not those of the workers, which could
+    /// change what is installed next.
+    pub install_caches: PathBuf,
 }
 
 impl WorkerScripts {
@@ -31,9 +37,8 @@ impl WorkerScripts {
         Ok(Self {
             node: write(&folder, "node.js", NODE)?,
             python: write(&folder, "python.py", PYTHON)?,
-            python_cache: folder.join("pycache"),
             metacall: write(&folder, "metacall.js", METACALL)?,
-            compiled: data_dir.join("compiled"),
+            ..Self::in_place(data_dir)
         })
     }
 
@@ -44,10 +49,18 @@ impl WorkerScripts {
         Self {
             node: folder.join("node.js"),
             python: folder.join("python.py"),
-            python_cache: folder.join("pycache"),
             metacall: folder.join("metacall.js"),
-            compiled: data_dir.join("compiled"),
+            python_caches: folder.join("pycache"),
+            wasm_caches: data_dir.join("compiled-functions"),
+            temp: data_dir.join("temp"),
+            install_caches: data_dir.join("install-caches"),
         }
+    }
+
+    /// The folders that have a folder of each deployment's own: caches and temporary files.
+    #[must_use]
+    pub fn folders_of_deployments(&self) -> [&Path; 4] {
+        [&self.python_caches, &self.wasm_caches, &self.temp, &self.install_caches]
     }
 }
 

@@ -45,7 +45,7 @@ pub fn program(
         let refused = |cause| RuntimeError::GrantedFolder { seen: seen.clone(), folder: folder.clone(), cause };
         fs::read_dir(folder).map_err(refused)?;
     }
-    let settings = Settings::new(deployment, scripts.compiled.clone());
+    let settings = Settings::new(deployment, scripts.wasm_caches.join(deployment.name.as_str()));
     let [worker, wasm] = settings::WORDS;
     Ok((OWN_PROGRAM.into(), vec![worker.into(), wasm.into(), settings.to_text().into()]))
 }

@@ -2,13 +2,16 @@
 //! `search` and a file for each runner decide which commands run.
 
 use std::io;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use crate::deployment::DeploymentName;
 use crate::logs::book::{LogBook, LogSource};
 use crate::process::spawner::Spawner;
 use crate::process::tool::{self, Tool, ToolError, ToolLimits};
+use crate::process::walls::Walls;
+use crate::runtime;
 use crate::source::dependencies::environment::environment;
 use crate::source::dependencies::search::Found;
 use crate::source::dependencies::step::Step;
@@ -95,6 +98,17 @@ pub struct Installer {
     spawner: Arc<Spawner>,
     timeout: Duration,
     extra_env: Vec<String>,
+    walls: Option<InstallerWalls>,
+}
+
+/// What installers may change besides the release.
+#[derive(Debug, Clone)]
+pub struct InstallerWalls {
+    /// The parent of their temporary files and caches, one folder a deployment: a package that one of them has prepared
+    /// must not be installed for another.
+    pub caches: PathBuf,
+    /// Files and folders that the configuration names.
+    pub write: Vec<PathBuf>,
 }
 
 impl Installer {
@@ -102,13 +116,20 @@ impl Installer {
     /// installers get.
     #[must_use]
     pub fn new(spawner: Arc<Spawner>, timeout: Duration, extra_env: Vec<String>) -> Self {
-        Self { spawner, timeout, extra_env }
+        Self { spawner, timeout, extra_env, walls: None }
     }
 
-    /// Installs the dependencies that the files of a release list, with the given runners or all. The output of the
-    /// installers goes to the log line by line. Dropping the future ends the installers.
+    /// The same with walls around the installers.
+    #[must_use]
+    pub fn with_walls(self, walls: Option<InstallerWalls>) -> Self {
+        Self { walls, ..self }
+    }
+
+    /// Installs the dependencies that the files of a release of `name` list, with the given runners or all. The output
+    /// of the installers goes to the log line by line. Dropping the future ends the installers.
     pub async fn install(
         &self,
+        name: &DeploymentName,
         release: &Path,
         runners: Option<&[String]>,
         book: &LogBook,
@@ -117,17 +138,24 @@ impl Installer {
         if runners.is_empty() {
             return Ok(());
         }
-        let installing = self.install_all(release, runners, book);
+        let walls = self.walls.as_ref().map(|walls| walls.of(name, release));
+        let installing = self.install_all(release, walls.as_ref(), runners, book);
         let installed = size::within(RELEASE, release, PACE, installing).await;
         installed.unwrap_or(Err(InstallError::TooLarge { limit: RELEASE }))
     }
 
-    async fn install_all(&self, release: &Path, runners: Vec<Runner>, book: &LogBook) -> Result<(), InstallError> {
+    async fn install_all(
+        &self,
+        release: &Path,
+        walls: Option<&Walls>,
+        runners: Vec<Runner>,
+        book: &LogBook,
+    ) -> Result<(), InstallError> {
         let begun = Instant::now();
         for step in self.steps(release, runners, book).await? {
             let started = Instant::now();
             book.print(LogSource::Install, &format!("{} in {:?}", step.command, step.place));
-            self.run(&step, begun, book)
+            self.run(&step, walls, begun, book)
                 .await
                 .inspect_err(|error| book.print(LogSource::Install, &error.to_string()))?;
             let took = started.elapsed().as_secs_f64();
@@ -156,7 +184,13 @@ impl Installer {
         Ok(steps)
     }
 
-    async fn run(&self, step: &Step, begun: Instant, book: &LogBook) -> Result<(), InstallError> {
+    async fn run(
+        &self,
+        step: &Step,
+        walls: Option<&Walls>,
+        begun: Instant,
+        book: &LogBook,
+    ) -> Result<(), InstallError> {
         let missing = || InstallError::NotThere { program: step.program, needed_for: step.needed_for.clone() };
         let timed_out = |output| InstallError::TimedOut {
             command: step.command,
@@ -169,11 +203,12 @@ impl Installer {
             return Err(timed_out(String::new()));
         }
         let tool = Tool {
-            program: tool::find(step.program).map_err(|_| missing())?,
+            program: find(step.program).await.map_err(|_| missing())?,
             args: step.args.clone(),
-            env: environment(&self.extra_env, &step.env),
+            env: environment(&self.extra_env, walls.and_then(|walls| walls.temp.as_deref()), &step.env),
             folder: step.folder.clone(),
             limits: ToolLimits { time, memory: Some(MEMORY), file: Some(FILE) },
+            walls: walls.cloned(),
         };
         let failed =
             |how, output| InstallError::Failed { command: step.command, folder: step.place.clone(), how, output };
@@ -184,6 +219,30 @@ impl Installer {
             Ok(finished) => Err(failed(finished.how(), finished.last_output)),
             Err(ToolError::TimedOut { last_output, .. }) => Err(timed_out(last_output)),
             Err(error) => Err(failed("could not be started".to_owned(), error.to_string())),
+        }
+    }
+}
+
+/// Finds an installer. Python is run without a version manager's script, which would write to the manager's own folder
+/// after pip has run.
+async fn find(program: &'static str) -> Result<PathBuf, ToolError> {
+    let found = tool::find(program)?;
+    if program != python::PROGRAM {
+        return Ok(found);
+    }
+    // The script may have to be run.
+    let looking = tokio::task::spawn_blocking(move || runtime::python::behind_script(found));
+    looking.await.map_err(|error| ToolError::Spawn(error.to_string()))
+}
+
+impl InstallerWalls {
+    /// The walls around the installers of one release.
+    fn of(&self, name: &DeploymentName, release: &Path) -> Walls {
+        Walls {
+            own: Some(release.to_owned()),
+            temp: Some(self.caches.join(name.as_str())),
+            write: self.write.clone(),
+            ..Walls::default()
         }
     }
 }

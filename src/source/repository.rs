@@ -11,6 +11,7 @@ use std::time::{Duration, Instant};
 use crate::config::RepositoryPrefix;
 use crate::deployment::DeploymentName;
 use crate::process::spawner::Spawner;
+use crate::process::walls::Walls;
 use crate::source::repository::address::Address;
 use crate::source::repository::branch::Branch;
 use crate::source::repository::git::Git;
@@ -44,6 +45,7 @@ pub struct Repositories {
     timeout: Duration,
     resolver: Arc<dyn Resolve>,
     size_limit: u64,
+    has_walls: bool,
 }
 
 /// One commit of a repository.
@@ -65,13 +67,20 @@ impl Repositories {
     /// Fetches from public hosts over https, and from the addresses in `listed`. Each request has `timeout`.
     #[must_use]
     pub fn new(spawner: Arc<Spawner>, listed: Vec<RepositoryPrefix>, timeout: Duration) -> Self {
-        Self { spawner, listed, timeout, resolver: Arc::new(SystemResolver), size_limit: SIZE_LIMIT }
+        let resolver = Arc::new(SystemResolver);
+        Self { spawner, listed, timeout, resolver, size_limit: SIZE_LIMIT, has_walls: false }
     }
 
     /// Replaces the resolver of host names.
     #[must_use]
     pub fn with_resolver(self, resolver: Arc<dyn Resolve>) -> Self {
         Self { resolver, ..self }
+    }
+
+    /// Whether git may change only the folder that it fetches to, and is kept from what is hidden from workers.
+    #[must_use]
+    pub fn with_walls(self, has_walls: bool) -> Self {
+        Self { has_walls, ..self }
     }
 
     /// Replaces the limit for the bytes of a repository and for those of its archive. Default 256 MiB.
@@ -131,7 +140,9 @@ impl Repositories {
         let pin = tokio::time::timeout(self.timeout, address.pin(self.resolver.as_ref()));
         let timed_out = |_| RepositoryError::TimedOut { limit: self.timeout, output: String::new() };
         let pin = pin.await.map_err(timed_out)?.map_err(RepositoryError::BadUrl)?;
-        Git::new(Arc::clone(&self.spawner), address, pin, home, (self.timeout, deadline), self.size_limit)
+        let walls = self.has_walls.then(|| Walls { temp: home.map(Path::to_owned), ..Walls::default() });
+        let git = Git::new(Arc::clone(&self.spawner), address, pin, home, (self.timeout, deadline), self.size_limit)?;
+        Ok(git.with_walls(walls))
     }
 
     async fn clone(

@@ -42,6 +42,7 @@ pub fn spawn(spawner: &Spawner, plan: &Plan, max_memory: Option<u64>) -> anyhow:
         max_file: None,
         stdout: Stdio::piped(),
         channel: Some(theirs),
+        walls: plan.walls.as_ref(),
     })?;
     let stdout = stdout.context("taking standard output")?;
     Ok(Spawned { process, channel, stdout, stderr })

@@ -51,8 +51,9 @@ fn a6_a_workers_environment_has_only_what_is_configured() {
             .split_terminator('\0')
             .map(|variable| variable.split_once('=').unwrap())
             .collect();
+        let xdg = ["XDG_CACHE_HOME", "XDG_CONFIG_HOME", "XDG_DATA_HOME", "XDG_STATE_HOME"];
         let mut expected: Vec<&str> =
-            ["GREETING", "HOME", "LANG", "PATH"].into_iter().chain(own.iter().copied()).collect();
+            ["GREETING", "HOME", "LANG", "PATH", "TMPDIR"].into_iter().chain(xdg).chain(own.iter().copied()).collect();
         expected.sort_unstable();
         assert_eq!(variables.keys().copied().collect::<Vec<_>>(), expected, "{runtime}");
         assert_eq!((variables["GREETING"], variables["HOME"], variables["LANG"]), ("hello", "/nowhere", "C.UTF-8"));
@@ -171,7 +172,7 @@ fn l7_workers_end_with_a_killed_gateway_and_the_next_gateway_ends_their_children
 
 /// Starts the gateway where it cannot use control groups: they are hidden from root, and an ordinary user cannot make
 /// any.
-fn without_control_groups(command: &mut Command) {
+pub(crate) fn without_control_groups(command: &mut Command) {
     if !rustix::process::geteuid().is_root() {
         return;
     }

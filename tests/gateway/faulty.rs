@@ -1,5 +1,6 @@
 //! Deployments of `tests/fixtures/faults`, whose workers misbehave on purpose, and helpers that inspect processes.
 
+use std::env;
 use std::fs;
 use std::path::Path;
 use std::process::Command;
@@ -53,8 +54,14 @@ impl Faulty {
             Some(runtime) => format!("runtime = {runtime:?}"),
             None => format!("runtime = \"command\"\ncommand = [{:?}, \"-S\", \"worker.py\"]", python()),
         };
-        let env: Vec<String> = self.env.iter().map(|(name, value)| format!("{name} = {value:?}")).collect();
-        format!("[[deployment]]\nname = {name:?}\npath = {path:?}\n{how}\nenv = {{ {} }}\n{keys}\n", env.join(", "))
+        // Most fixtures write to a file, or files of a folder, that a variable names.
+        let named = self.env.iter().map(|(_, value)| Path::new(value)).filter(|path| path.starts_with(env::temp_dir()));
+        let write: Vec<_> = named.map(|path| if path.is_dir() { path } else { path.parent().unwrap() }).collect();
+        let variables: Vec<String> = self.env.iter().map(|(name, value)| format!("{name} = {value:?}")).collect();
+        format!(
+            "[[deployment]]\nname = {name:?}\npath = {path:?}\n{how}\nwrite = {write:?}\nenv = {{ {} }}\n{keys}\n",
+            variables.join(", ")
+        )
     }
 }
 

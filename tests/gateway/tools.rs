@@ -29,6 +29,7 @@ fn shell(folder: &Path, script: &str) -> Tool {
         env: vec![("PATH".into(), std::env::var_os("PATH").unwrap())],
         folder: folder.to_owned(),
         limits: ToolLimits { time: PATIENCE, memory: None, file: None },
+        walls: None,
     }
 }
 

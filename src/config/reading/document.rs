@@ -2,7 +2,7 @@
 //! into a struct.
 
 use std::borrow::Cow;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use serde::de::DeserializeOwned;
 use toml::Spanned;
@@ -62,6 +62,11 @@ impl<'t> Document<'t> {
     /// The locations of the file taken as one table, which begins where the file does.
     pub(crate) fn locations_of_file(&self) -> Locations {
         locate(&self.tree, Some(&(0..0)), &self.source, &self.origins)
+    }
+
+    /// The files that `${file:PATH}` names.
+    pub(crate) fn files(&self) -> impl Iterator<Item = &Path> {
+        self.origins.values().flat_map(|origin| &origin.files).map(PathBuf::as_path)
     }
 
     /// Refuses a key of the outermost table, if the file has it.

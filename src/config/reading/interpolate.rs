@@ -6,7 +6,7 @@ use std::borrow::Cow;
 use std::collections::BTreeMap;
 use std::fs::File;
 use std::io::Read;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use toml::de::DeTable;
 
@@ -38,6 +38,8 @@ pub(super) struct Origin {
     pub(super) expressions: String,
     /// The text, if it reads as a whole number or a boolean and may have to be converted to one.
     pub(super) plain: Option<String>,
+    /// The files that the expressions name.
+    pub(super) files: Vec<PathBuf>,
 }
 
 /// A text that could not be interpolated: its route and its faults.
@@ -71,7 +73,8 @@ pub(super) fn interpolate(
         }
         if !expanded.expressions.is_empty() {
             let plain = Some(expanded.text.trim()).filter(|text| is_plain(text)).map(str::to_owned);
-            origins.insert(span.start, Origin { expressions: expanded.expressions.join(" and "), plain });
+            let expressions = expanded.expressions.join(" and ");
+            origins.insert(span.start, Origin { expressions, plain, files: expanded.files });
         }
         *text = Cow::Owned(expanded.text);
     });
@@ -82,6 +85,7 @@ pub(super) fn interpolate(
 struct Expanded {
     text: String,
     expressions: Vec<String>,
+    files: Vec<PathBuf>,
     faults: Vec<(String, String)>,
 }
 
@@ -103,7 +107,9 @@ impl ValueSources<'_> {
                 return expanded;
             };
             let expression = &rest[at..at + length];
-            match self.value(&expression[2..length - 1]) {
+            let inner = &expression[2..length - 1];
+            expanded.files.extend(inner.strip_prefix("file:").map(|path| self.folder.join(path)));
+            match self.value(inner) {
                 Ok(value) => expanded.text.push_str(&value),
                 Err(reason) => {
                     expanded.faults.push((expression.to_owned(), format!("{}: {reason}", without_default(expression))));

@@ -42,6 +42,9 @@ pub struct Config {
     /// The file that was read, by the path that the user gave.
     #[serde(skip)]
     pub file: PathBuf,
+    /// The files that `${file:PATH}` names in it.
+    #[serde(skip)]
+    pub named_files: Vec<PathBuf>,
     /// The locations of the keys outside of deployments and plugins, such as `"server.listen"`.
     #[serde(skip)]
     pub locations: Locations,

@@ -6,8 +6,10 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Deserializer};
 
 use crate::config::tables::deployment::{
-    DeploymentConfig, default_concurrency, default_load_timeout, default_queue, default_timeout,
+    DeploymentConfig, default_concurrency, default_load_timeout, default_max_file_size, default_max_files,
+    default_max_processes, default_queue, default_timeout,
 };
+use crate::config::values::choice::Isolation;
 use crate::config::values::field;
 use crate::config::values::repository_prefix::RepositoryPrefix;
 use crate::config::values::size::Size;
@@ -51,6 +53,26 @@ pub struct DeployConfig {
     pub load_timeout: Timeout,
     /// Maximum memory of each worker, as in `[[deployment]]`. At least 1 byte. Default: no limit.
     pub max_memory: Option<Size>,
+    /// What the workers of each deployment may reach, as in `[[deployment]]`: "none" or "standard". Also what npm, pip
+    /// and git may reach during a deploy. Default "standard".
+    pub isolation: Isolation,
+    /// Files and folders that the workers of each deployment may read although they are hidden, as in `[[deployment]]`.
+    /// Default: none.
+    #[serde(deserialize_with = "field::paths")]
+    pub read: Vec<PathBuf>,
+    /// Files and folders that the workers of each deployment may change, as in `[[deployment]]`. Default: none.
+    #[serde(deserialize_with = "field::paths")]
+    pub write: Vec<PathBuf>,
+    /// Maximum number of open descriptors, as in `[[deployment]]`. 64 to 1048576. Default 4096.
+    #[serde(deserialize_with = "field::within::<64, 1_048_576, _, _>")]
+    #[schemars(range(min = 64, max = 1_048_576))]
+    pub max_files: u32,
+    /// Maximum size of a file that workers write, as in `[[deployment]]`. At least 1 byte. Default "4GiB".
+    pub max_file_size: Size,
+    /// Maximum number of processes and threads of each worker, as in `[[deployment]]`. 16 to 65536. Default 512.
+    #[serde(deserialize_with = "field::within::<16, 65_536, _, _>")]
+    #[schemars(range(min = 16, max = 65_536))]
+    pub max_processes: u32,
     /// Whether the files of a deployment can be read over HTTP, as in `[[deployment]]`. Default true.
     pub static_files: bool,
     /// Releases that are kept per deployment, including the one in service. 1 to 100. Default 5.
@@ -73,6 +95,12 @@ impl Default for DeployConfig {
             timeout: default_timeout(),
             load_timeout: default_load_timeout(),
             max_memory: None,
+            isolation: Isolation::default(),
+            read: Vec::new(),
+            write: Vec::new(),
+            max_files: default_max_files(),
+            max_file_size: default_max_file_size(),
+            max_processes: default_max_processes(),
             static_files: true,
             keep: 5,
         }
@@ -90,6 +118,12 @@ impl DeployConfig {
             timeout: self.timeout,
             load_timeout: self.load_timeout,
             max_memory: self.max_memory,
+            isolation: self.isolation,
+            read: self.read.clone(),
+            write: self.write.clone(),
+            max_files: self.max_files,
+            max_file_size: self.max_file_size,
+            max_processes: self.max_processes,
             static_files: self.static_files,
             ..DeploymentConfig::new(name, path)
         }

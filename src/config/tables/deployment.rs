@@ -8,6 +8,7 @@ use serde::Deserialize;
 
 use crate::config::locations::Locations;
 use crate::config::tables::wasm_functions::WasmFunctionsConfig;
+use crate::config::values::choice::Isolation;
 use crate::config::values::field;
 use crate::config::values::runtime_kind::{self, RuntimeKind};
 use crate::config::values::secret::Secret;
@@ -71,6 +72,30 @@ pub struct DeploymentConfig {
     /// "16MiB".
     #[serde(default = "default_max_message")]
     pub max_message: Size,
+    /// What its workers may reach: "none" (everything that the gateway's user may) or "standard" (no secrets of the
+    /// gateway, no other deployments, changes in their own folders only). Default "standard".
+    #[serde(default)]
+    pub isolation: Isolation,
+    /// Files and folders that its workers may read although they are hidden, such as the folder of another deployment.
+    /// Default: none.
+    #[serde(default, deserialize_with = "field::paths")]
+    pub read: Vec<PathBuf>,
+    /// Files and folders that its workers may change, in addition to the deployment's own folder and their folder for
+    /// temporary files. Default: none.
+    #[serde(default, deserialize_with = "field::paths")]
+    pub write: Vec<PathBuf>,
+    /// Maximum number of open descriptors of each process of its workers. 64 to 1048576. Default 4096.
+    #[serde(default = "default_max_files", deserialize_with = "field::within::<64, 1_048_576, _, _>")]
+    #[schemars(range(min = 64, max = 1_048_576))]
+    pub max_files: u32,
+    /// Maximum size of a file that its workers write. At least 1 byte. Default "4GiB".
+    #[serde(default = "default_max_file_size")]
+    pub max_file_size: Size,
+    /// Maximum number of processes and threads of each worker, itself included, where the machine permits a control
+    /// group for it. 16 to 65536. Default 512.
+    #[serde(default = "default_max_processes", deserialize_with = "field::within::<16, 65_536, _, _>")]
+    #[schemars(range(min = 16, max = 65_536))]
+    pub max_processes: u32,
     /// Whether the files of its folder can be read at `/<prefix>/<name>/v1/static/<file>`. Hidden files, links and
     /// node_modules are never served. Default true.
     #[serde(default = "default_static_files")]
@@ -105,6 +130,12 @@ impl DeploymentConfig {
             env: BTreeMap::new(),
             max_memory: None,
             max_message: default_max_message(),
+            isolation: Isolation::default(),
+            read: Vec::new(),
+            write: Vec::new(),
+            max_files: default_max_files(),
+            max_file_size: default_max_file_size(),
+            max_processes: default_max_processes(),
             static_files: default_static_files(),
             wasm: WasmFunctionsConfig::default(),
             locations: Locations::default(),
@@ -131,6 +162,12 @@ impl DeploymentConfig {
             env,
             max_memory,
             max_message,
+            isolation,
+            read,
+            write,
+            max_files,
+            max_file_size,
+            max_processes,
             static_files,
             wasm,
             locations: _,
@@ -149,6 +186,12 @@ impl DeploymentConfig {
             && *env == other.env
             && *max_memory == other.max_memory
             && *max_message == other.max_message
+            && *isolation == other.isolation
+            && *read == other.read
+            && *write == other.write
+            && *max_files == other.max_files
+            && *max_file_size == other.max_file_size
+            && *max_processes == other.max_processes
             && *static_files == other.static_files
             && *wasm == other.wasm
     }
@@ -172,6 +215,18 @@ pub(crate) const fn default_load_timeout() -> Timeout {
 
 const fn default_max_message() -> Size {
     Size::mebibytes(16)
+}
+
+pub(crate) const fn default_max_files() -> u32 {
+    4096
+}
+
+pub(crate) const fn default_max_file_size() -> Size {
+    Size::mebibytes(4096)
+}
+
+pub(crate) const fn default_max_processes() -> u32 {
+    512
 }
 
 const fn default_static_files() -> bool {

@@ -97,6 +97,9 @@ pub struct PluginConfig {
     /// file; none for a plugin that is not from a file.
     #[serde(skip)]
     pub locations: Locations,
+    /// The file of a drop-in's settings, and the files that `${file:PATH}` names in it.
+    #[serde(skip)]
+    pub settings_files: Vec<PathBuf>,
 }
 
 impl PluginConfig {
@@ -125,6 +128,7 @@ impl PluginConfig {
             grants: Grants::default(),
             config: Map::new(),
             locations: Locations::default(),
+            settings_files: Vec::new(),
         }
     }
 
@@ -152,6 +156,7 @@ impl PluginConfig {
             grants,
             config,
             locations: _,
+            settings_files: _,
         } = self;
         *name == other.name
             && *path == other.path

@@ -1,4 +1,4 @@
-//! The choices of a plugin's table: hooks, effects of failures, use of instances, modes.
+//! Choices between words: hooks, effects of failures, use of instances, modes, isolation.
 
 use std::borrow::Cow;
 use std::fmt;
@@ -116,6 +116,20 @@ choices!(
         Enforce = "enforce",
         /// Verdicts are only logged and counted.
         Observe = "observe",
+    }
+);
+
+choices!(
+    /// What the workers of a deployment may reach.
+    #[derive(Default)]
+    Isolation,
+    "\"none\" or \"standard\"",
+    {
+        /// Everything that the gateway's user may.
+        None = "none",
+        /// No secrets of the gateway, no other deployments, no changes outside of their own folders.
+        #[default]
+        Standard = "standard",
     }
 );
 

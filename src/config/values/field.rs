@@ -97,6 +97,15 @@ pub(crate) fn command<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Opti
     Ok(Some(words.into_iter().map(|word| word.0).collect()))
 }
 
+/// Reads a list of paths that are not empty.
+pub(crate) fn paths<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Vec<PathBuf>, D::Error> {
+    let paths = Vec::<Word>::deserialize(deserializer)?;
+    if paths.iter().any(|path| path.0.is_empty()) {
+        return Err(refused("a path is empty", "a list of paths"));
+    }
+    Ok(paths.into_iter().map(|path| path.0.into()).collect())
+}
+
 /// One text of a list.
 struct Word(String);
 

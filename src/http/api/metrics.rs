@@ -18,6 +18,7 @@ use crate::gateway::readiness::DeploymentReadiness;
 use crate::http::api::reply;
 use crate::http::buffers::Budget;
 use crate::http::problem::{Code, Problem};
+use crate::process::walls::machine::Wall;
 use crate::supervise;
 
 /// The media type of [`render`]'s text.
@@ -101,6 +102,7 @@ impl Collector for Counters {
         family(&mut encoder, "plugin", &named, &PLUGIN_COUNTERS, MetricType::Counter)?;
         own_counters(&mut encoder, &plugins)?;
         buffers(&mut encoder, &self.buffers)?;
+        walls(&mut encoder, self.deployer.gateway.walls())?;
         task_restarts(&mut encoder)
     }
 }
@@ -135,6 +137,17 @@ fn buffers(encoder: &mut DescriptorEncoder<'_>, buffers: &Budget) -> fmt::Result
     let help = "Requests and answers that were refused because max_buffered was reached";
     let mut refused = encoder.encode_descriptor("metagate_buffer_refusals", help, None, MetricType::Counter)?;
     refused.encode_counter::<NoLabelSet, u64, u64>(&buffers.refused(), None)
+}
+
+/// The walls around workers, by name: 1 where this machine can put them up.
+fn walls(encoder: &mut DescriptorEncoder<'_>, walls: &[Wall]) -> fmt::Result {
+    let help = "Whether this machine can put up a wall around workers: 1, or 0 where it is missing";
+    let mut metric = encoder.encode_descriptor("metagate_wall", help, None, MetricType::Gauge)?;
+    for wall in walls {
+        let labels = [("wall", wall.name)];
+        metric.encode_family(&labels)?.encode_gauge(&u32::from(wall.up))?;
+    }
+    Ok(())
 }
 
 /// Restarts of long-lived tasks after a panic, by task.

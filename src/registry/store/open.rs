@@ -69,7 +69,7 @@ impl Store {
     /// # Errors
     ///
     /// A later gateway wrote a record, or the folder cannot be read. Nothing has been changed then.
-    pub fn open(data_dir: &Path, caches: PathBuf, read_only: Option<String>) -> Result<Self, OpenError> {
+    pub fn open(data_dir: &Path, caches: Vec<PathBuf>, read_only: Option<String>) -> Result<Self, OpenError> {
         let root = data_dir.join("deployments");
         let unreadable = |cause| OpenError::Unreadable { path: root.display().to_string(), cause };
         let mut store = Self {

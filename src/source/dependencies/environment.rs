@@ -2,6 +2,7 @@
 //! proxies and certificates. Nothing else, because scripts of installed packages run with these variables.
 
 use std::ffi::{OsStr, OsString};
+use std::path::Path;
 
 const NAMES: [&str; 9] = [
     "PATH",
@@ -19,9 +20,19 @@ const BEGINNINGS: [&str; 3] = ["npm_config_", "NPM_CONFIG_", "PIP_"];
 /// In upper case and in lower case.
 const PROXIES: [&str; 4] = ["HTTP_PROXY", "HTTPS_PROXY", "NO_PROXY", "ALL_PROXY"];
 
-/// The environment of a step: the variables that it gets from the gateway, including `extra`, then its own.
-pub(super) fn environment(extra: &[String], own: &[(&str, OsString)]) -> Vec<(OsString, OsString)> {
-    choose(std::env::vars_os(), extra, own)
+/// Variables that name the folders of temporary files and caches. HOME stays: in it are the users' own settings.
+const CACHES: [&str; 4] = ["TMPDIR", "XDG_CACHE_HOME", "npm_config_cache", "PIP_CACHE_DIR"];
+
+/// The environment of a step: the variables that it gets from the gateway, including `extra`, then its own. `temp` is
+/// the folder of its temporary files and caches, if it must not use those of the gateway's user.
+pub(super) fn environment(
+    extra: &[String],
+    temp: Option<&Path>,
+    own: &[(&str, OsString)],
+) -> Vec<(OsString, OsString)> {
+    let caches = temp.into_iter().flat_map(|temp| CACHES.map(|name| (name, temp.into())));
+    let own: Vec<_> = caches.chain(own.iter().cloned()).collect();
+    choose(std::env::vars_os(), extra, &own)
 }
 
 fn choose(

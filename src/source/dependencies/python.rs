@@ -10,6 +10,8 @@ use crate::source::dependencies::runner::Runner;
 use crate::source::dependencies::search::Found;
 use crate::source::dependencies::step::{Step, place};
 
+/// The program that runs pip.
+pub(super) const PROGRAM: &str = "python3";
 const FLAGS: [&str; 8] = [
     "-m",
     "pip",
@@ -37,7 +39,7 @@ pub(super) fn step(release: &Path, found: &Found) -> Option<Step> {
     Some(Step {
         runner: Runner::Python,
         command: "pip install",
-        program: "python3",
+        program: PROGRAM,
         args,
         env: vec![("PIP_USER", "0".into()), ("PYTHONNOUSERSITE", "1".into())],
         folder: folder.to_owned(),

@@ -9,6 +9,7 @@ use std::time::{Duration, Instant};
 
 use crate::process::spawner::Spawner;
 use crate::process::tool::{self, Finished, Tool, ToolError, ToolLimits};
+use crate::process::walls::Walls;
 use crate::source::repository::address::Address;
 use crate::source::repository::error::RepositoryError;
 use crate::source::repository::reason;
@@ -62,6 +63,7 @@ pub(super) struct Git {
     limit: Duration,
     deadline: Instant,
     size_limit: u64,
+    walls: Option<Walls>,
 }
 
 impl Git {
@@ -89,7 +91,13 @@ impl Git {
             limit,
             deadline,
             size_limit,
+            walls: None,
         })
+    }
+
+    /// The same with walls.
+    pub(super) fn with_walls(self, walls: Option<Walls>) -> Self {
+        Self { walls, ..self }
     }
 
     /// Queries the server and returns git's output.
@@ -145,6 +153,7 @@ impl Git {
                 memory: Some(MEMORY),
                 file: Some(self.size_limit),
             },
+            walls: self.walls.clone(),
         }
     }
 
@@ -175,8 +184,9 @@ impl Git {
 
 fn environment(address: &Address, home: Option<&Path>) -> Vec<(OsString, OsString)> {
     let inherited = INHERITED.iter().filter_map(|name| std::env::var_os(name).map(|value| ((*name).into(), value)));
-    let own: [(&str, OsString); 9] = [
+    let own: [(&str, OsString); 10] = [
         ("HOME", home.unwrap_or(Path::new(NO_REPOSITORY)).into()),
+        ("TMPDIR", home.unwrap_or(Path::new(NO_REPOSITORY)).into()),
         ("LC_ALL", "C".into()),
         ("GIT_CONFIG_NOSYSTEM", "1".into()),
         ("GIT_CONFIG_GLOBAL", "/dev/null".into()),

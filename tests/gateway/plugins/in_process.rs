@@ -154,11 +154,11 @@ fn deployer(folder: &Path) -> Deployer {
         installer: Installer::new(Arc::clone(&spawner), PATIENCE, Vec::new()),
         repositories: Repositories::new(Arc::clone(&spawner), Vec::new(), PATIENCE),
     };
-    let launcher = Launcher { spawner, scripts: WorkerScripts::write(&data).unwrap() };
+    let launcher = Launcher { spawner, scripts: WorkerScripts::write(&data).unwrap(), walls: Vec::new() };
     let plugins = Plugins::new(data.join("compiled"), MAX_BODY, Arc::new(NoFunctions));
     let log_files = LogFiles::start(&data.join("logs")).unwrap();
     let gateway = Gateway::new(Prefix::new("local").unwrap(), Arc::new([]), plugins, launcher, log_files);
-    let store = Store::open(&data, data.join("caches"), None).unwrap();
+    let store = Store::open(&data, vec![data.join("caches")], None).unwrap();
     Deployer::new(Arc::new(gateway), store, tools, DeployConfig::default(), PATIENCE)
 }
 

@@ -1,0 +1,154 @@
+//! System calls that a worker may not make: those that change the machine, look into other processes, make namespaces
+//! or reach large, rarely used parts of the kernel. Each answers EPERM, as for a user without the permission. Node,
+//! Python and what runs on them need none of them.
+
+use std::collections::BTreeMap;
+use std::env::consts::ARCH;
+
+use anyhow::Context;
+use libc::c_long;
+use seccompiler::SeccompCmpArgLen::Dword;
+use seccompiler::SeccompCmpOp::{Eq, MaskedEq, Ne};
+use seccompiler::{BpfProgram, SeccompAction, SeccompCondition, SeccompFilter, SeccompRule, apply_filter};
+
+/// Denied whatever their arguments.
+const DENIED: &[c_long] = &[
+    // Other processes: their memory, their descriptors, their course.
+    libc::SYS_ptrace,
+    libc::SYS_process_vm_readv,
+    libc::SYS_process_vm_writev,
+    libc::SYS_process_madvise,
+    libc::SYS_process_mrelease,
+    libc::SYS_pidfd_getfd,
+    libc::SYS_kcmp,
+    libc::SYS_perf_event_open,
+    libc::SYS_move_pages,
+    libc::SYS_migrate_pages,
+    // Mounts and namespaces.
+    libc::SYS_mount,
+    libc::SYS_umount2,
+    libc::SYS_pivot_root,
+    libc::SYS_chroot,
+    libc::SYS_open_tree,
+    libc::SYS_move_mount,
+    libc::SYS_fsopen,
+    libc::SYS_fsconfig,
+    libc::SYS_fsmount,
+    libc::SYS_fspick,
+    libc::SYS_mount_setattr,
+    libc::SYS_unshare,
+    libc::SYS_setns,
+    libc::SYS_open_by_handle_at,
+    libc::SYS_fanotify_init,
+    // The kernel itself.
+    libc::SYS_bpf,
+    libc::SYS_init_module,
+    libc::SYS_finit_module,
+    libc::SYS_delete_module,
+    libc::SYS_kexec_load,
+    libc::SYS_kexec_file_load,
+    libc::SYS_userfaultfd,
+    libc::SYS_io_uring_setup,
+    libc::SYS_io_uring_enter,
+    libc::SYS_io_uring_register,
+    libc::SYS_syslog,
+    // Keys of the kernel, which users share.
+    libc::SYS_add_key,
+    libc::SYS_request_key,
+    libc::SYS_keyctl,
+    // The machine.
+    libc::SYS_reboot,
+    libc::SYS_swapon,
+    libc::SYS_swapoff,
+    libc::SYS_acct,
+    libc::SYS_quotactl,
+    libc::SYS_quotactl_fd,
+    libc::SYS_sethostname,
+    libc::SYS_setdomainname,
+    libc::SYS_settimeofday,
+    libc::SYS_clock_settime,
+    libc::SYS_vhangup,
+    #[cfg(target_arch = "x86_64")]
+    libc::SYS_iopl,
+    #[cfg(target_arch = "x86_64")]
+    libc::SYS_ioperm,
+];
+/// Denied for other processes than the caller: the first argument is a process, and 0 the caller itself.
+const DENIED_FOR_OTHERS: &[c_long] =
+    &[libc::SYS_prlimit64, libc::SYS_sched_setscheduler, libc::SYS_sched_setparam, libc::SYS_sched_setattr];
+/// Flags of `clone` that make namespaces. `clone3` has its flags in memory, where a filter cannot look.
+const NAMESPACES: [i32; 7] = [
+    libc::CLONE_NEWNS,
+    libc::CLONE_NEWCGROUP,
+    libc::CLONE_NEWUTS,
+    libc::CLONE_NEWIPC,
+    libc::CLONE_NEWUSER,
+    libc::CLONE_NEWPID,
+    libc::CLONE_NEWNET,
+];
+/// Requests that put characters into a terminal, as if its user had typed them: TIOCSTI and TIOCLINUX.
+const TYPING: [u64; 2] = [0x5412, 0x541c];
+/// Set in the numbers of the x32 form of every call; some kernels for x86_64 take them.
+const X32: i64 = 0x4000_0000;
+/// Calls that have another number there: ptrace, kexec_load, move_pages, process_vm_readv, process_vm_writev; and
+/// ioctl.
+const ONLY_X32: [i64; 5] = [521, 528, 533, 539, 540];
+const IOCTL_X32: i64 = 514;
+
+/// Denies them to this process and all that it starts. Returns without effect on a kernel without seccomp.
+pub(super) fn restrict() -> anyhow::Result<()> {
+    for program in programs()? {
+        match apply_filter(&program) {
+            Ok(()) => {}
+            Err(seccompiler::Error::Seccomp(error)) if is_missing(&error) => return Ok(()),
+            Err(error) => return Err(error.into()),
+        }
+    }
+    Ok(())
+}
+
+/// Whether this kernel has no filters of system calls.
+pub(super) fn is_missing(error: &std::io::Error) -> bool {
+    matches!(error.raw_os_error(), Some(libc::ENOSYS | libc::EINVAL))
+}
+
+/// The filters, compiled for this machine.
+pub(super) fn programs() -> anyhow::Result<[BpfProgram; 2]> {
+    let mut rules: BTreeMap<i64, Vec<SeccompRule>> = DENIED.iter().map(|number| (*number, Vec::new())).collect();
+    let other = || SeccompCondition::new(0, Dword, Ne, 0);
+    for number in DENIED_FOR_OTHERS {
+        rules.insert(*number, vec![rule(other()?)?]);
+    }
+    let mut of_clone = Vec::new();
+    for flag in NAMESPACES {
+        let flag = u64::from(flag.cast_unsigned());
+        of_clone.push(rule(SeccompCondition::new(0, Dword, MaskedEq(flag), flag)?)?);
+    }
+    rules.insert(libc::SYS_clone, of_clone);
+    let mut of_ioctl = Vec::new();
+    for request in TYPING {
+        of_ioctl.push(rule(SeccompCondition::new(1, Dword, Eq, request)?)?);
+    }
+    if cfg!(target_arch = "x86_64") {
+        rules.insert(IOCTL_X32, of_ioctl.clone());
+    }
+    rules.insert(libc::SYS_ioctl, of_ioctl);
+    if cfg!(target_arch = "x86_64") {
+        rules.extend(ONLY_X32.map(|number| (number, Vec::new())));
+        let x32: Vec<_> = rules.iter().map(|(number, rules)| (number | X32, rules.clone())).collect();
+        rules.extend(x32);
+    }
+    // A C library that finds no clone3 uses clone.
+    let clone3 = BTreeMap::from([(libc::SYS_clone3, Vec::new())]);
+    Ok([program(rules, libc::EPERM)?, program(clone3, libc::ENOSYS)?])
+}
+
+fn rule(condition: SeccompCondition) -> Result<SeccompRule, seccompiler::BackendError> {
+    SeccompRule::new(vec![condition])
+}
+
+fn program(rules: BTreeMap<i64, Vec<SeccompRule>>, errno: i32) -> anyhow::Result<BpfProgram> {
+    let architecture = ARCH.try_into().context("no filters of system calls for this architecture")?;
+    let denied = SeccompAction::Errno(errno.cast_unsigned());
+    Ok(SeccompFilter::new(rules, SeccompAction::Allow, denied, architecture)?.try_into()?)
+}

@@ -1,0 +1,300 @@
+//! What a function may try against the gateway, other deployments and the machine: `tests/fixtures/escapes`. Each
+//! attempt succeeds under `isolation = "none"`, which shows that it is a real one, and fails under "standard".
+
+use std::fs;
+use std::os::unix::fs::{FileTypeExt, PermissionsExt, lchown};
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+
+use rustix::process::Signal;
+use serde_json::{Value, json};
+use tempfile::TempDir;
+
+use crate::deploys::versioned;
+use crate::endings::without_control_groups;
+use crate::faulty::{assert_ok, has_control_group, python, send_signal, wait_gone, zombies_of};
+use crate::support::{Gateway, fixture, is_alive, metagate, wait_for};
+
+/// The user that the gateway runs as where it must not be root: nobody.
+const USER: u32 = 65534;
+/// A program that this user can run.
+const USERS_PYTHON: &str = "/usr/bin/python3";
+
+/// A gateway with the attacker `w`, a neighbour `n`, and a release in its data folder.
+struct Place {
+    gateway: Gateway,
+    /// The folders of `w` and `n`, and the key that the configuration names.
+    files: TempDir,
+}
+
+/// One attempt: the function with its arguments.
+type Attempt = (&'static str, Value);
+
+impl Place {
+    fn new(isolation: &str, python: &str, change: impl FnOnce(&mut Command, &Path)) -> Self {
+        let files = tempfile::tempdir().unwrap();
+        let at = |name: &str| files.path().join(name);
+        for name in ["attacker", "neighbour"] {
+            fs::create_dir(at(name)).unwrap();
+            fs::copy(fixture("escapes/main.py"), at(name).join("main.py")).unwrap();
+        }
+        fs::write(at("key"), "a secret\n").unwrap();
+        let deployment = |name: &str, folder: &str, more: &str| {
+            let path = at(folder);
+            format!(
+                "[[deployment]]\nname = {name:?}\npath = {path:?}\ninterpreter = {python:?}\n\
+                 isolation = {isolation:?}\n{more}\n"
+            )
+        };
+        let tables = [
+            format!("[deploy]\nisolation = {isolation:?}\n"),
+            deployment("w", "attacker", ""),
+            deployment("n", "neighbour", &format!("env = {{ KEY = \"${{file:{}}}\" }}", at("key").display())),
+        ];
+        let gateway = Gateway::start_with(&tables.join("\n"), |command| {
+            command.env("GATEWAY_SECRET", "hunter2");
+            change(command, files.path());
+        });
+        gateway.wait_ready();
+        Self { gateway, files }
+    }
+
+    fn of_this_user(isolation: &str) -> Self {
+        Self::new(isolation, python(), |_, _| {})
+    }
+
+    /// With a gateway that is not root; `None` where this test cannot make one.
+    fn of_another_user(isolation: &str) -> Option<Self> {
+        if !rustix::process::geteuid().is_root() || !Path::new(USERS_PYTHON).exists() {
+            return None;
+        }
+        let program = tempfile::tempdir().unwrap();
+        let copy = program.path().join("metagate");
+        fs::copy(metagate().get_program(), &copy).unwrap();
+        let place = Self::new(isolation, USERS_PYTHON, |command, files| {
+            let folder = command.get_current_dir().unwrap().to_owned();
+            fs::set_permissions(program.path(), fs::Permissions::from_mode(0o755)).unwrap();
+            give_to_user(&folder);
+            give_to_user(files);
+            let args: Vec<_> = command.get_args().map(ToOwned::to_owned).collect();
+            let stderr = fs::OpenOptions::new().append(true).open(folder.join("stderr.log")).unwrap();
+            *command = Command::new("setpriv");
+            command.args([format!("--reuid={USER}"), format!("--regid={USER}"), "--clear-groups".to_owned()]);
+            command.arg(&copy).args(args).current_dir(folder);
+            command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(stderr);
+        });
+        Some(place)
+    }
+
+    /// Whether an attempt succeeds.
+    #[track_caller]
+    fn succeeds(&self, (function, arguments): &Attempt) -> bool {
+        let answer = self.gateway.call("w", function, &arguments.to_string());
+        assert_eq!(answer.status, 200, "{function}{arguments}: {answer:?}");
+        answer.json().as_bool().unwrap()
+    }
+
+    fn pid_of(&self, deployment: &str) -> u32 {
+        self.gateway.call(deployment, "pid", "[]").body.parse().unwrap()
+    }
+
+    /// Every attempt of this file that needs no privileges.
+    fn attempts(&self) -> Vec<Attempt> {
+        let folder = self.gateway.folder.path();
+        let data = folder.join("data");
+        let (gateway, neighbour) = (self.gateway.pid(), self.pid_of("n"));
+        let configuration = folder.join("metagate.toml");
+        let script = found(&data.join("workers"), "python.py");
+        let neighbours = self.files.path().join("neighbour/main.py");
+        let key = self.files.path().join("key");
+        let proc = |pid: u32, file: &str| format!("/proc/{pid}/{file}");
+        self.gateway.ship("stored", &versioned(1));
+        let release = found(&data, "app.py");
+        vec![
+            ("read", json!([configuration])),
+            ("read", json!([key])),
+            ("read", json!([data.join("lock")])),
+            ("read", json!([release])),
+            ("read", json!([neighbours])),
+            ("loosen_and_read", json!([release])),
+            ("loosen_and_read", json!([neighbours])),
+            ("read_through_link", json!([configuration])),
+            ("read_through_link", json!([neighbours])),
+            ("read_through_hard_link", json!([configuration])),
+            ("read_through_hard_link", json!([neighbours])),
+            ("rename_over", json!([configuration])),
+            ("rename_over", json!([script])),
+            ("write", json!([neighbours])),
+            ("write", json!([script])),
+            ("create", json!([data.join("planted")])),
+            ("create", json!([self.files.path().join("neighbour/planted.py")])),
+            ("create", json!([self.files.path().join("planted")])),
+            ("read", json!([proc(gateway, "environ")])),
+            ("read", json!([proc(gateway, "fd/2")])),
+            ("read", json!([format!("/proc/{gateway}/root{}", configuration.display())])),
+            ("read", json!([proc(neighbour, "environ")])),
+            ("open_for_writing", json!([proc(neighbour, "mem")])),
+            ("try_memory", json!([neighbour])),
+            ("trace", json!([neighbour])),
+            ("take_descriptor", json!([neighbour])),
+            ("send", json!([gateway])),
+            ("send_through_descriptor", json!([gateway])),
+            ("send", json!([neighbour])),
+            ("limit", json!([gateway])),
+            ("limit", json!([neighbour])),
+        ]
+    }
+
+    /// Attempts that only root can make, and those against a gateway of root.
+    fn attempts_of_root(&self) -> Vec<Attempt> {
+        let gateway = self.gateway.pid();
+        let mut attempts = vec![
+            ("trace", json!([gateway])),
+            ("try_memory", json!([gateway])),
+            ("take_descriptor", json!([gateway])),
+            ("open_for_writing", json!([format!("/proc/{gateway}/mem")])),
+            ("make_namespace", json!([])),
+            ("mount", json!([self.files.path().join("attacker")])),
+            ("write_line", json!(["/proc/self/oom_score_adj", "1"])),
+        ];
+        attempts.extend(disk().map(|disk| ("read", json!([disk]))));
+        attempts
+    }
+}
+
+/// Gives a folder with all that is in it to [`USER`].
+fn give_to_user(path: &Path) {
+    lchown(path, Some(USER), Some(USER)).unwrap();
+    for entry in fs::read_dir(path).into_iter().flatten() {
+        give_to_user(&entry.unwrap().path());
+    }
+}
+
+/// A file of this name below a folder.
+#[track_caller]
+fn found(folder: &Path, name: &str) -> PathBuf {
+    fn look(folder: &Path, name: &str) -> Option<PathBuf> {
+        let entries: Vec<PathBuf> = fs::read_dir(folder).ok()?.map(|entry| entry.unwrap().path()).collect();
+        let here = entries.iter().find(|path| path.ends_with(name)).cloned();
+        here.or_else(|| entries.iter().find_map(|path| look(path, name)))
+    }
+    look(folder, name).unwrap_or_else(|| panic!("no {name} below {}", folder.display()))
+}
+
+/// A disk of this machine.
+fn disk() -> Option<PathBuf> {
+    let devices = fs::read_dir("/dev").unwrap().map(|entry| entry.unwrap().path());
+    devices.filter(|path| fs::metadata(path).is_ok_and(|meta| meta.file_type().is_block_device())).find(|path| {
+        let mut byte = [0];
+        fs::File::open(path).is_ok_and(|mut disk| std::io::Read::read(&mut disk, &mut byte).is_ok_and(|read| read == 1))
+    })
+}
+
+#[track_caller]
+fn assert_all(place: &Place, attempts: &[Attempt], expected: bool) {
+    let wrong: Vec<_> = attempts.iter().filter(|attempt| place.succeeds(attempt) != expected).collect();
+    let log = place.gateway.worker_log("w");
+    assert!(wrong.is_empty(), "expected success: {expected}, but not so:\n{wrong:#?}\n{log}");
+}
+
+#[test]
+fn no_attempt_to_leave_the_walls_succeeds() {
+    let place = Place::of_this_user("standard");
+    assert_all(&place, &place.attempts(), false);
+    if rustix::process::geteuid().is_root() {
+        assert_all(&place, &place.attempts_of_root(), false);
+    }
+}
+
+#[test]
+fn without_isolation_every_attempt_succeeds() {
+    let place = Place::of_this_user("none");
+    assert_all(&place, &place.attempts(), true);
+    if rustix::process::geteuid().is_root() {
+        assert_all(&place, &place.attempts_of_root(), true);
+    }
+}
+
+#[test]
+fn no_attempt_of_an_ordinary_user_succeeds() {
+    let Some(place) = Place::of_another_user("standard") else { return };
+    assert_all(&place, &place.attempts(), false);
+}
+
+#[test]
+fn without_isolation_every_attempt_of_an_ordinary_user_succeeds() {
+    let Some(place) = Place::of_another_user("none") else { return };
+    // The gateway's memory and environment are closed to its own user in any case.
+    let closed = format!("/proc/{}", place.gateway.pid());
+    let attempts: Vec<Attempt> =
+        place.attempts().into_iter().filter(|(_, on)| !on.to_string().contains(&closed)).collect();
+    assert_all(&place, &attempts, true);
+}
+
+#[test]
+fn a_worker_has_four_descriptors_and_no_capabilities() {
+    let place = Place::of_this_user("standard");
+    assert_ok(&place.gateway.call("w", "descriptors", "[]"), "[0,1,2,3]");
+    for (key, value) in [("CapEff", "0000000000000000"), ("CapBnd", "0000000000000000"), ("NoNewPrivs", "1")] {
+        if key != "CapBnd" || rustix::process::geteuid().is_root() {
+            assert_ok(&place.gateway.call("w", "status", &json!([key]).to_string()), &json!(value).to_string());
+        }
+    }
+}
+
+/// Leaves a daemon behind, ends its worker, and returns the daemon's process.
+fn daemon_of_a_dead_worker(place: &Place) -> u32 {
+    let worker = place.pid_of("w");
+    let groups: Vec<PathBuf> =
+        ["/sys/fs/cgroup/unified", "/sys/fs/cgroup/pids", "/sys/fs/cgroup/memory", "/sys/fs/cgroup"]
+            .into_iter()
+            .map(PathBuf::from)
+            .filter(|group| group.join("cgroup.procs").exists())
+            .collect();
+    let daemon = place.gateway.call("w", "leave_daemon", &json!([groups]).to_string()).body.parse().unwrap();
+    assert!(is_alive(daemon));
+    send_signal(worker, Signal::KILL);
+    wait_gone(&[worker]);
+    wait_for("the next worker", || (place.gateway.call("w", "pid", "[]").status == 200).then_some(()));
+    daemon
+}
+
+#[test]
+fn a_daemon_ends_with_its_worker() {
+    let place = Place::of_this_user("standard");
+    wait_gone(&[daemon_of_a_dead_worker(&place)]);
+}
+
+#[test]
+fn a_daemon_ends_with_its_worker_where_there_are_no_control_groups() {
+    let place = Place::new("standard", python(), |command, _| without_control_groups(command));
+    assert!(!has_control_group(place.pid_of("w")));
+    wait_gone(&[daemon_of_a_dead_worker(&place)]);
+    // It is a child of the gateway, and no zombie is left of it.
+    assert_eq!(zombies_of(&place.gateway), Vec::<String>::new());
+}
+
+#[test]
+fn a_daemon_ends_with_its_worker_if_the_gateway_is_an_ordinary_user() {
+    let Some(place) = Place::of_another_user("standard") else { return };
+    wait_gone(&[daemon_of_a_dead_worker(&place)]);
+}
+
+#[test]
+fn without_isolation_a_daemon_outlives_its_worker() {
+    let place = Place::of_this_user("none");
+    let daemon = daemon_of_a_dead_worker(&place);
+    assert!(is_alive(daemon));
+    send_signal(daemon, Signal::KILL);
+}
+
+#[test]
+fn descriptors_and_processes_are_limited() {
+    let place = Place::of_this_user("standard");
+    let opened: u64 = place.gateway.call("w", "open_many", "[5000]").body.parse().unwrap();
+    assert!(opened < 4096, "{opened}");
+    if fs::read_to_string("/proc/self/cgroup").unwrap().contains("pids") {
+        let forked: u64 = place.gateway.call("w", "fork_many", "[600]").body.parse().unwrap();
+        assert!(forked < 512, "{forked}");
+    }
+}
