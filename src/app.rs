@@ -27,6 +27,7 @@ use crate::app::reload::Reloading;
 use crate::app::signals::{Signal, Signals};
 use crate::config::{self, Config, Faults, Isolation, ServerConfig};
 use crate::deployment::Prefix;
+use crate::gateway::configured::FOLDERS;
 use crate::gateway::deployer::{Deployer, ReleaseTools};
 use crate::gateway::plugin_calls::FunctionsForPlugins;
 use crate::gateway::{Gateway, Launcher};
@@ -188,6 +189,7 @@ impl App {
     ) -> Result<(), RunError> {
         let reloading =
             Reloading::start(&self.config, &self.deployer, watches_functions, &self.background, &self.stop_background);
+        replace_changed_folders(&self.background, &self.stop_background, &self.deployer);
         let stored = self.deployer.stored_names().len();
         let limits = connection_limits(&self.config, stored);
         let address = listeners.address()?;
@@ -250,6 +252,16 @@ fn reap_orphans(tasks: &TaskTracker, stop: &CancellationToken, spawner: &Arc<Spa
     supervise::forever(tasks, stop, REAPER, move || {
         let spawner = Arc::clone(&spawner);
         async move { spawner.reap_orphans().await }
+    });
+}
+
+fn replace_changed_folders(tasks: &TaskTracker, stop: &CancellationToken, deployer: &Arc<Deployer>) {
+    let (deployer, stopped) = (Arc::clone(deployer), stop.clone());
+    supervise::forever(tasks, stop, FOLDERS, move || {
+        let (deployer, stop) = (Arc::clone(&deployer), stopped.clone());
+        async move {
+            let _stopped = stop.run_until_cancelled(deployer.replace_changed_folders()).await;
+        }
     });
 }
 

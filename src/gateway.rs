@@ -3,12 +3,13 @@
 
 pub mod call;
 mod change_lock;
-mod configured;
+pub mod configured;
 pub mod create;
 pub mod delete;
 pub mod deploy_error;
 pub mod deployer;
 pub mod failure;
+mod folder_changes;
 pub mod inspect;
 mod launch;
 mod load_hooks;
@@ -38,6 +39,7 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use crate::deployment::Prefix;
+use crate::gateway::folder_changes::FolderChanges;
 use crate::gateway::log_books::LogBooks;
 use crate::logs::files::LogFiles;
 use crate::plugin::plugins::{PluginSet, Plugins};
@@ -71,6 +73,8 @@ pub struct Gateway {
     plugins: Arc<Plugins>,
     launcher: Launcher,
     logs: LogBooks,
+    /// Requests to replace releases whose folders have changed.
+    folder_changes: FolderChanges,
     sequence: AtomicU64,
     /// Held while a deployment or a set of plugins is put in service. Both compute chains from the other, so without
     /// the lock a deployment could enter the registry with the chain of a set that has just been replaced.
@@ -103,6 +107,7 @@ impl Gateway {
             plugins: Arc::new(plugins),
             launcher,
             logs: LogBooks::new(log_files),
+            folder_changes: FolderChanges::default(),
             sequence: AtomicU64::new(1),
             swap: Mutex::new(()),
             stopping: AtomicBool::new(false),

@@ -2,12 +2,13 @@
 //! the whole table in one step. The durable record of deployments that were made over HTTP is in `store`.
 
 mod durable;
+pub mod loaded_folder;
 pub mod record;
 pub mod store;
 
 use std::borrow::Cow;
 use std::collections::{BTreeMap, HashMap};
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -15,10 +16,11 @@ use arc_swap::ArcSwap;
 use parking_lot::Mutex;
 
 use crate::config::DeploymentConfig;
-use crate::deployment::{DeploymentName, Fingerprint, Takes};
+use crate::deployment::{DeploymentName, Takes};
 use crate::logs::book::LogBook;
 use crate::plugin::chain::Chain;
 use crate::plugin::deployment_chain::DeploymentChain;
+use crate::registry::loaded_folder::LoadedFolder;
 use crate::worker::failure::{CallError, LoadFailure};
 use crate::worker::pool::Pool;
 
@@ -63,8 +65,8 @@ pub enum Definition {
     Configuration {
         /// The table.
         config: Box<DeploymentConfig>,
-        /// The state of the folder's files when they were loaded; none if they could not be read.
-        fingerprint: Option<Fingerprint>,
+        /// Its folder; none if its files could not be compared.
+        folder: Option<Arc<LoadedFolder>>,
     },
     /// A release that was deployed over HTTP. Its files never change.
     Stored(StoredRelease),
@@ -155,11 +157,11 @@ impl Deployment {
         }
     }
 
-    /// The folder of a deployment of the configuration, with the state in which its files were loaded.
+    /// The folder of a deployment of the configuration.
     #[must_use]
-    pub fn loaded_folder(&self) -> Option<(&Path, Fingerprint)> {
+    pub fn loaded_folder(&self) -> Option<&Arc<LoadedFolder>> {
         match &self.definition {
-            Definition::Configuration { config, fingerprint } => Some((&config.path, (*fingerprint)?)),
+            Definition::Configuration { folder, .. } => folder.as_ref(),
             Definition::Stored(_) => None,
         }
     }

@@ -8,6 +8,7 @@ pub mod failure;
 pub mod lifecycle;
 mod loading;
 pub mod pool;
+pub mod release_check;
 mod running;
 pub mod seat;
 pub mod seats;

@@ -10,15 +10,17 @@ use arc_swap::ArcSwap;
 use crate::config::DeploymentConfig;
 use crate::deployment::DeploymentName;
 use crate::gateway::Gateway;
+use crate::gateway::folder_changes;
 use crate::gateway::load_hooks::{self, Admission};
 use crate::gateway::plan::plan_workers;
 use crate::plugin::deployment_chain::DeploymentChain;
 use crate::plugin::release::Adjusted;
+use crate::registry::loaded_folder::LoadedFolder;
 use crate::registry::{Definition, Deployment, Labels, State, StoredRelease};
 use crate::runtime::Plan;
-use crate::source::fingerprint;
 use crate::worker::failure::{LoadFailure, LoadFailureKind};
 use crate::worker::pool::Pool;
+use crate::worker::release_check::{CheckRelease, Immutable};
 
 impl Gateway {
     /// Starts the workers of a release and does not wait until they have loaded. The deployment is not in the registry
@@ -92,8 +94,14 @@ impl Gateway {
         let (runtime, folder) = (plan.kind.name(), plan.folder.display());
         tracing::info!(deployment = %config.name, %runtime, %folder, "starting deployment");
         let admission = Admission::new(Arc::clone(&self.plugins), *release, Arc::clone(&deployment.labels));
+        let files: Arc<dyn CheckRelease> = match deployment.loaded_folder().cloned() {
+            Some(folder) => {
+                Arc::new(self.folder_changes.check_of(deployment.name.clone(), deployment.sequence, folder))
+            }
+            None => Arc::new(Immutable),
+        };
         let (logs, spawner) = (Arc::clone(&deployment.logs), Arc::clone(&self.launcher.spawner));
-        Ok(Pool::start(settings, plan, logs, spawner, Arc::new(admission)))
+        Ok(Pool::start(settings, plan, logs, spawner, Arc::new(admission), files))
     }
 
     async fn plan(&self, config: DeploymentConfig) -> Result<Plan, LoadFailure> {
@@ -112,7 +120,7 @@ impl Gateway {
 
 /// The fingerprint is taken before the load: a file that changes during the load must count as changed.
 async fn define(config: &DeploymentConfig) -> Definition {
-    let folder = config.path.clone();
-    let fingerprint = tokio::task::spawn_blocking(move || fingerprint::of_folder(&folder)).await.ok();
-    Definition::Configuration { config: Box::new(config.clone()), fingerprint }
+    let fingerprint = folder_changes::fingerprint_of(&config.path).await;
+    let folder = fingerprint.map(|loaded| Arc::new(LoadedFolder::new(config.path.clone(), loaded)));
+    Definition::Configuration { config: Box::new(config.clone()), folder }
 }

@@ -203,7 +203,13 @@ pub(super) fn of_deployment(deployment: &Deployment) -> DeploymentReadiness {
                 (Some(_), 0) => "failed",
                 (None, 0) => "starting",
             };
-            readiness.error = snapshot.failure.map(|failure| reason(&failure, snapshot.crash_loop));
+            readiness.error = match snapshot.failure {
+                Some(failure) => Some(reason(&failure, snapshot.crash_loop)),
+                None => deployment.loaded_folder().and_then(|folder| folder.rejection()).map(|failure| {
+                    let message = format!("changed files do not load, the release before serves: {}", failure.message);
+                    Reason { message, ..reason(&failure, false) }
+                }),
+            };
         }
     }
     readiness

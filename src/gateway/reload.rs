@@ -35,8 +35,8 @@ impl Gateway {
     pub fn loaded_folders(&self) -> Vec<(DeploymentName, PathBuf, Fingerprint)> {
         let all = self.registry.all();
         let folders = all.iter().filter_map(|deployment| {
-            let (folder, fingerprint) = deployment.loaded_folder()?;
-            Some((deployment.name.clone(), folder.to_owned(), fingerprint))
+            let folder = deployment.loaded_folder()?;
+            Some((deployment.name.clone(), folder.path().to_owned(), folder.loaded()))
         });
         folders.collect()
     }

@@ -1,6 +1,7 @@
 //! Detects changes of a folder's files by names, sizes and times, without reading them.
 
 use std::collections::BTreeMap;
+use std::ffi::OsStr;
 use std::hash::{DefaultHasher, Hash, Hasher};
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
@@ -13,9 +14,24 @@ use crate::deployment::Fingerprint;
 const FILES: usize = 20_000;
 /// Folders of tools, which change although the functions do not.
 const TOOL_FOLDERS: [&str; 3] = ["node_modules", "__pycache__", "target"];
+/// Extensions of files that programs write while they run: logs, databases with their journals, temporary files.
+const DATA: [&str; 12] = [
+    "db",
+    "db-journal",
+    "db-shm",
+    "db-wal",
+    "log",
+    "pid",
+    "sqlite",
+    "sqlite3",
+    "sqlite3-journal",
+    "sqlite3-shm",
+    "sqlite3-wal",
+    "tmp",
+];
 
-/// The current state of a folder's files. Hidden files, files that a `.gitignore` excludes and installed packages do
-/// not count. A missing folder has a state as well. Blocks.
+/// The current state of a folder's files. Hidden files, files that a `.gitignore` excludes, installed packages, logs,
+/// databases and temporary files do not count. A missing folder has a state as well. Blocks.
 #[must_use]
 pub fn of_folder(folder: &Path) -> Fingerprint {
     let walk = WalkBuilder::new(folder)
@@ -25,7 +41,7 @@ pub fn of_folder(folder: &Path) -> Fingerprint {
         .build();
     let files: BTreeMap<PathBuf, (u64, i64, i64, u64)> = walk
         .flatten()
-        .filter(|entry| entry.file_type().is_some_and(|kind| !kind.is_dir()))
+        .filter(|entry| entry.file_type().is_some_and(|kind| !kind.is_dir()) && !is_data(entry.path()))
         .take(FILES)
         .filter_map(|entry| {
             // Follows links: a link changes when its target does.
@@ -36,6 +52,10 @@ pub fn of_folder(folder: &Path) -> Fingerprint {
     let mut hasher = DefaultHasher::new();
     files.hash(&mut hasher);
     Fingerprint(hasher.finish())
+}
+
+fn is_data(file: &Path) -> bool {
+    file.extension().and_then(OsStr::to_str).is_some_and(|extension| DATA.contains(&extension))
 }
 
 #[cfg(test)]
@@ -52,7 +72,7 @@ mod tests {
         fs::write(path.join("index.js"), "1").unwrap();
         fs::write(path.join(".gitignore"), "data.json\n").unwrap();
         let before = of_folder(path);
-        for other in ["node_modules/x.js", ".hidden", "data.json"] {
+        for other in ["node_modules/x.js", ".hidden", "data.json", "calls.log", "calls.db-wal"] {
             fs::write(path.join(other), "").unwrap();
             assert_eq!(of_folder(path), before, "{other}");
         }

@@ -3,7 +3,8 @@
 //! ```text
 //!            Spawned            Loaded
 //!  Starting ─────────► Loading ─────────► Ready
-//!     ▲  │SpawnFailed     │LoadFailed       │Died, Retired
+//!     ▲  │SpawnFailed,    │LoadFailed       │Died, Retired
+//!     │  │FilesChanged    │                 │
 //!     │  ▼                ▼                 ▼
 //!     └───────────────  Waiting  ◄──────────┘        Stop in any state ──► Stopped
 //!        DelayOver     (a delay)
@@ -46,6 +47,8 @@ pub enum Event {
     Spawned,
     /// The process could not be started.
     SpawnFailed,
+    /// The files are not those of the release any more, and they do not load.
+    FilesChanged,
     /// The worker sent MetaData, and the release was admitted.
     Loaded,
     /// The process ended, or was killed, before the worker was ready.
@@ -109,7 +112,7 @@ impl Lifecycle {
             (_, Event::Stop) => to(Phase::Stopped),
             (Phase::Starting, Event::Spawned) => to(Phase::Loading),
             (Phase::Loading, Event::Loaded) => to(Phase::Ready),
-            (Phase::Starting, Event::SpawnFailed)
+            (Phase::Starting, Event::SpawnFailed | Event::FilesChanged)
             | (Phase::Loading, Event::LoadFailed)
             | (Phase::Ready, Event::Died { good: false }) => self.bad_start(jitter),
             (Phase::Ready, Event::Died { good: true } | Event::Retired) => {

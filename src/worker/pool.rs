@@ -20,6 +20,7 @@ use crate::supervise;
 use crate::worker::admission::Admit;
 use crate::worker::dispatch::Dispatch;
 use crate::worker::failure::{CallError, LoadFailure};
+use crate::worker::release_check::CheckRelease;
 use crate::worker::seat::{PoolContext, Seat};
 use crate::worker::seats::RETRY_SOON;
 use crate::worker::settings::Settings;
@@ -65,6 +66,7 @@ impl Pool {
         logs: Arc<LogBook>,
         spawner: Arc<Spawner>,
         admission: Arc<dyn Admit>,
+        files: Arc<dyn CheckRelease>,
     ) -> Arc<Self> {
         let context = Arc::new(PoolContext {
             dispatch: Dispatch::new(&settings),
@@ -73,6 +75,7 @@ impl Pool {
             logs,
             spawner,
             admission,
+            files,
             stop: CancellationToken::new(),
             kill: CancellationToken::new(),
             tasks: TaskTracker::new(),

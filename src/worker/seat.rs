@@ -15,6 +15,7 @@ use crate::runtime::Plan;
 use crate::worker::admission::Admit;
 use crate::worker::dispatch::{Dispatch, WorkerClient};
 use crate::worker::failure::LoadFailure;
+use crate::worker::release_check::CheckRelease;
 use crate::worker::seats::SeatState;
 use crate::worker::settings::Settings;
 
@@ -30,6 +31,8 @@ pub struct PoolContext {
     pub spawner: Arc<Spawner>,
     /// Decides whether a loaded release may serve.
     pub admission: Arc<dyn Admit>,
+    /// Decides whether the files are still those of the release.
+    pub files: Arc<dyn CheckRelease>,
     /// Gives the calls to the workers.
     pub dispatch: Arc<Dispatch>,
     /// Workers finish their calls and end.

@@ -9,6 +9,7 @@ use crate::supervise;
 use crate::worker::failure::{LoadFailure, LoadFailureKind};
 use crate::worker::lifecycle::{Event, GOOD_LIFE, Lifecycle, Phase};
 use crate::worker::loading::{self, NotLoaded};
+use crate::worker::release_check::Loaded;
 use crate::worker::running::Worker;
 use crate::worker::seat::Seat;
 use crate::worker::serving::{self, Parting};
@@ -36,7 +37,7 @@ impl Supervisor {
     pub async fn run(mut self) {
         while self.life.phase != Phase::Stopped {
             let event = match (self.life.phase, self.worker.take()) {
-                (Phase::Starting, _) => self.start(),
+                (Phase::Starting, _) => self.start().await,
                 (Phase::Loading, Some(worker)) => self.load(worker).await,
                 (Phase::Ready, Some(worker)) => self.serve(worker).await,
                 (Phase::Waiting(_), _) => self.wait().await,
@@ -48,11 +49,19 @@ impl Supervisor {
         }
     }
 
-    fn start(&mut self) -> Event {
-        if self.seat.pool.stop.is_cancelled() {
-            return Event::Stop;
+    async fn start(&mut self) -> Event {
+        let pool = &self.seat.pool;
+        let loaded = if pool.dispatch.exports().is_some() { Loaded::Yes } else { Loaded::No };
+        let checked = tokio::select! {
+            biased;
+            () = pool.stop.cancelled() => return Event::Stop,
+            checked = pool.files.check(loaded) => checked,
+        };
+        if let Err(failure) = checked {
+            self.failure = Some(failure);
+            return Event::FilesChanged;
         }
-        match loading::start_worker(&self.seat.pool) {
+        match loading::start_worker(pool) {
             Ok(worker) => {
                 self.worker = Some(worker);
                 Event::Spawned

@@ -5,6 +5,7 @@
 
 mod admin;
 mod calls;
+mod changed_folders;
 mod commands;
 mod crashes;
 mod dependencies;

@@ -1,0 +1,75 @@
+//! What is known of the folder of a deployment of the configuration: in which state its files were loaded, and which
+//! later state did not load.
+
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use parking_lot::Mutex;
+
+use crate::deployment::Fingerprint;
+use crate::worker::failure::LoadFailure;
+
+/// How long a state of the files that did not load is not tried again. The cause may lie outside of the folder.
+const RETRY: Duration = Duration::from_secs(25);
+
+/// The folder of one release of a deployment of the configuration.
+#[derive(Debug)]
+pub struct LoadedFolder {
+    path: PathBuf,
+    loaded: Mutex<Fingerprint>,
+    rejected: Mutex<Option<Rejected>>,
+}
+
+/// A later state of the files that did not load.
+#[derive(Debug)]
+struct Rejected {
+    fingerprint: Fingerprint,
+    failure: Arc<LoadFailure>,
+    at: Instant,
+}
+
+impl LoadedFolder {
+    /// A folder whose files are loaded in this state.
+    #[must_use]
+    pub fn new(path: PathBuf, loaded: Fingerprint) -> Self {
+        Self { path, loaded: Mutex::new(loaded), rejected: Mutex::new(None) }
+    }
+
+    /// The folder.
+    #[must_use]
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+
+    /// The state in which the files were loaded.
+    #[must_use]
+    pub fn loaded(&self) -> Fingerprint {
+        *self.loaded.lock()
+    }
+
+    /// The files are loaded in this state, and no other one has been loaded before.
+    pub fn set_loaded(&self, fingerprint: Fingerprint) {
+        *self.loaded.lock() = fingerprint;
+    }
+
+    /// Files in this state did not load; none if the files are as they were loaded.
+    pub fn set_rejected(&self, rejected: Option<(Fingerprint, Arc<LoadFailure>)>) {
+        let at = Instant::now();
+        *self.rejected.lock() = rejected.map(|(fingerprint, failure)| Rejected { fingerprint, failure, at });
+    }
+
+    /// Why files in this state did not load a short time ago.
+    #[must_use]
+    pub fn rejection_of(&self, fingerprint: Fingerprint) -> Option<Arc<LoadFailure>> {
+        let rejected = self.rejected.lock();
+        let recent = rejected.as_ref().filter(|one| one.fingerprint == fingerprint && one.at.elapsed() < RETRY);
+        recent.map(|one| Arc::clone(&one.failure))
+    }
+
+    /// Why the folder's changed files do not serve, if a load of them has failed.
+    #[must_use]
+    pub fn rejection(&self) -> Option<Arc<LoadFailure>> {
+        self.rejected.lock().as_ref().map(|one| Arc::clone(&one.failure))
+    }
+}
