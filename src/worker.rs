@@ -7,6 +7,7 @@ pub mod dispatch;
 pub mod failure;
 pub mod lifecycle;
 mod loading;
+pub mod patience;
 pub mod pool;
 pub mod release_check;
 mod running;

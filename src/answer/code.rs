@@ -55,6 +55,8 @@ codes! {
     MethodNotAllowed = "method_not_allowed", METHOD_NOT_ALLOWED;
     /// The request arrived too slowly.
     RequestTimeout = "request_timeout", REQUEST_TIMEOUT;
+    /// The caller left before a worker took the call.
+    ClientGone = "client_gone", REQUEST_TIMEOUT;
     /// The file does not meet the request's conditions.
     PreconditionFailed = "precondition_failed", PRECONDITION_FAILED;
     /// The body is too large.

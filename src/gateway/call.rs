@@ -8,6 +8,7 @@ use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use http::HeaderMap;
+use tokio_util::sync::CancellationToken;
 
 use crate::config::PluginName;
 use crate::deployment::Takes;
@@ -18,6 +19,7 @@ use crate::plugin::invocation::Invocation;
 use crate::plugin::outcome::{Outcome, Source};
 use crate::registry::{Deployment, State};
 use crate::worker::failure::{CallError, LoadFailure, LoadFailureKind};
+use crate::worker::patience::Patience;
 use crate::worker::pool::Pool;
 
 /// The `retry-after` of a deployment that failed before it had a pool: only a change of its files, of the machine or of
@@ -88,15 +90,16 @@ impl Gateway {
                 Err(error @ CallError::Starting) => Err(error.clone()),
                 Ok(_) | Err(_) => {
                     let Call { takes, arguments, headers, deadline, .. } = &call;
-                    self.deliver(deployment, function, *takes, arguments, headers, *deadline).await
+                    let patience = Patience { deadline: *deadline, caller_left: None };
+                    self.deliver(deployment, function, *takes, arguments, headers, patience).await
                 }
             };
             result.unwrap_or_else(|error| failed(error, deployment, function, call.takes))
         }
     }
 
-    /// Runs a call through its plugins. With an after-hook in the chain, the call continues when its caller goes away:
-    /// audit logs and the like see how every call ended.
+    /// Runs a call through its plugins. With an after-hook in the chain, the call continues when its caller goes away,
+    /// unless it waits in the queue, where it fails then: audit logs and the like see how every call ended.
     async fn call_through(
         self: &Arc<Self>,
         chain: Chain,
@@ -104,10 +107,12 @@ impl Gateway {
         call: Box<Invocation>,
     ) -> Box<Outcome> {
         if !chain.has_after_invoke() {
-            return self.run_chain(&chain, &deployment, call).await;
+            return self.run_chain(&chain, &deployment, call, None).await;
         }
-        let gateway = Arc::clone(self);
-        let whole = tokio::spawn(async move { gateway.run_chain(&chain, &deployment, call).await });
+        let (gateway, left) = (Arc::clone(self), CancellationToken::new());
+        // Dropped with this future, which the caller waits for.
+        let _caller = left.clone().drop_guard();
+        let whole = tokio::spawn(async move { gateway.run_chain(&chain, &deployment, call, Some(&left)).await });
         match whole.await {
             Ok(outcome) => outcome,
             Err(error) => match error.try_into_panic() {
@@ -121,14 +126,21 @@ impl Gateway {
         }
     }
 
-    async fn run_chain(&self, chain: &Chain, deployment: &Deployment, call: Box<Invocation>) -> Box<Outcome> {
+    async fn run_chain(
+        &self,
+        chain: &Chain,
+        deployment: &Deployment,
+        call: Box<Invocation>,
+        caller_left: Option<&CancellationToken>,
+    ) -> Box<Outcome> {
         let (call, passed, ended) = chain.before_invoke(call).await;
         let outcome = match ended {
             Some(outcome) => outcome,
             None => {
                 let start = Instant::now();
                 let Invocation { function, takes, arguments, headers, deadline, .. } = &*call;
-                let delivered = self.deliver(deployment, function, *takes, arguments, headers, *deadline).await;
+                let patience = Patience { deadline: *deadline, caller_left };
+                let delivered = self.deliver(deployment, function, *takes, arguments, headers, patience).await;
                 let mut outcome = delivered.unwrap_or_else(|error| failed(error, deployment, function, *takes));
                 outcome.in_worker = start.elapsed();
                 Box::new(outcome)
@@ -145,7 +157,7 @@ impl Gateway {
         takes: Takes,
         arguments: &Arguments,
         headers: &HeaderMap,
-        deadline: Instant,
+        patience: Patience<'_>,
     ) -> Result<Outcome, CallError> {
         let with_headers;
         let arguments = match takes {
@@ -156,12 +168,12 @@ impl Gateway {
             }
         };
         let mut called = match pool_of(deployment) {
-            Ok(pool) => pool.call(function, takes, arguments, deadline).await,
+            Ok(pool) => pool.call(function, takes, arguments, patience).await,
             Err(error) => Err(error),
         };
         if matches!(called, Err(CallError::Stopping)) && !self.is_draining() {
             // Boxed: this is rare, and its state would enlarge the future of every call.
-            called = Box::pin(self.call_successor(deployment, function, takes, arguments, deadline)).await;
+            called = Box::pin(self.call_successor(deployment, function, takes, arguments, patience)).await;
         }
         let Returned(value) = called?;
         let value = value.unwrap_or_default();
@@ -178,7 +190,7 @@ impl Gateway {
         function: &str,
         takes: Takes,
         arguments: &Arguments,
-        deadline: Instant,
+        patience: Patience<'_>,
     ) -> Result<Returned, CallError> {
         let mut sequence = stopped.sequence;
         loop {
@@ -187,7 +199,7 @@ impl Gateway {
                 return Err(CallError::Stopping);
             }
             sequence = next.sequence;
-            let called = pool_of(&next)?.call(function, takes, arguments, deadline).await;
+            let called = pool_of(&next)?.call(function, takes, arguments, patience).await;
             if !matches!(called, Err(CallError::Stopping)) {
                 return called;
             }

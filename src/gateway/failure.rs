@@ -33,6 +33,7 @@ pub fn of_call(error: CallError, name: &str, function: &str, takes: Takes) -> Fa
         CallError::TimedOut(limit) => {
             failure(Code::CallTimeout, format!("function {function:?} of {name:?} gave no answer within {limit:?}"))
         }
+        CallError::CallerLeft => failure(Code::ClientGone, format!("the caller left the queue of {name:?}")),
         CallError::Overloaded(wait) => {
             retry(wait, Code::Overloaded, format!("too many calls of {name:?} wait already"))
         }

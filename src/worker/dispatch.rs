@@ -11,6 +11,7 @@ use tokio::sync::{Notify, oneshot};
 use crate::deployment::Exports;
 use crate::ipc::Client;
 use crate::worker::failure::{CallError, LoadFailure};
+use crate::worker::patience::Patience;
 use crate::worker::seats::{self, RETRY_SOON, SeatState, Seats};
 use crate::worker::settings::Settings;
 
@@ -99,7 +100,8 @@ impl Dispatch {
     ///
     /// [`CallError::Overloaded`] when the queue is full, [`CallError::TimedOut`] or [`CallError::Starting`] when no
     /// worker took the call in time, and the reason why no worker can be expected.
-    pub async fn acquire(self: &Arc<Self>, deadline: Instant) -> seats::Acquisition<Leased> {
+    pub async fn acquire(self: &Arc<Self>, patience: Patience<'_>) -> seats::Acquisition<Leased> {
+        let Patience { deadline, .. } = patience;
         let (acquisition, any_ready) = {
             let mut seats = self.seats.lock();
             if seats.waiting.is_empty()
@@ -123,7 +125,15 @@ impl Dispatch {
         self.grow.notify_one();
         let start_limit = Instant::now() + START_WAIT;
         let until = if any_ready { deadline } else { deadline.min(start_limit) };
-        match tokio::time::timeout_at(until.into(), acquisition).await {
+        let waited = match patience.caller_left {
+            None => tokio::time::timeout_at(until.into(), acquisition).await,
+            // Boxed: its state would enlarge the future of every call.
+            Some(_) => tokio::select! {
+                waited = Box::pin(tokio::time::timeout_at(until.into(), acquisition)) => waited,
+                () = Box::pin(patience.caller_leaves()) => return Err(CallError::CallerLeft),
+            },
+        };
+        match waited {
             Ok(Ok(acquired)) => acquired,
             Ok(Err(_)) => Err(CallError::Stopping),
             Err(_) if any_ready || deadline <= start_limit => Err(CallError::TimedOut(self.timeout)),
@@ -206,7 +216,8 @@ impl Dispatch {
     /// Whether one more worker would help, with fewer than `max` seats.
     #[must_use]
     pub fn needs_more(&self, max: usize) -> bool {
-        let seats = self.seats.lock();
+        let mut seats = self.seats.lock();
+        seats.waiting.retain(|waiter| !waiter.is_closed());
         seats.needs_more() && seats.count() < max
     }
 
@@ -330,6 +341,10 @@ mod tests {
         Dispatch::new(&Settings::from_config(&config))
     }
 
+    fn until(deadline: Instant) -> Patience<'static> {
+        Patience { deadline, caller_left: None }
+    }
+
     fn exports() -> Exports {
         let packages = serde_json::Value::Null;
         Exports { functions: HashMap::new(), aliases: HashMap::new(), accepts: Accepts::default(), packages }
@@ -377,10 +392,10 @@ mod tests {
         let soon = Instant::now() + Duration::from_secs(60);
         let mut leases = Vec::new();
         for _ in 0..concurrency {
-            leases.push(dispatch.acquire(soon).await.unwrap());
+            leases.push(dispatch.acquire(until(soon)).await.unwrap());
         }
         let waiting = Arc::clone(&dispatch);
-        let waiting = tokio::spawn(async move { waiting.acquire(soon).await.is_ok() });
+        let waiting = tokio::spawn(async move { waiting.acquire(until(soon)).await.is_ok() });
         while !dispatch.needs_more(4) {
             dispatch.growth_wanted().await;
         }

@@ -81,6 +81,8 @@ pub enum CallError {
     Protocol(Arc<str>),
     /// No answer came within the timeout, which is the duration.
     TimedOut(Duration),
+    /// The caller left while the call was in the queue.
+    CallerLeft,
     /// The queue is full.
     Overloaded(Duration),
     /// No worker became ready while the call waited.

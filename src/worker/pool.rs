@@ -20,6 +20,7 @@ use crate::supervise;
 use crate::worker::admission::Admit;
 use crate::worker::dispatch::Dispatch;
 use crate::worker::failure::{CallError, LoadFailure};
+use crate::worker::patience::Patience;
 use crate::worker::release_check::CheckRelease;
 use crate::worker::seat::{PoolContext, Seat};
 use crate::worker::seats::RETRY_SOON;
@@ -130,8 +131,8 @@ impl Pool {
         Ok(name.map_or(Cow::Borrowed(called), |name| Cow::Owned(name.to_string())))
     }
 
-    /// Calls a function by its own name, with arguments or a request as it takes them, and waits for its answer until
-    /// the deadline.
+    /// Calls a function by its own name, with arguments or a request as it takes them, and waits for its answer as long
+    /// as `patience` says.
     ///
     /// # Errors
     ///
@@ -141,16 +142,17 @@ impl Pool {
         function: &str,
         takes: Takes,
         arguments: &Arguments,
-        deadline: Instant,
+        patience: Patience<'_>,
     ) -> Result<Returned, CallError> {
         let dispatch = &self.context.dispatch;
+        let Patience { deadline, .. } = patience;
         if dispatch.exports().is_none() {
             dispatch.wait_for_load(deadline).await?;
         }
         let (function, accepts) = self.find(function, takes)?;
         let names = if accepts.names { arguments.names() } else { None };
         loop {
-            let (client, lease) = dispatch.acquire(deadline).await?;
+            let (client, lease) = dispatch.acquire(patience).await?;
             let run = lease.run();
             let timeout = accepts.timeout.then(|| deadline.saturating_duration_since(Instant::now()));
             let call = Call { names, timeout, ..Call::new(&function.quoted, arguments.as_json()) };

@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use serde_json::json;
 
-use crate::faulty::{assert_error, assert_ok, timed};
+use crate::faulty::{assert_error, assert_ok, timed, wait_count};
 use crate::plugins::chains::{context, marking, set_context, with_plugins};
 use crate::plugins::component::Plugin;
 use crate::plugins::held::{self, Held};
@@ -246,6 +246,30 @@ fn the_after_hook_runs_for_a_caller_that_has_gone_away_and_the_instance_is_kept(
         assert_ok(&call_do(&gateway, "x"), "[1]");
     }
     assert_eq!(count_of(&gateway, "p", "instances"), after["instances"].as_u64().unwrap());
+}
+
+#[test]
+fn h7_a_call_with_an_after_hook_leaves_the_queue_with_its_caller() {
+    let files = Files::new();
+    let plugin = Plugin::new().after_invoke(|c| {
+        let name = c.text("after");
+        c.call("metrics", "add", format!("{name} (i64.const 1)"));
+    });
+    let file = files.put("p.wasm", plugin.component());
+    let echo = deployment("it") + "concurrency = 1\nqueue = 1\n";
+    let gateway = Gateway::ready(&(echo + &table("p", &file, "grants = { metrics = true }")));
+    thread::scope(|scope| {
+        let running = scope.spawn(|| gateway.call("it", "sleep", "[1500,1]"));
+        wait_count(&gateway, "it", "in_flight", 1);
+        let mut caller = gateway.connect();
+        caller.write_all(b"POST /local/it/v1/call/runs HTTP/1.1\r\nhost: x\r\ncontent-length: 0\r\n\r\n").unwrap();
+        wait_count(&gateway, "it", "waiting", 1);
+        drop(caller);
+        wait_count(&gateway, "it", "waiting", 0);
+        wait_for("its after-hook", || (state_of(&gateway, "p")["counters"]["after"] == 1).then_some(()));
+        assert_eq!(gateway.readiness("it")["in_flight"], 1, "the first call has ended, so this shows nothing");
+        assert_ok(&running.join().unwrap(), "1");
+    });
 }
 
 #[test]
