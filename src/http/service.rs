@@ -22,7 +22,7 @@ use crate::http::call::lookup::Client;
 use crate::http::call::{invoke, whole_request};
 use crate::http::client_connection::{ClientConnection, Place};
 use crate::http::connection::head::{self, HEADER_COUNT, HEADERS_LIMIT, URI_LIMIT};
-use crate::http::path::{self, Target};
+use crate::http::path::{self, StaticAddress, Target};
 use crate::http::problem::{self, Code, Problem};
 use crate::http::reply_body::ReplyBody;
 use crate::http::request_body;
@@ -115,7 +115,14 @@ impl Service {
             return Err(problem.allowing("GET, POST").closing());
         }
         let uri = request.uri().clone();
-        let target = path::parse(uri.path())?;
+        let target = match path::parse(uri.path()) {
+            Ok(target) => target,
+            Err(problem) => {
+                let (head, body) = request.into_parts();
+                // Boxed: it would enlarge the future of every request.
+                return Err(Box::pin(request_body::refuse(&head, body, problem)).await);
+            }
+        };
         // Requests of health checks and of the admin API are served until the end.
         if self.gateway.is_draining() && !matches!(target, Target::Other) {
             return Err(problem::draining());
@@ -133,15 +140,32 @@ impl Service {
                 whole_request::serve(&self.gateway, address, request, client, &self.bodies).await
             }
             Target::Static(address) if self.serves_calls => {
-                let mut held = Held::nothing(&connection.buffers);
-                held.grow_to(STREAM_BUFFER, Class::Answer)?;
-                let file = static_files::file(&self.gateway, &address, request.method(), request.headers(), id).await?;
-                Ok(file.map(|body| body.guarded(held)))
+                Box::pin(self.serve_file(&address, request, Client { id, connection })).await
             }
             Target::Call(_) | Target::Http(_) | Target::Static(_) | Target::Other => {
                 self.route_to_api(request, id, &connection.buffers).await
             }
         }
+    }
+
+    /// Answers with a file. The body of the request, if it has one, is left unread.
+    async fn serve_file(
+        &self,
+        address: &StaticAddress<'_>,
+        request: Request<Incoming>,
+        client: Client<'_>,
+    ) -> Result<Response<ReplyBody>, Problem> {
+        let mut held = Held::nothing(&client.connection.buffers);
+        held.grow_to(STREAM_BUFFER, Class::Answer)?;
+        let (head, body) = request.into_parts();
+        let file = static_files::file(&self.gateway, address, &head.method, &head.headers, client.id).await;
+        let file = file.map(|answer| answer.map(|body| body.guarded(held)));
+        if request_body::drop_unread(&head, body).await {
+            return file;
+        }
+        let mut response = file.map_err(Problem::closing)?;
+        response.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
+        Ok(response)
     }
 
     async fn route_to_api(

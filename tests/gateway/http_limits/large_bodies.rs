@@ -58,11 +58,17 @@ fn a_large_body_for_a_name_that_does_not_exist_is_refused_before_it_arrives() {
 fn a_small_body_of_a_refused_call_leaves_its_connection_open() {
     let gateway = serving("");
     let mut wire = Wire::open(&gateway);
-    for path in ["/local/none/v1/call/args", "/local/it/v1/call/none", "/api/none"] {
+    for (path, status) in [
+        ("/local/none/v1/call/args", 404),
+        ("/local/it/v1/call/none", 404),
+        ("/local/it/v1/call/a..b", 400),
+        ("/local/it/v1/static/index.js", 405),
+        ("/api/none", 404),
+    ] {
         // The body comes only after its head has been read.
         wire.send(head("POST", path, "content-length: 5\r\n"));
         assert_eq!(wire::send(&gateway, "POST", &self::path("args"), &[], "[7]").body, "[7]");
-        assert_eq!(wire.send("[1,2]").answer().status, 404);
+        assert_eq!(wire.send("[1,2]").answer().status, status, "{path}");
         assert_eq!(wire.send(request("POST", &self::path("args"), &[], "[1]")).answer().body, "[1]");
     }
 }
