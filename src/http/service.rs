@@ -30,6 +30,7 @@ use crate::http::request_id;
 use crate::http::response_headers::{self, After};
 use crate::http::static_files;
 use crate::http::streamed_body;
+use crate::supervise;
 
 /// Bytes of a refused package that are read and dropped on a stream of HTTP/2.
 const UNWANTED_BYTES: usize = 256 * 1024 * 1024;
@@ -91,6 +92,7 @@ impl Service {
         id: &HeaderValue,
         client: &ClientConnection,
     ) -> Result<Response<ReplyBody>, Problem> {
+        supervise::panic_point("request");
         let (head, body) = self.route(request, id, client).await?.into_parts();
         let ReplyBody::Full(Some(bytes)) = body else { return Ok(Response::from_parts(head, body)) };
         let mut held = Held::nothing(&client.buffers);

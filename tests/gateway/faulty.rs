@@ -7,7 +7,7 @@ use std::process::Command;
 use std::sync::OnceLock;
 use std::time::{Duration, Instant};
 
-use rustix::process::{Pid, Signal};
+use rustix::process::{Pid, Resource, Rlimit, Signal};
 
 use crate::support::{Answer, Gateway, fixture, is_alive, wait_for};
 
@@ -181,4 +181,19 @@ pub(crate) fn memory_of(pid: u32, figure: &str) -> u64 {
 pub(crate) fn reset_peak(pid: u32) -> u64 {
     fs::write(format!("/proc/{pid}/clear_refs"), "5").unwrap();
     memory_of(pid, "VmRSS")
+}
+
+/// The processor time of a process without its children, in ticks of 10 ms.
+pub(crate) fn ticks_of(pid: u32) -> u64 {
+    let stat = fs::read_to_string(format!("/proc/{pid}/stat")).unwrap();
+    let fields: Vec<&str> = stat.rsplit_once(')').unwrap().1.split_ascii_whitespace().collect();
+    fields[11].parse::<u64>().unwrap() + fields[12].parse::<u64>().unwrap()
+}
+
+/// Sets the limit of open descriptors of a process, and returns the limit before.
+pub(crate) fn limit_descriptors(pid: u32, current: u64) -> u64 {
+    let pid = Pid::from_raw(i32::try_from(pid).unwrap());
+    let maximum = rustix::process::getrlimit(Resource::Nofile).maximum;
+    let before = rustix::process::prlimit(pid, Resource::Nofile, Rlimit { current: Some(current), maximum }).unwrap();
+    before.current.unwrap_or(u64::MAX)
 }

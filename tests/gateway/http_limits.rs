@@ -2,6 +2,7 @@
 
 mod addresses;
 pub(crate) mod buffers;
+mod failures;
 mod framing;
 mod large_bodies;
 

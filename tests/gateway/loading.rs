@@ -6,12 +6,12 @@ use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 use std::time::Duration;
 
-use rustix::process::{Pid, Resource, Rlimit, Signal};
+use rustix::process::Signal;
 use serde_json::Value;
 
 use crate::faulty::{
-    Faulty, assert_error, assert_ok, descriptors_of, lines_of, pid_of_w, recorded, send_signal, timed, wait_count,
-    wait_gone, zombies_of,
+    Faulty, assert_error, assert_ok, descriptors_of, limit_descriptors, lines_of, pid_of_w, recorded, send_signal,
+    ticks_of, timed, wait_count, wait_gone, zombies_of,
 };
 use crate::support::{Answer, Gateway, wait_for};
 
@@ -133,13 +133,6 @@ fn wait_code(gateway: &Gateway, code: &str) -> Answer {
     })
 }
 
-/// The processor time of a process without its children, in ticks of 10 ms.
-fn ticks_of(pid: u32) -> u64 {
-    let stat = fs::read_to_string(format!("/proc/{pid}/stat")).unwrap();
-    let fields: Vec<&str> = stat.rsplit_once(')').unwrap().1.split_ascii_whitespace().collect();
-    fields[11].parse::<u64>().unwrap() + fields[12].parse::<u64>().unwrap()
-}
-
 #[test]
 fn w16_a_worker_that_dies_at_each_start_is_restarted_with_backoff() {
     let folder = tempfile::tempdir().unwrap();
@@ -228,14 +221,6 @@ fn w18_a_missing_program_is_reported_and_its_return_is_noticed() {
     assert_ok(&gateway.call("w", "echo", "[1]"), "1");
     assert_eq!(zombies_of(&gateway), Vec::<String>::new());
     wait_for("no more descriptors than before", || (descriptors_of(gateway.pid()) <= open).then_some(()));
-}
-
-/// Sets the limit of open descriptors of a process, and returns the limit before.
-fn limit_descriptors(pid: u32, current: u64) -> u64 {
-    let pid = Pid::from_raw(i32::try_from(pid).unwrap());
-    let maximum = rustix::process::getrlimit(Resource::Nofile).maximum;
-    let before = rustix::process::prlimit(pid, Resource::Nofile, Rlimit { current: Some(current), maximum }).unwrap();
-    before.current.unwrap_or(u64::MAX)
 }
 
 #[test]
