@@ -17,6 +17,7 @@ use zip::ZipArchive;
 use crate::support::{PATIENCE, fixture, marked};
 use crate::tools::{on_one_thread, spawner};
 
+mod added;
 mod hostile;
 
 const TIME: Duration = Duration::from_secs(30);
