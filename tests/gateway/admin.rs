@@ -157,6 +157,51 @@ fn a2_with_an_admin_listener_the_api_is_not_on_the_other() {
 }
 
 #[test]
+fn a3_web_pages_cannot_use_the_api() {
+    let gateway = Gateway::ready(&deployment("it", "echo-node"));
+    for origin in ["http://page.example", "https://localhost:9000", "null", ""] {
+        for path in ["/api/reload", "/api/deploy/logs", "/api/deploy/create", "/api/deploy/delete", "/api/rollback/it"]
+        {
+            let answer = wire::send(&gateway, "POST", path, &[("origin", origin)], r#"{"suffix":"it"}"#);
+            assert_refused(&answer, 403, "forbidden");
+        }
+    }
+    // A page under a name that an attacker's name server points here would share the API's origin.
+    let asked_as = |host: &str| {
+        let answer = Wire::open(&gateway).send(format!("GET /api/inspect HTTP/1.1\r\nhost: {host}\r\n\r\n")).answer();
+        assert!(answer.headers.iter().all(|(name, _)| !name.starts_with("access-control")), "{answer:?}");
+        answer
+    };
+    for host in ["page.example", "page.example:9000", "localhost.page.example", "127.0.0.1.page.example", "a.b."] {
+        assert_refused(&asked_as(host), 403, "forbidden");
+    }
+    for host in ["localhost:9000", "127.0.0.1", "[::1]:9000", "gateway", "x.localhost"] {
+        assert_eq!(asked_as(host).status, 200, "{host}");
+    }
+    assert_eq!(gateway.call("it", "args", "[1]").body, "[1]");
+}
+
+/// The names and labels of all metrics, without their values.
+fn series(gateway: &Gateway) -> Vec<String> {
+    let text = gateway.get("/metrics").body;
+    let lines = text.lines().filter(|line| !line.starts_with('#'));
+    lines.map(|line| line.rsplit_once(' ').unwrap().0.to_owned()).collect()
+}
+
+#[test]
+fn a9_names_that_callers_invent_make_no_metrics() {
+    let gateway = Gateway::ready(&deployment("it", "echo-node"));
+    let before = series(&gateway);
+    assert!(before.iter().any(|series| series.contains("deployment=\"it\"")), "{before:?}");
+    for n in 0..100 {
+        assert_eq!(gateway.call(&format!("other{n}"), "args", "[]").status, 404);
+        assert_eq!(gateway.call("it", &format!("none{n}"), "[]").status, 404);
+        assert_eq!(gateway.get(&format!("/nowhere/{n}")).status, 404);
+    }
+    assert_eq!(series(&gateway), before);
+}
+
+#[test]
 fn a_second_gateway_does_not_touch_the_workers_of_the_first() {
     let first = Gateway::ready(&deployment("it", "echo-node"));
     let workers = first.worker_pids();
