@@ -186,15 +186,21 @@ struct Tracer {
 }
 
 impl Tracer {
+    /// Injects a fault into the call of this kind that is number `when`.
     fn attach(thread: u32, call: &str, fault: Fault, when: u32) -> Self {
         let what = match fault {
             Fault::Kill => "signal=SIGKILL".to_owned(),
             Fault::Error(error) => format!("error={error}"),
         };
+        Self::with(thread, call, &["-e", &format!("inject={call}:{what}:when={when}")])
+    }
+
+    /// Starts strace on a thread with further options.
+    fn with(thread: u32, calls: &str, options: &[&str]) -> Self {
         let log = NamedTempFile::new().unwrap();
         let mut command = Command::new("strace");
-        command.arg("-o").arg(log.path()).args(["-e", &format!("trace={call}")]);
-        command.args(["-e", &format!("inject={call}:{what}:when={when}"), "-p", &thread.to_string()]);
+        command.arg("-o").arg(log.path()).args(["-e", &format!("trace={calls}")]);
+        command.args(options).args(["-p", &thread.to_string()]);
         command.stdout(Stdio::null()).stderr(Stdio::piped());
         let mut process = command.spawn().expect("strace is needed: install it");
         let mut line = String::new();
@@ -204,9 +210,14 @@ impl Tracer {
     }
 
     /// Detaches, and returns whether strace has injected the fault.
-    fn has_injected(mut self) -> bool {
+    fn has_injected(self) -> bool {
+        self.log_at_end().contains("INJECTED")
+    }
+
+    /// Detaches, and returns the calls that strace has seen.
+    fn log_at_end(mut self) -> String {
         self.detach();
-        fs::read_to_string(self.log.path()).unwrap().contains("INJECTED")
+        fs::read_to_string(self.log.path()).unwrap()
     }
 
     fn detach(&mut self) {
@@ -284,6 +295,26 @@ fn inject(subject: &mut Subject, operation: Operation, fault: Fault, call: &str,
             has_injected
         }
     }
+}
+
+#[test]
+fn l8_a_record_is_synced_before_and_after_it_takes_its_place() {
+    let mut subject = Subject::new();
+    subject.prepare(Operation::Redeploy);
+    // With the paths of descriptors.
+    let tracer = Tracer::with(subject.thread(), "fsync,syncfs,rename,renameat,renameat2", &["-y"]);
+    let answer = subject.perform(Operation::Redeploy).unwrap();
+    assert_eq!(answer.status, 200, "{answer:?}");
+    let log = tracer.log_at_end();
+    let calls: Vec<&str> = log.lines().filter(|line| line.ends_with("= 0")).collect();
+    let position = |calls: &[&str], call: &str, path: &str| {
+        calls.iter().rposition(|line| line.starts_with(call) && line.contains(path)).unwrap_or_else(|| panic!("{log}"))
+    };
+    let renamed = position(&calls, "rename", "/deployments/app/record.new\", ");
+    let written = position(&calls[..renamed], "fsync", "/deployments/app/record.new>");
+    // The release's files are synced before the record names them, and nothing is renamed between the two.
+    position(&calls[..written], "fsync", "/app.py>");
+    position(&calls[renamed..], "fsync", "/deployments/app>");
 }
 
 #[test]
