@@ -9,7 +9,10 @@ mod imports;
 mod table;
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::fs;
+use std::path::Path;
 
+use ignore::WalkBuilder;
 use imports::source_files;
 use table::layers;
 
@@ -90,6 +93,32 @@ fn libraries_stay_in_their_modules() {
         }
     }
     assert_eq!(wrong, BTreeSet::new());
+}
+
+/// Files that may ask for the time of day, which an administrator or a time server can change. All others, and so every
+/// deadline, use the monotonic clock.
+const TIME_OF_DAY: [&str; 7] = [
+    "src/gateway/release_files.rs",  // when a release was made
+    "src/http/static_files/file.rs", // whether a file may change within the second of its date
+    "src/logs/book.rs",              // the time of a line
+    "src/plugin/cases/world.rs",     // the clock of plugins in tests
+    "src/plugin/outside.rs",         // the clock of plugins
+    "src/plugin/record.rs",          // when a call was recorded
+    "src/registry/store/open.rs",    // the names of files that are set aside
+];
+
+#[test]
+fn l16_no_deadline_uses_a_clock_that_can_be_set() {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let mut found = Vec::new();
+    for entry in WalkBuilder::new(root.join("src")).build().map(Result::unwrap) {
+        let is_rust = entry.path().extension().is_some_and(|ending| ending == "rs");
+        if is_rust && fs::read_to_string(entry.path()).unwrap().contains("SystemTime::now") {
+            found.push(entry.path().strip_prefix(root).unwrap().display().to_string());
+        }
+    }
+    found.sort();
+    assert_eq!(found, TIME_OF_DAY);
 }
 
 /// Every file that a file imports, directly or through others.
