@@ -232,7 +232,7 @@ fn without_isolation_every_attempt_of_an_ordinary_user_succeeds() {
 }
 
 #[test]
-fn a_worker_has_four_descriptors_and_no_capabilities() {
+fn a7_a_worker_has_four_descriptors_and_no_capabilities() {
     let place = Place::of_this_user("standard");
     assert_ok(&place.gateway.call("w", "descriptors", "[]"), "[0,1,2,3]");
     for (key, value) in [("CapEff", "0000000000000000"), ("CapBnd", "0000000000000000"), ("NoNewPrivs", "1")] {
@@ -260,13 +260,13 @@ fn daemon_of_a_dead_worker(place: &Place) -> u32 {
 }
 
 #[test]
-fn a_daemon_ends_with_its_worker() {
+fn w14_a_daemon_ends_with_its_worker() {
     let place = Place::of_this_user("standard");
     wait_gone(&[daemon_of_a_dead_worker(&place)]);
 }
 
 #[test]
-fn a_daemon_ends_with_its_worker_where_there_are_no_control_groups() {
+fn w14_a_daemon_ends_with_its_worker_where_there_are_no_control_groups() {
     let place = Place::new("standard", python(), |command, _| without_control_groups(command));
     assert!(!has_control_group(place.pid_of("w")));
     wait_gone(&[daemon_of_a_dead_worker(&place)]);
@@ -289,7 +289,7 @@ fn without_isolation_a_daemon_outlives_its_worker() {
 }
 
 #[test]
-fn descriptors_and_processes_are_limited() {
+fn w15_descriptors_and_processes_are_limited() {
     let place = Place::of_this_user("standard");
     let opened: u64 = place.gateway.call("w", "open_many", "[5000]").body.parse().unwrap();
     assert!(opened < 4096, "{opened}");
