@@ -18,6 +18,10 @@ lint:
     RUSTDOCFLAGS="-D warnings" cargo doc --locked --no-deps
     cargo deny --locked check licenses bans sources
 
+# Check dependencies for known vulnerabilities: before a release, where GitHub can be reached.
+audit:
+    cargo deny --locked check advisories
+
 # Run every check and test, as CI does.
 all:
     tests/run.sh
