@@ -271,7 +271,7 @@ fn w14_a_daemon_ends_with_its_worker_where_there_are_no_control_groups() {
     assert!(!has_control_group(place.pid_of("w")));
     wait_gone(&[daemon_of_a_dead_worker(&place)]);
     // It is a child of the gateway, and no zombie is left of it.
-    assert_eq!(zombies_of(&place.gateway), Vec::<String>::new());
+    wait_for("its reaping", || zombies_of(&place.gateway).is_empty().then_some(()));
 }
 
 #[test]
