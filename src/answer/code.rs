@@ -71,6 +71,8 @@ codes! {
     HeadersTooLarge = "headers_too_large", REQUEST_HEADER_FIELDS_TOO_LARGE;
     /// The arguments do not match the function's signature.
     BadArgument = "bad_argument", UNPROCESSABLE_ENTITY;
+    /// The client sends too many requests that are refused.
+    RateLimited = "rate_limited", TOO_MANY_REQUESTS;
     /// The function raised an error.
     FunctionError = "function_error", INTERNAL_SERVER_ERROR;
     /// The gateway failed.

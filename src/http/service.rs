@@ -14,10 +14,11 @@ use tower::ServiceExt;
 use tracing::Instrument;
 
 use crate::gateway::Gateway;
+use crate::http::api::access::Peer;
 use crate::http::api::deploy::UPLOAD_PATH;
 use crate::http::api::unread_body::UnreadBody;
 use crate::http::bodies::Bodies;
-use crate::http::buffers::{Class, ConnectionBuffers, Held};
+use crate::http::buffers::{Class, Held};
 use crate::http::call::lookup::Client;
 use crate::http::call::{invoke, whole_request};
 use crate::http::client_connection::{ClientConnection, Place};
@@ -145,7 +146,7 @@ impl Service {
                 Box::pin(self.serve_file(&address, request, Client { id, connection })).await
             }
             Target::Call(_) | Target::Http(_) | Target::Static(_) | Target::Other => {
-                self.route_to_api(request, id, &connection.buffers).await
+                self.route_to_api(request, id, connection).await
             }
         }
     }
@@ -174,16 +175,17 @@ impl Service {
         &self,
         request: Request<Incoming>,
         id: &HeaderValue,
-        buffers: &Arc<ConnectionBuffers>,
+        connection: &ClientConnection,
     ) -> Result<Response<ReplyBody>, Problem> {
         let (mut head, body) = request.into_parts();
         head.headers.insert(request_id::HEADER, id.clone());
+        head.extensions.insert(Peer(connection.peer));
         if head.method == Method::POST && head.uri.path() == UPLOAD_PATH {
-            let mut held = Held::nothing(buffers);
+            let mut held = Held::nothing(&connection.buffers);
             held.grow_to(UPLOAD_BUFFER, Class::Upload)?;
             return Ok(self.route_upload(head, body).await);
         }
-        let unread = UnreadBody::new(body, buffers);
+        let unread = UnreadBody::new(body, &connection.buffers);
         head.extensions.insert(unread.clone());
         let request = Request::from_parts(head.clone(), axum::body::Body::empty());
         let Ok(mut response) = self.router.clone().oneshot(request).await;

@@ -117,12 +117,16 @@ fn a1_with_a_token_the_api_needs_it() {
         &[("authorization", &format!("{right}x"))],
     ];
     let query = format!("?token={TOKEN}&access_token={TOKEN}");
+    // Each combination from a peer of its own: a peer with many wrong tokens is answered otherwise.
+    let mut peer = 0;
     for (method, path) in
         [("GET", "/api/inspect"), ("GET", "/api/logs/it"), ("GET", "/api/logs/none"), ("POST", "/api/deploy/logs")]
     {
         for headers in wrong {
             for query in ["", &query] {
-                let answer = wire::send(&gateway, method, &format!("{path}{query}"), headers, "");
+                peer += 1;
+                let request = request(method, &format!("{path}{query}"), headers, "");
+                let answer = Wire::from([127, 0, 1, peer], &gateway).send(request).answer();
                 assert_refused(&answer, 401, "unauthorized");
                 assert_eq!(answer.header("www-authenticate"), Some("Bearer"));
                 assert!(!answer.body.contains(TOKEN));
@@ -137,6 +141,27 @@ fn a1_with_a_token_the_api_needs_it() {
         assert_eq!(gateway.get(open).status, 200, "{open}");
     }
     assert!(!gateway.log().contains(TOKEN));
+}
+
+#[test]
+fn a1_a_peer_that_tries_many_tokens_is_limited_and_the_right_token_still_works() {
+    let gateway = Gateway::start(&format!("[admin]\ntoken = {TOKEN:?}\n"));
+    let with = |token: &str| request("GET", "/api/inspect", &[("authorization", &format!("Bearer {token}"))], "");
+    for guess in 0..200 {
+        let answer = Wire::open(&gateway).send(with(&format!("guess-{guess}"))).answer();
+        if guess < 10 {
+            assert_refused(&answer, 401, "unauthorized");
+            continue;
+        }
+        assert_refused(&answer, 429, "rate_limited");
+        assert_eq!(answer.header("connection"), Some("close"), "{answer:?}");
+        let wait: u64 = answer.header("retry-after").unwrap().parse().unwrap();
+        assert!((1..=60).contains(&wait), "{answer:?}");
+    }
+    assert_eq!(Wire::open(&gateway).send(with(TOKEN)).answer().status, 200, "the operator shares the address");
+    assert_refused(&Wire::open(&gateway).send(get("/api/inspect")).answer(), 401, "unauthorized");
+    assert_refused(&Wire::from([127, 0, 2, 1], &gateway).send(with("guess")).answer(), 401, "unauthorized");
+    assert_eq!(gateway.log().matches("too many wrong tokens").count(), 1, "{}", gateway.log());
 }
 
 #[test]

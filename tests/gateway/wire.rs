@@ -3,8 +3,10 @@
 
 use std::fmt::Write as _;
 use std::io::{self, BufRead, BufReader, Read, Write};
-use std::net::TcpStream;
+use std::net::{SocketAddr, TcpStream};
 use std::time::{Duration, Instant};
+
+use rustix::net::{AddressFamily, SocketType};
 
 use crate::support::{Answer, Gateway, fixture};
 
@@ -16,6 +18,16 @@ pub(crate) struct Wire {
 impl Wire {
     pub(crate) fn open(gateway: &Gateway) -> Self {
         Self { reader: BufReader::new(gateway.connect()) }
+    }
+
+    /// A connection from another address of this machine.
+    pub(crate) fn from(source: [u8; 4], gateway: &Gateway) -> Self {
+        let socket = rustix::net::socket(AddressFamily::INET, SocketType::STREAM, None).unwrap();
+        rustix::net::bind(&socket, &SocketAddr::from((source, 0))).unwrap();
+        rustix::net::connect(&socket, &gateway.address).unwrap();
+        let stream = TcpStream::from(socket);
+        stream.set_read_timeout(Some(crate::support::PATIENCE)).unwrap();
+        Self { reader: BufReader::new(stream) }
     }
 
     pub(crate) fn to(address: &str) -> Self {

@@ -1,6 +1,8 @@
 //! Who may use the API: holders of the token, or without a token every program on this machine, but never a web page.
 
 use std::net::IpAddr;
+use std::sync::Arc;
+use std::time::Instant;
 
 use axum::extract::{Request, State};
 use axum::middleware::Next;
@@ -12,6 +14,7 @@ use subtle::ConstantTimeEq;
 
 use crate::config::Secret;
 use crate::http::api::reply;
+use crate::http::api::wrong_tokens::{Guess, WrongTokens};
 use crate::http::problem::{Code, Problem};
 
 /// The SHA-256 of a token. All digests have one length, so the time of a comparison reveals nothing about the token.
@@ -41,14 +44,48 @@ impl TokenDigest {
     }
 }
 
-/// Answers 401 to requests without the token, if there is one.
-pub async fn require_token(State(token): State<Option<TokenDigest>>, request: Request, next: Next) -> Response {
-    match &token {
-        Some(token) if !token.authorizes(request.headers()) => {
-            let problem = Problem::new(Code::Unauthorized, "a valid token is needed: Authorization: Bearer <token>");
-            reply::problem(problem, request.headers())
+/// The check of tokens, with the wrong ones so far.
+#[derive(Debug, Clone)]
+pub struct TokenCheck {
+    token: TokenDigest,
+    wrong: Arc<WrongTokens>,
+}
+
+impl TokenCheck {
+    /// A check for this token.
+    #[must_use]
+    pub fn new(token: TokenDigest) -> Self {
+        Self { token, wrong: Arc::default() }
+    }
+
+    fn check(&self, request: &Request) -> Result<(), Problem> {
+        if self.token.authorizes(request.headers()) {
+            return Ok(());
         }
-        _ => next.run(request).await,
+        // A request without any token is not a guess.
+        let peer = request.extensions().get::<Peer>().filter(|_| request.headers().contains_key(AUTHORIZATION));
+        match peer.map(|Peer(peer)| self.wrong.add(*peer, Instant::now())) {
+            Some(Guess::TooMany(wait)) => {
+                let problem = Problem::new(Code::RateLimited, "too many wrong tokens from this address");
+                Err(problem.retry_after(wait).closing())
+            }
+            Some(Guess::Refused) | None => {
+                let message = "a valid token is needed: Authorization: Bearer <token>";
+                Err(Problem::new(Code::Unauthorized, message))
+            }
+        }
+    }
+}
+
+/// The client's address, in the extensions of a request.
+#[derive(Debug, Clone, Copy)]
+pub struct Peer(pub IpAddr);
+
+/// Answers 401 to requests without the token, if there is one, and 429 to peers that have tried too many.
+pub async fn require_token(State(token): State<Option<TokenCheck>>, request: Request, next: Next) -> Response {
+    match token.map_or(Ok(()), |token| token.check(&request)) {
+        Ok(()) => next.run(request).await,
+        Err(problem) => reply::problem(problem, request.headers()),
     }
 }
 

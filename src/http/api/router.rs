@@ -12,7 +12,7 @@ use http::header::{ALLOW, CONTENT_TYPE};
 
 use crate::config::Secret;
 use crate::gateway::deployer::Deployer;
-use crate::http::api::access::{self, TokenDigest};
+use crate::http::api::access::{self, TokenCheck, TokenDigest};
 use crate::http::api::{deploy, inspect, logs, metacall, metrics, reload, reply, unread_body};
 use crate::http::bodies::Bodies;
 use crate::http::buffers::Budget;
@@ -33,7 +33,8 @@ pub fn api(
     buffers: Arc<Budget>,
     bodies: Arc<Bodies>,
 ) -> Router {
-    let token = token.map(TokenDigest::of_secret);
+    let has_token = token.is_some();
+    let token = token.map(|token| TokenCheck::new(TokenDigest::of_secret(token)));
     let guarded = Router::new()
         .route("/api/inspect", get(inspect::deployments))
         .route("/api/plugins", get(inspect::plugins))
@@ -48,7 +49,7 @@ pub fn api(
         // Its body is streamed.
         .merge(deploy::upload(Arc::clone(deployer), max_upload))
         .layer(middleware::from_fn_with_state(token, access::require_token))
-        .layer(middleware::from_fn_with_state(token.is_some(), access::refuse_pages));
+        .layer(middleware::from_fn_with_state(has_token, access::refuse_pages));
     // MetaCall's client asks for readiness without its token.
     guarded.route("/api/readiness", get(|| async { "OK" }))
 }

@@ -82,7 +82,7 @@ impl Drop for PeerConnection {
 }
 
 /// The address that stands for a peer. A host has a whole /64 of IPv6 addresses to choose from.
-fn key_of(address: IpAddr) -> IpAddr {
+pub(crate) fn key_of(address: IpAddr) -> IpAddr {
     match address.to_canonical() {
         IpAddr::V4(address) => IpAddr::V4(address),
         IpAddr::V6(address) => IpAddr::V6(Ipv6Addr::from_bits(address.to_bits() >> 64 << 64)),
