@@ -14,3 +14,4 @@ pub mod reply;
 pub mod router;
 pub mod unread_body;
 pub mod upload;
+pub mod wrong_tokens;

@@ -2,6 +2,7 @@
 //! a deadline.
 
 pub mod accept;
+mod activity;
 mod backlog;
 pub mod framing;
 pub mod head;
@@ -11,3 +12,4 @@ pub mod paced_body;
 pub mod peers;
 mod serve;
 pub mod stream;
+mod turn;

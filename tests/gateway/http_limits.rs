@@ -5,6 +5,7 @@ pub(crate) mod buffers;
 mod failures;
 mod framing;
 mod large_bodies;
+mod neighbours;
 
 use std::collections::HashSet;
 use std::fs;

@@ -19,11 +19,12 @@ use tokio::sync::OwnedSemaphorePermit;
 
 use crate::http::buffers::{ConnectionBuffers, Requests};
 use crate::http::client_connection::{ClientConnection, Place};
+use crate::http::connection::activity::Activity;
 use crate::http::connection::open_connections::{self, OpenConnections};
 use crate::http::connection::open_streams::Streams;
 use crate::http::connection::paced_body::{PacedBody, STALL, StreamExecutor};
 use crate::http::connection::peers::PeerConnection;
-use crate::http::connection::stream::{Activity, Deadlines, Stream, problem_text};
+use crate::http::connection::stream::{Deadlines, Stream, problem_text};
 use crate::http::problem;
 use crate::http::service::{Service, too_many_connections};
 
@@ -184,6 +185,7 @@ impl Connection {
             let busy = served.serve();
             let serving = Arc::clone(&serving);
             async move {
+                busy.wait_turn().await;
                 let response = serving.service.answer(request, &serving.client).await;
                 Ok::<_, Infallible>(response.map(|body| body.guarded(busy)))
             }

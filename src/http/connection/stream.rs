@@ -6,17 +6,17 @@ use std::future::Future;
 use std::io;
 use std::pin::Pin;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::Ordering;
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
 use bytes::Bytes;
-use futures_util::task::AtomicWaker;
 use hyper::rt::ReadBufCursor;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::TcpStream;
 use tokio::time::{Instant, Sleep};
 
+use crate::http::connection::activity::Activity;
 use crate::http::connection::framing::Framing;
 use crate::http::connection::open_connections::{self, LAST_LINGER};
 use crate::http::problem::{self, Problem};
@@ -37,65 +37,6 @@ thread_local! {
     /// The buffer that all connections of this thread read into. Bytes are checked before hyper gets them, and a
     /// buffer for each idle connection would cost its memory.
     static SCRATCH: RefCell<Vec<u8>> = RefCell::new(vec![0; READ_SIZE]);
-}
-
-/// Whether a request of the connection is being served, and whether it may wait for another one. The service and the
-/// drain set it, the stream reads it.
-#[derive(Debug, Default)]
-pub struct Activity {
-    serving: AtomicBool,
-    /// The connection has been idle for [`PARK`]: it needs nothing but its socket until the next request.
-    parked: AtomicBool,
-    /// The gateway stops: each answer is the connection's last one.
-    draining: AtomicBool,
-    /// The connection ends when no request is being served.
-    ends_idle: AtomicBool,
-    /// The task that waits to read until serving has ended.
-    reader: AtomicWaker,
-}
-
-impl Activity {
-    /// A request is being served until the guard is dropped.
-    #[must_use]
-    pub fn serve(self: &Arc<Self>) -> ServingGuard {
-        self.serving.store(true, Ordering::Relaxed);
-        ServingGuard(Arc::clone(self))
-    }
-
-    /// Whether the connection has been idle for a while, with nothing read or written in part.
-    #[must_use]
-    pub fn is_parked(&self) -> bool {
-        self.parked.load(Ordering::Relaxed)
-    }
-
-    fn is_serving(&self) -> bool {
-        self.serving.load(Ordering::Relaxed)
-    }
-
-    /// From now on each answer is the connection's last one.
-    pub fn begin_drain(&self) {
-        self.draining.store(true, Ordering::Relaxed);
-    }
-
-    /// Ends the connection as soon as no request is being served. Its task has to be polled afterwards.
-    pub fn end_idle(&self) {
-        self.ends_idle.store(true, Ordering::Relaxed);
-    }
-
-    fn ends_idle(&self) -> bool {
-        self.ends_idle.load(Ordering::Relaxed)
-    }
-}
-
-/// The end of [`Activity::serve`].
-#[derive(Debug)]
-pub struct ServingGuard(Arc<Activity>);
-
-impl Drop for ServingGuard {
-    fn drop(&mut self) {
-        self.0.serving.store(false, Ordering::Relaxed);
-        self.0.reader.wake();
-    }
 }
 
 /// The deadlines of a connection.
@@ -231,6 +172,7 @@ impl Stream {
     /// and the client loses an answer that it has not read.
     fn poll_linger(&mut self, context: &mut Context<'_>) -> Poll<()> {
         while let Some((until, read)) = self.lingered {
+            ready!(self.activity.turn.poll_read(context));
             let more = SCRATCH.with_borrow_mut(|scratch| {
                 let mut space = ReadBuf::new(scratch);
                 match Pin::new(&mut self.io).poll_read(context, &mut space) {
@@ -240,7 +182,10 @@ impl Stream {
                 }
             });
             match more {
-                Some(count) if count > 0 && read + count < LINGER_BYTES => self.lingered = Some((until, read + count)),
+                Some(count) if count > 0 && read + count < LINGER_BYTES => {
+                    self.activity.turn.note_read(count);
+                    self.lingered = Some((until, read + count));
+                }
                 Some(_) => break,
                 None => return self.poll_due(context, until),
             }
@@ -318,6 +263,7 @@ impl hyper::rt::Read for Stream {
                 ready!(this.poll_linger(context));
                 return Poll::Ready(Ok(()));
             }
+            ready!(this.activity.turn.poll_read(context));
             let room = buffer.remaining().min(READ_SIZE);
             if !this.early.is_empty() {
                 let early = this.early.split_to(room.min(this.early.len()));
@@ -337,11 +283,17 @@ impl hyper::rt::Read for Stream {
                 Poll::Ready(io::Result::Ok((bytes.len(), good)))
             });
             match read {
-                Poll::Ready(Ok((read, good))) if good == 0 && read > 0 => {}
-                Poll::Ready(result) => return Poll::Ready(result.map(|_| ())),
+                Poll::Ready(Ok((read, good))) => {
+                    this.activity.turn.note_read(read);
+                    if good > 0 || read == 0 {
+                        return Poll::Ready(Ok(()));
+                    }
+                }
+                Poll::Ready(Err(error)) => return Poll::Ready(Err(error)),
                 Poll::Pending => break,
             }
         }
+        this.activity.turn.end();
         ready!(this.poll_wait(context));
         if this.waiting == Waiting::Head {
             let problem = match this.activity.ends_idle() {
