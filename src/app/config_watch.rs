@@ -8,9 +8,9 @@ use std::path::{Path, PathBuf};
 
 use notify::event::{AccessKind, AccessMode};
 use notify::{Event, EventKind, RecommendedWatcher, RecursiveMode, Watcher};
-use tokio::sync::mpsc::UnboundedSender;
 
 use crate::config::Config;
+use crate::gateway::reload_queue::ReloadSender;
 use crate::gateway::reload_request::ReloadRequest;
 
 /// Watches the folders of a configuration's files.
@@ -27,10 +27,10 @@ type Identity = (u64, u64);
 
 impl ConfigWatch {
     /// Requests a reload whenever a file of this configuration changes.
-    pub(super) fn start(config: &Config, requests: UnboundedSender<ReloadRequest>) -> Self {
+    pub(super) fn start(config: &Config, requests: ReloadSender) -> Self {
         let made = notify::recommended_watcher(move |event: notify::Result<Event>| {
             if event.is_ok_and(|event| is_change(&event)) {
-                let _stopped = requests.send(ReloadRequest::of_configuration("a file has changed"));
+                requests.send(ReloadRequest::of_configuration("a file has changed"));
             }
         });
         let watcher = made.inspect_err(|error| {

@@ -5,10 +5,9 @@ use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::Duration;
 
-use tokio::sync::mpsc::UnboundedSender;
-
 use crate::deployment::{DeploymentName, Fingerprint};
 use crate::gateway::Gateway;
+use crate::gateway::reload_queue::ReloadSender;
 use crate::gateway::reload_request::ReloadRequest;
 use crate::source::fingerprint;
 use crate::supervise;
@@ -21,7 +20,7 @@ pub(super) const TASK: &str = "function-watch";
 
 /// Requests a reload when files have changed and have then been the same for two checks, so that a half-written file is
 /// not loaded. Ends when reloads end.
-pub(super) async fn watch(gateway: Arc<Gateway>, requests: UnboundedSender<ReloadRequest>) {
+pub(super) async fn watch(gateway: Arc<Gateway>, requests: ReloadSender) {
     let mut last_seen: HashMap<DeploymentName, Fingerprint> = HashMap::new();
     let mut requested: HashMap<DeploymentName, Fingerprint> = HashMap::new();
     while !requests.is_closed() {
@@ -42,8 +41,8 @@ pub(super) async fn watch(gateway: Arc<Gateway>, requests: UnboundedSender<Reloa
                 has_changed = true;
             }
         }
-        if has_changed && requests.send(ReloadRequest::of_functions("files of functions have changed")).is_err() {
-            return;
+        if has_changed {
+            requests.send(ReloadRequest::of_functions("files of functions have changed"));
         }
     }
 }

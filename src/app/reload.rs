@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use futures_util::FutureExt;
-use tokio::sync::{Mutex, mpsc};
+use tokio::sync::Mutex;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
@@ -15,6 +15,7 @@ use crate::app::function_watch;
 use crate::app::hidden::hidden;
 use crate::config::{self, Config, Fault, Faults, PluginConfig};
 use crate::gateway::deployer::Deployer;
+use crate::gateway::reload_queue::{self, ReloadReceiver, ReloadResult, ReloadSender};
 use crate::gateway::reload_request::{Functions, Rejected, ReloadFailure, ReloadRequest, Reloaded};
 use crate::supervise;
 
@@ -29,7 +30,7 @@ const TASK: &str = "reload";
 
 /// A handle for requesting reloads.
 pub(super) struct Reloading {
-    requests: mpsc::UnboundedSender<ReloadRequest>,
+    requests: ReloadSender,
 }
 
 impl Reloading {
@@ -41,7 +42,7 @@ impl Reloading {
         tasks: &TaskTracker,
         stop: &CancellationToken,
     ) -> Self {
-        let (requests, received) = mpsc::unbounded_channel();
+        let (requests, received) = reload_queue::channel();
         deployer.reloads.serve_with(requests.clone());
         let reloader =
             Reloader { config: config.clone(), deployer: Arc::clone(deployer), received, requests: requests.clone() };
@@ -67,7 +68,7 @@ impl Reloading {
 
     /// Requests a reload, with a check of the functions' files. Does not wait for it.
     pub(super) fn request(&self, cause: &'static str) {
-        let _stopped = self.requests.send(ReloadRequest::of_functions(cause));
+        self.requests.send(ReloadRequest::of_functions(cause));
     }
 }
 
@@ -76,31 +77,20 @@ struct Reloader {
     /// The configuration in force.
     config: Config,
     deployer: Arc<Deployer>,
-    received: mpsc::UnboundedReceiver<ReloadRequest>,
+    received: ReloadReceiver,
     /// For the watcher.
-    requests: mpsc::UnboundedSender<ReloadRequest>,
+    requests: ReloadSender,
 }
 
 impl Reloader {
     async fn run(&mut self) {
         let mut watch = ConfigWatch::start(&self.config, self.requests.clone());
-        while let Some(ReloadRequest { cause, mut functions, answer }) = self.received.recv().await {
+        loop {
+            let reload = self.received.next(SETTLE).await;
             supervise::panic_point(TASK);
-            // A requester that waits for the answer has finished writing its files.
-            let is_waited_for = answer.is_some();
-            if !is_waited_for {
-                tokio::time::sleep(SETTLE).await;
-            }
-            let mut answers: Vec<_> = answer.into_iter().collect();
-            while let Ok(further) = self.received.try_recv() {
-                answers.extend(further.answer);
-                if further.functions == Functions::Check {
-                    functions = Functions::Check;
-                }
-            }
-            tracing::info!(cause, "reloading the configuration");
+            tracing::info!(cause = reload.cause, "reloading the configuration");
             // Caught here rather than by the supervisor alone: the requesters below get an answer.
-            let reloaded = match AssertUnwindSafe(self.reload(functions)).catch_unwind().await {
+            let reloaded = match AssertUnwindSafe(self.reload(reload.functions)).catch_unwind().await {
                 Ok(reloaded) => reloaded,
                 Err(_) => {
                     tracing::error!("reload panicked: the configuration in force stays");
@@ -108,16 +98,15 @@ impl Reloader {
                 }
             };
             watch.follow(&self.config);
-            for answer in answers {
-                let _requester_is_gone = answer.send(reloaded.clone());
-            }
+            let is_waited_for = reload.is_waited_for;
+            reload.finish(reloaded);
             if !is_waited_for {
-                tokio::time::sleep(PAUSE).await;
+                self.received.pause(PAUSE).await;
             }
         }
     }
 
-    async fn reload(&mut self, functions: Functions) -> Result<Arc<Reloaded>, Rejected> {
+    async fn reload(&mut self, functions: Functions) -> ReloadResult {
         let (config, plugins, faults) = self.read().await?;
         for fault in &faults {
             tracing::error!(reason = %fault, "plugin settings rejected: the plugin in service stays");

@@ -11,7 +11,7 @@ use crate::deployment::DeploymentName;
 use crate::gateway::Gateway;
 use crate::gateway::change_lock::{ChangeLock, ChangeLocks};
 use crate::gateway::deploy_error::DeployError;
-use crate::gateway::reload_request::Reloads;
+use crate::gateway::reloads::Reloads;
 use crate::gateway::server_paths::ServerPaths;
 use crate::logs::book::LogBook;
 use crate::registry::store::Store;
