@@ -37,6 +37,7 @@ use crate::http::connection::open_connections::OpenConnections;
 use crate::http::connection::peers::Peers;
 use crate::plugin::outside::CallFunction;
 use crate::plugin::plugins::Plugins;
+use crate::process::connection_owner::Owners;
 use crate::process::orphans;
 use crate::process::spawner::{REAPER, Spawner};
 use crate::process::tree::Instance;
@@ -103,6 +104,7 @@ struct App {
     config: Config,
     gateway: Arc<Gateway>,
     deployer: Arc<Deployer>,
+    owners: Owners,
     /// Long-lived tasks: the orphan reaper, reloads, the watchers.
     background: TaskTracker,
     /// Ends the background tasks.
@@ -126,6 +128,7 @@ impl App {
         }
         let prefix = config.server.prefix.clone().map_or_else(host_name, Ok)?;
         orphans::adopt().map_err(anyhow::Error::from).context("adopting orphans")?;
+        let owners = Owners::new();
         let spawner = Arc::new(Spawner::new(instance));
         let (background, stop_background) = (TaskTracker::new(), CancellationToken::new());
         reap_orphans(&background, &stop_background, &spawner);
@@ -153,7 +156,7 @@ impl App {
         };
         let drain = config.server.drain.get();
         let deployer = Arc::new(Deployer::new(Arc::clone(&gateway), store, tools, deploy, drain));
-        Ok(Self { config, gateway, deployer, background, stop_background, _lock: lock })
+        Ok(Self { config, gateway, deployer, owners, background, stop_background, _lock: lock })
     }
 
     /// Loads the plugins, then starts the deployments without waiting for their workers. Plugins come first because
@@ -198,7 +201,9 @@ impl App {
         let buffers = Arc::new(Budget::new(usize::try_from(server.max_buffered()).unwrap_or(usize::MAX)));
         let per_peer = server.max_connections_per_peer.map_or(usize::MAX, |count| count as usize);
         let peers = Arc::new(Peers::new(per_peer, Arc::clone(&buffers)));
-        for (listener, service, limits) in listeners.with_services(&self.config, &self.deployer, limits, &buffers) {
+        for (listener, service, limits) in
+            listeners.with_services(&self.config, &self.deployer, limits, &buffers, &self.owners)
+        {
             let (peers, connections) = (Arc::clone(&peers), connections.clone());
             servers.spawn(accept::serve(listener, Arc::new(service), limits, peers, connections));
         }

@@ -5,7 +5,9 @@
 #![expect(clippy::disallowed_methods, reason = "this module is the one that starts programs")]
 
 pub mod child;
+pub mod connection_owner;
 pub mod control_group;
+mod descent;
 pub mod environment;
 pub mod launch;
 mod limits;
@@ -13,6 +15,8 @@ pub mod orphans;
 pub mod output;
 pub mod program;
 pub mod spawner;
+mod stat;
+mod tcp_table;
 pub mod tool;
 pub mod tree;
 pub mod walls;

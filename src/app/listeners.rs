@@ -11,12 +11,14 @@ use tokio::net::TcpListener;
 use crate::app::connection_limits::ListenerLimits;
 use crate::config::Config;
 use crate::gateway::deployer::Deployer;
+use crate::http::api::access::Access;
 use crate::http::api::router;
 use crate::http::bodies::Bodies;
 use crate::http::buffers::Budget;
 use crate::http::connection::accept::ConnectionLimits;
 use crate::http::request_body::BodyLimits;
 use crate::http::service::Service;
+use crate::process::connection_owner::Owners;
 
 /// Bound listeners.
 pub(super) struct Listeners {
@@ -47,11 +49,13 @@ impl Listeners {
         deployer: &Arc<Deployer>,
         limits: ListenerLimits,
         buffers: &Arc<Budget>,
+        owners: &Owners,
     ) -> Vec<(TcpListener, Service, ConnectionLimits)> {
         let body_limits = BodyLimits { size: config.server.max_body.bytes(), stall: config.server.body_timeout.get() };
-        let health = router::health(Arc::clone(deployer), config.admin.token.as_ref());
-        let (token, max_upload) = (config.admin.token.as_ref(), config.deploy.max_upload.bytes());
-        let api = |bodies| router::api(deployer, token, max_upload, Arc::clone(buffers), bodies);
+        let access = Access::new(config.admin.token.as_ref(), owners);
+        let health = router::health(Arc::clone(deployer), access.clone());
+        let max_upload = config.deploy.max_upload.bytes();
+        let api = |bodies| router::api(deployer, &access, max_upload, Arc::clone(buffers), bodies);
         let service = |router: Router, serves_calls, bodies| {
             let gateway = Arc::clone(&deployer.gateway);
             Service::new(gateway, router::with_fallbacks(router), serves_calls, bodies)

@@ -88,7 +88,7 @@ pub struct PluginReadiness {
 impl Readiness {
     /// Removes every text that comes from workers, plugins or the machine: such texts may hold secrets.
     pub fn hide_details(&mut self) {
-        let hidden = || "shown with the admin token".to_owned();
+        let hidden = || "shown to users of the admin API".to_owned();
         for reason in self.deployments.iter_mut().filter_map(|deployment| deployment.error.as_mut()) {
             reason.message = hidden();
             reason.stderr.clear();

@@ -3,7 +3,10 @@
 use std::net::IpAddr;
 use std::sync::Arc;
 
+use tokio::sync::OnceCell;
+
 use crate::http::buffers::ConnectionBuffers;
+use crate::process::connection_owner::{Ends, Owner, Owners};
 
 /// A client's connection.
 #[derive(Debug, Clone)]
@@ -14,6 +17,30 @@ pub struct ClientConnection {
     pub buffers: Arc<ConnectionBuffers>,
     /// What it may ask for.
     pub place: Place,
+    /// The program that has opened it.
+    pub program: Arc<Program>,
+}
+
+/// The program that has opened a connection. It is looked up when the first request asks for it.
+#[derive(Debug)]
+pub struct Program {
+    ends: Ends,
+    owner: OnceCell<Owner>,
+}
+
+impl Program {
+    /// That of the connection between these addresses.
+    #[must_use]
+    pub fn of(ends: Ends) -> Self {
+        Self { ends, owner: OnceCell::new() }
+    }
+
+    /// Who it is.
+    pub async fn find(&self, owners: &Owners) -> Owner {
+        let finding = || async { owners.find(self.ends).await.ok_or(Owner::Unknown) };
+        // A search that took too long is not the last one.
+        self.owner.get_or_try_init(finding).await.map_or_else(|unknown| unknown, |owner| *owner)
+    }
 }
 
 /// The place of a connection among all connections.

@@ -180,6 +180,7 @@ impl Service {
         let (mut head, body) = request.into_parts();
         head.headers.insert(request_id::HEADER, id.clone());
         head.extensions.insert(Peer(connection.peer));
+        head.extensions.insert(Arc::clone(&connection.program));
         if head.method == Method::POST && head.uri.path() == UPLOAD_PATH {
             let mut held = Held::nothing(&connection.buffers);
             held.grow_to(UPLOAD_BUFFER, Class::Upload)?;

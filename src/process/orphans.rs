@@ -10,6 +10,7 @@ use parking_lot::Mutex;
 use rustix::process::{Pid, Signal, WaitOptions, child_subreaper, getpid, kill_process, set_child_subreaper, waitpid};
 
 use crate::process::environment::mark_of;
+use crate::process::stat::{self, Stat};
 
 /// Rounds of looking for strays: the children of an ended one become orphans themselves.
 const ROUNDS: u32 = 20;
@@ -87,7 +88,7 @@ impl OwnChildren {
             return;
         }
         let known = self.0.lock();
-        for pid in orphans(&known).into_iter().filter(|pid| state(*pid) == Some('Z')) {
+        for pid in orphans(&known).into_iter().filter(|pid| is_zombie(*pid)) {
             if let Some(pid) = Pid::from_raw(pid) {
                 let _already_reaped = waitpid(Some(pid), WaitOptions::NOHANG);
             }
@@ -115,7 +116,7 @@ fn orphans(known: &Known) -> Vec<i32> {
 fn is_stray(pid: i32, known: &Known) -> bool {
     let process = Path::new("/proc").join(pid.to_string());
     let has_walls = filters(&process) > filters(Path::new("/proc/self"));
-    has_walls && state(pid) != Some('Z') && {
+    has_walls && !is_zombie(pid) && {
         let group = fs::read_to_string(process.join("cgroup")).unwrap_or_default();
         let in_group = known.trees.iter().any(|mark| group.contains(&format!("/{mark}\n")));
         !in_group && mark_of(&process).is_none_or(|mark| !known.trees.contains(&mark))
@@ -130,8 +131,7 @@ fn filters(process: &Path) -> u32 {
     field("Seccomp_filters:").or_else(|| field("Seccomp:")).unwrap_or(0)
 }
 
-/// The state of a process as a letter, `Z` if it has ended and was not reaped. Format: `proc_pid_stat(5)`.
-fn state(pid: i32) -> Option<char> {
-    let stat = fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
-    stat.rsplit_once(") ")?.1.chars().next()
+/// Whether a process has ended and was not reaped.
+fn is_zombie(pid: i32) -> bool {
+    stat::of(pid).is_some_and(Stat::is_zombie)
 }

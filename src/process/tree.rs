@@ -2,12 +2,12 @@
 //! the process group and the mark in the environment find it.
 
 use std::fs;
-use std::path::Path;
 
 use rustix::process::{Pid, Signal};
 
 use crate::process::control_group::{self, Groups, TreeGroup, TreeLimits};
 use crate::process::environment::mark_of;
+use crate::process::stat;
 use crate::process::walls::machine::{self, Wall};
 
 const INSTANCE_START: &str = "metagate-";
@@ -163,11 +163,9 @@ fn pid_namespace() -> u64 {
     link.to_string_lossy().trim_matches(|c: char| !c.is_ascii_digit()).parse().unwrap_or(0)
 }
 
-/// When a process started, in clock ticks since boot: field 22 of `/proc/PID/stat`, see `proc_pid_stat(5)`.
+/// When a process started, in clock ticks since boot.
 fn start_time(pid: u32) -> Option<u64> {
-    let stat = fs::read_to_string(Path::new("/proc").join(pid.to_string()).join("stat")).ok()?;
-    // The second field is a name in parentheses that may hold anything.
-    stat.rsplit_once(')')?.1.split_ascii_whitespace().nth(19)?.parse().ok()
+    stat::of(i32::try_from(pid).ok()?).map(|process| process.started)
 }
 
 #[cfg(test)]

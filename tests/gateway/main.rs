@@ -19,6 +19,7 @@ mod hangs;
 mod http2;
 mod http_functions;
 mod http_limits;
+mod intruders;
 mod loading;
 mod logging;
 mod older_plugins;

@@ -13,7 +13,8 @@ use crate::config::values::secret::Secret;
 #[serde(default, deny_unknown_fields, expecting = "a table")]
 pub struct AdminConfig {
     /// Token that requests to /api and /metrics must carry. At least 32 bytes, unless the listener is on a loopback
-    /// address, where no token is required. Keep it out of the file: "${env:METAGATE_TOKEN}". Default: none.
+    /// address, where no token is required, but functions are refused. Keep it out of the file:
+    /// "${env:METAGATE_TOKEN}". Default: none.
     pub token: Option<Secret>,
     /// IP address and port of a separate listener for the admin API. Default: the listener for calls.
     #[serde(deserialize_with = "field::address")]

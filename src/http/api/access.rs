@@ -1,4 +1,5 @@
-//! Who may use the API: holders of the token, or without a token every program on this machine, but never a web page.
+//! Who may use the API: holders of the token, or without a token every program on this machine that the gateway has not
+//! started, but never a web page.
 
 use std::net::IpAddr;
 use std::sync::Arc;
@@ -9,13 +10,16 @@ use axum::middleware::Next;
 use axum::response::Response;
 use http::Method;
 use http::header::{AUTHORIZATION, HOST, HeaderMap, ORIGIN};
+use http::request::Parts;
 use sha2::{Digest as _, Sha256};
 use subtle::ConstantTimeEq;
 
 use crate::config::Secret;
 use crate::http::api::reply;
 use crate::http::api::wrong_tokens::{Guess, WrongTokens};
+use crate::http::client_connection::Program;
 use crate::http::problem::{Code, Problem};
+use crate::process::connection_owner::{Owner, Owners};
 
 /// The SHA-256 of a token. All digests have one length, so the time of a comparison reveals nothing about the token.
 #[derive(Debug, Clone, Copy)]
@@ -58,12 +62,12 @@ impl TokenCheck {
         Self { token, wrong: Arc::default() }
     }
 
-    fn check(&self, request: &Request) -> Result<(), Problem> {
-        if self.token.authorizes(request.headers()) {
+    fn check(&self, head: &Parts) -> Result<(), Problem> {
+        if self.token.authorizes(&head.headers) {
             return Ok(());
         }
         // A request without any token is not a guess.
-        let peer = request.extensions().get::<Peer>().filter(|_| request.headers().contains_key(AUTHORIZATION));
+        let peer = head.extensions.get::<Peer>().filter(|_| head.headers.contains_key(AUTHORIZATION));
         match peer.map(|Peer(peer)| self.wrong.add(*peer, Instant::now())) {
             Some(Guess::TooMany(wait)) => {
                 let problem = Problem::new(Code::RateLimited, "too many wrong tokens from this address");
@@ -81,23 +85,77 @@ impl TokenCheck {
 #[derive(Debug, Clone, Copy)]
 pub struct Peer(pub IpAddr);
 
-/// Answers 401 to requests without the token, if there is one, and 429 to peers that have tried too many.
-pub async fn require_token(State(token): State<Option<TokenCheck>>, request: Request, next: Next) -> Response {
-    match token.map_or(Ok(()), |token| token.check(&request)) {
-        Ok(()) => next.run(request).await,
-        Err(problem) => reply::problem(problem, request.headers()),
+/// What a request needs to use the API.
+#[derive(Debug, Clone)]
+pub enum Access {
+    /// The token.
+    Token(TokenCheck),
+    /// A program that the gateway has not started: no worker, no installer, none of their descendants.
+    OtherPrograms(Owners),
+}
+
+impl Access {
+    /// With a configured token, the token.
+    #[must_use]
+    pub fn new(token: Option<&Secret>, owners: &Owners) -> Self {
+        let check = token.map(|token| TokenCheck::new(TokenDigest::of_secret(token)));
+        check.map_or_else(|| Self::OtherPrograms(owners.clone()), Self::Token)
+    }
+
+    /// Fails if a request may not use the API. A wrong token counts as a guess.
+    async fn check(&self, head: &Parts) -> Result<(), Problem> {
+        match self {
+            Self::Token(token) => token.check(head),
+            Self::OtherPrograms(owners) => check_program(owners, head).await,
+        }
+    }
+
+    /// Whether an answer may have what the API shows.
+    pub async fn shows_details(&self, head: &Parts) -> bool {
+        match self {
+            Self::Token(check) => check.token.authorizes(&head.headers),
+            Self::OtherPrograms(owners) => check_program(owners, head).await.is_ok(),
+        }
+    }
+}
+
+async fn check_program(owners: &Owners, head: &Parts) -> Result<(), Problem> {
+    let owner = match head.extensions.get::<Arc<Program>>() {
+        Some(program) => program.find(owners).await,
+        None => Owner::Unknown,
+    };
+    let message = match owner {
+        Owner::Other => return Ok(()),
+        Owner::Descendant => {
+            "functions, installers and the programs that they start may use the admin API only with a token: set \
+             token in [admin]"
+        }
+        Owner::Unknown => {
+            "the program behind this connection was not found, it may have been started by a function: set token in \
+             [admin] and send it"
+        }
+    };
+    Err(Problem::new(Code::Forbidden, message))
+}
+
+/// Answers 401 or 403 to requests that may not use the API, and 429 to peers that have tried too many tokens.
+pub async fn require_access(State(access): State<Access>, request: Request, next: Next) -> Response {
+    let (head, body) = request.into_parts();
+    match access.check(&head).await {
+        Ok(()) => next.run(Request::from_parts(head, body)).await,
+        Err(problem) => reply::problem(problem, &head.headers),
     }
 }
 
 /// Answers 403 to requests of web pages. Without a token the gateway trusts the programs on this machine, and a
 /// browser runs the programs of every page.
-pub async fn refuse_pages(State(has_token): State<bool>, request: Request, next: Next) -> Response {
+pub async fn refuse_pages(State(access): State<Access>, request: Request, next: Next) -> Response {
     let changes = !matches!(*request.method(), Method::GET | Method::HEAD);
     if changes && request.headers().contains_key(ORIGIN) {
         let problem = Problem::new(Code::Forbidden, "the admin API accepts no changes from web pages");
         return reply::problem(problem, request.headers());
     }
-    if !has_token && may_be_rebound(&request) {
+    if matches!(access, Access::OtherPrograms(_)) && may_be_rebound(&request) {
         let message = "without a token the admin API answers to localhost and to IP addresses, not to other names";
         return reply::problem(Problem::new(Code::Forbidden, message), request.headers());
     }

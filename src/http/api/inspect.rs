@@ -3,22 +3,20 @@
 use std::sync::Arc;
 
 use axum::Json;
-use axum::extract::State;
+use axum::extract::{Request, State};
 use axum::response::{IntoResponse, Response};
 use http::StatusCode;
-use http::header::HeaderMap;
 
 use crate::gateway::deployer::Deployer;
-use crate::http::api::access::TokenDigest;
+use crate::http::api::access::Access;
 
-/// `GET /readyz`: 200 or 503 for everyone. The details name deployments and errors, so with a token only its holders
-/// get them.
-pub async fn readyz(
-    State((deployer, token)): State<(Arc<Deployer>, Option<TokenDigest>)>,
-    headers: HeaderMap,
-) -> Response {
+/// `GET /readyz`: 200 or 503 for everyone. The details have paths and output of workers, so only those who may use the
+/// API get them.
+pub async fn readyz(State((deployer, access)): State<(Arc<Deployer>, Access)>, request: Request) -> Response {
+    let (head, _) = request.into_parts();
+    let shows_details = access.shows_details(&head).await;
     let mut readiness = deployer.readiness();
-    if token.is_some_and(|token| !token.authorizes(&headers)) {
+    if !shows_details {
         readiness.hide_details();
     }
     let status = if readiness.is_ready() { StatusCode::OK } else { StatusCode::SERVICE_UNAVAILABLE };

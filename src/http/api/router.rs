@@ -10,31 +10,28 @@ use axum::routing::{any, get, post};
 use http::StatusCode;
 use http::header::{ALLOW, CONTENT_TYPE};
 
-use crate::config::Secret;
 use crate::gateway::deployer::Deployer;
-use crate::http::api::access::{self, TokenCheck, TokenDigest};
+use crate::http::api::access::{self, Access};
 use crate::http::api::{deploy, inspect, logs, metacall, metrics, reload, reply, unread_body};
 use crate::http::bodies::Bodies;
 use crate::http::buffers::Budget;
 use crate::http::problem::{Code, Problem};
 
-/// Liveness and readiness. Details of readiness are for holders of the token.
-pub fn health(deployer: Arc<Deployer>, token: Option<&Secret>) -> Router {
-    let readyz = get(inspect::readyz).with_state((deployer, token.map(TokenDigest::of_secret)));
+/// Liveness and readiness. Details of readiness are for those who may use the API.
+pub fn health(deployer: Arc<Deployer>, access: Access) -> Router {
+    let readyz = get(inspect::readyz).with_state((deployer, access));
     Router::new().route("/healthz", get(|| async { "ok\n" })).route("/readyz", readyz)
 }
 
-/// The API of the gateway; with a token, only for its holders: others' bodies are not read. An uploaded package has at
-/// most `max_upload` bytes. `buffers` is the budget that the metrics show.
+/// The API of the gateway, for those who may use it: others' bodies are not read. An uploaded package has at most
+/// `max_upload` bytes. `buffers` is the budget that the metrics show.
 pub fn api(
     deployer: &Arc<Deployer>,
-    token: Option<&Secret>,
+    access: &Access,
     max_upload: u64,
     buffers: Arc<Budget>,
     bodies: Arc<Bodies>,
 ) -> Router {
-    let has_token = token.is_some();
-    let token = token.map(|token| TokenCheck::new(TokenDigest::of_secret(token)));
     let guarded = Router::new()
         .route("/api/inspect", get(inspect::deployments))
         .route("/api/plugins", get(inspect::plugins))
@@ -48,8 +45,8 @@ pub fn api(
         .layer(middleware::from_fn_with_state(bodies, unread_body::read_whole))
         // Its body is streamed.
         .merge(deploy::upload(Arc::clone(deployer), max_upload))
-        .layer(middleware::from_fn_with_state(token, access::require_token))
-        .layer(middleware::from_fn_with_state(has_token, access::refuse_pages));
+        .layer(middleware::from_fn_with_state(access.clone(), access::require_access))
+        .layer(middleware::from_fn_with_state(access.clone(), access::refuse_pages));
     // MetaCall's client asks for readiness without its token.
     guarded.route("/api/readiness", get(|| async { "OK" }))
 }

@@ -17,6 +17,7 @@ use crate::http::connection::serve::Connection;
 use crate::http::connection::stream::{Deadlines, problem_text};
 use crate::http::problem::{Code, Problem};
 use crate::http::service::{Service, too_many_connections};
+use crate::process::connection_owner::Ends;
 use crate::supervise;
 
 /// `Retry-After` for a peer with too many connections.
@@ -112,8 +113,11 @@ impl AcceptLoop {
             deadlines.head = deadlines.head.min(RESERVED_HEAD);
             deadlines.idle = deadlines.idle.min(RESERVED_HEAD);
         }
+        // It fails for a connection that has ended already.
+        let Ok(server) = stream.local_addr() else { return };
+        let ends = Ends { client: address, server };
         let (service, connections) = (Arc::clone(&self.service), self.connections.clone());
-        let connection = Connection { service, deadlines, connections, address, peer, place, _permit: permit };
+        let connection = Connection { service, deadlines, connections, ends, peer, place, _permit: permit };
         self.connections.spawn(connection.run(stream));
     }
 }

@@ -4,7 +4,6 @@
 use std::convert::Infallible;
 use std::future::{Future, poll_fn};
 use std::io;
-use std::net::SocketAddr;
 use std::sync::Arc;
 use std::task::Poll;
 use std::time::Duration;
@@ -18,7 +17,7 @@ use tokio::net::TcpStream;
 use tokio::sync::OwnedSemaphorePermit;
 
 use crate::http::buffers::{ConnectionBuffers, Requests};
-use crate::http::client_connection::{ClientConnection, Place};
+use crate::http::client_connection::{ClientConnection, Place, Program};
 use crate::http::connection::activity::Activity;
 use crate::http::connection::open_connections::{self, OpenConnections};
 use crate::http::connection::open_streams::Streams;
@@ -27,6 +26,7 @@ use crate::http::connection::peers::PeerConnection;
 use crate::http::connection::stream::{Deadlines, Stream, problem_text};
 use crate::http::problem;
 use crate::http::service::{Service, too_many_connections};
+use crate::process::connection_owner::Ends;
 
 /// The first bytes of an HTTP/2 connection: RFC 9113, section 3.4.
 const H2_PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
@@ -60,7 +60,7 @@ pub(super) struct Connection {
     pub(super) deadlines: Deadlines,
     /// Says when the gateway stops.
     pub(super) connections: OpenConnections,
-    pub(super) address: SocketAddr,
+    pub(super) ends: Ends,
     /// Counts the connection among those of its peer.
     pub(super) peer: PeerConnection,
     pub(super) place: Place,
@@ -87,7 +87,7 @@ impl Connection {
             self.serve_h1(stream, early).await
         };
         if let Err(error) = ended {
-            tracing::debug!(peer = %self.address, %error, "connection ended");
+            tracing::debug!(peer = %self.ends.client, %error, "connection ended");
         }
     }
 
@@ -138,7 +138,8 @@ impl Connection {
     fn serving(&self, requests: Requests) -> Arc<Serving> {
         let everyone = Arc::clone(self.peer.everyone());
         let buffers = Arc::new(ConnectionBuffers::new(everyone, Arc::clone(self.peer.budget()), requests));
-        let client = ClientConnection { peer: self.address.ip(), buffers, place: self.place };
+        let program = Arc::new(Program::of(self.ends));
+        let client = ClientConnection { peer: self.ends.client.ip(), buffers, place: self.place, program };
         Arc::new(Serving { service: Arc::clone(&self.service), client })
     }
 
