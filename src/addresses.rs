@@ -33,6 +33,22 @@ pub fn is_public(address: IpAddr) -> bool {
     }
 }
 
+/// The address that stands for a client. A host has a whole /64 of IPv6 addresses to choose from.
+///
+/// ```
+/// use metagate::addresses::peer_of;
+///
+/// assert_eq!(peer_of("::ffff:192.0.2.7".parse().unwrap()).to_string(), "192.0.2.7");
+/// assert_eq!(peer_of("2001:db8::1:2:3:4".parse().unwrap()).to_string(), "2001:db8::");
+/// ```
+#[must_use]
+pub fn peer_of(address: IpAddr) -> IpAddr {
+    match address.to_canonical() {
+        IpAddr::V4(address) => IpAddr::V4(address),
+        IpAddr::V6(address) => IpAddr::V6(Ipv6Addr::from_bits(address.to_bits() >> 64 << 64)),
+    }
+}
+
 fn is_public_v4(address: Ipv4Addr) -> bool {
     let [a, b, c, _] = address.octets();
     let special = address.is_private()

@@ -4,6 +4,7 @@
 //! `gateway`.
 
 pub mod breaker;
+pub mod breakers;
 pub mod cases;
 pub mod chain;
 pub mod component;
@@ -36,6 +37,7 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Instant;
 
 use crate::config::{HookName, PluginConfig};
+use crate::plugin::breakers::Part;
 use crate::plugin::component::Surface;
 use crate::plugin::fault::Fault;
 use crate::plugin::figures::Figures;
@@ -43,7 +45,7 @@ use crate::plugin::instance::Instance;
 use crate::plugin::instances::PluginInstances;
 use crate::plugin::record::Recorder;
 use crate::plugin::threads::Threads;
-use crate::plugin::trial::SharedBreaker;
+use crate::plugin::trial::SharedBreakers;
 use crate::wasm::Wasm;
 
 /// A loaded plugin.
@@ -57,7 +59,7 @@ pub struct Plugin {
     /// Records the hook calls, if the configuration names a file for them.
     recorder: Option<Recorder>,
     instances: PluginInstances,
-    breaker: Arc<SharedBreaker>,
+    breakers: Arc<SharedBreakers>,
     wasm: Arc<Wasm>,
     threads: Arc<Threads>,
     is_disabled: AtomicBool,
@@ -84,10 +86,10 @@ impl Plugin {
         self.instances.indices().has(hook) && self.settings.allows_hook(hook)
     }
 
-    /// Whether the breaker is open.
+    /// The parts of its hook calls whose breaker is open.
     #[must_use]
-    pub fn is_open(&self) -> bool {
-        self.breaker.is_open()
+    pub fn open_parts(&self) -> Vec<Part> {
+        self.breakers.open(Instant::now())
     }
 
     /// Whether the plugin is off until it is loaded again.
@@ -108,9 +110,9 @@ impl Plugin {
         self.instances.largest_memory()
     }
 
-    /// Closes the breaker.
-    fn reset_breaker(&self) {
-        self.breaker.reset();
+    /// Closes all breakers.
+    fn reset_breakers(&self) {
+        self.breakers.reset();
     }
 
     /// Creates an instance and starts it.

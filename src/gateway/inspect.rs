@@ -11,6 +11,9 @@ use crate::gateway::readiness::{self, PluginReadiness, Reason};
 use crate::gateway::{Gateway, VERSION};
 use crate::registry::Deployment;
 
+/// Largest number of open breakers of a plugin that are shown.
+const OPEN_SHOWN: usize = 16;
+
 /// A deployment in the form of MetaCall's protocol.
 #[derive(Debug, Serialize)]
 pub struct InspectedDeployment {
@@ -54,8 +57,15 @@ pub struct InspectedPlugin {
     pub mode: &'static str,
     /// Hook calls since it was loaded.
     pub calls: u64,
-    /// Hook calls that trapped, timed out or returned an unusable value.
+    /// Hook calls that trapped, timed out, returned an unusable value or were refused.
     pub failures: u64,
+    /// Hook calls that an open breaker refused.
+    pub breaker_refusals: u64,
+    /// How many breakers are open.
+    pub open_breakers: usize,
+    /// What the open breakers refuse, such as `calls of 192.0.2.7 to math`; at most 16 of them.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub open_for: Vec<String>,
     /// Verdicts that ended a call or refused a release.
     pub refusals: u64,
     /// Verdicts that observe mode did not carry out.
@@ -78,6 +88,9 @@ impl InspectedPlugin {
             mode: "",
             calls: 0,
             failures: 0,
+            breaker_refusals: 0,
+            open_breakers: 0,
+            open_for: Vec::new(),
             refusals: 0,
             observed: 0,
             mean_microseconds: 0.0,
@@ -124,6 +137,7 @@ impl Gateway {
         let inspected = readiness::of_plugins(&set).into_iter().zip(&set.plugins).map(|(state, plugin)| {
             let figures = &plugin.figures;
             let calls = figures.calls.load(Ordering::Relaxed);
+            let open = plugin.open_parts();
             let nanoseconds = figures.nanoseconds.load(Ordering::Relaxed);
             InspectedPlugin {
                 state,
@@ -132,6 +146,9 @@ impl Gateway {
                 mode: plugin.settings.mode.as_str(),
                 calls,
                 failures: figures.failures.load(Ordering::Relaxed),
+                breaker_refusals: figures.breaker_refusals.load(Ordering::Relaxed),
+                open_breakers: open.len(),
+                open_for: open.iter().take(OPEN_SHOWN).map(ToString::to_string).collect(),
                 refusals: figures.refusals.load(Ordering::Relaxed),
                 observed: figures.observed.load(Ordering::Relaxed),
                 mean_microseconds: (nanoseconds / calls.max(1)) as f64 / 1000.0,

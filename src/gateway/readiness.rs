@@ -6,6 +6,7 @@ use serde::Serialize;
 
 use crate::answer::code::Code;
 use crate::gateway::deployer::Deployer;
+use crate::plugin::breakers::Part;
 use crate::plugin::plugins::PluginSet;
 use crate::registry::{Deployment, State};
 use crate::worker::failure::{LoadFailure, LoadFailureKind};
@@ -76,7 +77,8 @@ pub struct Reason {
 pub struct PluginReadiness {
     /// Its name.
     pub name: String,
-    /// `ready`, `open` (its breaker is open: it failed so often that it is not called for a while), `disabled` (off
+    /// `ready`, `open` (it failed so often that it is not called for a while; breakers that are open for some callers
+    /// or deployments only do not count), `disabled` (off
     /// until it is loaded again), `stale` (its newest version cannot be loaded, the one before runs) or `failed` (it
     /// cannot be loaded).
     pub status: &'static str,
@@ -159,7 +161,9 @@ pub(super) fn of_plugins(set: &PluginSet) -> Vec<PluginReadiness> {
     let running = set.plugins.iter().map(|plugin| {
         let (status, error) = match failure(plugin.name()) {
             _ if plugin.is_disabled() => ("disabled", Some("it made the WebAssembly engine fail".to_owned())),
-            _ if plugin.is_open() => ("open", Some("it failed five times in ten seconds: see the log".to_owned())),
+            _ if plugin.open_parts().contains(&Part::Whole) => {
+                ("open", Some("it failed too often for several callers and deployments: see the log".to_owned()))
+            }
             Some(failed) => ("stale", Some(failed.reason.clone())),
             None => ("ready", None),
         };

@@ -17,8 +17,8 @@ pub enum Fault {
     /// A new instance refused its configuration.
     #[error("refused its configuration: {0}")]
     Refused(String),
-    /// The breaker is open. Carries the time until the next trial.
-    #[error("failed too often; its breaker is open for {0:?}")]
+    /// A breaker is open. Carries the time until the next trial.
+    #[error("failed too often; a breaker is open for {0:?}")]
     Open(Duration),
     /// All instances are busy, and the queue for them is full or the deadline passed in it.
     #[error("has too many hook calls in progress")]

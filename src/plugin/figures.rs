@@ -17,8 +17,10 @@ pub struct Figures {
     /// Hook calls that ran.
     pub calls: AtomicU64,
     /// Hook calls that failed, and hook calls that were refused before they ran because the plugin was overloaded or
-    /// off or its breaker was open. `calls` does not count the refused ones, so `failures` can exceed it.
+    /// off or a breaker was open. `calls` does not count the refused ones, so `failures` can exceed it.
     pub failures: AtomicU64,
+    /// Those of the refused ones that an open breaker refused.
+    pub breaker_refusals: AtomicU64,
     /// Verdicts that ended a call or refused a load.
     pub refusals: AtomicU64,
     /// Verdicts that observe mode did not apply.
@@ -41,6 +43,9 @@ impl Figures {
     /// Counts a hook call that was refused before it ran, and logs the count unless the last such line is too recent.
     pub(super) fn count_refused(&self, plugin: &str, hook: HookName, fault: &Fault) {
         self.failures.fetch_add(1, Ordering::Relaxed);
+        if matches!(fault, Fault::Open(_)) {
+            self.breaker_refusals.fetch_add(1, Ordering::Relaxed);
+        }
         let now = Instant::now();
         let mut refused = self.refused.lock();
         refused.count += 1;

@@ -25,6 +25,7 @@ use tokio::sync::{OwnedSemaphorePermit, oneshot};
 
 use crate::config::HookName;
 use crate::plugin::Plugin;
+use crate::plugin::breakers::Origin;
 use crate::plugin::fault::Fault;
 use crate::plugin::host::input::{CallInput, HookInput, OutcomeInput};
 use crate::plugin::instance::Instance;
@@ -41,6 +42,8 @@ pub(super) trait Hook: Send + Sized + 'static {
     type Verdict: Send + 'static;
 
     fn name(&self) -> HookName;
+    /// Where the hook call comes from, as breakers see it.
+    fn origin(&self) -> Origin<'_>;
     fn into_input(self) -> HookInput;
     /// The input with the changes of the hook; `None` if it is the input of another kind.
     fn from_input(input: HookInput) -> Option<Self>;
@@ -57,6 +60,10 @@ impl Hook for CallInput {
 
     fn name(&self) -> HookName {
         HookName::BeforeInvoke
+    }
+
+    fn origin(&self) -> Origin<'_> {
+        self.call.origin()
     }
 
     fn into_input(self) -> HookInput {
@@ -83,6 +90,10 @@ impl Hook for OutcomeInput {
         HookName::AfterInvoke
     }
 
+    fn origin(&self) -> Origin<'_> {
+        self.call.call.origin()
+    }
+
     fn into_input(self) -> HookInput {
         HookInput::AfterInvoke(self)
     }
@@ -101,6 +112,10 @@ impl Hook for Box<Release> {
 
     fn name(&self) -> HookName {
         self.stage.hook()
+    }
+
+    fn origin(&self) -> Origin<'_> {
+        Origin { caller: None, deployment: &self.deployment }
     }
 
     fn into_input(self) -> HookInput {
@@ -135,7 +150,7 @@ impl Plugin {
     ) -> (H, Result<H::Verdict, Fault>) {
         let hook = input.name();
         let timeout = self.settings.timeout.get();
-        let admitted = match self.admit(latest.min(Instant::now() + timeout)).await {
+        let admitted = match self.admit(input.origin(), latest.min(Instant::now() + timeout)).await {
             Ok(admitted) => admitted,
             Err(fault) => {
                 self.figures.count_refused(self.name(), hook, &fault);
@@ -167,14 +182,14 @@ impl Plugin {
         }
     }
 
-    async fn admit(&self, deadline: Instant) -> Result<Admitted, Fault> {
+    async fn admit(&self, origin: Origin<'_>, deadline: Instant) -> Result<Admitted, Fault> {
         if self.is_disabled() {
             return Err(Fault::Panicked);
         }
-        self.breaker.check(Instant::now()).map_err(Fault::Open)?;
+        self.breakers.check(origin, Instant::now()).map_err(Fault::Open)?;
         let slot = self.instances.acquire_slot(deadline).await?;
-        // After the slot: a caller that leaves the queue must not hold the trial.
-        let permit = self.breaker.admit(Instant::now()).map_err(Fault::Open)?;
+        // After the slot: a caller that leaves the queue must not hold a trial.
+        let permit = self.breakers.admit(origin, Instant::now()).map_err(Fault::Open)?;
         Ok(Admitted { permit, slot })
     }
 
@@ -191,13 +206,14 @@ impl Plugin {
             Ok(instance) => self.run_in(instance, input, deadline).await,
             Err(fault) => (input, Err(fault)),
         };
-        self.count_time(start.elapsed());
+        let end = Instant::now();
+        self.count_time(end - start);
         let Admitted { permit, slot } = admitted;
         match &verdict {
-            Ok(_) => self.settle_success(permit),
-            Err(fault) => self.settle_failure(hook, fault, permit),
+            Ok(_) => self.breakers.succeed(permit, input.origin(), end),
+            Err(fault) => self.settle_failure(input.origin(), hook, fault, permit, end),
         }
-        // Released after the breaker is settled, so that the next call in the queue sees its new state.
+        // Released after the breakers are settled, so that the next call in the queue sees its new state.
         drop(slot);
         (input, verdict)
     }
@@ -245,17 +261,9 @@ impl Plugin {
         self.usual_time.store(usual - usual / 8 + time / 8, Ordering::Relaxed);
     }
 
-    fn settle_success(&self, permit: Permit) {
-        if self.breaker.succeed(permit) {
-            tracing::info!(plugin = %self.name(), "breaker closed");
-        }
-    }
-
-    fn settle_failure(&self, hook: HookName, fault: &Fault, permit: Permit) {
+    fn settle_failure(&self, origin: Origin<'_>, hook: HookName, fault: &Fault, permit: Permit, now: Instant) {
         self.figures.failures.fetch_add(1, Ordering::Relaxed);
         tracing::warn!(plugin = %self.name(), %hook, %fault, "plugin failed");
-        if let Some(delay) = self.breaker.fail(permit, Instant::now()) {
-            tracing::error!(plugin = %self.name(), ?delay, "breaker opened: the plugin failed too often");
-        }
+        self.breakers.fail(permit, origin, now);
     }
 }

@@ -12,6 +12,7 @@ use crate::config::PluginName;
 use crate::deployment::{DeploymentName, Takes};
 use crate::invocation::Arguments;
 use crate::json;
+use crate::plugin::breakers::Origin;
 
 /// Largest number of values in the context of a call, and their largest size in bytes, keys included.
 const CONTEXT_COUNT: usize = 64;
@@ -73,6 +74,12 @@ impl Invocation {
             takes: Takes::Arguments,
             callers: Vec::new(),
         }
+    }
+
+    /// Where the call comes from, as breakers see it.
+    pub(super) fn origin(&self) -> Origin<'_> {
+        let caller = self.callers.is_empty().then_some(self.peer);
+        Origin { caller, deployment: self.deployment.as_str() }
     }
 }
 

@@ -30,7 +30,7 @@ use crate::plugin::outside::{Clock, Outside};
 use crate::plugin::record::Recorder;
 use crate::plugin::store::Stores;
 use crate::plugin::threads::Threads;
-use crate::plugin::trial::SharedBreaker;
+use crate::plugin::trial::SharedBreakers;
 use crate::wasm::Wasm;
 use crate::wasm::compile::SIZE_LIMIT;
 
@@ -151,7 +151,7 @@ impl Loader {
             surface,
             figures: Figures::default(),
             recorder,
-            breaker: Arc::new(SharedBreaker::default()),
+            breakers: Arc::new(SharedBreakers::new(name.clone())),
             wasm: Arc::clone(&self.wasm),
             threads: Arc::clone(&self.threads),
             is_disabled: AtomicBool::new(false),

@@ -1,5 +1,5 @@
-//! The breaker as concurrent hook calls share it. A hook call holds a [`Permit`]; a permit that is dropped without a
-//! result gives its trial back.
+//! The breakers of a plugin as concurrent hook calls share them. A hook call holds a [`Permit`]; a permit that is
+//! dropped without a result gives its trials back.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -7,88 +7,110 @@ use std::time::{Duration, Instant};
 
 use parking_lot::Mutex;
 
-use crate::plugin::breaker::Breaker;
+use crate::config::PluginName;
+use crate::plugin::breakers::{Breakers, Change, Origin, Part};
 
-/// The breaker of one plugin.
-#[derive(Debug, Default)]
-pub(super) struct SharedBreaker {
-    breaker: Mutex<Breaker>,
-    /// Whether the breaker is not closed. Hook calls of a plugin that works read this flag and do not take the lock.
-    is_open: AtomicBool,
+/// The breakers of one plugin.
+#[derive(Debug)]
+pub(super) struct SharedBreakers {
+    plugin: PluginName,
+    breakers: Mutex<Breakers>,
+    /// Whether any part is in the table. Hook calls of a plugin that does not fail read this flag and do not take the
+    /// lock.
+    is_failing: AtomicBool,
 }
 
 /// The right to one hook call.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 pub(super) struct Permit {
-    /// Set if this hook call is the trial.
-    trial: Option<Arc<SharedBreaker>>,
+    /// The breakers, if the plugin had failed when the hook call was admitted: then its success counts as well.
+    breakers: Option<Arc<SharedBreakers>>,
+    /// The parts whose trial this hook call is.
+    trials: Vec<Part>,
 }
 
-impl SharedBreaker {
-    pub(super) fn is_open(&self) -> bool {
-        self.is_open.load(Ordering::Relaxed)
+impl SharedBreakers {
+    pub(super) fn new(plugin: PluginName) -> Self {
+        Self { plugin, breakers: Mutex::default(), is_failing: AtomicBool::new(false) }
     }
 
-    /// Refuses a hook call before it waits for a slot. Does not take the trial.
-    pub(super) fn check(&self, now: Instant) -> Result<(), Duration> {
-        if !self.is_open() {
+    /// Refuses a hook call before it waits for a slot. Does not take a trial.
+    pub(super) fn check(&self, origin: Origin<'_>, now: Instant) -> Result<(), Duration> {
+        if !self.is_failing.load(Ordering::Relaxed) {
             return Ok(());
         }
-        self.breaker.lock().refusal(now).map_or(Ok(()), Err)
+        self.change(now, |breakers| breakers.check(origin, now))
     }
 
     /// Admits a hook call that is about to run.
-    pub(super) fn admit(self: &Arc<Self>, now: Instant) -> Result<Permit, Duration> {
-        if !self.is_open() {
-            return Ok(Permit { trial: None });
+    pub(super) fn admit(self: &Arc<Self>, origin: Origin<'_>, now: Instant) -> Result<Permit, Duration> {
+        if !self.is_failing.load(Ordering::Relaxed) {
+            return Ok(Permit::default());
         }
-        let mut breaker = self.breaker.lock();
-        breaker.admit(now)?;
-        // The breaker may have closed since the flag was read; then this hook call is not the trial.
-        let is_trial = !breaker.is_closed();
-        drop(breaker);
-        Ok(Permit { trial: is_trial.then(|| Arc::clone(self)) })
+        let trials = self.change(now, |breakers| breakers.admit(origin, now))?;
+        Ok(Permit { breakers: Some(Arc::clone(self)), trials })
     }
 
-    /// Settles a hook call that succeeded. Returns whether that closed the breaker.
-    pub(super) fn succeed(&self, mut permit: Permit) -> bool {
-        if permit.trial.take().is_none() {
-            return false;
+    /// Settles a hook call that succeeded.
+    pub(super) fn succeed(&self, mut permit: Permit, origin: Origin<'_>, now: Instant) {
+        if permit.breakers.is_some() {
+            let trials = std::mem::take(&mut permit.trials);
+            let changes = self.change(now, |breakers| breakers.succeed(origin, &trials, now));
+            self.log(changes);
         }
-        let mut breaker = self.breaker.lock();
-        let closed = breaker.succeed();
-        if closed {
-            self.is_open.store(false, Ordering::Relaxed);
-        }
-        closed
     }
 
-    /// Settles a hook call that failed. Returns the delay if that opened the breaker.
-    pub(super) fn fail(&self, mut permit: Permit, now: Instant) -> Option<Duration> {
-        let is_trial = permit.trial.take().is_some();
-        let mut breaker = self.breaker.lock();
-        // A hook call that started before the breaker opened must not settle the trial that runs now.
-        if !is_trial && !breaker.is_closed() {
-            return None;
+    /// Settles a hook call that failed.
+    pub(super) fn fail(&self, mut permit: Permit, origin: Origin<'_>, now: Instant) {
+        let trials = std::mem::take(&mut permit.trials);
+        let changes = self.change(now, |breakers| breakers.fail(origin, &trials, now));
+        self.log(changes);
+    }
+
+    /// The parts whose breaker is open.
+    pub(super) fn open(&self, now: Instant) -> Vec<Part> {
+        if !self.is_failing.load(Ordering::Relaxed) {
+            return Vec::new();
         }
-        let delay = breaker.fail(now);
-        if delay.is_some() {
-            self.is_open.store(true, Ordering::Relaxed);
-        }
-        delay
+        self.change(now, |breakers| breakers.open().cloned().collect())
     }
 
     /// Forgets all failures.
     pub(super) fn reset(&self) {
-        *self.breaker.lock() = Breaker::default();
-        self.is_open.store(false, Ordering::Relaxed);
+        *self.breakers.lock() = Breakers::default();
+        self.is_failing.store(false, Ordering::Relaxed);
+    }
+
+    fn change<T>(&self, now: Instant, change: impl FnOnce(&mut Breakers) -> T) -> T {
+        let mut breakers = self.breakers.lock();
+        let forgotten = breakers.sweep(now);
+        let result = change(&mut breakers);
+        // Set under the lock, so that the flag agrees with the table.
+        self.is_failing.store(!breakers.is_empty(), Ordering::Relaxed);
+        drop(breakers);
+        self.log(forgotten);
+        result
+    }
+
+    fn log(&self, changes: Vec<Change>) {
+        let plugin = &self.plugin;
+        for change in changes {
+            match change {
+                Change::Opened(part, delay) => {
+                    tracing::error!(%plugin, %part, ?delay, "breaker opened: the plugin failed too often");
+                }
+                Change::Closed(part, refused) => tracing::info!(%plugin, %part, refused, "breaker closed"),
+            }
+        }
     }
 }
 
 impl Drop for Permit {
     fn drop(&mut self) {
-        if let Some(breaker) = self.trial.take() {
-            breaker.breaker.lock().give_back(Instant::now());
+        if let Some(shared) = self.breakers.take()
+            && !self.trials.is_empty()
+        {
+            shared.breakers.lock().give_back(&self.trials, Instant::now());
         }
     }
 }
@@ -97,20 +119,39 @@ impl Drop for Permit {
 mod tests {
     use super::*;
 
+    const ORIGIN: Origin<'static> = Origin { caller: None, deployment: "d" };
+
+    fn failed(calls: u32, now: Instant) -> Arc<SharedBreakers> {
+        let breakers = Arc::new(SharedBreakers::new(PluginName::new("p").unwrap()));
+        for n in 0..calls {
+            let at = now + Duration::from_secs(u64::from(n));
+            let permit = breakers.admit(ORIGIN, at).unwrap();
+            breakers.fail(permit, ORIGIN, at);
+        }
+        breakers
+    }
+
     #[test]
     fn a_dropped_permit_gives_its_trial_back() {
-        let breaker = Arc::new(SharedBreaker::default());
         let start = Instant::now();
-        for _ in 0..5 {
-            let permit = breaker.admit(start).unwrap();
-            breaker.fail(permit, start);
-        }
-        let later = start + Duration::from_secs(1);
-        let trial = breaker.admit(later).unwrap();
-        assert!(breaker.check(later).is_err(), "one trial at a time");
+        let breakers = failed(5, start);
+        let later = start + Duration::from_secs(5);
+        let trial = breakers.admit(ORIGIN, later).unwrap();
+        assert!(breakers.check(ORIGIN, later).is_err(), "one trial at a time");
         drop(trial);
-        let next = breaker.admit(later).unwrap();
-        assert!(breaker.succeed(next));
-        assert!(!breaker.is_open());
+        let next = breakers.admit(ORIGIN, later).unwrap();
+        breakers.succeed(next, ORIGIN, later);
+        assert_eq!(breakers.open(later), []);
+    }
+
+    #[test]
+    fn a_plugin_that_works_again_is_not_counted_any_more() {
+        let start = Instant::now();
+        let breakers = failed(1, start);
+        assert!(breakers.admit(ORIGIN, start).unwrap().breakers.is_some());
+        let later = start + Duration::from_secs(61);
+        let permit = breakers.admit(ORIGIN, later).unwrap();
+        breakers.succeed(permit, ORIGIN, later);
+        assert!(breakers.admit(ORIGIN, later).unwrap().breakers.is_none());
     }
 }

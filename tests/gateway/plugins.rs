@@ -2,6 +2,7 @@
 //! faults of plugins, each with the required result.
 
 mod boundaries;
+mod breakers;
 mod chains;
 pub(crate) mod component;
 mod grants;

@@ -68,17 +68,23 @@ const DEPLOYMENT_COUNTERS: [Read<DeploymentReadiness>; 3] = [
         as_number(deployment.dropped_log_bytes)
     }),
 ];
-const PLUGIN_GAUGES: [Read<InspectedPlugin>; 2] = [
-    ("ready", "Whether it takes calls: 1, or 0 while its breaker is open or it is off", |plugin| {
+const PLUGIN_GAUGES: [Read<InspectedPlugin>; 3] = [
+    ("ready", "Whether it takes calls: 1, or 0 while its breaker is open for all calls or it is off", |plugin| {
         f64::from(u8::from(matches!(plugin.state.status, "ready" | "stale")))
     }),
     ("stale", "Whether its newest version could not be loaded", |plugin| {
         f64::from(u8::from(plugin.state.status == "stale"))
     }),
+    (
+        "open_breakers",
+        "Breakers that are open: of callers, of deployments, of one caller in one deployment, of all calls",
+        |plugin| as_number(plugin.open_breakers as u64),
+    ),
 ];
-const PLUGIN_COUNTERS: [Read<InspectedPlugin>; 6] = [
+const PLUGIN_COUNTERS: [Read<InspectedPlugin>; 7] = [
     ("calls", "Hook calls", |plugin| as_number(plugin.calls)),
     ("failures", "Hook calls that failed or were refused", |plugin| as_number(plugin.failures)),
+    ("breaker_refusals", "Hook calls that an open breaker refused", |plugin| as_number(plugin.breaker_refusals)),
     ("refusals", "Verdicts other than continue", |plugin| as_number(plugin.refusals)),
     ("observed", "Verdicts that were not applied, in observe mode", |plugin| as_number(plugin.observed)),
     ("seconds", "Time in hooks", |plugin| plugin.mean_microseconds * as_number(plugin.calls) / 1e6),

@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 
 use parking_lot::Mutex;
 
-use crate::http::connection::peers;
+use crate::addresses::peer_of;
 
 /// Wrong tokens of one peer in [`WINDOW`].
 const LIMIT: u32 = 10;
@@ -40,7 +40,7 @@ pub enum Guess {
 impl WrongTokens {
     /// Counts a wrong token that a peer gave now.
     pub fn add(&self, peer: IpAddr, now: Instant) -> Guess {
-        let key = peers::key_of(peer);
+        let key = peer_of(peer);
         let mut windows = self.windows.lock();
         if windows.len() >= PEERS && !windows.contains_key(&key) {
             forget_some(&mut windows, now);

@@ -1,11 +1,12 @@
 //! The peers that have connections: how many each has, and the budget of bytes held for it.
 
 use std::collections::HashMap;
-use std::net::{IpAddr, Ipv6Addr};
+use std::net::IpAddr;
 use std::sync::Arc;
 
 use parking_lot::Mutex;
 
+use crate::addresses::peer_of;
 use crate::http::buffers::{Budget, peer_limit};
 
 /// The peers of all listeners.
@@ -41,7 +42,7 @@ impl Peers {
 
     /// Counts a connection; none if the peer has its maximum already.
     pub fn connect(self: &Arc<Self>, address: IpAddr) -> Option<PeerConnection> {
-        let key = key_of(address);
+        let key = peer_of(address);
         let mut table = self.table.lock();
         let peer = table.entry(key).or_insert_with(|| Peer {
             connections: 0,
@@ -78,14 +79,6 @@ impl Drop for PeerConnection {
                 table.remove(&self.key);
             }
         }
-    }
-}
-
-/// The address that stands for a peer. A host has a whole /64 of IPv6 addresses to choose from.
-pub(crate) fn key_of(address: IpAddr) -> IpAddr {
-    match address.to_canonical() {
-        IpAddr::V4(address) => IpAddr::V4(address),
-        IpAddr::V6(address) => IpAddr::V6(Ipv6Addr::from_bits(address.to_bits() >> 64 << 64)),
     }
 }
 

@@ -62,7 +62,7 @@ impl Runner {
         let end = Instant::now() + time;
         while times.len() < MAX_CALLS && (times.is_empty() || Instant::now() < end) {
             let input = self.input(case, hook).map_err(|reason| anyhow!("{:?}: {reason}", case.name))?;
-            plugin.reset_breaker();
+            plugin.reset_breakers();
             let start = Instant::now();
             let fault_now = fault_of(plugin, input, start + plugin.settings.timeout.get()).await;
             let took = start.elapsed();

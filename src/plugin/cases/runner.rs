@@ -159,8 +159,8 @@ impl Runner {
             Ok(input) => input,
             Err(reason) => return Got::with_message(VerdictName::Fault, format!("the case cannot be run: {reason}")),
         };
-        // Failures that cases expect must not open the breaker for later cases.
-        plugin.reset_breaker();
+        // Failures that cases expect must not open a breaker for later cases.
+        plugin.reset_breakers();
         let latest = Instant::now() + plugin.settings.timeout.get();
         let threads = self.threads.handle();
         match input {
