@@ -165,7 +165,11 @@ impl App {
     async fn start(&self) -> Result<(), RunError> {
         let (plugins, mut faults) = config::load_plugins(&self.config);
         self.gateway.hide(hidden(&self.config, &plugins));
-        let errors = if plugins.is_empty() { Vec::new() } else { self.gateway.load_plugins(plugins.clone()).await };
+        let errors = if plugins.is_empty() {
+            Vec::new()
+        } else {
+            self.gateway.load_plugins(&self.config.plugins, plugins.clone()).await
+        };
         for error in &errors {
             faults.push(error.fault(&plugins));
         }

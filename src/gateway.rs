@@ -50,6 +50,7 @@ use crate::process::walls::Hidden;
 use crate::process::walls::machine::Wall;
 use crate::registry::{Deployment, Registry};
 use crate::runtime::scripts::WorkerScripts;
+use crate::wasm::budget::MemoryBudget;
 
 /// The version that every deployment has in its addresses.
 pub const VERSION: &str = "v1";
@@ -135,6 +136,12 @@ impl Gateway {
     #[must_use]
     pub fn walls(&self) -> &[Wall] {
         &self.launcher.walls
+    }
+
+    /// The memory of all instances of plugins.
+    #[must_use]
+    pub fn plugin_memory(&self) -> &MemoryBudget {
+        self.plugins.memory()
     }
 
     /// The plugins in service.

@@ -58,7 +58,7 @@ pub struct Plugin {
     pub figures: Figures,
     /// Records the hook calls, if the configuration names a file for them.
     recorder: Option<Recorder>,
-    instances: PluginInstances,
+    instances: Arc<PluginInstances>,
     breakers: Arc<SharedBreakers>,
     wasm: Arc<Wasm>,
     threads: Arc<Threads>,

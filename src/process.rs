@@ -11,6 +11,7 @@ mod descent;
 pub mod environment;
 pub mod launch;
 mod limits;
+pub mod memory;
 pub mod orphans;
 pub mod output;
 pub mod program;

@@ -1,6 +1,7 @@
-//! The WebAssembly engine: its settings, the cache of compiled code, the clock that interrupts what runs too long, and
-//! the bound on an instance's memory. `plugin` and `wasm_worker` run components with it.
+//! The WebAssembly engine: its settings, the cache of compiled code, the clock that interrupts what runs too long, the
+//! bound on an instance's memory, and the budget of all instances. `plugin` and `wasm_worker` run components with it.
 
+pub mod budget;
 pub mod compile;
 pub mod componentize;
 pub mod limits;
@@ -28,7 +29,7 @@ const KEPT_MEMORY: usize = 4 << 20;
 const KEPT_TABLE: usize = 1 << 20;
 const KEPT_STACK: usize = 64 << 10;
 /// Idle slots that keep the memory image of the component that they ran last.
-const WARM_SLOTS: u32 = 64;
+const WARM_SLOTS: u32 = 16;
 
 /// The engine that runs components, its clock and its cache; one per process.
 pub struct Wasm {

@@ -119,7 +119,8 @@ impl Reloader {
         }
         let plugins = self.with_running(plugins, &config, &faults);
         self.deployer.gateway.hide(hidden(&config, &plugins));
-        let reloaded = self.deployer.reload(plugins.clone(), config.deployments.clone(), functions).await;
+        let reloaded =
+            self.deployer.reload(&config.plugins, plugins.clone(), config.deployments.clone(), functions).await;
         log(&reloaded, &plugins);
         // [server], [admin] and [deploy] keep the values that the gateway started with.
         self.config.deployments = config.deployments;

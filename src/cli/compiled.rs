@@ -26,6 +26,7 @@ pub(super) fn load_plugins(config: &Config, faults: &mut Faults) -> (Vec<PluginC
         plugin.record = None;
     }
     let plugins = Plugins::new(folder(), config.server.max_body.bytes(), Arc::new(NoFunctions));
+    plugins.limit_memory(&config.plugins, &configs);
     let (set, errors) = plugins.load(configs.clone());
     errors.iter().for_each(|error| faults.push(error.fault(&configs)));
     (configs, set)

@@ -8,6 +8,7 @@ use crate::config::fault::{Fault, Faults};
 use crate::config::locations::Locations;
 use crate::config::tables::config::Config;
 use crate::config::tables::deployment::DeploymentConfig;
+use crate::config::tables::plugin::PluginConfig;
 use crate::config::values::runtime_kind::RuntimeKind;
 use crate::config::values::variable::check_variable;
 
@@ -21,6 +22,9 @@ pub(super) fn check(config: &Config, faults: &mut Faults) {
     let deployments = config.deployments.iter().map(|deployment| (deployment.name.as_str(), &deployment.locations));
     check_names("deployment", deployments, faults);
     check_names("plugin", config.plugin_list.iter().map(|plugin| (plugin.name.as_str(), &plugin.locations)), faults);
+    if let Some(fault) = config.plugin_list.iter().find_map(|plugin| plugin_memory(config, plugin)) {
+        faults.push(fault);
+    }
     for deployment in &config.deployments {
         check_runtime(deployment, faults);
         check_variables(deployment, faults);
@@ -57,6 +61,17 @@ fn check_buffers(config: &Config, faults: &mut Faults) {
         let message = format!("a body of max_body ({}) needs twice its size: {needed} bytes at least", server.max_body);
         faults.push(Fault::new(config.locations.of("server.max_buffered"), message));
     }
+}
+
+/// The fault of a plugin that may use more memory than all plugins together.
+pub(super) fn plugin_memory(config: &Config, plugin: &PluginConfig) -> Option<Fault> {
+    let all = config.plugins.max_memory.filter(|all| *all < plugin.max_memory)?;
+    let message = format!(
+        "all plugins together may use {all}, and one instance of the plugin {:?} may use {}: raise this, or lower that",
+        plugin.name.as_str(),
+        plugin.max_memory
+    );
+    Some(Fault::new(config.locations.of("plugins.max_memory"), message))
 }
 
 fn is_loopback(listen: SocketAddr) -> bool {

@@ -4,6 +4,7 @@
 use std::path::{Path, PathBuf};
 use std::{env, fs, io};
 
+use crate::config::check::plugin_memory;
 use crate::config::fault::{Fault, Faults};
 use crate::config::load::resolved;
 use crate::config::reading::document::{Document, Outcome, folder, utf8};
@@ -75,10 +76,13 @@ pub fn load_plugins(config: &Config) -> (Vec<PluginConfig>, Faults) {
             faults.push(Fault::new(taken.locations.of("name"), message));
             continue;
         }
-        let (plugin, wrong) = match toml {
+        let (plugin, mut wrong) = match toml {
             Some(toml) => drop_in(&toml, name, wasm),
             None => (Some(PluginConfig::plain(name, wasm)), Faults::new()),
         };
+        if let Some(fault) = plugin.as_ref().and_then(|plugin| plugin_memory(config, plugin)) {
+            wrong.push(fault);
+        }
         plugins.extend(plugin.filter(|_| wrong.is_empty()));
         faults.extend(wrong);
     }

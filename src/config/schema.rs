@@ -93,6 +93,7 @@ mod tests {
         max_memory = "512MiB"
         [plugins]
         dir = "plugins"
+        max_memory = "1GiB"
         [[plugin]]
         name = "api-key"
         path = "plugins/api-key.wasm"

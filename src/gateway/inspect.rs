@@ -61,6 +61,8 @@ pub struct InspectedPlugin {
     pub failures: u64,
     /// Hook calls that an open breaker refused.
     pub breaker_refusals: u64,
+    /// Hook calls that were refused because all plugins together had used up their memory.
+    pub memory_refusals: u64,
     /// How many breakers are open.
     pub open_breakers: usize,
     /// What the open breakers refuse, such as `calls of 192.0.2.7 to math`; at most 16 of them.
@@ -89,6 +91,7 @@ impl InspectedPlugin {
             calls: 0,
             failures: 0,
             breaker_refusals: 0,
+            memory_refusals: 0,
             open_breakers: 0,
             open_for: Vec::new(),
             refusals: 0,
@@ -147,6 +150,7 @@ impl Gateway {
                 calls,
                 failures: figures.failures.load(Ordering::Relaxed),
                 breaker_refusals: figures.breaker_refusals.load(Ordering::Relaxed),
+                memory_refusals: figures.memory_refusals.load(Ordering::Relaxed),
                 open_breakers: open.len(),
                 open_for: open.iter().take(OPEN_SHOWN).map(ToString::to_string).collect(),
                 refusals: figures.refusals.load(Ordering::Relaxed),

@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use tokio::task::JoinSet;
 
-use crate::config::{DeploymentConfig, PluginConfig};
+use crate::config::{DeploymentConfig, PluginConfig, PluginsConfig};
 use crate::deployment::{DeploymentName, Fingerprint};
 use crate::gateway::Gateway;
 use crate::gateway::deployer::Deployer;
@@ -16,10 +16,11 @@ use crate::source::fingerprint;
 use crate::worker::failure::{LoadFailure, LoadFailureKind};
 
 impl Gateway {
-    /// Loads the plugins of a configuration and puts them in service in one step. Returns those that could not be
-    /// loaded; the versions of them that run stay in service.
-    pub async fn load_plugins(&self, configs: Vec<PluginConfig>) -> Vec<LoadError> {
+    /// Loads the plugins of a configuration, with the settings of all plugins, and puts them in service in one step.
+    /// Returns those that could not be loaded; the versions of them that run stay in service.
+    pub async fn load_plugins(&self, settings: &PluginsConfig, configs: Vec<PluginConfig>) -> Vec<LoadError> {
         let plugins = Arc::clone(&self.plugins);
+        plugins.limit_memory(settings, &configs);
         let loaded = tokio::task::spawn_blocking(move || plugins.load(configs)).await;
         let (set, errors) = loaded.expect("loading plugins returns failures and does not panic");
         let _swap = self.swap.lock();
@@ -47,11 +48,12 @@ impl Deployer {
     /// release has loaded, and removes missing ones.
     pub async fn reload(
         self: &Arc<Self>,
+        settings: &PluginsConfig,
         plugins: Vec<PluginConfig>,
         deployments: Vec<DeploymentConfig>,
         functions: Functions,
     ) -> Reloaded {
-        let errors = self.gateway.load_plugins(plugins).await;
+        let errors = self.gateway.load_plugins(settings, plugins).await;
         let mut reloaded = Reloaded {
             plugins: self.gateway.plugins().plugins.iter().map(|plugin| plugin.name().to_owned()).collect(),
             failures: errors.into_iter().map(ReloadFailure::Plugin).collect(),

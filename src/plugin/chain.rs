@@ -246,6 +246,7 @@ fn failure(plugin: &Plugin, fault: &Fault) -> Failure {
     let (mut failure, wait) = match fault {
         Fault::BadOutput(_) => return failure(Code::PluginBadOutput, "returned an invalid verdict"),
         Fault::Overloaded => (failure(Code::Overloaded, "has too many hook calls in progress"), RETRY),
+        Fault::NoMemory => (failure(Code::Overloaded, "has no memory left for this hook call"), RETRY),
         Fault::Open(wait) => (failure(Code::PluginFailed, "has failed too often"), *wait),
         Fault::TimedOut(_) => (failure(Code::PluginFailed, "took too long"), RETRY),
         Fault::Trap(_) | Fault::Refused(_) | Fault::Panicked => (failure(Code::PluginFailed, "has failed"), RETRY),

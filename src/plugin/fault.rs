@@ -23,6 +23,9 @@ pub enum Fault {
     /// All instances are busy, and the queue for them is full or the deadline passed in it.
     #[error("has too many hook calls in progress")]
     Overloaded,
+    /// All plugins together use up their memory, and the hook needed more.
+    #[error("found no memory: the instances of all plugins use up max_memory of [plugins]")]
+    NoMemory,
     /// The engine or the gateway's side of an import panicked. The plugin is off until it is loaded again.
     #[error("caused a panic in the WebAssembly engine and is off until it is loaded again")]
     Panicked,

@@ -21,6 +21,8 @@ pub struct Figures {
     pub failures: AtomicU64,
     /// Those of the refused ones that an open breaker refused.
     pub breaker_refusals: AtomicU64,
+    /// Hook calls that were refused because all plugins together had used up their memory. They are part of `failures`.
+    pub memory_refusals: AtomicU64,
     /// Verdicts that ended a call or refused a load.
     pub refusals: AtomicU64,
     /// Verdicts that observe mode did not apply.
@@ -40,12 +42,15 @@ struct Refused {
 }
 
 impl Figures {
-    /// Counts a hook call that was refused before it ran, and logs the count unless the last such line is too recent.
+    /// Counts a hook call that was refused, before it ran or when it needed more memory, and logs the count unless the
+    /// last such line is too recent.
     pub(super) fn count_refused(&self, plugin: &str, hook: HookName, fault: &Fault) {
         self.failures.fetch_add(1, Ordering::Relaxed);
-        if matches!(fault, Fault::Open(_)) {
-            self.breaker_refusals.fetch_add(1, Ordering::Relaxed);
-        }
+        match fault {
+            Fault::Open(_) => self.breaker_refusals.fetch_add(1, Ordering::Relaxed),
+            Fault::NoMemory => self.memory_refusals.fetch_add(1, Ordering::Relaxed),
+            _ => 0,
+        };
         let now = Instant::now();
         let mut refused = self.refused.lock();
         refused.count += 1;

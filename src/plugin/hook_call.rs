@@ -262,6 +262,10 @@ impl Plugin {
     }
 
     fn settle_failure(&self, origin: Origin<'_>, hook: HookName, fault: &Fault, permit: Permit, now: Instant) {
+        if matches!(fault, Fault::NoMemory) {
+            // Other plugins have the memory: no reason to turn this one off. The dropped permit gives its trial back.
+            return self.figures.count_refused(self.name(), hook, fault);
+        }
         self.figures.failures.fetch_add(1, Ordering::Relaxed);
         tracing::warn!(plugin = %self.name(), %hook, %fault, "plugin failed");
         self.breakers.fail(permit, origin, now);

@@ -15,6 +15,8 @@ use crate::plugin::host::input::HookInput;
 use crate::plugin::host::state::HostState;
 use crate::plugin::instance::{Indices, Instance, NotInstantiated};
 use crate::plugin::verdict::readable;
+use crate::wasm::budget::{BudgetExceeded, IdleInstances, MemoryBudget};
+use crate::wasm::limits::Limits;
 use crate::wasm::waits::DeadlineExceeded;
 
 /// Largest number of hook calls that wait for a slot of one plugin.
@@ -39,6 +41,8 @@ pub(super) struct PluginInstances {
     idle: Mutex<Vec<Instance>>,
     slots: Arc<Semaphore>,
     waiting: AtomicUsize,
+    /// The memory of all plugins.
+    memory: Arc<MemoryBudget>,
 }
 
 /// A position in the queue for a slot. It is freed on drop, so also when the caller goes away.
@@ -51,9 +55,13 @@ impl Drop for Waiting<'_> {
 }
 
 impl PluginInstances {
-    pub(super) fn new(blueprint: Blueprint, max_instances: u32) -> Self {
+    /// No instances. They take their memory from `memory`, which may evict idle ones.
+    pub(super) fn new(blueprint: Blueprint, max_instances: u32, memory: Arc<MemoryBudget>) -> Arc<Self> {
         let slots = Arc::new(Semaphore::new(max_instances as usize));
-        Self { blueprint, idle: Mutex::default(), slots, waiting: AtomicUsize::new(0) }
+        let instances = Arc::new(Self { blueprint, idle: Mutex::default(), slots, waiting: 0.into(), memory });
+        let idle: Arc<dyn IdleInstances> = Arc::<Self>::clone(&instances);
+        instances.memory.add(Arc::downgrade(&idle));
+        instances
     }
 
     pub(super) fn granted(&self) -> &Granted {
@@ -97,7 +105,8 @@ impl PluginInstances {
     /// Creates an instance without starting it.
     pub(super) async fn create(&self, settings: &PluginConfig, deadline: Instant) -> Result<Instance, NotInstantiated> {
         let Blueprint { granted, component, indices, needs_wasi } = &self.blueprint;
-        let state = HostState::new(Arc::clone(granted), settings.max_memory.bytes(), *needs_wasi, deadline);
+        let limits = Limits::new(settings.max_memory.bytes()).within(Arc::clone(&self.memory));
+        let state = HostState::new(Arc::clone(granted), limits, *needs_wasi, deadline);
         // Plus or minus ten percent, so that instances created together are not replaced together.
         let spread = settings.max_uses / 10;
         let max_uses = settings.max_uses - spread + fastrand::u32(0..=2 * spread);
@@ -140,6 +149,24 @@ impl PluginInstances {
     }
 }
 
+impl IdleInstances for PluginInstances {
+    fn idle_bytes(&self) -> usize {
+        self.idle.lock().iter().map(Instance::memory).sum()
+    }
+
+    fn idle_since(&self) -> Option<Instant> {
+        self.idle.lock().first().map(|instance| instance.last_used)
+    }
+
+    fn evict(&self) {
+        let mut idle = self.idle.lock();
+        let oldest = (!idle.is_empty()).then(|| idle.remove(0));
+        // Dropping an instance unmaps its memory, so the lock is released first.
+        drop(idle);
+        drop(oldest);
+    }
+}
+
 /// Why an instance could not be created.
 pub(super) fn creation_fault(settings: &PluginConfig, error: &NotInstantiated) -> Fault {
     match error {
@@ -161,6 +188,9 @@ pub(super) fn call_fault(settings: &PluginConfig, error: &wasmtime::Error, insta
 fn plain_fault(settings: &PluginConfig, error: &wasmtime::Error) -> Fault {
     if error.is::<DeadlineExceeded>() {
         return Fault::TimedOut(settings.timeout.get());
+    }
+    if error.is::<BudgetExceeded>() {
+        return Fault::NoMemory;
     }
     Fault::Trap(readable(&format!("{error:#}")))
 }

@@ -32,6 +32,7 @@ use crate::plugin::store::Stores;
 use crate::plugin::threads::Threads;
 use crate::plugin::trial::SharedBreakers;
 use crate::wasm::Wasm;
+use crate::wasm::budget::MemoryBudget;
 use crate::wasm::compile::SIZE_LIMIT;
 
 /// How long a plugin may take to start and to return its schema while it is loaded.
@@ -48,16 +49,24 @@ pub struct Loader {
     stores: Stores,
     counters: Mutex<BTreeMap<PluginName, Arc<Counters>>>,
     max_body: usize,
+    memory: Arc<MemoryBudget>,
 }
 
 impl Loader {
-    /// A loader whose plugins use `outside` and pass bodies of at most `max_body` bytes. Compiled code is kept below
-    /// `cache`.
-    pub fn new(cache: &Path, outside: Outside, threads: Arc<Threads>, max_body: u64) -> anyhow::Result<Self> {
+    /// A loader whose plugins use `outside`, pass bodies of at most `max_body` bytes, and take the memory of their
+    /// instances from `memory`. Compiled code is kept below `cache`.
+    pub fn new(
+        cache: &Path,
+        outside: Outside,
+        threads: Arc<Threads>,
+        max_body: u64,
+        memory: Arc<MemoryBudget>,
+    ) -> anyhow::Result<Self> {
         let wasm = Arc::new(Wasm::new(cache)?);
         let linker = host::linker(wasm.engine())?;
         let max_body = usize::try_from(max_body).unwrap_or(usize::MAX);
-        Ok(Self { wasm, threads, linker, outside, stores: Stores::default(), counters: Mutex::default(), max_body })
+        let (stores, counters) = (Stores::default(), Mutex::default());
+        Ok(Self { wasm, threads, linker, outside, stores, counters, max_body, memory })
     }
 
     /// Reads a plugin's file.
@@ -146,7 +155,7 @@ impl Loader {
         let granted = Arc::new(self.granted(&settings));
         let blueprint = Blueprint { granted, component, indices, needs_wasi: !surface.wasi.is_empty() };
         Ok(Plugin {
-            instances: PluginInstances::new(blueprint, settings.max_instances),
+            instances: PluginInstances::new(blueprint, settings.max_instances, Arc::clone(&self.memory)),
             settings,
             surface,
             figures: Figures::default(),

@@ -8,7 +8,7 @@ use anyhow::Context;
 use arc_swap::ArcSwap;
 use parking_lot::Mutex;
 
-use crate::config::{HookName, PluginConfig, PluginName};
+use crate::config::{HookName, PluginConfig, PluginName, PluginsConfig, Size};
 use crate::plugin::Plugin;
 use crate::plugin::chain::Chain;
 use crate::plugin::deployment_chain::DeploymentChain;
@@ -17,6 +17,12 @@ use crate::plugin::load::Loader;
 use crate::plugin::load_error::LoadError;
 use crate::plugin::outside::{CallFunction, GatewayLog, Outside, SendHttp, SystemClock};
 use crate::plugin::threads::Threads;
+use crate::process::memory;
+use crate::wasm::budget::MemoryBudget;
+
+/// The part of the machine's memory that plugins may use by default, and the least that it is in bytes.
+const MACHINE_PART: u64 = 4;
+const LEAST_MEMORY: u64 = 256 << 20;
 
 /// The plugins in service at one moment.
 #[derive(Default)]
@@ -70,11 +76,20 @@ fn keep_removed(set: &mut PluginSet, now: &PluginSet, wanted: &[PluginName]) {
     }
 }
 
+/// The bytes that the instances of all plugins may use. Without a limit in the configuration, a part of the machine's
+/// memory: the rest is for workers and requests.
+fn memory_limit(configured: Option<Size>, plugins: &[PluginConfig]) -> u64 {
+    let largest = plugins.iter().map(|plugin| plugin.max_memory.bytes()).max().unwrap_or(0);
+    let default = || (memory::of_machine() / MACHINE_PART).max(LEAST_MEMORY).max(2 * largest);
+    configured.map_or_else(default, Size::bytes)
+}
+
 /// The plugins of a gateway.
 pub struct Plugins {
     cache: PathBuf,
     max_body: u64,
     functions: Arc<dyn CallFunction>,
+    memory: Arc<MemoryBudget>,
     /// Set when the first plugin is loaded: a gateway without plugins starts no engine.
     loader: Mutex<Option<Arc<Loader>>>,
     set: ArcSwap<PluginSet>,
@@ -84,7 +99,19 @@ impl Plugins {
     /// Starts without plugins. Compiled code is kept below `cache`; plugins call functions through `functions`.
     #[must_use]
     pub fn new(cache: PathBuf, max_body: u64, functions: Arc<dyn CallFunction>) -> Self {
-        Self { cache, max_body, functions, loader: Mutex::default(), set: ArcSwap::default() }
+        let memory = Arc::new(MemoryBudget::new(memory_limit(None, &[])));
+        Self { cache, max_body, functions, memory, loader: Mutex::default(), set: ArcSwap::default() }
+    }
+
+    /// Sets the memory of all instances, from a configuration and its plugins.
+    pub fn limit_memory(&self, config: &PluginsConfig, plugins: &[PluginConfig]) {
+        self.memory.set_limit(memory_limit(config.max_memory, plugins));
+    }
+
+    /// The memory of all instances.
+    #[must_use]
+    pub fn memory(&self) -> &MemoryBudget {
+        &self.memory
     }
 
     /// The plugins in service.
@@ -159,7 +186,7 @@ impl Plugins {
             log: Arc::new(GatewayLog),
             variable: Arc::new(|name| std::env::var(name).ok()),
         };
-        let started = Arc::new(Loader::new(&self.cache, outside, threads, self.max_body)?);
+        let started = Arc::new(Loader::new(&self.cache, outside, threads, self.max_body, Arc::clone(&self.memory))?);
         *loader = Some(Arc::clone(&started));
         Ok(started)
     }

@@ -176,14 +176,15 @@ fn write(lines: &Receiver<String>, file: &mut BufWriter<File>) {
     }
 }
 
-/// The `expect` table of a case, with the fields that `of` gives for a verdict; `None` if the hook did not run.
+/// The `expect` table of a case, with the fields that `of` gives for a verdict; `None` if the hook did not run, or
+/// could not because of others.
 fn expectation<V>(
     verdict: &Result<V, Fault>,
     of: impl FnOnce(&V) -> (&'static str, Map<String, Value>),
 ) -> Option<Map<String, Value>> {
     let (name, mut expect) = match verdict {
         Ok(verdict) => of(verdict),
-        Err(Fault::Open(_) | Fault::Overloaded | Fault::Panicked) => return None,
+        Err(Fault::Open(_) | Fault::Overloaded | Fault::NoMemory | Fault::Panicked) => return None,
         Err(Fault::Trap(_) | Fault::TimedOut(_) | Fault::BadOutput(_) | Fault::Refused(_)) => ("fault", Map::new()),
     };
     expect.insert("verdict".into(), name.into());

@@ -10,6 +10,7 @@ mod held;
 mod hostile;
 mod in_process;
 mod loads;
+mod memory;
 mod policy;
 mod refused_files;
 mod reloads;

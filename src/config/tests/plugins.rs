@@ -145,6 +145,14 @@ fn a_wrong_value_is_reported_at_its_location() {
         assert_plugin_faults(keys, &[(line, column, message)]);
     }
     assert_faults("[[plugin]]\nname = \"a b\"\npath = \"x\"", &[(2, 8, "a plugin's name is 1 to 64 of A-Z")]);
+    assert_faults(
+        "[plugins]\nmax_memory = \"1KiB\"",
+        &[(2, 14, "\"1KiB\" is outside the range \"1MiB\" to \"16384GiB\"")],
+    );
+    assert_faults(
+        "[plugins]\nmax_memory = \"32MiB\"\n[[plugin]]\nname = \"a\"\npath = \"x\"",
+        &[(2, 14, "together may use 32MiB, and one instance of the plugin \"a\" may use 64MiB")],
+    );
     assert_faults("[plugins]\ndir = \"\"\nfolder = 1", &[(2, 7, "the path is empty"), (3, 1, "unknown key")]);
 }
 

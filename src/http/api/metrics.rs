@@ -20,6 +20,7 @@ use crate::http::buffers::Budget;
 use crate::http::problem::{Code, Problem};
 use crate::process::walls::machine::Wall;
 use crate::supervise;
+use crate::wasm::budget::MemoryBudget;
 
 /// The media type of [`render`]'s text.
 const CONTENT_TYPE: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
@@ -81,10 +82,13 @@ const PLUGIN_GAUGES: [Read<InspectedPlugin>; 3] = [
         |plugin| as_number(plugin.open_breakers as u64),
     ),
 ];
-const PLUGIN_COUNTERS: [Read<InspectedPlugin>; 7] = [
+const PLUGIN_COUNTERS: [Read<InspectedPlugin>; 8] = [
     ("calls", "Hook calls", |plugin| as_number(plugin.calls)),
     ("failures", "Hook calls that failed or were refused", |plugin| as_number(plugin.failures)),
     ("breaker_refusals", "Hook calls that an open breaker refused", |plugin| as_number(plugin.breaker_refusals)),
+    ("memory_refusals", "Hook calls that were refused because the plugins' memory was used up", |plugin| {
+        as_number(plugin.memory_refusals)
+    }),
     ("refusals", "Verdicts other than continue", |plugin| as_number(plugin.refusals)),
     ("observed", "Verdicts that were not applied, in observe mode", |plugin| as_number(plugin.observed)),
     ("seconds", "Time in hooks", |plugin| plugin.mean_microseconds * as_number(plugin.calls) / 1e6),
@@ -107,6 +111,7 @@ impl Collector for Counters {
         family(&mut encoder, "plugin", &named, &PLUGIN_GAUGES, MetricType::Gauge)?;
         family(&mut encoder, "plugin", &named, &PLUGIN_COUNTERS, MetricType::Counter)?;
         own_counters(&mut encoder, &plugins)?;
+        plugin_memory(&mut encoder, self.deployer.gateway.plugin_memory())?;
         buffers(&mut encoder, &self.buffers)?;
         walls(&mut encoder, self.deployer.gateway.walls())?;
         task_restarts(&mut encoder)
@@ -133,6 +138,22 @@ fn family<T>(
         }
     }
     Ok(())
+}
+
+/// The memory of all instances of plugins.
+fn plugin_memory(encoder: &mut DescriptorEncoder<'_>, memory: &MemoryBudget) -> fmt::Result {
+    let gauges = [
+        ("metagate_plugins_memory_bytes", "Memory of all instances of all plugins", memory.used()),
+        ("metagate_plugins_max_memory_bytes", "The most that it may be", memory.limit()),
+    ];
+    for (name, help, bytes) in gauges {
+        let mut gauge = encoder.encode_descriptor(name, help, None, MetricType::Gauge)?;
+        gauge.encode_gauge(&as_number(bytes as u64))?;
+    }
+    let help = "Idle instances that were dropped because others needed their memory";
+    let mut evicted =
+        encoder.encode_descriptor("metagate_plugins_evicted_instances", help, None, MetricType::Counter)?;
+    evicted.encode_counter::<NoLabelSet, u64, u64>(&memory.evicted(), None)
 }
 
 /// The bytes that are held for clients.

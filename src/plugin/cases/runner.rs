@@ -25,6 +25,7 @@ use crate::plugin::outcome::{Content, Outcome, Source};
 use crate::plugin::release::Release;
 use crate::plugin::threads::Threads;
 use crate::plugin::verdict::{CallVerdict, LoadVerdict};
+use crate::wasm::budget::MemoryBudget;
 
 /// The plugin that has set the context values of a case.
 const SHARER: &str = "earlier";
@@ -83,7 +84,8 @@ impl Runner {
         (settings.hooks, settings.record, settings.sha256) = (None, None, None);
         let world = World::new(now.map(|now| now.0));
         let threads = Arc::new(Threads::start().context("starting the plugins' threads")?);
-        let loader = Loader::new(cache, world.outside(env), Arc::clone(&threads), MAX_BODY as u64)?;
+        let memory = Arc::new(MemoryBudget::new(u64::MAX));
+        let loader = Loader::new(cache, world.outside(env), Arc::clone(&threads), MAX_BODY as u64, memory)?;
         let compiled = loader.compile(bytes)?;
         let sharer = PluginName::new(SHARER)?;
         Ok(Self { loader, threads, compiled, world, settings, sharer, plugins: HashMap::new() })

@@ -31,16 +31,9 @@ struct LogBudget {
 
 impl HostState {
     /// The state of a new instance. `needs_wasi` says whether its component imports WASI.
-    pub fn new(granted: Arc<Granted>, max_memory: u64, needs_wasi: bool, deadline: Instant) -> Self {
+    pub fn new(granted: Arc<Granted>, limits: Limits, needs_wasi: bool, deadline: Instant) -> Self {
         let wasi = needs_wasi.then(|| Box::new(WasiContext::new(&granted)));
-        Self {
-            granted,
-            limits: Limits::new(max_memory),
-            input: HookInput::Nothing,
-            deadline,
-            log: LogBudget::default(),
-            wasi,
-        }
+        Self { granted, limits, input: HookInput::Nothing, deadline, log: LogBudget::default(), wasi }
     }
 
     /// Gives the instance the input of a hook call and its deadline.

@@ -12,7 +12,7 @@ use std::time::{Duration, Instant};
 use bytes::Bytes;
 use http::HeaderMap;
 use metagate::answer::Failure;
-use metagate::config::{self, DeployConfig, PluginConfig};
+use metagate::config::{self, DeployConfig, PluginConfig, PluginsConfig};
 use metagate::deployment::{DeploymentName, Prefix, Takes};
 use metagate::gateway::call::Call;
 use metagate::gateway::deployer::{Deployer, ReleaseTools};
@@ -210,7 +210,7 @@ fn a_thousand_swaps_under_load_fail_no_call_and_leave_no_memory_behind() {
     runtime().block_on(async {
         let deployer = deployer(files.path());
         let gateway = Arc::clone(&deployer.gateway);
-        assert!(gateway.load_plugins(plugins.clone()).await.is_empty());
+        assert!(gateway.load_plugins(&PluginsConfig::default(), plugins.clone()).await.is_empty());
         deployer.deploy_configured(config.deployments[0].clone()).await;
         let (ends, calls) = (Arc::new(AtomicBool::new(false)), Arc::new(AtomicU64::new(0)));
         let load = {
@@ -232,7 +232,7 @@ fn a_thousand_swaps_under_load_fail_no_call_and_leave_no_memory_behind() {
         let mut after_warm_up = 0;
         for swap in 1..=SWAPS {
             put(&file, &versions[swap as usize % 2]);
-            let errors = gateway.load_plugins(plugins.clone()).await;
+            let errors = gateway.load_plugins(&PluginsConfig::default(), plugins.clone()).await;
             assert!(errors.is_empty(), "{errors:?}");
             let now = gateway.plugins().plugins[0].surface.sha256;
             assert_ne!(seen.replace(now), Some(now), "swap {swap} has replaced nothing");
