@@ -16,7 +16,11 @@ fn after(commands: &str) -> impl FnOnce(&mut Command) {
     move |command: &mut Command| {
         let folder = command.get_current_dir().unwrap().to_owned();
         let mut inside = Command::new("unshare");
-        inside.args(["--map-root-user", "--mount", "sh", "-c", &format!("{commands} && exec \"$@\"")]);
+        if !rustix::process::geteuid().is_root() {
+            // The gateway of such a namespace sees no programs outside it, and takes the test for a function.
+            inside.arg("--map-root-user");
+        }
+        inside.args(["--mount", "sh", "-c", &format!("{commands} && exec \"$@\"")]);
         inside.arg(&folder).arg(command.get_program()).args(command.get_args()).current_dir(&folder);
         let stderr = fs::OpenOptions::new().append(true).open(folder.join("stderr.log")).unwrap();
         inside.stdin(std::process::Stdio::null()).stdout(std::process::Stdio::piped()).stderr(stderr);
