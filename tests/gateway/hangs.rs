@@ -217,7 +217,8 @@ fn w4_floods_are_dropped_and_counted_and_slow_no_other_deployment_down() {
         let peak = memory_of(gateway.pid(), "VmHWM");
         println!("{kind}: p99 and maximum {calm:?} → {busy:?}; memory {before} → {peak} KiB");
         assert!(busy.0 < calm.0.max(Duration::from_millis(10)) * 5, "{kind}: {calm:?} → {busy:?}");
-        assert!(peak - before < 16 * 1024, "{kind}: {before} → {peak} KiB");
+        // The kernel counts in batches for each thread, so the peak may be a little lower.
+        assert!(peak.saturating_sub(before) < 16 * 1024, "{kind}: {before} → {peak} KiB");
         let log = gateway.worker_log("w");
         assert!(log.len() <= 1024 * 1024 + 64 * 1024, "{kind}: {}", log.len());
     }
