@@ -107,10 +107,10 @@ impl CheckRelease for FolderCheck {
     }
 }
 
-/// The state of a folder's files, taken off the thread that serves calls.
+/// The state of a folder's files, taken off the thread that serves calls; none if it cannot be read.
 pub(super) async fn fingerprint_of(folder: &Path) -> Option<Fingerprint> {
     let folder = folder.to_owned();
-    tokio::task::spawn_blocking(move || fingerprint::of_folder(&folder)).await.ok()
+    tokio::task::spawn_blocking(move || fingerprint::of_readable_folder(&folder)).await.ok().flatten()
 }
 
 /// The state of a folder's files once nothing writes them any more.

@@ -3,10 +3,11 @@
 use std::collections::BTreeMap;
 use std::ffi::OsStr;
 use std::hash::{DefaultHasher, Hash, Hasher};
+use std::io::ErrorKind;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
-use ignore::WalkBuilder;
+use ignore::{DirEntry, Walk, WalkBuilder};
 
 use crate::deployment::Fingerprint;
 
@@ -34,13 +35,34 @@ const DATA: [&str; 12] = [
 /// databases and temporary files do not count. A missing folder has a state as well. Blocks.
 #[must_use]
 pub fn of_folder(folder: &Path) -> Fingerprint {
-    let walk = WalkBuilder::new(folder)
+    of_entries(walk(folder).flatten())
+}
+
+/// The same; none if a part of the folder could not be read, for want of descriptors say. Blocks.
+#[must_use]
+pub fn of_readable_folder(folder: &Path) -> Option<Fingerprint> {
+    let is_gone = |error: &ignore::Error| error.io_error().is_some_and(|error| error.kind() == ErrorKind::NotFound);
+    let mut entries = Vec::new();
+    for entry in walk(folder) {
+        match entry {
+            Ok(entry) => entries.push(entry),
+            Err(error) if is_gone(&error) => {}
+            Err(_) => return None,
+        }
+    }
+    Some(of_entries(entries.into_iter()))
+}
+
+fn walk(folder: &Path) -> Walk {
+    WalkBuilder::new(folder)
         .require_git(false)
         .parents(false)
         .filter_entry(|entry| !TOOL_FOLDERS.iter().any(|name| entry.file_name() == *name))
-        .build();
-    let files: BTreeMap<PathBuf, (u64, i64, i64, u64)> = walk
-        .flatten()
+        .build()
+}
+
+fn of_entries(entries: impl Iterator<Item = DirEntry>) -> Fingerprint {
+    let files: BTreeMap<PathBuf, (u64, i64, i64, u64)> = entries
         .filter(|entry| entry.file_type().is_some_and(|kind| !kind.is_dir()) && !is_data(entry.path()))
         .take(FILES)
         .filter_map(|entry| {
