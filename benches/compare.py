@@ -74,6 +74,16 @@ COLUMNS = {"requests/s": "{:,.0f}", "p50 ms": "{:.3f}", "p99 ms": "{:.2f}",
 OTHERS = "share of the machine used by other processes"
 
 
+def built(metagate):
+    """Returns the path of the given binary, or of the release build, made if it is missing or stale."""
+    if not metagate:  # cargo knows whether the binary is stale
+        metagate = TARGET_DIR / "release" / "metagate"
+        shutil.which("cargo") or fail("cargo is missing: install Rust, or give a built binary as --metagate PATH")
+        run("cargo", "build", "--release", cwd=BENCHES.parent, show=True)[0] or fail("cargo build --release failed")
+    shutil.which(metagate) or fail(f"{metagate} is not a program")
+    return metagate.resolve()  # the servers start in another folder
+
+
 def version(*command):
     return re.search(r"\d[\w.]*|$", run(*command)[1])[0]
 
@@ -104,12 +114,7 @@ def prepare(args):
             f"+ {name} {version(PYTHON, '-c', f'import {name}; print({name}.__version__)')}" for name in UVICORN[1:]])
         version(PYTHON, "--version") == facts["python3"] or fail(f"{VENV} has another Python than the PATH: remove it")
     if "metagate" in servers:
-        if not args.metagate:  # cargo knows whether the binary is stale
-            args.metagate = TARGET_DIR / "release" / "metagate"
-            shutil.which("cargo") or fail("cargo is missing: install Rust, or give a built binary as --metagate PATH")
-            run("cargo", "build", "--release", cwd=BENCHES.parent, show=True)[0] or fail("cargo build --release failed")
-        shutil.which(args.metagate) or fail(f"{args.metagate} is not a program")
-        args.metagate = args.metagate.resolve()  # the servers start in another folder
+        args.metagate = built(args.metagate)
         facts["metagate"] = version(args.metagate, "--version")
     return facts
 

@@ -12,8 +12,8 @@ import tempfile
 import time
 from pathlib import Path
 
-from compare import BENCHES, TARGET_DIR, print_table
-from processes import Server, fail, run
+from compare import built, print_table
+from processes import Server, fail
 
 MIB = 1 << 20
 BUFFERED = 256 * MIB / 1e6  # the default of max_buffered, in MB
@@ -162,7 +162,7 @@ def measure(metagate, crowd):
     with tempfile.TemporaryDirectory(prefix="metagate-bench-") as name:
         folder = Path(name)
         configuration(folder)
-        server = Server("metagate", folder, [metagate.resolve(), "serve", folder / "metagate.toml"], {})
+        server = Server("metagate", folder, [metagate, "serve", folder / "metagate.toml"], {})
         try:
             server.wait_ready()
             before = server.memory_mb()[0]
@@ -184,9 +184,7 @@ def main():
     parser.add_argument("--metagate", type=Path,
                         help="a built binary; default target/release/metagate, built when stale")
     args = parser.parse_args()
-    if not args.metagate:
-        args.metagate = TARGET_DIR / "release" / "metagate"
-        run("cargo", "build", "--release", cwd=BENCHES.parent, show=True)[0] or fail("cargo build --release failed")
+    args.metagate = built(args.metagate)
     hard = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
     resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
     rows, missed = [("crowd", "MB before", "grew by MB", "goal MB", "")], False

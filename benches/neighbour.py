@@ -18,8 +18,8 @@ import time
 from pathlib import Path
 from typing import Callable, NamedTuple
 
-from compare import BENCHES, FUNCTIONS, TARGET_DIR, print_table
-from processes import Server, fail, run
+from compare import FUNCTIONS, built, print_table
+from processes import Server, fail
 
 CLIENTS = 4
 GOAL = 20  # ms that the neighbour's p99 may grow by
@@ -180,15 +180,13 @@ def main():
     parser.add_argument("--metagate", type=Path,
                         help="a built binary; default target/release/metagate, built when stale")
     args = parser.parse_args()
-    if not args.metagate:
-        args.metagate = TARGET_DIR / "release" / "metagate"
-        run("cargo", "build", "--release", cwd=BENCHES.parent, show=True)[0] or fail("cargo build --release failed")
+    args.metagate = built(args.metagate)
     rows, worst = [("attack by 4 clients", "p50 ms alone", "p50 ms", "p99 ms alone", "p99 ms", "slowest ms",
                     "p99 grew by ms", "answers to the attackers")], 0
     with tempfile.TemporaryDirectory(prefix="metagate-bench-") as name:
         folder = Path(name)
         configuration(folder)
-        server = Server("metagate", folder, [args.metagate.resolve(), "serve", folder / "metagate.toml"], {})
+        server = Server("metagate", folder, [args.metagate, "serve", folder / "metagate.toml"], {})
         try:
             server.wait_ready()
             for kind in ATTACKS:

@@ -15,8 +15,8 @@ import time
 from pathlib import Path
 from typing import NamedTuple
 
-from compare import BENCHES, FUNCTIONS, TARGET_DIR, Target, measure, print_table, spread
-from processes import Server, fail, run
+from compare import BENCHES, FUNCTIONS, Target, built, measure, print_table, spread
+from processes import Server, fail
 
 PLUGINS = BENCHES.parent / "plugins"
 BODY_SIZE = 1_000_000  # bytes of the arguments that no hook reads
@@ -76,10 +76,7 @@ def main():
                         help="a built binary; default target/release/metagate, built when stale")
     args = parser.parse_args()
     shutil.which("wrk") or fail("wrk is missing: Debian: apt-get install wrk")
-    if not args.metagate:
-        args.metagate = TARGET_DIR / "release" / "metagate"
-        run("cargo", "build", "--release", cwd=BENCHES.parent, show=True)[0] or fail("cargo build --release failed")
-    args.metagate = args.metagate.resolve()
+    args.metagate = built(args.metagate)
     chains = [chain for chain in CHAINS
               if all((PLUGINS / name / f"{name}.wasm").is_file() for name, _ in chain.plugins)]
     for chain in CHAINS:

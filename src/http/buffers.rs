@@ -195,12 +195,23 @@ impl Held {
         Self { buffers: Arc::clone(buffers), bytes }
     }
 
+    /// Bytes of an answer that keep their place in the budgets until the last copy of them is dropped.
+    ///
+    /// # Errors
+    ///
+    /// `overloaded` if a budget has no room.
+    pub fn answer(buffers: &Arc<ConnectionBuffers>, bytes: Bytes) -> Result<Bytes, Problem> {
+        if !buffers.counts(bytes.len()) {
+            return Ok(bytes);
+        }
+        let mut held = Self::nothing(buffers);
+        held.grow_to(bytes.len(), Class::Answer)?;
+        Ok(held.attach(bytes))
+    }
+
     /// Bytes that keep their place in the budgets until the last copy of them is dropped.
     #[must_use]
     pub fn attach(self, bytes: Bytes) -> Bytes {
-        if self.bytes == 0 {
-            return bytes;
-        }
         Bytes::from_owner(HeldBytes { bytes, _held: self })
     }
 }

@@ -96,9 +96,7 @@ impl Service {
         supervise::panic_point("request");
         let (head, body) = self.route(request, id, client).await?.into_parts();
         let ReplyBody::Full(Some(bytes)) = body else { return Ok(Response::from_parts(head, body)) };
-        let mut held = Held::nothing(&client.buffers);
-        held.grow_to(bytes.len(), Class::Answer)?;
-        Ok(Response::from_parts(head, ReplyBody::full(held.attach(bytes))))
+        Ok(Response::from_parts(head, ReplyBody::full(Held::answer(&client.buffers, bytes)?)))
     }
 
     async fn route(

@@ -5,12 +5,12 @@ use std::fmt;
 use std::str::FromStr;
 use std::time::Duration;
 
-use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
+use schemars::{JsonSchema, Schema, SchemaGenerator};
 use serde::{Deserialize, Deserializer};
 
 use crate::config::values::field;
-use crate::config::values::timeout::TIME_UNITS;
-use crate::config::values::units::{BadUnit, scaled, write_scaled};
+use crate::config::values::timeout::{TIME_UNITS, time_schema, write_time};
+use crate::config::values::units::{BadUnit, scaled};
 
 const LONGEST: u64 = 3_600_000;
 const WORDS: &str = "a duration such as \"0s\", \"500ms\" or \"30s\", up to \"1h\"";
@@ -51,8 +51,7 @@ impl FromStr for Delay {
 
 impl fmt::Display for Delay {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let ms = u64::try_from(self.0.as_millis()).unwrap_or(u64::MAX);
-        write_scaled(f, ms, &TIME_UNITS[2..])
+        write_time(f, self.0)
     }
 }
 
@@ -68,6 +67,6 @@ impl JsonSchema for Delay {
     }
 
     fn json_schema(_: &mut SchemaGenerator) -> Schema {
-        json_schema!({ "type": "string", "pattern": "^[0-9]+(ms|s|m|h)$" })
+        time_schema()
     }
 }

@@ -57,8 +57,7 @@ impl FromStr for Timeout {
 
 impl fmt::Display for Timeout {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let ms = u64::try_from(self.0.as_millis()).unwrap_or(u64::MAX);
-        write_scaled(f, ms, &TIME_UNITS[2..])
+        write_time(f, self.0)
     }
 }
 
@@ -80,8 +79,19 @@ impl JsonSchema for Timeout {
     }
 
     fn json_schema(_: &mut SchemaGenerator) -> Schema {
-        json_schema!({ "type": "string", "pattern": "^[0-9]+(ms|s|m|h)$" })
+        time_schema()
     }
+}
+
+/// Writes a duration as it is written in the configuration: `30s`, `50ms`.
+pub(super) fn write_time(f: &mut fmt::Formatter<'_>, time: Duration) -> fmt::Result {
+    let ms = u64::try_from(time.as_millis()).unwrap_or(u64::MAX);
+    write_scaled(f, ms, &TIME_UNITS[2..])
+}
+
+/// The form of durations.
+pub(super) fn time_schema() -> Schema {
+    json_schema!({ "type": "string", "pattern": "^[0-9]+(ms|s|m|h)$" })
 }
 
 /// Reads a duration from a millisecond to `longest`; `words` describe the accepted form.

@@ -7,7 +7,7 @@
 use std::future::Future;
 use std::pin::{Pin, pin};
 use std::sync::Arc;
-use std::task::{Context, Poll};
+use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -94,7 +94,7 @@ pub struct PacedBody {
     /// The rest of a frame of `body`.
     rest: Bytes,
     buffers: Arc<ConnectionBuffers>,
-    progress: Option<Arc<Progress>>,
+    progress: Arc<Progress>,
     _open: StreamGuard,
 }
 
@@ -102,10 +102,9 @@ impl PacedBody {
     /// The body of the stream whose task calls this.
     #[must_use]
     pub fn new(body: ReplyBody, buffers: Arc<ConnectionBuffers>, open: StreamGuard) -> Self {
-        let progress = PROGRESS.try_with(Arc::clone).ok();
-        if let Some(progress) = &progress {
-            progress.now_client();
-        }
+        // Outside such a task nothing watches the note.
+        let progress = PROGRESS.try_with(Arc::clone).unwrap_or_default();
+        progress.now_client();
         Self { body, rest: Bytes::new(), buffers, progress, _open: open }
     }
 
@@ -128,20 +127,17 @@ impl Body for PacedBody {
     ) -> Poll<Option<Result<Frame<Bytes>, axum::Error>>> {
         let this = &mut *self;
         if this.rest.is_empty() {
-            let polled = Pin::new(&mut this.body).poll_frame(context);
-            if let Some(progress) = &this.progress {
-                progress.set(if polled.is_pending() { Waiting::Gateway } else { Waiting::Client(Instant::now()) });
+            this.progress.set(Waiting::Gateway);
+            let Some(frame) = ready!(Pin::new(&mut this.body).poll_frame(context)?) else { return Poll::Ready(None) };
+            match frame.into_data() {
+                Ok(data) => this.rest = data,
+                Err(trailers) => {
+                    this.progress.now_client();
+                    return Poll::Ready(Some(Ok(trailers)));
+                }
             }
-            match polled {
-                Poll::Ready(Some(Ok(frame))) => match frame.into_data() {
-                    Ok(data) => this.rest = data,
-                    Err(trailers) => return Poll::Ready(Some(Ok(trailers))),
-                },
-                other => return other,
-            }
-        } else if let Some(progress) = &this.progress {
-            progress.now_client();
         }
+        this.progress.now_client();
         Poll::Ready(Some(Ok(this.next_chunk())))
     }
 
