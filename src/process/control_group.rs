@@ -6,8 +6,8 @@ use std::io;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-/// Attempts to remove a group while its last processes end, 2 ms apart.
-const REMOVE_TRIES: u32 = 50;
+/// Attempts to remove a group while its last processes end, 2 ms apart. A busy machine may need all of them.
+const REMOVE_TRIES: u32 = 1000;
 
 /// Where this gateway may make groups. Both hierarchies are used, because some machines still have controllers on v1.
 #[derive(Debug, Default)]
@@ -152,7 +152,7 @@ impl TreeGroup {
         })
     }
 
-    /// Removes the groups; waits up to 100 ms for processes that are ending.
+    /// Removes the groups; waits up to two seconds for processes that are ending.
     pub fn remove(&self) {
         for path in self.paths() {
             remove_group(path);

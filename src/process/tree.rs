@@ -2,6 +2,7 @@
 //! the process group and the mark in the environment find it.
 
 use std::fs;
+use std::time::{Duration, Instant};
 
 use rustix::process::{Pid, Signal};
 
@@ -11,8 +12,10 @@ use crate::process::stat;
 use crate::process::walls::machine::{self, Wall};
 
 const INSTANCE_START: &str = "metagate-";
-/// Rounds of looking for processes: some may start while others are killed.
-const KILL_ROUNDS: u32 = 20;
+/// How long killed processes may take to be gone. On a busy machine the kernel may not run them for a while.
+const KILL_TIME: Duration = Duration::from_secs(2);
+/// Between two looks for processes that are being killed. Some may have been started meanwhile.
+const KILL_PAUSE: Duration = Duration::from_millis(1);
 
 /// One gateway process. Its name holds the process id, the start time and the PID namespace, so that no two are the
 /// same.
@@ -107,17 +110,24 @@ impl Tree {
         let _is_group = self.group.kill();
     }
 
-    /// Kills every process of the tree and removes its control groups. Blocks for some milliseconds.
+    /// Kills every process of the tree, waits until they are gone, and removes its control groups. Blocks for some
+    /// milliseconds, for two seconds at most.
     pub fn finish(&self) {
         self.kill();
         if !self.group.kill() {
-            for _ in 0..KILL_ROUNDS {
+            let latest = Instant::now() + KILL_TIME;
+            loop {
                 let left: Vec<Pid> =
                     marked_processes().into_iter().filter(|(_, mark)| *mark == self.mark).map(|(pid, _)| pid).collect();
                 if left.is_empty() {
                     break;
                 }
+                if Instant::now() >= latest {
+                    tracing::warn!(mark = self.mark, ?left, "processes did not end when they were killed");
+                    break;
+                }
                 left.into_iter().for_each(kill);
+                std::thread::sleep(KILL_PAUSE);
             }
         }
         self.group.remove();
