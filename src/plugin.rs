@@ -26,6 +26,7 @@ pub mod verdict;
 mod bindings;
 mod headers;
 mod hook_call;
+mod hook_time;
 mod instance;
 mod instances;
 mod threads;
@@ -41,6 +42,7 @@ use crate::plugin::breakers::Part;
 use crate::plugin::component::Surface;
 use crate::plugin::fault::Fault;
 use crate::plugin::figures::Figures;
+use crate::plugin::hook_time::HookTime;
 use crate::plugin::instance::Instance;
 use crate::plugin::instances::PluginInstances;
 use crate::plugin::record::Recorder;
@@ -116,8 +118,8 @@ impl Plugin {
     }
 
     /// Creates an instance and starts it.
-    async fn start_instance(&self, deadline: Instant) -> Result<Instance, Fault> {
+    async fn start_instance(&self, time: HookTime) -> Result<Instance, Fault> {
         self.figures.instances.fetch_add(1, Ordering::Relaxed);
-        self.instances.start(&self.settings, deadline).await
+        self.instances.start(&self.settings, time).await
     }
 }

@@ -27,6 +27,7 @@ use crate::config::HookName;
 use crate::plugin::Plugin;
 use crate::plugin::breakers::Origin;
 use crate::plugin::fault::Fault;
+use crate::plugin::hook_time::HookTime;
 use crate::plugin::host::input::{CallInput, HookInput, OutcomeInput};
 use crate::plugin::instance::Instance;
 use crate::plugin::instances::call_fault;
@@ -158,12 +159,12 @@ impl Plugin {
             }
         };
         // The timeout covers the hook, not the wait for an instance.
-        let deadline = latest.min(Instant::now() + timeout);
+        let time = HookTime::begin(Instant::now(), timeout, latest);
         self.figures.calls.fetch_add(1, Ordering::Relaxed);
         // Load hooks read files.
         let is_load = matches!(hook, HookName::BeforeLoad | HookName::AfterLoad);
         let is_heavy = is_load || self.usual_time.load(Ordering::Relaxed) > HEAVY;
-        let mut work: Work<H> = Box::pin(Arc::clone(self).work(input, deadline, admitted));
+        let mut work: Work<H> = Box::pin(Arc::clone(self).work(input, time, admitted));
         let first = if is_heavy {
             Poll::Pending
         } else {
@@ -196,14 +197,14 @@ impl Plugin {
     async fn work<H: Hook>(
         self: Arc<Self>,
         input: H,
-        deadline: Instant,
+        time: HookTime,
         admitted: Admitted,
     ) -> (H, Result<H::Verdict, Fault>) {
         let hook = input.name();
         let _ticking = self.wasm.ticker().begin();
         let start = Instant::now();
-        let (input, verdict) = match self.take_instance(deadline).await {
-            Ok(instance) => self.run_in(instance, input, deadline).await,
+        let (input, verdict) = match self.take_instance(time).await {
+            Ok(instance) => self.run_in(instance, input, time).await,
             Err(fault) => (input, Err(fault)),
         };
         let end = Instant::now();
@@ -218,21 +219,21 @@ impl Plugin {
         (input, verdict)
     }
 
-    async fn take_instance(&self, deadline: Instant) -> Result<Instance, Fault> {
+    async fn take_instance(&self, time: HookTime) -> Result<Instance, Fault> {
         if let Some(instance) = self.instances.take_warm(&self.settings) {
             return Ok(instance);
         }
-        AssertUnwindSafe(self.start_instance(deadline)).catch_unwind().await.unwrap_or_else(|_| Err(self.disable()))
+        AssertUnwindSafe(self.start_instance(time)).catch_unwind().await.unwrap_or_else(|_| Err(self.disable()))
     }
 
     async fn run_in<H: Hook>(
         &self,
         mut instance: Instance,
         input: H,
-        deadline: Instant,
+        time: HookTime,
     ) -> (H, Result<H::Verdict, Fault>) {
         let hook = input.name();
-        instance.begin(input.into_input(), deadline);
+        instance.begin(input.into_input(), time);
         let max_body = self.instances.granted().max_body;
         let called = AssertUnwindSafe(H::run(&mut instance, hook, max_body)).catch_unwind().await;
         let input = H::from_input(instance.end()).expect("an instance returns the input that it was given");

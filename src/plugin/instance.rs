@@ -8,6 +8,7 @@ use wasmtime::{Store, UpdateDeadline, format_err};
 use crate::config::HookName;
 use crate::plugin::bindings::metagate::plugin::types::{Problem, Response};
 use crate::plugin::component::{LIFECYCLE, PACKAGE, VERSION};
+use crate::plugin::hook_time::HookTime;
 use crate::plugin::host::input::HookInput;
 use crate::plugin::host::state::HostState;
 use crate::plugin::invocation::CallHandle;
@@ -114,8 +115,8 @@ impl Instance {
         store.set_hostcall_fuel(crossing);
         // Two ticks: the first may come at once, because the epoch is shared by all instances.
         store.set_epoch_deadline(2);
-        store.epoch_deadline_callback(|store| {
-            if Instant::now() >= store.data().deadline {
+        store.epoch_deadline_callback(|mut store| {
+            if store.data_mut().tick() {
                 return Err(DeadlineExceeded.into());
             }
             // Lets other tasks run. A hook on the gateway's thread continues on the plugins' threads.
@@ -164,8 +165,8 @@ impl Instance {
     }
 
     /// Gives it the input of a hook call.
-    pub(super) fn begin(&mut self, input: HookInput, deadline: Instant) {
-        self.store.data_mut().begin(input, deadline);
+    pub(super) fn begin(&mut self, input: HookInput, time: HookTime) {
+        self.store.data_mut().begin(input, time);
         self.store.set_epoch_deadline(2);
     }
 

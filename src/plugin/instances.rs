@@ -10,6 +10,7 @@ use wasmtime::component::InstancePre;
 
 use crate::config::{Instances, PluginConfig};
 use crate::plugin::fault::Fault;
+use crate::plugin::hook_time::HookTime;
 use crate::plugin::host::granted::Granted;
 use crate::plugin::host::input::HookInput;
 use crate::plugin::host::state::HostState;
@@ -103,10 +104,10 @@ impl PluginInstances {
     }
 
     /// Creates an instance without starting it.
-    pub(super) async fn create(&self, settings: &PluginConfig, deadline: Instant) -> Result<Instance, NotInstantiated> {
+    pub(super) async fn create(&self, settings: &PluginConfig, time: HookTime) -> Result<Instance, NotInstantiated> {
         let Blueprint { granted, component, indices, needs_wasi } = &self.blueprint;
         let limits = Limits::new(settings.max_memory.bytes()).within(Arc::clone(&self.memory));
-        let state = HostState::new(Arc::clone(granted), limits, *needs_wasi, deadline);
+        let state = HostState::new(Arc::clone(granted), limits, *needs_wasi, time);
         // Plus or minus ten percent, so that instances created together are not replaced together.
         let spread = settings.max_uses / 10;
         let max_uses = settings.max_uses - spread + fastrand::u32(0..=2 * spread);
@@ -114,10 +115,10 @@ impl PluginInstances {
     }
 
     /// Creates an instance and starts it.
-    pub(super) async fn start(&self, settings: &PluginConfig, deadline: Instant) -> Result<Instance, Fault> {
-        let created = self.create(settings, deadline).await;
+    pub(super) async fn start(&self, settings: &PluginConfig, time: HookTime) -> Result<Instance, Fault> {
+        let created = self.create(settings, time).await;
         let mut instance = created.map_err(|error| creation_fault(settings, &error))?;
-        instance.begin(HookInput::Nothing, deadline);
+        instance.begin(HookInput::Nothing, time);
         let started = instance.start().await;
         instance.end();
         match started {

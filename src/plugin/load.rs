@@ -19,6 +19,7 @@ use crate::plugin::Plugin;
 use crate::plugin::component::{self, Compiled, NotAPlugin, Surface};
 use crate::plugin::fault::Fault;
 use crate::plugin::figures::Figures;
+use crate::plugin::hook_time::HookTime;
 use crate::plugin::host;
 use crate::plugin::host::counters::Counters;
 use crate::plugin::host::granted::Granted;
@@ -128,7 +129,7 @@ impl Loader {
         compiled: Compiled,
     ) -> Result<Option<String>, LoadError> {
         let plugin = self.assemble(settings, compiled)?;
-        let told = self.threads.handle().block_on(config_schema(&plugin, Instant::now() + START_LIMIT));
+        let told = self.threads.handle().block_on(config_schema(&plugin, start_time()));
         told.map_err(|(key, reason)| LoadError { name: plugin.settings.name.clone(), key, reason })
     }
 
@@ -194,12 +195,12 @@ fn check_hooks(settings: &PluginConfig, surface: &Surface) -> Result<(), Reason>
 
 /// Checks the configuration against the schema and starts an instance. A warm one is kept for the first hook call.
 async fn try_out(plugin: &Plugin) -> Result<(), (String, Reason)> {
-    let deadline = Instant::now() + START_LIMIT;
-    if let Some(schema) = config_schema(plugin, deadline).await? {
+    let time = start_time();
+    if let Some(schema) = config_schema(plugin, time).await? {
         check_config_in_time(schema, plugin.settings.config.clone())?;
     }
     let _ticking = plugin.wasm.ticker().begin();
-    match plugin.start_instance(deadline).await {
+    match plugin.start_instance(time).await {
         Ok(instance) => {
             plugin.instances.keep(&plugin.settings, instance);
             Ok(())
@@ -208,12 +209,17 @@ async fn try_out(plugin: &Plugin) -> Result<(), (String, Reason)> {
     }
 }
 
+fn start_time() -> HookTime {
+    let now = Instant::now();
+    HookTime::begin(now, START_LIMIT, now + START_LIMIT)
+}
+
 /// Makes an instance and asks it for its schema.
-async fn config_schema(plugin: &Plugin, deadline: Instant) -> Result<Option<String>, (String, Reason)> {
+async fn config_schema(plugin: &Plugin, time: HookTime) -> Result<Option<String>, (String, Reason)> {
     let _ticking = plugin.wasm.ticker().begin();
     let at_file = |reason| ("path".to_owned(), reason);
     let settings = &plugin.settings;
-    let created = plugin.instances.create(settings, deadline).await;
+    let created = plugin.instances.create(settings, time).await;
     let mut instance = created.map_err(|error| match error {
         NotInstantiated::WrongType(..) => at_file(Reason::Link(error.to_string())),
         NotInstantiated::Failed(_) => at_file(Reason::Start(slow_start(creation_fault(settings, &error)))),

@@ -124,7 +124,7 @@ impl http::Host for HostState {
     async fn send(&mut self, request: http::Request) -> Result<std::result::Result<http::Response, String>> {
         let http::Request { method, url, headers, body, timeout } = request;
         let asked = (timeout > 0).then(|| Instant::now().checked_add(Duration::from_millis(timeout))).flatten();
-        let deadline = asked.map_or(self.deadline, |asked| asked.min(self.deadline));
+        let deadline = asked.map_or(self.deadline(), |asked| asked.min(self.deadline()));
         let headers = headers.into_iter().map(|pair| (pair.name, pair.value)).collect();
         let request = HttpRequest { method, url, headers, body };
         let sent = self.granted.http.send(request, deadline);
@@ -158,7 +158,7 @@ impl invoke::Host for HostState {
             return refused(Code::TooDeep, message);
         }
         callers.push(self.granted.plugin.clone());
-        let deadline = self.deadline;
+        let deadline = self.deadline();
         let arguments = Arguments::from_checked(Bytes::from(arguments));
         let call = FunctionCall { deployment, function, arguments, deadline, callers };
         let called = self.granted.outside.functions.call(call);

@@ -5,6 +5,7 @@ use std::time::Instant;
 
 use wasmtime::bail;
 
+use crate::plugin::hook_time::HookTime;
 use crate::plugin::host::granted::Granted;
 use crate::plugin::host::input::HookInput;
 use crate::plugin::host::log_line::{LOG_LINES, LOG_SIZE, printable};
@@ -18,7 +19,9 @@ pub struct HostState {
     pub(crate) limits: Limits,
     /// Input of the hook call in progress.
     pub(super) input: HookInput,
-    pub(crate) deadline: Instant,
+    time: HookTime,
+    /// Ticks of the engine's clock that found this hook call running.
+    ticks: u32,
     log: LogBudget,
     pub(super) wasi: Option<Box<WasiContext>>,
 }
@@ -31,19 +34,31 @@ struct LogBudget {
 
 impl HostState {
     /// The state of a new instance. `needs_wasi` says whether its component imports WASI.
-    pub fn new(granted: Arc<Granted>, limits: Limits, needs_wasi: bool, deadline: Instant) -> Self {
+    pub fn new(granted: Arc<Granted>, limits: Limits, needs_wasi: bool, time: HookTime) -> Self {
         let wasi = needs_wasi.then(|| Box::new(WasiContext::new(&granted)));
-        Self { granted, limits, input: HookInput::Nothing, deadline, log: LogBudget::default(), wasi }
+        Self { granted, limits, input: HookInput::Nothing, time, ticks: 0, log: LogBudget::default(), wasi }
     }
 
-    /// Gives the instance the input of a hook call and its deadline.
-    pub fn begin(&mut self, input: HookInput, deadline: Instant) {
+    /// Gives the instance the input of a hook call and its time.
+    pub fn begin(&mut self, input: HookInput, time: HookTime) {
         self.input = input;
-        self.deadline = deadline;
+        self.time = time;
+        self.ticks = 0;
         self.log = LogBudget::default();
         if let Some(wasi) = &self.wasi {
             wasi.begin(self.input.call().map(|call| &*call.id));
         }
+    }
+
+    /// When the waits of the hook call in progress end.
+    pub(crate) fn deadline(&self) -> Instant {
+        self.time.deadline
+    }
+
+    /// Counts a tick that found the hook call running. Returns whether the call has to end.
+    pub(crate) fn tick(&mut self) -> bool {
+        self.ticks += 1;
+        self.time.is_over(Instant::now(), self.ticks)
     }
 
     /// Ends the hook call and returns its input.

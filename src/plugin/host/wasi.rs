@@ -18,7 +18,7 @@ impl WasiView for HostState {
 
 impl HasDeadline for HostState {
     fn deadline(&self) -> Instant {
-        self.deadline
+        self.deadline()
     }
 }
 
