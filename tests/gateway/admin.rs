@@ -161,6 +161,7 @@ fn a1_a_peer_that_tries_many_tokens_is_limited_and_the_right_token_still_works()
     assert_eq!(Wire::open(&gateway).send(with(TOKEN)).answer().status, 200, "the operator shares the address");
     assert_refused(&Wire::open(&gateway).send(get("/api/inspect")).answer(), 401, "unauthorized");
     assert_refused(&Wire::from([127, 0, 2, 1], &gateway).send(with("guess")).answer(), 401, "unauthorized");
+    gateway.wait_log("too many wrong tokens");
     assert_eq!(gateway.log().matches("too many wrong tokens").count(), 1, "{}", gateway.log());
 }
 

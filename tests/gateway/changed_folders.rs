@@ -73,11 +73,12 @@ fn a_worker_that_starts_after_a_change_brings_a_new_release_and_no_mix() {
     });
     assert_eq!(seen, ["1", "2"]);
     wait_count(&gateway, "w", "ready_workers", 2);
-    assert!(gateway.log().contains("files have changed: loading them as another release"), "{}", gateway.log());
+    gateway.wait_log("files have changed: loading them as another release");
     // The new release is the pool's own from now on.
     send_signal(gateway.worker_pids()[0], Signal::KILL);
     wait_count(&gateway, "w", "restarts", 1);
     wait_count(&gateway, "w", "ready_workers", 2);
+    gateway.wait_log("loading them as another release");
     assert_eq!(gateway.log().matches("loading them as another release").count(), 1);
 }
 
@@ -93,7 +94,7 @@ fn changed_files_that_do_not_load_leave_the_old_workers_and_are_reported() {
     let message = error["message"].as_str().unwrap();
     assert!(message.starts_with("changed files do not load, the release before serves: "), "{message}");
     assert_eq!((gateway.get("/readyz").status, count(&gateway, "w", "ready_workers")), (200, 1));
-    assert!(gateway.log().contains("changed files do not load: the release in service stays"), "{}", gateway.log());
+    gateway.wait_log("changed files do not load: the release in service stays");
     for _ in 0..20 {
         assert_eq!(version(&gateway), "1");
     }
@@ -112,7 +113,7 @@ fn without_another_worker_calls_wait_for_the_changed_files() {
     // The call may still meet the worker that is being killed.
     let answer = wait_for("an answer", || Some(gateway.call("w", "version", "[]")).filter(|one| one.status != 502));
     assert_ok(&answer, "2");
-    assert!(gateway.log().contains("files have changed: loading them as another release"), "{}", gateway.log());
+    gateway.wait_log("files have changed: loading them as another release");
     folder.write("(");
     send_signal(gateway.worker_pids()[0], Signal::KILL);
     wait_for("the crash loop", || (gateway.call("w", "version", "[]").status == 503).then_some(()));
@@ -133,7 +134,7 @@ fn a_change_is_made_although_the_task_that_makes_it_panics() {
     folder.write("2");
     send_signal(gateway.worker_pids()[0], Signal::KILL);
     wait_for("the new release", || (gateway.call("w", "version", "[]").body == "2").then_some(()));
-    assert!(gateway.log().contains("long-lived task panicked"), "{}", gateway.log());
+    gateway.wait_log("long-lived task panicked");
 }
 
 #[test]

@@ -118,7 +118,7 @@ fn w17_a_worker_that_closes_its_channel_and_keeps_running_is_killed() {
         let (answer, failed) = timed(|| gateway.call("w", function, "[]"));
         assert_error(&answer, 502, "worker_crashed");
         println!("{function}: failed after {failed:?}");
-        assert!(failed < Duration::from_secs(1), "{failed:?}");
+        assert!(failed < Duration::from_secs(3), "{failed:?}");
         let pid = recorded(&record, round + 1)[round].parse().unwrap();
         wait_gone(&[pid]);
         assert_ok(&gateway.call("w", "echo", "[1]"), "1");
@@ -227,7 +227,7 @@ fn w1_under_many_callers_a_kill_costs_only_the_calls_in_flight() {
     );
     assert!(answers.len() > CALLERS * (KILLS + 1), "{}", answers.len());
     assert!(failed <= KILLS * CALLERS, "{failed}");
-    assert!(worst < Duration::from_secs(1), "{worst:?}");
+    assert!(worst < Duration::from_secs(3), "{worst:?}");
 }
 
 #[test]

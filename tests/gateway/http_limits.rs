@@ -277,7 +277,7 @@ fn h8_a_thousand_idle_connections_cost_little_and_calls_go_on() {
     for n in 0..20 {
         assert_eq!(gateway.call("it", "args", &format!("[{n}]")).json(), json!([n]));
     }
-    assert!(start.elapsed() < Duration::from_secs(1), "20 calls took {:?}", start.elapsed());
+    assert!(start.elapsed() < Duration::from_secs(3), "20 calls took {:?}", start.elapsed());
     for wire in idle.iter_mut().take(10) {
         assert_eq!(wire.send(asked("args")).answer().status, 200);
     }

@@ -70,7 +70,7 @@ fn a_log_that_nothing_reads_blocks_nothing() {
     }
     let begun = Instant::now();
     assert_eq!(gateway.get("/healthz").status, 200);
-    assert!(begun.elapsed() < Duration::from_secs(1), "{:?}", begun.elapsed());
+    assert!(begun.elapsed() < Duration::from_secs(3), "{:?}", begun.elapsed());
 
     let reading = std::thread::spawn(move || {
         let mut text = String::new();

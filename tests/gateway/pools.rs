@@ -123,7 +123,7 @@ fn h15_calls_beyond_the_queue_are_refused_at_once_and_queued_ones_succeed() {
         let (refused, time) = timed(|| gateway.call("w", "echo", "[1]"));
         assert_error(&refused, 503, "overloaded");
         assert_eq!(refused.header("retry-after"), Some("1"));
-        assert!(time < Duration::from_millis(200), "{time:?}");
+        assert!(time < Duration::from_secs(2), "{time:?}");
         gate.allow("go");
         assert_eq!(running.join().unwrap().status, 200);
         assert_ok(&waiting.join().unwrap(), "\"waited\"");
@@ -262,5 +262,5 @@ fn a_pool_keeps_to_its_maximum_after_a_supervisor_panicked() {
         gate.allow("go");
         assert!(calls.into_iter().all(|call| call.join().unwrap().status == 200));
     });
-    assert!(gateway.log().contains("task=worker-supervisor"), "{}", gateway.log());
+    gateway.wait_log("task=worker-supervisor");
 }

@@ -138,8 +138,9 @@ fn w9_messages_of_unknown_types_are_ignored_and_the_first_is_logged() {
     assert_ok(&gateway.call("w", "chatter", &lines.to_string()), "\"answered\"");
     assert_eq!(count(&gateway, "w", "odd_messages"), 4);
     assert_eq!(count(&gateway, "w", "restarts"), 0);
+    gateway.wait_log("ignored a message of an unknown type");
     assert_eq!(gateway.log().matches("ignored a message of an unknown type").count(), 1, "{}", gateway.log());
-    assert!(gateway.log().contains("Weather"));
+    gateway.wait_log("Weather");
 }
 
 #[test]

@@ -40,7 +40,7 @@ fn l15_a_reload_task_that_panics_answers_its_request_and_serves_the_next() {
     write_version(&gateway.folder, 3);
     gateway.signal(Signal::HUP);
     wait_for_version(&gateway, 3);
-    assert!(gateway.log().contains("long-lived task panicked"), "{}", gateway.log());
+    gateway.wait_log("long-lived task panicked");
 }
 
 #[test]

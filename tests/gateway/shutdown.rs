@@ -77,7 +77,7 @@ fn l5_an_idle_connection_does_not_keep_the_gateway_from_stopping() {
     gateway.signal(Signal::TERM);
     assert_eq!(gateway.wait_end().code(), Some(0));
     let took = start.elapsed();
-    assert!(took < Duration::from_secs(2), "{took:?}");
+    assert!(took < Duration::from_secs(8), "{took:?}");
     let [idle, _, silent] = &mut wires;
     idle.wait_closed();
     silent.wait_closed();

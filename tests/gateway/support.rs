@@ -220,6 +220,16 @@ impl Gateway {
         fs::read_to_string(self.folder.path().join("stderr.log")).unwrap_or_default()
     }
 
+    /// Waits until the log has a text. A thread of its own writes the log, so a line may come after the answer.
+    #[track_caller]
+    pub(crate) fn wait_log(&self, text: &str) {
+        let start = Instant::now();
+        while !self.log().contains(text) {
+            assert!(start.elapsed() < PATIENCE, "{text:?} is not in the log:\n{}", self.log());
+            std::thread::sleep(Duration::from_millis(5));
+        }
+    }
+
     /// The output of a deployment's workers.
     pub(crate) fn worker_log(&self, deployment: &str) -> String {
         self.get(&format!("/api/logs/{deployment}")).body

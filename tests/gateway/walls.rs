@@ -58,7 +58,7 @@ fn a_machine_without_control_groups_is_reported() {
     let metrics = gateway.get("/metrics").body;
     assert!(metrics.contains("metagate_wall{wall=\"processes\"} 0\n"), "{metrics}");
     assert!(metrics.contains("metagate_wall{wall=\"capabilities\"} 1\n"), "{metrics}");
-    assert!(gateway.log().contains("isolation is incomplete on this machine"), "{}", gateway.log());
+    gateway.wait_log("isolation is incomplete on this machine");
 }
 
 #[test]

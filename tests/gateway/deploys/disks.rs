@@ -91,5 +91,5 @@ fn l12_a_folder_that_cannot_be_written_serves_what_is_in_it() {
     }
     assert_eq!(gateway.call("app", "version", "").body, "1");
     assert_eq!(gateway.get("/readyz").status, 200);
-    assert!(gateway.log().contains("data folder is read-only"), "{}", gateway.log());
+    gateway.wait_log("data folder is read-only");
 }

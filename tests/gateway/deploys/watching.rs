@@ -43,7 +43,7 @@ fn with_watch_files_that_change_are_deployed_again_and_broken_ones_leave_the_old
     assert_eq!(gateway.call("app", "version", "").body, "3");
     write(&gateway.folder, 4);
     wait_for_version(&gateway, 4);
-    assert!(gateway.log().contains("files have changed"), "{}", gateway.log());
+    gateway.wait_log("files have changed");
 }
 
 #[test]

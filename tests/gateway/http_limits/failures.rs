@@ -28,7 +28,7 @@ fn l13_without_free_descriptors_new_connections_wait_and_open_ones_are_served() 
     for wire in &mut waiting {
         assert_eq!(wire.answer().status, 200);
     }
-    assert!(start.elapsed() < Duration::from_secs(1), "after {:?}", start.elapsed());
+    assert!(start.elapsed() < Duration::from_secs(3), "after {:?}", start.elapsed());
 }
 
 #[test]

@@ -38,8 +38,8 @@ fn p5_a_flood_of_output_ends_the_hook_call() {
     wait_for("64 lines", || (gateway.log().matches("flooding").count() == 64).then_some(()));
     assert_failed(&call_do(&gateway, "bytes"));
     wait_for("the second fault in the log", || (gateway.log().matches("plugin failed").count() == 2).then_some(()));
+    gateway.wait_log("more than 64 lines or 65536 bytes");
     assert_eq!(gateway.log().matches(&line).count(), 64, "64 lines come before 64 KiB");
-    assert!(gateway.log().contains("more than 64 lines or 65536 bytes"), "{}", gateway.log());
     // The next call has its whole budget again.
     assert_ok(&call_do(&gateway, "nothing"), "[1]");
 }
@@ -125,7 +125,7 @@ fn p6_a_request_without_an_answer_ends_at_the_timeout_of_the_hook() {
         c.when(sent.byte(), |c| c.tell(&sent.inner()));
         c.raw("(unreachable)");
     });
-    let keys = format!("timeout = \"300ms\"\ngrants = {{ http = [{origin:?}] }}");
+    let keys = format!("timeout = \"1s\"\ngrants = {{ http = [{origin:?}] }}");
     let (gateway, _files) = with_plugin("", plugin, &keys);
     thread::scope(|scope| {
         let slow = scope.spawn(|| timed(|| call_do(&gateway, "wait")));
@@ -133,9 +133,9 @@ fn p6_a_request_without_an_answer_ends_at_the_timeout_of_the_hook() {
         // Meanwhile the gateway serves.
         let (healthy, time) = timed(|| gateway.get("/healthz"));
         assert_eq!(healthy.status, 200);
-        assert!(time < Duration::from_millis(250), "{time:?}");
+        assert!(time < Duration::from_millis(900), "{time:?}");
         let (answer, time) = slow.join().unwrap();
-        assert!(time >= Duration::from_millis(290) && time < Duration::from_millis(600), "{time:?}");
+        assert!(time >= Duration::from_millis(990) && time < Duration::from_secs(5), "{time:?}");
         // Either the plugin gets an error, or the hook is interrupted.
         assert!(matches!(answer.code(), "told" | "plugin_failed"), "{answer:?}");
         let mut request = [0; 16];
@@ -163,7 +163,7 @@ fn p6_a_wait_through_wasi_ends_at_the_timeout_of_the_hook() {
     assert!(time >= Duration::from_millis(20), "{time:?}");
     let (answer, time) = timed(|| call_do(&gateway, "long"));
     assert_failed(&answer);
-    assert!(time >= Duration::from_millis(200) && time < Duration::from_millis(600), "{time:?}");
+    assert!(time >= Duration::from_millis(200) && time < Duration::from_secs(3), "{time:?}");
     assert_ok(&call_do(&gateway, "short"), "[1]");
 }
 

@@ -60,7 +60,7 @@ fn p1_a_loop_in_a_bulk_operation_is_interrupted() {
     let (gateway, _files) = with_plugin("", looper(), "timeout = \"50ms\"");
     let (answer, time) = timed(|| call_do(&gateway, "fill"));
     assert_failed(&answer);
-    assert!(time < Duration::from_secs(1), "{time:?}");
+    assert!(time < Duration::from_secs(3), "{time:?}");
     assert_ok(&call_do(&gateway, "nothing"), "[1]");
 }
 
@@ -78,7 +78,7 @@ fn p1_a_loop_in_the_start_of_a_new_instance_is_interrupted() {
     let (gateway, _files) = with_plugin("", plugin, keys);
     let (answer, time) = timed(|| call_do(&gateway, "nothing"));
     assert_failed(&answer);
-    assert!(time >= Duration::from_millis(60) && time < Duration::from_secs(1), "{time:?}");
+    assert!(time >= Duration::from_millis(60) && time < Duration::from_secs(3), "{time:?}");
 }
 
 #[test]

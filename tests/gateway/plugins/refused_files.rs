@@ -199,7 +199,7 @@ fn p10_a_compilation_runs_in_its_own_process_and_is_killed_at_its_limits() {
         for _ in 0..20 {
             let (answer, time) = timed(|| call_do(&gateway, "nothing"));
             assert_eq!(answer.message(), "old");
-            assert!(time < Duration::from_secs(1), "{time:?}");
+            assert!(time < Duration::from_secs(3), "{time:?}");
         }
         assert!(!reloading.is_finished(), "the file is too small: it is compiled already");
         // Its limit is minutes away. The test sets one of a second.

@@ -138,7 +138,7 @@ fn a_changed_configuration_takes_effect_when_it_is_written() {
     let text = fs::read_to_string(toml_of(&gateway)).unwrap();
     fs::write(toml_of(&gateway), text.replace("limit = 2", "limit = 3")).unwrap();
     wait_shown(&gateway, "x-config", "{\"limit\":3}");
-    assert!(gateway.log().contains("a file has changed"), "{}", gateway.log());
+    gateway.wait_log("a file has changed");
     // The plugin is removed with its table.
     change(&gateway, &table("p", &file, "config = { limit = 3 }"), "");
     wait_shown(&gateway, "x-config", "");
@@ -159,7 +159,7 @@ fn sighup_reads_the_configuration_again() {
     assert_eq!(shown(&gateway, "x-config"), "{\"limit\":\"first\"}");
     gateway.signal(Signal::HUP);
     wait_shown(&gateway, "x-config", "{\"limit\":\"second\"}");
-    assert!(gateway.log().contains("SIGHUP"), "{}", gateway.log());
+    gateway.wait_log("SIGHUP");
 }
 
 #[test]
