@@ -30,6 +30,7 @@ use crate::deployment::Prefix;
 use crate::gateway::configured::FOLDERS;
 use crate::gateway::deployer::{Deployer, ReleaseTools};
 use crate::gateway::plugin_calls::FunctionsForPlugins;
+use crate::gateway::run_as::user_of_git;
 use crate::gateway::{Gateway, Launcher};
 use crate::http::buffers::Budget;
 use crate::http::connection::accept;
@@ -41,8 +42,10 @@ use crate::process::connection_owner::Owners;
 use crate::process::orphans;
 use crate::process::spawner::{REAPER, Spawner};
 use crate::process::tree::Instance;
+use crate::process::walls::level::Level;
+use crate::registry::users::Users;
 use crate::source::dependencies::{Installer, InstallerWalls};
-use crate::source::repository::Repositories;
+use crate::source::repository::{GitWalls, Repositories};
 use crate::supervise;
 
 /// How long a stop waits for clients to read their last answers, once every call has one.
@@ -142,8 +145,12 @@ impl App {
         let private = [&config.file, data_dir].into_iter().filter_map(|path| path.canonicalize().ok()).collect();
         let deploy = config.deploy.clone();
         let isolated = deploy.isolation != Isolation::None;
-        let installer_walls = InstallerWalls { caches: scripts.install_caches.clone(), write: deploy.write.clone() };
-        let launcher = Launcher { spawner: Arc::clone(&spawner), scripts, walls };
+        let level = if deploy.isolation == Isolation::Strict { Level::Strict } else { Level::Standard };
+        let installer_walls =
+            InstallerWalls { caches: scripts.install_caches.clone(), write: deploy.write.clone(), level };
+        let git_user = deploy.run_as.as_ref().map(user_of_git).transpose().map_err(anyhow::Error::from)?;
+        let users = Users::open(data_dir).map_err(anyhow::Error::from).context("reading the users of deployments")?;
+        let launcher = Launcher { spawner: Arc::clone(&spawner), scripts, walls, users: Arc::new(users) };
         let gateway = Arc::new(Gateway::new(prefix, private, plugins, launcher, log_files));
         functions.open(&gateway, Handle::current());
         let (install_timeout, install_env) = (deploy.install_timeout.get(), deploy.install_env.clone());
@@ -152,7 +159,7 @@ impl App {
             installer: Installer::new(Arc::clone(&spawner), install_timeout, install_env)
                 .with_walls(isolated.then_some(installer_walls)),
             repositories: Repositories::new(spawner, deploy.repositories.clone(), deploy.clone_timeout.get())
-                .with_walls(isolated),
+                .with_walls(isolated.then_some(GitWalls { level, user: git_user })),
         };
         let drain = config.server.drain.get();
         let deployer = Arc::new(Deployer::new(Arc::clone(&gateway), store, tools, deploy, drain));

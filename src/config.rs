@@ -30,11 +30,13 @@ pub use crate::config::tables::wasm_functions::{WasmFunctionsConfig, WasmGrants}
 pub use crate::config::values::bytes_rule::BytesRule;
 pub use crate::config::values::choice::{HookName, Instances, Isolation, Mode, OnError};
 pub use crate::config::values::delay::Delay;
+pub use crate::config::values::endpoint::Endpoint;
 pub use crate::config::values::http_grant::{HttpGrant, Origin, Scheme};
 pub use crate::config::values::json_table::dates_to_text;
 pub use crate::config::values::pattern::{BadPattern, Pattern};
 pub use crate::config::values::plugin_name::{BadPluginName, PluginName};
 pub use crate::config::values::repository_prefix::RepositoryPrefix;
+pub use crate::config::values::run_as::{Ids, RunAs};
 pub use crate::config::values::runtime_kind::RuntimeKind;
 pub use crate::config::values::scope::{Exclusion, InvokeGrant};
 pub use crate::config::values::secret::Secret;

@@ -26,6 +26,7 @@ pub mod reload_request;
 pub mod reloads;
 mod restore;
 mod rollout;
+pub mod run_as;
 pub mod server_paths;
 mod unserved;
 pub mod whole_request;
@@ -48,6 +49,7 @@ use crate::plugin::plugins::{PluginSet, Plugins};
 use crate::process::spawner::Spawner;
 use crate::process::walls::Hidden;
 use crate::process::walls::machine::Wall;
+use crate::registry::users::Users;
 use crate::registry::{Deployment, Registry};
 use crate::runtime::scripts::WorkerScripts;
 use crate::wasm::budget::MemoryBudget;
@@ -63,6 +65,8 @@ pub struct Launcher {
     pub scripts: WorkerScripts,
     /// The walls that this machine can put up around workers.
     pub walls: Vec<Wall>,
+    /// The users that deployments run as.
+    pub users: Arc<Users>,
 }
 
 /// The deployments that serve, and what starts and stops them.

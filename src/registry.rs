@@ -5,6 +5,7 @@ mod durable;
 pub mod loaded_folder;
 pub mod record;
 pub mod store;
+pub mod users;
 
 use std::borrow::Cow;
 use std::collections::{BTreeMap, HashMap};

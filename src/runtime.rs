@@ -124,7 +124,7 @@ pub fn plan(
         .iter()
         .filter_map(|name| std::env::var_os(name).map(|value| (OsString::from(*name), value)))
         .collect();
-    let walls = walls::of(deployment, kind, scripts);
+    let mut walls = walls::of(deployment, kind, scripts);
     if let Some(temp) = walls.as_ref().and_then(|walls| walls.temp.as_deref()) {
         walls::point_to(temp, &mut env, deployment);
     }
@@ -139,6 +139,9 @@ pub fn plan(
         RuntimeKind::Metacall => metacall::program(deployment, scripts)?,
         RuntimeKind::Command => command::program(deployment)?,
     };
+    if let Some(walls) = &mut walls {
+        walls.allow_program(&program);
+    }
     // Any Node program opens the descriptor that these variables name. metagate's own workers use their own variable,
     // so that Node programs which functions start do not take the channel.
     if matches!(kind, RuntimeKind::Metacall | RuntimeKind::Command) {

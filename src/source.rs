@@ -6,6 +6,7 @@ pub mod dependencies;
 pub mod env_file;
 pub mod fingerprint;
 pub mod folder;
+mod network;
 pub mod repository;
 mod size;
 pub mod staging;

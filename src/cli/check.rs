@@ -94,7 +94,13 @@ fn add_deployment_faults(config: &Config, faults: &mut Faults) {
                 faults.push(Fault::new(deployment.locations.of_key("wasm"), message));
                 continue;
             }
-            Ok(_) => continue,
+            Ok(plan) => {
+                for (key, reason) in isolation::obstacles(deployment, &plan, config) {
+                    let message = format!("deployment {:?}: {reason}", deployment.name);
+                    faults.push(Fault::new(deployment.locations.of(key), message));
+                }
+                continue;
+            }
             Err(refusal) => refusal,
         };
         let key = match &refusal {

@@ -9,7 +9,7 @@ use clap::Args;
 use crate::cli::exit::EXIT_CONFIG;
 use crate::cli::isolation;
 use crate::cli::stderr;
-use crate::config::{self, Config, Isolation};
+use crate::config::{self, Config, Isolation, RunAs};
 use crate::process::tree::Instance;
 use crate::process::walls::machine::{Wall, has_user_namespaces};
 
@@ -49,18 +49,32 @@ impl Doctor {
     }
 }
 
+fn as_user(run_as: Option<&RunAs>) -> String {
+    match run_as {
+        Some(range @ RunAs::Range { .. }) => format!("; as a user of its own, one of {range}"),
+        Some(user) => format!("; as the user {user}"),
+        None => String::new(),
+    }
+}
+
 fn show_deployments(config: &Config, walls: &[Wall], out: &mut impl Write) -> anyhow::Result<()> {
     let missing: Vec<&str> = walls.iter().filter(|wall| !wall.up).map(|wall| wall.name).collect();
     let of = |isolation| match isolation {
         Isolation::None => "none: everything that the gateway's user may".to_owned(),
         Isolation::Standard if missing.is_empty() => "standard: every wall".to_owned(),
+        Isolation::Strict => match isolation::missing_for_strict(walls).as_slice() {
+            [] => "strict: every wall".to_owned(),
+            missing => format!("strict, whose workers do not start without {}", missing.join(", ")),
+        },
         Isolation::Standard => format!("standard, without {}", missing.join(", ")),
     };
     writeln!(out)?;
     for deployment in &config.deployments {
-        writeln!(out, "{}: {}", deployment.name, of(deployment.isolation))?;
+        let user = as_user(deployment.run_as.as_ref());
+        writeln!(out, "{}: {}{user}", deployment.name, of(deployment.isolation))?;
     }
-    writeln!(out, "deployments over HTTP: {}", of(config.deploy.isolation))?;
+    let user = as_user(config.deploy.run_as.as_ref());
+    writeln!(out, "deployments over HTTP: {}{user}", of(config.deploy.isolation))?;
     let folders: Vec<String> =
         isolation::listed_folders(config).iter().map(|folder| folder.display().to_string()).collect();
     writeln!(

@@ -6,13 +6,18 @@ use std::path::{Path, PathBuf};
 
 use rustix::process::geteuid;
 
-use crate::config::{Config, DeploymentConfig, Isolation};
+use crate::config::{Config, DeploymentConfig, Isolation, RunAs, RuntimeKind};
+use crate::gateway::run_as::user_of_git;
+use crate::process::tree::Instance;
+use crate::process::walls::machine::{NEEDED_FOR_STRICT, Wall};
+use crate::process::walls::user::{User, closed_to};
+use crate::runtime::Plan;
 
 /// Consequences of isolation that a user would not expect, for each deployment.
 pub(super) fn warnings(config: &Config) -> Vec<String> {
     let hidden = hidden(config);
     let isolated = config.deployments.iter().filter(|deployment| deployment.isolation != Isolation::None);
-    isolated.flat_map(|deployment| of_deployment(deployment, config, &hidden)).collect()
+    isolated.flat_map(|deployment| of_deployment(deployment, &hidden)).collect()
 }
 
 /// The files and folders that workers must not read, whatever their deployment.
@@ -33,7 +38,7 @@ pub(super) fn listed_folders(config: &Config) -> Vec<PathBuf> {
     folders
 }
 
-fn of_deployment(deployment: &DeploymentConfig, config: &Config, hidden: &[PathBuf]) -> Vec<String> {
+fn of_deployment(deployment: &DeploymentConfig, hidden: &[PathBuf]) -> Vec<String> {
     let name = &deployment.name;
     let folder = absolute(&deployment.path);
     let mut warnings = Vec::new();
@@ -44,25 +49,65 @@ fn of_deployment(deployment: &DeploymentConfig, config: &Config, hidden: &[PathB
         ));
     }
     let owner = fs::metadata(&folder).map_or(0, |folder| folder.uid());
-    if geteuid().is_root() && owner != 0 {
-        warnings.push(format!(
-            "deployment {name:?}: its functions cannot change {folder:?}, which belongs to the user {owner}, because \
-             workers of root have no capabilities: run the gateway as that user, or set isolation = \"none\""
-        ));
-    }
-    let others = config.deployments.iter().map(|other| absolute(&other.path));
-    let closed: Vec<PathBuf> =
-        others.filter(|other| !other.starts_with(&folder) && !folder.starts_with(other)).collect();
-    let is_closed = |path: &PathBuf| {
-        closed.iter().any(|other| path.starts_with(other)) && !deployment.read.iter().any(|read| path.starts_with(read))
+    let user = match &deployment.run_as {
+        None => Some(User::alone(0)),
+        Some(RunAs::Range { .. }) => None,
+        Some(run_as) => user_of_git(run_as).ok(),
     };
-    if let Some(interpreter) = deployment.interpreter.as_ref().filter(|path| is_closed(path)) {
+    let changes_it = deployment.isolation == Isolation::Standard;
+    if let Some(user) = user.filter(|user| geteuid().is_root() && changes_it && user.uid != owner) {
         warnings.push(format!(
-            "deployment {name:?}: its interpreter {interpreter:?} lies in the folder of another deployment, which is \
-             hidden from it: add the interpreter's folder to \"read\""
+            "deployment {name:?}: its functions, which run as the user {} without capabilities, cannot change \
+             {folder:?}, which belongs to the user {owner}: give them the same user, or set isolation = \"none\"",
+            user.uid
         ));
     }
     warnings
+}
+
+/// The walls of this list that are missing and without which strict isolation runs nothing.
+pub(super) fn missing_for_strict(walls: &[Wall]) -> Vec<&'static str> {
+    let missing = walls.iter().filter(|wall| !wall.up).map(|wall| wall.name);
+    missing.filter(|name| NEEDED_FOR_STRICT.contains(name)).collect()
+}
+
+/// Why a deployment's workers would not start: a wall is missing, or the files that they need are closed to the user
+/// that they run as. Each reason with the key that it is about.
+pub(super) fn obstacles(deployment: &DeploymentConfig, plan: &Plan, config: &Config) -> Vec<(&'static str, String)> {
+    let mut obstacles = Vec::new();
+    if deployment.isolation == Isolation::Strict {
+        let missing = missing_for_strict(&Instance::current().walls());
+        if !missing.is_empty() {
+            let message = format!("isolation = \"strict\" needs walls that this machine lacks: {}", missing.join(", "));
+            obstacles.push(("isolation", message));
+        }
+    }
+    let user = match &deployment.run_as {
+        None => return obstacles,
+        // Users of a range are in no group and own nothing yet: each of them finds the same files closed.
+        Some(run_as) => match user_of_git(run_as) {
+            Ok(user) => user,
+            Err(error) => return vec![("run_as", error.to_string())],
+        },
+    };
+    let program = (plan.kind != RuntimeKind::Wasm).then_some(&plan.program);
+    let data_dir = absolute(&config.server.data_dir);
+    let needed = [Some(&deployment.path), program, data_dir.parent().map(Path::to_owned).as_ref()]
+        .into_iter()
+        .flatten()
+        .chain(&deployment.read)
+        .map(|path| absolute(path))
+        .collect::<Vec<_>>();
+    let needs_only_passage = |path: &Path| data_dir.parent() == Some(path);
+    for path in needed {
+        let closed = closed_to(user, &path, needs_only_passage(&path));
+        if let Some(closed) = closed {
+            let what = if closed == path { String::new() } else { format!(", which {path:?} lies in,") };
+            let run_as = deployment.run_as.as_ref().map(ToString::to_string).unwrap_or_default();
+            obstacles.push(("run_as", format!("{closed:?}{what} is closed to the user of run_as = {run_as:?}")));
+        }
+    }
+    obstacles
 }
 
 fn absolute(path: &Path) -> PathBuf {

@@ -1,6 +1,8 @@
 //! Rules between keys and between deployments. A key whose value was refused counts as written, so that one mistake is
 //! reported once.
 
+mod isolation;
+
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
 
@@ -25,6 +27,7 @@ pub(super) fn check(config: &Config, faults: &mut Faults) {
     if let Some(fault) = config.plugin_list.iter().find_map(|plugin| plugin_memory(config, plugin)) {
         faults.push(fault);
     }
+    isolation::check(config, faults);
     for deployment in &config.deployments {
         check_runtime(deployment, faults);
         check_variables(deployment, faults);

@@ -3,12 +3,14 @@
 pub(super) mod bytes_rule;
 pub(super) mod choice;
 pub(super) mod delay;
+pub(super) mod endpoint;
 pub(super) mod field;
 pub(super) mod http_grant;
 pub(super) mod json_table;
 pub(super) mod pattern;
 pub(super) mod plugin_name;
 pub(super) mod repository_prefix;
+pub(super) mod run_as;
 pub(super) mod runtime_kind;
 pub(super) mod scope;
 pub(super) mod secret;

@@ -53,6 +53,10 @@ impl Deployer {
             self.restore_one(name.as_str());
         }
         removed?;
+        let (users, of) = (Arc::clone(&self.gateway.launcher.users), name.clone());
+        if let Ok(Err(error)) = tokio::task::spawn_blocking(move || users.forget(&of)).await {
+            tracing::warn!(deployment = %name, %error, "the user of a deleted deployment stays taken");
+        }
         self.gateway.logs.remove_files(&name).await;
         tracing::info!(deployment = %name, "deployment deleted");
         Ok(())

@@ -13,6 +13,7 @@ use crate::gateway::Gateway;
 use crate::gateway::folder_changes;
 use crate::gateway::load_hooks::{self, Admission};
 use crate::gateway::plan::plan_workers;
+use crate::gateway::run_as;
 use crate::plugin::deployment_chain::DeploymentChain;
 use crate::plugin::release::Adjusted;
 use crate::registry::loaded_folder::LoadedFolder;
@@ -106,10 +107,19 @@ impl Gateway {
 
     async fn plan(&self, config: DeploymentConfig) -> Result<Plan, LoadFailure> {
         let name = config.name.clone();
-        let scripts = self.launcher.scripts.clone();
+        let (scripts, users) = (self.launcher.scripts.clone(), Arc::clone(&self.launcher.users));
+        let planning = move || {
+            let mut plan = plan_workers(&config, &scripts)?;
+            if let Some(walls) = &mut plan.walls {
+                walls.user = run_as::user_of(&config.name, config.run_as.as_ref(), &users).map_err(|error| {
+                    LoadFailure::new(LoadFailureKind::Spawn, format!("choosing the user of {:?}: {error}", config.name))
+                })?;
+            }
+            Ok(plan)
+        };
         // Planning reads folders, and a version manager may have to be run to find a program.
-        match tokio::task::spawn_blocking(move || plan_workers(&config, &scripts)).await {
-            Ok(planned) => planned.map_err(LoadFailure::from),
+        match tokio::task::spawn_blocking(planning).await {
+            Ok(planned) => planned,
             Err(error) => Err(LoadFailure::new(
                 LoadFailureKind::Load,
                 format!("planning the workers of {name:?} failed: {error}"),

@@ -11,6 +11,7 @@ use crate::gateway::change_lock::ChangeLock;
 use crate::gateway::deploy_error::DeployError;
 use crate::gateway::deployer::{Deployer, blocking};
 use crate::gateway::packages::{FILES, unpack};
+use crate::gateway::run_as;
 use crate::logs::book::LogBook;
 use crate::registry::record::{Record, Release, Upload, Variables};
 use crate::runtime;
@@ -69,7 +70,14 @@ impl Deployer {
             return Ok(staging);
         }
         let _permit = self.installing.acquire().await.map_err(|_| DeployError::Stopping)?;
-        self.tools.installer.install(name, &staging.path().join(FILES), upload.runners.as_deref(), log).await?;
+        let (of, run_as, users) =
+            (name.clone(), self.settings.run_as.clone(), Arc::clone(&self.gateway.launcher.users));
+        let user = blocking(move || {
+            run_as::user_of(&of, run_as.as_ref(), &users).map_err(DeployError::disk("choosing the user"))
+        })
+        .await?;
+        let files = staging.path().join(FILES);
+        self.tools.installer.install(name, user, &files, upload.runners.as_deref(), log).await?;
         Ok(staging)
     }
 

@@ -26,6 +26,15 @@ pub(super) fn replace(path: &Path, previous: &Path, content: &[u8]) -> io::Resul
     fs::rename(&new, path)
 }
 
+/// Replaces the file at `path` by one with this content.
+pub(super) fn write(path: &Path, content: &[u8]) -> io::Result<()> {
+    let new = path.with_extension("new");
+    let file = OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(&new)?;
+    file.write_all_at(content, 0)?;
+    file.sync_all()?;
+    move_to(&new, path)
+}
+
 /// Makes a folder that only its owner may read, unless it exists.
 pub(super) fn make_folder(path: &Path) -> io::Result<()> {
     match fs::DirBuilder::new().mode(0o700).create(path) {

@@ -4,8 +4,9 @@
 use std::ffi::OsString;
 use std::path::Path;
 
-use crate::config::{DeploymentConfig, Isolation, RuntimeKind};
+use crate::config::{DeploymentConfig, Endpoint, Isolation, RuntimeKind};
 use crate::process::walls::Walls;
+use crate::process::walls::level::Level;
 use crate::runtime::scripts::WorkerScripts;
 
 /// The home folder; the walls replace it.
@@ -14,6 +15,8 @@ const HOME: &str = "HOME";
 const TEMP_VARIABLES: [&str; 5] = ["TMPDIR", "XDG_CACHE_HOME", "XDG_CONFIG_HOME", "XDG_DATA_HOME", "XDG_STATE_HOME"];
 /// Where Python looks for packages that the user has installed: below the home folder unless this says otherwise.
 const PYTHON_USER_BASE: &str = "PYTHONUSERBASE";
+/// Makes the C library ask name servers over TCP, the only protocol that strict isolation lets through.
+const NAMES_OVER_TCP: (&str, &str) = ("RES_OPTIONS", "use-vc");
 
 /// The walls of a deployment's workers; none without isolation.
 pub(super) fn of(deployment: &DeploymentConfig, kind: RuntimeKind, scripts: &WorkerScripts) -> Option<Walls> {
@@ -34,14 +37,18 @@ pub(super) fn of(deployment: &DeploymentConfig, kind: RuntimeKind, scripts: &Wor
         RuntimeKind::Node | RuntimeKind::Metacall | RuntimeKind::Command => {}
     }
     Some(Walls {
+        level: if deployment.isolation == Isolation::Strict { Level::Strict } else { Level::Standard },
         temp: Some(scripts.temp.join(name)),
         own: Some(deployment.path.clone()),
         make,
         write: deployment.write.clone(),
         read,
+        runtime: Vec::new(),
         max_files: Some(u64::from(deployment.max_files)),
         max_file: Some(deployment.max_file_size.bytes()),
         max_processes: Some(u64::from(deployment.max_processes)),
+        user: None,
+        ports: Endpoint::ports(&deployment.network),
     })
 }
 
@@ -53,4 +60,7 @@ pub(super) fn point_to(temp: &Path, env: &mut Vec<(OsString, OsString)>, deploym
         env.push((HOME.into(), temp.into()));
     }
     env.extend(TEMP_VARIABLES.map(|name| (name.into(), temp.into())));
+    if deployment.isolation == Isolation::Strict && deployment.network.iter().any(Endpoint::needs_name_server) {
+        env.push((NAMES_OVER_TCP.0.into(), NAMES_OVER_TCP.1.into()));
+    }
 }

@@ -1,6 +1,7 @@
 //! Installs the dependencies of a release: runs npm, pip and similar programs in its folders within one timeout.
 //! `search` and a file for each runner decide which commands run.
 
+use std::ffi::OsString;
 use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -11,10 +12,13 @@ use crate::logs::book::{LogBook, LogSource};
 use crate::process::spawner::Spawner;
 use crate::process::tool::{self, Tool, ToolError, ToolLimits};
 use crate::process::walls::Walls;
+use crate::process::walls::level::Level;
+use crate::process::walls::user::User;
 use crate::runtime;
 use crate::source::dependencies::environment::environment;
 use crate::source::dependencies::search::Found;
 use crate::source::dependencies::step::Step;
+use crate::source::network;
 use crate::source::size;
 
 mod environment;
@@ -27,6 +31,8 @@ mod step;
 
 pub use runner::Runner;
 
+/// Ports that installers need under strict isolation, in addition to those of the servers that are configured.
+const HTTPS: u16 = 443;
 /// Bytes of memory that an installer may use.
 const MEMORY: u64 = 2 << 30;
 /// Most bytes of a release with its dependencies, and how often its size is measured.
@@ -109,6 +115,8 @@ pub struct InstallerWalls {
     pub caches: PathBuf,
     /// Files and folders that the configuration names.
     pub write: Vec<PathBuf>,
+    /// How much of the machine they may reach.
+    pub level: Level,
 }
 
 impl Installer {
@@ -125,11 +133,13 @@ impl Installer {
         Self { walls, ..self }
     }
 
-    /// Installs the dependencies that the files of a release of `name` list, with the given runners or all. The output
-    /// of the installers goes to the log line by line. Dropping the future ends the installers.
+    /// Installs the dependencies that the files of a release of `name` list, with the given runners or all; as `user`,
+    /// or else as the gateway's user. The output of the installers goes to the log line by line. Dropping the future
+    /// ends the installers.
     pub async fn install(
         &self,
         name: &DeploymentName,
+        user: Option<User>,
         release: &Path,
         runners: Option<&[String]>,
         book: &LogBook,
@@ -138,7 +148,7 @@ impl Installer {
         if runners.is_empty() {
             return Ok(());
         }
-        let walls = self.walls.as_ref().map(|walls| walls.of(name, release));
+        let walls = self.walls.as_ref().map(|walls| walls.of(name, user, release));
         let installing = self.install_all(release, walls.as_ref(), runners, book);
         let installed = size::within(RELEASE, release, PACE, installing).await;
         installed.unwrap_or(Err(InstallError::TooLarge { limit: RELEASE }))
@@ -202,13 +212,23 @@ impl Installer {
         if time.is_zero() {
             return Err(timed_out(String::new()));
         }
+        let program = find(step.program).await.map_err(|_| missing())?;
+        let mut own = step.env.clone();
+        own.extend(walls.into_iter().flat_map(variables));
+        let env = environment(&self.extra_env, walls.and_then(|walls| walls.temp.as_deref()), &own);
+        let walls = walls.cloned().map(|mut walls| {
+            walls.allow_program(&program);
+            walls.ports = network::ports(&env);
+            walls.ports.extend([HTTPS, network::NAME_SERVER]);
+            walls
+        });
         let tool = Tool {
-            program: find(step.program).await.map_err(|_| missing())?,
+            program,
             args: step.args.clone(),
-            env: environment(&self.extra_env, walls.and_then(|walls| walls.temp.as_deref()), &step.env),
+            env,
             folder: step.folder.clone(),
             limits: ToolLimits { time, memory: Some(MEMORY), file: Some(FILE) },
-            walls: walls.cloned(),
+            walls,
         };
         let failed =
             |how, output| InstallError::Failed { command: step.command, folder: step.place.clone(), how, output };
@@ -237,14 +257,27 @@ async fn find(program: &'static str) -> Result<PathBuf, ToolError> {
 
 impl InstallerWalls {
     /// The walls around the installers of one release.
-    fn of(&self, name: &DeploymentName, release: &Path) -> Walls {
+    fn of(&self, name: &DeploymentName, user: Option<User>, release: &Path) -> Walls {
+        let mut write = self.write.clone();
+        write.push(release.to_owned());
         Walls {
+            level: self.level,
+            user,
             own: Some(release.to_owned()),
             temp: Some(self.caches.join(name.as_str())),
-            write: self.write.clone(),
+            write,
             ..Walls::default()
         }
     }
+}
+
+/// The variables of an installer that must not use the home folder of the gateway's user, or reaches name servers over
+/// TCP only.
+fn variables(walls: &Walls) -> Vec<(&'static str, OsString)> {
+    let is_strict = walls.level == Level::Strict;
+    let home = walls.temp.as_ref().filter(|_| is_strict || walls.user.is_some());
+    let names = is_strict.then(|| (network::NAMES_OVER_TCP.0, network::NAMES_OVER_TCP.1.into()));
+    home.map(|home| ("HOME", home.into())).into_iter().chain(names).collect()
 }
 
 /// The runners with the names that a client has sent; all of them if it has sent none.

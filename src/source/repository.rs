@@ -12,6 +12,8 @@ use crate::config::RepositoryPrefix;
 use crate::deployment::DeploymentName;
 use crate::process::spawner::Spawner;
 use crate::process::walls::Walls;
+use crate::process::walls::level::Level;
+use crate::process::walls::user::User;
 use crate::source::repository::address::Address;
 use crate::source::repository::branch::Branch;
 use crate::source::repository::git::Git;
@@ -45,7 +47,16 @@ pub struct Repositories {
     timeout: Duration,
     resolver: Arc<dyn Resolve>,
     size_limit: u64,
-    has_walls: bool,
+    walls: Option<GitWalls>,
+}
+
+/// How git is isolated: it may change only the folder that it fetches to.
+#[derive(Debug, Clone, Copy)]
+pub struct GitWalls {
+    /// How much of the machine it may reach.
+    pub level: Level,
+    /// The user that it runs as; the gateway's if there is none.
+    pub user: Option<User>,
 }
 
 /// One commit of a repository.
@@ -68,7 +79,7 @@ impl Repositories {
     #[must_use]
     pub fn new(spawner: Arc<Spawner>, listed: Vec<RepositoryPrefix>, timeout: Duration) -> Self {
         let resolver = Arc::new(SystemResolver);
-        Self { spawner, listed, timeout, resolver, size_limit: SIZE_LIMIT, has_walls: false }
+        Self { spawner, listed, timeout, resolver, size_limit: SIZE_LIMIT, walls: None }
     }
 
     /// Replaces the resolver of host names.
@@ -77,10 +88,10 @@ impl Repositories {
         Self { resolver, ..self }
     }
 
-    /// Whether git may change only the folder that it fetches to, and is kept from what is hidden from workers.
+    /// The same with walls around git.
     #[must_use]
-    pub fn with_walls(self, has_walls: bool) -> Self {
-        Self { has_walls, ..self }
+    pub fn with_walls(self, walls: Option<GitWalls>) -> Self {
+        Self { walls, ..self }
     }
 
     /// Replaces the limit for the bytes of a repository and for those of its archive. Default 256 MiB.
@@ -140,9 +151,10 @@ impl Repositories {
         let pin = tokio::time::timeout(self.timeout, address.pin(self.resolver.as_ref()));
         let timed_out = |_| RepositoryError::TimedOut { limit: self.timeout, output: String::new() };
         let pin = pin.await.map_err(timed_out)?.map_err(RepositoryError::BadUrl)?;
-        let walls = self.has_walls.then(|| Walls { temp: home.map(Path::to_owned), ..Walls::default() });
         let git = Git::new(Arc::clone(&self.spawner), address, pin, home, (self.timeout, deadline), self.size_limit)?;
-        Ok(git.with_walls(walls))
+        let Some(GitWalls { level, user }) = self.walls else { return Ok(git) };
+        let read = address.folder().into_iter().collect();
+        Ok(git.with_walls(Walls { level, user, temp: home.map(Path::to_owned), read, ..Walls::default() }, address))
     }
 
     async fn clone(

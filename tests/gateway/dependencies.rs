@@ -39,7 +39,8 @@ fn install(release: &Path, runners: Option<&[&str]>, time: Duration) -> (Result<
         let book = LogBook::new(name, LogFiles::start(folder.path()).unwrap());
         // A variable that exists on every machine and is not passed on by default.
         let installer = Installer::new(Arc::new(spawner()), time, vec!["CARGO_PKG_NAME".to_owned()]);
-        let installed = installer.install(&DeploymentName::new("w").unwrap(), release, runners.as_deref(), &book).await;
+        let installed =
+            installer.install(&DeploymentName::new("w").unwrap(), None, release, runners.as_deref(), &book).await;
         assert_eq!(marked(std::process::id()), Vec::<u32>::new());
         (installed, book.text())
     })

@@ -1,5 +1,6 @@
 //! What a function may try against the gateway, other deployments and the machine: `tests/fixtures/escapes`. Each
-//! attempt succeeds under `isolation = "none"`, which shows that it is a real one, and fails under "standard".
+//! attempt succeeds under `isolation = "none"`, which shows that it is a real one, and fails under "standard". `strict`
+//! makes them under strict isolation.
 
 use std::fs;
 use std::os::unix::fs::{FileTypeExt, PermissionsExt, lchown};
@@ -13,25 +14,29 @@ use tempfile::TempDir;
 use crate::deploys::versioned;
 use crate::endings::without_control_groups;
 use crate::faulty::{assert_ok, has_control_group, python, send_signal, wait_gone, zombies_of};
+use crate::strict::Open;
 use crate::support::{Gateway, fixture, is_alive, metagate, wait_for};
 
 /// The user that the gateway runs as where it must not be root: nobody.
 const USER: u32 = 65534;
 /// A program that this user can run.
-const USERS_PYTHON: &str = "/usr/bin/python3";
+pub(crate) const USERS_PYTHON: &str = "/usr/bin/python3";
+/// The users that workers run as where the gateway is root.
+pub(crate) const USERS: &str = "100000-165535";
 
 /// A gateway with the attacker `w`, a neighbour `n`, and a release in its data folder.
-struct Place {
-    gateway: Gateway,
+pub(crate) struct Place {
+    pub(crate) gateway: Gateway,
     /// The folders of `w` and `n`, and the key that the configuration names.
-    files: TempDir,
+    pub(crate) files: TempDir,
 }
 
 /// One attempt: the function with its arguments.
-type Attempt = (&'static str, Value);
+pub(crate) type Attempt = (&'static str, Value);
 
 impl Place {
-    fn new(isolation: &str, python: &str, change: impl FnOnce(&mut Command, &Path)) -> Self {
+    /// `keys`: the keys of isolation, for both deployments and for `[deploy]`.
+    fn new(keys: &str, python: &str, change: impl FnOnce(&mut Command, &Path)) -> Self {
         let files = tempfile::tempdir().unwrap();
         let at = |name: &str| files.path().join(name);
         for name in ["attacker", "neighbour"] {
@@ -39,15 +44,13 @@ impl Place {
             fs::copy(fixture("escapes/main.py"), at(name).join("main.py")).unwrap();
         }
         fs::write(at("key"), "a secret\n").unwrap();
+        fs::write(at("readable"), "no secret\n").unwrap();
         let deployment = |name: &str, folder: &str, more: &str| {
             let path = at(folder);
-            format!(
-                "[[deployment]]\nname = {name:?}\npath = {path:?}\ninterpreter = {python:?}\n\
-                 isolation = {isolation:?}\n{more}\n"
-            )
+            format!("[[deployment]]\nname = {name:?}\npath = {path:?}\ninterpreter = {python:?}\n{keys}\n{more}\n")
         };
         let tables = [
-            format!("[deploy]\nisolation = {isolation:?}\n"),
+            format!("[deploy]\n{keys}\n"),
             deployment("w", "attacker", ""),
             deployment("n", "neighbour", &format!("env = {{ KEY = \"${{file:{}}}\" }}", at("key").display())),
         ];
@@ -60,18 +63,32 @@ impl Place {
     }
 
     fn of_this_user(isolation: &str) -> Self {
-        Self::new(isolation, python(), |_, _| {})
+        Self::new(&format!("isolation = {isolation:?}"), python(), |_, _| {})
+    }
+
+    /// With a gateway that is root and workers of users of their own; `None` where this test cannot make one.
+    pub(crate) fn of_users(isolation: &str) -> Option<Self> {
+        if !rustix::process::geteuid().is_root() || !Path::new(USERS_PYTHON).exists() {
+            return None;
+        }
+        let keys = format!("isolation = {isolation:?}\nrun_as = {USERS:?}");
+        Some(Self::new(&keys, USERS_PYTHON, |command, files| {
+            for folder in [files, command.get_current_dir().unwrap()] {
+                fs::set_permissions(folder, fs::Permissions::from_mode(0o755)).unwrap();
+            }
+            command.env("PATH", "/usr/bin:/bin");
+        }))
     }
 
     /// With a gateway that is not root; `None` where this test cannot make one.
-    fn of_another_user(isolation: &str) -> Option<Self> {
+    pub(crate) fn of_another_user(isolation: &str) -> Option<Self> {
         if !rustix::process::geteuid().is_root() || !Path::new(USERS_PYTHON).exists() {
             return None;
         }
         let program = tempfile::tempdir().unwrap();
         let copy = program.path().join("metagate");
         fs::copy(metagate().get_program(), &copy).unwrap();
-        let place = Self::new(isolation, USERS_PYTHON, |command, files| {
+        let place = Self::new(&format!("isolation = {isolation:?}"), USERS_PYTHON, |command, files| {
             let folder = command.get_current_dir().unwrap().to_owned();
             fs::set_permissions(program.path(), fs::Permissions::from_mode(0o755)).unwrap();
             give_to_user(&folder);
@@ -94,12 +111,12 @@ impl Place {
         answer.json().as_bool().unwrap()
     }
 
-    fn pid_of(&self, deployment: &str) -> u32 {
+    pub(crate) fn pid_of(&self, deployment: &str) -> u32 {
         self.gateway.call(deployment, "pid", "[]").body.parse().unwrap()
     }
 
     /// Every attempt of this file that needs no privileges.
-    fn attempts(&self) -> Vec<Attempt> {
+    pub(crate) fn attempts(&self) -> Vec<Attempt> {
         let folder = self.gateway.folder.path();
         let data = folder.join("data");
         let (gateway, neighbour) = (self.gateway.pid(), self.pid_of("n"));
@@ -146,7 +163,7 @@ impl Place {
     }
 
     /// Attempts that only root can make, and those against a gateway of root.
-    fn attempts_of_root(&self) -> Vec<Attempt> {
+    pub(crate) fn attempts_of_root(&self) -> Vec<Attempt> {
         let gateway = self.gateway.pid();
         let mut attempts = vec![
             ("trace", json!([gateway])),
@@ -191,7 +208,7 @@ fn disk() -> Option<PathBuf> {
 }
 
 #[track_caller]
-fn assert_all(place: &Place, attempts: &[Attempt], expected: bool) {
+pub(crate) fn assert_all(place: &Place, attempts: &[Attempt], expected: bool) {
     let wrong: Vec<_> = attempts.iter().filter(|attempt| place.succeeds(attempt) != expected).collect();
     let log = place.gateway.worker_log("w");
     assert!(wrong.is_empty(), "expected success: {expected}, but not so:\n{wrong:#?}\n{log}");
@@ -229,6 +246,15 @@ fn without_isolation_every_attempt_of_an_ordinary_user_succeeds() {
     let attempts: Vec<Attempt> =
         place.attempts().into_iter().filter(|(_, on)| !on.to_string().contains(&closed)).collect();
     assert_all(&place, &attempts, true);
+    let open = Open::new();
+    assert_all(&place, &open.attempts(&place), true);
+}
+
+#[test]
+fn no_attempt_of_a_user_of_its_own_succeeds() {
+    let Some(place) = Place::of_users("standard") else { return };
+    assert_all(&place, &place.attempts(), false);
+    assert_all(&place, &place.attempts_of_root(), false);
 }
 
 #[test]
@@ -267,7 +293,7 @@ fn w14_a_daemon_ends_with_its_worker() {
 
 #[test]
 fn w14_a_daemon_ends_with_its_worker_where_there_are_no_control_groups() {
-    let place = Place::new("standard", python(), |command, _| without_control_groups(command));
+    let place = Place::new("isolation = \"standard\"", python(), |command, _| without_control_groups(command));
     assert!(!has_control_group(place.pid_of("w")));
     wait_gone(&[daemon_of_a_dead_worker(&place)]);
     // It is a child of the gateway, and no zombie is left of it.

@@ -10,8 +10,10 @@ use crate::config::tables::deployment::{
     default_max_processes, default_queue, default_timeout,
 };
 use crate::config::values::choice::Isolation;
+use crate::config::values::endpoint::Endpoint;
 use crate::config::values::field;
 use crate::config::values::repository_prefix::RepositoryPrefix;
+use crate::config::values::run_as::RunAs;
 use crate::config::values::size::Size;
 use crate::config::values::timeout::Timeout;
 use crate::config::values::variable::is_variable_name;
@@ -53,9 +55,14 @@ pub struct DeployConfig {
     pub load_timeout: Timeout,
     /// Maximum memory of each worker, as in `[[deployment]]`. At least 1 byte. Default: no limit.
     pub max_memory: Option<Size>,
-    /// What the workers of each deployment may reach, as in `[[deployment]]`: "none" or "standard". Also what npm, pip
-    /// and git may reach during a deploy. Default "standard".
+    /// What the workers of each deployment may reach, as in `[[deployment]]`: "none", "standard" or "strict". Also what
+    /// npm, pip and git may reach during a deploy. Default "standard".
     pub isolation: Isolation,
+    /// The user that the workers of each deployment run as, as in `[[deployment]]`, and npm and pip. Default: the
+    /// gateway's user.
+    pub run_as: Option<RunAs>,
+    /// Hosts with ports that the workers of each deployment may connect to, as in `[[deployment]]`. Default: none.
+    pub network: Vec<Endpoint>,
     /// Files and folders that the workers of each deployment may read although they are hidden, as in `[[deployment]]`.
     /// Default: none.
     #[serde(deserialize_with = "field::paths")]
@@ -96,6 +103,8 @@ impl Default for DeployConfig {
             load_timeout: default_load_timeout(),
             max_memory: None,
             isolation: Isolation::default(),
+            run_as: None,
+            network: Vec::new(),
             read: Vec::new(),
             write: Vec::new(),
             max_files: default_max_files(),
@@ -119,6 +128,8 @@ impl DeployConfig {
             load_timeout: self.load_timeout,
             max_memory: self.max_memory,
             isolation: self.isolation,
+            run_as: self.run_as.clone(),
+            network: self.network.clone(),
             read: self.read.clone(),
             write: self.write.clone(),
             max_files: self.max_files,

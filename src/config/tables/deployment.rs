@@ -9,7 +9,9 @@ use serde::Deserialize;
 use crate::config::locations::Locations;
 use crate::config::tables::wasm_functions::WasmFunctionsConfig;
 use crate::config::values::choice::Isolation;
+use crate::config::values::endpoint::Endpoint;
 use crate::config::values::field;
+use crate::config::values::run_as::RunAs;
 use crate::config::values::runtime_kind::{self, RuntimeKind};
 use crate::config::values::secret::Secret;
 use crate::config::values::size::Size;
@@ -72,10 +74,20 @@ pub struct DeploymentConfig {
     /// "16MiB".
     #[serde(default = "default_max_message")]
     pub max_message: Size,
-    /// What its workers may reach: "none" (everything that the gateway's user may) or "standard" (no secrets of the
-    /// gateway, no other deployments, changes in their own folders only). Default "standard".
+    /// What its workers may reach: "none" (everything that the gateway's user may), "standard" (no secrets of the
+    /// gateway, no other deployments, changes in their own folders only) or "strict" (their own files and those of
+    /// their runtime, changes of temporary files only, no network but `network`; as root it needs `run_as`; refused on
+    /// machines without the walls for it). Default "standard".
     #[serde(default)]
     pub isolation: Isolation,
+    /// The user that its workers run as: a name, a number, or a range of numbers such as "100000-165535", of which each
+    /// deployment has one of its own. Needs a gateway that runs as root. Default: the gateway's user.
+    #[serde(default)]
+    pub run_as: Option<RunAs>,
+    /// For isolation = "strict": hosts with ports that its workers may connect to over TCP, such as
+    /// "db.example.com:5432". The kernel checks the port only, not the host. Default: none.
+    #[serde(default)]
+    pub network: Vec<Endpoint>,
     /// Files and folders that its workers may read although they are hidden, such as the folder of another deployment.
     /// Default: none.
     #[serde(default, deserialize_with = "field::paths")]
@@ -131,6 +143,8 @@ impl DeploymentConfig {
             max_memory: None,
             max_message: default_max_message(),
             isolation: Isolation::default(),
+            run_as: None,
+            network: Vec::new(),
             read: Vec::new(),
             write: Vec::new(),
             max_files: default_max_files(),
@@ -163,6 +177,8 @@ impl DeploymentConfig {
             max_memory,
             max_message,
             isolation,
+            run_as,
+            network,
             read,
             write,
             max_files,
@@ -187,6 +203,8 @@ impl DeploymentConfig {
             && *max_memory == other.max_memory
             && *max_message == other.max_message
             && *isolation == other.isolation
+            && *run_as == other.run_as
+            && *network == other.network
             && *read == other.read
             && *write == other.write
             && *max_files == other.max_files

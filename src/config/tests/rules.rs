@@ -48,3 +48,27 @@ fn a_name_serves_once_but_a_folder_may_serve_twice() {
     assert_faults(inline, &[(1, 48, "taken by the plugin of line 1")]);
     assert_faults(&one("api"), &[(2, 8, "reserved")]);
 }
+
+#[test]
+fn users_and_networks_need_their_isolation() {
+    let is_root = rustix::process::geteuid().is_root();
+    let deployment = |keys: &str| format!("[[deployment]]\nname = \"math\"\npath = \"math\"\n{keys}\n");
+    let network = "network = [\"db.example.com:5432\"]";
+    assert_faults(&deployment(network), &[(4, 11, "\"network\" requires isolation = \"strict\"")]);
+    assert_faults(&format!("[deploy]\n{network}"), &[(2, 11, "\"network\" requires isolation = \"strict\"")]);
+    assert_faults(&deployment("network = [\"db\"]"), &[(4, 12, "a host with a port")]);
+    assert_faults(&deployment("run_as = \"root\""), &[(4, 10, "a user other than root")]);
+    let none = "isolation = \"none\"\nrun_as = \"100-200\"";
+    assert_faults(&deployment(none), &[(5, 10, "cannot be used with isolation = \"none\"")]);
+    let missing = deployment("run_as = \"no-such-user\"");
+    let strict = deployment("isolation = \"strict\"");
+    if is_root {
+        assert_faults(&missing, &[(4, 10, "this machine has no user \"no-such-user\"")]);
+        assert_faults(&strict, &[(4, 13, "as root needs \"run_as\"")]);
+        assert_faults("[deploy]\nisolation = \"strict\"", &[(2, 13, "as root needs \"run_as\"")]);
+        read(&(deployment("isolation = \"strict\"\nrun_as = \"100-200\"") + network)).unwrap();
+    } else {
+        assert_faults(&missing, &[(4, 10, "needs a gateway that runs as root")]);
+        read(&(strict + network)).unwrap();
+    }
+}

@@ -123,13 +123,15 @@ choices!(
     /// What the workers of a deployment may reach.
     #[derive(Default)]
     Isolation,
-    "\"none\" or \"standard\"",
+    "\"none\", \"standard\" or \"strict\"",
     {
         /// Everything that the gateway's user may.
         None = "none",
         /// No secrets of the gateway, no other deployments, no changes outside of their own folders.
         #[default]
         Standard = "standard",
+        /// Its own files and those of its runtime, for reading only; temporary files; no network.
+        Strict = "strict",
     }
 );
 

@@ -9,18 +9,39 @@ use std::os::unix::fs::DirBuilderExt;
 use std::path::{Path, PathBuf};
 
 use landlock::{
-    ABI, AccessFs, BitFlags, PathBeneath, PathFd, RestrictionStatus, Ruleset, RulesetAttr, RulesetCreatedAttr,
-    RulesetError, Scope, make_bitflags,
+    ABI, AccessFs, BitFlags, PathBeneath, PathFd, Ruleset, RulesetAttr, RulesetCreated, RulesetCreatedAttr,
+    RulesetError, RulesetStatus, Scope, make_bitflags,
 };
 
-const READ: BitFlags<AccessFs> = make_bitflags!(AccessFs::{ReadFile});
+use crate::process::walls::level::Level;
+
+const READ: BitFlags<AccessFs> = make_bitflags!(AccessFs::{ReadFile | ReadDir});
 /// What a rule about a file, instead of a folder, can allow.
 const OF_FILE: BitFlags<AccessFs> = make_bitflags!(AccessFs::{ReadFile | WriteFile | Truncate});
 /// Devices that every program may use. Others, disks above all, may be opened only if the configuration names them.
 const DEVICES: [&str; 9] = ["null", "zero", "full", "random", "urandom", "tty", "ptmx", "pts", "shm"];
 /// The same, for reading only, as far as the process's user may.
 const READ_DEVICES: [&str; 4] = ["mqueue", "dri", "kfd", "snd"];
+/// Devices under strict isolation: those through which nothing is shared.
+const STRICT_DEVICES: [&str; 5] = ["null", "zero", "full", "random", "urandom"];
 const DEVICE_FOLDER: &str = "/dev";
+/// Where runtimes, libraries and settings of the machine are.
+const OF_THE_SYSTEM: [&str; 13] = [
+    "/usr",
+    "/bin",
+    "/sbin",
+    "/lib",
+    "/lib32",
+    "/lib64",
+    "/libx32",
+    "/etc",
+    "/opt",
+    "/proc",
+    // The settings of name resolution are links to here on some machines.
+    "/run/systemd/resolve",
+    "/sys/devices/system",
+    "/sys/fs/cgroup",
+];
 /// Most entries of one folder that become rules: each takes two microseconds of every start.
 const MOST_ENTRIES: usize = 2048;
 
@@ -33,6 +54,8 @@ pub struct Reach {
     pub write: Vec<PathBuf>,
     /// Files and folders that it may read although they lie below a hidden one.
     pub read: Vec<PathBuf>,
+    /// Files and folders of its interpreter, which it may read unless they are hidden themselves.
+    pub runtime: Vec<PathBuf>,
     /// Files and folders that it must neither read nor change.
     pub secrets: Vec<PathBuf>,
     /// The same, except those that contain `own`, and those that lie in `own` or in what `read` and `write` name.
@@ -48,26 +71,34 @@ pub(super) fn make_private(folder: &Path) -> io::Result<()> {
 }
 
 /// The rules for this machine's files as they are now.
-pub(super) fn rules(reach: &Reach) -> io::Result<Rules> {
+pub(super) fn rules(reach: &Reach, level: Level) -> io::Result<Rules> {
     let all = |paths: &[PathBuf]| paths.iter().map(|path| resolved(path)).collect::<Vec<_>>();
     let (own, read) = (all(reach.own.as_slice()), all(&reach.read));
-    let write = [&own[..], &all(&reach.write)].concat();
+    let (write, runtime) = (all(&reach.write), all(&reach.runtime));
     let is_open = |folder: &PathBuf| {
-        own.iter().any(|own| own.starts_with(folder)) || read.iter().chain(&write).any(|open| folder.starts_with(open))
+        own.iter().any(|own| own.starts_with(folder))
+            || read.iter().chain(&write).chain(&own).any(|open| folder.starts_with(open))
     };
     let folders = reach.folders.iter().map(|path| resolved(path)).filter(|folder| !is_open(folder));
     let hidden = reach.secrets.iter().map(|path| resolved(path)).chain(folders).collect();
     let mut listing = Listing { hidden, rules: Vec::new() };
     let changes = changes();
-    listing.allow(Path::new("/"), true, READ)?;
-    for path in &read {
+    let (readable, changeable) = match level {
+        Level::Standard => ([vec!["/".into()], read, runtime].concat(), [own, write].concat()),
+        Level::Strict => ([all(&OF_THE_SYSTEM.map(PathBuf::from)), read, runtime, own].concat(), write),
+    };
+    for path in &readable {
         listing.allow(path, path.is_dir(), READ)?;
     }
-    for path in &write {
+    for path in &changeable {
         listing.allow(path, path.is_dir(), READ | changes)?;
     }
-    let devices = DEVICES.iter().map(|device| (device, READ | changes));
-    for (device, access) in devices.chain(READ_DEVICES.iter().map(|device| (device, READ))) {
+    let (devices, read_devices) = match level {
+        Level::Standard => (&DEVICES[..], &READ_DEVICES[..]),
+        Level::Strict => (&STRICT_DEVICES[..], &[][..]),
+    };
+    let devices = devices.iter().map(|device| (device, READ | changes));
+    for (device, access) in devices.chain(read_devices.iter().map(|device| (device, READ))) {
         let path = Path::new(DEVICE_FOLDER).join(device);
         let is_folder = path.is_dir();
         listing.add(path, is_folder, access);
@@ -80,16 +111,27 @@ fn changes() -> BitFlags<AccessFs> {
     AccessFs::from_write(ABI::V3)
 }
 
-/// Restricts this process and all that it starts to `rules`, and signals to processes that it has started. On a kernel
-/// without Landlock, or with an older one, the status says what is missing.
-pub(super) fn restrict(rules: Rules) -> Result<RestrictionStatus, RulesetError> {
-    let mut ruleset = Ruleset::default().handle_access(READ | changes())?.scope(Scope::Signal)?.create()?;
+/// Opens everything that `rules` are about, for [`restrict`].
+pub(super) fn prepare(rules: Rules, level: Level) -> Result<RulesetCreated, RulesetError> {
+    let (handled, scope) = match level {
+        // Every folder can be listed: programs list folders that something hidden lies below.
+        Level::Standard => ((READ | changes()) & !AccessFs::ReadDir, BitFlags::from(Scope::Signal)),
+        Level::Strict => (READ | changes(), Scope::Signal | Scope::AbstractUnixSocket),
+    };
+    let mut ruleset = Ruleset::default().handle_access(handled)?.scope(scope)?.create()?;
     for (path, access) in rules {
         // What has gone since it was listed needs no rule.
         let Ok(file) = PathFd::new(&path) else { continue };
-        ruleset = ruleset.add_rule(PathBeneath::new(file, access))?;
+        ruleset = ruleset.add_rule(PathBeneath::new(file, access & handled))?;
     }
-    ruleset.restrict_self()
+    Ok(ruleset)
+}
+
+/// Restricts this process and all that it starts to the files of `rules`, and signals to processes that it has started.
+/// Under strict isolation also the listing of folders, and abstract sockets. Returns whether this kernel does all of
+/// that; what it cannot do is left out.
+pub(super) fn restrict(rules: RulesetCreated) -> Result<bool, RulesetError> {
+    Ok(rules.restrict_self()?.ruleset == RulesetStatus::FullyEnforced)
 }
 
 struct Listing {

@@ -8,11 +8,15 @@ use landlock::{AccessFs, LandlockStatus, Ruleset, RulesetAttr};
 use seccompiler::apply_filter;
 
 use crate::process::control_group::Groups;
+use crate::process::walls::level::Level;
 use crate::process::walls::system_calls;
 
 /// The first Landlock ABI that can restrict signals, and the one that can restrict moving and truncating files.
 const SIGNALS_ABI: i32 = 6;
 const FILES_ABI: i32 = 3;
+
+/// The walls that strict isolation does not do without.
+pub const NEEDED_FOR_STRICT: [&str; 3] = ["files", "signals", "system_calls"];
 
 /// One wall, or a part of it.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -76,5 +80,6 @@ fn landlock_abi() -> i32 {
 
 /// Whether system calls can be filtered. Restricts this thread.
 fn has_filters() -> bool {
-    system_calls::programs().is_ok_and(|programs| programs.iter().all(|program| apply_filter(program).is_ok()))
+    system_calls::programs(Level::Standard, false)
+        .is_ok_and(|programs| programs.iter().all(|program| apply_filter(program).is_ok()))
 }

@@ -1,6 +1,9 @@
 //! System calls that a worker may not make: those that change the machine, look into other processes, make namespaces
 //! or reach large, rarely used parts of the kernel. Each answers EPERM, as for a user without the permission. Node,
-//! Python and what runs on them need none of them.
+//! Python and what runs on them need none of them. Under strict isolation only what is listed in `allowed` may be
+//! made.
+
+mod allowed;
 
 use std::collections::BTreeMap;
 use std::env::consts::ARCH;
@@ -8,8 +11,10 @@ use std::env::consts::ARCH;
 use anyhow::Context;
 use libc::c_long;
 use seccompiler::SeccompCmpArgLen::Dword;
-use seccompiler::SeccompCmpOp::{Eq, MaskedEq, Ne};
+use seccompiler::SeccompCmpOp::{self, Eq, MaskedEq, Ne};
 use seccompiler::{BpfProgram, SeccompAction, SeccompCondition, SeccompFilter, SeccompRule, apply_filter};
+
+use crate::process::walls::level::Level;
 
 /// Denied whatever their arguments.
 const DENIED: &[c_long] = &[
@@ -95,16 +100,24 @@ const X32: i64 = 0x4000_0000;
 const ONLY_X32: [i64; 5] = [521, 528, 533, 539, 540];
 const IOCTL_X32: i64 = 514;
 
-/// Denies them to this process and all that it starts. Returns without effect on a kernel without seccomp.
-pub(super) fn restrict() -> anyhow::Result<()> {
-    for program in programs()? {
+/// The type of a socket without its flags: `SOCK_STREAM`.
+const SOCK_STREAM: u64 = 1;
+/// The flag of a send that also connects, which Landlock does not see.
+const CONNECTING: u64 = 0x2000_0000;
+/// Calls with such flags, and the place of the flags among their arguments.
+const SENDING: [(c_long, u8); 3] = [(libc::SYS_sendto, 3), (libc::SYS_sendmsg, 2), (libc::SYS_sendmmsg, 3)];
+
+/// Denies them to this process and all that it starts; under strict isolation also every call that [`allowed`] does not
+/// list. `has_network`: whether TCP sockets may be made there. Returns whether this kernel has filters of system calls.
+pub(super) fn restrict(level: Level, has_network: bool) -> anyhow::Result<bool> {
+    for program in programs(level, has_network)? {
         match apply_filter(&program) {
             Ok(()) => {}
-            Err(seccompiler::Error::Seccomp(error)) if is_missing(&error) => return Ok(()),
+            Err(seccompiler::Error::Seccomp(error)) if is_missing(&error) => return Ok(false),
             Err(error) => return Err(error.into()),
         }
     }
-    Ok(())
+    Ok(true)
 }
 
 /// Whether this kernel has no filters of system calls.
@@ -113,26 +126,30 @@ pub(super) fn is_missing(error: &std::io::Error) -> bool {
 }
 
 /// The filters, compiled for this machine.
-pub(super) fn programs() -> anyhow::Result<[BpfProgram; 2]> {
-    let mut rules: BTreeMap<i64, Vec<SeccompRule>> = DENIED.iter().map(|number| (*number, Vec::new())).collect();
-    let other = || SeccompCondition::new(0, Dword, Ne, 0);
+pub(super) fn programs(level: Level, has_network: bool) -> anyhow::Result<Vec<BpfProgram>> {
+    let mut rules: Rules = DENIED.iter().map(|number| (*number, Vec::new())).collect();
     for number in DENIED_FOR_OTHERS {
-        rules.insert(*number, vec![rule(other()?)?]);
+        rules.insert(*number, vec![rule([is(0, Ne, 0)?])?]);
     }
     let mut of_clone = Vec::new();
     for flag in NAMESPACES {
         let flag = u64::from(flag.cast_unsigned());
-        of_clone.push(rule(SeccompCondition::new(0, Dword, MaskedEq(flag), flag)?)?);
+        of_clone.push(rule([is(0, MaskedEq(flag), flag)?])?);
     }
     rules.insert(libc::SYS_clone, of_clone);
     let mut of_ioctl = Vec::new();
     for request in TYPING {
-        of_ioctl.push(rule(SeccompCondition::new(1, Dword, Eq, request)?)?);
+        of_ioctl.push(rule([is(1, Eq, request)?])?);
     }
     if cfg!(target_arch = "x86_64") {
         rules.insert(IOCTL_X32, of_ioctl.clone());
     }
     rules.insert(libc::SYS_ioctl, of_ioctl);
+    if level == Level::Strict {
+        for (number, flags) in SENDING {
+            rules.insert(number, vec![rule([is(flags, MaskedEq(CONNECTING), CONNECTING)?])?]);
+        }
+    }
     if cfg!(target_arch = "x86_64") {
         rules.extend(ONLY_X32.map(|number| (number, Vec::new())));
         let x32: Vec<_> = rules.iter().map(|(number, rules)| (number | X32, rules.clone())).collect();
@@ -140,15 +157,56 @@ pub(super) fn programs() -> anyhow::Result<[BpfProgram; 2]> {
     }
     // A C library that finds no clone3 uses clone.
     let clone3 = BTreeMap::from([(libc::SYS_clone3, Vec::new())]);
-    Ok([program(rules, libc::EPERM)?, program(clone3, libc::ENOSYS)?])
+    let mut programs = vec![denying(rules, libc::EPERM)?];
+    if level == Level::Strict {
+        programs.push(program(strict_rules(has_network)?, errno(libc::EPERM), SeccompAction::Allow)?);
+    }
+    // Last: of several filters that deny a call, the newest one says with which error.
+    programs.push(denying(clone3, libc::ENOSYS)?);
+    Ok(programs)
 }
 
-fn rule(condition: SeccompCondition) -> Result<SeccompRule, seccompiler::BackendError> {
-    SeccompRule::new(vec![condition])
+type Rules = BTreeMap<i64, Vec<SeccompRule>>;
+
+/// What strict isolation allows. Sockets are pairs for the processes of one worker, or streams over TCP: others lead
+/// around the rules for ports.
+fn strict_rules(has_network: bool) -> anyhow::Result<Rules> {
+    let mut rules: Rules = allowed::CALLS.iter().map(|number| (*number, Vec::new())).collect();
+    let stream = || is(1, MaskedEq(0xf), SOCK_STREAM);
+    let local = is(0, Eq, u64::from(libc::AF_UNIX.cast_unsigned()))?;
+    rules.insert(libc::SYS_socketpair, vec![rule([local, stream()?])?]);
+    if has_network {
+        let mut of_socket = Vec::new();
+        for family in [libc::AF_INET, libc::AF_INET6] {
+            for protocol in [0, libc::IPPROTO_TCP] {
+                let family = is(0, Eq, u64::from(family.cast_unsigned()))?;
+                of_socket.push(rule([family, stream()?, is(2, Eq, u64::from(protocol.cast_unsigned()))?])?);
+            }
+        }
+        rules.insert(libc::SYS_socket, of_socket);
+    }
+    Ok(rules)
 }
 
-fn program(rules: BTreeMap<i64, Vec<SeccompRule>>, errno: i32) -> anyhow::Result<BpfProgram> {
+/// A condition about an argument.
+fn is(argument: u8, compared: SeccompCmpOp, value: u64) -> Result<SeccompCondition, seccompiler::BackendError> {
+    SeccompCondition::new(argument, Dword, compared, value)
+}
+
+/// All of these conditions.
+fn rule<const N: usize>(conditions: [SeccompCondition; N]) -> Result<SeccompRule, seccompiler::BackendError> {
+    SeccompRule::new(conditions.into())
+}
+
+fn errno(number: i32) -> SeccompAction {
+    SeccompAction::Errno(number.cast_unsigned())
+}
+
+fn denying(rules: Rules, error: i32) -> anyhow::Result<BpfProgram> {
+    program(rules, SeccompAction::Allow, errno(error))
+}
+
+fn program(rules: Rules, otherwise: SeccompAction, matching: SeccompAction) -> anyhow::Result<BpfProgram> {
     let architecture = ARCH.try_into().context("no filters of system calls for this architecture")?;
-    let denied = SeccompAction::Errno(errno.cast_unsigned());
-    Ok(SeccompFilter::new(rules, SeccompAction::Allow, denied, architecture)?.try_into()?)
+    Ok(SeccompFilter::new(rules, otherwise, matching, architecture)?.try_into()?)
 }

@@ -2,6 +2,7 @@
 //! that were checked, so that a second look-up of the name cannot return others.
 
 use std::net::IpAddr;
+use std::path::PathBuf;
 
 use percent_encoding::percent_decode_str;
 use url::{Host, Url};
@@ -80,6 +81,16 @@ impl Address {
     #[must_use]
     pub fn scheme(&self) -> &str {
         self.url.scheme()
+    }
+
+    /// The port of its server; none for a folder.
+    pub(super) fn port(&self) -> Option<u16> {
+        self.url.host().and_then(|_| self.url.port_or_known_default())
+    }
+
+    /// The folder that it names; none for a server.
+    pub(super) fn folder(&self) -> Option<PathBuf> {
+        self.url.to_file_path().ok()
     }
 
     /// The name of a deployment of this repository, from the last two parts of the path: `metacall/examples.git`

@@ -10,6 +10,8 @@ use std::time::{Duration, Instant};
 use crate::process::spawner::Spawner;
 use crate::process::tool::{self, Finished, Tool, ToolError, ToolLimits};
 use crate::process::walls::Walls;
+use crate::process::walls::level::Level;
+use crate::source::network;
 use crate::source::repository::address::Address;
 use crate::source::repository::error::RepositoryError;
 use crate::source::repository::reason;
@@ -95,9 +97,16 @@ impl Git {
         })
     }
 
-    /// The same with walls.
-    pub(super) fn with_walls(self, walls: Option<Walls>) -> Self {
-        Self { walls, ..self }
+    /// The same with walls, behind which it reaches the server of `address`.
+    pub(super) fn with_walls(self, mut walls: Walls, address: &Address) -> Self {
+        walls.allow_program(&self.program);
+        walls.ports = network::ports(&self.env);
+        walls.ports.extend(address.port());
+        let mut env = self.env;
+        if walls.level == Level::Strict {
+            env.push((network::NAMES_OVER_TCP.0.into(), network::NAMES_OVER_TCP.1.into()));
+        }
+        Self { walls: Some(walls), env, ..self }
     }
 
     /// Queries the server and returns git's output.

@@ -26,6 +26,7 @@ use metagate::plugin::plugins::Plugins;
 use metagate::process::spawner::Spawner;
 use metagate::process::tree::Instance;
 use metagate::registry::store::Store;
+use metagate::registry::users::Users;
 use metagate::runtime::scripts::WorkerScripts;
 use metagate::source::dependencies::Installer;
 use metagate::source::repository::Repositories;
@@ -154,7 +155,8 @@ fn deployer(folder: &Path) -> Deployer {
         installer: Installer::new(Arc::clone(&spawner), PATIENCE, Vec::new()),
         repositories: Repositories::new(Arc::clone(&spawner), Vec::new(), PATIENCE),
     };
-    let launcher = Launcher { spawner, scripts: WorkerScripts::write(&data).unwrap(), walls: Vec::new() };
+    let users = Arc::new(Users::open(&data).unwrap());
+    let launcher = Launcher { spawner, scripts: WorkerScripts::write(&data).unwrap(), walls: Vec::new(), users };
     let plugins = Plugins::new(data.join("compiled"), MAX_BODY, Arc::new(NoFunctions));
     let log_files = LogFiles::start(&data.join("logs")).unwrap();
     let gateway = Gateway::new(Prefix::new("local").unwrap(), Arc::new([]), plugins, launcher, log_files);

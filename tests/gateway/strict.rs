@@ -1,0 +1,223 @@
+//! `isolation = "strict"`: what fails in addition to `escapes`, and what Node, Python and WebAssembly still do.
+
+use std::fs;
+use std::net::TcpListener;
+use std::os::linux::net::SocketAddrExt;
+use std::os::unix::fs::PermissionsExt;
+use std::os::unix::net::{SocketAddr, UnixListener};
+
+use rustix::process::geteuid;
+use serde_json::json;
+use tempfile::TempDir;
+
+use crate::deploys::package;
+use crate::escapes::{Attempt, Place, USERS, USERS_PYTHON, assert_all};
+use crate::faulty::assert_ok;
+use crate::support::{Gateway, fixture, metagate};
+use crate::wasm::NUMBERS;
+
+/// What is open to every program of this machine.
+pub(crate) struct Open {
+    name: String,
+    _socket: UnixListener,
+    server: TcpListener,
+    files: TempDir,
+}
+
+impl Open {
+    pub(crate) fn new() -> Self {
+        let server = TcpListener::bind("127.0.0.1:0").unwrap();
+        let name = format!("metagate-test-{}", server.local_addr().unwrap().port());
+        let address = SocketAddr::from_abstract_name(&name).unwrap();
+        let files = tempfile::tempdir().unwrap();
+        fs::write(files.path().join("readable"), "no secret\n").unwrap();
+        fs::set_permissions(files.path(), fs::Permissions::from_mode(0o777)).unwrap();
+        Self { name, _socket: UnixListener::bind_addr(&address).unwrap(), server, files }
+    }
+
+    fn port(&self) -> u16 {
+        self.server.local_addr().unwrap().port()
+    }
+
+    /// Attempts that fail under strict isolation only.
+    pub(crate) fn attempts(&self, place: &Place) -> Vec<Attempt> {
+        vec![
+            ("create", json!([place.files.path().join("attacker/new")])),
+            ("write", json!([place.files.path().join("attacker/main.py")])),
+            ("read", json!([self.files.path().join("readable")])),
+            ("list_folder", json!([self.files.path()])),
+            ("create", json!([format!("/dev/shm/{}", self.name)])),
+            ("connect", json!([self.name])),
+            ("connect_tcp", json!([self.port()])),
+            ("connect_fast", json!([self.port()])),
+            ("listen_tcp", json!([])),
+            ("send_datagram", json!([])),
+        ]
+    }
+}
+
+/// The keys of strict isolation for this user.
+fn strict() -> String {
+    let run_as = if geteuid().is_root() { format!("run_as = {USERS:?}\n") } else { String::new() };
+    format!("isolation = \"strict\"\n{run_as}")
+}
+
+/// Names and contents.
+type Files<'a> = &'a [(&'a str, &'a [u8])];
+
+/// A gateway whose deployments, named as their folders, are under strict isolation; `more` is for all of them.
+fn strict_gateway(deployments: &[(&str, Files<'_>, &str)]) -> Gateway {
+    let folder = tempfile::tempdir().unwrap();
+    fs::set_permissions(folder.path(), fs::Permissions::from_mode(0o755)).unwrap();
+    let keys = strict();
+    let mut tables =
+        format!("[server]\nlisten = \"127.0.0.1:0\"\nprefix = \"local\"\ndata_dir = \"data\"\n[deploy]\n{keys}");
+    for (name, files, more) in deployments {
+        fs::create_dir(folder.path().join(name)).unwrap();
+        for (file, content) in *files {
+            fs::write(folder.path().join(name).join(file), content).unwrap();
+        }
+        tables += &format!("[[deployment]]\nname = {name:?}\npath = {name:?}\n{keys}{more}\n");
+    }
+    fs::write(folder.path().join("metagate.toml"), tables).unwrap();
+    let gateway = Gateway::start_in(folder, |command| {
+        command.env("PATH", "/usr/bin:/bin");
+    });
+    gateway.wait_ready();
+    gateway
+}
+
+fn escapes() -> Vec<u8> {
+    fs::read(fixture("escapes/main.py")).unwrap()
+}
+
+#[test]
+fn an_ordinary_user_reaches_its_own_files_and_no_network() {
+    let Some(place) = Place::of_another_user("strict") else { return };
+    assert_confined(&place);
+}
+
+#[test]
+fn a_user_of_its_own_reaches_its_own_files_and_no_network() {
+    let Some(place) = Place::of_users("strict") else { return };
+    assert_confined(&place);
+    assert_all(&place, &place.attempts_of_root(), false);
+}
+
+#[track_caller]
+fn assert_confined(place: &Place) {
+    let open = Open::new();
+    assert_all(place, &place.attempts(), false);
+    assert_all(place, &open.attempts(place), false);
+    let kept =
+        place.gateway.call("w", "run", "[\"cd $(mktemp -d) && touch kept && ls && /usr/bin/python3 -c 'print(5)'\"]");
+    assert_ok(&kept, "\"kept\\n5\\n\"");
+}
+
+#[test]
+fn connections_go_to_listed_ports_only() {
+    let (listed, open) = (TcpListener::bind("127.0.0.1:0").unwrap(), Open::new());
+    let port = listed.local_addr().unwrap().port();
+    let network = format!("interpreter = {USERS_PYTHON:?}\nnetwork = [\"localhost:{port}\"]");
+    let gateway = strict_gateway(&[("w", &[("main.py", &escapes())], &network)]);
+    let try_to = |function: &str, arguments: &serde_json::Value, expected: &str| {
+        let answer = gateway.call("w", function, &arguments.to_string());
+        assert_eq!((answer.status, answer.body.as_str()), (200, expected), "{function}{arguments}");
+    };
+    try_to("connect_tcp", &json!([port]), "true");
+    for function in ["connect_tcp", "connect_fast", "connect_multipath"] {
+        try_to(function, &json!([open.port()]), "false");
+    }
+    for function in ["connect_fast", "connect_multipath"] {
+        // Around the rules for ports, and therefore closed.
+        try_to(function, &json!([port]), "false");
+    }
+    try_to("listen_tcp", &json!([]), "false");
+    try_to("send_datagram", &json!([]), "false");
+    try_to("connect", &json!([open.name]), "false");
+}
+
+#[test]
+fn node_python_and_webassembly_run_under_strict_isolation() {
+    let node = br"
+        const fs = require('fs'), os = require('os'), path = require('path');
+        const { execFileSync } = require('child_process'), { Worker } = require('worker_threads');
+        exports.work = async () => {
+          const file = path.join(os.tmpdir(), 'kept');
+          await fs.promises.writeFile(file, 'kept');
+          const kept = fs.readFileSync(file, 'utf8') + execFileSync('/bin/echo', ['-n', ' printed']);
+          const answer = new Promise((done) => new Worker(
+            'require(\'worker_threads\').parentPort.postMessage(6 * 7)', { eval: true }).on('message', done));
+          const random = require('crypto').randomBytes(4).length;
+          await new Promise((done) => setTimeout(done, 5));
+          return [kept, await answer, random, require('zlib').gunzipSync(require('zlib').gzipSync('z')).toString()];
+        };";
+    let python = b"
+import asyncio, concurrent.futures, hashlib, sqlite3, subprocess, tempfile, threading, zlib
+
+async def work():
+    with tempfile.NamedTemporaryFile('w+') as file:
+        file.write('kept')
+        file.flush()
+        printed = subprocess.run(['/bin/echo', '-n', ' printed'], capture_output=True, text=True)
+        kept = open(file.name).read() + printed.stdout
+    with concurrent.futures.ThreadPoolExecutor() as pool:
+        answer = pool.submit(lambda: 6 * 7).result()
+    rows = sqlite3.connect(tempfile.mkdtemp() + '/db').execute('select 4').fetchone()[0]
+    await asyncio.sleep(0.005)
+    process = await asyncio.create_subprocess_exec('/bin/echo', '-n', 'z', stdout=asyncio.subprocess.PIPE)
+    return [kept, answer, rows, (await process.communicate())[0].decode()]
+";
+    let python_keys = format!("interpreter = {USERS_PYTHON:?}");
+    let gateway = strict_gateway(&[
+        ("node", &[("index.js", &node[..])], ""),
+        ("python", &[("main.py", &python[..])], &python_keys),
+        ("wasm", &[("numbers.wat", NUMBERS.as_bytes())], ""),
+    ]);
+    for name in ["node", "python"] {
+        let worked = gateway.call(name, "work", "[]");
+        assert_eq!(worked.body, "[\"kept printed\",42,4,\"z\"]", "{worked:?}\n{}", gateway.worker_log(name));
+    }
+    assert_ok(&gateway.call("wasm", "add", "[2, 3]"), "5");
+}
+
+#[test]
+fn dependencies_are_installed_under_strict_isolation() {
+    let script = "id -u > user; echo made > made; cat ../../../../../metagate.toml > stolen || true";
+    let package_json = json!({
+        "dependencies": { "greeter": "file:./greeter" }, "scripts": { "postinstall": script }
+    });
+    let gateway = strict_gateway(&[]);
+    let files = [
+        ("package.json", package_json.to_string()),
+        ("greeter/package.json", r#"{"name":"greeter","version":"1.0.0"}"#.to_owned()),
+        ("greeter/index.js", "exports.greet = (name) => `hello ${name}`;".to_owned()),
+        (
+            "index.js",
+            "const fs = require('fs'); exports.greet = require('greeter').greet;\n\
+          exports.user = () => [process.getuid(), Number(fs.readFileSync('user')), fs.readFileSync('stolen').length];"
+                .to_owned(),
+        ),
+    ];
+    gateway.ship("app", &package(&files.each_ref().map(|(name, text)| (*name, text.as_str()))));
+    assert_ok(&gateway.call("app", "greet", "[\"Ada\"]"), "\"hello Ada\"");
+    let user = gateway.call("app", "user", "[]").json();
+    assert_eq!((&user[0], &user[2]), (&user[1], &json!(0)), "{user}");
+}
+
+#[test]
+fn as_root_strict_isolation_needs_a_user() {
+    let folder = tempfile::tempdir().unwrap();
+    fs::write(folder.path().join("main.py"), escapes()).unwrap();
+    let file = folder.path().join("metagate.toml");
+    fs::write(&file, "[[deployment]]\nname = \"w\"\npath = \".\"\nisolation = \"strict\"\n").unwrap();
+    let output = metagate().arg("check").arg(&file).output().unwrap();
+    let message = String::from_utf8(output.stderr).unwrap();
+    let expected = if geteuid().is_root() { Some(1) } else { Some(0) };
+    assert_eq!(output.status.code(), expected, "{message}");
+    assert_eq!(
+        message.contains(":4:13: isolation = \"strict\" as root needs \"run_as\""),
+        geteuid().is_root(),
+        "{message}"
+    );
+}
