@@ -78,6 +78,18 @@ impl Process {
         ended
     }
 
+    /// How it ended, and the limit that it had reached, if any: `exited by signal 9 because it ran out of memory (…)`.
+    #[must_use]
+    pub fn how(&self, ended: Ended) -> String {
+        let reason = match self.tree.group.limits_reached() {
+            reached if reached.is_empty() && ended.is_by_file_size() => {
+                " because it wrote more than max_file_size to a file".to_owned()
+            }
+            reached => reached,
+        };
+        format!("{ended}{reason}")
+    }
+
     /// Kills the process and its process group at once.
     pub fn kill(&self) {
         self.tree.kill();

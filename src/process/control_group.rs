@@ -1,11 +1,22 @@
-//! Control groups for each process tree, where the machine permits them: they kill a tree whole and limit its memory
-//! and its number of processes. Where it does not, `tree` falls back to process groups and a mark in the environment.
+//! Control groups for each process tree, where the machine permits them: they kill a tree whole, limit its memory and
+//! its number of processes, and share the processors between trees. Where it does not, `tree` falls back to process
+//! groups and a mark in the environment.
 
 use std::fs;
 use std::io;
+use std::num::NonZero;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+/// The weight of a process tree unless it is set, and the same as v1 counts it.
+const WEIGHT: u32 = 100;
+const WEIGHT_V1: u64 = 1024;
+/// The file with the controllers that a group of v2 passes on to its children.
+const CHILDREN: &str = "cgroup.subtree_control";
+/// The share of this machine's memory that one process tree may use unless a limit is set.
+const MEMORY_SHARE: u64 = 4;
+/// Controllers of v2 whose children are limited here.
+const CONTROLLERS: [&str; 3] = ["memory", "pids", "cpu"];
 /// Attempts to remove a group while its last processes end, 2 ms apart. A busy machine may need all of them.
 const REMOVE_TRIES: u32 = 1000;
 
@@ -16,6 +27,9 @@ pub struct Groups {
     unified: Option<PathBuf>,
     memory: Option<Controller>,
     processes: Option<Controller>,
+    processors: Option<Controller>,
+    /// Bytes of memory that a tree without a limit may use.
+    most_memory: u64,
 }
 
 /// A group of this gateway whose children can be limited.
@@ -33,6 +47,8 @@ pub struct TreeLimits {
     pub memory: Option<u64>,
     /// Processes and threads.
     pub processes: Option<u64>,
+    /// Its share of the processors, relative to those of other trees. 1 to 10000.
+    pub cpu_weight: Option<u32>,
 }
 
 impl Groups {
@@ -42,8 +58,16 @@ impl Groups {
         let mounts = fs::read_to_string("/proc/self/mounts").unwrap_or_default();
         let own = fs::read_to_string("/proc/self/cgroup").unwrap_or_default();
         let unified = unified_parent(&mounts, &own).and_then(|parent| make(&parent, instance, "cgroup.kill"));
+        if let Some(group) = &unified {
+            for name in CONTROLLERS {
+                let _not_here = fs::write(group.join(CHILDREN), format!("+{name}"));
+            }
+        }
+        let passed_on =
+            unified.as_ref().and_then(|group| fs::read_to_string(group.join(CHILDREN)).ok()).unwrap_or_default();
         let controller = |v2: &'static str, name, v1: &'static str| {
-            if let Some(group) = unified.clone().filter(|group| group.join(v2).exists()) {
+            let is_passed_on = passed_on.split_whitespace().any(|of| v2.split('.').next() == Some(of));
+            if let Some(group) = unified.clone().filter(|_| is_passed_on) {
                 return Some(Controller { group, file: v2 });
             }
             let group = make(&v1_parent(&mounts, &own, name)?, instance, v1)?;
@@ -51,13 +75,21 @@ impl Groups {
         };
         let memory = controller("memory.max", "memory", "memory.limit_in_bytes");
         let processes = controller("pids.max", "pids", "pids.max");
-        Self { unified, memory, processes }
+        let processors = controller("cpu.weight", "cpu", "cpu.shares");
+        if let Some(Controller { group, file }) = &processors {
+            // All trees together weigh as much as a busy process on each processor.
+            let count = std::thread::available_parallelism().map_or(1, NonZero::get);
+            let weight = WEIGHT.saturating_mul(u32::try_from(count).unwrap_or(1)).min(10_000);
+            let _stays_as_it_is = fs::write(group.join(file), weight_for(file, weight));
+        }
+        Self { unified, memory, processes, processors, most_memory: memory_of_machine(&mounts, &own) / MEMORY_SHARE }
     }
 
-    /// Whether trees can be killed whole, limited in memory, and limited in processes.
+    /// Whether trees can be killed whole, limited in memory, limited in processes, and given a share of the processors.
     #[must_use]
-    pub fn abilities(&self) -> [bool; 3] {
-        [self.unified.is_some(), self.memory.is_some(), self.processes.is_some()]
+    pub fn abilities(&self) -> [bool; 4] {
+        let Self { unified, memory, processes, processors, .. } = self;
+        [unified.is_some(), memory.is_some(), processes.is_some(), processors.is_some()]
     }
 
     /// The parents in which gateways make their groups: those of this gateway and of gateways that have ended.
@@ -65,7 +97,7 @@ impl Groups {
     pub fn parents() -> Vec<PathBuf> {
         let mounts = fs::read_to_string("/proc/self/mounts").unwrap_or_default();
         let own = fs::read_to_string("/proc/self/cgroup").unwrap_or_default();
-        let v1 = ["memory", "pids"].map(|name| v1_parent(&mounts, &own, name));
+        let v1 = ["memory", "pids", "cpu"].map(|name| v1_parent(&mounts, &own, name));
         v1.into_iter().chain([unified_parent(&mounts, &own)]).flatten().collect()
     }
 
@@ -84,15 +116,25 @@ impl Groups {
             group.add(unified.join(id.to_string()))?;
             group.can_kill = true;
         }
-        group.bounds_memory = group.limit(self.memory.as_ref(), id, limits.memory)?;
+        let memory = limits.memory.unwrap_or(self.most_memory);
+        group.bounds_memory = group.limit(self.memory.as_ref(), id, Some(memory))?;
         group.limit(self.processes.as_ref(), id, limits.processes)?;
+        if let Some(Controller { group: parent, file }) = &self.processors {
+            let path = parent.join(id.to_string());
+            group.add(path.clone())?;
+            if let Some(weight) = limits.cpu_weight.filter(|weight| *weight != WEIGHT) {
+                fs::write(path.join(file), weight_for(file, weight))?;
+            }
+        }
+        group.limits = TreeLimits { memory: Some(memory), ..limits };
         Ok(())
     }
 }
 
 impl Drop for Groups {
     fn drop(&mut self) {
-        let controllers = self.memory.iter().chain(&self.processes).map(|controller| &controller.group);
+        let controllers =
+            self.memory.iter().chain(&self.processes).chain(&self.processors).map(|controller| &controller.group);
         for path in self.unified.iter().chain(controllers) {
             let _busy_or_gone = fs::remove_dir(path);
         }
@@ -107,6 +149,7 @@ pub struct TreeGroup {
     can_kill: bool,
     /// Whether the kernel limits the memory of the tree with one of these groups.
     pub bounds_memory: bool,
+    limits: TreeLimits,
 }
 
 impl TreeGroup {
@@ -152,6 +195,24 @@ impl TreeGroup {
         })
     }
 
+    /// Which limits of the tree were reached, to follow how it ended: " because …".
+    #[must_use]
+    pub fn limits_reached(&self) -> String {
+        let bytes = self.limits.memory.unwrap_or_default();
+        let processes = self.limits.processes.unwrap_or_default();
+        match (self.ran_out_of_memory(), self.ran_out_of_processes()) {
+            (true, _) => format!(" because it ran out of memory (max_memory is {bytes} bytes)"),
+            (false, true) => format!(" after it had reached max_processes ({processes})"),
+            (false, false) => String::new(),
+        }
+    }
+
+    /// Whether the kernel refused to start a process or thread of the group.
+    fn ran_out_of_processes(&self) -> bool {
+        let refused = |text: &str| text.lines().any(|line| line.strip_prefix("max ").is_some_and(|count| count != "0"));
+        self.paths().any(|path| fs::read_to_string(path.join("pids.events")).is_ok_and(|text| refused(&text)))
+    }
+
     /// Removes the groups; waits up to two seconds for processes that are ending.
     pub fn remove(&self) {
         for path in self.paths() {
@@ -190,6 +251,24 @@ fn make(parent: &Path, instance: &str, needed: &str) -> Option<PathBuf> {
     }
     let _empty = fs::remove_dir(&group);
     None
+}
+
+/// A weight as the file of a hierarchy takes it.
+fn weight_for(file: &str, weight: u32) -> String {
+    let weight = u64::from(weight);
+    if file == "cpu.shares" { (weight * WEIGHT_V1 / u64::from(WEIGHT)).max(2) } else { weight }.to_string()
+}
+
+/// The memory of this machine, or the limit of the group that this process is in, in bytes.
+fn memory_of_machine(mounts: &str, own: &str) -> u64 {
+    let machine = rustix::system::sysinfo();
+    let all = machine.totalram.saturating_mul(u64::from(machine.mem_unit));
+    let files = [
+        unified_parent(mounts, own).map(|group| group.join("memory.max")),
+        v1_parent(mounts, own, "memory").map(|group| group.join("memory.limit_in_bytes")),
+    ];
+    let limits = files.into_iter().flatten().filter_map(|file| fs::read_to_string(file).ok()?.trim().parse().ok());
+    limits.fold(all, u64::min)
 }
 
 fn unified_parent(mounts: &str, own: &str) -> Option<PathBuf> {

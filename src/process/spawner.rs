@@ -55,8 +55,11 @@ pub struct Start<'a> {
     pub env: &'a [(OsString, OsString)],
     /// Its working directory.
     pub folder: &'a Path,
-    /// Memory of the process tree in bytes; of each process where there is no control group.
+    /// Memory of the process tree in bytes; of each process where there is no control group. Without a limit, a quarter
+    /// of the machine's where there is a control group.
     pub max_memory: Option<u64>,
+    /// Its share of the processors relative to other process trees, where there is a control group. 1 to 10000.
+    pub cpu_weight: Option<u32>,
     /// Size in bytes of the largest file that it may write.
     pub max_file: Option<u64>,
     /// Where its standard output goes. Standard error is always a pipe.
@@ -123,10 +126,8 @@ impl Spawner {
     pub fn start(&self, start: Start<'_>) -> anyhow::Result<Started> {
         let number = self.next_child.fetch_add(1, Ordering::Relaxed);
         let processes = start.walls.and_then(|walls| walls.max_processes);
-        let tree = self
-            .instance
-            .tree(number, TreeLimits { memory: start.max_memory, processes })
-            .context("making a control group")?;
+        let limits = TreeLimits { memory: start.max_memory, processes, cpu_weight: start.cpu_weight };
+        let tree = self.instance.tree(number, limits).context("making a control group")?;
         match self.launch(start, &tree) {
             Ok((child, stdout, stderr)) => {
                 let pid = child.id().and_then(|pid| i32::try_from(pid).ok()).and_then(Pid::from_raw);

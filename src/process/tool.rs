@@ -241,6 +241,7 @@ impl Tool {
             env: &self.env,
             folder: &self.folder,
             max_memory: self.limits.memory,
+            cpu_weight: None,
             max_file: self.limits.file,
             stdout,
             channel: None,

@@ -138,6 +138,13 @@ function notJSON(message) {
   return error;
 }
 
+// The setting whose limit an error of the system is about.
+function limitHint({ code, syscall }) {
+  const isSpawn = code === 'EAGAIN' && String(syscall).startsWith('spawn');
+  const limit = isSpawn ? 'max_processes' : { EMFILE: 'max_files', EFBIG: 'max_file_size' }[code];
+  return limit === undefined ? '' : ` (limit of this deployment: ${limit})`;
+}
+
 // A thrown value as the protocol's error. It must not throw, although getters of the thrown object may.
 function describeError(thrown) {
   try {
@@ -145,7 +152,7 @@ function describeError(thrown) {
       const { name, message, stack } = thrown;
       return {
         name: typeof name === 'string' && name !== '' ? name : 'Error',
-        message: String(message),
+        message: String(message) + limitHint(thrown),
         stack: typeof stack === 'string' ? stack : undefined,
       };
     }

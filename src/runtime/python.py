@@ -65,6 +65,7 @@ QUIET_SAMPLES = 10  # samples without a call before the monitor goes to sleep
 FRESH = 2.0  # seconds; Python's cache tells versions of a script apart by the second and the length only
 GRACE = 2.0  # seconds that running calls and user threads get after the end of the channel
 SWITCH_INTERVAL = 0.001  # seconds; next to a computing call another takes 0.1 ms, with Python's default 5.5
+STARTS_OF_PROCESSES = ("_execute_child", "_launch", "fork")  # functions of the standard library that start one
 PACKAGES = (".packages", "python")  # the folder of `pip install --target`, as the gateway installs dependencies
 
 # ---- Rendering of values: what a result looks like in JSON -----------------------------------------------------------
@@ -409,20 +410,38 @@ def keep_standard(module):
 
 def describe_error(error):
     """A raised error as the protocol's error, without frames of the worker. It must not raise."""
-    import traceback
-
     frames = error.__traceback__
     while frames and is_own_code(frames.tb_frame.f_code.co_filename):
         frames = frames.tb_next
     try:
-        message = str(error)
+        message = str(error) + limit_hint(error)
     except Exception:
         message = ""
     try:
+        import traceback  # it cannot be read while the function has every descriptor open
+
         stack = "".join(traceback.format_exception(type(error), error, frames)).rstrip()
     except Exception:
         stack = f"{type(error).__name__}: {message}"
     return {"name": type(error).__name__, "message": message, "stack": stack}
+
+
+def limit_hint(error):
+    """The setting whose limit an error of the system is about."""
+    import errno
+
+    last = error.__traceback__
+    while last and last.tb_next:
+        last = last.tb_next
+    place = last.tb_frame.f_code.co_name if last else ""
+    limit = None
+    if isinstance(error, OSError):
+        limit = {errno.EMFILE: "max_files", errno.EFBIG: "max_file_size"}.get(error.errno)
+        if error.errno == errno.EAGAIN and place in STARTS_OF_PROCESSES:
+            limit = "max_processes"
+    elif isinstance(error, RuntimeError) and place == "start" and last.tb_frame.f_globals is vars(threading):
+        limit = "max_processes"
+    return f" (limit of this deployment: {limit})" if limit else ""
 
 
 def is_own_code(file):

@@ -34,7 +34,7 @@ pub(super) enum NotLoaded {
 pub(super) fn start_worker(pool: &PoolContext) -> Result<Worker, LoadFailure> {
     let settings = &pool.settings;
     let log_start = pool.logs.position();
-    let spawned = spawn::spawn(&pool.spawner, &pool.plan, settings.max_memory).map_err(|error| {
+    let spawned = spawn::spawn(&pool.spawner, &pool.plan, settings).map_err(|error| {
         let message = format!("worker of {:?} could not be started: {error:#}", settings.name);
         tracing::error!(deployment = %settings.name, error = format!("{error:#}"), "worker could not be started");
         pool.logs.note(&message);
@@ -92,9 +92,11 @@ pub(super) async fn load(pool: &PoolContext, worker: &mut Worker) -> Result<Expo
             },
             ended = parts.process.ended() => {
                 if let Some(Incoming::MetaData(_)) = parts.client.read_rest(&mut parts.inbox) {
-                    break (LoadFailureKind::Load, format!("{ended} right after it had loaded"), false);
+                    let how = parts.process.how(ended);
+                    break (LoadFailureKind::Load, format!("{how} right after it had loaded"), false);
                 }
-                break (LoadFailureKind::Load, format!("{ended} before it was ready"), false);
+                let how = parts.process.how(ended);
+                break (LoadFailureKind::Load, format!("{how} before it was ready"), false);
             }
             () = &mut deadline => {
                 break (LoadFailureKind::Timeout, format!("was not ready within {:?}", settings.load_timeout), false);
@@ -131,7 +133,7 @@ async fn failure(
 
 async fn closed_before_metadata(worker: &mut Parts) -> String {
     match tokio::time::timeout(LAST_OUTPUT, worker.process.ended()).await {
-        Ok(ended) => format!("{ended} before it was ready"),
+        Ok(ended) => format!("{} before it was ready", worker.process.how(ended)),
         Err(_) => "closed its channel before it was ready".to_owned(),
     }
 }

@@ -134,11 +134,11 @@ async fn channel_closed(seat: &Seat, worker: &mut Worker) -> Parting {
 fn process_ended(seat: &Seat, worker: &mut Worker, ended: Ended) -> Parting {
     let parts = &mut **worker;
     let last = parts.client.read_rest(&mut parts.inbox);
-    let reason = if parts.process.tree.group.ran_out_of_memory() { " because it ran out of memory" } else { "" };
-    tracing::error!(deployment = %seat.pool.settings.name, how = format!("{ended}{reason}"), "worker ended");
-    seat.pool.logs.note(&format!("worker {ended}{reason}"));
+    let how = parts.process.how(ended);
+    tracing::error!(deployment = %seat.pool.settings.name, how, "worker ended");
+    seat.pool.logs.note(&format!("worker {how}"));
     match last {
         Some(Incoming::Protocol(how)) => broke_protocol(seat, worker, &how),
-        _ => Parting::Died(CallFailure::Crashed(format!("{ended}{reason}").into())),
+        _ => Parting::Died(CallFailure::Crashed(how.into())),
     }
 }

@@ -24,6 +24,8 @@ pub struct Settings {
     pub load_timeout: Duration,
     /// Memory limit of each worker, in bytes.
     pub max_memory: Option<u64>,
+    /// Share of the processors of each worker, relative to other workers.
+    pub cpu_weight: u32,
     /// Longest line that a worker may send, in bytes.
     pub max_message: usize,
 }
@@ -41,6 +43,7 @@ impl Settings {
             timeout: config.timeout.get(),
             load_timeout: config.load_timeout.get(),
             max_memory: config.max_memory.map(|size| size.bytes()),
+            cpu_weight: config.cpu_weight,
             max_message: usize::try_from(config.max_message.bytes()).unwrap_or(usize::MAX),
         }
     }

@@ -12,6 +12,7 @@ use tokio::process::{ChildStderr, ChildStdout};
 use crate::process::child::Process;
 use crate::process::spawner::{Spawner, Start, Started};
 use crate::runtime::Plan;
+use crate::worker::settings::Settings;
 
 /// A worker process that was just started, with the gateway's ends of its descriptors.
 #[derive(Debug)]
@@ -26,19 +27,20 @@ pub struct Spawned {
     pub stderr: ChildStderr,
 }
 
-/// Starts a worker process as `plan` says; `max_memory` is in bytes.
+/// Starts a worker process as `plan` and `settings` say.
 ///
 /// # Errors
 ///
 /// The channel, a control group or the process cannot be made. Nothing is left behind then.
-pub fn spawn(spawner: &Spawner, plan: &Plan, max_memory: Option<u64>) -> anyhow::Result<Spawned> {
+pub fn spawn(spawner: &Spawner, plan: &Plan, settings: &Settings) -> anyhow::Result<Spawned> {
     let (channel, theirs) = channel().context("making the channel")?;
     let Started { process, stdout, stderr } = spawner.start(Start {
         program: &plan.program,
         args: &plan.args,
         env: &plan.env,
         folder: &plan.folder,
-        max_memory,
+        max_memory: settings.max_memory,
+        cpu_weight: Some(settings.cpu_weight),
         max_file: None,
         stdout: Stdio::piped(),
         channel: Some(theirs),

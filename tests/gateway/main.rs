@@ -20,6 +20,7 @@ mod http2;
 mod http_functions;
 mod http_limits;
 mod intruders;
+mod limits_reached;
 mod loading;
 mod logging;
 mod older_plugins;

@@ -6,8 +6,8 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Deserializer};
 
 use crate::config::tables::deployment::{
-    DeploymentConfig, default_concurrency, default_load_timeout, default_max_file_size, default_max_files,
-    default_max_processes, default_queue, default_timeout,
+    DeploymentConfig, default_concurrency, default_cpu_weight, default_load_timeout, default_max_file_size,
+    default_max_files, default_max_processes, default_queue, default_timeout,
 };
 use crate::config::values::choice::Isolation;
 use crate::config::values::endpoint::Endpoint;
@@ -53,8 +53,12 @@ pub struct DeployConfig {
     pub timeout: Timeout,
     /// Time that a worker has to start and load its functions, as in `[[deployment]]`. "1ms" to "1h". Default "60s".
     pub load_timeout: Timeout,
-    /// Maximum memory of each worker, as in `[[deployment]]`. At least 1 byte. Default: no limit.
+    /// Maximum memory of each worker, as in `[[deployment]]`. At least 1 byte. Default: a quarter of the machine's.
     pub max_memory: Option<Size>,
+    /// Share of the processors of each worker, as in `[[deployment]]`. 1 to 10000. Default 100.
+    #[serde(deserialize_with = "field::within::<1, 10_000, _, _>")]
+    #[schemars(range(min = 1, max = 10_000))]
+    pub cpu_weight: u32,
     /// What the workers of each deployment may reach, as in `[[deployment]]`: "none", "standard" or "strict". Also what
     /// npm, pip and git may reach during a deploy. Default "standard".
     pub isolation: Isolation,
@@ -102,6 +106,7 @@ impl Default for DeployConfig {
             timeout: default_timeout(),
             load_timeout: default_load_timeout(),
             max_memory: None,
+            cpu_weight: default_cpu_weight(),
             isolation: Isolation::default(),
             run_as: None,
             network: Vec::new(),
@@ -127,6 +132,7 @@ impl DeployConfig {
             timeout: self.timeout,
             load_timeout: self.load_timeout,
             max_memory: self.max_memory,
+            cpu_weight: self.cpu_weight,
             isolation: self.isolation,
             run_as: self.run_as.clone(),
             network: self.network.clone(),

@@ -67,9 +67,15 @@ pub struct DeploymentConfig {
     /// METAGATE_* and PATH cannot be set. Default: none.
     #[serde(default)]
     pub env: BTreeMap<String, Secret>,
-    /// Maximum memory of each worker, at least 1 byte. Default: no limit.
+    /// Maximum memory of each worker, at least 1 byte. Default: a quarter of the machine's, where the machine permits a
+    /// control group for it; else no limit.
     #[serde(default)]
     pub max_memory: Option<Size>,
+    /// Share of the processors of each worker, relative to other workers while all processors are busy, where the
+    /// machine permits a control group for it. 1 to 10000. Default 100.
+    #[serde(default = "default_cpu_weight", deserialize_with = "field::within::<1, 10_000, _, _>")]
+    #[schemars(range(min = 1, max = 10_000))]
+    pub cpu_weight: u32,
     /// Maximum size of a message between the gateway and a worker: arguments or a result. At least 1 byte. Default
     /// "16MiB".
     #[serde(default = "default_max_message")]
@@ -141,6 +147,7 @@ impl DeploymentConfig {
             load_timeout: default_load_timeout(),
             env: BTreeMap::new(),
             max_memory: None,
+            cpu_weight: default_cpu_weight(),
             max_message: default_max_message(),
             isolation: Isolation::default(),
             run_as: None,
@@ -175,6 +182,7 @@ impl DeploymentConfig {
             load_timeout,
             env,
             max_memory,
+            cpu_weight,
             max_message,
             isolation,
             run_as,
@@ -201,6 +209,7 @@ impl DeploymentConfig {
             && *load_timeout == other.load_timeout
             && *env == other.env
             && *max_memory == other.max_memory
+            && *cpu_weight == other.cpu_weight
             && *max_message == other.max_message
             && *isolation == other.isolation
             && *run_as == other.run_as
@@ -229,6 +238,10 @@ pub(crate) const fn default_timeout() -> Timeout {
 
 pub(crate) const fn default_load_timeout() -> Timeout {
     Timeout::seconds(60)
+}
+
+pub(crate) const fn default_cpu_weight() -> u32 {
+    100
 }
 
 const fn default_max_message() -> Size {

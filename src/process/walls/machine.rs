@@ -36,7 +36,7 @@ pub struct Wall {
 pub fn walls(groups: &Groups) -> Vec<Wall> {
     let abi = thread::spawn(landlock_abi).join().unwrap_or(0);
     let filters = thread::spawn(has_filters).join().unwrap_or(false);
-    let [kills, memory, processes] = groups.abilities();
+    let [kills, memory, processes, processors] = groups.abilities();
     let landlock = || if abi == 0 { "no Landlock".to_owned() } else { format!("Landlock ABI {abi}") };
     let group = |up: bool, what: &str| format!("{} {what}", if up { "a control group" } else { "no control group" });
     let wall = |name, what, up, by| Wall { name, what, up, by };
@@ -53,6 +53,7 @@ pub fn walls(groups: &Groups) -> Vec<Wall> {
         wall("process_trees", "no process survives its worker", kills, group(kills, "with cgroup.kill")),
         wall("memory", "max_memory holds for all processes of a worker together", memory, group(memory, "for memory")),
         wall("processes", "max_processes holds", processes, group(processes, "for pids")),
+        wall("processors", "workers share the processors by cpu_weight", processors, group(processors, "for cpu")),
     ]
 }
 
