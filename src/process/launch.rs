@@ -15,10 +15,11 @@ use anyhow::{Context, bail};
 use rustix::process::{Pid, Resource, Signal};
 
 use crate::process::limits::set_limit;
+use crate::process::walls::namespaces::{self, Watcher};
 use crate::process::walls::{Building, Hidden, Walls};
 
 /// The command that asks for this step.
-pub const WORD: &str = "launch";
+pub const WORD: &str = namespaces::LAUNCHER;
 /// Exit code when the program could not be run, as in shells; standard error then starts with [`COMPLAINT`].
 pub const EXIT_NOT_RUN: u8 = 127;
 /// The start of the line about a program that could not be run.
@@ -67,29 +68,38 @@ impl Orders {
     }
 }
 
-/// Carries out the arguments after [`WORD`]. Returns only if the program could not be run.
+/// Carries out the arguments after [`WORD`]. Returns only if the program could not be run, or after waiting for it.
 pub fn run(args: impl Iterator<Item = OsString>) -> ExitCode {
-    match become_program(args) {
-        Ok(never) => match never {},
-        Err(error) => {
-            // `eprintln!` panics when standard error is closed; the exit code must still say what happened.
-            let _closed = writeln!(io::stderr(), "{COMPLAINT}{error:#}");
-            ExitCode::from(EXIT_NOT_RUN)
-        }
-    }
+    let args: Vec<OsString> = args.collect();
+    let done = match args.first().and_then(|word| word.to_str()) {
+        Some(namespaces::WATCH) => namespaces::watch(args.get(1).map(OsString::as_os_str)),
+        Some(namespaces::TRY) => namespaces::try_out(),
+        _ => become_program(&args).map(|never| match never {}),
+    };
+    done.unwrap_or_else(|error| {
+        // `eprintln!` panics when standard error is closed; the exit code must still say what happened.
+        let _closed = writeln!(io::stderr(), "{COMPLAINT}{error:#}");
+        ExitCode::from(EXIT_NOT_RUN)
+    })
 }
 
-fn become_program(mut args: impl Iterator<Item = OsString>) -> anyhow::Result<Infallible> {
+fn become_program(all: &[OsString]) -> anyhow::Result<Infallible> {
+    let mut args = all.iter().cloned();
     let mut first_closed = 3;
     let mut walls: Option<Building> = None;
+    let mut watcher = None;
     let parent = number(args.next().as_deref(), "the gateway's process")?;
     loop {
         let word = args.next().context("no program named")?;
         match word.to_str() {
             Some("--") => break,
+            Some(namespaces::INSIDE) => watcher = Some(Watcher::new(parent).context("looking for the watcher")?),
             Some("join") => {
                 let group = PathBuf::from(args.next().context("join without a group")?).join("cgroup.procs");
-                std::fs::write(&group, "0").with_context(|| format!("joining {}", group.display()))?;
+                // A process inside is in its groups from the start.
+                if watcher.is_none() {
+                    std::fs::write(&group, "0").with_context(|| format!("joining {}", group.display()))?;
+                }
             }
             Some("max-data") => set_limit(Resource::Data, number(args.next().as_deref(), "max-data")?)?,
             Some("max-file") => set_limit(Resource::Fsize, number(args.next().as_deref(), "max-file")?)?,
@@ -98,6 +108,10 @@ fn become_program(mut args: impl Iterator<Item = OsString>) -> anyhow::Result<In
             Some(word) if let Some(walls) = &mut walls => walls.take(word, &args.next().context("no value")?)?,
             _ => bail!("unknown order {:?}", word.display().to_string()),
         }
+    }
+    if walls.as_ref().is_some_and(Building::needs_namespaces) && watcher.is_none() {
+        tie_to_parent(|| is_parent(parent))?;
+        return namespaces::start_inside(all.get(1..).unwrap_or_default());
     }
     close_fds::set_fds_cloexec(first_closed, &[]);
     set_limit(Resource::Core, 0)?;
@@ -108,14 +122,21 @@ fn become_program(mut args: impl Iterator<Item = OsString>) -> anyhow::Result<In
         walls.put_up()?;
     }
     // After the walls: giving up privileges may undo it.
-    rustix::process::set_parent_process_death_signal(Some(Signal::KILL)).context("setting the parent death signal")?;
-    // The gateway may have ended before the line above: the signal would never come.
-    if rustix::process::getppid().map(Pid::as_raw_nonzero).map(i32::from) != Some(parent) {
-        bail!("the gateway has ended");
-    }
+    tie_to_parent(|| watcher.as_mut().map_or_else(|| is_parent(parent), Watcher::is_there))?;
     let program = args.next().context("no program named")?;
     let error = Command::new(&program).args(args).exec();
     Err(error).with_context(|| format!("running {}", quoted(&program)))
+}
+
+/// Has the kernel end this process with its parent.
+fn tie_to_parent(is_there: impl FnOnce() -> bool) -> anyhow::Result<()> {
+    rustix::process::set_parent_process_death_signal(Some(Signal::KILL)).context("setting the parent death signal")?;
+    // The parent may have ended before the line above: the signal would never come.
+    if is_there() { Ok(()) } else { bail!("the gateway has ended") }
+}
+
+fn is_parent(process: i32) -> bool {
+    rustix::process::getppid().map(Pid::as_raw_nonzero).map(i32::from) == Some(process)
 }
 
 fn quoted(program: &OsStr) -> String {

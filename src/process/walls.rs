@@ -1,7 +1,8 @@
 //! The walls around a process tree: what it may reach. [`Walls`] says it, the launcher puts the walls up in the new
 //! process before that becomes the program, and every process that the program starts inherits them. Each wall is a
-//! file: `files` and `network` (Landlock), `system_calls` (seccomp), `privileges` (capabilities), `user`; `machine`
-//! says which of them this kernel has. Which walls a deployment gets is left to the layers above.
+//! file: `files` and `network` (Landlock), `system_calls` (seccomp), `privileges` (capabilities), `user`,
+//! `namespaces`; `machine` says which of them this kernel has. Which walls a deployment gets is left to the layers
+//! above.
 
 use std::ffi::{OsStr, OsString};
 use std::path::{Path, PathBuf};
@@ -17,6 +18,7 @@ use crate::process::walls::user::User;
 pub mod files;
 pub mod level;
 pub mod machine;
+pub mod namespaces;
 mod network;
 pub mod privileges;
 pub mod system_calls;
@@ -155,6 +157,11 @@ impl Building {
         Ok(())
     }
 
+    /// Whether the walls are put up around the first process of namespaces of its own.
+    pub(super) fn needs_namespaces(&self) -> bool {
+        self.level == Level::Strict
+    }
+
     /// Puts the walls up around this process. A wall that this kernel lacks is left out: see [`machine`].
     pub(super) fn put_up(mut self) -> anyhow::Result<()> {
         let (is_strict, is_root) = (self.level == Level::Strict, geteuid().is_root());
@@ -163,6 +170,9 @@ impl Building {
         }
         if is_strict && is_root && self.user.is_none_or(|user| user.uid == 0) {
             bail!("isolation = \"strict\" as root needs \"run_as\" with another user");
+        }
+        if is_strict && namespaces::settle() {
+            self.reach.write.push(namespaces::SHARED_MEMORY.into());
         }
         for folder in &self.make {
             files::make_private(folder).with_context(|| format!("making {}", folder.display()))?;

@@ -8,7 +8,7 @@ use serde_json::{Value, json};
 use tempfile::TempDir;
 
 use crate::deploys::package;
-use crate::escapes::{Place, USERS_PYTHON};
+use crate::escapes::place::{Place, USERS_PYTHON};
 use crate::faulty::assert_ok;
 use crate::support::{Gateway, metagate};
 

@@ -1,60 +1,24 @@
 //! `isolation = "strict"`: what fails in addition to `escapes`, and what Node, Python and WebAssembly still do.
 
+pub(crate) mod open;
+
 use std::fs;
 use std::net::TcpListener;
-use std::os::linux::net::SocketAddrExt;
 use std::os::unix::fs::PermissionsExt;
-use std::os::unix::net::{SocketAddr, UnixListener};
+use std::path::PathBuf;
+use std::process::Command;
 
-use rustix::process::geteuid;
+use rustix::process::{Signal, geteuid};
 use serde_json::json;
 use tempfile::TempDir;
 
 use crate::deploys::package;
-use crate::escapes::{Attempt, Place, USERS, USERS_PYTHON, assert_all};
-use crate::faulty::assert_ok;
-use crate::support::{Gateway, fixture, metagate};
+use crate::endings::without_control_groups;
+use crate::escapes::place::{Place, USER, USERS, USERS_PYTHON, assert_all};
+use crate::faulty::{assert_ok, send_signal, wait_gone};
+use crate::strict::open::Open;
+use crate::support::{Gateway, fixture, metagate, wait_for};
 use crate::wasm::NUMBERS;
-
-/// What is open to every program of this machine.
-pub(crate) struct Open {
-    name: String,
-    _socket: UnixListener,
-    server: TcpListener,
-    files: TempDir,
-}
-
-impl Open {
-    pub(crate) fn new() -> Self {
-        let server = TcpListener::bind("127.0.0.1:0").unwrap();
-        let name = format!("metagate-test-{}", server.local_addr().unwrap().port());
-        let address = SocketAddr::from_abstract_name(&name).unwrap();
-        let files = tempfile::tempdir().unwrap();
-        fs::write(files.path().join("readable"), "no secret\n").unwrap();
-        fs::set_permissions(files.path(), fs::Permissions::from_mode(0o777)).unwrap();
-        Self { name, _socket: UnixListener::bind_addr(&address).unwrap(), server, files }
-    }
-
-    fn port(&self) -> u16 {
-        self.server.local_addr().unwrap().port()
-    }
-
-    /// Attempts that fail under strict isolation only.
-    pub(crate) fn attempts(&self, place: &Place) -> Vec<Attempt> {
-        vec![
-            ("create", json!([place.files.path().join("attacker/new")])),
-            ("write", json!([place.files.path().join("attacker/main.py")])),
-            ("read", json!([self.files.path().join("readable")])),
-            ("list_folder", json!([self.files.path()])),
-            ("create", json!([format!("/dev/shm/{}", self.name)])),
-            ("connect", json!([self.name])),
-            ("connect_tcp", json!([self.port()])),
-            ("connect_fast", json!([self.port()])),
-            ("listen_tcp", json!([])),
-            ("send_datagram", json!([])),
-        ]
-    }
-}
 
 /// The keys of strict isolation for this user.
 fn strict() -> String {
@@ -64,6 +28,52 @@ fn strict() -> String {
 
 /// Names and contents.
 type Files<'a> = &'a [(&'a str, &'a [u8])];
+
+/// Whether this user has every wall that strict isolation needs. If not, asserts that workers do not start.
+#[track_caller]
+pub(crate) fn is_possible() -> bool {
+    let (folder, file) = strict_folder(&strict());
+    let output = metagate().arg("doctor").arg(&file).output().unwrap();
+    if has_every_wall(&output.stdout) {
+        return true;
+    }
+    let gateway = Gateway::start_in(folder, |_| {});
+    let failed = wait_for("the failure", || Some(gateway.readiness("w")).filter(|found| found["status"] == "failed"));
+    assert_eq!(failed["error"]["code"], "spawn_failed", "{failed}");
+    false
+}
+
+/// Whether another user than root has every wall.
+#[track_caller]
+fn is_possible_for(user: u32) -> bool {
+    let (folder, file) = strict_folder("isolation = \"strict\"\n");
+    let copy = folder.path().join("metagate");
+    fs::copy(metagate().get_program(), &copy).unwrap();
+    let mut command = Command::new("setpriv");
+    command.args([format!("--reuid={user}"), format!("--regid={user}"), "--clear-groups".to_owned()]);
+    has_every_wall(&command.arg(copy).arg("doctor").arg(file).output().unwrap().stdout)
+}
+
+/// A folder with a configuration of one deployment, `w`, and the configuration's path.
+fn strict_folder(keys: &str) -> (TempDir, PathBuf) {
+    let folder = tempfile::tempdir().unwrap();
+    fs::set_permissions(folder.path(), fs::Permissions::from_mode(0o755)).unwrap();
+    fs::write(folder.path().join("main.py"), escapes()).unwrap();
+    let file = folder.path().join("metagate.toml");
+    let server = "[server]\nlisten = \"127.0.0.1:0\"\nprefix = \"local\"\ndata_dir = \"data\"\n";
+    let table = format!("[[deployment]]\nname = \"w\"\npath = \".\"\ninterpreter = {USERS_PYTHON:?}\n{keys}");
+    fs::write(&file, format!("{server}{table}")).unwrap();
+    (folder, file)
+}
+
+/// What `metagate doctor` says about `w`.
+#[track_caller]
+fn has_every_wall(printed: &[u8]) -> bool {
+    let text = String::from_utf8_lossy(printed);
+    let possible = text.contains("\nw: strict: every wall");
+    assert!(possible || text.contains("\nw: strict, whose workers do not start without "), "{text}");
+    possible
+}
 
 /// A gateway whose deployments, named as their folders, are under strict isolation; `more` is for all of them.
 fn strict_gateway(deployments: &[(&str, Files<'_>, &str)]) -> Gateway {
@@ -93,12 +103,18 @@ fn escapes() -> Vec<u8> {
 
 #[test]
 fn an_ordinary_user_reaches_its_own_files_and_no_network() {
+    if !geteuid().is_root() || !is_possible_for(USER) {
+        return;
+    }
     let Some(place) = Place::of_another_user("strict") else { return };
     assert_confined(&place);
 }
 
 #[test]
 fn a_user_of_its_own_reaches_its_own_files_and_no_network() {
+    if !is_possible() {
+        return;
+    }
     let Some(place) = Place::of_users("strict") else { return };
     assert_confined(&place);
     assert_all(&place, &place.attempts_of_root(), false);
@@ -115,7 +131,47 @@ fn assert_confined(place: &Place) {
 }
 
 #[test]
+fn a_daemon_ends_with_its_worker_also_without_control_groups() {
+    if !is_possible() {
+        return;
+    }
+    let Some(place) = Place::of_users_with("strict", without_control_groups) else { return };
+    let worker = place.pid_of("w");
+    assert_ok(&place.gateway.call("w", "pid", "[]"), "1");
+    let inside = place.gateway.call("w", "leave_daemon", "[[]]").body;
+    let daemons: Vec<u32> = fs::read_dir("/proc")
+        .unwrap()
+        .flatten()
+        .filter_map(|entry| entry.file_name().to_str()?.parse().ok())
+        .filter(|pid| {
+            let status = fs::read_to_string(format!("/proc/{pid}/status")).unwrap_or_default();
+            let namespaces = status.lines().find_map(|line| line.strip_prefix("NSpid:")).unwrap_or_default();
+            namespaces.split_whitespace().count() > 1 && namespaces.split_whitespace().last() == Some(&inside)
+        })
+        .collect();
+    assert!(!daemons.is_empty(), "{inside}");
+    send_signal(worker, Signal::KILL);
+    wait_gone(&[&[worker][..], &daemons].concat());
+    wait_for("the next worker", || (place.gateway.call("w", "pid", "[]").status == 200).then_some(()));
+}
+
+#[test]
+fn functions_see_their_own_processes_only() {
+    let mounts_proc = Command::new("unshare").args(["-pfm", "--mount-proc", "true"]).status().unwrap().success();
+    if !is_possible() || !geteuid().is_root() || !mounts_proc {
+        return;
+    }
+    let gateway = strict_gateway(&[("w", &[("main.py", &escapes())], &format!("interpreter = {USERS_PYTHON:?}"))]);
+    assert_ok(&gateway.call("w", "processes", "[]"), "[1]");
+    // Shared memory is the worker's own.
+    assert_ok(&gateway.call("w", "create", "[\"/dev/shm/own\"]"), "true");
+}
+
+#[test]
 fn connections_go_to_listed_ports_only() {
+    if !is_possible() {
+        return;
+    }
     let (listed, open) = (TcpListener::bind("127.0.0.1:0").unwrap(), Open::new());
     let port = listed.local_addr().unwrap().port();
     let network = format!("interpreter = {USERS_PYTHON:?}\nnetwork = [\"localhost:{port}\"]");
@@ -139,6 +195,9 @@ fn connections_go_to_listed_ports_only() {
 
 #[test]
 fn node_python_and_webassembly_run_under_strict_isolation() {
+    if !is_possible() {
+        return;
+    }
     let node = br"
         const fs = require('fs'), os = require('os'), path = require('path');
         const { execFileSync } = require('child_process'), { Worker } = require('worker_threads');
@@ -183,6 +242,9 @@ async def work():
 
 #[test]
 fn dependencies_are_installed_under_strict_isolation() {
+    if !is_possible() {
+        return;
+    }
     let script = "id -u > user; echo made > made; cat ../../../../../metagate.toml > stolen || true";
     let package_json = json!({
         "dependencies": { "greeter": "file:./greeter" }, "scripts": { "postinstall": script }

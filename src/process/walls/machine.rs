@@ -9,6 +9,7 @@ use seccompiler::apply_filter;
 
 use crate::process::control_group::Groups;
 use crate::process::walls::level::Level;
+use crate::process::walls::namespaces;
 use crate::process::walls::system_calls;
 
 /// The first Landlock ABI that can restrict signals, and the one that can restrict moving and truncating files.
@@ -16,7 +17,7 @@ const SIGNALS_ABI: i32 = 6;
 const FILES_ABI: i32 = 3;
 
 /// The walls that strict isolation does not do without.
-pub const NEEDED_FOR_STRICT: [&str; 3] = ["files", "signals", "system_calls"];
+pub const NEEDED_FOR_STRICT: [&str; 4] = ["files", "signals", "system_calls", "process_namespace"];
 
 /// One wall, or a part of it.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -31,11 +32,12 @@ pub struct Wall {
     pub by: String,
 }
 
-/// Tries out every wall. Takes about a millisecond.
+/// Tries out every wall. Takes some milliseconds.
 #[must_use]
 pub fn walls(groups: &Groups) -> Vec<Wall> {
     let abi = thread::spawn(landlock_abi).join().unwrap_or(0);
     let filters = thread::spawn(has_filters).join().unwrap_or(false);
+    let has_namespaces = namespaces::are_possible();
     let [kills, memory, processes, processors] = groups.abilities();
     let landlock = || if abi == 0 { "no Landlock".to_owned() } else { format!("Landlock ABI {abi}") };
     let group = |up: bool, what: &str| format!("{} {what}", if up { "a control group" } else { "no control group" });
@@ -49,6 +51,12 @@ pub fn walls(groups: &Groups) -> Vec<Wall> {
             "workers make no system calls that reach into the kernel or other processes",
             filters,
             if filters { "seccomp filters" } else { "no seccomp filters" }.to_owned(),
+        ),
+        wall(
+            "process_namespace",
+            "strict workers see and keep no processes but their own",
+            has_namespaces,
+            if has_namespaces { "a PID namespace" } else { "no PID namespace for this user" }.to_owned(),
         ),
         wall("process_trees", "no process survives its worker", kills, group(kills, "with cgroup.kill")),
         wall("memory", "max_memory holds for all processes of a worker together", memory, group(memory, "for memory")),
