@@ -43,6 +43,7 @@ use crate::process::orphans;
 use crate::process::spawner::{REAPER, Spawner};
 use crate::process::tree::Instance;
 use crate::process::walls::level::Level;
+use crate::process::walls::machine::Wall;
 use crate::registry::users::Users;
 use crate::source::dependencies::{Installer, InstallerWalls};
 use crate::source::repository::{GitWalls, Repositories};
@@ -126,9 +127,7 @@ impl App {
             tracing::warn!(orphans = left_behind, "ended processes that an earlier gateway left behind");
         }
         let walls = instance.walls();
-        for wall in walls.iter().filter(|wall| !wall.up) {
-            tracing::warn!(wall = wall.name, what = wall.what, by = wall.by, "isolation is incomplete on this machine");
-        }
+        report_missing(&walls, &config);
         let prefix = config.server.prefix.clone().map_or_else(host_name, Ok)?;
         orphans::adopt().map_err(anyhow::Error::from).context("adopting orphans")?;
         let owners = Owners::new();
@@ -260,6 +259,15 @@ impl App {
         servers.wait().await;
         // The stop has answered the remaining calls; their clients need a moment to read the answers.
         let _timed_out = tokio::time::timeout(CLOSE_GRACE, connections.ended()).await;
+    }
+}
+
+/// Logs the walls that this machine cannot put up; those of strict isolation only if a deployment has it.
+fn report_missing(walls: &[Wall], config: &Config) {
+    let isolations = config.deployments.iter().map(|deployment| deployment.isolation);
+    let is_strict = isolations.chain([config.deploy.isolation]).any(|isolation| isolation == Isolation::Strict);
+    for wall in walls.iter().filter(|wall| !wall.up && (is_strict || !wall.is_strict_only())) {
+        tracing::warn!(wall = wall.name, what = wall.what, by = wall.by, "isolation is incomplete on this machine");
     }
 }
 

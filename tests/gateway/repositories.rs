@@ -33,7 +33,7 @@ fn git(folder: &Path, args: &[&str]) -> String {
 }
 
 /// A folder with `team/app.git`, which has these files on main, and `team/empty.git`.
-fn repositories(files: &[(&str, &str)]) -> TempDir {
+pub(crate) fn repositories(files: &[(&str, &str)]) -> TempDir {
     let root = tempfile::tempdir().unwrap();
     let work = root.path().join("team/app");
     git(root.path(), &["init", "-q", "team/app"]);
@@ -98,13 +98,13 @@ fn pairs(expected: &[(&str, &str)]) -> Vec<(String, String)> {
 }
 
 /// A server of the repositories in a folder: `tests/fixtures/git-server.py`.
-struct Server {
+pub(crate) struct Server {
     child: Child,
     port: u16,
 }
 
 impl Server {
-    fn start(root: &Path) -> Self {
+    pub(crate) fn start(root: &Path) -> Self {
         let script = fixture("git-server.py");
         let mut child = Command::new("python3").arg(script).arg(root).stdout(Stdio::piped()).spawn().unwrap();
         let mut line = String::new();
@@ -112,7 +112,7 @@ impl Server {
         Self { port: line.trim().parse().unwrap(), child }
     }
 
-    fn url(&self, path: &str) -> String {
+    pub(crate) fn url(&self, path: &str) -> String {
         format!("http://127.0.0.1:{}/{path}", self.port)
     }
 }

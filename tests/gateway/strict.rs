@@ -16,6 +16,7 @@ use crate::deploys::package;
 use crate::endings::without_control_groups;
 use crate::escapes::place::{Place, USER, USERS, USERS_PYTHON, assert_all};
 use crate::faulty::{assert_ok, send_signal, wait_gone};
+use crate::repositories::{Server, repositories};
 use crate::strict::open::Open;
 use crate::support::{Gateway, fixture, metagate, wait_for};
 use crate::wasm::NUMBERS;
@@ -75,13 +76,19 @@ fn has_every_wall(printed: &[u8]) -> bool {
     possible
 }
 
-/// A gateway whose deployments, named as their folders, are under strict isolation; `more` is for all of them.
+/// A gateway whose deployments, named as their folders, are under strict isolation.
 fn strict_gateway(deployments: &[(&str, Files<'_>, &str)]) -> Gateway {
+    strict_gateway_with("", deployments)
+}
+
+/// The same with keys of `[deploy]`.
+fn strict_gateway_with(deploy: &str, deployments: &[(&str, Files<'_>, &str)]) -> Gateway {
     let folder = tempfile::tempdir().unwrap();
     fs::set_permissions(folder.path(), fs::Permissions::from_mode(0o755)).unwrap();
     let keys = strict();
-    let mut tables =
-        format!("[server]\nlisten = \"127.0.0.1:0\"\nprefix = \"local\"\ndata_dir = \"data\"\n[deploy]\n{keys}");
+    let mut tables = format!(
+        "[server]\nlisten = \"127.0.0.1:0\"\nprefix = \"local\"\ndata_dir = \"data\"\n[deploy]\n{keys}{deploy}"
+    );
     for (name, files, more) in deployments {
         fs::create_dir(folder.path().join(name)).unwrap();
         for (file, content) in *files {
@@ -265,6 +272,25 @@ fn dependencies_are_installed_under_strict_isolation() {
     assert_ok(&gateway.call("app", "greet", "[\"Ada\"]"), "\"hello Ada\"");
     let user = gateway.call("app", "user", "[]").json();
     assert_eq!((&user[0], &user[2]), (&user[1], &json!(0)), "{user}");
+}
+
+#[test]
+fn git_fetches_a_repository_under_strict_isolation() {
+    if !is_possible() {
+        return;
+    }
+    let files = [("index.js", "exports.user = () => process.getuid();\n")];
+    let root = repositories(&files);
+    let server = Server::start(root.path());
+    let gateway = strict_gateway_with(&format!("repositories = [{:?}]\n", server.url("")), &[]);
+    let body = json!({ "url": server.url("git/team/app.git"), "branch": "main", "jsons": [] }).to_string();
+    let added = gateway.post("/api/repository/add", &[("content-type", "application/json")], body);
+    assert_eq!(added.status, 201, "{added:?}\n{}", gateway.log());
+    let created = gateway.create("team-app", &json!([]));
+    assert_eq!(created.status, 200, "{created:?}\n{}", gateway.log());
+    let user: u32 = gateway.call("team-app", "user", "[]").body.parse().unwrap();
+    // The first of the range is git's.
+    assert_eq!((100_001..=165_535).contains(&user), geteuid().is_root(), "{user}");
 }
 
 #[test]

@@ -17,7 +17,8 @@ const SIGNALS_ABI: i32 = 6;
 const FILES_ABI: i32 = 3;
 
 /// The walls that strict isolation does not do without.
-pub const NEEDED_FOR_STRICT: [&str; 4] = ["files", "signals", "system_calls", "process_namespace"];
+pub const NEEDED_FOR_STRICT: [&str; 4] = ["files", "signals", "system_calls", PROCESS_NAMESPACE];
+const PROCESS_NAMESPACE: &str = "process_namespace";
 
 /// One wall, or a part of it.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -30,6 +31,14 @@ pub struct Wall {
     pub up: bool,
     /// What decides about it: `Landlock ABI 7`.
     pub by: String,
+}
+
+impl Wall {
+    /// Whether only strict isolation has it.
+    #[must_use]
+    pub fn is_strict_only(&self) -> bool {
+        self.name == PROCESS_NAMESPACE
+    }
 }
 
 /// Tries out every wall. Takes some milliseconds.
@@ -53,7 +62,7 @@ pub fn walls(groups: &Groups) -> Vec<Wall> {
             if filters { "seccomp filters" } else { "no seccomp filters" }.to_owned(),
         ),
         wall(
-            "process_namespace",
+            PROCESS_NAMESPACE,
             "strict workers see and keep no processes but their own",
             has_namespaces,
             if has_namespaces { "a PID namespace" } else { "no PID namespace for this user" }.to_owned(),
