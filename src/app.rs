@@ -48,6 +48,7 @@ use crate::registry::users::Users;
 use crate::source::dependencies::{Installer, InstallerWalls};
 use crate::source::repository::{GitWalls, Repositories};
 use crate::supervise;
+use crate::worker::spawn::StartWorker;
 
 /// How long a stop waits for clients to read their last answers, once every call has one.
 const CLOSE_GRACE: Duration = Duration::from_secs(1);
@@ -149,7 +150,9 @@ impl App {
             InstallerWalls { caches: scripts.install_caches.clone(), write: deploy.write.clone(), level };
         let git_user = deploy.run_as.as_ref().map(user_of_git).transpose().map_err(anyhow::Error::from)?;
         let users = Users::open(data_dir).map_err(anyhow::Error::from).context("reading the users of deployments")?;
-        let launcher = Launcher { spawner: Arc::clone(&spawner), scripts, walls, users: Arc::new(users) };
+        let workers = Arc::clone(&spawner) as Arc<dyn StartWorker>;
+        let users = Arc::new(users);
+        let launcher = Launcher { spawner: Arc::clone(&spawner), workers, scripts, walls, users };
         let gateway = Arc::new(Gateway::new(prefix, private, plugins, launcher, log_files));
         functions.open(&gateway, Handle::current());
         let (install_timeout, install_env) = (deploy.install_timeout.get(), deploy.install_env.clone());

@@ -1,6 +1,7 @@
 //! The gateway without HTTP: the deployments that serve, and how a call reaches one of their workers. Changes of what
 //! is deployed are left to `deployer`.
 
+mod blocking;
 pub mod call;
 mod change_lock;
 pub mod configured;
@@ -53,6 +54,7 @@ use crate::registry::users::Users;
 use crate::registry::{Deployment, Registry};
 use crate::runtime::scripts::WorkerScripts;
 use crate::wasm::budget::MemoryBudget;
+use crate::worker::spawn::StartWorker;
 
 /// The version that every deployment has in its addresses.
 pub const VERSION: &str = "v1";
@@ -61,6 +63,8 @@ pub const VERSION: &str = "v1";
 pub struct Launcher {
     /// Starts processes.
     pub spawner: Arc<Spawner>,
+    /// Starts the processes of workers.
+    pub workers: Arc<dyn StartWorker>,
     /// The worker scripts.
     pub scripts: WorkerScripts,
     /// The walls that this machine can put up around workers.

@@ -33,6 +33,7 @@
 //! | 1 | [`telemetry`] | the gateway's own log |
 //! | 0 | [`addresses`] | public and private network addresses |
 //! | 0 | [`answer`] | failures as callers see them; `answer::code` is the one table of codes and statuses |
+//! | 0 | [`clock`] | the present, as timers count it |
 //! | 0 | [`deployment`] | names, functions, signatures, metacall.json |
 //! | 0 | [`invocation`] | arguments and other parts of a call |
 //! | 0 | [`json`] | bounds on JSON text |
@@ -42,6 +43,7 @@ pub mod addresses;
 pub mod answer;
 pub mod app;
 pub mod cli;
+pub mod clock;
 pub mod config;
 pub mod deployment;
 pub mod gateway;

@@ -30,7 +30,7 @@ mod hook_time;
 mod instance;
 mod instances;
 mod threads;
-mod trial;
+pub(crate) mod trial;
 
 use std::collections::BTreeMap;
 use std::sync::Arc;

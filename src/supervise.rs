@@ -35,7 +35,8 @@ where
     tasks.spawn(async move {
         let mut backoff = Backoff::new();
         loop {
-            let begun = Instant::now();
+            // The runtime's clock, which tests may pause.
+            let begun = tokio::time::Instant::now();
             // `make` is inside as well: it may panic before there is a future.
             if AssertUnwindSafe(async { make().await }).catch_unwind().await.is_ok() {
                 return;
@@ -43,6 +44,7 @@ where
             let delay = backoff.after(begun.elapsed());
             report(name, delay);
             tokio::select! {
+                biased;
                 () = stop.cancelled() => return,
                 () = tokio::time::sleep(delay) => {}
             }

@@ -10,6 +10,7 @@ use bytes::Bytes;
 use http::HeaderMap;
 use tokio_util::sync::CancellationToken;
 
+use crate::clock;
 use crate::config::PluginName;
 use crate::deployment::Takes;
 use crate::gateway::{Gateway, failure, whole_request};
@@ -137,12 +138,12 @@ impl Gateway {
         let outcome = match ended {
             Some(outcome) => outcome,
             None => {
-                let start = Instant::now();
+                let start = clock::now();
                 let Invocation { function, takes, arguments, headers, deadline, .. } = &*call;
                 let patience = Patience { deadline: *deadline, caller_left };
                 let delivered = self.deliver(deployment, function, *takes, arguments, headers, patience).await;
                 let mut outcome = delivered.unwrap_or_else(|error| failed(error, deployment, function, *takes));
-                outcome.in_worker = start.elapsed();
+                outcome.in_worker = clock::since(start);
                 Box::new(outcome)
             }
         };

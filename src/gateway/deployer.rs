@@ -67,11 +67,22 @@ impl Deployer {
         settings: DeployConfig,
         drain: Duration,
     ) -> Self {
+        Self::with_store(gateway, Arc::new(store), tools, settings, drain)
+    }
+
+    /// The same with a store that others may use as well.
+    pub(super) fn with_store(
+        gateway: Arc<Gateway>,
+        store: Arc<Store>,
+        tools: ReleaseTools,
+        settings: DeployConfig,
+        drain: Duration,
+    ) -> Self {
         Self {
             gateway,
             reloads: Reloads::default(),
             server_paths: ServerPaths::below(store.data_dir()),
-            store: Arc::new(store),
+            store,
             tools,
             settings,
             drain,

@@ -11,6 +11,7 @@ use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
 use tokio::sync::{Mutex, oneshot};
 
 use crate::deployment::{DeploymentName, Fingerprint};
+use crate::gateway::blocking;
 use crate::registry::loaded_folder::LoadedFolder;
 use crate::source::fingerprint;
 use crate::worker::failure::LoadFailure;
@@ -110,7 +111,7 @@ impl CheckRelease for FolderCheck {
 /// The state of a folder's files, taken off the thread that serves calls; none if it cannot be read.
 pub(super) async fn fingerprint_of(folder: &Path) -> Option<Fingerprint> {
     let folder = folder.to_owned();
-    tokio::task::spawn_blocking(move || fingerprint::of_readable_folder(&folder)).await.ok().flatten()
+    blocking::run(move || fingerprint::of_readable_folder(&folder)).await.ok().flatten()
 }
 
 /// The state of a folder's files once nothing writes them any more.

@@ -10,6 +10,7 @@ use arc_swap::ArcSwap;
 use crate::config::DeploymentConfig;
 use crate::deployment::DeploymentName;
 use crate::gateway::Gateway;
+use crate::gateway::blocking;
 use crate::gateway::folder_changes;
 use crate::gateway::load_hooks::{self, Admission};
 use crate::gateway::plan::plan_workers;
@@ -101,8 +102,8 @@ impl Gateway {
             }
             None => Arc::new(Immutable),
         };
-        let (logs, spawner) = (Arc::clone(&deployment.logs), Arc::clone(&self.launcher.spawner));
-        Ok(Pool::start(settings, plan, logs, spawner, Arc::new(admission), files))
+        let (logs, workers) = (Arc::clone(&deployment.logs), Arc::clone(&self.launcher.workers));
+        Ok(Pool::start(settings, plan, logs, workers, Arc::new(admission), files))
     }
 
     async fn plan(&self, config: DeploymentConfig) -> Result<Plan, LoadFailure> {
@@ -118,7 +119,7 @@ impl Gateway {
             Ok(plan)
         };
         // Planning reads folders, and a version manager may have to be run to find a program.
-        match tokio::task::spawn_blocking(planning).await {
+        match blocking::run(planning).await {
             Ok(planned) => planned,
             Err(error) => Err(LoadFailure::new(
                 LoadFailureKind::Load,

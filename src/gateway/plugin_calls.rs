@@ -2,13 +2,13 @@
 
 use std::net::{IpAddr, Ipv4Addr};
 use std::sync::{Arc, OnceLock, Weak};
-use std::time::Instant;
 
 use bytes::Bytes;
 use http::HeaderMap;
 use tokio::runtime::Handle;
 
 use crate::answer::Failure;
+use crate::clock;
 use crate::deployment::Takes;
 use crate::gateway::call::Call;
 use crate::gateway::{Gateway, failure};
@@ -47,7 +47,7 @@ async fn call_for_plugin(gateway: Arc<Gateway>, call: FunctionCall) -> Result<By
     let Some(deployment) = gateway.deployment(&deployment) else {
         return Err(failure::of_call(CallError::Gone, &deployment, &function, Takes::Arguments));
     };
-    let started = Instant::now();
+    let started = clock::now();
     let id = ulid::Ulid::new().to_string();
     let call = Call {
         function: &function,

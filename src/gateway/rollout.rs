@@ -85,6 +85,7 @@ pub(super) async fn drain_pool(pool: &Pool, drain: Duration, kill: &Cancellation
     let drained = pool.drain(drain);
     tokio::pin!(drained);
     tokio::select! {
+        biased;
         () = &mut drained => {}
         () = kill.cancelled() => {
             pool.kill();

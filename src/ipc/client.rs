@@ -14,6 +14,7 @@ use tokio::net::UnixStream;
 use tokio::net::unix::OwnedWriteHalf;
 use tokio::sync::Notify;
 
+use crate::clock;
 use crate::invocation::Returned;
 use crate::ipc::counters::Counters;
 use crate::ipc::failure::{CallFailure, SendError};
@@ -253,7 +254,7 @@ impl<S> Client<S> {
                 Message::Malformed(reason) => return Some(Incoming::Protocol(reason)),
                 other => other,
             };
-            if self.shared.lock().calls.count_odd(Instant::now()) {
+            if self.shared.lock().calls.count_odd(clock::now()) {
                 return Some(Incoming::Protocol("too many messages that answer no call".to_owned()));
             }
             match other {
@@ -273,7 +274,7 @@ impl<S> Client<S> {
     /// Ends the call that an answer belongs to; false if the worker has sent too many answers to unknown calls.
     fn take_answer(&self, id: Option<u64>, answer: Result<Returned, CallFailure>) -> bool {
         let mut shared = self.shared.lock();
-        let answered = shared.calls.take_answered(id, Instant::now);
+        let answered = shared.calls.take_answered(id, clock::now);
         self.notify_if_drained(&shared);
         drop(shared);
         match answered {
@@ -310,12 +311,13 @@ impl<S> Client<S> {
                 None => self.wake_clock.notified().await,
                 Some(at) => {
                     tokio::select! {
+                        biased;
                         () = tokio::time::sleep_until(at.into()) => {}
                         () = self.wake_clock.notified() => continue,
                     }
                 }
             }
-            let calls = self.end_overdue_at(Instant::now());
+            let calls = self.end_overdue_at(clock::now());
             if calls > 0 {
                 return calls;
             }

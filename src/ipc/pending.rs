@@ -135,9 +135,10 @@ impl<S> PendingCalls<S> {
         self.odd.count(now) > ODD_PER_SECOND
     }
 
-    /// Takes the calls whose deadline has passed.
+    /// Takes the calls whose deadline has passed, the oldest first.
     pub fn take_overdue(&mut self, now: Instant) -> Vec<EndedCall<S>> {
-        let due: Vec<u64> = self.calls.iter().filter(|(_, call)| call.deadline <= now).map(|(id, _)| *id).collect();
+        let mut due: Vec<u64> = self.calls.iter().filter(|(_, call)| call.deadline <= now).map(|(id, _)| *id).collect();
+        due.sort_unstable();
         self.timeouts_in_a_row = self.timeouts_in_a_row.saturating_add(u32::try_from(due.len()).unwrap_or(u32::MAX));
         self.stuck.extend(due.iter().map(|id| (*id, now)));
         self.take(&due)
@@ -149,9 +150,10 @@ impl<S> PendingCalls<S> {
         self.calls.values().map(|call| call.deadline).min()
     }
 
-    /// Takes the calls from this id on.
+    /// Takes the calls from this id on, the oldest first.
     pub fn take_from(&mut self, first: u64) -> Vec<EndedCall<S>> {
-        let ids: Vec<u64> = self.calls.keys().copied().filter(|id| *id >= first).collect();
+        let mut ids: Vec<u64> = self.calls.keys().copied().filter(|id| *id >= first).collect();
+        ids.sort_unstable();
         self.take(&ids)
     }
 

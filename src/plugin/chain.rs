@@ -2,12 +2,13 @@
 
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use http::header::RETRY_AFTER;
 
 use crate::answer::code::Code;
 use crate::answer::{self, Failure};
+use crate::clock;
 use crate::config::{HookName, Mode, OnError, PluginName};
 use crate::plugin::Plugin;
 use crate::plugin::fault::Fault;
@@ -173,7 +174,7 @@ async fn after_invoke(
 ) -> (Box<Invocation>, Box<Outcome>) {
     let before = outcome.clone();
     // Not the call's deadline: an audit log must also see calls that timed out.
-    let latest = Instant::now() + plugin.settings.timeout.get();
+    let latest = clock::now() + plugin.settings.timeout.get();
     let (input, verdict) = plugin.run_hook(OutcomeInput::new(call, outcome), latest).await;
     let OutcomeInput { call: CallInput { mut call, mut changes }, mut outcome } = input;
     if let Some(recorder) = &plugin.recorder {
@@ -203,7 +204,7 @@ async fn after_invoke(
 async fn run_load_hook(plugin: &Arc<Plugin>, release: Box<Release>) -> Result<Box<Release>, LoadRefusal> {
     let hook = release.stage.hook();
     let before = release.clone();
-    let latest = Instant::now() + plugin.settings.timeout.get();
+    let latest = clock::now() + plugin.settings.timeout.get();
     let (release, verdict) = plugin.run_hook(release, latest).await;
     if let Some(recorder) = &plugin.recorder {
         recorder.load(hook, &before, &release, &verdict);

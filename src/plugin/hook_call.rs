@@ -23,6 +23,7 @@ use std::time::{Duration, Instant};
 use futures_util::FutureExt;
 use tokio::sync::{OwnedSemaphorePermit, oneshot};
 
+use crate::clock;
 use crate::config::HookName;
 use crate::plugin::Plugin;
 use crate::plugin::breakers::Origin;
@@ -151,7 +152,7 @@ impl Plugin {
     ) -> (H, Result<H::Verdict, Fault>) {
         let hook = input.name();
         let timeout = self.settings.timeout.get();
-        let admitted = match self.admit(input.origin(), latest.min(Instant::now() + timeout)).await {
+        let admitted = match self.admit(input.origin(), latest.min(clock::now() + timeout)).await {
             Ok(admitted) => admitted,
             Err(fault) => {
                 self.figures.count_refused(self.name(), hook, &fault);
@@ -159,7 +160,7 @@ impl Plugin {
             }
         };
         // The timeout covers the hook, not the wait for an instance.
-        let time = HookTime::begin(Instant::now(), timeout, latest);
+        let time = HookTime::begin(clock::now(), timeout, latest);
         self.figures.calls.fetch_add(1, Ordering::Relaxed);
         // Load hooks read files.
         let is_load = matches!(hook, HookName::BeforeLoad | HookName::AfterLoad);
@@ -187,10 +188,10 @@ impl Plugin {
         if self.is_disabled() {
             return Err(Fault::Panicked);
         }
-        self.breakers.check(origin, Instant::now()).map_err(Fault::Open)?;
+        self.breakers.check(origin, clock::now()).map_err(Fault::Open)?;
         let slot = self.instances.acquire_slot(deadline).await?;
         // After the slot: a caller that leaves the queue must not hold a trial.
-        let permit = self.breakers.admit(origin, Instant::now()).map_err(Fault::Open)?;
+        let permit = self.breakers.admit(origin, clock::now()).map_err(Fault::Open)?;
         Ok(Admitted { permit, slot })
     }
 
@@ -202,12 +203,12 @@ impl Plugin {
     ) -> (H, Result<H::Verdict, Fault>) {
         let hook = input.name();
         let _ticking = self.wasm.ticker().begin();
-        let start = Instant::now();
+        let start = clock::now();
         let (input, verdict) = match self.take_instance(time).await {
             Ok(instance) => self.run_in(instance, input, time).await,
             Err(fault) => (input, Err(fault)),
         };
-        let end = Instant::now();
+        let end = clock::now();
         self.count_time(end - start);
         let Admitted { permit, slot } = admitted;
         match &verdict {

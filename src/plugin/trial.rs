@@ -7,12 +7,13 @@ use std::time::{Duration, Instant};
 
 use parking_lot::Mutex;
 
+use crate::clock;
 use crate::config::PluginName;
 use crate::plugin::breakers::{Breakers, Change, Origin, Part};
 
 /// The breakers of one plugin.
 #[derive(Debug)]
-pub(super) struct SharedBreakers {
+pub(crate) struct SharedBreakers {
     plugin: PluginName,
     breakers: Mutex<Breakers>,
     /// Whether any part is in the table. Hook calls of a plugin that does not fail read this flag and do not take the
@@ -22,7 +23,7 @@ pub(super) struct SharedBreakers {
 
 /// The right to one hook call.
 #[derive(Debug, Default)]
-pub(super) struct Permit {
+pub(crate) struct Permit {
     /// The breakers, if the plugin had failed when the hook call was admitted: then its success counts as well.
     breakers: Option<Arc<SharedBreakers>>,
     /// The parts whose trial this hook call is.
@@ -30,12 +31,12 @@ pub(super) struct Permit {
 }
 
 impl SharedBreakers {
-    pub(super) fn new(plugin: PluginName) -> Self {
+    pub(crate) fn new(plugin: PluginName) -> Self {
         Self { plugin, breakers: Mutex::default(), is_failing: AtomicBool::new(false) }
     }
 
     /// Refuses a hook call before it waits for a slot. Does not take a trial.
-    pub(super) fn check(&self, origin: Origin<'_>, now: Instant) -> Result<(), Duration> {
+    pub(crate) fn check(&self, origin: Origin<'_>, now: Instant) -> Result<(), Duration> {
         if !self.is_failing.load(Ordering::Relaxed) {
             return Ok(());
         }
@@ -43,7 +44,7 @@ impl SharedBreakers {
     }
 
     /// Admits a hook call that is about to run.
-    pub(super) fn admit(self: &Arc<Self>, origin: Origin<'_>, now: Instant) -> Result<Permit, Duration> {
+    pub(crate) fn admit(self: &Arc<Self>, origin: Origin<'_>, now: Instant) -> Result<Permit, Duration> {
         if !self.is_failing.load(Ordering::Relaxed) {
             return Ok(Permit::default());
         }
@@ -52,7 +53,7 @@ impl SharedBreakers {
     }
 
     /// Settles a hook call that succeeded.
-    pub(super) fn succeed(&self, mut permit: Permit, origin: Origin<'_>, now: Instant) {
+    pub(crate) fn succeed(&self, mut permit: Permit, origin: Origin<'_>, now: Instant) {
         if permit.breakers.is_some() {
             let trials = std::mem::take(&mut permit.trials);
             let changes = self.change(now, |breakers| breakers.succeed(origin, &trials, now));
@@ -61,14 +62,14 @@ impl SharedBreakers {
     }
 
     /// Settles a hook call that failed.
-    pub(super) fn fail(&self, mut permit: Permit, origin: Origin<'_>, now: Instant) {
+    pub(crate) fn fail(&self, mut permit: Permit, origin: Origin<'_>, now: Instant) {
         let trials = std::mem::take(&mut permit.trials);
         let changes = self.change(now, |breakers| breakers.fail(origin, &trials, now));
         self.log(changes);
     }
 
     /// The parts whose breaker is open.
-    pub(super) fn open(&self, now: Instant) -> Vec<Part> {
+    pub(crate) fn open(&self, now: Instant) -> Vec<Part> {
         if !self.is_failing.load(Ordering::Relaxed) {
             return Vec::new();
         }
@@ -76,7 +77,7 @@ impl SharedBreakers {
     }
 
     /// Forgets all failures.
-    pub(super) fn reset(&self) {
+    pub(crate) fn reset(&self) {
         *self.breakers.lock() = Breakers::default();
         self.is_failing.store(false, Ordering::Relaxed);
     }
@@ -110,7 +111,7 @@ impl Drop for Permit {
         if let Some(shared) = self.breakers.take()
             && !self.trials.is_empty()
         {
-            shared.breakers.lock().give_back(&self.trials, Instant::now());
+            shared.breakers.lock().give_back(&self.trials, clock::now());
         }
     }
 }

@@ -7,6 +7,7 @@ use std::time::{Duration, Instant};
 
 use parking_lot::Mutex;
 
+use crate::clock;
 use crate::deployment::Fingerprint;
 use crate::worker::failure::LoadFailure;
 
@@ -55,7 +56,7 @@ impl LoadedFolder {
 
     /// Files in this state did not load; none if the files are as they were loaded.
     pub fn set_rejected(&self, rejected: Option<(Fingerprint, Arc<LoadFailure>)>) {
-        let at = Instant::now();
+        let at = clock::now();
         *self.rejected.lock() = rejected.map(|(fingerprint, failure)| Rejected { fingerprint, failure, at });
     }
 
@@ -63,7 +64,7 @@ impl LoadedFolder {
     #[must_use]
     pub fn rejection_of(&self, fingerprint: Fingerprint) -> Option<Arc<LoadFailure>> {
         let rejected = self.rejected.lock();
-        let recent = rejected.as_ref().filter(|one| one.fingerprint == fingerprint && one.at.elapsed() < RETRY);
+        let recent = rejected.as_ref().filter(|one| one.fingerprint == fingerprint && clock::since(one.at) < RETRY);
         recent.map(|one| Arc::clone(&one.failure))
     }
 

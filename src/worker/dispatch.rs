@@ -8,6 +8,7 @@ use arc_swap::ArcSwapOption;
 use parking_lot::Mutex;
 use tokio::sync::{Notify, oneshot};
 
+use crate::clock;
 use crate::deployment::Exports;
 use crate::ipc::Client;
 use crate::worker::failure::{CallError, LoadFailure};
@@ -123,7 +124,7 @@ impl Dispatch {
             (acquisition, !seats.ready().is_empty())
         };
         self.grow.notify_one();
-        let start_limit = Instant::now() + START_WAIT;
+        let start_limit = clock::now() + START_WAIT;
         let until = if any_ready { deadline } else { deadline.min(start_limit) };
         let waited = match patience.caller_left {
             None => tokio::time::timeout_at(until.into(), acquisition).await,
@@ -159,7 +160,7 @@ impl Dispatch {
     ///
     /// The reason why no worker can be expected, or [`CallError::Starting`] after the deadline or five seconds.
     pub async fn wait_for_load(&self, deadline: Instant) -> Result<(), CallError> {
-        let until = deadline.min(Instant::now() + START_WAIT);
+        let until = deadline.min(clock::now() + START_WAIT);
         loop {
             // Registered before the state is read: a change in between must not be missed.
             let changed = self.changed.notified();
@@ -233,7 +234,7 @@ impl Dispatch {
     /// The deadline of the calls in flight on a worker that stops now.
     #[must_use]
     pub fn drain_deadline(&self) -> Instant {
-        self.seats.lock().stopping.unwrap_or_else(|| Instant::now() + self.timeout)
+        self.seats.lock().stopping.unwrap_or_else(|| clock::now() + self.timeout)
     }
 
     /// Counts of the seats and calls.

@@ -1,8 +1,8 @@
 //! The start of a worker up to the point where it can take calls: the process, the Load message, MetaData, admission.
 
 use std::sync::Arc;
-use std::time::Instant;
 
+use crate::clock;
 use crate::deployment::Exports;
 use crate::ipc::message::Load;
 use crate::ipc::metadata::{self, BadMetaData, OwnScripts};
@@ -13,7 +13,6 @@ use crate::process::output::LAST_OUTPUT;
 use crate::worker::failure::{LoadFailure, LoadFailureKind};
 use crate::worker::running::{Parts, Worker};
 use crate::worker::seat::PoolContext;
-use crate::worker::spawn;
 
 /// Bytes of standard error that a load failure carries.
 const STDERR_TAIL: usize = 4 * 1024;
@@ -34,7 +33,7 @@ pub(super) enum NotLoaded {
 pub(super) fn start_worker(pool: &PoolContext) -> Result<Worker, LoadFailure> {
     let settings = &pool.settings;
     let log_start = pool.logs.position();
-    let spawned = spawn::spawn(&pool.spawner, &pool.plan, settings).map_err(|error| {
+    let spawned = pool.workers.start_worker(&pool.plan, settings).map_err(|error| {
         let message = format!("worker of {:?} could not be started: {error:#}", settings.name);
         tracing::error!(deployment = %settings.name, error = format!("{error:#}"), "worker could not be started");
         pool.logs.note(&message);
@@ -61,7 +60,7 @@ pub(super) fn start_worker(pool: &PoolContext) -> Result<Worker, LoadFailure> {
             tokio::spawn(async move { out.collect(LogSource::Stdout, stdout).await }),
             tokio::spawn(async move { err.collect(LogSource::Stderr, stderr).await }),
         ],
-        started: Instant::now(),
+        started: clock::now(),
         log_start,
         answers_probes: false,
     };

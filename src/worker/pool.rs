@@ -9,12 +9,12 @@ use std::time::{Duration, Instant};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
+use crate::clock;
 use crate::deployment::{Accepts, Exports, Function, Takes};
 use crate::invocation::{Arguments, ErrorKind, Returned};
 use crate::ipc::message::Call;
 use crate::ipc::{CallFailure, SendError};
 use crate::logs::book::LogBook;
-use crate::process::spawner::Spawner;
 use crate::runtime::Plan;
 use crate::supervise;
 use crate::worker::admission::Admit;
@@ -25,6 +25,7 @@ use crate::worker::release_check::CheckRelease;
 use crate::worker::seat::{PoolContext, Seat};
 use crate::worker::seats::RETRY_SOON;
 use crate::worker::settings::Settings;
+use crate::worker::spawn::StartWorker;
 use crate::worker::supervisor::{self, Supervisor};
 
 /// The name of the task that adds workers, as a long-lived task.
@@ -65,7 +66,7 @@ impl Pool {
         settings: Settings,
         plan: Plan,
         logs: Arc<LogBook>,
-        spawner: Arc<Spawner>,
+        workers: Arc<dyn StartWorker>,
         admission: Arc<dyn Admit>,
         files: Arc<dyn CheckRelease>,
     ) -> Arc<Self> {
@@ -74,7 +75,7 @@ impl Pool {
             settings,
             plan,
             logs,
-            spawner,
+            workers,
             admission,
             files,
             stop: CancellationToken::new(),
@@ -154,7 +155,7 @@ impl Pool {
         loop {
             let (client, lease) = dispatch.acquire(patience).await?;
             let run = lease.run();
-            let timeout = accepts.timeout.then(|| deadline.saturating_duration_since(Instant::now()));
+            let timeout = accepts.timeout.then(|| deadline.saturating_duration_since(clock::now()));
             let call = Call { names, timeout, ..Call::new(&function.quoted, arguments.as_json()) };
             match client.call(&call, deadline, lease) {
                 Ok(reply) => match reply.await {
@@ -231,7 +232,7 @@ impl Pool {
 
     /// Accepts no more calls, lets those in flight finish within `drain`, and returns when no process is left.
     pub async fn stop(&self, drain: Duration) {
-        self.context.dispatch.begin_stop(Instant::now() + drain);
+        self.context.dispatch.begin_stop(clock::now() + drain);
         self.context.stop.cancel();
         self.context.tasks.close();
         self.context.tasks.wait().await;
@@ -281,8 +282,9 @@ async fn grow_on_demand(context: Arc<PoolContext>) {
             add_worker(&context);
         }
         tokio::select! {
-            () = context.dispatch.growth_wanted() => {}
+            biased;
             () = context.stop.cancelled() => return,
+            () = context.dispatch.growth_wanted() => {}
         }
         supervise::panic_point(GROWTH);
     }

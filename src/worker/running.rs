@@ -10,10 +10,10 @@ use tokio::task::JoinHandle;
 use tokio_util::task::TaskTracker;
 
 use crate::ipc::{CallFailure, Client, Inbox, Incoming, WriteEnd};
-use crate::process::child::Process;
 use crate::process::output::LAST_OUTPUT;
 use crate::worker::dispatch::Lease;
 use crate::worker::seat::PoolContext;
+use crate::worker::spawn::WorkerProcess;
 
 /// How long a worker may take to end after it was asked to.
 const TERM_GRACE: Duration = Duration::from_secs(2);
@@ -28,7 +28,7 @@ pub(super) struct Worker {
 
 /// The parts of a running worker.
 pub(super) struct Parts {
-    pub(super) process: Process,
+    pub(super) process: Box<dyn WorkerProcess>,
     pub(super) client: Arc<Client<Lease>>,
     pub(super) inbox: Inbox,
     pub(super) writer: JoinHandle<WriteEnd>,
@@ -58,8 +58,9 @@ impl Worker {
         self.finish_calls(pool).await;
         self.client.fail_all(&CallFailure::Stopped);
         self.client.shut_down_writing();
-        self.process.tree.terminate();
+        self.process.terminate();
         tokio::select! {
+            biased;
             _ = self.process.ended() => {}
             () = tokio::time::sleep(TERM_GRACE) => {}
             () = pool.kill.cancelled() => {}
@@ -131,11 +132,7 @@ impl Parts {
         for output in &self.outputs {
             output.abort();
         }
-        let Self { process, .. } = self;
-        let finished = tokio::task::spawn_blocking(move || process.finish_tree()).await;
-        if let Err(error) = finished {
-            tracing::error!(%error, "process tree of a worker could not be ended");
-        }
+        self.process.finish_tree().await;
     }
 
     /// Waits a moment for the last output of a worker that has ended; a grandchild may keep the pipes open.

@@ -3,14 +3,14 @@
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
+use crate::clock;
 use crate::deployment::Exports;
 use crate::logs::book::LogBook;
-use crate::process::spawner::Spawner;
 use crate::runtime::Plan;
 use crate::worker::admission::Admit;
 use crate::worker::dispatch::{Dispatch, WorkerClient};
@@ -18,6 +18,7 @@ use crate::worker::failure::LoadFailure;
 use crate::worker::release_check::CheckRelease;
 use crate::worker::seats::SeatState;
 use crate::worker::settings::Settings;
+use crate::worker::spawn::StartWorker;
 
 /// What the seats of one pool share: how workers are started, and when they end.
 pub struct PoolContext {
@@ -28,7 +29,7 @@ pub struct PoolContext {
     /// The log of the deployment.
     pub logs: Arc<LogBook>,
     /// Starts the processes.
-    pub spawner: Arc<Spawner>,
+    pub workers: Arc<dyn StartWorker>,
     /// Decides whether a loaded release may serve.
     pub admission: Arc<dyn Admit>,
     /// Decides whether the files are still those of the release.
@@ -72,7 +73,7 @@ impl Seat {
 
     /// Its worker failed, and the next one starts after `delay`.
     pub fn failed(&self, failure: Arc<LoadFailure>, delay: Duration, crash_loop: bool) {
-        let next_try = Instant::now() + delay;
+        let next_try = clock::now() + delay;
         self.pool.dispatch.set_not_ready(self.number, SeatState::Failed { failure, next_try, crash_loop });
     }
 

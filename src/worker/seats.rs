@@ -7,6 +7,7 @@ use std::time::{Duration, Instant};
 
 use tokio::sync::oneshot;
 
+use crate::clock;
 use crate::worker::failure::{CallError, LoadFailure, LoadFailureKind};
 
 /// The shortest `Retry-After` that a caller gets.
@@ -93,7 +94,7 @@ impl<C, L> Seats<C, L> {
     pub fn set_ready(&mut self, seat: u64, client: C) {
         let Some(state) = self.states.get_mut(&seat) else { return };
         *state = SeatState::Ready;
-        self.ready.push(Ready { seat, run: self.next_run, client, in_flight: 0, idle_since: Instant::now() });
+        self.ready.push(Ready { seat, run: self.next_run, client, in_flight: 0, idle_since: clock::now() });
         self.next_run += 1;
     }
 
@@ -140,7 +141,7 @@ impl<C, L> Seats<C, L> {
         if let Some(ready) = self.ready.iter_mut().find(|ready| ready.run == run) {
             ready.in_flight -= 1;
             if ready.in_flight == 0 {
-                ready.idle_since = Instant::now();
+                ready.idle_since = clock::now();
             }
         }
     }
@@ -148,7 +149,7 @@ impl<C, L> Seats<C, L> {
     /// Whether the worker of a seat has had no call for this long.
     #[must_use]
     pub fn is_idle(&self, seat: u64, idle: Duration) -> bool {
-        let is_idle = |ready: &Ready<C>| ready.in_flight == 0 && ready.idle_since.elapsed() >= idle;
+        let is_idle = |ready: &Ready<C>| ready.in_flight == 0 && clock::since(ready.idle_since) >= idle;
         self.ready.iter().any(|ready| ready.seat == seat && is_idle(ready))
     }
 
@@ -201,7 +202,7 @@ impl<C, L> Seats<C, L> {
         let mut why = None;
         for state in self.states.values() {
             let SeatState::Failed { failure, next_try, crash_loop } = state else { return None };
-            let wait = next_try.saturating_duration_since(Instant::now()).max(RETRY_SOON);
+            let wait = next_try.saturating_duration_since(clock::now()).max(RETRY_SOON);
             why = match (failure.kind, crash_loop) {
                 (LoadFailureKind::Spawn, _) => Some(CallError::SpawnFailed(wait, failure.message.clone())),
                 (_, true) => Some(CallError::CrashLoop(wait)),

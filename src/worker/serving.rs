@@ -2,6 +2,7 @@
 
 use std::time::{Duration, Instant};
 
+use crate::clock;
 use crate::ipc::message::PROBE;
 use crate::ipc::{CallFailure, Incoming, WriteEnd};
 use crate::process::child::Ended;
@@ -46,8 +47,8 @@ pub(super) async fn serve(seat: &Seat, worker: &mut Worker) -> Parting {
     let may_shrink = seat.pool.settings.max > seat.pool.settings.min;
     loop {
         // A branch whose condition is false still needs a time.
-        let probe = deadlines.probe.unwrap_or_else(Instant::now).into();
-        let stuck = deadlines.stuck.unwrap_or_else(Instant::now).into();
+        let probe = deadlines.probe.unwrap_or_else(clock::now).into();
+        let stuck = deadlines.stuck.unwrap_or_else(clock::now).into();
         let parts = &mut **worker;
         tokio::select! {
             // What the worker wrote before it ended is read before its end is seen.
@@ -70,7 +71,7 @@ pub(super) async fn serve(seat: &Seat, worker: &mut Worker) -> Parting {
             }
             () = tokio::time::sleep_until(stuck), if deadlines.stuck.is_some() => {
                 deadlines.stuck = parts.client.stuck_since().map(|since| since + STUCK_LIMIT);
-                if deadlines.stuck.is_some_and(|at| at <= Instant::now()) {
+                if deadlines.stuck.is_some_and(|at| at <= clock::now()) {
                     return Parting::Replaced("a call still runs long after its deadline");
                 }
             }
@@ -102,10 +103,10 @@ impl Deadlines {
         if in_a_row >= TIMEOUTS_ALLOWED || unanswered >= TIMEOUTS_ALLOWED as usize {
             return Some(Parting::Replaced("its calls run out of time repeatedly"));
         }
-        self.stuck = self.stuck.or(Some(Instant::now() + STUCK_LIMIT));
+        self.stuck = self.stuck.or(Some(clock::now() + STUCK_LIMIT));
         if worker.answers_probes && self.probe.is_none() {
             worker.client.send_line(PROBE);
-            self.probe = Some(Instant::now() + PROBE_WAIT);
+            self.probe = Some(clock::now() + PROBE_WAIT);
         }
         None
     }

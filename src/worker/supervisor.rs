@@ -4,6 +4,7 @@
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
+use crate::clock;
 use crate::ipc::CallFailure;
 use crate::supervise;
 use crate::worker::failure::{LoadFailure, LoadFailureKind};
@@ -78,7 +79,7 @@ impl Supervisor {
         match loading::load(pool, &mut worker).await {
             Ok(exports) => {
                 let name = &pool.settings.name;
-                let milliseconds = worker.started.elapsed().as_millis();
+                let milliseconds = clock::since(worker.started).as_millis();
                 tracing::info!(deployment = %name, functions = exports.functions.len(), milliseconds, "loaded");
                 if exports.functions.is_empty() {
                     tracing::warn!(deployment = %name, "loaded without functions");
@@ -108,7 +109,7 @@ impl Supervisor {
         match parting {
             Parting::Died(failure) => {
                 let has_answered = worker.client.counters.answered.load(Ordering::Relaxed) > 0;
-                let good = has_answered || worker.started.elapsed() >= GOOD_LIFE;
+                let good = has_answered || clock::since(worker.started) >= GOOD_LIFE;
                 self.failure = Some(Arc::new(self.death(&failure)));
                 self.seat.count_restart();
                 self.end_in_background(worker, failure);

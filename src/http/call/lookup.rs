@@ -1,13 +1,13 @@
 //! What an address and a connection say about a call: its deployment and its client.
 
 use std::sync::Arc;
-use std::time::Instant;
 
 use http::header::CONTENT_ENCODING;
 use http::request::Parts;
 use http::{HeaderMap, HeaderValue, Method};
 use hyper::body::{Body, Incoming};
 
+use crate::clock;
 use crate::deployment::Takes;
 use crate::gateway::call::Call;
 use crate::gateway::{Gateway, VERSION, failure};
@@ -39,7 +39,7 @@ impl<'a> Client<'a> {
         method: &'a Method,
         headers: HeaderMap,
     ) -> Call<'a> {
-        let started = Instant::now();
+        let started = clock::now();
         Call {
             function,
             takes,

@@ -31,6 +31,7 @@ use metagate::runtime::scripts::WorkerScripts;
 use metagate::source::dependencies::Installer;
 use metagate::source::repository::Repositories;
 use metagate::source::staging::StagingArea;
+use metagate::worker::spawn::StartWorker;
 use tokio::runtime::{Builder, Runtime};
 
 use crate::plugins::component::Plugin;
@@ -156,7 +157,9 @@ fn deployer(folder: &Path) -> Deployer {
         repositories: Repositories::new(Arc::clone(&spawner), Vec::new(), PATIENCE),
     };
     let users = Arc::new(Users::open(&data).unwrap());
-    let launcher = Launcher { spawner, scripts: WorkerScripts::write(&data).unwrap(), walls: Vec::new(), users };
+    let workers = Arc::clone(&spawner) as Arc<dyn StartWorker>;
+    let scripts = WorkerScripts::write(&data).unwrap();
+    let launcher = Launcher { spawner, workers, scripts, walls: Vec::new(), users };
     let plugins = Plugins::new(data.join("compiled"), MAX_BODY, Arc::new(NoFunctions));
     let log_files = LogFiles::start(&data.join("logs")).unwrap();
     let gateway = Gateway::new(Prefix::new("local").unwrap(), Arc::new([]), plugins, launcher, log_files);

@@ -1,0 +1,16 @@
+//! The present, as the timers of the runtime count it. Deadlines that timers wait for are computed from it, so that the
+//! two agree also where a test has paused the runtime's clock.
+
+use std::time::{Duration, Instant};
+
+/// The present.
+#[must_use]
+pub fn now() -> Instant {
+    tokio::time::Instant::now().into_std()
+}
+
+/// The time since an instant of the past; nothing for one of the future.
+#[must_use]
+pub fn since(past: Instant) -> Duration {
+    now().saturating_duration_since(past)
+}
