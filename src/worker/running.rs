@@ -55,8 +55,8 @@ impl Worker {
     /// Lets the worker finish its calls without new ones, asks it to end, and ends its whole process tree.
     pub(super) async fn drain_and_end(mut self, pool: &PoolContext) {
         self.client.refuse_calls();
-        self.finish_calls(pool).await;
-        self.client.fail_all(&CallFailure::Stopped);
+        let failure = self.finish_calls(pool).await;
+        self.client.fail_all(&failure);
         self.client.shut_down_writing();
         self.process.terminate();
         tokio::select! {
@@ -68,24 +68,30 @@ impl Worker {
         self.end(CallFailure::Stopped).await;
     }
 
-    /// Returns when no call is in flight, the worker has ended, or the time for calls is over.
-    async fn finish_calls(&mut self, pool: &PoolContext) {
+    /// Returns when no call is in flight, the worker has ended, or the time for calls is over, with the failure of the
+    /// calls that are left: a call on a worker that ended may have run, so its caller must not take it for refused.
+    async fn finish_calls(&mut self, pool: &PoolContext) -> CallFailure {
         let grace = tokio::time::sleep(pool.settings.timeout);
         tokio::pin!(grace);
         let mut stopping = false;
-        let Self { parts: Some(worker), .. } = self else { return };
+        let worker = &mut **self;
         loop {
             tokio::select! {
                 biased;
                 incoming = worker.client.read(&mut worker.inbox) => match incoming {
                     Incoming::ProbeResult | Incoming::MetaData(_) => {}
-                    Incoming::Protocol(_) | Incoming::Closed => return,
+                    Incoming::Protocol(_) => return CallFailure::Protocol("broke the worker protocol".into()),
+                    Incoming::Closed => return worker.closed().await,
                 },
-                _ = worker.process.ended() => return,
+                ended = worker.process.ended() => {
+                    // What it wrote before its end.
+                    let _broken = worker.client.read_rest(&mut worker.inbox);
+                    return CallFailure::Crashed(ended.to_string().into());
+                }
                 _ = worker.client.end_overdue() => {}
-                () = worker.client.drained() => return,
-                () = &mut grace => return,
-                () = pool.kill.cancelled() => return,
+                () = worker.client.drained() => return CallFailure::Stopped,
+                () = &mut grace => return CallFailure::Stopped,
+                () = pool.kill.cancelled() => return CallFailure::Stopped,
                 // The pool stops while the worker is being replaced: its deadline may be earlier.
                 () = pool.stop.cancelled(), if !stopping => {
                     stopping = true;
@@ -133,6 +139,17 @@ impl Parts {
             output.abort();
         }
         self.process.finish_tree().await;
+    }
+
+    /// The failure of the calls on a worker that has closed its end of the channel: it is ending, or else it is killed.
+    async fn closed(&mut self) -> CallFailure {
+        match tokio::time::timeout(LAST_OUTPUT, self.process.ended()).await {
+            Ok(ended) => CallFailure::Crashed(ended.to_string().into()),
+            Err(_) => {
+                self.process.kill();
+                CallFailure::Crashed("closed its channel".into())
+            }
+        }
     }
 
     /// Waits a moment for the last output of a worker that has ended; a grandchild may keep the pipes open.
