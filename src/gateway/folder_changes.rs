@@ -15,7 +15,7 @@ use crate::gateway::blocking;
 use crate::registry::loaded_folder::LoadedFolder;
 use crate::source::fingerprint;
 use crate::worker::failure::LoadFailure;
-use crate::worker::release_check::{CheckRelease, Loaded};
+use crate::worker::release_check::{CheckRelease, Files};
 
 /// How long the files must stay the same before they are loaded: tools write several.
 const SETTLE: Duration = Duration::from_millis(200);
@@ -73,16 +73,12 @@ pub(super) struct FolderCheck {
 }
 
 impl FolderCheck {
-    async fn check(&self, loaded: Loaded) -> Result<(), Arc<LoadFailure>> {
+    async fn check(&self) -> Result<Files, Arc<LoadFailure>> {
         loop {
-            let Some(current) = fingerprint_of(self.folder.path()).await else { return Ok(()) };
-            if loaded == Loaded::No {
-                self.folder.set_loaded(current);
-                return Ok(());
-            }
-            if current == self.folder.loaded() {
+            let Some(current) = fingerprint_of(self.folder.path()).await else { return Ok(None) };
+            if self.folder.may_start(current) {
                 self.folder.set_rejected(None);
-                return Ok(());
+                return Ok(Some(current));
             }
             if let Some(failure) = self.folder.rejection_of(current) {
                 return Err(failure);
@@ -103,8 +99,12 @@ impl FolderCheck {
 }
 
 impl CheckRelease for FolderCheck {
-    fn check(&self, loaded: Loaded) -> Pin<Box<dyn Future<Output = Result<(), Arc<LoadFailure>>> + Send + '_>> {
-        Box::pin(self.check(loaded))
+    fn check(&self) -> Pin<Box<dyn Future<Output = Result<Files, Arc<LoadFailure>>> + Send + '_>> {
+        Box::pin(self.check())
+    }
+
+    fn confirm(&self, files: Files) -> bool {
+        self.folder.confirm(files)
     }
 }
 

@@ -18,8 +18,16 @@ const RETRY: Duration = Duration::from_secs(25);
 #[derive(Debug)]
 pub struct LoadedFolder {
     path: PathBuf,
-    loaded: Mutex<Fingerprint>,
+    loaded: Mutex<Loaded>,
     rejected: Mutex<Option<Rejected>>,
+}
+
+/// The files of the release.
+#[derive(Debug)]
+struct Loaded {
+    fingerprint: Fingerprint,
+    /// A worker has loaded them. Until then the release is what the next worker starts from.
+    is_confirmed: bool,
 }
 
 /// A later state of the files that did not load.
@@ -31,10 +39,14 @@ struct Rejected {
 }
 
 impl LoadedFolder {
-    /// A folder whose files are loaded in this state.
+    /// A folder whose files will be loaded in this state.
     #[must_use]
     pub fn new(path: PathBuf, loaded: Fingerprint) -> Self {
-        Self { path, loaded: Mutex::new(loaded), rejected: Mutex::new(None) }
+        Self {
+            path,
+            loaded: Mutex::new(Loaded { fingerprint: loaded, is_confirmed: false }),
+            rejected: Mutex::new(None),
+        }
     }
 
     /// The folder.
@@ -46,12 +58,29 @@ impl LoadedFolder {
     /// The state in which the files were loaded.
     #[must_use]
     pub fn loaded(&self) -> Fingerprint {
-        *self.loaded.lock()
+        self.loaded.lock().fingerprint
     }
 
-    /// The files are loaded in this state, and no other one has been loaded before.
-    pub fn set_loaded(&self, fingerprint: Fingerprint) {
-        *self.loaded.lock() = fingerprint;
+    /// Whether a worker may start from the files in this state: no worker has loaded another one.
+    #[must_use]
+    pub fn may_start(&self, fingerprint: Fingerprint) -> bool {
+        let mut loaded = self.loaded.lock();
+        if !loaded.is_confirmed {
+            loaded.fingerprint = fingerprint;
+        }
+        loaded.fingerprint == fingerprint
+    }
+
+    /// A worker has loaded the files in this state, or in an unknown one. Returns false if another worker has loaded
+    /// another state.
+    #[must_use]
+    pub fn confirm(&self, fingerprint: Option<Fingerprint>) -> bool {
+        let mut loaded = self.loaded.lock();
+        let fingerprint = fingerprint.unwrap_or(loaded.fingerprint);
+        if !loaded.is_confirmed {
+            *loaded = Loaded { fingerprint, is_confirmed: true };
+        }
+        loaded.fingerprint == fingerprint
     }
 
     /// Files in this state did not load; none if the files are as they were loaded.
@@ -72,5 +101,20 @@ impl LoadedFolder {
     #[must_use]
     pub fn rejection(&self) -> Option<Arc<LoadFailure>> {
         self.rejected.lock().as_ref().map(|one| Arc::clone(&one.failure))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_first_worker_that_loads_decides_which_files_are_the_release() {
+        let [before, after] = [1, 2].map(Fingerprint);
+        let folder = LoadedFolder::new("/srv/math".into(), before);
+        assert!(folder.may_start(before) && folder.may_start(after), "no worker has loaded yet");
+        assert!(folder.confirm(Some(before)));
+        assert!(!folder.confirm(Some(after)), "it started after the files had changed");
+        assert!(folder.may_start(before) && !folder.may_start(after));
     }
 }

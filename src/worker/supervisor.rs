@@ -10,7 +10,7 @@ use crate::supervise;
 use crate::worker::failure::{LoadFailure, LoadFailureKind};
 use crate::worker::lifecycle::{Event, GOOD_LIFE, Lifecycle, Phase};
 use crate::worker::loading::{self, NotLoaded};
-use crate::worker::release_check::Loaded;
+use crate::worker::release_check::Files;
 use crate::worker::running::Worker;
 use crate::worker::seat::Seat;
 use crate::worker::serving::{self, Parting};
@@ -23,6 +23,8 @@ pub struct Supervisor {
     seat: Seat,
     life: Lifecycle,
     worker: Option<Worker>,
+    /// What the worker was started from.
+    files: Files,
     /// Why the last worker is no longer there.
     failure: Option<Arc<LoadFailure>>,
 }
@@ -31,7 +33,7 @@ impl Supervisor {
     /// A supervisor for a seat without a worker.
     #[must_use]
     pub fn new(seat: Seat) -> Self {
-        Self { seat, life: Lifecycle::default(), worker: None, failure: None }
+        Self { seat, life: Lifecycle::default(), worker: None, files: None, failure: None }
     }
 
     /// Keeps the seat filled until the pool stops or the seat is given up. Returns when no process of it is left.
@@ -52,15 +54,17 @@ impl Supervisor {
 
     async fn start(&mut self) -> Event {
         let pool = &self.seat.pool;
-        let loaded = if pool.dispatch.exports().is_some() { Loaded::Yes } else { Loaded::No };
         let checked = tokio::select! {
             biased;
             () = pool.stop.cancelled() => return Event::Stop,
-            checked = pool.files.check(loaded) => checked,
+            checked = pool.files.check() => checked,
         };
-        if let Err(failure) = checked {
-            self.failure = Some(failure);
-            return Event::FilesChanged;
+        match checked {
+            Ok(files) => self.files = files,
+            Err(failure) => {
+                self.failure = Some(failure);
+                return Event::FilesChanged;
+            }
         }
         match loading::start_worker(pool) {
             Ok(worker) => {
@@ -77,6 +81,13 @@ impl Supervisor {
     async fn load(&mut self, mut worker: Worker) -> Event {
         let pool = &self.seat.pool;
         match loading::load(pool, &mut worker).await {
+            Ok(_) if !pool.files.confirm(self.files) => {
+                let message = format!("the files of {:?} changed while its workers loaded", pool.settings.name);
+                tracing::warn!(deployment = %pool.settings.name, "files changed during the load: loading them again");
+                self.failure = Some(Arc::new(LoadFailure::new(LoadFailureKind::Load, message)));
+                self.end_in_background(worker, CallFailure::Stopped);
+                Event::LoadFailed
+            }
             Ok(exports) => {
                 let name = &pool.settings.name;
                 let milliseconds = clock::since(worker.started).as_millis();
