@@ -11,6 +11,14 @@ build:
 test filter="":
     cargo nextest run --locked {{ filter }}
 
+# Run the simulation with the seeds below a number.
+simulate seeds="10000":
+    METAGATE_SIMULATE={{ seeds }} cargo test --locked --lib every_call_ends_once -- --nocapture
+
+# Run one seed of the simulation and print what happens in it.
+simulate-seed seed:
+    METAGATE_SIMULATE_SEED={{ seed }} cargo test --locked --lib every_call_ends_once -- --nocapture
+
 # Check format, lints, documentation, and the licences and sources of dependencies.
 lint:
     cargo fmt --check

@@ -29,6 +29,8 @@ mod restore;
 mod rollout;
 pub mod run_as;
 pub mod server_paths;
+#[cfg(test)]
+mod simulation;
 mod unserved;
 pub mod whole_request;
 

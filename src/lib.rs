@@ -53,6 +53,8 @@ pub mod ipc;
 pub mod json;
 pub mod logs;
 pub mod outbound;
+#[cfg(test)]
+mod planted;
 pub mod plugin;
 pub mod process;
 pub mod registry;

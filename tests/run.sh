@@ -34,7 +34,8 @@ cargo fmt --check
 step "lints"
 cargo clippy --locked --all-targets -- -D warnings
 step "documentation"
-RUSTDOCFLAGS="-D warnings" cargo doc --locked --no-deps --quiet
+# With --examples, although there are none, Tokio has its features of the tests: without, it would be checked again.
+RUSTDOCFLAGS="-D warnings" cargo doc --locked --no-deps --quiet --lib --examples
 
 # cargo-deny is built without optimisation, which takes two minutes instead of four, and kept with the compiled
 # dependencies.
@@ -57,7 +58,8 @@ step "examples in the documentation of types"
 cargo test --locked --quiet --doc
 
 # Plugins built from their sources in four languages, the templates of `plugin new`, functions in WebAssembly.
-cargo build --locked --quiet
+# They run the program that the tests have built: `cargo build` would compile Tokio again, without its features of the
+# tests, and with it most of the dependencies.
 metagate=${CARGO_TARGET_DIR:-$PWD/target}/debug/metagate
 tests/plugins.sh "$metagate"
 tests/templates.sh "$metagate"

@@ -108,6 +108,10 @@ impl SharedBreakers {
 
 impl Drop for Permit {
     fn drop(&mut self) {
+        #[cfg(test)]
+        if crate::planted::is(crate::planted::Fault::BurntTrial) {
+            return;
+        }
         if let Some(shared) = self.breakers.take()
             && !self.trials.is_empty()
         {

@@ -11,6 +11,8 @@ use tokio::sync::{Notify, oneshot};
 use crate::clock;
 use crate::deployment::Exports;
 use crate::ipc::Client;
+#[cfg(test)]
+use crate::planted::{self, Fault};
 use crate::worker::failure::{CallError, LoadFailure};
 use crate::worker::patience::Patience;
 use crate::worker::seats::{self, RETRY_SOON, SeatState, Seats};
@@ -292,6 +294,8 @@ impl Dispatch {
     /// it did.
     pub(super) fn remove_idle_seat(&self, seat: u64, idle: Duration, min: usize) -> bool {
         let mut seats = self.seats.lock();
+        #[cfg(test)]
+        let min = if planted::is(Fault::ShrinkingPool) { 0 } else { min };
         let removes = seats.ready().len() > min && seats.is_idle(seat, idle);
         if removes {
             seats.remove(seat);
@@ -306,6 +310,10 @@ impl Dispatch {
     fn give_back(self: &Arc<Self>, run: u64) {
         let mut seats = self.seats.lock();
         seats.give_back(run);
+        #[cfg(test)]
+        if planted::is(Fault::LostWakeUp) {
+            return;
+        }
         if !seats.waiting.is_empty() {
             self.serve_waiting(&mut seats);
         }
