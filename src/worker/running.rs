@@ -86,7 +86,7 @@ impl Worker {
                 ended = worker.process.ended() => {
                     // What it wrote before its end.
                     let _broken = worker.client.read_rest(&mut worker.inbox);
-                    return CallFailure::Crashed(ended.to_string().into());
+                    return CallFailure::Crashed(worker.process.how(ended).into());
                 }
                 _ = worker.client.end_overdue() => {}
                 () = worker.client.drained() => return CallFailure::Stopped,
@@ -144,7 +144,7 @@ impl Parts {
     /// The failure of the calls on a worker that has closed its end of the channel: it is ending, or else it is killed.
     async fn closed(&mut self) -> CallFailure {
         match tokio::time::timeout(LAST_OUTPUT, self.process.ended()).await {
-            Ok(ended) => CallFailure::Crashed(ended.to_string().into()),
+            Ok(ended) => CallFailure::Crashed(self.process.how(ended).into()),
             Err(_) => {
                 self.process.kill();
                 CallFailure::Crashed("closed its channel".into())
