@@ -37,6 +37,14 @@ fn assert_names(answer: &Answer, status: u16, limit: &str) {
     assert!(answer.json()["error"]["message"].as_str().unwrap().contains(limit), "{answer:?}");
 }
 
+/// Asserts the weight of a process as version 2 or 1 counts it.
+#[track_caller]
+fn assert_weight(pid: &str, v2: &str, v1: &str) {
+    let group = group_of(pid, "cpu");
+    let weight = ["cpu.weight", "cpu.shares"].map(|file| fs::read_to_string(group.join(file)).ok());
+    assert!(weight == [Some(v2.to_owned()), None] || weight == [None, Some(v1.to_owned())], "{weight:?}");
+}
+
 #[test]
 fn w15_a_worker_that_runs_out_of_memory_names_the_limit() {
     let gateway = gateway("max_memory = \"64MiB\"");
@@ -66,12 +74,9 @@ fn a_worker_has_a_quarter_of_the_memory_and_an_equal_share_of_the_processors() {
         assert!(limit > 0 && limit <= total * 1024 / 4, "{limit} of {total} KiB");
     }
     if has(&gateway, "processors") {
-        let group = group_of(&pid, "cpu");
-        let weight = ["cpu.weight", "cpu.shares"].map(|file| fs::read_to_string(group.join(file)).ok());
-        assert!(
-            weight == [Some("100\n".to_owned()), None] || weight == [None, Some("1024\n".to_owned())],
-            "{weight:?}"
-        );
+        assert_weight(&pid, "100\n", "1024\n");
+        let gateway = self::gateway("cpu_weight = 200");
+        assert_weight(&gateway.call("w", "pid", "[]").body, "200\n", "2048\n");
     }
 }
 

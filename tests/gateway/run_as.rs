@@ -23,7 +23,7 @@ fn each_deployment_has_a_user_of_its_own_also_after_a_restart() {
     let all = [ids("w"), ids("n"), ids("stored")];
     let uids: Vec<u64> = all.iter().map(|ids| ids[0].as_u64().unwrap()).collect();
     for (ids, uid) in all.iter().zip(&uids) {
-        assert!((100_001..=165_535).contains(uid), "{ids}");
+        assert!((50_001..=50_999).contains(uid), "{ids}");
         assert_eq!(*ids, json!([uid, uid, []]));
     }
     assert!(uids[0] != uids[1] && uids[1] != uids[2] && uids[0] != uids[2], "{uids:?}");

@@ -16,8 +16,8 @@ use crate::support::{Gateway, fixture, marked, metagate};
 pub(crate) const USER: u32 = 65534;
 /// A program that this user can run.
 pub(crate) const USERS_PYTHON: &str = "/usr/bin/python3";
-/// The users that workers run as where the gateway is root.
-pub(crate) const USERS: &str = "100000-165535";
+/// The users that workers run as where the gateway is root: numbers that containers have too.
+pub(crate) const USERS: &str = "50000-50999";
 
 /// A gateway with the attacker `w`, a neighbour `n`, and a release in its data folder.
 pub(crate) struct Place {
