@@ -10,6 +10,7 @@ use serde_json::value::RawValue;
 pub struct Arguments {
     json: Bytes,
     names: Option<Box<str>>,
+    are_text: bool,
 }
 
 impl Arguments {
@@ -36,7 +37,7 @@ impl Arguments {
     }
 
     fn on_one_line(json: Bytes) -> Self {
-        Self { json, names: None }
+        Self { json, names: None, are_text: false }
     }
 
     /// Appends an argument, JSON on one line. The result has no names.
@@ -53,6 +54,18 @@ impl Arguments {
     pub fn named(self, names: &[&str]) -> Self {
         let names = serde_json::to_string(names).expect("texts always render as JSON");
         Self { names: Some(names.into()), ..self }
+    }
+
+    /// Marks arguments of a query or a form: each value is text, whatever it stands for.
+    #[must_use]
+    pub fn of_text(self) -> Self {
+        Self { are_text: true, ..self }
+    }
+
+    /// Whether they come from a query or a form.
+    #[must_use]
+    pub fn are_text(&self) -> bool {
+        self.are_text
     }
 
     /// The array as JSON text without line breaks.
@@ -88,6 +101,9 @@ pub struct FunctionError {
     /// Whether the arguments or the function caused it.
     #[serde(default)]
     pub kind: ErrorKind,
+    /// Which argument does not fit, where `kind` says that one does not.
+    #[serde(flatten)]
+    pub fault: ArgumentFault,
     /// The error's own value as JSON, if it has one.
     #[serde(default, deserialize_with = "json_text")]
     pub payload: Option<Bytes>,
@@ -98,10 +114,34 @@ impl FunctionError {
     #[must_use]
     pub fn message_for_caller(&self) -> String {
         match self.kind {
-            ErrorKind::Argument => self.message.clone(),
+            ErrorKind::Argument | ErrorKind::ResultTooLarge => self.message.clone(),
             ErrorKind::Function => self.to_string(),
         }
     }
+}
+
+/// The argument that does not fit a function, as a worker reports it. Every part is optional.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Deserialize)]
+pub struct ArgumentFault {
+    /// The argument.
+    #[serde(default)]
+    pub argument: Option<ArgumentName>,
+    /// The place inside its value, such as `.items[2].price`; empty for the value itself.
+    #[serde(default)]
+    pub path: Option<String>,
+    /// The type that was expected there.
+    #[serde(default)]
+    pub expected: Option<String>,
+}
+
+/// How a worker names an argument.
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+#[serde(untagged)]
+pub enum ArgumentName {
+    /// By the parameter.
+    Name(String),
+    /// By its position, from 1.
+    Position(u64),
 }
 
 /// The cause of an error.
@@ -110,6 +150,8 @@ impl FunctionError {
 pub enum ErrorKind {
     /// The arguments do not match the function's signature.
     Argument,
+    /// The result is longer than a message may be.
+    ResultTooLarge,
     /// The function itself, or a kind that this version does not know.
     #[default]
     #[serde(other)]

@@ -132,6 +132,7 @@ pub fn plan(
     env.extend(deployment.env.iter().map(|(name, value)| (name.into(), value.expose().into())));
     env.push(("METAGATE_CHANNEL_FD".into(), "3".into()));
     env.push(("METAGATE_CONCURRENCY".into(), deployment.concurrency.to_string().into()));
+    env.push(("METAGATE_MAX_MESSAGE".into(), deployment.max_message.bytes().to_string().into()));
     let (program, args) = match kind {
         RuntimeKind::Node => node::program(deployment, scripts)?,
         RuntimeKind::Python => python::program(deployment, scripts)?,

@@ -75,6 +75,8 @@ codes! {
     RateLimited = "rate_limited", TOO_MANY_REQUESTS;
     /// The function raised an error.
     FunctionError = "function_error", INTERNAL_SERVER_ERROR;
+    /// The function's result is longer than a message may be.
+    ResultTooLarge = "result_too_large", INTERNAL_SERVER_ERROR;
     /// The gateway failed.
     Internal = "internal", INTERNAL_SERVER_ERROR;
     /// The worker ended during the call.

@@ -219,7 +219,7 @@ fn answered(deployment: &Deployment, function: &str, value: &Bytes) -> Result<Ou
 
 fn failed(error: CallError, deployment: &Deployment, function: &str, takes: Takes) -> Outcome {
     let source = match &error {
-        CallError::Function(error) if error.kind == ErrorKind::Function => Source::FunctionError,
+        CallError::Function(error) if error.kind != ErrorKind::Argument => Source::FunctionError,
         _ => Source::Gateway,
     };
     Outcome::failed(source, failure::of_call(error, deployment.name.as_str(), function, takes))

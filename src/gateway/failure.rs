@@ -3,11 +3,12 @@
 use std::time::Duration;
 
 use http::header::RETRY_AFTER;
+use serde_json::Value;
 
 use crate::answer::code::Code;
-use crate::answer::{self, Failure};
+use crate::answer::{self, ArgumentFault, Detail, Failure};
 use crate::deployment::Takes;
-use crate::invocation::ErrorKind;
+use crate::invocation::{self, ArgumentName, ErrorKind};
 use crate::worker::failure::{CallError, LoadFailure, LoadFailureKind};
 
 /// Callers may try again this soon where the reason passes by itself.
@@ -19,12 +20,16 @@ pub fn of_call(error: CallError, name: &str, function: &str, takes: Takes) -> Fa
     match error {
         CallError::FunctionNotFound => failure(Code::FunctionNotFound, not_found(name, function, takes)),
         CallError::Function(error) => {
-            let code = match error.kind {
-                ErrorKind::Argument => Code::BadArgument,
-                ErrorKind::Function => Code::FunctionError,
-            };
             let message = error.message_for_caller();
-            Failure { payload: error.payload, ..failure(code, message) }
+            match error.kind {
+                ErrorKind::Argument => {
+                    Failure { detail: Some(fault_of(error.fault)), ..failure(Code::BadArgument, message) }
+                }
+                ErrorKind::ResultTooLarge => failure(Code::ResultTooLarge, message),
+                ErrorKind::Function => {
+                    Failure { detail: error.payload.map(Detail::Payload), ..failure(Code::FunctionError, message) }
+                }
+            }
         }
         CallError::Crashed(how) => failure(Code::WorkerCrashed, format!("worker of {name:?} {how} during the call")),
         CallError::Protocol(how) => {
@@ -55,6 +60,14 @@ pub fn of_call(error: CallError, name: &str, function: &str, takes: Takes) -> Fa
         }
         CallError::Gone => failure(Code::DeploymentNotFound, format!("no deployment {name:?}")),
     }
+}
+
+fn fault_of(fault: invocation::ArgumentFault) -> Detail {
+    let argument = fault.argument.map(|argument| match argument {
+        ArgumentName::Name(name) => Value::from(name),
+        ArgumentName::Position(position) => Value::from(position),
+    });
+    Detail::Argument(Box::new(ArgumentFault { argument, path: fault.path, expected: fault.expected }))
 }
 
 fn failure(code: Code, message: String) -> Failure {

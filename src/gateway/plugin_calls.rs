@@ -65,8 +65,8 @@ async fn call_for_plugin(gateway: Arc<Gateway>, call: FunctionCall) -> Result<By
     let outcome = gateway.call(&deployment, call).await;
     match outcome.content {
         Content::Result(body) | Content::Answer(body) => Ok(body),
-        Content::Problem { code, message, payload } => {
-            Err(Failure { status: outcome.status, code, message, payload, headers: outcome.headers })
+        Content::Problem { code, message, detail } => {
+            Err(Failure { status: outcome.status, code, message, detail, headers: outcome.headers })
         }
     }
 }

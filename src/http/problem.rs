@@ -6,8 +6,8 @@ use bytes::Bytes;
 use http::header::{ALLOW, CONNECTION, CONTENT_TYPE, RETRY_AFTER, WWW_AUTHENTICATE};
 use http::{HeaderName, HeaderValue, Response, StatusCode};
 
-use crate::answer;
 pub use crate::answer::code::Code;
+use crate::answer::{self, Detail};
 use crate::http::reply_body::ReplyBody;
 
 /// The header that carries an error's code.
@@ -18,7 +18,7 @@ pub const ERROR_HEADER: HeaderName = HeaderName::from_static("x-metagate-error")
 pub struct Problem {
     code: Code,
     message: String,
-    payload: Option<Bytes>,
+    detail: Option<Detail>,
     retry_after: Option<Duration>,
     allow: Option<&'static str>,
     close: bool,
@@ -32,7 +32,7 @@ impl Problem {
         Self {
             code,
             message: message.into(),
-            payload: None,
+            detail: None,
             retry_after: None,
             allow: None,
             close: false,
@@ -68,7 +68,7 @@ impl Problem {
     /// With the error value of the function, as JSON.
     #[must_use]
     pub fn with_payload(self, payload: Option<Bytes>) -> Self {
-        Self { payload, ..self }
+        Self { detail: payload.map(Detail::Payload), ..self }
     }
 
     /// The status of the answer.
@@ -98,7 +98,7 @@ impl Problem {
     /// The body, as JSON.
     #[must_use]
     pub fn body(&self, request_id: &str) -> Bytes {
-        answer::error_body(self.code.as_str(), &self.message, self.payload.as_deref(), request_id)
+        answer::error_body(self.code.as_str(), &self.message, self.detail.as_ref(), request_id)
     }
 
     /// The whole answer, without the header of the request id, which the service adds.

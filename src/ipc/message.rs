@@ -61,6 +61,8 @@ pub struct Call<'a> {
     pub arguments: &'a [u8],
     /// The names of the arguments, a JSON array; only for a worker that accepts `names`.
     pub names: Option<&'a str>,
+    /// Whether the arguments come from a query or a form, where every value is text; only with names.
+    pub text: bool,
     /// The time until the caller's deadline; only for a worker that accepts `timeout`.
     pub timeout: Option<Duration>,
 }
@@ -69,7 +71,7 @@ impl<'a> Call<'a> {
     /// A call without names and timeout.
     #[must_use]
     pub fn new(name: &'a str, arguments: &'a [u8]) -> Self {
-        Self { name, arguments, names: None, timeout: None }
+        Self { name, arguments, names: None, text: false, timeout: None }
     }
 
     /// Appends a `CallFunction` line with this id. It concatenates texts instead of serializing: this runs once a call.
@@ -83,6 +85,9 @@ impl<'a> Call<'a> {
         if let Some(names) = self.names {
             line.extend_from_slice(b",\"names\":");
             line.extend_from_slice(names.as_bytes());
+            if self.text {
+                line.extend_from_slice(b",\"text\":true");
+            }
         }
         if let Some(timeout) = self.timeout {
             line.extend_from_slice(b",\"timeout\":");

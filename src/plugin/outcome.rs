@@ -10,7 +10,7 @@ use http::header::{
 };
 use http::{HeaderName, HeaderValue};
 
-use crate::answer::{self, Failure};
+use crate::answer::{self, Detail, Failure};
 use crate::plugin::headers;
 use crate::plugin::invocation::check_json;
 
@@ -58,8 +58,8 @@ pub enum Content {
         code: Cow<'static, str>,
         /// Its message.
         message: String,
-        /// The error value of the function, as JSON.
-        payload: Option<Bytes>,
+        /// What it says beyond the message.
+        detail: Option<Detail>,
     },
 }
 
@@ -100,8 +100,8 @@ impl Outcome {
     /// A failure.
     #[must_use]
     pub fn failed(source: Source, failure: Failure) -> Self {
-        let Failure { status, code, message, payload, headers } = failure;
-        let content = Content::Problem { code, message, payload };
+        let Failure { status, code, message, detail, headers } = failure;
+        let content = Content::Problem { code, message, detail };
         Self { source, status, content, headers, in_worker: Duration::ZERO }
     }
 
@@ -119,8 +119,8 @@ impl Outcome {
     pub fn body(&self, request_id: &str) -> Bytes {
         match &self.content {
             Content::Result(body) | Content::Answer(body) => body.clone(),
-            Content::Problem { code, message, payload } => {
-                answer::error_body(code, message, payload.as_deref(), request_id)
+            Content::Problem { code, message, detail } => {
+                answer::error_body(code, message, detail.as_ref(), request_id)
             }
         }
     }
@@ -165,7 +165,7 @@ impl Outcome {
         }
         headers::check(&set)?;
         self.status = failure.status;
-        self.content = Content::Problem { code: failure.code, message: failure.message, payload: failure.payload };
+        self.content = Content::Problem { code: failure.code, message: failure.message, detail: failure.detail };
         self.headers = set;
         Ok(())
     }

@@ -233,7 +233,7 @@ fn outcome(outcome: &Outcome) -> Map<String, Value> {
     map.insert("status".into(), outcome.status.into());
     match &outcome.content {
         Content::Result(body) | Content::Answer(body) => drop(map.insert("body_json".into(), text(body))),
-        Content::Problem { code, message, payload: _ } => {
+        Content::Problem { code, message, detail: _ } => {
             map.insert("code".into(), (&**code).into());
             map.insert("message".into(), message.as_str().into());
         }

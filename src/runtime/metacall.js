@@ -241,6 +241,7 @@ if (sendMessage === undefined) {
 }
 delete process.env.METAGATE_CHANNEL_FD;
 delete process.env.METAGATE_CONCURRENCY;
+delete process.env.METAGATE_MAX_MESSAGE;
 process.send = undefined; // libraries that find it send messages such as `ready`, and the channel is not theirs
 process.on('message', receive);
 process.on('disconnect', () => process.exit(0));

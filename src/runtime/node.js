@@ -26,6 +26,7 @@ const net = require('net');
 const path = require('path');
 const { pathToFileURL } = require('url');
 const { inspect, types } = require('util');
+const { isUtf8 } = require('buffer');
 
 // Kept here because functions may replace the global ones (fake timers, instrumentation).
 const { parse, stringify } = JSON;
@@ -37,6 +38,9 @@ const sourceOf = Function.prototype.call.bind(Function.prototype.toString);
 
 const CHANNEL = Number(process.env.METAGATE_CHANNEL_FD ?? 3);
 const READ_SIZE = 256 * 1024; // bytes
+const MAX_MESSAGE = Number(process.env.METAGATE_MAX_MESSAGE ?? Infinity); // bytes of a line that the gateway reads
+// Characters of an error's message and stack when the whole is longer than a message may be.
+const ERROR_LENGTH = 20_000;
 // 0.2 ms. Answers are gathered into one write; an answer waits no longer than this for calls that run after it.
 const HOLD_NS = 200_000n;
 // Characters from which on gathering answers saves nothing, and a string takes longer to write than a buffer.
@@ -66,20 +70,20 @@ function render(value) {
 // Whether JSON.stringify certainly renders the object completely. It may say false for an object that is fine.
 function isPlain(value, depth) {
   if (depth > PLAIN_DEPTH) return false;
-  if (value.toJSON !== undefined) return value.toJSON === dateToJSON && value instanceof Date;
+  if (value.toJSON !== undefined) return value.toJSON === dateToJSON && value instanceof Date && !isNaN(value);
   if (Array.isArray(value)) {
     for (let i = 0; i < value.length; i++) if (!isPlainItem(value[i], depth)) return false;
     return true;
   }
+  const prototype = Object.getPrototypeOf(value);
+  // Others have forms of their own: bytes, a Map, an iterator.
+  if (prototype !== Object.prototype && prototype !== null && tagOf(value) !== '[object Object]') return false;
   let empty = true;
   for (const key in value) {
     if (!isPlainItem(value[key], depth)) return false;
     empty = false;
   }
-  if (!empty) return true;
-  // No enumerable keys: `{}`, or a Map, a Set, an iterator.
-  const prototype = Object.getPrototypeOf(value);
-  return prototype === Object.prototype || prototype === null;
+  return !empty || prototype === Object.prototype || prototype === null;
 }
 
 function isPlainItem(item, depth) {
@@ -94,9 +98,11 @@ function isPlainItem(item, depth) {
 // Renders as JSON.stringify does, but tracks the place of each value for errors. It is several times slower.
 function renderCarefully(root) {
   const open = []; // the objects that contain the value, outermost first: {holder, path}
-  return stringify(root, function check(key, value) {
+  return stringify(root, function check(key, rendered) {
     while (open.length > 0 && open.at(-1).holder !== this) open.pop();
     const place = open.length === 0 ? 'result' : open.at(-1).path + step(this, key);
+    // What the value was before its own toJSON: a Buffer's makes numbers of it.
+    const value = convert(this[key], rendered);
     const lost = whyNotJSON(value);
     if (lost !== undefined) throw notJSON(`${place} is ${lost}`);
     if (typeof value === 'object' && value !== null) {
@@ -114,6 +120,32 @@ function step(holder, key) {
   return /^[\p{ID_Start}$_][\p{ID_Continue}$]*$/u.test(key) ? `.${key}` : `[${stringify(key)}]`;
 }
 
+// The plain value that stands for one of another kind, as in the results of Python functions.
+function convert(value, rendered) {
+  if (typeof value !== 'object' || value === null) return rendered;
+  if (rendered === null && types.isDate(value)) return value; // an invalid one
+  if (ArrayBuffer.isView(value)) {
+    if (value instanceof Uint8Array || value instanceof DataView) {
+      return renderBytes(Buffer.from(value.buffer, value.byteOffset, value.byteLength));
+    }
+    return Array.from(value);
+  }
+  if (types.isSet(value)) return [...value];
+  if (types.isMap(value) && [...value.keys()].every((key) => typeof key === 'string' || typeof key === 'number')) {
+    return Object.fromEntries(value);
+  }
+  if (types.isNativeError(value) && rendered === value) {
+    return { name: String(value.name), message: String(value.message), ...value };
+  }
+  if (types.isBoxedPrimitive(value)) return value.valueOf();
+  return rendered;
+}
+
+// UTF-8 text if it is that, else base64.
+function renderBytes(bytes) {
+  return isUtf8(bytes) ? bytes.toString() : bytes.toString('base64');
+}
+
 function whyNotJSON(value) {
   switch (typeof value) {
     case 'bigint': return 'a BigInt: JSON has no integer of any size here; return a string or Number';
@@ -124,12 +156,26 @@ function whyNotJSON(value) {
     case 'object': break;
     default: return undefined;
   }
-  if (types.isMap(value)) return 'a Map: JSON would lose its entries; return Object.fromEntries(map)';
-  if (types.isSet(value)) return 'a Set: JSON would lose its items; return [...set]';
+  if (value === null) return undefined;
+  if (types.isMap(value)) return 'a Map with keys that are not text; return its entries: [...map]';
+  if (types.isPromise(value)) return 'a Promise: await it first';
+  if (types.isDate(value)) return 'an invalid Date';
   if (value !== null && typeof value.next === 'function' && Object.keys(value).length === 0) {
     return 'an iterator, as generator functions return: JSON has no iterators; return an array';
   }
+  const tag = tagOf(value);
+  if (tag !== '[object Object]' && tag !== '[object Array]' && Object.keys(value).length === 0) {
+    return `${article(tag.slice(8, -1))}: JSON would lose all of it; return what it holds`;
+  }
   return undefined;
+}
+
+function tagOf(value) {
+  return Object.prototype.toString.call(value);
+}
+
+function article(name) {
+  return `${/^[AEIOU]/.test(name) ? 'an' : 'a'} ${name}`;
 }
 
 function notJSON(message) {
@@ -168,19 +214,26 @@ function describeError(thrown) {
 
 const UNKNOWN_TYPE = { name: '', id: 20 };
 
-function describeFunction(name, fn) {
-  const args = parameterNames(fn).map((arg) => ({ name: arg, type: UNKNOWN_TYPE }));
+function describeFunction(name, fn, parameters) {
+  const args = parameters.map(({ name: arg }) => ({ name: arg, type: UNKNOWN_TYPE }));
   return { name, signature: { ret: { type: UNKNOWN_TYPE }, args }, async: types.isAsyncFunction(fn) };
 }
 
-// The parameters as written in the source; `arg0`… for native and bound functions and for long patterns.
-function parameterNames(fn) {
+// The parameters as {name, isRest, isPattern, isNamed}. Names are as written in the source; `arg0`… for native and
+// bound functions and for long patterns.
+function parametersOf(fn) {
   const source = sourceOf(fn);
   const list = source.endsWith('{ [native code] }') ? undefined : parameterList(source);
   if (!list?.every((parameter) => PARAMETER.test(parameter))) {
-    return Array.from({ length: Math.min(Number(fn.length) || 0, 255) }, (_, i) => `arg${i}`);
+    const length = Math.min(Number(fn.length) || 0, 255);
+    return Array.from({ length }, (_, i) => ({ name: `arg${i}`, isRest: false, isPattern: false, isNamed: false }));
   }
-  return list.map((parameter, i) => (parameter.length <= 60 ? parameter.replace(/^\.\.\./, '') : `arg${i}`));
+  return list.map((parameter, i) => {
+    const isRest = parameter.startsWith('...');
+    const text = isRest ? parameter.slice(3) : parameter;
+    const isPattern = /^[{[]/.test(text);
+    return { name: parameter.length <= 60 ? text : `arg${i}`, isRest, isPattern, isNamed: !isPattern };
+  });
 }
 
 // Blank or comment, string, template, arrow, dots, word, or any other character: enough of JavaScript's tokens to find
@@ -234,7 +287,8 @@ function tokenAt(pattern, source, at) {
 // --- loading ---------------------------------------------------------------------------------------------------------
 
 let loading = false; // LoadFunctions has come
-let functions; // name → {fn, self, script, slow: its last call took longer than HOLD_NS}; undefined until loaded
+// name → {fn, self, script, name, parameters, slow: its last call took longer than HOLD_NS}; undefined until loaded
+let functions;
 let waiting = []; // calls that came while scripts were loading
 
 // Loads every script and sends the metadata, or ends the worker with code 1.
@@ -259,7 +313,10 @@ async function load({ id, path: folder, jsons }) {
   }
   functions = table;
   const packages = handles.length > 0 ? { node: handles } : {};
-  send('GetApplicationMetadata', { status: 'ready', prefix: '', suffix: id, version: 'v1', packages, ports: [] });
+  const accepts = ['names'];
+  send('GetApplicationMetadata', {
+    status: 'ready', prefix: '', suffix: id, version: 'v1', accepts, packages, ports: [],
+  });
   for (const call of waiting) perform(call);
   waiting = undefined;
   finish();
@@ -282,16 +339,60 @@ async function loadScript(file) {
 function* exportsOf(module, stem) {
   const hasDefault = types.isModuleNamespaceObject(module) || module?.__esModule === true;
   const main = hasDefault ? module.default : module;
-  if (typeof main === 'function') {
-    yield [main.name === '' || main.name === 'default' ? stem : String(main.name), main, module];
-  }
+  if (typeof main === 'function') yield [nameOfDefault(main, stem), main, module];
   for (const object of new Set([main, module])) {
-    if (object === null || (typeof object !== 'object' && typeof object !== 'function') || isClass(object)) continue;
+    // A function's own properties are its methods, such as those of a web framework's application.
+    if (object === null || typeof object !== 'object') continue;
+    if (isOwnInstance(object)) {
+      for (const name of methodsOf(object)) yield [name, object[name], object];
+    }
     for (const name of Object.keys(object)) {
       const isDefault = hasDefault && object === module && name === 'default';
       if (typeof object[name] === 'function' && !isDefault) yield [name, object[name], object];
     }
   }
+}
+
+// A default export without a name has that of its file. A bundler gives it one: `handler_default`.
+function nameOfDefault(fn, stem) {
+  const name = String(fn.name);
+  const bundled = `${stem.replace(/[^\p{ID_Continue}$]/gu, '_')}_default`;
+  return name === '' || name === 'default' || name === bundled ? stem : name;
+}
+
+// Whether it is an instance of a class that the project itself defines, not a package that it uses.
+function isOwnInstance(object) {
+  const { constructor } = object;
+  if (types.isProxy(object) || types.isModuleNamespaceObject(object) || !isClass(constructor)) return false;
+  const source = sourceOf(constructor);
+  return ownFiles().some((file) => readText(file).includes(source));
+}
+
+function ownFiles() {
+  const loaded = Object.keys(require.cache);
+  const modules = `${path.sep}node_modules${path.sep}`;
+  return [...new Set([process.argv[1], ...loaded])].filter((file) => file !== __filename && !file.includes(modules));
+}
+
+function readText(file) {
+  try {
+    return fs.readFileSync(file, 'utf8');
+  } catch {
+    return '';
+  }
+}
+
+// The public methods of an instance, those of its parent classes among them.
+function methodsOf(object) {
+  const names = new Set();
+  let prototype = Object.getPrototypeOf(object);
+  while (prototype !== null && prototype !== Object.prototype && isClass(prototype.constructor)) {
+    for (const [name, { value }] of Object.entries(Object.getOwnPropertyDescriptors(prototype))) {
+      if (typeof value === 'function' && name !== 'constructor' && !name.startsWith('_')) names.add(name);
+    }
+    prototype = Object.getPrototypeOf(prototype);
+  }
+  return names;
 }
 
 function isClass(value) {
@@ -314,8 +415,9 @@ function addScript(script, module, table, handles) {
       }
       for (const { scope } of handles) scope.funcs = scope.funcs.filter((func) => func.name !== name);
     }
-    table.set(name, { fn, self, script, slow: false });
-    funcs.set(name, describeFunction(name, fn));
+    const parameters = parametersOf(fn);
+    table.set(name, { fn, self, script, name, parameters, slow: false });
+    funcs.set(name, describeFunction(name, fn, parameters));
   }
   const scope = { name: 'global_namespace', funcs: [...funcs.values()], classes: [], objects: [] };
   for (const name of classes) scope.classes.push({ name });
@@ -331,6 +433,82 @@ function failLoad(script, error) {
   // Node prints the line with the syntax error only for an uncaught error.
   process.removeAllListeners('uncaughtException');
   nextTick(() => { throw error; });
+}
+
+// --- arguments -------------------------------------------------------------------------------------------------------
+
+// The arguments in the order of the parameters, for a call with the names of its arguments. Throws a BadArgument if
+// some of the names are parameters and others are not. Without any such name the arguments stay in their order.
+function bind(entry, args, names) {
+  const { parameters } = entry;
+  const [only] = parameters;
+  if (parameters.length === 1 && only.isPattern && !only.isRest) {
+    return [Object.fromEntries(names.map((name, i) => [name, args[i]]))];
+  }
+  const places = names.map((name) => parameters.findIndex((one) => one.isNamed && one.name === name));
+  const unknown = places.indexOf(-1);
+  if (unknown !== -1) {
+    if (places.every((place) => place === -1)) return args;
+    throw new BadArgument(names[unknown], parameters, signatureOf(entry));
+  }
+  const bound = [];
+  let rest = [];
+  places.forEach((place, i) => {
+    if (!parameters[place].isRest) bound[place] = args[i];
+    else if (Array.isArray(args[i])) rest = args[i];
+    else throw new BadArgument(names[i], undefined, 'array', args[i]);
+  });
+  // A missing argument before the rest is undefined.
+  if (rest.length > 0) bound.length = parameters.length - 1;
+  return [...bound, ...rest];
+}
+
+// Arguments that do not fit the function, which was not run.
+class BadArgument {
+  constructor(argument, parameters, expected, value) {
+    this.argument = argument;
+    if (parameters === undefined) {
+      this.message = `argument ${stringify(argument)}: expected ${expected}, found ${excerpt(value)}`;
+      this.expected = expected;
+    } else {
+      const named = parameters.filter((one) => one.isNamed).map((one) => one.name);
+      this.message = `no parameter ${stringify(argument)}${nearest(argument, named)}: ${expected}`;
+    }
+  }
+
+  describe() {
+    const { message, argument, path: place, expected } = this;
+    return { name: 'BadArgument', message, kind: 'argument', argument, path: place, expected };
+  }
+}
+
+function signatureOf({ name, parameters }) {
+  return `${name}(${parameters.map((one) => (one.isRest ? `...${one.name}` : one.name)).join(', ')})`;
+}
+
+function excerpt(value) {
+  const text = stringify(value);
+  return text.length <= 80 ? text : `${text.slice(0, 79)}…`;
+}
+
+// The name that a wrong one is most like, as a question, or nothing.
+function nearest(name, names) {
+  const best = names.map((one) => [distance(name, one), one]).sort(([a], [b]) => a - b)[0];
+  return best !== undefined && best[0] <= Math.max(2, name.length / 3) ? ` (did you mean ${stringify(best[1])}?)` : '';
+}
+
+// How many letters have to be changed, added or removed.
+function distance(a, b) {
+  if (a.length > 60 || b.length > 60) return Infinity;
+  let row = Array.from({ length: b.length + 1 }, (_, i) => i);
+  for (let i = 1; i <= a.length; i++) {
+    const next = [i];
+    for (let j = 1; j <= b.length; j++) {
+      next[j] = Math.min(row[j] + 1, next[j - 1] + 1, row[j - 1] + (a[i - 1] === b[j - 1] ? 0 : 1));
+    }
+    row = next;
+  }
+  return row[b.length];
 }
 
 // --- calling ---------------------------------------------------------------------------------------------------------
@@ -358,11 +536,12 @@ function perform(call) {
   let result;
   let thenable;
   try {
-    result = Reflect.apply(entry.fn, entry.self, call.args ?? []);
+    const args = call.names === undefined ? call.args ?? [] : bind(entry, call.args ?? [], call.names);
+    result = Reflect.apply(entry.fn, entry.self, args);
     const kind = typeof result;
     thenable = ((kind === 'object' && result !== null) || kind === 'function') && typeof result.then === 'function';
   } catch (thrown) {
-    fail(id, describeError(thrown));
+    fail(id, thrown instanceof BadArgument ? thrown.describe() : describeError(thrown));
   }
   if (thenable === true) settle(id, result);
   else if (thenable === false) succeed(id, result);
@@ -399,11 +578,29 @@ function succeed(id, result) {
     return;
   }
   const tail = json === undefined ? '}}\n' : ',"result":' + json + '}}\n';
-  answer('{"type":"FunctionInvokeResult","data":{"id":' + stringify(id) + tail);
+  const line = '{"type":"FunctionInvokeResult","data":{"id":' + stringify(id) + tail;
+  const size = sizeOf(line);
+  if (size > MAX_MESSAGE) {
+    const message = `the result has ${size} bytes, more than the deployment's max_message of ${MAX_MESSAGE} bytes`;
+    fail(id, { name: 'ResultTooLarge', message, kind: 'result_too_large' });
+    return;
+  }
+  answer(line);
+}
+
+// Bytes of a line, or a number that is small enough: a unit of a string has three bytes at most.
+function sizeOf(line) {
+  return line.length * 3 <= MAX_MESSAGE ? 0 : Buffer.byteLength(line);
 }
 
 function fail(id, error) {
-  send('FunctionInvokeError', { id, error });
+  let line = messageLine('FunctionInvokeError', { id, error });
+  if (sizeOf(line) > MAX_MESSAGE) {
+    const short = (text) => text?.slice(0, ERROR_LENGTH);
+    const { name, message, stack } = error;
+    line = messageLine('FunctionInvokeError', { id, error: { name, message: short(message), stack: short(stack) } });
+  }
+  answer(line);
 }
 
 function finish() {
@@ -494,7 +691,11 @@ function isLoad(data) {
 }
 
 function send(type, data) {
-  answer(stringify({ type, data }) + '\n');
+  answer(messageLine(type, data));
+}
+
+function messageLine(type, data) {
+  return stringify({ type, data }) + '\n';
 }
 
 function answer(line) {
@@ -555,6 +756,7 @@ function end() {
 
 delete process.env.METAGATE_CHANNEL_FD;
 delete process.env.METAGATE_CONCURRENCY;
+delete process.env.METAGATE_MAX_MESSAGE;
 process.on('exit', flush);
 // Without this, text that a full pipe has not accepted is lost at the exit.
 for (const { _handle: pipe } of [process.stdout, process.stderr]) pipe?.setBlocking?.(true);

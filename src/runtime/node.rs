@@ -5,6 +5,7 @@ use std::fs;
 use std::path::{Component, Path, PathBuf};
 
 use serde::Deserialize;
+use serde_json::Value;
 
 use crate::config::DeploymentConfig;
 use crate::deployment::MetaCallJson;
@@ -17,10 +18,13 @@ pub const LANGUAGES: [&str; 1] = ["node"];
 pub const EXPECTED: &str = "an index.js, a main.js or a package.json with \"main\"";
 const ENTRIES: [&str; 6] = ["index.js", "main.js", "index.mjs", "main.mjs", "index.cjs", "main.cjs"];
 
-/// Finds the script of a folder without metacall.json: package.json's `main`, else an index or main file.
+/// Conditions of `exports` that hold for a script that Node loads.
+const CONDITIONS: [&str; 5] = ["node", "import", "module-sync", "require", "default"];
+
+/// Finds the script of a folder without metacall.json: package.json's `main` or `exports`, else an index or main file.
 #[must_use]
 pub fn detect(folder: &Path) -> Option<MetaCallJson> {
-    let entry = package_main(folder)
+    let entry = package_entry(folder)
         .or_else(|| ENTRIES.iter().find(|entry| folder.join(entry).is_file()).map(|entry| (*entry).to_owned()))?;
     Some(MetaCallJson { language_id: "node".to_owned(), path: ".".to_owned(), scripts: vec![entry] })
 }
@@ -35,16 +39,42 @@ pub fn program(
     Ok((program, vec![scripts.node.clone().into()]))
 }
 
-/// The file that `main` of package.json means, resolved as Node does: the path itself, the path with `.js`, or the
-/// folder's index.js. `None` if it is outside the deployment's folder.
-fn package_main(folder: &Path) -> Option<String> {
+/// The file that package.json names as the package's own: `main`, else `exports`.
+fn package_entry(folder: &Path) -> Option<String> {
     #[derive(Deserialize)]
     struct Package {
-        main: String,
+        #[serde(default)]
+        main: Value,
+        #[serde(default)]
+        exports: Value,
     }
     let text = fs::read(folder.join("package.json")).ok()?;
     let package: Package = serde_json::from_slice(&text).ok()?;
-    let main = Path::new(&package.main);
+    let main = package.main.as_str().and_then(|main| file_of(folder, main));
+    main.or_else(|| file_of(folder, exported(&package.exports, true)?))
+}
+
+/// The file of the package's own entry in `exports`: a path, or a choice by conditions. Format: Node's documentation,
+/// "Conditional exports".
+fn exported(exports: &Value, is_top: bool) -> Option<&str> {
+    match exports {
+        Value::String(path) => Some(path),
+        Value::Array(choices) => choices.iter().find_map(|choice| exported(choice, false)),
+        Value::Object(entries) if is_top && entries.keys().any(|key| key.starts_with('.')) => {
+            exported(entries.get(".")?, false)
+        }
+        Value::Object(conditions) => conditions
+            .iter()
+            .filter(|(condition, _)| CONDITIONS.contains(&condition.as_str()))
+            .find_map(|(_, choice)| exported(choice, false)),
+        _ => None,
+    }
+}
+
+/// The file that a path of package.json means, resolved as Node does: the path itself, the path with `.js`, or the
+/// folder's index.js. `None` if it is outside the deployment's folder.
+fn file_of(folder: &Path, path: &str) -> Option<String> {
+    let main = Path::new(path);
     if !main.components().all(|part| matches!(part, Component::Normal(_) | Component::CurDir)) {
         return None;
     }
@@ -77,6 +107,17 @@ mod tests {
         assert_eq!(detected(&[package, ("lib/app.js", ""), ("index.js", "")]).as_deref(), Some("lib/app.js"));
         assert_eq!(detected(&[("package.json", r#"{"name":"x"}"#), ("index.js", "")]).as_deref(), Some("index.js"));
         assert_eq!(detected(&[("other.js", "")]), None);
+        for exports in [
+            r#""./dist/a.js""#,
+            r#"{".":"./dist/a.js"}"#,
+            r#"{"types":"./a.d.ts","import":"./dist/a.js"}"#,
+            r#"{"./x":"./x.js",".":{"browser":"./b.js","node":{"require":"./dist/a.js"}}}"#,
+            r#"[{"import":"./dist/a.js"}]"#,
+        ] {
+            let package = format!(r#"{{"exports":{exports}}}"#);
+            let files = [("package.json", package.as_str()), ("dist/a.js", ""), ("index.js", "")];
+            assert_eq!(detected(&files).as_deref(), Some("dist/a.js"), "{exports}");
+        }
     }
 
     #[test]

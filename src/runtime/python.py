@@ -65,7 +65,11 @@ QUIET_SAMPLES = 10  # samples without a call before the monitor goes to sleep
 FRESH = 2.0  # seconds; Python's cache tells versions of a script apart by the second and the length only
 GRACE = 2.0  # seconds that running calls and user threads get after the end of the channel
 SWITCH_INTERVAL = 0.001  # seconds; next to a computing call another takes 0.1 ms, with Python's default 5.5
+<<<<<<< HEAD
 STARTS_OF_PROCESSES = ("_execute_child", "_launch", "fork")  # functions of the standard library that start one
+=======
+ERROR_LENGTH = 20_000  # characters of an error's message and stack when the whole is longer than a message may be
+>>>>>>> a6cd98c (runtime: arguments by name and by type, more values as results)
 PACKAGES = (".packages", "python")  # the folder of `pip install --target`, as the gateway installs dependencies
 
 # ---- Rendering of values: what a result looks like in JSON -----------------------------------------------------------
@@ -93,6 +97,14 @@ CONVERSIONS = {
     ("decimal", "Decimal"): str,  # text, because a number would lose digits in most clients
     ("uuid", "UUID"): str,
     ("enum", "Enum"): lambda value: value.value,
+    ("ipaddress", "_BaseAddress"): str,
+    ("ipaddress", "_BaseNetwork"): str,
+    ("numpy", "generic"): lambda value: value.item(),
+    ("numpy", "ndarray"): lambda value: value.tolist(),
+    ("pandas.core.frame", "DataFrame"): lambda value: value.to_dict(orient="records"),
+    ("pandas", "DataFrame"): lambda value: value.to_dict(orient="records"),
+    ("pandas.core.series", "Series"): lambda value: value.to_list(),
+    ("pandas", "Series"): lambda value: value.to_list(),
     ("builtins", "bytes"): render_bytes,
     ("builtins", "bytearray"): render_bytes,
     ("builtins", "memoryview"): render_bytes,
@@ -150,10 +162,39 @@ def render(value):
         return "".join(encoder(convert)(value, 0))
     except Exception as error:
         try:
+            # The encoder has no way to convert keys.
+            return "".join(encoder(convert)(with_text_keys(value), 0))
+        except Exception:
+            pass
+        try:
             explain(value, "result")
         except RecursionError:
             raise ValueError("result: nested too deeply, or without end") from None
         raise error
+
+
+def with_text_keys(value):
+    """The value with keys that JSON can have: a date, a UUID or an enum member as a key is what it is as a value."""
+    if isinstance(value, (str, int, float, type(None))):
+        return value
+    if isinstance(value, dict):
+        return {text_key(key): with_text_keys(item) for key, item in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [with_text_keys(item) for item in value]
+    return with_text_keys(convert(value))
+
+
+def text_key(key):
+    if key is None or isinstance(key, (str, int, float)) and not is_enum(key):
+        return key
+    converted = convert(key)
+    if isinstance(converted, (str, int, float)):
+        return converted
+    raise TypeError("not a key")
+
+
+def is_enum(value):
+    return hasattr(type(value), "_member_map_")
 
 
 def explain(value, path, parents=()):
@@ -167,8 +208,12 @@ def explain(value, path, parents=()):
     parents = (*parents, value)
     if isinstance(value, dict):
         for key, item in value.items():
-            if not (key is None or isinstance(key, (str, int, float))):
-                raise TypeError(f"{path}: key {key!r} of type {type(key).__name__} cannot be rendered as JSON")
+            try:
+                key = text_key(key)
+            except Exception:
+                raise TypeError(
+                    f"{path}: key {key!r} of type {type(key).__name__} cannot be rendered as JSON"
+                ) from None
             explain(key, f"{path} key")
             explain(item, f"{path}[{quote(key) if isinstance(key, str) else key}]", parents)
     elif isinstance(value, (list, tuple)):
@@ -220,7 +265,7 @@ def parameter_names(function):
 
 
 def describe_function(name, function):
-    """A function as the metadata lists it."""
+    """A function as the metadata lists it; `schema` has what its declared types say."""
     is_async, inner = False, function
     for _ in range(100):  # through decorators, to the function with the signature
         code = getattr(inner, "__code__", None)
@@ -234,13 +279,14 @@ def describe_function(name, function):
         ret = describe_type(annotations.get("return"), scope)
     except Exception:  # a function without a signature, or whose annotations raise, can still be called
         args, ret = [], UNKNOWN
-    return {"name": name, "signature": {"ret": {"type": ret}, "args": args}, "async": is_async}
+    described = {"name": name, "signature": {"ret": {"type": ret}, "args": args}, "async": is_async}
+    return {**described, "schema": binders[name].schema()} if binders.get(name) else described
 
 
 # ---- Loading ---------------------------------------------------------------------------------------------------------
 
 loading = False  # LoadFunctions has come
-functions = {}
+functions = {}  # name → (function, fewest and most arguments of a call by order, whether arguments are converted)
 
 
 class SiteOnDemand:
@@ -299,21 +345,56 @@ def load_script(file):
 
 
 def exports_of(module):
-    """Exported functions by name, and names of classes: those in `__all__`, or public ones that the module defines."""
+    """Exported functions by name, and names of classes: those in `__all__`, or public ones that the module binds by
+    definition, assignment or decoration. What it only imports is not exported."""
     names = getattr(module, "__all__", None)
-    found, classes = {}, []
+    found, classes, bound = {}, [], None
     for name, value in list(vars(module).items()):
         is_class = issubclass(type(value), type)
-        if names is None:
-            public = not name.startswith("_") and (is_class or is_function(value))
-            offered = public and value.__module__ == module.__name__
+        if names is not None:
+            offered = name in names and is_callable(value)
+        elif name.startswith("_"):
+            offered = False
+        elif is_class or is_function(value) and value.__module__ == module.__name__:
+            offered = value.__module__ == module.__name__
+        elif is_callable(value):
+            bound = names_bound_by(module) if bound is None else bound
+            offered = name in bound and not is_application(value)
         else:
-            offered = name in names and callable(value)
+            offered = False
         if offered and is_class:
             classes.append(name)
         elif offered:
             found[name] = value
     return found, classes
+
+
+def names_bound_by(module):
+    """The names that the module's own statements bind, other than imports."""
+    from _symtable import DEF_IMPORT, symtable  # the C part of `symtable`, which imports more
+
+    try:
+        file = module.__spec__.loader.path
+        symbols = symtable(module.__spec__.loader.get_data(file), file, "exec").symbols
+    except Exception:  # not a module with source
+        return ()
+    return {name for name, flags in symbols.items() if flags & ~DEF_IMPORT & 2}  # 2: DEF_LOCAL, bound by a statement
+
+
+def is_callable(value):
+    """Whether it can be called as a function: types of annotations can be called, but are none."""
+    try:
+        return callable(value) and type(value).__module__ not in ("typing", "typing_extensions", "types")
+    except Exception:  # a proxy that raises on any access outside of a request
+        return False
+
+
+def is_application(value):
+    """Whether it is an application of a web framework, which a server calls: WSGI or ASGI."""
+    call = getattr(type(value), "__call__", None)
+    code = getattr(call, "__code__", None)
+    names = code.co_varnames[1 : code.co_argcount] if code else ()
+    return names[:3] == ("scope", "receive", "send") or names[:2] == ("environ", "start_response")
 
 
 def is_function(value):
@@ -349,7 +430,7 @@ def load(deployment):
             add_script(script, load_script(file), handles)
         except BaseException as error:
             fail_load(script, error)
-    metadata = {"status": "ready", "prefix": "", "suffix": deployment["id"], "version": "v1"}
+    metadata = {"status": "ready", "prefix": "", "suffix": deployment["id"], "version": "v1", "accepts": ["names"]}
     write(message_line("GetApplicationMetadata", {**metadata, "packages": {"py": handles}, "ports": []}))
     if any(func["async"] for handle in handles for func in handle["scope"]["funcs"]):
         start_loop()  # after the metadata is written: importing asyncio takes 35 ms
@@ -372,12 +453,12 @@ def add_script(script, module, handles):
     """Adds the exports of a script to the functions and to the handles of the metadata."""
     found, classes = exports_of(module)
     for name, function in found.items():
-        if functions.get(name, function) is not function:
+        if name in functions and functions[name][0] is not function:
             sys.stderr.write(f"metagate: {script} replaces the function {name!r} of another script\n")
             for handle in handles:
                 funcs = handle["scope"]["funcs"]
                 handle["scope"]["funcs"] = [func for func in funcs if func["name"] != name]
-    functions.update(found)
+    functions.update((name, (function, *prepare(name, function))) for name, function in found.items())
     funcs = [describe_function(name, function) for name, function in found.items()]
     scope = {"name": "global_namespace", "funcs": funcs, "classes": [{"name": name} for name in classes], "objects": []}
     handles.append({"name": script, "scope": scope})
@@ -403,6 +484,84 @@ def keep_standard(module):
         __import__(module)
     except Exception:
         pass  # a module of another platform: nothing here relies on it
+
+
+# ---- Arguments -------------------------------------------------------------------------------------------------------
+
+ANY_NUMBER = (0, float("inf"))
+binders = {}  # name → how the arguments of its calls become its own; None if its signature is not known
+binding = None  # the module `python_binding`
+
+
+def prepare(name, function):
+    """The fewest and most arguments of a call by order, and whether the arguments are converted."""
+    inner = function
+    while hasattr(inner, "__wrapped__") and not hasattr(inner, "__signature__"):
+        inner = inner.__wrapped__
+    if type(function) is FunctionType and inner is function and not has_types(function):
+        code = function.__code__
+        if code.co_kwonlyargcount > len(function.__kwdefaults__ or ()):
+            return float("inf"), 0, False  # some are given by name only
+        fewest = code.co_argcount - len(function.__defaults__ or ())
+        return fewest, float("inf") if code.co_flags & VARARGS else code.co_argcount, False
+    binder = binder_of(name, function)
+    if binder is None:
+        return (*ANY_NUMBER, False)
+    return (*(ANY_NUMBER if binder.is_decorated else (binder.fewest(), binder.most())), binder.is_typed)
+
+
+def has_types(function):
+    try:
+        return bool(function.__annotations__.keys() - {"return"})
+    except Exception:  # annotations that raise when they are evaluated
+        return False
+
+
+def binder_of(name, function):
+    """The binder of a function, or None if its signature cannot be read."""
+    global binding
+    if name in binders:
+        return binders[name]
+    if binding is None:
+        from _frozen_importlib import module_from_spec
+        from _frozen_importlib_external import spec_from_file_location
+
+        file = os.path.join(os.path.dirname(os.path.abspath(__file__)), "python_binding.py")
+        spec = spec_from_file_location("python_binding", file)
+        module = module_from_spec(spec)
+        spec.loader.exec_module(module)
+        binding = module
+    try:
+        binder = binding.Binder(name, function)
+    except Exception:  # not a Python function, or one with annotations that raise
+        binder = None
+    binders[name] = binder
+    return binder
+
+
+def bind(call, function, args):
+    """The positional and the keyword arguments of a call."""
+    binder = binder_of(call["name"], function)
+    if binder is None:
+        return args, {}
+    return binder.bind(args, call.get("names"), call.get("text") is True)
+
+
+def fits_not(error, function):
+    """Whether a decorated function was not run, because the arguments that it got do not fit it."""
+    inner = function
+    while hasattr(inner, "__wrapped__"):
+        inner = inner.__wrapped__
+    code, frames = getattr(inner, "__code__", None), error.__traceback__
+    if code is None or inner is function or type(error) is not TypeError:
+        return False
+    if "argument" not in str(error) or f"{inner.__name__}()" not in str(error):
+        return False
+    while frames:
+        if frames.tb_frame.f_code is code:
+            return False
+        frames = frames.tb_next
+    return True
 
 
 # ---- Calling ---------------------------------------------------------------------------------------------------------
@@ -460,32 +619,67 @@ def message_line(kind, data):
     return f'{{"type":"{kind}","data":{"".join(encoder(None)(data, 0))}}}\n'
 
 
+max_message = float("inf")  # bytes of a line that the gateway reads
+
+
+class ResultTooLarge(Exception):
+    """A result that is longer than a message may be."""
+
+
+def size(line):
+    """Bytes of a line, or a number that is small enough: a character has four bytes at most."""
+    return 0 if len(line) * 4 <= max_message else len(line.encode("utf-8", "backslashreplace"))
+
+
 def result_line(call_id, value):
-    return f'{{"type":"FunctionInvokeResult","data":{{"id":{quote(call_id)},"result":{render(value)}}}}}\n'
+    line = f'{{"type":"FunctionInvokeResult","data":{{"id":{quote(call_id)},"result":{render(value)}}}}}\n'
+    if size(line) > max_message:
+        raise ResultTooLarge(
+            f"the result has {size(line)} bytes, more than the deployment's max_message of {max_message} bytes"
+        )
+    return line
 
 
-def error_line(call_id, error):
-    return message_line("FunctionInvokeError", {"id": call_id, "error": describe_error(error)})
+def error_line(call_id, error, function=None):
+    if type(error) is ResultTooLarge:
+        described = {"name": "ResultTooLarge", "message": str(error), "kind": "result_too_large"}
+    elif binding and type(error) is binding.BadArgument:
+        described = error.metagate_error()
+    elif function and fits_not(error, function):
+        described = binding.BadArgument(str(error)).metagate_error()
+    else:
+        described = describe_error(error)
+    line = message_line("FunctionInvokeError", {"id": call_id, "error": described})
+    if size(line) > max_message:
+        for key in ("message", "stack"):
+            described[key] = described.get(key, "")[:ERROR_LENGTH]
+        line = message_line("FunctionInvokeError", {"id": call_id, "error": described})
+    return line
 
 
 def perform(call):
     """Runs one call. Returns the line that answers it, or None if the event loop will answer it."""
-    call_id = call["id"]
+    call_id, function = call["id"], None
     try:
         name, args = call.get("name"), call.get("args")
-        function = functions.get(name) if type(name) is str else None
+        known = functions.get(name) if type(name) is str else None
         if args is None:
             args = ()
-        if function is None or type(args) not in (list, tuple):
+        if known is None or type(args) not in (list, tuple):
             raise fault_of(name)
-        result = function(*args)
+        function, fewest, most, converts = known
+        if converts or "names" in call or not fewest <= len(args) <= most:
+            args, keywords = bind(call, function, args)
+            result = function(*args, **keywords)
+        else:
+            result = function(*args)
         if type(result) not in SCALARS and hasattr(result, "__await__"):
             start_loop()
             arriving.append((call_id, result))
             return None
         return result_line(call_id, result)
     except BaseException as error:  # includes SystemExit and KeyboardInterrupt raised by a function
-        return error_line(call_id, error)
+        return error_line(call_id, error, function)
 
 
 def fault_of(name):
@@ -919,7 +1113,7 @@ def forget_channel():
 
 
 def main():
-    global pool_limit
+    global pool_limit, max_message
     channel.fd = int(os.environ.pop("METAGATE_CHANNEL_FD", "3"))
     os.set_inheritable(channel.fd, False)
     os.set_blocking(channel.fd, True)
@@ -929,6 +1123,8 @@ def main():
     if hasattr(sys, "set_int_max_str_digits"):
         sys.set_int_max_str_digits(0)
     prepare_imports()
+    longest = os.environ.pop("METAGATE_MAX_MESSAGE", None)
+    max_message = int(longest) if longest else max_message
     concurrency = int(os.environ.pop("METAGATE_CONCURRENCY", "1"))
     if concurrency > 1:
         pool_limit = concurrency + 1  # one more, to read while all of them run a call

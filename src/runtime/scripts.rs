@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 
 const NODE: &str = include_str!("node.js");
 const PYTHON: &str = include_str!("python.py");
+const PYTHON_BINDING: &str = include_str!("python_binding.py");
 const METACALL: &str = include_str!("metacall.js");
 
 /// The paths of the worker scripts and of caches that workers keep.
@@ -15,6 +16,8 @@ pub struct WorkerScripts {
     pub node: PathBuf,
     /// The script of the `python` runtime.
     pub python: PathBuf,
+    /// The module with which it binds arguments, in the same folder.
+    pub python_binding: PathBuf,
     /// The script of the `metacall` runtime.
     pub metacall: PathBuf,
     /// Python's caches of compiled files, one folder a deployment: what a worker leaves in its own, another must not
@@ -37,6 +40,7 @@ impl WorkerScripts {
         Ok(Self {
             node: write(&folder, "node.js", NODE)?,
             python: write(&folder, "python.py", PYTHON)?,
+            python_binding: write(&folder, "python_binding.py", PYTHON_BINDING)?,
             metacall: write(&folder, "metacall.js", METACALL)?,
             ..Self::in_place(data_dir)
         })
@@ -49,6 +53,7 @@ impl WorkerScripts {
         Self {
             node: folder.join("node.js"),
             python: folder.join("python.py"),
+            python_binding: folder.join("python_binding.py"),
             metacall: folder.join("metacall.js"),
             python_caches: folder.join("pycache"),
             wasm_caches: data_dir.join("compiled-functions"),

@@ -24,7 +24,8 @@ pub(super) fn of(deployment: &DeploymentConfig, kind: RuntimeKind, scripts: &Wor
         return None;
     }
     let name = deployment.name.as_str();
-    let mut read = vec![scripts.node.clone(), scripts.python.clone(), scripts.metacall.clone()];
+    let mut read =
+        [&scripts.node, &scripts.python, &scripts.python_binding, &scripts.metacall].map(Clone::clone).to_vec();
     read.extend(deployment.read.iter().cloned());
     read.extend(deployment.worker_script.clone());
     let mut make = Vec::new();

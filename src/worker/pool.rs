@@ -113,7 +113,8 @@ impl Pool {
     /// Whether a call should carry the names of its arguments. Before the first load the answer is a guess by runtime.
     pub fn wants_names(&self) -> bool {
         let context = &self.context;
-        context.plan.kind.may_use_names() && context.dispatch.exports().as_ref().is_none_or(|e| e.accepts.names)
+        let may_use = context.settings.names && context.plan.kind.may_use_names();
+        may_use && context.dispatch.exports().as_ref().is_none_or(|e| e.accepts.names)
     }
 
     /// The function's own name for a name that a caller used: an alias stands for another name, any other name for
@@ -156,7 +157,8 @@ impl Pool {
             let (client, lease) = dispatch.acquire(patience).await?;
             let run = lease.run();
             let timeout = accepts.timeout.then(|| deadline.saturating_duration_since(clock::now()));
-            let call = Call { names, timeout, ..Call::new(&function.quoted, arguments.as_json()) };
+            let call =
+                Call { names, text: arguments.are_text(), timeout, ..Call::new(&function.quoted, arguments.as_json()) };
             match client.call(&call, deadline, lease) {
                 Ok(reply) => match reply.await {
                     Ok(Ok(returned)) => return Ok(returned),

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use crate::config::DeploymentConfig;
+use crate::config::{ArgumentOrder, DeploymentConfig};
 use crate::deployment::DeploymentName;
 
 /// The settings of a pool.
@@ -22,6 +22,8 @@ pub struct Settings {
     pub timeout: Duration,
     /// Timeout of a load, from the start of the process to MetaData.
     pub load_timeout: Duration,
+    /// Whether calls carry the names of their arguments to workers that accept them.
+    pub names: bool,
     /// Memory limit of each worker, in bytes.
     pub max_memory: Option<u64>,
     /// Share of the processors of each worker, relative to other workers.
@@ -42,6 +44,7 @@ impl Settings {
             queue: config.queue as usize,
             timeout: config.timeout.get(),
             load_timeout: config.load_timeout.get(),
+            names: config.arguments == ArgumentOrder::Names,
             max_memory: config.max_memory.map(|size| size.bytes()),
             cpu_weight: config.cpu_weight,
             max_message: usize::try_from(config.max_message.bytes()).unwrap_or(usize::MAX),

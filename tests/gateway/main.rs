@@ -4,6 +4,7 @@
 #![expect(clippy::disallowed_methods, reason = "tests start the gateway and its clients")]
 
 mod admin;
+mod arguments;
 mod calls;
 mod changed_folders;
 mod commands;

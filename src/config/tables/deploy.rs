@@ -9,7 +9,7 @@ use crate::config::tables::deployment::{
     DeploymentConfig, default_concurrency, default_cpu_weight, default_load_timeout, default_max_file_size,
     default_max_files, default_max_processes, default_queue, default_timeout,
 };
-use crate::config::values::choice::Isolation;
+use crate::config::values::choice::{ArgumentOrder, Isolation};
 use crate::config::values::endpoint::Endpoint;
 use crate::config::values::field;
 use crate::config::values::repository_prefix::RepositoryPrefix;
@@ -59,6 +59,8 @@ pub struct DeployConfig {
     #[serde(deserialize_with = "field::within::<1, 10_000, _, _>")]
     #[schemars(range(min = 1, max = 10_000))]
     pub cpu_weight: u32,
+    /// How the values of an object become arguments, as in `[[deployment]]`: "names" or "order". Default "names".
+    pub arguments: ArgumentOrder,
     /// What the workers of each deployment may reach, as in `[[deployment]]`: "none", "standard" or "strict". Also what
     /// npm, pip and git may reach during a deploy. Default "standard".
     pub isolation: Isolation,
@@ -107,6 +109,7 @@ impl Default for DeployConfig {
             load_timeout: default_load_timeout(),
             max_memory: None,
             cpu_weight: default_cpu_weight(),
+            arguments: ArgumentOrder::default(),
             isolation: Isolation::default(),
             run_as: None,
             network: Vec::new(),
@@ -133,6 +136,7 @@ impl DeployConfig {
             load_timeout: self.load_timeout,
             max_memory: self.max_memory,
             cpu_weight: self.cpu_weight,
+            arguments: self.arguments,
             isolation: self.isolation,
             run_as: self.run_as.clone(),
             network: self.network.clone(),

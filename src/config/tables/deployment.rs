@@ -8,7 +8,7 @@ use serde::Deserialize;
 
 use crate::config::locations::Locations;
 use crate::config::tables::wasm_functions::WasmFunctionsConfig;
-use crate::config::values::choice::Isolation;
+use crate::config::values::choice::{ArgumentOrder, Isolation};
 use crate::config::values::endpoint::Endpoint;
 use crate::config::values::field;
 use crate::config::values::run_as::RunAs;
@@ -80,6 +80,11 @@ pub struct DeploymentConfig {
     /// "16MiB".
     #[serde(default = "default_max_message")]
     pub max_message: Size,
+    /// How the values of an object become arguments: "names" (by the names of the parameters, where the keys are such
+    /// names) or "order" (in the order of the keys, as MetaCall FaaS does). Always "order" with runtime = "metacall".
+    /// Default "names".
+    #[serde(default)]
+    pub arguments: ArgumentOrder,
     /// What its workers may reach: "none" (everything that the gateway's user may), "standard" (no secrets of the
     /// gateway, no other deployments, changes in their own folders only) or "strict" (their own files and those of
     /// their runtime, changes of temporary files only, no network but `network`; as root it needs `run_as`; refused on
@@ -149,6 +154,7 @@ impl DeploymentConfig {
             max_memory: None,
             cpu_weight: default_cpu_weight(),
             max_message: default_max_message(),
+            arguments: ArgumentOrder::default(),
             isolation: Isolation::default(),
             run_as: None,
             network: Vec::new(),
@@ -184,6 +190,7 @@ impl DeploymentConfig {
             max_memory,
             cpu_weight,
             max_message,
+            arguments,
             isolation,
             run_as,
             network,
@@ -211,6 +218,7 @@ impl DeploymentConfig {
             && *max_memory == other.max_memory
             && *cpu_weight == other.cpu_weight
             && *max_message == other.max_message
+            && *arguments == other.arguments
             && *isolation == other.isolation
             && *run_as == other.run_as
             && *network == other.network

@@ -1,4 +1,4 @@
-//! Choices between words: hooks, effects of failures, use of instances, modes, isolation.
+//! Choices between words: hooks, effects of failures, use of instances, modes, isolation, order of arguments.
 
 use std::borrow::Cow;
 use std::fmt;
@@ -132,6 +132,20 @@ choices!(
         Standard = "standard",
         /// Its own files and those of its runtime, for reading only; temporary files; no network.
         Strict = "strict",
+    }
+);
+
+choices!(
+    /// How the values of an object become arguments.
+    #[derive(Default)]
+    ArgumentOrder,
+    "\"names\" or \"order\"",
+    {
+        /// By the names of the parameters, where the keys are such names.
+        #[default]
+        Names = "names",
+        /// In the order of the keys, as MetaCall FaaS does.
+        Order = "order",
     }
 );
 

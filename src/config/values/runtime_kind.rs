@@ -41,13 +41,13 @@ impl RuntimeKind {
         }
     }
 
-    /// Whether its workers may declare aliases and ask for arguments by name, as the worker protocol allows. The
-    /// workers for Node, Python and MetaCall do not.
+    /// Whether its workers may declare aliases and ask for arguments by name, as the worker protocol allows. MetaCall's
+    /// do not.
     #[must_use]
     pub const fn may_use_names(self) -> bool {
         match self {
-            Self::Wasm | Self::Command => true,
-            Self::Node | Self::Python | Self::Metacall => false,
+            Self::Node | Self::Python | Self::Wasm | Self::Command => true,
+            Self::Metacall => false,
         }
     }
 

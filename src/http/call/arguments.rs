@@ -70,7 +70,16 @@ fn from_form(body: &[u8], keys: Keys) -> Result<Arguments, Problem> {
     for (key, text) in &texts {
         values.add(Cow::Borrowed(key), text);
     }
-    Ok(values.into_arguments(keys))
+    Ok(values.into_arguments(keys).of_text())
+}
+
+/// The arguments in the query of a request without a body: as in a form.
+///
+/// # Errors
+///
+/// `bad_request` for a query with too many pairs.
+pub fn from_query(query: &str, keys: Keys) -> Result<Arguments, Problem> {
+    from_form(query.as_bytes(), keys)
 }
 
 fn check<'a, T: Deserialize<'a>>(body: &'a [u8]) -> Result<T, Problem> {

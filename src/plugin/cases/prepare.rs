@@ -76,7 +76,7 @@ fn outcome(ended: Ended) -> Result<Outcome, String> {
         Some(code) => Content::Problem {
             code: code.into(),
             message: message.or(message_in_body).unwrap_or_default(),
-            payload: None,
+            detail: None,
         },
         None => Content::Result(body.unwrap_or_default().into()),
     };

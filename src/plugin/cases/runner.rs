@@ -163,7 +163,8 @@ impl Runner {
         };
         // Failures that cases expect must not open a breaker for later cases.
         plugin.reset_breakers();
-        let latest = Instant::now() + plugin.settings.timeout.get();
+        // The timeout alone ends a hook.
+        let latest = Instant::now() + plugin.settings.timeout.get() * 4;
         let threads = self.threads.handle();
         match input {
             HookInput::Nothing => Got::plain(VerdictName::Accept),
@@ -226,7 +227,7 @@ fn of_outcome(verdict: VerdictName, outcome: Outcome, id: &str) -> Got {
     let body = outcome.body(id);
     let (code, message) = match outcome.content {
         Content::Result(_) | Content::Answer(_) => (None, None),
-        Content::Problem { code, message, payload: _ } => (Some(code.into_owned()), Some(message)),
+        Content::Problem { code, message, detail: _ } => (Some(code.into_owned()), Some(message)),
     };
     let (status, headers) = (Some(outcome.status), outcome.headers);
     Got { status, code, message, headers, body: Some(body), ..Got::plain(verdict) }

@@ -1,0 +1,787 @@
+"""How the arguments of a call become those of a Python function: by name or by order, checked and converted by the
+declared types. python.py imports it for deployments with typed functions, and at the first call by name.
+
+A type becomes a `Type` once, when the function is loaded. Checking a value of a plain type is one comparison. Types
+that are not known here take any value. Types of other modules are known by module and name, so that none is imported
+for deployments that do not use them.
+
+Texts of a query or a form are converted to the declared types (`"7"` for an int); JSON text never is.
+"""
+
+import sys
+from _json import encode_basestring as quote
+from types import FunctionType
+
+FOUND_LENGTH = 80  # characters of a value in a message
+VARARGS, VARKEYWORDS = 0x04, 0x08  # code flags
+EMPTY = object()  # a parameter without a default
+
+
+class BadArgument(Exception):
+    """Arguments that do not fit a function. It was not run."""
+
+    def __init__(self, message, argument=None, path=None, expected=None):
+        super().__init__(message)
+        self.details = {"argument": argument, "path": path, "expected": expected}
+
+    def metagate_error(self):
+        """The protocol's error."""
+        details = {key: value for key, value in self.details.items() if value is not None}
+        return {"name": "BadArgument", "message": str(self), "kind": "argument", **details}
+
+
+class Mismatch(Exception):
+    """A value that does not fit a type; `path` leads to it from the argument."""
+
+    def __init__(self, expected, value, path="", message=None):
+        super().__init__(expected)
+        self.expected, self.value, self.path, self.message = expected, value, path, message
+
+
+class Type:
+    """What is known of a type: `check(value, text)` returns the value to pass or raises `Mismatch`; `text` says that
+    the value comes from a query or a form. `exact(value)` says whether it is of the type without conversion."""
+
+    __slots__ = ("check", "schema", "expected", "exact", "is_object")
+
+    def __init__(self, check, schema, expected, exact=None, is_object=False):
+        self.check, self.schema, self.expected = check, schema, expected
+        self.exact, self.is_object = exact, is_object
+
+
+def found(value):
+    """A value as messages show it."""
+    try:
+        import json
+
+        text = json.dumps(value, ensure_ascii=False)
+    except Exception:
+        text = repr(value)
+    return text if len(text) <= FOUND_LENGTH else text[: FOUND_LENGTH - 1] + "…"
+
+
+# ---- Plain types -----------------------------------------------------------------------------------------------------
+
+
+def check_int(value, text):
+    if type(value) is int:
+        return value
+    if type(value) is float and value.is_integer():  # 5.0 is an integer in JSON
+        return int(value)
+    if text and type(value) is str:
+        try:
+            return int(value.strip())
+        except ValueError:
+            pass
+    raise Mismatch("int", value)
+
+
+def check_float(value, text):
+    if type(value) is float or type(value) is int:
+        return value
+    if text and type(value) is str:
+        try:
+            number = float(value.strip())
+        except ValueError:
+            number = float("nan")
+        if number - number == 0:
+            return number
+    raise Mismatch("float", value)
+
+
+TRUE, FALSE = ("true", "1", "yes", "on"), ("false", "0", "no", "off")
+
+
+def check_bool(value, text):
+    if type(value) is bool:
+        return value
+    if text and type(value) is str:
+        word = value.strip().lower()
+        if word in TRUE or word in FALSE:
+            return word in TRUE
+    raise Mismatch("bool", value)
+
+
+def check_str(value, text):
+    if type(value) is str:
+        return value
+    raise Mismatch("str", value)
+
+
+def check_none(value, text):
+    if value is None:
+        return None
+    raise Mismatch("null", value)
+
+
+def decode_bytes(value, text):
+    if type(value) is str:
+        from binascii import Error, a2b_base64
+
+        try:
+            return a2b_base64(value.encode("ascii"), strict_mode=True) if sys.version_info >= (3, 11) else strict(value)
+        except (Error, ValueError):
+            pass
+    raise Mismatch("base64 text", value)
+
+
+def strict(value):
+    """Base64 without characters of other alphabets, as `strict_mode` has it from Python 3.11 on."""
+    from binascii import Error, a2b_base64, b2a_base64
+
+    data = a2b_base64(value)
+    if b2a_base64(data, newline=False).decode() != value:
+        raise Error("not base64")
+    return data
+
+
+PLAIN = {
+    int: Type(check_int, {"type": "integer"}, "int", lambda value: type(value) is int),
+    float: Type(check_float, {"type": "number"}, "float", lambda value: type(value) is float),
+    bool: Type(check_bool, {"type": "boolean"}, "bool", lambda value: type(value) is bool),
+    str: Type(check_str, {"type": "string"}, "str", lambda value: type(value) is str),
+    type(None): Type(check_none, {"type": "null"}, "null", lambda value: value is None),
+    bytes: Type(decode_bytes, {"type": "string", "contentEncoding": "base64"}, "base64 text"),
+    bytearray: Type(
+        lambda value, text: bytearray(decode_bytes(value, text)),
+        {"type": "string", "contentEncoding": "base64"},
+        "base64 text",
+    ),
+}
+
+
+def from_text(make, expected, schema, kinds=(str,)):
+    """A type that is made of text, or of other plain values."""
+
+    def check(value, text):
+        if type(value) in kinds:
+            try:
+                return make(value)
+            except Exception:
+                pass
+        raise Mismatch(expected, value)
+
+    return Type(check, schema, expected)
+
+
+def iso(kind):
+    """Python before 3.11 does not read a `Z` for UTC."""
+    return lambda value: kind.fromisoformat(value[:-1] + "+00:00" if value[-1:] in "Zz" else value)
+
+
+def make_decimal(kind):
+    def make(value):
+        number = kind(repr(value) if type(value) is float else value)
+        if not number.is_finite():
+            raise ValueError("not a number")
+        return number
+
+    return make
+
+
+def make_timedelta(kind):
+    return lambda value: kind(seconds=float(value) if type(value) is str else value)
+
+
+def library_type(kind):
+    """The type of a class of the standard library, by module and name, or None."""
+    name = (kind.__module__, kind.__qualname__)
+    text = {"type": "string"}
+    if name == ("datetime", "datetime"):
+        return from_text(iso(kind), "date and time (ISO 8601)", {**text, "format": "date-time"})
+    if name == ("datetime", "date"):
+        return from_text(kind.fromisoformat, "date (YYYY-MM-DD)", {**text, "format": "date"})
+    if name == ("datetime", "time"):
+        return from_text(iso(kind), "time (HH:MM:SS)", {**text, "format": "time"})
+    if name == ("datetime", "timedelta"):
+        return from_text(make_timedelta(kind), "duration in seconds", {"type": "number"}, (int, float, str))
+    if name == ("uuid", "UUID"):
+        return from_text(kind, "UUID", {**text, "format": "uuid"})
+    if name in (("decimal", "Decimal"), ("_decimal", "Decimal")):
+        schema = {"type": ["string", "number"]}
+        return from_text(make_decimal(kind), "decimal number", schema, (str, int, float))
+    if kind.__module__.partition(".")[0] == "pathlib":
+        return from_text(kind, "path", text)
+    if kind.__module__ == "ipaddress":
+        return from_text(kind, kind.__name__, text)
+    return None
+
+
+# ---- Types with parts ------------------------------------------------------------------------------------------------
+
+
+class Compiler:
+    """Makes the types of one scope: the names that annotations refer to."""
+
+    def __init__(self, scope):
+        self.scope = scope
+        self.open = {}  # classes that are being made, for those that contain themselves
+
+    def type_of(self, annotation):
+        """The type of an annotation, or None for one that takes any value."""
+        for _ in range(50):
+            if isinstance(annotation, str):
+                annotation = self.evaluate(annotation)
+            elif type(annotation).__name__ == "ForwardRef":
+                annotation = self.evaluate(annotation.__forward_arg__)
+            elif hasattr(annotation, "__supertype__"):  # NewType
+                annotation = annotation.__supertype__
+            elif type(annotation).__name__ == "TypeAliasType":
+                annotation = annotation.__value__
+            else:
+                break
+        if annotation is None:
+            annotation = type(None)
+        if type(annotation) is type and annotation in PLAIN:
+            return PLAIN[annotation]
+        if hasattr(annotation, "__metadata__"):
+            return self.annotated(annotation)
+        origin = getattr(annotation, "__origin__", None)
+        if origin is not None or type(annotation).__name__ in ("UnionType", "Union"):
+            return self.generic(annotation, origin)
+        if isinstance(annotation, type):
+            return self.class_type(annotation)
+        return None
+
+    def evaluate(self, text):
+        try:
+            return eval(text, self.scope)  # text of the module itself
+        except Exception:
+            return object  # a name for type checkers only
+
+    def annotated(self, annotation):
+        inner = self.type_of(annotation.__origin__)
+        rules, details = [], {}
+        for item in annotation.__metadata__:
+            if isinstance(getattr(item, "description", None), str):
+                details["description"] = item.description
+            for one in (item, *(getattr(item, "metadata", None) or ())):
+                rules += constraints(one, details)
+        if inner is None and not rules:
+            return None
+        if inner is None:
+            inner = ANY
+        if not rules:
+            return Type(inner.check, {**inner.schema, **details}, inner.expected, inner.exact, inner.is_object)
+
+        def check(value, text):
+            checked = inner.check(value, text)
+            for holds, expected in rules:
+                try:
+                    fits = holds(checked)
+                except Exception:
+                    fits = False
+                if not fits:
+                    raise Mismatch(expected, value)
+            return checked
+
+        return Type(check, {**inner.schema, **details}, inner.expected, None, inner.is_object)
+
+    def generic(self, annotation, origin):
+        arguments = getattr(annotation, "__args__", None) or ()
+        name = getattr(origin, "__name__", None) or getattr(origin, "_name", None) or type(annotation).__name__
+        if name in ("Union", "UnionType", "Optional"):
+            return self.union(arguments)
+        if name == "Literal":
+            return literal(arguments)
+        if name in ("ClassVar", "Final", "Required", "NotRequired", "ReadOnly") and arguments:
+            return self.type_of(arguments[0])
+        if not isinstance(origin, type):
+            return None
+        if origin is tuple:
+            return self.tuple_of(arguments)
+        if origin in ITEMS or name in ABSTRACT_ITEMS:
+            return self.items(ITEMS.get(origin) or ABSTRACT_ITEMS[name], arguments)
+        if origin is dict or name in ("Mapping", "MutableMapping", "OrderedDict", "defaultdict"):
+            return self.mapping(origin if origin is dict else dict, arguments)
+        return self.class_type(origin)  # a model or a dataclass with parameters
+
+    def union(self, arguments):
+        members = [self.type_of(argument) for argument in arguments]
+        if any(member is None for member in members):
+            return None
+        expected = " or ".join(dict.fromkeys(member.expected for member in members))
+
+        def check(value, text):
+            for member in members:
+                if member.exact and member.exact(value):
+                    return value
+            deepest = None
+            # Text fits str always: the other members come first.
+            for member in sorted(members, key=lambda one: one is PLAIN[str]) if text else members:
+                try:
+                    return member.check(value, text)
+                except Mismatch as mismatch:
+                    if mismatch.path and (deepest is None or len(mismatch.path) > len(deepest.path)):
+                        deepest = mismatch
+            raise deepest or Mismatch(expected, value)
+
+        schema = {"anyOf": [member.schema for member in members]}
+        return Type(check, schema, expected, None, all(m.is_object or m is PLAIN[type(None)] for m in members))
+
+    def tuple_of(self, arguments):
+        if not arguments:
+            return self.items(tuple, ())
+        if len(arguments) == 2 and arguments[1] is Ellipsis:
+            return self.items(tuple, arguments[:1])
+        members = [self.type_of(argument) or ANY for argument in arguments]
+        expected = f"array of {len(members)}"
+
+        def check(value, text):
+            if type(value) is not list or len(value) != len(members):
+                raise Mismatch(expected, value)
+            return tuple(part(member, item, f"[{at}]", text) for at, (member, item) in enumerate(zip(members, value)))
+
+        size = {"minItems": len(members), "maxItems": len(members)}
+        return Type(check, {"type": "array", "prefixItems": [member.schema for member in members], **size}, expected)
+
+    def items(self, make, arguments):
+        item = self.type_of(arguments[0]) if arguments else None
+
+        def check(value, text):
+            if type(value) is not list:
+                if not text:
+                    raise Mismatch("array", value)
+                value = [value]  # a key that comes once
+            if item is not None:
+                value = [part(item, one, f"[{at}]", text) for at, one in enumerate(value)]
+            try:
+                return value if make is list else make(value)
+            except TypeError:  # an item that cannot be hashed
+                raise Mismatch("array of plain values", value) from None
+
+        schema = {"type": "array", **({"items": item.schema} if item else {})}
+        if make in (set, frozenset):
+            schema["uniqueItems"] = True
+        return Type(check, schema, "array")
+
+    def mapping(self, make, arguments):
+        key, value_type = (self.type_of(argument) for argument in (*arguments, object, object)[:2])
+
+        def check(value, text):
+            if type(value) is not dict:
+                raise Mismatch("object", value)
+            if key is None and value_type is None:
+                return value
+            # Keys of JSON are text: they are converted as the text of a query is.
+            return make(
+                (
+                    part(key, name, f"[{quote(name)}]", True) if key and key is not PLAIN[str] else name,
+                    part(value_type, one, f"[{quote(name)}]", text) if value_type else one,
+                )
+                for name, one in value.items()
+            )
+
+        schema = {"type": "object", **({"additionalProperties": value_type.schema} if value_type else {})}
+        return Type(check, schema, "object", None, True)
+
+    # ---- Classes ----
+
+    def class_type(self, kind):
+        if kind in self.open:
+            return self.open[kind]
+        if kind in PLAIN:
+            return PLAIN[kind]
+        if kind in ITEMS or kind is tuple:
+            return self.items(ITEMS.get(kind, tuple), ())
+        if kind is dict:
+            return self.mapping(dict, ())
+        if kind is object:
+            return None
+        bases = [(base.__module__, base.__qualname__) for base in kind.__mro__]
+        if ("enum", "Enum") in bases:
+            return enum_type(kind)
+        if callable(getattr(kind, "model_validate", None)):
+            return model_type(kind, kind.model_validate, getattr(kind, "model_json_schema", None))
+        if callable(getattr(kind, "parse_obj", None)) and hasattr(kind, "__fields__"):
+            return model_type(kind, kind.parse_obj, getattr(kind, "schema", None))
+        # Of a class that contains itself, the inner one refers to this place.
+        place = self.open[kind] = Type(None, {}, kind.__name__, None, True)
+        made = self.record_type(kind, bases)
+        if made is None:
+            del self.open[kind]
+            return library_type(kind)
+        place.check, place.schema, place.expected = made.check, made.schema, made.expected
+        return place
+
+    def record_type(self, kind, bases):
+        scope = getattr(sys.modules.get(kind.__module__), "__dict__", None)
+        inner = self if scope is None else Compiler(scope)
+        inner.open = self.open
+        if hasattr(kind, "__dataclass_fields__"):
+            return inner.dataclass_type(kind)
+        if hasattr(kind, "__required_keys__"):
+            return inner.typed_dict(kind)
+        if issubclass(kind, tuple) and hasattr(kind, "_fields"):
+            return inner.named_tuple(kind)
+        return None
+
+    def dataclass_type(self, kind):
+        from dataclasses import MISSING, fields
+
+        fields = [field for field in fields(kind) if field.init]
+        types = {field.name: self.type_of(field.type) for field in fields}
+        required = [f.name for f in fields if f.default is MISSING and f.default_factory is MISSING]
+        return record(kind.__name__, types, required, lambda values: construct(kind, values))
+
+    def typed_dict(self, kind):
+        annotations = kind.__annotations__
+        types = {name: self.type_of(annotation) for name, annotation in annotations.items()}
+        return record(kind.__name__, types, [name for name in types if name in kind.__required_keys__], dict)
+
+    def named_tuple(self, kind):
+        annotations = getattr(kind, "__annotations__", {})
+        types = {name: self.type_of(annotations.get(name, object)) for name in kind._fields}
+        required = [name for name in kind._fields if name not in kind._field_defaults]
+        by_name = record(kind.__name__, types, required, lambda values: construct(kind, values))
+
+        def check(value, text):
+            if type(value) is list:
+                if not len(required) <= len(value) <= len(types):
+                    raise Mismatch(f"array of {len(types)}", value)
+                value = dict(zip(types, value))
+            return by_name.check(value, text)
+
+        return Type(check, by_name.schema, by_name.expected, None, True)
+
+
+ANY = Type(lambda value, text: value, {}, "any value", lambda value: True)
+ITEMS = {list: list, set: set, frozenset: frozenset}
+ABSTRACT_ITEMS = {
+    **dict.fromkeys(("Sequence", "MutableSequence", "Iterable", "Collection", "Container"), list),
+    **dict.fromkeys(("Set", "AbstractSet", "MutableSet"), set),
+}
+
+
+def part(member, value, step, text):
+    """Checks a part of a value."""
+    try:
+        return member.check(value, text)
+    except Mismatch as mismatch:
+        mismatch.path = step + mismatch.path
+        raise
+
+
+def construct(kind, values):
+    """An instance; what its constructor refuses is the caller's fault."""
+    try:
+        return kind(**values)
+    except Exception as error:
+        raise Mismatch(kind.__name__, values, message=f"{kind.__name__}: {error}") from error
+
+
+def record(name, types, required, make):
+    """A type with fields."""
+
+    def check(value, text):
+        if type(value) is not dict:
+            raise Mismatch(f"object ({name})", value)
+        for key in value:
+            if key not in types:
+                raise Mismatch(name, value, f".{key}", f"{name} has no field {quote(key)}{nearest(key, types)}")
+        for key in required:
+            if key not in value:
+                raise Mismatch(name, value, f".{key}", f"field {quote(key)} of {name} is missing")
+        return make(
+            {key: part(types[key], one, f".{key}", text) if types[key] else one for key, one in value.items()}
+        )
+
+    properties = {key: one.schema if one else {} for key, one in types.items()}
+    schema = {"type": "object", "title": name, "properties": properties, "required": list(required)}
+    return Type(check, {**schema, "additionalProperties": False}, f"object ({name})", None, True)
+
+
+def enum_type(kind):
+    values = [member.value for member in kind]
+    expected = "one of " + ", ".join(map(found, values))
+
+    def check(value, text):
+        for member in kind:
+            if type(member.value) is type(value) and member.value == value:
+                return member
+            if text and type(value) is str and str(member.value) == value:
+                return member
+        raise Mismatch(expected, value)
+
+    return Type(check, {"enum": [v for v in values if isinstance(v, (str, int, float, bool, type(None)))]}, expected)
+
+
+def literal(values):
+    expected = "one of " + ", ".join(map(found, values))
+
+    def check(value, text):
+        for one in values:
+            if type(one) is type(value) and one == value or text and type(value) is str and str(one) == value:
+                return one
+        raise Mismatch(expected, value)
+
+    return Type(check, {"enum": list(values)}, expected)
+
+
+def model_type(kind, validate, describe):
+    """A model of pydantic, which validates itself."""
+
+    def check(value, text):
+        try:
+            return validate(value)
+        except Exception as error:
+            listed = getattr(error, "errors", None)
+            if not callable(listed):
+                raise
+            first = listed()[0]
+            path = "".join(f"[{step}]" if type(step) is int else f".{step}" for step in first["loc"])
+            raise Mismatch(kind.__name__, first.get("input", value), path, first["msg"]) from None
+
+    try:
+        schema = describe()
+    except Exception:
+        schema = {"type": "object", "title": kind.__name__}
+    return Type(check, schema, f"object ({kind.__name__})", None, schema.get("type", "object") == "object")
+
+
+def constraints(item, details):
+    """The rules of one item of `Annotated`: those of annotated_types, and pydantic's patterns."""
+    rules = []
+
+    def add(attribute, keyword, holds, words):
+        bound = getattr(item, attribute, None)
+        if bound is not None and not callable(bound):
+            details[keyword] = bound if isinstance(bound, (int, float, str)) else str(bound)
+            rules.append((lambda value: holds(value, bound), f"{words} {bound}"))
+
+    add("ge", "minimum", lambda value, bound: value >= bound, "a value of at least")
+    add("gt", "exclusiveMinimum", lambda value, bound: value > bound, "a value greater than")
+    add("le", "maximum", lambda value, bound: value <= bound, "a value of at most")
+    add("lt", "exclusiveMaximum", lambda value, bound: value < bound, "a value less than")
+    add("multiple_of", "multipleOf", lambda value, bound: value % bound == 0, "a multiple of")
+    add("min_length", "minLength", lambda value, bound: len(value) >= bound, "a length of at least")
+    add("max_length", "maxLength", lambda value, bound: len(value) <= bound, "a length of at most")
+    pattern = getattr(item, "pattern", None)
+    if isinstance(pattern, str):
+        import re
+
+        matches = re.compile(pattern).search
+        details["pattern"] = pattern
+        rules.append((matches, f"text that matches {pattern}"))
+    return rules
+
+
+# ---- Functions -------------------------------------------------------------------------------------------------------
+
+POSITIONAL, KEYWORD, REST, KEYWORDS = "positional", "keyword-only", "rest", "rest-by-name"
+
+
+class Parameter:
+    """A parameter of a function. `type` is None if it takes any value."""
+
+    __slots__ = ("name", "kind", "default", "type", "by_position")
+
+    def __init__(self, name, kind, default=EMPTY, by_position=False):
+        self.name, self.kind, self.default, self.type, self.by_position = name, kind, default, None, by_position
+
+    def required(self):
+        return self.default is EMPTY and self.kind in (POSITIONAL, KEYWORD)
+
+
+def parameters_of(function):
+    """The parameters, in inspect.signature's order. It reads the code object, because importing inspect costs 7 ms.
+    Raises ValueError or TypeError for callables without a signature."""
+    if type(function) is not FunctionType or hasattr(function, "__signature__"):
+        return inspected(function)
+    code, defaults = function.__code__, function.__defaults__ or ()
+    positional, named = code.co_argcount, code.co_argcount + code.co_kwonlyargcount
+    names = code.co_varnames
+    first = positional - len(defaults)
+    found = [
+        Parameter(name, POSITIONAL, EMPTY if at < first else defaults[at - first], at < code.co_posonlyargcount)
+        for at, name in enumerate(names[:positional])
+    ]
+    rest = bool(code.co_flags & VARARGS)
+    if rest:
+        found.append(Parameter(names[named], REST))
+    kwdefaults = function.__kwdefaults__ or {}
+    found += [Parameter(name, KEYWORD, kwdefaults.get(name, EMPTY)) for name in names[positional:named]]
+    if code.co_flags & VARKEYWORDS:
+        found.append(Parameter(names[named + rest], KEYWORDS))
+    return found
+
+
+def inspected(function):
+    import inspect
+
+    kinds = {
+        inspect.Parameter.POSITIONAL_ONLY: POSITIONAL,
+        inspect.Parameter.POSITIONAL_OR_KEYWORD: POSITIONAL,
+        inspect.Parameter.VAR_POSITIONAL: REST,
+        inspect.Parameter.KEYWORD_ONLY: KEYWORD,
+        inspect.Parameter.VAR_KEYWORD: KEYWORDS,
+    }
+    return [
+        Parameter(
+            one.name,
+            kinds[one.kind],
+            EMPTY if one.default is inspect.Parameter.empty else one.default,
+            one.kind is inspect.Parameter.POSITIONAL_ONLY,
+        )
+        for one in inspect.signature(function).parameters.values()
+    ]
+
+
+def unwrapped(function):
+    """The function with the signature, behind decorators."""
+    for _ in range(100):
+        if not hasattr(function, "__wrapped__") or hasattr(function, "__signature__"):
+            break
+        function = function.__wrapped__
+    return function
+
+
+def annotated_part(function):
+    """The object with the annotations: of a partial its function, of a callable object its `__call__`."""
+    for _ in range(100):
+        function = unwrapped(function)
+        if hasattr(function, "func") and hasattr(function, "keywords"):
+            function = function.func
+        elif not hasattr(function, "__code__") and not hasattr(function, "__func__") and not isinstance(function, type):
+            call = getattr(type(function), "__call__", None)
+            if not hasattr(call, "__code__"):
+                return function
+            function = call
+        else:
+            return getattr(function, "__func__", function)
+    return function
+
+
+class Binder:
+    """Binds the arguments of calls of one function."""
+
+    def __init__(self, name, function):
+        self.name = name
+        # A decorator may pass other arguments to the function than it gets: only it can tell how many it needs.
+        self.is_decorated = unwrapped(function) is not function
+        self.parameters = parameters_of(unwrapped(function))
+        inner = annotated_part(function)
+        annotations = getattr(inner, "__annotations__", None) or {}
+        compiler = Compiler(getattr(inner, "__globals__", {}))
+        self.types = {}
+        for one in self.parameters:
+            if one.name in annotations:
+                one.type = compiler.type_of(annotations[one.name])
+        returns = compiler.type_of(annotations["return"]) if "return" in annotations else None
+        self.returns = returns.schema if returns else {}
+        self.description = getattr(inner, "__doc__", None)
+        self.positional = [one for one in self.parameters if one.kind is POSITIONAL]
+        self.rest = next((one for one in self.parameters if one.kind is REST), None)
+        self.keywords = next((one for one in self.parameters if one.kind is KEYWORDS), None)
+        self.by_name = {one.name: one for one in self.parameters if one is not self.keywords}
+        only = self.parameters[0] if len(self.parameters) == 1 else None
+        # Its only parameter takes an object: the object of a call is that one, unless it names the parameter.
+        self.takes_object = bool(only and only.kind is POSITIONAL and only.type and only.type.is_object)
+        self.is_typed = any(one.type for one in self.parameters)
+
+    def schema(self):
+        """What `inspect` shows of the function."""
+        listed = [
+            {"name": p.name, "kind": p.kind, "required": p.required(), "schema": p.type.schema if p.type else {}}
+            for p in self.parameters
+        ]
+        description = {"description": self.description} if isinstance(self.description, str) else {}
+        return {"parameters": listed, "returns": self.returns, **description}
+
+    def fewest(self):
+        """The fewest arguments of a call by order; infinity if some are by name only."""
+        if any(one.kind is KEYWORD and one.required() for one in self.parameters):
+            return float("inf")
+        return sum(1 for one in self.positional if one.required())
+
+    def most(self):
+        return float("inf") if self.rest else len(self.positional)
+
+    def signature(self):
+        parts, star = [], False
+        for one in self.parameters:
+            if one.kind is KEYWORD and not star and not self.rest:
+                parts.append("*")
+                star = True
+            mark = {REST: "*", KEYWORDS: "**"}.get(one.kind, "")
+            default = "" if one.default is EMPTY or mark else "=…"
+            parts.append(f"{mark}{one.name}{default}")
+        return f"{self.name}({', '.join(parts)})"
+
+    def bind(self, args, names, text):
+        """The positional arguments and the keyword arguments of a call. `names` has a name for each of `args`, or is
+        None for a call by order. Raises BadArgument."""
+        if names is None:
+            return self.in_order(args, text)
+        known = sum(1 for name in names if name in self.by_name)
+        if self.takes_object and (not names or known < len(names)):
+            return self.in_order([dict(zip(names, args))], text)
+        if known == len(names) or self.keywords:
+            return self.named(dict(zip(names, args)), text)
+        if not known:
+            return self.in_order(args, text)
+        unknown = next(name for name in names if name not in self.by_name)
+        raise BadArgument(
+            f"no parameter {quote(unknown)}{nearest(unknown, self.by_name)}: {self.signature()}", unknown
+        )
+
+    def in_order(self, args, text):
+        if self.is_decorated and not self.fewest() <= len(args) <= self.most():
+            return args, {}
+        if len(args) > self.most():
+            raise BadArgument(f"{len(args)} arguments are too many for {self.signature()}", len(self.positional) + 1)
+        for at, one in enumerate(self.parameters):
+            if one.required() and (one.kind is KEYWORD or at >= len(args)):
+                hint = ", which is given by name only" if one.kind is KEYWORD else ""
+                raise BadArgument(f"argument {quote(one.name)} is missing{hint}: {self.signature()}", one.name)
+        bound = [
+            self.convert(one, value, at, text) if one.type else value
+            for at, (one, value) in enumerate(zip(self.positional, args))
+        ]
+        rest = args[len(self.positional) :]
+        if rest and self.rest.type:
+            rest = [self.convert(self.rest, value, len(bound) + at, text) for at, value in enumerate(rest)]
+        return [*bound, *rest], {}
+
+    def named(self, values, text):
+        for one in self.parameters:
+            if one.required() and one.name not in values and not self.is_decorated:
+                raise BadArgument(f"argument {quote(one.name)} is missing: {self.signature()}", one.name)
+        rest = values.pop(self.rest.name, None) if self.rest else None
+        if rest is not None:
+            if type(rest) is not list:
+                name = self.rest.name
+                raise BadArgument(f"argument {quote(name)}: expected array, found {found(rest)}", name, "", "array")
+            if self.rest.type:
+                rest = [self.convert(self.rest, one, None, text, f"[{at}]") for at, one in enumerate(rest)]
+        keywords = {}
+        for name, value in values.items():
+            one = self.by_name.get(name, self.keywords)
+            keywords[name] = self.convert(one, value, None, text, name=name) if one.type else value
+        positional = []
+        for one in self.positional:
+            if not rest and not one.by_position:
+                break
+            if one.name not in keywords and one.default is EMPTY:  # the decorator passes it
+                break
+            positional.append(keywords.pop(one.name) if one.name in keywords else one.default)
+        return [*positional, *(rest or ())], keywords
+
+    def convert(self, parameter, value, at, text, step="", name=None):
+        try:
+            return parameter.type.check(value, text)
+        except Mismatch as mismatch:
+            name, path = name or parameter.name, step + mismatch.path
+            place = f"argument {quote(name)}" if at is None else f"argument {at + 1} ({name})"
+            what = mismatch.message or f"expected {mismatch.expected}, found {found(mismatch.value)}"
+            inside = f", at {path}" if path else ""
+            raise BadArgument(f"{place}{inside}: {what}", name, path, mismatch.expected) from None
+        except RecursionError:
+            raise BadArgument(f"argument {quote(parameter.name)} is nested too deeply", parameter.name) from None
+
+
+def nearest(name, names):
+    from difflib import get_close_matches
+
+    close = get_close_matches(name, list(names), 1)
+    return f" (did you mean {quote(close[0])}?)" if close else ""
