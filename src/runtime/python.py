@@ -65,11 +65,8 @@ QUIET_SAMPLES = 10  # samples without a call before the monitor goes to sleep
 FRESH = 2.0  # seconds; Python's cache tells versions of a script apart by the second and the length only
 GRACE = 2.0  # seconds that running calls and user threads get after the end of the channel
 SWITCH_INTERVAL = 0.001  # seconds; next to a computing call another takes 0.1 ms, with Python's default 5.5
-<<<<<<< HEAD
 STARTS_OF_PROCESSES = ("_execute_child", "_launch", "fork")  # functions of the standard library that start one
-=======
 ERROR_LENGTH = 20_000  # characters of an error's message and stack when the whole is longer than a message may be
->>>>>>> a6cd98c (runtime: arguments by name and by type, more values as results)
 PACKAGES = (".packages", "python")  # the folder of `pip install --target`, as the gateway installs dependencies
 
 # ---- Rendering of values: what a result looks like in JSON -----------------------------------------------------------
