@@ -36,6 +36,11 @@ impl Check {
         if let Some(config) = config {
             plugins = add_plugin_faults(&config, &mut faults);
             add_deployment_faults(&config, &mut faults);
+            if faults.is_empty() {
+                for (key, reason) in isolation::obstacles_of_deploys(&config) {
+                    faults.push(Fault::new(config.locations.of(&format!("deploy.{key}")), reason));
+                }
+            }
             for warning in isolation::warnings(&config) {
                 stderr::print_line(format_args!("warning: {warning}"));
             }

@@ -73,37 +73,43 @@ pub(super) fn missing_for_strict(walls: &[Wall]) -> Vec<&'static str> {
 
 /// Why a deployment's workers would not start: a wall is missing, or the files that they need are closed to the user
 /// that they run as. Each reason with the key that it is about.
-pub(super) fn obstacles(deployment: &DeploymentConfig, plan: &Plan, config: &Config) -> Vec<(&'static str, String)> {
+pub(super) fn obstacles(deployment: &DeploymentConfig, plan: &Plan, config: &Config) -> Vec<Obstacle> {
+    let program = (plan.kind != RuntimeKind::Wasm).then_some(&plan.program);
+    let needed: Vec<&PathBuf> = [&deployment.path].into_iter().chain(program).chain(&deployment.read).collect();
+    obstacles_of(deployment.isolation, deployment.run_as.as_ref(), &needed, config)
+}
+
+/// The same for deployments over HTTP, whatever their programs.
+pub(super) fn obstacles_of_deploys(config: &Config) -> Vec<Obstacle> {
+    let deploy = &config.deploy;
+    obstacles_of(deploy.isolation, deploy.run_as.as_ref(), &deploy.read.iter().collect::<Vec<_>>(), config)
+}
+
+/// A key and what is in its way.
+type Obstacle = (&'static str, String);
+
+fn obstacles_of(isolation: Isolation, run_as: Option<&RunAs>, needed: &[&PathBuf], config: &Config) -> Vec<Obstacle> {
     let mut obstacles = Vec::new();
-    if deployment.isolation == Isolation::Strict {
+    if isolation == Isolation::Strict {
         let missing = missing_for_strict(&Instance::current().walls());
         if !missing.is_empty() {
             let message = format!("isolation = \"strict\" needs walls that this machine lacks: {}", missing.join(", "));
             obstacles.push(("isolation", message));
         }
     }
-    let user = match &deployment.run_as {
-        None => return obstacles,
-        // Users of a range are in no group and own nothing yet: each of them finds the same files closed.
-        Some(run_as) => match user_of_git(run_as) {
-            Ok(user) => user,
-            Err(error) => return vec![("run_as", error.to_string())],
-        },
+    let Some(run_as) = run_as else { return obstacles };
+    // Users of a range are in no group and own nothing yet: each of them finds the same files closed.
+    let user = match user_of_git(run_as) {
+        Ok(user) => user,
+        Err(error) => return vec![("run_as", error.to_string())],
     };
-    let program = (plan.kind != RuntimeKind::Wasm).then_some(&plan.program);
-    let data_dir = absolute(&config.server.data_dir);
-    let needed = [Some(&deployment.path), program, data_dir.parent().map(Path::to_owned).as_ref()]
-        .into_iter()
-        .flatten()
-        .chain(&deployment.read)
-        .map(|path| absolute(path))
-        .collect::<Vec<_>>();
-    let needs_only_passage = |path: &Path| data_dir.parent() == Some(path);
-    for path in needed {
-        let closed = closed_to(user, &path, needs_only_passage(&path));
-        if let Some(closed) = closed {
+    // The gateway opens the data folder itself, but not the way to it.
+    let data_dir = absolute(&config.server.data_dir).parent().map(Path::to_owned);
+    let way = data_dir.into_iter().map(|parent| (parent, true));
+    for (path, passage) in needed.iter().map(|path| (absolute(path), false)).chain(way) {
+        if let Some(closed) = closed_to(user, &path, passage) {
             let what = if closed == path { String::new() } else { format!(", which {path:?} lies in,") };
-            let run_as = deployment.run_as.as_ref().map(ToString::to_string).unwrap_or_default();
+            let run_as = run_as.to_string();
             obstacles.push(("run_as", format!("{closed:?}{what} is closed to the user of run_as = {run_as:?}")));
         }
     }

@@ -8,7 +8,7 @@ use serde_json::{Value, json};
 use tempfile::TempDir;
 
 use crate::deploys::package;
-use crate::escapes::place::{Place, USERS_PYTHON};
+use crate::escapes::place::{Place, USERS, USERS_PYTHON};
 use crate::faulty::assert_ok;
 use crate::support::{Gateway, metagate};
 
@@ -94,6 +94,21 @@ fn check_names_what_is_closed_to_the_user() {
     let (code, message) = check();
     assert_eq!(code, Some(1), "{message}");
     assert!(message.contains(&format!("{:?} is closed to the user", at("python"))), "{message}");
+}
+
+#[test]
+fn check_names_a_closed_way_to_the_data_folder() {
+    if !geteuid().is_root() {
+        return;
+    }
+    let folder = tempfile::tempdir().unwrap();
+    fs::set_permissions(folder.path(), fs::Permissions::from_mode(0o700)).unwrap();
+    let file = folder.path().join("metagate.toml");
+    fs::write(&file, format!("[deploy]\nrun_as = {USERS:?}\n")).unwrap();
+    let output = metagate().arg("check").arg(&file).output().unwrap();
+    let message = String::from_utf8(output.stderr).unwrap();
+    let named = format!(":2:10: {:?} is closed to the user", folder.path().canonicalize().unwrap());
+    assert!(output.status.code() == Some(1) && message.contains(&named), "{message}");
 }
 
 #[test]

@@ -132,6 +132,9 @@ fn assert_confined(place: &Place) {
     let open = Open::new();
     assert_all(place, &place.attempts(), false);
     assert_all(place, &open.attempts(place), false);
+    for (key, value) in [("CapEff", "0000000000000000"), ("CapAmb", "0000000000000000"), ("NoNewPrivs", "1")] {
+        assert_ok(&place.gateway.call("w", "status", &json!([key]).to_string()), &json!(value).to_string());
+    }
     let kept =
         place.gateway.call("w", "run", "[\"cd $(mktemp -d) && touch kept && ls && /usr/bin/python3 -c 'print(5)'\"]");
     assert_ok(&kept, "\"kept\\n5\\n\"");
