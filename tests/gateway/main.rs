@@ -13,6 +13,7 @@ mod dependencies;
 mod deploys;
 mod endings;
 mod escapes;
+mod exports;
 mod extended_protocol;
 mod failing_functions;
 mod faulty;

@@ -1,0 +1,117 @@
+//! What is a function of a script, and how the scripts of a project find each other.
+
+use std::fs;
+use std::path::Path;
+
+use serde_json::json;
+use tempfile::TempDir;
+
+use crate::faulty::{assert_error, assert_ok};
+use crate::support::Gateway;
+
+/// A folder with these files.
+fn folder(files: &[(&str, &str)]) -> TempDir {
+    let folder = tempfile::tempdir().unwrap();
+    for (name, text) in files {
+        let file = folder.path().join(name);
+        fs::create_dir_all(file.parent().unwrap()).unwrap();
+        fs::write(file, text).unwrap();
+    }
+    folder
+}
+
+fn serving(folder: &Path) -> Gateway {
+    Gateway::ready(&format!("[[deployment]]\nname = \"it\"\npath = {folder:?}\n"))
+}
+
+#[test]
+fn python_exports_every_callable_that_a_script_binds() {
+    let files = folder(&[(
+        "main.py",
+        "import functools\nfrom math import sqrt\nfrom os.path import join as joined\nfrom typing import List\n\n\
+         class Greeter:\n    def __call__(self, name):\n        return f'hello {name}'\n\n\
+         \x20   def bye(self, name):\n        return f'bye {name}'\n\n\
+         class App:\n    def __call__(self, environ, start_response):\n        return []\n\n\
+         def plain(function):\n    def inner(*args):\n        return function(*args)\n    return inner\n\n\
+         greet = Greeter()\nbye = greet.bye\nsquare = functools.partial(pow, exp=2)\ndouble = lambda x: 2 * x\n\
+         root = sqrt\napp = App()\nNumbers = List[int]\n\n@plain\ndef decorated(x):\n    return x + 1\n",
+    )]);
+    let gateway = serving(files.path());
+    for (function, body, expected) in [
+        ("greet", r#"["Moon"]"#, "\"hello Moon\""),
+        ("greet", r#"{"name":"Moon"}"#, "\"hello Moon\""),
+        ("bye", r#"["Moon"]"#, "\"bye Moon\""),
+        ("square", "[7]", "49"),
+        ("double", "[7]", "14"),
+        ("root", "[49]", "7.0"),
+        ("decorated", "[1]", "2"),
+    ] {
+        assert_ok(&gateway.call("it", function, body), expected);
+    }
+    for hidden in ["sqrt", "joined", "functools", "List", "Numbers", "app", "Greeter"] {
+        assert_error(&gateway.call("it", hidden, "[1]"), 404, "function_not_found");
+    }
+}
+
+#[test]
+fn node_exports_methods_of_its_own_instances_and_none_of_functions() {
+    let class = "class Base { parent() { return 'parent'; } }\n\
+         class Counter extends Base {\n  constructor() { super(); this.count = 0; }\n\
+         \x20 increment(by = 1) { this.count += by; return this.count; }\n  _hidden() {}\n}\n";
+    let files = folder(&[("index.js", &format!("{class}module.exports = new Counter();\n"))]);
+    let gateway = serving(files.path());
+    assert_ok(&gateway.call("it", "increment", "[2]"), "2");
+    assert_ok(&gateway.call("it", "increment", r#"{"by":3}"#), "5");
+    assert_ok(&gateway.call("it", "parent", "[]"), "\"parent\"");
+    for hidden in ["_hidden", "constructor", "count", "toString"] {
+        assert_error(&gateway.call("it", hidden, "[]"), 404, "function_not_found");
+    }
+    let files = folder(&[
+        ("index.js", "const { EventEmitter } = require('events');\nmodule.exports = new EventEmitter();\n"),
+        ("main.js", ""),
+    ]);
+    assert_error(&serving(files.path()).call("it", "emit", "[\"a\"]"), 404, "function_not_found");
+    let app = "const app = function (name) { return `hello ${name}`; };\napp.listen = () => 'listening';\n\
+         module.exports = app;\n";
+    let gateway = serving(folder(&[("index.js", app)]).path());
+    assert_error(&gateway.call("it", "listen", "[]"), 404, "function_not_found");
+    assert_ok(&gateway.call("it", "app", "[\"Moon\"]"), "\"hello Moon\"");
+}
+
+#[test]
+fn an_anonymous_default_export_has_the_name_of_its_file() {
+    let bundled = "Object.defineProperty(exports, '__esModule', { value: true });\n\
+         var my_handler_default = (name) => `hello ${name}`;\nexports.default = my_handler_default;\n";
+    let package = r#"{"main":"my-handler.js"}"#;
+    let files = folder(&[("package.json", package), ("my-handler.js", bundled)]);
+    assert_ok(&serving(files.path()).call("it", "my-handler", "[\"Moon\"]"), "\"hello Moon\"");
+    let files = folder(&[
+        ("package.json", r#"{"type":"module","exports":{".":{"import":"./dist/handler.js"}}}"#),
+        ("dist/handler.js", "export default (name) => `hello ${name}`;\n"),
+    ]);
+    assert_ok(&serving(files.path()).call("it", "handler", "[\"Moon\"]"), "\"hello Moon\"");
+}
+
+#[test]
+fn python_finds_packages_and_a_src_layout() {
+    let json = json!({"language_id": "py", "path": ".", "scripts": ["app/web/main.py"]}).to_string();
+    let files = folder(&[
+        ("metacall.json", &json),
+        ("app/__init__.py", "BASE = 3\n"),
+        ("app/settings.py", "FACTOR = 2\n"),
+        ("app/web/__init__.py", ""),
+        (
+            "app/web/main.py",
+            "from .. import BASE\nfrom ..settings import FACTOR\nfrom .half import half\n\n\
+             def triple(x):\n    return BASE * x * half(FACTOR)\n",
+        ),
+        ("app/web/half.py", "def half(x):\n    return x // 2\n"),
+    ]);
+    assert_ok(&serving(files.path()).call("it", "triple", "[7]"), "21");
+    let files = folder(&[
+        ("main.py", "from tool.core import halve\n\ndef half(x):\n    return halve(x)\n"),
+        ("src/tool/__init__.py", ""),
+        ("src/tool/core.py", "def halve(x):\n    return x / 2\n"),
+    ]);
+    assert_ok(&serving(files.path()).call("it", "half", "[7]"), "3.5");
+}
