@@ -8,6 +8,8 @@ use std::num::NonZero;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use rustix::process::{Pid, Signal, kill_process};
+
 /// The weight of a process tree unless it is set, and the same as v1 counts it.
 const WEIGHT: u32 = 100;
 const WEIGHT_V1: u64 = 1024;
@@ -221,15 +223,31 @@ impl TreeGroup {
     }
 }
 
-/// Removes a group and the groups below it, and kills the processes in them.
-pub fn kill_and_remove(path: &Path) {
-    for child in fs::read_dir(path).into_iter().flatten().flatten() {
-        if child.file_type().is_ok_and(|kind| kind.is_dir()) {
-            kill_and_remove(&child.path());
+/// Kills the processes in a group and in the groups below it. Groups of v1 have no `cgroup.kill`: their processes are
+/// killed one by one.
+pub fn kill_all(path: &Path) {
+    for child in groups_below(path) {
+        kill_all(&child);
+    }
+    if fs::write(path.join("cgroup.kill"), "1").is_err() {
+        let listed = fs::read_to_string(path.join("cgroup.procs")).unwrap_or_default();
+        for pid in listed.lines().filter_map(|pid| Pid::from_raw(pid.parse().ok()?)) {
+            let _already_ended = kill_process(pid, Signal::KILL);
         }
     }
-    let _no_such_file = fs::write(path.join("cgroup.kill"), "1");
+}
+
+/// Removes a group and the groups below it, whose processes were killed.
+pub fn remove_all(path: &Path) {
+    for child in groups_below(path) {
+        remove_all(&child);
+    }
     remove_group(path);
+}
+
+fn groups_below(path: &Path) -> Vec<PathBuf> {
+    let entries = fs::read_dir(path).into_iter().flatten().flatten();
+    entries.filter(|entry| entry.file_type().is_ok_and(|kind| kind.is_dir())).map(|entry| entry.path()).collect()
 }
 
 fn remove_group(path: &Path) {

@@ -52,16 +52,14 @@ impl Instance {
 
     /// Kills the processes that gateways which have ended left behind. Returns how many processes and groups it found.
     pub fn sweep_orphans(&self) -> usize {
-        let mut found = 0;
-        for parent in Groups::parents() {
-            for entry in fs::read_dir(parent).into_iter().flatten().flatten() {
-                if entry.file_name().to_str().is_some_and(is_dead_instance) {
-                    tracing::info!(group = %entry.path().display(), "ending the control group of a dead gateway");
-                    control_group::kill_and_remove(&entry.path());
-                    found += 1;
-                }
-            }
+        let entries = Groups::parents().into_iter().flat_map(|parent| fs::read_dir(parent).into_iter().flatten());
+        let dead = entries.flatten().filter(|entry| entry.file_name().to_str().is_some_and(is_dead_instance));
+        let groups: Vec<_> = dead.map(|entry| entry.path()).collect();
+        for group in &groups {
+            tracing::info!(group = %group.display(), "ending the control group of a dead gateway");
+            control_group::kill_all(group);
         }
+        let mut found = groups.len();
         for (pid, mark) in marked_processes() {
             if mark.split('/').next().is_some_and(is_dead_instance) {
                 tracing::info!(
@@ -72,6 +70,11 @@ impl Instance {
                 kill(pid);
                 found += 1;
             }
+        }
+        // A group can be removed once its processes have ended, and a process is in a group of each controller: all are
+        // killed before the first is waited for.
+        for group in &groups {
+            control_group::remove_all(group);
         }
         found
     }

@@ -157,7 +157,8 @@ fn nothing_outlives_a_killed_gateway(change: impl Fn(&mut Command), groups: impl
     gateway.wait_end();
     let gone = wait_gone(&[worker]);
     assert!(gone < Duration::from_secs(3), "{gone:?}");
-    let next = Gateway::start_with("", &change);
+    let (next, start) = timed(|| Gateway::start_with("", &change));
+    assert!(start < Duration::from_secs(5), "the next gateway listens after {start:?}\n{}", next.log());
     let gone = wait_gone(&[grandchild]);
     assert!(gone < Duration::from_secs(3), "{gone:?}\n{}", next.log());
     assert_eq!(next.stop().code(), Some(0));
