@@ -14,7 +14,7 @@ use tokio::sync::watch;
 use crate::deployment::DeploymentName;
 use crate::logs::files::LogFiles;
 use crate::logs::limits::{
-    EARLIER_BYTES, FLOOD_PAUSE, FLOOD_READ_BYTES, LINE_BYTES, LINES_PER_SECOND, READ_BYTES, RING_BYTES,
+    EARLIER_BYTES, FLOOD_PAUSE, FLOOD_READ_BYTES, LINE_BYTES, LINE_COST, LINES_PER_SECOND, READ_BYTES, RING_BYTES,
 };
 
 /// Where a line came from.
@@ -66,12 +66,12 @@ struct Ring {
 
 impl Ring {
     fn keep(&mut self, source: LogSource, line: Arc<str>) {
-        self.bytes += line.len();
+        self.bytes += line.len() + LINE_COST;
         self.lines.push_back((source, line));
         self.next += 1;
         while self.bytes > RING_BYTES {
             let Some((_, oldest)) = self.lines.pop_front() else { break };
-            self.bytes -= oldest.len();
+            self.bytes -= oldest.len() + LINE_COST;
         }
     }
 }
@@ -300,6 +300,17 @@ mod tests {
         assert!(lines.len() <= 2 * LINES_PER_SECOND as usize, "{}", lines.len());
         assert!(next > 0);
         assert!(book.dropped() > 500_000 - 2 * 11 * u64::from(LINES_PER_SECOND));
+    }
+
+    #[tokio::test]
+    async fn short_lines_take_no_more_memory_than_long_ones() {
+        let (_folder, book) = book();
+        for _ in 0..30_000 {
+            book.note("");
+        }
+        let lines = book.since(0).0;
+        let taken: usize = lines.iter().map(|line| line.len() + size_of::<(LogSource, Arc<str>)>() + 16).sum();
+        assert!((RING_BYTES / 4..=RING_BYTES).contains(&taken), "{taken} bytes for {} lines", lines.len());
     }
 
     #[tokio::test]

@@ -2,8 +2,11 @@
 
 use std::time::Duration;
 
-/// Bytes that the log in memory keeps.
+/// Bytes of memory that the lines of a log take.
 pub(super) const RING_BYTES: usize = 1024 * 1024;
+/// Bytes that a line takes in addition to its text: counters, its place in a ring that grows by doubling, and what the
+/// allocator rounds up. Without them, a ring of short lines would take three times as much.
+pub(super) const LINE_COST: usize = 80;
 /// Lines that a deployment may print in a second; further lines are dropped and counted.
 pub(super) const LINES_PER_SECOND: u32 = 1000;
 /// A line is cut here.
