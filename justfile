@@ -38,6 +38,10 @@ all:
 bench what="compare":
     python3 benches/{{ what }}.py
 
+# Call functions while a nemesis kills, freezes and fills what it can, then check the history: `--calls 1000000`.
+chaos *arguments:
+    python3 benches/chaos {{ arguments }}
+
 # Build the documentation of the code.
 docs:
     cargo doc --locked --no-deps --document-private-items

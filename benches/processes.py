@@ -74,7 +74,7 @@ class Server:
 
 
 def fail(text):
-    sys.exit(f"compare.py: {text}")
+    sys.exit(f"{Path(sys.argv[0]).name}: {text}")
 
 
 def read(file):

@@ -7,6 +7,7 @@ mod admin;
 mod arguments;
 mod calls;
 mod changed_folders;
+mod chaos;
 mod commands;
 mod crashes;
 mod dependencies;
