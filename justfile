@@ -42,6 +42,10 @@ bench what="compare":
 chaos *arguments:
     python3 benches/chaos {{ arguments }}
 
+# Run every fuzz target for some seconds, or those that are named (needs cargo-fuzz).
+fuzz seconds="60" *targets:
+    fuzz/run.sh {{ seconds }} {{ targets }}
+
 # Build the documentation of the code.
 docs:
     cargo doc --locked --no-deps --document-private-items

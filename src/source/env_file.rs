@@ -68,7 +68,8 @@ pub fn read_file(path: &Path) -> Result<BTreeMap<String, Secret>, EnvFileError> 
     parse(text.trim_start_matches('\u{feff}'))
 }
 
-fn parse(text: &str) -> Result<BTreeMap<String, Secret>, EnvFileError> {
+/// The variables of a text in the same format.
+pub fn parse(text: &str) -> Result<BTreeMap<String, Secret>, EnvFileError> {
     let mut variables = BTreeMap::new();
     let mut rest = text;
     while !rest.is_empty() {

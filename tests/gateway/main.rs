@@ -30,6 +30,7 @@ mod older_plugins;
 mod plugin_tools;
 mod plugins;
 mod pools;
+mod properties;
 mod protocol;
 mod readme;
 mod reference;
