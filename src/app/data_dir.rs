@@ -1,10 +1,11 @@
 //! The data folder: locked by one gateway at a time, opened with everything an earlier gateway left in it. A gateway
 //! with a folder that it cannot write to serves the releases in it and accepts no changes.
 
-use std::fs::File;
-use std::io::{self, ErrorKind, Read, Write};
+use std::fs::{self, File};
+use std::io::{self, ErrorKind, Read, Seek, SeekFrom, Write};
 use std::os::unix::fs::DirBuilderExt;
 use std::path::Path;
+use std::time::{Duration, Instant};
 
 use anyhow::{Context, bail};
 use rustix::fs::FlockOperation;
@@ -13,6 +14,10 @@ use crate::logs::files::LogFiles;
 use crate::registry::store::Store;
 use crate::runtime::scripts::WorkerScripts;
 use crate::source::staging::{self, StagingArea};
+
+/// Longest wait for the lock of a gateway that has ended, and the pause between attempts to take it.
+const HANDOVER: Duration = Duration::from_secs(5);
+const LOCK_PAUSE: Duration = Duration::from_millis(10);
 
 /// The opened data folder.
 pub(super) struct DataDir {
@@ -51,7 +56,7 @@ impl DataDir {
 /// Locks the folder. Returns the file that holds the lock and, if the folder is read-only, why.
 fn lock(path: &Path) -> anyhow::Result<(File, Option<String>)> {
     // 0700: the folder holds the variables of deployments, which may be secrets.
-    match std::fs::DirBuilder::new().recursive(true).mode(0o700).create(path) {
+    match fs::DirBuilder::new().recursive(true).mode(0o700).create(path) {
         Err(error) if is_read_only(&error) && path.is_dir() => {}
         made => made?,
     }
@@ -61,18 +66,41 @@ fn lock(path: &Path) -> anyhow::Result<(File, Option<String>)> {
         Err(error) if is_read_only(&error) => (File::open(&file)?, Some(error.to_string())),
         opened => (opened?, None),
     };
-    // flock rather than the existence of a file: the kernel releases the lock however the process ends.
-    if rustix::fs::flock(&file, FlockOperation::NonBlockingLockExclusive).is_err() {
-        let mut owner = String::new();
-        file.read_to_string(&mut owner)?;
-        let owner = owner.trim();
-        bail!("another gateway (process {owner}) uses it: stop that gateway, or set another data_dir in [server]");
-    }
+    take_lock(&mut file)?;
     if read_only.is_none() {
         file.set_len(0)?;
         writeln!(file, "{}", std::process::id())?;
     }
     Ok((file, read_only))
+}
+
+/// flock rather than the existence of a file: the kernel releases the lock however the process ends. A gateway that was
+/// killed while it started a worker holds it until that worker runs its program, and is waited for.
+fn take_lock(file: &mut File) -> anyhow::Result<()> {
+    let deadline = Instant::now() + HANDOVER;
+    let mut waits = false;
+    while rustix::fs::flock(&*file, FlockOperation::NonBlockingLockExclusive).is_err() {
+        let mut owner = String::new();
+        file.seek(SeekFrom::Start(0))?;
+        file.read_to_string(&mut owner)?;
+        let owner = owner.trim();
+        if has_ended(owner) && Instant::now() < deadline {
+            if !std::mem::replace(&mut waits, true) {
+                tracing::info!(process = owner, "waiting for the lock of a gateway that has ended");
+            }
+            std::thread::sleep(LOCK_PAUSE);
+            continue;
+        }
+        bail!("another gateway (process {owner}) uses it: stop that gateway, or set another data_dir in [server]");
+    }
+    file.seek(SeekFrom::Start(0))?;
+    Ok(())
+}
+
+/// Whether the process that the lock names runs no more: then it has no program, also if nobody has reaped it yet.
+fn has_ended(pid: &str) -> bool {
+    let is_number = pid.parse::<u32>().is_ok();
+    is_number && fs::read_link(format!("/proc/{pid}/exe")).is_err_and(|error| error.kind() == ErrorKind::NotFound)
 }
 
 fn is_read_only(error: &io::Error) -> bool {

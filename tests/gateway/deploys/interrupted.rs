@@ -91,3 +91,25 @@ fn l17_a_second_gateway_on_the_data_folder_is_refused_and_the_first_goes_on() {
     assert!(words.contains(&format!("process {}", gateway.pid())), "{words}");
     gateway.ship("app", &versioned(2));
 }
+
+#[test]
+fn l17_a_gateway_waits_for_the_lock_that_a_killed_one_has_left_to_a_child() {
+    let folder = tempfile::tempdir().unwrap();
+    let (data, log) = (folder.path().join("data"), folder.path().join("stderr.log"));
+    fs::create_dir(&data).unwrap();
+    fs::write(folder.path().join("metagate.toml"), "[server]\nlisten = \"127.0.0.1:0\"\ndata_dir = \"data\"\n")
+        .unwrap();
+    let mut ended = crate::support::metagate();
+    let mut ended = ended.arg("--version").stdout(std::process::Stdio::null()).spawn().unwrap();
+    ended.wait().unwrap();
+    fs::write(data.join("lock"), format!("{}\n", ended.id())).unwrap();
+    let lock = fs::File::open(data.join("lock")).unwrap();
+    rustix::fs::flock(&lock, rustix::fs::FlockOperation::LockExclusive).unwrap();
+    let starting = std::thread::spawn(|| Gateway::start_in(folder, |_| {}));
+    wait_for("its wait", || {
+        let log = fs::read_to_string(&log).unwrap_or_default();
+        log.contains("waiting for the lock of a gateway that has ended").then_some(())
+    });
+    drop(lock);
+    assert_eq!(starting.join().unwrap().get("/healthz").status, 200);
+}
