@@ -38,6 +38,8 @@ pub(super) struct Actor {
     pub(super) deployment: String,
     /// The release that it was started for: the number of the deploy, and the version of the files at its start.
     pub(super) release: (u64, u64),
+    /// Tells the workers of its pool from those of others.
+    pub(super) pool: usize,
     /// Its end of the channel, until it is closed.
     channel: Option<UnixStream>,
     input: Vec<u8>,
@@ -46,6 +48,8 @@ pub(super) struct Actor {
     /// Calls that it has received and not answered: id and nonce.
     calls: Vec<(u64, u64)>,
     answered: Vec<(u64, u64)>,
+    /// It has been told what to load, and has not loaded it.
+    loads: bool,
     /// It is in service: it has been probed.
     pub(super) serves: bool,
     /// It reads and writes nothing.
@@ -62,15 +66,23 @@ pub(super) struct Actor {
 }
 
 impl Actor {
-    pub(super) fn new(deployment: String, release: (u64, u64), channel: UnixStream, deaths: Arc<AtomicU64>) -> Self {
+    pub(super) fn new(
+        deployment: String,
+        release: (u64, u64),
+        pool: usize,
+        channel: UnixStream,
+        deaths: Arc<AtomicU64>,
+    ) -> Self {
         Self {
             deployment,
             release,
+            pool,
             channel: Some(channel),
             input: Vec::new(),
             output: VecDeque::new(),
             calls: Vec::new(),
             answered: Vec::new(),
+            loads: false,
             serves: false,
             hangs: false,
             ended: None,
@@ -135,6 +147,9 @@ impl Actor {
         if rng.f64() < temper.reads {
             self.read(temper, rng, deeds);
         }
+        if self.loads && rng.f64() < temper.loads {
+            self.load(rng);
+        }
         while !self.calls.is_empty() && rng.f64() < temper.answers {
             let (id, nonce) = self.calls.swap_remove(rng.usize(..self.calls.len()));
             self.answer(id, nonce, temper, rng);
@@ -187,17 +202,13 @@ impl Actor {
         }
         while let Some(length) = memchr::memchr(b'\n', &self.input) {
             let line: Vec<u8> = self.input.drain(..=length).collect();
-            self.take_line(&String::from_utf8_lossy(&line), temper, rng, deeds);
+            self.take_line(&String::from_utf8_lossy(&line), temper, deeds);
         }
     }
 
-    fn take_line(&mut self, line: &str, temper: &Temper, rng: &mut Rng, deeds: &mut Vec<Deed>) {
+    fn take_line(&mut self, line: &str, temper: &Temper, deeds: &mut Vec<Deed>) {
         if line.contains("\"LoadFunctions\"") {
-            if Temper::is_broken(self.release.1) {
-                self.end_after(Duration::from_millis(rng.u64(..100)), Ended::Code(1));
-            } else {
-                self.say(META_DATA);
-            }
+            self.loads = true;
         } else if line.contains("\"Probe\"") {
             self.serves = true;
             if temper.answers_probes {
@@ -206,6 +217,15 @@ impl Actor {
         } else if let (Some(id), Some(nonce)) = (number_after(line, "\"id\":\""), number_after(line, "\"args\":[")) {
             self.calls.push((id, nonce));
             deeds.push(Deed::Received(nonce));
+        }
+    }
+
+    fn load(&mut self, rng: &mut Rng) {
+        self.loads = false;
+        if Temper::is_broken(self.release.1) {
+            self.end_after(Duration::from_millis(rng.u64(..100)), Ended::Code(1));
+        } else {
+            self.say(META_DATA);
         }
     }
 

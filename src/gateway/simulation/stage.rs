@@ -99,11 +99,13 @@ impl StartWorker for Stage {
         let version = fs::metadata(plan.folder.join(FILE))?.len();
         let number = plan.env.iter().find(|(name, _)| name == RELEASE);
         let number = number.and_then(|(_, value)| value.to_str()?.parse().ok()).unwrap_or(0);
+        // A pool keeps its plan in one place.
+        let pool = std::ptr::from_ref(plan).addr();
         let deaths = Arc::clone(&self.history.lock().deaths);
         let (ours, theirs) = channel()?;
         theirs.set_nonblocking(true)?;
         self.history.lock().note("start", &deployment, version);
-        let actor = Arc::new(Mutex::new(Actor::new(deployment, (number, version), theirs, deaths)));
+        let actor = Arc::new(Mutex::new(Actor::new(deployment, (number, version), pool, theirs, deaths)));
         self.actors.lock().push(Arc::clone(&actor));
         let process = Box::new(Process { actor, seed: self.rng.lock().u64(..) });
         Ok(Spawned {

@@ -12,6 +12,8 @@ use crate::config::{DeploymentConfig, Timeout, Workers};
 pub(super) struct Temper {
     /// It reads.
     pub(super) reads: f64,
+    /// It has loaded what it was told to load.
+    pub(super) loads: f64,
     /// It answers a call that it has received.
     pub(super) answers: f64,
     /// It reads or writes a few bytes only.
@@ -51,6 +53,7 @@ impl Temper {
         let splits = rarely(1.0);
         Self {
             reads: 0.3 + 0.7 * rng.f64(),
+            loads: if rng.bool() { 1.0 } else { 0.02 + 0.3 * rng.f64() },
             answers: rng.f64(),
             splits,
             throws,
@@ -71,6 +74,7 @@ impl Temper {
     pub(super) fn good() -> Self {
         Self {
             reads: 1.0,
+            loads: 1.0,
             answers: 1.0,
             splits: 0.0,
             throws: 0.0,

@@ -1,6 +1,6 @@
 //! One run: a gateway with its deployments, the steps that the generator chooses, and the checks after each.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::net::{IpAddr, Ipv4Addr};
 use std::sync::Arc;
@@ -271,15 +271,21 @@ impl World {
         findings.into_iter().for_each(|finding| history.find(finding));
     }
 
-    /// A name has the processes of two releases at most: the old one and the new one.
+    /// The workers of a pool serve one version, and a name has those of two releases at most: the old and the new one.
     fn check_releases(&self) -> Option<String> {
         let actors = self.stage.actors.lock();
         self.configs.iter().find_map(|config| {
             let own = actors.iter().map(|actor| actor.lock());
-            let alive =
-                own.filter(|actor| actor.serves && !actor.is_finished && actor.deployment == config.name.as_str());
-            let releases: BTreeSet<(u64, u64)> = alive.map(|actor| actor.release).collect();
-            (releases.len() > 2).then(|| format!("{} has the workers of {releases:?}", config.name))
+            let alive = own.filter(|actor| actor.serves && actor.deployment == config.name.as_str());
+            let serving: BTreeSet<_> =
+                alive.map(|actor| (actor.release, actor.pool, actor.ended().is_some())).collect();
+            let releases: BTreeSet<(u64, u64)> = serving.iter().map(|(release, ..)| *release).collect();
+            let mut pools = BTreeMap::new();
+            let mut serves_another = |&((_, version), pool, has_ended): &((u64, u64), usize, bool)| {
+                !has_ended && *pools.entry(pool).or_insert(version) != version
+            };
+            let is_mixed = serving.iter().any(&mut serves_another);
+            (is_mixed || releases.len() > 2).then(|| format!("{} has the workers of {releases:?}", config.name))
         })
     }
 }
