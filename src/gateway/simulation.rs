@@ -161,7 +161,7 @@ mod tests {
             (Fault::LostWakeUp, "wait although a worker is free"),
             (Fault::DoubleAnswer, "got the answer to"),
             (Fault::LeakedSeat, "seats"),
-            (Fault::MixedRelease, "ran on version"),
+            (Fault::MixedRelease, "has the workers of"),
             (Fault::ShrinkingPool, "seats of"),
             (Fault::BurntTrial, "wait for no trial"),
         ];
