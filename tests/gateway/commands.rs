@@ -72,7 +72,7 @@ fn failures_of_commands_have_an_exit_code_and_a_message() {
             "deployment \"js\" has no function \"nosuch\" (function_not_found, status 404)",
         ),
         (&["invoke", "other", "f"], 1, "no deployment \"other\": there are py, js"),
-        (&["invoke", "py", "pair", "1"], 1, "missing 1 required positional argument: 'b' (function_error, status 500)"),
+        (&["invoke", "py", "pair", "1"], 1, "argument \"b\" is missing: pair(a, b) (bad_argument, status 422)"),
         (&["inspect", "other"], 1, "no deployment \"other\""),
         (&["logs", "other"], 1, "no deployment \"other\": there are py, js"),
         (&["releases", "other"], 1, "no deployment \"other\": there are py, js"),
