@@ -35,6 +35,7 @@
 //! | 0 | [`answer`] | failures as callers see them; `answer::code` is the one table of codes and statuses |
 //! | 0 | [`clock`] | the present, as timers count it |
 //! | 0 | [`deployment`] | names, functions, signatures, metacall.json |
+//! | 0 | [`files`] | bounded reading of files that functions may have changed |
 //! | 0 | [`invocation`] | arguments and other parts of a call |
 //! | 0 | [`json`] | bounds on JSON text |
 //! | 0 | [`supervise`] | restarts long-lived tasks that panic |
@@ -46,6 +47,7 @@ pub mod cli;
 pub mod clock;
 pub mod config;
 pub mod deployment;
+pub mod files;
 pub mod gateway;
 pub mod http;
 pub mod invocation;

@@ -439,7 +439,7 @@ function failLoad(script, error) {
 
 // The arguments in the order of the parameters, for a call with the names of its arguments. Throws a BadArgument if
 // some of the names are parameters and others are not. Without any such name the arguments stay in their order.
-function bind(entry, args, names) {
+function bind(entry, args, names, isText) {
   const { parameters } = entry;
   const [only] = parameters;
   if (parameters.length === 1 && only.isPattern && !only.isRest) {
@@ -456,6 +456,7 @@ function bind(entry, args, names) {
   places.forEach((place, i) => {
     if (!parameters[place].isRest) bound[place] = args[i];
     else if (Array.isArray(args[i])) rest = args[i];
+    else if (isText) rest = [args[i]]; // a key that comes once
     else throw new BadArgument(names[i], undefined, 'array', args[i]);
   });
   // A missing argument before the rest is undefined.
@@ -466,13 +467,13 @@ function bind(entry, args, names) {
 // Arguments that do not fit the function, which was not run.
 class BadArgument {
   constructor(argument, parameters, expected, value) {
-    this.argument = argument;
+    this.argument = short(argument);
     if (parameters === undefined) {
-      this.message = `argument ${stringify(argument)}: expected ${expected}, found ${excerpt(value)}`;
+      this.message = `argument ${stringify(this.argument)}: expected ${expected}, found ${excerpt(value)}`;
       this.expected = expected;
     } else {
       const named = parameters.filter((one) => one.isNamed).map((one) => one.name);
-      this.message = `no parameter ${stringify(argument)}${nearest(argument, named)}: ${expected}`;
+      this.message = `no parameter ${stringify(this.argument)}${nearest(argument, named)}: ${expected}`;
     }
   }
 
@@ -487,7 +488,10 @@ function signatureOf({ name, parameters }) {
 }
 
 function excerpt(value) {
-  const text = stringify(value);
+  return short(stringify(value));
+}
+
+function short(text) {
   return text.length <= 80 ? text : `${text.slice(0, 79)}…`;
 }
 
@@ -532,16 +536,24 @@ function perform(call) {
     fail(id, { name: 'FunctionNotFound', message: `no function ${stringify(name)}` });
     return;
   }
+  let args = call.args ?? [];
+  if (call.names !== undefined) {
+    try {
+      args = bind(entry, args, call.names, call.text === true);
+    } catch (misfit) {
+      fail(id, misfit.describe());
+      return;
+    }
+  }
   if (entry.slow) flush();
   let result;
   let thenable;
   try {
-    const args = call.names === undefined ? call.args ?? [] : bind(entry, call.args ?? [], call.names);
     result = Reflect.apply(entry.fn, entry.self, args);
     const kind = typeof result;
     thenable = ((kind === 'object' && result !== null) || kind === 'function') && typeof result.then === 'function';
   } catch (thrown) {
-    fail(id, thrown instanceof BadArgument ? thrown.describe() : describeError(thrown));
+    fail(id, describeError(thrown));
   }
   if (thenable === true) settle(id, result);
   else if (thenable === false) succeed(id, result);
@@ -596,9 +608,10 @@ function sizeOf(line) {
 function fail(id, error) {
   let line = messageLine('FunctionInvokeError', { id, error });
   if (sizeOf(line) > MAX_MESSAGE) {
-    const short = (text) => text?.slice(0, ERROR_LENGTH);
-    const { name, message, stack } = error;
-    line = messageLine('FunctionInvokeError', { id, error: { name, message: short(message), stack: short(stack) } });
+    const cut = (text) => text?.slice(0, Math.min(ERROR_LENGTH, MAX_MESSAGE / 40));
+    const { name, message, stack, ...rest } = error;
+    const shorter = { name: cut(name), message: cut(message), stack: cut(stack), ...rest };
+    line = messageLine('FunctionInvokeError', { id, error: shorter });
   }
   answer(line);
 }

@@ -1,7 +1,6 @@
 //! The `node` runtime: JavaScript on plain Node, with metagate's own worker script.
 
 use std::ffi::OsString;
-use std::fs;
 use std::path::{Component, Path, PathBuf};
 
 use serde::Deserialize;
@@ -9,6 +8,7 @@ use serde_json::Value;
 
 use crate::config::DeploymentConfig;
 use crate::deployment::MetaCallJson;
+use crate::files;
 use crate::process::program::{self, ProgramError};
 use crate::runtime::scripts::WorkerScripts;
 
@@ -48,7 +48,7 @@ fn package_entry(folder: &Path) -> Option<String> {
         #[serde(default)]
         exports: Value,
     }
-    let text = fs::read(folder.join("package.json")).ok()?;
+    let text = files::read_small(&folder.join("package.json")).ok()?;
     let package: Package = serde_json::from_slice(&text).ok()?;
     let main = package.main.as_str().and_then(|main| file_of(folder, main));
     main.or_else(|| file_of(folder, exported(&package.exports, true)?))
@@ -87,6 +87,8 @@ fn file_of(folder: &Path, path: &str) -> Option<String> {
 
 #[cfg(test)]
 mod tests {
+    use std::fs;
+
     use super::*;
 
     fn detected(files: &[(&str, &str)]) -> Option<String> {

@@ -477,7 +477,9 @@ def add_script(script, module, handles):
             for handle in handles:
                 funcs = handle["scope"]["funcs"]
                 handle["scope"]["funcs"] = [func for func in funcs if func["name"] != name]
-    functions.update((name, (function, *prepare(name, function))) for name, function in found.items())
+    for name, function in found.items():
+        binders.pop(name, None)  # of a function of another script
+        functions[name] = (function, *prepare(name, function))
     funcs = [describe_function(name, function) for name, function in found.items()]
     scope = {"name": "global_namespace", "funcs": funcs, "classes": [{"name": name} for name in classes], "objects": []}
     handles.append({"name": script, "scope": scope})
@@ -670,8 +672,8 @@ def error_line(call_id, error, function=None):
         described = describe_error(error)
     line = message_line("FunctionInvokeError", {"id": call_id, "error": described})
     if size(line) > max_message:
-        for key in ("message", "stack"):
-            described[key] = described.get(key, "")[:ERROR_LENGTH]
+        length = int(min(ERROR_LENGTH, max_message // 40))
+        described = {key: text[:length] if isinstance(text, str) else text for key, text in described.items()}
         line = message_line("FunctionInvokeError", {"id": call_id, "error": described})
     return line
 

@@ -13,6 +13,9 @@ from _json import encode_basestring as quote
 from types import FunctionType
 
 FOUND_LENGTH = 80  # characters of a value in a message
+MESSAGE_LENGTH = 500  # characters of a message, and of the place that it names
+TYPES = 2_000  # types of one function: more, as of one that expands without end, take any value
+SCHEMA_LENGTH = 8_192  # characters of the JSON Schema of a function
 VARARGS, VARKEYWORDS = 0x04, 0x08  # code flags
 EMPTY = object()  # a parameter without a default
 
@@ -21,8 +24,11 @@ class BadArgument(Exception):
     """Arguments that do not fit a function. It was not run."""
 
     def __init__(self, message, argument=None, path=None, expected=None):
-        super().__init__(message)
-        self.details = {"argument": argument, "path": path, "expected": expected}
+        super().__init__(shortened(message, MESSAGE_LENGTH))
+        details = {"argument": argument, "path": path, "expected": expected}
+        self.details = {
+            key: shortened(value, MESSAGE_LENGTH) if isinstance(value, str) else value for key, value in details.items()
+        }
 
     def metagate_error(self):
         """The protocol's error."""
@@ -57,7 +63,11 @@ def found(value):
         text = json.dumps(value, ensure_ascii=False)
     except Exception:
         text = repr(value)
-    return text if len(text) <= FOUND_LENGTH else text[: FOUND_LENGTH - 1] + "…"
+    return shortened(text, FOUND_LENGTH)
+
+
+def shortened(text, length):
+    return text if len(text) <= length else text[: length - 1] + "…"
 
 
 # ---- Plain types -----------------------------------------------------------------------------------------------------
@@ -216,9 +226,13 @@ class Compiler:
     def __init__(self, scope):
         self.scope = scope
         self.open = {}  # classes that are being made, for those that contain themselves
+        self.made = [0]  # types so far, shared with the compilers of other scopes
 
     def type_of(self, annotation):
         """The type of an annotation, or None for one that takes any value."""
+        self.made[0] += 1
+        if self.made[0] > TYPES:
+            return None
         for _ in range(50):
             if isinstance(annotation, str):
                 annotation = self.evaluate(annotation)
@@ -266,7 +280,7 @@ class Compiler:
 
         def check(value, text):
             checked = inner.check(value, text)
-            for holds, expected in rules:
+            for holds, expected in rules if checked is not None else ():
                 try:
                     fits = holds(checked)
                 except Exception:
@@ -291,9 +305,11 @@ class Compiler:
         if origin is tuple:
             return self.tuple_of(arguments)
         if origin in ITEMS or name in ABSTRACT_ITEMS:
-            return self.items(ITEMS.get(origin) or ABSTRACT_ITEMS[name], arguments)
-        if origin is dict or name in ("Mapping", "MutableMapping", "OrderedDict", "defaultdict"):
-            return self.mapping(origin if origin is dict else dict, arguments)
+            return self.items(ITEMS.get(origin) or ABSTRACT_ITEMS[name], arguments, origin not in ITEMS)
+        if name == "defaultdict":
+            return None
+        if origin is dict or name in ("Mapping", "MutableMapping", "OrderedDict"):
+            return self.mapping(origin if name == "OrderedDict" else dict, arguments)
         return self.class_type(origin)  # a model or a dataclass with parameters
 
     def union(self, arguments):
@@ -304,7 +320,7 @@ class Compiler:
 
         def check(value, text):
             for member in members:
-                if member.exact and member.exact(value):
+                if member.exact and member.exact(value) and not (text and member is PLAIN[str]):
                     return value
             deepest = None
             # Text fits str always: the other members come first.
@@ -335,11 +351,15 @@ class Compiler:
         size = {"minItems": len(members), "maxItems": len(members)}
         return Type(check, {"type": "array", "prefixItems": [member.schema for member in members], **size}, expected)
 
-    def items(self, make, arguments):
+    def items(self, make, arguments, is_abstract=False):
         item = self.type_of(arguments[0]) if arguments else None
+        # A text is a sequence of texts.
+        takes_text = is_abstract and make is list and (item is None or item is PLAIN[str])
 
         def check(value, text):
             if type(value) is not list:
+                if takes_text and type(value) in (str, dict) and not text:
+                    return value
                 if not text:
                     raise Mismatch("array", value)
                 value = [value]  # a key that comes once
@@ -407,7 +427,7 @@ class Compiler:
     def record_type(self, kind, bases):
         scope = getattr(sys.modules.get(kind.__module__), "__dict__", None)
         inner = self if scope is None else Compiler(scope)
-        inner.open = self.open
+        inner.open, inner.made = self.open, self.made
         if hasattr(kind, "__dataclass_fields__"):
             return inner.dataclass_type(kind)
         if hasattr(kind, "__required_keys__"):
@@ -419,10 +439,22 @@ class Compiler:
     def dataclass_type(self, kind):
         from dataclasses import MISSING, fields
 
+        known = kind.__dataclass_fields__.values()
+        if not kind.__dataclass_params__.init or any("INITVAR" in str(one._field_type) for one in known):
+            return None  # its constructor takes other arguments than its fields
         fields = [field for field in fields(kind) if field.init]
-        types = {field.name: self.type_of(field.type) for field in fields}
+        types = {field.name: self.of_module(kind, field.name).type_of(field.type) for field in fields}
         required = [f.name for f in fields if f.default is MISSING and f.default_factory is MISSING]
         return record(kind.__name__, types, required, lambda values: construct(kind, values))
+
+    def of_module(self, kind, name):
+        """The compiler for the module of the class that declares a field."""
+        for base in kind.__mro__:
+            if name in base.__dict__.get("__annotations__", {}):
+                compiler = Compiler(getattr(sys.modules.get(base.__module__), "__dict__", self.scope))
+                compiler.open, compiler.made = self.open, self.made
+                return compiler
+        return self
 
     def typed_dict(self, kind):
         annotations = kind.__annotations__
@@ -501,21 +533,35 @@ def enum_type(kind):
                 return member
             if text and type(value) is str and str(member.value) == value:
                 return member
+        if type(value) is not bool:
+            try:  # flags, values of several parts, classes that look up values themselves
+                return kind(tuple(value) if type(value) is list else value)
+            except Exception:
+                pass
         raise Mismatch(expected, value)
 
-    return Type(check, {"enum": [v for v in values if isinstance(v, (str, int, float, bool, type(None)))]}, expected)
+    return Type(check, {"enum": [value for value in values if is_plain(value)]}, expected)
+
+
+def is_plain(value):
+    """Whether a value has a JSON form of its own."""
+    if type(value) is float:
+        return value - value == 0
+    return type(value) in (str, int, bool, type(None))
 
 
 def literal(values):
-    expected = "one of " + ", ".join(map(found, values))
+    # A member of an enum stands for its value.
+    plain_values = [one.value if hasattr(type(one), "_member_map_") else one for one in values]
+    expected = "one of " + ", ".join(map(found, plain_values))
 
     def check(value, text):
-        for one in values:
-            if type(one) is type(value) and one == value or text and type(value) is str and str(one) == value:
+        for one, plain in zip(values, plain_values):
+            if type(plain) is type(value) and plain == value or text and type(value) is str and str(plain) == value:
                 return one
         raise Mismatch(expected, value)
 
-    return Type(check, {"enum": list(values)}, expected)
+    return Type(check, {"enum": [value for value in plain_values if is_plain(value)]}, expected)
 
 
 def model_type(kind, validate, describe):
@@ -546,24 +592,31 @@ def constraints(item, details):
     def add(attribute, keyword, holds, words):
         bound = getattr(item, attribute, None)
         if bound is not None and not callable(bound):
-            details[keyword] = bound if isinstance(bound, (int, float, str)) else str(bound)
+            details[keyword] = bound if is_plain(bound) else str(bound)
             rules.append((lambda value: holds(value, bound), f"{words} {bound}"))
 
     add("ge", "minimum", lambda value, bound: value >= bound, "a value of at least")
     add("gt", "exclusiveMinimum", lambda value, bound: value > bound, "a value greater than")
     add("le", "maximum", lambda value, bound: value <= bound, "a value of at most")
     add("lt", "exclusiveMaximum", lambda value, bound: value < bound, "a value less than")
-    add("multiple_of", "multipleOf", lambda value, bound: value % bound == 0, "a multiple of")
+    add("multiple_of", "multipleOf", is_multiple, "a multiple of")
     add("min_length", "minLength", lambda value, bound: len(value) >= bound, "a length of at least")
     add("max_length", "maxLength", lambda value, bound: len(value) <= bound, "a length of at most")
     pattern = getattr(item, "pattern", None)
     if isinstance(pattern, str):
         import re
 
-        matches = re.compile(pattern).search
         details["pattern"] = pattern
-        rules.append((matches, f"text that matches {pattern}"))
+        try:
+            rules.append((re.compile(pattern).search, f"text that matches {pattern}"))
+        except re.error:  # of another dialect
+            pass
     return rules
+
+
+def is_multiple(value, bound):
+    ratio = value / bound
+    return abs(ratio - round(ratio)) < 1e-9
 
 
 # ---- Functions -------------------------------------------------------------------------------------------------------
@@ -636,6 +689,33 @@ def unwrapped(function):
     return function
 
 
+def flags_of(function):
+    return getattr(getattr(function, "__code__", None), "co_flags", 0)
+
+
+def names_parameters(function):
+    """Whether a function names all of its parameters, unlike a decorator's `*args, **kwargs`."""
+    return type(function) is FunctionType and not flags_of(function) & (VARARGS | VARKEYWORDS)
+
+
+def safely(compiler, annotation):
+    """The type of an annotation; None, for any value, if it cannot be made."""
+    try:
+        return compiler.type_of(annotation)
+    except Exception:
+        return None
+
+
+def optional(inner):
+    """A type that also takes null."""
+
+    def check(value, text):
+        return None if value is None else inner.check(value, text)
+
+    schema = {"anyOf": [inner.schema, {"type": "null"}]}
+    return Type(check, schema, inner.expected, None, inner.is_object)
+
+
 def annotated_part(function):
     """The object with the annotations: of a partial its function, of a callable object its `__call__`."""
     for _ in range(100):
@@ -657,17 +737,24 @@ class Binder:
 
     def __init__(self, name, function):
         self.name = name
-        # A decorator may pass other arguments to the function than it gets: only it can tell how many it needs.
-        self.is_decorated = unwrapped(function) is not function
-        self.parameters = parameters_of(unwrapped(function))
-        inner = annotated_part(function)
+        inner = function
+        if not names_parameters(function):
+            inner = unwrapped(function)
+        # A decorator may pass other arguments to the function than it gets, and may convert them itself: only it can
+        # tell how many it needs, and of which types. Those of functools pass them on.
+        self.is_decorated = inner is not function and type(function).__module__ != "functools"
+        self.takes_keywords = not self.is_decorated or bool(flags_of(function) & VARKEYWORDS)
+        self.parameters = parameters_of(inner)
+        inner = annotated_part(inner)
         annotations = getattr(inner, "__annotations__", None) or {}
         compiler = Compiler(getattr(inner, "__globals__", {}))
         self.types = {}
         for one in self.parameters:
-            if one.name in annotations:
-                one.type = compiler.type_of(annotations[one.name])
-        returns = compiler.type_of(annotations["return"]) if "return" in annotations else None
+            if one.name in annotations and not self.is_decorated:
+                one.type = safely(compiler, annotations[one.name])
+                if one.type and one.default is None:
+                    one.type = optional(one.type)
+        returns = safely(compiler, annotations["return"]) if "return" in annotations else None
         self.returns = returns.schema if returns else {}
         self.description = getattr(inner, "__doc__", None)
         self.positional = [one for one in self.parameters if one.kind is POSITIONAL]
@@ -681,6 +768,18 @@ class Binder:
 
     def schema(self):
         """What `inspect` shows of the function."""
+        whole = self.whole_schema()
+        try:
+            import json
+
+            is_small = len(json.dumps(whole, allow_nan=False)) <= SCHEMA_LENGTH
+        except Exception:  # a default or a bound without a JSON form
+            is_small = False
+        if is_small:
+            return whole
+        return {**whole, "parameters": [{**one, "schema": {}} for one in whole["parameters"]], "returns": {}}
+
+    def whole_schema(self):
         listed = [
             {"name": p.name, "kind": p.kind, "required": p.required(), "schema": p.type.schema if p.type else {}}
             for p in self.parameters
@@ -747,8 +846,12 @@ class Binder:
         for one in self.parameters:
             if one.required() and one.name not in values and not self.is_decorated:
                 raise BadArgument(f"argument {quote(one.name)} is missing: {self.signature()}", one.name)
+        if not self.takes_keywords:  # the decorator takes arguments in order only
+            return [values[one.name] for one in self.positional if one.name in values], {}
         rest = values.pop(self.rest.name, None) if self.rest else None
         if rest is not None:
+            if type(rest) is not list and text:
+                rest = [rest]  # a key that comes once
             if type(rest) is not list:
                 name = self.rest.name
                 raise BadArgument(f"argument {quote(name)}: expected array, found {found(rest)}", name, "", "array")

@@ -7,9 +7,12 @@ use std::io::ErrorKind;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
+use ignore::gitignore::{Gitignore, GitignoreBuilder};
 use ignore::{DirEntry, Walk, WalkBuilder};
+use parking_lot::Mutex;
 
 use crate::deployment::Fingerprint;
+use crate::files;
 
 /// Files that are compared at most. Changes of further files are not detected.
 const FILES: usize = 20_000;
@@ -53,12 +56,47 @@ pub fn of_readable_folder(folder: &Path) -> Option<Fingerprint> {
     Some(of_entries(entries.into_iter()))
 }
 
+/// Walks the files that no `.gitignore` excludes. These are read here and not by the walker, which waits for the writer
+/// of a pipe: functions may have made one.
 fn walk(folder: &Path) -> Walk {
+    let rules = Mutex::new(Vec::from_iter(rules_of(folder)));
     WalkBuilder::new(folder)
-        .require_git(false)
+        .git_ignore(false)
+        .git_exclude(false)
+        .git_global(false)
+        .ignore(false)
         .parents(false)
-        .filter_entry(|entry| !TOOL_FOLDERS.iter().any(|name| entry.file_name() == *name))
+        .filter_entry(move |entry| is_taken(entry, &mut rules.lock()))
         .build()
+}
+
+/// Whether the walk takes a file or goes into a folder. `rules` are those of the folders above it; the rules of the
+/// folder itself are added.
+fn is_taken(entry: &DirEntry, rules: &mut Vec<Gitignore>) -> bool {
+    if TOOL_FOLDERS.iter().any(|name| entry.file_name() == *name) {
+        return false;
+    }
+    let path = entry.path();
+    let is_folder = entry.file_type().is_some_and(|kind| kind.is_dir());
+    rules.retain(|one| path.starts_with(one.path()));
+    let decisions = rules.iter().rev().map(|one| one.matched(path, is_folder));
+    if decisions.into_iter().find(|one| !one.is_none()).is_some_and(|one| one.is_ignore()) {
+        return false;
+    }
+    if is_folder {
+        rules.extend(rules_of(path));
+    }
+    true
+}
+
+fn rules_of(folder: &Path) -> Option<Gitignore> {
+    let text = files::read_small(&folder.join(".gitignore")).ok()?;
+    let mut rules = GitignoreBuilder::new(folder);
+    for line in String::from_utf8_lossy(&text).lines() {
+        // A line that is no pattern excludes nothing.
+        let _bad_pattern = rules.add_line(None, line);
+    }
+    rules.build().ok()
 }
 
 fn of_entries(entries: impl Iterator<Item = DirEntry>) -> Fingerprint {

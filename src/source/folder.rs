@@ -5,6 +5,7 @@ use std::io;
 use std::path::{Component, Path, PathBuf};
 
 use crate::deployment::MetaCallJson;
+use crate::files;
 use crate::json;
 
 /// Why a folder is not a release.
@@ -109,7 +110,7 @@ fn is_metacall_file(name: &str) -> bool {
 
 fn read(folder: &Path, path: &Path) -> Result<MetaCallJson, SourceError> {
     let file = path.display().to_string();
-    let text = fs::read(path).map_err(|cause| SourceError::Folder { path: path.to_owned(), cause })?;
+    let text = files::read_small(path).map_err(|cause| SourceError::Folder { path: path.to_owned(), cause })?;
     let json: MetaCallJson = serde_json::from_slice(&text).map_err(|error| {
         let (line, column) = match error.line() {
             0 => json::line_and_column(&text, 0),

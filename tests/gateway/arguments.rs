@@ -157,6 +157,31 @@ fn a_decorator_may_pass_arguments_of_its_own() {
 }
 
 #[test]
+fn odd_types_and_decorators_of_python_do_not_keep_functions_from_being_called() {
+    let gateway = serving("named-python", "max_message = \"64KiB\"");
+    assert_results(
+        &gateway,
+        &[
+            ("odd_types", r#"["red","red",{"a":[1]}]"#, json!(["red", "red", {"a": [1]}])),
+            ("odd_types", r#"{"value":1,"other":"red","kind":"red"}"#, json!(["red", "red", 1])),
+            ("no_value", "[null]", Value::Null),
+            ("no_value", "[3]", json!(3)),
+            ("converted", r#"["1","2"]"#, json!([1, 2])),
+            ("converted", r#"{"b":"2","a":"1"}"#, json!([1, 2])),
+        ],
+    );
+    assert_misfits(&gateway, &[("no_value", "[\"x\"]", "argument 1 (a): expected int, found \"x\"")]);
+    // A key as long as a message may be does not make an answer that is longer.
+    let key = "\\\"".repeat(15_000);
+    assert_error(&gateway.call("it", "texts", &format!("{{\"all\":{{\"{key}\":\"x\"}}}}")), 422, "bad_argument");
+    let key = "k".repeat(60_000);
+    assert_error(&gateway.call("it", "no_value", &format!("{{\"a\":1,\"{key}\":1}}")), 422, "bad_argument");
+    assert_eq!(gateway.readiness("it")["restarts"], 0);
+    let text = gateway.get("/local/it/v1/call/either?x=7");
+    assert_eq!((text.status, text.body.as_str()), (200, "7"));
+}
+
+#[test]
 fn text_of_a_query_or_a_form_is_converted_to_the_declared_types() {
     let gateway = serving("named-python", "");
     let get = |query: &str| gateway.get(&format!("/local/it/v1/call/{query}"));

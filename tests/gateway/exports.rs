@@ -115,3 +115,50 @@ fn python_finds_packages_and_a_src_layout() {
     ]);
     assert_ok(&serving(files.path()).call("it", "half", "[7]"), "3.5");
 }
+
+#[test]
+fn two_scripts_with_a_function_of_one_name_have_the_later_one_whole() {
+    let files = folder(&[
+        ("a.py", "def f(x: int):\n    return x\n\ndef g(a, b):\n    return [a, b]\n"),
+        ("b.py", "def f(text: str):\n    return text\n\ndef g(b, a):\n    return [b, a]\n"),
+    ]);
+    let gateway = serving(files.path());
+    assert_ok(&gateway.call("it", "f", r#"["hi"]"#), "\"hi\"");
+    assert_ok(&gateway.call("it", "g", r#"{"a":1,"b":2}"#), "[2,1]");
+    assert_error(&gateway.call("it", "f", "[1]"), 422, "bad_argument");
+}
+
+#[test]
+fn what_node_throws_does_not_end_the_worker_whatever_it_is() {
+    let throws = "const { proxy, revoke } = Proxy.revocable({}, {});\nrevoke();\n\
+         module.exports = { revoked: () => { throw proxy; }, fine: () => 1 };\n";
+    let gateway = serving(folder(&[("index.js", throws)]).path());
+    assert_error(&gateway.call("it", "revoked", "[]"), 500, "function_error");
+    assert_ok(&gateway.call("it", "fine", "[]"), "1");
+    assert_eq!(gateway.readiness("it")["restarts"], 0);
+}
+
+/// A function may make anything of the files of its own folder.
+#[test]
+fn w12_files_that_describe_a_project_are_read_only_if_they_are_small_regular_ones() {
+    let good = folder(&[("index.js", "module.exports = { fine: () => 1 };\n")]);
+    let bad = ["metacall.json", "package.json", ".gitignore"].map(|name| {
+        let files = folder(&[("index.js", "module.exports = { fine: () => 2 };\n")]);
+        let pipe = files.path().join(name);
+        rustix::fs::mkfifoat(rustix::fs::CWD, pipe, rustix::fs::Mode::RWXU).unwrap();
+        files
+    });
+    let endless = folder(&[("index.js", "")]);
+    std::os::unix::fs::symlink("/dev/zero", endless.path().join("metacall.json")).unwrap();
+    let table = |name: &str, path: &Path| format!("[[deployment]]\nname = \"{name}\"\npath = {path:?}\n");
+    let bad_tables: String =
+        bad.iter().chain([&endless]).zip(["a", "b", "c", "d"]).map(|(files, name)| table(name, files.path())).collect();
+    let gateway = Gateway::start(&(table("it", good.path()) + &bad_tables));
+    assert_ok(&gateway.call("it", "fine", "[]"), "1");
+    for (name, code) in [("a", "load_failed"), ("d", "load_failed")] {
+        assert_error(&gateway.call(name, "fine", "[]"), 503, code);
+    }
+    // Node itself waits for the pipe that is b's package.json.
+    assert_ok(&gateway.call("c", "fine", "[]"), "2");
+    assert_eq!(gateway.post("/api/reload", &[], "").status, 200);
+}

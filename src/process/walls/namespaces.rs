@@ -1,5 +1,5 @@
 //! Namespaces of strict isolation. The launcher makes them and starts itself once more as the first process in them,
-//! which becomes the worker; it then only waits for that process ([`watch`]). When the first process of a PID
+//! which becomes the worker; it then only waits for that process (`watch`). When the first process of a PID
 //! namespace ends, the kernel kills all others of it, whatever they have done to hide.
 
 use std::convert::Infallible;

@@ -1,11 +1,11 @@
 //! npm, for each package.json that lists something to install.
 
-use std::fs;
 use std::path::{Path, PathBuf};
 
 use serde_json::Value;
 use wildmatch::WildMatch;
 
+use crate::files;
 use crate::source::dependencies::runner::Runner;
 use crate::source::dependencies::search::Found;
 use crate::source::dependencies::step::{Step, place};
@@ -54,7 +54,7 @@ fn step(release: &Path, folder: PathBuf, lock: bool) -> Step {
 }
 
 fn read(folder: &Path) -> Option<Value> {
-    serde_json::from_slice(&fs::read(folder.join("package.json")).ok()?).ok()
+    serde_json::from_slice(&files::read_small(&folder.join("package.json")).ok()?).ok()
 }
 
 fn names_something(folder: &Path, package: &Value) -> bool {
@@ -85,6 +85,8 @@ fn is_workspace(folder: &Path, workspaces: &[(&Path, Vec<WildMatch>)]) -> bool {
 
 #[cfg(test)]
 mod tests {
+    use std::fs;
+
     use super::*;
 
     fn commands(files: &[(&str, &str)]) -> Vec<String> {
