@@ -445,6 +445,8 @@ function bind(entry, args, names, isText) {
   if (parameters.length === 1 && only.isPattern && !only.isRest) {
     return [Object.fromEntries(names.map((name, i) => [name, args[i]]))];
   }
+  // Most callers give all of them in the order of the parameters.
+  if (names.length <= parameters.length && names.every((name, i) => isPlainly(parameters[i], name))) return args;
   const places = names.map((name) => parameters.findIndex((one) => one.isNamed && one.name === name));
   const unknown = places.indexOf(-1);
   if (unknown !== -1) {
@@ -462,6 +464,10 @@ function bind(entry, args, names, isText) {
   // A missing argument before the rest is undefined.
   if (rest.length > 0) bound.length = parameters.length - 1;
   return [...bound, ...rest];
+}
+
+function isPlainly(parameter, name) {
+  return parameter.name === name && parameter.isNamed && !parameter.isRest;
 }
 
 // Arguments that do not fit the function, which was not run.

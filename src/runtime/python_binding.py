@@ -758,6 +758,7 @@ class Binder:
         self.returns = returns.schema if returns else {}
         self.description = getattr(inner, "__doc__", None)
         self.positional = [one for one in self.parameters if one.kind is POSITIONAL]
+        self.order = [one.name for one in self.positional]
         self.rest = next((one for one in self.parameters if one.kind is REST), None)
         self.keywords = next((one for one in self.parameters if one.kind is KEYWORDS), None)
         self.by_name = {one.name: one for one in self.parameters if one is not self.keywords}
@@ -811,6 +812,8 @@ class Binder:
         """The positional arguments and the keyword arguments of a call. `names` has a name for each of `args`, or is
         None for a call by order. Raises BadArgument."""
         if names is None:
+            return self.in_order(args, text)
+        if names and not self.is_typed and names == self.order[: len(names)]:  # as most callers give them
             return self.in_order(args, text)
         known = sum(1 for name in names if name in self.by_name)
         if self.takes_object and (not names or known < len(names)):
