@@ -20,3 +20,4 @@ pub(super) mod timeout;
 pub(super) mod units;
 pub(super) mod variable;
 pub(super) mod workers;
+mod written_as_text;

@@ -1,15 +1,13 @@
 //! Where a deployment under strict isolation may connect to: `"db.example.com:5432"`.
 
-use std::borrow::Cow;
 use std::collections::BTreeSet;
 use std::fmt;
 use std::net::{IpAddr, Ipv6Addr};
 use std::str::FromStr;
 
-use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
-use serde::{Deserialize, Deserializer, Serialize, Serializer};
+use schemars::json_schema;
 
-use crate::config::values::field;
+use crate::config::values::written_as_text::written_as_text;
 
 const WORDS: &str = "a host with a port, such as \"db.example.com:5432\", \"10.0.0.7:6379\" or \"[::1]:8080\"";
 /// The port of name servers.
@@ -72,27 +70,7 @@ impl fmt::Display for Endpoint {
     }
 }
 
-impl Serialize for Endpoint {
-    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        serializer.collect_str(self)
-    }
-}
-
-impl<'de> Deserialize<'de> for Endpoint {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        field::text(deserializer, WORDS, str::parse)
-    }
-}
-
-impl JsonSchema for Endpoint {
-    fn schema_name() -> Cow<'static, str> {
-        "Endpoint".into()
-    }
-
-    fn json_schema(_: &mut SchemaGenerator) -> Schema {
-        json_schema!({ "type": "string", "pattern": "^.+:[0-9]{1,5}$" })
-    }
-}
+written_as_text!(Endpoint, WORDS, json_schema!({ "type": "string", "pattern": "^.+:[0-9]{1,5}$" }));
 
 #[cfg(test)]
 mod tests {

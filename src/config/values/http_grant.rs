@@ -1,17 +1,15 @@
 //! Permissions to send HTTP requests: origins, and the private networks that their addresses may be in.
 
-use std::borrow::Cow;
 use std::fmt;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::str::FromStr;
 
 use ipnet::IpNet;
-use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
-use serde::{Deserialize, Deserializer, Serialize, Serializer};
+use schemars::json_schema;
 use url::Url;
 
 use crate::addresses::Reach;
-use crate::config::values::field;
+use crate::config::values::written_as_text::written_as_text;
 
 const GRANT_WORDS: &str =
     "an origin without user, path or query, such as \"https://auth.example.com\", or a network such as \"10.0.0.0/8\"";
@@ -82,27 +80,11 @@ impl fmt::Display for HttpGrant {
     }
 }
 
-impl Serialize for HttpGrant {
-    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        serializer.collect_str(self)
-    }
-}
-
-impl<'de> Deserialize<'de> for HttpGrant {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        field::text(deserializer, GRANT_WORDS, str::parse)
-    }
-}
-
-impl JsonSchema for HttpGrant {
-    fn schema_name() -> Cow<'static, str> {
-        "HttpGrant".into()
-    }
-
-    fn json_schema(_: &mut SchemaGenerator) -> Schema {
-        json_schema!({ "type": "string", "pattern": "^([Hh][Tt][Tt][Pp][Ss]?://[^/?#@]+/?|[0-9A-Fa-f.:]+(/[0-9]+)?)$" })
-    }
-}
+written_as_text!(
+    HttpGrant,
+    GRANT_WORDS,
+    json_schema!({ "type": "string", "pattern": "^([Hh][Tt][Tt][Pp][Ss]?://[^/?#@]+/?|[0-9A-Fa-f.:]+(/[0-9]+)?)$" })
+);
 
 /// A scheme, a host and a port.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]

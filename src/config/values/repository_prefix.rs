@@ -1,14 +1,12 @@
 //! Where repositories may be fetched from: the beginning of their addresses.
 
-use std::borrow::Cow;
 use std::fmt;
 use std::str::FromStr;
 
-use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
-use serde::{Deserialize, Deserializer, Serialize, Serializer};
+use schemars::json_schema;
 use url::Url;
 
-use crate::config::values::field;
+use crate::config::values::written_as_text::written_as_text;
 
 const PREFIX_WORDS: &str =
     "the beginning of addresses, such as \"https://git.example.com/team/\" or \"file:///srv/git/\"";
@@ -57,27 +55,7 @@ impl fmt::Display for RepositoryPrefix {
     }
 }
 
-impl Serialize for RepositoryPrefix {
-    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        serializer.collect_str(self)
-    }
-}
-
-impl<'de> Deserialize<'de> for RepositoryPrefix {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        field::text(deserializer, PREFIX_WORDS, str::parse)
-    }
-}
-
-impl JsonSchema for RepositoryPrefix {
-    fn schema_name() -> Cow<'static, str> {
-        "RepositoryPrefix".into()
-    }
-
-    fn json_schema(_: &mut SchemaGenerator) -> Schema {
-        json_schema!({ "type": "string", "pattern": "^(https?|file)://" })
-    }
-}
+written_as_text!(RepositoryPrefix, PREFIX_WORDS, json_schema!({ "type": "string", "pattern": "^(https?|file)://" }));
 
 #[cfg(test)]
 mod tests {

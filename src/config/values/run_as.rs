@@ -1,14 +1,12 @@
 //! The user that the workers of a deployment run as: `run_as = "shop"`, or `"100000-165535"` for one user a deployment.
 
-use std::borrow::Cow;
 use std::fmt;
 use std::fs;
 use std::str::FromStr;
 
-use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
-use serde::{Deserialize, Deserializer, Serialize, Serializer};
+use schemars::json_schema;
 
-use crate::config::values::field;
+use crate::config::values::written_as_text::written_as_text;
 
 const WORDS: &str = "the name or number of a user other than root, or a range of numbers such as \"100000-165535\"";
 /// The users of this machine: `passwd(5)`.
@@ -104,27 +102,7 @@ impl fmt::Display for RunAs {
     }
 }
 
-impl Serialize for RunAs {
-    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        serializer.collect_str(self)
-    }
-}
-
-impl<'de> Deserialize<'de> for RunAs {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        field::text(deserializer, WORDS, str::parse)
-    }
-}
-
-impl JsonSchema for RunAs {
-    fn schema_name() -> Cow<'static, str> {
-        "RunAs".into()
-    }
-
-    fn json_schema(_: &mut SchemaGenerator) -> Schema {
-        json_schema!({ "type": "string", "minLength": 1 })
-    }
-}
+written_as_text!(RunAs, WORDS, json_schema!({ "type": "string", "minLength": 1 }));
 
 #[cfg(test)]
 mod tests {

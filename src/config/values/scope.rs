@@ -1,14 +1,12 @@
 //! Functions together with their deployment: exceptions from the scope of a plugin, and the functions that it may call.
 
-use std::borrow::Cow;
 use std::fmt;
 use std::str::FromStr;
 
-use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
-use serde::{Deserialize, Deserializer, Serialize, Serializer};
+use schemars::json_schema;
 
-use crate::config::values::field;
 use crate::config::values::pattern::{BadPattern, Pattern};
+use crate::config::values::written_as_text::written_as_text;
 
 const EXCLUSION_WORDS: &str = "\"deployment\" or \"deployment/function\", each with * for any text";
 const INVOKE_WORDS: &str = "\"deployment/function\", each with * for any text";
@@ -88,40 +86,28 @@ impl fmt::Display for InvokeGrant {
     }
 }
 
-macro_rules! written_as_text {
-    ($name:ident, $words:ident, $pattern:literal) => {
-        impl fmt::Debug for $name {
-            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-                fmt::Debug::fmt(&self.to_string(), f)
-            }
-        }
-
-        impl Serialize for $name {
-            fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-                serializer.collect_str(self)
-            }
-        }
-
-        impl<'de> Deserialize<'de> for $name {
-            fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-                field::text(deserializer, $words, str::parse)
-            }
-        }
-
-        impl JsonSchema for $name {
-            fn schema_name() -> Cow<'static, str> {
-                stringify!($name).into()
-            }
-
-            fn json_schema(_: &mut SchemaGenerator) -> Schema {
-                json_schema!({ "type": "string", "pattern": $pattern })
-            }
-        }
-    };
+impl fmt::Debug for Exclusion {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Debug::fmt(&self.to_string(), f)
+    }
 }
 
-written_as_text!(Exclusion, EXCLUSION_WORDS, "^[ -.0-~]{1,128}(/[ -~]{1,128})?$");
-written_as_text!(InvokeGrant, INVOKE_WORDS, "^[ -.0-~]{1,128}/[ -~]{1,128}$");
+impl fmt::Debug for InvokeGrant {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Debug::fmt(&self.to_string(), f)
+    }
+}
+
+written_as_text!(
+    Exclusion,
+    EXCLUSION_WORDS,
+    json_schema!({ "type": "string", "pattern": "^[ -.0-~]{1,128}(/[ -~]{1,128})?$" })
+);
+written_as_text!(
+    InvokeGrant,
+    INVOKE_WORDS,
+    json_schema!({ "type": "string", "pattern": "^[ -.0-~]{1,128}/[ -~]{1,128}$" })
+);
 
 fn halves(text: &str) -> Result<(Pattern, Option<Pattern>), BadPattern> {
     let Some((deployment, function)) = text.split_once('/') else {

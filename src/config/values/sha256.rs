@@ -1,13 +1,11 @@
 //! The digest that pins a plugin's file.
 
-use std::borrow::Cow;
 use std::fmt;
 use std::str::FromStr;
 
-use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
-use serde::{Deserialize, Deserializer, Serialize, Serializer};
+use schemars::json_schema;
 
-use crate::config::values::field;
+use crate::config::values::written_as_text::written_as_text;
 
 const DIGEST_WORDS: &str = "a SHA-256: 64 hexadecimal digits, as sha256sum prints them";
 
@@ -67,27 +65,7 @@ impl fmt::Debug for Sha256 {
     }
 }
 
-impl Serialize for Sha256 {
-    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        serializer.collect_str(self)
-    }
-}
-
-impl<'de> Deserialize<'de> for Sha256 {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        field::text(deserializer, DIGEST_WORDS, str::parse)
-    }
-}
-
-impl JsonSchema for Sha256 {
-    fn schema_name() -> Cow<'static, str> {
-        "Sha256".into()
-    }
-
-    fn json_schema(_: &mut SchemaGenerator) -> Schema {
-        json_schema!({ "type": "string", "pattern": "^[0-9A-Fa-f]{64}$" })
-    }
-}
+written_as_text!(Sha256, DIGEST_WORDS, json_schema!({ "type": "string", "pattern": "^[0-9A-Fa-f]{64}$" }));
 
 #[cfg(test)]
 mod tests {

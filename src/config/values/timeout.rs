@@ -1,15 +1,13 @@
 //! Durations in the configuration: a whole number with a unit.
 
-use std::borrow::Cow;
 use std::fmt;
 use std::str::FromStr;
 use std::time::Duration;
 
-use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
-use serde::{Deserialize, Deserializer, Serialize, Serializer};
+use schemars::{Schema, json_schema};
 
-use crate::config::values::field;
 use crate::config::values::units::{BadUnit, scaled, write_scaled};
+use crate::config::values::written_as_text::written_as_text;
 
 pub(super) const TIME_UNITS: [(&str, u64); 4] = [("h", 3_600_000), ("m", 60_000), ("s", 1_000), ("ms", 1)];
 const TIME_WORDS: &str = "a duration such as \"50ms\", \"30s\" or \"5m\", from \"1ms\" to \"1h\"";
@@ -61,27 +59,7 @@ impl fmt::Display for Timeout {
     }
 }
 
-impl Serialize for Timeout {
-    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        serializer.collect_str(self)
-    }
-}
-
-impl<'de> Deserialize<'de> for Timeout {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        field::text(deserializer, TIME_WORDS, str::parse)
-    }
-}
-
-impl JsonSchema for Timeout {
-    fn schema_name() -> Cow<'static, str> {
-        "Timeout".into()
-    }
-
-    fn json_schema(_: &mut SchemaGenerator) -> Schema {
-        time_schema()
-    }
-}
+written_as_text!(Timeout, TIME_WORDS, time_schema());
 
 /// Writes a duration as it is written in the configuration: `30s`, `50ms`.
 pub(super) fn write_time(f: &mut fmt::Formatter<'_>, time: Duration) -> fmt::Result {
