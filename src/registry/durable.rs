@@ -4,7 +4,7 @@
 use std::fs::{self, File, OpenOptions};
 use std::io;
 use std::os::unix::fs::{DirBuilderExt, FileExt, OpenOptionsExt};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 /// Trees of more files are synced with their whole file system. One `syncfs` is then cheaper than a journal commit per
 /// file.
@@ -13,10 +13,7 @@ const SYNC_EACH: usize = 256;
 /// Replaces the file at `path` by one with this content, and keeps the old one as `previous`. Until the folder is
 /// synced, a power cut may leave either of them at `path`.
 pub(super) fn replace(path: &Path, previous: &Path, content: &[u8]) -> io::Result<()> {
-    let (new, old) = (path.with_extension("new"), path.with_extension("old"));
-    let file = OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(&new)?;
-    file.write_all_at(content, 0)?;
-    file.sync_all()?;
+    let (new, old) = (write_beside(path, content)?, path.with_extension("old"));
     // A link, not a rename: `path` exists at every moment.
     match remove_if_exists(&old).and_then(|()| fs::hard_link(path, &old)) {
         Ok(()) => fs::rename(&old, previous)?,
@@ -28,11 +25,16 @@ pub(super) fn replace(path: &Path, previous: &Path, content: &[u8]) -> io::Resul
 
 /// Replaces the file at `path` by one with this content.
 pub(super) fn write(path: &Path, content: &[u8]) -> io::Result<()> {
+    move_to(&write_beside(path, content)?, path)
+}
+
+/// Writes and syncs the file that is to take the place of the one at `path`.
+fn write_beside(path: &Path, content: &[u8]) -> io::Result<PathBuf> {
     let new = path.with_extension("new");
     let file = OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(&new)?;
     file.write_all_at(content, 0)?;
     file.sync_all()?;
-    move_to(&new, path)
+    Ok(new)
 }
 
 /// Makes a folder that only its owner may read, unless it exists.
