@@ -451,7 +451,7 @@ function bind(entry, args, names, isText) {
   const unknown = places.indexOf(-1);
   if (unknown !== -1) {
     if (places.every((place) => place === -1)) return args;
-    throw new BadArgument(names[unknown], parameters, signatureOf(entry));
+    throw unknownArgument(names[unknown], entry);
   }
   const bound = [];
   let rest = [];
@@ -459,7 +459,7 @@ function bind(entry, args, names, isText) {
     if (!parameters[place].isRest) bound[place] = args[i];
     else if (Array.isArray(args[i])) rest = args[i];
     else if (isText) rest = [args[i]]; // a key that comes once
-    else throw new BadArgument(names[i], undefined, 'array', args[i]);
+    else throw notAnArray(names[i], args[i]);
   });
   // A missing argument before the rest is undefined.
   if (rest.length > 0) bound.length = parameters.length - 1;
@@ -472,21 +472,22 @@ function isPlainly(parameter, name) {
 
 // Arguments that do not fit the function, which was not run.
 class BadArgument {
-  constructor(argument, parameters, expected, value) {
-    this.argument = short(argument);
-    if (parameters === undefined) {
-      this.message = `argument ${stringify(this.argument)}: expected ${expected}, found ${excerpt(value)}`;
-      this.expected = expected;
-    } else {
-      const named = parameters.filter((one) => one.isNamed).map((one) => one.name);
-      this.message = `no parameter ${stringify(this.argument)}${nearest(argument, named)}: ${expected}`;
-    }
+  constructor(argument, message, expected) {
+    Object.assign(this, { argument: short(argument), message, expected });
   }
 
   describe() {
-    const { message, argument, path: place, expected } = this;
-    return { name: 'BadArgument', message, kind: 'argument', argument, path: place, expected };
+    return { name: 'BadArgument', kind: 'argument', ...this };
   }
+}
+
+function unknownArgument(name, entry) {
+  const known = entry.parameters.filter((one) => one.isNamed).map((one) => one.name);
+  return new BadArgument(name, `no parameter ${excerpt(name)}${nearest(name, known)}: ${signatureOf(entry)}`);
+}
+
+function notAnArray(name, value) {
+  return new BadArgument(name, `argument ${excerpt(name)}: expected array, found ${excerpt(value)}`, 'array');
 }
 
 function signatureOf({ name, parameters }) {

@@ -401,6 +401,7 @@ def names_bound_by(module):
 def is_callable(value):
     """Whether it can be called as a function: types of annotations can be called, but are none."""
     try:
+        hasattr(value, "__wrapped__")
         return callable(value) and type(value).__module__ not in ("typing", "typing_extensions", "types")
     except Exception:  # a proxy that raises on any access outside of a request
         return False
@@ -516,10 +517,8 @@ binding = None  # the module `python_binding`
 
 def prepare(name, function):
     """The fewest and most arguments of a call by order, and whether the arguments are converted."""
-    inner = function
-    while hasattr(inner, "__wrapped__") and not hasattr(inner, "__signature__"):
-        inner = inner.__wrapped__
-    if type(function) is FunctionType and inner is function and not has_types(function):
+    is_plain = type(function) is FunctionType and not hasattr(function, "__wrapped__")
+    if is_plain and not hasattr(function, "__signature__") and not has_types(function):
         code = function.__code__
         if code.co_kwonlyargcount > len(function.__kwdefaults__ or ()):
             return float("inf"), 0, False  # some are given by name only
@@ -570,9 +569,7 @@ def bind(call, function, args):
 
 def fits_not(error, function):
     """Whether a decorated function was not run, because the arguments that it got do not fit it."""
-    inner = function
-    while hasattr(inner, "__wrapped__"):
-        inner = inner.__wrapped__
+    inner = binding.unwrapped(function) if binding else function
     code, frames = getattr(inner, "__code__", None), error.__traceback__
     if code is None or inner is function or type(error) is not TypeError:
         return False

@@ -417,24 +417,31 @@ class Compiler:
             return model_type(kind, kind.parse_obj, getattr(kind, "schema", None))
         # Of a class that contains itself, the inner one refers to this place.
         place = self.open[kind] = Type(None, {}, kind.__name__, None, True)
-        made = self.record_type(kind, bases)
+        made = self.record_type(kind)
         if made is None:
             del self.open[kind]
             return library_type(kind)
         place.check, place.schema, place.expected = made.check, made.schema, made.expected
         return place
 
-    def record_type(self, kind, bases):
-        scope = getattr(sys.modules.get(kind.__module__), "__dict__", None)
-        inner = self if scope is None else Compiler(scope)
-        inner.open, inner.made = self.open, self.made
+    def record_type(self, kind):
         if hasattr(kind, "__dataclass_fields__"):
-            return inner.dataclass_type(kind)
+            return self.dataclass_type(kind)
         if hasattr(kind, "__required_keys__"):
-            return inner.typed_dict(kind)
+            return self.typed_dict(kind)
         if issubclass(kind, tuple) and hasattr(kind, "_fields"):
-            return inner.named_tuple(kind)
+            return self.named_tuple(kind)
         return None
+
+    def field_types(self, kind, annotations):
+        """The types of a class's fields, each read in the module of the class that declares it."""
+        types = {}
+        for name, annotation in annotations.items():
+            owner = next((base for base in kind.__mro__ if name in base.__dict__.get("__annotations__", {})), kind)
+            inner = Compiler(getattr(sys.modules.get(owner.__module__), "__dict__", self.scope))
+            inner.open, inner.made = self.open, self.made
+            types[name] = inner.type_of(annotation)
+        return types
 
     def dataclass_type(self, kind):
         from dataclasses import MISSING, fields
@@ -443,27 +450,17 @@ class Compiler:
         if not kind.__dataclass_params__.init or any("INITVAR" in str(one._field_type) for one in known):
             return None  # its constructor takes other arguments than its fields
         fields = [field for field in fields(kind) if field.init]
-        types = {field.name: self.of_module(kind, field.name).type_of(field.type) for field in fields}
+        types = self.field_types(kind, {field.name: field.type for field in fields})
         required = [f.name for f in fields if f.default is MISSING and f.default_factory is MISSING]
         return record(kind.__name__, types, required, lambda values: construct(kind, values))
 
-    def of_module(self, kind, name):
-        """The compiler for the module of the class that declares a field."""
-        for base in kind.__mro__:
-            if name in base.__dict__.get("__annotations__", {}):
-                compiler = Compiler(getattr(sys.modules.get(base.__module__), "__dict__", self.scope))
-                compiler.open, compiler.made = self.open, self.made
-                return compiler
-        return self
-
     def typed_dict(self, kind):
-        annotations = kind.__annotations__
-        types = {name: self.type_of(annotation) for name, annotation in annotations.items()}
+        types = self.field_types(kind, kind.__annotations__)
         return record(kind.__name__, types, [name for name in types if name in kind.__required_keys__], dict)
 
     def named_tuple(self, kind):
         annotations = getattr(kind, "__annotations__", {})
-        types = {name: self.type_of(annotations.get(name, object)) for name in kind._fields}
+        types = self.field_types(kind, {name: annotations.get(name, object) for name in kind._fields})
         required = [name for name in kind._fields if name not in kind._field_defaults]
         by_name = record(kind.__name__, types, required, lambda values: construct(kind, values))
 
@@ -849,8 +846,8 @@ class Binder:
         for one in self.parameters:
             if one.required() and one.name not in values and not self.is_decorated:
                 raise BadArgument(f"argument {quote(one.name)} is missing: {self.signature()}", one.name)
-        if not self.takes_keywords:  # the decorator takes arguments in order only
-            return [values[one.name] for one in self.positional if one.name in values], {}
+        if not self.takes_keywords:
+            return self.all_in_order(values), {}
         rest = values.pop(self.rest.name, None) if self.rest else None
         if rest is not None:
             if type(rest) is not list and text:
@@ -872,6 +869,19 @@ class Binder:
                 break
             positional.append(keywords.pop(one.name) if one.name in keywords else one.default)
         return [*positional, *(rest or ())], keywords
+
+    def all_in_order(self, values):
+        """The named values for a decorator that takes arguments in order only. None may take the place of another."""
+        last = max((at for at, one in enumerate(self.positional) if one.name in values), default=-1)
+        arguments = []
+        for one in self.positional[: last + 1]:
+            if one.name not in values and one.default is EMPTY:
+                raise BadArgument(f"argument {quote(one.name)} is missing: {self.signature()}", one.name)
+            arguments.append(values.get(one.name, one.default))
+        beyond = [name for name in values if not any(one.name == name for one in self.positional)]
+        if beyond:
+            raise BadArgument(f"argument {quote(beyond[0])} cannot be given by name: {self.signature()}", beyond[0])
+        return arguments
 
     def convert(self, parameter, value, at, text, step="", name=None):
         try:

@@ -166,11 +166,19 @@ fn odd_types_and_decorators_of_python_do_not_keep_functions_from_being_called() 
             ("odd_types", r#"{"value":1,"other":"red","kind":"red"}"#, json!(["red", "red", 1])),
             ("no_value", "[null]", Value::Null),
             ("no_value", "[3]", json!(3)),
-            ("converted", r#"["1","2"]"#, json!([1, 2])),
-            ("converted", r#"{"b":"2","a":"1"}"#, json!([1, 2])),
+            ("converted", r#"["1","2"]"#, json!([1, 2, 0])),
+            ("converted", r#"{"b":"2","a":"1"}"#, json!([1, 2, 0])),
         ],
     );
-    assert_misfits(&gateway, &[("no_value", "[\"x\"]", "argument 1 (a): expected int, found \"x\"")]);
+    assert_misfits(
+        &gateway,
+        &[
+            ("no_value", "[\"x\"]", "argument 1 (a): expected int, found \"x\""),
+            ("converted", r#"{"b":"2"}"#, "argument \"a\" is missing: converted(a, b=…, c=…)"),
+        ],
+    );
+    // The gap between them keeps its default: no value takes the place of another.
+    assert_results(&gateway, &[("converted", r#"{"c":"3","a":"1"}"#, json!([1, 0, 3]))]);
     // A key as long as a message may be does not make an answer that is longer.
     let key = "\\\"".repeat(15_000);
     assert_error(&gateway.call("it", "texts", &format!("{{\"all\":{{\"{key}\":\"x\"}}}}")), 422, "bad_argument");

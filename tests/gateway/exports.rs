@@ -34,7 +34,10 @@ fn python_exports_every_callable_that_a_script_binds() {
          class App:\n    def __call__(self, environ, start_response):\n        return []\n\n\
          def plain(function):\n    def inner(*args):\n        return function(*args)\n    return inner\n\n\
          greet = Greeter()\nbye = greet.bye\nsquare = functools.partial(pow, exp=2)\ndouble = lambda x: 2 * x\n\
-         root = sqrt\napp = App()\nNumbers = List[int]\n\n@plain\ndef decorated(x):\n    return x + 1\n",
+         class Proxy:\n    def __call__(self):\n        return 1\n\n\
+         \x20   def __getattr__(self, name):\n        raise RuntimeError('outside of a request')\n\n\
+         root = sqrt\napp = App()\nproxy = Proxy()\n\
+         Numbers = List[int]\n\n@plain\ndef decorated(x):\n    return x + 1\n",
     )]);
     let gateway = serving(files.path());
     for (function, body, expected) in [
@@ -48,7 +51,7 @@ fn python_exports_every_callable_that_a_script_binds() {
     ] {
         assert_ok(&gateway.call("it", function, body), expected);
     }
-    for hidden in ["sqrt", "joined", "functools", "List", "Numbers", "app", "Greeter"] {
+    for hidden in ["sqrt", "joined", "functools", "List", "Numbers", "app", "proxy", "Greeter"] {
         assert_error(&gateway.call("it", hidden, "[1]"), 404, "function_not_found");
     }
 }
