@@ -29,6 +29,9 @@ fn l14_unfinished_bodies_hold_no_more_memory_than_the_budget() {
     assert!((4 * MIB..=16 * MIB).contains(&held), "{held} bytes are held");
     let grown = gateway.resident_bytes().saturating_sub(before);
     assert!(grown < 64 * MIB, "the gateway grew by {grown} bytes");
+    drop(wires);
+    wait_for("an empty budget", || (metric(&gateway, "metagate_buffered_bytes") == 0).then_some(()));
+    let wires = fill(&gateway, 3 << 20);
     // Small bodies are served meanwhile, and large ones after the others have left.
     assert_eq!(gateway.call("it", "size", "[\"abc\"]").json(), json!(3));
     let text = format!("[\"{}\"]", "x".repeat(3 << 20));
@@ -37,6 +40,27 @@ fn l14_unfinished_bodies_hold_no_more_memory_than_the_budget() {
     drop(wires);
     wait_for("an empty budget", || (metric(&gateway, "metagate_buffered_bytes") == 0).then_some(()));
     assert_eq!(gateway.post(&path("size"), &[], &text).json(), json!(3 * MIB));
+}
+
+/// Sends unfinished bodies of a size, one after the other, until the budget has no room for one more. All at once, they
+/// may refuse each other until there is room again.
+fn fill(gateway: &Gateway, size: usize) -> Vec<Wire> {
+    let (body, mut wires) = (vec![b' '; size], Vec::new());
+    let head = post("size", &format!("content-length: {}\r\n\r\n", size + 1));
+    let figures = || ["metagate_buffer_refusals_total", "metagate_buffered_bytes"].map(|name| metric(gateway, name));
+    loop {
+        let [refusals, held] = figures();
+        let mut wire = Wire::open(gateway);
+        wire.send(&head).send(&body);
+        wires.push(wire);
+        let is_full = wait_for("the body or its refusal", || match figures() {
+            [more, _] if more > refusals => Some(true),
+            [_, more] => (more >= held + size as u64).then_some(false),
+        });
+        if is_full {
+            return wires;
+        }
+    }
 }
 
 #[test]
