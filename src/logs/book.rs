@@ -14,7 +14,8 @@ use tokio::sync::watch;
 use crate::deployment::DeploymentName;
 use crate::logs::files::LogFiles;
 use crate::logs::limits::{
-    EARLIER_BYTES, FLOOD_PAUSE, FLOOD_READ_BYTES, LINE_BYTES, LINE_COST, LINES_PER_SECOND, READ_BYTES, RING_BYTES,
+    EARLIER_BYTES, FLOOD_PAUSE, FLOOD_READ_BYTES, LINE_BYTES, LINE_COST, LINES_PER_SECOND, PARTIAL_LINE_WAIT,
+    READ_BYTES, RING_BYTES,
 };
 
 /// Where a line came from.
@@ -117,9 +118,16 @@ impl LogBook {
         let mut buffer = BytesMut::with_capacity(READ_BYTES);
         let mut skipping = false;
         loop {
-            match pipe.read_buf(&mut buffer).await {
-                Ok(0) | Err(_) => break,
-                Ok(_) => {}
+            let is_partial = !buffer.is_empty() && !skipping;
+            let read = pipe.read_buf(&mut buffer);
+            let read = if is_partial { tokio::time::timeout(PARTIAL_LINE_WAIT, read).await } else { Ok(read.await) };
+            match read {
+                Ok(Ok(0) | Err(_)) => break,
+                Ok(Ok(_)) => {}
+                Err(_waited) => {
+                    self.add(source, &buffer.split());
+                    continue;
+                }
             }
             let mut flooded = self.is_full_second();
             if let Some(last) = memchr::memrchr(b'\n', &buffer).filter(|_| flooded) {
@@ -276,6 +284,8 @@ fn format_line(time: SystemTime, source: LogSource, line: &[u8]) -> String {
 
 #[cfg(test)]
 mod tests {
+    use tokio::io::AsyncWriteExt;
+
     use super::*;
 
     fn book() -> (tempfile::TempDir, LogBook) {
@@ -323,6 +333,24 @@ mod tests {
         assert_eq!(lines.len(), 2);
         assert!(lines[0].ends_with("(line cut)"));
         assert!(lines[1].ends_with(" out next"));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_line_whose_end_does_not_come_is_kept_as_it_is() {
+        let (_folder, book) = book();
+        let (mut program, output) = tokio::io::duplex(1024);
+        let printing = async {
+            program.write_all(b"one").await.unwrap();
+            tokio::time::sleep(PARTIAL_LINE_WAIT / 2).await;
+            program.write_all(b" line").await.unwrap();
+            tokio::time::sleep(PARTIAL_LINE_WAIT * 2).await;
+            assert_eq!(book.since(0).0.len(), 1, "before the end of the output");
+            program.write_all(b"another\n").await.unwrap();
+            drop(program);
+        };
+        tokio::join!(book.collect(LogSource::Stdout, output), printing);
+        let (lines, _) = book.since(0);
+        assert!(lines[0].ends_with(" out one line") && lines[1].ends_with(" out another"), "{lines:?}");
     }
 
     #[tokio::test]

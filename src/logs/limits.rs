@@ -7,6 +7,8 @@ pub(super) const RING_BYTES: usize = 1024 * 1024;
 /// Bytes that a line takes in addition to its text: counters, its place in a ring that grows by doubling, and what the
 /// allocator rounds up. Without them, a ring of short lines would take three times as much.
 pub(super) const LINE_COST: usize = 80;
+/// A line whose end has not come by then is kept as it is: programs print without a newline, and rest.
+pub(super) const PARTIAL_LINE_WAIT: Duration = Duration::from_millis(300);
 /// Lines that a deployment may print in a second; further lines are dropped and counted.
 pub(super) const LINES_PER_SECOND: u32 = 1000;
 /// A line is cut here.

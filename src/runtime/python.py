@@ -22,17 +22,28 @@ answered with the error `InvalidCall`. Missing `args` count as none.
 
 A script that fails to load ends the worker with code 1. The end of the channel ends it with code 0.
 
-Threads. One thread at a time is the *leader*: it reads the channel and runs plain functions itself, so the usual case
-is a blocking loop without locks or hand-overs. Awaitables go to one event loop in a thread of its own. With
-METAGATE_CONCURRENCY above 1, plain functions that block must not hold up the others:
+Threads. The main thread imports the scripts. One thread at a time is the *leader*: it reads the channel and runs plain
+functions itself, so the usual case is a blocking loop without locks or hand-overs. Awaitables go to one event loop.
+Where a function runs never depends on what else runs:
+
+- With METAGATE_CONCURRENCY at 1, the main thread leads for good and runs every plain function; the event loop has a
+  thread of its own.
+- Above 1, the main thread gives the lead away once the scripts are loaded and never runs a plain function. It runs the
+  event loop.
+- Above 1, with scripts that need the main thread (python_main_thread.py finds out): the reading thread hands each call
+  of a plain function to the main thread, which runs them one after another; the event loop has a thread of its own.
+
+In the second case plain functions that block must not hold up the others:
 
 - The *monitor* samples the leader's current call. If two samples, SLOW_AFTER apart, see the same call, the monitor
   takes the lead away, writes the answers that wait, and gives the lead to a follower. The old leader answers its slow
   call itself and becomes a follower.
 - A function that was slow once is given to a follower at once, until it is quick again.
 
-So plain functions run on changing threads, one after another or concurrently, as in any threaded web server. With
-METAGATE_CONCURRENCY at 1 they all run on the main thread, and neither monitor nor followers exist.
+So plain functions run on changing threads, one after another or concurrently, as in any threaded web server.
+
+Each call runs in a copy of the context in which the scripts were imported: context variables that it sets, and settings
+of `decimal`, end with it.
 
 No call is lost or answered twice. Before a call the leader puts it on its `ticket` list; after it the leader pops it.
 The monitor takes the lead by popping the same list. `list.pop` is atomic, so exactly one of them gets the item. If
@@ -51,7 +62,9 @@ its call on the ticket, then looks at `parked`. So at least one of them sees the
 import os
 import sys
 import threading
+from _contextvars import copy_context
 from _json import encode_basestring as quote, make_encoder, make_scanner
+from _queue import SimpleQueue
 from collections import deque
 from collections.abc import ItemsView, KeysView, Mapping, ValuesView
 from time import monotonic, sleep, time
@@ -339,12 +352,18 @@ def load_script(file, root):
     known = sys.modules.get(stem)
     if known and os.path.realpath(getattr(known, "__file__", None) or "") == os.path.realpath(file):
         return known
-    spec = spec_from_file_location(stem, file)
-    module = module_from_spec(spec)
-    if not known:  # a script with the name of a loaded module must not replace it
-        sys.modules[stem] = module
+    # A script with the name of a loaded module must not replace it, and needs a name at which `pickle` finds it.
+    name = next(name for name in other_names(stem) if name not in sys.modules)
+    spec = spec_from_file_location(name, file)
+    sys.modules[name] = module = module_from_spec(spec)
     spec.loader.exec_module(module)
     return module
+
+
+def other_names(stem):
+    yield stem
+    yield f"{stem}_script"
+    yield from (f"{stem}_script{number}" for number in range(2, sys.maxsize))
 
 
 def package_of(folder, root):
@@ -427,7 +446,7 @@ def is_function(value):
 
 def load(deployment):
     """Loads every script and sends the metadata, or ends the worker with code 1."""
-    global loading
+    global loading, base_context, base_decimals, needs_main_thread
     loading = True
     files = script_files(deployment)
     root = os.path.normpath(deployment["path"])
@@ -444,15 +463,26 @@ def load(deployment):
         sys.path.insert(0, folder)
     if any(is_fresh(file) for _, file in files):
         sys.dont_write_bytecode = True
-    handles = []
+    handles, modules = [], []
     for script, file in files:
         try:
-            add_script(script, load_script(file, root), handles)
+            modules.append(load_script(file, root))
+            add_script(script, modules[-1], handles)
         except BaseException as error:
             fail_load(script, error)
+    if "decimal" in sys.modules:
+        base_decimals = sys.modules["decimal"].getcontext()
+    base_context = copy_context()
+    is_async = {func["name"] for handle in handles for func in handle["scope"]["funcs"] if func["async"]}
+    if concurrency > 1:
+        plain = {name: entry[0] for name, entry in functions.items() if name not in is_async}
+        reason = plain and own_module("python_main_thread").reason(root, modules, plain)
+        if reason:
+            needs_main_thread = frozenset(plain)
+            sys.stderr.write(f"metagate: plain functions run on the main thread, one after another: {reason}\n")
     metadata = {"status": "ready", "prefix": "", "suffix": deployment["id"], "version": "v1", "accepts": ["names"]}
     write(message_line("GetApplicationMetadata", {**metadata, "packages": {"py": handles}, "ports": []}))
-    if any(func["async"] for handle in handles for func in handle["scope"]["funcs"]):
+    if is_async:
         start_loop()  # after the metadata is written: importing asyncio takes 35 ms
 
 
@@ -500,6 +530,18 @@ def is_fresh(file):
         return False  # loading it reports what is wrong
 
 
+def own_module(name):
+    """A module of the worker's own, from the folder of this file; not every deployment needs each."""
+    from _frozen_importlib import module_from_spec
+    from _frozen_importlib_external import spec_from_file_location
+
+    file = os.path.join(os.path.dirname(os.path.abspath(__file__)), f"{name}.py")
+    spec = spec_from_file_location(name, file)
+    module = module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
 def keep_standard(module):
     """Imports Python's own module before a script of the same name hides it: a `queue.py` must not break asyncio."""
     try:
@@ -543,14 +585,7 @@ def binder_of(name, function):
     if name in binders:
         return binders[name]
     if binding is None:
-        from _frozen_importlib import module_from_spec
-        from _frozen_importlib_external import spec_from_file_location
-
-        file = os.path.join(os.path.dirname(os.path.abspath(__file__)), "python_binding.py")
-        spec = spec_from_file_location("python_binding", file)
-        module = module_from_spec(spec)
-        spec.loader.exec_module(module)
-        binding = module
+        binding = own_module("python_binding")
     try:
         binder = binding.Binder(name, function)
     except Exception:  # not a Python function, or one with annotations that raise
@@ -591,7 +626,7 @@ def describe_error(error):
     while frames and is_own_code(frames.tb_frame.f_code.co_filename):
         frames = frames.tb_next
     try:
-        message = str(error) + limit_hint(error)
+        message = str(error) + (limit_hint(error) or thread_hint(error))
     except Exception:
         message = ""
     try:
@@ -619,6 +654,22 @@ def limit_hint(error):
     elif isinstance(error, RuntimeError) and place == "start" and last.tb_frame.f_globals is vars(threading):
         limit = "max_processes"
     return f" (limit of this deployment: {limit})" if limit else ""
+
+
+THREAD_ERRORS = (  # parts of messages that say that an object or a function belongs to another thread
+    "only works in main thread",
+    "can only be used in that same thread",
+    "no current event loop in thread",
+    "event loop is already running",
+    "'_thread._local' object has no attribute",
+)
+
+
+def thread_hint(error):
+    """The setting that helps against an error that comes of running functions on several threads."""
+    if concurrency == 1 or not any(part in str(error) for part in THREAD_ERRORS):
+        return ""
+    return " (functions run on several threads: with `concurrency = 1` plain ones run on the main thread)"
 
 
 def is_own_code(file):
@@ -688,16 +739,27 @@ def perform(call):
         function, fewest, most, converts = known
         if converts or "names" in call or not fewest <= len(args) <= most:
             args, keywords = bind(call, function, args)
-            result = function(*args, **keywords)
         else:
-            result = function(*args)
+            keywords = {}
+        context = base_context.copy()
+        if base_decimals:
+            context.run(own_decimals)
+        result = context.run(function, *args, **keywords)
         if type(result) not in SCALARS and hasattr(result, "__await__"):
             start_loop()
-            arriving.append((call_id, result))
+            arriving.append((call_id, result, context))
             return None
         return result_line(call_id, result)
     except BaseException as error:  # includes SystemExit and KeyboardInterrupt raised by a function
         return error_line(call_id, error, function)
+
+
+base_context = None  # in which the scripts were imported; each call runs in a copy
+base_decimals = None  # the settings of `decimal` there, if the scripts have imported it: a context holds a reference
+
+
+def own_decimals():
+    sys.modules["decimal"].setcontext(base_decimals.copy())
 
 
 def fault_of(name):
@@ -728,15 +790,17 @@ def start_loop():
             return
         import asyncio
 
-        new_loop = asyncio.new_event_loop()
-        threading.Thread(target=run_loop, args=(new_loop,), name="metagate-loop", daemon=True).start()
-        loop = new_loop
+        loop = asyncio.new_event_loop()
+        if concurrency > 1 and not needs_main_thread:
+            main_jobs.put(LOOP)
+        else:
+            threading.Thread(target=run_loop, name="metagate-loop", daemon=True).start()
 
 
-def run_loop(own_loop):
-    while True:
+def run_loop():
+    while not ended:
         try:
-            own_loop.run_forever()
+            loop.run_forever()
         except BaseException as error:  # SystemExit in a task that a function has left running
             sys.stderr.write(f"metagate: in a background task: {describe_error(error)['stack']}\n")
 
@@ -750,8 +814,8 @@ def wake_loop():
 def admit():
     admitting.clear()  # before emptying, so that an item that is added from now on wakes the loop again
     while arriving:
-        call_id, awaitable = arriving.popleft()
-        tasks[call_id] = loop.create_task(settle(call_id, awaitable))
+        call_id, awaitable, context = arriving.popleft()
+        tasks[call_id] = context.run(loop.create_task, settle(call_id, awaitable))
 
 
 async def settle(call_id, awaitable):
@@ -768,13 +832,15 @@ async def settle(call_id, awaitable):
 def write_settled():
     text = "".join(settled)
     settled.clear()
+    flush_output()
     write(text)
 
 
 # ---- Channel: leader, followers, monitor -----------------------------------------------------------------------------
 
 
-LEAD, END = "lead", "end"  # jobs of a follower
+LEAD = "lead"  # a job of a follower; any other is a call
+LOOP, ANSWER_PROBE, END = "loop", "probe", "end"  # jobs of the main thread; any other is a call
 
 
 class Channel:
@@ -794,7 +860,7 @@ class Follower:
     def __init__(self):
         self.lock = threading.Lock()
         self.lock.acquire()
-        self.job = None  # LEAD, END, or a call
+        self.job = None  # LEAD or a call
 
     def wake(self, job):
         self.job = job
@@ -804,25 +870,50 @@ class Follower:
         while True:
             self.lock.acquire()
             job, self.job = self.job, None
-            if job is END:
-                return
             try:
                 lead() if job is LEAD else perform_slow(job)
-            except BaseException:  # a fault of the worker, or Ctrl-C: without a leader the worker would hang
-                sys.excepthook(*sys.exc_info())
-                flush_output()
-                os._exit(1)
+            except BaseException:  # without a leader the worker would hang
+                fail_thread()
             job = None  # its arguments may be large
             idle.append(self)
 
 
+def fail_thread():
+    """Ends the worker after a fault of its own, Ctrl-C, or an error of a signal's handler that came after its call."""
+    sys.excepthook(*sys.exc_info())
+    flush_output()
+    os._exit(1)
+
+
+def run_main_thread():
+    """What the main thread does: it leads until the scripts are loaded, or for good, and then does its own jobs."""
+    try:
+        lead()
+        while True:
+            job = main_jobs.get()
+            if job is END:
+                return
+            elif job is LOOP:
+                run_loop()
+            elif job is ANSWER_PROBE:
+                answer_probe()
+            else:
+                deliver(perform(job))
+            job = None  # its arguments may be large
+    except BaseException:
+        fail_thread()
+
+
 channel = Channel()
 write_lock = threading.Lock()
-main_thread = Follower()
-followers = [main_thread]
+concurrency = 1  # calls in flight that the gateway sends
+needs_main_thread = frozenset()  # names of the plain functions, if the main thread must run them
+main_jobs = SimpleQueue()
+ended = False  # the channel has ended, and with it the last call
+followers = []
 idle = []  # followers that wait for a job
 pool_lock = threading.Lock()
-pool_limit = 1
+pool_limit = 0  # of followers
 slow = set()  # names of functions whose last call took long
 parked = []  # holds an item while the monitor sleeps
 bell = threading.Lock()
@@ -842,6 +933,7 @@ def write(text):
 
 def flush():
     if channel.answers:
+        flush_output()  # what functions printed is in the log before their answers come
         text = "".join(channel.answers)
         channel.answers.clear()
         write(text)
@@ -917,7 +1009,7 @@ def handle(message):
         return ignore(repr(message), "not an object")
     kind, data = message.get("type"), message.get("data")
     if kind == "Probe":
-        write('{"type":"ProbeResult"}\n')
+        main_jobs.put(ANSWER_PROBE) if needs_main_thread else answer_probe()
     elif kind == "CallFunction":
         ignore(repr(message), "a call without an id")
     elif kind == "LoadFunctions" and not loading:
@@ -925,6 +1017,10 @@ def handle(message):
             load(data)
         else:
             ignore(repr(message), "not the data of LoadFunctions")
+
+
+def answer_probe():
+    write('{"type":"ProbeResult"}\n')
 
 
 def is_load(data):
@@ -970,7 +1066,8 @@ def receive():
 
 
 def lead():
-    """Reads and runs calls until the channel ends or the monitor gives the lead to another thread."""
+    """Reads and runs calls until the channel ends or another thread gets the lead: from the main thread when the
+    scripts are loaded, from others by the monitor."""
     ticket = []
     channel.ticket = ticket
     answers = channel.answers
@@ -980,8 +1077,13 @@ def lead():
             call = call_of(message)
             if call is None:
                 handle(message)
+                if pool_limit == 0 and loading and concurrency > 1:
+                    return leave_main_thread()
                 continue
-            if slow and is_slow(call.get("name")) and give_away(call):
+            if needs_main_thread and is_in(call.get("name"), needs_main_thread):
+                main_jobs.put(call)
+                continue
+            if slow and is_in(call.get("name"), slow) and give_away(call):
                 continue
             ticket.append(call)
             if parked:
@@ -1004,8 +1106,22 @@ def lead():
         flush_at = monotonic() + HOLD
 
 
-def is_slow(name):
-    return type(name) is str and name in slow
+def leave_main_thread():
+    """Gives the lead of the main thread to a follower."""
+    global pool_limit
+    pool_limit = 1 if needs_main_thread else concurrency + 1  # one more, to read while all of them run a call
+    follower = spare_follower()
+    if follower is None:
+        raise RuntimeError("the system allows no further thread (max_processes?); `concurrency = 1` needs none")
+    if not needs_main_thread:
+        sys.setswitchinterval(SWITCH_INTERVAL)
+        threading.Thread(target=monitor, name="metagate-monitor", daemon=True).start()
+    flush()
+    follower.wake(LEAD)
+
+
+def is_in(name, names):
+    return type(name) is str and name in names
 
 
 def give_away(call):
@@ -1026,6 +1142,7 @@ def perform_slow(call):
 def deliver(line):
     """Answers a call outside of the leader's batch."""
     if line:
+        flush_output()
         write(line)
     else:
         wake_loop()
@@ -1042,7 +1159,7 @@ def spare_follower():
             return None
         follower = Follower()
         try:
-            threading.Thread(target=follower.follow, name=f"metagate-{len(followers)}", daemon=True).start()
+            threading.Thread(target=follower.follow, name=f"metagate-{len(followers) + 1}", daemon=True).start()
         except RuntimeError:  # the system's limit of threads
             return None
         followers.append(follower)
@@ -1110,28 +1227,36 @@ def flush_output():
 
 def end():
     """Lets running calls finish after the end of the channel, then ends the main thread: exit handlers of users run."""
+    global ended
     flush_output()
+    others = len(followers) - (threading.current_thread() is not threading.main_thread())
     try:
         threading.Thread(target=lambda: (sleep(GRACE), os._exit(0)), daemon=True).start()
     except RuntimeError:
         os._exit(0)
-    while len(idle) < len(followers) - 1 or tasks or arriving or settled:
+    while len(idle) < others or tasks or arriving or settled:
         sleep(0.005)
-    main_thread.wake(END)
+    ended = True
+    main_jobs.put(END)
+    if loop:
+        loop.call_soon_threadsafe(loop.stop)
 
 
 # ---- Start -----------------------------------------------------------------------------------------------------------
 
 
 def forget_channel():
-    """Closes the channel in a forked child: it belongs to the parent."""
+    """Closes the channel in a forked child: it belongs to the parent. Other threads, which may have held locks while
+    the process was forked, do not exist in the child."""
+    global write_lock, pool_lock, loop_lock
+    write_lock, pool_lock, loop_lock = threading.Lock(), threading.Lock(), threading.Lock()
     if channel.fd >= 0:
         os.close(channel.fd)
         channel.fd = -1
 
 
 def main():
-    global pool_limit, max_message
+    global concurrency, max_message
     channel.fd = int(os.environ.pop("METAGATE_CHANNEL_FD", "3"))
     os.set_inheritable(channel.fd, False)
     os.set_blocking(channel.fd, True)
@@ -1144,12 +1269,7 @@ def main():
     longest = os.environ.pop("METAGATE_MAX_MESSAGE", None)
     max_message = int(longest) if longest else max_message
     concurrency = int(os.environ.pop("METAGATE_CONCURRENCY", "1"))
-    if concurrency > 1:
-        pool_limit = concurrency + 1  # one more, to read while all of them run a call
-        sys.setswitchinterval(SWITCH_INTERVAL)
-        threading.Thread(target=monitor, name="metagate-monitor", daemon=True).start()
-    main_thread.wake(LEAD)
-    main_thread.follow()
+    run_main_thread()
 
 
 if __name__ == "__main__":

@@ -6,8 +6,12 @@ use std::path::{Path, PathBuf};
 
 const NODE: &str = include_str!("node.js");
 const PYTHON: &str = include_str!("python.py");
-const PYTHON_BINDING: &str = include_str!("python_binding.py");
 const METACALL: &str = include_str!("metacall.js");
+/// Modules of the worker scripts, which not every deployment needs: name and text.
+const MODULES: [(&str, &str); 2] = [
+    ("python_binding.py", include_str!("python_binding.py")),
+    ("python_main_thread.py", include_str!("python_main_thread.py")),
+];
 
 /// The paths of the worker scripts and of caches that workers keep.
 #[derive(Debug, Clone)]
@@ -16,10 +20,10 @@ pub struct WorkerScripts {
     pub node: PathBuf,
     /// The script of the `python` runtime.
     pub python: PathBuf,
-    /// The module with which it binds arguments, in the same folder.
-    pub python_binding: PathBuf,
     /// The script of the `metacall` runtime.
     pub metacall: PathBuf,
+    /// The modules that these load when they need them, in the same folder.
+    pub modules: Vec<PathBuf>,
     /// Python's caches of compiled files, one folder a deployment: what a worker leaves in its own, another must not
     /// run. They are here because a deployment's folder must not change.
     pub python_caches: PathBuf,
@@ -40,8 +44,8 @@ impl WorkerScripts {
         Ok(Self {
             node: write(&folder, "node.js", NODE)?,
             python: write(&folder, "python.py", PYTHON)?,
-            python_binding: write(&folder, "python_binding.py", PYTHON_BINDING)?,
             metacall: write(&folder, "metacall.js", METACALL)?,
+            modules: MODULES.iter().map(|(name, text)| write(&folder, name, text)).collect::<io::Result<_>>()?,
             ..Self::in_place(data_dir)
         })
     }
@@ -53,8 +57,8 @@ impl WorkerScripts {
         Self {
             node: folder.join("node.js"),
             python: folder.join("python.py"),
-            python_binding: folder.join("python_binding.py"),
             metacall: folder.join("metacall.js"),
+            modules: MODULES.iter().map(|(name, _)| folder.join(name)).collect(),
             python_caches: folder.join("pycache"),
             wasm_caches: data_dir.join("compiled-functions"),
             temp: data_dir.join("temp"),

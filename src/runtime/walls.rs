@@ -24,8 +24,8 @@ pub(super) fn of(deployment: &DeploymentConfig, kind: RuntimeKind, scripts: &Wor
         return None;
     }
     let name = deployment.name.as_str();
-    let mut read =
-        [&scripts.node, &scripts.python, &scripts.python_binding, &scripts.metacall].map(Clone::clone).to_vec();
+    let mut read = [&scripts.node, &scripts.python, &scripts.metacall].map(Clone::clone).to_vec();
+    read.extend(scripts.modules.iter().cloned());
     read.extend(deployment.read.iter().cloned());
     read.extend(deployment.worker_script.clone());
     let mut make = Vec::new();

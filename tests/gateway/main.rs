@@ -32,6 +32,7 @@ mod plugins;
 mod pools;
 mod properties;
 mod protocol;
+mod python_threads;
 mod readme;
 mod reference;
 mod reload_tasks;

@@ -19,6 +19,9 @@ use crate::json;
 /// The most arguments of a call: items of an array, or keys of an object.
 pub const MAX_ARGUMENTS: usize = 10_000;
 
+/// What some editors and tools put before UTF-8.
+const BYTE_ORDER_MARK: &[u8] = "\u{feff}".as_bytes();
+
 /// What happens to the keys of an object.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Keys {
@@ -29,13 +32,21 @@ pub enum Keys {
 }
 
 /// Reads a body. A JSON object or array counts as JSON with any content type, because `curl -d` declares every body a
-/// form.
+/// form; for the same reason a form is not one when it has no pair, or when its first key has a character that a form
+/// would have encoded. A byte-order mark before the body is skipped.
 ///
 /// # Errors
 ///
 /// `invalid_json` with line and column, `unsupported_media_type`, `bad_argument` for more than [`MAX_ARGUMENTS`], or
 /// `bad_request` for a form with too many pairs.
 pub fn from_body(body: &Bytes, kind: BodyKind, keys: Keys) -> Result<Arguments, Problem> {
+    let after_mark;
+    let body = if body.starts_with(BYTE_ORDER_MARK) {
+        after_mark = body.slice(BYTE_ORDER_MARK.len()..);
+        &after_mark
+    } else {
+        body
+    };
     if body.is_empty() {
         return Ok(Arguments::none());
     }
@@ -56,11 +67,18 @@ pub fn from_body(body: &Bytes, kind: BodyKind, keys: Keys) -> Result<Arguments, 
     match (json, kind) {
         (Ok(arguments), _) => Ok(arguments),
         (Err(problem), _) if meant_as_json => Err(problem),
-        (Err(_), BodyKind::Form) => from_form(body, keys),
+        (Err(_), BodyKind::Form) if is_form(body) => from_form(body, keys),
+        (Err(_), BodyKind::Form) => Err(not_arguments(body)),
         (Err(_), BodyKind::Json | BodyKind::Other) => {
             Err(Problem::new(Code::UnsupportedMediaType, "the body is neither a JSON object or array nor a form"))
         }
     }
+}
+
+/// Whether a body that is declared as a form can be one: forms are made of pairs, and encode these characters.
+fn is_form(body: &[u8]) -> bool {
+    let key = body.iter().position(|byte| *byte == b'=').map(|end| &body[..end]);
+    key.is_some_and(|key| !key.iter().any(|byte| byte.is_ascii_control() || b"\"'<>\\`{}".contains(byte)))
 }
 
 fn from_form(body: &[u8], keys: Keys) -> Result<Arguments, Problem> {
@@ -95,7 +113,7 @@ fn not_arguments(body: &[u8]) -> Problem {
     match serde_json::from_slice::<&RawValue>(body) {
         Ok(_) => Problem::new(
             Code::InvalidJson,
-            "the arguments are a JSON array, or an object whose values are taken in order, at line 1 column 1",
+            "the arguments of a call are a JSON array or object, or a form of pairs, at line 1 column 1",
         ),
         Err(error) => invalid(&error, body),
     }
@@ -280,6 +298,26 @@ mod tests {
     }
 
     #[test]
+    fn what_is_no_form_is_not_taken_for_one() {
+        let form = "application/x-www-form-urlencoded";
+        for body in ["5", "null", "true", "NaN", "hello world", "<a b=\"c\">", "a,b\n1=2", " ", "{a=b}"] {
+            assert_eq!(read(body, form), Err(Code::InvalidJson), "{body}");
+        }
+        assert_eq!(read("first name=x&b", form).unwrap(), r#"["x",""]"#);
+        assert_eq!(read("a%3Cb=<c>", form).unwrap(), r#"["<c>"]"#);
+    }
+
+    #[test]
+    fn a_byte_order_mark_is_skipped_whatever_the_type() {
+        for kind in ["application/json", "application/x-www-form-urlencoded", "text/plain"] {
+            assert_eq!(read("\u{feff}[1]", kind).unwrap(), "[1]", "{kind}");
+            assert_eq!(read("\u{feff}{\"a\":1}", kind).unwrap(), "[1]", "{kind}");
+            assert_eq!(read("\u{feff}\u{feff}[1]", "application/json"), Err(Code::InvalidJson));
+            assert_eq!(read("\u{feff}", kind).unwrap(), "[]");
+        }
+    }
+
+    #[test]
     fn the_number_of_arguments_is_bounded() {
         let array = |count: usize| format!("[{}]", vec!["1"; count].join(","));
         let object = |count: usize| {
@@ -296,7 +334,7 @@ mod tests {
 
     #[test]
     fn json_that_is_no_arguments_is_refused() {
-        for body in ["null", "1", "\"a\"", "{", "[1,]", "\u{feff}[1]", "[1e999]", r#"["\ud800"]"#, "[1] x", "  "] {
+        for body in ["null", "1", "\"a\"", "{", "[1,]", "[1e999]", r#"["\ud800"]"#, "[1] x", "  "] {
             assert_eq!(json(body), Err(Code::InvalidJson), "{body:?}");
         }
         let deep = "[".repeat(129) + &"]".repeat(129);
