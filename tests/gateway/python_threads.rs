@@ -87,7 +87,8 @@ fn objects_that_serve_the_importing_thread_only_are_used_on_it() {
 fn other_functions_never_run_on_the_main_thread_and_async_ones_always_do() {
     let (gateway, _folder) = serving(
         "import sqlite3\nimport threading\nimport time\n\n\
-         connection = sqlite3.connect(':memory:', check_same_thread=False)\nhidden = [lambda: sqlite3.connect(':memory:')]\n\
+         connection = sqlite3.connect(':memory:', check_same_thread=False)\n\
+         hidden = [lambda: sqlite3.connect(':memory:')]\n\
          made = []\n\n\
          def is_main():\n    time.sleep(0.01)\n    return threading.current_thread() is threading.main_thread()\n\n\
          async def is_main_async():\n    return threading.current_thread() is threading.main_thread()\n\n\
@@ -170,7 +171,8 @@ fn scripts_may_have_the_names_of_standard_modules() {
 #[test]
 fn what_a_function_prints_without_a_newline_is_in_the_log_after_the_call() {
     let (gateway, _folder) = serving(
-        "import sys\n\ndef speak():\n    print('half a line', end='')\n    sys.stderr.write('half an error')\n    return 1\n",
+        "import sys\n\ndef speak():\n    print('half a line', end='')\n    sys.stderr.write('half an error')\n\
+         \x20   return 1\n",
         "",
     );
     assert_ok(&gateway.call("it", "speak", "[]"), "1");
