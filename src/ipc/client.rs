@@ -231,7 +231,7 @@ impl<S> Client<S> {
         let mut metadata = None;
         loop {
             match self.take_messages(inbox) {
-                Some(Incoming::ProbeResult) => {}
+                Some(Incoming::ProbeResult | Incoming::Retire(_)) => {}
                 // Answers may follow it.
                 Some(Incoming::MetaData(data)) => metadata = Some(Incoming::MetaData(data)),
                 None if inbox.fill_from_kernel() => {}
@@ -260,6 +260,7 @@ impl<S> Client<S> {
             match other {
                 Message::MetaData(data) => return Some(Incoming::MetaData(data)),
                 Message::ProbeResult => return Some(Incoming::ProbeResult),
+                Message::Retire(reason) => return Some(Incoming::Retire(reason)),
                 Message::Unknown(kind) => {
                     // Only the first is logged: a library that talks on the channel would flood the log.
                     if self.counters.unknown_types.fetch_add(1, Ordering::Relaxed) == 0 {

@@ -32,6 +32,8 @@ pub enum Incoming {
     MetaData(Bytes),
     /// The answer to a probe.
     ProbeResult,
+    /// The worker asks to be replaced, for this reason.
+    Retire(String),
     /// The worker broke the protocol; holds the reason.
     Protocol(String),
     /// The worker closed its end of the channel.
@@ -47,6 +49,8 @@ pub(super) enum Message {
     MetaData(Bytes),
     /// The answer to a probe.
     ProbeResult,
+    /// The worker asks to be replaced, for this reason.
+    Retire(String),
     /// A message of this unknown type.
     Unknown(String),
     /// Not a message; holds the reason. Framing is lost from here on.
@@ -103,6 +107,7 @@ fn parse(line: &Bytes) -> Message {
         }
         Ok(FromWorker::MetaData(range)) => Message::MetaData(line.slice(range)),
         Ok(FromWorker::ProbeResult) => Message::ProbeResult,
+        Ok(FromWorker::Retire(reason)) => Message::Retire(reason),
         Ok(FromWorker::Unknown(kind)) => Message::Unknown(kind),
         Err(error) => {
             // The line may hold anything, terminal escapes included, and the reason goes to logs.

@@ -20,6 +20,8 @@ pub const PROBE: &[u8] = b"{\"cmd\":\"NODE_HANDLE\",\"type\":\"Probe\"}\n";
 
 const RESULT_START: &[u8] = b"{\"type\":\"FunctionInvokeResult\",\"data\":{\"id\":\"";
 const RESULT_VALUE: &[u8] = b"\",\"result\":";
+/// Characters of the reason of a `Retire` that are kept.
+const REASON_LENGTH: usize = 300;
 
 /// `data` of `LoadFunctions`, for example
 /// `{"id":"math","path":"/srv/math","jsons":[{"language_id":"node","path":".","scripts":["index.js"]}],"runners":[]}`.
@@ -124,6 +126,8 @@ pub enum FromWorker {
     MetaData(Range<usize>),
     /// The answer to [`PROBE`].
     ProbeResult,
+    /// `Retire`: the worker asks to be replaced; its reason.
+    Retire(String),
     /// An unknown type, or one of Node's own `cmd` messages; its name. For JSON that is no object, the start of it.
     Unknown(String),
 }
@@ -215,6 +219,7 @@ fn parse_any(line: &[u8]) -> Result<FromWorker, BadMessage> {
             Ok(FromWorker::MetaData(range_in(line, data)))
         }
         "ProbeResult" => Ok(FromWorker::ProbeResult),
+        "Retire" => Ok(FromWorker::Retire(reason_of(data()?)?)),
         _ => Ok(FromWorker::Unknown(kind.into_owned())),
     }
 }
@@ -236,6 +241,24 @@ fn parse_error(data: &RawValue) -> Result<FromWorker, BadMessage> {
         return Ok(FromWorker::TooDeep { id });
     }
     Ok(FromWorker::Error { id, error })
+}
+
+/// The reason of a `Retire`, for logs: one line, cut to [`REASON_LENGTH`].
+fn reason_of(data: &RawValue) -> Result<String, BadMessage> {
+    #[derive(Deserialize)]
+    struct Retire<'a> {
+        #[serde(borrow)]
+        reason: Cow<'a, str>,
+    }
+    let retire: Retire<'_> = serde_json::from_str(data.get())?;
+    Ok(retire.reason.chars().take(REASON_LENGTH).flat_map(shown).collect())
+}
+
+/// The character itself, or an escape for one that would break the line.
+fn shown(character: char) -> impl Iterator<Item = char> {
+    let escaped = character.is_control().then(|| character.escape_default());
+    let itself = escaped.is_none().then_some(character);
+    escaped.into_iter().flatten().chain(itself)
 }
 
 /// Makes a member with the value `null` differ from a missing member.
@@ -336,6 +359,16 @@ mod tests {
     #[test]
     fn json_that_is_not_an_object_is_unknown() {
         assert_eq!(parse(b"\"ready\"").unwrap(), FromWorker::Unknown("\"ready\"".into()));
+    }
+
+    #[test]
+    fn the_reason_of_a_worker_that_retires_is_one_short_line() {
+        let reason = format!("Error: a\nb\u{1b}[1mé{}", "x".repeat(400));
+        let line = serde_json::json!({"type": "Retire", "data": {"reason": reason}}).to_string();
+        let FromWorker::Retire(reason) = parse(line.as_bytes()).unwrap() else { panic!("{line}") };
+        assert!(reason.starts_with("Error: a\\nb\\u{1b}[1méxxx"), "{reason}");
+        assert_eq!(reason.matches('x').count(), REASON_LENGTH - 15);
+        assert!(parse(b"{\"type\":\"Retire\"}").is_err());
     }
 
     #[test]

@@ -11,13 +11,15 @@
 //                      FunctionInvokeResult    {"id","result"}; no `result` for undefined
 //                      FunctionInvokeError     {"id","error":{"name","message","stack"}}
 //                      ProbeResult             the answer to Probe
+//                      Retire                  {"reason"}: asks for another worker in its place, once
 //
 // Odd messages never end the worker. One of an unknown type is ignored. A line that is not a message, and a message
 // without the data of its type, is ignored and logged. A call with an `id` but without a usable name or arguments is
 // answered with the error `InvalidCall`. Missing `args` count as none.
 //
-// A script that fails to load ends the worker with code 1. An error outside a call (in a timer, in a promise that is
-// not awaited) ends it as it ends any Node program. The end of the channel ends it with code 0.
+// A script that fails to load ends the worker with code 1. After the load, an error outside a call (in a timer, in a
+// promise that is not awaited) makes the worker ask to be replaced. The end of the channel ends it with code 0, and
+// handlers of `exit` run.
 'use strict';
 
 const fs = require('fs');
@@ -317,6 +319,7 @@ async function load({ id, path: folder, jsons }) {
   send('GetApplicationMetadata', {
     status: 'ready', prefix: '', suffix: id, version: 'v1', accepts, packages, ports: [],
   });
+  process.on('uncaughtException', retire);
   for (const call of waiting) perform(call);
   waiting = undefined;
   finish();
@@ -498,8 +501,8 @@ function excerpt(value) {
   return short(stringify(value));
 }
 
-function short(text) {
-  return text.length <= 80 ? text : `${text.slice(0, 79)}…`;
+function short(text, length = 80) {
+  return text.length <= length ? text : `${text.slice(0, length - 1)}…`;
 }
 
 // The name that a wrong one is most like, as a question, or nothing.
@@ -621,6 +624,18 @@ function fail(id, error) {
     line = messageLine('FunctionInvokeError', { id, error: shorter });
   }
   answer(line);
+}
+
+let retired = false;
+
+// An error outside a call, or a rejection that nothing handles: it may have left the worker in any state.
+function retire(error) {
+  if (process.listenerCount('uncaughtException') > 1) return; // a script handles them itself
+  const { name, message, stack } = describeError(error);
+  console.error(`metagate: an error outside a call: ${stack ?? `${name}: ${message}`}`);
+  if (retired) return;
+  retired = true;
+  send('Retire', { reason: short(`an error outside a call: ${name}: ${message}`, 300) });
 }
 
 function finish() {

@@ -15,12 +15,15 @@ message is one JSON object on one line, `{"type": T, "data": D}`.
                        FunctionInvokeResult    {"id","result"}
                        FunctionInvokeError     {"id","error":{"name","message","stack"}}
                        ProbeResult             the answer to Probe
+                       Retire                  {"reason"}: asks for another worker in its place, once
 
 Odd messages never end the worker. One of an unknown type is ignored. A line that is not a message, and a message
 without the data of its type, is ignored and logged. A call with an `id` but without a usable name or arguments is
 answered with the error `InvalidCall`. Missing `args` count as none.
 
-A script that fails to load ends the worker with code 1. The end of the channel ends it with code 0.
+A script that fails to load ends the worker with code 1. After the load, an error outside a call (in a thread, in a
+task that is not awaited) makes the worker ask to be replaced. The end of the channel ends it with code 0, and handlers
+of `atexit` run.
 
 Threads. The main thread imports the scripts. One thread at a time is the *leader*: it reads the channel and runs plain
 functions itself, so the usual case is a blocking loop without locks or hand-overs. Awaitables go to one event loop.
@@ -76,7 +79,7 @@ SLOW_AFTER = 0.002  # seconds after which a call may lose the lead; also the mon
 QUICK = 0.001  # seconds; a call of a slow function that takes less makes the function a quick one again
 QUIET_SAMPLES = 10  # samples without a call before the monitor goes to sleep
 FRESH = 2.0  # seconds; Python's cache tells versions of a script apart by the second and the length only
-GRACE = 2.0  # seconds that running calls and user threads get after the end of the channel
+GRACE = 1.0  # seconds that running calls and user threads get after the end of the channel; exit handlers follow
 SWITCH_INTERVAL = 0.001  # seconds; next to a computing call another takes 0.1 ms, with Python's default 5.5
 STARTS_OF_PROCESSES = ("_execute_child", "_launch", "fork")  # functions of the standard library that start one
 ERROR_LENGTH = 20_000  # characters of an error's message and stack when the whole is longer than a message may be
@@ -482,6 +485,7 @@ def load(deployment):
             sys.stderr.write(f"metagate: plain functions run on the main thread, one after another: {reason}\n")
     metadata = {"status": "ready", "prefix": "", "suffix": deployment["id"], "version": "v1", "accepts": ["names"]}
     write(message_line("GetApplicationMetadata", {**metadata, "packages": {"py": handles}, "ports": []}))
+    retired.clear()
     if is_async:
         start_loop()  # after the metadata is written: importing asyncio takes 35 ms
 
@@ -791,6 +795,7 @@ def start_loop():
         import asyncio
 
         loop = asyncio.new_event_loop()
+        loop.set_exception_handler(task_failed)
         if concurrency > 1 and not needs_main_thread:
             main_jobs.put(LOOP)
         else:
@@ -803,6 +808,34 @@ def run_loop():
             loop.run_forever()
         except BaseException as error:  # SystemExit in a task that a function has left running
             sys.stderr.write(f"metagate: in a background task: {describe_error(error)['stack']}\n")
+            retire(error)
+
+
+# Errors outside calls may have left the worker in any state.
+retired = [True]  # without an item the worker may ask to be replaced: after the load, and once
+print_thread_error = threading.excepthook
+
+
+def thread_failed(args):
+    print_thread_error(args)
+    if args.exc_type is not SystemExit:
+        retire(args.exc_value)
+
+
+def task_failed(own_loop, context):
+    own_loop.default_exception_handler(context)
+    if context.get("exception") is not None:
+        # This may run inside of any code, when the garbage collector finds a task whose error nothing has read.
+        own_loop.call_soon_threadsafe(retire, context["exception"])
+
+
+def retire(error):
+    if retired:
+        return
+    retired.append(True)
+    described = describe_error(error)
+    reason = f"an error outside a call: {described['name']}: {described['message'][:200]}"
+    write(message_line("Retire", {"reason": reason}))
 
 
 def wake_loop():
@@ -1228,18 +1261,43 @@ def flush_output():
 def end():
     """Lets running calls finish after the end of the channel, then ends the main thread: exit handlers of users run."""
     global ended
+    import atexit
+
     flush_output()
     others = len(followers) - (threading.current_thread() is not threading.main_thread())
     try:
-        threading.Thread(target=lambda: (sleep(GRACE), os._exit(0)), daemon=True).start()
+        threading.Thread(target=end_late, daemon=True).start()
     except RuntimeError:
+        atexit._run_exitfuncs()
         os._exit(0)
     while len(idle) < others or tasks or arriving or settled:
         sleep(0.005)
+    atexit.register(take_exit)  # the last handler runs first
     ended = True
     main_jobs.put(END)
     if loop:
         loop.call_soon_threadsafe(loop.stop)
+
+
+exits = [True]  # whoever takes the item runs the exit handlers
+
+
+def take_exit():
+    try:
+        return exits.pop()
+    except IndexError:
+        return False
+
+
+def end_late():
+    """Ends the worker if calls or threads of users outlast the grace; exit handlers run here then."""
+    sleep(GRACE)
+    if take_exit():
+        import atexit
+
+        atexit._run_exitfuncs()
+        flush_output()
+        os._exit(0)
 
 
 # ---- Start -----------------------------------------------------------------------------------------------------------
@@ -1263,6 +1321,7 @@ def main():
     os.register_at_fork(after_in_child=forget_channel)
     for stream in (sys.stdout, sys.stderr):
         stream.reconfigure(encoding="utf-8", errors="backslashreplace", line_buffering=True)
+    threading.excepthook = thread_failed
     if hasattr(sys, "set_int_max_str_digits"):
         sys.set_int_max_str_digits(0)
     prepare_imports()

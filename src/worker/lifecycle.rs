@@ -136,7 +136,8 @@ impl Lifecycle {
 }
 
 /// The delay before the next start after this many bad ones in a row: 0 ms, 100 ms, 200 ms … 30 s.
-fn delay(bad_starts: u32) -> Duration {
+#[must_use]
+pub fn delay(bad_starts: u32) -> Duration {
     match bad_starts {
         0 | 1 => Duration::ZERO,
         // The shift is bounded: from 2^9 on the delay is LAST_DELAY anyway.

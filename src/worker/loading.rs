@@ -85,7 +85,7 @@ pub(super) async fn load(pool: &PoolContext, worker: &mut Worker) -> Result<Expo
                     },
                     Err(error) => break (LoadFailureKind::Load, format!("sent unusable {error}"), true),
                 },
-                Incoming::ProbeResult => {}
+                Incoming::ProbeResult | Incoming::Retire(_) => {}
                 Incoming::Protocol(how) => break (LoadFailureKind::Load, format!("broke the protocol: {how}"), true),
                 Incoming::Closed => break (LoadFailureKind::Load, closed_before_metadata(parts).await, false),
             },

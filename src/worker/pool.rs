@@ -6,6 +6,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
+use tokio::sync::Semaphore;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
@@ -71,6 +72,7 @@ impl Pool {
         files: Arc<dyn CheckRelease>,
     ) -> Arc<Self> {
         let context = Arc::new(PoolContext {
+            retiring: Arc::new(Semaphore::new(settings.max)),
             dispatch: Dispatch::new(&settings),
             settings,
             plan,

@@ -15,7 +15,9 @@ use crate::worker::dispatch::Lease;
 use crate::worker::seat::PoolContext;
 use crate::worker::spawn::WorkerProcess;
 
-/// How long a worker may take to end after it was asked to.
+/// How long a worker may take to end by itself after the end of the channel: exit handlers of users run in this time.
+const EXIT_GRACE: Duration = Duration::from_secs(2);
+/// How long a worker may take to end after SIGTERM.
 const TERM_GRACE: Duration = Duration::from_secs(2);
 
 /// A running worker and everything that belongs to it. Dropping it, as a panic does, ends it in the background.
@@ -58,14 +60,21 @@ impl Worker {
         let failure = self.finish_calls(pool).await;
         self.client.fail_all(&failure);
         self.client.shut_down_writing();
-        self.process.terminate();
-        tokio::select! {
-            biased;
-            _ = self.process.ended() => {}
-            () = tokio::time::sleep(TERM_GRACE) => {}
-            () = pool.kill.cancelled() => {}
+        if !self.ends_within(EXIT_GRACE, pool).await {
+            self.process.terminate();
+            self.ends_within(TERM_GRACE, pool).await;
         }
         self.end(CallFailure::Stopped).await;
+    }
+
+    /// Waits for the end of the worker; false if it still runs after the grace, or if the pool's workers are killed.
+    async fn ends_within(&mut self, grace: Duration, pool: &PoolContext) -> bool {
+        tokio::select! {
+            biased;
+            _ = self.process.ended() => true,
+            () = tokio::time::sleep(grace) => false,
+            () = pool.kill.cancelled() => false,
+        }
     }
 
     /// Returns when no call is in flight, the worker has ended, or the time for calls is over, with the failure of the
@@ -79,7 +88,7 @@ impl Worker {
             tokio::select! {
                 biased;
                 incoming = worker.client.read(&mut worker.inbox) => match incoming {
-                    Incoming::ProbeResult | Incoming::MetaData(_) => {}
+                    Incoming::ProbeResult | Incoming::MetaData(_) | Incoming::Retire(_) => {}
                     Incoming::Protocol(_) => return CallFailure::Protocol("broke the worker protocol".into()),
                     Incoming::Closed => return worker.closed().await,
                 },

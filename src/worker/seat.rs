@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
+use tokio::sync::Semaphore;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
@@ -42,6 +43,8 @@ pub struct PoolContext {
     pub kill: CancellationToken,
     /// Supervisors, and the ends of workers.
     pub tasks: TaskTracker,
+    /// Permits for workers that finish their calls after they have asked to be replaced: as many as the pool has seats.
+    pub retiring: Arc<Semaphore>,
     /// Workers that were replaced.
     pub restarts: AtomicU64,
 }

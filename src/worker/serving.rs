@@ -1,6 +1,9 @@
 //! A ready worker: its answers are read until it ends, hangs, must be replaced or is not needed any more.
 
+use std::sync::Arc;
 use std::time::{Duration, Instant};
+
+use tokio::sync::OwnedSemaphorePermit;
 
 use crate::clock;
 use crate::ipc::message::PROBE;
@@ -26,6 +29,8 @@ pub(super) enum Parting {
     Died(CallFailure),
     /// It is replaced for this reason, and may finish its calls.
     Replaced(&'static str),
+    /// It has asked to be replaced, and finishes its calls under this permit.
+    Retired { reason: String, asked: Instant, permit: OwnedSemaphorePermit },
     /// The pool stops, or the seat was given up.
     NotNeeded,
 }
@@ -39,10 +44,11 @@ struct Deadlines {
     stuck: Option<Instant>,
 }
 
-/// Serves with a worker until it parts.
-pub(super) async fn serve(seat: &Seat, worker: &mut Worker) -> Parting {
+/// Serves with a worker until it parts. A worker that asks to be replaced serves on until `retire_at`.
+pub(super) async fn serve(seat: &Seat, worker: &mut Worker, retire_at: Instant) -> Parting {
     worker.client.send_line(PROBE);
     let mut deadlines = Deadlines::default();
+    let mut retire: Option<(String, Instant)> = None;
     let mut idle_check = tokio::time::interval(IDLE_CHECK);
     let may_shrink = seat.pool.settings.max > seat.pool.settings.min;
     loop {
@@ -58,6 +64,8 @@ pub(super) async fn serve(seat: &Seat, worker: &mut Worker) -> Parting {
                     parts.answers_probes = true;
                     deadlines.probe = None;
                 }
+                // Only the first reason counts.
+                Incoming::Retire(reason) => retire = retire.or_else(|| Some((reason, clock::now()))),
                 Incoming::MetaData(_) => tracing::debug!("ignored repeated metadata"),
                 Incoming::Protocol(how) => return broke_protocol(seat, worker, &how),
                 Incoming::Closed => return channel_closed(seat, worker).await,
@@ -76,15 +84,17 @@ pub(super) async fn serve(seat: &Seat, worker: &mut Worker) -> Parting {
                 }
             }
             () = tokio::time::sleep_until(probe), if deadlines.probe.is_some() => {
-                parts.process.kill();
-                return Parting::Died(CallFailure::Crashed("was ended because it no longer answered".into()));
+                return kill(worker, "was ended because it no longer answered");
             }
             end = &mut parts.writer => {
                 if matches!(end, Ok(WriteEnd::Stalled)) {
-                    parts.process.kill();
-                    return Parting::Died(CallFailure::Crashed("was ended because it no longer read".into()));
+                    return kill(worker, "was ended because it no longer read");
                 }
                 return channel_closed(seat, worker).await;
+            }
+            Some(permit) = retiring_permit(seat, retire_at), if retire.is_some() => {
+                let Some((reason, asked)) = retire else { continue };
+                return Parting::Retired { reason, asked, permit };
             }
             _ = idle_check.tick(), if may_shrink => {
                 if seat.give_up_if_idle(IDLE_LIFE) {
@@ -94,6 +104,12 @@ pub(super) async fn serve(seat: &Seat, worker: &mut Worker) -> Parting {
             () = seat.pool.stop.cancelled() => return Parting::NotNeeded,
         }
     }
+}
+
+/// Waits until a worker that asks to be replaced may finish its calls.
+async fn retiring_permit(seat: &Seat, retire_at: Instant) -> Option<OwnedSemaphorePermit> {
+    tokio::time::sleep_until(retire_at.into()).await;
+    Arc::clone(&seat.pool.retiring).acquire_owned().await.ok()
 }
 
 impl Deadlines {
@@ -110,6 +126,11 @@ impl Deadlines {
         }
         None
     }
+}
+
+fn kill(worker: &Worker, how: &'static str) -> Parting {
+    worker.process.kill();
+    Parting::Died(CallFailure::Crashed(how.into()))
 }
 
 fn broke_protocol(seat: &Seat, worker: &Worker, how: &str) -> Parting {

@@ -3,12 +3,15 @@
 
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
+use std::time::Duration;
+
+use tokio::sync::OwnedSemaphorePermit;
 
 use crate::clock;
 use crate::ipc::CallFailure;
 use crate::supervise;
 use crate::worker::failure::{LoadFailure, LoadFailureKind};
-use crate::worker::lifecycle::{Event, GOOD_LIFE, Lifecycle, Phase};
+use crate::worker::lifecycle::{self, Event, GOOD_LIFE, Lifecycle, Phase};
 use crate::worker::loading::{self, NotLoaded};
 use crate::worker::release_check::Files;
 use crate::worker::running::Worker;
@@ -17,6 +20,8 @@ use crate::worker::serving::{self, Parting};
 
 /// The name of the supervisor as a long-lived task.
 pub const TASK: &str = "worker-supervisor";
+/// A worker that asks to be replaced at this age or later is replaced at once.
+const LONG_LIFE: Duration = Duration::from_secs(60);
 
 /// Keeps one seat filled.
 pub struct Supervisor {
@@ -25,6 +30,8 @@ pub struct Supervisor {
     worker: Option<Worker>,
     /// What the worker was started from.
     files: Files,
+    /// Workers in a row that asked to be replaced before they were [`LONG_LIFE`] old.
+    early_retirements: u32,
     /// Why the last worker is no longer there.
     failure: Option<Arc<LoadFailure>>,
 }
@@ -33,7 +40,7 @@ impl Supervisor {
     /// A supervisor for a seat without a worker.
     #[must_use]
     pub fn new(seat: Seat) -> Self {
-        Self { seat, life: Lifecycle::default(), worker: None, files: None, failure: None }
+        Self { seat, life: Lifecycle::default(), worker: None, files: None, early_retirements: 0, failure: None }
     }
 
     /// Keeps the seat filled until the pool stops or the seat is given up. Returns when no process of it is left.
@@ -115,7 +122,9 @@ impl Supervisor {
     async fn serve(&mut self, mut worker: Worker) -> Event {
         supervise::panic_point(TASK);
         let pool = Arc::clone(&self.seat.pool);
-        let parting = serving::serve(&self.seat, &mut worker).await;
+        // What a worker does wrong soon after each start must not keep the machine busy with starts.
+        let retire_at = worker.started + lifecycle::delay(self.early_retirements);
+        let parting = serving::serve(&self.seat, &mut worker, retire_at).await;
         self.seat.starting();
         match parting {
             Parting::Died(failure) => {
@@ -129,10 +138,15 @@ impl Supervisor {
             Parting::Replaced(reason) => {
                 tracing::warn!(deployment = %pool.settings.name, reason, "replacing a worker");
                 pool.logs.note(&format!("worker is replaced: {reason}"));
-                self.seat.count_restart();
-                // The next worker starts while this one finishes its calls.
-                let context = Arc::clone(&pool);
-                pool.tasks.spawn(async move { worker.drain_and_end(&context).await });
+                self.replace(worker, None);
+                Event::Retired
+            }
+            Parting::Retired { reason, asked, permit } => {
+                tracing::warn!(deployment = %pool.settings.name, reason, "a worker asks to be replaced");
+                pool.logs.note(&format!("worker is replaced: {reason}"));
+                let is_early = asked.saturating_duration_since(worker.started) < LONG_LIFE;
+                self.early_retirements = if is_early { self.early_retirements.saturating_add(1) } else { 0 };
+                self.replace(worker, Some(permit));
                 Event::Retired
             }
             Parting::NotNeeded => {
@@ -140,6 +154,16 @@ impl Supervisor {
                 Event::Stop
             }
         }
+    }
+
+    /// Lets a worker finish its calls and end while the next one starts.
+    fn replace(&self, worker: Worker, permit: Option<OwnedSemaphorePermit>) {
+        self.seat.count_restart();
+        let pool = Arc::clone(&self.seat.pool);
+        self.seat.pool.tasks.spawn(async move {
+            worker.drain_and_end(&pool).await;
+            drop(permit);
+        });
     }
 
     /// Waits for the delay before the next start; callers see why there is no worker.

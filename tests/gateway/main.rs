@@ -41,6 +41,7 @@ mod run_as;
 mod runtimes;
 mod shutdown;
 mod static_files;
+mod strays;
 mod strict;
 mod support;
 mod tools;

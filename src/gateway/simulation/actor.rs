@@ -21,7 +21,8 @@ const META_DATA: &str = "{\"type\":\"GetApplicationMetadata\",\"data\":{\"packag
 /// Lines that are no messages.
 const GARBAGE: [&str; 4] = ["garbage\n", "{\"type\":\n", "\u{0}\u{1}\n", "{\"type\":\"FunctionInvokeResult\"}\n"];
 /// Messages that answer no call and do no harm.
-const ODD: [&str; 3] = ["17\n", "{\"type\":\"Hello\",\"data\":{}}\n", META_DATA];
+const RETIRE: &str = "{\"type\":\"Retire\",\"data\":{\"reason\":\"a stray error\"}}\n";
+const ODD: [&str; 4] = ["17\n", "{\"type\":\"Hello\",\"data\":{}}\n", META_DATA, RETIRE];
 
 /// What a worker has done, for the checks.
 #[derive(Debug)]
