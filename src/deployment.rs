@@ -1,6 +1,8 @@
 //! The parts of a deployment that every layer knows: its checked name, the functions that its release exports, and the
 //! shape of the `metacall.json` files that list its scripts.
 
+mod signature;
+
 use std::borrow::Borrow;
 use std::collections::HashMap;
 use std::fmt;
@@ -8,6 +10,8 @@ use std::sync::Arc;
 
 use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use serde::{Deserialize, Serialize};
+
+pub use signature::{Parameter, ParameterKind, Signature};
 
 const NAME_PATTERN: &str = "^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$";
 const NAME_LIMIT: usize = 64;
@@ -161,14 +165,16 @@ pub struct Function {
     pub quoted: Box<str>,
     /// What it is called with.
     pub takes: Takes,
+    /// Its parameters, result and description.
+    pub signature: Signature,
 }
 
 impl Function {
     /// A function of this name.
     #[must_use]
-    pub fn new(name: &str, takes: Takes) -> Self {
+    pub fn new(name: &str, takes: Takes, signature: Signature) -> Self {
         let quoted = serde_json::Value::from(name).to_string().into_boxed_str();
-        Self { name: name.into(), quoted, takes }
+        Self { name: name.into(), quoted, takes, signature }
     }
 }
 

@@ -100,27 +100,96 @@ fn show(deployment: &Deployment, out: &mut impl Write) -> std::io::Result<()> {
     Ok(())
 }
 
-/// `async name(a: int, b) -> str`, without the types that the function does not declare.
+/// `async name(a: int, b?: string) -> str`, without the types that nobody knows. Types have their name in the language,
+/// or what their JSON Schema says.
 fn signature(function: &Value) -> String {
-    let typed = |name: &str, kind: &Value| match text(kind) {
-        "" => name.to_owned(),
-        kind => format!("{name}: {kind}"),
-    };
-    let signature = &function["signature"];
-    let arguments: Vec<String> = signature["args"]
-        .as_array()
-        .into_iter()
-        .flatten()
-        .map(|argument| typed(text(&argument["name"]), &argument["type"]["name"]))
-        .collect();
+    let (named, schema) = (&function["signature"], &function["schema"]);
+    let parameters = schema["parameters"].as_array().into_iter().flatten().enumerate().map(|(at, parameter)| {
+        let mark = match text(&parameter["kind"]) {
+            "rest" => "*",
+            "rest-by-name" => "**",
+            _ => "",
+        };
+        let optional = if parameter["required"] == Value::Bool(false) && mark.is_empty() { "?" } else { "" };
+        // Languages may list further arguments, so names are compared.
+        let argument = named["args"].get(at).filter(|argument| argument["name"] == parameter["name"]);
+        let kind = argument.map_or("", |argument| text(&argument["type"]["name"]));
+        let kind = type_text(kind, &parameter["schema"]);
+        format!("{mark}{}{optional}{}", text(&parameter["name"]), prefixed(": ", &kind))
+    });
+    let parameters: Vec<String> = parameters.collect();
     let prefix = if function["async"].as_bool() == Some(true) { "async " } else { "" };
-    let result = match text(&signature["ret"]["type"]["name"]) {
-        "" => String::new(),
-        kind => format!(" -> {kind}"),
+    let result = type_text(text(&named["ret"]["type"]["name"]), &schema["returns"]);
+    format!("{prefix}{}({}){}", text(&function["name"]), parameters.join(", "), prefixed(" -> ", &result))
+}
+
+fn prefixed(prefix: &str, text: &str) -> String {
+    if text.is_empty() { String::new() } else { format!("{prefix}{text}") }
+}
+
+/// A type by its name in the language; without one, what is known from its schema.
+fn type_text(name: &str, schema: &Value) -> String {
+    const LONGEST: usize = 60;
+    let full = if name.is_empty() { schema_text(schema, 3) } else { name.to_owned() };
+    if full.chars().count() <= LONGEST { full } else { full.chars().take(LONGEST - 1).chain(['…']).collect() }
+}
+
+/// `integer`, `string[]`, `"a" | "b"`; empty for a schema that allows anything.
+fn schema_text(schema: &Value, depth: usize) -> String {
+    let joined = |parts: &[Value], one: &dyn Fn(&Value) -> String| {
+        parts.iter().map(one).filter(|part| !part.is_empty()).collect::<Vec<_>>().join(" | ")
     };
-    format!("{prefix}{}({}){result}", text(&function["name"]), arguments.join(", "))
+    let inner = |schema: &Value| if depth == 0 { String::new() } else { schema_text(schema, depth - 1) };
+    if let Some(values) = schema["enum"].as_array() {
+        return joined(values, &Value::to_string);
+    }
+    if let Some(choices) = schema["anyOf"].as_array().or_else(|| schema["oneOf"].as_array()) {
+        return joined(choices, &inner);
+    }
+    if let Some(reference) = schema["$ref"].as_str() {
+        return reference.rsplit('/').next().unwrap_or_default().to_owned();
+    }
+    match (&schema["type"], inner(&schema["items"])) {
+        (Value::String(kind), item) if kind == "array" && !item.is_empty() => {
+            if item.contains(' ') {
+                format!("({item})[]")
+            } else {
+                format!("{item}[]")
+            }
+        }
+        (Value::String(kind), _) => schema["title"].as_str().filter(|_| kind == "object").unwrap_or(kind).to_owned(),
+        (Value::Array(kinds), _) => joined(kinds, &|kind| text(kind).to_owned()),
+        _ => schema.get("const").map(Value::to_string).unwrap_or_default(),
+    }
 }
 
 fn text(value: &Value) -> &str {
     value.as_str().unwrap_or_default()
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    #[test]
+    fn a_signature_has_names_marks_and_types() {
+        let unknown = json!({"name": "", "id": 20});
+        let function = json!({"name": "order", "async": true,
+            "signature": {"ret": {"type": unknown}, "args": [{"name": "id", "type": {"name": "UUID", "id": 20}}]},
+            "schema": {"parameters": [
+                {"name": "id", "kind": "positional", "required": true, "schema": {"type": "string"}},
+                {"name": "size", "kind": "positional", "required": false, "schema": {"enum": ["s", "m"]}},
+                {"name": "tags", "kind": "keyword-only", "required": true,
+                    "schema": {"type": "array", "items": {"anyOf": [{"type": "string"}, {"type": "null"}]}}},
+                {"name": "rest", "kind": "rest", "required": false, "schema": {}},
+                {"name": "more", "kind": "rest-by-name", "required": false, "schema": {}}],
+                "returns": {"$ref": "#/$defs/Order"}}});
+        assert_eq!(
+            signature(&function),
+            r#"async order(id: UUID, size?: "s" | "m", tags: (string | null)[], *rest, **more) -> Order"#
+        );
+        assert_eq!(signature(&json!({"name": "f"})), "f()");
+    }
 }

@@ -8,7 +8,7 @@ use std::sync::Arc;
 
 use serde_json::{Map, Value};
 
-use crate::deployment::{Accepts, Exports, Function, MetaCallJson, Takes};
+use crate::deployment::{Accepts, Exports, Function, MetaCallJson, Signature, Takes};
 
 /// Most bytes of metadata; more fails the load.
 pub const METADATA_LIMIT: usize = 1024 * 1024;
@@ -78,12 +78,13 @@ pub fn parse(data: &[u8], own: &OwnScripts<'_>) -> Result<Exports, BadMetaData> 
     let mut aliases = Aliases::default();
     for (language, handles) in languages {
         let Value::Array(handles) = handles else { continue };
-        let own_handles: Vec<Value> = handles.into_iter().filter(|handle| own.has(name_of(handle))).collect();
-        for handle in &own_handles {
-            for (name, function) in functions_of(handle) {
-                functions.insert(name.into(), Arc::new(Function::new(name, takes(function))));
-                aliases.add_of(name, function);
-            }
+        let mut own_handles: Vec<Value> = handles.into_iter().filter(|handle| own.has(name_of(handle))).collect();
+        for function in own_handles.iter_mut().flat_map(functions_of) {
+            let name: Box<str> = name_of(function).into();
+            let signature = Signature::of_metadata(function);
+            function["schema"] = serde_json::to_value(&signature)?;
+            aliases.add_of(&name, function);
+            functions.insert(name.clone(), Arc::new(Function::new(&name, takes(function), signature)));
         }
         packages.insert(language, Value::Array(own_handles));
     }
@@ -116,10 +117,10 @@ fn name_of(value: &Value) -> &str {
     value.get("name").and_then(Value::as_str).unwrap_or_default()
 }
 
-/// The functions of a handle that have a name, with it.
-fn functions_of(handle: &Value) -> impl Iterator<Item = (&str, &Value)> {
-    let functions = handle.get("scope").and_then(|scope| scope.get("funcs")).and_then(Value::as_array);
-    functions.into_iter().flatten().map(|function| (name_of(function), function)).filter(|(name, _)| !name.is_empty())
+/// The functions of a handle that have a name.
+fn functions_of(handle: &mut Value) -> impl Iterator<Item = &mut Value> {
+    let functions = handle.get_mut("scope").and_then(|scope| scope.get_mut("funcs")).and_then(Value::as_array_mut);
+    functions.into_iter().flatten().filter(|function| !name_of(function).is_empty())
 }
 
 fn takes(function: &Value) -> Takes {

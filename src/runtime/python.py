@@ -246,6 +246,7 @@ def explain(value, path, parents=()):
 
 TYPE_IDS = {bool: 0, int: 4, float: 6, str: 7, bytes: 8, list: 9, dict: 10}
 UNKNOWN = {"name": "", "id": 20}
+DESCRIPTION_LENGTH = 1_000  # characters of a docstring in the metadata
 VARARGS, VARKEYWORDS, COROUTINE = 0x04, 0x08, 0x80 | 0x100  # code flags; COROUTINE: `async def` or types.coroutine
 
 
@@ -293,7 +294,30 @@ def describe_function(name, function):
     except Exception:  # a function without a signature, or whose annotations raise, can still be called
         args, ret = [], UNKNOWN
     described = {"name": name, "signature": {"ret": {"type": ret}, "args": args}, "async": is_async}
-    return {**described, "schema": binders[name].schema()} if binders.get(name) else described
+    if ret is not UNKNOWN:
+        binder_of(name, function)
+    if binders.get(name):
+        described["schema"] = binders[name].schema()
+    elif type(inner) is FunctionType and not hasattr(inner, "__signature__"):
+        described["schema"] = schema_without_types(inner)
+    return described
+
+
+def schema_without_types(function):
+    code, defaults = function.__code__, len(function.__defaults__ or ())
+    named = code.co_argcount + code.co_kwonlyargcount
+    by_name = function.__kwdefaults__ or {}
+    listed = []
+    for at, name in enumerate(parameter_names(function)):
+        kind, required = "positional", at < code.co_argcount - defaults
+        if name in code.co_varnames[code.co_argcount : named]:
+            kind, required = "keyword-only", name not in by_name
+        elif name in code.co_varnames[named:]:
+            kind = "rest" if code.co_flags & VARARGS and name == code.co_varnames[named] else "rest-by-name"
+        listed.append({"name": name, "kind": kind, "required": required, "schema": {}})
+    text = function.__doc__
+    description = {"description": text[:DESCRIPTION_LENGTH]} if isinstance(text, str) else {}
+    return {"parameters": listed, "returns": {}, **description}
 
 
 # ---- Loading ---------------------------------------------------------------------------------------------------------

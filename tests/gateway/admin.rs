@@ -73,7 +73,10 @@ fn inspection_has_the_shape_that_metacalls_clients_read() {
     let named = |names: &[&str]| names.iter().map(|name| json!({"name": name, "type": unknown})).collect::<Value>();
     assert_eq!(
         function(js, "node", "f"),
-        json!({"name": "f", "signature": {"ret": {"type": unknown}, "args": named(&["b", "a"])}, "async": false})
+        json!({"name": "f", "signature": {"ret": {"type": unknown}, "args": named(&["b", "a"])}, "async": false,
+            "schema": {"returns": {}, "parameters": [
+                {"name": "b", "kind": "positional", "required": true, "schema": {}},
+                {"name": "a", "kind": "positional", "required": true, "schema": {}}]}})
     );
     let kinds = [("count", "int", 4), ("ratio", "float", 6), ("text", "str", 7), ("flags", "list", 9)];
     let kinds = kinds.into_iter().chain([("options", "dict", 10), ("on", "bool", 0)]);

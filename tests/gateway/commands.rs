@@ -105,7 +105,7 @@ fn inspect_lists_deployments_and_their_functions() {
         assert!(out.lines().any(|one| one == line), "{line:?} in\n{out}");
     }
     let typed =
-        "  typed(count: int, ratio: float, text: str, flags: list, options: dict, on: bool) -> str  (py, main.py)";
+        "  typed(count: int, ratio: float, text: str, flags: list, options: dict, on?: bool) -> str  (py, main.py)";
     let (_, out, _) = client(&["inspect", "py"]);
     assert!(out.contains(typed) && !out.contains("js  ready"), "{out}");
     assert!(out.lines().any(|line| line == "  async later(value)  (py, main.py)"), "{out}");
