@@ -134,6 +134,9 @@ pub struct MetaCallJson {
     pub path: String,
     /// The scripts, relative to `path`.
     pub scripts: Vec<String>,
+    /// No file lists the scripts: they were found by their names, and some of them may not be meant to be served.
+    #[serde(skip_deserializing, skip_serializing_if = "std::ops::Not::not")]
+    pub found: bool,
 }
 
 fn here() -> String {
@@ -198,6 +201,21 @@ pub struct Exports {
     pub accepts: Accepts,
     /// Languages with their handles, as in MetaCall's MetaData; only handles of the deployment's own scripts.
     pub packages: serde_json::Value,
+    /// What is odd about the release although it serves, for people: a script that is left out, no function at all.
+    pub warnings: Vec<String>,
+}
+
+impl Exports {
+    /// The full names of the functions that have this name behind the name of their script or interface, sorted, if
+    /// there are several: none of them is called by the bare name.
+    #[must_use]
+    pub fn namesakes(&self, bare: &str) -> Option<Vec<String>> {
+        let is_namesake = |name: &&str| name.strip_suffix(bare).is_some_and(|before| before.ends_with('/'));
+        let mut found: Vec<String> =
+            self.functions.keys().map(AsRef::as_ref).filter(is_namesake).map(str::to_owned).collect();
+        found.sort();
+        (found.len() > 1).then_some(found)
+    }
 }
 
 #[cfg(test)]

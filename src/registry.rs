@@ -106,6 +106,12 @@ impl Deployment {
             || self.chain_of(called).is_some()
     }
 
+    /// The functions that share a name, as [`Exports::namesakes`](crate::deployment::Exports::namesakes).
+    #[must_use]
+    pub fn namesakes(&self, bare: &str) -> Option<Vec<String>> {
+        self.pool()?.exports()?.namesakes(bare)
+    }
+
     /// Resolves an alias to the name of its function, as [`Pool::resolve_alias`]; a deployment without workers has no
     /// aliases.
     ///

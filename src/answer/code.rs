@@ -49,6 +49,8 @@ codes! {
     DeployInProgress = "deploy_in_progress", CONFLICT;
     /// The deployment has no such function.
     FunctionNotFound = "function_not_found", NOT_FOUND;
+    /// Several scripts of the deployment have a function of this name.
+    AmbiguousFunction = "ambiguous_function", NOT_FOUND;
     /// The address has no resource.
     NotFound = "not_found", NOT_FOUND;
     /// The address does not accept this method.

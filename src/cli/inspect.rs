@@ -84,6 +84,9 @@ fn show(deployment: &Deployment, out: &mut impl Write) -> std::io::Result<()> {
     for (label, value) in &deployment.labels {
         writeln!(out, "  label {label}: {value}")?;
     }
+    for warning in &deployment.warnings {
+        writeln!(out, "  warning: {warning}")?;
+    }
     if let Some(DeploymentError { message, stderr }) = &deployment.error {
         writeln!(out, "  {message}")?;
         for line in stderr.lines() {

@@ -13,12 +13,18 @@ use crate::worker::failure::{CallError, LoadFailure, LoadFailureKind};
 
 /// Callers may try again this soon where the reason passes by itself.
 const RETRY_SOON: Duration = Duration::from_secs(1);
+/// Names of functions that a message lists.
+const SHOWN_NAMES: usize = 8;
 
 /// What the caller of `function` of the deployment `name` sees of an error. `takes` is how the function was addressed.
 #[must_use]
 pub fn of_call(error: CallError, name: &str, function: &str, takes: Takes) -> Failure {
     match error {
         CallError::FunctionNotFound => failure(Code::FunctionNotFound, not_found(name, function, takes)),
+        CallError::AmbiguousFunction(names) => {
+            let message = format!("deployment {name:?} has several functions {function:?}: call {}", any_of(&names));
+            failure(Code::AmbiguousFunction, message)
+        }
         CallError::Function(error) => {
             let message = error.message_for_caller();
             match error.kind {
@@ -87,6 +93,13 @@ fn not_found(name: &str, function: &str, takes: Takes) -> String {
             format!("deployment {name:?} has no component that serves HTTP (wasi:http/incoming-handler)")
         }
     }
+}
+
+/// `"a/f" or "b/f"`; of many names, the first ones.
+fn any_of(names: &[String]) -> String {
+    let quoted: Vec<String> = names.iter().take(SHOWN_NAMES).map(|name| format!("{name:?}")).collect();
+    let more = if names.len() > SHOWN_NAMES { " or another" } else { "" };
+    format!("{}{more}", quoted.join(" or "))
 }
 
 /// The reason without paths and without the output of workers, plugins and installers: every caller sees it, and those

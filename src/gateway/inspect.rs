@@ -38,6 +38,9 @@ pub struct InspectedDeployment {
     /// The labels that load hooks of plugins have set.
     #[serde(skip_serializing_if = "BTreeMap::is_empty")]
     pub labels: BTreeMap<String, String>,
+    /// What is odd about it although it serves.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub warnings: Vec<String>,
     /// Why it failed.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub error: Option<Reason>,
@@ -129,6 +132,7 @@ impl Gateway {
             release: deployment.stored().map(|stored| stored.number),
             origin: deployment.stored().map(|stored| stored.origin),
             labels: deployment.labels.lock().clone(),
+            warnings: state.warnings,
             error: state.error,
         })
     }

@@ -55,6 +55,9 @@ pub struct DeploymentReadiness {
     pub odd_messages: u64,
     /// Bytes of output that were dropped because they came too fast.
     pub dropped_log_bytes: u64,
+    /// What is odd about it although it serves.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub warnings: Vec<String>,
     /// Why it is not ready.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub error: Option<Reason>,
@@ -94,6 +97,9 @@ impl Readiness {
         for reason in self.deployments.iter_mut().filter_map(|deployment| deployment.error.as_mut()) {
             reason.message = hidden();
             reason.stderr.clear();
+        }
+        for warning in self.deployments.iter_mut().flat_map(|deployment| &mut deployment.warnings) {
+            *warning = hidden();
         }
         for error in self.plugins.iter_mut().filter_map(|plugin| plugin.error.as_mut()) {
             *error = hidden();
@@ -189,6 +195,7 @@ pub(super) fn of_deployment(deployment: &Deployment) -> DeploymentReadiness {
         restarts: 0,
         odd_messages: 0,
         dropped_log_bytes: deployment.logs.dropped(),
+        warnings: Vec::new(),
         error: None,
     };
     match &deployment.state {
@@ -202,6 +209,7 @@ pub(super) fn of_deployment(deployment: &Deployment) -> DeploymentReadiness {
             readiness.waiting = snapshot.waiting;
             readiness.restarts = snapshot.restarts;
             readiness.odd_messages = snapshot.odd_messages;
+            readiness.warnings = pool.exports().map(|exports| exports.warnings.clone()).unwrap_or_default();
             readiness.status = match (&snapshot.failure, snapshot.ready) {
                 (_, 1..) => "ready",
                 (Some(_), 0) => "failed",

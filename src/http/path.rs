@@ -8,6 +8,8 @@ use crate::deployment::{BadName, check_name};
 use crate::http::problem::{Code, Problem};
 
 const FUNCTION_LIMIT: usize = 256;
+/// Parts of the longest address of a call: four, and a function with the path of its script.
+const CALL_PARTS: usize = 20;
 
 /// The address of a call: `/<prefix>/<name>/<version>/call/<function>`.
 #[derive(Debug, PartialEq, Eq)]
@@ -18,7 +20,7 @@ pub struct CallAddress<'a> {
     pub name: Cow<'a, str>,
     /// The version; deployments are at `v1`.
     pub version: Cow<'a, str>,
-    /// The function; up to three parts with `/` between them.
+    /// The function; up to 16 parts with `/` between them.
     pub function: Cow<'a, str>,
 }
 
@@ -79,7 +81,7 @@ pub fn parse(path: &str) -> Result<Target<'_>, Problem> {
     let bad = |message: String| Problem::new(Code::BadName, message);
     let Some(rest) = path.strip_prefix('/').filter(|rest| !rest.is_empty()) else { return Ok(Target::Other) };
     let (rest, slash_at_end) = rest.strip_suffix('/').map_or((rest, false), |rest| (rest, true));
-    let mut parts: [Cow<'_, str>; 8] = Default::default();
+    let mut parts: [Cow<'_, str>; 5] = Default::default();
     let mut count = 0;
     for raw in rest.split('/') {
         if count == 4 && parts[3] == "http" {
@@ -107,21 +109,25 @@ pub fn parse(path: &str) -> Result<Target<'_>, Problem> {
             return Err(Problem::new(Code::NotFound, "the address of a file ends with its name"));
         }
         ("static", _) => true,
-        ("call" | "await", 5..=7) if !slash_at_end => false,
-        ("call" | "await", 4..=7) => return Err(bad("the address of a call ends with a function's name".to_owned())),
+        ("call" | "await", 5..=CALL_PARTS) if !slash_at_end => false,
+        ("call" | "await", 4..=CALL_PARTS) => {
+            return Err(bad("the address of a call ends with a function's name".to_owned()));
+        }
         _ => return Ok(Target::Other),
     };
-    let [prefix, name, version, _, function, second, third, _] = parts;
+    let [prefix, name, version, _, mut function] = parts;
     check_names(&prefix, &name).map_err(bad)?;
     if is_static {
         let path = rest.split('/').skip(4).map(decode).collect::<Result<_, _>>().map_err(bad)?;
         return Ok(Target::Static(StaticAddress { prefix, name, version, path }));
     }
     check_function(&function).map_err(bad)?;
-    let mut function = function;
-    for part in [second, third].into_iter().take(count - 5) {
-        check_function(&part).map_err(bad)?;
-        function = Cow::Owned(format!("{function}/{part}"));
+    if count > 5 {
+        for raw in rest.split('/').skip(5) {
+            let part = decode(raw).map_err(bad)?;
+            check_function(&part).map_err(bad)?;
+            function = Cow::Owned(format!("{function}/{part}"));
+        }
     }
     Ok(Target::Call(CallAddress { prefix, name, version, function }))
 }
@@ -205,7 +211,8 @@ mod tests {
             call("/local/math/v1/call/example:calc/operations@0.1.0/%61dd"),
             Some(("math".into(), "example:calc/operations@0.1.0/add".into()))
         );
-        assert_eq!(call("/local/math/v1/call/a/b/c/d"), None);
+        assert_eq!(call(&format!("/l/m/v1/call{}", "/a".repeat(16))).unwrap().1.len(), 31);
+        assert_eq!(call(&format!("/l/m/v1/call{}", "/a".repeat(17))), None);
         assert_eq!(call("/local/m%61th/v1/call/__proto__"), Some(("math".into(), "__proto__".into())));
     }
 

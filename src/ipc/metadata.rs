@@ -13,6 +13,11 @@ use crate::deployment::{Accepts, Exports, Function, MetaCallJson, Signature, Tak
 /// Most bytes of metadata; more fails the load.
 pub const METADATA_LIMIT: usize = 1024 * 1024;
 
+/// Warnings of a worker that are kept, and characters of each.
+const WARNINGS: usize = 16;
+const WARNING_LENGTH: usize = 1000;
+const NO_FUNCTIONS: &str = "no function can be called: the scripts export none";
+
 /// Why metadata cannot be used.
 #[derive(Debug, thiserror::Error)]
 pub enum BadMetaData {
@@ -89,7 +94,11 @@ pub fn parse(data: &[u8], own: &OwnScripts<'_>) -> Result<Exports, BadMetaData> 
         packages.insert(language, Value::Array(own_handles));
     }
     let aliases = aliases.into_usable(&functions);
-    Ok(Exports { functions, aliases, accepts, packages: Value::Object(packages) })
+    let mut warnings: Vec<String> = texts(&data, "warnings").take(WARNINGS).map(cut).collect();
+    if functions.is_empty() {
+        warnings.push(NO_FUNCTIONS.to_owned());
+    }
+    Ok(Exports { functions, aliases, accepts, packages: Value::Object(packages), warnings })
 }
 
 /// Aliases with the name of their function; `None` for an alias that two functions claim.
@@ -135,6 +144,10 @@ fn texts<'a>(value: &'a Value, key: &str) -> impl Iterator<Item = &'a str> {
     value.get(key).and_then(Value::as_array).into_iter().flatten().filter_map(Value::as_str)
 }
 
+fn cut(text: &str) -> String {
+    text.chars().take(WARNING_LENGTH).collect()
+}
+
 fn accepts(data: &Value) -> Accepts {
     let has = |what| texts(data, "accepts").any(|accepted| accepted == what);
     Accepts { names: has("names"), timeout: has("timeout") }
@@ -157,7 +170,12 @@ mod tests {
 
     #[test]
     fn only_functions_of_the_deployments_own_scripts_count() {
-        let json = MetaCallJson { language_id: "node".into(), path: ".".into(), scripts: vec!["index.js".into()] };
+        let json = MetaCallJson {
+            language_id: "node".into(),
+            path: ".".into(),
+            scripts: vec!["index.js".into()],
+            found: false,
+        };
         let own = OwnScripts { folder: Path::new("/srv/math"), jsons: &[json] };
         let exports = parse(DATA.as_bytes(), &own).unwrap();
         assert_eq!(names(&exports), ["mul", "sum"]);
@@ -173,7 +191,12 @@ mod tests {
     #[test]
     fn a_script_may_be_named_by_its_absolute_path() {
         let data = r#"{"packages":{"node":[{"name":"/srv/math/lib/a.js","scope":{"funcs":[{"name":"a"}]}}]}}"#;
-        let json = MetaCallJson { language_id: "node".into(), path: "./lib".into(), scripts: vec!["a.js".into()] };
+        let json = MetaCallJson {
+            language_id: "node".into(),
+            path: "./lib".into(),
+            scripts: vec!["a.js".into()],
+            found: false,
+        };
         let own = OwnScripts { folder: Path::new("/srv/math"), jsons: &[json] };
         assert_eq!(names(&parse(data.as_bytes(), &own).unwrap()), ["a"]);
     }

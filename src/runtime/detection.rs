@@ -26,5 +26,5 @@ pub fn scripts_in(
     if scripts.is_empty() {
         return None;
     }
-    Some(MetaCallJson { language_id: language_id.to_owned(), path: ".".to_owned(), scripts })
+    Some(MetaCallJson { language_id: language_id.to_owned(), path: ".".to_owned(), scripts, found: true })
 }

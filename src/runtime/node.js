@@ -289,7 +289,7 @@ function tokenAt(pattern, source, at) {
 // --- loading ---------------------------------------------------------------------------------------------------------
 
 let loading = false; // LoadFunctions has come
-// name → {fn, self, script, name, parameters, slow: its last call took longer than HOLD_NS}; undefined until loaded
+// name → {fn, self, name, parameters, slow: its last call took longer than HOLD_NS}; undefined until loaded
 let functions;
 let waiting = []; // calls that came while scripts were loading
 
@@ -298,21 +298,26 @@ async function load({ id, path: folder, jsons }) {
   loading = true;
   running += 1;
   const table = new Map();
-  const handles = [];
+  const loaded = []; // {script, module: its name in addresses, exported}
   for (const { language_id: language, path: below, scripts } of jsons) {
     if (language !== 'node') {
       console.error(`metagate: ignored scripts of language ${inspect(language)}: this worker runs node`);
       continue;
     }
     for (const script of scripts) {
+      const file = path.resolve(folder, below ?? '.', script);
+      const module = path.relative(folder, file).slice(0, -path.extname(file).length || undefined);
       try {
-        addScript(script, await loadScript(path.resolve(folder, below ?? '.', script)), table, handles);
+        const exported = new Map(); // the last of a name counts
+        for (const one of exportsOf(await loadScript(file), path.parse(script).name)) exported.set(one[0], one);
+        loaded.push({ script, module, exported: [...exported.values()] });
       } catch (error) {
-        failLoad(script, error);
+        failLoad(script, file, folder, error);
         return;
       }
     }
   }
+  const handles = addFunctions(loaded, table);
   functions = table;
   const packages = handles.length > 0 ? { node: handles } : {};
   const accepts = ['names'];
@@ -402,35 +407,66 @@ function isClass(value) {
   return typeof value === 'function' && /^class\b/.test(sourceOf(value));
 }
 
-// Adds the exports of a script to the table of functions and to the handles of the metadata.
-function addScript(script, module, table, handles) {
-  const funcs = new Map();
-  const classes = new Set();
-  for (const [name, fn, self] of exportsOf(module, path.parse(script).name)) {
-    if (isClass(fn)) {
-      classes.add(name);
-      continue;
+// Adds the exports of the scripts to the table of functions. Returns the handles of the metadata. A name that several
+// scripts export means none of their functions: each of them is called by the names of its script and its own.
+function addFunctions(loaded, table) {
+  const owners = new Map(); // name → the functions of that name
+  for (const { exported } of loaded) {
+    for (const [name, fn] of exported) {
+      if (!isClass(fn)) owners.set(name, (owners.get(name) ?? new Set()).add(fn));
     }
-    const earlier = table.get(name);
-    if (earlier !== undefined && earlier.script !== script) {
-      if (earlier.fn !== fn) {
-        console.error(`metagate: ${script} replaces the function ${inspect(name)} of ${earlier.script}`);
-      }
-      for (const { scope } of handles) scope.funcs = scope.funcs.filter((func) => func.name !== name);
-    }
-    const parameters = parametersOf(fn);
-    table.set(name, { fn, self, script, name, parameters, slow: false });
-    funcs.set(name, describeFunction(name, fn, parameters));
   }
-  const scope = { name: 'global_namespace', funcs: [...funcs.values()], classes: [], objects: [] };
-  for (const name of classes) scope.classes.push({ name });
-  handles.push({ name: script, scope });
+  const described = new Map();
+  return loaded.map(({ script, module, exported }) => {
+    const scope = { name: 'global_namespace', funcs: [], classes: [], objects: [] };
+    for (const [name, fn, self] of exported) {
+      if (isClass(fn)) {
+        scope.classes.push({ name });
+        continue;
+      }
+      const full = `${module}/${name}`;
+      const own = owners.get(name).size === 1 ? name : full;
+      if (!table.has(own)) {
+        const parameters = parametersOf(fn);
+        table.set(own, { fn, self, name: own, parameters, slow: false });
+        described.set(own, describeFunction(own, fn, parameters));
+        scope.funcs.push(described.get(own));
+      }
+      if (own !== full && loaded.length > 1) (described.get(own).aliases ??= []).push(full);
+    }
+    return { name: script, scope };
+  });
 }
 
-function failLoad(script, error) {
+// What to do about a module that is not found, or nothing.
+function missingModule(error, file, folder) {
+  if (error?.code !== 'MODULE_NOT_FOUND' && error?.code !== 'ERR_MODULE_NOT_FOUND') return undefined;
+  const name = /^Cannot find (?:module|package) '([^']+)'/.exec(error.message)?.[1];
+  if (name === undefined || /^[./]/.test(name)) return undefined;
+  if (name === 'metacall') {
+    return '"metacall" is a part of the MetaCall runtime: set runtime = "metacall" for this deployment';
+  }
+  const package_ = name.split('/').slice(0, name.startsWith('@') ? 2 : 1).join('/');
+  const requiring = error.requireStack?.find((one) => one.startsWith(folder + path.sep)) ?? file;
+  let place = path.dirname(requiring);
+  while (place !== folder && place.startsWith(folder + path.sep) && !hasPackageFile(place)) place = path.dirname(place);
+  const where = stringify(path.relative(folder, place) || '.');
+  if (!hasPackageFile(place)) return `${package_} is not installed: run "npm install ${package_}" in ${where}`;
+  const listed = readText(path.join(place, 'package.json')).includes(stringify(package_));
+  if (listed) return `${package_} is not installed: run "npm install" in ${where}`;
+  return `${package_} is not a dependency in package.json: run "npm install ${package_}" in ${where}`;
+}
+
+function hasPackageFile(folder) {
+  return fs.existsSync(path.join(folder, 'package.json'));
+}
+
+function failLoad(script, file, folder, error) {
   console.error(`metagate: script ${script} failed to load`);
   if (!(error instanceof SyntaxError)) {
     console.error(error);
+    const hint = missingModule(error, file, folder);
+    if (hint !== undefined) console.error(`metagate: ${hint}`);
     process.exit(1);
   }
   // Node prints the line with the syntax error only for an uncaught error.

@@ -26,7 +26,7 @@ const CONDITIONS: [&str; 5] = ["node", "import", "module-sync", "require", "defa
 pub fn detect(folder: &Path) -> Option<MetaCallJson> {
     let entry = package_entry(folder)
         .or_else(|| ENTRIES.iter().find(|entry| folder.join(entry).is_file()).map(|entry| (*entry).to_owned()))?;
-    Some(MetaCallJson { language_id: "node".to_owned(), path: ".".to_owned(), scripts: vec![entry] })
+    Some(MetaCallJson { language_id: "node".to_owned(), path: ".".to_owned(), scripts: vec![entry], found: true })
 }
 
 /// The program that runs Node, and its arguments.

@@ -322,7 +322,11 @@ def schema_without_types(function):
 
 # ---- Loading ---------------------------------------------------------------------------------------------------------
 
+# Scripts without which a release is not served, where no metacall.json lists its scripts.
+MAIN_SCRIPTS = ("main", "app", "index", "api", "server", "handler", "function", "functions", "lambda_function")
+
 loading = False  # LoadFunctions has come
+project = {}  # the files of the scripts
 functions = {}  # name → (function, fewest and most arguments of a call by order, whether arguments are converted)
 
 
@@ -478,25 +482,32 @@ def load(deployment):
     files = script_files(deployment)
     root = os.path.normpath(deployment["path"])
     add_packages(root)
-    for _, file in files:
+    for _, file, _ in files:
         stem = os.path.splitext(os.path.basename(file))[0]
         if stem in getattr(sys, "stdlib_module_names", ()):
             keep_standard(stem)
     sources = os.path.join(root, "src")  # where projects keep the packages that they install
     layout = [sources] if os.path.isdir(sources) else []
-    for folder in dict.fromkeys([*layout, root, *(os.path.dirname(file) for _, file in files)]):
+    for folder in dict.fromkeys([*layout, root, *(os.path.dirname(file) for _, file, _ in files)]):
         if folder in sys.path:
             sys.path.remove(folder)
         sys.path.insert(0, folder)
-    if any(is_fresh(file) for _, file in files):
+    project.update(dict.fromkeys(file for _, file, _ in files))
+    if any(is_fresh(file) for file in project):
         sys.dont_write_bytecode = True
-    handles, modules = [], []
-    for script, file in files:
+    loaded, modules, strays = [], [], []  # (script, its name in addresses, exports), modules, (script, error)
+    for script, file, is_optional in files:
         try:
             modules.append(load_script(file, root))
-            add_script(script, modules[-1], handles)
+            exports = exports_of(modules[-1])
+            loaded.append((script, os.path.splitext(os.path.relpath(file, root))[0], *exports))
         except BaseException as error:
-            fail_load(script, error)
+            if not is_optional or not is_stray(error):
+                fail_load(script, error, is_optional)
+            strays.append((script, error))
+    handles = add_functions(loaded)
+    if strays and not functions:
+        fail_load(*strays[0], True)
     if "decimal" in sys.modules:
         base_decimals = sys.modules["decimal"].getcontext()
     base_context = copy_context()
@@ -508,14 +519,16 @@ def load(deployment):
             needs_main_thread = frozenset(plain)
             sys.stderr.write(f"metagate: plain functions run on the main thread, one after another: {reason}\n")
     metadata = {"status": "ready", "prefix": "", "suffix": deployment["id"], "version": "v1", "accepts": ["names"]}
-    write(message_line("GetApplicationMetadata", {**metadata, "packages": {"py": handles}, "ports": []}))
+    warnings = [left_out(script, error) for script, error in strays]
+    metadata.update(packages={"py": handles}, ports=[], warnings=warnings)
+    write(message_line("GetApplicationMetadata", metadata))
     retired.clear()
     if is_async:
         start_loop()  # after the metadata is written: importing asyncio takes 35 ms
 
 
 def script_files(deployment):
-    """(script, file) of each Python script of the release."""
+    """(script, file, whether the release may serve without it) of each Python script of the release."""
     files = []
     for entry in deployment["jsons"]:
         if entry["language_id"] not in ("py", "python"):
@@ -523,29 +536,78 @@ def script_files(deployment):
             sys.stderr.write(f"metagate: ignored scripts of language {language!r}: this worker runs python\n")
             continue
         folder = os.path.join(deployment["path"], entry.get("path") or ".")
-        files += [(script, os.path.normpath(os.path.join(folder, script))) for script in entry["scripts"]]
+        is_choice = bool(entry.get("found")) and len(entry["scripts"]) > 1
+        for script in entry["scripts"]:
+            is_optional = is_choice and os.path.splitext(script)[0] not in MAIN_SCRIPTS
+            files.append((script, os.path.normpath(os.path.join(folder, script)), is_optional))
     return files
 
 
-def add_script(script, module, handles):
-    """Adds the exports of a script to the functions and to the handles of the metadata."""
-    found, classes = exports_of(module)
-    for name, function in found.items():
-        if name in functions and functions[name][0] is not function:
-            sys.stderr.write(f"metagate: {script} replaces the function {name!r} of another script\n")
-            for handle in handles:
-                funcs = handle["scope"]["funcs"]
-                handle["scope"]["funcs"] = [func for func in funcs if func["name"] != name]
-    for name, function in found.items():
-        binders.pop(name, None)  # of a function of another script
-        functions[name] = (function, *prepare(name, function))
-    funcs = [describe_function(name, function) for name, function in found.items()]
-    scope = {"name": "global_namespace", "funcs": funcs, "classes": [{"name": name} for name in classes], "objects": []}
-    handles.append({"name": script, "scope": scope})
+def add_functions(loaded):
+    """Adds the exports of the scripts to the functions. Returns the handles of the metadata. A name that several
+    scripts export means none of their functions: each of them is called by the names of its script and its own."""
+    owners = {}  # name → the functions of that name
+    for _, _, found, _ in loaded:
+        for name, function in found.items():
+            same = owners.setdefault(name, [])
+            if not any(function is other for other in same):
+                same.append(function)
+    handles, described = [], {}
+    for script, module, found, classes in loaded:
+        funcs = []
+        for name, function in found.items():
+            full = f"{module}/{name}"
+            own = name if len(owners[name]) == 1 else full
+            if own not in functions:
+                functions[own] = (function, *prepare(own, function))
+                described[own] = describe_function(own, function)
+                funcs.append(described[own])
+            if own != full and len(loaded) > 1:
+                described[own].setdefault("aliases", []).append(full)
+        listed = [{"name": name} for name in classes]
+        scope = {"name": "global_namespace", "funcs": funcs, "classes": listed, "objects": []}
+        handles.append({"name": script, "scope": scope})
+    return handles
 
 
-def fail_load(script, error):
-    sys.stderr.write(f"metagate: script {script} failed to load: {describe_error(error)['stack']}\n")
+def is_stray(error):
+    """Whether a script did not load for a reason that scripts have that are no part of the deployment: it is a program
+    that ends by itself, or needs a module that is not installed."""
+    return type(error) in (ModuleNotFoundError, SystemExit)
+
+
+def left_out(script, error):
+    why = "it ends by itself" if type(error) is SystemExit else f"{error}{missing_module(error)}"
+    return f"{script} is left out, because it does not load: {why}; {how_to_leave_out(script)}"
+
+
+def how_to_leave_out(script):
+    folder, name = os.path.split(script)
+    renamed = os.path.join(folder, f"_{name}")
+    return f"to leave out a script without functions to call, name it {renamed}, or list the others in a metacall.json"
+
+
+def missing_module(error):
+    """What to do about a module that is not found, or nothing."""
+    name = getattr(error, "name", None)
+    if type(error) is not ModuleNotFoundError or type(name) is not str:
+        return ""
+    if name == "metacall":
+        return ' (it is a part of the MetaCall runtime: set runtime = "metacall" for this deployment)'
+    package = name.partition(".")[0]
+    if package in sys.modules:
+        return ""
+    return f" (list its package in requirements.txt; without a deploy, pip install {package})"
+
+
+def fail_load(script, error, is_optional):
+    text = f"metagate: script {script} failed to load: {describe_error(error)['stack'].rstrip()}\n"
+    hint = missing_module(error)
+    if hint:
+        text += f"metagate: {error}{hint}\n"
+    if is_optional:
+        text += f"metagate: {how_to_leave_out(script)}\n"
+    sys.stderr.write(text)
     flush_output()
     os._exit(1)
 
@@ -654,7 +716,7 @@ def describe_error(error):
     while frames and is_own_code(frames.tb_frame.f_code.co_filename):
         frames = frames.tb_next
     try:
-        message = str(error) + (limit_hint(error) or thread_hint(error))
+        message = str(error) + (limit_hint(error) or thread_hint(error) or shadow_hint(error))
     except Exception:
         message = ""
     try:
@@ -698,6 +760,25 @@ def thread_hint(error):
     if concurrency == 1 or not any(part in str(error) for part in THREAD_ERRORS):
         return ""
     return " (functions run on several threads: with `concurrency = 1` plain ones run on the main thread)"
+
+
+def shadow_hint(error):
+    """The script of the release that is imported in place of an installed package of its name."""
+    if isinstance(error, AttributeError):
+        name = getattr(getattr(error, "obj", None), "__name__", None)
+    else:
+        name = error.name if isinstance(error, ImportError) else None
+    name = name.partition(".")[0] if type(name) is str else None
+    file = getattr(sys.modules.get(name), "__file__", None)
+    if file not in project:
+        return ""
+    from _frozen_importlib_external import PathFinder
+
+    others = [path for path in sys.path if path not in map(os.path.dirname, project)]
+    if PathFinder.find_spec(name, others) is None:
+        return ""
+    script = os.path.basename(file)
+    return f" ({script} of this deployment is imported instead of the package {name}: rename the script)"
 
 
 def is_own_code(file):

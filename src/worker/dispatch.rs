@@ -356,7 +356,13 @@ mod tests {
 
     fn exports() -> Exports {
         let packages = serde_json::Value::Null;
-        Exports { functions: HashMap::new(), aliases: HashMap::new(), accepts: Accepts::default(), packages }
+        Exports {
+            functions: HashMap::new(),
+            aliases: HashMap::new(),
+            accepts: Accepts::default(),
+            packages,
+            warnings: Vec::new(),
+        }
     }
 
     fn add_ready_seat(dispatch: &Arc<Dispatch>) -> u64 {

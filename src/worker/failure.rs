@@ -73,6 +73,8 @@ impl LoadFailureKind {
 pub enum CallError {
     /// The release exports no function of this name.
     FunctionNotFound,
+    /// Several functions of the release have this name behind the names of their scripts; holds their full names.
+    AmbiguousFunction(Vec<String>),
     /// The function threw an error.
     Function(Box<FunctionError>),
     /// The worker ended during the call, as the text says.

@@ -187,7 +187,7 @@ impl Pool {
             // The release had not loaded when the call's plugins were chosen by this name, so the name was not known
             // as an alias: they may be the wrong plugins.
             None if exports.aliases.contains_key(name) => Err(CallError::Starting),
-            None => Err(CallError::FunctionNotFound),
+            None => Err(exports.namesakes(name).map_or(CallError::FunctionNotFound, CallError::AmbiguousFunction)),
         }
     }
 

@@ -99,9 +99,9 @@ impl Supervisor {
                 let name = &pool.settings.name;
                 let milliseconds = clock::since(worker.started).as_millis();
                 tracing::info!(deployment = %name, functions = exports.functions.len(), milliseconds, "loaded");
-                if exports.functions.is_empty() {
-                    tracing::warn!(deployment = %name, "loaded without functions");
-                    pool.logs.note("no function can be called: the scripts export none");
+                for warning in &exports.warnings {
+                    tracing::warn!(deployment = %name, warning, "loaded with a warning");
+                    pool.logs.note(&format!("warning: {warning}"));
                 }
                 self.seat.ready(Arc::clone(&worker.client), exports);
                 self.worker = Some(worker);

@@ -120,15 +120,17 @@ fn python_finds_packages_and_a_src_layout() {
 }
 
 #[test]
-fn two_scripts_with_a_function_of_one_name_have_the_later_one_whole() {
+fn two_scripts_with_a_function_of_one_name_have_each_its_own_parameters() {
     let files = folder(&[
         ("a.py", "def f(x: int):\n    return x\n\ndef g(a, b):\n    return [a, b]\n"),
         ("b.py", "def f(text: str):\n    return text\n\ndef g(b, a):\n    return [b, a]\n"),
     ]);
     let gateway = serving(files.path());
-    assert_ok(&gateway.call("it", "f", r#"["hi"]"#), "\"hi\"");
-    assert_ok(&gateway.call("it", "g", r#"{"a":1,"b":2}"#), "[2,1]");
-    assert_error(&gateway.call("it", "f", "[1]"), 422, "bad_argument");
+    assert_ok(&gateway.call("it", "b/f", r#"["hi"]"#), "\"hi\"");
+    assert_ok(&gateway.call("it", "a/g", r#"{"b":2,"a":1}"#), "[1,2]");
+    assert_ok(&gateway.call("it", "b/g", r#"{"a":1,"b":2}"#), "[2,1]");
+    assert_error(&gateway.call("it", "b/f", "[1]"), 422, "bad_argument");
+    assert_error(&gateway.call("it", "a/f", r#"["hi"]"#), 422, "bad_argument");
 }
 
 #[test]

@@ -30,6 +30,7 @@ mod older_plugins;
 mod plugin_tools;
 mod plugins;
 mod pools;
+mod projects;
 mod properties;
 mod protocol;
 mod python_threads;

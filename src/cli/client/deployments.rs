@@ -25,6 +25,8 @@ pub(crate) struct Deployment {
     #[serde(default)]
     pub(crate) labels: BTreeMap<String, String>,
     #[serde(default)]
+    pub(crate) warnings: Vec<String>,
+    #[serde(default)]
     pub(crate) error: Option<DeploymentError>,
 }
 

@@ -73,8 +73,8 @@ pub fn deployment_at(gateway: &Gateway, prefix: &str, name: &str, version: &str)
 ///
 /// # Errors
 ///
-/// No plugin applies to the function's name, and the release has loaded without it (404 `function_not_found`), or its
-/// queue is full (503 `overloaded`), or its workers fail repeatedly (503 `crash_loop`).
+/// No plugin applies to the function's name, and the release has loaded without it (404 `function_not_found`,
+/// `ambiguous_function`), or its queue is full (503 `overloaded`), or its workers fail repeatedly (503 `crash_loop`).
 pub fn check_call(
     deployment: &Deployment,
     function: &str,
@@ -87,7 +87,10 @@ pub fn check_call(
     }
     let message = |error| failure::of_call(error, deployment.name.as_str(), function, takes).message;
     if !deployment.may_answer(function, takes) {
-        return Err(Problem::new(Code::FunctionNotFound, message(CallError::FunctionNotFound)));
+        return Err(match deployment.namesakes(function) {
+            Some(names) => Problem::new(Code::AmbiguousFunction, message(CallError::AmbiguousFunction(names))),
+            None => Problem::new(Code::FunctionNotFound, message(CallError::FunctionNotFound)),
+        });
     }
     if deployment.chain_of(function).is_some() {
         // Its before-hooks may answer instead, or refuse the caller, who should see that first.
