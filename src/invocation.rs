@@ -1,7 +1,7 @@
 //! One call of one function: its arguments and its result, both as JSON text, or the error that the function raised.
 
 use bytes::Bytes;
-use serde::{Deserialize, Deserializer};
+use serde::{Deserialize, Deserializer, Serialize};
 use serde_json::value::RawValue;
 
 /// The arguments of a call: the text of a JSON array on one line. It is never parsed into values, so numbers and the
@@ -121,21 +121,21 @@ impl FunctionError {
 }
 
 /// The argument that does not fit a function, as a worker reports it. Every part is optional.
-#[derive(Debug, Clone, Default, PartialEq, Eq, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Deserialize, Serialize)]
 pub struct ArgumentFault {
     /// The argument.
-    #[serde(default)]
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub argument: Option<ArgumentName>,
     /// The place inside its value, such as `.items[2].price`; empty for the value itself.
-    #[serde(default)]
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub path: Option<String>,
     /// The type that was expected there.
-    #[serde(default)]
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub expected: Option<String>,
 }
 
 /// How a worker names an argument.
-#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize, Serialize)]
 #[serde(untagged)]
 pub enum ArgumentName {
     /// By the parameter.

@@ -38,10 +38,9 @@ impl Calls {
         let deadline = Instant::now() + Duration::from_millis(timeout) + GRACE;
         let mut answer = Vec::with_capacity(SHORT_ANSWER);
         messages::begin_result(&mut answer, &call.id);
-        let args = (call.args.get(), call.names.as_deref());
         let run = || {
             let _ticking = self.wasm.ticker().begin();
-            self.functions.call(&self.host, &call.name, args, deadline, &mut answer)
+            self.functions.call(&self.host, &call.name, call.given(), deadline, &mut answer)
         };
         // A panic ends this call only. Nothing of the call outlives the unwinding: its store is dropped, and the answer
         // is written anew.
@@ -52,8 +51,7 @@ impl Calls {
         }
         let limit = self.host.settings().max_message;
         if answer.len() > limit {
-            let message = format!("an answer of {} bytes, limit {limit}", answer.len());
-            Failure::Unwritable(message).write(&mut answer, &call.id);
+            Failure::TooLarge(limit).write(&mut answer, &call.id);
         }
         Ok(self.outbox.add(&answer)?)
     }

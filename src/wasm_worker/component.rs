@@ -1,6 +1,5 @@
 //! One component: the functions that it exports, and calls of them, each in a fresh or a warm instance.
 
-use std::borrow::Cow;
 use std::time::Instant;
 
 use anyhow::bail;
@@ -15,7 +14,7 @@ use crate::wasm_worker::blocking;
 use crate::wasm_worker::failure::Failure;
 use crate::wasm_worker::function_names::{Claim, Claims};
 use crate::wasm_worker::host::{self, Host, Imports, State};
-use crate::wasm_worker::value::{self, Signature, Written};
+use crate::wasm_worker::value::{self, Given, Signature, Written};
 use crate::wasm_worker::warm_instances::{WarmInstance, WarmInstances};
 
 /// The interface that serves whole HTTP requests, in any 0.2 version.
@@ -79,7 +78,7 @@ pub(super) fn load(host: &Host, component: &Component, stem: &str) -> anyhow::Re
         let index = component.get_export_index(None, name);
         match item.ty {
             ComponentItem::ComponentFunc(function) => {
-                found.add(name, index, &function, Claims::root(Claim::Root, stem, name));
+                found.add((name, name), index, &function, Claims::root(Claim::Root, stem, name));
             }
             ComponentItem::ComponentInstance(_) if name.starts_with(HTTP_HANDLER) => {
                 http = Some(ProxyPre::new(pre.clone())?);
@@ -90,7 +89,8 @@ pub(super) fn load(host: &Host, component: &Component, stem: &str) -> anyhow::Re
                     if let (false, ComponentItem::ComponentFunc(function)) = (is_internal, item.ty) {
                         let index = component.get_export_index(index.as_ref(), function_name);
                         let whole = format!("{name}/{function_name}");
-                        found.add(&whole, index, &function, Claims::interface(stem, name, function_name));
+                        let claims = Claims::interface(stem, name, function_name);
+                        found.add((&whole, function_name), index, &function, claims);
                     }
                 }
             }
@@ -111,19 +111,26 @@ struct Found {
 }
 
 impl Found {
-    fn add(&mut self, name: &str, index: Option<ComponentExportIndex>, function: &ComponentFunc, claims: Claims) {
+    /// Adds an export. `whole` is its name with that of its interface, `name` without.
+    fn add(
+        &mut self,
+        (whole, name): (&str, &str),
+        index: Option<ComponentExportIndex>,
+        function: &ComponentFunc,
+        claims: Claims,
+    ) {
         let Some(index) = index else { return };
         if function.async_() {
-            self.left_out.push(format!("{name:?}: it is async, which functions cannot be"));
+            self.left_out.push(format!("{whole:?}: it is async, which functions cannot be"));
             return;
         }
         let parameters: Vec<_> = function.params().map(|(name, ty)| (Box::from(name), ty)).collect();
         let result = function.results().next();
         if let Some(why) = parameters.iter().map(|(_, ty)| ty).chain(&result).find_map(|ty| value::check(ty).err()) {
-            self.left_out.push(format!("{name:?}: {why} has no JSON form"));
+            self.left_out.push(format!("{whole:?}: {why} has no JSON form"));
             return;
         }
-        self.functions.push(Export { index, signature: Signature::new(parameters, result) });
+        self.functions.push(Export { index, signature: Signature::new(name, parameters, result) });
         self.claims.push(claims);
     }
 }
@@ -144,13 +151,12 @@ impl Program {
         &self,
         host: &Host,
         function: usize,
-        (args, names): (&str, Option<&[Cow<'_, str>]>),
+        given: Given<'_>,
         deadline: Instant,
         out: &mut Vec<u8>,
     ) -> Result<(), Failure> {
         let signature = &self.functions[function].signature;
-        let arguments = signature.arguments(args, names, host.argument_memory(args));
-        let arguments = arguments.map_err(|mismatch| Failure::Argument(mismatch.to_string()))?;
+        let arguments = signature.arguments(given, host.argument_memory(given.args))?;
         let mut result = [Val::Bool(false)];
         let result = &mut result[..usize::from(signature.result.is_some())];
         let run = self.run(host, function, &arguments, deadline, result);
@@ -161,14 +167,13 @@ impl Program {
         }
         let limit = host.settings().max_message;
         let start = out.len();
-        match signature.result(result.first(), host.settings().bytes, limit, out) {
-            Ok(Written::Value) => Ok(()),
-            Ok(Written::Err) => {
+        match signature.result(result.first(), host.settings().bytes, limit, out)? {
+            Written::Value => Ok(()),
+            Written::Err => {
                 let payload = String::from_utf8_lossy(&out[start..]).into_owned();
                 let payload = RawValue::from_string(payload).map_err(|error| Failure::Unwritable(error.to_string()))?;
                 Err(Failure::Err(payload))
             }
-            Err(unwritable) => Err(Failure::Unwritable(unwritable.to_string())),
         }
     }
 

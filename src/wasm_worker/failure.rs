@@ -4,8 +4,10 @@ use serde_json::value::RawValue;
 use wasmtime::Trap;
 use wasmtime_wasi::I32Exit;
 
+use crate::invocation::{ArgumentFault, ArgumentName};
 use crate::wasm::waits::DeadlineExceeded;
 use crate::wasm_worker::messages::{CallFailure, write_error};
+use crate::wasm_worker::value::{Mismatch, Unwritable};
 
 /// Longest message and longest stack, in bytes: both may contain names of any length that the function chose.
 const MAX_MESSAGE: usize = 1 << 10;
@@ -15,11 +17,13 @@ const MAX_STACK: usize = 16 << 10;
 #[derive(Debug)]
 pub(super) enum Failure {
     /// The arguments do not fit the function.
-    Argument(String),
+    Argument(Box<Mismatch>),
     /// The function returned an `err` with this JSON.
     Err(Box<RawValue>),
     /// The result cannot be written as JSON.
     Unwritable(String),
+    /// The answer is longer than this limit of a message, in bytes.
+    TooLarge(usize),
     /// The function trapped, or wasmtime ended it. With the memory limit in bytes, if the instance was refused memory.
     Trapped(wasmtime::Error, Option<usize>),
     /// The release has no such function.
@@ -28,14 +32,39 @@ pub(super) enum Failure {
     Panicked,
 }
 
+impl From<Mismatch> for Failure {
+    fn from(mismatch: Mismatch) -> Self {
+        Self::Argument(Box::new(mismatch))
+    }
+}
+
+impl From<Unwritable> for Failure {
+    fn from(unwritable: Unwritable) -> Self {
+        match unwritable {
+            Unwritable::TooLong(limit) => Self::TooLarge(limit),
+            other => Self::Unwritable(other.to_string()),
+        }
+    }
+}
+
 impl Failure {
     /// Replaces `line` with the message that answers the call `id` with this failure.
     pub(super) fn write(&self, line: &mut Vec<u8>, id: &str) {
         line.clear();
+        let fault;
         let failure = match self {
-            Self::Argument(message) => {
-                CallFailure { kind: Some("argument"), ..plain("ArgumentError", shorten(message.clone(), MAX_MESSAGE)) }
+            Self::Argument(mismatch) => {
+                fault = shorten_fault(&mismatch.fault);
+                let message = shorten(mismatch.message.clone(), MAX_MESSAGE);
+                CallFailure { kind: Some("argument"), fault: Some(&fault), ..plain("ArgumentError", message) }
             }
+            Self::TooLarge(limit) => CallFailure {
+                kind: Some("result_too_large"),
+                ..plain(
+                    "ResultTooLarge",
+                    format!("the result has more bytes than the deployment's max_message of {limit} bytes"),
+                )
+            },
             Self::Unwritable(message) => plain("ResultError", shorten(message.clone(), MAX_MESSAGE)),
             Self::Panicked => {
                 plain("Error", "the worker panicked in this call; see the log of the deployment".to_owned())
@@ -52,7 +81,16 @@ impl Failure {
 }
 
 fn plain(name: &str, message: String) -> CallFailure<'_> {
-    CallFailure { name, message, stack: None, kind: None, payload: None }
+    CallFailure { name, message, stack: None, kind: None, fault: None, payload: None }
+}
+
+fn shorten_fault(fault: &ArgumentFault) -> ArgumentFault {
+    let shorten = |text: &String| shorten(text.clone(), MAX_MESSAGE);
+    let argument = fault.argument.as_ref().map(|argument| match argument {
+        ArgumentName::Name(name) => ArgumentName::Name(shorten(name)),
+        ArgumentName::Position(position) => ArgumentName::Position(*position),
+    });
+    ArgumentFault { argument, path: fault.path.as_ref().map(shorten), expected: fault.expected.as_ref().map(shorten) }
 }
 
 /// The message for a payload: the text of a string, the JSON of any other value, shortened.

@@ -1,7 +1,6 @@
 //! The functions of a release: reads, compiles and links its files, names each function, and describes all of them in
 //! MetaData.
 
-use std::borrow::Cow;
 use std::collections::HashMap;
 use std::fs::File;
 use std::io::Read;
@@ -21,7 +20,7 @@ use crate::wasm_worker::failure::Failure;
 use crate::wasm_worker::function_names::{self, Claim, Claims, Names};
 use crate::wasm_worker::host::Host;
 use crate::wasm_worker::messages::Load;
-use crate::wasm_worker::value::{self, Signature};
+use crate::wasm_worker::value::{self, Given, Signature};
 use crate::wasm_worker::{component, http_requests, module};
 
 /// The functions of a release.
@@ -204,21 +203,20 @@ impl Program {
 }
 
 impl Functions {
-    /// Calls a function. `args` are a JSON array and the names of its items, if the caller sent an object. Appends the
-    /// JSON of the result to `out`.
+    /// Calls a function. Appends the JSON of the result to `out`.
     pub(super) fn call(
         &self,
         host: &Host,
         name: &str,
-        args: (&str, Option<&[Cow<'_, str>]>),
+        given: Given<'_>,
         deadline: Instant,
         out: &mut Vec<u8>,
     ) -> Result<(), Failure> {
         let Some(target) = self.by_name.get(name) else { return Err(Failure::Unknown) };
         match (&self.programs[target.program], target.call) {
-            (Program::Component(program), Call::Function(index)) => program.call(host, index, args, deadline, out),
-            (Program::Component(program), Call::Http) => http_requests::serve(program, host, args.0, deadline, out),
-            (Program::Module(program), Call::Function(index)) => program.call(host, index, args, deadline, out),
+            (Program::Component(program), Call::Function(index)) => program.call(host, index, given, deadline, out),
+            (Program::Component(program), Call::Http) => http_requests::serve(program, host, given.args, deadline, out),
+            (Program::Module(program), Call::Function(index)) => program.call(host, index, given, deadline, out),
             (Program::Module(_), Call::Http) => Err(Failure::Unknown),
         }
     }

@@ -19,6 +19,7 @@ use wasmtime_wasi_http::p2::body::HyperOutgoingBody;
 use crate::wasm_worker::component::{Program, trapped};
 use crate::wasm_worker::failure::Failure;
 use crate::wasm_worker::host::{Host, Imports};
+use crate::wasm_worker::value::Mismatch;
 use crate::wasm_worker::{blocking, log};
 
 /// The `host` header of a request without one.
@@ -65,7 +66,7 @@ pub(super) fn serve(
     deadline: Instant,
     out: &mut Vec<u8>,
 ) -> Result<(), Failure> {
-    let request = request(args).map_err(Failure::Argument)?;
+    let request = request(args).map_err(Mismatch::of_whole)?;
     let limit = host.settings().max_message;
     let (response_sender, response_receiver) = oneshot::channel::<Head>();
     // The body is a bounded stream: the component can finish writing it only while it is collected.

@@ -6,6 +6,8 @@ use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 
 use crate::deployment::MetaCallJson;
+use crate::invocation::ArgumentFault;
+use crate::wasm_worker::value::Given;
 
 /// The start of a call's line, exactly as this gateway writes it.
 pub(super) const CALL_START: &[u8] = b"{\"type\":\"CallFunction\",\"data\":";
@@ -49,9 +51,19 @@ pub(super) struct Call<'a> {
     /// The keys of the caller's object, in the order of `args`.
     #[serde(borrow, default)]
     pub(super) names: Option<Vec<Cow<'a, str>>>,
+    /// Whether the arguments come from a query or a form, where every value is text.
+    #[serde(default)]
+    pub(super) text: bool,
     /// Milliseconds until the caller's deadline.
     #[serde(default)]
     pub(super) timeout: Option<u64>,
+}
+
+impl Call<'_> {
+    /// The arguments.
+    pub(super) fn given(&self) -> Given<'_> {
+        Given { args: self.args.get(), names: self.names.as_deref(), are_text: self.text }
+    }
 }
 
 /// Reads a line, without its line break.
@@ -102,9 +114,12 @@ pub(super) struct CallFailure<'a> {
     /// The stack for the log.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(super) stack: Option<String>,
-    /// `argument` if the arguments do not fit the function.
+    /// `argument` if the arguments do not fit the function, `result_too_large` if its result is too long.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(super) kind: Option<&'a str>,
+    /// The argument that does not fit.
+    #[serde(flatten)]
+    pub(super) fault: Option<&'a ArgumentFault>,
     /// The function's own error value.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(super) payload: Option<&'a RawValue>,

@@ -1,6 +1,5 @@
 //! One core module: the functions of numbers that it exports, and calls of them. `i32` is WIT's `s32`, `i64` is `s64`.
 
-use std::borrow::Cow;
 use std::collections::HashMap;
 use std::time;
 
@@ -12,7 +11,7 @@ use crate::wasm_worker::component::trapped;
 use crate::wasm_worker::failure::Failure;
 use crate::wasm_worker::function_names::{Claim, Claims};
 use crate::wasm_worker::host::{self, Host, Imports, State};
-use crate::wasm_worker::value::Signature;
+use crate::wasm_worker::value::{Given, Signature};
 use crate::wasm_worker::warm_instances::{WarmInstance, WarmInstances};
 
 /// The export that toolchains expect to run once in each instance, before any other.
@@ -63,7 +62,7 @@ pub(super) fn load(host: &Host, module: &Module, bytes: &[u8], stem: &str) -> an
             initializes = true;
             continue;
         }
-        match signatures(&ty, parameter_names.get(name)) {
+        match signatures(name, &ty, parameter_names.get(name)) {
             Some((signature, results)) => {
                 claims.push(Claims::root(Claim::Root, stem, name));
                 functions.push(Export { name: name.to_owned(), signature, results });
@@ -79,13 +78,17 @@ pub(super) fn load(host: &Host, module: &Module, bytes: &[u8], stem: &str) -> an
     })
 }
 
-fn signatures(ty: &FuncType, names: Option<&HashMap<u32, String>>) -> Option<(Signature, Vec<Signature>)> {
+fn signatures(
+    function: &str,
+    ty: &FuncType,
+    names: Option<&HashMap<u32, String>>,
+) -> Option<(Signature, Vec<Signature>)> {
     let name = |at: u32| names.and_then(|names| names.get(&at).cloned()).unwrap_or_else(|| format!("p{at}"));
     let parameters = (0..).zip(ty.params()).map(|(at, ty)| Some((name(at).into_boxed_str(), number(&ty)?)));
     let results = ty.results().map(|ty| number(&ty)).collect::<Option<Vec<Type>>>()?;
     let only = (results.len() == 1).then(|| results[0].clone());
-    let each = results.into_iter().map(|ty| Signature::new(Vec::new(), Some(ty))).collect();
-    Some((Signature::new(parameters.collect::<Option<Vec<_>>>()?, only), each))
+    let each = results.into_iter().map(|ty| Signature::new(function, Vec::new(), Some(ty))).collect();
+    Some((Signature::new(function, parameters.collect::<Option<Vec<_>>>()?, only), each))
 }
 
 fn number(ty: &ValType) -> Option<Type> {
@@ -136,13 +139,12 @@ impl Program {
         &self,
         host: &Host,
         function: usize,
-        (args, names): (&str, Option<&[Cow<'_, str>]>),
+        given: Given<'_>,
         deadline: time::Instant,
         out: &mut Vec<u8>,
     ) -> Result<(), Failure> {
         let Export { name, signature, results } = &self.functions[function];
-        let arguments = signature.arguments(args, names, host.argument_memory(args));
-        let arguments = arguments.map_err(|mismatch| Failure::Argument(mismatch.to_string()))?;
+        let arguments = signature.arguments(given, host.argument_memory(given.args))?;
         let arguments: Vec<Val> = arguments.iter().filter_map(to_core).collect();
         let mut instance = self.instance(host, deadline)?;
         let mut values = vec![Val::I32(0); results.len()];
@@ -154,7 +156,7 @@ impl Program {
         store.data().end();
         called.map_err(|error| trapped(host, store, error))?;
         self.warm.keep(host, instance);
-        self.write(host, results, &values, out).map_err(Failure::Unwritable)
+        self.write(host, results, &values, out)
     }
 
     fn instance(&self, host: &Host, deadline: time::Instant) -> Result<WarmInstance<Instance>, Failure> {
@@ -176,7 +178,7 @@ impl Program {
     }
 
     /// Writes no result as `null`, one as a number, several as an array.
-    fn write(&self, host: &Host, results: &[Signature], values: &[Val], out: &mut Vec<u8>) -> Result<(), String> {
+    fn write(&self, host: &Host, results: &[Signature], values: &[Val], out: &mut Vec<u8>) -> Result<(), Failure> {
         if results.is_empty() {
             out.extend_from_slice(b"null");
             return Ok(());
@@ -187,7 +189,7 @@ impl Program {
             }
             let limit = host.settings().max_message;
             let value = from_core(value);
-            signature.result(value.as_ref(), host.settings().bytes, limit, out).map_err(|error| error.to_string())?;
+            signature.result(value.as_ref(), host.settings().bytes, limit, out)?;
         }
         if results.len() > 1 {
             out.push(b']');

@@ -23,6 +23,8 @@ mod arguments;
 mod mismatch;
 mod names;
 mod number;
+mod order;
+mod parameters;
 mod position;
 mod quote;
 mod read;
@@ -36,6 +38,7 @@ use wasmtime::component::Type;
 
 use crate::wasm_worker::value::shape::Shape;
 
+pub use arguments::Given;
 pub use mismatch::Mismatch;
 pub use signature::Signature;
 pub use type_id::type_id;

@@ -4,8 +4,12 @@ use std::collections::HashMap;
 
 use wasmtime::component::Val;
 
+use crate::wasm_worker::value::quote::quoted;
+
 /// Up to this many names, comparing one by one is faster than hashing.
 const FEW: usize = 8;
+/// Longest names, in bytes, that are compared to find the nearest one: the time is the product of their lengths.
+const COMPARED: usize = 100;
 
 /// The names of parameters, fields, cases or flags, in order.
 #[derive(Debug)]
@@ -50,6 +54,25 @@ impl Names {
             self.list.iter().position(|known| **known == *name)
         } else {
             self.index.get(name).copied()
+        }
+    }
+
+    /// Words for a message about an unknown name, such as ` (did you mean "price"?)`; empty if none of the names is
+    /// like it.
+    pub(super) fn did_you_mean(&self, name: &str) -> String {
+        if name.len() > COMPARED {
+            return String::new();
+        }
+        let compared = self.iter().filter(|known| known.len() <= COMPARED);
+        let ranked = compared.map(|known| (strsim::damerau_levenshtein(name, known), known));
+        match ranked.min_by_key(|(distance, _)| *distance) {
+            // Of two names that share no letter, none stands for the other, however short they are.
+            Some((distance, near))
+                if distance <= (name.chars().count() / 3).max(2) && distance < name.len().max(near.len()) =>
+            {
+                format!(" (did you mean {}?)", quoted(near))
+            }
+            _ => String::new(),
         }
     }
 }

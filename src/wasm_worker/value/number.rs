@@ -60,6 +60,16 @@ impl Number {
         }
     }
 
+    /// Reads the text of a query or a form. Spaces around it, a `+` and a leading point are not JSON.
+    pub(super) fn read_text(self, text: &str) -> Result<Val, NoNumber> {
+        let text = text.trim();
+        let text = text.strip_prefix('+').filter(|rest| !rest.starts_with(['+', '-'])).unwrap_or(text);
+        match text.find('.').filter(|point| matches!(&text[..*point], "" | "-")) {
+            Some(point) => self.read(&format!("{}0{}", &text[..point], &text[point..])),
+            None => self.read(text),
+        }
+    }
+
     /// Reads the text of any JSON value as an array of numbers; `None` if any part of it is wrong.
     pub(super) fn read_all(self, text: &str) -> Option<Vec<Val>> {
         match self {

@@ -3,6 +3,7 @@
 mod array;
 mod key;
 mod object;
+mod text;
 mod variant;
 
 use std::fmt;
@@ -11,6 +12,7 @@ use base64::Engine;
 use base64::alphabet::STANDARD;
 use base64::engine::{DecodePaddingMode, GeneralPurpose, GeneralPurposeConfig};
 use serde::Deserialize;
+use serde::de::value::MapAccessDeserializer;
 use serde::de::{self, DeserializeSeed, Deserializer, MapAccess, SeqAccess, Visitor};
 use serde_json::value::RawValue;
 use wasmtime::component::Val;
@@ -51,25 +53,41 @@ impl<'a> Typed<'a> {
         Typed { argument: self.argument, shape, at }
     }
 
+    /// Reads an object whose entries are already known to be one.
+    pub(super) fn read_object<'de, A: MapAccess<'de>>(self, object: A) -> Result<Val, A::Error> {
+        match self.shape {
+            Shape::Option(item) => {
+                let value = self.inner(item, self.at).deserialize(MapAccessDeserializer::new(object))?;
+                Ok(Val::Option(Some(Box::new(value))))
+            }
+            _ => self.deserialize(MapAccessDeserializer::new(object)),
+        }
+    }
+
     fn wrong<E: de::Error>(&self, what: &str) -> E {
-        self.argument.wrong(self.at, what)
+        self.argument.wrong(self.at, what, self.shape.wit())
+    }
+
+    /// A part of the value is missing or must not be there.
+    fn wrong_part<E: de::Error>(&self, what: &str, part: &Position<'_>, expected: String) -> E {
+        self.argument.wrong_part(self.at, what, part, expected)
     }
 
     fn expected<E: de::Error>(&self, found: &str) -> E {
         self.wrong(&format!("expected {}, got {found}", self.shape.wit()))
     }
 
-    fn no_number<E: de::Error>(&self, why: NoNumber, text: &str) -> E {
-        let found = shortened(text);
+    /// `found` is the JSON as messages show it.
+    fn no_number<E: de::Error>(&self, why: NoNumber, found: &str) -> E {
         match (why, self.at) {
-            (NoNumber::Other, _) => self.expected(&found),
+            (NoNumber::Other, _) => self.expected(found),
             (NoNumber::Range, Position::Root) => self.wrong(&format!("{found} is out of range")),
             (NoNumber::Range, _) => self.wrong(&format!("{found} is out of range of {}", self.shape.wit())),
         }
     }
 
     fn read_number<E: de::Error>(&self, number: Number, text: &str) -> Result<Val, E> {
-        number.read(text).map_err(|why| self.no_number(why, text))
+        number.read(text).map_err(|why| self.no_number(why, &shortened(text)))
     }
 
     /// Reads an array of numbers in one pass. If that fails, reads the text again item by item, to find what is wrong
@@ -92,6 +110,9 @@ impl<'de> DeserializeSeed<'de> for Typed<'_> {
     fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<Val, D::Error> {
         self.argument.reserve(size_of::<Val>() + self.shape.names_size())?;
         match self.shape {
+            Shape::Number(_) | Shape::Bytes | Shape::List(_) if self.converts_text() => {
+                deserializer.deserialize_any(self)
+            }
             Shape::Number(number) => self.read_number(*number, <&RawValue>::deserialize(deserializer)?.get()),
             Shape::Bytes => self.read_numbers(Number::U8, <&RawValue>::deserialize(deserializer)?.get()),
             Shape::List(item) => match **item {
@@ -164,6 +185,7 @@ impl<'de> Visitor<'de> for Typed<'_> {
             }
             Shape::Enum(names) if names.find(text, 0).is_some() => Ok(Val::Enum(text.to_owned())),
             Shape::Variant(names, payloads) => self.read_case(names, payloads, text),
+            _ if self.converts_text() => self.convert_text(text),
             _ => Err(self.expected(&quoted(text))),
         }
     }
@@ -201,6 +223,11 @@ impl<'de> Visitor<'de> for Typed<'_> {
             Shape::Result(pair) => self.read_result(pair, &mut entries),
             Shape::Option(item) => self.read_some(item, &mut entries),
             Shape::Flags(names) => self.read_flag_object(names, &mut entries),
+            // A key that comes once.
+            Shape::List(item) if self.converts_text() => {
+                let item = self.inner(item, &Position::Item(self.at, 0)).visit_map(entries)?;
+                Ok(Val::List(vec![item]))
+            }
             _ => {
                 let mut found = String::from("{");
                 while found.len() < SHOWN_BYTES

@@ -1,13 +1,11 @@
 //! The signature of one function: reads its arguments and writes its result.
 
-use std::borrow::Cow;
-
 use wasmtime::component::{Type, Val};
 
 use crate::config::BytesRule;
-use crate::wasm_worker::value::arguments;
+use crate::wasm_worker::value::arguments::{self, Given};
 use crate::wasm_worker::value::mismatch::Mismatch;
-use crate::wasm_worker::value::names::Names;
+use crate::wasm_worker::value::parameters::Parameters;
 use crate::wasm_worker::value::shape::Shape;
 use crate::wasm_worker::value::write::{Unwritable, Writer, Written};
 
@@ -18,32 +16,29 @@ pub struct Signature {
     pub parameters: Vec<(Box<str>, Type)>,
     /// The type of the result; `None` for a function without one.
     pub result: Option<Type>,
-    names: Names,
-    shapes: Box<[Shape]>,
+    resolved: Parameters,
     result_shape: Option<Shape>,
 }
 
 impl Signature {
-    /// Resolves the types once, for all calls. No JSON fits a type that [`check`](super::check) refuses.
+    /// Resolves the types of a function once, for all calls; messages name it. No JSON fits a type that
+    /// [`check`](super::check) refuses.
     #[must_use]
-    pub fn new(parameters: Vec<(Box<str>, Type)>, result: Option<Type>) -> Self {
-        let names = Names::new(parameters.iter().map(|(name, _)| &**name));
-        let shapes = parameters.iter().map(|(_, ty)| Shape::new(ty)).collect();
+    pub fn new(function: &str, parameters: Vec<(Box<str>, Type)>, result: Option<Type>) -> Self {
+        let resolved = Parameters::new(function, &parameters);
         let result_shape = result.as_ref().map(Shape::new);
-        Self { parameters, result, names, shapes, result_shape }
+        Self { parameters, result, resolved, result_shape }
     }
 
-    /// Reads the arguments of a call from the text of a JSON array. `names` are the keys of the caller's object in the
-    /// order of `args`, if the caller sent an object. Arguments go by name if each name is a parameter's, none occurs
-    /// twice, and each parameter without an argument is an option; otherwise they go by position. The values take at
-    /// most `max_bytes` bytes of memory.
-    pub fn arguments(
-        &self,
-        args: &str,
-        names: Option<&[Cow<'_, str>]>,
-        max_bytes: usize,
-    ) -> Result<Vec<Val>, Mismatch> {
-        arguments::read((&self.names, &self.shapes), args, names, max_bytes)
+    /// Reads the arguments of a call. They go by name if each name is a parameter's, and by position if none is. If
+    /// the only parameter is a record or a map, it gets an object whose keys do not name it. The values take at most
+    /// `max_bytes` bytes of memory.
+    ///
+    /// # Errors
+    ///
+    /// An argument does not fit or is missing, there are too many, or some names are parameters and others are not.
+    pub fn arguments(&self, given: Given<'_>, max_bytes: usize) -> Result<Vec<Val>, Mismatch> {
+        arguments::read(&self.resolved, given, max_bytes)
     }
 
     /// Appends the JSON of the function's result, at most `limit` bytes. Appends nothing if it fails.

@@ -10,7 +10,7 @@ mod values;
 use wasmtime::component::Val;
 
 use crate::config::BytesRule;
-use crate::wasm_worker::value::{Mismatch, Signature, Unwritable, Written};
+use crate::wasm_worker::value::{Given, Signature, Unwritable, Written};
 use kind::Kind;
 
 /// A signature whose parameters are named `a`, `b` and so on. Types are given as WIT writes them.
@@ -18,11 +18,15 @@ fn signature(parameters: &[&str], result: Option<&str>) -> Signature {
     let kinds: Vec<Kind> = parameters.iter().map(|text| Kind::parse(text)).collect();
     let types = kind::types(&kinds);
     let named = ["a", "b", "c", "d"].map(Box::from).into_iter().zip(types).collect();
-    Signature::new(named, result.map(|text| Kind::parse(text).ty()))
+    Signature::new("f", named, result.map(|text| Kind::parse(text).ty()))
+}
+
+fn in_order(args: &str) -> Given<'_> {
+    Given { args, names: None, are_text: false }
 }
 
 fn arguments(parameters: &[&str], args: &str) -> Result<Vec<Val>, String> {
-    signature(parameters, None).arguments(args, None, usize::MAX).map_err(|Mismatch(message)| message)
+    signature(parameters, None).arguments(in_order(args), usize::MAX).map_err(|mismatch| mismatch.message)
 }
 
 /// Reads one argument. Of an error, returns what follows the argument's name and type.
@@ -225,6 +229,7 @@ fn records_are_objects_with_their_fields() {
     also(POINT, "{\"\\u0078\":1}", "{\"x\":1,\"y\":null}");
     assert_eq!(wrong(POINT, "{}"), "field \"x\" (u32) is missing");
     assert_eq!(wrong(POINT, "{\"x\":1,\"z\":2}"), "field \"z\" is unknown");
+    assert_eq!(wrong("record { price: u32 }", "{\"prize\":1}"), "field \"prize\" is unknown (did you mean \"price\"?)");
     assert_eq!(wrong(POINT, "{\"x\":1,\"x\":1}"), "field \"x\" is repeated");
     assert_eq!(wrong(POINT, "{\"x\":\"abc\"}"), "at .x expected u32, got \"abc\"");
     assert_eq!(wrong(POINT, "[1]"), format!("expected {POINT}, got [1]"));

@@ -20,11 +20,16 @@ pub fn wit(ty: &Type) -> String {
 impl Shape {
     /// The same as [`wit`].
     pub(super) fn wit(&self) -> String {
-        let mut cut = Cut(String::new());
-        // `Cut` fails only when the text is long enough; the text up to there is the result.
-        let _long_enough = write!(cut, "{self}");
-        cut.0
+        cut(self)
     }
+}
+
+/// The text of a type or a signature, cut after 200 bytes.
+pub(super) fn cut(whole: &impl Display) -> String {
+    let mut cut = Cut(String::new());
+    // `Cut` fails only when the text is long enough; the text up to there is the result.
+    let _long_enough = write!(cut, "{whole}");
+    cut.0
 }
 
 /// Stops the writer at [`LONGEST`]: the whole text of a type may be megabytes.

@@ -127,7 +127,8 @@ fn a_result_that_is_too_long_fails_its_call_only() {
     // The line holds more than the result, so a result just below the limit is too long as well.
     for length in ["1048530", "1048560", "1048576", "20000000"] {
         let failed = gateway.call("it", "text", &format!("[{length}]"));
-        assert_eq!((failed.status, failed.code()), (500, "function_error"), "{length}");
+        assert_eq!((failed.status, failed.code()), (500, "result_too_large"), "{length}");
+        assert!(failed.message().contains("max_message of 1048576 bytes"), "{failed:?}");
     }
     assert_eq!(gateway.call("it", "text", "[3]").body, "\"aaa\"");
     assert_eq!(gateway.worker_pids(), workers);

@@ -71,7 +71,10 @@ impl Typed<'_> {
         let mut keys = HashSet::new();
         let mut texts = pairs.iter().filter_map(|(key, _)| if let Val::String(key) = key { Some(key) } else { None });
         match texts.find(|key| !keys.insert(key.as_str())) {
-            Some(key) => Err(self.wrong(&format!("key {} is repeated", quoted(key)))),
+            Some(key) => {
+                let what = format!("key {} is repeated", quoted(key));
+                Err(self.wrong_part(&what, &Position::Key(self.at, key), self.shape.wit()))
+            }
             None => Ok(Val::Map(pairs)),
         }
     }

@@ -28,10 +28,10 @@ impl Typed<'_> {
     }
 
     pub(super) fn no_payload<E: de::Error>(&self, text: &str, at: &Position<'_>) -> Result<(), E> {
-        if text == "null" {
+        if text == "null" || self.converts_text() && text == "\"\"" {
             return Ok(());
         }
-        Err(self.argument.wrong(at, &format!("expected null, got {}", shortened(text))))
+        Err(self.argument.wrong(at, &format!("expected null, got {}", shortened(text)), "null".to_owned()))
     }
 
     pub(super) fn no_more_keys<'de, A: MapAccess<'de>>(&self, first: &str, entries: &mut A) -> Result<(), A::Error> {
@@ -52,18 +52,20 @@ impl Typed<'_> {
         let mut guess = 0;
         while let Some(key) = entries.next_key_seed(Key)? {
             let Some(field) = names.find(&key, guess) else {
-                return Err(self.wrong(&format!("field {} is unknown", quoted(&key))));
+                let what = format!("field {} is unknown{}", quoted(&key), names.did_you_mean(&key));
+                return Err(self.wrong_part(&what, &Position::Field(self.at, &shortened(&key)), self.shape.wit()));
             };
-            if values[field].is_some() {
-                return Err(self.wrong(&format!("field {} is repeated", quoted(&key))));
-            }
             let at = Position::Field(self.at, &names[field]);
+            if values[field].is_some() {
+                return Err(self.wrong_part(&format!("field {} is repeated", quoted(&key)), &at, shapes[field].wit()));
+            }
             values[field] = Some(entries.next_value_seed(self.inner(&shapes[field], &at))?);
             guess = field + 1;
         }
         let fields = names.iter().zip(shapes).zip(values).map(|((name, shape), value)| {
             let value = value.or_else(|| shape.default_value()).ok_or_else(|| {
-                self.wrong::<A::Error>(&format!("field {} ({}) is missing", quoted(name), shape.wit()))
+                let what = format!("field {} ({}) is missing", quoted(name), shape.wit());
+                self.wrong_part::<A::Error>(&what, &Position::Field(self.at, name), shape.wit())
             })?;
             Ok((name.to_owned(), value))
         });
@@ -113,12 +115,13 @@ impl Typed<'_> {
         let mut set = vec![None; names.len()];
         while let Some(key) = entries.next_key_seed(Key)? {
             let Some(flag) = names.find(&key, 0) else {
-                return Err(self.wrong(&format!("flag {} is unknown", quoted(&key))));
+                let what = format!("flag {} is unknown{}", quoted(&key), names.did_you_mean(&key));
+                return Err(self.wrong_part(&what, &Position::Field(self.at, &shortened(&key)), self.shape.wit()));
             };
             let at = Position::Field(self.at, &names[flag]);
             let Val::Bool(value) = entries.next_value_seed(self.inner(&Shape::Bool, &at))? else { continue };
             if set[flag].replace(value).is_some() {
-                return Err(self.wrong(&format!("flag {} is repeated", quoted(&key))));
+                return Err(self.wrong_part(&format!("flag {} is repeated", quoted(&key)), &at, "bool".to_owned()));
             }
         }
         let set: Vec<bool> = set.into_iter().map(Option::unwrap_or_default).collect();

@@ -5,6 +5,7 @@ use proptest::sample::{Index, select};
 use serde_json::Value;
 use wasmtime::component::Val;
 
+use super::in_order;
 use super::kind::{Identity, Kind};
 use super::values::{Form, json, kinds, typed_value};
 use crate::config::BytesRule;
@@ -43,11 +44,11 @@ const INTRUDERS: [&str; 25] = [
 
 /// A function from a type to a tuple of it. The tuple keeps a result at the top from being unwrapped.
 fn signature(ty: wasmtime::component::Type) -> Signature {
-    Signature::new(vec![("x".into(), ty.clone())], Some(ty))
+    Signature::new("f", vec![("x".into(), ty.clone())], Some(ty))
 }
 
 fn read(signature: &Signature, json: &str) -> Result<Val, String> {
-    let read = signature.arguments(&format!("[{json}]"), None, usize::MAX);
+    let read = signature.arguments(in_order(&format!("[{json}]")), usize::MAX);
     read.map(|mut values| values.remove(0)).map_err(|error| error.to_string())
 }
 
@@ -187,7 +188,7 @@ proptest! {
     #[test]
     fn no_text_breaks_the_reader(kind in kinds(), text in "\\PC{0,60}|[\\[\\]{}\",:0-9eE.\\\\ antfu-]{0,60}") {
         let signature = signature(kind.ty());
-        let _read = signature.arguments(&text, None, usize::MAX);
+        let _read = signature.arguments(in_order(&text), usize::MAX);
         let _read = read(&signature, &text);
     }
 

@@ -1,0 +1,57 @@
+//! The parameters of one function: their names and types, and the signature as messages show it.
+
+use std::fmt::{self, Display};
+
+use wasmtime::component::Type;
+
+use crate::wasm_worker::value::names::Names;
+use crate::wasm_worker::value::shape::Shape;
+use crate::wasm_worker::value::wit;
+
+/// The parameters of one function, in order. It displays as the signature: `move(p: point, by: s32)`.
+#[derive(Debug)]
+pub(super) struct Parameters {
+    function: Box<str>,
+    pub(super) names: Names,
+    pub(super) shapes: Box<[Shape]>,
+}
+
+impl Parameters {
+    /// Resolves the types.
+    pub(super) fn new(function: &str, parameters: &[(Box<str>, Type)]) -> Self {
+        Self {
+            function: function.into(),
+            names: Names::new(parameters.iter().map(|(name, _)| &**name)),
+            shapes: parameters.iter().map(|(_, ty)| Shape::new(ty)).collect(),
+        }
+    }
+
+    /// The signature, cut if it is long.
+    pub(super) fn signature(&self) -> String {
+        wit::cut(self)
+    }
+
+    /// The type of the only parameter, if its JSON is an object whose keys the type or the caller chooses: the object
+    /// of a call is that parameter then, unless its keys name the parameter.
+    pub(super) fn only_object(&self) -> Option<&Shape> {
+        let [shape] = &*self.shapes else { return None };
+        let inner = if let Shape::Option(inner) = shape { inner } else { shape };
+        let is_object = match inner {
+            Shape::Record(..) => true,
+            Shape::Map(entry) => entry.value_by_string().is_some(),
+            _ => false,
+        };
+        is_object.then_some(shape)
+    }
+}
+
+impl Display for Parameters {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}(", self.function)?;
+        for (at, (name, shape)) in self.names.iter().zip(&self.shapes).enumerate() {
+            let comma = if at == 0 { "" } else { ", " };
+            write!(f, "{comma}{name}: {shape}")?;
+        }
+        f.write_str(")")
+    }
+}
