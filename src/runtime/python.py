@@ -508,6 +508,8 @@ def load(deployment):
     handles = add_functions(loaded)
     if strays and not functions:
         fail_load(*strays[0], True)
+    if binding and binding.needs_exact_floats:
+        keep_digits()
     if "decimal" in sys.modules:
         base_decimals = sys.modules["decimal"].getcontext()
     base_context = copy_context()
@@ -1092,6 +1094,15 @@ class Decoding:
 
 
 scan = make_scanner(Decoding)
+
+
+def keep_digits():
+    """From now on, numbers of more digits than a float has keep their text."""
+    global scan
+    Decoding.parse_float = binding.ExactFloat.read
+    scan = make_scanner(Decoding)
+
+
 BLANK = " \t\r"
 
 

@@ -76,9 +76,9 @@ def shortened(text, length):
 def check_int(value, text):
     if type(value) is int:
         return value
-    if type(value) is float and value.is_integer():  # 5.0 is an integer in JSON
+    if isinstance(value, float) and value.is_integer():  # 5.0 is an integer in JSON
         return int(value)
-    if text and type(value) is str:
+    if text and is_number_text(value):
         try:
             return int(value.strip())
         except ValueError:
@@ -87,16 +87,21 @@ def check_int(value, text):
 
 
 def check_float(value, text):
-    if type(value) is float or type(value) is int:
+    if type(value) is float:
         return value
-    if text and type(value) is str:
+    if isinstance(value, (float, int)) and type(value) is not bool or text and is_number_text(value):
         try:
-            number = float(value.strip())
-        except ValueError:
+            number = float(value)
+        except (ValueError, OverflowError):
             number = float("nan")
         if number - number == 0:
             return number
     raise Mismatch("float", value)
+
+
+def is_number_text(value):
+    """Whether text may be a number: Python's own reading takes `1_000` and digits of every script."""
+    return type(value) is str and value.isascii() and "_" not in value
 
 
 TRUE, FALSE = ("true", "1", "yes", "on"), ("false", "0", "no", "off")
@@ -179,9 +184,32 @@ def iso(kind):
     return lambda value: kind.fromisoformat(value[:-1] + "+00:00" if value[-1:] in "Zz" else value)
 
 
+class ExactFloat(float):
+    """A number of JSON with more digits than a float keeps."""
+
+    __slots__ = ("text",)
+
+    @classmethod
+    def read(cls, text):
+        if len(text) <= EXACT_DIGITS:
+            return float(text)
+        number = cls(text)
+        number.text = text
+        return number
+
+
+EXACT_DIGITS = 15  # every decimal number of so many digits survives the way into a float and back
+needs_exact_floats = False  # a type has been seen that keeps all digits
+
+
 def make_decimal(kind):
+    global needs_exact_floats
+    needs_exact_floats = True
+
     def make(value):
-        number = kind(repr(value) if type(value) is float else value)
+        if type(value) is str and not is_number_text(value):
+            raise ValueError("not a number")
+        number = kind(getattr(value, "text", None) or repr(value) if isinstance(value, float) else value)
         if not number.is_finite():
             raise ValueError("not a number")
         return number
@@ -204,12 +232,13 @@ def library_type(kind):
     if name == ("datetime", "time"):
         return from_text(iso(kind), "time (HH:MM:SS)", {**text, "format": "time"})
     if name == ("datetime", "timedelta"):
-        return from_text(make_timedelta(kind), "duration in seconds", {"type": "number"}, (int, float, str))
+        kinds = (int, float, ExactFloat, str)
+        return from_text(make_timedelta(kind), "duration in seconds", {"type": "number"}, kinds)
     if name == ("uuid", "UUID"):
         return from_text(kind, "UUID", {**text, "format": "uuid"})
     if name in (("decimal", "Decimal"), ("_decimal", "Decimal")):
         schema = {"type": ["string", "number"]}
-        return from_text(make_decimal(kind), "decimal number", schema, (str, int, float))
+        return from_text(make_decimal(kind), "decimal number", schema, (str, int, float, ExactFloat))
     if kind.__module__.partition(".")[0] == "pathlib":
         return from_text(kind, "path", text)
     if kind.__module__ == "ipaddress":
@@ -322,15 +351,15 @@ class Compiler:
             for member in members:
                 if member.exact and member.exact(value) and not (text and member is PLAIN[str]):
                     return value
-            deepest = None
+            inner = []
             # Text fits str always: the other members come first.
             for member in sorted(members, key=lambda one: one is PLAIN[str]) if text else members:
                 try:
                     return member.check(value, text)
                 except Mismatch as mismatch:
-                    if mismatch.path and (deepest is None or len(mismatch.path) > len(deepest.path)):
-                        deepest = mismatch
-            raise deepest or Mismatch(expected, value)
+                    inner += [mismatch] if mismatch.path else []
+            # Of several members it is not known which one was meant.
+            raise inner[0] if len(inner) == 1 else Mismatch(expected, value)
 
         schema = {"anyOf": [member.schema for member in members]}
         return Type(check, schema, expected, None, all(m.is_object or m is PLAIN[type(None)] for m in members))
@@ -383,14 +412,15 @@ class Compiler:
                 raise Mismatch("object", value)
             if key is None and value_type is None:
                 return value
-            # Keys of JSON are text: they are converted as the text of a query is.
-            return make(
-                (
-                    part(key, name, f"[{quote(name)}]", True) if key and key is not PLAIN[str] else name,
-                    part(value_type, one, f"[{quote(name)}]", text) if value_type else one,
-                )
-                for name, one in value.items()
-            )
+            made = make()
+            for name, one in value.items():
+                # Keys of JSON are text: they are converted as the text of a query is.
+                step = f"[{quote(name)}]"
+                converted = part(key, name, step, True) if key and key is not PLAIN[str] else name
+                if converted in made:
+                    raise Mismatch("a key that is not there already", name, step)
+                made[converted] = part(value_type, one, step, text) if value_type else one
+            return made
 
         schema = {"type": "object", **({"additionalProperties": value_type.schema} if value_type else {})}
         return Type(check, schema, "object", None, True)
@@ -411,8 +441,12 @@ class Compiler:
         bases = [(base.__module__, base.__qualname__) for base in kind.__mro__]
         if ("enum", "Enum") in bases:
             return enum_type(kind)
-        if callable(getattr(kind, "model_validate", None)):
-            return model_type(kind, kind.model_validate, getattr(kind, "model_json_schema", None))
+        if callable(getattr(kind, "model_validate_json", None)):
+            # As JSON: what is text in JSON for want of another form, such as a date, is so in strict models too.
+            import json
+
+            validate = kind.model_validate_json
+            return model_type(kind, lambda value: validate(json.dumps(value)), getattr(kind, "model_json_schema", None))
         if callable(getattr(kind, "parse_obj", None)) and hasattr(kind, "__fields__"):
             return model_type(kind, kind.parse_obj, getattr(kind, "schema", None))
         # Of a class that contains itself, the inner one refers to this place.
@@ -435,13 +469,14 @@ class Compiler:
 
     def field_types(self, kind, annotations):
         """The types of a class's fields, each read in the module of the class that declares it."""
-        types = {}
-        for name, annotation in annotations.items():
-            owner = next((base for base in kind.__mro__ if name in base.__dict__.get("__annotations__", {})), kind)
-            inner = Compiler(getattr(sys.modules.get(owner.__module__), "__dict__", self.scope))
-            inner.open, inner.made = self.open, self.made
-            types[name] = inner.type_of(annotation)
-        return types
+        return {name: self.of_owner(kind, name).type_of(annotation) for name, annotation in annotations.items()}
+
+    def of_owner(self, kind, name):
+        """The compiler for the module of the class that declares a field."""
+        owner = next((base for base in kind.__mro__ if name in base.__dict__.get("__annotations__", {})), kind)
+        inner = Compiler(getattr(sys.modules.get(owner.__module__), "__dict__", self.scope))
+        inner.open, inner.made = self.open, self.made
+        return inner
 
     def dataclass_type(self, kind):
         from dataclasses import MISSING, fields
@@ -456,7 +491,26 @@ class Compiler:
 
     def typed_dict(self, kind):
         types = self.field_types(kind, kind.__annotations__)
-        return record(kind.__name__, types, [name for name in types if name in kind.__required_keys__], dict)
+        required = []
+        for name, annotation in kind.__annotations__.items():
+            # Python itself does not look into annotations that are text.
+            mark = self.of_owner(kind, name).mark_of(annotation)
+            if mark == "Required" or mark != "NotRequired" and name in kind.__required_keys__:
+                required.append(name)
+        return record(kind.__name__, types, required, dict)
+
+    def mark_of(self, annotation):
+        """`Required` or `NotRequired` around an annotation, if it is there."""
+        for _ in range(10):
+            if isinstance(annotation, str):
+                annotation = self.evaluate(annotation)
+            elif type(annotation).__name__ == "ForwardRef":
+                annotation = self.evaluate(annotation.__forward_arg__)
+            elif hasattr(annotation, "__metadata__") or getattr(annotation, "_name", None) == "ReadOnly":
+                annotation = annotation.__origin__ if hasattr(annotation, "__metadata__") else annotation.__args__[0]
+            else:
+                break
+        return getattr(getattr(annotation, "__origin__", None), "_name", None)
 
     def named_tuple(self, kind):
         annotations = getattr(kind, "__annotations__", {})
