@@ -65,7 +65,7 @@ pub fn choose(
     let languages: BTreeSet<&str> = jsons.iter().map(|json| json.language_id.as_str()).collect();
     let kind = match languages.iter().copied().collect::<Vec<_>>().as_slice() {
         [] => return Err(RuntimeError::NoScripts(folder.clone())),
-        [language] if node::LANGUAGES.contains(language) => RuntimeKind::Node,
+        languages if languages.iter().all(|language| node::LANGUAGES.contains(language)) => RuntimeKind::Node,
         languages if languages.iter().all(|language| python::LANGUAGES.contains(language)) => RuntimeKind::Python,
         languages if languages.iter().all(|language| wasm::LANGUAGES.contains(language)) => RuntimeKind::Wasm,
         languages => {

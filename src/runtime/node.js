@@ -20,6 +20,9 @@
 // A script that fails to load ends the worker with code 1. After the load, an error outside a call (in a timer, in a
 // promise that is not awaited) makes the worker ask to be replaced. The end of the channel ends it with code 0, and
 // handlers of `exit` run.
+//
+// Functions with declared types have their arguments checked by node_types.js. It is loaded, with the readers of
+// declarations (node_jsdoc.js, node_typescript.js), only for scripts that declare types.
 'use strict';
 
 const fs = require('fs');
@@ -37,6 +40,12 @@ const { bigint: monotonic } = process.hrtime; // not `performance`: loading it t
 const { writeSync } = fs;
 const dateToJSON = Date.prototype.toJSON;
 const sourceOf = Function.prototype.call.bind(Function.prototype.toString);
+
+const LANGUAGES = ['node', 'ts'];
+const TYPESCRIPT = /(?<!\.d)\.[cm]?ts$/;
+// Comments that declare types, and imports of scripts that may have them.
+const COMMENTS = /@(?:param|arg|argument|returns?)\b/;
+const IMPORTS = /\b(?:from|import)\s*\(?\s*['"]\./;
 
 const CHANNEL = Number(process.env.METAGATE_CHANNEL_FD ?? 3);
 const READ_SIZE = 256 * 1024; // bytes
@@ -215,26 +224,32 @@ function describeError(thrown) {
 // --- signatures ------------------------------------------------------------------------------------------------------
 
 const UNKNOWN_TYPE = { name: '', id: 20 };
+const TYPE_IDS = { boolean: 0, integer: 4, number: 6, string: 7, Buffer: 8, object: 10 };
 
-function describeFunction(name, fn, parameters) {
-  const args = parameters.map(({ name: arg }) => ({ name: arg, type: UNKNOWN_TYPE }));
-  return { name, signature: { ret: { type: UNKNOWN_TYPE }, args }, async: types.isAsyncFunction(fn) };
+// A function as the metadata lists it; `schema` has what its declared types say.
+function describeFunction(name, fn, parameters, typed) {
+  const typeOf = (text) => (text ? { name: text, id: TYPE_IDS[text] ?? (text.endsWith('[]') ? 9 : 20) } : UNKNOWN_TYPE);
+  const args = parameters.map(({ name: arg }, at) => ({ name: arg, type: typeOf(typed?.names[at]) }));
+  const signature = { ret: { type: typeOf(typed?.result) }, args };
+  const described = { name, signature, async: types.isAsyncFunction(fn) };
+  return typed === undefined ? described : { ...described, schema: typed.schema };
 }
 
-// The parameters as {name, isRest, isPattern, isNamed}. Names are as written in the source; `arg0`… for native and
-// bound functions and for long patterns.
+// The parameters as {name, isRest, isOptional, isPattern, isNamed}. Names are as written in the source; `arg0`… for
+// native and bound functions and for long patterns.
 function parametersOf(fn) {
   const source = sourceOf(fn);
   const list = source.endsWith('{ [native code] }') ? undefined : parameterList(source);
-  if (!list?.every((parameter) => PARAMETER.test(parameter))) {
+  if (!list?.every(({ parameter }) => PARAMETER.test(parameter))) {
     const length = Math.min(Number(fn.length) || 0, 255);
-    return Array.from({ length }, (_, i) => ({ name: `arg${i}`, isRest: false, isPattern: false, isNamed: false }));
+    const unknown = { isRest: false, isOptional: true, isPattern: false, isNamed: false };
+    return Array.from({ length }, (_, i) => ({ name: `arg${i}`, ...unknown }));
   }
-  return list.map((parameter, i) => {
+  return list.map(({ parameter, isOptional }, i) => {
     const isRest = parameter.startsWith('...');
     const text = isRest ? parameter.slice(3) : parameter;
     const isPattern = /^[{[]/.test(text);
-    return { name: parameter.length <= 60 ? text : `arg${i}`, isRest, isPattern, isNamed: !isPattern };
+    return { name: parameter.length <= 60 ? text : `arg${i}`, isRest, isOptional, isPattern, isNamed: !isPattern };
   });
 }
 
@@ -245,7 +260,8 @@ const REGEX = /\/(?:\\.|\[(?:\\.|[^\]\\\n])*\]|[^/\\\n[])+\//uy;
 const VALUE_END = /^(?!(?:return|typeof|void|delete|await|yield|case|in|of)$)[^]*[\p{ID_Continue}$)\]}'"`]$/u;
 const PARAMETER = /^(?:\.\.\.)?(?:[\p{ID_Start}$_][\p{ID_Continue}$]*$|[{[])/u;
 
-// The parameters in a function's source, without defaults and comments, or undefined if it has no parameter list.
+// The parameters in a function's source, without defaults and comments, as {parameter, isOptional: has a default}, or
+// undefined if it has no parameter list.
 function parameterList(source) {
   const list = [];
   let inside = false; // the parentheses of the parameter list
@@ -261,7 +277,7 @@ function parameterList(source) {
     }
     if (token === '/' && !VALUE_END.test(last)) token = tokenAt(REGEX, source, at) ?? token;
     last = token;
-    if (depth === 0 && token === '=>') return [text.trim()];
+    if (depth === 0 && token === '=>') return [{ parameter: text.trim(), isOptional: false }];
     if ('([{'.includes(token)) depth += 1;
     if (')]}'.includes(token)) depth -= 1;
     if (!inside) {
@@ -269,7 +285,7 @@ function parameterList(source) {
       text = inside ? '' : token; // `async`, `function`, a name, or the one parameter of an arrow function
     } else if (depth === 0 || (depth === 1 && token === ',')) {
       const parameter = text.trim().replace(/\s+/g, ' ').replace(/(?<=[[{(]) | (?=[\]}),:])/g, '');
-      if (parameter !== '') list.push(parameter);
+      if (parameter !== '') list.push({ parameter, isOptional: inDefault });
       if (depth === 0) return list;
       text = '';
       inDefault = false;
@@ -289,7 +305,8 @@ function tokenAt(pattern, source, at) {
 // --- loading ---------------------------------------------------------------------------------------------------------
 
 let loading = false; // LoadFunctions has come
-// name → {fn, self, name, parameters, slow: its last call took longer than HOLD_NS}; undefined until loaded
+// name → {fn, self, name, parameters, check, takesObject, slow: its last call took longer than HOLD_NS}
+// undefined until loaded
 let functions;
 let waiting = []; // calls that came while scripts were loading
 
@@ -298,28 +315,24 @@ async function load({ id, path: folder, jsons }) {
   loading = true;
   running += 1;
   const table = new Map();
-  const loaded = []; // {script, module: its name in addresses, exported}
-  for (const { language_id: language, path: below, scripts } of jsons) {
-    if (language !== 'node') {
-      console.error(`metagate: ignored scripts of language ${inspect(language)}: this worker runs node`);
-      continue;
-    }
-    for (const script of scripts) {
-      const file = path.resolve(folder, below ?? '.', script);
-      const module = path.relative(folder, file).slice(0, -path.extname(file).length || undefined);
-      try {
-        const exported = new Map(); // the last of a name counts
-        for (const one of exportsOf(await loadScript(file), path.parse(script).name)) exported.set(one[0], one);
-        loaded.push({ script, module, exported: [...exported.values()] });
-      } catch (error) {
-        failLoad(script, file, folder, error);
-        return;
-      }
+  const loaded = []; // {language, script, module: its name in addresses, exported, declarationOf}
+  const files = filesOf(folder, jsons);
+  const declarations = readTypeScript(files, folder);
+  for (const { language, script, file } of files) {
+    const module = path.relative(folder, file).slice(0, -path.extname(file).length || undefined);
+    try {
+      const exported = new Map(); // the last of a name counts
+      const namespace = await loadScript(file);
+      for (const one of exportsOf(namespace, path.parse(script).name)) exported.set(one[0], one);
+      const declarationOf = lookUp(declarations[file], namespace?.default) ?? readComments(file);
+      loaded.push({ language, script, module, exported: [...exported.values()], declarationOf });
+    } catch (error) {
+      failLoad(script, file, folder, error);
+      return;
     }
   }
-  const handles = addFunctions(loaded, table);
+  const packages = addFunctions(loaded, table);
   functions = table;
-  const packages = handles.length > 0 ? { node: handles } : {};
   const accepts = ['names'];
   send('GetApplicationMetadata', {
     status: 'ready', prefix: '', suffix: id, version: 'v1', accepts, packages, ports: [],
@@ -330,10 +343,58 @@ async function load({ id, path: folder, jsons }) {
   finish();
 }
 
+// {language, script, file} of each script of the release.
+function filesOf(folder, jsons) {
+  return jsons.flatMap(({ language_id: language, path: below, scripts }) => {
+    if (LANGUAGES.includes(language)) {
+      return scripts.map((script) => ({ language, script, file: path.resolve(folder, below ?? '.', script) }));
+    }
+    console.error(`metagate: ignored scripts of language ${inspect(language)}: this worker runs node`);
+    return [];
+  });
+}
+
+// What the types of TypeScript scripts say, by file; nothing without the package `typescript`.
+function readTypeScript(files, folder) {
+  const scripts = files.map(({ file }) => file).filter((file) => TYPESCRIPT.test(file));
+  if (scripts.length === 0) return {};
+  try {
+    return require('./node_typescript.js').readAll(scripts, folder);
+  } catch (error) {
+    const names = scripts.map((file) => path.basename(file)).join(', ');
+    const reason = /^\w*Error: .*/m.exec(error?.stderr)?.[0] ?? error?.message;
+    console.error(`metagate: the types of ${names} are not known: ${reason}`);
+    return {};
+  }
+}
+
+// A function that finds the declaration of an exported function among those of its script.
+function lookUp(known, main) {
+  if (known === undefined) return undefined;
+  return (name, fn) => {
+    if (Object.hasOwn(known, name)) return known[name];
+    return fn === main ? known.default : undefined;
+  };
+}
+
+// What the comments of a script say, or undefined if it has none that declare types.
+function readComments(file) {
+  const declares = (one) => COMMENTS.test(readText(one));
+  if (!declares(file) && !IMPORTS.test(readText(file)) && !ownFiles().some(declares)) return undefined;
+  try {
+    const declarationOf = require('./node_jsdoc.js').declarationsOf(file);
+    return (name, fn) => declarationOf(name, sourceOf(fn));
+  } catch (error) {
+    console.error(`metagate: the comments of ${path.basename(file)} are not read: ${error?.message}`);
+    return undefined;
+  }
+}
+
 // Tries CommonJS first: it loads faster, and Node reports when a file is an ECMAScript module.
 async function loadScript(file) {
   process.argv[1] = file;
-  if (!file.endsWith('.mjs')) {
+  if (TYPESCRIPT.test(file)) requireTypeScript();
+  if (!/\.m[jt]s$/.test(file)) {
     try {
       return createRequire(file)(file);
     } catch (error) {
@@ -341,6 +402,16 @@ async function loadScript(file) {
     }
   }
   return import(pathToFileURL(file));
+}
+
+// Throws an error if this Node does not run TypeScript, by itself or with what NODE_OPTIONS loads.
+function requireTypeScript() {
+  const hasHooks = /--(?:import|(?:experimental-)?loader)\b/.test(process.env.NODE_OPTIONS);
+  if (process.features.typescript || require.extensions['.ts'] || hasHooks) return;
+  const error = new Error(`TypeScript needs Node 22.18 or newer, and this is Node ${process.versions.node} \
+(${process.execPath}): set "interpreter" to a newer one, or deploy the compiled JavaScript`);
+  error[inspect.custom] = () => error.message; // its stack has frames of the worker only
+  throw error;
 }
 
 // The callables that a module exports, as [name, callable, `this` of its calls].
@@ -379,7 +450,8 @@ function isOwnInstance(object) {
 function ownFiles() {
   const loaded = Object.keys(require.cache);
   const modules = `${path.sep}node_modules${path.sep}`;
-  return [...new Set([process.argv[1], ...loaded])].filter((file) => file !== __filename && !file.includes(modules));
+  const isOwn = (file) => path.dirname(file) !== __dirname && !file.includes(modules);
+  return [...new Set([process.argv[1], ...loaded])].filter(isOwn);
 }
 
 function readText(file) {
@@ -407,7 +479,7 @@ function isClass(value) {
   return typeof value === 'function' && /^class\b/.test(sourceOf(value));
 }
 
-// Adds the exports of the scripts to the table of functions. Returns the handles of the metadata. A name that several
+// Adds the exports of the scripts to the table of functions. Returns the packages of the metadata. A name that several
 // scripts export means none of their functions: each of them is called by the names of its script and its own.
 function addFunctions(loaded, table) {
   const owners = new Map(); // name → the functions of that name
@@ -417,7 +489,8 @@ function addFunctions(loaded, table) {
     }
   }
   const described = new Map();
-  return loaded.map(({ script, module, exported }) => {
+  const packages = {};
+  for (const { language, script, module, exported, declarationOf } of loaded) {
     const scope = { name: 'global_namespace', funcs: [], classes: [], objects: [] };
     for (const [name, fn, self] of exported) {
       if (isClass(fn)) {
@@ -428,14 +501,24 @@ function addFunctions(loaded, table) {
       const own = owners.get(name).size === 1 ? name : full;
       if (!table.has(own)) {
         const parameters = parametersOf(fn);
-        table.set(own, { fn, self, name: own, parameters, slow: false });
-        described.set(own, describeFunction(own, fn, parameters));
+        const typed = typesOf(declarationOf, own, fn, name, parameters);
+        const { check, takesObject } = typed ?? {};
+        table.set(own, { fn, self, name: own, parameters, check, takesObject, slow: false });
+        described.set(own, describeFunction(own, fn, parameters, typed));
         scope.funcs.push(described.get(own));
       }
       if (own !== full && loaded.length > 1) (described.get(own).aliases ??= []).push(full);
     }
-    return { name: script, scope };
-  });
+    (packages[language] ??= []).push({ name: script, scope });
+  }
+  return packages;
+}
+
+// What the declared types of a function say, or undefined if it declares none.
+function typesOf(declarationOf, own, fn, name, parameters) {
+  const declaration = declarationOf?.(name, fn);
+  if (declaration === undefined) return undefined;
+  return require('./node_types.js').prepare(declaration, parameters, signatureOf({ name: own, parameters }));
 }
 
 // What to do about a module that is not found, or nothing.
@@ -476,20 +559,25 @@ function failLoad(script, file, folder, error) {
 
 // --- arguments -------------------------------------------------------------------------------------------------------
 
+let isByName = false; // whether `bind` has just bound arguments by their names
+
 // The arguments in the order of the parameters, for a call with the names of its arguments. Throws a BadArgument if
 // some of the names are parameters and others are not. Without any such name the arguments stay in their order.
 function bind(entry, args, names, isText) {
   const { parameters } = entry;
   const [only] = parameters;
-  if (parameters.length === 1 && only.isPattern && !only.isRest) {
+  isByName = false;
+  if (parameters.length === 1 && takesWhole(entry, only, names)) {
     return [Object.fromEntries(names.map((name, i) => [name, args[i]]))];
   }
+  isByName = true;
   // Most callers give all of them in the order of the parameters.
   if (names.length <= parameters.length && names.every((name, i) => isPlainly(parameters[i], name))) return args;
   const places = names.map((name) => parameters.findIndex((one) => one.isNamed && one.name === name));
   const unknown = places.indexOf(-1);
   if (unknown !== -1) {
-    if (places.every((place) => place === -1)) return args;
+    isByName = !places.every((place) => place === -1);
+    if (!isByName) return args;
     throw unknownArgument(names[unknown], entry);
   }
   const bound = [];
@@ -503,6 +591,12 @@ function bind(entry, args, names, isText) {
   // A missing argument before the rest is undefined.
   if (rest.length > 0) bound.length = parameters.length - 1;
   return [...bound, ...rest];
+}
+
+// Whether the only parameter of a function gets the object itself: it is destructured, or declared as an object.
+function takesWhole({ takesObject }, only, names) {
+  if (only.isPattern) return !only.isRest;
+  return takesObject === true && (names.length !== 1 || names[0] !== only.name);
 }
 
 function isPlainly(parameter, name) {
@@ -583,11 +677,13 @@ function perform(call) {
     return;
   }
   let args = call.args ?? [];
-  if (call.names !== undefined) {
+  if (call.names !== undefined || entry.check !== undefined) {
     try {
-      args = bind(entry, args, call.names, call.text === true);
+      isByName = false;
+      if (call.names !== undefined) args = bind(entry, args, call.names, call.text === true);
+      if (entry.check !== undefined) args = entry.check(args, isByName, call.text === true);
     } catch (misfit) {
-      fail(id, misfit.describe());
+      fail(id, misfit.describe?.() ?? describeError(misfit));
       return;
     }
   }

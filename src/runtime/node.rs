@@ -13,10 +13,25 @@ use crate::process::program::{self, ProgramError};
 use crate::runtime::scripts::WorkerScripts;
 
 /// MetaCall's names of the language.
-pub const LANGUAGES: [&str; 1] = ["node"];
+pub const LANGUAGES: [&str; 2] = ["node", TYPESCRIPT];
+/// MetaCall's name of TypeScript.
+const TYPESCRIPT: &str = "ts";
 /// The files that [`detect`] looks for, as messages name them.
-pub const EXPECTED: &str = "an index.js, a main.js or a package.json with \"main\"";
-const ENTRIES: [&str; 6] = ["index.js", "main.js", "index.mjs", "main.mjs", "index.cjs", "main.cjs"];
+pub const EXPECTED: &str = "an index.js, a main.js (or .ts, .mjs, .cjs …) or a package.json with \"main\"";
+const ENTRIES: [&str; 12] = [
+    "index.js",
+    "main.js",
+    "index.mjs",
+    "main.mjs",
+    "index.cjs",
+    "main.cjs",
+    "index.ts",
+    "main.ts",
+    "index.mts",
+    "main.mts",
+    "index.cts",
+    "main.cts",
+];
 
 /// Conditions of `exports` that hold for a script that Node loads.
 const CONDITIONS: [&str; 5] = ["node", "import", "module-sync", "require", "default"];
@@ -26,7 +41,8 @@ const CONDITIONS: [&str; 5] = ["node", "import", "module-sync", "require", "defa
 pub fn detect(folder: &Path) -> Option<MetaCallJson> {
     let entry = package_entry(folder)
         .or_else(|| ENTRIES.iter().find(|entry| folder.join(entry).is_file()).map(|entry| (*entry).to_owned()))?;
-    Some(MetaCallJson { language_id: "node".to_owned(), path: ".".to_owned(), scripts: vec![entry], found: true })
+    let language = if is_typescript(&entry) { TYPESCRIPT } else { LANGUAGES[0] };
+    Some(MetaCallJson { language_id: language.to_owned(), path: ".".to_owned(), scripts: vec![entry], found: true })
 }
 
 /// The program that runs Node, and its arguments.
@@ -81,8 +97,19 @@ fn file_of(folder: &Path, path: &str) -> Option<String> {
     let main: PathBuf = main.components().filter(|part| matches!(part, Component::Normal(_))).collect();
     [main.clone(), main.with_added_extension("js"), main.join("index.js")]
         .into_iter()
-        .find(|candidate| folder.join(candidate).is_file())
+        .chain([main.with_added_extension("ts"), main.join("index.ts")])
+        .find(|candidate| folder.join(candidate).is_file() && !is_declarations(candidate))
         .and_then(|path| path.to_str().map(str::to_owned))
+}
+
+fn is_typescript(file: &str) -> bool {
+    program::has_extension(Path::new(file), &["ts", "mts", "cts"])
+}
+
+/// Whether it only declares types, such as `index.d.ts`.
+fn is_declarations(file: &Path) -> bool {
+    let stem = file.file_stem().map(Path::new);
+    program::has_extension(file, &["ts", "mts", "cts"]) && stem.is_some_and(|stem| program::has_extension(stem, &["d"]))
 }
 
 #[cfg(test)]
@@ -109,6 +136,12 @@ mod tests {
         assert_eq!(detected(&[package, ("lib/app.js", ""), ("index.js", "")]).as_deref(), Some("lib/app.js"));
         assert_eq!(detected(&[("package.json", r#"{"name":"x"}"#), ("index.js", "")]).as_deref(), Some("index.js"));
         assert_eq!(detected(&[("other.js", "")]), None);
+        assert_eq!(detected(&[("index.ts", ""), ("other.ts", "")]).as_deref(), Some("index.ts"));
+        assert_eq!(detected(&[("index.js", ""), ("index.ts", "")]).as_deref(), Some("index.js"));
+        let package = ("package.json", r#"{"main":"src/app","types":"index.d.ts"}"#);
+        assert_eq!(detected(&[package, ("src/app.ts", "")]).as_deref(), Some("src/app.ts"));
+        let package = ("package.json", r#"{"main":"index.d.ts"}"#);
+        assert_eq!(detected(&[package, ("index.d.ts", ""), ("main.mts", "")]).as_deref(), Some("main.mts"));
         for exports in [
             r#""./dist/a.js""#,
             r#"{".":"./dist/a.js"}"#,

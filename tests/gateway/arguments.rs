@@ -10,20 +10,20 @@ fn serving(folder: &str, keys: &str) -> Gateway {
     Gateway::ready(&format!("[[deployment]]\nname = \"it\"\npath = {:?}\n{keys}\n", fixture(folder)))
 }
 
-fn result(answer: &Answer) -> Value {
+pub(crate) fn result(answer: &Answer) -> Value {
     assert_eq!(answer.status, 200, "{answer:?}");
     answer.json()
 }
 
 /// Calls a function with each body and compares the results.
-fn assert_results(gateway: &Gateway, cases: &[(&str, &str, Value)]) {
+pub(crate) fn assert_results(gateway: &Gateway, cases: &[(&str, &str, Value)]) {
     for (function, body, expected) in cases {
         assert_eq!(result(&gateway.call("it", function, body)), *expected, "{function} {body}");
     }
 }
 
 /// Calls a function with each body: every call is a 422 with the message, and the worker is not harmed.
-fn assert_misfits(gateway: &Gateway, cases: &[(&str, &str, &str)]) {
+pub(crate) fn assert_misfits(gateway: &Gateway, cases: &[(&str, &str, &str)]) {
     for (function, body, message) in cases {
         let answer = gateway.call("it", function, body);
         assert_error(&answer, 422, "bad_argument");

@@ -26,6 +26,7 @@ mod intruders;
 mod limits_reached;
 mod loading;
 mod logging;
+mod node_types;
 mod older_plugins;
 mod plugin_tools;
 mod plugins;

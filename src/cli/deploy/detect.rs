@@ -6,7 +6,7 @@ use std::path::Path;
 /// Language by the ending of a file's name.
 const LANGUAGES: [(&str, &[&str]); 6] = [
     ("node", &["js", "mjs", "cjs"]),
-    ("typescript", &["ts"]),
+    ("typescript", &["ts", "mts", "cts"]),
     ("python", &["py"]),
     ("ruby", &["rb"]),
     ("csharp", &["cs"]),

@@ -1,0 +1,422 @@
+// Reads the types of Node functions from their JSDoc comments: `@param`, `@returns`, `@typedef` with `@property`.
+// node.js loads this module for scripts with such comments. What types are is in node_types.js. A type that cannot be
+// read takes any value.
+'use strict';
+
+const fs = require('fs');
+const path = require('path');
+
+const FILES = 200; // files of one script that are searched
+const FILE_SIZE = 1024 * 1024; // bytes of a file that is searched
+const DEPTH = 40; // levels of a type
+const OCCURRENCES = 20; // places of the same text that are looked at
+const ANY = { is: 'any' };
+
+// --- types -----------------------------------------------------------------------------------------------------------
+
+const TOKEN = new RegExp([
+  /\s*(?<text>"(?:\\.|[^"\\])*"|'(?:\\.|[^'\\])*'|`(?:\\.|[^`\\])*`)/,
+  /\s*(?<number>-?\d+(?:\.\d+)?)/,
+  /\s*(?<word>[\p{ID_Start}$_][\p{ID_Continue}$]*(?:\.[\p{ID_Start}$_][\p{ID_Continue}$]*)*)/,
+  /\s*(?<mark>=>|\.\.\.|\.<|[^\s])/,
+].map(({ source }) => source).join('|'), 'uy');
+
+const WORDS = {
+  number: 'number', Number: 'number', float: 'number', double: 'number', int: 'integer', integer: 'integer',
+  string: 'string', String: 'string', boolean: 'boolean', Boolean: 'boolean', bool: 'boolean', bigint: 'bigint',
+  BigInt: 'bigint', null: 'null', undefined: 'undefined', void: 'undefined', Date: 'Date', URL: 'URL',
+  Buffer: 'bytes', Uint8Array: 'bytes',
+};
+const LISTS = new Set(['Array', 'array', 'ReadonlyArray', 'Iterable', 'Set', 'ReadonlySet']);
+const RECORDS = new Set(['Object', 'object', 'Record', 'Map', 'ReadonlyMap']);
+const WRAPPERS = new Set(['Promise', 'PromiseLike', 'Readonly', 'Awaited']);
+
+// Reads one type expression, as JSDoc and TypeScript write them.
+class Reader {
+  constructor(source, named) {
+    this.tokens = [];
+    this.named = named; // type by name → its definition
+    this.at = 0;
+    this.depth = 0;
+    for (TOKEN.lastIndex = 0; TOKEN.lastIndex < source.length;) {
+      const token = TOKEN.exec(source)?.groups;
+      if (token === undefined) break;
+      this.tokens.push(token);
+    }
+  }
+
+  next(mark) {
+    if (this.tokens[this.at]?.mark !== mark) return false;
+    this.at += 1;
+    return true;
+  }
+
+  expect(mark) {
+    if (!this.next(mark)) throw new SyntaxError(`no ${mark}`);
+  }
+
+  // {type, optional, rest} of a whole expression.
+  whole() {
+    const rest = this.next('...');
+    const type = this.type();
+    const optional = this.next('=');
+    if (this.at < this.tokens.length) throw new SyntaxError('more than a type');
+    return { type, optional, rest };
+  }
+
+  type() {
+    this.depth += 1;
+    if (this.depth > DEPTH) throw new SyntaxError('too deep');
+    this.next('|');
+    const members = [this.intersection()];
+    while (this.next('|')) members.push(this.intersection());
+    this.depth -= 1;
+    return members.length === 1 ? members[0] : union(members);
+  }
+
+  intersection() {
+    this.next('&');
+    const members = [this.postfix()];
+    while (this.next('&')) members.push(this.postfix());
+    if (members.length === 1) return members[0];
+    if (members.some((member) => member.is !== 'object')) return ANY;
+    return { is: 'object', fields: Object.assign({}, ...members.map((member) => member.fields)) };
+  }
+
+  postfix() {
+    if (this.next('?')) return union([this.postfix(), { is: 'null' }]);
+    if (this.next('!')) return this.postfix();
+    let type = this.primary();
+    for (;;) {
+      if (this.next('[')) {
+        if (this.next(']')) {
+          type = { is: 'array', of: type };
+        } else { // a type by its key in another
+          this.type();
+          this.expect(']');
+          type = ANY;
+        }
+      } else if (this.next('?')) type = union([type, { is: 'null' }]);
+      else if (!this.next('!')) return type;
+    }
+  }
+
+  primary() {
+    const { text, number, word, mark } = this.tokens[this.at++] ?? {};
+    if (text !== undefined) return text[0] === '`' ? { is: 'string' } : { is: 'literal', value: unquoted(text) };
+    if (number !== undefined) return { is: 'literal', value: Number(number) };
+    if (word !== undefined) return this.word(word);
+    switch (mark) {
+      case '*': return ANY;
+      case '{': return this.record();
+      case '[': return this.tuple();
+      case '(': return this.group();
+      default: throw new SyntaxError(`${mark} is no type`);
+    }
+  }
+
+  word(word) {
+    if (word === 'true' || word === 'false') return { is: 'literal', value: word === 'true' };
+    if (word === 'readonly') return this.postfix();
+    if (['typeof', 'keyof', 'unique', 'infer', 'new', 'asserts'].includes(word)) {
+      this.postfix();
+      return ANY;
+    }
+    if (word === 'import' || word === 'function' || word === 'Function') {
+      if (this.next('(')) this.skip(')');
+      if (this.next('.')) this.at += 1;
+      if (this.next(':')) this.type();
+      return ANY;
+    }
+    const given = this.next('<') || this.next('.<') ? this.list('>') : [];
+    if (LISTS.has(word)) return { is: word.endsWith('Set') ? 'set' : 'array', of: given[0] ?? ANY };
+    if (RECORDS.has(word)) {
+      const others = given[1] ?? ANY;
+      return word.endsWith('Map') ? { is: 'map', of: others } : { is: 'object', fields: {}, others };
+    }
+    if (WRAPPERS.has(word)) return given[0] ?? ANY;
+    if (Object.hasOwn(WORDS, word)) return { is: WORDS[word] };
+    return this.named?.(word) ?? ANY;
+  }
+
+  list(end) {
+    const types = [];
+    while (!this.next(end)) {
+      types.push(this.type());
+      if (!this.next(',')) {
+        this.expect(end);
+        break;
+      }
+    }
+    return types;
+  }
+
+  // `{a: number, b?: string}`, `{[key: string]: number}`.
+  record() {
+    const fields = {};
+    let others;
+    while (!this.next('}')) {
+      let token = this.tokens[this.at++];
+      if (token?.word === 'readonly' && this.tokens[this.at]?.mark !== ':') token = this.tokens[this.at++];
+      if (token?.mark === '[') {
+        this.skip(']');
+        this.expect(':');
+        others = this.type();
+      } else {
+        const key = token?.word ?? token?.number ?? (token?.text === undefined ? undefined : unquoted(token.text));
+        if (key === undefined) throw new SyntaxError('no key');
+        const optional = this.next('?');
+        let type = ANY;
+        if (this.next('(')) { // a method
+          this.skip(')');
+          if (this.next(':')) this.type();
+        } else if (this.next(':')) type = this.type();
+        fields[key] = { type, optional };
+      }
+      if (!this.next(',')) this.next(';');
+    }
+    return { is: 'object', fields, others };
+  }
+
+  tuple() {
+    const of = [];
+    let least = 0;
+    let rest;
+    while (!this.next(']')) {
+      if (this.next('...')) {
+        const all = this.type();
+        rest = all.is === 'array' ? all.of : ANY;
+      } else {
+        if (this.tokens[this.at]?.word !== undefined && this.tokens[this.at + 1]?.mark === ':') this.at += 2;
+        of.push(this.type());
+        if (!this.next('?')) least = of.length;
+      }
+      this.next(',');
+    }
+    return { is: 'tuple', of, least, rest };
+  }
+
+  // A type in parentheses, or the parameters of a function type.
+  group() {
+    const start = this.at;
+    this.skip(')');
+    if (this.next('=>')) {
+      this.type();
+      return ANY;
+    }
+    this.at = start;
+    const type = this.type();
+    this.expect(')');
+    return type;
+  }
+
+  // Goes behind the bracket that ends what has begun.
+  skip(end) {
+    for (let depth = 1; depth > 0; this.at += 1) {
+      const mark = this.tokens[this.at];
+      if (mark === undefined) throw new SyntaxError(`no ${end}`);
+      if ('([{'.includes(mark.mark)) depth += 1;
+      if (')]}'.includes(mark.mark)) depth -= 1;
+    }
+  }
+}
+
+function unquoted(text) {
+  return text.slice(1, -1).replace(/\\(.)/g, '$1');
+}
+
+function union(members) {
+  const of = members.flatMap((member) => (member.is === 'union' ? member.of : [member]));
+  return of.some((member) => member.is === 'any') ? ANY : { is: 'union', of };
+}
+
+function read(source, named) {
+  try {
+    return new Reader(source, named).whole();
+  } catch {
+    return { type: ANY, optional: false, rest: false };
+  }
+}
+
+// --- comments --------------------------------------------------------------------------------------------------------
+
+// The description and the tags of a comment: {tag, type, name, optional, default, description}.
+function parse(comment) {
+  const lines = comment.slice(3, -2).split('\n').map((line) => line.replace(/^\s*\* ?/, ''));
+  const [description, ...tags] = lines.join('\n').split(/(?:^[ \t]*|[ \t]+)(?=@\p{ID_Start})/mu);
+  return { description: description.trim(), tags: tags.map(parseTag) };
+}
+
+function parseTag(text) {
+  const [, tag, rest] = /^@([\p{ID_Continue}]+)\s*([^]*)$/u.exec(text);
+  const end = rest.startsWith('{') ? endOfBraces(rest) : 0;
+  const type = end > 0 ? rest.slice(1, end - 1) : undefined;
+  const behind = rest.slice(end).trimStart();
+  if (/^returns?$/.test(tag)) return { tag: 'returns', type, description: behind.trim() };
+  const [, bracket, plainName] = /^(?:\[([^]*?)\](?=\s|$)|([^\s[]+(?:\[\][^\s[]*)*))?/u.exec(behind);
+  const [name = '', preset] = (bracket ?? plainName ?? '').split(/=([^]*)/);
+  const description = behind.slice(bracket === undefined ? name.length : bracket.length + 2);
+  return {
+    tag: /^(?:arg|argument)$/.test(tag) ? 'param' : tag === 'prop' ? 'property' : tag,
+    type,
+    name: name.trim(),
+    optional: bracket !== undefined,
+    default: preset === undefined ? undefined : valueOf(preset.trim()),
+    description: description.replace(/^\s*-?\s*/, '').trim(),
+  };
+}
+
+function endOfBraces(text) {
+  let depth = 0;
+  for (let at = 0; at < text.length; at++) {
+    if (text[at] === '{') depth += 1;
+    if (text[at] === '}') depth -= 1;
+    if (depth === 0) return at + 1;
+  }
+  return 0;
+}
+
+function valueOf(text) {
+  try {
+    return JSON.parse(/^'[^'"\\]*'$/.test(text) ? `"${text.slice(1, -1)}"` : text);
+  } catch {
+    return undefined;
+  }
+}
+
+// The values of `@param` tags, those of `order.items[].price` inside that of `order`.
+function parametersIn(tags, named) {
+  const roots = [];
+  for (const tag of tags) {
+    const steps = tag.name.split('.');
+    if (steps.length === 1) roots.push(declared(tag, named));
+    else insert(roots.find((root) => root.name === steps[0].replace('[]', '')), steps, declared(tag, named));
+  }
+  return roots;
+}
+
+function declared({ type, name, optional, default: preset, description }, named) {
+  const whole = type === undefined ? {} : read(type, named);
+  return {
+    name,
+    type: whole.type,
+    rest: whole.rest === true,
+    optional: optional || whole.optional === true,
+    default: preset,
+    description,
+  };
+}
+
+// Puts a field into the type of its root, whose name is the first of the steps.
+function insert(root, steps, field) {
+  let place = root;
+  for (const [i, step] of steps.slice(0, -1).entries()) {
+    if (i > 0) place = place.type.fields[step.replace('[]', '')];
+    if (place === undefined) return;
+    if (step.endsWith('[]') || place.type?.is === 'array') {
+      if (place.type?.of?.is !== 'object') place.type = { is: 'array', of: record() };
+      place = { type: place.type.of };
+    } else if (place.type?.is !== 'object') place.type = record();
+  }
+  place.type.fields[steps.at(-1)] = field;
+  delete place.type.others;
+}
+
+function record() {
+  return { is: 'object', fields: {} };
+}
+
+// --- scripts ---------------------------------------------------------------------------------------------------------
+
+const IMPORT = /(?:\bfrom\s*|\bimport\s*\(?\s*|\brequire\s*\(\s*)(['"])(\.[^'"\n]*)\1/g;
+// What may stand between a comment and the text of its function.
+const LEAD = /^\s*(?:(?:export|default|const|let|var|static|async)\s+|[\p{ID_Continue}$.[\]'"]+\s*[:=]\s*)*\(*\s*$/u;
+const NAMED = /@(?:typedef|property|prop)\b/;
+
+// The text of a script and of the scripts that it imports by relative paths, with the types that each names.
+function sourcesOf(script) {
+  const texts = new Map();
+  const files = [script];
+  for (const file of files) {
+    if (texts.has(file) || texts.size >= FILES) continue;
+    const text = readText(file);
+    texts.set(file, text);
+    for (const [, , relative] of text.matchAll(IMPORT)) {
+      const found = path.resolve(path.dirname(file), relative);
+      const names = [found, `${found}.js`, `${found}.cjs`, path.join(found, 'index.js')];
+      const one = names.find((name) => fs.statSync(name, { throwIfNoEntry: false })?.isFile());
+      if (one !== undefined && !one.includes(`${path.sep}node_modules${path.sep}`)) files.push(one);
+    }
+  }
+  return [...texts.values()].filter((text) => text !== '').map((text) => ({ text, named: namesIn(text) }));
+}
+
+function readText(file) {
+  try {
+    return fs.statSync(file).size <= FILE_SIZE ? fs.readFileSync(file, 'utf8') : '';
+  } catch {
+    return '';
+  }
+}
+
+// A function from the name of a `@typedef` to its type.
+function namesIn(text) {
+  const known = new Map();
+  const open = new Set();
+  if (NAMED.test(text)) {
+    for (const [comment] of text.matchAll(/\/\*\*[^]*?\*\//g)) {
+      const { tags } = parse(comment);
+      for (const tag of tags) if (tag.tag === 'typedef') known.set(tag.name, { tag, tags });
+    }
+  }
+  return function named(name) {
+    const definition = known.get(name);
+    if (definition === undefined) return undefined;
+    if (open.has(name)) return { is: 'ref', name };
+    open.add(name);
+    const { tag, tags } = definition;
+    const root = { type: tag.type === undefined ? record() : read(tag.type, named).type };
+    for (const one of tags.filter((each) => each.tag === 'property')) {
+      insert(root, ['', ...one.name.split('.')], declared(one, named));
+    }
+    open.delete(name);
+    return root.type.is === 'object' ? { ...root.type, name } : root.type;
+  };
+}
+
+// A function that finds the declaration of an exported function of a script by its name and its source.
+function declarationsOf(script) {
+  const sources = sourcesOf(script);
+  return (name, source) => {
+    const candidates = [];
+    for (const { text, named } of sources) {
+      for (let at = text.indexOf(source), n = 0; at !== -1 && n < OCCURRENCES; at = text.indexOf(source, at + 1), n++) {
+        const found = commentBefore(text, at);
+        if (found !== undefined) candidates.push({ ...found, named, isNamed: found.lead.includes(name) });
+      }
+    }
+    const best = candidates.find(({ isNamed }) => isNamed) ?? candidates[0];
+    return best === undefined ? undefined : declarationIn(best.comment, best.named);
+  };
+}
+
+// The comment that ends before a function, and what stands between them.
+function commentBefore(text, at) {
+  const end = text.lastIndexOf('*/', at);
+  if (end === -1) return undefined;
+  const lead = text.slice(end + 2, at);
+  const start = text.lastIndexOf('/*', end - 1);
+  if (lead.length > 300 || start === -1 || text[start + 2] !== '*' || !LEAD.test(lead)) return undefined;
+  return { comment: text.slice(start, end + 2), lead };
+}
+
+function declarationIn(comment, named) {
+  const { description, tags } = parse(comment);
+  const params = parametersIn(tags.filter(({ tag }) => tag === 'param'), named);
+  const returns = tags.find(({ tag }) => tag === 'returns')?.type;
+  const about = description || tags.find(({ tag }) => tag === 'description')?.description;
+  if (params.length === 0 && returns === undefined && !about) return undefined;
+  return { params, returns: returns === undefined ? undefined : read(returns, named).type, description: about };
+}
+
+module.exports = { declarationsOf };

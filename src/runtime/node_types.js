@@ -1,0 +1,430 @@
+// Types of Node functions: a declared type becomes a check and a JSON Schema, once, when a script is loaded. node.js
+// loads this module for scripts that declare types. node_jsdoc.js and node_typescript.js read the declarations; this
+// file knows neither. python_binding.py is its counterpart: the same messages, the same schemas.
+//
+// A declaration is `{params: [{name, type, optional, rest, description}], returns, description}`. A type is plain JSON:
+//
+//   {is: 'any'} {is: 'number'} 'integer' 'string' 'boolean' 'null' 'undefined' 'bigint' 'Date' 'URL' 'bytes'
+//   {is: 'literal', value}          {is: 'array', of}            {is: 'tuple', of: [type], least, rest}
+//   {is: 'set', of}                 {is: 'map', of}              {is: 'union', of: [type]}
+//   {is: 'object', name, fields: {key: {type, optional, description}}, others}    {is: 'ref', name}: of a named one
+//
+// Texts of a query or a form are converted to the declared types (`"7"` for a number); JSON text never is.
+'use strict';
+
+const { stringify } = JSON;
+
+const FOUND_LENGTH = 80; // characters of a value in a message
+const MESSAGE_LENGTH = 500; // characters of a message, and of the place that it names
+const NAME_LENGTH = 60; // characters of a type's text
+const TYPES = 2_000; // types of one function: more, as of one that expands without end, take any value
+const SCHEMA_LENGTH = 8_192; // characters of the JSON Schema of a function
+
+// A value that does not fit a type; `path` leads to it from the argument.
+class Misfit {
+  constructor(expected, value, message) {
+    Object.assign(this, { expected, value, message, path: '' });
+  }
+
+  at(step) {
+    this.path = step + this.path;
+    return this;
+  }
+}
+
+// Arguments that do not fit the function, which was not run.
+class BadArgument {
+  constructor(message, argument, path, expected) {
+    Object.assign(this, { message: short(message), argument: short(argument), path, expected });
+    if (path !== undefined) this.path = short(path);
+    if (expected !== undefined) this.expected = short(expected);
+  }
+
+  // The protocol's error.
+  describe() {
+    return { name: 'BadArgument', kind: 'argument', ...this };
+  }
+}
+
+function short(text, length = MESSAGE_LENGTH) {
+  return text.length <= length ? text : `${text.slice(0, length - 1)}…`;
+}
+
+function found(value) {
+  return short(stringify(value) ?? 'undefined', FOUND_LENGTH);
+}
+
+// --- plain types -----------------------------------------------------------------------------------------------------
+
+const NUMBER = /^\s*[-+]?(?:\d+\.?\d*|\.\d+)(?:e[-+]?\d+)?\s*$/i;
+const TRUE = /^\s*(?:true|1|yes|on)\s*$/i;
+const FALSE = /^\s*(?:false|0|no|off)\s*$/i;
+const BASE64 = /^(?:[A-Za-z0-9+/]{4})*(?:[A-Za-z0-9+/]{2}==|[A-Za-z0-9+/]{3}=)?$/;
+const DATE = /^[-+]?\d{4,6}-\d{2}-\d{2}(?:[T ]\d{2}:\d{2}(?::\d{2}(?:\.\d+)?)?(?:Z|[-+]\d{2}:?\d{2})?)?$/i;
+
+// What `make` returns for a value, unless that is undefined.
+function plain(expected, schema, isExact, make) {
+  const check = (value, isText) => {
+    if (isExact(value)) return value;
+    const made = make(value, isText);
+    if (made === undefined) throw new Misfit(expected, value);
+    return made;
+  };
+  return { check, schema, expected, isExact };
+}
+
+const never = () => undefined;
+
+function numberOf(value, isText) {
+  return isText && typeof value === 'string' && NUMBER.test(value) ? Number(value) : undefined;
+}
+
+function integerOf(value, isText) {
+  const number = numberOf(value, isText);
+  return Number.isInteger(number) ? number : undefined;
+}
+
+function booleanOf(value, isText) {
+  if (!isText || typeof value !== 'string') return undefined;
+  return TRUE.test(value) ? true : FALSE.test(value) ? false : undefined;
+}
+
+function bigintOf(value) {
+  if (Number.isSafeInteger(value)) return BigInt(value);
+  return typeof value === 'string' && /^\s*[-+]?\d{1,4000}\s*$/.test(value) ? BigInt(value) : undefined;
+}
+
+function dateOf(value) {
+  if (typeof value !== 'string' || !DATE.test(value)) return undefined;
+  const date = new Date(value);
+  return Number.isNaN(date.getTime()) ? undefined : date;
+}
+
+function urlOf(value) {
+  return typeof value === 'string' && URL.canParse(value) ? new URL(value) : undefined;
+}
+
+function bytesOf(value) {
+  return typeof value === 'string' && BASE64.test(value) ? Buffer.from(value, 'base64') : undefined;
+}
+
+const isFalse = () => false;
+const PLAIN = {
+  number: plain('number', { type: 'number' }, (value) => typeof value === 'number', numberOf),
+  integer: plain('integer', { type: 'integer' }, (value) => Number.isInteger(value), integerOf),
+  string: plain('string', { type: 'string' }, (value) => typeof value === 'string', never),
+  boolean: plain('boolean', { type: 'boolean' }, (value) => typeof value === 'boolean', booleanOf),
+  null: plain('null', { type: 'null' }, (value) => value === null, never),
+  undefined: plain('nothing', { not: {} }, (value) => value === undefined, never),
+  bigint: plain('integer', { type: ['integer', 'string'] }, isFalse, bigintOf),
+  Date: plain('date and time (ISO 8601)', { type: 'string', format: 'date-time' }, isFalse, dateOf),
+  URL: plain('URL', { type: 'string', format: 'uri' }, isFalse, urlOf),
+  bytes: plain('base64 text', { type: 'string', contentEncoding: 'base64' }, isFalse, bytesOf),
+};
+const ANY = { check: (value) => value, schema: {}, expected: 'any value', isExact: () => true, isAny: true };
+
+// --- types with parts ------------------------------------------------------------------------------------------------
+
+// Makes the types of one function.
+class Compiler {
+  constructor() {
+    this.open = new Map(); // named types that are being made, for those that contain themselves
+    this.made = 0;
+  }
+
+  typeOf(type) {
+    this.made += 1;
+    if (this.made > TYPES || type === undefined) return ANY;
+    switch (type.is) {
+      case 'any': return ANY;
+      case 'literal': return literals([type.value]);
+      case 'array': return this.array(type);
+      case 'set': return this.set(type);
+      case 'map': return this.map(type);
+      case 'tuple': return this.tuple(type);
+      case 'object': return this.object(type);
+      case 'union': return this.union(type);
+      case 'ref': return this.open.get(type.name) ?? ANY;
+      default: return PLAIN[type.is] ?? ANY;
+    }
+  }
+
+  array({ of }) {
+    const item = this.typeOf(of);
+    const check = (value, isText) => {
+      if (Array.isArray(value)) return item.isAny ? value : eachItem(value, () => item, isText);
+      if (!isText) throw new Misfit('array', value);
+      return eachItem([value], () => item, isText); // a key that comes once
+    };
+    const schema = item.isAny ? { type: 'array' } : { type: 'array', items: item.schema };
+    return { check, schema, expected: 'array', isExact: isFalse };
+  }
+
+  set(type) {
+    const { check, schema } = this.array(type);
+    const make = (value, isText) => new Set(check(value, isText));
+    return { check: make, schema: { ...schema, uniqueItems: true }, expected: 'array', isExact: isFalse };
+  }
+
+  map(type) {
+    const record = this.object({ is: 'object', fields: {}, others: type.of ?? { is: 'any' } });
+    return { ...record, check: (value, isText) => new Map(Object.entries(record.check(value, isText))) };
+  }
+
+  tuple({ of, least = of.length, rest }) {
+    const items = of.map((one) => this.typeOf(one));
+    const others = rest && this.typeOf(rest);
+    const expected = `array of ${others ? `${least} or more` : least < of.length ? `${least} to ${of.length}` : least}`;
+    const check = (value, isText) => {
+      if (!Array.isArray(value) || value.length < least || (!others && value.length > of.length)) {
+        throw new Misfit(expected, value);
+      }
+      return eachItem(value, (at) => items[at] ?? others, isText);
+    };
+    const schema = { type: 'array', prefixItems: items.map((item) => item.schema), minItems: least };
+    const end = others ? { items: others.schema } : { maxItems: of.length };
+    return { check, schema: { ...schema, ...end }, expected, isExact: isFalse };
+  }
+
+  object({ name, fields, others }) {
+    const expected = name === undefined ? 'object' : `object (${name})`;
+    const made = { schema: {}, expected, isExact: isFalse, isObject: true };
+    if (name !== undefined) this.open.set(name, made);
+    const known = new Map();
+    for (const [key, { type, optional }] of Object.entries(fields)) {
+      known.set(key, { type: this.typeOf(type), isOptional: optional === true || takesNothing(type) });
+    }
+    const rest = others && this.typeOf(others);
+    made.check = (value, isText) => {
+      if (typeof value !== 'object' || value === null || Array.isArray(value)) throw new Misfit(expected, value);
+      let checked = value;
+      for (const [key, { type, isOptional }] of known) {
+        if (!Object.hasOwn(value, key)) {
+          if (isOptional) continue;
+          const whole = name === undefined ? '' : ` of ${name}`;
+          throw new Misfit(name ?? 'object', value, `field ${stringify(key)}${whole} is missing`).at(step(key));
+        }
+        if (!type.isAny) checked = put(checked, value, key, part(type, value[key], step(key), isText));
+      }
+      if (rest === undefined || rest.isAny) return checked;
+      for (const key of Object.keys(value)) {
+        if (!known.has(key)) checked = put(checked, value, key, part(rest, value[key], step(key), isText));
+      }
+      return checked;
+    };
+    if (name !== undefined) this.open.delete(name);
+    made.schema = schemaOfObject(name, fields, known, rest);
+    return made;
+  }
+
+  union({ of }) {
+    const values = of.filter((one) => one.is === 'literal').map((one) => one.value);
+    const others = of.filter((one) => one.is !== 'literal' && one.is !== 'undefined');
+    const members = others.map((one) => this.typeOf(one));
+    if (members.some((member) => member.isAny)) return ANY;
+    if (values.length > 0) members.unshift(literals(values));
+    if (members.length === 1) return members[0];
+    const expected = [...new Set(members.map((member) => member.expected))].join(' or ');
+    const ofText = [...members].sort((a, b) => (a === PLAIN.string) - (b === PLAIN.string)); // text fits it always
+    const check = (value, isText) => {
+      const exact = members.find((member) => member.isExact(value));
+      if (exact !== undefined && !(isText && exact === PLAIN.string)) return value;
+      let deepest;
+      for (const member of isText ? ofText : members) {
+        try {
+          return member.check(value, isText);
+        } catch (misfit) {
+          if (!(misfit instanceof Misfit)) throw misfit;
+          if (misfit.path.length > (deepest?.path.length ?? 0)) deepest = misfit;
+        }
+      }
+      throw deepest ?? new Misfit(expected, value);
+    };
+    const isObject = members.every((member) => member.isObject || member === PLAIN.null);
+    const schema = { anyOf: members.map((member) => member.schema) };
+    return { check, schema, expected, isExact: isFalse, isObject };
+  }
+}
+
+function literals(values) {
+  const all = values.map((one) => stringify(one)).join(', ');
+  const expected = values.length === 1 ? all : `one of ${all}`;
+  const check = (value, isText) => {
+    if (values.includes(value)) return value;
+    const one = isText ? values.find((known) => String(known) === value) : undefined;
+    if (one === undefined) throw new Misfit(expected, value);
+    return one;
+  };
+  const schema = values.length === 1 ? { const: values[0] } : { enum: values };
+  return { check, schema, expected, isExact: (value) => values.includes(value) };
+}
+
+function schemaOfObject(name, fields, known, rest) {
+  const properties = {};
+  for (const [key, { type }] of known) {
+    const { description } = fields[key];
+    put(properties, undefined, key, description ? { ...type.schema, description } : type.schema);
+  }
+  const required = [...known].filter(([, { isOptional }]) => !isOptional).map(([key]) => key);
+  return {
+    type: 'object',
+    ...(name === undefined ? {} : { title: name }),
+    ...(known.size > 0 ? { properties, required } : {}),
+    ...(rest === undefined || rest.isAny ? {} : { additionalProperties: rest.schema }),
+  };
+}
+
+// The object with another value under a key; a copy of it while it is still the caller's `original`.
+function put(object, original, key, value) {
+  if (original !== undefined && value === original[key]) return object;
+  const changed = object === original ? { ...original } : object;
+  // An assignment to `__proto__` would change the prototype.
+  Object.defineProperty(changed, key, { value, writable: true, enumerable: true, configurable: true });
+  return changed;
+}
+
+function eachItem(values, typeAt, isText) {
+  let checked = values;
+  for (let at = 0; at < values.length; at++) {
+    const one = part(typeAt(at), values[at], `[${at}]`, isText);
+    if (one === values[at]) continue;
+    if (checked === values) checked = values.slice();
+    checked[at] = one;
+  }
+  return checked;
+}
+
+function part(type, value, place, isText) {
+  try {
+    return type.check(value, isText);
+  } catch (misfit) {
+    throw misfit instanceof Misfit ? misfit.at(place) : misfit;
+  }
+}
+
+function step(key) {
+  return /^[\p{ID_Start}$_][\p{ID_Continue}$]*$/u.test(key) ? `.${key}` : `[${stringify(key)}]`;
+}
+
+function takesNothing(type) {
+  return type === undefined || type.is === 'any' || type.is === 'undefined'
+    || (type.is === 'union' && type.of.some(takesNothing));
+}
+
+// A type as it is written, for `inspect`.
+function textOf(type) {
+  return short(writtenType(type, 0), NAME_LENGTH);
+}
+
+function writtenType(type, depth) {
+  const inner = (one) => (depth > 5 ? '…' : writtenType(one, depth + 1));
+  const item = (one) => (one.is === 'union' ? `(${inner(one)})` : inner(one));
+  switch (type?.is) {
+    case undefined: return 'any';
+    case 'literal': return stringify(type.value);
+    case 'array': return `${item(type.of)}[]`;
+    case 'set': return `Set<${inner(type.of)}>`;
+    case 'map': return `Map<string, ${inner(type.of)}>`;
+    case 'tuple': return `[${type.of.map(inner).join(', ')}]`;
+    case 'union': return type.of.map(inner).join(' | ');
+    case 'ref': return type.name;
+    case 'bytes': return 'Buffer';
+    case 'object': break;
+    default: return type.is;
+  }
+  if (type.name !== undefined) return type.name;
+  const written = ([key, one]) => `${key}${one.optional ? '?' : ''}: ${inner(one.type)}`;
+  const fields = Object.entries(type.fields).map(written);
+  if (type.others !== undefined && fields.length === 0) return `Record<string, ${inner(type.others)}>`;
+  return fields.length === 0 ? 'object' : `{ ${fields.join(', ')} }`;
+}
+
+// --- functions -------------------------------------------------------------------------------------------------------
+
+// What is known of a function: `check(args, isNamed, isText)`, which returns the arguments to pass or throws a
+// BadArgument, or undefined if it takes anything; `takesObject`; `schema` and `names` of types for the metadata.
+function prepare({ params, returns, description }, parameters, signature) {
+  const compiler = new Compiler();
+  const declared = matched(params, parameters);
+  const types = declared.map((one) => compiler.typeOf(one?.type));
+  const isOptional = parameters.map((one, at) => one.isOptional || one.isRest || !declared[at]
+    || declared[at].optional === true || takesNothing(declared[at].type));
+  const result = compiler.typeOf(returns);
+  const listed = parameters.map((one, at) => ({
+    name: one.isPattern ? declared[at]?.name ?? one.name : one.name,
+    kind: one.isRest ? 'rest' : 'positional',
+    required: !isOptional[at],
+    schema: schemaOf(types[at], declared[at]),
+  }));
+  const schema = bounded({ parameters: listed, returns: result.schema, ...(description ? { description } : {}) });
+  const isTyped = types.some((type) => !type.isAny);
+  const check = isTyped ? checkOf(parameters, types, isOptional, listed.map(({ name }) => name), signature) : undefined;
+  const takesObject = parameters.length === 1 && !parameters[0].isRest && types[0].isObject === true;
+  const names = declared.map((one) => (one?.type === undefined ? '' : textOf(one.type)));
+  return { check, takesObject, schema, names, result: returns === undefined ? '' : textOf(returns) };
+}
+
+// The declaration of each parameter: the one with its name; for a destructured one, the one in its place.
+function matched(params, parameters) {
+  return parameters.map((one, at) => {
+    const declared = one.isPattern ? params[at] : params.find(({ name }) => name === one.name);
+    if (declared === undefined || !one.isRest || declared.rest) return declared;
+    // `@param {number} numbers` of `...numbers` is the type of each.
+    return declared.type?.is === 'array' ? { ...declared, type: declared.type.of } : declared;
+  });
+}
+
+function schemaOf({ schema }, declared) {
+  const details = {};
+  if (declared?.description) details.description = declared.description;
+  if (declared?.default !== undefined) details.default = declared.default;
+  return { ...schema, ...details };
+}
+
+function bounded(schema) {
+  if (stringify(schema).length <= SCHEMA_LENGTH) return schema;
+  return { ...schema, parameters: schema.parameters.map((one) => ({ ...one, schema: {} })), returns: {} };
+}
+
+function checkOf(parameters, types, isOptional, names, signature) {
+  return (args, isNamed, isText) => {
+    let checked = args;
+    for (let at = 0; at < parameters.length; at++) {
+      if (parameters[at].isRest) return checkRest(types[at], names[at], checked, args, at, isNamed, isText);
+      const value = args[at];
+      if (value === undefined) {
+        if (isOptional[at]) continue;
+        throw new BadArgument(`argument ${stringify(names[at])} is missing: ${signature}`, names[at]);
+      }
+      if (types[at].isAny) continue;
+      const one = convert(types[at], value, names[at], isNamed ? undefined : at, isText);
+      if (one === value) continue;
+      if (checked === args) checked = args.slice();
+      checked[at] = one;
+    }
+    return checked;
+  };
+}
+
+function checkRest(type, name, checked, args, from, isNamed, isText) {
+  if (type.isAny || args.length <= from) return checked;
+  const rest = args.slice(from).map((value, i) => {
+    const [at, path] = isNamed ? [undefined, `[${i}]`] : [from + i, ''];
+    return convert(type, value, name, at, isText, path);
+  });
+  return [...checked.slice(0, from), ...rest];
+}
+
+function convert(type, value, name, at, isText, path = '') {
+  try {
+    return type.check(value, isText);
+  } catch (misfit) {
+    if (!(misfit instanceof Misfit)) throw misfit;
+    const place = at === undefined ? `argument ${stringify(name)}` : `argument ${at + 1} (${name})`;
+    const whole = path + misfit.path;
+    const what = misfit.message ?? `expected ${misfit.expected}, found ${found(misfit.value)}`;
+    throw new BadArgument(`${place}${whole === '' ? '' : `, at ${whole}`}: ${what}`, name, whole, misfit.expected);
+  }
+}
+
+module.exports = { prepare };

