@@ -54,7 +54,8 @@ fn functions_of_interfaces_go_by_their_bare_name_if_it_is_unique() {
     assert_result(&gateway.call("it", "one/times", "[5]"), "10");
     assert_result(&gateway.call("it", "two/times", "[5]"), "15");
     let ambiguous = gateway.call("it", "times", "[5]");
-    assert_eq!((ambiguous.status, ambiguous.code()), (404, "function_not_found"));
+    assert_eq!((ambiguous.status, ambiguous.code()), (404, "ambiguous_function"));
+    assert!(ambiguous.message().contains("one/times") && ambiguous.message().contains("two/times"), "{ambiguous:?}");
 }
 
 #[test]
@@ -80,7 +81,7 @@ fn several_files_are_one_deployment() {
     assert_result(&gateway.call("it", "twice", "[4]"), "8");
     assert_result(&gateway.call("it", "a/add", "[1, 2]"), "3");
     assert_result(&gateway.call("it", "b/add", "[3, 4]"), "7");
-    assert_eq!(gateway.call("it", "add", "[1, 2]").code(), "function_not_found");
+    assert_eq!(gateway.call("it", "add", "[1, 2]").code(), "ambiguous_function");
 }
 
 #[test]
