@@ -13,6 +13,7 @@ mod host;
 mod http_requests;
 mod log;
 mod messages;
+mod metadata;
 mod module;
 mod priority;
 mod thread_pool;

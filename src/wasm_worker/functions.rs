@@ -8,19 +8,20 @@ use std::path::{Component as PathPart, Path};
 use std::time::Instant;
 
 use anyhow::{Context, bail};
-use serde_json::{Value, json};
-use wasmtime::component::Type;
+use serde_json::Value;
 
-use crate::deployment::HTTP_FUNCTION;
+use crate::config::BytesRule;
+use crate::deployment::{self, HTTP_FUNCTION};
 use crate::runtime::wasm::files;
 use crate::wasm::Wasm;
 use crate::wasm::compile::SIZE_LIMIT;
 use crate::wasm::componentize::{self, NotAComponent};
 use crate::wasm_worker::failure::Failure;
-use crate::wasm_worker::function_names::{self, Claim, Claims, Names};
+use crate::wasm_worker::function_names::{self, Claim, Claims};
 use crate::wasm_worker::host::Host;
 use crate::wasm_worker::messages::Load;
-use crate::wasm_worker::value::{self, Given, Signature};
+use crate::wasm_worker::metadata::Metadata;
+use crate::wasm_worker::value::{Given, Signature};
 use crate::wasm_worker::{component, http_requests, module};
 
 /// The functions of a release.
@@ -63,7 +64,7 @@ pub(super) fn load(host: &Host, wasm: &Wasm, load: &Load) -> anyhow::Result<(Fun
                 .with_context(|| file.display().to_string())?;
         }
     }
-    loading.finish(&load.id)
+    loading.finish(host, &load.id)
 }
 
 #[derive(Default)]
@@ -107,7 +108,7 @@ impl Loading {
         Ok(())
     }
 
-    fn finish(mut self, id: &str) -> anyhow::Result<(Functions, Value, Vec<String>)> {
+    fn finish(mut self, host: &Host, id: &str) -> anyhow::Result<(Functions, Value, Vec<String>)> {
         let serving: Vec<&str> = self
             .targets
             .iter()
@@ -128,7 +129,7 @@ impl Loading {
         }
         let names = function_names::resolve(&self.claims);
         let mut by_name = HashMap::new();
-        let mut handles: Vec<Vec<Value>> = self.scripts.iter().map(|_| Vec::new()).collect();
+        let mut metadata = Metadata::new(&self.scripts);
         for (target, names) in self.targets.iter().zip(names) {
             let Some(name) = &names.name else {
                 self.left_out.push("left out a function: each of its names means another one too".to_owned());
@@ -137,44 +138,16 @@ impl Loading {
             for name in names.aliases.iter().chain([name]) {
                 by_name.insert(name.clone(), *target);
             }
-            handles[target.program].push(self.describe(*target, &names));
+            match target.call {
+                Call::Http => metadata.add_http(target.program, &names, &http_requests::signature()),
+                Call::Function(index) => {
+                    let (signature, described) = self.programs[target.program].describe(index, host.settings().bytes);
+                    metadata.add(target.program, &names, signature, &described);
+                }
+            }
         }
-        let handle = |(script, functions): (&String, Vec<Value>)| {
-            let scope = json!({"name": "global_namespace", "funcs": functions, "classes": [], "objects": []});
-            json!({"name": script, "scope": scope})
-        };
-        let handles: Vec<Value> = self.scripts.iter().zip(handles).map(handle).collect();
-        let metadata = json!({
-            "status": "ready", "prefix": "", "suffix": id, "version": "v1",
-            "packages": {"wasm": handles}, "ports": [], "accepts": ["names", "timeout"],
-        });
-        Ok((Functions { programs: self.programs, by_name }, metadata, self.left_out))
+        Ok((Functions { programs: self.programs, by_name }, metadata.into_data(id), self.left_out))
     }
-
-    fn describe(&self, target: Target, names: &Names) -> Value {
-        let signature = match target.call {
-            Call::Http => http_requests::signature(),
-            Call::Function(index) => signature(self.programs[target.program].signature(index)),
-        };
-        let mut described = json!({"name": names.name, "signature": signature, "async": false});
-        if matches!(target.call, Call::Http) {
-            described["http"] = json!(true);
-        }
-        if !names.aliases.is_empty() {
-            described["aliases"] = json!(names.aliases);
-        }
-        described
-    }
-}
-
-fn signature(signature: &Signature) -> Value {
-    let ty = |ty: Option<&Type>| {
-        let name = ty.map_or_else(String::new, value::wit);
-        json!({"name": name, "id": value::type_id(ty)})
-    };
-    let parameter = |(name, kind): &(Box<str>, Type)| json!({"name": name, "type": ty(Some(kind))});
-    let parameters: Vec<Value> = signature.parameters.iter().map(parameter).collect();
-    json!({"ret": {"type": ty(signature.result.as_ref())}, "args": parameters})
 }
 
 fn read(path: &Path) -> anyhow::Result<Vec<u8>> {
@@ -194,10 +167,17 @@ impl Program {
         }
     }
 
-    fn signature(&self, index: usize) -> &Signature {
+    /// The signature of the function with this index, and what MetaData says of it.
+    fn describe(&self, index: usize, bytes: BytesRule) -> (&Signature, deployment::Signature) {
         match self {
-            Self::Component(program) => &program.functions()[index].signature,
-            Self::Module(program) => &program.functions()[index].signature,
+            Self::Component(program) => {
+                let signature = &program.functions()[index].signature;
+                (signature, signature.describe(bytes))
+            }
+            Self::Module(program) => {
+                let function = &program.functions()[index];
+                (&function.signature, function.describe(bytes))
+            }
         }
     }
 }

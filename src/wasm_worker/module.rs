@@ -7,11 +7,13 @@ use wasmparser::{ExternalKind, KnownCustom, Name, Parser, Payload};
 use wasmtime::component::{Type, Val as Value};
 use wasmtime::{ExternType, FuncType, Instance, InstancePre, Module, Val, ValType};
 
+use crate::config::BytesRule;
+use crate::deployment;
 use crate::wasm_worker::component::trapped;
 use crate::wasm_worker::failure::Failure;
 use crate::wasm_worker::function_names::{Claim, Claims};
 use crate::wasm_worker::host::{self, Host, Imports, State};
-use crate::wasm_worker::value::{Given, Signature};
+use crate::wasm_worker::value::{Given, Signature, several_results};
 use crate::wasm_worker::warm_instances::{WarmInstance, WarmInstances};
 
 /// The export that toolchains expect to run once in each instance, before any other.
@@ -33,6 +35,17 @@ pub(super) struct Export {
     pub(super) signature: Signature,
     /// One signature for each result.
     results: Vec<Signature>,
+}
+
+impl Export {
+    /// The function as MetaData describes it.
+    pub(super) fn describe(&self, bytes: BytesRule) -> deployment::Signature {
+        let described = self.signature.describe(bytes);
+        if self.results.len() > 1 {
+            return deployment::Signature { returns: several_results(&self.results, bytes), ..described };
+        }
+        described
+    }
 }
 
 /// A loaded program.

@@ -28,6 +28,7 @@ mod parameters;
 mod position;
 mod quote;
 mod read;
+mod schema;
 mod shape;
 mod signature;
 mod type_id;
@@ -40,7 +41,7 @@ use crate::wasm_worker::value::shape::Shape;
 
 pub use arguments::Given;
 pub use mismatch::Mismatch;
-pub use signature::Signature;
+pub use signature::{Signature, several_results};
 pub use type_id::type_id;
 pub use wit::wit;
 pub use write::{Unwritable, Written};

@@ -1,11 +1,14 @@
 //! The signature of one function: reads its arguments and writes its result.
 
+use serde_json::Value;
 use wasmtime::component::{Type, Val};
 
 use crate::config::BytesRule;
+use crate::deployment::{self, Parameter, ParameterKind};
 use crate::wasm_worker::value::arguments::{self, Given};
 use crate::wasm_worker::value::mismatch::Mismatch;
 use crate::wasm_worker::value::parameters::Parameters;
+use crate::wasm_worker::value::schema::{self, SchemaWriter};
 use crate::wasm_worker::value::shape::Shape;
 use crate::wasm_worker::value::write::{Unwritable, Writer, Written};
 
@@ -41,6 +44,27 @@ impl Signature {
         arguments::read(&self.resolved, given, max_bytes)
     }
 
+    /// The function as MetaData describes it. `bytes` is the form of `list<u8>` in results. If the schemas become too
+    /// long, they allow anything.
+    #[must_use]
+    pub fn describe(&self, bytes: BytesRule) -> deployment::Signature {
+        let shapes = &self.resolved.shapes;
+        let mut writer = SchemaWriter::new(BytesRule::Base64);
+        let schemas: Option<Vec<Value>> = shapes.iter().map(|shape| writer.schema(shape)).collect();
+        let mut writer = SchemaWriter::new(bytes);
+        let (schemas, returns) = match (schemas, writer.returned(self.result_shape.as_ref())) {
+            (Some(schemas), Some(returns)) => (schemas, returns),
+            _ => (vec![anything(); shapes.len()], anything()),
+        };
+        let described = self.resolved.names.iter().zip(shapes).zip(schemas).map(|((name, shape), schema)| Parameter {
+            name: name.to_owned(),
+            kind: ParameterKind::Positional,
+            required: shape.default_value().is_none(),
+            schema,
+        });
+        deployment::Signature { parameters: described.collect(), returns, description: None }
+    }
+
     /// Appends the JSON of the function's result, at most `limit` bytes. Appends nothing if it fails.
     pub fn result(
         &self,
@@ -56,4 +80,14 @@ impl Signature {
         }
         written
     }
+}
+
+/// The schema of the results of a function with several results.
+pub fn several_results(results: &[Signature], bytes: BytesRule) -> Value {
+    let schemas: Vec<Value> = results.iter().map(|result| result.describe(bytes).returns).collect();
+    schema::array_of(&schemas)
+}
+
+fn anything() -> Value {
+    Value::Object(serde_json::Map::new())
 }

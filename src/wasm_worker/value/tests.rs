@@ -4,6 +4,7 @@ mod arguments;
 mod cases;
 mod kind;
 mod properties;
+mod schemas;
 mod types;
 mod values;
 

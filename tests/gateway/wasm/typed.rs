@@ -151,3 +151,41 @@ fn text_of_a_query_or_a_form_is_converted_to_the_types() {
     assert_result(&get(&numbers, "add?b=2&a=1"), 3);
     assert_error(&get(&numbers, "add?a=1.5&b=2"), 422, "bad_argument");
 }
+
+#[test]
+fn every_function_has_a_schema() {
+    let (gateway, _folder) = serving(TYPED, "");
+    let functions = gateway.inspected("it").unwrap()["packages"]["wasm"][0]["scope"]["funcs"].take();
+    let schema = |name: &str| {
+        let function = functions.as_array().unwrap().iter().find(|function| function["name"] == name).unwrap();
+        function["schema"].clone()
+    };
+    let integer = |minimum: i64, maximum: u64| json!({"type": "integer", "minimum": minimum, "maximum": maximum});
+    let closed = json!({"type": "object", "additionalProperties": false});
+    let object = |properties: Value, required: Value| {
+        let mut schema = closed.clone();
+        schema["properties"] = properties;
+        schema["required"] = required;
+        schema
+    };
+    let unsigned = integer(0, u32::MAX.into());
+    let item = object(json!({"name": {"type": "string"}, "price": {"type": "number"}}), json!(["name", "price"]));
+    let order = json!({"items": {"type": "array", "items": item}, "level": {"enum": ["low", "high"]}});
+    let order = object(order, json!(["items", "level"]));
+    let expected = json!({
+        "parameters": [{"name": "order", "kind": "positional", "required": true, "schema": order}],
+        "returns": unsigned,
+    });
+    assert_eq!(schema("place"), expected);
+    let last = &schema("plain")["parameters"][4];
+    let optional = json!({"anyOf": [integer(0, 255), {"type": "null"}]});
+    assert_eq!(*last, json!({"name": "o", "kind": "positional", "required": false, "schema": optional}));
+
+    let (numbers, _folder) = serving(NUMBERS, "");
+    let functions = numbers.inspected("it").unwrap()["packages"]["wasm"][0]["scope"]["funcs"].take();
+    let divide = functions.as_array().unwrap().iter().find(|function| function["name"] == "divide").unwrap();
+    let signed = integer(i32::MIN.into(), 0x7fff_ffff);
+    let both = json!({"type": "array", "prefixItems": [signed, signed], "minItems": 2, "maxItems": 2});
+    assert_eq!(divide["schema"]["returns"], both);
+    assert_eq!(divide["schema"]["parameters"][1]["name"], "p1");
+}
