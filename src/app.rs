@@ -141,7 +141,8 @@ impl App {
             data_dir.join("compiled"),
             config.server.max_body.bytes(),
             Arc::clone(&functions) as Arc<dyn CallFunction>,
-        );
+        )
+        .with_processes(Arc::clone(&spawner));
         let private = [&config.file, data_dir].into_iter().filter_map(|path| path.canonicalize().ok()).collect();
         let deploy = config.deploy.clone();
         let isolated = deploy.isolation != Isolation::None;

@@ -28,7 +28,9 @@ pub use crate::config::tables::plugins::PluginsConfig;
 pub use crate::config::tables::server::ServerConfig;
 pub use crate::config::tables::wasm_functions::{WasmFunctionsConfig, WasmGrants};
 pub use crate::config::values::bytes_rule::BytesRule;
-pub use crate::config::values::choice::{ArgumentOrder, HookName, Instances, Isolation, Mode, OnError};
+pub use crate::config::values::choice::{
+    ArgumentOrder, HookName, Instances, Isolation, Mode, OnError, PluginIsolation,
+};
 pub use crate::config::values::delay::Delay;
 pub use crate::config::values::endpoint::Endpoint;
 pub use crate::config::values::http_grant::{HttpGrant, Origin, Scheme};

@@ -214,5 +214,6 @@ impl Gateway {
         self.kill.cancel();
         self.tasks.close();
         self.tasks.wait().await;
+        self.plugins.stop().await;
     }
 }

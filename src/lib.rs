@@ -21,6 +21,7 @@
 //! | 4 | [`registry`] | name → deployment in memory, and the store: the durable record of releases |
 //! | 4 | [`source`] | files of a release: archives, repositories, dependencies |
 //! | 3 | [`worker`] | pools, seats and supervisors, dispatch; the lifecycle of a worker as a pure state machine |
+//! | 3 | [`plugin_process`] | the program of a plugin's own process, for `isolation = "process"` |
 //! | 3 | [`wasm_worker`] | the program of a `wasm` worker's own process |
 //! | 2 | [`plugin`] | WebAssembly plugins: load, chain, one hook call, imports |
 //! | 2 | [`runtime`] | how workers of a language are started, one file a runtime, and the worker scripts |
@@ -58,6 +59,7 @@ pub mod outbound;
 #[cfg(test)]
 mod planted;
 pub mod plugin;
+pub mod plugin_process;
 pub mod process;
 pub mod registry;
 pub mod runtime;

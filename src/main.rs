@@ -2,6 +2,8 @@
 
 use std::process::ExitCode;
 
+use metagate::plugin::apart::program;
+use metagate::plugin_process;
 use metagate::process::launch;
 use metagate::runtime::wasm::settings;
 use metagate::wasm::compile;
@@ -17,12 +19,16 @@ fn main() -> ExitCode {
     match args.next() {
         Some(word) if word == launch::WORD => launch::run(args),
         Some(word) if word == compile::WORD => compile::run(args),
-        Some(word) if word == settings::WORDS[0] && args.next().is_some_and(|kind| kind == settings::WORDS[1]) => {
-            wasm_worker::run(args)
-        }
-        _ => {
-            compile::use_children();
-            metagate::cli::run()
-        }
+        Some(word) if word == settings::WORDS[0] => match args.next() {
+            Some(kind) if kind == settings::WORDS[1] => wasm_worker::run(args),
+            Some(kind) if kind == program::WORDS[1] => plugin_process::run(args),
+            _ => cli(),
+        },
+        _ => cli(),
     }
+}
+
+fn cli() -> ExitCode {
+    compile::use_children();
+    metagate::cli::run()
 }

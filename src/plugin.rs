@@ -1,8 +1,9 @@
 //! Plugins: WebAssembly components whose hooks run before and after loads and calls. `load` makes a [`Plugin`] from
 //! its configuration, `deployment_chain` selects the plugins of a function, `chain` runs their hooks in order,
-//! `hook_call` runs one hook within its limits, and `host` has the imports. Calls and loads themselves belong to
-//! `gateway`.
+//! `hook_call` runs one hook within its limits, `host` has the imports, and `apart` runs the hooks of a plugin in
+//! another process. Calls and loads themselves belong to `gateway`.
 
+pub mod apart;
 pub mod breaker;
 pub mod breakers;
 pub mod cases;
@@ -24,12 +25,16 @@ pub mod store;
 pub mod verdict;
 
 mod bindings;
+mod crossing;
 mod headers;
-mod hook_call;
-mod hook_time;
+pub(crate) mod hook_call;
+pub(crate) mod hook_time;
 mod instance;
 mod instances;
-mod threads;
+mod kept;
+mod load_apart;
+mod slots;
+pub(crate) mod threads;
 pub(crate) mod trial;
 
 use std::collections::BTreeMap;
@@ -38,14 +43,17 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Instant;
 
 use crate::config::{HookName, PluginConfig};
+use crate::plugin::apart::Apart;
 use crate::plugin::breakers::Part;
 use crate::plugin::component::Surface;
 use crate::plugin::fault::Fault;
 use crate::plugin::figures::Figures;
 use crate::plugin::hook_time::HookTime;
+use crate::plugin::host::counters::Counters;
 use crate::plugin::instance::Instance;
 use crate::plugin::instances::PluginInstances;
 use crate::plugin::record::Recorder;
+use crate::plugin::slots::Slots;
 use crate::plugin::threads::Threads;
 use crate::plugin::trial::SharedBreakers;
 use crate::wasm::Wasm;
@@ -60,13 +68,26 @@ pub struct Plugin {
     pub figures: Figures,
     /// Records the hook calls, if the configuration names a file for them.
     recorder: Option<Recorder>,
-    instances: Arc<PluginInstances>,
+    home: Home,
+    /// The hooks that it exports and the configuration uses, in the order of [`HookName::ALL`].
+    hooks: [bool; HookName::ALL.len()],
+    slots: Slots,
+    /// The counters that it adds to.
+    counters: Arc<Counters>,
     breakers: Arc<SharedBreakers>,
     wasm: Arc<Wasm>,
     threads: Arc<Threads>,
     is_disabled: AtomicBool,
     /// Moving average of the time of hook calls, in nanoseconds.
     usual_time: AtomicU64,
+}
+
+/// Where the hooks of a plugin run.
+enum Home {
+    /// In this process.
+    Here(Arc<PluginInstances>),
+    /// In a process of their own.
+    Apart(Apart),
 }
 
 impl Plugin {
@@ -85,7 +106,13 @@ impl Plugin {
     /// Whether the component exports the hook and the configuration uses it.
     #[must_use]
     pub fn has(&self, hook: HookName) -> bool {
-        self.instances.indices().has(hook) && self.settings.allows_hook(hook)
+        self.hooks[hook as usize]
+    }
+
+    /// The hooks that it exports and the configuration uses.
+    #[must_use]
+    pub fn used_hooks(&self) -> Vec<HookName> {
+        HookName::ALL.iter().copied().filter(|hook| self.has(*hook)).collect()
     }
 
     /// The parts of its hook calls whose breaker is open.
@@ -103,13 +130,26 @@ impl Plugin {
     /// The counters that the plugin itself adds to, by name.
     #[must_use]
     pub fn counters(&self) -> BTreeMap<String, u64> {
-        self.instances.granted().counters.all()
+        self.counters.all()
     }
 
-    /// Memory of the largest idle instance, in bytes.
+    /// Memory of the largest idle instance in this process, in bytes.
     #[must_use]
     pub fn instance_memory(&self) -> Option<usize> {
-        self.instances.largest_memory()
+        match &self.home {
+            Home::Here(instances) => instances.largest_memory(),
+            Home::Apart(_) => None,
+        }
+    }
+
+    /// Instances created since it was loaded.
+    #[must_use]
+    pub fn instances(&self) -> u64 {
+        let here = self.figures.instances.load(Ordering::Relaxed);
+        match &self.home {
+            Home::Here(_) => here,
+            Home::Apart(apart) => apart.instances(),
+        }
     }
 
     /// Closes all breakers.
@@ -118,8 +158,8 @@ impl Plugin {
     }
 
     /// Creates an instance and starts it.
-    async fn start_instance(&self, time: HookTime) -> Result<Instance, Fault> {
+    async fn start_instance(&self, instances: &PluginInstances, time: HookTime) -> Result<Instance, Fault> {
         self.figures.instances.fetch_add(1, Ordering::Relaxed);
-        self.instances.start(&self.settings, time).await
+        instances.start(&self.settings, time).await
     }
 }

@@ -7,6 +7,8 @@ use std::sync::Arc;
 use crate::config::{self, Config, Faults, PluginConfig};
 use crate::plugin::outside::NoFunctions;
 use crate::plugin::plugins::{PluginSet, Plugins};
+use crate::process::spawner::Spawner;
+use crate::process::tree::Instance;
 
 /// The folder of compiled code. Compiling creates it.
 pub(super) fn folder() -> PathBuf {
@@ -25,9 +27,11 @@ pub(super) fn load_plugins(config: &Config, faults: &mut Faults) -> (Vec<PluginC
     for plugin in &mut configs {
         plugin.record = None;
     }
-    let plugins = Plugins::new(folder(), config.server.max_body.bytes(), Arc::new(NoFunctions));
+    let spawner = Arc::new(Spawner::new(Instance::current()));
+    let plugins = Plugins::new(folder(), config.server.max_body.bytes(), Arc::new(NoFunctions)).with_processes(spawner);
     plugins.limit_memory(&config.plugins, &configs);
     let (set, errors) = plugins.load(configs.clone());
+    plugins.end_processes();
     errors.iter().for_each(|error| faults.push(error.fault(&configs)));
     (configs, set)
 }

@@ -13,8 +13,8 @@ use crate::cli::client::deployments::unknown;
 use crate::cli::compiled;
 use crate::cli::stderr;
 use crate::config::{
-    self, Config, DeploymentConfig, HookName, Instances, Mode, Pattern, PluginConfig, RuntimeKind, Secret,
-    WasmFunctionsConfig,
+    self, Config, DeploymentConfig, HookName, Instances, Mode, Pattern, PluginConfig, PluginIsolation, RuntimeKind,
+    Secret, WasmFunctionsConfig,
 };
 use crate::gateway::plan::plan_workers;
 use crate::plugin::Plugin;
@@ -191,13 +191,17 @@ fn show_running(
         Instances::Warm => "warm instances",
         Instances::Fresh => "fresh instances",
     };
+    let isolation = match settings.isolation {
+        PluginIsolation::None => "",
+        PluginIsolation::Process => " in a process of their own",
+    };
     let mode = match settings.mode {
         Mode::Enforce => "",
         Mode::Observe => "; mode observe: its verdicts are logged, not applied",
     };
     writeln!(
         out,
-        "     settings  on_error {}, timeout {}, max_memory {}, {instances}{mode}",
+        "     settings  on_error {}, timeout {}, max_memory {}, {instances}{isolation}{mode}",
         settings.on_error_of(hook).as_str(),
         settings.timeout,
         settings.max_memory

@@ -160,7 +160,7 @@ impl Gateway {
                 refusals: figures.refusals.load(Ordering::Relaxed),
                 observed: figures.observed.load(Ordering::Relaxed),
                 mean_microseconds: (nanoseconds / calls.max(1)) as f64 / 1000.0,
-                instances: figures.instances.load(Ordering::Relaxed),
+                instances: plugin.instances(),
                 counters: plugin.counters(),
             }
         });

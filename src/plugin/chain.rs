@@ -250,7 +250,10 @@ fn failure(plugin: &Plugin, fault: &Fault) -> Failure {
         Fault::NoMemory => (failure(Code::Overloaded, "has no memory left for this hook call"), RETRY),
         Fault::Open(wait) => (failure(Code::PluginFailed, "has failed too often"), *wait),
         Fault::TimedOut(_) => (failure(Code::PluginFailed, "took too long"), RETRY),
-        Fault::Trap(_) | Fault::Refused(_) | Fault::Panicked => (failure(Code::PluginFailed, "has failed"), RETRY),
+        Fault::Trap(_) | Fault::Refused(_) | Fault::Panicked | Fault::ProcessEnded(_) => {
+            (failure(Code::PluginFailed, "has failed"), RETRY)
+        }
+        Fault::NoProcess => (failure(Code::PluginFailed, "is being started again"), RETRY),
     };
     failure.headers.push((RETRY_AFTER, answer::retry_after(wait)));
     failure

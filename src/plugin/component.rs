@@ -9,6 +9,7 @@ use wasmtime::component::Component;
 use wasmtime::component::types::ComponentItem;
 
 use crate::config::{HookName, PluginConfig};
+use crate::plugin::apart::message::SentSurface;
 use crate::wasm::Wasm;
 use crate::wasm::componentize::{self, NotAComponent};
 
@@ -151,6 +152,31 @@ fn needs_grant(interface: &str) -> Option<&'static str> {
 }
 
 impl Surface {
+    /// What is known about a component by its file.
+    pub(super) fn of_file(file: &[u8]) -> Self {
+        Self {
+            hooks: Vec::new(),
+            lifecycle: false,
+            imports: Vec::new(),
+            wasi: Vec::new(),
+            size: file.len(),
+            sha256: Sha256::digest(file).into(),
+            made_by: Vec::new(),
+        }
+    }
+
+    /// The same with what the component's own process has found.
+    pub(super) fn and(self, found: SentSurface) -> Self {
+        let SentSurface { hooks, lifecycle, imports, wasi, made_by } = found;
+        Self { hooks, lifecycle, imports, wasi, made_by, ..self }
+    }
+
+    /// What a component's own process tells the gateway.
+    pub(crate) fn sent(&self) -> SentSurface {
+        let Self { hooks, lifecycle, imports, wasi, made_by, .. } = self.clone();
+        SentSurface { hooks, lifecycle, imports, wasi, made_by }
+    }
+
     /// The imports that need a grant and have none, with the TOML of each. A grant that is present as an empty list
     /// counts: the plugin may call the import, which gives it nothing.
     #[must_use]

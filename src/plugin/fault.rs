@@ -2,8 +2,10 @@
 
 use std::time::Duration;
 
+use serde::{Deserialize, Serialize};
+
 /// Why a hook call failed.
-#[derive(Debug, Clone, thiserror::Error)]
+#[derive(Debug, Clone, Serialize, Deserialize, thiserror::Error)]
 pub enum Fault {
     /// The hook trapped: unreachable code, memory out of bounds, an exhausted stack.
     #[error("trapped: {0}")]
@@ -29,4 +31,10 @@ pub enum Fault {
     /// The engine or the gateway's side of an import panicked. The plugin is off until it is loaded again.
     #[error("caused a panic in the WebAssembly engine and is off until it is loaded again")]
     Panicked,
+    /// The process of the plugin ended, or was ended, while the hook ran.
+    #[error("lost its process, which {0}")]
+    ProcessEnded(String),
+    /// The process of the plugin is not running, and did not start before the deadline.
+    #[error("has no running process yet")]
+    NoProcess,
 }

@@ -25,24 +25,24 @@ use tokio::sync::{OwnedSemaphorePermit, oneshot};
 
 use crate::clock;
 use crate::config::HookName;
-use crate::plugin::Plugin;
+use crate::plugin::apart::change::Change;
 use crate::plugin::breakers::Origin;
+use crate::plugin::crossing::Crossing;
 use crate::plugin::fault::Fault;
 use crate::plugin::hook_time::HookTime;
 use crate::plugin::host::input::{CallInput, HookInput, OutcomeInput};
 use crate::plugin::instance::Instance;
-use crate::plugin::instances::call_fault;
+use crate::plugin::instances::{PluginInstances, call_fault};
 use crate::plugin::release::Release;
 use crate::plugin::trial::Permit;
 use crate::plugin::verdict::{CallVerdict, LoadVerdict};
+use crate::plugin::{Home, Plugin};
 
 /// A hook whose recent calls took longer than this, in nanoseconds, starts on the plugins' threads.
 const HEAVY: u64 = 60_000;
 
 /// The input of one kind of hook, and how that hook runs.
-pub(super) trait Hook: Send + Sized + 'static {
-    type Verdict: Send + 'static;
-
+pub(crate) trait Hook: Crossing {
     fn name(&self) -> HookName;
     /// Where the hook call comes from, as breakers see it.
     fn origin(&self) -> Origin<'_>;
@@ -58,8 +58,6 @@ pub(super) trait Hook: Send + Sized + 'static {
 }
 
 impl Hook for CallInput {
-    type Verdict = CallVerdict;
-
     fn name(&self) -> HookName {
         HookName::BeforeInvoke
     }
@@ -86,8 +84,6 @@ impl Hook for CallInput {
 }
 
 impl Hook for OutcomeInput {
-    type Verdict = ();
-
     fn name(&self) -> HookName {
         HookName::AfterInvoke
     }
@@ -110,8 +106,6 @@ impl Hook for OutcomeInput {
 }
 
 impl Hook for Box<Release> {
-    type Verdict = LoadVerdict;
-
     fn name(&self) -> HookName {
         self.stage.hook()
     }
@@ -135,7 +129,7 @@ impl Hook for Box<Release> {
 }
 
 /// A hook call in progress. Its result is the input and the verdict.
-type Work<H> = Pin<Box<dyn Future<Output = (H, Result<<H as Hook>::Verdict, Fault>)> + Send>>;
+type Work<H> = Pin<Box<dyn Future<Output = (H, Result<<H as Crossing>::Verdict, Fault>)> + Send>>;
 
 /// The slot and the permit that a hook call holds while it runs.
 struct Admitted {
@@ -162,6 +156,12 @@ impl Plugin {
         // The timeout covers the hook, not the wait for an instance.
         let time = HookTime::begin(clock::now(), timeout, latest);
         self.figures.calls.fetch_add(1, Ordering::Relaxed);
+        if matches!(self.home, Home::Apart(_)) {
+            // To its end as well, but on this thread: the process does the work.
+            return tokio::spawn(Arc::clone(self).work(input, time, admitted))
+                .await
+                .expect("a hook call does not panic");
+        }
         // Load hooks read files.
         let is_load = matches!(hook, HookName::BeforeLoad | HookName::AfterLoad);
         let is_heavy = is_load || self.usual_time.load(Ordering::Relaxed) > HEAVY;
@@ -189,7 +189,7 @@ impl Plugin {
             return Err(Fault::Panicked);
         }
         self.breakers.check(origin, clock::now()).map_err(Fault::Open)?;
-        let slot = self.instances.acquire_slot(deadline).await?;
+        let slot = self.slots.acquire(deadline).await?;
         // After the slot: a caller that leaves the queue must not hold a trial.
         let permit = self.breakers.admit(origin, clock::now()).map_err(Fault::Open)?;
         Ok(Admitted { permit, slot })
@@ -202,11 +202,16 @@ impl Plugin {
         admitted: Admitted,
     ) -> (H, Result<H::Verdict, Fault>) {
         let hook = input.name();
-        let _ticking = self.wasm.ticker().begin();
         let start = clock::now();
-        let (input, verdict) = match self.take_instance(time).await {
-            Ok(instance) => self.run_in(instance, input, time).await,
-            Err(fault) => (input, Err(fault)),
+        let (input, verdict) = match &self.home {
+            Home::Here(instances) => {
+                let _ticking = self.wasm.ticker().begin();
+                match self.take_instance(instances, time).await {
+                    Ok(instance) => self.run_in(instances, instance, input, time).await,
+                    Err(fault) => (input, Err(fault)),
+                }
+            }
+            Home::Apart(apart) => apart.run(input, time).await,
         };
         let end = clock::now();
         self.count_time(end - start);
@@ -220,33 +225,72 @@ impl Plugin {
         (input, verdict)
     }
 
-    async fn take_instance(&self, time: HookTime) -> Result<Instance, Fault> {
-        if let Some(instance) = self.instances.take_warm(&self.settings) {
+    async fn take_instance(&self, instances: &PluginInstances, time: HookTime) -> Result<Instance, Fault> {
+        if let Some(instance) = instances.take_warm(&self.settings) {
             return Ok(instance);
         }
-        AssertUnwindSafe(self.start_instance(time)).catch_unwind().await.unwrap_or_else(|_| Err(self.disable()))
+        let started = self.start_instance(instances, time);
+        AssertUnwindSafe(started).catch_unwind().await.unwrap_or_else(|_| Err(self.disable()))
     }
 
     async fn run_in<H: Hook>(
         &self,
+        instances: &PluginInstances,
         mut instance: Instance,
+        input: H,
+        time: HookTime,
+    ) -> (H, Result<H::Verdict, Fault>) {
+        let (input, verdict) = self.call_in(instances, &mut instance, input, time).await;
+        if verdict.is_ok() {
+            instances.keep(&self.settings, instance);
+        }
+        (input, verdict)
+    }
+
+    async fn call_in<H: Hook>(
+        &self,
+        instances: &PluginInstances,
+        instance: &mut Instance,
         input: H,
         time: HookTime,
     ) -> (H, Result<H::Verdict, Fault>) {
         let hook = input.name();
         instance.begin(input.into_input(), time);
-        let max_body = self.instances.granted().max_body;
-        let called = AssertUnwindSafe(H::run(&mut instance, hook, max_body)).catch_unwind().await;
+        let max_body = instances.granted().max_body;
+        let called = AssertUnwindSafe(H::run(instance, hook, max_body)).catch_unwind().await;
         let input = H::from_input(instance.end()).expect("an instance returns the input that it was given");
         let verdict = match called {
             Ok(Ok(checked)) => checked.map_err(Fault::BadOutput),
-            Ok(Err(error)) => Err(call_fault(&self.settings, &error, &instance)),
+            Ok(Err(error)) => Err(call_fault(&self.settings, &error, instance)),
             Err(_) => Err(self.disable()),
         };
-        if verdict.is_ok() {
-            self.instances.keep(&self.settings, instance);
-        }
         (input, verdict)
+    }
+
+    /// Runs a hook for the gateway, in the process that has this plugin alone: the gateway has admitted the hook call
+    /// and settles it. Returns the changes of the hook.
+    pub(crate) async fn run_for_gateway<H: Hook>(
+        &self,
+        input: H,
+        time: HookTime,
+    ) -> (Vec<Change>, Result<H::Verdict, Fault>) {
+        let Home::Here(instances) = &self.home else { return (Vec::new(), Err(Fault::NoProcess)) };
+        let _ticking = self.wasm.ticker().begin();
+        let mut instance = match self.take_instance(instances, time).await {
+            Ok(instance) => instance,
+            Err(fault) => return (Vec::new(), Err(fault)),
+        };
+        let (_, verdict) = self.call_in(instances, &mut instance, input, time).await;
+        let Some(changes) = instance.take_changes() else {
+            return (
+                Vec::new(),
+                Err(Fault::Trap("more changes than a hook in a process of its own may make".to_owned())),
+            );
+        };
+        if verdict.is_ok() {
+            instances.keep(&self.settings, instance);
+        }
+        (changes, verdict)
     }
 
     /// Turns the plugin off after a panic in the engine or in an import: its instances may be in any state.
@@ -264,8 +308,9 @@ impl Plugin {
     }
 
     fn settle_failure(&self, origin: Origin<'_>, hook: HookName, fault: &Fault, permit: Permit, now: Instant) {
-        if matches!(fault, Fault::NoMemory) {
-            // Other plugins have the memory: no reason to turn this one off. The dropped permit gives its trial back.
+        if matches!(fault, Fault::NoMemory | Fault::NoProcess) {
+            // Other plugins have the memory, or the process starts again by itself: no reason to turn this one off. The
+            // dropped permit gives its trial back.
             return self.figures.count_refused(self.name(), hook, fault);
         }
         self.figures.failures.fetch_add(1, Ordering::Relaxed);

@@ -30,6 +30,12 @@ impl HookTime {
         Self { deadline, latest: latest.min(now + timeout + STRETCH), ticks: u32::try_from(ticks).unwrap_or(u32::MAX) }
     }
 
+    /// When a hook is interrupted that has waited for a core.
+    #[must_use]
+    pub fn latest(&self) -> Instant {
+        self.latest
+    }
+
     /// Whether a hook that has run in this many ticks is to be interrupted.
     #[must_use]
     pub fn is_over(&self, now: Instant, ticks: u32) -> bool {

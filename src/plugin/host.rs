@@ -8,7 +8,7 @@ pub mod input;
 pub mod state;
 
 mod calls;
-mod log_line;
+pub(super) mod log_line;
 mod outcomes;
 mod releases;
 mod services;

@@ -6,6 +6,7 @@ use wasmtime::component::{Component, ComponentExportIndex, ComponentType, Instan
 use wasmtime::{Store, UpdateDeadline, format_err};
 
 use crate::config::HookName;
+use crate::plugin::apart::change::Change;
 use crate::plugin::bindings::metagate::plugin::types::{Problem, Response};
 use crate::plugin::component::{LIFECYCLE, PACKAGE, VERSION};
 use crate::plugin::hook_time::HookTime;
@@ -87,7 +88,7 @@ type Start = TypedFunc<(String,), (Result<(), String>,)>;
 type LoadHook = TypedFunc<(Resource<ReleaseHandle>,), (Result<(), String>,)>;
 
 /// A component's instance.
-pub(super) struct Instance {
+pub(crate) struct Instance {
     store: Store<HostState>,
     before_load: Option<LoadHook>,
     after_load: Option<LoadHook>,
@@ -173,6 +174,12 @@ impl Instance {
     /// Ends the hook call and returns its input.
     pub(super) fn end(&mut self) -> HookInput {
         self.store.data_mut().end()
+    }
+
+    /// Takes the changes of the hook call that has ended, in a process that passes them on; `None` if they are too
+    /// many.
+    pub(super) fn take_changes(&mut self) -> Option<Vec<Change>> {
+        self.store.data_mut().take_changes()
     }
 
     /// Size of its memories, in bytes.

@@ -1,11 +1,9 @@
-//! The instances of one plugin: slots that bound them, warm instances for reuse, and new ones.
+//! The instances of one plugin: warm ones for reuse, and new ones. How many may run at once is left to `slots`.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
 use parking_lot::Mutex;
-use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use wasmtime::component::InstancePre;
 
 use crate::config::{Instances, PluginConfig};
@@ -20,8 +18,6 @@ use crate::wasm::budget::{BudgetExceeded, IdleInstances, MemoryBudget};
 use crate::wasm::limits::Limits;
 use crate::wasm::waits::DeadlineExceeded;
 
-/// Largest number of hook calls that wait for a slot of one plugin.
-const WAITING: usize = 64;
 /// An instance whose memory exceeds this part of its limit is dropped, because the memory of WebAssembly never shrinks.
 const MEMORY_MARK: (u64, u64) = (3, 4);
 /// How long an instance may stay idle while others are used.
@@ -40,26 +36,14 @@ pub(super) struct PluginInstances {
     blueprint: Blueprint,
     /// A stack, so that surplus instances sink to the bottom and expire there.
     idle: Mutex<Vec<Instance>>,
-    slots: Arc<Semaphore>,
-    waiting: AtomicUsize,
     /// The memory of all plugins.
     memory: Arc<MemoryBudget>,
 }
 
-/// A position in the queue for a slot. It is freed on drop, so also when the caller goes away.
-struct Waiting<'a>(&'a AtomicUsize);
-
-impl Drop for Waiting<'_> {
-    fn drop(&mut self) {
-        self.0.fetch_sub(1, Ordering::Relaxed);
-    }
-}
-
 impl PluginInstances {
     /// No instances. They take their memory from `memory`, which may evict idle ones.
-    pub(super) fn new(blueprint: Blueprint, max_instances: u32, memory: Arc<MemoryBudget>) -> Arc<Self> {
-        let slots = Arc::new(Semaphore::new(max_instances as usize));
-        let instances = Arc::new(Self { blueprint, idle: Mutex::default(), slots, waiting: 0.into(), memory });
+    pub(super) fn new(blueprint: Blueprint, memory: Arc<MemoryBudget>) -> Arc<Self> {
+        let instances = Arc::new(Self { blueprint, idle: Mutex::default(), memory });
         let idle: Arc<dyn IdleInstances> = Arc::<Self>::clone(&instances);
         instances.memory.add(Arc::downgrade(&idle));
         instances
@@ -69,30 +53,9 @@ impl PluginInstances {
         &self.blueprint.granted
     }
 
-    pub(super) fn indices(&self) -> &Indices {
-        &self.blueprint.indices
-    }
-
     /// Memory of the largest idle instance, in bytes.
     pub(super) fn largest_memory(&self) -> Option<usize> {
         self.idle.lock().iter().map(Instance::memory).max()
-    }
-
-    /// Waits for the right to use an instance, until the deadline.
-    pub(super) async fn acquire_slot(&self, deadline: Instant) -> Result<OwnedSemaphorePermit, Fault> {
-        if let Ok(slot) = Arc::clone(&self.slots).try_acquire_owned() {
-            return Ok(slot);
-        }
-        if self.waiting.fetch_add(1, Ordering::Relaxed) >= WAITING {
-            self.waiting.fetch_sub(1, Ordering::Relaxed);
-            return Err(Fault::Overloaded);
-        }
-        let _waiting = Waiting(&self.waiting);
-        let acquired = tokio::time::timeout_at(deadline.into(), Arc::clone(&self.slots).acquire_owned()).await;
-        match acquired {
-            Ok(Ok(slot)) => Ok(slot),
-            Ok(Err(_)) | Err(_) => Err(Fault::Overloaded),
-        }
     }
 
     /// Takes a warm instance, if there is one.

@@ -123,6 +123,30 @@ impl Context {
             .map(|entry| (&*entry.key, &*entry.value))
     }
 
+    /// The keys, values, owners of the entries, and whether they are shared, for the process of `reader`. Of an entry
+    /// that it cannot see only the size crosses, which counts for the limits.
+    pub(super) fn sent_to(&self, reader: &PluginName) -> impl Iterator<Item = (String, String, PluginName, bool)> {
+        self.0.iter().map(move |Entry { key, value, owner, shared }| {
+            let (key, value) = if *shared || owner == reader {
+                (key.to_string(), value.to_string())
+            } else {
+                (String::new(), " ".repeat(key.len() + value.len()))
+            };
+            (key, value, owner.clone(), *shared)
+        })
+    }
+
+    /// The context of [`Self::sent_to`], in that process.
+    pub(super) fn received(entries: impl Iterator<Item = (String, String, PluginName, bool)>) -> Self {
+        let entry = |(key, value, owner, shared): (String, String, _, _)| Entry {
+            key: key.into(),
+            value: value.into(),
+            owner,
+            shared,
+        };
+        Self(entries.map(entry).collect())
+    }
+
     /// Sets a shared value of `owner`, for cases.
     pub fn share(&mut self, key: &str, value: &str, owner: PluginName) {
         self.set(Entry { key: key.into(), value: value.into(), owner, shared: true });

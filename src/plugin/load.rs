@@ -14,8 +14,7 @@ use serde_json::Value;
 use sha2::Digest;
 use wasmtime::component::Linker;
 
-use crate::config::{PluginConfig, PluginName, Sha256};
-use crate::plugin::Plugin;
+use crate::config::{HookName, PluginConfig, PluginName, Sha256};
 use crate::plugin::component::{self, Compiled, NotAPlugin, Surface};
 use crate::plugin::fault::Fault;
 use crate::plugin::figures::Figures;
@@ -26,12 +25,15 @@ use crate::plugin::host::granted::Granted;
 use crate::plugin::host::state::HostState;
 use crate::plugin::instance::{Indices, NotInstantiated};
 use crate::plugin::instances::{Blueprint, PluginInstances, call_fault, creation_fault};
+use crate::plugin::kept::Kept;
 use crate::plugin::load_error::{LoadError, Reason};
 use crate::plugin::outside::{Clock, Outside};
 use crate::plugin::record::Recorder;
+use crate::plugin::slots::Slots;
 use crate::plugin::store::Stores;
 use crate::plugin::threads::Threads;
 use crate::plugin::trial::SharedBreakers;
+use crate::plugin::{Home, Plugin};
 use crate::wasm::Wasm;
 use crate::wasm::budget::MemoryBudget;
 use crate::wasm::compile::SIZE_LIMIT;
@@ -63,7 +65,18 @@ impl Loader {
         max_body: u64,
         memory: Arc<MemoryBudget>,
     ) -> anyhow::Result<Self> {
-        let wasm = Arc::new(Wasm::new(cache)?);
+        Self::with_engine(Wasm::new(cache)?, outside, threads, max_body, memory)
+    }
+
+    /// The same with an engine of the caller's.
+    pub(crate) fn with_engine(
+        wasm: Wasm,
+        outside: Outside,
+        threads: Arc<Threads>,
+        max_body: u64,
+        memory: Arc<MemoryBudget>,
+    ) -> anyhow::Result<Self> {
+        let wasm = Arc::new(wasm);
         let linker = host::linker(wasm.engine())?;
         let max_body = usize::try_from(max_body).unwrap_or(usize::MAX);
         let (stores, counters) = (Stores::default(), Mutex::default());
@@ -96,26 +109,18 @@ impl Loader {
     /// Loads a plugin whose file holds `bytes`. Blocks, for minutes at worst: do not call it on a thread of an async
     /// runtime.
     pub fn load(&self, settings: PluginConfig, bytes: Vec<u8>) -> Result<Arc<Plugin>, LoadError> {
-        let name = settings.name.clone();
-        let fault = |key: &str, reason| LoadError { name: name.clone(), key: key.to_owned(), reason };
-        let found = Sha256::new(sha2::Sha256::digest(&bytes).into());
-        if settings.sha256.is_some_and(|pinned| pinned != found) {
-            return Err(fault("sha256", Reason::Sha256 { found: found.to_string() }));
-        }
-        let compiled = self.compile(bytes).map_err(|error| fault("path", Reason::NotAPlugin(error)))?;
-        check_hooks(&settings, &compiled.surface).map_err(|reason| fault("hooks", reason))?;
-        let missing = compiled.surface.missing_grants(&settings);
-        if let Some((import, _)) = missing.first() {
-            let toml = missing.iter().map(|(_, toml)| *toml).collect::<Vec<_>>().join(", ");
-            return Err(fault("grants", Reason::NotGranted { import: (*import).to_owned(), toml }));
-        }
+        check_digest(&settings, &bytes)?;
+        let refused = |error| LoadError::new(&settings, "path", Reason::NotAPlugin(error));
+        let compiled = self.compile(bytes).map_err(refused)?;
+        check_surface(&settings, &compiled.surface)?;
         self.link(settings, compiled)
     }
 
     /// Makes a plugin from a compiled component and starts it, without checking its grants. Blocks.
-    pub(super) fn link(&self, settings: PluginConfig, compiled: Compiled) -> Result<Arc<Plugin>, LoadError> {
+    pub(crate) fn link(&self, settings: PluginConfig, compiled: Compiled) -> Result<Arc<Plugin>, LoadError> {
         let plugin = self.assemble(settings, compiled)?;
-        let started = self.threads.handle().block_on(try_out(&plugin));
+        let Home::Here(instances) = &plugin.home else { return Ok(Arc::new(plugin)) };
+        let started = self.threads.handle().block_on(try_out(&plugin, instances));
         match started {
             Ok(()) => Ok(Arc::new(plugin)),
             Err((key, reason)) => Err(LoadError { name: plugin.settings.name.clone(), key, reason }),
@@ -129,7 +134,8 @@ impl Loader {
         compiled: Compiled,
     ) -> Result<Option<String>, LoadError> {
         let plugin = self.assemble(settings, compiled)?;
-        let told = self.threads.handle().block_on(config_schema(&plugin, start_time()));
+        let Home::Here(instances) = &plugin.home else { return Ok(None) };
+        let told = self.threads.handle().block_on(config_schema(&plugin, instances, start_time()));
         told.map_err(|(key, reason)| LoadError { name: plugin.settings.name.clone(), key, reason })
     }
 
@@ -146,22 +152,40 @@ impl Loader {
 
     fn assemble(&self, settings: PluginConfig, compiled: Compiled) -> Result<Plugin, LoadError> {
         let Compiled { component, surface } = compiled;
-        let name = settings.name.clone();
-        let fault = |key: &str, reason| LoadError { name: name.clone(), key: key.to_owned(), reason };
-        let link = |error: wasmtime::Error| fault("path", Reason::Link(format!("{error:#}")));
+        let link = |error: wasmtime::Error| LoadError::new(&settings, "path", Reason::Link(format!("{error:#}")));
         let indices = Indices::new(&component);
         let component = self.linker.instantiate_pre(&component).map_err(link)?;
-        let recorder = settings.record.as_deref().map(Recorder::start).transpose();
-        let recorder = recorder.map_err(|error| fault("record", Reason::Record(error)))?;
         let granted = Arc::new(self.granted(&settings));
+        let hooks = HookName::ALL.iter().copied().filter(|hook| indices.has(*hook)).collect();
         let blueprint = Blueprint { granted, component, indices, needs_wasi: !surface.wasi.is_empty() };
+        let instances = PluginInstances::new(blueprint, Arc::clone(&self.memory));
+        self.plugin(settings, surface, hooks, Home::Here(instances))
+    }
+
+    /// A plugin that can run `hooks` where its home is.
+    pub(super) fn plugin(
+        &self,
+        settings: PluginConfig,
+        surface: Surface,
+        hooks: Vec<HookName>,
+        home: Home,
+    ) -> Result<Plugin, LoadError> {
+        let recorder = settings.record.as_deref().map(Recorder::start).transpose();
+        let recorder = recorder.map_err(|error| LoadError::new(&settings, "record", Reason::Record(error)))?;
+        let mut used = [false; HookName::ALL.len()];
+        for hook in hooks {
+            used[hook as usize] = settings.allows_hook(hook);
+        }
         Ok(Plugin {
-            instances: PluginInstances::new(blueprint, settings.max_instances, Arc::clone(&self.memory)),
-            settings,
+            home,
+            hooks: used,
+            slots: Slots::new(settings.max_instances),
+            counters: self.counters_of(&settings.name),
             surface,
             figures: Figures::default(),
             recorder,
-            breakers: Arc::new(SharedBreakers::new(name.clone())),
+            breakers: Arc::new(SharedBreakers::new(settings.name.clone())),
+            settings,
             wasm: Arc::clone(&self.wasm),
             threads: Arc::clone(&self.threads),
             is_disabled: AtomicBool::new(false),
@@ -169,21 +193,51 @@ impl Loader {
         })
     }
 
-    fn granted(&self, settings: &PluginConfig) -> Granted {
+    fn counters_of(&self, plugin: &PluginName) -> Arc<Counters> {
+        Arc::clone(self.counters.lock().entry(plugin.clone()).or_default())
+    }
+
+    /// The memory of all plugins.
+    pub(super) fn memory(&self) -> &MemoryBudget {
+        &self.memory
+    }
+
+    pub(super) fn granted(&self, settings: &PluginConfig) -> Granted {
         let grants = settings.grants.clone();
         let env = grants.env.iter().filter_map(|name| Some((name.clone(), (self.outside.variable)(name)?)));
+        let kept = match &self.outside.gateway {
+            Some(gateway) => Kept::InGateway(Arc::clone(gateway)),
+            None => Kept::Here { store: self.stores.of(&settings.name), counters: self.counters_of(&settings.name) },
+        };
         Granted {
             plugin: settings.name.clone(),
             config: Value::Object(settings.config.clone()).to_string().into(),
             http: (self.outside.http)(grants.http.clone()),
             env: env.collect(),
-            store: self.stores.of(&settings.name),
-            counters: Arc::clone(self.counters.lock().entry(settings.name.clone()).or_default()),
+            kept,
             outside: self.outside.clone(),
             max_body: self.max_body,
             grants,
         }
     }
+}
+
+/// Checks the bytes of a plugin's file against the digest in its configuration.
+pub(super) fn check_digest(settings: &PluginConfig, file: &[u8]) -> Result<(), LoadError> {
+    let found = Sha256::new(sha2::Sha256::digest(file).into());
+    if settings.sha256.is_some_and(|pinned| pinned != found) {
+        return Err(LoadError::new(settings, "sha256", Reason::Sha256 { found: found.to_string() }));
+    }
+    Ok(())
+}
+
+/// Checks that a plugin has the hooks that its configuration names, and the grants for its imports.
+pub(super) fn check_surface(settings: &PluginConfig, surface: &Surface) -> Result<(), LoadError> {
+    check_hooks(settings, surface).map_err(|reason| LoadError::new(settings, "hooks", reason))?;
+    let missing = surface.missing_grants(settings);
+    let Some((import, _)) = missing.first() else { return Ok(()) };
+    let toml = missing.iter().map(|(_, toml)| *toml).collect::<Vec<_>>().join(", ");
+    Err(LoadError::new(settings, "grants", Reason::NotGranted { import: (*import).to_owned(), toml }))
 }
 
 fn check_hooks(settings: &PluginConfig, surface: &Surface) -> Result<(), Reason> {
@@ -194,15 +248,15 @@ fn check_hooks(settings: &PluginConfig, surface: &Surface) -> Result<(), Reason>
 }
 
 /// Checks the configuration against the schema and starts an instance. A warm one is kept for the first hook call.
-async fn try_out(plugin: &Plugin) -> Result<(), (String, Reason)> {
+async fn try_out(plugin: &Plugin, instances: &PluginInstances) -> Result<(), (String, Reason)> {
     let time = start_time();
-    if let Some(schema) = config_schema(plugin, time).await? {
+    if let Some(schema) = config_schema(plugin, instances, time).await? {
         check_config_in_time(schema, plugin.settings.config.clone())?;
     }
     let _ticking = plugin.wasm.ticker().begin();
-    match plugin.start_instance(time).await {
+    match plugin.start_instance(instances, time).await {
         Ok(instance) => {
-            plugin.instances.keep(&plugin.settings, instance);
+            instances.keep(&plugin.settings, instance);
             Ok(())
         }
         Err(fault) => Err(("config".to_owned(), Reason::Start(slow_start(fault)))),
@@ -215,11 +269,15 @@ fn start_time() -> HookTime {
 }
 
 /// Makes an instance and asks it for its schema.
-async fn config_schema(plugin: &Plugin, time: HookTime) -> Result<Option<String>, (String, Reason)> {
+async fn config_schema(
+    plugin: &Plugin,
+    instances: &PluginInstances,
+    time: HookTime,
+) -> Result<Option<String>, (String, Reason)> {
     let _ticking = plugin.wasm.ticker().begin();
     let at_file = |reason| ("path".to_owned(), reason);
     let settings = &plugin.settings;
-    let created = plugin.instances.create(settings, time).await;
+    let created = instances.create(settings, time).await;
     let mut instance = created.map_err(|error| match error {
         NotInstantiated::WrongType(..) => at_file(Reason::Link(error.to_string())),
         NotInstantiated::Failed(_) => at_file(Reason::Start(slow_start(creation_fault(settings, &error)))),

@@ -67,12 +67,27 @@ pub enum Reason {
     /// The WebAssembly engine does not start.
     #[error("starting the WebAssembly engine: {0}")]
     Engine(String),
+    /// It could not be run in a process of its own.
+    #[error("its process {0}")]
+    Process(String),
+    /// Its own process cannot use it.
+    #[error("{text}")]
+    Refused {
+        /// The reason.
+        text: String,
+        /// Whether the reason may hold secrets.
+        is_secret: bool,
+    },
     /// The file for its recording cannot be opened.
     #[error("opening its recording: {0}")]
     Record(std::io::Error),
 }
 
 impl LoadError {
+    pub(super) fn new(settings: &PluginConfig, key: &str, reason: Reason) -> Self {
+        Self { name: settings.name.clone(), key: key.to_owned(), reason }
+    }
+
     /// The error as a fault of the configuration, with its location in the tables of `plugins`.
     #[must_use]
     pub fn fault(&self, plugins: &[PluginConfig]) -> config::Fault {
@@ -84,12 +99,14 @@ impl LoadError {
     #[must_use]
     pub fn without_secrets(&self) -> String {
         match &self.reason {
-            Reason::Start(Fault::Refused(_)) => "it refused its configuration: the log has the reason".to_owned(),
+            Reason::Start(Fault::Refused(_)) | Reason::Refused { is_secret: true, .. } => {
+                "it refused its configuration: the log has the reason".to_owned()
+            }
             reason => reason.to_string(),
         }
     }
 
     pub(super) fn of_engine(settings: &PluginConfig, error: &anyhow::Error) -> Self {
-        Self { name: settings.name.clone(), key: String::new(), reason: Reason::Engine(format!("{error:#}")) }
+        Self::new(settings, "", Reason::Engine(format!("{error:#}")))
     }
 }

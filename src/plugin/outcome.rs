@@ -156,6 +156,10 @@ impl Outcome {
         headers::set(&mut self.headers, name, value)
     }
 
+    pub(super) fn remove_header(&mut self, name: &str) {
+        self.headers.retain(|(there, _)| !there.as_str().eq_ignore_ascii_case(name));
+    }
+
     pub(super) fn set_problem(&mut self, failure: Failure) -> Result<(), String> {
         let mut set = self.headers.clone();
         self.forget_body(&mut set);

@@ -12,6 +12,7 @@ use crate::answer::Failure;
 use crate::answer::code::Code;
 use crate::config::{HttpGrant, PluginName};
 use crate::invocation::Arguments;
+use crate::plugin::apart::message::{Answer, Request};
 
 /// The future of a trait's method.
 pub type Boxed<T> = Pin<Box<dyn Future<Output = T> + Send>>;
@@ -32,6 +33,14 @@ pub struct Outside {
     pub log: Arc<dyn WriteLog>,
     /// Variables of the environment, by name.
     pub variable: Arc<Variable>,
+    /// The gateway, in the process of a plugin that runs apart from it; none in the gateway itself.
+    pub(crate) gateway: Option<Arc<dyn AskGateway>>,
+}
+
+/// Asks the gateway, and waits for its answer.
+pub(crate) trait AskGateway: Send + Sync {
+    /// Asks, with these bytes in addition. Returns the answer and its bytes.
+    fn ask(&self, request: Request, bytes: &[&[u8]]) -> Result<(Answer, Bytes), String>;
 }
 
 /// Wall clock and monotonic clock.

@@ -8,21 +8,25 @@ use anyhow::Context;
 use arc_swap::ArcSwap;
 use parking_lot::Mutex;
 
-use crate::config::{HookName, PluginConfig, PluginName, PluginsConfig, Size};
-use crate::plugin::Plugin;
+use crate::config::{HookName, PluginConfig, PluginIsolation, PluginName, PluginsConfig, Size};
+use crate::plugin::apart::Processes;
 use crate::plugin::chain::Chain;
 use crate::plugin::deployment_chain::DeploymentChain;
 use crate::plugin::host::http::Network;
 use crate::plugin::load::Loader;
-use crate::plugin::load_error::LoadError;
+use crate::plugin::load_error::{LoadError, Reason};
 use crate::plugin::outside::{CallFunction, GatewayLog, Outside, SendHttp, SystemClock};
 use crate::plugin::threads::Threads;
+use crate::plugin::{Plugin, load_apart};
 use crate::process::memory;
+use crate::process::spawner::Spawner;
 use crate::wasm::budget::MemoryBudget;
 
 /// The part of the machine's memory that plugins may use by default, and the least that it is in bytes.
 const MACHINE_PART: u64 = 4;
 const LEAST_MEMORY: u64 = 256 << 20;
+/// The folder next to that of compiled code with the code of plugins that have processes of their own.
+const APART: &str = "compiled-apart";
 
 /// The plugins in service at one moment.
 #[derive(Default)]
@@ -92,6 +96,10 @@ pub struct Plugins {
     memory: Arc<MemoryBudget>,
     /// Set when the first plugin is loaded: a gateway without plugins starts no engine.
     loader: Mutex<Option<Arc<Loader>>>,
+    /// Starts the processes of plugins; none in a program that starts no processes.
+    spawner: Option<Arc<Spawner>>,
+    /// Set when the first plugin is loaded that has a process of its own.
+    processes: Mutex<Option<Arc<Processes>>>,
     set: ArcSwap<PluginSet>,
 }
 
@@ -100,7 +108,38 @@ impl Plugins {
     #[must_use]
     pub fn new(cache: PathBuf, max_body: u64, functions: Arc<dyn CallFunction>) -> Self {
         let memory = Arc::new(MemoryBudget::new(memory_limit(None, &[])));
-        Self { cache, max_body, functions, memory, loader: Mutex::default(), set: ArcSwap::default() }
+        Self {
+            cache,
+            max_body,
+            functions,
+            memory,
+            loader: Mutex::default(),
+            spawner: None,
+            processes: Mutex::default(),
+            set: ArcSwap::default(),
+        }
+    }
+
+    /// The same; plugins with `isolation = "process"` have processes that `spawner` starts.
+    #[must_use]
+    pub fn with_processes(self, spawner: Arc<Spawner>) -> Self {
+        Self { spawner: Some(spawner), ..self }
+    }
+
+    /// The same as [`Self::stop`], for a program without a runtime.
+    pub fn end_processes(&self) {
+        let processes = self.processes.lock().clone();
+        if let Some(processes) = processes {
+            processes.end();
+        }
+    }
+
+    /// Ends the processes of plugins. When it returns, none is left.
+    pub async fn stop(&self) {
+        let processes = self.processes.lock().clone();
+        if let Some(processes) = processes {
+            processes.stop().await;
+        }
     }
 
     /// Sets the memory of all instances, from a configuration and its plugins.
@@ -159,7 +198,15 @@ impl Plugins {
         }
         tracing::info!(plugin = %config.name, bytes = bytes.len(), "loading plugin");
         let loader = self.loader().map_err(|error| LoadError::of_engine(config, &error))?;
-        let plugin = loader.load(config.clone(), bytes)?;
+        let plugin = match config.isolation {
+            PluginIsolation::None => loader.load(config.clone(), bytes)?,
+            PluginIsolation::Process => {
+                let processes = self.processes();
+                let processes = processes
+                    .map_err(|error| LoadError::new(config, "isolation", Reason::Process(error.to_string())))?;
+                load_apart::load(&loader, &processes, &self.cache.with_file_name(APART), config.clone(), bytes)?
+            }
+        };
         tracing::info!(
             plugin = %plugin.name(),
             file = %config.path.display(),
@@ -170,6 +217,16 @@ impl Plugins {
             tracing::info!(plugin = %plugin.name(), "load hooks apply to new releases only, not to those in service");
         }
         Ok(plugin)
+    }
+
+    fn processes(&self) -> anyhow::Result<Arc<Processes>> {
+        let spawner = self.spawner.as_ref().context("cannot be started by this program")?;
+        let mut processes = self.processes.lock();
+        if let Some(processes) = &*processes {
+            return Ok(Arc::clone(processes));
+        }
+        let started = Arc::new(Processes::new(Arc::clone(spawner)).context("cannot be started")?);
+        Ok(Arc::clone(processes.insert(started)))
     }
 
     fn loader(&self) -> anyhow::Result<Arc<Loader>> {
@@ -185,6 +242,7 @@ impl Plugins {
             functions: Arc::clone(&self.functions),
             log: Arc::new(GatewayLog),
             variable: Arc::new(|name| std::env::var(name).ok()),
+            gateway: None,
         };
         let started = Arc::new(Loader::new(&self.cache, outside, threads, self.max_body, Arc::clone(&self.memory))?);
         *loader = Some(Arc::clone(&started));

@@ -184,7 +184,14 @@ fn expectation<V>(
 ) -> Option<Map<String, Value>> {
     let (name, mut expect) = match verdict {
         Ok(verdict) => of(verdict),
-        Err(Fault::Open(_) | Fault::Overloaded | Fault::NoMemory | Fault::Panicked) => return None,
+        Err(
+            Fault::Open(_)
+            | Fault::Overloaded
+            | Fault::NoMemory
+            | Fault::Panicked
+            | Fault::ProcessEnded(_)
+            | Fault::NoProcess,
+        ) => return None,
         Err(Fault::Trap(_) | Fault::TimedOut(_) | Fault::BadOutput(_) | Fault::Refused(_)) => ("fault", Map::new()),
     };
     expect.insert("verdict".into(), name.into());

@@ -115,6 +115,16 @@ pub enum Files {
     Folder(PathBuf, OnceLock<Vec<String>>),
     /// In memory, by path.
     Given(BTreeMap<String, Vec<u8>>),
+    /// In the gateway, seen from the process of a plugin.
+    InGateway(Box<dyn DistantFiles>),
+}
+
+/// Files that another process reads for this one.
+pub trait DistantFiles: Send + Sync + std::fmt::Debug {
+    /// As [`Files::list`].
+    fn list(&self) -> Vec<String>;
+    /// As [`Files::read`].
+    fn read(&self, path: &str) -> Result<Vec<u8>, String>;
 }
 
 impl Files {
@@ -130,6 +140,7 @@ impl Files {
         match self {
             Self::Folder(folder, listed) => listed.get_or_init(|| list(folder)).clone(),
             Self::Given(files) => files.keys().take(FILES_LIMIT).cloned().collect(),
+            Self::InGateway(files) => files.list(),
         }
     }
 
@@ -138,6 +149,7 @@ impl Files {
         match self {
             Self::Given(files) => files.get(path).cloned().ok_or_else(|| format!("no file {path:?}")),
             Self::Folder(folder, _) => read_below(folder, path),
+            Self::InGateway(files) => files.read(path),
         }
     }
 }

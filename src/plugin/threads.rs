@@ -12,10 +12,20 @@ impl Threads {
     /// Starts the threads: one for every two cores, at least one.
     pub fn start() -> std::io::Result<Self> {
         let cores = std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
+        Self::start_some((cores / 2).max(1), "plugins")
+    }
+
+    /// Starts the one thread that starts the processes of plugins and serves their channels. The kernel ends a process
+    /// with the thread that has started it.
+    pub fn for_processes() -> std::io::Result<Self> {
+        Self::start_some(1, "plugin-channels")
+    }
+
+    fn start_some(count: usize, name: &str) -> std::io::Result<Self> {
         let runtime = Builder::new_multi_thread()
-            .worker_threads((cores / 2).max(1))
+            .worker_threads(count)
             .max_blocking_threads(64)
-            .thread_name("plugins")
+            .thread_name(name)
             // Hooks that yield continuously must not starve the timers, on which deadlines depend.
             .event_interval(2)
             .enable_all()
@@ -29,7 +39,7 @@ impl Threads {
         self.0.as_ref().expect("the runtime is taken in drop only").handle()
     }
 
-    pub(super) fn spawn(&self, work: impl Future<Output = ()> + Send + 'static) {
+    pub(crate) fn spawn(&self, work: impl Future<Output = ()> + Send + 'static) {
         drop(self.handle().spawn(work));
     }
 }

@@ -27,6 +27,7 @@ pub mod user;
 /// The words in front of paths and numbers among the launcher's arguments.
 const LEVEL: &str = "level";
 const STRICT: &str = "strict";
+const SEALED: &str = "sealed";
 const OWN: &str = "own";
 const MAKE: &str = "make";
 const WRITE: &str = "write";
@@ -107,8 +108,10 @@ impl Walls {
         add(RUNTIME, &self.runtime);
         add(SECRET, &hidden.secrets);
         add(OTHER, &hidden.folders);
-        if self.level == Level::Strict {
-            args.extend([LEVEL.into(), STRICT.into()]);
+        match self.level {
+            Level::Standard => {}
+            Level::Strict => args.extend([LEVEL.into(), STRICT.into()]),
+            Level::Sealed => args.extend([LEVEL.into(), SEALED.into()]),
         }
         for (word, most) in [(MAX_FILES, self.max_files), (MAX_FILE, self.max_file)] {
             if let Some(most) = most {
@@ -141,6 +144,7 @@ impl Building {
         let path = PathBuf::from(value);
         match word {
             LEVEL if value == STRICT => self.level = Level::Strict,
+            LEVEL if value == SEALED => self.level = Level::Sealed,
             OWN => self.reach.own = Some(path),
             MAKE => self.make.push(path),
             WRITE => self.reach.write.push(path),
@@ -191,7 +195,7 @@ impl Building {
         let has_files = files::restrict(rules).context("restricting files")?;
         let has_network = match self.level {
             Level::Standard => true,
-            Level::Strict => network::restrict(&self.ports).context("restricting the network")?,
+            Level::Strict | Level::Sealed => network::restrict(&self.ports).context("restricting the network")?,
         };
         let has_system_calls =
             system_calls::restrict(self.level, !self.ports.is_empty()).context("restricting system calls")?;
@@ -221,6 +225,38 @@ impl Building {
     }
 }
 
+/// Lets this thread, and those that it starts from now on, start no program and no process. Returns whether this kernel
+/// can do that.
+pub fn seal() -> anyhow::Result<bool> {
+    system_calls::seal()
+}
+
 fn number(value: &OsStr) -> anyhow::Result<u64> {
     value.to_str().and_then(|text| text.parse().ok()).context("not a number")
+}
+
+#[cfg(test)]
+mod tests {
+    use std::thread;
+
+    /// Whether a thread can start a program, after `first` in the same thread.
+    #[expect(clippy::disallowed_methods, reason = "a test of what a thread may start")]
+    fn can_start_a_program(first: fn()) -> bool {
+        let start = move || {
+            first();
+            std::process::Command::new("true").status().is_ok()
+        };
+        thread::spawn(start).join().unwrap()
+    }
+
+    #[test]
+    fn a_sealed_thread_starts_threads_but_no_program() {
+        assert!(can_start_a_program(|| {}));
+        let is_sealed = thread::spawn(|| super::seal().unwrap()).join().unwrap();
+        let sealed = || {
+            super::seal().unwrap();
+            assert_eq!(thread::spawn(|| 7).join().unwrap(), 7);
+        };
+        assert_eq!(can_start_a_program(sealed), !is_sealed);
+    }
 }

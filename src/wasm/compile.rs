@@ -105,6 +105,16 @@ impl Wasm {
     }
 }
 
+/// Puts the compiled code of a component into `cache`, for a process that has no other way to get it. Blocks, for
+/// minutes at worst.
+pub fn ahead(bytes: &[u8], cache: &Path) -> anyhow::Result<()> {
+    if bytes.len() > SIZE_LIMIT {
+        bail!("WebAssembly of {} bytes, limit {SIZE_LIMIT}", bytes.len());
+    }
+    let _one_at_a_time = COMPILED.lock();
+    compile_in_child(bytes, cache)
+}
+
 #[expect(
     clippy::disallowed_methods,
     reason = "a layer below `process`; the child limits itself and ends with its parent"

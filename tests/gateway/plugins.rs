@@ -1,6 +1,7 @@
 //! Plugins over HTTP: hooks, limits, grants, loads and reloads, with components that the tests build. P1 to P16 are the
 //! faults of plugins, each with the required result.
 
+mod apart;
 mod boundaries;
 mod breakers;
 mod chains;
@@ -16,6 +17,7 @@ mod refused_files;
 mod reloads;
 mod tasks;
 
+use std::cell::Cell;
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Stdio;
@@ -34,6 +36,11 @@ interface poll { resource pollable { block: func(); } }";
 /// The part of the clock of WASI that the plugins use.
 pub(crate) const WASI_MONOTONIC: &str = "package wasi:clocks@0.2.0;
 interface monotonic-clock { use wasi:io/poll@0.2.0.{pollable}; subscribe-duration: func(when: u64) -> pollable; }";
+
+thread_local! {
+    /// Lines that every plugin's table has in addition, of tests that this thread runs.
+    static MORE_KEYS: Cell<&'static str> = const { Cell::new("") };
+}
 
 /// The files of one test's plugins.
 pub(crate) struct Files(TempDir);
@@ -63,7 +70,7 @@ pub(crate) fn put(path: &Path, bytes: impl AsRef<[u8]>) -> PathBuf {
 
 /// The table of a plugin.
 pub(crate) fn table(name: &str, file: &Path, keys: &str) -> String {
-    format!("[[plugin]]\nname = {name:?}\npath = {file:?}\n{keys}\n")
+    format!("[[plugin]]\nname = {name:?}\npath = {file:?}\n{}{keys}\n", MORE_KEYS.get())
 }
 
 /// The table of a deployment whose functions return their input.

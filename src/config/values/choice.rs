@@ -136,6 +136,20 @@ choices!(
 );
 
 choices!(
+    /// Where the hooks of a plugin run.
+    #[derive(Default)]
+    PluginIsolation,
+    "\"none\" or \"process\"",
+    {
+        /// In the process of the gateway.
+        #[default]
+        None = "none",
+        /// In a process of their own, behind walls.
+        Process = "process",
+    }
+);
+
+choices!(
     /// How the values of an object become arguments.
     #[derive(Default)]
     ArgumentOrder,

@@ -40,6 +40,10 @@ const SIZE_WORDS: &str = "a size such as \"64KiB\" or \"8MiB\", or a whole numbe
 pub struct Size(u64);
 
 impl Size {
+    pub(crate) const fn of_bytes(count: u64) -> Self {
+        Self(count)
+    }
+
     pub(crate) const fn mebibytes(count: u64) -> Self {
         Self(count << 20)
     }

@@ -66,6 +66,7 @@ impl World {
             functions: Arc::clone(self) as Arc<dyn CallFunction>,
             log: Arc::clone(self) as Arc<dyn WriteLog>,
             variable: Arc::new(move |name| env.get(name).cloned()),
+            gateway: None,
         }
     }
 

@@ -3,6 +3,7 @@
 use wasmtime::component::Resource;
 use wasmtime::{Result, format_err};
 
+use crate::plugin::apart::change::Change;
 use crate::plugin::bindings::metagate::plugin::invocation::{Host, HostInvocation, Pair};
 use crate::plugin::headers;
 use crate::plugin::host::input::CallInput;
@@ -61,13 +62,15 @@ impl HostInvocation for HostState {
 
     fn set_header(&mut self, _: Handle, name: String, value: String) -> Result<Result<(), String>> {
         let changes = &mut self.call_input()?.changes;
-        Ok(headers::header(&name, &value).and_then(|(name, value)| changes.set_header(name, Some(value))))
+        let set = headers::header(&name, &value).and_then(|(name, value)| changes.set_header(name, Some(value)));
+        Ok(self.noted(set, || Change::SetHeader(name, value)))
     }
 
     fn remove_header(&mut self, _: Handle, name: String) -> Result<()> {
         let changes = &mut self.call_input()?.changes;
-        if let Ok((name, _)) = headers::header(&name, "") {
-            changes.set_header(name, None).map_err(|reason| format_err!("{reason}"))?;
+        if let Ok((checked, _)) = headers::header(&name, "") {
+            changes.set_header(checked, None).map_err(|reason| format_err!("{reason}"))?;
+            self.note(|| Change::RemoveHeader(name));
         }
         Ok(())
     }
@@ -86,7 +89,9 @@ impl HostInvocation for HostState {
 
     fn set_arguments(&mut self, _: Handle, arguments: String) -> Result<Result<(), String>> {
         let limit = self.granted.max_body;
-        Ok(self.call_input()?.changes.set_arguments(arguments, limit))
+        let kept = self.kept(&arguments);
+        let set = self.call_input()?.changes.set_arguments(arguments, limit);
+        Ok(self.noted(set, || Change::SetArguments(kept)))
     }
 
     fn remaining(&mut self, _: Handle) -> Result<u64> {
@@ -102,8 +107,10 @@ impl HostInvocation for HostState {
 
     fn set_context(&mut self, _: Handle, key: String, value: String, shared: bool) -> Result<Result<(), String>> {
         let plugin = self.granted.plugin.clone();
+        let (kept_key, kept_value) = (self.kept(&key), self.kept(&value));
         let CallInput { call, changes } = self.call_input()?;
-        Ok(changes.set_context(call, key, value, &plugin, shared))
+        let set = changes.set_context(call, key, value, &plugin, shared);
+        Ok(self.noted(set, || Change::SetContext { key: kept_key, value: kept_value, shared }))
     }
 
     fn drop(&mut self, _: Handle) -> Result<()> {

@@ -12,7 +12,7 @@ const COUNTERS_LIMIT: usize = 64;
 pub struct Counters(Mutex<BTreeMap<String, u64>>);
 
 impl Counters {
-    pub(super) fn add(&self, counter: &str, by: u64) -> Result<(), String> {
+    pub(crate) fn add(&self, counter: &str, by: u64) -> Result<(), String> {
         let is_name = |b: u8| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'_';
         if counter.is_empty() || counter.len() > 64 || !counter.bytes().all(is_name) {
             return Err("a counter's name must be 1 to 64 lower case letters, digits and \"_\"".to_owned());

@@ -4,9 +4,8 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use crate::config::{Grants, PluginName};
-use crate::plugin::host::counters::Counters;
+use crate::plugin::kept::Kept;
 use crate::plugin::outside::{Outside, SendHttp};
-use crate::plugin::store::Store;
 
 /// The configuration and grants of one plugin, shared by its instances.
 pub struct Granted {
@@ -20,10 +19,8 @@ pub struct Granted {
     pub http: Arc<dyn SendHttp>,
     /// The granted environment variables that are set.
     pub env: BTreeMap<String, String>,
-    /// The values that the plugin keeps between calls.
-    pub store: Arc<Store>,
-    /// The counters that the plugin adds to.
-    pub counters: Arc<Counters>,
+    /// The values and counters that the plugin keeps between calls.
+    pub(crate) kept: Kept,
     /// The world outside the plugin.
     pub outside: Outside,
     /// Longest JSON that the plugin may pass, in bytes.

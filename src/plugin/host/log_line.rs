@@ -7,7 +7,7 @@ pub(super) const LOG_SIZE: usize = 64 << 10;
 pub(super) const LINE_SIZE: usize = 8 << 10;
 
 /// The line with control characters escaped: they could forge log lines or control a terminal.
-pub(super) fn printable(message: &str) -> String {
+pub(crate) fn printable(message: &str) -> String {
     let cut = message.floor_char_boundary(LINE_SIZE);
     let mut line = String::with_capacity(cut);
     for c in message[..cut].chars() {

@@ -3,6 +3,7 @@
 use wasmtime::component::Resource;
 use wasmtime::{Result, format_err};
 
+use crate::plugin::apart::change::Change;
 use crate::plugin::bindings::metagate::plugin::outcome::{Host, HostOutcome, Problem, Source};
 use crate::plugin::host::input::HookInput;
 use crate::plugin::host::state::HostState;
@@ -80,28 +81,40 @@ impl HostOutcome for HostState {
     }
 
     fn set_status(&mut self, _: Handle, status: u16) -> Result<Result<(), String>> {
-        Ok(self.outcome()?.set_status(status))
+        let set = self.outcome()?.set_status(status);
+        Ok(self.noted(set, || Change::SetStatus(status)))
     }
 
     fn set_body(&mut self, _: Handle, body: String) -> Result<Result<(), String>> {
         let limit = self.granted.max_body;
-        Ok(self.outcome()?.set_body(body, limit))
+        let kept = self.kept(&body);
+        let set = self.outcome()?.set_body(body, limit);
+        Ok(self.noted(set, || Change::SetBody(kept)))
     }
 
     fn set_header(&mut self, _: Handle, name: String, value: String) -> Result<Result<(), String>> {
-        Ok(self.outcome()?.set_header(&name, &value))
+        let set = self.outcome()?.set_header(&name, &value);
+        Ok(self.noted(set, || Change::SetAnswerHeader(name, value)))
     }
 
     fn remove_header(&mut self, _: Handle, name: String) -> Result<()> {
-        self.outcome()?.headers.retain(|(there, _)| !there.as_str().eq_ignore_ascii_case(&name));
+        self.outcome()?.remove_header(&name);
+        self.note(|| Change::RemoveAnswerHeader(name));
         Ok(())
     }
 
     fn set_problem(&mut self, _: Handle, problem: Problem) -> Result<Result<(), String>> {
         let Problem { status, code, message, headers } = problem;
+        let (kept_code, kept_message) = (self.kept(&code), self.kept(&message));
         let pairs = headers.iter().map(|pair| (pair.name.as_str(), pair.value.as_str()));
         let outcome = self.outcome()?;
-        Ok(checked_problem(status, code, message, pairs).and_then(|failure| outcome.set_problem(failure)))
+        let set = checked_problem(status, code, message, pairs).and_then(|failure| outcome.set_problem(failure));
+        Ok(self.noted(set, || Change::SetProblem {
+            status,
+            code: kept_code,
+            message: kept_message,
+            headers: headers.into_iter().map(|pair| (pair.name, pair.value)).collect(),
+        }))
     }
 
     fn drop(&mut self, _: Handle) -> Result<()> {

@@ -3,6 +3,7 @@
 use wasmtime::component::Resource;
 use wasmtime::{Result, format_err};
 
+use crate::plugin::apart::change::Change;
 use crate::plugin::bindings::metagate::plugin::release::{FunctionInfo, Host, HostRelease, Pair};
 use crate::plugin::bindings::metagate::plugin::types::Parameter;
 use crate::plugin::host::input::HookInput;
@@ -56,7 +57,9 @@ impl HostRelease for HostState {
     }
 
     fn set_environment(&mut self, _: Handle, name: String, value: String) -> Result<Result<(), String>> {
-        Ok(self.release()?.set_environment(name, value))
+        let (kept_name, kept_value) = (self.kept(&name), self.kept(&value));
+        let set = self.release()?.set_environment(name, value);
+        Ok(self.noted(set, || Change::SetEnvironment(kept_name, kept_value)))
     }
 
     fn limits(&mut self, _: Handle) -> Result<Vec<Pair>> {
@@ -64,7 +67,8 @@ impl HostRelease for HostState {
     }
 
     fn set_limit(&mut self, _: Handle, name: String, value: String) -> Result<Result<(), String>> {
-        Ok(self.release()?.set_limit(&name, &value))
+        let set = self.release()?.set_limit(&name, &value);
+        Ok(self.noted(set, || Change::SetLimit(name, value)))
     }
 
     fn labels(&mut self, _: Handle) -> Result<Vec<Pair>> {
@@ -72,7 +76,9 @@ impl HostRelease for HostState {
     }
 
     fn set_label(&mut self, _: Handle, name: String, value: String) -> Result<Result<(), String>> {
-        Ok(self.release()?.set_label(name, value))
+        let (kept_name, kept_value) = (self.kept(&name), self.kept(&value));
+        let set = self.release()?.set_label(name, value);
+        Ok(self.noted(set, || Change::SetLabel(kept_name, kept_value)))
     }
 
     fn functions(&mut self, _: Handle) -> Result<Vec<FunctionInfo>> {
@@ -91,11 +97,14 @@ impl HostRelease for HostState {
     }
 
     fn hide(&mut self, _: Handle, function: String) -> Result<Result<(), String>> {
-        Ok(self.release()?.hide(&function))
+        let set = self.release()?.hide(&function);
+        Ok(self.noted(set, || Change::Hide(function)))
     }
 
     fn rename(&mut self, _: Handle, function: String, to: String) -> Result<Result<(), String>> {
-        Ok(self.release()?.rename(&function, to))
+        let kept = self.kept(&to);
+        let set = self.release()?.rename(&function, to);
+        Ok(self.noted(set, || Change::Rename(function, kept)))
     }
 
     fn drop(&mut self, _: Handle) -> Result<()> {

@@ -75,20 +75,20 @@ impl random::Host for HostState {
 
 impl store::Host for HostState {
     fn get(&mut self, key: String) -> Result<Option<Vec<u8>>> {
-        Ok(self.granted.store.get(&key, self.passed()))
+        Ok(self.granted.kept.get(&key, self.passed()))
     }
 
     fn set(&mut self, key: String, value: Vec<u8>, ttl: u64) -> Result<std::result::Result<(), String>> {
-        Ok(self.granted.store.set(&key, value, ttl, self.passed()))
+        Ok(self.granted.kept.set(&key, value, ttl, self.passed()))
     }
 
     fn delete(&mut self, key: String) -> Result<()> {
-        self.granted.store.delete(&key);
+        self.granted.kept.delete(&key);
         Ok(())
     }
 
     fn increment(&mut self, key: String, by: i64, ttl: u64) -> Result<std::result::Result<i64, String>> {
-        Ok(self.granted.store.increment(&key, by, ttl, self.passed()))
+        Ok(self.granted.kept.increment(&key, by, ttl, self.passed()))
     }
 
     fn compare_and_set(
@@ -98,7 +98,7 @@ impl store::Host for HostState {
         new: Vec<u8>,
         ttl: u64,
     ) -> Result<std::result::Result<bool, String>> {
-        Ok(self.granted.store.compare_and_set(&key, old.as_deref(), new, ttl, self.passed()))
+        Ok(self.granted.kept.compare_and_set(&key, old.as_deref(), new, ttl, self.passed()))
     }
 }
 
@@ -116,7 +116,7 @@ impl secrets::Host for HostState {
 
 impl metrics::Host for HostState {
     fn add(&mut self, counter: String, by: u64) -> Result<std::result::Result<(), String>> {
-        Ok(self.granted.counters.add(&counter, by))
+        Ok(self.granted.kept.count(&counter, by))
     }
 }
 

@@ -5,6 +5,7 @@ use std::time::Instant;
 
 use wasmtime::bail;
 
+use crate::plugin::apart::change::Change;
 use crate::plugin::hook_time::HookTime;
 use crate::plugin::host::granted::Granted;
 use crate::plugin::host::input::HookInput;
@@ -12,6 +13,11 @@ use crate::plugin::host::log_line::{LOG_LINES, LOG_SIZE, printable};
 use crate::plugin::host::wasi_context::WasiContext;
 use crate::plugin::outside::Level;
 use crate::wasm::limits::Limits;
+
+/// Largest number of changes that one hook call may make in a process of its own, and their largest size in bytes
+/// beyond that of two bodies.
+const CHANGES: usize = 4_096;
+const CHANGES_SIZE: usize = 1 << 20;
 
 /// The state of one instance.
 pub struct HostState {
@@ -24,6 +30,16 @@ pub struct HostState {
     ticks: u32,
     log: LogBudget,
     pub(super) wasi: Option<Box<WasiContext>>,
+    /// The changes of the hook call in progress, in a process that passes them on to the gateway.
+    changes: Option<Changes>,
+}
+
+/// The changes of one hook call, for the gateway.
+#[derive(Default)]
+struct Changes {
+    made: Vec<Change>,
+    size: usize,
+    are_too_many: bool,
 }
 
 #[derive(Default)]
@@ -36,7 +52,8 @@ impl HostState {
     /// The state of a new instance. `needs_wasi` says whether its component imports WASI.
     pub fn new(granted: Arc<Granted>, limits: Limits, needs_wasi: bool, time: HookTime) -> Self {
         let wasi = needs_wasi.then(|| Box::new(WasiContext::new(&granted)));
-        Self { granted, limits, input: HookInput::Nothing, time, ticks: 0, log: LogBudget::default(), wasi }
+        let changes = granted.outside.gateway.is_some().then(Changes::default);
+        Self { granted, limits, input: HookInput::Nothing, time, ticks: 0, log: LogBudget::default(), wasi, changes }
     }
 
     /// Gives the instance the input of a hook call and its time.
@@ -67,6 +84,37 @@ impl HostState {
             wasi.end();
         }
         std::mem::take(&mut self.input)
+    }
+
+    /// Takes the changes of the hook call that has ended; `None` if there are more than may be passed on.
+    pub(crate) fn take_changes(&mut self) -> Option<Vec<Change>> {
+        let Changes { made, are_too_many, .. } = self.changes.as_mut().map(std::mem::take).unwrap_or_default();
+        (!are_too_many).then_some(made)
+    }
+
+    /// Notes a change for the gateway, if this is not the gateway itself.
+    pub(super) fn note(&mut self, change: impl FnOnce() -> Change) {
+        let Some(changes) = &mut self.changes else { return };
+        let change = change();
+        changes.size += change.size();
+        changes.are_too_many |=
+            changes.made.len() >= CHANGES || changes.size > 2 * self.granted.max_body + CHANGES_SIZE;
+        if !changes.are_too_many {
+            changes.made.push(change);
+        }
+    }
+
+    /// The same for a setter that may have refused its value.
+    pub(super) fn noted(&mut self, set: Result<(), String>, change: impl FnOnce() -> Change) -> Result<(), String> {
+        if set.is_ok() {
+            self.note(change);
+        }
+        set
+    }
+
+    /// A copy of a text for a change; empty where changes are not noted.
+    pub(super) fn kept(&self, text: &str) -> String {
+        if self.changes.is_some() { text.to_owned() } else { String::new() }
     }
 
     pub(super) fn write_log(&mut self, level: Level, message: &str) -> wasmtime::Result<()> {

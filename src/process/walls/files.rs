@@ -42,6 +42,10 @@ const OF_THE_SYSTEM: [&str; 13] = [
     "/sys/devices/system",
     "/sys/fs/cgroup",
 ];
+/// What the dynamic linker reads, and what a process knows about itself.
+const LIBRARIES: [&str; 9] =
+    ["/lib", "/lib32", "/lib64", "/libx32", "/usr/lib", "/usr/lib32", "/usr/lib64", "/etc/ld.so.cache", "/proc/self"];
+const OWN_PROGRAM: &str = "/proc/self/exe";
 /// Most entries of one folder that become rules: each takes two microseconds of every start.
 const MOST_ENTRIES: usize = 2048;
 
@@ -86,6 +90,7 @@ pub(super) fn rules(reach: &Reach, level: Level) -> io::Result<Rules> {
     let (readable, changeable) = match level {
         Level::Standard => ([vec!["/".into()], read, runtime].concat(), [own, write].concat()),
         Level::Strict => ([all(&OF_THE_SYSTEM.map(PathBuf::from)), read, runtime, own].concat(), write),
+        Level::Sealed => ([all(&LIBRARIES.map(PathBuf::from)), read, runtime].concat(), write),
     };
     for path in &readable {
         listing.allow(path, path.is_dir(), READ)?;
@@ -93,9 +98,13 @@ pub(super) fn rules(reach: &Reach, level: Level) -> io::Result<Rules> {
     for path in &changeable {
         listing.allow(path, path.is_dir(), READ | changes)?;
     }
+    if level == Level::Sealed {
+        // The link itself: it stays valid when an upgrade replaces the file under the same path.
+        listing.add(OWN_PROGRAM.into(), false, READ);
+    }
     let (devices, read_devices) = match level {
         Level::Standard => (&DEVICES[..], &READ_DEVICES[..]),
-        Level::Strict => (&STRICT_DEVICES[..], &[][..]),
+        Level::Strict | Level::Sealed => (&STRICT_DEVICES[..], &[][..]),
     };
     let devices = devices.iter().map(|device| (device, READ | changes));
     for (device, access) in devices.chain(read_devices.iter().map(|device| (device, READ))) {
@@ -116,7 +125,7 @@ pub(super) fn prepare(rules: Rules, level: Level) -> Result<RulesetCreated, Rule
     let (handled, scope) = match level {
         // Every folder can be listed: programs list folders that something hidden lies below.
         Level::Standard => ((READ | changes()) & !AccessFs::ReadDir, BitFlags::from(Scope::Signal)),
-        Level::Strict => (READ | changes(), Scope::Signal | Scope::AbstractUnixSocket),
+        Level::Strict | Level::Sealed => (READ | changes(), Scope::Signal | Scope::AbstractUnixSocket),
     };
     let mut ruleset = Ruleset::default().handle_access(handled)?.scope(scope)?.create()?;
     for (path, access) in rules {

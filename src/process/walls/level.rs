@@ -9,4 +9,9 @@ pub enum Level {
     /// Its own folder and its runtime, for reading; its temporary files; no network. Without one of the walls, or as
     /// root, its program is not run.
     Strict,
+    /// The libraries that its program needs and what it may `read`; no network, and once it is [`seal`]ed no other
+    /// program and no process. A wall that this kernel lacks is left out.
+    ///
+    /// [`seal`]: crate::process::walls::seal
+    Sealed,
 }

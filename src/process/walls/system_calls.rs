@@ -78,6 +78,15 @@ const DENIED: &[c_long] = &[
     #[cfg(target_arch = "x86_64")]
     libc::SYS_ioperm,
 ];
+/// Calls that start programs and processes, apart from `clone`.
+const PROCESSES: &[c_long] = &[
+    libc::SYS_execve,
+    libc::SYS_execveat,
+    #[cfg(target_arch = "x86_64")]
+    libc::SYS_fork,
+    #[cfg(target_arch = "x86_64")]
+    libc::SYS_vfork,
+];
 /// Denied for other processes than the caller: the first argument is a process, and 0 the caller itself.
 const DENIED_FOR_OTHERS: &[c_long] =
     &[libc::SYS_prlimit64, libc::SYS_sched_setscheduler, libc::SYS_sched_setparam, libc::SYS_sched_setattr];
@@ -120,6 +129,19 @@ pub(super) fn restrict(level: Level, has_network: bool) -> anyhow::Result<bool> 
     Ok(true)
 }
 
+/// Denies this process to start programs and processes. Returns whether this kernel has filters of system calls.
+pub(super) fn seal() -> anyhow::Result<bool> {
+    let mut rules: Rules = PROCESSES.iter().map(|number| (*number, Vec::new())).collect();
+    // Of `clone` only the form that makes a thread.
+    let thread = u64::from(libc::CLONE_THREAD.cast_unsigned());
+    rules.insert(libc::SYS_clone, vec![rule([is(0, MaskedEq(thread), 0)?])?]);
+    match apply_filter(&denying(rules, libc::EPERM)?) {
+        Ok(()) => Ok(true),
+        Err(seccompiler::Error::Seccomp(error)) if is_missing(&error) => Ok(false),
+        Err(error) => Err(error.into()),
+    }
+}
+
 /// Whether this kernel has no filters of system calls.
 pub(super) fn is_missing(error: &std::io::Error) -> bool {
     matches!(error.raw_os_error(), Some(libc::ENOSYS | libc::EINVAL))
@@ -145,7 +167,7 @@ pub(super) fn programs(level: Level, has_network: bool) -> anyhow::Result<Vec<Bp
         rules.insert(IOCTL_X32, of_ioctl.clone());
     }
     rules.insert(libc::SYS_ioctl, of_ioctl);
-    if level == Level::Strict {
+    if level != Level::Standard {
         for (number, flags) in SENDING {
             rules.insert(number, vec![rule([is(flags, MaskedEq(CONNECTING), CONNECTING)?])?]);
         }
@@ -158,7 +180,7 @@ pub(super) fn programs(level: Level, has_network: bool) -> anyhow::Result<Vec<Bp
     // A C library that finds no clone3 uses clone.
     let clone3 = BTreeMap::from([(libc::SYS_clone3, Vec::new())]);
     let mut programs = vec![denying(rules, libc::EPERM)?];
-    if level == Level::Strict {
+    if level != Level::Standard {
         programs.push(program(strict_rules(has_network)?, errno(libc::EPERM), SeccompAction::Allow)?);
     }
     // Last: of several filters that deny a call, the newest one says with which error.

@@ -16,7 +16,7 @@ use crate::support::{Gateway, wait_for};
 const MIB: u64 = 1 << 20;
 
 #[test]
-fn p5_a_flood_of_output_ends_the_hook_call() {
+pub(super) fn p5_a_flood_of_output_ends_the_hook_call() {
     let line = "x".repeat(1_000);
     let plugin = Plugin::new().before_invoke(|c| {
         let asked = asked(c);
@@ -258,7 +258,7 @@ fn p13_an_answer_above_the_size_limit_is_a_failure() {
 }
 
 #[test]
-fn p13_setters_return_the_reason_of_a_refusal() {
+pub(super) fn p13_setters_return_the_reason_of_a_refusal() {
     let plugin = Plugin::new().before_invoke(|_| {}).after_invoke(|c| {
         let (bad_name, bad_value, own, fine) =
             (c.text("x y"), c.text("a\r\nb"), c.text("x-metagate-error"), c.text("v"));
@@ -399,7 +399,7 @@ interface stdout { use wasi:io/streams@0.2.0.{output-stream}; get-stdout: func()
 interface stderr { use wasi:io/streams@0.2.0.{output-stream}; get-stderr: func() -> output-stream; }";
 
 #[test]
-fn p15_printed_lines_are_logged_with_the_request_id_of_their_call() {
+pub(super) fn p15_printed_lines_are_logged_with_the_request_id_of_their_call() {
     let [streams, stdout, stderr] = ["wasi:io/streams@0.2.0", "wasi:cli/stdout@0.2.0", "wasi:cli/stderr@0.2.0"];
     let plugin = Plugin::new().importing(&[WASI_STREAMS, WASI_STDOUT], &[streams, stdout, stderr]).before_invoke(|c| {
         let asked = asked(c);

@@ -62,7 +62,7 @@ pub(crate) fn context(c: &mut Code, key: &str) -> crate::plugins::component::Tex
 }
 
 #[test]
-fn the_context_belongs_to_the_call_and_private_values_stay_private() {
+pub(super) fn the_context_belongs_to_the_call_and_private_values_stay_private() {
     let first = Plugin::new()
         .before_invoke(|c| {
             set_context(c, "caller", "\"alice\"", true);
@@ -98,7 +98,7 @@ fn the_context_belongs_to_the_call_and_private_values_stay_private() {
 }
 
 #[test]
-fn the_context_has_its_limits() {
+pub(super) fn the_context_has_its_limits() {
     let plugin = Plugin::new().item("(global $n (mut i32) (i32.const 0))").before_invoke(|c| {
         let asked = asked(c);
         asked.on(c, 'l', |c| {
@@ -124,7 +124,7 @@ fn the_context_has_its_limits() {
 }
 
 #[test]
-fn a_before_hook_answers_with_status_headers_and_body() {
+pub(super) fn a_before_hook_answers_with_status_headers_and_body() {
     let plugin = Plugin::new().before_invoke(|c| {
         let asked = asked(c);
         let (body, none) = (c.text("{\"cached\": true}"), c.text(""));
@@ -162,7 +162,7 @@ fn a_rejection_has_the_form_of_all_errors() {
 }
 
 #[test]
-fn changes_of_arguments_and_headers_reach_later_plugins_and_the_function() {
+pub(super) fn changes_of_arguments_and_headers_reach_later_plugins_and_the_function() {
     let first = Plugin::new().before_invoke(|c| {
         let (arguments, secret, user) = (c.text("[7,\n {\"a\": 8}]"), c.text("X-Secret"), c.text("x-user"));
         let set = c.call("invocation", "set-arguments", arguments);
@@ -194,7 +194,7 @@ fn changes_of_arguments_and_headers_reach_later_plugins_and_the_function() {
 }
 
 #[test]
-fn a_hook_reads_every_field_of_the_call() {
+pub(super) fn a_hook_reads_every_field_of_the_call() {
     let plugin = Plugin::new().before_invoke(|c| {
         let mut told = Vec::new();
         for what in ["deployment", "version", "function", "method", "peer", "id"] {
@@ -243,7 +243,7 @@ fn seeing() -> Plugin {
 }
 
 #[test]
-fn an_after_hook_sees_every_outcome() {
+pub(super) fn an_after_hook_sees_every_outcome() {
     let files = Files::new();
     let seeing = files.put("seeing.wasm", seeing().component());
     let rejecting = Plugin::new().before_invoke(|c| {
@@ -273,7 +273,7 @@ fn an_after_hook_sees_every_outcome() {
 }
 
 #[test]
-fn an_after_hook_changes_status_headers_body_and_problem() {
+pub(super) fn an_after_hook_changes_status_headers_body_and_problem() {
     let plugin = Plugin::new().after_invoke(|c| {
         let asked = asked(c);
         let status = |c: &mut Code, status: u16| {

@@ -31,7 +31,7 @@ fn counting(words: &str) -> Plugin {
 }
 
 #[test]
-fn a_store_belongs_to_its_plugin_and_outlives_instances_and_reloads() {
+pub(super) fn a_store_belongs_to_its_plugin_and_outlives_instances_and_reloads() {
     let files = Files::new();
     let file = files.put("p.wasm", counting("").component());
     let other = files.put("other.wasm", counting("").component());
@@ -50,7 +50,7 @@ fn a_store_belongs_to_its_plugin_and_outlives_instances_and_reloads() {
 }
 
 #[test]
-fn a_store_sets_compares_deletes_and_expires() {
+pub(super) fn a_store_sets_compares_deletes_and_expires() {
     let plugin = Plugin::new().before_invoke(|c| {
         let asked = asked(c);
         let (key, one, two, nothing) = (c.text("k"), c.text("one"), c.text("two"), "(i32.const 0) (i32.const 0)");
@@ -108,7 +108,7 @@ fn a_store_sets_compares_deletes_and_expires() {
 }
 
 #[test]
-fn a_plugin_reads_granted_environment_variables_only() {
+pub(super) fn a_plugin_reads_granted_environment_variables_only() {
     let plugin = Plugin::new().before_invoke(|c| {
         let mut told = Vec::new();
         for name in ["REGION", "NOT_SET", "A_SECRET"] {
@@ -131,7 +131,7 @@ fn a_plugin_reads_granted_environment_variables_only() {
 }
 
 #[test]
-fn a_secret_is_visible_to_its_plugin_only() {
+pub(super) fn a_secret_is_visible_to_its_plugin_only() {
     let plugin = Plugin::new().before_invoke(|c| {
         let (name, other) = (c.text("signing-key"), c.text("other"));
         let (value, other) = (c.call("secrets", "get", name), c.call("secrets", "get", other));
@@ -153,7 +153,7 @@ fn a_secret_is_visible_to_its_plugin_only() {
 }
 
 #[test]
-fn its_counters_are_in_the_admin_api_and_in_the_metrics() {
+pub(super) fn its_counters_are_in_the_admin_api_and_in_the_metrics() {
     let plugin = Plugin::new().before_invoke(|c| {
         let (name, bad) = (c.text("cache_hits"), c.text("Hits!"));
         let added = c.call("metrics", "add", format!("{name} (i64.const 3)"));
@@ -172,7 +172,7 @@ fn its_counters_are_in_the_admin_api_and_in_the_metrics() {
 }
 
 #[test]
-fn a_plugin_has_its_configuration_and_may_refuse_it() {
+pub(super) fn a_plugin_has_its_configuration_and_may_refuse_it() {
     let schema = r#"{"type": "object", "required": ["header"], "properties": {"header": {"type": "string"}}}"#;
     let plugin = || {
         Plugin::new()
@@ -214,7 +214,7 @@ fn invoking(deployment: &str, function: &str, arguments: &str) -> Plugin {
 }
 
 #[test]
-fn a_plugin_calls_granted_functions_only() {
+pub(super) fn a_plugin_calls_granted_functions_only() {
     let files = Files::new();
     let folder = fixture("node-values");
     let mut tables = format!("{}[[deployment]]\nname = \"values\"\npath = {folder:?}\n", deployment("it"));
@@ -243,7 +243,7 @@ fn a_plugin_calls_granted_functions_only() {
 }
 
 #[test]
-fn a_plugins_call_runs_through_the_plugins_of_its_function_but_not_through_itself() {
+pub(super) fn a_plugins_call_runs_through_the_plugins_of_its_function_but_not_through_itself() {
     let other = Plugin::new()
         .before_invoke(|c| {
             let method = c.call("invocation", "method", "");
@@ -321,7 +321,7 @@ fn asking(gateway: &Gateway, letter: &str, serve: impl FnOnce()) -> Answer {
 }
 
 #[test]
-fn requests_go_to_granted_origins_only_and_so_do_redirects() {
+pub(super) fn requests_go_to_granted_origins_only_and_so_do_redirects() {
     let (granted, other) = (Held::new(), Held::new());
     let urls = [
         granted.url("/keys?a=1"),

@@ -56,7 +56,7 @@ fn p1_an_endless_loop_is_interrupted_at_the_timeout() {
 }
 
 #[test]
-fn p1_a_loop_in_a_bulk_operation_is_interrupted() {
+pub(super) fn p1_a_loop_in_a_bulk_operation_is_interrupted() {
     let (gateway, _files) = with_plugin("", looper(), "timeout = \"50ms\"");
     let (answer, time) = timed(|| call_do(&gateway, "fill"));
     assert_failed(&answer);
@@ -159,7 +159,7 @@ fn p2_a_memory_bomb_ends_at_its_limit_and_leaves_nothing_behind() {
 }
 
 #[test]
-fn p2_a_table_bomb_ends_at_its_limit() {
+pub(super) fn p2_a_table_bomb_ends_at_its_limit() {
     let plugin = Plugin::new().item("(table $bomb 1 funcref)").before_invoke(|c| {
         c.raw(
             "(block $end (loop $more (br_if $end (i32.eq (table.grow $bomb (ref.null func) (i32.const 1000)) \
@@ -232,7 +232,7 @@ fn p2_a_components_own_resources_end_at_a_limit() {
 }
 
 #[test]
-fn p3_a_trap_ends_its_call_and_its_instance_only() {
+pub(super) fn p3_a_trap_ends_its_call_and_its_instance_only() {
     let plugin = Plugin::new()
         .item(COUNT)
         .item("(func $deep (result i32) (i32.add (call $deep) (i32.const 1)))")
@@ -268,7 +268,7 @@ fn p3_a_trap_ends_its_call_and_its_instance_only() {
 }
 
 #[test]
-fn p12_failures_open_a_breaker_and_a_good_call_closes_it() {
+pub(super) fn p12_failures_open_a_breaker_and_a_good_call_closes_it() {
     let plugin = Plugin::new().before_invoke(|c| {
         let asked = asked(c);
         asked.on(c, 'u', |c| c.raw("(unreachable)"));
@@ -301,7 +301,7 @@ fn p12_failures_open_a_breaker_and_a_good_call_closes_it() {
 }
 
 #[test]
-fn p14_a_fresh_instance_has_no_state_and_a_warm_one_keeps_it() {
+pub(super) fn p14_a_fresh_instance_has_no_state_and_a_warm_one_keeps_it() {
     let files = Files::new();
     let plugin = Plugin::new().item(COUNT).before_invoke(tell_count);
     let file = files.put("p.wasm", plugin.component());
@@ -319,7 +319,7 @@ fn p14_a_fresh_instance_has_no_state_and_a_warm_one_keeps_it() {
 }
 
 #[test]
-fn p14_an_interrupted_instance_is_not_reused() {
+pub(super) fn p14_an_interrupted_instance_is_not_reused() {
     let plugin = Plugin::new().item(COUNT).before_invoke(|c| {
         let asked = asked(c);
         asked.on(c, 'l', |c| {

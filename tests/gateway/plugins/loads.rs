@@ -92,7 +92,7 @@ fn set(c: &mut Code, function: &str, name: &str, value: &str) {
 }
 
 #[test]
-fn before_load_sets_environment_limits_and_labels() {
+pub(super) fn before_load_sets_environment_limits_and_labels() {
     let plugin = Plugin::new().before_load(|c| {
         set(c, "set-environment", "REGION", "eu");
         set(c, "set-limit", "timeout", "300ms");
@@ -108,7 +108,7 @@ fn before_load_sets_environment_limits_and_labels() {
 }
 
 #[test]
-fn before_load_gets_the_reason_for_what_it_may_not_set() {
+pub(super) fn before_load_gets_the_reason_for_what_it_may_not_set() {
     for (function, name, value, reason) in [
         ("set-environment", "LD_PRELOAD", "x", "LD_PRELOAD"),
         ("set-environment", "a=b", "x", "a=b"),
@@ -126,7 +126,7 @@ fn before_load_gets_the_reason_for_what_it_may_not_set() {
 }
 
 #[test]
-fn a_load_hook_reads_the_release_and_its_files_and_nothing_else() {
+pub(super) fn a_load_hook_reads_the_release_and_its_files_and_nothing_else() {
     let plugin = Plugin::new().before_load(|c| {
         let mut told = Vec::new();
         for what in ["deployment", "version", "origin", "runtime"] {
@@ -197,7 +197,7 @@ fn after_load_hides_and_renames_functions_and_labels_the_release() {
 }
 
 #[test]
-fn a_failing_load_hook_refuses_the_release_in_before_load_and_is_skipped_in_after_load() {
+pub(super) fn a_failing_load_hook_refuses_the_release_in_before_load_and_is_skipped_in_after_load() {
     let trap = |c: &mut Code| {
         let two = c.text("two");
         c.call("release", "hide", two);

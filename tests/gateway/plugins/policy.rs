@@ -80,7 +80,7 @@ fn changes_of_a_failed_hook_have_no_effect() {
 }
 
 #[test]
-fn in_observe_mode_verdicts_are_counted_and_not_applied() {
+pub(super) fn in_observe_mode_verdicts_are_counted_and_not_applied() {
     let plugin = Plugin::new()
         .before_invoke(|c| {
             let asked = asked(c);
@@ -273,7 +273,7 @@ fn h7_a_call_with_an_after_hook_leaves_the_queue_with_its_caller() {
 }
 
 #[test]
-fn a_hook_runs_to_its_end_when_its_caller_goes_away() {
+pub(super) fn a_hook_runs_to_its_end_when_its_caller_goes_away() {
     let held = Held::new();
     let url = held.url("/");
     let plugin = Plugin::new().before_invoke(|c| {
@@ -297,7 +297,7 @@ fn a_hook_runs_to_its_end_when_its_caller_goes_away() {
 }
 
 #[test]
-fn hook_calls_beyond_max_instances_wait_and_those_beyond_the_queue_are_refused() {
+pub(super) fn hook_calls_beyond_max_instances_wait_and_those_beyond_the_queue_are_refused() {
     let held = Held::new();
     let keys =
         format!("timeout = \"3s\"\nmax_instances = 1\ngrants = {{ metrics = true, http = [{:?}] }}", held.origin);

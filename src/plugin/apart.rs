@@ -1,0 +1,212 @@
+//! A plugin whose hooks run in a process of their own (`isolation = "process"`). This is the gateway's side: it starts
+//! the process, sends it the inputs of hooks, and applies the changes that come back. The program of the process is
+//! `plugin_process`.
+//!
+//! ```text
+//!  gateway                                   process of one plugin
+//!  breakers, slots ──► input ─── hook ────►  instances, warm or fresh
+//!  input  ◄── changes, checked ◄── done ───
+//!  values, counters, requests, ◄── ask ────  imports
+//!  functions, files, the log   ─── answer ►
+//! ```
+//!
+//! The process has no files but its component, no network and no children. What the plugin was granted is done by the
+//! gateway, so that its grants hold even for a plugin that has taken over its process.
+
+mod broker;
+pub(crate) mod change;
+pub(crate) mod frame;
+mod keeper;
+mod link;
+pub(crate) mod message;
+pub mod program;
+pub(crate) mod sent;
+
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::{Duration, Instant};
+
+use bytes::Bytes;
+use parking_lot::Mutex;
+use tokio::sync::{oneshot, watch};
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+
+use crate::clock;
+use crate::config::{PluginConfig, PluginName};
+use crate::plugin::apart::broker::Broker;
+use crate::plugin::apart::change::Changer;
+use crate::plugin::apart::keeper::{Keeper, State, TASK};
+use crate::plugin::apart::link::{InFlight, Link};
+use crate::plugin::apart::message::{Done, Loaded, ToProcess};
+use crate::plugin::apart::program::Program;
+use crate::plugin::apart::sent::microseconds;
+use crate::plugin::crossing::Crossing;
+use crate::plugin::fault::Fault;
+use crate::plugin::hook_time::HookTime;
+use crate::plugin::host::granted::Granted;
+use crate::plugin::threads::Threads;
+use crate::process::spawner::Spawner;
+use crate::supervise;
+
+/// How long after the end of its time a hook call may be answered: then the process does not keep time any more, and is
+/// ended. A machine with more work than cores stops a process for some tens of milliseconds.
+const GRACE: Duration = Duration::from_secs(1);
+
+/// The processes of all plugins that have one.
+pub struct Processes {
+    /// The thread that starts them, reads and writes their channels.
+    threads: Threads,
+    spawner: Arc<Spawner>,
+    tasks: TaskTracker,
+    stop: CancellationToken,
+}
+
+impl Processes {
+    /// No processes. They will be started with `spawner`.
+    pub fn new(spawner: Arc<Spawner>) -> std::io::Result<Self> {
+        let threads = Threads::for_processes()?;
+        Ok(Self { threads, spawner, tasks: TaskTracker::new(), stop: CancellationToken::new() })
+    }
+
+    /// The same as [`Self::stop`]. Blocks.
+    pub fn end(&self) {
+        self.threads.handle().block_on(self.stop());
+    }
+
+    /// Ends all processes. When it returns, none is left.
+    pub async fn stop(&self) {
+        self.stop.cancel();
+        self.tasks.close();
+        self.tasks.wait().await;
+    }
+}
+
+/// The process of one plugin. Dropping it ends the process.
+pub(super) struct Apart {
+    state: watch::Receiver<State>,
+    last_end: Arc<Mutex<String>>,
+    retired: CancellationToken,
+    granted: Arc<Granted>,
+    timeout: Duration,
+    /// Instances that the process has created.
+    instances: AtomicU64,
+}
+
+impl Apart {
+    /// Starts a process that loads `component`, whose compiled code is in `cache`, and waits until it has. Blocks.
+    ///
+    /// # Errors
+    /// How the process ended before it had loaded the plugin.
+    pub(super) fn start(
+        processes: &Processes,
+        settings: &PluginConfig,
+        granted: Arc<Granted>,
+        (component, cache): (Bytes, PathBuf),
+        all_memory: u64,
+    ) -> Result<(Self, Loaded), String> {
+        let (state, states) = watch::channel(State::Starting);
+        let retired = processes.stop.child_token();
+        let last_end = Arc::default();
+        let (first, loaded) = oneshot::channel();
+        let keeper = Arc::new(Keeper {
+            spawner: Arc::clone(&processes.spawner),
+            program: Program::new(settings.clone(), component, cache, all_memory, granted.max_body as u64),
+            broker: Arc::new(Broker::new(Arc::clone(&granted))),
+            retired: retired.clone(),
+            state,
+            last_end: Arc::clone(&last_end),
+            first: Mutex::new(Some(first)),
+        });
+        let timeout = settings.timeout.get();
+        {
+            let _on_its_thread = processes.threads.handle().enter();
+            supervise::forever(&processes.tasks, &retired, TASK, move || {
+                let keeper = Arc::clone(&keeper);
+                async move { keeper.keep().await }
+            });
+        }
+        let apart = Self { state: states, last_end, retired, granted, timeout, instances: 0.into() };
+        let loaded = loaded.blocking_recv().unwrap_or_else(|_| Err("was not started".to_owned()))?;
+        Ok((apart, loaded))
+    }
+
+    /// The name of the plugin.
+    fn plugin(&self) -> &PluginName {
+        &self.granted.plugin
+    }
+
+    /// Instances that were created.
+    pub(super) fn instances(&self) -> u64 {
+        self.instances.load(Ordering::Relaxed)
+    }
+
+    /// Runs a hook. Returns the input with its changes.
+    pub(super) async fn run<H: Crossing>(&self, mut input: H, time: HookTime) -> (H, Result<H::Verdict, Fault>) {
+        let link = match self.link(time.deadline).await {
+            Ok(link) => link,
+            Err(fault) => return (input, Err(fault)),
+        };
+        let done = match self.send(&link, &input, time) {
+            Ok((hook, done)) => self.wait(&link, hook, done, time).await,
+            Err(fault) => Err(fault),
+        };
+        let verdict = done.and_then(|done| self.take(done, &mut input));
+        (input, verdict)
+    }
+
+    fn take<H: Crossing>(&self, done: Done, input: &mut H) -> Result<H::Verdict, Fault> {
+        self.instances.fetch_add(done.instances, Ordering::Relaxed);
+        let verdict = done.verdict?;
+        let by = Changer { plugin: self.plugin(), max_body: self.granted.max_body };
+        let taken = input.take_changes(done.changes, by);
+        taken.and_then(|()| H::verdict(verdict, self.granted.max_body)).map_err(Fault::BadOutput)
+    }
+
+    /// Sends a hook call. Returns its number, and where its result arrives.
+    fn send<H: Crossing>(
+        &self,
+        link: &Link,
+        input: &H,
+        time: HookTime,
+    ) -> Result<(u64, oneshot::Receiver<Done>), Fault> {
+        let (sender, done) = oneshot::channel();
+        let call = InFlight::new(sender, input.callers(), input.files(), time.deadline);
+        let hook = link.begin(call).ok_or(Fault::NoProcess)?;
+        let (sent, [arguments, body]) = input.sent(self.plugin());
+        let now = clock::now();
+        let left = |end: Instant| microseconds(end.saturating_duration_since(now));
+        let time = [left(time.deadline), left(time.latest())];
+        let message = ToProcess::Hook { hook, time, input: Box::new(sent) };
+        link.send(&message, &[arguments, body]).map_err(|_| Fault::NoProcess)?;
+        Ok((hook, done))
+    }
+
+    async fn wait(&self, link: &Link, hook: u64, done: oneshot::Receiver<Done>, time: HookTime) -> Result<Done, Fault> {
+        match tokio::time::timeout_at((time.latest() + GRACE).into(), done).await {
+            Ok(Ok(done)) => Ok(done),
+            Ok(Err(_)) => Err(Fault::ProcessEnded(self.last_end.lock().clone())),
+            Err(_) => {
+                link.give_up(hook);
+                Err(Fault::TimedOut(self.timeout))
+            }
+        }
+    }
+
+    /// The running process, for which it waits until the deadline.
+    async fn link(&self, deadline: Instant) -> Result<Arc<Link>, Fault> {
+        let mut state = self.state.clone();
+        let up = state.wait_for(|state| matches!(state, State::Up(_)));
+        match tokio::time::timeout_at(deadline.into(), up).await.map(|up| up.map(|state| state.clone())) {
+            Ok(Ok(State::Up(link))) => Ok(link),
+            Ok(Ok(State::Starting) | Err(_)) | Err(_) => Err(Fault::NoProcess),
+        }
+    }
+}
+
+impl Drop for Apart {
+    fn drop(&mut self) {
+        self.retired.cancel();
+    }
+}

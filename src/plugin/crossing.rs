@@ -1,0 +1,156 @@
+//! The three kinds of hook calls, as they cross to the process of a plugin.
+
+use std::sync::Arc;
+
+use crate::answer::Failure;
+use crate::config::PluginName;
+use crate::plugin::apart::change::{Change, Changer};
+use crate::plugin::apart::message::{Input, SentVerdict};
+use crate::plugin::apart::sent;
+use crate::plugin::host::input::{CallInput, OutcomeInput};
+use crate::plugin::outcome::{Content, Outcome, checked_problem, checked_response};
+use crate::plugin::release::{Files, Release};
+use crate::plugin::verdict::{CallVerdict, LoadVerdict, readable};
+
+/// The input of a hook that can run in a process of its own.
+pub(crate) trait Crossing: Send + Sized + 'static {
+    /// The verdict of the hook.
+    type Verdict: Send + 'static;
+
+    /// The input for the process of `plugin`, and its bytes.
+    fn sent(&self, plugin: &PluginName) -> (Input, [&[u8]; 2]);
+    /// The plugins through which the call comes; none of a load.
+    fn callers(&self) -> Option<Vec<PluginName>>;
+    /// The files of the release.
+    fn files(&self) -> Option<Arc<Files>>;
+    /// Makes the changes of the hook, with the checks of the interface.
+    fn take_changes(&mut self, changes: Vec<Change>, by: Changer<'_>) -> Result<(), String>;
+    /// Checks the verdict of the hook.
+    fn verdict(sent: SentVerdict, max_body: usize) -> Result<Self::Verdict, String>;
+    /// The verdict as it crosses.
+    fn sent_verdict(verdict: Self::Verdict) -> SentVerdict;
+}
+
+fn foreign<T>() -> Result<T, String> {
+    Err("a verdict of another kind of hook".to_owned())
+}
+
+impl Crossing for CallInput {
+    type Verdict = CallVerdict;
+
+    fn sent(&self, plugin: &PluginName) -> (Input, [&[u8]; 2]) {
+        (Input::BeforeInvoke(sent::call(&self.call, plugin)), [self.call.arguments.as_json(), &[]])
+    }
+
+    fn callers(&self) -> Option<Vec<PluginName>> {
+        Some(self.call.callers.clone())
+    }
+
+    fn files(&self) -> Option<Arc<Files>> {
+        None
+    }
+
+    fn take_changes(&mut self, changes: Vec<Change>, by: Changer<'_>) -> Result<(), String> {
+        changes.into_iter().try_for_each(|change| change.of_call(self, by))
+    }
+
+    fn verdict(sent: SentVerdict, max_body: usize) -> Result<CallVerdict, String> {
+        match sent {
+            SentVerdict::Proceed => Ok(CallVerdict::Proceed),
+            SentVerdict::Respond { status, headers, body } => {
+                let pairs = headers.iter().map(|(name, value)| (name.as_str(), value.as_str()));
+                checked_response(status, body, pairs, max_body).map(|outcome| CallVerdict::Respond(Box::new(outcome)))
+            }
+            SentVerdict::Reject { status, code, message, headers } => {
+                let pairs = headers.iter().map(|(name, value)| (name.as_str(), value.as_str()));
+                checked_problem(status, code, message, pairs).map(CallVerdict::Reject)
+            }
+            _ => foreign(),
+        }
+    }
+
+    fn sent_verdict(verdict: CallVerdict) -> SentVerdict {
+        match verdict {
+            CallVerdict::Proceed => SentVerdict::Proceed,
+            CallVerdict::Respond(outcome) => {
+                let Outcome { status, content, headers, .. } = *outcome;
+                let body = match content {
+                    Content::Result(body) | Content::Answer(body) => String::from_utf8_lossy(&body).into_owned(),
+                    Content::Problem { .. } => String::new(),
+                };
+                SentVerdict::Respond { status, headers: sent::answer_headers(&headers), body }
+            }
+            CallVerdict::Reject(Failure { status, code, message, headers, .. }) => SentVerdict::Reject {
+                status,
+                code: code.into_owned(),
+                message,
+                headers: sent::answer_headers(&headers),
+            },
+        }
+    }
+}
+
+impl Crossing for OutcomeInput {
+    type Verdict = ();
+
+    fn sent(&self, plugin: &PluginName) -> (Input, [&[u8]; 2]) {
+        let call = &self.call.call;
+        let (outcome, body) = sent::outcome(&self.outcome);
+        (Input::AfterInvoke(sent::call(call, plugin), outcome), [call.arguments.as_json(), body])
+    }
+
+    fn callers(&self) -> Option<Vec<PluginName>> {
+        self.call.callers()
+    }
+
+    fn files(&self) -> Option<Arc<Files>> {
+        None
+    }
+
+    fn take_changes(&mut self, changes: Vec<Change>, by: Changer<'_>) -> Result<(), String> {
+        changes.into_iter().try_for_each(|change| change.of_outcome(self, by))
+    }
+
+    fn verdict(sent: SentVerdict, _: usize) -> Result<(), String> {
+        if matches!(sent, SentVerdict::None) { Ok(()) } else { foreign() }
+    }
+
+    fn sent_verdict((): ()) -> SentVerdict {
+        SentVerdict::None
+    }
+}
+
+impl Crossing for Box<Release> {
+    type Verdict = LoadVerdict;
+
+    fn sent(&self, _: &PluginName) -> (Input, [&[u8]; 2]) {
+        (Input::Load(Box::new(sent::release(self))), [&[], &[]])
+    }
+
+    fn callers(&self) -> Option<Vec<PluginName>> {
+        Some(Vec::new())
+    }
+
+    fn files(&self) -> Option<Arc<Files>> {
+        Some(Arc::clone(&self.files))
+    }
+
+    fn take_changes(&mut self, changes: Vec<Change>, _: Changer<'_>) -> Result<(), String> {
+        changes.into_iter().try_for_each(|change| change.of_release(self))
+    }
+
+    fn verdict(sent: SentVerdict, _: usize) -> Result<LoadVerdict, String> {
+        match sent {
+            SentVerdict::Accept => Ok(LoadVerdict::Accept),
+            SentVerdict::Refuse(reason) => Ok(LoadVerdict::Refuse(readable(&reason))),
+            _ => foreign(),
+        }
+    }
+
+    fn sent_verdict(verdict: LoadVerdict) -> SentVerdict {
+        match verdict {
+            LoadVerdict::Accept => SentVerdict::Accept,
+            LoadVerdict::Refuse(reason) => SentVerdict::Refuse(reason),
+        }
+    }
+}

@@ -1,0 +1,52 @@
+//! Loads plugins that run in a process of their own: has the component compiled, starts the process, and checks what it
+//! says about the plugin as `load` checks other plugins.
+
+use std::path::Path;
+use std::sync::Arc;
+
+use bytes::Bytes;
+
+use crate::config::PluginConfig;
+use crate::plugin::apart::message::Loaded;
+use crate::plugin::apart::{Apart, Processes};
+use crate::plugin::component::{NotAPlugin, Surface};
+use crate::plugin::load::{Loader, check_digest, check_surface};
+use crate::plugin::load_error::{LoadError, Reason};
+use crate::plugin::verdict::readable;
+use crate::plugin::{Home, Plugin};
+use crate::wasm::{compile, componentize};
+
+/// Loads a plugin whose file holds `bytes` in a process of its own. Its compiled code is kept below `cache`, in a
+/// folder that no other plugin can read. Blocks, for minutes at worst.
+pub(super) fn load(
+    loader: &Loader,
+    processes: &Processes,
+    cache: &Path,
+    settings: PluginConfig,
+    bytes: Vec<u8>,
+) -> Result<Arc<Plugin>, LoadError> {
+    check_digest(&settings, &bytes)?;
+    let surface = Surface::of_file(&bytes);
+    let error = |key: &str, reason| LoadError::new(&settings, key, reason);
+    let refused = |reason: NotAPlugin| error("path", Reason::NotAPlugin(reason));
+    let component = Bytes::from(componentize::component(bytes).map_err(|error| refused(error.into()))?);
+    let own = cache.join(settings.name.as_str());
+    compile::ahead(&component, &own).map_err(|error| refused(NotAPlugin::Compile(format!("{error:#}"))))?;
+    let granted = Arc::new(loader.granted(&settings));
+    let all_memory = loader.memory().limit() as u64;
+    let started = Apart::start(processes, &settings, granted, (component, own), all_memory);
+    let (apart, loaded) = started.map_err(|how| error("path", Reason::Process(readable(&how))))?;
+    let Loaded { surface: found, hooks, refusal } = loaded;
+    let surface = found.map(|found| surface.and(found));
+    if let Some(surface) = &surface {
+        check_surface(&settings, surface)?;
+    }
+    match (surface, refusal) {
+        (Some(surface), None) => loader.plugin(settings, surface, hooks, Home::Apart(apart)).map(Arc::new),
+        (_, Some(refusal)) => {
+            let text = readable(&refusal.reason);
+            Err(error(&readable(&refusal.key), Reason::Refused { text, is_secret: refusal.is_secret }))
+        }
+        (None, None) => Err(error("path", Reason::Process("did not say what the plugin exports".to_owned()))),
+    }
+}
