@@ -18,6 +18,7 @@ mod exports;
 mod extended_protocol;
 mod failing_functions;
 mod faulty;
+mod generated_calls;
 mod hangs;
 mod http2;
 mod http_functions;

@@ -6,7 +6,7 @@ mod files;
 mod isolation;
 mod limits;
 mod outbound;
-mod typed;
+pub(crate) mod typed;
 
 use std::fs;
 use std::path::Path;
