@@ -14,6 +14,7 @@ mod folder_changes;
 pub mod inspect;
 mod launch;
 mod load_hooks;
+mod load_slots;
 mod log_books;
 pub mod packages;
 pub mod plan;

@@ -10,6 +10,7 @@ use crate::config::{DeploymentConfig, PluginConfig, PluginsConfig};
 use crate::deployment::{DeploymentName, Fingerprint};
 use crate::gateway::Gateway;
 use crate::gateway::deployer::Deployer;
+use crate::gateway::load_slots::LoadSlots;
 use crate::gateway::reload_request::{Functions, ReloadFailure, Reloaded};
 use crate::plugin::load_error::LoadError;
 use crate::source::fingerprint;
@@ -71,15 +72,15 @@ impl Deployer {
             let has_changed = running.is_none_or(|running| !running.has_same_settings(config));
             has_changed || changed_files.contains(&config.name)
         };
-        let mut deploying = JoinSet::new();
+        let (mut deploying, slots) = (JoinSet::new(), LoadSlots::new());
         for config in deployments.into_iter().filter(is_changed) {
             let name = config.name.as_str().to_owned();
             if let Err(failure) = self.check_may_serve(&config) {
                 reloaded.failures.push(ReloadFailure::Deployment { name, failure: Arc::new(failure) });
                 continue;
             }
-            let deployer = Arc::clone(self);
-            deploying.spawn(async move { (name, deployer.redeploy(config).await) });
+            let (deployer, slots) = (Arc::clone(self), slots.clone());
+            deploying.spawn(async move { (name, slots.hold(deployer.redeploy(config)).await) });
         }
         for (name, deployed) in deploying.join_all().await {
             match deployed {

@@ -2,38 +2,31 @@
 //! workers at once. Until a deployment's turn comes, its calls are answered with `starting`.
 
 use std::sync::Arc;
-use std::time::Duration;
-
-use tokio::sync::Semaphore;
 
 use crate::deployment::DeploymentName;
 use crate::gateway::deployer::Deployer;
+use crate::gateway::load_slots::LoadSlots;
 use crate::registry::record::{Record, Release};
 use crate::registry::{Definition, State, StoredRelease};
 use crate::worker::failure::{LoadFailure, LoadFailureKind};
 
-/// Deployments that load at once.
-const MAX_LOADING: usize = 4;
-/// How long a deployment that is slow to load delays the next one.
-const MAX_DELAY: Duration = Duration::from_secs(5);
-
 impl Deployer {
     /// Puts every stored deployment into the registry and starts their releases in the background.
     pub fn restore(self: &Arc<Self>) {
-        let permits = Arc::new(Semaphore::new(MAX_LOADING));
+        let slots = LoadSlots::new();
         for record in self.store.records() {
-            self.restore_record(record, &permits);
+            self.restore_record(record, &slots);
         }
     }
 
     /// Restores one deployment, if it is stored. Does not wait for it.
     pub(super) fn restore_one(self: &Arc<Self>, name: &str) {
         if let Some(record) = self.store.record(name) {
-            self.restore_record(record, &Arc::new(Semaphore::new(1)));
+            self.restore_record(record, &LoadSlots::new());
         }
     }
 
-    fn restore_record(self: &Arc<Self>, record: Record, permits: &Arc<Semaphore>) {
+    fn restore_record(self: &Arc<Self>, record: Record, slots: &LoadSlots) {
         let name = record.name.clone();
         if self.gateway.deployment(name.as_str()).is_some() {
             tracing::warn!(deployment = %name, "stored deployment not served: the configuration has its name");
@@ -52,10 +45,9 @@ impl Deployer {
         let pending = self.gateway.new_deployment(&name, definition, timeout, State::Pending);
         let sequence = pending.sequence;
         self.gateway.put_in_service(pending);
-        let (deployer, permits) = (Arc::clone(self), Arc::clone(permits));
+        let (deployer, slots) = (Arc::clone(self), slots.clone());
         self.gateway.tasks.spawn(async move {
-            let Ok(_permit) = permits.acquire().await else { return };
-            let restoring = deployer.restore_release(&name, &release, stored, sequence);
+            let restoring = slots.hold(deployer.restore_release(&name, &release, stored, sequence));
             let _stopping = deployer.unless_draining(restoring).await;
         });
     }
@@ -88,7 +80,7 @@ impl Deployer {
         // Before the wait below: a deploy may replace it while it still loads.
         drop(lock);
         if let Some(pool) = pool {
-            let _loaded_or_not = tokio::time::timeout(MAX_DELAY, pool.first_load()).await;
+            let _loaded_or_not = pool.first_load().await;
         }
     }
 }

@@ -14,6 +14,7 @@ mod dependencies;
 mod deploys;
 mod endings;
 mod escapes;
+mod exact_arguments;
 mod exports;
 mod extended_protocol;
 mod failing_functions;
