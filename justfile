@@ -12,7 +12,7 @@ test filter="":
     cargo nextest run --locked {{ filter }}
 
 # Run the simulation with the seeds below a number.
-simulate seeds="10000":
+simulate seeds="100000":
     METAGATE_SIMULATE={{ seeds }} cargo test --locked --lib every_call_ends_once -- --nocapture
 
 # Run one seed of the simulation and print what happens in it.

@@ -5,7 +5,7 @@
 use fastrand::Rng;
 use serde_json::{Map, Value, json};
 
-use crate::support::Gateway;
+use crate::support::{Gateway, fixture};
 
 /// Calls of one test in CI.
 const CALLS: usize = 1000;
@@ -138,6 +138,7 @@ fn fitting(rng: &mut Rng, schema: &Value) -> Value {
         Some("number") => rng.choice(&[json!(0), json!(-1.5), json!(1e30), json!(7)]).unwrap().clone(),
         Some("string") if schema["maxLength"] == 1 => json!(rng.char('a'..'é').to_string()),
         Some("string") if schema["contentEncoding"] == "base64" => json!(rng.choice(["", "AQ==", "AQIDBA=="])),
+        Some("string") if schema["format"].is_string() => formatted(&schema["format"]),
         Some("string") => json!(rng.choice(["", "a", "7", "true", "ä\n\"\\", "\u{1f600}"])),
         Some("array") => array(rng, schema),
         Some("object") => {
@@ -148,6 +149,17 @@ fn fitting(rng: &mut Rng, schema: &Value) -> Value {
             given.into_iter().map(|(name, schema)| (name.clone(), fitting(rng, schema))).collect()
         }
         _ => Value::Null,
+    }
+}
+
+/// Text of a format.
+fn formatted(format: &Value) -> Value {
+    match format.as_str() {
+        Some("date") => json!("2026-02-28"),
+        Some("date-time") => json!("2026-02-28T23:59:59.5Z"),
+        Some("time") => json!("23:59:59"),
+        Some("uuid") => json!("12345678-1234-5678-1234-567812345678"),
+        _ => panic!("a format without an example: {format}"),
     }
 }
 
@@ -235,6 +247,12 @@ fn generated_calls_of_wasm_functions_are_answered_and_end_no_worker() {
     assert_no_call_ends_a_worker(&gateway, "it");
     let (gateway, _folder) = crate::wasm::serving(TOTAL, "");
     assert_no_call_ends_a_worker(&gateway, "it");
+}
+
+#[test]
+fn generated_calls_of_python_functions_are_answered_and_end_no_worker() {
+    let table = format!("[[deployment]]\nname = \"it\"\npath = {:?}\n", fixture("generated-python"));
+    assert_no_call_ends_a_worker(&Gateway::ready(&table), "it");
 }
 
 /// A module of numbers whose functions never trap.

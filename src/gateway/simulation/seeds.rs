@@ -8,8 +8,10 @@ use std::time::Instant;
 use crate::gateway::simulation::history::Figures;
 use crate::gateway::simulation::machine::Machine;
 
-/// Seeds that are run if `METAGATE_SIMULATE` does not say how many.
-const SEEDS: u64 = 1_500;
+/// Parts of the seeds that are run if the environment does not say which; each is a test, so that they share the cores.
+pub(super) const PARTS: u64 = 4;
+/// Seeds of a part.
+const SEEDS: u64 = 2_500;
 /// What happens in some run, or the simulation shows nothing about it.
 const HAPPENS: [&str; 23] = [
     "call_timeout",
@@ -44,19 +46,25 @@ pub(super) enum Prints {
     No,
 }
 
-/// Runs the seeds of the file and those of the environment: `METAGATE_SIMULATE=10000` runs the seeds below 10,000,
+/// Runs one of the [`PARTS`]; the first begins with the seeds of the file. The environment may say otherwise:
+/// `METAGATE_SIMULATE=10000` runs the seeds below 10,000 in the first part and none in the others,
 /// `METAGATE_SIMULATE_SEED=17` only that one, and prints what happens in it. A seed that fails is added to the file.
-pub(super) fn run_all(run: impl Fn(&Machine, u64, Prints) -> Result<Figures, Vec<String>>) {
+pub(super) fn run_part(part: u64, run: impl Fn(&Machine, u64, Prints) -> Result<Figures, Vec<String>>) {
     let machine = Machine::new();
-    if let Some(seed) = number("METAGATE_SIMULATE_SEED") {
-        let result = run(&machine, seed, Prints::Yes);
-        assert!(result.is_ok(), "seed {seed}: {:#?}", result.err());
-        return;
-    }
-    let count = number("METAGATE_SIMULATE").unwrap_or(SEEDS);
+    let seeds = match (number("METAGATE_SIMULATE_SEED"), number("METAGATE_SIMULATE")) {
+        (Some(_), _) | (None, Some(_)) if part > 0 => return,
+        (Some(seed), _) => {
+            let result = run(&machine, seed, Prints::Yes);
+            assert!(result.is_ok(), "seed {seed}: {:#?}", result.err());
+            return;
+        }
+        (None, Some(count)) => 0..count,
+        (None, None) => part * SEEDS..(part + 1) * SEEDS,
+    };
     let (start, mut figures) = (Instant::now(), Figures::default());
-    let (kept, mut failed) = (kept(), Vec::new());
-    for seed in kept.iter().copied().chain(0..count) {
+    let (kept, mut failed) = (if part == 0 { kept() } else { Vec::new() }, Vec::new());
+    let count = seeds.end - seeds.start;
+    for seed in kept.iter().copied().chain(seeds) {
         match run(&machine, seed, Prints::No) {
             Ok(of_run) => figures.add(&of_run),
             Err(findings) => {
