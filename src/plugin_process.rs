@@ -86,7 +86,7 @@ fn load_plugin(
     gateway: &Arc<Gateway>,
     threads: &Arc<Threads>,
 ) -> anyhow::Result<(Loaded, Option<Arc<Plugin>>)> {
-    let room = Room::for_instances(load.max_instances.saturating_mul(2));
+    let room = Room::for_instances(load.max_instances);
     let wasm = Wasm::with_clock(cache, &room, || {})?;
     let memory = Arc::new(MemoryBudget::new(load.whole_memory));
     let outside = gateway.outside(load.env.clone());

@@ -21,6 +21,8 @@ mod link;
 pub(crate) mod message;
 pub mod program;
 pub(crate) mod sent;
+#[cfg(test)]
+mod tests;
 
 use std::path::PathBuf;
 use std::sync::Arc;

@@ -32,8 +32,9 @@ const REAP_INTERVAL: Duration = Duration::from_secs(5);
 /// The name of [`Spawner::reap_orphans`] as a long-lived task.
 pub const REAPER: &str = "orphan-reaper";
 
-/// Starts processes for one gateway. Only one thread may use it, and that thread must live as long as the gateway: the
-/// kernel kills a child when the *thread* that started it ends (`PR_SET_PDEATHSIG`, see `prctl(2)`).
+/// Starts processes for one gateway. A thread that uses it must live as long as what it starts: the kernel kills a
+/// child when the *thread* that started it ends (`PR_SET_PDEATHSIG`, see `prctl(2)`). Workers and tools are started by
+/// the thread that serves, processes of plugins by a thread of their own.
 #[derive(Debug)]
 pub struct Spawner {
     /// The program that has the command `launch`.

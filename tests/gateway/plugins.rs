@@ -6,6 +6,7 @@ mod boundaries;
 mod breakers;
 mod chains;
 pub(crate) mod component;
+mod examples_apart;
 mod grants;
 mod held;
 mod hostile;

@@ -80,8 +80,7 @@ pub struct PluginConfig {
     #[schemars(range(min = 1, max = 256))]
     pub max_instances: u32,
     /// Where the hooks run. "none": in the gateway's process, within the limits of WebAssembly. "process": in a process
-    /// of their own behind walls, for a plugin that is not trusted; a hook call then takes some 0.1 ms longer. Default
-    /// "none".
+    /// of their own behind walls, for a plugin that is not trusted; a hook call then takes longer. Default "none".
     #[serde(default)]
     pub isolation: PluginIsolation,
     /// "enforce": verdicts are applied. "observe": the plugin runs, and its verdicts are only logged and counted.

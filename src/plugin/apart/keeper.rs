@@ -69,7 +69,7 @@ impl Keeper {
     /// Keeps a process running until it is retired. If the first one does not load the plugin, no other is started.
     pub(super) async fn keep(&self) {
         let mut delay = FIRST_DELAY;
-        loop {
+        while !self.retired.is_cancelled() {
             let began = Instant::now();
             supervise::panic_point(TASK);
             let end = self.run().await;

@@ -112,6 +112,18 @@ fn process(gateway: &Gateway, before: Option<u32>) -> u32 {
     })
 }
 
+/// Stops a process, and waits until none of its threads runs.
+fn stop(pid: u32) {
+    send_signal(pid, Signal::STOP);
+    let is_stopped = |stat: String| stat.rsplit_once(')').is_some_and(|(_, rest)| rest.trim().starts_with('T'));
+    wait_for("the stop of the process", || {
+        let mut threads = fs::read_dir(format!("/proc/{pid}/task")).unwrap().flatten();
+        threads
+            .all(|thread| is_stopped(fs::read_to_string(thread.path().join("stat")).unwrap_or_default()))
+            .then_some(())
+    });
+}
+
 /// Answers with the number of the call in this instance, or traps.
 fn counting() -> Plugin {
     Plugin::new().item("(global $count (mut i32) (i32.const 0))").before_invoke(|c| {
@@ -169,7 +181,7 @@ fn a_process_that_dies_under_load_fails_its_hooks_only_and_is_started_again() {
 fn a_process_that_does_not_answer_is_ended_and_another_started() {
     let (gateway, _files) = with_plugin("", counting(), &format!("{APART}timeout = \"100ms\""));
     let pid = process(&gateway, None);
-    send_signal(pid, Signal::STOP);
+    stop(pid);
     let answer = call_do(&gateway, "count");
     assert_failed(&answer);
     assert!(answer.message().contains("took too long"), "{answer:?}");
@@ -182,7 +194,7 @@ fn a_process_that_does_not_answer_is_ended_and_another_started() {
 fn on_error_decides_about_a_call_whose_hook_loses_its_process() {
     let keys = format!("{APART}timeout = \"100ms\"\non_error = \"skip\"");
     let (gateway, _files) = with_plugin("", counting(), &keys);
-    send_signal(process(&gateway, None), Signal::STOP);
+    stop(process(&gateway, None));
     assert_ok(&call_do(&gateway, "count"), "[1]");
 }
 

@@ -47,3 +47,13 @@ fn hook_calls_are_recorded_after_the_recorder_panicked() {
         fs::read_to_string(&record).is_ok_and(|text| text.contains("proceed")).then_some(())
     });
 }
+
+#[test]
+fn the_process_of_a_plugin_is_kept_after_its_keeper_panicked() {
+    let files = Files::new();
+    let file = files.put("p.wasm", looper().component());
+    let tables = deployment("it") + &table("p", &file, "isolation = \"process\"");
+    let gateway = panicking(&tables, "plugin-process");
+    assert!(gateway.log().contains("task=plugin-process"), "{}", gateway.log());
+    assert_ok(&call_do(&gateway, "z"), "[1]");
+}
