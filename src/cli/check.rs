@@ -35,7 +35,10 @@ impl Check {
         let mut plugins = 0;
         if let Some(config) = config {
             plugins = add_plugin_faults(&config, &mut faults);
-            add_deployment_faults(&config, &mut faults);
+            let unsettled = add_deployment_faults(&config, &mut faults);
+            if faults.is_empty() && !unsettled.is_empty() {
+                warn_of_names(&unsettled);
+            }
             if faults.is_empty() {
                 for (key, reason) in isolation::obstacles_of_deploys(&config) {
                     faults.push(Fault::new(config.locations.of(&format!("deploy.{key}")), reason));
@@ -70,8 +73,19 @@ fn add_plugin_faults(config: &Config, faults: &mut Faults) -> usize {
     plugins.len()
 }
 
-/// Checks the folder and the program of each deployment without faults so far.
-fn add_deployment_faults(config: &Config, faults: &mut Faults) {
+/// Earlier versions bound the values of objects in order, and a call that relies on it would go wrong.
+fn warn_of_names(deployments: &[&str]) {
+    let listed = deployments.iter().map(|name| format!("{name:?}")).collect::<Vec<_>>().join(", ");
+    stderr::print_line(format_args!(
+        "warning: {listed}: an object's values go to the parameters of their names; earlier versions took them in \
+         order. arguments = \"names\" confirms this, arguments = \"order\" brings the old way back"
+    ));
+}
+
+/// Checks the folder and the program of each deployment without faults so far. Returns the names of those whose
+/// workers bind objects by name without that the configuration says so.
+fn add_deployment_faults<'a>(config: &'a Config, faults: &mut Faults) -> Vec<&'a str> {
+    let mut unsettled = Vec::new();
     // The worker scripts are part of the binary; a plan needs only the path that they would be written to.
     let scripts = WorkerScripts::in_place(&config.server.data_dir);
     let starts: Vec<usize> = config.deployments.iter().map(first_line).collect();
@@ -100,6 +114,10 @@ fn add_deployment_faults(config: &Config, faults: &mut Faults) {
                 continue;
             }
             Ok(plan) => {
+                let is_own = matches!(plan.kind, RuntimeKind::Node | RuntimeKind::Python | RuntimeKind::Wasm);
+                if is_own && !deployment.locations.has("arguments") {
+                    unsettled.push(deployment.name.as_str());
+                }
                 for (key, reason) in isolation::obstacles(deployment, &plan, config) {
                     let message = format!("deployment {:?}: {reason}", deployment.name);
                     faults.push(Fault::new(deployment.locations.of(key), message));
@@ -116,6 +134,7 @@ fn add_deployment_faults(config: &Config, faults: &mut Faults) {
         let location = deployment.locations.of(key).or_else(|| deployment.locations.of("path"));
         faults.push(Fault::new(location, format!("deployment {:?}: {refusal}", deployment.name)));
     }
+    unsettled
 }
 
 fn first_line(deployment: &DeploymentConfig) -> usize {

@@ -161,7 +161,10 @@ fn written(folder: &Path, text: &str) -> String {
 #[test]
 fn check_reports_every_fault_with_its_position_and_writes_nothing() {
     let folder = tempfile::tempdir().unwrap();
-    let good = written(folder.path(), &deployment("it", "echo-node"));
+    let (code, _, err) = run(&["check", &written(folder.path(), &deployment("it", "echo-node"))]);
+    assert_eq!(code, Some(0));
+    assert!(err.starts_with("warning: \"it\": an object's values go to the parameters of their names"), "{err}");
+    let good = written(folder.path(), &format!("{}arguments = \"names\"\n", deployment("it", "echo-node")));
     let (code, out, err) = run(&["check", &good]);
     assert_eq!((code, err.as_str()), (Some(0), ""));
     assert!(out.contains("1 deployments, no faults") || out.contains("1 deployment, no faults"), "{out}");

@@ -73,7 +73,8 @@ fn check_names_what_is_closed_to_the_user() {
     set("", 0o755);
     set("outer", 0o700);
     let text = format!(
-        "[[deployment]]\nname = \"app\"\npath = \"outer/app\"\ninterpreter = {USERS_PYTHON:?}\nrun_as = \"nobody\"\n"
+        "[[deployment]]\nname = \"app\"\npath = \"outer/app\"\ninterpreter = {USERS_PYTHON:?}\nrun_as = \"nobody\"\n\
+         arguments = \"names\"\n"
     );
     fs::write(at("metagate.toml"), text).unwrap();
     let check = || {

@@ -41,7 +41,7 @@ fn doctor_shows_the_walls_and_what_each_deployment_gets() {
 
 #[test]
 fn check_warns_of_a_configuration_in_the_folder_of_a_deployment() {
-    let folder = folder_with(&[("a", ".", "")]);
+    let folder = folder_with(&[("a", ".", "arguments = \"names\"\n")]);
     let check = || metagate().arg("check").arg(folder.path().join("metagate.toml")).output().unwrap();
     let output = check();
     let warned = String::from_utf8(output.stderr).unwrap();
