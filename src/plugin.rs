@@ -152,6 +152,15 @@ impl Plugin {
         }
     }
 
+    /// How often its own process was started again; 0 without one.
+    #[must_use]
+    pub fn process_restarts(&self) -> u64 {
+        match &self.home {
+            Home::Here(_) => 0,
+            Home::Apart(apart) => apart.restarts(),
+        }
+    }
+
     /// Closes all breakers.
     fn reset_breakers(&self) {
         self.breakers.reset();

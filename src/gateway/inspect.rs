@@ -79,6 +79,8 @@ pub struct InspectedPlugin {
     pub mean_microseconds: f64,
     /// Instances made since it was loaded.
     pub instances: u64,
+    /// How often its process was started again, with `isolation = "process"`.
+    pub process_restarts: u64,
     /// The counters that it keeps itself.
     pub counters: BTreeMap<String, u64>,
 }
@@ -101,6 +103,7 @@ impl InspectedPlugin {
             observed: 0,
             mean_microseconds: 0.0,
             instances: 0,
+            process_restarts: 0,
             counters: BTreeMap::new(),
         }
     }
@@ -161,6 +164,7 @@ impl Gateway {
                 observed: figures.observed.load(Ordering::Relaxed),
                 mean_microseconds: (nanoseconds / calls.max(1)) as f64 / 1000.0,
                 instances: plugin.instances(),
+                process_restarts: plugin.process_restarts(),
                 counters: plugin.counters(),
             }
         });

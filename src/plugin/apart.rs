@@ -55,6 +55,8 @@ use crate::supervise;
 /// How long after the end of its time a hook call may be answered: then the process does not keep time any more, and is
 /// ended. A machine with more work than cores stops a process for some tens of milliseconds.
 const GRACE: Duration = Duration::from_secs(1);
+/// Inputs and results that are longer, in bytes, are converted on other threads.
+const LARGE: usize = 64 << 10;
 
 /// The processes of all plugins that have one.
 pub struct Processes {
@@ -94,6 +96,7 @@ pub(super) struct Apart {
     timeout: Duration,
     /// Instances that the process has created.
     instances: AtomicU64,
+    restarts: Arc<AtomicU64>,
 }
 
 impl Apart {
@@ -110,7 +113,7 @@ impl Apart {
     ) -> Result<(Self, Loaded), String> {
         let (state, states) = watch::channel(State::Starting);
         let retired = processes.stop.child_token();
-        let last_end = Arc::default();
+        let (last_end, restarts) = (Arc::default(), Arc::<AtomicU64>::default());
         let (first, loaded) = oneshot::channel();
         let keeper = Arc::new(Keeper {
             spawner: Arc::clone(&processes.spawner),
@@ -119,6 +122,7 @@ impl Apart {
             retired: retired.clone(),
             state,
             last_end: Arc::clone(&last_end),
+            restarts: Arc::clone(&restarts),
             first: Mutex::new(Some(first)),
         });
         let timeout = settings.timeout.get();
@@ -129,14 +133,14 @@ impl Apart {
                 async move { keeper.keep().await }
             });
         }
-        let apart = Self { state: states, last_end, retired, granted, timeout, instances: 0.into() };
+        let apart = Self { state: states, last_end, retired, granted, timeout, instances: 0.into(), restarts };
         let loaded = loaded.blocking_recv().unwrap_or_else(|_| Err("was not started".to_owned()))?;
         Ok((apart, loaded))
     }
 
-    /// The name of the plugin.
-    fn plugin(&self) -> &PluginName {
-        &self.granted.plugin
+    /// How often the process was started again.
+    pub(super) fn restarts(&self) -> u64 {
+        self.restarts.load(Ordering::Relaxed)
     }
 
     /// Instances that were created.
@@ -145,44 +149,30 @@ impl Apart {
     }
 
     /// Runs a hook. Returns the input with its changes.
-    pub(super) async fn run<H: Crossing>(&self, mut input: H, time: HookTime) -> (H, Result<H::Verdict, Fault>) {
+    pub(super) async fn run<H: Crossing>(&self, input: H, time: HookTime) -> (H, Result<H::Verdict, Fault>) {
         let link = match self.link(time.deadline).await {
             Ok(link) => link,
             Err(fault) => return (input, Err(fault)),
         };
-        let done = match self.send(&link, &input, time) {
-            Ok((hook, done)) => self.wait(&link, hook, done, time).await,
-            Err(fault) => Err(fault),
-        };
-        let verdict = done.and_then(|done| self.take(done, &mut input));
-        (input, verdict)
-    }
-
-    fn take<H: Crossing>(&self, done: Done, input: &mut H) -> Result<H::Verdict, Fault> {
-        self.instances.fetch_add(done.instances, Ordering::Relaxed);
-        let verdict = done.verdict?;
-        let by = Changer { plugin: self.plugin(), max_body: self.granted.max_body };
-        let taken = input.take_changes(done.changes, by);
-        taken.and_then(|()| H::verdict(verdict, self.granted.max_body)).map_err(Fault::BadOutput)
-    }
-
-    /// Sends a hook call. Returns its number, and where its result arrives.
-    fn send<H: Crossing>(
-        &self,
-        link: &Link,
-        input: &H,
-        time: HookTime,
-    ) -> Result<(u64, oneshot::Receiver<Done>), Fault> {
         let (sender, done) = oneshot::channel();
         let call = InFlight::new(sender, input.callers(), input.files(), time.deadline);
-        let hook = link.begin(call).ok_or(Fault::NoProcess)?;
-        let (sent, [arguments, body]) = input.sent(self.plugin());
-        let now = clock::now();
-        let left = |end: Instant| microseconds(end.saturating_duration_since(now));
-        let time = [left(time.deadline), left(time.latest())];
-        let message = ToProcess::Hook { hook, time, input: Box::new(sent) };
-        link.send(&message, &[arguments, body]).map_err(|_| Fault::NoProcess)?;
-        Ok((hook, done))
+        let Some(hook) = link.begin(call) else { return (input, Err(Fault::NoProcess)) };
+        let (granted, sent_over) = (Arc::clone(&self.granted), Arc::clone(&link));
+        let is_large = input.size() > LARGE;
+        let (input, sent) =
+            away_if(is_large, input, move |input| send(&sent_over, hook, input, &granted.plugin, time)).await;
+        let done = match sent {
+            Ok(()) => self.wait(&link, hook, done, time).await,
+            Err(_) => Err(Fault::NoProcess),
+        };
+        match done {
+            Ok(done) => {
+                self.instances.fetch_add(done.instances, Ordering::Relaxed);
+                let granted = Arc::clone(&self.granted);
+                away_if(done.size > LARGE, input, move |input| take(done, input, &granted)).await
+            }
+            Err(fault) => (input, Err(fault)),
+        }
     }
 
     async fn wait(&self, link: &Link, hook: u64, done: oneshot::Receiver<Done>, time: HookTime) -> Result<Done, Fault> {
@@ -211,4 +201,37 @@ impl Drop for Apart {
     fn drop(&mut self) {
         self.retired.cancel();
     }
+}
+
+/// Does `work` on the input of a hook: on another thread if it takes long, so that it delays no other call.
+async fn away_if<H: Crossing, T: Send + 'static>(
+    takes_long: bool,
+    mut input: H,
+    work: impl FnOnce(&mut H) -> T + Send + 'static,
+) -> (H, T) {
+    let all = move || {
+        let result = work(&mut input);
+        (input, result)
+    };
+    if !takes_long {
+        return all();
+    }
+    tokio::task::spawn_blocking(all).await.expect("the conversion of an input does not panic")
+}
+
+/// Sends a hook call.
+fn send<H: Crossing>(link: &Link, hook: u64, input: &H, plugin: &PluginName, time: HookTime) -> std::io::Result<()> {
+    let (sent, [arguments, body]) = input.sent(plugin);
+    let now = clock::now();
+    let left = |end: Instant| microseconds(end.saturating_duration_since(now));
+    let time = [left(time.deadline), left(time.latest())];
+    link.send(&ToProcess::Hook { hook, time, input: Box::new(sent) }, &[arguments, body])
+}
+
+/// Makes the changes of a hook, and checks its verdict.
+fn take<H: Crossing>(done: Done, input: &mut H, granted: &Granted) -> Result<H::Verdict, Fault> {
+    let verdict = done.verdict?;
+    let by = Changer { plugin: &granted.plugin, max_body: granted.max_body };
+    let taken = input.take_changes(done.changes, by);
+    taken.and_then(|()| H::verdict(verdict, granted.max_body)).map_err(Fault::BadOutput)
 }

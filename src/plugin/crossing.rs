@@ -12,6 +12,9 @@ use crate::plugin::outcome::{Content, Outcome, checked_problem, checked_response
 use crate::plugin::release::{Files, Release};
 use crate::plugin::verdict::{CallVerdict, LoadVerdict, readable};
 
+/// About how many bytes the description of a function has.
+const FUNCTION_SIZE: usize = 256;
+
 /// The input of a hook that can run in a process of its own.
 pub(crate) trait Crossing: Send + Sized + 'static {
     /// The verdict of the hook.
@@ -19,6 +22,8 @@ pub(crate) trait Crossing: Send + Sized + 'static {
 
     /// The input for the process of `plugin`, and its bytes.
     fn sent(&self, plugin: &PluginName) -> (Input, [&[u8]; 2]);
+    /// About how many bytes cross.
+    fn size(&self) -> usize;
     /// The plugins through which the call comes; none of a load.
     fn callers(&self) -> Option<Vec<PluginName>>;
     /// The files of the release.
@@ -40,6 +45,10 @@ impl Crossing for CallInput {
 
     fn sent(&self, plugin: &PluginName) -> (Input, [&[u8]; 2]) {
         (Input::BeforeInvoke(sent::call(&self.call, plugin)), [self.call.arguments.as_json(), &[]])
+    }
+
+    fn size(&self) -> usize {
+        self.call.arguments.as_json().len()
     }
 
     fn callers(&self) -> Option<Vec<PluginName>> {
@@ -99,6 +108,14 @@ impl Crossing for OutcomeInput {
         (Input::AfterInvoke(sent::call(call, plugin), outcome), [call.arguments.as_json(), body])
     }
 
+    fn size(&self) -> usize {
+        let body = match &self.outcome.content {
+            Content::Result(body) | Content::Answer(body) => body.len(),
+            Content::Problem { message, .. } => message.len(),
+        };
+        self.call.size() + body
+    }
+
     fn callers(&self) -> Option<Vec<PluginName>> {
         self.call.callers()
     }
@@ -125,6 +142,10 @@ impl Crossing for Box<Release> {
 
     fn sent(&self, _: &PluginName) -> (Input, [&[u8]; 2]) {
         (Input::Load(Box::new(sent::release(self))), [&[], &[]])
+    }
+
+    fn size(&self) -> usize {
+        self.adjusted.functions.len() * FUNCTION_SIZE
     }
 
     fn callers(&self) -> Option<Vec<PluginName>> {

@@ -68,7 +68,7 @@ impl Hooks {
         };
         let created = plugin.instances();
         let instances = created.saturating_sub(self.told.fetch_max(created, Ordering::Relaxed));
-        Done { changes, verdict, instances }
+        Done { changes, verdict, instances, size: 0 }
     }
 
     /// Sends the result of a hook. After a panic, which may have left anything behind, the process ends.

@@ -82,7 +82,7 @@ const PLUGIN_GAUGES: [Read<InspectedPlugin>; 3] = [
         |plugin| as_number(plugin.open_breakers as u64),
     ),
 ];
-const PLUGIN_COUNTERS: [Read<InspectedPlugin>; 8] = [
+const PLUGIN_COUNTERS: [Read<InspectedPlugin>; 9] = [
     ("calls", "Hook calls", |plugin| as_number(plugin.calls)),
     ("failures", "Hook calls that failed or were refused", |plugin| as_number(plugin.failures)),
     ("breaker_refusals", "Hook calls that an open breaker refused", |plugin| as_number(plugin.breaker_refusals)),
@@ -93,6 +93,9 @@ const PLUGIN_COUNTERS: [Read<InspectedPlugin>; 8] = [
     ("observed", "Verdicts that were not applied, in observe mode", |plugin| as_number(plugin.observed)),
     ("seconds", "Time in hooks", |plugin| plugin.mean_microseconds * as_number(plugin.calls) / 1e6),
     ("instances", "Instances created", |plugin| as_number(plugin.instances)),
+    ("process_restarts", "Processes of the plugin that were started again", |plugin| {
+        as_number(plugin.process_restarts)
+    }),
 ];
 
 #[expect(clippy::cast_precision_loss, reason = "metrics are doubles")]

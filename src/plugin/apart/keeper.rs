@@ -6,6 +6,7 @@
 
 use std::process::Stdio;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
 use anyhow::Context;
@@ -58,6 +59,8 @@ pub(super) struct Keeper {
     pub(super) state: watch::Sender<State>,
     /// How the process ended last.
     pub(super) last_end: Arc<Mutex<String>>,
+    /// How often it was started again.
+    pub(super) restarts: Arc<AtomicU64>,
     /// Learns whether the plugin could be loaded at all, from the first process.
     pub(super) first: Mutex<Option<First>>,
 }
@@ -91,6 +94,7 @@ impl Keeper {
                 () = tokio::time::sleep(delay) => {}
             }
             delay = (delay * 2).min(LAST_DELAY);
+            self.restarts.fetch_add(1, Ordering::Relaxed);
         }
     }
 

@@ -164,7 +164,8 @@ impl Link {
                         let _not_awaited = loaded.send(*told);
                     }
                 }
-                FromProcess::Done { hook, done } => {
+                FromProcess::Done { hook, mut done } => {
+                    done.size = lengths.whole();
                     let call = self.calls.lock().in_flight.remove(&hook);
                     // The caller may have gone away.
                     let _unheard = call.map(|call| call.done.send(*done));

@@ -225,6 +225,9 @@ pub(crate) struct Done {
     pub(crate) verdict: Result<SentVerdict, Fault>,
     /// Instances that were created since the last hook call ended.
     pub(crate) instances: u64,
+    /// Bytes of its message.
+    #[serde(skip)]
+    pub(crate) size: usize,
 }
 
 /// The verdict of a hook.

@@ -174,7 +174,9 @@ fn a_process_that_dies_under_load_fails_its_hooks_only_and_is_started_again() {
     });
     gateway.wait_log("process of a plugin ended; starting another");
     assert!(gateway.log().contains("exited by signal 9"), "{}", gateway.log());
-    assert_eq!(state_of(&gateway, "p")["status"], "ready");
+    let state = state_of(&gateway, "p");
+    assert_eq!((&state["status"], &state["process_restarts"]), (&json!("ready"), &json!(3)), "{state}");
+    assert!(gateway.get("/metrics").body.contains("metagate_plugin_process_restarts_total{plugin=\"p\"} 3"));
 }
 
 #[test]
