@@ -21,7 +21,7 @@
 // promise that is not awaited) makes the worker ask to be replaced. The end of the channel ends it with code 0, and
 // handlers of `exit` run.
 //
-// Functions with declared types have their arguments checked by node_types.js. It is loaded, with the readers of
+// Functions with declared types have their arguments checked by node_binding.js. It is loaded, with the readers of
 // declarations (node_jsdoc.js, node_typescript.js), only for scripts that declare types.
 'use strict';
 
@@ -226,17 +226,29 @@ function describeError(thrown) {
 const UNKNOWN_TYPE = { name: '', id: 20 };
 const TYPE_IDS = { boolean: 0, integer: 4, number: 6, string: 7, Buffer: 8, object: 10 };
 
-// A function as the metadata lists it; `schema` has what its declared types say.
+// A function as the metadata lists it; `schema` has what its declared types say, or what its source shows.
 function describeFunction(name, fn, parameters, typed) {
   const typeOf = (text) => (text ? { name: text, id: TYPE_IDS[text] ?? (text.endsWith('[]') ? 9 : 20) } : UNKNOWN_TYPE);
-  const args = parameters.map(({ name: arg }, at) => ({ name: arg, type: typeOf(typed?.names[at]) }));
+  const args = parameters.map(({ name: arg }, at) => ({ name: arg, type: typeOf(typed?.texts[at]) }));
   const signature = { ret: { type: typeOf(typed?.result) }, args };
   const described = { name, signature, async: types.isAsyncFunction(fn) };
-  return typed === undefined ? described : { ...described, schema: typed.schema };
+  if (typed !== undefined) return { ...described, schema: typed.schema };
+  const isPlain = parameters.every((one) => !one.isRest && !one.isOptional && !one.isPattern);
+  return isPlain ? described : { ...described, schema: schemaOf(parameters) };
 }
 
-// The parameters as {name, isRest, isOptional, isPattern, isNamed}. Names are as written in the source; `arg0`… for
-// native and bound functions and for long patterns.
+function schemaOf(parameters) {
+  const listed = parameters.map(({ name: arg, isRest, isOptional, isPattern, isList }) => ({
+    name: arg,
+    kind: isRest ? 'rest' : 'positional',
+    required: !isRest && !isOptional,
+    schema: isPattern ? { type: isList ? 'array' : 'object' } : {},
+  }));
+  return { parameters: listed, returns: {} };
+}
+
+// The parameters as {name, isRest, isOptional, isPattern, isList, isNamed}. Names are as written in the source; `arg0`…
+// for native and bound functions and for long patterns.
 function parametersOf(fn) {
   const source = sourceOf(fn);
   const list = source.endsWith('{ [native code] }') ? undefined : parameterList(source);
@@ -249,7 +261,8 @@ function parametersOf(fn) {
     const isRest = parameter.startsWith('...');
     const text = isRest ? parameter.slice(3) : parameter;
     const isPattern = /^[{[]/.test(text);
-    return { name: parameter.length <= 60 ? text : `arg${i}`, isRest, isOptional, isPattern, isNamed: !isPattern };
+    const name = parameter.length <= 60 ? text : `arg${i}`;
+    return { name, isRest, isOptional, isPattern, isList: text[0] === '[', isNamed: !isPattern };
   });
 }
 
@@ -305,8 +318,8 @@ function tokenAt(pattern, source, at) {
 // --- loading ---------------------------------------------------------------------------------------------------------
 
 let loading = false; // LoadFunctions has come
-// name → {fn, self, name, parameters, check, takesObject, slow: its last call took longer than HOLD_NS}
-// undefined until loaded
+// name → {fn, self, name, parameters, hasPattern, slow: its last call took longer than HOLD_NS}, of typed functions
+// with {check, takesObject, hasOwnName}; undefined until loaded
 let functions;
 let waiting = []; // calls that came while scripts were loading
 
@@ -502,8 +515,10 @@ function addFunctions(loaded, table) {
       if (!table.has(own)) {
         const parameters = parametersOf(fn);
         const typed = typesOf(declarationOf, own, fn, name, parameters);
-        const { check, takesObject } = typed ?? {};
-        table.set(own, { fn, self, name: own, parameters, check, takesObject, slow: false });
+        const { check, takesObject, hasOwnName } = typed ?? {};
+        const hasPattern = parameters.some((one) => one.isPattern);
+        const entry = { fn, self, name: own, parameters, hasPattern, check, takesObject, hasOwnName, slow: false };
+        table.set(own, entry);
         described.set(own, describeFunction(own, fn, parameters, typed));
         scope.funcs.push(described.get(own));
       }
@@ -518,7 +533,7 @@ function addFunctions(loaded, table) {
 function typesOf(declarationOf, own, fn, name, parameters) {
   const declaration = declarationOf?.(name, fn);
   if (declaration === undefined) return undefined;
-  return require('./node_types.js').prepare(declaration, parameters, signatureOf({ name: own, parameters }));
+  return require('./node_binding.js').prepare(declaration, parameters, signatureOf({ name: own, parameters }));
 }
 
 // What to do about a module that is not found, or nothing.
@@ -594,13 +609,26 @@ function bind(entry, args, names, isText) {
 }
 
 // Whether the only parameter of a function gets the object itself: it is destructured, or declared as an object.
-function takesWhole({ takesObject }, only, names) {
-  if (only.isPattern) return !only.isRest;
-  return takesObject === true && (names.length !== 1 || names[0] !== only.name);
+function takesWhole({ takesObject, hasOwnName }, only, names) {
+  if (only.isRest || !(only.isPattern || takesObject)) return false;
+  return names.length !== 1 || names[0] !== only.name || !only.isNamed || hasOwnName === true;
 }
 
 function isPlainly(parameter, name) {
   return parameter.name === name && parameter.isNamed && !parameter.isRest;
+}
+
+// Throws a BadArgument for a value that JavaScript cannot take apart.
+function checkPatterns({ parameters }, args) {
+  for (const [at, { name, isPattern, isList, isRest, isOptional }] of parameters.entries()) {
+    const value = args[at];
+    if (!isPattern || isRest || (value === undefined && isOptional)) continue;
+    const fits = isList ? typeof value?.[Symbol.iterator] === 'function' : value !== null && value !== undefined;
+    if (fits) continue;
+    const expected = isList ? 'array' : 'object';
+    const what = value === undefined ? 'nothing' : excerpt(value);
+    throw new BadArgument(name, `argument ${at + 1} (${name}): expected ${expected}, found ${what}`, expected);
+  }
 }
 
 // Arguments that do not fit the function, which was not run.
@@ -677,11 +705,12 @@ function perform(call) {
     return;
   }
   let args = call.args ?? [];
-  if (call.names !== undefined || entry.check !== undefined) {
+  if (call.names !== undefined || entry.check !== undefined || entry.hasPattern) {
     try {
       isByName = false;
       if (call.names !== undefined) args = bind(entry, args, call.names, call.text === true);
       if (entry.check !== undefined) args = entry.check(args, isByName, call.text === true);
+      if (entry.hasPattern) checkPatterns(entry, args);
     } catch (misfit) {
       fail(id, misfit.describe?.() ?? describeError(misfit));
       return;

@@ -1,8 +1,7 @@
-// Types of Node functions: a declared type becomes a check and a JSON Schema, once, when a script is loaded. node.js
-// loads this module for scripts that declare types. node_jsdoc.js and node_typescript.js read the declarations; this
-// file knows neither. python_binding.py is its counterpart: the same messages, the same schemas.
+// Types of Node functions: a declared type becomes a check and a JSON Schema, once, when a script is loaded.
+// node_jsdoc.js and node_typescript.js read the declarations, node_binding.js makes the checks of functions of these.
 //
-// A declaration is `{params: [{name, type, optional, rest, description}], returns, description}`. A type is plain JSON:
+// A type is plain JSON:
 //
 //   {is: 'any'} {is: 'number'} 'integer' 'string' 'boolean' 'null' 'undefined' 'bigint' 'Date' 'URL' 'bytes'
 //   {is: 'literal', value}          {is: 'array', of}            {is: 'tuple', of: [type], least, rest}
@@ -14,11 +13,10 @@
 
 const { stringify } = JSON;
 
+const WORD = /^[\p{ID_Start}$_][\p{ID_Continue}$]*$/u;
 const FOUND_LENGTH = 80; // characters of a value in a message
-const MESSAGE_LENGTH = 500; // characters of a message, and of the place that it names
 const NAME_LENGTH = 60; // characters of a type's text
 const TYPES = 2_000; // types of one function: more, as of one that expands without end, take any value
-const SCHEMA_LENGTH = 8_192; // characters of the JSON Schema of a function
 
 // A value that does not fit a type; `path` leads to it from the argument.
 class Misfit {
@@ -32,21 +30,7 @@ class Misfit {
   }
 }
 
-// Arguments that do not fit the function, which was not run.
-class BadArgument {
-  constructor(message, argument, path, expected) {
-    Object.assign(this, { message: short(message), argument: short(argument), path, expected });
-    if (path !== undefined) this.path = short(path);
-    if (expected !== undefined) this.expected = short(expected);
-  }
-
-  // The protocol's error.
-  describe() {
-    return { name: 'BadArgument', kind: 'argument', ...this };
-  }
-}
-
-function short(text, length = MESSAGE_LENGTH) {
+function short(text, length) {
   return text.length <= length ? text : `${text.slice(0, length - 1)}…`;
 }
 
@@ -76,7 +60,8 @@ function plain(expected, schema, isExact, make) {
 const never = () => undefined;
 
 function numberOf(value, isText) {
-  return isText && typeof value === 'string' && NUMBER.test(value) ? Number(value) : undefined;
+  const number = isText && typeof value === 'string' && NUMBER.test(value) ? Number(value) : undefined;
+  return Number.isFinite(number) ? number : undefined;
 }
 
 function integerOf(value, isText) {
@@ -110,8 +95,8 @@ function bytesOf(value) {
 
 const isFalse = () => false;
 const PLAIN = {
-  number: plain('number', { type: 'number' }, (value) => typeof value === 'number', numberOf),
-  integer: plain('integer', { type: 'integer' }, (value) => Number.isInteger(value), integerOf),
+  number: plain('number', { type: 'number' }, Number.isFinite, numberOf),
+  integer: plain('integer', { type: 'integer' }, Number.isInteger, integerOf),
   string: plain('string', { type: 'string' }, (value) => typeof value === 'string', never),
   boolean: plain('boolean', { type: 'boolean' }, (value) => typeof value === 'boolean', booleanOf),
   null: plain('null', { type: 'null' }, (value) => value === null, never),
@@ -129,7 +114,25 @@ const ANY = { check: (value) => value, schema: {}, expected: 'any value', isExac
 class Compiler {
   constructor() {
     this.open = new Map(); // named types that are being made, for those that contain themselves
+    this.inside = new Set(); // those of them that do
     this.made = 0;
+  }
+
+  // A type with its whole schema.
+  whole(type) {
+    this.defs = {};
+    const made = this.typeOf(type);
+    return Object.keys(this.defs).length === 0 ? made : { ...made, schema: { ...made.schema, $defs: this.defs } };
+  }
+
+  // A type inside itself.
+  again(name) {
+    const place = this.open.get(name);
+    if (place === undefined) return ANY;
+    this.inside.add(name);
+    const schema = { $ref: `#/$defs/${pointer(name)}` };
+    const check = (value, isText) => place.check(value, isText);
+    return { check, schema, expected: place.expected, isExact: isFalse, isObject: true };
   }
 
   typeOf(type) {
@@ -144,7 +147,7 @@ class Compiler {
       case 'tuple': return this.tuple(type);
       case 'object': return this.object(type);
       case 'union': return this.union(type);
-      case 'ref': return this.open.get(type.name) ?? ANY;
+      case 'ref': return this.again(type.name);
       default: return PLAIN[type.is] ?? ANY;
     }
   }
@@ -188,7 +191,7 @@ class Compiler {
 
   object({ name, fields, others }) {
     const expected = name === undefined ? 'object' : `object (${name})`;
-    const made = { schema: {}, expected, isExact: isFalse, isObject: true };
+    const made = { schema: {}, expected, isExact: isFalse, isObject: true, fields };
     if (name !== undefined) this.open.set(name, made);
     const known = new Map();
     for (const [key, { type, optional }] of Object.entries(fields)) {
@@ -214,6 +217,10 @@ class Compiler {
     };
     if (name !== undefined) this.open.delete(name);
     made.schema = schemaOfObject(name, fields, known, rest);
+    if (this.inside.delete(name)) {
+      this.defs[name] = made.schema;
+      made.schema = { $ref: `#/$defs/${pointer(name)}` };
+    }
     return made;
   }
 
@@ -257,6 +264,11 @@ function literals(values) {
   };
   const schema = values.length === 1 ? { const: values[0] } : { enum: values };
   return { check, schema, expected, isExact: (value) => values.includes(value) };
+}
+
+// A name in a JSON pointer that is part of a URL.
+function pointer(name) {
+  return encodeURIComponent(name.replace(/~/g, '~0').replace(/\//g, '~1'));
 }
 
 function schemaOfObject(name, fields, known, rest) {
@@ -303,7 +315,7 @@ function part(type, value, place, isText) {
 }
 
 function step(key) {
-  return /^[\p{ID_Start}$_][\p{ID_Continue}$]*$/u.test(key) ? `.${key}` : `[${stringify(key)}]`;
+  return WORD.test(key) ? `.${key}` : `[${stringify(key)}]`;
 }
 
 function takesNothing(type) {
@@ -339,92 +351,4 @@ function writtenType(type, depth) {
   return fields.length === 0 ? 'object' : `{ ${fields.join(', ')} }`;
 }
 
-// --- functions -------------------------------------------------------------------------------------------------------
-
-// What is known of a function: `check(args, isNamed, isText)`, which returns the arguments to pass or throws a
-// BadArgument, or undefined if it takes anything; `takesObject`; `schema` and `names` of types for the metadata.
-function prepare({ params, returns, description }, parameters, signature) {
-  const compiler = new Compiler();
-  const declared = matched(params, parameters);
-  const types = declared.map((one) => compiler.typeOf(one?.type));
-  const isOptional = parameters.map((one, at) => one.isOptional || one.isRest || !declared[at]
-    || declared[at].optional === true || takesNothing(declared[at].type));
-  const result = compiler.typeOf(returns);
-  const listed = parameters.map((one, at) => ({
-    name: one.isPattern ? declared[at]?.name ?? one.name : one.name,
-    kind: one.isRest ? 'rest' : 'positional',
-    required: !isOptional[at],
-    schema: schemaOf(types[at], declared[at]),
-  }));
-  const schema = bounded({ parameters: listed, returns: result.schema, ...(description ? { description } : {}) });
-  const isTyped = types.some((type) => !type.isAny);
-  const check = isTyped ? checkOf(parameters, types, isOptional, listed.map(({ name }) => name), signature) : undefined;
-  const takesObject = parameters.length === 1 && !parameters[0].isRest && types[0].isObject === true;
-  const names = declared.map((one) => (one?.type === undefined ? '' : textOf(one.type)));
-  return { check, takesObject, schema, names, result: returns === undefined ? '' : textOf(returns) };
-}
-
-// The declaration of each parameter: the one with its name; for a destructured one, the one in its place.
-function matched(params, parameters) {
-  return parameters.map((one, at) => {
-    const declared = one.isPattern ? params[at] : params.find(({ name }) => name === one.name);
-    if (declared === undefined || !one.isRest || declared.rest) return declared;
-    // `@param {number} numbers` of `...numbers` is the type of each.
-    return declared.type?.is === 'array' ? { ...declared, type: declared.type.of } : declared;
-  });
-}
-
-function schemaOf({ schema }, declared) {
-  const details = {};
-  if (declared?.description) details.description = declared.description;
-  if (declared?.default !== undefined) details.default = declared.default;
-  return { ...schema, ...details };
-}
-
-function bounded(schema) {
-  if (stringify(schema).length <= SCHEMA_LENGTH) return schema;
-  return { ...schema, parameters: schema.parameters.map((one) => ({ ...one, schema: {} })), returns: {} };
-}
-
-function checkOf(parameters, types, isOptional, names, signature) {
-  return (args, isNamed, isText) => {
-    let checked = args;
-    for (let at = 0; at < parameters.length; at++) {
-      if (parameters[at].isRest) return checkRest(types[at], names[at], checked, args, at, isNamed, isText);
-      const value = args[at];
-      if (value === undefined) {
-        if (isOptional[at]) continue;
-        throw new BadArgument(`argument ${stringify(names[at])} is missing: ${signature}`, names[at]);
-      }
-      if (types[at].isAny) continue;
-      const one = convert(types[at], value, names[at], isNamed ? undefined : at, isText);
-      if (one === value) continue;
-      if (checked === args) checked = args.slice();
-      checked[at] = one;
-    }
-    return checked;
-  };
-}
-
-function checkRest(type, name, checked, args, from, isNamed, isText) {
-  if (type.isAny || args.length <= from) return checked;
-  const rest = args.slice(from).map((value, i) => {
-    const [at, path] = isNamed ? [undefined, `[${i}]`] : [from + i, ''];
-    return convert(type, value, name, at, isText, path);
-  });
-  return [...checked.slice(0, from), ...rest];
-}
-
-function convert(type, value, name, at, isText, path = '') {
-  try {
-    return type.check(value, isText);
-  } catch (misfit) {
-    if (!(misfit instanceof Misfit)) throw misfit;
-    const place = at === undefined ? `argument ${stringify(name)}` : `argument ${at + 1} (${name})`;
-    const whole = path + misfit.path;
-    const what = misfit.message ?? `expected ${misfit.expected}, found ${found(misfit.value)}`;
-    throw new BadArgument(`${place}${whole === '' ? '' : `, at ${whole}`}: ${what}`, name, whole, misfit.expected);
-  }
-}
-
-module.exports = { prepare };
+module.exports = { Compiler, Misfit, found, short, takesNothing, textOf, WORD };

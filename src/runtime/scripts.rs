@@ -8,7 +8,8 @@ const NODE: &str = include_str!("node.js");
 const PYTHON: &str = include_str!("python.py");
 const METACALL: &str = include_str!("metacall.js");
 /// Modules of the worker scripts, which not every deployment needs: name and text.
-const MODULES: [(&str, &str); 5] = [
+const MODULES: [(&str, &str); 6] = [
+    ("node_binding.js", include_str!("node_binding.js")),
     ("node_types.js", include_str!("node_types.js")),
     ("node_jsdoc.js", include_str!("node_jsdoc.js")),
     ("node_typescript.js", include_str!("node_typescript.js")),

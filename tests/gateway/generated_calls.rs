@@ -1,5 +1,6 @@
 //! Generated calls of typed functions: fitting ones, and ones with wrong counts, names, types and depths, made by the
-//! schemas that the gateway shows. Each is answered with a result or a 422, and no worker ends.
+//! schemas that the gateway shows. Each is answered with a result or a 422, one that is no JSON with a 400, and no
+//! worker ends.
 //! `METAGATE_GENERATED_CALLS=100000` makes more of them.
 
 use fastrand::Rng;
@@ -18,6 +19,15 @@ enum Expected {
     Result,
     Refusal,
     Either,
+    /// Any of these, or a 400: the body may be no JSON.
+    NoFault,
+}
+
+/// What becomes of arguments beyond the parameters.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Superfluous {
+    Refused,
+    Ignored,
 }
 
 /// A request, and what is expected of it.
@@ -29,7 +39,7 @@ struct Generated {
 }
 
 /// Calls every function of a deployment many times. Functions must not fail by themselves.
-pub(crate) fn assert_no_call_ends_a_worker(gateway: &Gateway, deployment: &str) {
+pub(crate) fn assert_no_call_ends_a_worker(gateway: &Gateway, deployment: &str, superfluous: Superfluous) {
     let calls = std::env::var("METAGATE_GENERATED_CALLS").map_or(CALLS, |calls| calls.parse().unwrap());
     let functions = functions(gateway, deployment);
     let workers = gateway.worker_pids();
@@ -37,7 +47,7 @@ pub(crate) fn assert_no_call_ends_a_worker(gateway: &Gateway, deployment: &str) 
     let (mut results, mut refusals) = (0, 0);
     for _ in 0..calls {
         let (name, parameters) = rng.choice(&functions).unwrap();
-        let Generated { query, body, is_form, expected } = generate(&mut rng, parameters);
+        let Generated { query, body, is_form, expected } = generate(&mut rng, parameters, superfluous);
         let path = format!("/local/{deployment}/v1/call/{name}?{query}");
         let kind = if is_form { "application/x-www-form-urlencoded" } else { "application/json" };
         let answer = gateway.post(&path, &[("content-type", kind)], &body);
@@ -45,12 +55,13 @@ pub(crate) fn assert_no_call_ends_a_worker(gateway: &Gateway, deployment: &str) 
         match answer.status {
             200 => results += 1,
             422 => refusals += 1,
+            400 if expected == Expected::NoFault => refusals += 1,
             _ => panic!("neither a result nor a refusal: {case}"),
         }
         match expected {
             Expected::Result => assert_eq!(answer.status, 200, "{case}"),
             Expected::Refusal => assert_eq!((answer.status, answer.code()), (422, "bad_argument"), "{case}"),
-            Expected::Either => {}
+            Expected::Either | Expected::NoFault => {}
         }
     }
     assert!(results > calls / 5 && refusals > calls / 5, "{results} results, {refusals} refusals");
@@ -69,22 +80,30 @@ fn functions(gateway: &Gateway, deployment: &str) -> Vec<(String, Vec<Value>)> {
     described.collect()
 }
 
-fn generate(rng: &mut Rng, parameters: &[Value]) -> Generated {
+fn generate(rng: &mut Rng, parameters: &[Value], superfluous: Superfluous) -> Generated {
     let given: Vec<&Value> = parameters.iter().filter(|one| one["required"] == true || rng.bool()).collect();
     let mut named = Map::new();
     for parameter in &given {
-        named.insert(parameter["name"].as_str().unwrap().to_owned(), fitting(rng, &parameter["schema"]));
+        let mut values = arguments(rng, parameter);
+        let value = if parameter["kind"] == "rest" { Value::Array(values) } else { values.remove(0) };
+        named.insert(parameter["name"].as_str().unwrap().to_owned(), value);
     }
-    let in_order: Vec<Value> = parameters.iter().map(|parameter| fitting(rng, &parameter["schema"])).collect();
+    let in_order: Vec<Value> = parameters.iter().flat_map(|parameter| arguments(rng, parameter)).collect();
+    let takes_more = parameters.iter().any(|one| one["kind"] == "rest");
     let json =
         |value: Value, expected| Generated { query: String::new(), body: value.to_string(), is_form: false, expected };
-    match rng.u8(..9) {
+    match rng.u8(..10) {
         0 | 1 => json(Value::Object(shuffled(rng, named)), Expected::Result),
         2 => json(Value::Array(in_order), Expected::Result),
         3 => {
             let more = rng.usize(1..5);
             let more = (0..more).map(|_| intruder(rng));
-            json(Value::Array(in_order.into_iter().chain(more).collect()), Expected::Refusal)
+            let expected = match superfluous {
+                _ if takes_more => Expected::Either,
+                Superfluous::Refused => Expected::Refusal,
+                Superfluous::Ignored => Expected::Result,
+            };
+            json(Value::Array(in_order.into_iter().chain(more).collect()), expected)
         }
         4 => {
             let required = parameters.iter().rposition(|one| one["required"] == true).map_or(0, |last| last + 1);
@@ -105,6 +124,11 @@ fn generate(rng: &mut Rng, parameters: &[Value]) -> Generated {
             replace(&mut value, &mut { at }, &intruder(rng));
             json(value, Expected::Either)
         }
+        8 => {
+            let value = if rng.bool() { Value::Object(named) } else { Value::Array(in_order) };
+            let body = spoilt(rng, &value.to_string());
+            Generated { query: String::new(), body, is_form: false, expected: Expected::NoFault }
+        }
         _ => {
             let pairs: Vec<String> = named.iter().flat_map(|(name, value)| pairs(name, value)).collect();
             let (text, is_form) = (pairs.join("&"), rng.bool());
@@ -114,6 +138,13 @@ fn generate(rng: &mut Rng, parameters: &[Value]) -> Generated {
     }
 }
 
+/// Arguments for a parameter: one, or any number for a rest.
+fn arguments(rng: &mut Rng, parameter: &Value) -> Vec<Value> {
+    let schema = &parameter["schema"];
+    let count = if parameter["kind"] == "rest" { rng.usize(..4) } else { 1 };
+    (0..count).map(|_| fitting(rng, schema, &schema["$defs"])).collect()
+}
+
 fn shuffled(rng: &mut Rng, object: Map<String, Value>) -> Map<String, Value> {
     let mut entries: Vec<(String, Value)> = object.into_iter().collect();
     rng.shuffle(&mut entries);
@@ -121,10 +152,13 @@ fn shuffled(rng: &mut Rng, object: Map<String, Value>) -> Map<String, Value> {
 }
 
 /// A value that fits a schema.
-fn fitting(rng: &mut Rng, schema: &Value) -> Value {
+fn fitting(rng: &mut Rng, schema: &Value, defs: &Value) -> Value {
+    if let Some(name) = schema["$ref"].as_str().and_then(|place| place.strip_prefix("#/$defs/")) {
+        return fitting(rng, &defs[name], defs);
+    }
     if let Some(choices) = schema["anyOf"].as_array().filter(|choices| !choices.is_empty()) {
         let choice = rng.choice(choices).unwrap();
-        return fitting(rng, choice);
+        return fitting(rng, choice, defs);
     }
     if let Some(values) = schema["enum"].as_array() {
         return rng.choice(values).unwrap().clone();
@@ -140,13 +174,13 @@ fn fitting(rng: &mut Rng, schema: &Value) -> Value {
         Some("string") if schema["contentEncoding"] == "base64" => json!(rng.choice(["", "AQ==", "AQIDBA=="])),
         Some("string") if schema["format"].is_string() => formatted(&schema["format"]),
         Some("string") => json!(rng.choice(["", "a", "7", "true", "ä\n\"\\", "\u{1f600}"])),
-        Some("array") => array(rng, schema),
+        Some("array") => array(rng, schema, defs),
         Some("object") => {
             let is_given =
                 |name: &String| schema["required"].as_array().is_some_and(|names| names.contains(&json!(name)));
             let properties = schema["properties"].as_object().into_iter().flatten();
             let given: Vec<_> = properties.filter(|(name, _)| is_given(name) || rng.bool()).collect();
-            given.into_iter().map(|(name, schema)| (name.clone(), fitting(rng, schema))).collect()
+            given.into_iter().map(|(name, schema)| (name.clone(), fitting(rng, schema, defs))).collect()
         }
         _ => Value::Null,
     }
@@ -158,6 +192,7 @@ fn formatted(format: &Value) -> Value {
         Some("date") => json!("2026-02-28"),
         Some("date-time") => json!("2026-02-28T23:59:59.5Z"),
         Some("time") => json!("23:59:59"),
+        Some("uri") => json!("http://example.com/a?b=c"),
         Some("uuid") => json!("12345678-1234-5678-1234-567812345678"),
         _ => panic!("a format without an example: {format}"),
     }
@@ -174,12 +209,12 @@ fn integer(rng: &mut Rng, schema: &Value) -> Value {
     i64::try_from(value).map_or_else(|_| json!(u64::try_from(value).unwrap()), |value| json!(value))
 }
 
-fn array(rng: &mut Rng, schema: &Value) -> Value {
+fn array(rng: &mut Rng, schema: &Value, defs: &Value) -> Value {
     if let Some(items) = schema["prefixItems"].as_array() {
-        return items.iter().map(|item| fitting(rng, item)).collect();
+        return items.iter().map(|item| fitting(rng, item, defs)).collect();
     }
     let most = if schema["uniqueItems"] == true { 1 } else { 3 };
-    (0..rng.usize(..=most)).map(|_| fitting(rng, &schema["items"])).collect()
+    (0..rng.usize(..=most)).map(|_| fitting(rng, &schema["items"], defs)).collect()
 }
 
 /// JSON that fits few types.
@@ -200,6 +235,21 @@ fn intruder(rng: &mut Rng) -> Value {
         11 => deep(rng.usize(1..DEEPEST)),
         12 => (0..rng.usize(1..DEEPEST)).fold(json!({}), |inner, _| json!({"p": inner})),
         _ => json!(vec![json!({"x": [null, true]}); rng.usize(..50)]),
+    }
+}
+
+/// A body that may be no JSON, nest too deeply, or have keys that objects of some languages have of their own.
+fn spoilt(rng: &mut Rng, body: &str) -> String {
+    let key = *rng.choice(&["__proto__", "constructor", "toString", "self", ""]).unwrap();
+    match rng.u8(..8) {
+        0 => body.chars().take(rng.usize(..body.len())).collect(),
+        1 => body.repeat(2),
+        2 => body.replace('1', "1e999"),
+        3 => body.replace('"', "'"),
+        4 => format!("{}1{}", "[".repeat(400), "]".repeat(400)),
+        5 => format!("{{{key:?}:{body}}}"),
+        6 => body.replacen('{', &format!("{{{key:?}:{{}},"), 3),
+        _ => (*rng.choice(&["NaN", "null", "7", "\"a\"", "[[]]", "[{}]", "{}", "[]", "\u{0}"]).unwrap()).to_owned(),
     }
 }
 
@@ -244,15 +294,21 @@ fn encoded(key: &str, value: &str) -> String {
 #[test]
 fn generated_calls_of_wasm_functions_are_answered_and_end_no_worker() {
     let (gateway, _folder) = crate::wasm::serving(crate::wasm::typed::TYPED, "");
-    assert_no_call_ends_a_worker(&gateway, "it");
+    assert_no_call_ends_a_worker(&gateway, "it", Superfluous::Refused);
     let (gateway, _folder) = crate::wasm::serving(TOTAL, "");
-    assert_no_call_ends_a_worker(&gateway, "it");
+    assert_no_call_ends_a_worker(&gateway, "it", Superfluous::Refused);
 }
 
 #[test]
 fn generated_calls_of_python_functions_are_answered_and_end_no_worker() {
     let table = format!("[[deployment]]\nname = \"it\"\npath = {:?}\n", fixture("generated-python"));
-    assert_no_call_ends_a_worker(&Gateway::ready(&table), "it");
+    assert_no_call_ends_a_worker(&Gateway::ready(&table), "it", Superfluous::Refused);
+}
+
+#[test]
+fn generated_calls_of_node_functions_are_answered_and_end_no_worker() {
+    let table = format!("[[deployment]]\nname = \"it\"\npath = {:?}\n", fixture("generated-node"));
+    assert_no_call_ends_a_worker(&Gateway::ready(&table), "it", Superfluous::Ignored);
 }
 
 /// A module of numbers whose functions never trap.

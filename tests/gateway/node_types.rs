@@ -69,8 +69,15 @@ fn arguments_fit_the_types_of_comments() {
             ("unknown", r#"[1,{},"a",4]"#, json!([1, {}, "a"])),
             ("untyped", r#"["a"]"#, json!(["a", null])),
             ("bare", r#"{"x":1}"#, json!(1)),
+            ("untypedPattern", r#"[1,{"b":2}]"#, json!([1, 2])),
+            ("area", r#"{"size":{"width":3}}"#, json!(9)),
         ],
     );
+}
+
+#[test]
+fn arguments_that_do_not_fit_the_types_of_comments_are_named_with_their_place() {
+    let gateway = Gateway::ready(&format!("[[deployment]]\nname = \"it\"\npath = {:?}\n", fixture("typed-node")));
     assert_misfits(
         &gateway,
         &[
@@ -99,6 +106,8 @@ fn arguments_fit_the_types_of_comments() {
             ("several", r#"["low",{}]"#, "argument 2 (tags): expected array or null, found {}"),
             ("several", r#"["low",[],{"a":"b"}]"#, "argument 3 (counts), at .a: expected number, found \"b\""),
             ("unknown", "[1,2,3]", "argument 3 (text): expected string, found 3"),
+            ("untypedPattern", "[1,null]", "argument 2 ({b}): expected object, found null"),
+            ("untypedPattern", "[1]", "argument 2 ({b}): expected object, found nothing"),
         ],
     );
     let answer = gateway.call("it", "one", r#"[{"id":"a","parts":[{"id":7}]}]"#).json();
@@ -137,8 +146,10 @@ fn inspect_has_the_types_of_comments() {
     });
     assert_eq!(schema(&gateway, "ship"), expected);
     let item = &schema(&gateway, "one")["parameters"][0]["schema"];
-    assert_eq!(item["properties"]["parts"], json!({"type": "array", "items": {}}));
+    assert_eq!(item["$ref"], "#/$defs/Item");
     assert_eq!(schema(&gateway, "total")["parameters"][1]["kind"], "rest");
+    let pattern = json!({"name": "{b}", "kind": "positional", "required": true, "schema": {"type": "object"}});
+    assert_eq!(schema(&gateway, "untypedPattern")["parameters"][1], pattern);
 }
 
 #[test]

@@ -1,0 +1,123 @@
+// How declared types check the arguments of a Node function: what a script's declarations say of a function becomes the
+// check of its arguments and its schema, once, when the script is loaded. node.js loads this module for functions that
+// declare something. python_binding.py is its counterpart: the same messages, the same schemas.
+//
+// A declaration is `{params: [{name, type, optional, rest, default, description}], returns, description}`.
+'use strict';
+
+const { Compiler, Misfit, WORD, found, short, takesNothing, textOf } = require('./node_types.js');
+
+const { stringify } = JSON;
+
+const MESSAGE_LENGTH = 500; // characters of a message, and of the place that it names
+const SCHEMA_LENGTH = 8_192; // characters of the JSON Schema of a function
+
+// Arguments that do not fit the function, which was not run.
+class BadArgument {
+  constructor(message, argument, path, expected) {
+    const cut = (text) => (text === undefined ? undefined : short(text, MESSAGE_LENGTH));
+    Object.assign(this, { message: cut(message), argument: cut(argument), path: cut(path), expected: cut(expected) });
+  }
+
+  // The protocol's error.
+  describe() {
+    return { name: 'BadArgument', kind: 'argument', ...this };
+  }
+}
+
+// What is known of a function: `check(args, isNamed, isText)`, which returns the arguments to pass or throws a
+// BadArgument, or undefined if it takes anything; whether it `takesObject` for its only parameter; its `schema`, and
+// `texts` and `result`, the types as they are written, for the metadata. Destructured parameters get the names of their
+// declarations.
+function prepare({ params, returns, description }, parameters, signature) {
+  const compiler = new Compiler();
+  const declared = matched(params, parameters);
+  const types = declared.map((one) => compiler.whole(one?.type));
+  for (const [at, one] of parameters.entries()) {
+    const name = one.isPattern ? declared[at]?.name : undefined;
+    if (name !== undefined && WORD.test(name)) Object.assign(one, { name, isNamed: true });
+  }
+  const isOptional = parameters.map((one, at) => one.isOptional || one.isRest || !declared[at]
+    || declared[at].optional === true || takesNothing(declared[at].type));
+  const result = compiler.whole(returns);
+  const listed = parameters.map((one, at) => ({
+    name: one.name,
+    kind: one.isRest ? 'rest' : 'positional',
+    required: !isOptional[at],
+    schema: schemaOf(types[at], declared[at]),
+  }));
+  const schema = bounded({ parameters: listed, returns: result.schema, ...(description ? { description } : {}) });
+  const isTyped = types.some((type) => !type.isAny);
+  const check = isTyped ? checkOf(parameters, types, isOptional, listed.map(({ name }) => name), signature) : undefined;
+  const [only] = parameters;
+  const takesObject = parameters.length === 1 && !only.isRest && types[0].isObject === true;
+  // `{"order": …}` is the argument by its name, unless the object itself has such a field.
+  const hasOwnName = takesObject && Object.hasOwn(types[0].fields ?? {}, only.name);
+  const texts = declared.map((one) => (one?.type === undefined ? '' : textOf(one.type)));
+  return { check, takesObject, hasOwnName, schema, texts, result: returns === undefined ? '' : textOf(returns) };
+}
+
+// The declaration of each parameter: the one with its name; for a destructured one, the one in its place.
+function matched(params, parameters) {
+  return parameters.map((one, at) => {
+    const declared = one.isPattern ? params[at] : params.find(({ name }) => name === one.name);
+    if (declared === undefined || !one.isRest || declared.rest) return declared;
+    // `@param {number} numbers` of `...numbers` is the type of each.
+    return declared.type?.is === 'array' ? { ...declared, type: declared.type.of } : declared;
+  });
+}
+
+function schemaOf({ schema }, declared) {
+  const details = {};
+  if (declared?.description) details.description = declared.description;
+  if (declared?.default !== undefined) details.default = declared.default;
+  return { ...schema, ...details };
+}
+
+function bounded(schema) {
+  if (stringify(schema).length <= SCHEMA_LENGTH) return schema;
+  return { ...schema, parameters: schema.parameters.map((one) => ({ ...one, schema: {} })), returns: {} };
+}
+
+function checkOf(parameters, types, isOptional, names, signature) {
+  return (args, isNamed, isText) => {
+    let checked = args;
+    for (let at = 0; at < parameters.length; at++) {
+      if (parameters[at].isRest) return checkRest(types[at], names[at], checked, args, at, isNamed, isText);
+      const value = args[at];
+      if (value === undefined) {
+        if (isOptional[at]) continue;
+        throw new BadArgument(`argument ${stringify(names[at])} is missing: ${signature}`, names[at]);
+      }
+      if (types[at].isAny) continue;
+      const one = convert(types[at], value, names[at], isNamed ? undefined : at, isText);
+      if (one === value) continue;
+      if (checked === args) checked = args.slice();
+      checked[at] = one;
+    }
+    return checked;
+  };
+}
+
+function checkRest(type, name, checked, args, from, isNamed, isText) {
+  if (type.isAny || args.length <= from) return checked;
+  const rest = args.slice(from).map((value, i) => {
+    const [at, path] = isNamed ? [undefined, `[${i}]`] : [from + i, ''];
+    return convert(type, value, name, at, isText, path);
+  });
+  return [...checked.slice(0, from), ...rest];
+}
+
+function convert(type, value, name, at, isText, path = '') {
+  try {
+    return type.check(value, isText);
+  } catch (misfit) {
+    if (!(misfit instanceof Misfit)) throw misfit;
+    const place = at === undefined ? `argument ${stringify(name)}` : `argument ${at + 1} (${name})`;
+    const whole = path + misfit.path;
+    const what = misfit.message ?? `expected ${misfit.expected}, found ${found(misfit.value)}`;
+    throw new BadArgument(`${place}${whole === '' ? '' : `, at ${whole}`}: ${what}`, name, whole, misfit.expected);
+  }
+}
+
+module.exports = { prepare };
