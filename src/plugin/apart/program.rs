@@ -1,6 +1,8 @@
 //! How the process of a plugin is started: its program, its walls, its limits, and its first message.
 
+use std::collections::BTreeSet;
 use std::ffi::OsString;
+use std::fs;
 use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
 use std::process::Stdio;
@@ -61,6 +63,7 @@ impl Program {
         let walls = Walls {
             level: Level::Sealed,
             read: vec![cache],
+            runtime: libraries(),
             max_files: Some(MAX_FILES),
             max_processes: Some(MAX_THREADS),
             ..Walls::default()
@@ -116,5 +119,24 @@ impl Program {
             monotonic: u64::try_from(granted.outside.clock.monotonic().as_nanos()).unwrap_or(u64::MAX),
         };
         (load, self.component.clone())
+    }
+}
+
+/// The libraries of this program, which is also that of the process. On some machines they are not where the system's
+/// are.
+fn libraries() -> Vec<PathBuf> {
+    let maps = fs::read_to_string("/proc/self/maps").unwrap_or_default();
+    let paths = maps.lines().filter_map(|line| line.find('/').map(|at| &line[at..]));
+    let is_library = |path: &&str| path.rsplit('/').next().is_some_and(|name| name.contains(".so"));
+    let libraries: BTreeSet<PathBuf> = paths.filter(is_library).map(PathBuf::from).collect();
+    libraries.into_iter().collect()
+}
+
+#[cfg(test)]
+mod tests {
+    #[test]
+    fn the_libraries_of_this_program_are_files() {
+        // A program that is linked statically has none.
+        assert!(super::libraries().iter().all(|library| library.is_file()));
     }
 }

@@ -69,6 +69,7 @@ fn load_hooks_do_the_same_in_a_process_of_their_own() {
 fn hostile_hooks_end_alike_in_a_process_of_their_own() {
     apart(&[
         hostile::p1_a_loop_in_a_bulk_operation_is_interrupted,
+        hostile::p2_a_memory_bomb_ends_at_its_limit_and_leaves_nothing_behind,
         hostile::p2_a_table_bomb_ends_at_its_limit,
         hostile::p3_a_trap_ends_its_call_and_its_instance_only,
         hostile::p12_failures_open_a_breaker_and_a_good_call_closes_it,
@@ -261,6 +262,32 @@ fn its_process_has_no_file_open_and_no_privileges() {
         .filter(|target| !target.starts_with(&format!("/proc/{pid}/")))
         .collect();
     assert_eq!(files, Vec::<String>::new());
+}
+
+/// The number in a file of a control group. In a container only the last part of its path may be visible.
+fn limit_of_group(root: &str, path: &str, file: &str) -> Option<u64> {
+    let parts: Vec<_> = path.split('/').filter(|part| !part.is_empty()).collect();
+    let files = (0..parts.len()).map(|from| format!("{root}/{}/{file}", parts[from..].join("/")));
+    files.filter_map(|file| fs::read_to_string(file).ok()).find_map(|text| text.trim().parse().ok())
+}
+
+#[test]
+fn the_memory_of_its_process_is_bounded() {
+    const MOST: u64 = 1 << 30;
+    let (gateway, _files) = with_plugin("", counting(), &format!("{APART}max_memory = \"4MiB\"\nmax_instances = 2"));
+    let pid = process(&gateway, None);
+    let limits = fs::read_to_string(format!("/proc/{pid}/limits")).unwrap();
+    let data = limits.lines().find_map(|line| line.strip_prefix("Max data size")).unwrap();
+    let data = data.split_whitespace().next().and_then(|bytes| bytes.parse().ok());
+    let groups = fs::read_to_string(format!("/proc/{pid}/cgroup")).unwrap();
+    let group = groups.lines().find_map(|line| match line.splitn(3, ':').collect::<Vec<_>>()[..] {
+        [_, "", path] => limit_of_group("/sys/fs/cgroup", path, "memory.max"),
+        [_, "memory", path] => limit_of_group("/sys/fs/cgroup/memory", path, "memory.limit_in_bytes"),
+        _ => None,
+    });
+    let least = [data, group].into_iter().flatten().min().unwrap_or(u64::MAX);
+    assert!(least < MOST, "{data:?} {group:?}");
+    assert_ok(&call_do(&gateway, "nothing"), "[1]");
 }
 
 /// What a program may do behind the walls of a plugin's process: Python in place of the process, whose own code does

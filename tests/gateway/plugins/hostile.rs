@@ -130,7 +130,7 @@ fn eat_memory(c: &mut Code) {
 }
 
 #[test]
-fn p2_a_memory_bomb_ends_at_its_limit_and_leaves_nothing_behind() {
+pub(super) fn p2_a_memory_bomb_ends_at_its_limit_and_leaves_nothing_behind() {
     let plugin = Plugin::new().before_invoke(|c| {
         let asked = asked(c);
         asked.on(c, 'e', eat_memory);
