@@ -421,8 +421,7 @@ async function loadScript(file) {
 function requireTypeScript() {
   const hasHooks = /--(?:import|(?:experimental-)?loader)\b/.test(process.env.NODE_OPTIONS);
   if (process.features.typescript || require.extensions['.ts'] || hasHooks) return;
-  const error = new Error(`TypeScript needs Node 22.18 or newer, and this is Node ${process.versions.node} \
-(${process.execPath}): set "interpreter" to a newer one, or deploy the compiled JavaScript`);
+  const error = new Error(needsNewerNode());
   error[inspect.custom] = () => error.message; // its stack has frames of the worker only
   throw error;
 }
@@ -559,8 +558,26 @@ function hasPackageFile(folder) {
   return fs.existsSync(path.join(folder, 'package.json'));
 }
 
+function needsNewerNode() {
+  const { execPath, versions } = process;
+  return `TypeScript needs Node 22.18 or newer, and this is Node ${versions.node} (${execPath}): set "interpreter" to \
+a newer one, or deploy the compiled JavaScript`;
+}
+
+// What to do about TypeScript that Node refuses, or nothing.
+function typeScriptHint({ code, message }) {
+  if (code === 'ERR_UNKNOWN_FILE_EXTENSION' && /"\.[cm]?ts"/.test(message)) return needsNewerNode();
+  const option = '--experimental-transform-types';
+  const canCompile = process.allowedNodeEnvironmentFlags.has(option);
+  if (code !== 'ERR_UNSUPPORTED_TYPESCRIPT_SYNTAX' || !canCompile) return undefined;
+  return `Node leaves types out and does not compile: set NODE_OPTIONS = "${option}" in "env", or deploy the compiled \
+JavaScript`;
+}
+
 function failLoad(script, file, folder, error) {
   console.error(`metagate: script ${script} failed to load`);
+  const advice = typeScriptHint(Object(error));
+  if (advice !== undefined) console.error(`metagate: ${advice}`);
   if (!(error instanceof SyntaxError)) {
     console.error(error);
     const hint = missingModule(error, file, folder);

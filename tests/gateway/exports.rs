@@ -96,6 +96,24 @@ fn an_anonymous_default_export_has_the_name_of_its_file() {
 }
 
 #[test]
+fn paths_in_variables_of_interpreters_are_relative_to_the_folder() {
+    let node = folder(&[
+        ("index.js", "exports.check = () => [global.instrumented === true, process.env.LARGE, process.env.EMPTY];\n"),
+        ("instrument.js", "global.instrumented = true;\n"),
+    ]);
+    let python = folder(&[("main.py", "from core import half\n\ndef call(x):\n    return half(x)\n")]);
+    fs::create_dir(python.path().join("lib")).unwrap();
+    fs::write(python.path().join("lib/core.py"), "def half(x):\n    return x / 2\n").unwrap();
+    let table =
+        |name, folder: &Path, env| format!("[[deployment]]\nname = {name:?}\npath = {folder:?}\nenv = {{ {env} }}\n");
+    let options = r#"NODE_OPTIONS = "--require ./instrument.js --enable-source-maps", LARGE = "1e3", EMPTY = """#;
+    let tables = [table("js", node.path(), options), table("py", python.path(), r#"PYTHONPATH = "lib""#)].concat();
+    let gateway = Gateway::ready(&tables);
+    assert_ok(&gateway.call("js", "check", "[]"), r#"[true,"1e3",""]"#);
+    assert_ok(&gateway.call("py", "call", "[7]"), "3.5");
+}
+
+#[test]
 fn python_finds_packages_and_a_src_layout() {
     let json = json!({"language_id": "py", "path": ".", "scripts": ["app/web/main.py"]}).to_string();
     let files = folder(&[

@@ -10,7 +10,7 @@ use tempfile::TempDir;
 
 use crate::arguments::{assert_misfits, assert_results, result};
 use crate::exports::folder;
-use crate::support::{Gateway, fixture};
+use crate::support::{Gateway, fixture, wait_for};
 
 /// Packages from npm; `tests/run.sh` installs them.
 fn packages() -> PathBuf {
@@ -204,6 +204,25 @@ fn typescript_without_its_compiler_has_names_and_no_types() {
 }
 
 #[test]
+fn typescript_of_a_metacall_json_and_what_node_would_have_to_compile() {
+    let json = r#"{"language_id":"ts","path":"src","scripts":["a.ts"]}"#;
+    let listed =
+        folder(&[("metacall.json", json), ("src/a.ts", "export const two = (a: number, b = 'x') => [a, b];\n")]);
+    let level = "export enum Level { Low = 'low' }\nexport const level = (one: Level) => one;\n";
+    let compiled = folder(&[("package.json", r#"{"main":"lib/level"}"#), ("lib/level.ts", level)]);
+    let table = |name, path: &Path| {
+        format!("[[deployment]]\nname = {name:?}\npath = {path:?}\ninterpreter = {:?}\n", new_node())
+    };
+    let gateway = Gateway::start(&[table("listed", listed.path()), table("compiled", compiled.path())].concat());
+    assert_eq!(result(&gateway.call("listed", "two", "[1]")), json!([1, "x"]));
+    wait_for("the error of the load", || {
+        let error = gateway.readiness("compiled")["error"]["stderr"].as_str()?.to_owned();
+        assert!(error.contains("script lib/level.ts failed to load") && error.contains("enum"), "{error}");
+        Some(())
+    });
+}
+
+#[test]
 fn an_older_node_says_which_one_typescript_needs() {
     let typescript = folder(&[("index.ts", "export const one = (x: number): number => x;\n"), ("index.d.ts", "")]);
     let gateway = Gateway::start(&format!("[[deployment]]\nname = \"it\"\npath = {:?}\n", typescript.path()));
@@ -216,7 +235,7 @@ fn an_older_node_says_which_one_typescript_needs() {
         return;
     }
     let expected = format!("TypeScript needs Node 22.18 or newer, and this is Node {}", &version[1..]);
-    crate::support::wait_for("the error", || {
+    wait_for("the error", || {
         gateway.readiness("it")["error"]["stderr"].as_str().is_some_and(|text| text.contains(&expected)).then_some(())
     });
 }
