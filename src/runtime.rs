@@ -6,6 +6,7 @@ pub mod detection;
 mod error;
 pub mod metacall;
 pub mod node;
+pub mod package;
 pub mod python;
 pub mod scripts;
 mod walls;
@@ -25,6 +26,9 @@ pub use crate::runtime::error::RuntimeError;
 /// Variables that a worker inherits from the gateway. All others come from its deployment, so that the gateway's
 /// secrets stay out of workers.
 const INHERITED: [&str; 4] = ["PATH", "HOME", "LANG", "TZ"];
+
+/// Names of files that a message lists.
+const SHOWN: usize = 6;
 
 /// How a worker of one deployment is started.
 #[derive(Debug, Clone)]
@@ -61,10 +65,10 @@ pub fn choose(
     if let Some(kind) = deployment.runtime {
         return with_runtime(kind, folder, jsons);
     }
-    let jsons = if jsons.is_empty() { detect(folder) } else { jsons };
+    let jsons = if jsons.is_empty() { detect(folder)? } else { jsons };
     let languages: BTreeSet<&str> = jsons.iter().map(|json| json.language_id.as_str()).collect();
     let kind = match languages.iter().copied().collect::<Vec<_>>().as_slice() {
-        [] => return Err(RuntimeError::NoScripts(folder.clone())),
+        [] => return nothing_found(deployment),
         languages if languages.iter().all(|language| node::LANGUAGES.contains(language)) => RuntimeKind::Node,
         languages if languages.iter().all(|language| python::LANGUAGES.contains(language)) => RuntimeKind::Python,
         languages if languages.iter().all(|language| wasm::LANGUAGES.contains(language)) => RuntimeKind::Wasm,
@@ -88,10 +92,18 @@ fn with_runtime(
     jsons: Vec<MetaCallJson>,
 ) -> Result<(RuntimeKind, Vec<MetaCallJson>), RuntimeError> {
     let (runtime, languages, found, expected) = match kind {
-        RuntimeKind::Node => ("node", &node::LANGUAGES[..], node::detect(folder), node::EXPECTED),
+        RuntimeKind::Node if jsons.is_empty() => ("node", &node::LANGUAGES[..], node::detect(folder)?, node::EXPECTED),
+        RuntimeKind::Node => ("node", &node::LANGUAGES[..], None, node::EXPECTED),
         RuntimeKind::Python => ("python", &python::LANGUAGES[..], python::detect(folder), python::EXPECTED),
         RuntimeKind::Wasm => ("wasm", &wasm::LANGUAGES[..], wasm::detect(folder), wasm::EXPECTED),
-        RuntimeKind::Metacall if jsons.is_empty() => return Ok((kind, detect(folder))),
+        RuntimeKind::Metacall if jsons.is_empty() => {
+            let mut found = detect(folder)?;
+            found.extend(metacall::detect(folder));
+            if found.is_empty() {
+                return Err(RuntimeError::NoScripts { folder: folder.to_owned(), there: there(folder) });
+            }
+            return Ok((kind, found));
+        }
         RuntimeKind::Metacall | RuntimeKind::Command => return Ok((kind, jsons)),
     };
     if let Some(json) = jsons.iter().find(|json| !languages.contains(&json.language_id.as_str())) {
@@ -102,14 +114,47 @@ fn with_runtime(
     }
     match found {
         Some(json) => Ok((kind, vec![json])),
-        None => Err(RuntimeError::NothingFor { runtime, folder: folder.to_owned(), expected }),
+        None => Err(RuntimeError::NothingFor { runtime, folder: folder.to_owned(), expected, there: there(folder) }),
     }
 }
 
-fn detect(folder: &Path) -> Vec<MetaCallJson> {
-    let found: Vec<MetaCallJson> = [node::detect(folder), python::detect(folder)].into_iter().flatten().collect();
+fn detect(folder: &Path) -> Result<Vec<MetaCallJson>, RuntimeError> {
+    let (node, python) = (node::detect(folder), python::detect(folder));
+    let found: Vec<MetaCallJson> = match (node, python) {
+        (Err(error), None) if wasm::detect(folder).is_none() => return Err(error.into()),
+        (node, python) => [node.ok().flatten(), python].into_iter().flatten().collect(),
+    };
     // Next to scripts, a module is part of a script's program, not a script itself.
-    if found.is_empty() { wasm::detect(folder).into_iter().collect() } else { found }
+    Ok(if found.is_empty() { wasm::detect(folder).into_iter().collect() } else { found })
+}
+
+/// Scripts of other languages, which the MetaCall runtime runs where it is installed.
+fn nothing_found(deployment: &DeploymentConfig) -> Result<(RuntimeKind, Vec<MetaCallJson>), RuntimeError> {
+    let folder = &deployment.path;
+    let others = metacall::detect(folder);
+    let Some(first) = others.first() else {
+        return Err(RuntimeError::NoScripts { folder: folder.clone(), there: there(folder) });
+    };
+    if metacall::is_installed(deployment) {
+        return Ok((RuntimeKind::Metacall, others));
+    }
+    let reason = format!("{:?} has no runtime of metagate's own", first.language_id);
+    Err(RuntimeError::NeedsMetaCall { reason })
+}
+
+/// The names in a folder, for messages: `README.md, src/`.
+fn there(folder: &Path) -> String {
+    let entries = std::fs::read_dir(folder).into_iter().flatten().flatten();
+    let slash = |entry: &std::fs::DirEntry| if entry.path().is_dir() { "/" } else { "" };
+    let mut names: Vec<String> =
+        entries.map(|entry| format!("{}{}", entry.file_name().to_string_lossy(), slash(&entry))).collect();
+    names.retain(|name| !name.starts_with('.'));
+    names.sort();
+    match names.len() {
+        0 => "nothing".to_owned(),
+        count if count > SHOWN => format!("{} and {} more", names[..SHOWN].join(", "), count - SHOWN),
+        _ => names.join(", "),
+    }
 }
 
 /// Plans how to start a worker that loads `jsons` with the runtime `kind`. Blocks: it searches PATH, and may run a

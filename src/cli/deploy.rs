@@ -8,6 +8,7 @@ pub(super) mod interrupt;
 pub(super) mod outcome;
 mod pack;
 pub(super) mod progress;
+mod project;
 mod upload;
 
 use std::io::Write;
@@ -78,6 +79,11 @@ impl Deploy {
         let detected = Detected::of(files.iter().map(|file| file.path.as_path()));
         let package = pack::write(&files)?;
         progress.say(&format!("packed {} of {name:?}, {}", detected.of_files(files.len()), size(package.length)));
+        let missing_entry = project::missing_entry(&folder, files.iter().map(|file| file.path.as_path()));
+        let workspace = project::workspace_dependencies(&folder);
+        for warning in missing_entry.iter().chain(&workspace) {
+            progress.say(&format!("warning: {warning}"));
+        }
         if !environment.is_empty() {
             progress.say(&format!("environment: {environment}"));
         }
@@ -95,7 +101,12 @@ impl Deploy {
         let answer = self.client.post_for_events("/api/deploy/create", &request.to_string())?;
         let outcome = outcome::follow(answer, &progress)?;
         progress.end();
-        let Some(deployed) = outcome.report(&name)? else { return Ok(ExitCode::FAILURE) };
+        let Some(deployed) = outcome.report(&name)? else {
+            for warning in missing_entry.iter().chain(&workspace) {
+                stderr::print_line(format_args!("note: {warning}"));
+            }
+            return Ok(ExitCode::FAILURE);
+        };
         let seconds = started.elapsed().as_secs_f64();
         match deployed.release {
             Some(release) => writeln!(out, "deployed {name:?}, release {release}, in {seconds:.1} s")?,

@@ -28,6 +28,7 @@ pub(super) fn check(config: &Config, faults: &mut Faults) {
         faults.push(fault);
     }
     isolation::check(config, faults);
+    check_deploy_runtime(config, faults);
     for deployment in &config.deployments {
         check_runtime(deployment, faults);
         check_variables(deployment, faults);
@@ -121,6 +122,19 @@ fn check_runtime(deployment: &DeploymentConfig, faults: &mut Faults) {
         if wrong && locations.has(key) {
             faults.push(Fault::new(locations.of_key(key), format!("{key:?} {rule}")));
         }
+    }
+}
+
+fn check_deploy_runtime(config: &Config, faults: &mut Faults) {
+    let locations = &config.locations;
+    if config.deploy.runtime == Some(RuntimeKind::Command) {
+        let message = "\"command\" is for deployments of this file: each needs a \"command\" of its own";
+        faults.push(Fault::new(locations.of("deploy.runtime"), message));
+    }
+    let is_metacall = config.deploy.runtime == Some(RuntimeKind::Metacall);
+    if locations.has("deploy.worker_script") && !is_metacall {
+        let message = "\"worker_script\" requires runtime = \"metacall\"";
+        faults.push(Fault::new(locations.of("deploy.worker_script"), message));
     }
 }
 

@@ -128,7 +128,8 @@ fn resolve_paths(config: &mut Config, folder: &Path) {
             *first = program(Path::new(first.as_str())).to_string_lossy().into_owned();
         }
     }
-    let DeployConfig { read, write, .. } = &mut config.deploy;
+    let DeployConfig { read, write, worker_script, .. } = &mut config.deploy;
+    *worker_script = worker_script.as_deref().map(resolve);
     read.iter_mut().chain(write).for_each(|path| *path = resolve(path));
     config.plugins.dir = config.plugins.dir.as_deref().map(resolve);
     for plugin in &mut config.plugin_list {

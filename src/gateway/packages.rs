@@ -157,12 +157,15 @@ impl Deployer {
 /// Unpacks an archive into `files`, a folder that it makes, and checks its metacall files. Blocks.
 pub(super) fn unpack(archive: &Path, files: &Path, origin: &Origin, jsons: &[MetaCallJson]) -> Result<(), DeployError> {
     let links = match origin {
-        Origin::Package => Links::Refuse,
+        Origin::Package => Links::Follow,
         Origin::Repository { .. } => Links::AsText,
     };
     std::fs::create_dir(files).map_err(DeployError::disk("making a folder"))?;
     let archive = File::open(archive).map_err(DeployError::disk("reading the archive"))?;
     archive::extract(&archive, files, links, &Limits::default())?;
+    if matches!(origin, Origin::Package) && jsons.is_empty() {
+        folder::unwrap(files).map_err(DeployError::disk("moving files"))?;
+    }
     folder::add_jsons(files, jsons).map_err(DeployError::disk("writing a metacall file"))?;
     folder::metacall_jsons(files).map_err(|error| error.below(files))?;
     Ok(())

@@ -1,7 +1,6 @@
 //! Making a release: unpack its archive, install its dependencies, move its files into the store, and read its
 //! settings.
 
-use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::{SystemTime, UNIX_EPOCH};
 
@@ -64,8 +63,8 @@ impl Deployer {
             Ok(staging)
         })
         .await?;
-        let (of, files) = (name.clone(), staging.path().join(FILES));
-        if blocking(move || Ok(is_wasm(of, files))).await? {
+        let config = self.settings.deployment(name.clone(), staging.path().join(FILES));
+        if blocking(move || Ok(is_wasm(&config))).await? {
             // A package.json next to a module belongs to the tools that built it.
             return Ok(staging);
         }
@@ -97,8 +96,8 @@ impl Deployer {
 }
 
 /// Whether a release's files are functions in WebAssembly, which need no dependencies. Blocks.
-fn is_wasm(name: DeploymentName, files: PathBuf) -> bool {
-    let jsons = source::metacall_jsons(&files).unwrap_or_default();
-    let chosen = runtime::choose(&DeploymentConfig::new(name, files), jsons);
+fn is_wasm(config: &DeploymentConfig) -> bool {
+    let jsons = source::metacall_jsons(&config.path).unwrap_or_default();
+    let chosen = runtime::choose(config, jsons);
     matches!(chosen, Ok((RuntimeKind::Wasm, _)))
 }

@@ -37,7 +37,12 @@ fn strip_one(text: &str, dir: &str) -> String {
     while let Some(at) = rest.find(dir) {
         stripped.push_str(&rest[..at]);
         rest = &rest[at + dir.len()..];
-        rest = in_release(rest).unwrap_or(rest);
+        if let Some(path) = in_release(rest) {
+            rest = path;
+            if rest.starts_with(['"', '\'']) {
+                stripped.push('.');
+            }
+        }
     }
     stripped.push_str(rest);
     stripped
@@ -46,8 +51,10 @@ fn strip_one(text: &str, dir: &str) -> String {
 /// The part of `deployments/<name>/files/<release>/<path>` that is the path.
 fn in_release(path: &str) -> Option<&str> {
     let (_name, rest) = path.strip_prefix("deployments/")?.split_once("/files/")?;
-    let (release, path) = rest.split_once('/')?;
-    release.bytes().all(|byte| byte.is_ascii_digit()).then_some(path)
+    let path = rest.trim_start_matches(|character: char| character.is_ascii_digit());
+    let is_number = path.len() < rest.len();
+    // Before the end of the path: the folder of the release itself.
+    path.strip_prefix('/').or_else(|| path.starts_with(['"', '\'']).then_some(path)).filter(|_| is_number)
 }
 
 #[cfg(test)]
@@ -61,6 +68,8 @@ mod tests {
             ("at f (/srv/gate/.metagate/deployments/app/files/12/lib/a.js:1:7)", "at f (lib/a.js:1:7)"),
             ("/srv/gate/.metagate/workers/0.1.0/node.js:2 and /etc/hosts", "workers/0.1.0/node.js:2 and /etc/hosts"),
             ("/srv/gate/.metagate/deployments/app/files/x/a.js", "deployments/app/files/x/a.js"),
+            ("/srv/gate/.metagate/deployments/app/files/12x/a.js", "deployments/app/files/12x/a.js"),
+            ("in \"/srv/gate/.metagate/deployments/app/files/12\":", "in \".\":"),
             ("no path", "no path"),
         ] {
             assert_eq!(paths.strip(text), stripped);

@@ -192,6 +192,11 @@ impl LogBook {
 
     /// The last `limit` bytes of standard error since line number `from`, without the times.
     pub fn stderr_since(&self, from: u64, limit: usize) -> String {
+        self.output_since(&[LogSource::Stderr], from, limit)
+    }
+
+    /// The last `limit` bytes of these outputs since line number `from`, without the times.
+    pub fn output_since(&self, sources: &[LogSource], from: u64, limit: usize) -> String {
         let ring = self.ring.lock();
         let first = ring.next - ring.lines.len() as u64;
         let skip = usize::try_from(from.saturating_sub(first)).unwrap_or(usize::MAX);
@@ -199,7 +204,7 @@ impl LogBook {
             .lines
             .iter()
             .skip(skip)
-            .filter(|(source, _)| *source == LogSource::Stderr)
+            .filter(|(source, _)| sources.contains(source))
             .map(|(_, line)| line.splitn(3, ' ').nth(2).unwrap_or_default())
             .collect();
         let text = lines.join("\n");

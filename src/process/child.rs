@@ -54,11 +54,35 @@ impl From<ExitStatus> for Ended {
 impl std::fmt::Display for Ended {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         match self {
-            Self::Code(code) => write!(f, "exited with code {code}"),
+            Self::Code(code) => {
+                write!(f, "exited with code {code}")?;
+                match signal_of(*code) {
+                    Some((signal, name)) => write!(f, " (signal {signal}, {name}, ended its program)"),
+                    None => Ok(()),
+                }
+            }
             Self::Signal(signal) => write!(f, "exited by signal {signal}"),
             Self::Unknown => f.write_str("exited"),
         }
     }
+}
+
+/// The signal that an exit code stands for, if it is one that a shell reports of the program that it ran.
+fn signal_of(code: i32) -> Option<(i32, &'static str)> {
+    let signals = [
+        (Signal::ILL, "SIGILL"),
+        (Signal::ABORT, "SIGABRT"),
+        (Signal::BUS, "SIGBUS"),
+        (Signal::FPE, "SIGFPE"),
+        (Signal::KILL, "SIGKILL"),
+        (Signal::SEGV, "SIGSEGV"),
+        (Signal::TERM, "SIGTERM"),
+        (Signal::XCPU, "SIGXCPU"),
+        (Signal::XFSZ, "SIGXFSZ"),
+        (Signal::SYS, "SIGSYS"),
+    ];
+    let found = signals.into_iter().find(|(signal, _)| 128 + signal.as_raw() == code);
+    found.map(|(signal, name)| (signal.as_raw(), name))
 }
 
 impl Process {

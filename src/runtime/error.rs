@@ -4,18 +4,27 @@ use std::io;
 use std::path::PathBuf;
 
 use crate::process::program::ProgramError;
+use crate::runtime::package::NoEntry;
 
 /// Why no runtime serves a folder.
 #[derive(Debug, thiserror::Error)]
 pub enum RuntimeError {
     /// No file in the folder determines a runtime.
     #[error(
-        "nothing to run in {0:?}: expected a metacall.json, an index.js or main.js, a package.json with \"main\", \
-         *.py files, or *.wasm and *.wat files"
+        "nothing to run in {folder:?}: expected a metacall.json, an index.js or main.js, a package.json with \"main\", \
+         *.py files, or *.wasm and *.wat files; there is {there}"
     )]
-    NoScripts(PathBuf),
+    NoScripts {
+        /// The deployment's folder.
+        folder: PathBuf,
+        /// Names of files and folders in it.
+        there: String,
+    },
+    /// package.json does not lead to a script.
+    #[error(transparent)]
+    NoEntry(#[from] NoEntry),
     /// The folder has no files for the configured runtime.
-    #[error("runtime = {runtime:?} finds nothing to run in {folder:?}: expected {expected}")]
+    #[error("runtime = {runtime:?} finds nothing to run in {folder:?}: expected {expected}; there is {there}")]
     NothingFor {
         /// The runtime's name.
         runtime: &'static str,
@@ -23,6 +32,8 @@ pub enum RuntimeError {
         folder: PathBuf,
         /// The files that the runtime looks for.
         expected: &'static str,
+        /// Names of files and folders in the deployment's folder.
+        there: String,
     },
     /// The languages need MetaCall, which is not installed.
     #[error(

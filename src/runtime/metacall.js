@@ -134,6 +134,10 @@ const functions = new Map(); // name → {fn, configuration}
 function load({ id, path: folder, jsons }) {
   const configurations = (jsons.length > 0 ? jsons : configurationsIn(folder)).map((json) => ({ path: '.', ...json }));
   // The runtime reads configurations from files. The release's folder is not written to, so they go to a temporary one.
+  // Where pip has put the release's packages. The runtime's start script sets PYTHONPATH itself.
+  const packages_ = path.join(folder, '.packages', 'python');
+  const hasPython = configurations.some((one) => one.language_id === 'py');
+  if (hasPython && fs.existsSync(packages_)) executionPath('py', packages_);
   const scratch = fs.mkdtempSync(path.join(fs.realpathSync(os.tmpdir()), 'metagate-'));
   try {
     for (const [i, configuration] of configurations.entries()) {

@@ -7,6 +7,7 @@ use std::path::{Path, PathBuf};
 use crate::config::DeploymentConfig;
 use crate::deployment::MetaCallJson;
 use crate::process::program::{self, ProgramError};
+use crate::runtime::detection;
 use crate::runtime::python;
 use crate::runtime::scripts::WorkerScripts;
 
@@ -14,6 +15,17 @@ use crate::runtime::scripts::WorkerScripts;
 pub const PROGRAM: &str = "metacall";
 /// The folder of a release's own gems, as Bundler installs them.
 pub const GEMS: &str = ".packages/ruby";
+
+/// Languages by the endings of their scripts, other than those that metagate runs itself.
+const OTHERS: [(&str, &[&str]); 3] = [("rb", &["rb"]), ("cs", &["cs"]), ("cob", &["cob", "cbl"])];
+
+/// Finds scripts of languages that only the MetaCall runtime runs, in a folder without metacall.json.
+#[must_use]
+pub fn detect(folder: &Path) -> Vec<MetaCallJson> {
+    let is_script = |name: &str| !name.starts_with(['.', '_']);
+    let found = |(language, endings): &(&str, &[&str])| detection::scripts_in(folder, language, endings, is_script);
+    OTHERS.iter().filter_map(found).collect()
+}
 
 /// Whether the deployment's MetaCall is installed.
 #[must_use]
@@ -34,20 +46,28 @@ pub fn program(
         Some(script) => script.clone(),
         None => scripts.metacall.clone(),
     };
-    Ok((program, vec![script.into()]))
+    Ok((program, vec![without_blanks(script, &deployment.path).into()]))
 }
 
-/// The scripts that Load names. MetaCall FaaS's own worker reads the metacall files of the folder itself and would load
-/// them twice.
+/// A path that MetaCall's start script passes on whole: it splits its arguments at blanks. A path with a blank becomes
+/// one relative to the worker's folder, which has none if both are in the same data folder or project.
+fn without_blanks(script: PathBuf, folder: &Path) -> PathBuf {
+    let has_blank = |path: &Path| path.to_string_lossy().contains(char::is_whitespace);
+    if !has_blank(&script) {
+        return script;
+    }
+    let shared = script.components().zip(folder.components()).take_while(|(one, other)| one == other).count();
+    let up = folder.components().skip(shared).map(|_| Path::new(".."));
+    let relative: PathBuf = up.chain(script.iter().skip(shared).map(Path::new)).collect();
+    if has_blank(&relative) { script } else { relative }
+}
+
+/// The scripts that Load names. MetaCall FaaS's own worker reads the metacall files of the folder itself, those of
+/// folders below it too, and would load them twice.
 #[must_use]
 pub fn jsons_to_send(deployment: &DeploymentConfig, jsons: Vec<MetaCallJson>) -> Vec<MetaCallJson> {
     let finds_its_own = deployment.worker_script.is_some();
-    let in_folder = |json: &MetaCallJson| {
-        ["metacall.json".to_owned(), format!("metacall-{}.json", json.language_id)]
-            .iter()
-            .any(|name| deployment.path.join(name).is_file())
-    };
-    jsons.into_iter().filter(|json| !(finds_its_own && in_folder(json))).collect()
+    jsons.into_iter().filter(|json| json.found || !finds_its_own).collect()
 }
 
 /// The variables by which languages find a release's own packages, for those package folders that exist.

@@ -7,7 +7,7 @@
 //! ```text
 //! end (number and place of the entries) → directory (name, kind and size of each entry)
 //!   → tree (names against each other) → ranges (headers in front of the data, no overlaps, no gaps)
-//!   → below + unpack (the files)
+//!   → links (copies of what links point to) → below + unpack (the files)
 //! ```
 
 mod below;
@@ -18,6 +18,7 @@ mod directory;
 mod end;
 mod error;
 mod limits;
+mod links;
 mod name;
 mod ranges;
 mod record;
@@ -60,19 +61,30 @@ pub fn extract(archive: &File, into: &Path, links: Links, limits: &Limits) -> Re
         return Err(refused(format!("{} entries, limit {}", end.entries, limits.entries)));
     }
     let mut entries = directory::read(archive, &end, links, limits)?;
-    let extracted = check_sizes(&entries, limits)?;
-    let mut tree = Tree::new(limits.entries);
-    for entry in &entries {
-        tree.add(&entry.path, entry.kind == Kind::Folder)
-            .map_err(|fault| refused(format!("{}: {fault}", quote(&entry.path))))?;
-        budget.check(&entry.path)?;
-    }
+    let mut extracted = check_sizes(&entries, limits)?;
+    check_names(&entries, limits, &budget)?;
     ranges::check(archive, &mut entries, end.start)?;
+    if links == Links::Follow && entries.iter().any(|entry| entry.link) {
+        entries = links::follow(archive, entries, limits.entries, &budget)?;
+        extracted = check_sizes(&entries, limits)?;
+        check_names(&entries, limits, &budget)?;
+    }
     let below = Below::open(into)?;
     for entry in &entries {
         write(archive, entry, &below, &budget)?;
     }
     Ok(extracted)
+}
+
+/// Checks the names of the entries against each other.
+fn check_names(entries: &[Entry], limits: &Limits, budget: &Budget) -> Result<(), ArchiveError> {
+    let mut tree = Tree::new(limits.entries);
+    for entry in entries {
+        tree.add(&entry.path, entry.kind == Kind::Folder)
+            .map_err(|fault| refused(format!("{}: {fault}", quote(&entry.path))))?;
+        budget.check(&entry.path)?;
+    }
+    Ok(())
 }
 
 /// Checks the sizes in the directory against the limits. Unpacking checks each entry against its size, so the written

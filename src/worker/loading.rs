@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use crate::clock;
+use crate::config::RuntimeKind;
 use crate::deployment::Exports;
 use crate::ipc::message::Load;
 use crate::ipc::metadata::{self, BadMetaData, OwnScripts};
@@ -118,7 +119,12 @@ async fn failure(
     worker.process.kill();
     let ended = tokio::time::timeout(LAST_OUTPUT, worker.process.ended()).await.unwrap_or(Ended::Unknown);
     worker.finish_output().await;
-    let stderr = pool.logs.stderr_since(worker.log_start, STDERR_TAIL);
+    // The MetaCall runtime writes the errors of scripts to standard output.
+    let sources = match pool.plan.kind {
+        RuntimeKind::Metacall => &[LogSource::Stdout, LogSource::Stderr][..],
+        _ => &[LogSource::Stderr][..],
+    };
+    let stderr = pool.logs.output_since(sources, worker.log_start, STDERR_TAIL);
     let kind = if Process::was_not_run(ended, &stderr) { LoadFailureKind::Spawn } else { kind };
     let message = match kind {
         LoadFailureKind::Refused => message,

@@ -1,6 +1,8 @@
 //! What a project is: which of its scripts are served, under which names, and what its user learns where something does
 //! not fit.
 
+mod entries;
+
 use std::fs;
 use std::path::Path;
 use std::process::Stdio;

@@ -14,6 +14,7 @@ use crate::config::values::endpoint::Endpoint;
 use crate::config::values::field;
 use crate::config::values::repository_prefix::RepositoryPrefix;
 use crate::config::values::run_as::RunAs;
+use crate::config::values::runtime_kind::{self, RuntimeKind};
 use crate::config::values::size::Size;
 use crate::config::values::timeout::Timeout;
 use crate::config::values::variable::is_variable_name;
@@ -39,6 +40,13 @@ pub struct DeployConfig {
     /// Repositories that may be fetched in addition to public https addresses, by the start of their address:
     /// `"https://git.example.com/team/"`, `"http://127.0.0.1:8418/"` or `"file:///srv/git/"`. Default: none.
     pub repositories: Vec<RepositoryPrefix>,
+    /// How the workers of each deployment are started, as in `[[deployment]]`: "node", "python", "wasm" or "metacall".
+    /// Default: by the language of its files.
+    #[serde(deserialize_with = "runtime_kind::read")]
+    pub runtime: Option<RuntimeKind>,
+    /// For runtime = "metacall": a worker script that replaces metagate's own, as in `[[deployment]]`.
+    #[serde(deserialize_with = "field::path")]
+    pub worker_script: Option<PathBuf>,
     /// Worker processes of each deployment, as in `[[deployment]]`. 1 to 64. Default 1.
     pub workers: Workers,
     /// Maximum number of calls in flight in each worker, as in `[[deployment]]`. 1 to 4096. Default 64.
@@ -102,6 +110,8 @@ impl Default for DeployConfig {
             install_env: Vec::new(),
             clone_timeout: Timeout::seconds(60),
             repositories: Vec::new(),
+            runtime: None,
+            worker_script: None,
             workers: Workers::default(),
             concurrency: default_concurrency(),
             queue: default_queue(),
@@ -129,6 +139,8 @@ impl DeployConfig {
     #[must_use]
     pub fn deployment(&self, name: DeploymentName, path: PathBuf) -> DeploymentConfig {
         DeploymentConfig {
+            runtime: self.runtime,
+            worker_script: self.worker_script.clone(),
             workers: self.workers,
             concurrency: self.concurrency,
             queue: self.queue,

@@ -57,11 +57,13 @@ pub(super) enum Method {
 }
 
 /// One checked entry.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub(super) struct Entry {
     /// The path relative to the folder that the archive is unpacked into.
     pub(super) path: Box<str>,
     pub(super) kind: Kind,
+    /// Whether it is a link, whose data is its target.
+    pub(super) link: bool,
     /// Whether its owner may execute it.
     pub(super) executable: bool,
     pub(super) flags: u16,
@@ -162,6 +164,7 @@ fn check(record: &Record, raw: &[u8], extra: &[u8], links: Links, limits: &Limit
     Ok(Entry {
         path: checked.path.into(),
         kind: if folder { Kind::Folder } else { Kind::File },
+        link,
         executable: !link && UNIX_SYSTEMS.contains(&record.system) && mode & OWNER_RUNS != 0,
         flags: record.flags,
         method,
@@ -179,7 +182,7 @@ fn kind(mode: u32, named_folder: bool, links: Links) -> Result<(bool, bool), Str
         (0, folder) => Ok((folder, false)),
         (TYPE_FOLDER, true) => Ok((true, false)),
         (TYPE_FILE, false) => Ok((false, false)),
-        (TYPE_LINK, false) if links == Links::AsText => Ok((false, true)),
+        (TYPE_LINK, false) if links != Links::Refuse => Ok((false, true)),
         (TYPE_LINK, _) => Err("a symbolic link".to_owned()),
         (TYPE_FOLDER, false) => Err("a folder by its mode, a file by its name".to_owned()),
         (TYPE_FILE, true) => Err("a file by its mode, a folder by its name".to_owned()),

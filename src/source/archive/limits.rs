@@ -7,6 +7,8 @@ use std::time::Duration;
 pub enum Links {
     /// An archive with a link is refused.
     Refuse,
+    /// A link that stays inside the archive becomes a copy of what it points to; any other is refused.
+    Follow,
     /// A link becomes a small file that holds its target, as git writes it without `core.symlinks`.
     AsText,
 }
