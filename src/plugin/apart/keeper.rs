@@ -10,12 +10,12 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
 use anyhow::Context;
-use bytes::Bytes;
 use parking_lot::Mutex;
 use tokio::io::{AsyncBufReadExt, AsyncReadExt, BufReader};
 use tokio::net::UnixStream;
+use tokio::net::unix::OwnedReadHalf;
 use tokio::process::ChildStderr;
-use tokio::sync::{mpsc, oneshot, watch};
+use tokio::sync::{oneshot, watch};
 use tokio_util::sync::CancellationToken;
 
 use crate::plugin::apart::broker::Broker;
@@ -105,12 +105,12 @@ impl Keeper {
         let ours = UnixStream::from_std(ours)?;
         let start = self.program.start(theirs, Stdio::null());
         let Started { mut process, stderr, .. } = self.spawner.start(start)?;
-        let (link, frames) = Link::new(Arc::clone(&self.broker), self.program.max_instances());
+        let (link, reader) = Link::new(Arc::clone(&self.broker), self.program.max_instances(), ours);
         let (load, component) = self.program.load(self.broker.granted());
         link.send(&ToProcess::Load(Box::new(load)), &[&component])?;
         let words = Arc::new(Mutex::new(String::new()));
         let printing = tokio::spawn(print(self.program.name().to_owned(), stderr, Arc::clone(&words)));
-        let how = self.serve(&mut process, &link, ours, frames).await;
+        let how = self.serve(&mut process, &link, reader).await;
         self.state.send_replace(State::Starting);
         process.kill();
         process.ended().await;
@@ -125,15 +125,9 @@ impl Keeper {
     }
 
     /// Serves the channel of a process until it ends or has to end. Returns why.
-    async fn serve(
-        &self,
-        process: &mut Process,
-        link: &Arc<Link>,
-        stream: UnixStream,
-        frames: mpsc::UnboundedReceiver<Bytes>,
-    ) -> String {
+    async fn serve(&self, process: &mut Process, link: &Arc<Link>, reader: OwnedReadHalf) -> String {
         let (sender, mut loaded) = oneshot::channel();
-        let serving = link.serve(stream, frames, sender);
+        let serving = link.serve(reader, sender);
         tokio::pin!(serving);
         let late = tokio::time::sleep(LOAD_LIMIT);
         tokio::pin!(late);

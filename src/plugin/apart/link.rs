@@ -1,18 +1,18 @@
 //! The gateway's end of the channel to the process of a plugin: hook calls in flight, by number, and what the process
 //! asks and logs. It lives as long as the process.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, VecDeque};
 use std::io;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Instant;
 
-use bytes::Bytes;
+use bytes::{Buf, Bytes};
 use parking_lot::Mutex;
-use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::io::AsyncReadExt;
 use tokio::net::UnixStream;
 use tokio::net::unix::{OwnedReadHalf, OwnedWriteHalf};
-use tokio::sync::{mpsc, oneshot};
+use tokio::sync::{Notify, oneshot};
 use tokio_util::sync::CancellationToken;
 
 use crate::config::PluginName;
@@ -32,7 +32,11 @@ const LOAD: u64 = 0;
 
 /// The gateway's end of one channel.
 pub(super) struct Link {
-    outgoing: mpsc::UnboundedSender<Bytes>,
+    writer: OwnedWriteHalf,
+    /// Frames that the kernel did not take at once, the first one perhaps in part. While there are any, new ones queue
+    /// up behind them.
+    waiting: Mutex<VecDeque<Bytes>>,
+    has_waiting: Notify,
     calls: Mutex<Calls>,
     broker: Arc<Broker>,
     /// Questions that are being answered, and the most that there may be.
@@ -74,12 +78,14 @@ impl InFlight {
 }
 
 impl Link {
-    /// A link, and the frames that [`Self::serve`] sends. `hooks` is the largest number of concurrent hook calls.
-    pub(super) fn new(broker: Arc<Broker>, hooks: u32) -> (Arc<Self>, mpsc::UnboundedReceiver<Bytes>) {
-        let (outgoing, frames) = mpsc::unbounded_channel();
+    /// A link over a channel, and what [`Self::serve`] reads. `hooks` is the largest number of concurrent hook calls.
+    pub(super) fn new(broker: Arc<Broker>, hooks: u32, channel: UnixStream) -> (Arc<Self>, OwnedReadHalf) {
+        let (reader, writer) = channel.into_split();
         let max_frame = broker.max_body().saturating_mul(BODIES).saturating_add(FRAME_SIZE);
         let link = Self {
-            outgoing,
+            writer,
+            waiting: Mutex::default(),
+            has_waiting: Notify::new(),
             calls: Mutex::new(Calls { next: LOAD + 1, in_flight: HashMap::new(), lines: 0, ended: false }),
             broker,
             asked: 0.into(),
@@ -88,7 +94,7 @@ impl Link {
             max_frame,
             kill: CancellationToken::new(),
         };
-        (Arc::new(link), frames)
+        (Arc::new(link), reader)
     }
 
     /// Enters a hook call and returns its number; `None` if the process has ended.
@@ -103,10 +109,42 @@ impl Link {
         Some(number)
     }
 
-    /// Sends a message with these bytes.
+    /// Sends a message with these bytes. Writes at once what the kernel takes.
     pub(super) fn send(&self, message: &ToProcess, bytes: &[&[u8]]) -> io::Result<()> {
-        let frame = frame(message, bytes)?;
-        self.outgoing.send(frame).map_err(|_| io::Error::other("the channel is closed"))
+        let mut frame = frame(message, bytes)?;
+        let mut waiting = self.waiting.lock();
+        if waiting.is_empty() {
+            match self.writer.try_write(&frame) {
+                Ok(written) => frame.advance(written),
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
+                Err(error) => return Err(error),
+            }
+        }
+        if !frame.is_empty() {
+            waiting.push_back(frame);
+            self.has_waiting.notify_one();
+        }
+        Ok(())
+    }
+
+    /// Writes the frames that wait, until the channel is closed.
+    async fn write(&self) -> io::Result<()> {
+        loop {
+            self.has_waiting.notified().await;
+            while !self.waiting.lock().is_empty() {
+                self.writer.writable().await?;
+                let mut waiting = self.waiting.lock();
+                let Some(first) = waiting.front_mut() else { break };
+                match self.writer.try_write(first) {
+                    Ok(written) => first.advance(written),
+                    Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
+                    Err(error) => return Err(error),
+                }
+                if first.is_empty() {
+                    waiting.pop_front();
+                }
+            }
+        }
     }
 
     /// Forgets a hook call, whose result is not waited for any more, and asks for the end of the process.
@@ -130,17 +168,17 @@ impl Link {
     }
 
     /// Serves the channel. Returns why it ended: the process has closed it, or sends what it must not.
-    pub(super) async fn serve(
-        self: &Arc<Self>,
-        stream: UnixStream,
-        frames: mpsc::UnboundedReceiver<Bytes>,
-        loaded: oneshot::Sender<Loaded>,
-    ) -> String {
-        let (reader, writer) = stream.into_split();
-        let closed = || "closed its channel".to_owned();
+    pub(super) async fn serve(self: &Arc<Self>, reader: OwnedReadHalf, loaded: oneshot::Sender<Loaded>) -> String {
+        let writing = async {
+            let _closed = self.write().await;
+            // What the process has sent before its end is still to be read.
+            std::future::pending().await
+        };
         tokio::select! {
-            end = self.read(reader, loaded) => end.map_or_else(|error| format!("was ended: {error}"), |()| closed()),
-            () = write(writer, frames) => closed(),
+            end = self.read(reader, loaded) => {
+                end.map_or_else(|error| format!("was ended: {error}"), |()| "closed its channel".to_owned())
+            }
+            never = writing => never,
         }
     }
 
@@ -204,15 +242,5 @@ impl Link {
         };
         *lines = lines.saturating_add(1);
         *lines <= LINES
-    }
-}
-
-/// Writes the frames, and returns when the channel is closed.
-async fn write(mut writer: OwnedWriteHalf, mut frames: mpsc::UnboundedReceiver<Bytes>) {
-    while let Some(frame) = frames.recv().await {
-        if writer.write_all(&frame).await.is_err() {
-            // What the process has sent before its end is still to be read.
-            return std::future::pending().await;
-        }
     }
 }

@@ -88,11 +88,11 @@ impl Rig {
             outside,
             max_body: 1_000,
         };
-        let (link, frames) = Link::new(Arc::new(Broker::new(Arc::new(granted))), 2);
         let (ours, process) = UnixStream::pair().unwrap();
+        let (link, reader) = Link::new(Arc::new(Broker::new(Arc::new(granted))), 2, ours);
         let served = {
             let link = Arc::clone(&link);
-            tokio::spawn(async move { link.serve(ours, frames, oneshot::channel().0).await })
+            tokio::spawn(async move { link.serve(reader, oneshot::channel().0).await })
         };
         Self { world, link, process, served }
     }
@@ -215,5 +215,24 @@ fn changes_and_verdicts_of_a_process_are_checked_as_those_of_hooks() {
         SentVerdict::Reject { status: 200, code: "c".into(), message: String::new(), headers: Vec::new() },
     ] {
         assert!(CallInput::verdict(verdict, 1_000).is_err());
+    }
+}
+
+#[tokio::test]
+async fn frames_arrive_whole_and_in_order_however_the_kernel_takes_them() {
+    const COUNT: u64 = 50;
+    let mut rig = Rig::new();
+    let sent = |ask: u64| vec![u8::try_from(ask).unwrap(); 20_000 * usize::try_from(ask).unwrap()];
+    for ask in 0..COUNT {
+        rig.link.send(&ToProcess::Answer { ask, answer: Answer::Bytes }, &[&sent(ask)]).unwrap();
+    }
+    for expected in 0..COUNT {
+        let mut start = [0; LENGTHS];
+        rig.process.read_exact(&mut start).await.unwrap();
+        let lengths = Lengths::read(start, usize::MAX).unwrap();
+        let mut rest = vec![0; lengths.whole()];
+        rig.process.read_exact(&mut rest).await.unwrap();
+        let (message, bytes) = lengths.cut(rest).unwrap();
+        assert!(matches!(message, ToProcess::Answer { ask, .. } if ask == expected) && *bytes == sent(expected));
     }
 }

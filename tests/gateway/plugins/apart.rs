@@ -61,7 +61,6 @@ fn load_hooks_do_the_same_in_a_process_of_their_own() {
         loads::before_load_sets_environment_limits_and_labels,
         loads::before_load_gets_the_reason_for_what_it_may_not_set,
         loads::a_load_hook_reads_the_release_and_its_files_and_nothing_else,
-        loads::a_failing_load_hook_refuses_the_release_in_before_load_and_is_skipped_in_after_load,
     ]);
 }
 
@@ -70,9 +69,7 @@ fn hostile_hooks_end_alike_in_a_process_of_their_own() {
     apart(&[
         hostile::p1_a_loop_in_a_bulk_operation_is_interrupted,
         hostile::p2_a_memory_bomb_ends_at_its_limit_and_leaves_nothing_behind,
-        hostile::p2_a_table_bomb_ends_at_its_limit,
         hostile::p3_a_trap_ends_its_call_and_its_instance_only,
-        hostile::p12_failures_open_a_breaker_and_a_good_call_closes_it,
         hostile::p14_a_fresh_instance_has_no_state_and_a_warm_one_keeps_it,
         hostile::p14_an_interrupted_instance_is_not_reused,
     ]);
@@ -223,14 +220,12 @@ fn what_keeps_a_plugin_from_loading_is_said_as_in_the_gateway() {
         let reason = c.text("no such key");
         c.refuse(&reason);
     });
-    let looping = Plugin::new().start(|c| c.raw("(loop (br 0))")).before_invoke(|_| {});
     let granted = Plugin::new().before_invoke(|c| {
         let key = c.text("k");
         c.call("store", "get", key);
     });
     for (plugin, words) in [
         (refusing.before_invoke(|_| {}), "plugin \"p\": it refused its configuration: no such key"),
-        (looping, "plugin \"p\": it took longer than 5s"),
         (granted, "which is not granted: add to its table  grants = { store = true }"),
         (Plugin::new().after_invoke(|_| {}), "it has no hook \"before-invoke\": it exports after-invoke"),
     ] {

@@ -159,7 +159,7 @@ pub(super) fn p2_a_memory_bomb_ends_at_its_limit_and_leaves_nothing_behind() {
 }
 
 #[test]
-pub(super) fn p2_a_table_bomb_ends_at_its_limit() {
+fn p2_a_table_bomb_ends_at_its_limit() {
     let plugin = Plugin::new().item("(table $bomb 1 funcref)").before_invoke(|c| {
         c.raw(
             "(block $end (loop $more (br_if $end (i32.eq (table.grow $bomb (ref.null func) (i32.const 1000)) \
@@ -268,7 +268,7 @@ pub(super) fn p3_a_trap_ends_its_call_and_its_instance_only() {
 }
 
 #[test]
-pub(super) fn p12_failures_open_a_breaker_and_a_good_call_closes_it() {
+fn p12_failures_open_a_breaker_and_a_good_call_closes_it() {
     let plugin = Plugin::new().before_invoke(|c| {
         let asked = asked(c);
         asked.on(c, 'u', |c| c.raw("(unreachable)"));

@@ -197,7 +197,7 @@ fn after_load_hides_and_renames_functions_and_labels_the_release() {
 }
 
 #[test]
-pub(super) fn a_failing_load_hook_refuses_the_release_in_before_load_and_is_skipped_in_after_load() {
+fn a_failing_load_hook_refuses_the_release_in_before_load_and_is_skipped_in_after_load() {
     let trap = |c: &mut Code| {
         let two = c.text("two");
         c.call("release", "hide", two);
