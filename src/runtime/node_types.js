@@ -86,7 +86,11 @@ function dateOf(value) {
 }
 
 function urlOf(value) {
-  return typeof value === 'string' && URL.canParse(value) ? new URL(value) : undefined;
+  try {
+    return typeof value === 'string' ? new URL(value) : undefined;
+  } catch {
+    return undefined;
+  }
 }
 
 function bytesOf(value) {
