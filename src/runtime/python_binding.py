@@ -256,6 +256,7 @@ class Compiler:
         self.scope = scope
         self.open = {}  # classes that are being made, for those that contain themselves
         self.made = [0]  # types so far, shared with the compilers of other scopes
+        self.definitions = {}  # classes that contain themselves, by the names of their schemas; shared likewise
 
     def type_of(self, annotation):
         """The type of an annotation, or None for one that takes any value."""
@@ -429,7 +430,10 @@ class Compiler:
 
     def class_type(self, kind):
         if kind in self.open:
-            return self.open[kind]
+            place = self.open[kind]
+            if place.check is None:  # within itself
+                self.definitions[place.schema["$ref"].rpartition("/")[2]] = place
+            return place
         if kind in PLAIN:
             return PLAIN[kind]
         if kind in ITEMS or kind is tuple:
@@ -450,7 +454,8 @@ class Compiler:
         if callable(getattr(kind, "parse_obj", None)) and hasattr(kind, "__fields__"):
             return model_type(kind, kind.parse_obj, getattr(kind, "schema", None))
         # Of a class that contains itself, the inner one refers to this place.
-        place = self.open[kind] = Type(None, {}, kind.__name__, None, True)
+        name = kind.__name__ if kind.__name__ not in self.definitions else f"{kind.__name__}{len(self.open)}"
+        place = self.open[kind] = Type(None, {"$ref": f"#/$defs/{name}"}, kind.__name__, None, True)
         made = self.record_type(kind)
         if made is None:
             del self.open[kind]
@@ -475,7 +480,7 @@ class Compiler:
         """The compiler for the module of the class that declares a field."""
         owner = next((base for base in kind.__mro__ if name in base.__dict__.get("__annotations__", {})), kind)
         inner = Compiler(getattr(sys.modules.get(owner.__module__), "__dict__", self.scope))
-        inner.open, inner.made = self.open, self.made
+        inner.open, inner.made, inner.definitions = self.open, self.made, self.definitions
         return inner
 
     def dataclass_type(self, kind):
@@ -572,6 +577,27 @@ def record(name, types, required, make):
     properties = {key: one.schema if one else {} for key, one in types.items()}
     schema = {"type": "object", "title": name, "properties": properties, "required": list(required)}
     return Type(check, {**schema, "additionalProperties": False}, f"object ({name})", None, True)
+
+
+def with_definitions(schema, known):
+    """A schema whose `$defs` are at its root, where references look for them: those of its parts, and known ones."""
+    definitions = {}
+
+    def without(part):
+        if isinstance(part, dict):
+            inner = part.get("$defs")
+            if isinstance(inner, dict):
+                definitions.update({name: without(one) for name, one in inner.items()})
+            reference = part.get("$ref")
+            name = reference.rpartition("/")[2] if isinstance(reference, str) else None
+            if name in known and name not in definitions:
+                definitions[name] = {}  # it refers to itself
+                definitions[name] = without(known[name])
+            return {key: without(one) for key, one in part.items() if key != "$defs"}
+        return [without(one) for one in part] if isinstance(part, list) else part
+
+    whole = without(schema)
+    return {**whole, "$defs": definitions} if definitions else whole
 
 
 def enum_type(kind):
@@ -799,7 +825,7 @@ class Binder:
         inner = annotated_part(inner)
         annotations = getattr(inner, "__annotations__", None) or {}
         compiler = Compiler(getattr(inner, "__globals__", {}))
-        self.types = {}
+        self.types, self.definitions = {}, compiler.definitions
         for one in self.parameters:
             if one.name in annotations and not self.is_decorated:
                 one.type = safely(compiler, annotations[one.name])
@@ -832,12 +858,15 @@ class Binder:
         return {**whole, "parameters": [{**one, "schema": {}} for one in whole["parameters"]], "returns": {}}
 
     def whole_schema(self):
+        def whole(schema):
+            return with_definitions(schema, {name: place.schema for name, place in self.definitions.items()})
+
         listed = [
-            {"name": p.name, "kind": p.kind, "required": p.required(), "schema": p.type.schema if p.type else {}}
+            {"name": p.name, "kind": p.kind, "required": p.required(), "schema": whole(p.type.schema if p.type else {})}
             for p in self.parameters
         ]
         description = {"description": self.description} if isinstance(self.description, str) else {}
-        return {"parameters": listed, "returns": self.returns, **description}
+        return {"parameters": listed, "returns": whole(self.returns), **description}
 
     def fewest(self):
         """The fewest arguments of a call by order; infinity if some are by name only."""

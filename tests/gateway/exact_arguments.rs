@@ -67,3 +67,16 @@ fn a_union_names_a_place_only_where_one_member_was_meant() {
         ],
     );
 }
+
+#[test]
+fn the_schema_of_a_class_that_holds_itself_refers_to_a_definition() {
+    let gateway = serving("generated-python", "");
+    let packages = gateway.inspected("it").unwrap()["packages"].take();
+    let functions = packages["py"][0]["scope"]["funcs"].as_array().unwrap();
+    let place = functions.iter().find(|function| function["name"] == "place").unwrap();
+    let order = &place["schema"]["parameters"][0]["schema"];
+    let inner = json!({"anyOf": [{"$ref": "#/$defs/Order"}, {"type": "null"}]});
+    assert_eq!(order["properties"]["parent"], inner);
+    assert_eq!(order["$defs"]["Order"]["properties"]["parent"], inner);
+    assert_eq!(order["$defs"]["Order"]["required"], json!(["items"]));
+}
