@@ -13,29 +13,34 @@ use parking_lot::Mutex;
 
 use crate::deployment::Fingerprint;
 use crate::files;
+use crate::process::program;
 
+/// Bits of a file that can be run, whatever its name.
+const EXECUTABLE: u32 = 0o111;
 /// Files that are compared at most. Changes of further files are not detected.
 const FILES: usize = 20_000;
 /// Folders of tools, which change although the functions do not.
 const TOOL_FOLDERS: [&str; 3] = ["node_modules", "__pycache__", "target"];
-/// Extensions of files that programs write while they run: logs, databases with their journals, temporary files.
-const DATA: [&str; 12] = [
-    "db",
-    "db-journal",
-    "db-shm",
-    "db-wal",
-    "log",
-    "pid",
-    "sqlite",
-    "sqlite3",
-    "sqlite3-journal",
-    "sqlite3-shm",
-    "sqlite3-wal",
-    "tmp",
+/// Endings of files that make up a program. Others may be data that functions write: they do not count.
+const PROGRAM: [&str; 28] = [
+    "js", "mjs", "cjs", "jsx", "ts", "mts", "cts", "tsx", "node", "py", "pyi", "pyx", "so", "wasm", "wat", "rb", "cs",
+    "cob", "cbl", "lua", "pl", "pm", "php", "sh", "jl", "r", "java", "jar",
+];
+/// Other files that decide what is run.
+const PROJECT_FILES: [&str; 8] = [
+    "package.json",
+    "package-lock.json",
+    "tsconfig.json",
+    "metacall.json",
+    "requirements.txt",
+    "pyproject.toml",
+    "Gemfile",
+    ".gitignore",
 ];
 
-/// The current state of a folder's files. Hidden files, files that a `.gitignore` excludes, installed packages, logs,
-/// databases and temporary files do not count. A missing folder has a state as well. Blocks.
+/// The current state of the files of a folder that make up its program: scripts, executable files, and those that
+/// decide what is run. Hidden files, files that a `.gitignore` excludes, installed packages, and data do not count. A
+/// missing folder has a state as well. Blocks.
 #[must_use]
 pub fn of_folder(folder: &Path) -> Fingerprint {
     of_entries(walk(folder).flatten())
@@ -101,21 +106,26 @@ fn rules_of(folder: &Path) -> Option<Gitignore> {
 
 fn of_entries(entries: impl Iterator<Item = DirEntry>) -> Fingerprint {
     let files: BTreeMap<PathBuf, (u64, i64, i64, u64)> = entries
-        .filter(|entry| entry.file_type().is_some_and(|kind| !kind.is_dir()) && !is_data(entry.path()))
-        .take(FILES)
+        .filter(|entry| entry.file_type().is_some_and(|kind| !kind.is_dir()))
         .filter_map(|entry| {
             // Follows links: a link changes when its target does.
             let found = std::fs::metadata(entry.path()).ok()?;
+            if !is_program(entry.path()) && found.mode() & EXECUTABLE == 0 {
+                return None;
+            }
             Some((entry.path().to_owned(), (found.size(), found.mtime(), found.mtime_nsec(), found.ino())))
         })
+        .take(FILES)
         .collect();
     let mut hasher = DefaultHasher::new();
     files.hash(&mut hasher);
     Fingerprint(hasher.finish())
 }
 
-fn is_data(file: &Path) -> bool {
-    file.extension().and_then(OsStr::to_str).is_some_and(|extension| DATA.contains(&extension))
+fn is_program(file: &Path) -> bool {
+    let name = file.file_name().and_then(OsStr::to_str).unwrap_or_default();
+    let is_metacall = name.starts_with("metacall-") && name.ends_with(".json");
+    is_metacall || PROJECT_FILES.contains(&name) || program::has_extension(file, &PROGRAM)
 }
 
 #[cfg(test)]
@@ -132,7 +142,8 @@ mod tests {
         fs::write(path.join("index.js"), "1").unwrap();
         fs::write(path.join(".gitignore"), "data.json\n").unwrap();
         let before = of_folder(path);
-        for other in ["node_modules/x.js", ".hidden", "data.json", "calls.log", "calls.db-wal"] {
+        for other in ["node_modules/x.js", ".hidden", "data.json", "notes.json", "calls.log", "calls.db-wal", "x.html"]
+        {
             fs::write(path.join(other), "").unwrap();
             assert_eq!(of_folder(path), before, "{other}");
         }

@@ -63,3 +63,23 @@ fn without_watch_a_hangup_or_a_reload_deploys_what_has_changed() {
     assert_eq!(gateway.post("/api/reload", &[], "").status, 200);
     assert_eq!(gateway.worker_pids(), pids);
 }
+
+#[test]
+fn data_that_a_function_writes_into_its_own_folder_does_not_start_it_anew() {
+    let folder = with_app(1);
+    fs::create_dir(folder.path().join("notes")).unwrap();
+    let script = "const fs = require('fs');\nlet calls = 0;\nexports.add = () => {\n  calls += 1;\n\
+         \x20 fs.writeFileSync('notes.json', JSON.stringify({ calls }));\n  return calls;\n};\n";
+    fs::write(folder.path().join("notes/index.js"), script).unwrap();
+    let more = "[[deployment]]\nname = \"notes\"\npath = \"notes\"\n";
+    fs::write(folder.path().join("metagate.toml"), format!("{TABLES}{more}")).unwrap();
+    let gateway = Gateway::start_in(folder, |command| _ = command.arg("--watch"));
+    gateway.wait_ready();
+    for number in 1..=3 {
+        assert_eq!(gateway.call("notes", "add", "[]").body, number.to_string());
+        // The next look at the files has seen this one once the other deployment has been replaced.
+        write(&gateway.folder, number + 1);
+        wait_for_version(&gateway, number + 1);
+    }
+    assert!(gateway.folder.path().join("notes/notes.json").is_file());
+}
