@@ -599,7 +599,7 @@ def missing_module(error):
     package = name.partition(".")[0]
     if package in sys.modules:
         return ""
-    return f" (list its package in requirements.txt; without a deploy, pip install {package})"
+    return f" (list its package in requirements.txt or pyproject.toml; without a deploy, pip install {package})"
 
 
 def fail_load(script, error, is_optional):

@@ -178,9 +178,16 @@ impl Installer {
         let root = release.to_owned();
         let searching = tokio::task::spawn_blocking(move || {
             let found = Found::look(&root)?;
-            Ok::<_, io::Error>((node::steps(&root, &found), python::step(&root, &found), others::steps(&root, &found)))
+            let unread: Vec<String> = found.locks.iter().map(|lock| step::place(&root, lock)).collect();
+            let steps = (node::steps(&root, &found), python::step(&root, &found), others::steps(&root, &found));
+            Ok::<_, io::Error>((steps, unread))
         });
-        let (node, python, others) = searching.await.map_err(io::Error::other)??;
+        let ((node, python, others), unread) = searching.await.map_err(io::Error::other)??;
+        for lock in unread {
+            let warning =
+                format!("warning: {lock} is not followed: npm and pip install what they find newest that fits");
+            book.print(LogSource::Install, &warning);
+        }
         let mut steps = Vec::new();
         for runner in runners {
             match runner {

@@ -186,6 +186,34 @@ fn pip_installs_into_the_release_where_its_workers_find_it() {
 }
 
 #[test]
+fn dependencies_of_a_pyproject_are_installed_and_lock_files_that_are_not_followed_are_named() {
+    let wheels = tempfile::tempdir().unwrap();
+    let file = wheel(wheels.path(), "greeting", &[("greeting.py", "WORD = 'hello'\n")]);
+    let from = format!("file://{}", wheels.path().join(file).display());
+    let release = release(&[
+        (
+            "pyproject.toml",
+            &format!("[project]\nname = \"app\"\nversion = \"1\"\ndependencies = [\"greeting @ {from}\"]\n"),
+        ),
+        ("uv.lock", ""),
+        ("web/package.json", "{}"),
+        ("web/pnpm-lock.yaml", ""),
+        ("old/package-lock.json", "{\"lockfileVersion\": 3, \"packages\": {}}"),
+        ("old/yarn.lock", ""),
+        ("main.py", "from greeting import WORD\n\ndef greet():\n    return WORD\n"),
+    ]);
+    let (installed, log) = install(release.path(), Some(&["python"]), TIME);
+    installed.unwrap_or_else(|error| panic!("{error}\n{log}"));
+    assert!(log.contains(" install pip install (pyproject.toml) in \".\"\n"), "{log}");
+    for lock in ["uv.lock", "web/pnpm-lock.yaml"] {
+        assert!(log.contains(&format!("warning: {lock} is not followed")), "{log}");
+    }
+    assert!(!log.contains("yarn.lock"), "npm follows its own: {log}");
+    let tables = format!("[[deployment]]\nname = \"installed\"\npath = \"{}\"\n", release.path().display());
+    assert_eq!(Gateway::ready(&tables).call("installed", "greet", "[]").body, "\"hello\"");
+}
+
+#[test]
 fn a_missing_requirement_is_reported_with_pips_output() {
     let release = release(&[("lib/requirements.txt", "./no-such-1.0-py3-none-any.whl\n")]);
     match install(release.path(), None, TIME) {

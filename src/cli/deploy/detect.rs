@@ -49,7 +49,7 @@ impl Detected {
 fn runner(name: &str, extension: &str) -> Option<&'static str> {
     match (name, extension) {
         ("package.json", _) => Some("nodejs"),
-        ("requirements.txt", _) => Some("python"),
+        ("requirements.txt" | "pyproject.toml", _) => Some("python"),
         ("Gemfile", _) => Some("ruby"),
         ("project.json", _) | (_, "csproj") => Some("csharp"),
         _ => None,

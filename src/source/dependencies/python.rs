@@ -5,6 +5,7 @@ use std::ffi::OsString;
 use std::fs;
 use std::path::{Path, PathBuf};
 
+use crate::files;
 use crate::runtime::python::PACKAGES;
 use crate::source::dependencies::runner::Runner;
 use crate::source::dependencies::search::Found;
@@ -27,18 +28,22 @@ const FLAGS: [&str; 8] = [
 /// The step for all files that list something.
 pub(super) fn step(release: &Path, found: &Found) -> Option<Step> {
     let files: Vec<&PathBuf> = found.requirements.iter().filter(|file| names_something(file)).collect();
-    let first = files.first()?;
+    let projects: Vec<(&PathBuf, Vec<String>)> =
+        found.pyprojects.iter().map(|file| (file, requirements(file))).filter(|(_, named)| !named.is_empty()).collect();
+    let first = files.first().copied().or_else(|| projects.first().map(|(file, _)| *file))?;
     // pip resolves paths in a requirements.txt from the folder in which it runs.
-    let folder = match files.as_slice() {
-        [only] => only.parent().unwrap_or(release),
+    let folder = match (files.as_slice(), projects.as_slice()) {
+        ([only], []) | ([], [(only, _)]) => only.parent().unwrap_or(release),
         _ => release,
     };
+    let command = if projects.is_empty() { "pip install" } else { "pip install (pyproject.toml)" };
     let mut args: Vec<OsString> = FLAGS.map(Into::into).to_vec();
     args.extend(["--target".into(), release.join(PACKAGES).into()]);
     args.extend(files.iter().flat_map(|file| ["-r".into(), file.into()]));
+    args.extend(projects.into_iter().flat_map(|(_, named)| named).map(OsString::from));
     Some(Step {
         runner: Runner::Python,
-        command: "pip install",
+        command,
         program: PROGRAM,
         args,
         env: vec![("PIP_USER", "0".into()), ("PYTHONNOUSERSITE", "1".into())],
@@ -47,6 +52,16 @@ pub(super) fn step(release: &Path, found: &Found) -> Option<Step> {
         needed_for: place(release, first),
         missing_words: Some("No module named pip"),
     })
+}
+
+/// `[project] dependencies` of a pyproject.toml; none if it cannot be read. Format: PEP 621. What is not the name of a
+/// package with what follows it, such as an option of pip, is left out.
+fn requirements(file: &Path) -> Vec<String> {
+    let text = files::read_small(file).ok().and_then(|text| String::from_utf8(text).ok()).unwrap_or_default();
+    let table: toml::Table = toml::from_str(&text).unwrap_or_default();
+    let listed = table.get("project").and_then(|project| project.get("dependencies")).and_then(toml::Value::as_array);
+    let named = listed.into_iter().flatten().filter_map(toml::Value::as_str).map(str::to_owned);
+    named.filter(|one| one.starts_with(|first: char| first.is_ascii_alphanumeric())).collect()
 }
 
 /// Whether a file has more than blank lines and comments. pip reports a file that cannot be read.
@@ -81,5 +96,12 @@ mod tests {
         assert_eq!((place.as_str(), files.len()), (".", 3));
         assert_eq!(arguments(&[("requirements.txt", " \n# x\n")]), None);
         assert_eq!(arguments(&[]), None);
+        let project = "[project]\ndependencies = [\"six>=1.16\", \"-r/etc/passwd\"]\n";
+        let release = tempfile::tempdir().unwrap();
+        fs::write(release.path().join("pyproject.toml"), project).unwrap();
+        let step = step(release.path(), &Found::look(release.path()).unwrap()).unwrap();
+        assert_eq!(step.args.last().unwrap(), "six>=1.16");
+        assert_eq!((step.place.as_str(), step.needed_for.as_str()), (".", "pyproject.toml"));
+        assert_eq!(arguments(&[("pyproject.toml", "[project]\nname = \"x\"\n")]), None);
     }
 }

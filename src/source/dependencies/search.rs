@@ -8,6 +8,18 @@ use std::path::{Path, PathBuf};
 /// Levels of folders below the release that are searched.
 const DEPTH: usize = 8;
 const SKIPPED: [&str; 2] = ["node_modules", "__pycache__"];
+/// Lock files that npm and pip do not read, with the files that they follow instead if there are any.
+const OTHER_LOCKS: [(&str, &[&str]); 8] = [
+    ("pnpm-lock.yaml", &NPM_LOCKS),
+    ("yarn.lock", &NPM_LOCKS),
+    ("bun.lock", &NPM_LOCKS),
+    ("bun.lockb", &NPM_LOCKS),
+    ("uv.lock", &["requirements.txt"]),
+    ("poetry.lock", &["requirements.txt"]),
+    ("pdm.lock", &["requirements.txt"]),
+    ("Pipfile.lock", &["requirements.txt"]),
+];
+const NPM_LOCKS: [&str; 2] = ["package-lock.json", "npm-shrinkwrap.json"];
 /// A file that marks a folder as a virtual environment of Python.
 const VENV_MARK: &str = "pyvenv.cfg";
 
@@ -18,6 +30,10 @@ pub(super) struct Found {
     pub(super) packages: Vec<PathBuf>,
     /// Every requirements.txt.
     pub(super) requirements: Vec<PathBuf>,
+    /// Every pyproject.toml in a folder without a requirements.txt.
+    pub(super) pyprojects: Vec<PathBuf>,
+    /// Lock files of other installers, which are not followed.
+    pub(super) locks: Vec<PathBuf>,
     /// Every Gemfile.
     pub(super) gemfiles: Vec<PathBuf>,
     /// Every project of C#.
@@ -54,6 +70,12 @@ impl Found {
     fn take(&mut self, folder: &Path, name: &OsStr) {
         match name.to_str() {
             Some("package.json") => self.packages.push(folder.to_owned()),
+            Some("pyproject.toml") if !folder.join("requirements.txt").is_file() => {
+                self.pyprojects.push(folder.join(name));
+            }
+            Some(lock) if OTHER_LOCKS.iter().any(|(other, followed)| lock == *other && !has(folder, followed)) => {
+                self.locks.push(folder.join(name));
+            }
             Some("requirements.txt") => self.requirements.push(folder.join(name)),
             Some("Gemfile") => self.gemfiles.push(folder.join(name)),
             // Tools of Node use files of this name as well.
@@ -62,6 +84,10 @@ impl Found {
             _ => {}
         }
     }
+}
+
+fn has(folder: &Path, names: &[&str]) -> bool {
+    names.iter().any(|name| folder.join(name).is_file())
 }
 
 fn is_skipped(name: &OsStr) -> bool {
