@@ -102,7 +102,7 @@ impl Deploy {
         let outcome = outcome::follow(answer, &progress)?;
         progress.end();
         let Some(deployed) = outcome.report(&name)? else {
-            for warning in missing_entry.iter().chain(&workspace) {
+            if let Some(warning) = workspace {
                 stderr::print_line(format_args!("note: {warning}"));
             }
             return Ok(ExitCode::FAILURE);

@@ -81,11 +81,13 @@ impl Deployer {
         self.gateway.tasks.spawn(async move {
             let changed = deployer.make_change(&name, change, &log).await;
             if let Err(error) = &changed {
-                tracing::warn!(deployment = %name, reason = %error, "deploy failed");
-                // The log has the reason of a failed load already, and the output of the worker before it.
-                match error {
-                    DeployError::Load(_) => log.note("release not put in service"),
-                    _ => log.note(&format!("release not put in service: {error}")),
+                // The logs have the reason of a failed load already, and the output of the worker before it.
+                if matches!(error, DeployError::Load(_)) {
+                    tracing::warn!(deployment = %name, "deploy failed");
+                    log.note("release not put in service");
+                } else {
+                    tracing::warn!(deployment = %name, reason = %error, "deploy failed");
+                    log.note(&format!("release not put in service: {error}"));
                 }
             }
             let _client_is_gone = sender.send(changed);

@@ -6,31 +6,20 @@ use std::path::Path;
 
 use serde_json::Value;
 
-use crate::runtime::package::{self, NoEntry};
+use crate::runtime::package;
 
 /// Levels of folders above a package in which the root of its workspace is looked for.
 const LEVELS: usize = 6;
-const BUILT_BY_INSTALL: [&str; 3] = ["prepare", "postinstall", "install"];
 
-/// A warning if package.json names a script that is not among the packed files.
+/// A warning if package.json names a script that is there and not among the packed files. The gateway reports one that
+/// is not there, once it has run what may make it.
 pub(super) fn missing_entry<'a>(folder: &Path, mut packed: impl Iterator<Item = &'a Path>) -> Option<String> {
-    match package::entry(folder)? {
-        Ok(entry) if packed.any(|file| file == Path::new(&entry)) => None,
-        Ok(entry) => {
-            let top = entry.split('/').next().unwrap_or(&entry);
-            Some(format!(
-                "package.json names {entry:?}, which is left out because of .gitignore or another ignore file: the \
-                 line \"!{top}\" in .metagateignore includes it"
-            ))
-        }
-        Err(NoEntry::Absent { .. }) if is_built_by_install(folder) => None,
-        Err(error) => Some(error.to_string()),
-    }
-}
-
-fn is_built_by_install(folder: &Path) -> bool {
-    let package = package::read(folder).unwrap_or_default();
-    BUILT_BY_INSTALL.iter().any(|script| package["scripts"][script].is_string())
+    let entry = package::entry(folder)?.ok().filter(|entry| packed.all(|file| file != Path::new(entry)))?;
+    let top = entry.split('/').next().unwrap_or(&entry);
+    Some(format!(
+        "package.json names {entry:?}, which is left out because of .gitignore or another ignore file: the line \
+         \"!{top}\" in .metagateignore includes it"
+    ))
 }
 
 /// A warning if the folder is a package of a workspace, and depends on other packages of it.
@@ -90,8 +79,7 @@ mod tests {
         let main = r#"{"main":"dist/a.js"}"#;
         assert_eq!(warning(main, &["dist/a.js"], &["dist/a.js"]), None);
         assert!(warning(main, &["dist/a.js"], &["package.json"]).unwrap().contains("\"!dist\" in .metagateignore"));
-        assert!(warning(main, &[], &["package.json"]).unwrap().contains("no such file"));
-        assert_eq!(warning(r#"{"main":"dist/a.js","scripts":{"prepare":"x"}}"#, &[], &[]), None);
+        assert_eq!(warning(main, &[], &["package.json"]), None);
         assert_eq!(warning(r#"{"name":"x"}"#, &["index.js"], &["index.js"]), None);
     }
 

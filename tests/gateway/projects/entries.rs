@@ -53,6 +53,9 @@ fn a_deploy_says_what_the_package_lacks_before_the_upload() {
     assert!(!deployed, "{output}");
     let warned = output.find("warning: package.json names \"dist/index.js\", which is left out").unwrap();
     assert!(warned < output.find("deploying release").unwrap(), "{output}");
+    // The reason is said once, to the client and in the gateway's log.
+    assert_eq!(output.matches("no such file").count(), 1, "{output}");
+    assert_eq!(gateway.log().matches("no such file").count(), 1, "{}", gateway.log());
     // The gateway's own paths mean nothing to the client.
     assert!(!output.contains("deployments/"), "{output}");
     fs::write(ignored.path().join(".metagateignore"), "!dist\n").unwrap();
