@@ -753,13 +753,14 @@ THREAD_ERRORS = (  # parts of messages that say that an object or a function bel
     "can only be used in that same thread",
     "no current event loop in thread",
     "event loop is already running",
+    "bound to a different event loop",
     "'_thread._local' object has no attribute",
 )
 
 
 def thread_hint(error):
     """The setting that helps against an error that comes of running functions on several threads."""
-    if concurrency == 1 or not any(part in str(error) for part in THREAD_ERRORS):
+    if concurrency == 1 or needs_main_thread or not any(part in str(error) for part in THREAD_ERRORS):
         return ""
     return " (functions run on several threads: with `concurrency = 1` plain ones run on the main thread)"
 

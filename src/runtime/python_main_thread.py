@@ -26,7 +26,7 @@ def reason(root, scripts, functions):
     walk = Walk(names, functions)
     is_idle_loop_run = False
     for name, code, scope in walk.codes():
-        used = main_only_call(code, scope)
+        used = main_only_call(code, scope) or kept_connection(code, scope, id(code) in walk.cached)
         if used:
             return f"{name} uses {used}"
         is_idle_loop_run = is_idle_loop_run or "run_until_complete" in code.co_names
@@ -112,6 +112,7 @@ class Walk:
     def __init__(self, own_names, functions):
         self.own_names = own_names
         self.seen = set()
+        self.cached = set()  # the code of functions whose results are kept, as by functools.lru_cache
         self.waiting = [(name, function, True) for name, function in functions.items()]
 
     def codes(self):
@@ -150,6 +151,8 @@ class Walk:
                 if "__wrapped__" in value.__dict__:
                     self.waiting.append((name, value.__wrapped__, is_near))
                 return value
+            if hasattr(value, "cache_info"):
+                self.cached.add(id(getattr(value.__wrapped__, "__code__", None)))
             if hasattr(value, "__wrapped__") or hasattr(value, "func"):  # lru_cache, partial
                 self.waiting.append((name, getattr(value, "__wrapped__", None) or value.func, is_near))
             call = getattr(kind, "__call__", None)
@@ -204,6 +207,28 @@ def main_only_call(code, scope):
         if signal and name in TIMERS and value is not None and value is getattr(signal, name, None):
             return f"signal.{name}"
     return None
+
+
+def kept_connection(code, scope, is_cached):
+    """Whether a function keeps a connection of sqlite3 that it makes, for other calls to use on their threads."""
+    sqlite = sys.modules.get("sqlite3")
+    if not sqlite or "connect" not in code.co_names or any("check_same_thread" in names for names in tuples(code)):
+        return None
+    values = [scope.get(name) for name in code.co_names]
+    is_sqlite = any(value is sqlite or value is sqlite.connect for value in values)
+    if not is_sqlite or any(isinstance(value, threading.local) for value in values):
+        return None
+    import dis
+
+    keeps = ("STORE_GLOBAL", "STORE_ATTR", "STORE_SUBSCR")
+    if is_cached or any(step.opname in keeps for step in dis.get_instructions(code)):
+        return "a connection of sqlite3 that it keeps"
+    return None
+
+
+def tuples(code):
+    """The constants of code that are tuples, among them the names of keyword arguments."""
+    return [constant for constant in code.co_consts if isinstance(constant, tuple)]
 
 
 def calls_attribute(code, attribute):

@@ -84,6 +84,31 @@ fn objects_that_serve_the_importing_thread_only_are_used_on_it() {
 }
 
 #[test]
+fn a_connection_that_a_function_keeps_is_used_on_one_thread() {
+    for keeping in [
+        "_kept = None\ndef connection():\n    global _kept\n    if _kept is None:\n\
+         \x20       _kept = sqlite3.connect(':memory:')\n    return _kept\n",
+        "@functools.lru_cache\ndef connection():\n    return sqlite3.connect(':memory:')\n",
+    ] {
+        let (gateway, _folder) = serving(
+            &format!(
+                "import functools\nimport sqlite3\nimport time\n\n{keeping}\ndef query():\n\
+                 \x20   row = connection().execute('select 7').fetchone()\n    time.sleep(0.02)\n    return row[0]\n"
+            ),
+            "",
+        );
+        assert_all(&gateway, "query", "7");
+    }
+    let (gateway, _folder) = serving(
+        "import sqlite3\nimport threading\nimport time\n\nlocal = threading.local()\n\n\
+         def is_main():\n    local.connection = sqlite3.connect(':memory:')\n    time.sleep(0.01)\n\
+         \x20   return threading.current_thread() is threading.main_thread()\n",
+        "",
+    );
+    assert_all(&gateway, "is_main", "false");
+}
+
+#[test]
 fn other_functions_never_run_on_the_main_thread_and_async_ones_always_do() {
     let (gateway, _folder) = serving(
         "import sqlite3\nimport threading\nimport time\n\n\

@@ -3,16 +3,17 @@
 //! namespace ends, the kernel kills all others of it, whatever they have done to hide.
 
 use std::convert::Infallible;
-use std::ffi::{OsStr, OsString};
+use std::ffi::{CString, OsStr, OsString};
 use std::fs::{self, File};
 use std::io::{self, Read};
-use std::os::unix::process::CommandExt;
+use std::os::unix::ffi::OsStrExt;
 use std::process::{Command, ExitCode, Stdio};
 
 use anyhow::{Context, bail};
 use nix::mount::{MsFlags, mount};
 use nix::sched::{CloneFlags, unshare};
 use nix::sys::signal::SigSet;
+use nix::unistd::fexecve;
 use rustix::process::{Pid, Signal, WaitOptions, WaitStatus, getegid, geteuid, getpid, kill_process, waitpid};
 use rustix::thread::{CapabilitySet, CapabilitySets, configure_capability_in_ambient_set, set_capabilities};
 
@@ -48,6 +49,8 @@ pub(in crate::process) fn try_out() -> anyhow::Result<ExitCode> {
 /// for it.
 pub(in crate::process) fn start_inside(args: &[OsString]) -> anyhow::Result<Infallible> {
     make().context("making namespaces")?;
+    // Opened now: as soon as the other process mounts its own `/proc`, this one is no longer to be found in it.
+    let program = File::open(OWN_PROGRAM).context("opening the launcher")?;
     let inside = Command::new(OWN_PROGRAM)
         .arg(LAUNCHER)
         .arg(std::process::id().to_string())
@@ -57,8 +60,13 @@ pub(in crate::process) fn start_inside(args: &[OsString]) -> anyhow::Result<Infa
         .context("starting the first process of the namespaces")?;
     // This process stays until that one ends, and holds nothing of it: the gateway would not see its channel close.
     close_fds::set_fds_cloexec(3, &[]);
-    let error = Command::new(OWN_PROGRAM).args([LAUNCHER, WATCH, &inside.id().to_string()]).exec();
-    Err(error).context("waiting for the worker")
+    let args = [OWN_PROGRAM, LAUNCHER, WATCH, &inside.id().to_string()].map(CString::new);
+    let args = args.into_iter().collect::<Result<Vec<_>, _>>()?;
+    let variable =
+        |(name, value): (OsString, OsString)| CString::new([name.as_bytes(), b"=", value.as_bytes()].concat());
+    let variables = std::env::vars_os().map(variable).collect::<Result<Vec<_>, _>>()?;
+    let never = fexecve(program, &args, &variables).context("waiting for the worker")?;
+    Ok(never)
 }
 
 /// Makes the namespaces; those of processes are for the next child.
