@@ -107,6 +107,7 @@ mod tests {
         max_memory = "64MiB"
         instances = "warm"
         max_uses = 10000
+        isolation = "process"
         max_instances = 64
         mode = "enforce"
         record = "calls.jsonl"
