@@ -17,7 +17,7 @@ const PLUGIN_TABLES: [(&str, usize); 1] = [("plugin", 2)];
 
 /// The keys of `[plugins]` and `[[plugin]]` whose texts are shown. Other keys may be meant for `[plugin.config]`, which
 /// can hold secrets.
-const PLUGIN_KEYS: [&str; 17] = [
+const PLUGIN_KEYS: [&str; 18] = [
     "dir",
     "name",
     "path",
@@ -33,6 +33,7 @@ const PLUGIN_KEYS: [&str; 17] = [
     "max_uses",
     "max_instances",
     "mode",
+    "isolation",
     "record",
     "grants",
 ];

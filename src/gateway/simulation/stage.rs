@@ -24,7 +24,7 @@ use crate::worker::spawn::{Spawned, StartWorker, WorkerProcess, channel};
 
 /// The file of a deployment. Its length is the version: two writes within a tick of the clock of the file system differ
 /// in the length only.
-pub(super) const FILE: &str = "functions.sim";
+pub(super) const FILE: &str = "version.js";
 /// The variable that holds the number of the deploy.
 pub(super) const RELEASE: &str = "RELEASE";
 
