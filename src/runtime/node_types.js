@@ -40,7 +40,7 @@ function found(value) {
 
 // --- plain types -----------------------------------------------------------------------------------------------------
 
-const NUMBER = /^\s*[-+]?(?:\d+\.?\d*|\.\d+)(?:e[-+]?\d+)?\s*$/i;
+const NUMBER = /^\s*[-+]?(?:\d+(?:\.\d*)?|\.\d+)(?:e[-+]?\d+)?\s*$/i; // one way only to read digits, or it is quadratic
 const TRUE = /^\s*(?:true|1|yes|on)\s*$/i;
 const FALSE = /^\s*(?:false|0|no|off)\s*$/i;
 const BASE64 = /^(?:[A-Za-z0-9+/]{4})*(?:[A-Za-z0-9+/]{2}==|[A-Za-z0-9+/]{3}=)?$/;

@@ -857,13 +857,26 @@ def perform(call):
         if base_decimals:
             context.run(own_decimals)
         result = context.run(function, *args, **keywords)
+        if channel.fd < 0:
+            leave_child(0)
         if type(result) not in SCALARS and hasattr(result, "__await__"):
             start_loop()
             arriving.append((call_id, result, context))
             return None
         return result_line(call_id, result)
     except BaseException as error:  # includes SystemExit and KeyboardInterrupt raised by a function
+        if channel.fd < 0:
+            leave_child(error.code if isinstance(error, SystemExit) else error)
         return error_line(call_id, error, function)
+
+
+def leave_child(code):
+    """Ends a process that a function has forked and in which it returned: the calls are its parent's."""
+    if isinstance(code, BaseException):
+        sys.excepthook(type(code), code, code.__traceback__)
+        code = 1
+    flush_output()
+    os._exit(code if isinstance(code, int) else 0 if code is None else 1)
 
 
 base_context = None  # in which the scripts were imported; each call runs in a copy
@@ -956,7 +969,15 @@ def admit():
     admitting.clear()  # before emptying, so that an item that is added from now on wakes the loop again
     while arriving:
         call_id, awaitable, context = arriving.popleft()
-        tasks[call_id] = context.run(loop.create_task, settle(call_id, awaitable))
+        tasks[call_id] = task = context.run(loop.create_task, settle(call_id, awaitable))
+        task.add_done_callback(lambda task, call_id=call_id: answer_cancelled(task, call_id))
+
+
+def answer_cancelled(task, call_id):
+    """Answers a call whose task was cancelled before its first step, by a function that cancels all tasks."""
+    if tasks.get(call_id) is task:
+        del tasks[call_id]
+        write(error_line(call_id, sys.modules["asyncio"].CancelledError("the call was cancelled before it ran")))
 
 
 async def settle(call_id, awaitable):

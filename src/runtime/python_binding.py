@@ -101,7 +101,7 @@ def check_float(value, text):
 
 def is_number_text(value):
     """Whether text may be a number: Python's own reading takes `1_000` and digits of every script."""
-    return type(value) is str and value.isascii() and "_" not in value
+    return type(value) is str and len(value) <= NUMBER_LENGTH and value.isascii() and "_" not in value
 
 
 TRUE, FALSE = ("true", "1", "yes", "on"), ("false", "0", "no", "off")
@@ -189,6 +189,9 @@ class ExactFloat(float):
 
     __slots__ = ("text",)
 
+    def __reduce__(self):
+        return float, (float(self),)
+
     @classmethod
     def read(cls, text):
         if len(text) <= EXACT_DIGITS:
@@ -198,6 +201,7 @@ class ExactFloat(float):
         return number
 
 
+NUMBER_LENGTH = 4_300  # characters of a number in a query or a form: reading more takes long
 EXACT_DIGITS = 15  # every decimal number of so many digits survives the way into a float and back
 needs_exact_floats = False  # a type has been seen that keeps all digits
 

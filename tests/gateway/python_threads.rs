@@ -177,6 +177,38 @@ fn processes_are_forked_while_other_threads_answer() {
 }
 
 #[test]
+fn a_forked_process_in_which_a_function_returns_ends() {
+    let (gateway, _folder) = serving(
+        "import os\nimport sys\n\ndef returns():\n    child = os.fork()\n    if child == 0:\n        return 'child'\n\
+         \x20   return os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])\n\n\
+         def exits():\n    child = os.fork()\n    if child == 0:\n        sys.exit(3)\n\
+         \x20   return os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])\n",
+        "",
+    );
+    assert_all(&gateway, "returns", "0");
+    assert_all(&gateway, "exits", "3");
+}
+
+#[test]
+fn calls_that_a_function_cancels_before_they_begin_are_answered() {
+    let (gateway, _folder) = serving(
+        "import asyncio\n\nasync def slow():\n    await asyncio.sleep(0.1)\n    return 1\n\n\
+         async def cancel_all():\n    own = asyncio.current_task()\n\
+         \x20   found = [task for task in asyncio.all_tasks() if task is not own]\n\
+         \x20   return len([task.cancel() for task in found])\n",
+        "timeout = \"5s\"",
+    );
+    for _ in 0..3 {
+        let answers = thread::scope(|scope| {
+            let slow = scope.spawn(|| together(&gateway, 8, "slow"));
+            (0..8).for_each(|_| assert_eq!(gateway.call("it", "cancel_all", "[]").status, 200));
+            slow.join().unwrap()
+        });
+        assert!(answers.iter().all(|answer| !answer.starts_with("504")), "{answers:?}");
+    }
+}
+
+#[test]
 fn scripts_may_have_the_names_of_standard_modules() {
     let folder = tempfile::tempdir().unwrap();
     let queue = "from __future__ import annotations\nimport dataclasses\nimport multiprocessing\n\n\
