@@ -29,6 +29,18 @@ pub fn read_small(path: &Path) -> io::Result<Vec<u8>> {
     Ok(text)
 }
 
+/// A folder with these files, as paths and texts, for tests.
+#[cfg(test)]
+pub fn folder_with(files: &[(&str, &str)]) -> tempfile::TempDir {
+    let folder = tempfile::tempdir().unwrap();
+    for (path, text) in files {
+        let path = folder.path().join(path);
+        std::fs::create_dir_all(path.parent().unwrap()).unwrap();
+        std::fs::write(path, text).unwrap();
+    }
+    folder
+}
+
 #[cfg(test)]
 mod tests {
     use std::fs;

@@ -345,6 +345,7 @@ async function load({ id, path: folder, jsons }) {
     }
   }
   const packages = addFunctions(loaded, table);
+  texts.clear();
   functions = table;
   const accepts = ['names'];
   send('GetApplicationMetadata', {
@@ -466,7 +467,14 @@ function ownFiles() {
   return [...new Set([process.argv[1], ...loaded])].filter(isOwn);
 }
 
+const texts = new Map(); // of files, while scripts load: each is looked at for every script
+
 function readText(file) {
+  if (!texts.has(file)) texts.set(file, readFile(file));
+  return texts.get(file);
+}
+
+function readFile(file) {
   try {
     return fs.readFileSync(file, 'utf8');
   } catch {
@@ -591,25 +599,23 @@ function failLoad(script, file, folder, error) {
 
 // --- arguments -------------------------------------------------------------------------------------------------------
 
-let isByName = false; // whether `bind` has just bound arguments by their names
-
-// The arguments in the order of the parameters, for a call with the names of its arguments. Throws a BadArgument if
-// some of the names are parameters and others are not. Without any such name the arguments stay in their order.
+// The arguments in the order of the parameters, and whether their names have decided it, for a call with the names of
+// its arguments. Throws a BadArgument if some of the names are parameters and others are not. Without any such name the
+// arguments stay in their order.
 function bind(entry, args, names, isText) {
   const { parameters } = entry;
   const [only] = parameters;
-  isByName = false;
   if (parameters.length === 1 && takesWhole(entry, only, names)) {
-    return [Object.fromEntries(names.map((name, i) => [name, args[i]]))];
+    return { args: [Object.fromEntries(names.map((name, i) => [name, args[i]]))], isByName: false };
   }
-  isByName = true;
   // Most callers give all of them in the order of the parameters.
-  if (names.length <= parameters.length && names.every((name, i) => isPlainly(parameters[i], name))) return args;
+  if (names.length <= parameters.length && names.every((name, i) => isPlainly(parameters[i], name))) {
+    return { args, isByName: true };
+  }
   const places = names.map((name) => parameters.findIndex((one) => one.isNamed && one.name === name));
   const unknown = places.indexOf(-1);
   if (unknown !== -1) {
-    isByName = !places.every((place) => place === -1);
-    if (!isByName) return args;
+    if (places.every((place) => place === -1)) return { args, isByName: false };
     throw unknownArgument(names[unknown], entry);
   }
   const bound = [];
@@ -622,7 +628,7 @@ function bind(entry, args, names, isText) {
   });
   // A missing argument before the rest is undefined.
   if (rest.length > 0) bound.length = parameters.length - 1;
-  return [...bound, ...rest];
+  return { args: [...bound, ...rest], isByName: true };
 }
 
 // Whether the only parameter of a function gets the object itself: it is destructured, or declared as an object.
@@ -724,8 +730,8 @@ function perform(call) {
   let args = call.args ?? [];
   if (call.names !== undefined || entry.check !== undefined || entry.hasPattern) {
     try {
-      isByName = false;
-      if (call.names !== undefined) args = bind(entry, args, call.names, call.text === true);
+      let isByName = false;
+      if (call.names !== undefined) ({ args, isByName } = bind(entry, args, call.names, call.text === true));
       if (entry.check !== undefined) args = entry.check(args, isByName, call.text === true);
       if (entry.hasPattern) checkPatterns(entry, args);
     } catch (misfit) {

@@ -58,18 +58,11 @@ pub fn program(
 
 #[cfg(test)]
 mod tests {
-    use std::fs;
-
     use super::*;
+    use crate::files::folder_with;
 
     fn detected(files: &[(&str, &str)]) -> Option<String> {
-        let folder = tempfile::tempdir().unwrap();
-        for (name, text) in files {
-            let path = folder.path().join(name);
-            fs::create_dir_all(path.parent().unwrap()).unwrap();
-            fs::write(path, text).unwrap();
-        }
-        detect(folder.path()).ok().flatten().map(|json| json.scripts.concat())
+        detect(folder_with(files).path()).ok().flatten().map(|json| json.scripts.concat())
     }
 
     #[test]

@@ -198,16 +198,7 @@ fn listed(packages: &[String]) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    fn folder(files: &[(&str, &str)]) -> tempfile::TempDir {
-        let folder = tempfile::tempdir().unwrap();
-        for (name, text) in files {
-            let path = folder.path().join(name);
-            fs::create_dir_all(path.parent().unwrap()).unwrap();
-            fs::write(path, text).unwrap();
-        }
-        folder
-    }
+    use crate::files::folder_with as folder;
 
     fn entry_with(package: &str, files: &[&str]) -> Option<Result<String, String>> {
         let mut all = vec![("package.json", package)];

@@ -977,7 +977,8 @@ def answer_cancelled(task, call_id):
     """Answers a call whose task was cancelled before its first step, by a function that cancels all tasks."""
     if tasks.get(call_id) is task:
         del tasks[call_id]
-        write(error_line(call_id, sys.modules["asyncio"].CancelledError("the call was cancelled before it ran")))
+        error = sys.modules["asyncio"].CancelledError("the call was cancelled before it ran")
+        write_answers(error_line(call_id, error))
 
 
 async def settle(call_id, awaitable):
@@ -994,8 +995,7 @@ async def settle(call_id, awaitable):
 def write_settled():
     text = "".join(settled)
     settled.clear()
-    flush_output()
-    write(text)
+    write_answers(text)
 
 
 # ---- Channel: leader, followers, monitor -----------------------------------------------------------------------------
@@ -1093,12 +1093,16 @@ def write(text):
             channel.gone = True  # the leader finds the end of the channel when it reads next
 
 
+def write_answers(text):
+    flush_output()  # what functions printed is in the log before their answers come
+    write(text)
+
+
 def flush():
     if channel.answers:
-        flush_output()  # what functions printed is in the log before their answers come
         text = "".join(channel.answers)
         channel.answers.clear()
-        write(text)
+        write_answers(text)
     if arriving:
         wake_loop()
 
@@ -1313,8 +1317,7 @@ def perform_slow(call):
 def deliver(line):
     """Answers a call outside of the leader's batch."""
     if line:
-        flush_output()
-        write(line)
+        write_answers(line)
     else:
         wake_loop()
 

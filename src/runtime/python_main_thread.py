@@ -39,9 +39,9 @@ def reason(root, scripts, functions):
 
 def is_own(module, root):
     file = getattr(module, "__file__", None) if isinstance(module, ModuleType) else None
-    if not isinstance(file, str) or not os.path.abspath(file).startswith(root + os.sep):
+    if not isinstance(file, str) or not file.startswith(root + os.sep):  # an absolute path, as all of `sys.path`
         return False
-    return not any(part in INSTALLED for part in os.path.abspath(file)[len(root) :].split(os.sep))
+    return not any(part in INSTALLED for part in file[len(root) :].split(os.sep))
 
 
 # ---- Values that scripts have made -----------------------------------------------------------------------------------

@@ -3,26 +3,14 @@
 
 mod entries;
 
-use std::fs;
 use std::path::Path;
 use std::process::Stdio;
 
 use serde_json::json;
-use tempfile::TempDir;
 
+use crate::exports::folder;
 use crate::faulty::{assert_error, assert_ok};
 use crate::support::{Gateway, metagate, wait_for};
-
-/// A folder with these files.
-fn folder(files: &[(&str, &str)]) -> TempDir {
-    let folder = tempfile::tempdir().unwrap();
-    for (name, text) in files {
-        let file = folder.path().join(name);
-        fs::create_dir_all(file.parent().unwrap()).unwrap();
-        fs::write(file, text).unwrap();
-    }
-    folder
-}
 
 fn table(folder: &Path) -> String {
     format!("[[deployment]]\nname = \"it\"\npath = {folder:?}\n")

@@ -3,10 +3,12 @@
 use std::collections::BTreeSet;
 use std::path::Path;
 
+use crate::runtime::package;
+
 /// Language by the ending of a file's name.
 const LANGUAGES: [(&str, &[&str]); 6] = [
-    ("node", &["js", "mjs", "cjs"]),
-    ("typescript", &["ts", "mts", "cts"]),
+    ("node", &package::ENDINGS),
+    ("typescript", &package::TYPESCRIPT),
     ("python", &["py"]),
     ("ruby", &["rb"]),
     ("csharp", &["cs"]),

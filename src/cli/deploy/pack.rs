@@ -156,19 +156,8 @@ mod tests {
     use std::fs;
     use std::os::unix::fs::symlink;
 
-    use tempfile::TempDir;
-
     use super::*;
-
-    fn folder(files: &[(&str, &str)]) -> TempDir {
-        let folder = tempfile::tempdir().unwrap();
-        for (path, text) in files {
-            let path = folder.path().join(path);
-            fs::create_dir_all(path.parent().unwrap()).unwrap();
-            fs::write(path, text).unwrap();
-        }
-        folder
-    }
+    use crate::files::folder_with as folder;
 
     fn paths(folder: &Path) -> Vec<String> {
         list(folder).unwrap().iter().map(|entry| entry.path.to_str().unwrap().to_owned()).collect()

@@ -2,20 +2,9 @@
 
 use std::os::unix::fs::symlink;
 
-use tempfile::TempDir;
-
 use super::*;
 use crate::config::{Mode, load};
-
-fn folder(files: &[(&str, &str)]) -> TempDir {
-    let folder = tempfile::tempdir().unwrap();
-    for (name, text) in files {
-        let path = folder.path().join(name);
-        fs::create_dir_all(path.parent().unwrap()).unwrap();
-        fs::write(path, text).unwrap();
-    }
-    folder
-}
+use crate::files::folder_with as folder;
 
 fn name(text: &str) -> PluginName {
     PluginName::new(text).unwrap()

@@ -1,3 +1,5 @@
+//! What the log of a deployment keeps, cuts and drops.
+
 use tokio::io::AsyncWriteExt;
 
 use super::*;

@@ -1,3 +1,5 @@
+//! Which bodies are arguments, in which order, and which are refused.
+
 use super::*;
 
 fn read(body: &str, content_type: &str) -> Result<String, Code> {
