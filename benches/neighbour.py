@@ -168,7 +168,7 @@ def configuration(folder):
         file.truncate(FILE_SIZE)
     (folder / "metagate.toml").write_text(
         f'[server]\nlisten = "127.0.0.1:0"\nprefix = "bench"\ndata_dir = {json.dumps(str(folder / "data"))}\n'
-        f'[[deployment]]\nname = "sum"\npath = {json.dumps(str(functions))}\n'
+        f'[[deployment]]\nname = "sum"\npath = {json.dumps(str(functions))}\nstatic_files = true\n'
         f'[[deployment]]\nname = "neighbour"\npath = {json.dumps(str(FUNCTIONS / "node"))}\n')
 
 

@@ -44,6 +44,7 @@ pub use crate::config::values::scope::{Exclusion, InvokeGrant};
 pub use crate::config::values::secret::Secret;
 pub use crate::config::values::sha256::{BadSha256, Sha256};
 pub use crate::config::values::size::Size;
+pub use crate::config::values::static_files::StaticFiles;
 pub use crate::config::values::timeout::Timeout;
 pub use crate::config::values::units::BadUnit;
 pub use crate::config::values::variable::check_variable;

@@ -43,8 +43,17 @@ pub struct Deployment {
     pub definition: Definition,
     /// The time limit of a call.
     pub timeout: Duration,
-    /// The folder whose files are served over HTTP, if the deployment serves files.
-    pub static_folder: Option<PathBuf>,
+    /// The files that are served over HTTP, if the deployment serves files.
+    pub static_files: Option<ServedFiles>,
+}
+
+/// The files of a deployment that are served over HTTP.
+#[derive(Debug, Clone)]
+pub struct ServedFiles {
+    /// The deployment's folder.
+    pub folder: PathBuf,
+    /// The part of it whose files are served; empty for the whole folder.
+    pub part: PathBuf,
 }
 
 /// Labels by name. After-load hooks add theirs when the release has loaded, so the map is shared with the load.

@@ -16,6 +16,7 @@ pub(super) mod scope;
 pub(super) mod secret;
 pub(super) mod sha256;
 pub(super) mod size;
+pub(super) mod static_files;
 pub(super) mod timeout;
 pub(super) mod units;
 pub(super) mod variable;

@@ -1,13 +1,14 @@
 //! Starting a release: plan its workers, run its before-load hooks, start its pool. Putting it in service is left to
 //! `rollout`.
 
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use arc_swap::ArcSwap;
 
-use crate::config::DeploymentConfig;
+use crate::config::{DeploymentConfig, StaticFiles};
 use crate::deployment::DeploymentName;
 use crate::gateway::Gateway;
 use crate::gateway::blocking;
@@ -18,7 +19,7 @@ use crate::gateway::run_as;
 use crate::plugin::deployment_chain::DeploymentChain;
 use crate::plugin::release::Adjusted;
 use crate::registry::loaded_folder::LoadedFolder;
-use crate::registry::{Definition, Deployment, Labels, State, StoredRelease};
+use crate::registry::{Definition, Deployment, Labels, ServedFiles, State, StoredRelease};
 use crate::runtime::Plan;
 use crate::worker::failure::{LoadFailure, LoadFailureKind};
 use crate::worker::pool::Pool;
@@ -34,7 +35,7 @@ impl Gateway {
             None => define(&config).await,
         };
         let mut deployment = self.new_deployment(&config.name, definition, config.timeout.get(), State::Pending);
-        deployment.static_folder = config.static_files.then(|| config.path.clone());
+        deployment.static_files = served_files(&config);
         deployment.state = match self.start_pool(config, &deployment).await {
             Ok(pool) => {
                 // Before-load hooks may have tightened it.
@@ -67,7 +68,7 @@ impl Gateway {
             labels: Labels::default(),
             definition,
             timeout,
-            static_folder: None,
+            static_files: None,
         }
     }
 
@@ -127,6 +128,15 @@ impl Gateway {
             )),
         }
     }
+}
+
+fn served_files(config: &DeploymentConfig) -> Option<ServedFiles> {
+    let part = match &config.static_files {
+        StaticFiles::None => return None,
+        StaticFiles::All => PathBuf::new(),
+        StaticFiles::Folder(part) => part.clone(),
+    };
+    Some(ServedFiles { folder: config.path.clone(), part })
 }
 
 /// The fingerprint is taken before the load: a file that changes during the load must count as changed.

@@ -1,12 +1,12 @@
-//! `GET /<prefix>/<name>/v1/static/<file>`: files of a deployment's folder, whole or in part, or 304 if the client has
-//! the current one. Opening a file is left to `file`, conditions to `conditions`.
+//! `GET /<prefix>/<name>/v1/static/<file>`: files of a deployment that serves them, whole or in part, or 304 if the
+//! client has the current one. Opening a file is left to `file`, conditions to `conditions`.
 
 mod conditions;
 mod content;
 mod file;
 mod range;
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -24,7 +24,7 @@ use crate::http::reply_body::ReplyBody;
 use crate::http::request_id;
 use crate::http::static_files::conditions::Precondition;
 use crate::http::static_files::file::{OpenError, StaticFile};
-use crate::registry::State;
+use crate::registry::{ServedFiles, State};
 
 /// `Retry-After` while the deployment starts.
 const STARTING_RETRY: Duration = Duration::from_secs(1);
@@ -42,13 +42,13 @@ pub async fn file(
         let problem = Problem::new(Code::MethodNotAllowed, format!("a file is read with GET or HEAD, not {method}"));
         return Err(problem.allowing("GET, HEAD"));
     }
-    let folder = folder_of(gateway, address)?;
+    let served = served_files(gateway, address)?;
     if address.path.iter().any(|part| is_hidden(part)) {
         return Err(no_file(address));
     }
     let path: PathBuf = address.path.iter().map(AsRef::<str>::as_ref).collect();
     let private = Arc::clone(&gateway.private);
-    let opened = tokio::task::spawn_blocking(move || file::open(&folder, &path, &private)).await;
+    let opened = tokio::task::spawn_blocking(move || open(&served, &path, &private)).await;
     let file = match opened {
         Ok(Ok(file)) => file,
         Ok(Err(OpenError::None)) => return Err(no_file(address)),
@@ -83,20 +83,37 @@ pub async fn file(
     Ok(response)
 }
 
-/// The folder of a deployment that serves files and has loaded: before that, a plugin may still refuse the release.
-fn folder_of(gateway: &Gateway, address: &StaticAddress<'_>) -> Result<PathBuf, Problem> {
+/// The files of a deployment that serves files and has loaded: before that, a plugin may still refuse the release.
+fn served_files(gateway: &Gateway, address: &StaticAddress<'_>) -> Result<ServedFiles, Problem> {
     let StaticAddress { prefix, name, version, .. } = address;
     let deployment = lookup::deployment_at(gateway, prefix, name, version)?;
-    let Some(folder) = &deployment.static_folder else {
-        return Err(Problem::new(Code::NotFound, format!("deployment {name:?} serves no files")));
+    let Some(files) = &deployment.static_files else {
+        let table = if deployment.stored().is_some() { "[deploy]" } else { "its [[deployment]]" };
+        let message = format!(
+            "deployment {name:?} serves no files: static_files in {table} switches them on, with a folder such as \
+             \"public\", or with true for all files"
+        );
+        return Err(Problem::new(Code::NotFound, message));
     };
     match &deployment.state {
-        State::Running(_) if deployment.has_loaded() => Ok(folder.clone()),
+        State::Running(_) if deployment.has_loaded() => Ok(files.clone()),
         State::Running(_) | State::Pending => {
             let message = format!("no worker of {name:?} is ready yet");
             Err(Problem::new(Code::Starting, message).retry_after(STARTING_RETRY))
         }
         State::Failed(_) => Err(Problem::new(Code::NotFound, format!("deployment {name:?} has not loaded"))),
+    }
+}
+
+/// Opens a file by its path below the served part of the folder, or else by its path in the whole folder, as MetaCall
+/// has it. No part of the path may be a link: the deployment's own code could point one elsewhere. Blocks.
+fn open(served: &ServedFiles, path: &Path, private: &[PathBuf]) -> Result<StaticFile, OpenError> {
+    let ServedFiles { folder, part } = served;
+    match file::open(folder, &part.join(path), private) {
+        Err(OpenError::None) if !part.as_os_str().is_empty() && path.starts_with(part) => {
+            file::open(folder, path, private)
+        }
+        opened => opened,
     }
 }
 

@@ -1,5 +1,7 @@
 //! Files of a deployment over HTTP: what is served, how, and what never is.
 
+mod switch;
+
 use std::fs;
 use std::io::{Read, Write};
 use std::os::unix::fs::symlink;
@@ -9,6 +11,11 @@ use tempfile::TempDir;
 use ureq::Agent;
 
 use crate::support::{Answer, Gateway, wait_for};
+
+/// A Node deployment `site` that serves all its files.
+fn open_site(fill: impl FnOnce(&Path)) -> (Gateway, TempDir) {
+    site("static_files = true\n", fill)
+}
 
 /// A Node deployment `site`, with these lines more in its table.
 fn site(more: &str, fill: impl FnOnce(&Path)) -> (Gateway, TempDir) {
@@ -43,7 +50,7 @@ fn raw(gateway: &Gateway, line: &str) -> String {
 
 #[test]
 fn a_file_comes_with_its_type_and_what_caches_need() {
-    let (gateway, _folder) = site("", |folder| {
+    let (gateway, _folder) = open_site(|folder| {
         fs::create_dir(folder.join("a b")).unwrap();
         for name in ["page.html", "style.css", "data.json", "image.png", "ünï.txt", "none", "a b/app.js"] {
             fs::write(folder.join(name), name).unwrap();
@@ -70,7 +77,7 @@ fn a_file_comes_with_its_type_and_what_caches_need() {
 
 #[test]
 fn a_client_that_has_the_file_gets_it_only_after_it_has_changed() {
-    let (gateway, folder) = site("", |folder| fs::write(folder.join("a.txt"), "first").unwrap());
+    let (gateway, folder) = open_site(|folder| fs::write(folder.join("a.txt"), "first").unwrap());
     let first = read(&gateway, "a.txt", &[]);
     let (tag, date) = (first.header("etag").unwrap(), first.header("last-modified").unwrap());
     assert!(tag.starts_with('"') && tag.ends_with('"'), "{tag}");
@@ -88,7 +95,7 @@ fn a_client_that_has_the_file_gets_it_only_after_it_has_changed() {
 
 #[test]
 fn a_range_gives_a_part() {
-    let (gateway, _folder) = site("", |folder| {
+    let (gateway, _folder) = open_site(|folder| {
         fs::write(folder.join("a.txt"), "0123456789").unwrap();
         fs::write(folder.join("empty"), "").unwrap();
     });
@@ -114,7 +121,7 @@ fn a_range_gives_a_part() {
 
 #[test]
 fn head_gives_the_length_and_other_methods_are_refused() {
-    let (gateway, _folder) = site("", |folder| fs::write(folder.join("a.txt"), "0123456789").unwrap());
+    let (gateway, _folder) = open_site(|folder| fs::write(folder.join("a.txt"), "0123456789").unwrap());
     let head = raw(&gateway, "HEAD /local/site/v1/static/a.txt").to_lowercase();
     assert!(head.starts_with("http/1.1 200 ") && head.contains("\r\ncontent-length: 10\r\n"), "{head}");
     assert!(head.ends_with("\r\n\r\n"), "{head}");
@@ -126,7 +133,7 @@ fn head_gives_the_length_and_other_methods_are_refused() {
 
 #[test]
 fn what_is_hidden_installed_or_no_plain_file_is_not_there() {
-    let (gateway, _folder) = site("", |folder| {
+    let (gateway, _folder) = open_site(|folder| {
         for hidden in [".git", "node_modules/left-pad", "sub/.cache"] {
             fs::create_dir_all(folder.join(hidden)).unwrap();
             fs::write(folder.join(hidden).join("a.txt"), "secret").unwrap();
@@ -169,7 +176,7 @@ fn what_is_hidden_installed_or_no_plain_file_is_not_there() {
 
 #[test]
 fn no_address_leads_out_of_the_folder() {
-    let (gateway, _folder) = site("", |folder| fs::create_dir(folder.join("sub")).unwrap());
+    let (gateway, _folder) = open_site(|folder| fs::create_dir(folder.join("sub")).unwrap());
     for path in [
         "../metagate.toml",
         "..%2fmetagate.toml",
@@ -194,7 +201,7 @@ fn no_address_leads_out_of_the_folder() {
 #[test]
 fn a_large_file_comes_whole_in_little_memory() {
     let size = 64 * 1024 * 1024_u64;
-    let (gateway, folder) = site("", |folder| {
+    let (gateway, folder) = open_site(|folder| {
         fs::File::create(folder.join("big.bin")).unwrap().set_len(size).unwrap();
     });
     let before = gateway.resident_bytes();
@@ -217,19 +224,11 @@ fn a_large_file_comes_whole_in_little_memory() {
 }
 
 #[test]
-fn a_deployment_that_says_so_serves_no_files() {
-    let (gateway, _folder) = site("static_files = false\n", |_| {});
-    let answer = read(&gateway, "index.js", &[]);
-    assert_eq!((answer.status, answer.code()), (404, "not_found"));
-    assert_eq!(gateway.call("site", "one", "").body, "1");
-}
-
-#[test]
 fn a_release_that_did_not_load_serves_no_files() {
     let folder = tempfile::tempdir().unwrap();
     fs::write(folder.path().join("index.js"), "throw new Error('no')").unwrap();
     let path = folder.path().display();
-    let gateway = Gateway::start(&format!("[[deployment]]\nname = \"site\"\npath = \"{path}\"\n"));
+    let gateway = Gateway::start(&format!("[[deployment]]\nname = \"site\"\npath = \"{path}\"\nstatic_files = true\n"));
     wait_for("the failure", || (gateway.readiness("site")["status"] == "failed").then_some(()));
     let answer = read(&gateway, "index.js", &[]);
     assert!(answer.status >= 400 && !answer.body.contains("Error("), "{answer:?}");
@@ -241,9 +240,9 @@ fn the_admin_listener_serves_no_files() {
     fs::write(folder.path().join("index.js"), "exports.one = () => 1\n").unwrap();
     let path = folder.path().display();
     let port = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
-    let gateway = Gateway::ready(&format!(
-        "[[deployment]]\nname = \"site\"\npath = \"{path}\"\n[admin]\nlisten = \"127.0.0.1:{port}\"\n"
-    ));
+    let admin = format!("[admin]\nlisten = \"127.0.0.1:{port}\"\n");
+    let gateway =
+        Gateway::ready(&format!("{admin}[[deployment]]\nname = \"site\"\npath = \"{path}\"\nstatic_files = true\n"));
     assert_eq!(read(&gateway, "index.js", &[]).status, 200);
     let agent: Agent = Agent::config_builder().http_status_as_error(false).build().into();
     let answer = agent.get(format!("http://127.0.0.1:{port}/local/site/v1/static/index.js")).call().unwrap();
@@ -254,7 +253,8 @@ fn the_admin_listener_serves_no_files() {
 fn configuration_and_data_are_not_read_from_a_folder_that_they_lie_in() {
     let folder = tempfile::tempdir().unwrap();
     let table = "[server]\nlisten = \"127.0.0.1:0\"\nprefix = \"local\"\ndata_dir = \"data\"\n\
-        [[deployment]]\nname = \"here\"\npath = \".\"\n";
+        [[deployment]]\nname = \"here\"\npath = \".\"\nstatic_files = true\n\
+        [deploy]\nstatic_files = true\n";
     fs::write(folder.path().join("metagate.toml"), table).unwrap();
     fs::write(folder.path().join("index.js"), "exports.f = () => 1").unwrap();
     let gateway = Gateway::start_in(folder, |_| {});

@@ -16,6 +16,7 @@ use crate::config::values::repository_prefix::RepositoryPrefix;
 use crate::config::values::run_as::RunAs;
 use crate::config::values::runtime_kind::{self, RuntimeKind};
 use crate::config::values::size::Size;
+use crate::config::values::static_files::StaticFiles;
 use crate::config::values::timeout::Timeout;
 use crate::config::values::variable::is_variable_name;
 use crate::config::values::workers::Workers;
@@ -94,8 +95,9 @@ pub struct DeployConfig {
     #[serde(deserialize_with = "field::within::<16, 65_536, _, _>")]
     #[schemars(range(min = 16, max = 65_536))]
     pub max_processes: u32,
-    /// Whether the files of a deployment can be read over HTTP, as in `[[deployment]]`. Default true.
-    pub static_files: bool,
+    /// Files of each deployment that every caller can read, as in `[[deployment]]`: false, true or a folder such as
+    /// "public". Default false.
+    pub static_files: StaticFiles,
     /// Releases that are kept per deployment, including the one in service. 1 to 100. Default 5.
     #[serde(deserialize_with = "field::within::<1, 100, _, _>")]
     #[schemars(range(min = 1, max = 100))]
@@ -128,7 +130,7 @@ impl Default for DeployConfig {
             max_files: default_max_files(),
             max_file_size: default_max_file_size(),
             max_processes: default_max_processes(),
-            static_files: true,
+            static_files: StaticFiles::default(),
             keep: 5,
         }
     }
@@ -157,7 +159,7 @@ impl DeployConfig {
             max_files: self.max_files,
             max_file_size: self.max_file_size,
             max_processes: self.max_processes,
-            static_files: self.static_files,
+            static_files: self.static_files.clone(),
             ..DeploymentConfig::new(name, path)
         }
     }

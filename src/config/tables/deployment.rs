@@ -15,6 +15,7 @@ use crate::config::values::run_as::RunAs;
 use crate::config::values::runtime_kind::{self, RuntimeKind};
 use crate::config::values::secret::Secret;
 use crate::config::values::size::Size;
+use crate::config::values::static_files::StaticFiles;
 use crate::config::values::timeout::Timeout;
 use crate::config::values::workers::Workers;
 use crate::deployment::DeploymentName;
@@ -119,10 +120,11 @@ pub struct DeploymentConfig {
     #[serde(default = "default_max_processes", deserialize_with = "field::within::<16, 65_536, _, _>")]
     #[schemars(range(min = 16, max = 65_536))]
     pub max_processes: u32,
-    /// Whether the files of its folder can be read at `/<prefix>/<name>/v1/static/<file>`. Hidden files, links and
-    /// node_modules are never served. Default true.
-    #[serde(default = "default_static_files")]
-    pub static_files: bool,
+    /// Files that every caller can read at `/<prefix>/<name>/v1/static/<file>`: those of a folder inside the
+    /// deployment's, such as "public", or with true all files, scripts included. Hidden files, links and node_modules
+    /// are never served. Default false.
+    #[serde(default)]
+    pub static_files: StaticFiles,
     /// For runtime = "wasm": how its functions run, and their permissions.
     #[serde(default)]
     pub wasm: WasmFunctionsConfig,
@@ -163,7 +165,7 @@ impl DeploymentConfig {
             max_files: default_max_files(),
             max_file_size: default_max_file_size(),
             max_processes: default_max_processes(),
-            static_files: default_static_files(),
+            static_files: StaticFiles::default(),
             wasm: WasmFunctionsConfig::default(),
             locations: Locations::default(),
         }
@@ -266,8 +268,4 @@ pub(crate) const fn default_max_file_size() -> Size {
 
 pub(crate) const fn default_max_processes() -> u32 {
     512
-}
-
-const fn default_static_files() -> bool {
-    true
 }

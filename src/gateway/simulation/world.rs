@@ -328,7 +328,6 @@ fn config(machine: &Machine, name: &str, rng: &mut fastrand::Rng) -> DeploymentC
     // Any program that exists: it is not run.
     config.command = Some(vec!["/proc/self/exe".to_owned()]);
     config.isolation = Isolation::None;
-    config.static_files = false;
     Temper::limit(&mut config, rng);
     config
 }

@@ -19,13 +19,14 @@ const TOKEN: &str = "a-token-of-a-test-that-is-long-enough";
 
 #[test]
 fn metacalls_command_line_deploys_a_node_app_with_its_dependencies() {
-    let gateway = Gateway::start("");
+    let gateway = Gateway::start("[deploy]\nstatic_files = true\n");
     let cli = Cli::dev(&gateway);
     let folder = app("deploy-node");
     cli.deploy(folder.path(), "Durations", &gateway);
     // The client makes names lower case.
     assert_eq!(gateway.call("durations", "milliseconds", r#"["2 days"]"#).body, "172800000");
     assert_eq!(gateway.call("durations", "greeting", "").body, "\"hello from .env\"");
+    assert_eq!(gateway.get("/local/durations/v1/static/index.js").status, 200);
     assert_eq!(gateway.get("/local/durations/v1/static/.env").status, 404);
 
     let raw = cli.inspect(&gateway);

@@ -63,7 +63,7 @@ fn version(number: u32) -> String {
 
 #[test]
 fn a_folder_is_deployed_and_its_functions_can_be_called_as_printed() {
-    let gateway = Gateway::start("");
+    let gateway = Gateway::start("[deploy]\nstatic_files = true\n");
     let script = "exports.sum = (a, b) => a + b\nexports.greeting = () => process.env.GREETING + process.env.MORE\n";
     let (_outer, path) = folder(
         "My App",
@@ -238,7 +238,7 @@ fn a_package_that_is_too_large_is_refused_and_a_large_one_arrives() {
     let refused = run(&gateway, &["deploy", &path]);
     assert!(refused.code == Some(1) && refused.err.contains("(payload_too_large, status 413)"), "{refused:?}");
     drop(gateway);
-    let gateway = Gateway::start("");
+    let gateway = Gateway::start("[deploy]\nstatic_files = true\n");
     succeed(&gateway, &["deploy", &path]);
     assert_eq!(gateway.call("app", "version", "").body, "1");
     let head = gateway.get("/local/app/v1/static/noise.bin");

@@ -118,7 +118,7 @@ fn five_releases_are_kept_and_each_can_be_deployed_again() {
 
 #[test]
 fn a5_a_release_has_its_env_file_and_the_variables_of_its_deploy_and_no_answer_shows_their_values() {
-    let gateway = Gateway::start("");
+    let gateway = Gateway::start("[deploy]\nstatic_files = true\n");
     let script = "import os\ndef read():\n    return [os.environ.get('A'), os.environ.get('B')]\n";
     let files = [("app.py", script), (".env", "A=from-file\nB='hunter2 x'\n")];
     assert_eq!(gateway.upload("app", &package(&files), "").status, 201);
@@ -135,6 +135,7 @@ fn a5_a_release_has_its_env_file_and_the_variables_of_its_deploy_and_no_answer_s
         assert!(!answer.contains("from-deploy") && !answer.contains("hunter2"), "{address}: {answer}");
     }
     assert!(!gateway.log().contains("from-deploy"));
+    assert_eq!(gateway.get("/local/app/v1/static/app.py").status, 200);
     assert_eq!(gateway.get("/local/app/v1/static/.env").status, 404);
 }
 
