@@ -46,6 +46,7 @@ pub use crate::config::values::sha256::{BadSha256, Sha256};
 pub use crate::config::values::size::Size;
 pub use crate::config::values::static_files::StaticFiles;
 pub use crate::config::values::timeout::Timeout;
+pub use crate::config::values::trusted_proxy::TrustedProxy;
 pub use crate::config::values::units::BadUnit;
 pub use crate::config::values::variable::check_variable;
 pub use crate::config::values::workers::Workers;

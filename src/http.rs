@@ -8,6 +8,7 @@ pub mod buffers;
 pub mod call;
 pub mod client_connection;
 pub mod connection;
+pub mod forwarded;
 pub mod inflate;
 pub mod path;
 pub mod problem;

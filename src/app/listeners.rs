@@ -16,6 +16,7 @@ use crate::http::api::router;
 use crate::http::bodies::Bodies;
 use crate::http::buffers::Budget;
 use crate::http::connection::accept::ConnectionLimits;
+use crate::http::forwarded::TrustedProxies;
 use crate::http::request_body::BodyLimits;
 use crate::http::service::Service;
 use crate::process::connection_owner::Owners;
@@ -58,7 +59,8 @@ impl Listeners {
         let api = |bodies| router::api(deployer, &access, max_upload, Arc::clone(buffers), bodies);
         let service = |router: Router, serves_calls, bodies| {
             let gateway = Arc::clone(&deployer.gateway);
-            Service::new(gateway, router::with_fallbacks(router), serves_calls, bodies)
+            let proxies = TrustedProxies::new(&config.server.trusted_proxies, config.server.proxy_protocol);
+            Service::new(gateway, router::with_fallbacks(router), serves_calls, bodies, proxies)
         };
         let bodies = Arc::new(Bodies::new(body_limits));
         let Self { calls, admin } = self;

@@ -18,6 +18,7 @@ pub(super) mod sha256;
 pub(super) mod size;
 pub(super) mod static_files;
 pub(super) mod timeout;
+pub(super) mod trusted_proxy;
 pub(super) mod units;
 pub(super) mod variable;
 pub(super) mod workers;

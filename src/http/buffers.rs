@@ -129,6 +129,12 @@ impl ConnectionBuffers {
         Self { connection: Budget::new(connection_limit(everyone.limit)), peer, everyone, requests }
     }
 
+    /// The budgets of a client whose request came over this connection from a proxy.
+    #[must_use]
+    pub fn of_client(&self, client: Arc<Budget>) -> Self {
+        Self::new(Arc::clone(&self.everyone), client, self.requests)
+    }
+
     /// The budgets, the one most likely to be full first.
     fn all(&self) -> [&Budget; 3] {
         [&self.connection, &self.peer, &self.everyone]

@@ -6,12 +6,13 @@ use std::sync::Arc;
 use tokio::sync::OnceCell;
 
 use crate::http::buffers::ConnectionBuffers;
+use crate::http::connection::peers::Peers;
 use crate::process::connection_owner::{Ends, Owner, Owners};
 
 /// A client's connection.
 #[derive(Debug, Clone)]
 pub struct ClientConnection {
-    /// The client's address.
+    /// The client's address. For a request that a trusted proxy passes on: that of the proxy's client.
     pub peer: IpAddr,
     /// The bytes held for it.
     pub buffers: Arc<ConnectionBuffers>,
@@ -19,6 +20,17 @@ pub struct ClientConnection {
     pub place: Place,
     /// The program that has opened it.
     pub program: Arc<Program>,
+    /// The budgets of clients behind proxies.
+    pub peers: Arc<Peers>,
+}
+
+impl ClientConnection {
+    /// The same for a request of a client behind the proxy that this connection belongs to.
+    #[must_use]
+    pub fn of_client(&self, client: IpAddr) -> Self {
+        let buffers = Arc::new(self.buffers.of_client(self.peers.budget_of(client)));
+        Self { peer: client, buffers, ..self.clone() }
+    }
 }
 
 /// The program that has opened a connection. It is looked up when the first request asks for it.

@@ -10,6 +10,7 @@ pub mod open_connections;
 pub mod open_streams;
 pub mod paced_body;
 pub mod peers;
+mod proxy_header;
 mod serve;
 pub mod stream;
 mod turn;

@@ -23,6 +23,7 @@ use crate::http::call::lookup::Client;
 use crate::http::call::{invoke, whole_request};
 use crate::http::client_connection::{ClientConnection, Place};
 use crate::http::connection::head::{self, HEADER_COUNT, HEADERS_LIMIT, URI_LIMIT};
+use crate::http::forwarded::TrustedProxies;
 use crate::http::path::{self, StaticAddress, Target};
 use crate::http::problem::{self, Code, Problem};
 use crate::http::reply_body::ReplyBody;
@@ -50,13 +51,26 @@ pub struct Service {
     /// Whether functions can be called and files read on this listener.
     serves_calls: bool,
     bodies: Arc<Bodies>,
+    proxies: TrustedProxies,
 }
 
 impl Service {
     /// Serves the routes of `router`, and calls if `serves_calls`.
     #[must_use]
-    pub fn new(gateway: Arc<Gateway>, router: Router, serves_calls: bool, bodies: Arc<Bodies>) -> Self {
-        Self { gateway, router, serves_calls, bodies }
+    pub fn new(
+        gateway: Arc<Gateway>,
+        router: Router,
+        serves_calls: bool,
+        bodies: Arc<Bodies>,
+        proxies: TrustedProxies,
+    ) -> Self {
+        Self { gateway, router, serves_calls, bodies, proxies }
+    }
+
+    /// The proxies that are believed about their clients.
+    #[must_use]
+    pub fn proxies(&self) -> &TrustedProxies {
+        &self.proxies
     }
 
     /// Answers a client's request.
@@ -89,14 +103,30 @@ impl Service {
     /// Routes a request, and counts its answer in the budgets until it is written.
     async fn answer_held(
         &self,
-        request: Request<Incoming>,
+        mut request: Request<Incoming>,
         id: &HeaderValue,
         client: &ClientConnection,
     ) -> Result<Response<ReplyBody>, Problem> {
         supervise::panic_point("request");
+        let behind_proxy = self.client_behind_proxy(&mut request, client).map_err(Problem::closing)?;
+        let client = behind_proxy.as_deref().unwrap_or(client);
         let (head, body) = self.route(request, id, client).await?.into_parts();
         let ReplyBody::Full(Some(bytes)) = body else { return Ok(Response::from_parts(head, body)) };
         Ok(Response::from_parts(head, ReplyBody::full(Held::answer(&client.buffers, bytes)?)))
+    }
+
+    /// The client of a request that a trusted proxy passes on, if it is not the connection's own. Boxed: the futures
+    /// of other requests need not hold it.
+    fn client_behind_proxy(
+        &self,
+        request: &mut Request<Incoming>,
+        connection: &ClientConnection,
+    ) -> Result<Option<Box<ClientConnection>>, Problem> {
+        if self.proxies.is_empty() {
+            return Ok(None);
+        }
+        let client = self.proxies.client_of(connection.peer, request.headers_mut())?;
+        Ok((client != connection.peer.to_canonical()).then(|| Box::new(connection.of_client(client))))
     }
 
     async fn route(

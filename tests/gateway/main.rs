@@ -36,6 +36,7 @@ mod pools;
 mod projects;
 mod properties;
 mod protocol;
+mod proxies;
 mod python_threads;
 mod readme;
 mod reference;

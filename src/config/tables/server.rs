@@ -10,6 +10,7 @@ use crate::config::values::delay::Delay;
 use crate::config::values::field;
 use crate::config::values::size::Size;
 use crate::config::values::timeout::Timeout;
+use crate::config::values::trusted_proxy::TrustedProxy;
 use crate::deployment::Prefix;
 
 /// `[server]`: the listener for calls, and limits of every connection.
@@ -55,6 +56,15 @@ pub struct ServerConfig {
     pub body_timeout: Timeout,
     /// Time after which a connection without requests is closed. "1ms" to "1h". Default "60s".
     pub idle_timeout: Timeout,
+    /// Proxies in front of the gateway, by address or network, such as `["10.0.0.0/8", "192.0.2.7"]`; "unix" stands
+    /// for connections over Unix sockets. What they say about their clients is believed: `Forwarded` or
+    /// `X-Forwarded-For`, from right to left up to the first address that is no trusted proxy, `X-Forwarded-Proto` and
+    /// `X-Forwarded-Host`. Each proxy must set these headers or remove those of its clients. Once this is set, the
+    /// headers of others are dropped. Default: none, and the headers have no meaning.
+    pub trusted_proxies: Vec<TrustedProxy>,
+    /// Whether connections of trusted proxies begin with a header of the PROXY protocol, version 1 or 2, which names
+    /// the client. Connections without one, or with one that is late or malformed, are closed. Default false.
+    pub proxy_protocol: bool,
 }
 
 /// The default of `max_buffered`.
@@ -83,6 +93,8 @@ impl Default for ServerConfig {
             header_timeout: Timeout::seconds(10),
             body_timeout: Timeout::seconds(30),
             idle_timeout: Timeout::seconds(60),
+            trusted_proxies: Vec::new(),
+            proxy_protocol: false,
         }
     }
 }

@@ -120,6 +120,11 @@ impl Access {
 }
 
 async fn check_program(owners: &Owners, head: &Parts) -> Result<(), Problem> {
+    // The proxy is a program of this machine, but its client may not be.
+    if head.extensions.get::<Peer>().is_some_and(|Peer(client)| !client.to_canonical().is_loopback()) {
+        let message = "without a token the admin API answers callers on this machine only: set token in [admin]";
+        return Err(Problem::new(Code::Forbidden, message));
+    }
     let owner = match head.extensions.get::<Arc<Program>>() {
         Some(program) => program.find(owners).await,
         None => Owner::Unknown,

@@ -28,8 +28,10 @@ pub(super) fn check_unfinished(seen: &[u8]) -> Result<(), Problem> {
     check_method(seen.split(|b| *b == b' ').next().unwrap_or_default())?;
     match memchr::memchr(b'\n', seen) {
         None if seen.len() > LINE_LIMIT => Err(uri_too_long()),
+        None => Ok(()),
         Some(line) if seen.len() - line > HEADERS_LIMIT => Err(headers_too_large()),
-        _ => Ok(()),
+        // hyper would answer a bad request line by itself.
+        Some(line) => seen[..line].strip_suffix(b"\r").map_or(Ok(()), |line| check_line(line).map(|_| ())),
     }
 }
 

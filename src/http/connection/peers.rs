@@ -2,7 +2,7 @@
 
 use std::collections::HashMap;
 use std::net::IpAddr;
-use std::sync::Arc;
+use std::sync::{Arc, Weak};
 
 use parking_lot::Mutex;
 
@@ -17,6 +17,8 @@ pub struct Peers {
     /// Everyone's budget.
     everyone: Arc<Budget>,
     table: Mutex<HashMap<IpAddr, Peer>>,
+    /// The budgets of clients behind proxies, whose connections are not their own.
+    clients: Mutex<HashMap<IpAddr, Weak<Budget>>>,
 }
 
 #[derive(Debug)]
@@ -37,7 +39,24 @@ impl Peers {
     /// No peers yet, with at most this many connections each.
     #[must_use]
     pub fn new(max_connections: usize, everyone: Arc<Budget>) -> Self {
-        Self { max_connections, everyone, table: Mutex::default() }
+        Self { max_connections, everyone, table: Mutex::default(), clients: Mutex::default() }
+    }
+
+    /// The budget of a client behind a proxy.
+    #[must_use]
+    pub fn budget_of(&self, client: IpAddr) -> Arc<Budget> {
+        let key = peer_of(client);
+        let mut clients = self.clients.lock();
+        if let Some(budget) = clients.get(&key).and_then(Weak::upgrade) {
+            return budget;
+        }
+        if clients.len() == clients.capacity() {
+            // Before the table grows: it then has at most twice as many entries as there are clients.
+            clients.retain(|_, budget| budget.strong_count() > 0);
+        }
+        let budget = Arc::new(Budget::new(peer_limit(self.everyone.limit())));
+        clients.insert(key, Arc::downgrade(&budget));
+        budget
     }
 
     /// Counts a connection; none if the peer has its maximum already.
@@ -61,6 +80,12 @@ impl PeerConnection {
     #[must_use]
     pub fn everyone(&self) -> &Arc<Budget> {
         &self.peers.everyone
+    }
+
+    /// The peers of all listeners.
+    #[must_use]
+    pub fn peers(&self) -> &Arc<Peers> {
+        &self.peers
     }
 
     /// The budget of the peer.
@@ -113,6 +138,17 @@ mod tests {
         assert!(peers.connect(address("2001:db8::ffff:2")).is_none());
         assert!(peers.connect(address("2001:db8:0:1::1")).is_some());
         drop(first);
+    }
+
+    #[test]
+    fn clients_behind_a_proxy_have_budgets_that_are_kept_while_they_are_used() {
+        let peers = peers(1);
+        let used = peers.budget_of(address("203.0.113.1"));
+        for number in 0..10_000_u32 {
+            drop(peers.budget_of(IpAddr::from(number.to_be_bytes())));
+        }
+        assert!(Arc::ptr_eq(&used, &peers.budget_of(address("203.0.113.1"))));
+        assert!(peers.clients.lock().len() < 32);
     }
 
     #[test]

@@ -4,6 +4,7 @@
 use std::convert::Infallible;
 use std::future::{Future, poll_fn};
 use std::io;
+use std::net::IpAddr;
 use std::sync::Arc;
 use std::task::Poll;
 use std::time::Duration;
@@ -23,6 +24,7 @@ use crate::http::connection::open_connections::{self, OpenConnections};
 use crate::http::connection::open_streams::Streams;
 use crate::http::connection::paced_body::{PacedBody, STALL, StreamExecutor};
 use crate::http::connection::peers::PeerConnection;
+use crate::http::connection::proxy_header::{self, ProxyHeader};
 use crate::http::connection::stream::{Deadlines, Stream, problem_text};
 use crate::http::problem;
 use crate::http::service::{Service, too_many_connections};
@@ -79,35 +81,70 @@ impl Connection {
     pub(super) async fn run(self, mut stream: TcpStream) {
         // An answer is one write: waiting to fill a packet only delays it.
         let _unsupported = stream.set_nodelay(true);
-        let Some((early, is_h2)) = self.first_bytes(&mut stream).await else { return };
+        let (mut client, mut early) = (self.ends.client.ip(), BytesMut::new());
+        if self.service.proxies().sends_header(client) {
+            // Boxed: the future of every connection would be larger.
+            let Some(named) = Box::pin(self.proxy_header(&mut stream, &mut early)).await else { return };
+            client = named.unwrap_or(client);
+        }
+        let Some((early, is_h2)) = self.first_bytes(&mut stream, early).await else { return };
         let ended = if is_h2 {
             // Boxed: most connections are HTTP/1, and the state of this would enlarge each of them.
-            Box::pin(self.serve_h2(stream, early)).await
+            Box::pin(self.serve_h2(stream, early, client)).await
         } else {
-            self.serve_h1(stream, early).await
+            self.serve_h1(stream, early, client).await
         };
         if let Err(error) = ended {
             tracing::debug!(peer = %self.ends.client, %error, "connection ended");
         }
     }
 
-    /// Reads until it is clear whether this is HTTP/2, and then until the client's settings have arrived: hyper waits
-    /// for them without a deadline.
-    async fn first_bytes(&self, stream: &mut TcpStream) -> Option<(Bytes, bool)> {
-        let mut early = BytesMut::new();
+    /// Reads the header with which a proxy begins a connection, and returns the client that it names; the bytes after
+    /// it are left in `early`. None if the header is malformed or late: there is nobody to answer.
+    async fn proxy_header(&self, stream: &mut TcpStream, early: &mut BytesMut) -> Option<Option<IpAddr>> {
         let reading = async {
-            // Idle connections cost no buffer.
-            stream.readable().await.ok()?;
-            early.reserve(1024);
             loop {
-                if stream.read_buf(&mut early).await.ok()? == 0 {
+                match proxy_header::read(early) {
+                    ProxyHeader::Whole { length, client } => {
+                        drop(early.split_to(length));
+                        return Some(client);
+                    }
+                    ProxyHeader::Bad => return None,
+                    ProxyHeader::Unfinished => {}
+                }
+                if stream.read_buf(early).await.ok()? == 0 {
                     return None;
                 }
+            }
+        };
+        let client = tokio::select! {
+            client = tokio::time::timeout(self.deadlines.head, reading) => client.ok().flatten(),
+            () = self.connections.idle_ends() => None,
+        };
+        if client.is_none() {
+            tracing::debug!(proxy = %self.ends.client, "connection without a valid PROXY header closed");
+        }
+        client
+    }
+
+    /// Reads until it is clear whether this is HTTP/2, and then until the client's settings have arrived: hyper waits
+    /// for them without a deadline.
+    async fn first_bytes(&self, stream: &mut TcpStream, mut early: BytesMut) -> Option<(Bytes, bool)> {
+        let reading = async {
+            if early.is_empty() {
+                // Idle connections cost no buffer.
+                stream.readable().await.ok()?;
+                early.reserve(1024);
+            }
+            loop {
                 if has_h2_settings(&early) {
                     return Some(true);
                 }
                 if !early.starts_with(&H2_PREFACE[..early.len().min(H2_PREFACE.len())]) {
                     return Some(false);
+                }
+                if stream.read_buf(&mut early).await.ok()? == 0 {
+                    return None;
                 }
             }
         };
@@ -135,16 +172,19 @@ impl Connection {
         }
     }
 
-    fn serving(&self, requests: Requests) -> Arc<Serving> {
+    fn serving(&self, requests: Requests, client: IpAddr) -> Arc<Serving> {
         let everyone = Arc::clone(self.peer.everyone());
-        let buffers = Arc::new(ConnectionBuffers::new(everyone, Arc::clone(self.peer.budget()), requests));
+        let peers = Arc::clone(self.peer.peers());
+        let budget =
+            if client == self.ends.client.ip() { Arc::clone(self.peer.budget()) } else { peers.budget_of(client) };
+        let buffers = Arc::new(ConnectionBuffers::new(everyone, budget, requests));
         let program = Arc::new(Program::of(self.ends));
-        let client = ClientConnection { peer: self.ends.client.ip(), buffers, place: self.place, program };
+        let client = ClientConnection { peer: client, buffers, place: self.place, program, peers };
         Arc::new(Serving { service: Arc::clone(&self.service), client })
     }
 
-    async fn serve_h1(&self, stream: TcpStream, early: Bytes) -> hyper::Result<()> {
-        let serving = self.serving(Requests::One);
+    async fn serve_h1(&self, stream: TcpStream, early: Bytes, client: IpAddr) -> hyper::Result<()> {
+        let serving = self.serving(Requests::One, client);
         let activity = Arc::new(Activity::default());
         let mut stream = Stream::new(stream, early, Arc::clone(&activity), self.deadlines);
         loop {
@@ -209,10 +249,10 @@ impl Connection {
         }
     }
 
-    async fn serve_h2(&self, stream: TcpStream, early: Bytes) -> hyper::Result<()> {
+    async fn serve_h2(&self, stream: TcpStream, early: Bytes, client: IpAddr) -> hyper::Result<()> {
         let streams = Arc::new(Streams::default());
         let idle = Arc::clone(&streams).idle(self.deadlines.idle);
-        let serving = self.serving(Requests::Many);
+        let serving = self.serving(Requests::Many, client);
         let service = service_fn(move |request| {
             let open = Streams::begin(&streams);
             let serving = Arc::clone(&serving);
