@@ -15,10 +15,12 @@
 
 mod broker;
 pub(crate) mod change;
+mod few;
 pub(crate) mod frame;
 mod keeper;
 mod link;
 pub(crate) mod message;
+mod outbox;
 pub mod program;
 pub(crate) mod sent;
 #[cfg(test)]
@@ -39,6 +41,7 @@ use crate::clock;
 use crate::config::{PluginConfig, PluginName};
 use crate::plugin::apart::broker::Broker;
 use crate::plugin::apart::change::Changer;
+use crate::plugin::apart::frame::LARGE;
 use crate::plugin::apart::keeper::{Keeper, State, TASK};
 use crate::plugin::apart::link::{InFlight, Link};
 use crate::plugin::apart::message::{Done, Loaded, ToProcess};
@@ -49,14 +52,13 @@ use crate::plugin::fault::Fault;
 use crate::plugin::hook_time::HookTime;
 use crate::plugin::host::granted::Granted;
 use crate::plugin::threads::Threads;
+use crate::plugin::verdict::readable;
 use crate::process::spawner::Spawner;
 use crate::supervise;
 
 /// How long after the end of its time a hook call may be answered: then the process does not keep time any more, and is
 /// ended. A machine with more work than cores stops a process for some tens of milliseconds.
 const GRACE: Duration = Duration::from_secs(1);
-/// Inputs and results that are longer, in bytes, are converted on other threads.
-const LARGE: usize = 64 << 10;
 
 /// The processes of all plugins that have one.
 pub struct Processes {
@@ -230,8 +232,21 @@ fn send<H: Crossing>(link: &Link, hook: u64, input: &H, plugin: &PluginName, tim
 
 /// Makes the changes of a hook, and checks its verdict.
 fn take<H: Crossing>(done: Done, input: &mut H, granted: &Granted) -> Result<H::Verdict, Fault> {
-    let verdict = done.verdict?;
+    let verdict = done.verdict.map_err(reported)?;
     let by = Changer { plugin: &granted.plugin, max_body: granted.max_body };
     let taken = input.take_changes(done.changes, by);
     taken.and_then(|()| H::verdict(verdict, granted.max_body)).map_err(Fault::BadOutput)
+}
+
+/// A fault that a process has reported, which may report anything: only what its program reports, in texts of the usual
+/// length.
+fn reported(fault: Fault) -> Fault {
+    match fault {
+        Fault::Trap(text) => Fault::Trap(readable(&text)),
+        Fault::BadOutput(text) => Fault::BadOutput(readable(&text)),
+        Fault::Refused(text) => Fault::Refused(readable(&text)),
+        Fault::ProcessEnded(text) => Fault::ProcessEnded(readable(&text)),
+        Fault::TimedOut(_) | Fault::NoMemory => fault,
+        other => Fault::Trap(other.to_string()),
+    }
 }

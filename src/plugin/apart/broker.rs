@@ -11,6 +11,7 @@ use crate::answer::code::Code;
 use crate::clock;
 use crate::config::PluginName;
 use crate::invocation::Arguments;
+use crate::plugin::apart::frame::LARGE;
 use crate::plugin::apart::message::{Answer, Request};
 use crate::plugin::host::granted::Granted;
 use crate::plugin::host::log_line::printable;
@@ -74,8 +75,14 @@ impl Broker {
         );
     }
 
-    /// Answers a question. Returns the answer and its bytes.
-    pub(super) async fn answer(&self, asker: Asker, request: Request, bytes: Bytes) -> (Answer, Bytes) {
+    /// Answers a question of a hook call; none if it is not under way. Returns the answer and its bytes.
+    pub(super) async fn answer(&self, asker: Option<Asker>, request: Request, bytes: Bytes) -> (Answer, Bytes) {
+        let Some(asker) = asker else {
+            return match request {
+                Request::Call { .. } => refused(Code::Forbidden, "no such hook call is in progress"),
+                _ => failed("no such hook call is in progress"),
+            };
+        };
         match request {
             Request::Http { method, url, headers, time } => {
                 let request = HttpRequest { method, url, headers, body: bytes.to_vec() };
@@ -138,8 +145,7 @@ impl Broker {
         if !self.granted.grants.invoke.iter().any(|grant| grant.covers(&deployment, &function)) {
             return refused(Code::Forbidden, "calls of this function are not granted to this plugin");
         }
-        let text = str::from_utf8(&arguments).map_err(|error| error.to_string());
-        if let Err(reason) = text.and_then(|text| check_json(text, self.granted.max_body)) {
+        if let Err(reason) = self.check(arguments.clone()).await {
             return refused(Code::InvalidJson, &reason);
         }
         if !arguments.trim_ascii_start().starts_with(b"[") || callers.len() >= CALLERS_LIMIT {
@@ -157,6 +163,20 @@ impl Broker {
             }
             Err(_) => refused(Code::CallTimeout, "no answer before the deadline of the hook call"),
         }
+    }
+
+    /// Checks the arguments of a call: long ones on another thread.
+    async fn check(&self, arguments: Bytes) -> Result<(), String> {
+        let max_body = self.granted.max_body;
+        let is_large = arguments.len() > LARGE;
+        let check = move || {
+            let text = str::from_utf8(&arguments).map_err(|error| error.to_string())?;
+            check_json(text, max_body)
+        };
+        if !is_large {
+            return check();
+        }
+        tokio::task::spawn_blocking(check).await.expect("checking JSON does not panic")
     }
 }
 

@@ -4,6 +4,7 @@
 use serde::{Deserialize, Serialize};
 
 use crate::config::PluginName;
+use crate::plugin::apart::few::few;
 use crate::plugin::headers;
 use crate::plugin::host::input::{CallInput, OutcomeInput};
 use crate::plugin::outcome::checked_problem;
@@ -15,12 +16,22 @@ pub(crate) enum Change {
     SetArguments(String),
     SetHeader(String, String),
     RemoveHeader(String),
-    SetContext { key: String, value: String, shared: bool },
+    SetContext {
+        key: String,
+        value: String,
+        shared: bool,
+    },
     SetStatus(u16),
     SetBody(String),
     SetAnswerHeader(String, String),
     RemoveAnswerHeader(String),
-    SetProblem { status: u16, code: String, message: String, headers: Vec<(String, String)> },
+    SetProblem {
+        status: u16,
+        code: String,
+        message: String,
+        #[serde(deserialize_with = "few")]
+        headers: Vec<(String, String)>,
+    },
     SetEnvironment(String, String),
     SetLimit(String, String),
     SetLabel(String, String),

@@ -13,6 +13,8 @@ use std::io;
 use bytes::{Bytes, BytesMut};
 use serde::{Serialize, de::DeserializeOwned};
 
+/// Frames that are longer, in bytes, are made and read on other threads in the gateway.
+pub(super) const LARGE: usize = 64 << 10;
 /// Bytes of the two lengths.
 pub(crate) const LENGTHS: usize = 8;
 

@@ -149,7 +149,7 @@ impl Keeper {
                     let _rest = tokio::time::timeout(LAST_OUTPUT, &mut serving).await;
                     return process.how(ended);
                 }
-                () = link.given_up() => return "was ended: it did not answer a hook call in time".to_owned(),
+                why = link.given_up() => return format!("was ended: it {why}"),
                 () = &mut late, if !is_loaded => return format!("did not load within {LOAD_LIMIT:?}"),
             }
         }

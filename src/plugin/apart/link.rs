@@ -1,57 +1,70 @@
 //! The gateway's end of the channel to the process of a plugin: hook calls in flight, by number, and what the process
 //! asks and logs. It lives as long as the process.
 
-use std::collections::{HashMap, VecDeque};
+use std::collections::HashMap;
+use std::hash::{BuildHasher, RandomState};
 use std::io;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
-use bytes::{Buf, Bytes};
+use bytes::Bytes;
 use parking_lot::Mutex;
 use tokio::io::AsyncReadExt;
 use tokio::net::UnixStream;
-use tokio::net::unix::{OwnedReadHalf, OwnedWriteHalf};
-use tokio::sync::{Notify, oneshot};
-use tokio_util::sync::CancellationToken;
+use tokio::net::unix::OwnedReadHalf;
+use tokio::sync::oneshot;
+use tokio::task::{spawn_blocking, yield_now};
 
+use crate::clock;
 use crate::config::PluginName;
 use crate::plugin::apart::broker::{Asker, Broker};
-use crate::plugin::apart::frame::{LENGTHS, Lengths, frame};
+use crate::plugin::apart::frame::{BadFrame, LARGE, LENGTHS, Lengths, frame};
 use crate::plugin::apart::message::{Done, FromProcess, Loaded, Request, ToProcess};
+use crate::plugin::apart::outbox::Outbox;
 use crate::plugin::release::Files;
 
 /// Bytes of a frame beyond those of bodies.
 const FRAME_SIZE: usize = 16 << 20;
 /// A frame has three bodies at most, and JSON as a text in JSON is at most twice as long.
 const BODIES: usize = 6;
+/// Bodies that fit in the answers that are not written yet, beyond [`FRAME_SIZE`]: as many as the process has memory
+/// for.
+const ANSWERED_BODIES: usize = 8;
 /// Largest number of log lines of one hook call, and of a load. The process bounds them more exactly.
 const LINES: u32 = 256;
 /// The number of a hook call that stands for the load.
 const LOAD: u64 = 0;
+/// Bytes of frames after which the processes of other plugins have their turn, and what a frame counts in addition.
+const TURN: usize = 64 << 10;
+const FRAME_COST: usize = 4 << 10;
+/// Largest number of messages in a second that are ignored: about hook calls that are not under way, and log lines
+/// beyond their limit. The program of the process sends none.
+const IGNORED: u32 = 100;
+const SECOND: Duration = Duration::from_secs(1);
 
 /// The gateway's end of one channel.
 pub(super) struct Link {
-    writer: OwnedWriteHalf,
-    /// Frames that the kernel did not take at once, the first one perhaps in part. While there are any, new ones queue
-    /// up behind them.
-    waiting: Mutex<VecDeque<Bytes>>,
-    has_waiting: Notify,
+    outbox: Outbox,
     calls: Mutex<Calls>,
     broker: Arc<Broker>,
-    /// Questions that are being answered, and the most that there may be.
-    asked: AtomicUsize,
+    /// Questions whose answers are not written yet, and the most that there may be.
+    asked: Arc<AtomicUsize>,
     max_asked: usize,
     max_frame: usize,
-    kill: CancellationToken,
 }
 
 /// The hook calls that the process runs.
 struct Calls {
+    /// Their numbers cannot be guessed: a process knows those that were sent to it, so it can neither end a hook call
+    /// nor ask in its name before it has the call.
+    numbers: RandomState,
     next: u64,
     in_flight: HashMap<u64, InFlight>,
     /// Log lines of the load.
     lines: u32,
+    /// Whether the plugin is being loaded.
+    loads: bool,
     /// Whether the process has ended.
     ended: bool,
 }
@@ -81,18 +94,24 @@ impl Link {
     /// A link over a channel, and what [`Self::serve`] reads. `hooks` is the largest number of concurrent hook calls.
     pub(super) fn new(broker: Arc<Broker>, hooks: u32, channel: UnixStream) -> (Arc<Self>, OwnedReadHalf) {
         let (reader, writer) = channel.into_split();
-        let max_frame = broker.max_body().saturating_mul(BODIES).saturating_add(FRAME_SIZE);
+        let bodies = |count: usize| broker.max_body().saturating_mul(count).saturating_add(FRAME_SIZE);
+        let asked = Arc::<AtomicUsize>::default();
+        let calls = Calls {
+            numbers: RandomState::new(),
+            next: 0,
+            in_flight: HashMap::new(),
+            lines: 0,
+            loads: true,
+            ended: false,
+        };
         let link = Self {
-            writer,
-            waiting: Mutex::default(),
-            has_waiting: Notify::new(),
-            calls: Mutex::new(Calls { next: LOAD + 1, in_flight: HashMap::new(), lines: 0, ended: false }),
-            broker,
-            asked: 0.into(),
+            outbox: Outbox::new(writer, Arc::clone(&asked), bodies(ANSWERED_BODIES)),
+            calls: Mutex::new(calls),
+            asked,
             // An instance waits for its answer; one more is started while the plugin loads.
             max_asked: hooks as usize + 1,
-            max_frame,
-            kill: CancellationToken::new(),
+            max_frame: bodies(BODIES),
+            broker,
         };
         (Arc::new(link), reader)
     }
@@ -103,59 +122,31 @@ impl Link {
         if calls.ended {
             return None;
         }
-        let number = calls.next;
-        calls.next += 1;
+        let number = loop {
+            calls.next += 1;
+            let number = calls.numbers.hash_one(calls.next);
+            if number != LOAD && !calls.in_flight.contains_key(&number) {
+                break number;
+            }
+        };
         calls.in_flight.insert(number, call);
         Some(number)
     }
 
     /// Sends a message with these bytes. Writes at once what the kernel takes.
     pub(super) fn send(&self, message: &ToProcess, bytes: &[&[u8]]) -> io::Result<()> {
-        let mut frame = frame(message, bytes)?;
-        let mut waiting = self.waiting.lock();
-        if waiting.is_empty() {
-            match self.writer.try_write(&frame) {
-                Ok(written) => frame.advance(written),
-                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
-                Err(error) => return Err(error),
-            }
-        }
-        if !frame.is_empty() {
-            waiting.push_back(frame);
-            self.has_waiting.notify_one();
-        }
-        Ok(())
-    }
-
-    /// Writes the frames that wait, until the channel is closed.
-    async fn write(&self) -> io::Result<()> {
-        loop {
-            self.has_waiting.notified().await;
-            while !self.waiting.lock().is_empty() {
-                self.writer.writable().await?;
-                let mut waiting = self.waiting.lock();
-                let Some(first) = waiting.front_mut() else { break };
-                match self.writer.try_write(first) {
-                    Ok(written) => first.advance(written),
-                    Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
-                    Err(error) => return Err(error),
-                }
-                if first.is_empty() {
-                    waiting.pop_front();
-                }
-            }
-        }
+        self.outbox.send(frame(message, bytes)?)
     }
 
     /// Forgets a hook call, whose result is not waited for any more, and asks for the end of the process.
     pub(super) fn give_up(&self, number: u64) {
         self.calls.lock().in_flight.remove(&number);
-        self.kill.cancel();
+        self.outbox.give_up("did not answer a hook call in time");
     }
 
-    /// Completes when a hook call was given up.
-    pub(super) async fn given_up(&self) {
-        self.kill.cancelled().await;
+    /// Completes when the process has to end. Returns why.
+    pub(super) async fn given_up(&self) -> &'static str {
+        self.outbox.given_up().await
     }
 
     /// Fails all hook calls in flight, and those to come.
@@ -170,7 +161,7 @@ impl Link {
     /// Serves the channel. Returns why it ended: the process has closed it, or sends what it must not.
     pub(super) async fn serve(self: &Arc<Self>, reader: OwnedReadHalf, loaded: oneshot::Sender<Loaded>) -> String {
         let writing = async {
-            let _closed = self.write().await;
+            let _closed = self.outbox.write().await;
             // What the process has sent before its end is still to be read.
             std::future::pending().await
         };
@@ -184,6 +175,8 @@ impl Link {
 
     async fn read(self: &Arc<Self>, mut reader: OwnedReadHalf, loaded: oneshot::Sender<Loaded>) -> anyhow::Result<()> {
         let mut loaded = Some(loaded);
+        let mut ignored = Ignored::default();
+        let mut turn = 0;
         loop {
             let mut start = [0; LENGTHS];
             match reader.read_exact(&mut start).await {
@@ -194,53 +187,120 @@ impl Link {
             let lengths = Lengths::read(start, self.max_frame)?;
             let mut rest = vec![0; lengths.whole()];
             reader.read_exact(&mut rest).await?;
-            let (message, bytes) = lengths.cut(rest)?;
-            match message {
-                FromProcess::Loaded(told) => {
-                    // Only the first one counts.
-                    if let Some(loaded) = loaded.take() {
-                        let _not_awaited = loaded.send(*told);
-                    }
-                }
-                FromProcess::Done { hook, mut done } => {
-                    done.size = lengths.whole();
-                    let call = self.calls.lock().in_flight.remove(&hook);
-                    // The caller may have gone away.
-                    let _unheard = call.map(|call| call.done.send(*done));
-                }
-                FromProcess::Ask { ask, hook, request } => self.answer(ask, hook, request, bytes)?,
-                FromProcess::Log { hook, request, level, line } => {
-                    if self.counts_line(hook) {
-                        self.broker.log(request.as_deref(), level, &line);
-                    }
-                }
+            let (message, bytes) = parse(lengths, rest).await?;
+            if !self.take(message, bytes, lengths.whole(), &mut loaded)? {
+                ignored.count()?;
+            }
+            turn += lengths.whole() + FRAME_COST;
+            if turn > TURN {
+                turn = 0;
+                yield_now().await;
             }
         }
     }
 
-    /// Answers a question in a task of its own.
-    fn answer(self: &Arc<Self>, ask: u64, hook: u64, request: Request, bytes: Bytes) -> anyhow::Result<()> {
+    /// Takes a message of `size` bytes. Returns false if it is ignored.
+    fn take(
+        self: &Arc<Self>,
+        message: FromProcess,
+        bytes: Bytes,
+        size: usize,
+        loaded: &mut Option<oneshot::Sender<Loaded>>,
+    ) -> anyhow::Result<bool> {
+        match message {
+            FromProcess::Loaded(told) => {
+                // Only the first one counts.
+                let Some(loaded) = loaded.take() else { return Ok(false) };
+                self.calls.lock().loads = false;
+                let _not_awaited = loaded.send(*told);
+            }
+            FromProcess::Done { hook, mut done } => {
+                done.size = size;
+                let Some(call) = self.calls.lock().in_flight.remove(&hook) else { return Ok(false) };
+                // The caller may have gone away.
+                let _unheard = call.done.send(*done);
+            }
+            FromProcess::Ask { ask, hook, request } => return self.answer(ask, hook, request, bytes),
+            FromProcess::Log { hook, request, level, line } => {
+                if !self.counts_line(hook) {
+                    return Ok(false);
+                }
+                self.broker.log(request.as_deref(), level, &line);
+            }
+        }
+        Ok(true)
+    }
+
+    /// Answers a question in a task of its own. Returns whether its hook call is under way; if not, the answer is a
+    /// refusal.
+    fn answer(self: &Arc<Self>, ask: u64, hook: u64, request: Request, bytes: Bytes) -> anyhow::Result<bool> {
         anyhow::ensure!(self.asked.fetch_add(1, Ordering::Relaxed) < self.max_asked, "asks too much at once");
-        let asker = self.calls.lock().in_flight.get(&hook).map(|call| call.asker.clone());
+        let asker = {
+            let calls = self.calls.lock();
+            let asker = calls.in_flight.get(&hook).map(|call| call.asker.clone());
+            asker.or_else(|| (hook == LOAD && calls.loads).then(Asker::default))
+        };
+        let is_under_way = asker.is_some();
         let link = Arc::clone(self);
         tokio::spawn(async move {
-            let (answer, bytes) = link.broker.answer(asker.unwrap_or_default(), request, bytes).await;
-            link.asked.fetch_sub(1, Ordering::Relaxed);
-            // The process may have ended.
-            let _unheard = link.send(&ToProcess::Answer { ask, answer }, &[&bytes]);
+            let (answer, bytes) = link.broker.answer(asker, request, bytes).await;
+            let is_large = bytes.len() > LARGE;
+            let send = move || {
+                let framed = frame(&ToProcess::Answer { ask, answer }, &[&bytes]);
+                // The process may have ended.
+                let _unheard = framed.and_then(|frame| link.outbox.answer(frame));
+            };
+            if is_large {
+                let _panicked = spawn_blocking(send).await;
+            } else {
+                send();
+            }
         });
-        Ok(())
+        Ok(is_under_way)
     }
 
     /// Counts a line of the log. Returns whether it may be written.
     fn counts_line(&self, hook: u64) -> bool {
         let mut calls = self.calls.lock();
-        let lines = match calls.in_flight.get_mut(&hook) {
+        let Calls { in_flight, lines, loads, .. } = &mut *calls;
+        let lines = match in_flight.get_mut(&hook) {
             Some(call) => &mut call.lines,
-            None if hook == LOAD => &mut calls.lines,
+            None if hook == LOAD && *loads => lines,
             None => return false,
         };
         *lines = lines.saturating_add(1);
         *lines <= LINES
     }
+}
+
+/// Messages that were ignored in one second.
+struct Ignored {
+    since: Instant,
+    count: u32,
+}
+
+impl Default for Ignored {
+    fn default() -> Self {
+        Self { since: clock::now(), count: 0 }
+    }
+}
+
+impl Ignored {
+    fn count(&mut self) -> anyhow::Result<()> {
+        let now = clock::now();
+        if now.saturating_duration_since(self.since) >= SECOND {
+            *self = Self { since: now, count: 0 };
+        }
+        self.count += 1;
+        anyhow::ensure!(self.count <= IGNORED, "sends messages that belong to no hook call");
+        Ok(())
+    }
+}
+
+/// Reads a frame: a large one on another thread, because one thread serves the processes of all plugins.
+async fn parse(lengths: Lengths, frame: Vec<u8>) -> Result<(FromProcess, Bytes), BadFrame> {
+    if lengths.whole() <= LARGE {
+        return lengths.cut(frame);
+    }
+    spawn_blocking(move || lengths.cut(frame)).await.expect("reading a frame does not panic")
 }

@@ -9,6 +9,7 @@ use serde_json::{Map, Value};
 
 use crate::config::{HookName, InvokeGrant, PluginName};
 use crate::plugin::apart::change::Change;
+use crate::plugin::apart::few::few;
 use crate::plugin::fault::Fault;
 
 /// Names and values of headers; each byte of a value is one character.
@@ -190,6 +191,7 @@ pub(crate) struct Loaded {
     /// Its exports and imports, if it is a plugin.
     pub(crate) surface: Option<SentSurface>,
     /// The hooks that it runs.
+    #[serde(deserialize_with = "few")]
     pub(crate) hooks: Vec<HookName>,
     /// Why it cannot be used.
     pub(crate) refusal: Option<Refusal>,
@@ -209,10 +211,14 @@ pub(crate) struct Refusal {
 /// The exports and imports of a component.
 #[derive(Serialize, Deserialize)]
 pub(crate) struct SentSurface {
+    #[serde(deserialize_with = "few")]
     pub(crate) hooks: Vec<HookName>,
     pub(crate) lifecycle: bool,
+    #[serde(deserialize_with = "few")]
     pub(crate) imports: Vec<String>,
+    #[serde(deserialize_with = "few")]
     pub(crate) wasi: Vec<String>,
+    #[serde(deserialize_with = "few")]
     pub(crate) made_by: Vec<String>,
 }
 
@@ -220,6 +226,7 @@ pub(crate) struct SentSurface {
 #[derive(Serialize, Deserialize)]
 pub(crate) struct Done {
     /// Its changes, in their order.
+    #[serde(deserialize_with = "few")]
     pub(crate) changes: Vec<Change>,
     /// Its verdict, or why it failed.
     pub(crate) verdict: Result<SentVerdict, Fault>,
@@ -238,6 +245,7 @@ pub(crate) enum SentVerdict {
     Proceed,
     Respond {
         status: u16,
+        #[serde(deserialize_with = "few")]
         headers: Headers,
         body: String,
     },
@@ -245,6 +253,7 @@ pub(crate) enum SentVerdict {
         status: u16,
         code: String,
         message: String,
+        #[serde(deserialize_with = "few")]
         headers: Headers,
     },
     Accept,
@@ -271,7 +280,13 @@ pub(crate) enum Request {
     /// A file of the release.
     File { path: String },
     /// A request to another server, with the bytes as its body, within so many microseconds.
-    Http { method: String, url: String, headers: Vec<(String, String)>, time: u64 },
+    Http {
+        method: String,
+        url: String,
+        #[serde(deserialize_with = "few")]
+        headers: Headers,
+        time: u64,
+    },
     /// A call of a function, with the bytes as its arguments.
     Call { deployment: String, function: String },
 }

@@ -1,5 +1,7 @@
 //! What a process can do that does not keep to the rules: nothing that its plugin was not granted.
 
+mod hostile;
+
 use std::net::{IpAddr, Ipv4Addr};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -16,7 +18,7 @@ use crate::plugin::apart::broker::Broker;
 use crate::plugin::apart::change::{Change, Changer};
 use crate::plugin::apart::frame::{LENGTHS, Lengths, frame};
 use crate::plugin::apart::link::{InFlight, Link};
-use crate::plugin::apart::message::{Answer, FromProcess, Request, SentVerdict, ToProcess};
+use crate::plugin::apart::message::{Answer, Done, FromProcess, Request, SentVerdict, ToProcess};
 use crate::plugin::crossing::Crossing;
 use crate::plugin::host::counters::Counters;
 use crate::plugin::host::granted::Granted;
@@ -28,9 +30,10 @@ use crate::plugin::outside::{
 };
 use crate::plugin::store::Store;
 
-/// The world of the gateway, which notes what reaches it.
+/// The world of the gateway, which notes what reaches it. Functions return `result`.
 #[derive(Default)]
 struct World {
+    result: Bytes,
     calls: Mutex<Vec<FunctionCall>>,
     lines: Mutex<Vec<String>>,
 }
@@ -38,7 +41,7 @@ struct World {
 impl CallFunction for World {
     fn call(&self, call: FunctionCall) -> Boxed<Result<Bytes, Failure>> {
         self.calls.lock().push(call);
-        Box::pin(std::future::ready(Ok(Bytes::from_static(b"1"))))
+        Box::pin(std::future::ready(Ok(self.result.clone())))
     }
 }
 
@@ -68,7 +71,12 @@ struct Rig {
 
 impl Rig {
     fn new() -> Self {
-        let world = Arc::new(World::default());
+        Self::with(2, b"1")
+    }
+
+    /// With this largest number of hook calls and result of functions.
+    fn with(hooks: u32, result: &[u8]) -> Self {
+        let world = Arc::new(World { result: Bytes::copy_from_slice(result), ..World::default() });
         let sends = Arc::clone(&world);
         let outside = Outside {
             clock: Arc::new(SystemClock::default()),
@@ -89,7 +97,7 @@ impl Rig {
             max_body: 1_000,
         };
         let (ours, process) = UnixStream::pair().unwrap();
-        let (link, reader) = Link::new(Arc::new(Broker::new(Arc::new(granted))), 2, ours);
+        let (link, reader) = Link::new(Arc::new(Broker::new(Arc::new(granted))), hooks, ours);
         let served = {
             let link = Arc::clone(&link);
             tokio::spawn(async move { link.serve(reader, oneshot::channel().0).await })
@@ -99,13 +107,31 @@ impl Rig {
 
     /// Enters a hook call that came through the plugin `other`.
     fn hook(&self) -> u64 {
+        self.hook_and_result().0
+    }
+
+    fn hook_and_result(&self) -> (u64, oneshot::Receiver<Done>) {
         let deadline = Instant::now() + Duration::from_secs(5);
-        let call = InFlight::new(oneshot::channel().0, Some(vec![name("other")]), None, deadline);
-        self.link.begin(call).unwrap()
+        let (sender, done) = oneshot::channel();
+        let call = InFlight::new(sender, Some(vec![name("other")]), None, deadline);
+        (self.link.begin(call).unwrap(), done)
     }
 
     async fn send(&mut self, message: &FromProcess, bytes: &[u8]) {
         self.process.write_all(&frame(message, &[bytes]).unwrap()).await.unwrap();
+    }
+
+    /// Sends a message a thousand times, or until the process is given up. Returns why it is.
+    async fn flood(mut self, message: &FromProcess) -> String {
+        let all = frame(message, &[]).unwrap().repeat(1_000);
+        let sending = async {
+            self.process.write_all(&all).await.unwrap();
+            std::future::pending::<()>().await;
+        };
+        tokio::select! {
+            why = self.served => why.unwrap(),
+            () = sending => unreachable!(),
+        }
     }
 
     async fn ask(&mut self, hook: u64, request: Request, bytes: &[u8]) -> Answer {
@@ -172,13 +198,17 @@ async fn a_process_that_breaks_the_rules_of_the_channel_is_given_up() {
 async fn the_log_of_a_process_is_bounded_and_has_no_control_characters() {
     let mut rig = Rig::new();
     let hook = rig.hook();
-    for hook in (0..1_000).map(|_| hook).chain([77]) {
-        let line = "a\n\u{1b}[2Jb".to_owned();
-        rig.send(&FromProcess::Log { hook, request: None, level: 9, line }, b"").await;
+    let line = |hook| FromProcess::Log { hook, request: None, level: 9, line: "a\n\u{1b}[2Jb".to_owned() };
+    for hook in (0..300).map(|_| hook).chain([77]) {
+        rig.send(&line(hook), b"").await;
     }
     assert!(matches!(rig.ask(hook, Request::Files, b"").await, Answer::Failed(_)));
-    let lines = rig.world.lines.lock();
-    assert!(lines.len() < 300 && lines.iter().all(|line| line == "a\\n\\u{1b}[2Jb"), "{} {:?}", lines.len(), lines[0]);
+    {
+        let lines = rig.world.lines.lock();
+        assert_eq!(lines.len(), 256);
+        assert!(lines.iter().all(|line| line == "a\\n\\u{1b}[2Jb"), "{:?}", lines[0]);
+    }
+    assert!(rig.flood(&line(hook)).await.contains("belong to no hook call"));
 }
 
 #[test]
