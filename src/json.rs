@@ -1,11 +1,16 @@
 //! Limits of JSON texts beyond the grammar: the number of levels, no lone surrogates, no numbers that overflow a
-//! double. Workers in different languages would disagree about such texts. The grammar itself is left to `serde_json`.
+//! double or have too many digits. Workers in different languages would disagree about such texts. The grammar itself
+//! is left to `serde_json`.
 
 use memchr::memchr2;
 
 /// The most arrays and objects that may be open at once. Recursive parsers of workers stay far from the end of their
 /// stack.
 pub const MAX_DEPTH: usize = 128;
+
+/// The most characters of a number. Workers take time that grows with the square of the digits to read a whole number;
+/// this is the limit of Python itself.
+pub const MAX_NUMBER: usize = 4_300;
 
 /// A violation of a limit, with the offset of its byte.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
@@ -19,13 +24,16 @@ pub enum Excess {
     /// A number whose exponent overflows a double.
     #[error("number out of range")]
     Number(usize),
+    /// A number of more than [`MAX_NUMBER`] characters.
+    #[error("number of more than {MAX_NUMBER} digits")]
+    Digits(usize),
 }
 
 impl Excess {
     /// The offset in bytes.
     #[must_use]
     pub fn offset(self) -> usize {
-        let (Self::Depth(at) | Self::Surrogate(at) | Self::Number(at)) = self;
+        let (Self::Depth(at) | Self::Surrogate(at) | Self::Number(at) | Self::Digits(at)) = self;
         at
     }
 }
@@ -76,6 +84,9 @@ pub fn check_all(text: &[u8]) -> Result<(), Excess> {
             }
             b'-' | b'0'..=b'9' => {
                 let end = at + text[at..].iter().take_while(|b| is_number_byte(**b)).count();
+                if end - at > MAX_NUMBER {
+                    return Err(Excess::Digits(at));
+                }
                 if is_infinite(&text[at..end]) {
                     return Err(Excess::Number(at));
                 }
@@ -163,7 +174,7 @@ fn is_number_byte(byte: u8) -> bool {
     matches!(byte, b'0'..=b'9' | b'+' | b'-' | b'.' | b'e' | b'E')
 }
 
-/// Whether a number overflows a double because of its exponent. Integers of any length pass: they are never converted.
+/// Whether a number overflows a double because of its exponent. Integers pass: they are never converted.
 fn is_infinite(number: &[u8]) -> bool {
     number.iter().any(|b| matches!(b, b'e' | b'E'))
         && std::str::from_utf8(number).ok().and_then(|text| text.parse::<f64>().ok()).is_none_or(f64::is_infinite)
@@ -189,6 +200,13 @@ mod tests {
     fn brackets_in_strings_are_not_levels() {
         let text = format!("[\"{}\\\"[\"]", "[".repeat(400));
         assert_eq!(check_depth(text.as_bytes()), Ok(()));
+    }
+
+    #[test]
+    fn the_limit_of_digits_is_exact() {
+        let array = |digits| format!("[[{}]]", "9".repeat(digits));
+        assert_eq!(check_all(array(MAX_NUMBER).as_bytes()), Ok(()));
+        assert_eq!(check_all(array(MAX_NUMBER + 1).as_bytes()), Err(Excess::Digits(2)));
     }
 
     #[test]

@@ -7,7 +7,8 @@ fn h10_json_that_cannot_be_taken_is_refused_with_its_line_and_column() {
     let gateway = serving("");
     let deep = "[".repeat(129) + &"]".repeat(129);
     let deep_in_object = format!("{{\"a\":{}{}}}", "[".repeat(128), "]".repeat(128));
-    let cases: [(&[u8], usize, usize); 22] = [
+    let digits = format!("[{}]", "9".repeat(4_301));
+    let cases: [(&[u8], usize, usize); 23] = [
         (b"[1,]", 1, 4),
         (b"[1 2]", 1, 4),
         (b"{\n  \"a\": tru}", 2, 11),
@@ -28,6 +29,7 @@ fn h10_json_that_cannot_be_taken_is_refused_with_its_line_and_column() {
         (b"[\"\\ud800\"]", 1, 3),
         (b"[\n1e999]", 2, 1),
         (b"  ", 1, 2),
+        (digits.as_bytes(), 1, 2),
         (deep.as_bytes(), 1, 129),
         (deep_in_object.as_bytes(), 1, 133),
     ];
