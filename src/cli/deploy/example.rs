@@ -1,4 +1,6 @@
-//! The addresses of a deployment's functions, each as a line to paste into a shell.
+//! The addresses of a deployment's functions, each as a line to paste into a shell, with arguments that fit.
+
+mod value;
 
 use std::io::Write;
 
@@ -6,6 +8,7 @@ use percent_encoding::{AsciiSet, NON_ALPHANUMERIC};
 use serde_json::{Map, Value};
 
 use crate::cli::client::Client;
+use crate::cli::deploy::example::value::{of_schema, of_type};
 use crate::deployment::DeploymentName;
 
 /// Characters that are percent-encoded in an address.
@@ -33,45 +36,71 @@ pub(super) fn show(client: &Client, name: &DeploymentName, out: &mut impl Write)
     Ok(())
 }
 
-/// `curl -d '{"a":1}' http://…`: one value per argument, of its declared type where the language has one.
-fn line(function: &Value, address: &str) -> String {
-    let arguments = function["signature"]["args"].as_array().map(Vec::as_slice).unwrap_or_default();
-    if arguments.is_empty() {
-        return format!("curl {address}");
-    }
-    let value = |argument: &Value| match argument["type"]["name"].as_str().unwrap_or_default() {
-        "bool" | "Boolean" => Value::from(true),
-        "float" | "Number" => Value::from(1.5),
-        "list" | "Array" => Value::Array(Vec::new()),
-        "dict" | "Map" | "Object" => Value::Object(Map::new()),
-        "int" | "Integer" => Value::from(1),
-        name => of_wit(name).unwrap_or_else(|| Value::from("text")),
-    };
-    let named: Map<String, Value> = arguments
-        .iter()
-        .map(|argument| (argument["name"].as_str().unwrap_or_default().to_owned(), value(argument)))
-        .collect();
-    // An object cannot carry the arguments if two have the same name, or if a name is a number: JavaScript would move
-    // it to the front.
-    let in_order = named.len() == arguments.len() && named.keys().all(|name| name.parse::<u32>().is_err());
-    let body = if in_order { Value::Object(named) } else { arguments.iter().map(value).collect() };
-    format!("curl -d '{}' {address}", body.to_string().replace('\'', r"'\''"))
+/// An argument of an example.
+struct Example {
+    name: String,
+    value: Value,
+    is_required: bool,
+    /// Whether it can only be given by name.
+    is_keyword: bool,
 }
 
-/// An example value of a WIT type; a placeholder for records and similar types, whose fields are not known here.
-fn of_wit(name: &str) -> Option<Value> {
-    let first_case = |name: &str| name.split(['{', ',', '}']).nth(1).map(|case| Value::from(case.trim()));
-    match name.split(['<', ' ']).next()? {
-        "s8" | "u8" | "s16" | "u16" | "s32" | "u32" | "s64" | "u64" => Some(Value::from(1)),
-        "f32" | "f64" => Some(Value::from(1.5)),
-        "char" => Some(Value::from("a")),
-        "list" if name == "list<u8>" => Some(Value::from("dGV4dA==")),
-        "list" | "flags" => Some(Value::Array(Vec::new())),
-        "option" => Some(Value::Null),
-        "enum" => first_case(name),
-        "record" | "variant" | "tuple" | "result" => Some(Value::from("…")),
-        _ => None,
+/// `curl -d '{"a":1}' http://…`: a value of the declared type for each argument that must be given.
+fn line(function: &Value, address: &str) -> String {
+    let examples = match function["schema"]["parameters"].as_array() {
+        Some(parameters) => of_parameters(parameters, &function["signature"]["args"]),
+        None => of_signature(&function["signature"]["args"]),
+    };
+    if examples.iter().all(|example| !example.is_required) {
+        return format!("curl {address}");
     }
+    format!("curl -d '{}' {address}", body(examples).to_string().replace('\'', r"'\''"))
+}
+
+/// The arguments of a function with schemas. One without a schema has its type's name at most.
+fn of_parameters(parameters: &[Value], arguments: &Value) -> Vec<Example> {
+    let is_one = |parameter: &&Value| matches!(parameter["kind"].as_str(), Some("positional" | "keyword-only"));
+    let example = |(at, parameter): (usize, &Value)| Example {
+        name: text(&parameter["name"]).to_owned(),
+        value: of_schema(&parameter["schema"]).unwrap_or_else(|| of_type(text(&arguments[at]["type"]["name"]))),
+        is_required: parameter["required"] == true,
+        is_keyword: parameter["kind"] == "keyword-only",
+    };
+    parameters.iter().filter(is_one).enumerate().map(example).collect()
+}
+
+/// The arguments of a function whose language has types at most.
+fn of_signature(arguments: &Value) -> Vec<Example> {
+    let example = |argument: &Value| Example {
+        name: text(&argument["name"]).to_owned(),
+        value: of_type(text(&argument["type"]["name"])),
+        is_required: true,
+        is_keyword: false,
+    };
+    arguments.as_array().into_iter().flatten().map(example).collect()
+}
+
+/// The required arguments by name, or all up to the last required one in order, where names would not do.
+fn body(examples: Vec<Example>) -> Value {
+    let required = || examples.iter().filter(|example| example.is_required);
+    let named: Map<String, Value> = required().map(|one| (one.name.clone(), one.value.clone())).collect();
+    // An object would be taken for the argument itself.
+    let is_whole = examples.len() == 1 && examples[0].value.is_object();
+    let has_names = named.len() == required().count() && named.keys().all(|name| is_name(name)) && !is_whole;
+    if has_names || examples.iter().any(|example| example.is_required && example.is_keyword) {
+        return Value::Object(named);
+    }
+    let last = examples.iter().rposition(|example| example.is_required);
+    examples.into_iter().take(last.map_or(0, |last| last + 1)).map(|example| example.value).collect()
+}
+
+/// Whether an argument can be given by this name. A pattern of JavaScript has none; a number would change the order.
+fn is_name(name: &str) -> bool {
+    name.starts_with(|first: char| !first.is_ascii_digit()) && !name.contains(['{', '['])
+}
+
+fn text(value: &Value) -> &str {
+    value.as_str().unwrap_or_default()
 }
 
 #[cfg(test)]
@@ -106,5 +135,28 @@ mod tests {
     fn empty_names_give_a_list() {
         let arguments = json!([{"name": "", "type": {"name": ""}}, {"name": "", "type": {"name": "bool"}}]);
         assert_eq!(example(&arguments), "curl -d '[\"text\",true]' http://x/f");
+    }
+
+    #[test]
+    fn schemas_decide_which_arguments_are_given_and_how() {
+        let of = |parameters: &Value| line(&json!({ "schema": { "parameters": parameters } }), "http://x/f");
+        let one = |name: &str, kind: &str, is_required: bool, schema: Value| {
+            let mut parameter = json!({"name": name, "kind": kind, "required": is_required});
+            parameter["schema"] = schema;
+            parameter
+        };
+        let day = json!({"type": "string", "format": "date"});
+        let (int, object) = (json!({"type": "integer", "minimum": 7}), json!({"type": "object"}));
+        let parameters = json!([
+            one("a", "positional", true, day.clone()),
+            one("b", "positional", false, int.clone()),
+            one("more", "rest", false, json!({})),
+            one("c", "keyword-only", true, json!({"enum": ["x"]}))
+        ]);
+        assert_eq!(of(&parameters), r#"curl -d '{"a":"2026-01-31","c":"x"}' http://x/f"#);
+        assert_eq!(of(&json!([one("a", "positional", false, day)])), "curl http://x/f");
+        assert_eq!(of(&json!([one("a", "positional", true, object.clone())])), "curl -d '[{}]' http://x/f");
+        let pattern = json!([one("n", "positional", false, int), one("{b}", "positional", true, object)]);
+        assert_eq!(of(&pattern), "curl -d '[7,{}]' http://x/f");
     }
 }

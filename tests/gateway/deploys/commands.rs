@@ -103,6 +103,57 @@ fn a_folder_is_deployed_and_its_functions_can_be_called_as_printed() {
 }
 
 #[test]
+fn the_lines_that_a_deploy_prints_fit_the_types_of_the_functions() {
+    let gateway = Gateway::start("");
+    let python = r#"
+import datetime, decimal, enum, ipaddress, typing, uuid
+from dataclasses import dataclass
+
+class Level(enum.Enum):
+    LOW = "low"
+
+@dataclass
+class Item:
+    name: str
+    parts: "list[Item]"
+    price: decimal.Decimal = decimal.Decimal(0)
+
+def book(day: datetime.date, at: datetime.datetime, key: uuid.UUID, level: Level, *, address: ipaddress.IPv4Address):
+    return str(address)
+
+def place(item: Item):
+    return item.name
+
+def place_all(items: typing.List[Item], pair: typing.Tuple[int, str], note: typing.Optional[str] = None, *rest: int):
+    return len(items)
+
+def total(price: decimal.Decimal, took: datetime.timedelta, kind: typing.Literal["a", 2], net: ipaddress.IPv6Network):
+    return str(price)
+
+def options(values: dict, count: int = 3):
+    return count
+"#;
+    let node = r#"
+/** @param {Date} day @param {bigint} n @param {'a' | 'b'} kind @param {{width: number, tags: string[]}} size */
+exports.several = (day, n, kind, size) => size.width;
+/** @param {{id: string, price?: number}} item */
+exports.one = ({ id, price }) => id;
+/** @param {Record<string, number>} counts @param {Map<string, URL>} [urls] */
+exports.counts = (counts, urls) => Object.keys(counts);
+"#;
+    for (name, file, script, count) in [("typed-python", "shop.py", python, 5), ("typed-node", "index.js", node, 3)] {
+        let (_outer, path) = folder(name, &[(file, script)]);
+        let printed = succeed(&gateway, &["deploy", &path]);
+        let lines: Vec<&str> = printed.lines().filter(|line| line.starts_with("  curl ")).collect();
+        assert_eq!(lines.len(), count, "{printed}");
+        for line in lines {
+            let called = Command::new("sh").arg("-c").arg(line.replace("curl", "curl -sS -f")).output().unwrap();
+            assert!(called.status.success(), "{line}: {called:?}");
+        }
+    }
+}
+
+#[test]
 fn releases_are_listed_and_an_earlier_one_is_brought_back() {
     let gateway = Gateway::start("");
     let (_outer, path) = folder("app", &[("index.js", &version(1))]);
