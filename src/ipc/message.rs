@@ -66,7 +66,8 @@ pub struct Call<'a> {
     pub arguments: &'a [u8],
     /// The names of the arguments, a JSON array; only for a worker that accepts `names`.
     pub names: Option<&'a str>,
-    /// Whether the arguments come from a query or a form, where every value is text; only with names.
+    /// Whether the arguments come from a query or a form, where every value is text; only for a worker that accepts
+    /// `names`.
     pub text: bool,
     /// The time until the caller's deadline; only for a worker that accepts `timeout`.
     pub timeout: Option<Duration>,
@@ -90,9 +91,9 @@ impl<'a> Call<'a> {
         if let Some(names) = self.names {
             line.extend_from_slice(b",\"names\":");
             line.extend_from_slice(names.as_bytes());
-            if self.text {
-                line.extend_from_slice(b",\"text\":true");
-            }
+        }
+        if self.text {
+            line.extend_from_slice(b",\"text\":true");
         }
         if let Some(timeout) = self.timeout {
             line.extend_from_slice(b",\"timeout\":");

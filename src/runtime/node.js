@@ -319,9 +319,9 @@ function tokenAt(pattern, source, at) {
 
 let loading = false; // LoadFunctions has come
 // name → {fn, self, name, parameters, hasPattern, slow: its last call took longer than HOLD_NS}, of typed functions
-// with {check, takesObject, hasOwnName}; undefined until loaded
+// with {check, needsDigits, takesObject, hasOwnName, hasFreeKeys}; undefined until loaded
 let functions;
-let waiting = []; // calls that came while scripts were loading
+let waiting = []; // calls that came while scripts were loading, with their lines
 
 // Loads every script and sends the metadata, or ends the worker with code 1.
 async function load({ id, path: folder, jsons }) {
@@ -352,7 +352,7 @@ async function load({ id, path: folder, jsons }) {
     status: 'ready', prefix: '', suffix: id, version: 'v1', accepts, packages, ports: [],
   });
   process.on('uncaughtException', retire);
-  for (const call of waiting) perform(call);
+  for (const [call, line] of waiting) perform(call, line);
   waiting = undefined;
   finish();
 }
@@ -522,9 +522,10 @@ function addFunctions(loaded, table) {
       if (!table.has(own)) {
         const parameters = parametersOf(fn);
         const typed = typesOf(declarationOf, own, fn, name, parameters);
-        const { check, takesObject, hasOwnName } = typed ?? {};
+        const { check, needsDigits, takesObject, hasOwnName, hasFreeKeys } = typed ?? {};
         const hasPattern = parameters.some((one) => one.isPattern);
-        const entry = { fn, self, name: own, parameters, hasPattern, check, takesObject, hasOwnName, slow: false };
+        const only = { takesObject, hasOwnName, hasFreeKeys };
+        const entry = { fn, self, name: own, parameters, hasPattern, check, needsDigits, ...only, slow: false };
         table.set(own, entry);
         described.set(own, describeFunction(own, fn, parameters, typed));
         scope.funcs.push(described.get(own));
@@ -605,7 +606,7 @@ function failLoad(script, file, folder, error) {
 function bind(entry, args, names, isText) {
   const { parameters } = entry;
   const [only] = parameters;
-  if (parameters.length === 1 && takesWhole(entry, only, names)) {
+  if (parameters.length === 1 && takesWhole(entry, only, names, args)) {
     return { args: [Object.fromEntries(names.map((name, i) => [name, args[i]]))], isByName: false };
   }
   // Most callers give all of them in the order of the parameters.
@@ -631,10 +632,13 @@ function bind(entry, args, names, isText) {
   return { args: [...bound, ...rest], isByName: true };
 }
 
-// Whether the only parameter of a function gets the object itself: it is destructured, or declared as an object.
-function takesWhole({ takesObject, hasOwnName }, only, names) {
+// Whether the only parameter of a function gets the object itself: it is destructured, or declared as an object. The
+// object may also name the parameter. A field of that name is the object's own; so is any key of a type with free keys,
+// unless its value is an object or null.
+function takesWhole({ takesObject, hasOwnName, hasFreeKeys }, only, names, args) {
   if (only.isRest || !(only.isPattern || takesObject)) return false;
-  return names.length !== 1 || names[0] !== only.name || !only.isNamed || hasOwnName === true;
+  if (names.length !== 1 || names[0] !== only.name || !only.isNamed || hasOwnName === true) return true;
+  return hasFreeKeys === true && (typeof args[0] !== 'object' || Array.isArray(args[0]));
 }
 
 function isPlainly(parameter, name) {
@@ -689,7 +693,8 @@ function short(text, length = 80) {
 // The name that a wrong one is most like, as a question, or nothing.
 function nearest(name, names) {
   const best = names.map((one) => [distance(name, one), one]).sort(([a], [b]) => a - b)[0];
-  return best !== undefined && best[0] <= Math.max(2, name.length / 3) ? ` (did you mean ${stringify(best[1])}?)` : '';
+  const isNear = best !== undefined && best[0] <= 0.4 * Math.max(name.length, best[1].length);
+  return isNear ? ` (did you mean ${stringify(best[1])}?)` : '';
 }
 
 // How many letters have to be changed, added or removed.
@@ -710,10 +715,10 @@ function distance(a, b) {
 
 let running = 0; // calls that await something, and the load
 
-// Runs one call and answers it, now or when what it awaits is settled.
-function perform(call) {
+// Runs one call, which came in this line, and answers it, now or when what it awaits is settled.
+function perform(call, line) {
   if (functions === undefined && loading) {
-    waiting.push(call);
+    waiting.push([call, line]);
     return;
   }
   const { id, name } = call;
@@ -731,8 +736,11 @@ function perform(call) {
   if (call.names !== undefined || entry.check !== undefined || entry.hasPattern) {
     try {
       let isByName = false;
+      const long = entry.needsDigits === true ? require('./node_binding.js').withLongNumbers(line) : undefined;
+      args = long?.data.args ?? args;
       if (call.names !== undefined) ({ args, isByName } = bind(entry, args, call.names, call.text === true));
       if (entry.check !== undefined) args = entry.check(args, isByName, call.text === true);
+      if (long !== undefined) args = require('./node_binding.js').withoutLongNumbers(args);
       if (entry.hasPattern) checkPatterns(entry, args);
     } catch (misfit) {
       fail(id, misfit.describe?.() ?? describeError(misfit));
@@ -879,7 +887,7 @@ function handle(line) {
   const data = message?.data;
   if (type === 'CallFunction') {
     // Without an id there is nothing to answer.
-    if (typeof data?.id === 'string') perform(data);
+    if (typeof data?.id === 'string') perform(data, line);
     else ignore(line, 'a call without an id');
   } else if (type === 'Probe') send('ProbeResult');
   else if (type === 'LoadFunctions' && !loading) {

@@ -5,7 +5,9 @@
 // A declaration is `{params: [{name, type, optional, rest, default, description}], returns, description}`.
 'use strict';
 
-const { Compiler, Misfit, WORD, found, short, takesNothing, textOf } = require('./node_types.js');
+const {
+  Compiler, Misfit, WORD, found, short, takesNothing, textOf, withLongNumbers, withoutLongNumbers,
+} = require('./node_types.js');
 
 const { stringify } = JSON;
 
@@ -26,7 +28,8 @@ class BadArgument {
 }
 
 // What is known of a function: `check(args, isNamed, isText)`, which returns the arguments to pass or throws a
-// BadArgument, or undefined if it takes anything; whether it `takesObject` for its only parameter; its `schema`, and
+// BadArgument, or undefined if it takes anything; whether that `needsDigits`; whether the function `takesObject` for
+// its only parameter, and that one `hasOwnName`, a field of the parameter's name, or `hasFreeKeys`; its `schema`, and
 // `texts` and `result`, the types as they are written, for the metadata. Destructured parameters get the names of their
 // declarations.
 function prepare({ params, returns, description }, parameters, signature) {
@@ -51,10 +54,12 @@ function prepare({ params, returns, description }, parameters, signature) {
   const check = isTyped ? checkOf(parameters, types, isOptional, listed.map(({ name }) => name), signature) : undefined;
   const [only] = parameters;
   const takesObject = parameters.length === 1 && !only.isRest && types[0].isObject === true;
-  // `{"order": …}` is the argument by its name, unless the object itself has such a field.
-  const hasOwnName = takesObject && Object.hasOwn(types[0].fields ?? {}, only.name);
+  const hasOwnName = takesObject && types[0].fields.includes(only.name);
+  const hasFreeKeys = !takesObject || types[0].hasFreeKeys;
+  const { needsDigits } = compiler;
   const texts = declared.map((one) => (one?.type === undefined ? '' : textOf(one.type)));
-  return { check, takesObject, hasOwnName, schema, texts, result: returns === undefined ? '' : textOf(returns) };
+  const written = { texts, result: returns === undefined ? '' : textOf(returns) };
+  return { check, needsDigits, takesObject, hasOwnName, hasFreeKeys, schema, ...written };
 }
 
 // The declaration of each parameter: the one with its name; for a destructured one, the one in its place.
@@ -120,4 +125,4 @@ function convert(type, value, name, at, isText, path = '') {
   }
 }
 
-module.exports = { prepare };
+module.exports = { prepare, withLongNumbers, withoutLongNumbers };

@@ -80,7 +80,7 @@ class Reader {
     while (this.next('&')) members.push(this.postfix());
     if (members.length === 1) return members[0];
     if (members.some((member) => member.is !== 'object')) return ANY;
-    return { is: 'object', fields: Object.assign({}, ...members.map((member) => member.fields)) };
+    return { is: 'object', fields: Object.assign(Object.create(null), ...members.map((member) => member.fields)) };
   }
 
   postfix() {
@@ -132,7 +132,7 @@ class Reader {
     if (LISTS.has(word)) return { is: word.endsWith('Set') ? 'set' : 'array', of: given[0] ?? ANY };
     if (RECORDS.has(word)) {
       const others = given[1] ?? ANY;
-      return word.endsWith('Map') ? { is: 'map', of: others } : { is: 'object', fields: {}, others };
+      return word.endsWith('Map') ? { is: 'map', of: others } : { ...record(), others };
     }
     if (WRAPPERS.has(word)) return given[0] ?? ANY;
     if (Object.hasOwn(WORDS, word)) return { is: WORDS[word] };
@@ -153,7 +153,7 @@ class Reader {
 
   // `{a: number, b?: string}`, `{[key: string]: number}`.
   record() {
-    const fields = {};
+    const { fields } = record();
     let others;
     while (!this.next('}')) {
       let token = this.tokens[this.at++];
@@ -322,8 +322,9 @@ function insert(root, steps, field) {
   delete place.type.others;
 }
 
+// A type with fields, whose names may be any: an object of JavaScript's own would have some already.
 function record() {
-  return { is: 'object', fields: {} };
+  return { is: 'object', fields: Object.create(null) };
 }
 
 // --- scripts ---------------------------------------------------------------------------------------------------------

@@ -9,7 +9,12 @@
 //   {is: 'object', name, fields: {key: {type, optional, description}}, others}    {is: 'ref', name}: of a named one
 //
 // Texts of a query or a form are converted to the declared types (`"7"` for a number); JSON text never is.
+//
+// A number of JSON of more digits than JavaScript keeps is a `LongNumber` in the arguments of functions with `integer`
+// or `bigint` among their types, until they are checked.
 'use strict';
+
+const { randomUUID } = require('crypto');
 
 const { stringify } = JSON;
 
@@ -35,7 +40,7 @@ function short(text, length) {
 }
 
 function found(value) {
-  return short(stringify(value) ?? 'undefined', FOUND_LENGTH);
+  return short(value instanceof LongNumber ? value.text : stringify(value) ?? 'undefined', FOUND_LENGTH);
 }
 
 // --- plain types -----------------------------------------------------------------------------------------------------
@@ -44,7 +49,8 @@ const NUMBER = /^\s*[-+]?(?:\d+(?:\.\d*)?|\.\d+)(?:e[-+]?\d+)?\s*$/i; // one way
 const TRUE = /^\s*(?:true|1|yes|on)\s*$/i;
 const FALSE = /^\s*(?:false|0|no|off)\s*$/i;
 const BASE64 = /^(?:[A-Za-z0-9+/]{4})*(?:[A-Za-z0-9+/]{2}==|[A-Za-z0-9+/]{3}=)?$/;
-const DATE = /^[-+]?\d{4,6}-\d{2}-\d{2}(?:[T ]\d{2}:\d{2}(?::\d{2}(?:\.\d+)?)?(?:Z|[-+]\d{2}:?\d{2})?)?$/i;
+const DATE = /^(\d{4})-(\d\d)-(\d\d)(?:[T ](\d\d):(\d\d)(:(\d\d)(?:\.\d+)?)?(Z|[-+](\d\d):?(\d\d))?)?$/i;
+const NUMBER_LENGTH = 4_300; // digits of a number, as in Python: reading more takes long
 
 // What `make` returns for a value, unless that is undefined.
 function plain(expected, schema, isExact, make) {
@@ -60,13 +66,15 @@ function plain(expected, schema, isExact, make) {
 const never = () => undefined;
 
 function numberOf(value, isText) {
+  if (value instanceof LongNumber) return numberOf(value.text, true);
   const number = isText && typeof value === 'string' && NUMBER.test(value) ? Number(value) : undefined;
   return Number.isFinite(number) ? number : undefined;
 }
 
+// A number that other whole numbers are rounded to is none that the caller is known to have meant.
 function integerOf(value, isText) {
-  const number = numberOf(value, isText);
-  return Number.isInteger(number) ? number : undefined;
+  const number = value instanceof LongNumber ? value.whole() : numberOf(value, isText);
+  return Number.isSafeInteger(Number(number)) ? Number(number) : undefined;
 }
 
 function booleanOf(value, isText) {
@@ -76,12 +84,22 @@ function booleanOf(value, isText) {
 
 function bigintOf(value) {
   if (Number.isSafeInteger(value)) return BigInt(value);
-  return typeof value === 'string' && /^\s*[-+]?\d{1,4000}\s*$/.test(value) ? BigInt(value) : undefined;
+  if (value instanceof LongNumber) return value.whole();
+  const [, sign, digits = ''] = (typeof value === 'string' && /^\s*([-+]?)(\d+)\s*$/.exec(value)) || [];
+  if (digits === '' || digits.length > NUMBER_LENGTH) return undefined;
+  return sign === '-' ? -BigInt(digits) : BigInt(digits);
 }
 
+// `Date` takes days that do not exist for some of the next month, and reads other forms as it likes.
 function dateOf(value) {
-  if (typeof value !== 'string' || !DATE.test(value)) return undefined;
-  const date = new Date(value);
+  const parts = typeof value === 'string' ? DATE.exec(value) : null;
+  if (parts === null) return undefined;
+  const [, year, month, day, hour = 0, minute = 0, , second = 0, zone = '', zoneHour = 0, zoneMinute = 0] = parts;
+  const days = new Date(Date.UTC(2000 + (year % 400), month, 0)).getUTCDate();
+  if (year < 1 || month < 1 || month > 12 || day < 1 || day > days) return undefined;
+  if (hour > 23 || minute > 59 || second > 59 || zoneHour > 23 || zoneMinute > 59) return undefined;
+  const digits = value.slice(0, value.length - zone.length).replace(/[ t]/, 'T');
+  const date = new Date(digits + zone.toUpperCase().replace(/^(...)(\d\d)$/, '$1:$2'));
   return Number.isNaN(date.getTime()) ? undefined : date;
 }
 
@@ -100,7 +118,7 @@ function bytesOf(value) {
 const isFalse = () => false;
 const PLAIN = {
   number: plain('number', { type: 'number' }, Number.isFinite, numberOf),
-  integer: plain('integer', { type: 'integer' }, Number.isInteger, integerOf),
+  integer: plain('integer', { type: 'integer' }, Number.isSafeInteger, integerOf),
   string: plain('string', { type: 'string' }, (value) => typeof value === 'string', never),
   boolean: plain('boolean', { type: 'boolean' }, (value) => typeof value === 'boolean', booleanOf),
   null: plain('null', { type: 'null' }, (value) => value === null, never),
@@ -112,6 +130,62 @@ const PLAIN = {
 };
 const ANY = { check: (value) => value, schema: {}, expected: 'any value', isExact: () => true, isAny: true };
 
+// --- long numbers ----------------------------------------------------------------------------------------------------
+
+// What may be a number of more digits than JavaScript keeps, or look like one.
+const LONG = /\d[\d.]{15}|\d[eE]/;
+const STRING_OR_NUMBER = /"(?:[^"\\]+|\\.)*"|-?\d[\d.]*(?:[eE][-+]?\d+)?/g;
+const PARTS = /^(-?)(\d+)(?:\.(\d+))?(?:[eE]([-+]?\d{1,5}))?$/;
+
+// A number of JSON, as the caller wrote it.
+class LongNumber {
+  constructor(text) {
+    this.text = text;
+  }
+
+  // Its value as a bigint; undefined if it has a fraction, or too many digits.
+  whole() {
+    const [, sign, units, fraction = '', exponent = 0] = PARTS.exec(this.text) ?? [];
+    if (units === undefined) return undefined;
+    const shift = Number(exponent) - fraction.length; // the number is `digits` times ten to the power of this
+    let digits = units + fraction;
+    if (/^0*$/.test(digits)) return 0n;
+    if (digits.length + Math.max(shift, 0) > NUMBER_LENGTH) return undefined;
+    if (shift < 0 && !/^0*$/.test(digits.slice(shift))) return undefined;
+    digits = shift < 0 ? digits.slice(0, shift) : digits + '0'.repeat(shift);
+    return sign === '-' ? -BigInt(digits) : BigInt(digits);
+  }
+
+  toJSON() {
+    return Number(this.text);
+  }
+}
+
+// The message of a line with `LongNumber`s in it, which pass `JSON.parse` as texts of a start that no other has; or
+// undefined if the line has none.
+function withLongNumbers(json) {
+  if (!LONG.test(json.slice(json.indexOf('"args"')))) return undefined;
+  const mark = randomUUID();
+  const text = json.replace(STRING_OR_NUMBER, (one) => (one[0] !== '"' && LONG.test(one) ? `"${mark}${one}"` : one));
+  const isLong = (value) => typeof value === 'string' && value.startsWith(mark);
+  return JSON.parse(text, (_, value) => (isLong(value) ? new LongNumber(value.slice(mark.length)) : value));
+}
+
+// The value with numbers in place of the `LongNumber`s that no type has taken.
+function withoutLongNumbers(value) {
+  if (value instanceof LongNumber) return value.toJSON();
+  if (Array.isArray(value)) value.forEach((one, at) => { value[at] = withoutLongNumbers(one); });
+  else if (value instanceof Map) value.forEach((one, key) => value.set(key, withoutLongNumbers(one)));
+  else if (value instanceof Set) {
+    const items = [...value].map(withoutLongNumbers);
+    value.clear();
+    items.forEach((one) => value.add(one));
+  } else if (typeof value === 'object' && value !== null && Object.getPrototypeOf(value) === Object.prototype) {
+    for (const key of Object.keys(value)) put(value, undefined, key, withoutLongNumbers(value[key]));
+  }
+  return value;
+}
+
 // --- types with parts ------------------------------------------------------------------------------------------------
 
 // Makes the types of one function.
@@ -119,12 +193,13 @@ class Compiler {
   constructor() {
     this.open = new Map(); // named types that are being made, for those that contain themselves
     this.inside = new Set(); // those of them that do
+    this.needsDigits = false; // a type keeps all digits of numbers
     this.made = 0;
   }
 
   // A type with its whole schema.
   whole(type) {
-    this.defs = {};
+    this.defs = Object.create(null);
     const made = this.typeOf(type);
     return Object.keys(this.defs).length === 0 ? made : { ...made, schema: { ...made.schema, $defs: this.defs } };
   }
@@ -142,6 +217,7 @@ class Compiler {
   typeOf(type) {
     this.made += 1;
     if (this.made > TYPES || type === undefined) return ANY;
+    this.needsDigits ||= type.is === 'integer' || type.is === 'bigint';
     switch (type.is) {
       case 'any': return ANY;
       case 'literal': return literals([type.value]);
@@ -195,7 +271,9 @@ class Compiler {
 
   object({ name, fields, others }) {
     const expected = name === undefined ? 'object' : `object (${name})`;
-    const made = { schema: {}, expected, isExact: isFalse, isObject: true, fields };
+    const made = { schema: {}, expected, isExact: isFalse, isObject: true };
+    made.fields = Object.keys(fields);
+    made.hasFreeKeys = others !== undefined || made.fields.length === 0;
     if (name !== undefined) this.open.set(name, made);
     const known = new Map();
     for (const [key, { type, optional }] of Object.entries(fields)) {
@@ -203,7 +281,7 @@ class Compiler {
     }
     const rest = others && this.typeOf(others);
     made.check = (value, isText) => {
-      if (typeof value !== 'object' || value === null || Array.isArray(value)) throw new Misfit(expected, value);
+      if (!isRecord(value)) throw new Misfit(expected, value);
       let checked = value;
       for (const [key, { type, isOptional }] of known) {
         if (!Object.hasOwn(value, key)) {
@@ -236,12 +314,12 @@ class Compiler {
     if (values.length > 0) members.unshift(literals(values));
     if (members.length === 1) return members[0];
     const expected = [...new Set(members.map((member) => member.expected))].join(' or ');
-    const ofText = [...members].sort((a, b) => (a === PLAIN.string) - (b === PLAIN.string)); // text fits it always
-    const check = (value, isText) => {
-      const exact = members.find((member) => member.isExact(value));
-      if (exact !== undefined && !(isText && exact === PLAIN.string)) return value;
+    const takesText = members.some((member) => member === PLAIN.string || member.takesText);
+    const check = (value, isFromText) => {
+      const isText = isFromText && !(takesText && typeof value === 'string'); // it stays text, as in JSON
+      if (members.some((member) => member.isExact(value))) return value;
       let deepest;
-      for (const member of isText ? ofText : members) {
+      for (const member of members) {
         try {
           return member.check(value, isText);
         } catch (misfit) {
@@ -252,8 +330,10 @@ class Compiler {
       throw deepest ?? new Misfit(expected, value);
     };
     const isObject = members.every((member) => member.isObject || member === PLAIN.null);
+    const fields = members.flatMap((member) => member.fields ?? []);
+    const hasFreeKeys = members.some((member) => member.hasFreeKeys);
     const schema = { anyOf: members.map((member) => member.schema) };
-    return { check, schema, expected, isExact: isFalse, isObject };
+    return { check, schema, expected, isExact: isFalse, takesText, isObject, fields, hasFreeKeys };
   }
 }
 
@@ -262,12 +342,18 @@ function literals(values) {
   const expected = values.length === 1 ? all : `one of ${all}`;
   const check = (value, isText) => {
     if (values.includes(value)) return value;
-    const one = isText ? values.find((known) => String(known) === value) : undefined;
+    if (value instanceof LongNumber) return check(value.toJSON(), isText);
+    const isWritten = (known) => String(known) === value || booleanOf(value, true) === known;
+    const one = isText ? values.find(isWritten) : undefined;
     if (one === undefined) throw new Misfit(expected, value);
     return one;
   };
   const schema = values.length === 1 ? { const: values[0] } : { enum: values };
   return { check, schema, expected, isExact: (value) => values.includes(value) };
+}
+
+function isRecord(value) {
+  return typeof value === 'object' && value !== null && !Array.isArray(value) && !(value instanceof LongNumber);
 }
 
 // A name in a JSON pointer that is part of a URL.
@@ -342,7 +428,7 @@ function writtenType(type, depth) {
     case 'set': return `Set<${inner(type.of)}>`;
     case 'map': return `Map<string, ${inner(type.of)}>`;
     case 'tuple': return `[${type.of.map(inner).join(', ')}]`;
-    case 'union': return type.of.map(inner).join(' | ');
+    case 'union': return [...new Set(type.of.map(inner))].join(' | ');
     case 'ref': return type.name;
     case 'bytes': return 'Buffer';
     case 'object': break;
@@ -355,4 +441,6 @@ function writtenType(type, depth) {
   return fields.length === 0 ? 'object' : `{ ${fields.join(', ')} }`;
 }
 
-module.exports = { Compiler, Misfit, found, short, takesNothing, textOf, WORD };
+module.exports = {
+  Compiler, Misfit, found, short, takesNothing, textOf, withLongNumbers, withoutLongNumbers, WORD,
+};

@@ -255,7 +255,7 @@ class Reader {
     const { ts, checker } = this;
     if (this.open.has(type)) return name === undefined ? ANY : { is: 'ref', name };
     this.open.add(type);
-    const fields = {};
+    const fields = Object.create(null);
     for (const one of checker.getPropertiesOfType(type).slice(0, FIELDS)) {
       const node = one.valueDeclaration ?? one.declarations?.[0];
       const of = node === undefined ? checker.getTypeOfSymbol(one) : checker.getTypeOfSymbolAtLocation(one, node);

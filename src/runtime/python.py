@@ -508,7 +508,7 @@ def load(deployment):
     handles = add_functions(loaded)
     if strays and not functions:
         fail_load(*strays[0], True)
-    if binding and binding.needs_exact_floats:
+    if binding and binding.needs_texts:
         keep_digits()
     if "decimal" in sys.modules:
         base_decimals = sys.modules["decimal"].getcontext()
@@ -691,7 +691,7 @@ def bind(call, function, args):
     binder = binder_of(call["name"], function)
     if binder is None:
         return args, {}
-    return binder.bind(args, call.get("names"), call.get("text") is True)
+    return binder.bind(args, call.get("names"), call.get("text") is True or call.get("numbers"))
 
 
 def fits_not(error, function):
@@ -1123,10 +1123,18 @@ scan = make_scanner(Decoding)
 
 
 def keep_digits():
-    """From now on, numbers of more digits than a float has keep their text."""
+    """From now on, calls have the texts of numbers of more digits than a float has, for types that keep them."""
     global scan
-    Decoding.parse_float = binding.ExactFloat.read
+    Decoding.parse_float = binding.read_float
     scan = make_scanner(Decoding)
+
+
+def add_texts(messages):
+    texts = binding.take_texts()
+    for message in messages:
+        call = call_of(message)
+        if call is not None:
+            call["numbers"] = texts
 
 
 BLANK = " \t\r"
@@ -1150,6 +1158,8 @@ def scan_lines(text):
     messages, end = scan(array, 0)
     if end != len(array) or len(messages) != text.count("\n") + 1:
         raise ValueError("not one JSON value")
+    if binding and binding.long_numbers:
+        add_texts(messages)
     return messages
 
 

@@ -6,6 +6,9 @@ that are not known here take any value. Types of other modules are known by modu
 for deployments that do not use them.
 
 Texts of a query or a form are converted to the declared types (`"7"` for an int); JSON text never is.
+
+A number of JSON that has a fraction or an exponent is a float. For types that keep all digits, `read_float` notes the
+text of those that a float may not hold, and `Texts` goes with the arguments of the call.
 """
 
 import sys
@@ -14,10 +17,12 @@ from types import FunctionType
 
 FOUND_LENGTH = 80  # characters of a value in a message
 MESSAGE_LENGTH = 500  # characters of a message, and of the place that it names
+MODEL_FAULTS = 3  # faults of one model in a message
 TYPES = 2_000  # types of one function: more, as of one that expands without end, take any value
 SCHEMA_LENGTH = 8_192  # characters of the JSON Schema of a function
 VARARGS, VARKEYWORDS = 0x04, 0x08  # code flags
 EMPTY = object()  # a parameter without a default
+ANY_KEY = object()  # the fields of a type that takes objects with any keys
 
 
 class BadArgument(Exception):
@@ -37,22 +42,34 @@ class BadArgument(Exception):
 
 
 class Mismatch(Exception):
-    """A value that does not fit a type; `path` leads to it from the argument."""
+    """A value that does not fit a type; `path` leads to it from the argument. `others` are the paths and messages of
+    further faults."""
 
-    def __init__(self, expected, value, path="", message=None):
+    def __init__(self, expected, value, path="", message=None, others=()):
         super().__init__(expected)
-        self.expected, self.value, self.path, self.message = expected, value, path, message
+        self.expected, self.value, self.path, self.message, self.others = expected, value, path, message, others
+
+    def within(self, step):
+        """The mismatch as one of the value around it."""
+        self.path = step + self.path
+        self.others = [(path if path is None else step + path, message) for path, message in self.others]
+        return self
 
 
 class Type:
-    """What is known of a type: `check(value, text)` returns the value to pass or raises `Mismatch`; `text` says that
-    the value comes from a query or a form. `exact(value)` says whether it is of the type without conversion."""
+    """What is known of a type: `check(value, text)` returns the value to pass or raises `Mismatch`; `text` is True for
+    values of a query or a form, else false, and may be the `Texts` of numbers. `exact(value)` says whether it is of the
+    type without conversion. `fields` are the keys of a type that takes an object, or ANY_KEY; None for other types.
+    `is_str` marks types that take every text, or each that keeps some rules."""
 
-    __slots__ = ("check", "schema", "expected", "exact", "is_object")
+    __slots__ = ("check", "schema", "expected", "exact", "fields", "is_str")
 
-    def __init__(self, check, schema, expected, exact=None, is_object=False):
+    def __init__(self, check, schema, expected, exact=None, fields=None, is_str=False):
         self.check, self.schema, self.expected = check, schema, expected
-        self.exact, self.is_object = exact, is_object
+        self.exact, self.fields, self.is_str = exact, fields, is_str
+
+    def with_schema(self, schema):
+        return Type(self.check, schema, self.expected, self.exact, self.fields, self.is_str)
 
 
 def found(value):
@@ -76,8 +93,10 @@ def shortened(text, length):
 def check_int(value, text):
     if type(value) is int:
         return value
-    if isinstance(value, float) and value.is_integer():  # 5.0 is an integer in JSON
-        return int(value)
+    if type(value) is float:  # 5.0 is an integer in JSON
+        number = whole_number(text_of(value, text))
+        if number is not None:
+            return number
     if text and is_number_text(value):
         try:
             return int(value.strip())
@@ -86,10 +105,25 @@ def check_int(value, text):
     raise Mismatch("int", value)
 
 
+def whole_number(text):
+    """The value of a decimal number, or None if it has a fraction or too many digits."""
+    mantissa, _, exponent = text.lower().partition("e")
+    units, _, fraction = mantissa.partition(".")
+    digits = units + fraction
+    if len(digits) > NUMBER_LENGTH or len(exponent) > 5 or not digits.lstrip("-").isdigit():
+        return None
+    shift = int(exponent or 0) - len(fraction)  # the number is `digits` times ten to the power of this
+    if not digits.strip("-0"):
+        return 0
+    if shift < 0:
+        return None if digits[shift:].strip("-0") else int(digits[:shift])
+    return int(digits + "0" * shift) if len(digits) + shift <= NUMBER_LENGTH else None
+
+
 def check_float(value, text):
     if type(value) is float:
         return value
-    if isinstance(value, (float, int)) and type(value) is not bool or text and is_number_text(value):
+    if type(value) is int or text and is_number_text(value):
         try:
             number = float(value)
         except (ValueError, OverflowError):
@@ -154,7 +188,7 @@ PLAIN = {
     int: Type(check_int, {"type": "integer"}, "int", lambda value: type(value) is int),
     float: Type(check_float, {"type": "number"}, "float", lambda value: type(value) is float),
     bool: Type(check_bool, {"type": "boolean"}, "bool", lambda value: type(value) is bool),
-    str: Type(check_str, {"type": "string"}, "str", lambda value: type(value) is str),
+    str: Type(check_str, {"type": "string"}, "str", lambda value: type(value) is str, None, True),
     type(None): Type(check_none, {"type": "null"}, "null", lambda value: value is None),
     bytes: Type(decode_bytes, {"type": "string", "contentEncoding": "base64"}, "base64 text"),
     bytearray: Type(
@@ -165,11 +199,11 @@ PLAIN = {
 }
 
 
-def from_text(make, expected, schema, kinds=(str,)):
-    """A type that is made of text, or of other plain values."""
+def from_text(make, expected, schema):
+    """A type that is made of text."""
 
     def check(value, text):
-        if type(value) in kinds:
+        if type(value) is str:
             try:
                 return make(value)
             except Exception:
@@ -184,45 +218,72 @@ def iso(kind):
     return lambda value: kind.fromisoformat(value[:-1] + "+00:00" if value[-1:] in "Zz" else value)
 
 
-class ExactFloat(float):
-    """A number of JSON with more digits than a float keeps."""
-
-    __slots__ = ("text",)
-
-    def __reduce__(self):
-        return float, (float(self),)
-
-    @classmethod
-    def read(cls, text):
-        if len(text) <= EXACT_DIGITS:
-            return float(text)
-        number = cls(text)
-        number.text = text
-        return number
-
-
-NUMBER_LENGTH = 4_300  # characters of a number in a query or a form: reading more takes long
+NUMBER_LENGTH = 4_300  # digits of a number, as in Python itself: reading more takes long
 EXACT_DIGITS = 15  # every decimal number of so many digits survives the way into a float and back
-needs_exact_floats = False  # a type has been seen that keeps all digits
+needs_texts = False  # a type has been seen that keeps all digits
+long_numbers = {}  # of the lines that are read: identity of a float → the float and its text
 
 
-def make_decimal(kind):
-    global needs_exact_floats
-    needs_exact_floats = True
-
-    def make(value):
-        if type(value) is str and not is_number_text(value):
-            raise ValueError("not a number")
-        number = kind(getattr(value, "text", None) or repr(value) if isinstance(value, float) else value)
-        if not number.is_finite():
-            raise ValueError("not a number")
-        return number
-
-    return make
+def read_float(text):
+    """A number of JSON; `long_numbers` gets the text of one that has more digits than a float keeps."""
+    number = float(text)
+    if len(text) > EXACT_DIGITS:
+        long_numbers[id(number)] = (number, text)
+    return number
 
 
-def make_timedelta(kind):
-    return lambda value: kind(seconds=float(value) if type(value) is str else value)
+class Texts:
+    """The texts of the long numbers among the arguments of calls. It is false, because the arguments are JSON."""
+
+    def __init__(self, numbers):
+        self.numbers = numbers  # it keeps the floats, so that no other value has the identity of one
+
+    def __bool__(self):
+        return False
+
+
+def take_texts():
+    """The texts of the numbers that `read_float` has read since the last time."""
+    global long_numbers
+    texts, long_numbers = Texts(long_numbers), {}
+    return texts
+
+
+def text_of(number, texts):
+    """The number as the caller wrote it, or with the same value."""
+    known = texts.numbers.get(id(number)) if type(texts) is Texts else None
+    return known[1] if known else repr(number)
+
+
+def decimal_type(kind):
+    global needs_texts
+    needs_texts = True
+
+    def check(value, text):
+        if type(value) in (int, float) or is_number_text(value):
+            try:
+                number = kind(text_of(value, text) if type(value) is float else value)
+            except Exception:
+                number = kind("nan")
+            if number.is_finite():
+                return number
+        raise Mismatch("decimal number", value)
+
+    return Type(check, {"type": ["string", "number"]}, "decimal number")
+
+
+def duration_type(kind):
+    """A length of time is a number of seconds, as in results."""
+
+    def check(value, text):
+        if type(value) in (int, float) or text and is_number_text(value):
+            try:
+                return kind(seconds=float(value) if type(value) is str else value)
+            except (ValueError, OverflowError):
+                pass
+        raise Mismatch("duration in seconds", value)
+
+    return Type(check, {"type": "number"}, "duration in seconds")
 
 
 def library_type(kind):
@@ -236,17 +297,20 @@ def library_type(kind):
     if name == ("datetime", "time"):
         return from_text(iso(kind), "time (HH:MM:SS)", {**text, "format": "time"})
     if name == ("datetime", "timedelta"):
-        kinds = (int, float, ExactFloat, str)
-        return from_text(make_timedelta(kind), "duration in seconds", {"type": "number"}, kinds)
+        return duration_type(kind)
     if name == ("uuid", "UUID"):
         return from_text(kind, "UUID", {**text, "format": "uuid"})
     if name in (("decimal", "Decimal"), ("_decimal", "Decimal")):
-        schema = {"type": ["string", "number"]}
-        return from_text(make_decimal(kind), "decimal number", schema, (str, int, float, ExactFloat))
+        return decimal_type(kind)
     if kind.__module__.partition(".")[0] == "pathlib":
         return from_text(kind, "path", text)
     if kind.__module__ == "ipaddress":
-        return from_text(kind, kind.__name__, text)
+        name = kind.__name__
+        version = "ipv6" if "6" in name else "ipv4"
+        if "Address" in name:
+            return from_text(kind, name, {**text, "format": version})
+        network = "2001:db8::/64" if version == "ipv6" else "192.0.2.0/24"
+        return from_text(kind, name, {**text, "examples": [network]})
     return None
 
 
@@ -281,7 +345,7 @@ class Compiler:
         if annotation is None:
             annotation = type(None)
         if type(annotation) is type and annotation in PLAIN:
-            return PLAIN[annotation]
+            return plain_type(annotation)
         if hasattr(annotation, "__metadata__"):
             return self.annotated(annotation)
         origin = getattr(annotation, "__origin__", None)
@@ -307,10 +371,13 @@ class Compiler:
                 rules += constraints(one, details)
         if inner is None and not rules:
             return None
+        kind = {"array": "Items", "object": "Properties"}.get(inner.schema.get("type") if inner else None)
+        if kind:  # the keywords of texts are others
+            details = {key.replace("Length", kind): value for key, value in details.items()}
         if inner is None:
             inner = ANY
         if not rules:
-            return Type(inner.check, {**inner.schema, **details}, inner.expected, inner.exact, inner.is_object)
+            return inner.with_schema({**inner.schema, **details})
 
         def check(value, text):
             checked = inner.check(value, text)
@@ -323,7 +390,7 @@ class Compiler:
                     raise Mismatch(expected, value)
             return checked
 
-        return Type(check, {**inner.schema, **details}, inner.expected, None, inner.is_object)
+        return Type(check, {**inner.schema, **details}, inner.expected, None, inner.fields, inner.is_str)
 
     def generic(self, annotation, origin):
         arguments = getattr(annotation, "__args__", None) or ()
@@ -351,14 +418,16 @@ class Compiler:
         if any(member is None for member in members):
             return None
         expected = " or ".join(dict.fromkeys(member.expected for member in members))
+        is_str = any(member.is_str for member in members)
 
         def check(value, text):
+            if text and is_str and type(value) is str:
+                text = False  # it stays text, as in JSON
             for member in members:
-                if member.exact and member.exact(value) and not (text and member is PLAIN[str]):
+                if member.exact and member.exact(value):
                     return value
             inner = []
-            # Text fits str always: the other members come first.
-            for member in sorted(members, key=lambda one: one is PLAIN[str]) if text else members:
+            for member in members:
                 try:
                     return member.check(value, text)
                 except Mismatch as mismatch:
@@ -366,8 +435,9 @@ class Compiler:
             # Of several members it is not known which one was meant.
             raise inner[0] if len(inner) == 1 else Mismatch(expected, value)
 
-        schema = {"anyOf": [member.schema for member in members]}
-        return Type(check, schema, expected, None, all(m.is_object or m is PLAIN[type(None)] for m in members))
+        objects = [member.fields for member in members if member is not PLAIN[type(None)]]
+        fields = None if None in objects else joined(objects)
+        return Type(check, {"anyOf": [member.schema for member in members]}, expected, None, fields, is_str)
 
     def tuple_of(self, arguments):
         if not arguments:
@@ -392,7 +462,7 @@ class Compiler:
 
         def check(value, text):
             if type(value) is not list:
-                if takes_text and type(value) in (str, dict) and not text:
+                if takes_text and type(value) is str and not text:
                     return value
                 if not text:
                     raise Mismatch("array", value)
@@ -428,7 +498,7 @@ class Compiler:
             return made
 
         schema = {"type": "object", **({"additionalProperties": value_type.schema} if value_type else {})}
-        return Type(check, schema, "object", None, True)
+        return Type(check, schema, "object", None, ANY_KEY)
 
     # ---- Classes ----
 
@@ -439,7 +509,7 @@ class Compiler:
                 self.definitions[place.schema["$ref"].rpartition("/")[2]] = place
             return place
         if kind in PLAIN:
-            return PLAIN[kind]
+            return plain_type(kind)
         if kind in ITEMS or kind is tuple:
             return self.items(ITEMS.get(kind, tuple), ())
         if kind is dict:
@@ -459,12 +529,12 @@ class Compiler:
             return model_type(kind, kind.parse_obj, getattr(kind, "schema", None))
         # Of a class that contains itself, the inner one refers to this place.
         name = kind.__name__ if kind.__name__ not in self.definitions else f"{kind.__name__}{len(self.open)}"
-        place = self.open[kind] = Type(None, {"$ref": f"#/$defs/{name}"}, kind.__name__, None, True)
+        place = self.open[kind] = Type(None, {"$ref": f"#/$defs/{name}"}, kind.__name__, None, ANY_KEY)
         made = self.record_type(kind)
         if made is None:
             del self.open[kind]
             return library_type(kind)
-        place.check, place.schema, place.expected = made.check, made.schema, made.expected
+        place.check, place.schema, place.expected, place.fields = made.check, made.schema, made.expected, made.fields
         return place
 
     def record_type(self, kind):
@@ -534,7 +604,7 @@ class Compiler:
                 value = dict(zip(types, value))
             return by_name.check(value, text)
 
-        return Type(check, by_name.schema, by_name.expected, None, True)
+        return Type(check, by_name.schema, by_name.expected, None, by_name.fields)
 
 
 ANY = Type(lambda value, text: value, {}, "any value", lambda value: True)
@@ -545,20 +615,32 @@ ABSTRACT_ITEMS = {
 }
 
 
+def plain_type(kind):
+    global needs_texts
+    needs_texts = needs_texts or kind is int
+    return PLAIN[kind]
+
+
+def joined(fields):
+    """The fields of a type that is one of several."""
+    if not fields or any(one is ANY_KEY for one in fields):
+        return ANY_KEY if fields else None
+    return frozenset().union(*fields)
+
+
 def part(member, value, step, text):
     """Checks a part of a value."""
     try:
         return member.check(value, text)
     except Mismatch as mismatch:
-        mismatch.path = step + mismatch.path
-        raise
+        raise mismatch.within(step)
 
 
 def construct(kind, values):
-    """An instance; what its constructor refuses is the caller's fault."""
+    """An instance. With these errors its constructor refuses the values; others are its own."""
     try:
         return kind(**values)
-    except Exception as error:
+    except (ValueError, TypeError) as error:
         raise Mismatch(kind.__name__, values, message=f"{kind.__name__}: {error}") from error
 
 
@@ -580,7 +662,7 @@ def record(name, types, required, make):
 
     properties = {key: one.schema if one else {} for key, one in types.items()}
     schema = {"type": "object", "title": name, "properties": properties, "required": list(required)}
-    return Type(check, {**schema, "additionalProperties": False}, f"object ({name})", None, True)
+    return Type(check, {**schema, "additionalProperties": False}, f"object ({name})", None, frozenset(types))
 
 
 def with_definitions(schema, known):
@@ -612,7 +694,8 @@ def enum_type(kind):
         for member in kind:
             if type(member.value) is type(value) and member.value == value:
                 return member
-            if text and type(value) is str and str(member.value) == value:
+        for member in kind if text and type(value) is str else ():
+            if is_written(member.value, value):
                 return member
         if type(value) is not bool:
             try:  # flags, values of several parts, classes that look up values themselves
@@ -631,6 +714,11 @@ def is_plain(value):
     return type(value) in (str, int, bool, type(None))
 
 
+def is_written(value, text):
+    """Whether a text of a query stands for one of several values."""
+    return str(value) == text or type(value) is bool and text.strip().lower() in (TRUE if value else FALSE)
+
+
 def literal(values):
     # A member of an enum stands for its value.
     plain_values = [one.value if hasattr(type(one), "_member_map_") else one for one in values]
@@ -638,7 +726,10 @@ def literal(values):
 
     def check(value, text):
         for one, plain in zip(values, plain_values):
-            if type(plain) is type(value) and plain == value or text and type(value) is str and str(plain) == value:
+            if type(plain) is type(value) and plain == value:
+                return one
+        for one, plain in zip(values, plain_values) if text and type(value) is str else ():
+            if is_written(plain, value):
                 return one
         raise Mismatch(expected, value)
 
@@ -655,15 +746,28 @@ def model_type(kind, validate, describe):
             listed = getattr(error, "errors", None)
             if not callable(listed):
                 raise
-            first = listed()[0]
-            path = "".join(f"[{step}]" if type(step) is int else f".{step}" for step in first["loc"])
-            raise Mismatch(kind.__name__, first.get("input", value), path, first["msg"]) from None
+            faults = [(path_of(one["loc"]), one["msg"]) for one in listed()]
+            if len(faults) > MODEL_FAULTS:
+                faults[MODEL_FAULTS:] = [(None, f"{len(faults) - MODEL_FAULTS} more")]
+            raise Mismatch(kind.__name__, value, *faults[0], faults[1:]) from None
 
     try:
         schema = describe()
     except Exception:
         schema = {"type": "object", "title": kind.__name__}
-    return Type(check, schema, f"object ({kind.__name__})", None, schema.get("type", "object") == "object")
+    is_object = schema.get("type", "object") == "object"
+    return Type(check, schema, f"object ({kind.__name__})", None, fields_of(schema) if is_object else None)
+
+
+def path_of(steps):
+    return "".join(f"[{step}]" if type(step) is int else f".{step}" for step in steps)
+
+
+def fields_of(schema):
+    """The fields of a model, by its own schema; that of one that contains itself is a reference."""
+    name = schema.get("$ref", "").rpartition("/")[2]
+    properties = schema.get("$defs", schema.get("definitions", {})).get(name, schema).get("properties")
+    return frozenset(properties) if properties else ANY_KEY
 
 
 def constraints(item, details):
@@ -789,12 +893,14 @@ def safely(compiler, annotation):
 
 def optional(inner):
     """A type that also takes null."""
+    if PLAIN[type(None)].schema in (inner.schema, *inner.schema.get("anyOf", ())):
+        return inner
 
     def check(value, text):
         return None if value is None else inner.check(value, text)
 
     schema = {"anyOf": [inner.schema, {"type": "null"}]}
-    return Type(check, schema, inner.expected, None, inner.is_object)
+    return Type(check, schema, inner.expected, None, inner.fields, inner.is_str)
 
 
 def annotated_part(function):
@@ -844,8 +950,8 @@ class Binder:
         self.keywords = next((one for one in self.parameters if one.kind is KEYWORDS), None)
         self.by_name = {one.name: one for one in self.parameters if one is not self.keywords}
         only = self.parameters[0] if len(self.parameters) == 1 else None
-        # Its only parameter takes an object: the object of a call is that one, unless it names the parameter.
-        self.takes_object = bool(only and only.kind is POSITIONAL and only.type and only.type.is_object)
+        # The fields of the only parameter, if it takes an object.
+        self.only_fields = only.type.fields if only and only.kind is POSITIONAL and only.type else None
         self.is_typed = any(one.type for one in self.parameters)
 
     def schema(self):
@@ -899,9 +1005,9 @@ class Binder:
             return self.in_order(args, text)
         if names and not self.is_typed and names == self.order[: len(names)]:  # as most callers give them
             return self.in_order(args, text)
-        known = sum(1 for name in names if name in self.by_name)
-        if self.takes_object and (not names or known < len(names)):
+        if self.only_fields is not None and not self.names_only(args, names):
             return self.in_order([dict(zip(names, args))], text)
+        known = sum(1 for name in names if name in self.by_name)
         if known == len(names) or self.keywords:
             return self.named(dict(zip(names, args)), text)
         if not known:
@@ -910,6 +1016,15 @@ class Binder:
         raise BadArgument(
             f"no parameter {quote(unknown)}{nearest(unknown, self.by_name)}: {self.signature()}", unknown
         )
+
+    def names_only(self, args, names):
+        """Whether an object names the only parameter, which takes an object too, rather than being it. A field of that
+        name is the object's own; so is any key of a type with free keys, unless its value is an object or null."""
+        if names != self.order:
+            return False
+        if self.only_fields is ANY_KEY:
+            return type(args[0]) is dict or args[0] is None
+        return names[0] not in self.only_fields
 
     def in_order(self, args, text):
         if self.is_decorated and not self.fewest() <= len(args) <= self.most():
@@ -974,10 +1089,12 @@ class Binder:
         try:
             return parameter.type.check(value, text)
         except Mismatch as mismatch:
-            name, path = name or parameter.name, step + mismatch.path
+            path, others = mismatch.within(step).path, mismatch.others
+            name = name or parameter.name
             place = f"argument {quote(name)}" if at is None else f"argument {at + 1} ({name})"
             what = mismatch.message or f"expected {mismatch.expected}, found {found(mismatch.value)}"
             inside = f", at {path}" if path else ""
+            what += "".join(f"; at {where}: {one}" if where else f"; {one}" for where, one in others)
             raise BadArgument(f"{place}{inside}: {what}", name, path, mismatch.expected) from None
         except RecursionError:
             raise BadArgument(f"argument {quote(parameter.name)} is nested too deeply", parameter.name) from None
@@ -986,5 +1103,6 @@ class Binder:
 def nearest(name, names):
     from difflib import get_close_matches
 
-    close = get_close_matches(name, list(names), 1)
+    # Of single letters nearly every one is like another.
+    close = get_close_matches(name, [one for one in names if min(len(one), len(name)) > 1], 1)
     return f" (did you mean {quote(close[0])}?)" if close else ""

@@ -155,12 +155,12 @@ impl Pool {
         }
         let (function, accepts) = self.find(function, takes)?;
         let names = if accepts.names { arguments.names() } else { None };
+        let text = accepts.names && arguments.are_text();
         loop {
             let (client, lease) = dispatch.acquire(patience).await?;
             let run = lease.run();
             let timeout = accepts.timeout.then(|| deadline.saturating_duration_since(clock::now()));
-            let call =
-                Call { names, text: arguments.are_text(), timeout, ..Call::new(&function.quoted, arguments.as_json()) };
+            let call = Call { names, text, timeout, ..Call::new(&function.quoted, arguments.as_json()) };
             match client.call(&call, deadline, lease) {
                 Ok(reply) => match reply.await {
                     Ok(Ok(returned)) => return Ok(returned),

@@ -186,7 +186,7 @@ fn odd_types_and_decorators_of_python_do_not_keep_functions_from_being_called() 
     assert_error(&gateway.call("it", "no_value", &format!("{{\"a\":1,\"{key}\":1}}")), 422, "bad_argument");
     assert_eq!(gateway.readiness("it")["restarts"], 0);
     let text = gateway.get("/local/it/v1/call/either?x=7");
-    assert_eq!((text.status, text.body.as_str()), (200, "7"));
+    assert_eq!((text.status, text.body.as_str()), (200, "\"7\""));
 }
 
 #[test]
@@ -242,6 +242,12 @@ fn arguments_in_order_are_as_metacall_has_them() {
         let gateway = serving(folder, "arguments = \"order\"");
         assert_eq!(result(&gateway.call("it", "transfer", r#"{"target":"B","source":"A"}"#)), json!("B -> A: 5"));
     }
+    // Text of a query is converted to the declared types in order too.
+    let gateway = serving("named-python", "arguments = \"order\"");
+    assert_eq!(result(&gateway.get("/local/it/v1/call/scalars?x=7&y=2.5&z=9")), json!([7, 2.5, "9", false, null]));
+    assert_error(&gateway.call("it", "scalars", r#"{"x":"7","y":2.5,"z":"9"}"#), 422, "bad_argument");
+    let gateway = serving("exact-node", "arguments = \"order\"");
+    assert_eq!(result(&gateway.get("/local/it/v1/call/count?x=7")), json!(7));
 }
 
 #[test]

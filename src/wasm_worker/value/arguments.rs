@@ -29,7 +29,7 @@ pub struct Given<'a> {
 pub(super) fn read(parameters: &Parameters, given: Given<'_>, max_bytes: usize) -> Result<Vec<Val>, Mismatch> {
     let reading = Reading::new(max_bytes, given.are_text);
     let names = given.names.unwrap_or_default();
-    let order = given.names.map_or(Ok(Order::ByPosition), |names| Order::of_names(parameters, names))?;
+    let order = given.names.map_or(Ok(Order::ByPosition), |names| Order::of_names(parameters, names, given.args))?;
     let mut deserializer = serde_json::Deserializer::from_str(given.args);
     let arguments = Arguments { parameters, names, order, reading: &reading };
     match deserializer.deserialize_seq(arguments).and_then(|values| deserializer.end().map(|()| values)) {

@@ -21,18 +21,19 @@ pub(super) enum Order {
 
 impl Order {
     /// Decides by the names of the arguments: all are parameters, none is, or the only parameter takes the object.
+    /// `args` is the text of the arguments.
     ///
     /// # Errors
     ///
     /// Some names are parameters and others are not.
-    pub(super) fn of_names(parameters: &Parameters, names: &[Cow<'_, str>]) -> Result<Self, Mismatch> {
+    pub(super) fn of_names(parameters: &Parameters, names: &[Cow<'_, str>], args: &str) -> Result<Self, Mismatch> {
         let known = &parameters.names;
         let mut order = Vec::with_capacity(names.len().min(known.len()));
         order.extend(names.iter().enumerate().map_while(|(guess, name)| known.find(name, guess)));
-        if order.len() == names.len() && !names.is_empty() {
+        if order.len() == names.len() && !names.is_empty() && !parameters.has_own(names, args) {
             return Ok(Self::ByName(order));
         }
-        match parameters.only_object() {
+        match parameters.only_object(names) {
             // An empty object names nothing, and an option needs nothing.
             Some(Shape::Option(_)) if names.is_empty() => return Ok(Self::ByPosition),
             Some(_) => return Ok(Self::Whole),

@@ -1,5 +1,6 @@
 //! The parameters of one function: their names and types, and the signature as messages show it.
 
+use std::borrow::Cow;
 use std::fmt::{self, Display};
 
 use wasmtime::component::Type;
@@ -31,17 +32,32 @@ impl Parameters {
         wit::cut(self)
     }
 
-    /// The type of the only parameter, if its JSON is an object whose keys the type or the caller chooses: the object
-    /// of a call is that parameter then, unless its keys name the parameter.
-    pub(super) fn only_object(&self) -> Option<&Shape> {
+    /// The type of the only parameter, if an object with these keys is its JSON rather than a list of arguments: it is
+    /// a record or a map, or a variant with a case of this name.
+    pub(super) fn only_object(&self, keys: &[Cow<'_, str>]) -> Option<&Shape> {
         let [shape] = &*self.shapes else { return None };
         let inner = if let Shape::Option(inner) = shape { inner } else { shape };
         let is_object = match inner {
             Shape::Record(..) => true,
             Shape::Map(entry) => entry.value_by_string().is_some(),
+            Shape::Variant(cases, _) => matches!(keys, [key] if cases.find(key, 0).is_some()),
             _ => false,
         };
         is_object.then_some(shape)
+    }
+
+    /// Whether an object whose only key is the name of the only parameter is that parameter all the same: the key is a
+    /// field or a case of its type, or a key of a map, whose value is neither an object nor null.
+    pub(super) fn has_own(&self, keys: &[Cow<'_, str>], args: &str) -> bool {
+        let ([key], [shape]) = (keys, &*self.shapes) else { return false };
+        match if let Shape::Option(inner) = shape { inner } else { shape } {
+            Shape::Record(names, _) | Shape::Variant(names, _) => names.find(key, 0).is_some(),
+            Shape::Map(entry) if entry.value_by_string().is_some() => {
+                let value = args.trim_start().trim_start_matches('[').trim_start();
+                !value.starts_with(['{', 'n'])
+            }
+            _ => false,
+        }
     }
 }
 

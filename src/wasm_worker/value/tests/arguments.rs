@@ -75,7 +75,25 @@ fn an_object_is_the_only_parameter_if_that_is_a_record_or_a_map() {
     assert_eq!(wrong(&["a", "x"], "[{},1]"), format!("argument \"a\" ({POINT}): field \"a\" is unknown"));
     assert_eq!(wrong(&[], "[]"), format!("argument \"a\" ({POINT}): field \"x\" (u8) is missing"));
     assert_eq!(wrong(&["x", "y"], "[1]"), "arguments: fewer values than names at line 1 column 3");
+    const SHAPE: &str = "variant { circle(u8), empty }";
+    let circle = Val::Variant("circle".into(), Some(Box::new(Val::U8(3))));
+    assert_eq!(read(SHAPE, &["circle"], "[3]"), Ok(circle.clone()));
+    assert_eq!(read(SHAPE, &["a"], "[{\"circle\":3}]"), Ok(circle.clone()));
+    assert_eq!(read(SHAPE, &["x"], "[{\"circle\":3}]"), Ok(circle));
     assert_eq!(read("list<u8>", &["x"], "[[1]]"), Ok(Val::List(vec![Val::U8(1)])));
+}
+
+#[test]
+fn a_field_of_the_only_parameters_name_is_the_objects_own() {
+    let read = |ty: &str, args: &str| named(&[ty], &["a"], args);
+    let record = Val::Record(vec![("a".into(), Val::U8(1))]);
+    assert_eq!(read("record { a: u8 }", "[1]").unwrap(), [record]);
+    assert!(read("record { a: u8 }", "[{\"a\":1}]").is_err());
+    let case = Val::Variant("a".into(), Some(Box::new(Val::U8(1))));
+    assert_eq!(read("variant { a(u8), b }", "[1]").unwrap(), [case]);
+    let map = |value: u8| Val::Map(vec![(text("a"), Val::U8(value))]);
+    assert_eq!(read("map<string, u8>", "[1]").unwrap(), [map(1)]);
+    assert_eq!(read("map<string, u8>", "[ {\"a\":2}]").unwrap(), [map(2)]);
 }
 
 #[test]
