@@ -36,6 +36,7 @@ use crate::http::buffers::Budget;
 use crate::http::connection::accept;
 use crate::http::connection::open_connections::OpenConnections;
 use crate::http::connection::peers::Peers;
+use crate::http::front::Front;
 use crate::plugin::outside::CallFunction;
 use crate::plugin::plugins::Plugins;
 use crate::process::connection_owner::Owners;
@@ -204,8 +205,9 @@ impl App {
         signals: &mut Signals,
         mut out: impl Write,
     ) -> Result<(), RunError> {
-        let reloading =
-            Reloading::start(&self.config, &self.deployer, watches_functions, &self.background, &self.stop_background);
+        let front = Arc::new(Front::new(&self.config));
+        let (background, stop) = (&self.background, &self.stop_background);
+        let reloading = Reloading::start(&self.config, &self.deployer, &front, watches_functions, background, stop);
         replace_changed_folders(&self.background, &self.stop_background, &self.deployer);
         let stored = self.deployer.stored_names().len();
         let limits = connection_limits(&self.config, stored);
@@ -216,7 +218,7 @@ impl App {
         let per_peer = server.max_connections_per_peer.map_or(usize::MAX, |count| count as usize);
         let peers = Arc::new(Peers::new(per_peer, Arc::clone(&buffers)));
         for (listener, service, limits) in
-            listeners.with_services(&self.config, &self.deployer, limits, &buffers, &self.owners)
+            listeners.with_services(&self.config, &self.deployer, limits, &buffers, &self.owners, &front)
         {
             let (peers, connections) = (Arc::clone(&peers), connections.clone());
             servers.spawn(accept::serve(listener, Arc::new(service), limits, peers, connections));

@@ -20,6 +20,7 @@ pub use crate::config::locations::{Location, Locations};
 pub use crate::config::schema::schema;
 pub use crate::config::tables::admin::AdminConfig;
 pub use crate::config::tables::config::Config;
+pub use crate::config::tables::cors::CorsConfig;
 pub use crate::config::tables::deploy::DeployConfig;
 pub use crate::config::tables::deployment::DeploymentConfig;
 pub use crate::config::tables::grants::Grants;
@@ -31,9 +32,11 @@ pub use crate::config::values::bytes_rule::BytesRule;
 pub use crate::config::values::choice::{
     ArgumentOrder, HookName, Instances, Isolation, Mode, OnError, PluginIsolation,
 };
+pub use crate::config::values::cors_origin::CorsOrigin;
 pub use crate::config::values::delay::Delay;
 pub use crate::config::values::endpoint::Endpoint;
 pub use crate::config::values::http_grant::{HttpGrant, Origin, Scheme};
+pub use crate::config::values::http_words::{HeaderWord, MethodName};
 pub use crate::config::values::json_table::dates_to_text;
 pub use crate::config::values::pattern::{BadPattern, Pattern};
 pub use crate::config::values::plugin_name::{BadPluginName, PluginName};

@@ -9,6 +9,7 @@ pub mod call;
 pub mod client_connection;
 pub mod connection;
 pub mod forwarded;
+pub mod front;
 pub mod inflate;
 pub mod path;
 pub mod problem;

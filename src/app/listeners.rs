@@ -12,11 +12,13 @@ use crate::app::connection_limits::ListenerLimits;
 use crate::config::Config;
 use crate::gateway::deployer::Deployer;
 use crate::http::api::access::Access;
+use crate::http::api::metrics::Figures;
 use crate::http::api::router;
 use crate::http::bodies::Bodies;
 use crate::http::buffers::Budget;
 use crate::http::connection::accept::ConnectionLimits;
 use crate::http::forwarded::TrustedProxies;
+use crate::http::front::Front;
 use crate::http::request_body::BodyLimits;
 use crate::http::service::Service;
 use crate::process::connection_owner::Owners;
@@ -51,16 +53,17 @@ impl Listeners {
         limits: ListenerLimits,
         buffers: &Arc<Budget>,
         owners: &Owners,
+        front: &Arc<Front>,
     ) -> Vec<(TcpListener, Service, ConnectionLimits)> {
         let body_limits = BodyLimits { size: config.server.max_body.bytes(), stall: config.server.body_timeout.get() };
         let access = Access::new(config.admin.token.as_ref(), owners);
         let health = router::health(Arc::clone(deployer), access.clone());
         let max_upload = config.deploy.max_upload.bytes();
-        let api = |bodies| router::api(deployer, &access, max_upload, Arc::clone(buffers), bodies);
+        let api = |bodies| router::api(deployer, &access, max_upload, Figures::new(buffers, front), bodies);
         let service = |router: Router, serves_calls, bodies| {
             let gateway = Arc::clone(&deployer.gateway);
             let proxies = TrustedProxies::new(&config.server.trusted_proxies, config.server.proxy_protocol);
-            Service::new(gateway, router::with_fallbacks(router), serves_calls, bodies, proxies)
+            Service::new(gateway, router::with_fallbacks(router), serves_calls, bodies, proxies, Arc::clone(front))
         };
         let bodies = Arc::new(Bodies::new(body_limits));
         let Self { calls, admin } = self;

@@ -13,10 +13,11 @@ use tokio_util::task::TaskTracker;
 use crate::app::config_watch::ConfigWatch;
 use crate::app::function_watch;
 use crate::app::hidden::hidden;
-use crate::config::{self, Config, Fault, Faults, PluginConfig};
+use crate::config::{self, Config, Fault, Faults, PluginConfig, ServerConfig};
 use crate::gateway::deployer::Deployer;
 use crate::gateway::reload_queue::{self, ReloadReceiver, ReloadResult, ReloadSender};
 use crate::gateway::reload_request::{Functions, Rejected, ReloadFailure, ReloadRequest, Reloaded};
+use crate::http::front::Front;
 use crate::supervise;
 
 /// How long a reload waits after a change of files: editors write a file in several steps, deploy tools write many
@@ -38,14 +39,20 @@ impl Reloading {
     pub(super) fn start(
         config: &Config,
         deployer: &Arc<Deployer>,
+        front: &Arc<Front>,
         watches_functions: bool,
         tasks: &TaskTracker,
         stop: &CancellationToken,
     ) -> Self {
         let (requests, received) = reload_queue::channel();
         deployer.reloads.serve_with(requests.clone());
-        let reloader =
-            Reloader { config: config.clone(), deployer: Arc::clone(deployer), received, requests: requests.clone() };
+        let reloader = Reloader {
+            config: config.clone(),
+            deployer: Arc::clone(deployer),
+            front: Arc::clone(front),
+            received,
+            requests: requests.clone(),
+        };
         // Shared, so that after a panic the task continues with the same requests and configuration.
         let (reloader, stopped) = (Arc::new(Mutex::new(reloader)), stop.clone());
         supervise::forever(tasks, stop, TASK, move || {
@@ -77,6 +84,7 @@ struct Reloader {
     /// The configuration in force.
     config: Config,
     deployer: Arc<Deployer>,
+    front: Arc<Front>,
     received: ReloadReceiver,
     /// For the watcher.
     requests: ReloadSender,
@@ -123,6 +131,8 @@ impl Reloader {
             self.deployer.reload(&config.plugins, plugins.clone(), config.deployments.clone(), functions).await;
         log(&reloaded, &plugins);
         // [server], [admin] and [deploy] keep the values that the gateway started with.
+        self.front.replace(&config);
+        self.config.server.cors = config.server.cors;
         self.config.deployments = config.deployments;
         self.config.plugins = config.plugins;
         self.config.plugin_list = config.plugin_list;
@@ -179,7 +189,9 @@ impl Reloader {
 }
 
 fn needs_restart(old: &Config, new: &Config) -> bool {
-    old.server != new.server || old.admin != new.admin || old.deploy != new.deploy
+    // CORS is replaced by a reload.
+    let server = ServerConfig { cors: old.server.cors.clone(), ..new.server.clone() };
+    old.server != server || old.admin != new.admin || old.deploy != new.deploy
 }
 
 fn log(reloaded: &Reloaded, plugins: &[PluginConfig]) {

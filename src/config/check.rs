@@ -1,6 +1,7 @@
 //! Rules between keys and between deployments. A key whose value was refused counts as written, so that one mistake is
 //! reported once.
 
+mod front;
 mod isolation;
 
 use std::collections::BTreeMap;
@@ -21,7 +22,7 @@ const TOKEN_LENGTH: usize = 32;
 pub(super) fn check(config: &Config, faults: &mut Faults) {
     check_admin(config, faults);
     check_buffers(config, faults);
-    check_proxies(config, faults);
+    front::check(config, faults);
     let deployments = config.deployments.iter().map(|deployment| (deployment.name.as_str(), &deployment.locations));
     check_names("deployment", deployments, faults);
     check_names("plugin", config.plugin_list.iter().map(|plugin| (plugin.name.as_str(), &plugin.locations)), faults);
@@ -65,14 +66,6 @@ fn check_buffers(config: &Config, faults: &mut Faults) {
     if server.max_buffered.is_some_and(|buffered| buffered.bytes() < needed) {
         let message = format!("a body of max_body ({}) needs twice its size: {needed} bytes at least", server.max_body);
         faults.push(Fault::new(config.locations.of("server.max_buffered"), message));
-    }
-}
-
-fn check_proxies(config: &Config, faults: &mut Faults) {
-    let server = &config.server;
-    if server.proxy_protocol && server.trusted_proxies.is_empty() && !config.locations.has("server.trusted_proxies") {
-        let message = "proxy_protocol needs \"trusted_proxies\", the proxies that may name their clients";
-        faults.push(Fault::new(config.locations.of("server.proxy_protocol"), message));
     }
 }
 

@@ -2,6 +2,7 @@
 
 pub(super) mod admin;
 pub(super) mod config;
+pub(super) mod cors;
 pub(super) mod deploy;
 pub(super) mod deployment;
 pub(super) mod grants;

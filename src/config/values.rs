@@ -2,10 +2,12 @@
 
 pub(super) mod bytes_rule;
 pub(super) mod choice;
+pub(super) mod cors_origin;
 pub(super) mod delay;
 pub(super) mod endpoint;
 pub(super) mod field;
 pub(super) mod http_grant;
+pub(super) mod http_words;
 pub(super) mod json_table;
 pub(super) mod pattern;
 pub(super) mod plugin_name;

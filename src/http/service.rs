@@ -1,4 +1,7 @@
-//! One request from hyper to its answer: its id, its route, and an answer even when a handler panics.
+//! One request from hyper to its answer: its id, its route, and an answer even when a handler panics. Files and the
+//! API are left to `other_routes`.
+
+mod other_routes;
 
 use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
@@ -6,41 +9,28 @@ use std::time::Duration;
 
 use axum::Router;
 use futures_util::FutureExt;
-use http::header::{CONNECTION, CONTENT_LENGTH};
-use http::request::Parts;
+use http::header::{CONTENT_LENGTH, ORIGIN};
 use http::{HeaderValue, Method, Request, Response, Version};
 use hyper::body::Incoming;
-use tower::ServiceExt;
 use tracing::Instrument;
 
 use crate::gateway::Gateway;
-use crate::http::api::access::Peer;
-use crate::http::api::deploy::UPLOAD_PATH;
-use crate::http::api::unread_body::UnreadBody;
 use crate::http::bodies::Bodies;
-use crate::http::buffers::{Class, Held};
+use crate::http::buffers::Held;
 use crate::http::call::lookup::Client;
 use crate::http::call::{invoke, whole_request};
 use crate::http::client_connection::{ClientConnection, Place};
 use crate::http::connection::head::{self, HEADER_COUNT, HEADERS_LIMIT, URI_LIMIT};
 use crate::http::forwarded::TrustedProxies;
-use crate::http::path::{self, StaticAddress, Target};
+use crate::http::front::{Entry, Front, cors};
+use crate::http::path::{self, Target};
 use crate::http::problem::{self, Code, Problem};
 use crate::http::reply_body::ReplyBody;
 use crate::http::request_body;
 use crate::http::request_id;
 use crate::http::response_headers::{self, After};
-use crate::http::static_files;
-use crate::http::streamed_body;
 use crate::supervise;
 
-/// Bytes of a refused package that are read and dropped on a stream of HTTP/2.
-const UNWANTED_BYTES: usize = 256 * 1024 * 1024;
-
-/// Bytes that a file holds while it is sent: the part that waits, and the one being read.
-const STREAM_BUFFER: usize = 128 * 1024;
-/// Bytes that an upload holds while it is written to disk: the frames that wait, and its fields.
-const UPLOAD_BUFFER: usize = 1024 * 1024;
 /// `Retry-After` when there are too many connections.
 const CONNECTIONS_RETRY: Duration = Duration::from_secs(1);
 
@@ -52,6 +42,7 @@ pub struct Service {
     serves_calls: bool,
     bodies: Arc<Bodies>,
     proxies: TrustedProxies,
+    front: Arc<Front>,
 }
 
 impl Service {
@@ -63,8 +54,9 @@ impl Service {
         serves_calls: bool,
         bodies: Arc<Bodies>,
         proxies: TrustedProxies,
+        front: Arc<Front>,
     ) -> Self {
-        Self { gateway, router, serves_calls, bodies, proxies }
+        Self { gateway, router, serves_calls, bodies, proxies, front }
     }
 
     /// The proxies that are believed about their clients.
@@ -82,11 +74,7 @@ impl Service {
         let mut response = match answer {
             Ok(Ok(response)) => response,
             Ok(Err(problem)) => {
-                tracing::debug!(
-                    request_id = request_id::text(&id),
-                    code = problem.code().as_str(),
-                    "refused a request"
-                );
+                report_refusal(&problem, &id);
                 problem.into_response(request_id::text(&id))
             }
             Err(_) => {
@@ -110,9 +98,44 @@ impl Service {
         supervise::panic_point("request");
         let behind_proxy = self.client_behind_proxy(&mut request, client).map_err(Problem::closing)?;
         let client = behind_proxy.as_deref().unwrap_or(client);
-        let (head, body) = self.route(request, id, client).await?.into_parts();
+        let entry = if self.serves_calls { self.front.find(&request) } else { None };
+        let answer = match entry {
+            // Boxed: it would enlarge the future of every request.
+            Some(entry) => Box::pin(self.answer_in_front(entry, request, id, client)).await,
+            None => self.route(request, id, client).await,
+        };
+        let (head, body) = answer?.into_parts();
         let ReplyBody::Full(Some(bytes)) = body else { return Ok(Response::from_parts(head, body)) };
         Ok(Response::from_parts(head, ReplyBody::full(Held::answer(&client.buffers, bytes)?)))
+    }
+
+    /// Answers a request for which the front has something.
+    async fn answer_in_front(
+        &self,
+        entry: Box<Entry>,
+        request: Request<Incoming>,
+        id: &HeaderValue,
+        connection: &ClientConnection,
+    ) -> Result<Response<ReplyBody>, Problem> {
+        let Some(cors) = entry.cors else { return self.route(request, id, connection).await };
+        let origin = request.headers().get(ORIGIN).cloned();
+        let is_preflight = cors::is_preflight(request.method(), request.headers());
+        let is_refused = self.gateway.is_draining() || connection.place == Place::Reserved;
+        let answer = if is_preflight && !is_refused {
+            let (head, body) = request.into_parts();
+            let answer = cors.preflight(&head.headers);
+            self.front.count_preflight(answer.is_ok());
+            let reusable = request_body::drop_unread(&head, body).await;
+            answer.map_err(|problem| if reusable { problem } else { problem.closing() })
+        } else {
+            self.route(request, id, connection).await
+        };
+        let mut response = answer.unwrap_or_else(|problem| {
+            report_refusal(&problem, id);
+            problem.into_response(request_id::text(id))
+        });
+        cors.set_headers(origin.as_ref(), is_preflight, response.headers_mut());
+        Ok(response)
     }
 
     /// The client of a request that a trusted proxy passes on, if it is not the connection's own. Boxed: the futures
@@ -178,69 +201,10 @@ impl Service {
             }
         }
     }
+}
 
-    /// Answers with a file. The body of the request, if it has one, is left unread.
-    async fn serve_file(
-        &self,
-        address: &StaticAddress<'_>,
-        request: Request<Incoming>,
-        client: Client<'_>,
-    ) -> Result<Response<ReplyBody>, Problem> {
-        let mut held = Held::nothing(&client.connection.buffers);
-        held.grow_to(STREAM_BUFFER, Class::Answer)?;
-        let (head, body) = request.into_parts();
-        let file = static_files::file(&self.gateway, address, &head.method, &head.headers, client.id).await;
-        let file = file.map(|answer| answer.map(|body| body.guarded(held)));
-        if request_body::drop_unread(&head, body).await {
-            return file;
-        }
-        let mut response = file.map_err(Problem::closing)?;
-        response.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
-        Ok(response)
-    }
-
-    async fn route_to_api(
-        &self,
-        request: Request<Incoming>,
-        id: &HeaderValue,
-        connection: &ClientConnection,
-    ) -> Result<Response<ReplyBody>, Problem> {
-        let (mut head, body) = request.into_parts();
-        head.headers.insert(request_id::HEADER, id.clone());
-        head.extensions.insert(Peer(connection.peer));
-        head.extensions.insert(Arc::clone(&connection.program));
-        if head.method == Method::POST && head.uri.path() == UPLOAD_PATH {
-            let mut held = Held::nothing(&connection.buffers);
-            held.grow_to(UPLOAD_BUFFER, Class::Upload)?;
-            return Ok(self.route_upload(head, body).await);
-        }
-        let unread = UnreadBody::new(body, &connection.buffers);
-        head.extensions.insert(unread.clone());
-        let request = Request::from_parts(head.clone(), axum::body::Body::empty());
-        let Ok(mut response) = self.router.clone().oneshot(request).await;
-        if let Some(body) = unread.take()
-            && !request_body::drop_unread(&head, body).await
-        {
-            response.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
-        }
-        Ok(response.map(ReplyBody::Streamed))
-    }
-
-    /// Streams the body to the router. An answer before the end of the body closes an HTTP/1 connection.
-    async fn route_upload(&self, head: Parts, body: Incoming) -> Response<ReplyBody> {
-        let version = head.version;
-        let (body, unread) = streamed_body::streamed(body, self.bodies.limits().stall);
-        let request = Request::from_parts(head, axum::body::Body::new(body));
-        let Ok(mut response) = self.router.clone().oneshot(request).await;
-        if let Some(rest) = unread.take() {
-            if version == Version::HTTP_2 {
-                request_body::discard(rest, UNWANTED_BYTES).await;
-            } else {
-                response.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
-            }
-        }
-        response.map(ReplyBody::Streamed)
-    }
+fn report_refusal(problem: &Problem, id: &HeaderValue) {
+    tracing::debug!(request_id = request_id::text(id), code = problem.code().as_str(), "refused a request");
 }
 
 /// Whether an address is for the operators of the gateway: health, metrics, the API.

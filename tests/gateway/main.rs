@@ -9,6 +9,7 @@ mod calls;
 mod changed_folders;
 mod chaos;
 mod commands;
+mod cors;
 mod crashes;
 mod dependencies;
 mod deploys;

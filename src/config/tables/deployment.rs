@@ -7,6 +7,7 @@ use schemars::JsonSchema;
 use serde::Deserialize;
 
 use crate::config::locations::Locations;
+use crate::config::tables::cors::CorsConfig;
 use crate::config::tables::wasm_functions::WasmFunctionsConfig;
 use crate::config::values::choice::{ArgumentOrder, Isolation};
 use crate::config::values::endpoint::Endpoint;
@@ -125,6 +126,10 @@ pub struct DeploymentConfig {
     /// are never served. Default false.
     #[serde(default)]
     pub static_files: StaticFiles,
+    /// Which web pages of other origins may call its functions, in place of `[server.cors]`. Default: those of
+    /// `[server.cors]`.
+    #[serde(default, deserialize_with = "field::some_table")]
+    pub cors: Option<CorsConfig>,
     /// For runtime = "wasm": how its functions run, and their permissions.
     #[serde(default)]
     pub wasm: WasmFunctionsConfig,
@@ -166,6 +171,7 @@ impl DeploymentConfig {
             max_file_size: default_max_file_size(),
             max_processes: default_max_processes(),
             static_files: StaticFiles::default(),
+            cors: None,
             wasm: WasmFunctionsConfig::default(),
             locations: Locations::default(),
         }
@@ -202,6 +208,8 @@ impl DeploymentConfig {
             max_file_size,
             max_processes,
             static_files,
+            // It concerns no worker, and is replaced without a new release.
+            cors: _,
             wasm,
             locations: _,
         } = self;

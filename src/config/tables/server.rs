@@ -6,6 +6,7 @@ use std::path::PathBuf;
 use schemars::JsonSchema;
 use serde::Deserialize;
 
+use crate::config::tables::cors::CorsConfig;
 use crate::config::values::delay::Delay;
 use crate::config::values::field;
 use crate::config::values::size::Size;
@@ -65,6 +66,9 @@ pub struct ServerConfig {
     /// Whether connections of trusted proxies begin with a header of the PROXY protocol, version 1 or 2, which names
     /// the client. Connections without one, or with one that is late or malformed, are closed. Default false.
     pub proxy_protocol: bool,
+    /// Which web pages of other origins may call functions. Default: none.
+    #[serde(deserialize_with = "field::some_table")]
+    pub cors: Option<CorsConfig>,
 }
 
 /// The default of `max_buffered`.
@@ -95,6 +99,7 @@ impl Default for ServerConfig {
             idle_timeout: Timeout::seconds(60),
             trusted_proxies: Vec::new(),
             proxy_protocol: false,
+            cors: None,
         }
     }
 }

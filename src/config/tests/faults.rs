@@ -6,7 +6,7 @@ use crate::config::tests::{assert_faults, deployment, read};
 #[test]
 fn independent_faults_are_all_reported_at_their_locations() {
     let text = "[server]
-prot = 1
+prt = 1
 drain = \"2h\"
 
 [[deployment]]
@@ -22,7 +22,7 @@ path = 7
     assert_faults(
         text,
         &[
-            (2, 1, "unknown key \"prot\"; known here: listen, prefix"),
+            (2, 1, "unknown key \"prt\"; known here: listen, prefix"),
             (3, 9, "\"2h\" is outside the range \"1ms\" to \"1h\""),
             (8, 15, "\"concurrency\" takes a whole number from 1 to 4096, not 9999"),
             (9, 11, "needs \"command\""),

@@ -31,6 +31,11 @@ pub struct Delay(Duration);
 impl Delay {
     pub(crate) const NONE: Self = Self(Duration::ZERO);
 
+    /// So many minutes; at most 60.
+    pub(crate) const fn minutes(minutes: u64) -> Self {
+        Self(Duration::from_secs(60 * minutes))
+    }
+
     /// The duration.
     #[must_use]
     pub const fn get(self) -> Duration {

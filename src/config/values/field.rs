@@ -67,6 +67,13 @@ pub(crate) fn table<'de, D: Deserializer<'de>, T: Deserialize<'de>>(deserializer
     deserializer.deserialize_map(Table(PhantomData))
 }
 
+/// Reads a table as in [`table`], where the table may be left out.
+pub(crate) fn some_table<'de, D: Deserializer<'de>, T: Deserialize<'de>>(
+    deserializer: D,
+) -> Result<Option<T>, D::Error> {
+    table(deserializer).map(Some)
+}
+
 /// Reads a list of tables, each as in [`table`].
 pub(crate) fn tables<'de, D: Deserializer<'de>, T: Deserialize<'de>>(deserializer: D) -> Result<Vec<T>, D::Error> {
     let items = Vec::<Item<T>>::deserialize(deserializer)?;

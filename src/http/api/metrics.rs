@@ -17,6 +17,7 @@ use crate::gateway::inspect::InspectedPlugin;
 use crate::gateway::readiness::DeploymentReadiness;
 use crate::http::api::reply;
 use crate::http::buffers::Budget;
+use crate::http::front::Front;
 use crate::http::problem::{Code, Problem};
 use crate::process::walls::machine::Wall;
 use crate::supervise;
@@ -25,18 +26,33 @@ use crate::wasm::budget::MemoryBudget;
 /// The media type of [`render`]'s text.
 const CONTENT_TYPE: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
 
+/// Where the figures of `http` are.
+#[derive(Debug, Clone)]
+pub struct Figures {
+    buffers: Arc<Budget>,
+    front: Arc<Front>,
+}
+
+impl Figures {
+    /// The bytes held for clients, and what the front has counted.
+    #[must_use]
+    pub fn new(buffers: &Arc<Budget>, front: &Arc<Front>) -> Self {
+        Self { buffers: Arc::clone(buffers), front: Arc::clone(front) }
+    }
+}
+
 /// Answers a scrape.
-pub async fn metrics(State((deployer, buffers)): State<(Arc<Deployer>, Arc<Budget>)>, headers: HeaderMap) -> Response {
-    match render(deployer, buffers) {
+pub async fn metrics(State((deployer, figures)): State<(Arc<Deployer>, Figures)>, headers: HeaderMap) -> Response {
+    match render(deployer, figures) {
         Ok(text) => ([(header::CONTENT_TYPE, CONTENT_TYPE)], text).into_response(),
         Err(_) => reply::problem(Problem::new(Code::Internal, "the metrics cannot be written"), &headers),
     }
 }
 
 /// All metrics as text.
-fn render(deployer: Arc<Deployer>, buffers: Arc<Budget>) -> Result<String, fmt::Error> {
+fn render(deployer: Arc<Deployer>, figures: Figures) -> Result<String, fmt::Error> {
     let mut registry = Registry::default();
-    registry.register_collector(Box::new(Counters { deployer, buffers }));
+    registry.register_collector(Box::new(Counters { deployer, figures }));
     let mut rendered = String::new();
     text::encode(&mut rendered, &registry)?;
     Ok(rendered)
@@ -44,7 +60,7 @@ fn render(deployer: Arc<Deployer>, buffers: Arc<Budget>) -> Result<String, fmt::
 
 struct Counters {
     deployer: Arc<Deployer>,
-    buffers: Arc<Budget>,
+    figures: Figures,
 }
 
 impl fmt::Debug for Counters {
@@ -115,7 +131,8 @@ impl Collector for Counters {
         family(&mut encoder, "plugin", &named, &PLUGIN_COUNTERS, MetricType::Counter)?;
         own_counters(&mut encoder, &plugins)?;
         plugin_memory(&mut encoder, self.deployer.gateway.plugin_memory())?;
-        buffers(&mut encoder, &self.buffers)?;
+        buffers(&mut encoder, &self.figures.buffers)?;
+        preflights(&mut encoder, &self.figures.front)?;
         walls(&mut encoder, self.deployer.gateway.walls())?;
         task_restarts(&mut encoder)
     }
@@ -167,6 +184,17 @@ fn buffers(encoder: &mut DescriptorEncoder<'_>, buffers: &Budget) -> fmt::Result
     let help = "Requests and answers that were refused because max_buffered was reached";
     let mut refused = encoder.encode_descriptor("metagate_buffer_refusals", help, None, MetricType::Counter)?;
     refused.encode_counter::<NoLabelSet, u64, u64>(&buffers.refused(), None)
+}
+
+/// Preflights of web pages, by their answer.
+fn preflights(encoder: &mut DescriptorEncoder<'_>, front: &Front) -> fmt::Result {
+    let help = "Preflights (CORS) that were answered, by whether the origin was permitted";
+    let mut metric = encoder.encode_descriptor("metagate_cors_preflights", help, None, MetricType::Counter)?;
+    for (answer, count) in ["permitted", "refused"].into_iter().zip(front.preflights()) {
+        let labels = [("answer", answer)];
+        metric.encode_family(&labels)?.encode_counter::<NoLabelSet, u64, u64>(&count, None)?;
+    }
+    Ok(())
 }
 
 /// The walls around workers, by name: 1 where this machine can put them up.

@@ -12,9 +12,9 @@ use http::header::{ALLOW, CONTENT_TYPE};
 
 use crate::gateway::deployer::Deployer;
 use crate::http::api::access::{self, Access};
+use crate::http::api::metrics::Figures;
 use crate::http::api::{deploy, inspect, logs, metacall, metrics, reload, reply, unread_body};
 use crate::http::bodies::Bodies;
-use crate::http::buffers::Budget;
 use crate::http::problem::{Code, Problem};
 
 /// Liveness and readiness. Details of readiness are for those who may use the API.
@@ -24,12 +24,12 @@ pub fn health(deployer: Arc<Deployer>, access: Access) -> Router {
 }
 
 /// The API of the gateway, for those who may use it: others' bodies are not read. An uploaded package has at most
-/// `max_upload` bytes. `buffers` is the budget that the metrics show.
+/// `max_upload` bytes. `figures` are what the metrics show of `http`.
 pub fn api(
     deployer: &Arc<Deployer>,
     access: &Access,
     max_upload: u64,
-    buffers: Arc<Budget>,
+    figures: Figures,
     bodies: Arc<Bodies>,
 ) -> Router {
     let guarded = Router::new()
@@ -39,7 +39,7 @@ pub fn api(
         .route("/api/deploy/logs", post(logs::deploy_logs))
         .route("/api/logs/{name}", get(logs::logs))
         .with_state(Arc::clone(deployer))
-        .merge(Router::new().route("/metrics", get(metrics::metrics)).with_state((Arc::clone(deployer), buffers)))
+        .merge(Router::new().route("/metrics", get(metrics::metrics)).with_state((Arc::clone(deployer), figures)))
         .merge(metacall::routes(Arc::clone(deployer)))
         .merge(deploy::routes(Arc::clone(deployer)))
         .layer(middleware::from_fn_with_state(bodies, unread_body::read_whole))

@@ -1,0 +1,97 @@
+//! The requests that are no calls: files of deployments, and what the router answers.
+
+use std::sync::Arc;
+
+use http::header::CONNECTION;
+use http::request::Parts;
+use http::{HeaderValue, Method, Request, Response, Version};
+use hyper::body::Incoming;
+use tower::ServiceExt;
+
+use crate::http::api::access::Peer;
+use crate::http::api::deploy::UPLOAD_PATH;
+use crate::http::api::unread_body::UnreadBody;
+use crate::http::buffers::{Class, Held};
+use crate::http::call::lookup::Client;
+use crate::http::client_connection::ClientConnection;
+use crate::http::path::StaticAddress;
+use crate::http::problem::Problem;
+use crate::http::reply_body::ReplyBody;
+use crate::http::request_body;
+use crate::http::request_id;
+use crate::http::service::Service;
+use crate::http::static_files;
+use crate::http::streamed_body;
+
+/// Bytes of a refused package that are read and dropped on a stream of HTTP/2.
+const UNWANTED_BYTES: usize = 256 * 1024 * 1024;
+/// Bytes that a file holds while it is sent: the part that waits, and the one being read.
+const STREAM_BUFFER: usize = 128 * 1024;
+/// Bytes that an upload holds while it is written to disk: the frames that wait, and its fields.
+const UPLOAD_BUFFER: usize = 1024 * 1024;
+
+impl Service {
+    /// Answers with a file. The body of the request, if it has one, is left unread.
+    pub(super) async fn serve_file(
+        &self,
+        address: &StaticAddress<'_>,
+        request: Request<Incoming>,
+        client: Client<'_>,
+    ) -> Result<Response<ReplyBody>, Problem> {
+        let mut held = Held::nothing(&client.connection.buffers);
+        held.grow_to(STREAM_BUFFER, Class::Answer)?;
+        let (head, body) = request.into_parts();
+        let file = static_files::file(&self.gateway, address, &head.method, &head.headers, client.id).await;
+        let file = file.map(|answer| answer.map(|body| body.guarded(held)));
+        if request_body::drop_unread(&head, body).await {
+            return file;
+        }
+        let mut response = file.map_err(Problem::closing)?;
+        response.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
+        Ok(response)
+    }
+
+    /// Has the router answer: health, metrics, the API, and what is nowhere.
+    pub(super) async fn route_to_api(
+        &self,
+        request: Request<Incoming>,
+        id: &HeaderValue,
+        connection: &ClientConnection,
+    ) -> Result<Response<ReplyBody>, Problem> {
+        let (mut head, body) = request.into_parts();
+        head.headers.insert(request_id::HEADER, id.clone());
+        head.extensions.insert(Peer(connection.peer));
+        head.extensions.insert(Arc::clone(&connection.program));
+        if head.method == Method::POST && head.uri.path() == UPLOAD_PATH {
+            let mut held = Held::nothing(&connection.buffers);
+            held.grow_to(UPLOAD_BUFFER, Class::Upload)?;
+            return Ok(self.route_upload(head, body).await);
+        }
+        let unread = UnreadBody::new(body, &connection.buffers);
+        head.extensions.insert(unread.clone());
+        let request = Request::from_parts(head.clone(), axum::body::Body::empty());
+        let Ok(mut response) = self.router.clone().oneshot(request).await;
+        if let Some(body) = unread.take()
+            && !request_body::drop_unread(&head, body).await
+        {
+            response.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
+        }
+        Ok(response.map(ReplyBody::Streamed))
+    }
+
+    /// Streams the body to the router. An answer before the end of the body closes an HTTP/1 connection.
+    async fn route_upload(&self, head: Parts, body: Incoming) -> Response<ReplyBody> {
+        let version = head.version;
+        let (body, unread) = streamed_body::streamed(body, self.bodies.limits().stall);
+        let request = Request::from_parts(head, axum::body::Body::new(body));
+        let Ok(mut response) = self.router.clone().oneshot(request).await;
+        if let Some(rest) = unread.take() {
+            if version == Version::HTTP_2 {
+                request_body::discard(rest, UNWANTED_BYTES).await;
+            } else {
+                response.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
+            }
+        }
+        response.map(ReplyBody::Streamed)
+    }
+}
