@@ -30,7 +30,7 @@ pub use crate::config::tables::server::ServerConfig;
 pub use crate::config::tables::wasm_functions::{WasmFunctionsConfig, WasmGrants};
 pub use crate::config::values::bytes_rule::BytesRule;
 pub use crate::config::values::choice::{
-    ArgumentOrder, HookName, Instances, Isolation, Mode, OnError, PluginIsolation,
+    ArgumentOrder, Handler, HookName, Instances, Isolation, Mode, OnError, PluginIsolation,
 };
 pub use crate::config::values::cors_origin::CorsOrigin;
 pub use crate::config::values::delay::Delay;

@@ -188,6 +188,8 @@ pub struct Accepts {
     pub names: bool,
     /// The time that is left for the call.
     pub timeout: bool,
+    /// The head of the HTTP request.
+    pub request: bool,
 }
 
 /// The exports of a loaded release: its functions by name, and its packages as the worker sent them.

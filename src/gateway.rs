@@ -26,6 +26,7 @@ pub mod reload;
 pub mod reload_queue;
 pub mod reload_request;
 pub mod reloads;
+pub mod request_head;
 mod restore;
 mod rollout;
 pub mod run_as;

@@ -1,7 +1,9 @@
 //! One call of one function: its arguments and its result, both as JSON text, or the error that the function raised.
 
 use bytes::Bytes;
+use http::Uri;
 use serde::{Deserialize, Deserializer, Serialize};
+use serde_json::Value;
 use serde_json::value::RawValue;
 
 /// The arguments of a call: the text of a JSON array on one line. It is never parsed into values, so numbers and the
@@ -81,9 +83,40 @@ impl Arguments {
     }
 }
 
-/// The result of a function: JSON text, or nothing for `undefined`.
+/// The address that a client has asked for.
+#[derive(Debug, Clone)]
+pub struct Target {
+    /// The path and the query.
+    pub uri: Uri,
+    /// Bytes at the start of the path that belong to the gateway; none if those are its first four parts, as of
+    /// `/local/shop/v1/call/order`.
+    pub base: Option<usize>,
+}
+
+impl Target {
+    /// The address of a request to the call address or the `/http` of a deployment.
+    #[must_use]
+    pub fn new(uri: Uri) -> Self {
+        Self { uri, base: None }
+    }
+
+    /// The part of the path that belongs to the gateway.
+    #[must_use]
+    pub fn base(&self) -> &str {
+        let path = self.uri.path();
+        let end = self.base.or_else(|| path.match_indices('/').nth(4).map(|(at, _)| at)).unwrap_or(path.len());
+        path.get(..end).unwrap_or(path)
+    }
+}
+
+/// What a function returned.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Returned(pub Option<Bytes>);
+pub enum Returned {
+    /// JSON text, or nothing for `undefined`.
+    Value(Option<Bytes>),
+    /// An HTTP response of its own: the text of its envelope, which is not checked yet.
+    Response(Bytes),
+}
 
 /// An error that the function itself raised.
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize, thiserror::Error)]
@@ -107,15 +140,23 @@ pub struct FunctionError {
     /// The error's own value as JSON, if it has one.
     #[serde(default, deserialize_with = "json_text")]
     pub payload: Option<Bytes>,
+    /// The HTTP status that the error asks for, 400 to 599.
+    #[serde(default, deserialize_with = "error_status")]
+    pub status: Option<u16>,
+    /// Headers of the answer, if the error asks for a status.
+    #[serde(default, deserialize_with = "pairs_or_none")]
+    pub headers: Vec<(String, String)>,
 }
 
 impl FunctionError {
     /// The message that callers see.
     #[must_use]
     pub fn message_for_caller(&self) -> String {
-        match self.kind {
-            ErrorKind::Argument | ErrorKind::ResultTooLarge => self.message.clone(),
-            ErrorKind::Function => self.to_string(),
+        match (self.kind, self.status) {
+            (ErrorKind::Argument | ErrorKind::ResultTooLarge, _) | (ErrorKind::Function, Some(_)) => {
+                self.message.clone()
+            }
+            (ErrorKind::Function, None) => self.to_string(),
         }
     }
 }
@@ -162,6 +203,19 @@ fn error_name() -> String {
     "Error".to_owned()
 }
 
+/// Reads a status. Anything but 400 to 599 counts as none: the error itself matters more than its decoration.
+fn error_status<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<u16>, D::Error> {
+    let value = Value::deserialize(deserializer)?;
+    let status = value.as_u64().and_then(|number| u16::try_from(number).ok());
+    Ok(status.filter(|status| (400..600).contains(status)))
+}
+
+/// Reads pairs of texts. Anything else counts as none.
+fn pairs_or_none<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Vec<(String, String)>, D::Error> {
+    let value = Value::deserialize(deserializer)?;
+    Ok(serde_json::from_value(value).unwrap_or_default())
+}
+
 /// Reads any JSON value as its text, `null` as well.
 fn json_text<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<Bytes>, D::Error> {
     let value = Box::<RawValue>::deserialize(deserializer)?;
@@ -202,5 +256,17 @@ mod tests {
         assert_eq!((error.kind, error.payload.as_deref()), (ErrorKind::Function, Some(&b"null"[..])));
         assert_eq!(error.message_for_caller(), "E: m");
         assert_eq!(read("{}").payload, None);
+    }
+
+    #[test]
+    fn an_error_may_ask_for_a_status() {
+        let read = |text: &str| serde_json::from_str::<FunctionError>(text).unwrap();
+        let error = read(r#"{"name":"NotFound","message":"no such order","status":404,"headers":[["a","b"]]}"#);
+        assert_eq!((error.status, error.message_for_caller().as_str()), (Some(404), "no such order"));
+        assert_eq!(error.headers, [("a".to_owned(), "b".to_owned())]);
+        for odd in ["200", "399", "600", "99999", "-1", "404.5", "\"404\"", "null", "[]"] {
+            let error = read(&format!(r#"{{"name":"E","message":"m","status":{odd},"headers":{odd}}}"#));
+            assert_eq!((error.status, error.message_for_caller().as_str()), (None, "E: m"), "{odd}");
+        }
     }
 }

@@ -99,6 +99,8 @@ fn check_names<'c>(kind: &str, named: impl Iterator<Item = (&'c str, &'c Locatio
     }
 }
 
+const NEEDS_APPS: &str = "requires runtime = \"node\" or \"python\"";
+
 fn check_runtime(deployment: &DeploymentConfig, faults: &mut Faults) {
     let locations = &deployment.locations;
     if locations.has("runtime") && deployment.runtime.is_none() {
@@ -109,6 +111,7 @@ fn check_runtime(deployment: &DeploymentConfig, faults: &mut Faults) {
         let message = "runtime = \"command\" needs \"command\", such as command = [\"./my-worker\"]";
         faults.push(Fault::new(locations.of("runtime"), message));
     }
+    let has_no_apps = !matches!(deployment.runtime, None | Some(RuntimeKind::Node | RuntimeKind::Python));
     let misplaced = [
         ("command", !of_command, "requires runtime = \"command\""),
         ("interpreter", of_command, "cannot be used with runtime = \"command\": put the program in \"command\""),
@@ -119,6 +122,8 @@ fn check_runtime(deployment: &DeploymentConfig, faults: &mut Faults) {
         ),
         ("wasm", deployment.runtime.is_some_and(|kind| kind != RuntimeKind::Wasm), "requires runtime = \"wasm\""),
         ("worker_script", deployment.runtime != Some(RuntimeKind::Metacall), "requires runtime = \"metacall\""),
+        ("app", has_no_apps, NEEDS_APPS),
+        ("handler", has_no_apps, NEEDS_APPS),
     ];
     for (key, wrong, rule) in misplaced {
         if wrong && locations.has(key) {

@@ -13,15 +13,16 @@ use tokio_util::sync::CancellationToken;
 use crate::clock;
 use crate::config::PluginName;
 use crate::deployment::Takes;
+use crate::gateway::request_head::RequestHead;
 use crate::gateway::{Gateway, failure, whole_request};
-use crate::invocation::{Arguments, ErrorKind, Returned};
+use crate::invocation::{Arguments, ErrorKind, Returned, Target};
 use crate::plugin::chain::Chain;
 use crate::plugin::invocation::Invocation;
 use crate::plugin::outcome::{Outcome, Source};
 use crate::registry::{Deployment, State};
 use crate::worker::failure::{CallError, LoadFailure, LoadFailureKind};
 use crate::worker::patience::Patience;
-use crate::worker::pool::Pool;
+use crate::worker::pool::{Pool, Request};
 
 /// The `retry-after` of a deployment that failed before it had a pool: only a change of its files, of the machine or of
 /// the configuration helps.
@@ -40,6 +41,8 @@ pub struct Call<'a> {
     pub request_id: &'a str,
     /// The HTTP method, or `INTERNAL` for the call of a plugin.
     pub method: &'a str,
+    /// The address that the client has asked for; none for the call of a plugin.
+    pub target: Option<Target>,
     /// The client's address.
     pub peer: IpAddr,
     /// The headers of the request.
@@ -53,9 +56,15 @@ pub struct Call<'a> {
 }
 
 impl Call<'_> {
+    fn head(&self) -> RequestHead<'_> {
+        let Call { request_id: id, method, target, headers, peer, .. } = self;
+        RequestHead { id, method, target: target.as_ref(), headers, peer: *peer, context: None }
+    }
+
     fn into_invocation(self, deployment: &Deployment, function: &str) -> Box<Invocation> {
         Box::new(Invocation {
             method: self.method.into(),
+            target: self.target.map(Box::new),
             peer: self.peer,
             headers: self.headers,
             started: self.started,
@@ -90,9 +99,10 @@ impl Gateway {
                 // It has waited for a worker as long as a call may; waiting again would double that.
                 Err(error @ CallError::Starting) => Err(error.clone()),
                 Ok(_) | Err(_) => {
-                    let Call { takes, arguments, headers, deadline, .. } = &call;
+                    let Call { takes, arguments, deadline, .. } = &call;
                     let patience = Patience { deadline: *deadline, caller_left: None };
-                    self.deliver(deployment, function, *takes, arguments, headers, patience).await
+                    let head = call.head();
+                    self.deliver(deployment, function, *takes, arguments, &head, patience).await
                 }
             };
             result.unwrap_or_else(|error| failed(error, deployment, function, call.takes))
@@ -139,9 +149,10 @@ impl Gateway {
             Some(outcome) => outcome,
             None => {
                 let start = clock::now();
-                let Invocation { function, takes, arguments, headers, deadline, .. } = &*call;
+                let Invocation { function, takes, arguments, deadline, .. } = &*call;
                 let patience = Patience { deadline: *deadline, caller_left };
-                let delivered = self.deliver(deployment, function, *takes, arguments, headers, patience).await;
+                let head = head_of(&call);
+                let delivered = self.deliver(deployment, function, *takes, arguments, &head, patience).await;
                 let mut outcome = delivered.unwrap_or_else(|error| failed(error, deployment, function, *takes));
                 outcome.in_worker = clock::since(start);
                 Box::new(outcome)
@@ -157,30 +168,31 @@ impl Gateway {
         function: &str,
         takes: Takes,
         arguments: &Arguments,
-        headers: &HeaderMap,
+        head: &RequestHead<'_>,
         patience: Patience<'_>,
     ) -> Result<Outcome, CallError> {
         let with_headers;
         let arguments = match takes {
             Takes::Arguments => arguments,
             Takes::Request => {
-                with_headers = whole_request::with_headers(arguments, headers);
+                with_headers = whole_request::with_headers(arguments, head.headers);
                 &with_headers
             }
         };
+        let head = || head.to_json(takes);
+        let request = Request { takes, arguments, head: &head };
         let mut called = match pool_of(deployment) {
-            Ok(pool) => pool.call(function, takes, arguments, patience).await,
+            Ok(pool) => pool.call(function, &request, patience).await,
             Err(error) => Err(error),
         };
         if matches!(called, Err(CallError::Stopping)) && !self.is_draining() {
             // Boxed: this is rare, and its state would enlarge the future of every call.
-            called = Box::pin(self.call_successor(deployment, function, takes, arguments, patience)).await;
+            called = Box::pin(self.call_successor(deployment, function, &request, patience)).await;
         }
-        let Returned(value) = called?;
-        let value = value.unwrap_or_default();
-        match takes {
-            Takes::Arguments => Ok(Outcome::returned(value)),
-            Takes::Request => answered(deployment, function, &value),
+        match (called?, takes) {
+            (Returned::Value(value), Takes::Arguments) => Ok(Outcome::returned(value.unwrap_or_default())),
+            (Returned::Value(value), Takes::Request) => answered(deployment, function, &value.unwrap_or_default()),
+            (Returned::Response(envelope), _) => answered(deployment, function, &envelope),
         }
     }
 
@@ -189,8 +201,7 @@ impl Gateway {
         &self,
         stopped: &Deployment,
         function: &str,
-        takes: Takes,
-        arguments: &Arguments,
+        request: &Request<'_>,
         patience: Patience<'_>,
     ) -> Result<Returned, CallError> {
         let mut sequence = stopped.sequence;
@@ -200,12 +211,17 @@ impl Gateway {
                 return Err(CallError::Stopping);
             }
             sequence = next.sequence;
-            let called = pool_of(&next)?.call(function, takes, arguments, patience).await;
+            let called = pool_of(&next)?.call(function, request, patience).await;
             if !matches!(called, Err(CallError::Stopping)) {
                 return called;
             }
         }
     }
+}
+
+fn head_of(call: &Invocation) -> RequestHead<'_> {
+    let Invocation { id, method, target, headers, peer, context, .. } = call;
+    RequestHead { id, method, target: target.as_deref(), headers, peer: *peer, context: Some(context) }
 }
 
 /// The answer that a function gave to a whole HTTP request.

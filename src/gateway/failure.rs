@@ -2,13 +2,14 @@
 
 use std::time::Duration;
 
-use http::header::RETRY_AFTER;
+use http::header::{CONTENT_TYPE, RETRY_AFTER};
 use serde_json::Value;
 
 use crate::answer::code::Code;
 use crate::answer::{self, ArgumentFault, Detail, Failure};
 use crate::deployment::Takes;
-use crate::invocation::{self, ArgumentName, ErrorKind};
+use crate::gateway::whole_request;
+use crate::invocation::{self, ArgumentName, ErrorKind, FunctionError};
 use crate::worker::failure::{CallError, LoadFailure, LoadFailureKind};
 
 /// Callers may try again this soon where the reason passes by itself.
@@ -32,9 +33,7 @@ pub fn of_call(error: CallError, name: &str, function: &str, takes: Takes) -> Fa
                     Failure { detail: Some(fault_of(error.fault)), ..failure(Code::BadArgument, message) }
                 }
                 ErrorKind::ResultTooLarge => failure(Code::ResultTooLarge, message),
-                ErrorKind::Function => {
-                    Failure { detail: error.payload.map(Detail::Payload), ..failure(Code::FunctionError, message) }
-                }
+                ErrorKind::Function => of_function(*error, message),
             }
         }
         CallError::Crashed(how) => failure(Code::WorkerCrashed, format!("worker of {name:?} {how} during the call")),
@@ -66,6 +65,19 @@ pub fn of_call(error: CallError, name: &str, function: &str, takes: Takes) -> Fa
         }
         CallError::Gone => failure(Code::DeploymentNotFound, format!("no deployment {name:?}")),
     }
+}
+
+/// An error that a function raised. It may ask for a status and headers; unusable headers are left out.
+fn of_function(error: FunctionError, message: String) -> Failure {
+    let mut failure = failure(Code::FunctionError, message);
+    failure.detail = error.payload.map(Detail::Payload);
+    if let Some(status) = error.status {
+        failure.status = status;
+        failure.headers = whole_request::answer_headers(&error.headers).unwrap_or_default();
+        // The gateway writes the body.
+        failure.headers.retain(|(name, _)| *name != CONTENT_TYPE);
+    }
+    failure
 }
 
 fn fault_of(fault: invocation::ArgumentFault) -> Detail {

@@ -55,6 +55,7 @@ async fn call_for_plugin(gateway: Arc<Gateway>, call: FunctionCall) -> Result<By
         arguments,
         request_id: &id,
         method: "INTERNAL",
+        target: None,
         peer: IpAddr::V4(Ipv4Addr::LOCALHOST),
         headers: HeaderMap::new(),
         started,

@@ -4,11 +4,10 @@
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use bytes::Bytes;
-use http::header::{
-    CONNECTION, CONTENT_LENGTH, EXPECT, HeaderMap, HeaderName, HeaderValue, TE, TRAILER, TRANSFER_ENCODING, UPGRADE,
-};
+use http::header::{CONTENT_LENGTH, HeaderMap, HeaderName, HeaderValue};
 use serde::{Deserialize, Serialize};
 
+use crate::gateway::request_head::{is_hop_by_hop, pairs};
 use crate::invocation::Arguments;
 use crate::plugin::outcome::Outcome;
 
@@ -16,19 +15,6 @@ use crate::plugin::outcome::Outcome;
 const HEADER_COUNT: usize = 100;
 const HEADERS_LIMIT: usize = 64 << 10;
 
-/// Headers that concern one connection (RFC 9110, section 7.6.1), and the gateway's own error header. Headers that
-/// begin with `proxy-` are left out as well.
-const HOP_BY_HOP: [HeaderName; 9] = [
-    CONNECTION,
-    EXPECT,
-    HeaderName::from_static("http2-settings"),
-    HeaderName::from_static("keep-alive"),
-    TE,
-    TRAILER,
-    TRANSFER_ENCODING,
-    UPGRADE,
-    HeaderName::from_static("x-metagate-error"),
-];
 /// Headers of an answer that the gateway sets itself.
 const OWN: [HeaderName; 2] = [CONTENT_LENGTH, HeaderName::from_static("x-request-id")];
 
@@ -67,10 +53,11 @@ pub fn request(method: &str, uri: &str, body: &[u8]) -> Arguments {
 /// come last because hooks may change them.
 #[must_use]
 pub fn with_headers(request: &Arguments, headers: &HeaderMap) -> Arguments {
-    request.with_last(&pairs(headers))
+    request.with_last(&serde_json::to_string(&pairs(headers)).expect("texts always render as JSON"))
 }
 
-/// The outcome of a call whose function returned this answer.
+/// The outcome of a call whose function returned this answer: the result of one that takes whole requests, or a
+/// response of any other.
 ///
 /// # Errors
 ///
@@ -78,17 +65,6 @@ pub fn with_headers(request: &Arguments, headers: &HeaderMap) -> Arguments {
 pub fn outcome(result: &[u8]) -> Result<Outcome, String> {
     let Answer { status, headers, body } = answer(result)?;
     Ok(Outcome::answered(status, headers, body))
-}
-
-fn pairs(headers: &HeaderMap) -> String {
-    let kept = headers.iter().filter(|(name, _)| !is_hop_by_hop(name));
-    let pairs: Vec<(&str, &str)> =
-        kept.filter_map(|(name, value)| Some((name.as_str(), std::str::from_utf8(value.as_bytes()).ok()?))).collect();
-    serde_json::to_string(&pairs).expect("texts always render as JSON")
-}
-
-fn is_hop_by_hop(name: &HeaderName) -> bool {
-    HOP_BY_HOP.contains(name) || name.as_str().starts_with("proxy-")
 }
 
 /// Reads a result as an answer: `{"status":200,"headers":[["content-type","text/html"]],"body":"text"}`, or with
@@ -118,7 +94,12 @@ fn answer(result: &[u8]) -> Result<Answer, String> {
     Ok(Answer { status, headers: answer_headers(&headers)?, body: body.into() })
 }
 
-fn answer_headers(pairs: &[(String, String)]) -> Result<Vec<(HeaderName, HeaderValue)>, String> {
+/// Checks headers that a function sets, and leaves out those that are the gateway's.
+///
+/// # Errors
+///
+/// One is no header, or they are too many or too large.
+pub(super) fn answer_headers(pairs: &[(String, String)]) -> Result<Vec<(HeaderName, HeaderValue)>, String> {
     let size: usize = pairs.iter().map(|(name, value)| name.len() + value.len()).sum();
     if pairs.len() > HEADER_COUNT || size > HEADERS_LIMIT {
         return Err(format!("{} headers of {size} bytes, limit {HEADER_COUNT} of {HEADERS_LIMIT}", pairs.len()));
@@ -166,9 +147,9 @@ mod tests {
         ] {
             headers.append(HeaderName::from_static(name), HeaderValue::from_bytes(value).unwrap());
         }
-        let mut pairs: Vec<(String, String)> = serde_json::from_str(&pairs(&headers)).unwrap();
-        pairs.sort();
-        let names: Vec<&str> = pairs.iter().map(|(name, _)| name.as_str()).collect();
+        let mut pairs = pairs(&headers);
+        pairs.sort_unstable();
+        let names: Vec<&str> = pairs.iter().map(|(name, _)| *name).collect();
         assert_eq!(names, ["accept", "accept", "authorization", "cookie", "host", "x-umlaut"]);
     }
 

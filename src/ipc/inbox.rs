@@ -96,7 +96,10 @@ impl Inbox {
 fn parse(line: &Bytes) -> Message {
     match message::parse(line) {
         Ok(FromWorker::Result { id, value }) => {
-            Message::Answer { id, answer: Ok(Returned(value.map(|range| line.slice(range)))) }
+            Message::Answer { id, answer: Ok(Returned::Value(value.map(|range| line.slice(range)))) }
+        }
+        Ok(FromWorker::Response { id, envelope }) => {
+            Message::Answer { id, answer: Ok(Returned::Response(line.slice(envelope))) }
         }
         Ok(FromWorker::Error { id, error }) => {
             Message::Answer { id, answer: Err(CallFailure::Function(Box::new(error))) }

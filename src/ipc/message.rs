@@ -39,6 +39,12 @@ pub struct Load<'a> {
     /// Installers of dependencies, as MetaCall's worker runs them; always empty, because the gateway has installed them
     /// before it starts a worker.
     pub runners: [&'a str; 0],
+    /// The web app to serve, `main:app`; none if the configuration names none.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub app: Option<&'a str>,
+    /// `lambda` for a function that takes events of AWS Lambda.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub handler: Option<&'a str>,
 }
 
 impl Load<'_> {
@@ -71,13 +77,15 @@ pub struct Call<'a> {
     pub text: bool,
     /// The time until the caller's deadline; only for a worker that accepts `timeout`.
     pub timeout: Option<Duration>,
+    /// The head of the HTTP request, a JSON object; only for a worker that accepts `request`.
+    pub request: Option<&'a str>,
 }
 
 impl<'a> Call<'a> {
-    /// A call without names and timeout.
+    /// A call without names, timeout and request.
     #[must_use]
     pub fn new(name: &'a str, arguments: &'a [u8]) -> Self {
-        Self { name, arguments, names: None, text: false, timeout: None }
+        Self { name, arguments, names: None, text: false, timeout: None, request: None }
     }
 
     /// Appends a `CallFunction` line with this id. It concatenates texts instead of serializing: this runs once a call.
@@ -99,6 +107,10 @@ impl<'a> Call<'a> {
             line.extend_from_slice(b",\"timeout\":");
             line.extend_from_slice(itoa::Buffer::new().format(timeout.as_millis().max(1)).as_bytes());
         }
+        if let Some(request) = self.request {
+            line.extend_from_slice(b",\"request\":");
+            line.extend_from_slice(request.as_bytes());
+        }
         line.extend_from_slice(b"}}\n");
     }
 }
@@ -113,6 +125,13 @@ pub enum FromWorker {
         id: Option<u64>,
         /// The place of the value in the line.
         value: Option<Range<usize>>,
+    },
+    /// `FunctionInvokeResult` with a `response` in place of a result.
+    Response {
+        /// The call's id; `None` if it cannot be one of the gateway's.
+        id: Option<u64>,
+        /// The place of the response's envelope in the line.
+        envelope: Range<usize>,
     },
     /// `FunctionInvokeError`.
     Error {
@@ -195,6 +214,8 @@ struct Answer<'a> {
     id: Cow<'a, str>,
     #[serde(borrow, default, deserialize_with = "present")]
     result: Option<&'a RawValue>,
+    #[serde(borrow, default)]
+    response: Option<&'a RawValue>,
     #[serde(default)]
     error: Option<FunctionError>,
 }
@@ -231,6 +252,9 @@ fn parse_any(line: &[u8]) -> Result<FromWorker, BadMessage> {
 fn parse_result(line: &[u8], data: &RawValue) -> Result<FromWorker, BadMessage> {
     let answer: Answer<'_> = serde_json::from_str(data.get())?;
     let id = answer.id.parse().ok();
+    if let Some(envelope) = answer.response {
+        return Ok(FromWorker::Response { id, envelope: range_in(line, envelope) });
+    }
     if answer.result.is_some_and(|value| json::check_depth(value.get().as_bytes()).is_err()) {
         return Ok(FromWorker::TooDeep { id });
     }

@@ -150,7 +150,7 @@ fn cut(text: &str) -> String {
 
 fn accepts(data: &Value) -> Accepts {
     let has = |what| texts(data, "accepts").any(|accepted| accepted == what);
-    Accepts { names: has("names"), timeout: has("timeout") }
+    Accepts { names: has("names"), timeout: has("timeout"), request: has("request") }
 }
 
 #[cfg(test)]
@@ -211,7 +211,7 @@ mod tests {
             exports.aliases.iter().map(|(alias, name)| (alias.as_ref(), name.as_ref())).collect();
         aliases.sort_unstable();
         assert_eq!(aliases, [("ops/add", "add"), ("ops/sub", "sub"), ("twice", "add")]);
-        assert_eq!(exports.accepts, Accepts { names: true, timeout: false });
+        assert_eq!(exports.accepts, Accepts { names: true, ..Accepts::default() });
     }
 
     #[test]

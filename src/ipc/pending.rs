@@ -208,7 +208,7 @@ mod tests {
         let (mut calls, now) = calls();
         let (id, mut reply) = calls.add(now, ());
         let Answered::Call(call) = calls.take_answered(Some(id), || now) else { panic!("no call") };
-        assert!(call.complete(Ok(Returned(None))));
+        assert!(call.complete(Ok(Returned::Value(None))));
         assert!(reply.try_recv().unwrap().is_ok());
         assert!(matches!(calls.take_answered(Some(id), || now), Answered::Unknown { too_many: false }));
     }

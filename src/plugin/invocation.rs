@@ -10,13 +10,15 @@ use http::{HeaderMap, HeaderName, HeaderValue};
 
 use crate::config::PluginName;
 use crate::deployment::{DeploymentName, Takes};
-use crate::invocation::Arguments;
+use crate::invocation::{Arguments, Target};
 use crate::json;
 use crate::plugin::breakers::Origin;
 
 /// Largest number of values in the context of a call, and their largest size in bytes, keys included.
 const CONTEXT_COUNT: usize = 64;
 const CONTEXT_SIZE: usize = 64 << 10;
+/// What the keys of values begin with that plugins share for the function.
+const FUNCTION_PREFIX: &str = "function.";
 /// Largest size in bytes of the headers that one hook sets.
 const HEADERS_SIZE: usize = 64 << 10;
 
@@ -36,6 +38,8 @@ pub struct Invocation {
     pub function: Box<str>,
     /// `GET`, `POST`, the method of a whole HTTP request, or `INTERNAL`.
     pub method: Box<str>,
+    /// The address that the client has asked for; none for the call of a plugin.
+    pub target: Option<Box<Target>>,
     /// The client's IP address.
     pub peer: IpAddr,
     /// The request's headers.
@@ -65,6 +69,7 @@ impl Invocation {
             version: Cow::Borrowed("v1"),
             function: function.into(),
             method: "POST".into(),
+            target: None,
             peer: IpAddr::V4(Ipv4Addr::LOCALHOST),
             headers: HeaderMap::new(),
             arguments,
@@ -102,6 +107,12 @@ impl Context {
         let own = self.0.iter().find(|entry| entry.owner == *reader && *entry.key == *key);
         let found = own.or_else(|| self.0.iter().rfind(|entry| entry.shared && *entry.key == *key));
         found.map(|entry| &*entry.value)
+    }
+
+    /// The values for the function: those shared under a key that begins with `function.`, by the rest of the key.
+    pub fn for_function(&self) -> impl Iterator<Item = (&str, &str)> {
+        let shared = self.0.iter().filter(|entry| entry.shared);
+        shared.filter_map(|entry| Some((entry.key.strip_prefix(FUNCTION_PREFIX)?, &*entry.value)))
     }
 
     fn set(&mut self, entry: Entry) {

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use crate::clock;
-use crate::config::RuntimeKind;
+use crate::config::{Handler, RuntimeKind};
 use crate::deployment::Exports;
 use crate::ipc::message::Load;
 use crate::ipc::metadata::{self, BadMetaData, OwnScripts};
@@ -50,6 +50,8 @@ pub(super) fn start_worker(pool: &PoolContext) -> Result<Worker, LoadFailure> {
         path: &pool.plan.folder.to_string_lossy(),
         jsons: &pool.plan.jsons,
         runners: [],
+        app: settings.app.as_deref(),
+        handler: settings.handler.map(Handler::as_str),
     };
     client.send_line(&load.to_line());
     let parts = Parts {

@@ -32,6 +32,17 @@ use crate::worker::supervisor::{self, Supervisor};
 /// The name of the task that adds workers, as a long-lived task.
 const GROWTH: &str = "pool-growth";
 
+/// What a function is called with.
+#[derive(Clone, Copy)]
+pub struct Request<'a> {
+    /// Arguments or a whole request, as the function must take it.
+    pub takes: Takes,
+    /// The arguments.
+    pub arguments: &'a Arguments,
+    /// Makes the head of the HTTP request, a JSON object, for a worker that accepts it.
+    pub head: &'a (dyn Fn() -> String + Sync),
+}
+
 /// The workers of one release.
 pub struct Pool {
     context: Arc<PoolContext>,
@@ -144,10 +155,10 @@ impl Pool {
     pub async fn call(
         &self,
         function: &str,
-        takes: Takes,
-        arguments: &Arguments,
+        request: &Request<'_>,
         patience: Patience<'_>,
     ) -> Result<Returned, CallError> {
+        let Request { takes, arguments, head } = *request;
         let dispatch = &self.context.dispatch;
         let Patience { deadline, .. } = patience;
         if dispatch.exports().is_none() {
@@ -156,11 +167,13 @@ impl Pool {
         let (function, accepts) = self.find(function, takes)?;
         let names = if accepts.names { arguments.names() } else { None };
         let text = accepts.names && arguments.are_text();
+        let head = accepts.request.then(head);
         loop {
             let (client, lease) = dispatch.acquire(patience).await?;
             let run = lease.run();
             let timeout = accepts.timeout.then(|| deadline.saturating_duration_since(clock::now()));
-            let call = Call { names, text, timeout, ..Call::new(&function.quoted, arguments.as_json()) };
+            let request = head.as_deref();
+            let call = Call { names, text, timeout, request, ..Call::new(&function.quoted, arguments.as_json()) };
             match client.call(&call, deadline, lease) {
                 Ok(reply) => match reply.await {
                     Ok(Ok(returned)) => return Ok(returned),
@@ -196,6 +209,8 @@ impl Pool {
         let Settings { timeout, .. } = self.context.settings;
         match failure {
             CallFailure::Function(error) if error.kind == ErrorKind::Argument => {}
+            // The caller's fault.
+            CallFailure::Function(error) if error.status.is_some_and(|status| status < 500) => {}
             CallFailure::Function(error) => {
                 let text = error.stack.as_deref().map_or_else(|| error.to_string().into(), Cow::Borrowed);
                 self.context.logs.report(&format!("{function} failed: {text}"));

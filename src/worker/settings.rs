@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use crate::config::{ArgumentOrder, DeploymentConfig};
+use crate::config::{ArgumentOrder, DeploymentConfig, Handler};
 use crate::deployment::DeploymentName;
 
 /// The settings of a pool.
@@ -20,6 +20,12 @@ pub struct Settings {
     pub queue: usize,
     /// Timeout of a call, from dispatch to answer.
     pub timeout: Duration,
+    /// How long a stream may pass without an item.
+    pub stream_idle: Duration,
+    /// The web app that its workers serve, if one is named.
+    pub app: Option<String>,
+    /// The form of the handler that its workers serve, if it is not metagate's own.
+    pub handler: Option<Handler>,
     /// Timeout of a load, from the start of the process to MetaData.
     pub load_timeout: Duration,
     /// Whether calls carry the names of their arguments to workers that accept them.
@@ -43,6 +49,9 @@ impl Settings {
             concurrency: config.concurrency,
             queue: config.queue as usize,
             timeout: config.timeout.get(),
+            stream_idle: config.stream_idle_timeout.get(),
+            app: config.app.clone(),
+            handler: config.handler,
             load_timeout: config.load_timeout.get(),
             names: config.arguments == ArgumentOrder::Names,
             max_memory: config.max_memory.map(|size| size.bytes()),

@@ -43,6 +43,7 @@ mod readme;
 mod reference;
 mod reload_tasks;
 mod repositories;
+mod responses;
 mod run_as;
 mod runtimes;
 mod shutdown;

@@ -7,7 +7,7 @@ use serde::{Deserialize, Deserializer};
 
 use crate::config::tables::deployment::{
     DeploymentConfig, default_concurrency, default_cpu_weight, default_load_timeout, default_max_file_size,
-    default_max_files, default_max_processes, default_queue, default_timeout,
+    default_max_files, default_max_processes, default_queue, default_stream_idle_timeout, default_timeout,
 };
 use crate::config::values::choice::{ArgumentOrder, Isolation};
 use crate::config::values::endpoint::Endpoint;
@@ -62,6 +62,8 @@ pub struct DeployConfig {
     pub timeout: Timeout,
     /// Time that a worker has to start and load its functions, as in `[[deployment]]`. "1ms" to "1h". Default "60s".
     pub load_timeout: Timeout,
+    /// Time that a stream may pass without an item, as in `[[deployment]]`. "1ms" to "1h". Default "60s".
+    pub stream_idle_timeout: Timeout,
     /// Maximum memory of each worker, as in `[[deployment]]`. At least 1 byte. Default: a quarter of the machine's.
     pub max_memory: Option<Size>,
     /// Share of the processors of each worker, as in `[[deployment]]`. 1 to 10000. Default 100.
@@ -119,6 +121,7 @@ impl Default for DeployConfig {
             queue: default_queue(),
             timeout: default_timeout(),
             load_timeout: default_load_timeout(),
+            stream_idle_timeout: default_stream_idle_timeout(),
             max_memory: None,
             cpu_weight: default_cpu_weight(),
             arguments: ArgumentOrder::default(),
@@ -148,6 +151,7 @@ impl DeployConfig {
             queue: self.queue,
             timeout: self.timeout,
             load_timeout: self.load_timeout,
+            stream_idle_timeout: self.stream_idle_timeout,
             max_memory: self.max_memory,
             cpu_weight: self.cpu_weight,
             arguments: self.arguments,

@@ -9,7 +9,7 @@ use serde::Deserialize;
 use crate::config::locations::Locations;
 use crate::config::tables::cors::CorsConfig;
 use crate::config::tables::wasm_functions::WasmFunctionsConfig;
-use crate::config::values::choice::{ArgumentOrder, Isolation};
+use crate::config::values::choice::{ArgumentOrder, Handler, Isolation};
 use crate::config::values::endpoint::Endpoint;
 use crate::config::values::field;
 use crate::config::values::run_as::RunAs;
@@ -22,7 +22,7 @@ use crate::config::values::workers::Workers;
 use crate::deployment::DeploymentName;
 
 /// `[[deployment]]`: a folder of functions under a name, with the runtime and the limits of its workers.
-#[derive(Debug, Clone, Deserialize, JsonSchema)]
+#[derive(Debug, Clone, PartialEq, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, expecting = "a table")]
 pub struct DeploymentConfig {
     /// Part of the call addresses: 1 to 64 of A-Z a-z 0-9 . _ -; the first is a letter or digit.
@@ -65,6 +65,19 @@ pub struct DeploymentConfig {
     /// Time that a worker has to start and load its functions. "1ms" to "1h". Default "60s".
     #[serde(default = "default_load_timeout")]
     pub load_timeout: Timeout,
+    /// Time that a stream of a function may pass without an item while its reader waits for one; `timeout` counts until
+    /// the stream begins. "1ms" to "1h". Default "60s".
+    #[serde(default = "default_stream_idle_timeout")]
+    pub stream_idle_timeout: Timeout,
+    /// For runtime = "node" or "python": the web app to serve, as "<script>:<name>" or "<script>", such as "main:app".
+    /// Default: found by the names `app` and `application` and by default exports.
+    #[serde(default, deserialize_with = "field::app")]
+    pub app: Option<String>,
+    /// For runtime = "node" or "python": "lambda" serves a function that takes events of AWS Lambda (API Gateway,
+    /// version 2.0) at `/<prefix>/<name>/v1/http`: the one named in `app`, else `handler` or `lambda_handler`.
+    /// Default: none.
+    #[serde(default)]
+    pub handler: Option<Handler>,
     /// Environment variables of its workers, which otherwise receive only a few of the gateway's. LD_*, NODE_CHANNEL_*,
     /// METAGATE_* and PATH cannot be set. Default: none.
     #[serde(default)]
@@ -157,6 +170,9 @@ impl DeploymentConfig {
             queue: default_queue(),
             timeout: default_timeout(),
             load_timeout: default_load_timeout(),
+            stream_idle_timeout: default_stream_idle_timeout(),
+            app: None,
+            handler: None,
             env: BTreeMap::new(),
             max_memory: None,
             cpu_weight: default_cpu_weight(),
@@ -181,64 +197,10 @@ impl DeploymentConfig {
     /// within its file is unchanged.
     #[must_use]
     pub fn has_same_settings(&self, other: &Self) -> bool {
-        // Named one by one, so that a new field does not compile until it is compared here.
-        let Self {
-            name,
-            path,
-            runtime,
-            interpreter,
-            command,
-            worker_script,
-            workers,
-            concurrency,
-            queue,
-            timeout,
-            load_timeout,
-            env,
-            max_memory,
-            cpu_weight,
-            max_message,
-            arguments,
-            isolation,
-            run_as,
-            network,
-            read,
-            write,
-            max_files,
-            max_file_size,
-            max_processes,
-            static_files,
-            // It concerns no worker, and is replaced without a new release.
-            cors: _,
-            wasm,
-            locations: _,
-        } = self;
-        *name == other.name
-            && *path == other.path
-            && *runtime == other.runtime
-            && *interpreter == other.interpreter
-            && *command == other.command
-            && *worker_script == other.worker_script
-            && *workers == other.workers
-            && *concurrency == other.concurrency
-            && *queue == other.queue
-            && *timeout == other.timeout
-            && *load_timeout == other.load_timeout
-            && *env == other.env
-            && *max_memory == other.max_memory
-            && *cpu_weight == other.cpu_weight
-            && *max_message == other.max_message
-            && *arguments == other.arguments
-            && *isolation == other.isolation
-            && *run_as == other.run_as
-            && *network == other.network
-            && *read == other.read
-            && *write == other.write
-            && *max_files == other.max_files
-            && *max_file_size == other.max_file_size
-            && *max_processes == other.max_processes
-            && *static_files == other.static_files
-            && *wasm == other.wasm
+        let Self { cors, locations, .. } = self;
+        // `cors` concerns no worker, and is replaced without a new release.
+        let other = Self { cors: cors.clone(), locations: locations.clone(), ..other.clone() };
+        *self == other
     }
 }
 
@@ -252,6 +214,10 @@ pub(crate) const fn default_queue() -> u32 {
 
 pub(crate) const fn default_timeout() -> Timeout {
     Timeout::seconds(30)
+}
+
+pub(crate) const fn default_stream_idle_timeout() -> Timeout {
+    Timeout::seconds(60)
 }
 
 pub(crate) const fn default_load_timeout() -> Timeout {

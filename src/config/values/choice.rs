@@ -67,6 +67,15 @@ macro_rules! choices {
 }
 
 choices!(
+    /// The form of a function that is not metagate's own.
+    Handler,
+    "\"lambda\"",
+    {
+        /// A handler of AWS Lambda, which takes events of API Gateway (version 2.0).
+        Lambda = "lambda",
+    }
+);
+choices!(
     /// A point in the life of a call or a release at which plugins run.
     HookName,
     "\"before-load\", \"after-load\", \"before-invoke\" or \"after-invoke\"",

@@ -12,6 +12,7 @@ use serde::{Deserialize, Deserializer};
 
 pub(crate) const TEXT_WORDS: &str = "text in quotes";
 const ADDRESS_WORDS: &str = "an IP address with a port, such as \"127.0.0.1:9000\" or \"[::1]:9000\"";
+const APP_WORDS: &str = "a script and the name of its app, such as \"main:app\"";
 const COMMAND_WORDS: &str = "a list of texts with the program first, such as [\"./my-worker\", \"--fast\"]";
 const NAME_WORDS: &str =
     "a name: 1 to 64 of A-Z a-z 0-9 . _ -; it must begin with a letter or digit, and not contain \"..\" or be reserved";
@@ -50,6 +51,18 @@ pub(crate) fn path<'de, D: Deserializer<'de>, T: From<PathBuf>>(deserializer: D)
         if text.is_empty() { Err("the path is empty") } else { Ok(PathBuf::from(text)) }
     };
     text(deserializer, "a path in quotes", parse).map(T::from)
+}
+
+/// Reads the name of a web app: a script with or without an ending, then perhaps `:` and the name of an export.
+pub(crate) fn app<'de, D: Deserializer<'de>, T: From<String>>(deserializer: D) -> Result<T, D::Error> {
+    let parse = |text: &str| {
+        let is_word = |part: &str| !part.is_empty() && part.len() <= 200 && !part.contains(char::is_control);
+        let (script, name) = text.split_once(':').unwrap_or((text, "app"));
+        let stays_inside = !script.starts_with('/') && !script.split('/').any(|part| part == "..");
+        let is_app = is_word(script) && is_word(name) && stays_inside && !name.contains([':', '/']);
+        if is_app { Ok(text.to_owned()) } else { Err(format!("{text:?} is not {APP_WORDS}")) }
+    };
+    text(deserializer, APP_WORDS, parse).map(T::from)
 }
 
 /// Reads a checked name into its type or an `Option`.

@@ -140,6 +140,7 @@ impl World {
                 arguments: Arguments::from_checked(Bytes::from(format!("[{nonce}]"))),
                 request_id: "simulated",
                 method: "POST",
+                target: None,
                 peer: IpAddr::V4(Ipv4Addr::LOCALHOST),
                 headers: HeaderMap::new(),
                 started: clock::now(),

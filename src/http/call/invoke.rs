@@ -30,7 +30,7 @@ pub async fn call(
     client: Client<'_>,
     bodies: &Bodies,
 ) -> Result<Response<ReplyBody>, Problem> {
-    let (head, body) = request.into_parts();
+    let (mut head, body) = request.into_parts();
     let deployment = match deployment_for(gateway, &address, &head, &body) {
         Ok(deployment) => deployment,
         // Boxed: it would enlarge the future of every call.
@@ -49,8 +49,7 @@ pub async fn call(
     };
     // The body counts in the budgets until the call has ended.
     let (arguments, _body) = bodies.read(&head, body, &client.connection.buffers, arguments).await?;
-    let Parts { method, headers, .. } = head;
-    let call = client.call(&deployment, &address.function, Takes::Arguments, arguments, &method, headers);
+    let call = client.call(&deployment, &address.function, Takes::Arguments, arguments, &mut head);
     Ok(answer::render(gateway.call(&deployment, call).await, request_id::text(client.id)))
 }
 

@@ -1,10 +1,11 @@
 //! What an address and a connection say about a call: its deployment and its client.
 
+use std::mem;
 use std::sync::Arc;
 
+use http::HeaderValue;
 use http::header::CONTENT_ENCODING;
 use http::request::Parts;
-use http::{HeaderMap, HeaderValue, Method};
 use hyper::body::{Body, Incoming};
 
 use crate::clock;
@@ -15,7 +16,7 @@ use crate::http::buffers::SMALL;
 use crate::http::client_connection::ClientConnection;
 use crate::http::problem::{self, Code, Problem};
 use crate::http::{request_body, request_id};
-use crate::invocation::Arguments;
+use crate::invocation::{Arguments, Target};
 use crate::registry::Deployment;
 use crate::worker::failure::CallError;
 
@@ -29,16 +30,17 @@ pub struct Client<'a> {
 }
 
 impl<'a> Client<'a> {
-    /// The call that this client's request makes, from now on: the request has been read.
+    /// The call that this client's request makes, from now on: the request has been read. It takes the headers and the
+    /// address out of the head.
     pub fn call(
         self,
         deployment: &Deployment,
         function: &'a str,
         takes: Takes,
         arguments: Arguments,
-        method: &'a Method,
-        headers: HeaderMap,
+        head: &'a mut Parts,
     ) -> Call<'a> {
+        let Parts { method, headers, uri, .. } = head;
         let started = clock::now();
         Call {
             function,
@@ -46,8 +48,9 @@ impl<'a> Client<'a> {
             arguments,
             request_id: request_id::text(self.id),
             method: method.as_str(),
+            target: Some(Target::new(mem::take(uri))),
             peer: self.connection.peer,
-            headers,
+            headers: mem::take(headers),
             started,
             deadline: deployment.deadline(started),
             callers: Vec::new(),

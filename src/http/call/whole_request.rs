@@ -46,8 +46,7 @@ pub async fn serve(
     let (arguments, body) = bodies.read(&head, body, &client.connection.buffers, envelope).await?;
     adjust_headers(&mut head, &body.bytes, client.id);
     let is_head = head.method == Method::HEAD;
-    let Parts { method, headers, .. } = head;
-    let call = client.call(&deployment, HTTP_FUNCTION, Takes::Request, arguments, &method, headers);
+    let call = client.call(&deployment, HTTP_FUNCTION, Takes::Request, arguments, &mut head);
     let response = answer::render(gateway.call(&deployment, call).await, request_id::text(client.id));
     Ok(if is_head { with_unknown_length(response) } else { response })
 }

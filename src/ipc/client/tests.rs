@@ -47,7 +47,7 @@ async fn many_calls_go_out_in_order_and_their_answers_find_them() {
         replies.push(client.call(&f(arguments), soon(), ()).unwrap());
     }
     for (number, reply) in replies.into_iter().enumerate() {
-        let text = reply.await.unwrap().unwrap().0.unwrap();
+        let text = value(reply.await.unwrap().unwrap());
         assert_eq!(text, (number + 1).to_string());
     }
 }
@@ -121,7 +121,7 @@ async fn answers_that_a_worker_left_behind_are_read() {
     theirs.write_all(b"{\"type\":\"FunctionInvokeResult\",\"data\":{\"id\":\"1\",\"result\":7}}\nhalf").await.unwrap();
     drop(theirs);
     assert!(client.read_rest(&mut inbox).is_none());
-    assert_eq!(reply.await.unwrap().unwrap().0.unwrap(), "7");
+    assert_eq!(value(reply.await.unwrap().unwrap()), "7");
 }
 
 #[tokio::test]
@@ -133,5 +133,12 @@ async fn answers_behind_repeated_metadata_are_read() {
     drop(theirs);
     let rest = client.read_rest(&mut inbox);
     assert!(matches!(rest, Some(Incoming::MetaData(_))), "{rest:?}");
-    assert_eq!(reply.await.unwrap().unwrap().0.unwrap(), "7");
+    assert_eq!(value(reply.await.unwrap().unwrap()), "7");
+}
+
+fn value(returned: Returned) -> bytes::Bytes {
+    match returned {
+        Returned::Value(Some(value)) => value,
+        other => panic!("{other:?}"),
+    }
 }

@@ -189,6 +189,7 @@ async fn one_call(gateway: &Arc<Gateway>) -> Outcome {
     assert!(deployment.chain_of("args").is_some(), "the plugin applies at every moment");
     let call = Call {
         function: "args",
+        target: None,
         takes: Takes::Arguments,
         arguments: Arguments::none(),
         request_id: "id",

@@ -1,0 +1,112 @@
+//! The head of a call's HTTP request as JSON, for functions that ask for it, with what plugins have shared for the
+//! function. `docs/worker-protocol.md` has the format.
+
+use std::borrow::Cow;
+use std::net::IpAddr;
+
+use http::header::{CONNECTION, EXPECT, HOST, HeaderMap, HeaderName, TE, TRAILER, TRANSFER_ENCODING, UPGRADE};
+use serde::Serialize;
+
+use crate::deployment::Takes;
+use crate::invocation::Target;
+use crate::plugin::invocation::Context;
+
+/// Headers that concern one connection (RFC 9110, section 7.6.1), and the gateway's own error header. Headers that
+/// begin with `proxy-` are left out as well.
+const HOP_BY_HOP: [HeaderName; 9] = [
+    CONNECTION,
+    EXPECT,
+    HeaderName::from_static("http2-settings"),
+    HeaderName::from_static("keep-alive"),
+    TE,
+    TRAILER,
+    TRANSFER_ENCODING,
+    UPGRADE,
+    HeaderName::from_static("x-metagate-error"),
+];
+
+/// The parts of a request's head.
+#[derive(Debug)]
+pub struct RequestHead<'a> {
+    /// The request id.
+    pub id: &'a str,
+    /// The method; `INTERNAL` for the call of a plugin.
+    pub method: &'a str,
+    /// What the client has asked for; none for the call of a plugin.
+    pub target: Option<&'a Target>,
+    /// The headers.
+    pub headers: &'a HeaderMap,
+    /// The client's address.
+    pub peer: IpAddr,
+    /// What plugins have set.
+    pub context: Option<&'a Context>,
+}
+
+#[derive(Serialize)]
+struct Form<'a> {
+    id: &'a str,
+    method: &'a str,
+    path: &'a str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    query: Option<&'a str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    headers: Option<Vec<(&'a str, &'a str)>>,
+    client: IpAddr,
+    scheme: &'a str,
+    host: Cow<'a, str>,
+    base: &'a str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    context: Option<serde_json::Map<String, serde_json::Value>>,
+}
+
+impl RequestHead<'_> {
+    /// The head as a JSON object on one line. A function that takes whole requests gets the headers as an argument.
+    #[must_use]
+    pub fn to_json(&self, takes: Takes) -> String {
+        let (path, query, base) = match self.target {
+            Some(target) => (target.uri.path(), target.uri.query(), target.base()),
+            None => ("", None, ""),
+        };
+        // Of a trusted proxy: `http` has removed others'.
+        let is_https = self.headers.get("x-forwarded-proto").is_some_and(|proto| proto == "https");
+        let form = Form {
+            id: self.id,
+            method: self.method,
+            path,
+            query,
+            headers: (takes == Takes::Arguments).then(|| pairs(self.headers)),
+            client: self.peer,
+            scheme: if is_https { "https" } else { "http" },
+            host: self.host(),
+            base,
+            context: self.context.and_then(for_function),
+        };
+        serde_json::to_string(&form).expect("texts always render as JSON")
+    }
+
+    fn host(&self) -> Cow<'_, str> {
+        let text = self.headers.get(HOST).map(|value| String::from_utf8_lossy(value.as_bytes()));
+        text.or_else(|| self.target?.uri.authority().map(|authority| authority.as_str().into())).unwrap_or_default()
+    }
+}
+
+/// The headers as pairs, without those of the connection and those that are not UTF-8.
+pub(super) fn pairs(headers: &HeaderMap) -> Vec<(&str, &str)> {
+    let kept = headers.iter().filter(|(name, _)| !is_hop_by_hop(name));
+    kept.filter_map(|(name, value)| Some((name.as_str(), std::str::from_utf8(value.as_bytes()).ok()?))).collect()
+}
+
+/// Whether a header concerns one connection.
+pub(super) fn is_hop_by_hop(name: &HeaderName) -> bool {
+    HOP_BY_HOP.contains(name) || name.as_str().starts_with("proxy-")
+}
+
+/// The values that plugins have shared for the function; none if there are none.
+fn for_function(context: &Context) -> Option<serde_json::Map<String, serde_json::Value>> {
+    let mut values = serde_json::Map::new();
+    for (key, value) in context.for_function() {
+        let value = serde_json::from_str(value).unwrap_or_default();
+        values.insert(key.to_owned(), value);
+    }
+    (!values.is_empty()).then_some(values)
+}
