@@ -158,7 +158,7 @@ async fn create_package(
 
 async fn list_branches(State(deployer): State<Arc<Deployer>>, headers: HeaderMap, body: Bytes) -> Response {
     let listed = async {
-        let Repository { url, .. } = json_body::read(&body)?;
+        let Repository { url, .. } = json_body::read(body).await?;
         let branches = deployer.branches(&url).await.map_err(|error| from_deploy(&error))?;
         Ok(json!({ "branches": branches }))
     };
@@ -167,7 +167,7 @@ async fn list_branches(State(deployer): State<Arc<Deployer>>, headers: HeaderMap
 
 async fn list_files(State(deployer): State<Arc<Deployer>>, headers: HeaderMap, body: Bytes) -> Response {
     let listed = async {
-        let Repository { url, branch, .. } = json_body::read(&body)?;
+        let Repository { url, branch, .. } = json_body::read(body).await?;
         let branch = branch.ok_or_else(|| Problem::new(Code::BadRequest, "\"branch\" is missing"))?;
         let files = deployer.repository_files(&url, &branch).await.map_err(|error| from_deploy(&error))?;
         Ok(json!({ "files": files }))
@@ -177,7 +177,7 @@ async fn list_files(State(deployer): State<Arc<Deployer>>, headers: HeaderMap, b
 
 async fn add_repository(State(deployer): State<Arc<Deployer>>, headers: HeaderMap, body: Bytes) -> Response {
     let added = async {
-        let Repository { url, branch, jsons } = json_body::read(&body)?;
+        let Repository { url, branch, jsons } = json_body::read(body).await?;
         let added = deployer.add_repository(&url, branch.as_deref(), jsons).await;
         added.map_err(|error| from_deploy(&error))
     };
@@ -189,12 +189,12 @@ async fn add_repository(State(deployer): State<Arc<Deployer>>, headers: HeaderMa
 
 /// Deploys a stored package; answers when it serves.
 async fn create(State(deployer): State<Arc<Deployer>>, headers: HeaderMap, body: Bytes) -> Response {
-    let begun = || {
-        let Create { suffix, env } = json_body::read(&body)?;
-        let env = variables(env)?;
+    let begun = async {
+        let read = json_body::read_and(body, |Create { suffix, env }| Ok((suffix, variables(env)?)));
+        let (suffix, env) = read.await?;
         deployer.create(&suffix, env).map_err(|error| from_deploy(&error))
     };
-    follow(&deployer, begun(), &headers).await
+    follow(&deployer, begun.await, &headers).await
 }
 
 /// Serves an earlier release again.
@@ -204,16 +204,16 @@ async fn rollback(
     headers: HeaderMap,
     body: Bytes,
 ) -> Response {
-    let begun = || {
-        let Rollback { release } = if body.is_empty() { Rollback::default() } else { json_body::read(&body)? };
+    let begun = async {
+        let Rollback { release } = if body.is_empty() { Rollback::default() } else { json_body::read(body).await? };
         deployer.rollback(&name, release).map_err(|error| from_deploy(&error))
     };
-    follow(&deployer, begun(), &headers).await
+    follow(&deployer, begun.await, &headers).await
 }
 
 async fn delete(State(deployer): State<Arc<Deployer>>, headers: HeaderMap, body: Bytes) -> Response {
     let deleted = async {
-        let Delete { suffix, prefix, version } = json_body::read(&body)?;
+        let Delete { suffix, prefix, version } = json_body::read(body).await?;
         let here = deployer.gateway.prefix.as_str();
         if prefix.is_some_and(|prefix| prefix != here) || version.is_some_and(|version| version != VERSION) {
             return Err(from_deploy(&DeployError::NotFound(suffix)));

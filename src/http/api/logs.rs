@@ -59,7 +59,7 @@ pub async fn logs(
 
 /// `POST /api/deploy/logs`: the logs as one JSON string.
 pub async fn deploy_logs(State(deployer): State<Arc<Deployer>>, headers: HeaderMap, body: bytes::Bytes) -> Response {
-    let request: DeployLogs = match json_body::read(&body) {
+    let request: DeployLogs = match json_body::read(body).await {
         Ok(request) => request,
         Err(problem) => return reply::problem(problem, &headers),
     };

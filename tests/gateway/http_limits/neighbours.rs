@@ -99,3 +99,10 @@ fn pipelined_requests_do_not_delay_a_neighbour() {
 fn large_bodies_for_an_unknown_function_do_not_delay_a_neighbour() {
     assert_bounded(&request("POST", &path("none"), &[], vec![b' '; 7_000_000]));
 }
+
+#[test]
+fn large_bodies_of_the_api_do_not_delay_a_neighbour() {
+    let variables = vec![r#"{"name":"a","value":"b"}"#; 280_000].join(",");
+    let body = format!(r#"{{"suffix":"it","env":[{variables}]}}"#);
+    assert_bounded(&request("POST", "/api/deploy/create", &[("content-type", "application/json")], body));
+}
