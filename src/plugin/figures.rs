@@ -8,8 +8,11 @@ use parking_lot::Mutex;
 use crate::config::HookName;
 use crate::plugin::fault::Fault;
 
-/// Shortest time between two log lines about refused hook calls, so that a flood of calls does not fill the log.
-const LINE_INTERVAL: Duration = Duration::from_secs(1);
+/// Log lines about refused hook calls in [`SECOND`], and about failed ones, so that a flood of calls does not fill the
+/// log. Failures differ more.
+const REFUSED_LINES: u32 = 1;
+const FAILED_LINES: u32 = 5;
+const SECOND: Duration = Duration::from_secs(1);
 
 /// Counters of one plugin since it was loaded.
 #[derive(Debug, Default)]
@@ -31,14 +34,33 @@ pub struct Figures {
     pub nanoseconds: AtomicU64,
     /// Instances created.
     pub instances: AtomicU64,
-    refused: Mutex<Refused>,
+    refused: Mutex<Lines>,
+    failed: Mutex<Lines>,
 }
 
-/// Hook calls that were refused and have not been logged yet.
+/// Log lines about hook calls of one kind.
 #[derive(Debug, Default)]
-struct Refused {
+struct Lines {
+    /// Hook calls since the last line.
     count: u64,
-    last_line: Option<Instant>,
+    /// When the current second began, and the lines in it.
+    since: Option<Instant>,
+    written: u32,
+}
+
+impl Lines {
+    /// Counts a hook call. Returns what its line counts, if there may be one: `most` in a second.
+    fn count(&mut self, now: Instant, most: u32) -> Option<u64> {
+        self.count += 1;
+        if self.since.is_none_or(|at| now.saturating_duration_since(at) >= SECOND) {
+            (self.since, self.written) = (Some(now), 0);
+        }
+        if self.written >= most {
+            return None;
+        }
+        self.written += 1;
+        Some(std::mem::take(&mut self.count))
+    }
 }
 
 impl Figures {
@@ -51,15 +73,34 @@ impl Figures {
             Fault::NoMemory => self.memory_refusals.fetch_add(1, Ordering::Relaxed),
             _ => 0,
         };
-        let now = Instant::now();
-        let mut refused = self.refused.lock();
-        refused.count += 1;
-        if refused.last_line.is_some_and(|at| now.duration_since(at) < LINE_INTERVAL) {
-            return;
+        let count = self.refused.lock().count(Instant::now(), REFUSED_LINES);
+        if let Some(count) = count {
+            tracing::warn!(%plugin, %hook, count, %fault, "hook calls refused");
         }
-        let count = std::mem::take(&mut refused.count);
-        refused.last_line = Some(now);
-        drop(refused);
-        tracing::warn!(%plugin, %hook, count, %fault, "hook calls refused");
+    }
+
+    /// Counts a hook call that failed. Logs it, with the number of those since the last such line, unless there were
+    /// many such lines in this second.
+    pub(super) fn count_failed(&self, plugin: &str, hook: HookName, fault: &Fault) {
+        self.failures.fetch_add(1, Ordering::Relaxed);
+        let count = self.failed.lock().count(Instant::now(), FAILED_LINES);
+        if let Some(count) = count {
+            tracing::warn!(%plugin, %hook, count, %fault, "plugin failed");
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn lines_in_a_second_are_few_and_the_next_one_counts_what_had_none() {
+        let mut lines = Lines::default();
+        let now = Instant::now();
+        let counts: Vec<_> = (0..100).map(|_| lines.count(now, FAILED_LINES)).collect();
+        assert_eq!(counts[..6], [Some(1), Some(1), Some(1), Some(1), Some(1), None]);
+        assert_eq!(counts.iter().flatten().count(), 5);
+        assert_eq!(lines.count(now + SECOND, FAILED_LINES), Some(96));
     }
 }

@@ -313,8 +313,7 @@ impl Plugin {
             // dropped permit gives its trial back.
             return self.figures.count_refused(self.name(), hook, fault);
         }
-        self.figures.failures.fetch_add(1, Ordering::Relaxed);
-        tracing::warn!(plugin = %self.name(), %hook, %fault, "plugin failed");
+        self.figures.count_failed(self.name(), hook, fault);
         self.breakers.fail(permit, origin, now);
     }
 }

@@ -3,7 +3,7 @@
 use std::fs;
 use std::io::Write;
 use std::thread;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use serde_json::json;
 
@@ -12,7 +12,8 @@ use crate::plugins::chains::{context, marking, set_context, with_plugins};
 use crate::plugins::component::Plugin;
 use crate::plugins::held::{self, Held};
 use crate::plugins::{
-    Files, asked, call_do, count_of, deployment, refusal_of, reload, state_of, table, wait_status, with_plugin,
+    Files, asked, assert_failed, call_do, count_of, deployment, refusal_of, reload, state_of, table, wait_status,
+    with_plugin,
 };
 use crate::support::{Gateway, wait_for};
 
@@ -351,8 +352,8 @@ fn callers_that_go_away_leave_the_queue() {
         // A caller that stays gets the instance.
         let other = scope.spawn(|| timed(|| call_do(&gateway, "x")));
         wait_for("a caller who waits", || {
-            let (until, mut waits) = (std::time::Instant::now() + Duration::from_millis(300), true);
-            while waits && std::time::Instant::now() < until {
+            let (until, mut waits) = (Instant::now() + Duration::from_millis(300), true);
+            while waits && Instant::now() < until {
                 waits = !other.is_finished();
                 thread::yield_now();
             }
@@ -385,4 +386,25 @@ fn live_hook_calls_are_recorded_for_their_owner_only() {
     assert_eq!(told(1), (json!("before-invoke"), json!("proceed")));
     assert_eq!(told(2), (json!("after-invoke"), json!("done")));
     assert_eq!(lines[0]["call"]["headers"]["x-do"], "b");
+}
+
+#[test]
+fn a_flood_of_failures_writes_few_lines_and_says_how_many_there_were() {
+    let plugin = Plugin::new().before_invoke(|c| asked(c).on(c, 't', |c| c.raw("(unreachable)")));
+    let (gateway, _files) = with_plugin("", plugin, "");
+    let begun = Instant::now();
+    // Fewer failures than would open a breaker.
+    let fail_once = || {
+        assert_failed(&call_do(&gateway, "trap"));
+        assert_ok(&call_do(&gateway, "nothing"), "[1]");
+        assert_ok(&call_do(&gateway, "nothing"), "[1]");
+    };
+    (0..100).for_each(|_| fail_once());
+    let is_later = |line: &str| line.contains("plugin failed") && !line.contains("count=1 ");
+    wait_for("a line that counts more than one failure", || {
+        fail_once();
+        gateway.log().lines().any(is_later).then_some(())
+    });
+    let lines = gateway.log().matches("plugin failed").count() as u64;
+    assert!(lines <= 5 * (begun.elapsed().as_secs() + 2), "{lines} lines in {:?}", begun.elapsed());
 }
