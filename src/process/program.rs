@@ -114,6 +114,12 @@ fn is_program(path: &Path) -> bool {
     path.metadata().is_ok_and(|meta| meta.is_file() && meta.permissions().mode() & 0o111 != 0)
 }
 
+/// Whether a file can be run, and is not a script.
+#[must_use]
+pub fn is_binary(path: &Path) -> bool {
+    is_program(path) && !is_script(path)
+}
+
 fn is_script(path: &Path) -> bool {
     let mut start = [0; 2];
     File::open(path).and_then(|mut file| file.read_exact(&mut start)).is_ok() && start == *b"#!"

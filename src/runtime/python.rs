@@ -3,6 +3,8 @@
 use std::ffi::OsString;
 use std::path::{Path, PathBuf};
 
+use tracing::{info, warn};
+
 use crate::config::DeploymentConfig;
 use crate::deployment::MetaCallJson;
 use crate::process::program::{self, ProgramError};
@@ -15,6 +17,8 @@ pub const LANGUAGES: [&str; 2] = ["py", "python"];
 pub const EXPECTED: &str = "*.py files";
 /// The folder of a release's own packages, as `pip install --target` fills it.
 pub const PACKAGES: &str = ".packages/python";
+/// The interpreter of a virtual environment, where tools make it by default.
+const ENVIRONMENT: &str = ".venv/bin/python";
 /// Files of tools, which have no functions.
 const TOOL_FILES: [&str; 3] = ["setup.py", "conftest.py", "noxfile.py"];
 
@@ -44,12 +48,33 @@ pub fn program(
     deployment: &DeploymentConfig,
     scripts: &WorkerScripts,
 ) -> Result<(PathBuf, Vec<OsString>), ProgramError> {
-    let name = deployment.interpreter.as_deref().unwrap_or(Path::new("python3"));
-    let program = behind_script(program::find(name, "interpreter")?);
+    let program = match (&deployment.interpreter, own_interpreter(deployment)) {
+        (None, Some(own)) => own,
+        (name, _) => {
+            let name = name.as_deref().unwrap_or(Path::new("python3"));
+            behind_script(program::find(name, "interpreter")?)
+        }
+    };
     let mut cache = OsString::from("pycache_prefix=");
     cache.push(scripts.python_caches.join(deployment.name.as_str()));
     // Without the site module Python starts in half the time; the worker loads it when an import needs it.
     Ok((program, vec!["-S".into(), "-X".into(), cache, "-c".into(), START.into(), scripts.python.clone().into()]))
+}
+
+/// The interpreter of the virtual environment in a deployment's folder, if it has one and names no other.
+fn own_interpreter(deployment: &DeploymentConfig) -> Option<PathBuf> {
+    let path = deployment.path.join(ENVIRONMENT);
+    if deployment.interpreter.is_some() || path.symlink_metadata().is_err() {
+        return None;
+    }
+    let (name, interpreter) = (&deployment.name, path.display());
+    // A script would run outside of the walls, to ask it for the program behind it.
+    if program::is_binary(&path) {
+        info!(deployment = %name, %interpreter, "using the virtual environment in the folder");
+        return Some(path);
+    }
+    warn!(deployment = %name, %interpreter, "ignored the virtual environment in the folder: its Python cannot run");
+    None
 }
 
 /// The Python behind a version manager's script; blocks.

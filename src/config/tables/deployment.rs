@@ -36,7 +36,8 @@ pub struct DeploymentConfig {
     #[serde(default, deserialize_with = "runtime_kind::read")]
     pub runtime: Option<RuntimeKind>,
     /// Program for node, python or metacall. With a slash it is a path relative to the configuration file; a bare name
-    /// such as "python3.12" is looked up on the gateway's PATH. Default: the usual program of the runtime.
+    /// such as "python3.12" is looked up on the gateway's PATH. Default: the usual program of the runtime; for python
+    /// .venv/bin/python in the folder, if it is there.
     #[serde(default, deserialize_with = "field::path")]
     pub interpreter: Option<PathBuf>,
     /// For runtime = "command": a program that speaks the worker protocol on descriptor 3, followed by its arguments.
