@@ -140,14 +140,22 @@ fn type_text(name: &str, schema: &Value) -> String {
 /// `integer`, `string[]`, `"a" | "b"`; empty for a schema that allows anything.
 fn schema_text(schema: &Value, depth: usize) -> String {
     let joined = |parts: &[Value], one: &dyn Fn(&Value) -> String| {
-        parts.iter().map(one).filter(|part| !part.is_empty()).collect::<Vec<_>>().join(" | ")
+        let mut texts: Vec<String> = Vec::new();
+        for text in parts.iter().map(one).filter(|text| !text.is_empty()) {
+            if !texts.contains(&text) {
+                texts.push(text);
+            }
+        }
+        texts.join(" | ")
     };
     let inner = |schema: &Value| if depth == 0 { String::new() } else { schema_text(schema, depth - 1) };
     if let Some(values) = schema["enum"].as_array() {
         return joined(values, &Value::to_string);
     }
     if let Some(choices) = schema["anyOf"].as_array().or_else(|| schema["oneOf"].as_array()) {
-        return joined(choices, &inner);
+        // A choice within a choice is one of its parts.
+        let parts = |choice: &Value| choice["anyOf"].as_array().cloned().unwrap_or_else(|| vec![choice.clone()]);
+        return joined(&choices.iter().flat_map(parts).collect::<Vec<_>>(), &inner);
     }
     if let Some(reference) = schema["$ref"].as_str() {
         return reference.rsplit('/').next().unwrap_or_default().to_owned();
@@ -194,5 +202,7 @@ mod tests {
             r#"async order(id: UUID, size?: "s" | "m", tags: (string | null)[], *rest, **more) -> Order"#
         );
         assert_eq!(signature(&json!({"name": "f"})), "f()");
+        let nested = json!({"anyOf": [{"anyOf": [{"type": "string"}, {"type": "null"}]}, {"type": "null"}]});
+        assert_eq!(schema_text(&nested, 3), "string | null");
     }
 }

@@ -583,8 +583,19 @@ function typeScriptHint({ code, message }) {
 JavaScript`;
 }
 
+// Leaves the lines of the worker out of the stack of an error.
+function leaveOutOwnFrames(error) {
+  try {
+    const isOwn = (line) => line.includes(__dirname + path.sep);
+    error.stack = error.stack.split('\n').filter((line) => !isOwn(line)).join('\n');
+  } catch {
+    // thrown, but not an Error, or one that cannot be changed
+  }
+}
+
 function failLoad(script, file, folder, error) {
   console.error(`metagate: script ${script} failed to load`);
+  leaveOutOwnFrames(error);
   const advice = typeScriptHint(Object(error));
   if (advice !== undefined) console.error(`metagate: ${advice}`);
   if (!(error instanceof SyntaxError)) {

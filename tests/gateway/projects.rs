@@ -3,8 +3,10 @@
 
 mod entries;
 
+use std::fs;
+use std::os::unix::fs::symlink;
 use std::path::Path;
-use std::process::Stdio;
+use std::process::{Command, Stdio};
 
 use serde_json::json;
 
@@ -132,4 +134,35 @@ fn a_script_with_the_name_of_a_package_is_named_in_the_error() {
     let answer = Gateway::ready(&table(files.path())).call("it", "work", "[]");
     assert_error(&answer, 500, "function_error");
     assert!(answer.message().contains("tablib.py of this deployment"), "{answer:?}");
+}
+
+#[test]
+fn the_virtual_environment_in_a_folder_runs_its_scripts() {
+    let files = folder(&[("a.py", "import only_here\n\ndef f():\n    return only_here.x\n")]);
+    let environment = files.path().join(".venv");
+    let made = Command::new("python3").args(["-m", "venv", "--without-pip"]).arg(&environment).status().unwrap();
+    assert!(made.success());
+    let library = fs::read_dir(environment.join("lib")).unwrap().next().unwrap().unwrap().path();
+    fs::write(library.join("site-packages/only_here.py"), "x = 7\n").unwrap();
+    let gateway = Gateway::ready(&table(files.path()));
+    assert_ok(&gateway.call("it", "f", "[]"), "7");
+    gateway.wait_log("using the virtual environment in the folder");
+
+    let files = folder(&[("a.py", "def f():\n    return 1\n"), (".venv/pyvenv.cfg", "")]);
+    fs::create_dir(files.path().join(".venv/bin")).unwrap();
+    symlink("/nonexistent/python3", files.path().join(".venv/bin/python")).unwrap();
+    let gateway = Gateway::ready(&table(files.path()));
+    assert_ok(&gateway.call("it", "f", "[]"), "1");
+    gateway.wait_log("ignored the virtual environment in the folder");
+    assert!(gateway.log().contains(".venv/bin/python"), "{}", gateway.log());
+}
+
+#[test]
+fn a_first_deploy_that_fails_says_so_without_the_workers_own_places() {
+    let gateway = Gateway::start("");
+    for script in ["exports.f = function( {", "require('fs').readFileSync(__dirname + '/none.txt')"] {
+        let (is_deployed, printed) = deploy(&gateway, folder(&[("index.js", script)]).path());
+        assert!(!is_deployed && printed.contains("the release of \"it\" is not in service"), "{printed}");
+        assert!(printed.contains("script index.js failed to load") && !printed.contains("node.js:"), "{printed}");
+    }
 }

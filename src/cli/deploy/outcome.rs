@@ -78,7 +78,8 @@ impl Outcome {
             Self::Deployed(deployed) => Ok(Some(deployed)),
             Self::Failed { failed: Failed { status, error: GatewayError { code, message, .. } }, shown } => {
                 let (reason, output) = not_shown(&message, &shown);
-                let reason = reason.unwrap_or_else(|| format!("{name:?} is unchanged, for the reason above"));
+                let reason = reason
+                    .unwrap_or_else(|| format!("the release of {name:?} is not in service, for the reason above"));
                 stderr::print_line(format_args!("error: {reason} ({code}, status {status})"));
                 output.iter().for_each(|line| stderr::print_line(format_args!("  | {line}")));
                 Ok(None)
