@@ -1,6 +1,7 @@
 //! HTTP/2 without TLS, by prior knowledge: what curl makes of it, and frames written by hand where curl would not help.
 
 mod floods;
+mod heads;
 
 use std::io::{Read, Write};
 use std::net::TcpStream;

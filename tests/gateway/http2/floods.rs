@@ -3,11 +3,11 @@
 use super::*;
 use crate::faulty::{memory_of, ticks_of};
 
-const CONTINUATION: u8 = 9;
-const ENHANCE_YOUR_CALM: u32 = 11;
+pub(super) const CONTINUATION: u8 = 9;
+pub(super) const ENHANCE_YOUR_CALM: u32 = 11;
 
 /// The reason of the GOAWAY frame that ends the connection; none if the connection ends without one.
-fn goaway(frames: &mut Frames) -> Option<u32> {
+pub(super) fn goaway(frames: &mut Frames) -> Option<u32> {
     while let Some(frame) = frames.next() {
         if frame.kind == GOAWAY {
             return Some(u32::from_be_bytes(frame.payload[4..8].try_into().unwrap()));
