@@ -84,7 +84,7 @@ fn h5_heads_over_http2_that_are_none_end_their_stream_and_run_nothing() {
     let run = field(":path", &path("run"));
     let call = |fields: &[Vec<u8>]| [&[POST, HTTP][..], &run, &field(":authority", "a"), &fields.concat()].concat();
     let bad = [
-        ("two paths", call(&[run.clone()])),
+        ("two paths", call(std::slice::from_ref(&run))),
         ("an unknown pseudo-header", call(&[field(":other", "a")])),
         ("a pseudo-header after a header", call(&[field("x", "a"), field(":scheme", "http")])),
         ("a name in capitals", call(&[field("X", "a")])),
