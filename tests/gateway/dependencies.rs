@@ -150,6 +150,39 @@ fn c5_all_dependencies_share_one_time() {
 }
 
 #[test]
+fn pip_copies_editable_packages_because_a_release_moves() {
+    // A build backend of the package's own needs no network.
+    let backend = r#"
+import zipfile
+
+def build_wheel(directory, settings=None, metadata=None):
+    name = "local_lib-1.0-py3-none-any.whl"
+    about = "local_lib-1.0.dist-info"
+    with zipfile.ZipFile(f"{directory}/{name}", "w") as wheel:
+        wheel.write("local_lib.py")
+        wheel.writestr(f"{about}/METADATA", "Metadata-Version: 2.1\nName: local-lib\nVersion: 1.0\n")
+        wheel.writestr(f"{about}/WHEEL", "Wheel-Version: 1.0\nRoot-Is-Purelib: true\nTag: py3-none-any\n")
+        wheel.writestr(f"{about}/RECORD", "")
+    return name
+"#;
+    let project = "[build-system]\nrequires = []\nbuild-backend = \"backend\"\nbackend-path = [\".\"]\n";
+    let release = release(&[
+        ("main.py", "import local_lib\n\ndef f():\n    return local_lib.NUMBER\n"),
+        ("requirements.txt", "-e ./lib\n"),
+        ("lib/pyproject.toml", project),
+        ("lib/backend.py", backend),
+        ("lib/local_lib.py", "NUMBER = 5\n"),
+    ]);
+    let (installed, log) = install(release.path(), None, TIME);
+    installed.unwrap_or_else(|error| panic!("{error}\n{log}"));
+    let moved = tempfile::tempdir().unwrap();
+    let moved = moved.path().join("moved");
+    fs::rename(release.path(), &moved).unwrap();
+    let tables = format!("[[deployment]]\nname = \"installed\"\npath = {moved:?}\n");
+    assert_eq!(Gateway::ready(&tables).call("installed", "f", "[]").body, "5");
+}
+
+#[test]
 fn pip_installs_into_the_release_where_its_workers_find_it() {
     let release = release(&[
         (
