@@ -44,7 +44,7 @@ const sourceOf = Function.prototype.call.bind(Function.prototype.toString);
 const LANGUAGES = ['node', 'ts'];
 const TYPESCRIPT = /(?<!\.d)\.[cm]?ts$/;
 // Comments that declare types, and imports of scripts that may have them.
-const COMMENTS = /@(?:param|arg|argument|returns?)\b/;
+const COMMENTS = /@(?:param|arg|argument|returns?|type)\b/;
 const IMPORTS = /\b(?:from|import)\s*\(?\s*['"]\./;
 
 const CHANNEL = Number(process.env.METAGATE_CHANNEL_FD ?? 3);

@@ -2,7 +2,8 @@
 // check of its arguments and its schema, once, when the script is loaded. node.js loads this module for functions that
 // declare something. python_binding.py is its counterpart: the same messages, the same schemas.
 //
-// A declaration is `{params: [{name, type, optional, rest, default, description}], returns, description}`.
+// A declaration is `{params: [{name, type, optional, rest, default, description}], returns, description, inOrder}`; the
+// last says that the parameters are those in its place, whatever their names.
 'use strict';
 
 const {
@@ -32,9 +33,9 @@ class BadArgument {
 // its only parameter, and that one `hasOwnName`, a field of the parameter's name, or `hasFreeKeys`; its `schema`, and
 // `texts` and `result`, the types as they are written, for the metadata. Destructured parameters get the names of their
 // declarations.
-function prepare({ params, returns, description }, parameters, signature) {
+function prepare({ params, returns, description, inOrder }, parameters, signature) {
   const compiler = new Compiler();
-  const declared = matched(params, parameters);
+  const declared = matched(params, parameters, inOrder === true);
   const types = declared.map((one) => compiler.whole(one?.type));
   for (const [at, one] of parameters.entries()) {
     const name = one.isPattern ? declared[at]?.name : undefined;
@@ -63,9 +64,9 @@ function prepare({ params, returns, description }, parameters, signature) {
 }
 
 // The declaration of each parameter: the one with its name; for a destructured one, the one in its place.
-function matched(params, parameters) {
+function matched(params, parameters, inOrder) {
   return parameters.map((one, at) => {
-    const declared = one.isPattern ? params[at] : params.find(({ name }) => name === one.name);
+    const declared = inOrder || one.isPattern ? params[at] : params.find(({ name }) => name === one.name);
     if (declared === undefined || !one.isRest || declared.rest) return declared;
     // `@param {number} numbers` of `...numbers` is the type of each.
     return declared.type?.is === 'array' ? { ...declared, type: declared.type.of } : declared;

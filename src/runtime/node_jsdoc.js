@@ -1,4 +1,5 @@
-// Reads the types of Node functions from their JSDoc comments: `@param`, `@returns`, `@typedef` with `@property`.
+// Reads the types of Node functions from their JSDoc comments: `@param`, `@returns`, `@type` of a function, `@typedef`
+// with `@property`, `@callback`.
 // node.js loads this module for scripts with such comments. What types are is in node_types.js. A type that cannot be
 // read takes any value.
 'use strict';
@@ -62,6 +63,38 @@ class Reader {
     const optional = this.next('=');
     if (this.at < this.tokens.length) throw new SyntaxError('more than a type');
     return { type, optional, rest };
+  }
+
+  // The parameters and the result of a function's type: `function(string, number=): string`, or
+  // `(name: string, size?: number) => string`.
+  signature() {
+    const isClosure = this.tokens[this.at]?.word === 'function';
+    if (isClosure) this.at += 1;
+    const params = [];
+    this.expect('(');
+    while (!this.next(')')) {
+      const rest = this.next('...');
+      const { name, optional } = this.parameterName();
+      const type = this.type();
+      // `...number` has the type of each, `...numbers: number[]` that of all.
+      const one = { type, rest: rest && name === undefined, optional: this.next('=') || optional };
+      if (name !== 'this' && name !== 'new') params.push(one);
+      if (!this.next(',') && this.tokens[this.at]?.mark !== ')') throw new SyntaxError('no )');
+    }
+    const hasResult = isClosure ? this.next(':') : this.next('=>');
+    if (!isClosure && !hasResult) throw new SyntaxError('no =>');
+    const returns = hasResult ? this.type() : undefined;
+    if (this.at < this.tokens.length) throw new SyntaxError('more than a type');
+    return { params, returns, inOrder: true };
+  }
+
+  // `name:` or `name?:` before the type of a parameter.
+  parameterName() {
+    const [{ word: name } = {}, first, second] = this.tokens.slice(this.at, this.at + 3);
+    const optional = first?.mark === '?' && second?.mark === ':';
+    if (name === undefined || !(optional || first?.mark === ':')) return { optional: false };
+    this.at += optional ? 3 : 2;
+    return { name, optional };
   }
 
   type() {
@@ -332,7 +365,7 @@ function record() {
 const IMPORT = /(?:\bfrom\s*|\bimport\s*\(?\s*|\brequire\s*\(\s*)(['"])(\.[^'"\n]*)\1/g;
 // What may stand between a comment and the text of its function.
 const LEAD = /^\s*(?:(?:export|default|const|let|var|static|async)\s+|[\p{ID_Continue}$.[\]'"]+\s*[:=]\s*)*\(*\s*$/u;
-const NAMED = /@(?:typedef|property|prop)\b/;
+const NAMED = /@(?:typedef|property|prop|callback)\b/;
 
 // The text of a script and of the scripts that it imports by relative paths, with the types that each names.
 function sourcesOf(script) {
@@ -363,14 +396,26 @@ function readText(file) {
 // A function from the name of a `@typedef` to its type.
 function namesIn(text) {
   const known = new Map();
+  const callbacks = new Map();
   const open = new Set();
   if (NAMED.test(text)) {
     for (const [comment] of text.matchAll(/\/\*\*[^]*?\*\//g)) {
       const { tags } = parse(comment);
-      for (const tag of tags) if (tag.tag === 'typedef') known.set(tag.name, { tag, tags });
+      for (const tag of tags) {
+        if (tag.tag === 'typedef') known.set(tag.name, { tag, tags });
+        if (tag.tag === 'callback') callbacks.set(tag.name, tags);
+      }
     }
   }
-  return function named(name) {
+  // What a type of a function says, by its name or as it is written.
+  named.functionOf = (text) => {
+    const tags = callbacks.get(text.trim());
+    if (tags !== undefined) return { ...declaredBy(tags, named), inOrder: true };
+    return signatureIn(known.get(text.trim())?.tag.type ?? text, named);
+  };
+  return named;
+
+  function named(name) {
     const definition = known.get(name);
     if (definition === undefined) return undefined;
     if (open.has(name)) return { is: 'ref', name };
@@ -382,7 +427,15 @@ function namesIn(text) {
     }
     open.delete(name);
     return root.type.is === 'object' ? { ...root.type, name } : root.type;
-  };
+  }
+}
+
+function signatureIn(source, named) {
+  try {
+    return new Reader(source, named).signature();
+  } catch {
+    return undefined;
+  }
 }
 
 // A function that finds the declaration of an exported function of a script by its name and its source.
@@ -413,11 +466,20 @@ function commentBefore(text, at) {
 
 function declarationIn(comment, named) {
   const { description, tags } = parse(comment);
-  const params = parametersIn(tags.filter(({ tag }) => tag === 'param'), named);
-  const returns = tags.find(({ tag }) => tag === 'returns')?.type;
+  const own = declaredBy(tags, named);
+  const type = tags.find(({ tag }) => tag === 'type')?.type;
+  const isOwn = own.params.length > 0 || own.returns !== undefined || type === undefined;
+  const { params, returns, inOrder } = isOwn ? own : named.functionOf(type) ?? own;
   const about = description || tags.find(({ tag }) => tag === 'description')?.description;
   if (params.length === 0 && returns === undefined && !about) return undefined;
-  return { params, returns: returns === undefined ? undefined : read(returns, named).type, description: about };
+  return { params, returns, description: about, inOrder };
+}
+
+// What `@param` and `@returns` say.
+function declaredBy(tags, named) {
+  const params = parametersIn(tags.filter(({ tag }) => tag === 'param'), named);
+  const returns = tags.find(({ tag }) => tag === 'returns')?.type;
+  return { params, returns: returns === undefined ? undefined : read(returns, named).type };
 }
 
 module.exports = { declarationsOf };

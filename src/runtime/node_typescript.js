@@ -16,6 +16,7 @@ const PATIENCE_MS = 30_000;
 const OUTPUT = 4 * 1024 * 1024; // bytes of what the program prints
 const DEPTH = 12; // levels of a type
 const FIELDS = 500; // fields of an object
+const SIGNATURES = 20; // signatures of a function
 const ANY = { is: 'any' };
 
 // --- in the worker ---------------------------------------------------------------------------------------------------
@@ -137,10 +138,16 @@ class Reader {
     return checker.getTypeOfSymbolAtLocation(whole, source);
   }
 
-  // None for a function with several signatures.
+  // Of several signatures, what fits one of them; none if they are many, or if some take any number of arguments.
   declarationOf(type, symbol, source) {
-    const [signature, ...others] = type.getCallSignatures();
-    if (signature === undefined || others.length > 0) return undefined;
+    const signatures = type.getCallSignatures();
+    if (signatures.length === 0 || signatures.length > SIGNATURES) return undefined;
+    const all = signatures.map((signature) => this.signatureOf(signature, source));
+    if (all.length === 1) return all[0];
+    return all.some(({ params }) => params.some(({ rest }) => rest)) ? undefined : merged(all);
+  }
+
+  signatureOf(signature, source) {
     const about = this.ts.displayPartsToString(signature.getDocumentationComment(this.checker));
     return {
       params: signature.getParameters().map((one) => this.parameterOf(one, source)),
@@ -275,6 +282,22 @@ function isNothing({ is }) {
 }
 
 // The type of what may be left out, when it is given.
+function merged(all) {
+  const longest = all.reduce((a, b) => (b.params.length > a.params.length ? b : a));
+  const params = longest.params.map((param, at) => {
+    const same = all.map((one) => one.params[at]);
+    const optional = same.some((one) => one === undefined || one.optional);
+    return { ...param, optional, type: union(same.flatMap((one) => one?.type ?? [])) };
+  });
+  const { description } = all.find((one) => one.description) ?? {};
+  return { params, returns: union(all.map(({ returns }) => returns)), description, inOrder: true };
+}
+
+function union(types) {
+  const all = new Map(types.map((type) => [stringify(type), type]));
+  return all.size === 1 ? types[0] : { is: 'union', of: [...all.values()] };
+}
+
 function withoutNothing(type) {
   if (type.is !== 'union') return type;
   const of = type.of.filter(({ is }) => is !== 'undefined');

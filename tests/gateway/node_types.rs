@@ -166,7 +166,8 @@ fn typescript_runs_as_it_is_and_its_types_are_checked() {
             ("several", r#"[[1,"b"],{},{"id":"a"},{}]"#, json!([[1, "b"], {}, {"id": "a"}, {}])),
             ("library", r#"["2026-11-28",["a","a"],"AAEC",7]"#, json!([2026, 1, 3, "bigint"])),
             ("named", r#"{"name":"a","value":"b","extra":true}"#, json!("b")),
-            ("overloaded", "[[1]]", json!([1])),
+            ("overloaded", "[1]", json!(1)),
+            ("overloaded", r#"["a"]"#, json!("a")),
             ("add", "[1,2]", json!(3)),
         ],
     );
@@ -185,6 +186,7 @@ fn typescript_runs_as_it_is_and_its_types_are_checked() {
             ),
             ("named", r#"{"name":"a","value":"b"}"#, "argument 1 (one), at .extra: field \"extra\" is missing"),
             ("add", "[1,true]", "argument 2 (b): expected number, found true"),
+            ("overloaded", "[[1]]", "argument 1 (a): expected number or string, found [1]"),
         ],
     );
     let ship = schema(&gateway, "ship");
@@ -238,4 +240,32 @@ fn an_older_node_says_which_one_typescript_needs() {
     wait_for("the error", || {
         gateway.readiness("it")["error"]["stderr"].as_str().is_some_and(|text| text.contains(&expected)).then_some(())
     });
+}
+
+#[test]
+fn types_of_functions_are_read_from_comments_too() {
+    let gateway = Gateway::ready(&format!("[[deployment]]\nname = \"it\"\npath = {:?}\n", fixture("exact-node")));
+    assert_results(
+        &gateway,
+        &[
+            ("closure", r#"["ab"]"#, json!("ab")),
+            ("closure", r#"{"b":2,"a":"ab"}"#, json!("abab")),
+            ("arrow", r#"["x",1,2]"#, json!(3)),
+            ("handler", r#"["2026-11-28"]"#, json!("2026 undefined")),
+            ("callback", "[1]", json!(2)),
+        ],
+    );
+    assert_misfits(
+        &gateway,
+        &[
+            ("closure", "[1]", "argument 1 (a): expected string, found 1"),
+            ("closure", r#"["a","b"]"#, "argument 2 (b): expected number, found \"b\""),
+            ("arrow", r#"["x",1,"2"]"#, "argument 3 (b): expected number, found \"2\""),
+            ("handler", "[]", "argument \"when\" is missing: handler(when, what)"),
+            ("handler", r#"["2026-11-28","c"]"#, "argument 2 (what): expected one of \"a\", \"b\", found \"c\""),
+            ("callback", r#"["1"]"#, "argument 1 (x): expected number, found \"1\""),
+        ],
+    );
+    let returns = &schema(&gateway, "arrow")["returns"];
+    assert_eq!(*returns, json!({"type": "number"}));
 }
