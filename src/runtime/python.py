@@ -11,11 +11,13 @@ message is one JSON object on one line, `{"type": T, "data": D}`.
     gateway → worker   LoadFunctions           {"id","path","jsons":[{"language_id":"py","path":".","scripts":[…]}]}
                        CallFunction            {"id","name","args":[…]}
                        Probe                   asks whether the worker still reads
+                       CancelCall, StreamCredit, BodyData, BodyEnd, BodyError: python_http.py
     worker → gateway   GetApplicationMetadata  the functions that were loaded, once
                        FunctionInvokeResult    {"id","result"}
                        FunctionInvokeError     {"id","error":{"name","message","stack"}}
                        ProbeResult             the answer to Probe
                        Retire                  {"reason"}: asks for another worker in its place, once
+                       StreamStart, StreamItem, StreamData, StreamEnd, BodyCredit: python_streams.py, python_bodies.py
 
 Odd messages never end the worker. One of an unknown type is ignored. A line that is not a message, and a message
 without the data of its type, is ignored and logged. A call with an `id` but without a usable name or arguments is
@@ -65,7 +67,7 @@ its call on the ticket, then looks at `parked`. So at least one of them sees the
 import os
 import sys
 import threading
-from _contextvars import copy_context
+from _contextvars import ContextVar, copy_context
 from _json import encode_basestring as quote, make_encoder, make_scanner
 from _queue import SimpleQueue
 from collections import deque
@@ -159,6 +161,7 @@ SCALARS = {
     bool: lambda value: "true" if value else "false",
     type(None): lambda value: "null",
 }
+PLAIN_RESULTS = {*SCALARS, dict, list, tuple}
 
 
 def encoder(default):
@@ -247,7 +250,7 @@ def explain(value, path, parents=()):
 TYPE_IDS = {bool: 0, int: 4, float: 6, str: 7, bytes: 8, list: 9, dict: 10}
 UNKNOWN = {"name": "", "id": 20}
 DESCRIPTION_LENGTH = 1_000  # characters of a docstring in the metadata
-VARARGS, VARKEYWORDS, COROUTINE = 0x04, 0x08, 0x80 | 0x100  # code flags; COROUTINE: `async def` or types.coroutine
+VARARGS, VARKEYWORDS, COROUTINE = 0x04, 0x08, 0x80 | 0x100 | 0x200  # code flags; COROUTINE: any kind of `async def`
 
 
 def describe_type(annotation, scope):
@@ -326,6 +329,9 @@ def schema_without_types(function):
 MAIN_SCRIPTS = ("main", "app", "index", "api", "server", "handler", "function", "functions", "lambda_function")
 
 loading = False  # LoadFunctions has come
+deployment_name = ""
+app = None  # the application that the deployment serves, of python_apps.py
+asks_request = None  # whether calls have the member `request`; None until the metadata is sent
 project = {}  # the files of the scripts
 functions = {}  # name → (function, fewest and most arguments of a call by order, whether arguments are converted)
 
@@ -348,6 +354,24 @@ class SiteOnDemand:
         return next(filter(None, (finder.find_spec(name, path, target) for finder in sys.meta_path)), None)
 
 
+class MetagateModule:
+    """Finds the module `metagate`, unless the project has one of that name."""
+
+    @staticmethod
+    def find_spec(name, path=None, target=None):
+        if name != "metagate":
+            return None
+        from _frozen_importlib_external import SourceFileLoader, spec_from_file_location
+
+        class Loader(SourceFileLoader):
+            def exec_module(self, module):
+                module._worker = sys.modules[__name__]
+                super().exec_module(module)
+
+        file = own_file("python_metagate")
+        return spec_from_file_location(name, file, loader=Loader(name, file))
+
+
 def prepare_imports():
     own_folder = os.path.dirname(os.path.abspath(__file__))
     sys.path[:] = [path for path in sys.path if os.path.abspath(path or ".") != own_folder]
@@ -356,6 +380,7 @@ def prepare_imports():
 
         builtins.exit = builtins.quit = sys.exit
         sys.meta_path.append(SiteOnDemand)
+    sys.meta_path.insert(-1 if sys.flags.no_site else len(sys.meta_path), MetagateModule)
 
 
 def add_packages(root):
@@ -477,10 +502,10 @@ def is_function(value):
 
 def load(deployment):
     """Loads every script and sends the metadata, or ends the worker with code 1."""
-    global loading, base_context, base_decimals, needs_main_thread
-    loading = True
-    files = script_files(deployment)
+    global loading, deployment_name, app, asks_request, base_context, base_decimals, needs_main_thread
+    loading, deployment_name = True, deployment["id"]
     root = os.path.normpath(deployment["path"])
+    files = own_module("python_apps").scripts(deployment, root) if "app" in deployment else script_files(deployment)
     add_packages(root)
     for _, file, _ in files:
         stem = os.path.splitext(os.path.basename(file))[0]
@@ -505,7 +530,16 @@ def load(deployment):
             if not is_optional or not is_stray(error):
                 fail_load(script, error, is_optional)
             strays.append((script, error))
+    if "app" in deployment or "handler" in deployment:
+        try:
+            app = own_module("python_apps").find(deployment, modules)
+        except BaseException as error:
+            fail_load(deployment.get("app") or files[0][0], error, False)
+    if app:
+        loaded = app.named_exports(loaded, modules)
     handles = add_functions(loaded)
+    if app:
+        app.add(functions, handles)
     if strays and not functions:
         fail_load(*strays[0], True)
     if binding and binding.needs_texts:
@@ -516,17 +550,45 @@ def load(deployment):
     is_async = {func["name"] for handle in handles for func in handle["scope"]["funcs"] if func["async"]}
     if concurrency > 1:
         plain = {name: entry[0] for name, entry in functions.items() if name not in is_async}
+        if app:
+            plain.update(app.reached())
         reason = plain and own_module("python_main_thread").reason(root, modules, plain)
         if reason:
             needs_main_thread = frozenset(plain)
             sys.stderr.write(f"metagate: plain functions run on the main thread, one after another: {reason}\n")
-    metadata = {"status": "ready", "prefix": "", "suffix": deployment["id"], "version": "v1", "accepts": ["names"]}
+    if app:
+        try:
+            app.start()
+        except BaseException as error:
+            fail_load(app.script, error, False)
+    accepts = ["names", "files"]
+    asks_request = bool(app) or "metagate" in sys.modules or mentions_metagate(modules, root)
+    if asks_request:
+        accepts += ["request", "cancel", "timeout"]
+    metadata = {"status": "ready", "prefix": "", "suffix": deployment["id"], "version": "v1", "accepts": accepts}
     warnings = [left_out(script, error) for script, error in strays]
     metadata.update(packages={"py": handles}, ports=[], warnings=warnings)
     write(message_line("GetApplicationMetadata", metadata))
     retired.clear()
     if is_async:
         start_loop()  # after the metadata is written: importing asyncio takes 35 ms
+
+
+def mentions_metagate(scripts, root):
+    """Whether a script or a module of the project may import `metagate` later, inside of a function."""
+    for module in {id(module): module for module in [*scripts, *list(sys.modules.values())]}.values():
+        file = getattr(module, "__file__", None)
+        if not isinstance(file, str) or not file.startswith(root + os.sep) or "site-packages" in file:
+            continue
+        if file.startswith(os.path.join(root, *PACKAGES)):
+            continue
+        try:
+            with open(file, "rb") as source:
+                if b"metagate" in source.read():
+                    return True
+        except OSError:
+            pass
+    return False
 
 
 def script_files(deployment):
@@ -622,16 +684,32 @@ def is_fresh(file):
         return False  # loading it reports what is wrong
 
 
+own_modules = {}  # modules of the worker's own that are loaded
+own_modules_lock = threading.RLock()
+
+
+def own_file(name):
+    return os.path.join(os.path.dirname(os.path.abspath(__file__)), f"{name}.py")
+
+
 def own_module(name):
     """A module of the worker's own, from the folder of this file; not every deployment needs each."""
     from _frozen_importlib import module_from_spec
     from _frozen_importlib_external import spec_from_file_location
 
-    file = os.path.join(os.path.dirname(os.path.abspath(__file__)), f"{name}.py")
-    spec = spec_from_file_location(name, file)
-    module = module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
+    with own_modules_lock:
+        if name not in own_modules:
+            spec = spec_from_file_location(name, own_file(name))
+            module = module_from_spec(spec)
+            module.worker = sys.modules[__name__]
+            spec.loader.exec_module(module)
+            own_modules[name] = module
+        return own_modules[name]
+
+
+def http():
+    """The module of calls that have more than arguments and a JSON result."""
+    return own_modules.get("python_http") or own_module("python_http")
 
 
 def keep_standard(module):
@@ -785,7 +863,10 @@ def shadow_hint(error):
 
 
 def is_own_code(file):
-    return file == __file__ or "importlib._bootstrap" in file
+    return file.startswith(OWN_FOLDER) or "importlib._bootstrap" in file
+
+
+OWN_FOLDER = os.path.join(os.path.dirname(__file__), "")
 
 
 class InvalidCall(Exception):
@@ -821,6 +902,9 @@ def result_line(call_id, value):
     return line
 
 
+STATUS_ATTRIBUTES = ("status", "status_code", "statusCode", "get_response")  # the last one: of Werkzeug's errors
+
+
 def error_line(call_id, error, function=None):
     if type(error) is ResultTooLarge:
         described = {"name": "ResultTooLarge", "message": str(error), "kind": "result_too_large"}
@@ -830,10 +914,13 @@ def error_line(call_id, error, function=None):
         described = binding.BadArgument(str(error)).metagate_error()
     else:
         described = describe_error(error)
+        if any(hasattr(error, name) for name in STATUS_ATTRIBUTES):
+            http().add_status(described, error)
     line = message_line("FunctionInvokeError", {"id": call_id, "error": described})
     if size(line) > max_message:
         length = int(min(ERROR_LENGTH, max_message // 40))
         described = {key: text[:length] if isinstance(text, str) else text for key, text in described.items()}
+        described.pop("payload", None)
         line = message_line("FunctionInvokeError", {"id": call_id, "error": described})
     return line
 
@@ -849,25 +936,52 @@ def perform(call):
         if known is None or type(args) not in (list, tuple):
             raise fault_of(name)
         function, fewest, most, converts = known
+        context = base_context.copy()
+        if len(call) > 3 and ("request" in call or "body" in call):
+            args = http().begin(call, args, context)
         if converts or "names" in call or not fewest <= len(args) <= most:
             args, keywords = bind(call, function, args)
         else:
             keywords = {}
-        context = base_context.copy()
         if base_decimals:
             context.run(own_decimals)
         result = context.run(function, *args, **keywords)
         if channel.fd < 0:
             leave_child(0)
-        if type(result) not in SCALARS and hasattr(result, "__await__"):
-            start_loop()
-            arriving.append((call_id, result, context))
-            return None
-        return result_line(call_id, result)
+        if type(result) not in PLAIN_RESULTS:
+            if hasattr(result, "__await__"):
+                start_loop()
+                arriving.append((call_id, result, context))
+                return None
+            if is_answer(type(result)):
+                return http().answer(call_id, result, context)
+        line = result_line(call_id, result)
     except BaseException as error:  # includes SystemExit and KeyboardInterrupt raised by a function
         if channel.fd < 0:
             leave_child(error.code if isinstance(error, SystemExit) else error)
-        return error_line(call_id, error, function)
+        line = error_line(call_id, error, function)
+    if running:
+        running.pop(call_id, None)
+    return line
+
+
+current_call = ContextVar("metagate_call", default=None)  # the call, if it has the member `request`
+running = {}  # calls with that member by id, until they are answered
+# Classes of results that are whole answers of HTTP, by module and name.
+ANSWERS = {
+    ("metagate", "Response"),
+    ("python_streams", "Answered"),
+    ("python_streams", "Steps"),
+    ("python_streams", "Whole"),
+    ("starlette.responses", "Response"),
+    ("werkzeug.wrappers.response", "Response"),
+    ("django.http.response", "HttpResponseBase"),
+}
+
+
+def is_answer(kind):
+    """Whether results of a type are streams or whole answers of HTTP."""
+    return any((base.__module__, base.__qualname__) in ANSWERS for base in kind.__mro__)
 
 
 def leave_child(code):
@@ -917,10 +1031,16 @@ def start_loop():
 
         loop = asyncio.new_event_loop()
         loop.set_exception_handler(task_failed)
-        if concurrency > 1 and not needs_main_thread:
+        if "metagate" in sys.modules:
+            http().keep_context(loop)
+        if loop_is_on_main_thread():
             main_jobs.put(LOOP)
         else:
             threading.Thread(target=run_loop, name="metagate-loop", daemon=True).start()
+
+
+def loop_is_on_main_thread():
+    return concurrency > 1 and not needs_main_thread
 
 
 def run_loop():
@@ -983,10 +1103,22 @@ def answer_cancelled(task, call_id):
 
 async def settle(call_id, awaitable):
     try:
-        line = result_line(call_id, await awaitable)
+        result = await awaitable
+        if type(result) not in PLAIN_RESULTS and is_answer(type(result)):
+            line = await http().answer_later(call_id, result)
+        else:
+            line = result_line(call_id, result)
     except BaseException as error:
         line = error_line(call_id, error)
     del tasks[call_id]
+    if running:
+        running.pop(call_id, None)
+    if line:
+        write_soon(line)
+
+
+def write_soon(line):
+    """Writes an answer at the end of this round of the loop."""
     if not settled:
         loop.call_soon(write_settled)
     settled.append(line)
@@ -1001,14 +1133,15 @@ def write_settled():
 # ---- Channel: leader, followers, monitor -----------------------------------------------------------------------------
 
 
-LEAD = "lead"  # a job of a follower; any other is a call
-LOOP, ANSWER_PROBE, END = "loop", "probe", "end"  # jobs of the main thread; any other is a call
+LEAD = "lead"  # a job of a follower; any other is a call or a function
+LOOP, ANSWER_PROBE, END = "loop", "probe", "end"  # jobs of the main thread; any other is a call or a function
 
 
 class Channel:
     """The socket, and the state that passes from leader to leader."""
 
     fd = -1
+    leader = 0  # the thread that leads
     rest = b""  # the start of a line whose end has not arrived
     messages = iter(())  # messages of the current chunk that are not handled yet
     answers = []  # lines not yet written
@@ -1022,7 +1155,7 @@ class Follower:
     def __init__(self):
         self.lock = threading.Lock()
         self.lock.acquire()
-        self.job = None  # LEAD or a call
+        self.job = None
 
     def wake(self, job):
         self.job = job
@@ -1033,7 +1166,12 @@ class Follower:
             self.lock.acquire()
             job, self.job = self.job, None
             try:
-                lead() if job is LEAD else perform_slow(job)
+                if job is LEAD:
+                    lead()
+                elif type(job) is dict:
+                    perform_slow(job)
+                else:
+                    job()
             except BaseException:  # without a leader the worker would hang
                 fail_thread()
             job = None  # its arguments may be large
@@ -1059,8 +1197,10 @@ def run_main_thread():
                 run_loop()
             elif job is ANSWER_PROBE:
                 answer_probe()
-            else:
+            elif type(job) is dict:
                 deliver(perform(job))
+            else:
+                job()
             job = None  # its arguments may be large
     except BaseException:
         fail_thread()
@@ -1188,6 +1328,9 @@ def ignore(line, why):
     sys.stderr.write(f"metagate: ignored a line of the channel: {why}: {line[:200]!r}\n")
 
 
+HTTP_MESSAGES = ("CancelCall", "StreamCredit", "BodyData", "BodyEnd", "BodyError")
+
+
 def handle(message):
     """Handles a message that is not a call that can be answered."""
     if type(message) is not dict:
@@ -1197,6 +1340,9 @@ def handle(message):
         main_jobs.put(ANSWER_PROBE) if needs_main_thread else answer_probe()
     elif kind == "CallFunction":
         ignore(repr(message), "a call without an id")
+    elif kind in HTTP_MESSAGES:
+        if type(data) is dict and type(data.get("id")) is str and "python_http" in own_modules:
+            http().receive(kind, data)
     elif kind == "LoadFunctions" and not loading:
         if is_load(data):
             load(data)
@@ -1219,6 +1365,8 @@ def is_load(data):
         return (path is None or is_text(path)) and type(scripts) is list and all(map(is_text, scripts))
 
     if type(data) is not dict or not is_text(data.get("id")) or not is_text(data.get("path")):
+        return False
+    if not is_text(data.get("app", "")) or not is_text(data.get("handler", "")):
         return False
     return type(data.get("jsons")) is list and all(map(is_entry, data["jsons"]))
 
@@ -1254,6 +1402,7 @@ def lead():
     """Reads and runs calls until the channel ends or another thread gets the lead: from the main thread when the
     scripts are loaded, from others by the monitor."""
     ticket = []
+    channel.leader = threading.get_ident()  # before the ticket: release_lead looks at both
     channel.ticket = ticket
     answers = channel.answers
     flush_at = monotonic() + HOLD
@@ -1266,6 +1415,7 @@ def lead():
                     return leave_main_thread()
                 continue
             if needs_main_thread and is_in(call.get("name"), needs_main_thread):
+                register(call)
                 main_jobs.put(call)
                 continue
             if slow and is_in(call.get("name"), slow) and give_away(call):
@@ -1312,8 +1462,44 @@ def is_in(name, names):
 def give_away(call):
     follower = spare_follower()
     if follower:
+        register(call)
         follower.wake(call)
     return follower
+
+
+def register(call):
+    """Makes a call known that another thread will run: messages about it may come before it runs."""
+    if len(call) > 3 and "request" in call:
+        http().register(call)
+
+
+def run_job(job):
+    """Runs a function where plain functions run: a part of a call that this thread must not wait for."""
+    if needs_main_thread:
+        return main_jobs.put(job)
+    follower = spare_follower()
+    follower.wake(job) if follower else threading.Thread(target=job, daemon=True).start()
+
+
+def release_lead():
+    """Gives the lead away within a call that waits for messages about itself. With METAGATE_CONCURRENCY at 1 the main
+    thread never leads again."""
+    global pool_limit, needs_main_thread
+    if channel.leader != threading.get_ident() or not channel.ticket:
+        return
+    if concurrency == 1:
+        needs_main_thread = frozenset(functions)
+        pool_limit = 1
+    follower = spare_follower()
+    if follower is None:
+        raise RuntimeError("the system allows no further thread (max_processes?)")
+    try:
+        channel.ticket.pop()
+    except IndexError:  # the monitor has taken the lead
+        idle.append(follower)
+        return
+    flush()
+    follower.wake(LEAD)
 
 
 def perform_slow(call):
@@ -1415,6 +1601,8 @@ def end():
     import atexit
 
     flush_output()
+    if "python_http" in own_modules:
+        http().end()
     others = len(followers) - (threading.current_thread() is not threading.main_thread())
     try:
         threading.Thread(target=end_late, daemon=True).start()

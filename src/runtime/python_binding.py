@@ -171,7 +171,21 @@ def decode_bytes(value, text):
             return a2b_base64(value.encode("ascii"), strict_mode=True) if sys.version_info >= (3, 11) else strict(value)
         except (Error, ValueError):
             pass
+    elif type(value) is bytes:  # the body of a request
+        return value
+    elif is_file(type(value)):
+        return value.read()
     raise Mismatch("base64 text", value)
+
+
+def is_file(kind):
+    return (kind.__module__, kind.__qualname__) == ("metagate", "File")
+
+
+def check_file(value, text):
+    if is_file(type(value)):
+        return value
+    raise Mismatch("file", value)
 
 
 def strict(value):
@@ -290,6 +304,8 @@ def library_type(kind):
     """The type of a class of the standard library, by module and name, or None."""
     name = (kind.__module__, kind.__qualname__)
     text = {"type": "string"}
+    if is_file(kind):
+        return Type(check_file, {**text, "contentMediaType": "application/octet-stream"}, "file")
     if name == ("datetime", "datetime"):
         return from_text(iso(kind), "date and time (ISO 8601)", {**text, "format": "date-time"})
     if name == ("datetime", "date"):

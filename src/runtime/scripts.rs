@@ -8,13 +8,21 @@ const NODE: &str = include_str!("node.js");
 const PYTHON: &str = include_str!("python.py");
 const METACALL: &str = include_str!("metacall.js");
 /// Modules of the worker scripts, which not every deployment needs: name and text.
-const MODULES: [(&str, &str); 6] = [
+const MODULES: [(&str, &str); 14] = [
     ("node_binding.js", include_str!("node_binding.js")),
     ("node_types.js", include_str!("node_types.js")),
     ("node_jsdoc.js", include_str!("node_jsdoc.js")),
     ("node_typescript.js", include_str!("node_typescript.js")),
+    ("python_apps.py", include_str!("python_apps.py")),
+    ("python_asgi.py", include_str!("python_asgi.py")),
     ("python_binding.py", include_str!("python_binding.py")),
+    ("python_bodies.py", include_str!("python_bodies.py")),
+    ("python_http.py", include_str!("python_http.py")),
+    ("python_lambda.py", include_str!("python_lambda.py")),
     ("python_main_thread.py", include_str!("python_main_thread.py")),
+    ("python_metagate.py", include_str!("python_metagate.py")),
+    ("python_streams.py", include_str!("python_streams.py")),
+    ("python_wsgi.py", include_str!("python_wsgi.py")),
 ];
 
 /// The paths of the worker scripts and of caches that workers keep.

@@ -38,6 +38,7 @@ mod projects;
 mod properties;
 mod protocol;
 mod proxies;
+mod python_http;
 mod python_threads;
 mod readme;
 mod reference;
