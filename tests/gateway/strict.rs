@@ -6,7 +6,7 @@ pub(crate) mod open;
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
 use std::path::PathBuf;
-use std::process::Command;
+use std::process::{Command, Stdio};
 
 use rustix::process::{Signal, geteuid};
 use serde_json::json;
@@ -285,4 +285,25 @@ fn as_root_strict_isolation_needs_a_user() {
         geteuid().is_root(),
         "{message}"
     );
+}
+
+#[test]
+fn many_workers_that_start_at_once_all_start() {
+    // The first process of the namespaces hides `/proc` from the one that starts it and then waits for it. Of as many
+    // starts, some are overtaken by what they have started.
+    const STARTS: usize = 60;
+    if !is_possible() {
+        return;
+    }
+    let mut command = metagate();
+    command.args(["launch", &std::process::id().to_string(), "walls", "level", "strict"]);
+    if geteuid().is_root() {
+        command.args(["user", &format!("{USER}:{USER}")]);
+    }
+    command.args(["--", "/bin/true"]).stderr(Stdio::piped());
+    let started: Vec<_> = (0..STARTS).map(|_| command.spawn().unwrap()).collect();
+    for start in started {
+        let output = start.wait_with_output().unwrap();
+        assert!(output.status.success(), "{output:?}");
+    }
 }
