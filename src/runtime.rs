@@ -62,6 +62,7 @@ pub fn choose(
     jsons: Vec<MetaCallJson>,
 ) -> Result<(RuntimeKind, Vec<MetaCallJson>), RuntimeError> {
     let folder = &deployment.path;
+    let jsons = if jsons.is_empty() { node::named_app(deployment).into_iter().collect() } else { jsons };
     if let Some(kind) = deployment.runtime {
         return with_runtime(kind, folder, jsons);
     }

@@ -3,7 +3,7 @@
 use std::ffi::OsString;
 use std::path::{Path, PathBuf};
 
-use crate::config::DeploymentConfig;
+use crate::config::{DeploymentConfig, RuntimeKind};
 use crate::deployment::MetaCallJson;
 use crate::process::program::{self, ProgramError};
 use crate::runtime::package::{self, NoEntry};
@@ -44,6 +44,22 @@ fn script(entry: String) -> MetaCallJson {
     let is_typescript = program::has_extension(Path::new(&entry), &package::TYPESCRIPT);
     let language = if is_typescript { TYPESCRIPT } else { LANGUAGES[0] };
     MetaCallJson { language_id: language.to_owned(), path: ".".to_owned(), scripts: vec![entry], found: true }
+}
+
+/// The script that `app` names, if it is one of Node and its deployment may run on Node.
+#[must_use]
+pub fn named_app(deployment: &DeploymentConfig) -> Option<MetaCallJson> {
+    if !matches!(deployment.runtime, None | Some(RuntimeKind::Node)) {
+        return None;
+    }
+    let app = deployment.app.as_deref()?;
+    let module = app.rsplit_once(':').map_or(app, |(module, _)| module);
+    let endings = package::ENDINGS.iter().chain(&package::TYPESCRIPT);
+    let names = endings.clone().map(|ending| format!("{module}.{ending}"));
+    let whole = endings.clone().any(|ending| program::has_extension(Path::new(module), &[ending]));
+    let named = whole.then(|| module.to_owned()).into_iter().chain(names);
+    let found = named.into_iter().find(|name| !module.is_empty() && deployment.path.join(name).is_file())?;
+    Some(MetaCallJson { found: false, ..script(found) })
 }
 
 /// The program that runs Node, and its arguments.

@@ -146,6 +146,8 @@ async fn closed_before_metadata(worker: &mut Parts) -> String {
 }
 
 fn exports(pool: &PoolContext, data: &[u8]) -> Result<Exports, BadMetaData> {
-    let own = OwnScripts { folder: &pool.plan.folder, jsons: &pool.plan.own };
+    // The worker finds the script of an app that is named.
+    let jsons = if pool.settings.app.is_some() { &[] } else { pool.plan.own.as_slice() };
+    let own = OwnScripts { folder: &pool.plan.folder, jsons };
     metadata::parse(data, &own)
 }
