@@ -22,11 +22,12 @@
 // handlers of `exit` run.
 //
 // Functions with declared types have their arguments checked by node_binding.js. It is loaded, with the readers of
-// declarations (node_jsdoc.js, node_typescript.js), only for scripts that declare types.
+// declarations (node_jsdoc.js, node_typescript.js), only for scripts that declare types. Likewise the parts that serve
+// web apps, requests, files and streams are loaded by the first call or script that needs one: see `part`.
 'use strict';
 
 const fs = require('fs');
-const { createRequire } = require('module');
+const Module = require('module');
 const net = require('net');
 const path = require('path');
 const { pathToFileURL } = require('url');
@@ -46,6 +47,14 @@ const TYPESCRIPT = /(?<!\.d)\.[cm]?ts$/;
 // Comments that declare types, and imports of scripts that may have them.
 const COMMENTS = /@(?:param|arg|argument|returns?|type)\b/;
 const IMPORTS = /\b(?:from|import)\s*\(?\s*['"]\./;
+// What a script has that names the module `metagate`, or takes in another one that may.
+const NAMES_MODULE = /\bmetagate\b|\b(?:from|import|require)\s*\(?\s*['"]\./;
+// Exports that may be a web app, and the messages of bodies and streams, by the part that takes them.
+const APPS = ['app', 'application', 'server', 'handler', 'fetch'];
+const FLOWS = new Map([
+  ['StreamCredit', 'streams'], ['CancelCall', 'streams'],
+  ['BodyData', 'inlets'], ['BodyEnd', 'inlets'], ['BodyError', 'inlets'],
+]);
 
 const CHANNEL = Number(process.env.METAGATE_CHANNEL_FD ?? 3);
 const READ_SIZE = 256 * 1024; // bytes
@@ -211,14 +220,22 @@ function describeError(thrown) {
         name: typeof name === 'string' && name !== '' ? name : 'Error',
         message: String(message) + limitHint(thrown),
         stack: typeof stack === 'string' ? stack : undefined,
+        ...statusOf(thrown),
       };
     }
     if (typeof thrown === 'string') return { name: 'Error', message: thrown };
     const text = inspect(thrown, { breakLength: Infinity }).slice(0, 500);
-    return { name: 'Error', message: `thrown, but not an Error: ${text}` };
+    return { name: 'Error', message: `thrown, but not an Error: ${text}`, ...statusOf(Object(thrown)) };
   } catch {
     return { name: 'Error', message: `thrown, but cannot be shown: a value of type ${typeof thrown}` };
   }
+}
+
+// The status and headers that an error has for its answer, or nothing.
+function statusOf(thrown) {
+  const { status, statusCode, status_code: snake } = thrown;
+  const isGiven = status !== undefined || statusCode !== undefined || snake !== undefined;
+  return isGiven ? require('./node_answers.js').answerOf(thrown) : undefined;
 }
 
 // --- signatures ------------------------------------------------------------------------------------------------------
@@ -324,12 +341,13 @@ let functions;
 let waiting = []; // calls that came while scripts were loading, with their lines
 
 // Loads every script and sends the metadata, or ends the worker with code 1.
-async function load({ id, path: folder, jsons }) {
+async function load({ id, path: folder, jsons, app, handler }) {
   loading = true;
   running += 1;
   const table = new Map();
-  const loaded = []; // {language, script, module: its name in addresses, exported, declarationOf}
-  const files = filesOf(folder, jsons);
+  const loaded = []; // {language, script, module: its name in addresses, namespace, exported, declarationOf}
+  const files = filesOf(folder, jsons, app);
+  const isAsking = provideModule(files);
   const declarations = readTypeScript(files, folder);
   for (const { language, script, file } of files) {
     const module = path.relative(folder, file).slice(0, -path.extname(file).length || undefined);
@@ -338,16 +356,19 @@ async function load({ id, path: folder, jsons }) {
       const namespace = await loadScript(file);
       for (const one of exportsOf(namespace, path.parse(script).name)) exported.set(one[0], one);
       const declarationOf = lookUp(declarations[file], namespace?.default) ?? readComments(file);
-      loaded.push({ language, script, module, exported: [...exported.values()], declarationOf });
+      loaded.push({ language, script, module, namespace, exported: [...exported.values()], declarationOf });
     } catch (error) {
       failLoad(script, file, folder, error);
       return;
     }
   }
-  const packages = addFunctions(loaded, table);
+  const found = await findApp(loaded, { app, handler }).catch(failApp);
+  const packages = found === undefined ? addFunctions(loaded, table) : addApp(found, table);
+  const accepts = ['names', 'files'];
+  if (isAsking || found !== undefined || isLoaded('node_requests.js')) accepts.push('request', 'cancel', 'timeout');
+  if (found === undefined) openServers();
   texts.clear();
   functions = table;
-  const accepts = ['names'];
   send('GetApplicationMetadata', {
     status: 'ready', prefix: '', suffix: id, version: 'v1', accepts, packages, ports: [],
   });
@@ -357,8 +378,12 @@ async function load({ id, path: folder, jsons }) {
   finish();
 }
 
-// {language, script, file} of each script of the release.
-function filesOf(folder, jsons) {
+// {language, script, file} of each script of the release, or of the one that `app` names.
+function filesOf(folder, jsons, app) {
+  const named = app === undefined ? undefined : part('apps').scriptOf(folder, app, failApp);
+  if (named !== undefined) {
+    return [{ language: LANGUAGES[TYPESCRIPT.test(named) ? 1 : 0], script: named, file: path.resolve(folder, named) }];
+  }
   return jsons.flatMap(({ language_id: language, path: below, scripts }) => {
     if (LANGUAGES.includes(language)) {
       return scripts.map((script) => ({ language, script, file: path.resolve(folder, below ?? '.', script) }));
@@ -366,6 +391,66 @@ function filesOf(folder, jsons) {
     console.error(`metagate: ignored scripts of language ${inspect(language)}: this worker runs node`);
     return [];
   });
+}
+
+// Lets scripts import the module `metagate`. Says whether one of them names it.
+function provideModule(files) {
+  const scripts = files.map(({ file }) => file);
+  if (!scripts.some((file) => NAMES_MODULE.test(readText(file)))) return false;
+  const resolve = require('./node_resolve.js');
+  const naming = resolve.naming(scripts, readText);
+  if (resolve.imports(naming)) resolve.provideImport();
+  return naming.length > 0;
+}
+
+// The web app among the exports, or the server that a script without functions starts.
+async function findApp(loaded, settings) {
+  const isNamed = settings.app !== undefined || settings.handler !== undefined;
+  if (isNamed || loaded.some(({ namespace }) => mayBeApp(namespace))) {
+    const found = await part('apps').find(loaded, settings);
+    if (found !== undefined) return found;
+  }
+  const { language, script, exported } = loaded[0] ?? {};
+  const hasFunctions = loaded.some((one) => one.exported.length > 0);
+  const listens = () => parts.listening !== undefined || ownFiles().some((file) => readText(file).includes('.listen('));
+  if (exported === undefined || hasFunctions || !listens()) return undefined;
+  const server = await part('listening').first();
+  return server && { language, script, http: true, serve: part('apps').ofServer(server) };
+}
+
+// Whether it is worth looking for an app among the exports.
+function mayBeApp(namespace) {
+  const main = namespace?.default ?? namespace;
+  if (typeof main === 'function' || ['fetch', 'listen', 'inject'].some((name) => typeof main?.[name] === 'function')) {
+    return true;
+  }
+  return APPS.some((name) => Object(namespace)[name] !== undefined || Object(main)[name] !== undefined);
+}
+
+function failApp(error) {
+  console.error(error?.stack ?? `metagate: ${error?.message}`);
+  process.exit(1);
+}
+
+let holdsServers = true; // whether servers that listen open no port: the deployment is an app, or is being loaded
+
+function openServers() {
+  holdsServers = false;
+  parts.listening?.open();
+}
+
+// Adds an app to the table of functions, as the function `http`. Returns the packages of the metadata.
+function addApp({ language, script, http, serve }, table) {
+  const note = parts.listening?.note();
+  if (note !== undefined) console.error(`metagate: ${note}`);
+  table.set('http', { name: 'http', parameters: [], serve });
+  const signature = { ret: { type: UNKNOWN_TYPE }, args: [] };
+  const funcs = [{ name: 'http', http, signature, async: true }];
+  return { [language]: [{ name: script, scope: { name: 'global_namespace', funcs, classes: [], objects: [] } }] };
+}
+
+function isLoaded(name) {
+  return require.cache[path.join(__dirname, name)] !== undefined;
 }
 
 // What the types of TypeScript scripts say, by file; nothing without the package `typescript`.
@@ -410,7 +495,7 @@ async function loadScript(file) {
   if (TYPESCRIPT.test(file)) requireTypeScript();
   if (!/\.m[jt]s$/.test(file)) {
     try {
-      return createRequire(file)(file);
+      return Module.createRequire(file)(file);
     } catch (error) {
       if (error?.code !== 'ERR_REQUIRE_ESM' && error?.code !== 'ERR_REQUIRE_ASYNC_MODULE') throw error;
     }
@@ -609,6 +694,24 @@ function failLoad(script, file, folder, error) {
   nextTick(() => { throw error; });
 }
 
+// --- parts -----------------------------------------------------------------------------------------------------------
+
+const parts = {};
+
+// What the parts use of this worker.
+const worker = {
+  MAX_MESSAGE,
+  part, parametersOf, render, describeError, isResponse, // of values
+  answer, send, fail, raise, respond, // of calls
+  begin, finish, end,
+};
+
+// The part of this worker in node_<name>.js, which is loaded now if it has not been.
+function part(name) {
+  parts[name] ??= require(`./node_${name}.js`)(worker);
+  return parts[name];
+}
+
 // --- arguments -------------------------------------------------------------------------------------------------------
 
 // The arguments in the order of the parameters, and whether their names have decided it, for a call with the names of
@@ -724,7 +827,8 @@ function distance(a, b) {
 
 // --- calling ---------------------------------------------------------------------------------------------------------
 
-let running = 0; // calls that await something, and the load
+let running = 0; // calls that await something, streams, and the load
+let requests; // node_requests.js, once a call has come with its request
 
 // Runs one call, which came in this line, and answers it, now or when what it awaits is settled.
 function perform(call, line) {
@@ -743,11 +847,18 @@ function perform(call, line) {
     fail(id, { name: 'FunctionNotFound', message: `no function ${stringify(name)}` });
     return;
   }
-  let args = call.args ?? [];
+  if (entry.serve !== undefined) serve(entry, call);
+  else if (call.body === undefined) invoke(entry, call, call.args ?? [], line);
+  else open(entry, call);
+}
+
+// Runs a function with the arguments of a call, which are in this line as they came.
+function invoke(entry, call, args, line) {
+  const { id } = call;
   if (call.names !== undefined || entry.check !== undefined || entry.hasPattern) {
     try {
       let isByName = false;
-      const long = entry.needsDigits === true ? require('./node_binding.js').withLongNumbers(line) : undefined;
+      const long = line && entry.needsDigits ? require('./node_binding.js').withLongNumbers(line) : undefined;
       args = long?.data.args ?? args;
       if (call.names !== undefined) ({ args, isByName } = bind(entry, args, call.names, call.text === true));
       if (entry.check !== undefined) args = entry.check(args, isByName, call.text === true);
@@ -762,11 +873,11 @@ function perform(call, line) {
   let result;
   let thenable;
   try {
-    result = Reflect.apply(entry.fn, entry.self, args);
+    result = call.request === undefined ? Reflect.apply(entry.fn, entry.self, args) : runWithRequest(entry, call, args);
     const kind = typeof result;
     thenable = ((kind === 'object' && result !== null) || kind === 'function') && typeof result.then === 'function';
   } catch (thrown) {
-    fail(id, describeError(thrown));
+    raise(id, thrown);
   }
   if (thenable === true) settle(id, result);
   else if (thenable === false) succeed(id, result);
@@ -789,14 +900,62 @@ async function settle(id, thenable) {
   try {
     succeed(id, await thenable);
   } catch (thrown) {
-    fail(id, describeError(thrown));
+    raise(id, thrown);
   }
   finish();
+}
+
+// Passes a whole request to an app.
+function serve({ serve: take }, call) {
+  const { args } = call;
+  if (typeof args?.[0]?.method !== 'string' || typeof args[0].uri !== 'string' || !Array.isArray(args[1])) {
+    fail(call.id, { name: 'InvalidCall', message: 'args are not an HTTP request' });
+  } else if (call.request === undefined) take(call);
+  else runWithRequest({ fn: take }, call, [call]);
+}
+
+// Runs a function whose arguments are bytes or files.
+async function open(entry, call) {
+  begin();
+  try {
+    const args = require('./node_bodies.js').open(call);
+    invoke(entry, call, args instanceof Promise ? await args : args);
+  } catch (thrown) {
+    raise(call.id, thrown);
+  }
+  finish();
+}
+
+function runWithRequest({ fn, self }, call, args) {
+  requests ??= require('./node_requests.js');
+  return requests.run(call, () => Reflect.apply(fn, self, args));
+}
+
+// Answers a call with what its function has thrown.
+function raise(id, thrown) {
+  if (isResponse(thrown)) part('answers').respond(id, thrown);
+  else fail(id, describeError(thrown));
+}
+
+// Whether a result may be more than a value: a Response, a generator, a stream.
+function isOpen(value) {
+  if (typeof value !== 'object' || value === null || Array.isArray(value)) return false;
+  return value[Symbol.asyncIterator] !== undefined || typeof value.next === 'function'
+    || typeof value.arrayBuffer === 'function';
+}
+
+function isResponse(value) {
+  try {
+    return isOpen(value) && require('./node_answers.js').isResponse(value);
+  } catch {
+    return false; // a proxy, or an object with getters that throw
+  }
 }
 
 function succeed(id, result) {
   let json;
   try {
+    if (isOpen(result) && within(id, () => part('answers').answer(id, result))) return;
     json = render(result);
   } catch (thrown) {
     fail(id, describeError(thrown));
@@ -811,6 +970,7 @@ function succeed(id, result) {
     return;
   }
   answer(line);
+  end(id);
 }
 
 // Bytes of a line, or a number that is small enough: a unit of a string has three bytes at most.
@@ -827,6 +987,7 @@ function fail(id, error) {
     line = messageLine('FunctionInvokeError', { id, error: shorter });
   }
   answer(line);
+  end(id);
 }
 
 let retired = false;
@@ -839,6 +1000,26 @@ function retire(error) {
   if (retired) return;
   retired = true;
   send('Retire', { reason: short(`an error outside a call: ${name}: ${message}`, 300) });
+}
+
+// Runs what belongs to a call where `request()` of the module `metagate` finds its request.
+function within(id, fn) {
+  return requests === undefined ? fn() : requests.within(id, fn);
+}
+
+// Answers a call with a whole response.
+function respond(id, response) {
+  send('FunctionInvokeResult', { id, response });
+  end(id);
+}
+
+// A call has been answered to its end.
+function end(id) {
+  requests?.end(id);
+}
+
+function begin() {
+  running += 1;
 }
 
 function finish() {
@@ -904,7 +1085,14 @@ function handle(line) {
   else if (type === 'LoadFunctions' && !loading) {
     if (isLoad(data)) load(data);
     else ignore(line, 'not the data of LoadFunctions');
-  } else if (message === null || typeof message !== 'object' || Array.isArray(message)) ignore(line, 'not an object');
+  } else if (FLOWS.has(type) && typeof data?.id === 'string') flow(type, data);
+  else if (message === null || typeof message !== 'object' || Array.isArray(message)) ignore(line, 'not an object');
+}
+
+// Passes on a message about the bodies and streams of a call.
+function flow(type, data) {
+  if (type === 'CancelCall') requests?.cancel(data.id);
+  parts[FLOWS.get(type)]?.receive(type, data);
 }
 
 // The start of a call as the gateway writes it. It finds the id in a line that is not JSON, such as one with NaN.
@@ -983,7 +1171,7 @@ function writeSome(bytes) {
   }
 }
 
-function end() {
+function close() {
   if (ended) return;
   ended = true;
   if (running === 0) process.exit(0);
@@ -992,6 +1180,15 @@ function end() {
 
 // --- start -----------------------------------------------------------------------------------------------------------
 
+const { listen } = net.Server.prototype;
+net.Server.prototype.listen = function listenOrHold(...args) {
+  return holdsServers ? part('listening').listen(this, args, listen) : Reflect.apply(listen, this, args);
+};
+const resolveFilename = Module._resolveFilename;
+Module._resolveFilename = function resolve(request, ...rest) {
+  const find = () => Reflect.apply(resolveFilename, this, [request, ...rest]);
+  return request === 'metagate' ? require('./node_resolve.js').resolveRequire(find) : find();
+};
 delete process.env.METAGATE_CHANNEL_FD;
 delete process.env.METAGATE_CONCURRENCY;
 delete process.env.METAGATE_MAX_MESSAGE;
@@ -1003,5 +1200,5 @@ channel = new net.Socket({
   allowHalfOpen: true, // answers are still written after the gateway has closed its writing direction
   onread: { buffer: Buffer.allocUnsafeSlow(READ_SIZE), callback: receive },
 });
-channel.on('end', end);
-channel.on('error', end);
+channel.on('end', close);
+channel.on('error', close);

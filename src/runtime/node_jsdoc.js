@@ -26,7 +26,7 @@ const WORDS = {
   number: 'number', Number: 'number', float: 'number', double: 'number', int: 'integer', integer: 'integer',
   string: 'string', String: 'string', boolean: 'boolean', Boolean: 'boolean', bool: 'boolean', bigint: 'bigint',
   BigInt: 'bigint', null: 'null', undefined: 'undefined', void: 'undefined', Date: 'Date', URL: 'URL',
-  Buffer: 'bytes', Uint8Array: 'bytes',
+  Buffer: 'bytes', Uint8Array: 'bytes', File: 'File', Blob: 'File',
 };
 const LISTS = new Set(['Array', 'array', 'ReadonlyArray', 'Iterable', 'Set', 'ReadonlySet']);
 const RECORDS = new Set(['Object', 'object', 'Record', 'Map', 'ReadonlyMap']);

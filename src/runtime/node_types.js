@@ -3,7 +3,7 @@
 //
 // A type is plain JSON:
 //
-//   {is: 'any'} {is: 'number'} 'integer' 'string' 'boolean' 'null' 'undefined' 'bigint' 'Date' 'URL' 'bytes'
+//   {is: 'any'} {is: 'number'} 'integer' 'string' 'boolean' 'null' 'undefined' 'bigint' 'Date' 'URL' 'bytes' 'File'
 //   {is: 'literal', value}          {is: 'array', of}            {is: 'tuple', of: [type], least, rest}
 //   {is: 'set', of}                 {is: 'map', of}              {is: 'union', of: [type]}
 //   {is: 'object', name, fields: {key: {type, optional, description}}, others}    {is: 'ref', name}: of a named one
@@ -15,6 +15,7 @@
 'use strict';
 
 const { randomUUID } = require('crypto');
+const { isUint8Array } = require('util').types;
 
 const { stringify } = JSON;
 
@@ -40,6 +41,7 @@ function short(text, length) {
 }
 
 function found(value) {
+  if (isFile(value)) return short(`file ${stringify(value.name)}`, FOUND_LENGTH);
   return short(value instanceof LongNumber ? value.text : stringify(value) ?? 'undefined', FOUND_LENGTH);
 }
 
@@ -111,8 +113,15 @@ function urlOf(value) {
   }
 }
 
+// Of a file in the body, and of text in base64. A body of bytes is there as it is.
 function bytesOf(value) {
+  if (isFile(value)) return require('./node_bodies.js').bytesOf(value);
   return typeof value === 'string' && BASE64.test(value) ? Buffer.from(value, 'base64') : undefined;
+}
+
+// Whether it is a file in the body of the request.
+function isFile(value) {
+  return value !== null && typeof value === 'object' && require('./node_bodies.js').isFile(value);
 }
 
 const isFalse = () => false;
@@ -126,7 +135,8 @@ const PLAIN = {
   bigint: plain('integer', { type: ['integer', 'string'] }, isFalse, bigintOf),
   Date: plain('date and time (ISO 8601)', { type: 'string', format: 'date-time' }, isFalse, dateOf),
   URL: plain('URL', { type: 'string', format: 'uri' }, isFalse, urlOf),
-  bytes: plain('base64 text', { type: 'string', contentEncoding: 'base64' }, isFalse, bytesOf),
+  bytes: plain('base64 text', { type: 'string', contentEncoding: 'base64' }, isUint8Array, bytesOf),
+  File: plain('file', { type: 'string', format: 'binary' }, isFile, never),
 };
 const ANY = { check: (value) => value, schema: {}, expected: 'any value', isExact: () => true, isAny: true };
 

@@ -105,7 +105,7 @@ function main([compiler, ...files]) {
 }
 
 // Types of the library by name. A typed array of bytes is text in base64, as in results.
-const LIBRARY = { Date: 'Date', URL: 'URL', Buffer: 'bytes', Uint8Array: 'bytes' };
+const LIBRARY = { Date: 'Date', URL: 'URL', Buffer: 'bytes', Uint8Array: 'bytes', File: 'File', Blob: 'File' };
 
 class Reader {
   constructor(ts, checker) {

@@ -8,11 +8,24 @@ const NODE: &str = include_str!("node.js");
 const PYTHON: &str = include_str!("python.py");
 const METACALL: &str = include_str!("metacall.js");
 /// Modules of the worker scripts, which not every deployment needs: name and text.
-const MODULES: [(&str, &str); 14] = [
+const MODULES: [(&str, &str); 27] = [
     ("node_binding.js", include_str!("node_binding.js")),
     ("node_types.js", include_str!("node_types.js")),
     ("node_jsdoc.js", include_str!("node_jsdoc.js")),
     ("node_typescript.js", include_str!("node_typescript.js")),
+    ("node_metagate.js", include_str!("node_metagate.js")),
+    ("node_resolve.js", include_str!("node_resolve.js")),
+    ("node_requests.js", include_str!("node_requests.js")),
+    ("node_answers.js", include_str!("node_answers.js")),
+    ("node_streams.js", include_str!("node_streams.js")),
+    ("node_bodies.js", include_str!("node_bodies.js")),
+    ("node_inlets.js", include_str!("node_inlets.js")),
+    ("node_header_text.js", include_str!("node_header_text.js")),
+    ("node_apps.js", include_str!("node_apps.js")),
+    ("node_app_server.js", include_str!("node_app_server.js")),
+    ("node_app_response.js", include_str!("node_app_response.js")),
+    ("node_listening.js", include_str!("node_listening.js")),
+    ("node_lambda.js", include_str!("node_lambda.js")),
     ("python_apps.py", include_str!("python_apps.py")),
     ("python_asgi.py", include_str!("python_asgi.py")),
     ("python_binding.py", include_str!("python_binding.py")),

@@ -29,6 +29,8 @@ mod intruders;
 mod limits_reached;
 mod loading;
 mod logging;
+mod node_apps;
+mod node_http;
 mod node_types;
 mod older_plugins;
 mod plugin_tools;

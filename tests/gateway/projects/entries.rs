@@ -28,7 +28,8 @@ fn each_reason_why_there_is_nothing_to_run_has_its_own_message() {
         (vec![("app.rb", "")], vec!["rb", "MetaCall"]),
     ];
     let folders = reasons.map(|(files, words)| (folder(&files), words));
-    let tables = folders.iter().enumerate().map(|(n, (files, _))| table(files.path()).replace("it", &format!("d{n}")));
+    let tables =
+        folders.iter().enumerate().map(|(n, (files, _))| table(files.path()).replace("\"it\"", &format!("\"d{n}\"")));
     let gateway = Gateway::start(&tables.collect::<String>());
     for (n, (_, words)) in folders.iter().enumerate() {
         let message = wait_for("the failure", || {
