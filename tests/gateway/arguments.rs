@@ -62,6 +62,7 @@ fn keys_that_are_parameters_are_bound_by_name_in_python() {
                 "no parameter \"tarrget\" (did you mean \"target\"?): transfer(source, target, amount=…)",
             ),
             ("transfer", r#"{"source":"A"}"#, "argument \"target\" is missing: transfer(source, target, amount=…)"),
+            ("only_position", r#"{"a":1,"ab":2}"#, "no parameter \"ab\": only_position(a, b=…, c=…)"),
             ("transfer", "[1,2,3,4]", "4 arguments are too many for transfer(source, target, amount=…)"),
             (
                 "resize",
@@ -230,6 +231,7 @@ fn keys_that_are_parameters_are_bound_by_name_in_node() {
                 "no parameter \"tarrget\" (did you mean \"target\"?): transfer(source, target, amount)",
             ),
             ("total", r#"{"numbers":2,"first":1}"#, "argument \"numbers\": expected array, found 2"),
+            ("given", r#"{"a":1,"x":2}"#, "no parameter \"x\": given(a, b)"),
         ],
     );
     let answer = gateway.get("/local/it/v1/call/transfer?target=B&source=A");

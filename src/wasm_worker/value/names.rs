@@ -63,7 +63,8 @@ impl Names {
         if name.len() > COMPARED {
             return String::new();
         }
-        let compared = self.iter().filter(|known| known.len() <= COMPARED);
+        // Of single letters nearly every one is like another.
+        let compared = self.iter().filter(|known| (2..=COMPARED).contains(&known.len()) && name.len() > 1);
         let ranked = compared.map(|known| (strsim::damerau_levenshtein(name, known), known));
         match ranked.min_by_key(|(distance, _)| *distance) {
             // Of two names that share no letter, none stands for the other, however short they are.

@@ -231,6 +231,7 @@ fn records_are_objects_with_their_fields() {
     assert_eq!(wrong(POINT, "{}"), "field \"x\" (u32) is missing");
     assert_eq!(wrong(POINT, "{\"x\":1,\"z\":2}"), "field \"z\" is unknown");
     assert_eq!(wrong("record { price: u32 }", "{\"prize\":1}"), "field \"prize\" is unknown (did you mean \"price\"?)");
+    assert_eq!(wrong("record { x: u32 }", "{\"xy\":1}"), "field \"xy\" is unknown");
     assert_eq!(wrong(POINT, "{\"x\":1,\"x\":1}"), "field \"x\" is repeated");
     assert_eq!(wrong(POINT, "{\"x\":\"abc\"}"), "at .x expected u32, got \"abc\"");
     assert_eq!(wrong(POINT, "[1]"), format!("expected {POINT}, got [1]"));
