@@ -187,7 +187,9 @@ impl App {
         if !faults.is_empty() {
             return Err(RunError::Plugins(faults));
         }
-        for warning in config::idle_plugins(&self.config, &plugins) {
+        for warning in
+            config::idle_plugins(&self.config, &plugins).into_iter().chain(config::route_warnings(&self.config))
+        {
             tracing::warn!("{warning}");
         }
         for deployment in self.config.deployments.clone() {
@@ -205,7 +207,7 @@ impl App {
         signals: &mut Signals,
         mut out: impl Write,
     ) -> Result<(), RunError> {
-        let front = Arc::new(Front::new(&self.config));
+        let front = Arc::new(Front::new(&self.config, self.gateway.prefix.clone()));
         let (background, stop) = (&self.background, &self.stop_background);
         let reloading = Reloading::start(&self.config, &self.deployer, &front, watches_functions, background, stop);
         replace_changed_folders(&self.background, &self.stop_background, &self.deployer);
@@ -295,7 +297,8 @@ fn replace_changed_folders(tasks: &TaskTracker, stop: &CancellationToken, deploy
     });
 }
 
-fn host_name() -> anyhow::Result<Prefix> {
+/// The prefix if the configuration has none: the name of this machine.
+pub(crate) fn host_name() -> anyhow::Result<Prefix> {
     let name = rustix::system::uname().nodename().to_string_lossy().into_owned();
     Prefix::new(&name)
         .with_context(|| format!("host name {name:?} cannot be the address prefix: set prefix in [server]"))

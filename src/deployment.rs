@@ -26,7 +26,7 @@ pub enum BadName {
     #[error("a name is 1 to 64 of A-Z a-z 0-9 . _ -, begins with a letter or digit and has no \"..\"")]
     Form,
     /// One of [`RESERVED_NAMES`].
-    #[error("{0:?} is reserved for the gateway's own addresses")]
+    #[error("{0:?} is reserved for the gateway's own addresses, as are {list}", list = RESERVED_NAMES.join(", "))]
     Reserved(String),
 }
 

@@ -91,13 +91,15 @@ pub struct Target {
     /// Bytes at the start of the path that belong to the gateway; none if those are its first four parts, as of
     /// `/local/shop/v1/call/order`.
     pub base: Option<usize>,
+    /// A trusted proxy has said that the client uses https.
+    pub is_https: bool,
 }
 
 impl Target {
     /// The address of a request to the call address or the `/http` of a deployment.
     #[must_use]
     pub fn new(uri: Uri) -> Self {
-        Self { uri, base: None }
+        Self { uri, base: None, is_https: false }
     }
 
     /// The part of the path that belongs to the gateway.

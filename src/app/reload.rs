@@ -120,9 +120,11 @@ impl Reloader {
             tracing::error!(reason = %fault, "plugin settings rejected: the plugin in service stays");
         }
         if needs_restart(&self.config, &config) {
-            tracing::warn!("changes of [server], [admin] and [deploy] need a restart of the gateway");
+            tracing::warn!(
+                "changes of [server] (except [server.cors]), [admin] and [deploy] need a restart of the gateway"
+            );
         }
-        for warning in config::idle_plugins(&config, &plugins) {
+        for warning in config::idle_plugins(&config, &plugins).into_iter().chain(config::route_warnings(&config)) {
             tracing::warn!("{warning}");
         }
         let plugins = self.with_running(plugins, &config, &faults);
@@ -133,6 +135,7 @@ impl Reloader {
         // [server], [admin] and [deploy] keep the values that the gateway started with.
         self.front.replace(&config);
         self.config.server.cors = config.server.cors;
+        self.config.routes = config.routes;
         self.config.deployments = config.deployments;
         self.config.plugins = config.plugins;
         self.config.plugin_list = config.plugin_list;

@@ -44,6 +44,9 @@ impl Check {
                     faults.push(Fault::new(config.locations.of(&format!("deploy.{key}")), reason));
                 }
             }
+            for warning in config::route_warnings(&config) {
+                stderr::print_line(format_args!("warning: {warning}"));
+            }
             for warning in isolation::warnings(&config) {
                 stderr::print_line(format_args!("warning: {warning}"));
             }

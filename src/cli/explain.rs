@@ -1,4 +1,7 @@
-//! `metagate explain`: the plugins, limits and environment that apply to a deployment or a function, and why.
+//! `metagate explain`: the plugins, limits and environment that apply to a deployment or a function, and why. Which
+//! route takes a request is left to `routes`.
+
+mod routes;
 
 use std::collections::BTreeMap;
 use std::io::Write;
@@ -11,11 +14,13 @@ use clap::Args;
 
 use crate::cli::client::deployments::unknown;
 use crate::cli::compiled;
+use crate::cli::explain::routes::Asked;
 use crate::cli::stderr;
 use crate::config::{
-    self, Config, DeploymentConfig, HookName, Instances, Mode, Pattern, PluginConfig, PluginIsolation, RuntimeKind,
-    Secret, WasmFunctionsConfig,
+    self, Config, DeploymentConfig, HookName, Instances, MethodName, Mode, Pattern, PluginConfig, PluginIsolation,
+    RuntimeKind, Secret, WasmFunctionsConfig,
 };
+use crate::deployment::Prefix;
 use crate::gateway::plan::plan_workers;
 use crate::plugin::Plugin;
 use crate::runtime::scripts::WorkerScripts;
@@ -27,25 +32,41 @@ use crate::runtime::scripts::WorkerScripts;
     with their settings and the reason why each applies; the plugins that do not apply, and why; the limits; and the \
     names of the environment variables. Reads the configuration only, without a running gateway, so it does not check \
     whether the function exists: \"metagate inspect NAME\" lists the functions.\n\n\
-    Example:\n  metagate explain -c examples/plugins/metagate.toml text slugify"
+    With a method and a path: show which route takes such a request, why, and why others do not.\n\n\
+    Examples:\n  metagate explain -c examples/plugins/metagate.toml text slugify\n  metagate explain GET /orders/7"
 )]
 pub(super) struct Explain {
-    /// The deployment.
+    /// The deployment; or a method, such as GET.
     name: String,
-    /// The function. Default: show the plugins of the whole deployment.
+    /// The function. Default: show the plugins of the whole deployment. After a method: a path or an address.
     function: Option<String>,
+    /// After a method and a path: the host that the request is for. Default: none, or that of the address.
+    #[arg(long)]
+    host: Option<String>,
     /// The configuration file.
     #[arg(short, long, default_value = "metagate.toml")]
     config: PathBuf,
 }
 
 impl Explain {
-    pub(super) fn run(self, out: &mut impl Write) -> anyhow::Result<ExitCode> {
+    pub(super) fn run(mut self, out: &mut impl Write) -> anyhow::Result<ExitCode> {
         let (config, mut faults) = config::survey(&self.config);
         let Some(config) = config.filter(|_| faults.is_empty()) else {
             stderr::print_line(&faults);
             return Ok(ExitCode::FAILURE);
         };
+        if let Some(address) = self.function.clone().filter(|address| address.contains('/') && is_method(&self.name)) {
+            let prefix = prefix_of(&config)?;
+            let asked = Asked::new(&self.name, &address, self.host.as_deref());
+            let Some((deployment, function)) = routes::show(&config, &prefix, &asked, out)? else {
+                return Ok(ExitCode::SUCCESS);
+            };
+            if config.deployments.iter().all(|own| own.name.as_str() != deployment) {
+                writeln!(out, "deployment {deployment:?} is not in this file: a package of this name may be deployed")?;
+                return Ok(ExitCode::SUCCESS);
+            }
+            (self.name, self.function) = (deployment, function);
+        }
         let names = || config.deployments.iter().map(|deployment| deployment.name.as_str());
         let Some(deployment) = config.deployments.iter().find(|deployment| deployment.name.as_str() == self.name)
         else {
@@ -67,6 +88,19 @@ impl Explain {
         }
         show_plugins(deployment, self.function.as_deref(), &set.plugins, out)?;
         Ok(ExitCode::SUCCESS)
+    }
+}
+
+/// Whether the first word is a method, and no deployment: those with such a name are not explained by a path.
+fn is_method(word: &str) -> bool {
+    word.parse::<MethodName>().is_ok()
+}
+
+/// The first part of the addresses of deployments.
+fn prefix_of(config: &Config) -> anyhow::Result<Prefix> {
+    match &config.server.prefix {
+        Some(prefix) => Ok(prefix.clone()),
+        None => crate::app::host_name(),
     }
 }
 

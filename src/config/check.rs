@@ -1,7 +1,7 @@
 //! Rules between keys and between deployments. A key whose value was refused counts as written, so that one mistake is
 //! reported once.
 
-mod front;
+pub(super) mod front;
 mod isolation;
 
 use std::collections::BTreeMap;

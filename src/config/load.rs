@@ -73,6 +73,7 @@ struct AllLocations {
     top: Locations,
     deployments: Vec<(usize, Locations)>,
     plugins: Vec<(usize, Locations)>,
+    routes: Vec<(usize, Locations)>,
 }
 
 impl AllLocations {
@@ -81,6 +82,7 @@ impl AllLocations {
             top: document.locations(),
             deployments: document.locations_of_tables("deployment"),
             plugins: document.locations_of_tables("plugin"),
+            routes: document.locations_of_tables("route"),
         }
     }
 
@@ -90,6 +92,7 @@ impl AllLocations {
         assign(self.deployments, tables(tree, "deployment"), deployments);
         let plugins = config.plugin_list.iter_mut().map(|plugin| &mut plugin.locations);
         assign(self.plugins, tables(tree, "plugin"), plugins);
+        assign(self.routes, tables(tree, "route"), config.routes.iter_mut().map(|route| &mut route.locations));
     }
 }
 

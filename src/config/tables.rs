@@ -8,5 +8,6 @@ pub(super) mod deployment;
 pub(super) mod grants;
 pub(super) mod plugin;
 pub(super) mod plugins;
+pub(super) mod route;
 pub(super) mod server;
 pub(super) mod wasm_functions;

@@ -67,8 +67,7 @@ impl RequestHead<'_> {
             Some(target) => (target.uri.path(), target.uri.query(), target.base()),
             None => ("", None, ""),
         };
-        // Of a trusted proxy: `http` has removed others'.
-        let is_https = self.headers.get("x-forwarded-proto").is_some_and(|proto| proto == "https");
+        let is_https = self.target.is_some_and(|target| target.is_https);
         let form = Form {
             id: self.id,
             method: self.method,

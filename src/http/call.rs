@@ -7,4 +7,6 @@ pub mod body_kind;
 pub mod form;
 pub mod invoke;
 pub mod lookup;
+pub mod route_arguments;
+pub mod routed;
 pub mod whole_request;

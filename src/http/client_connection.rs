@@ -22,14 +22,16 @@ pub struct ClientConnection {
     pub program: Arc<Program>,
     /// The budgets of clients behind proxies.
     pub peers: Arc<Peers>,
+    /// A trusted proxy has said that the client uses https.
+    pub is_https: bool,
 }
 
 impl ClientConnection {
     /// The same for a request of a client behind the proxy that this connection belongs to.
     #[must_use]
-    pub fn of_client(&self, client: IpAddr) -> Self {
+    pub fn of_client(&self, client: IpAddr, is_https: bool) -> Self {
         let buffers = Arc::new(self.buffers.of_client(self.peers.budget_of(client)));
-        Self { peer: client, buffers, ..self.clone() }
+        Self { peer: client, buffers, is_https, ..self.clone() }
     }
 }
 

@@ -33,6 +33,15 @@ pub struct TrustedProxies {
     with_header: bool,
 }
 
+/// The client of a request.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct ProxyClient {
+    /// Its address.
+    pub address: IpAddr,
+    /// A trusted proxy says that it uses https.
+    pub is_https: bool,
+}
+
 /// What proxies say about a request.
 #[derive(Debug, Default)]
 struct Said {
@@ -73,7 +82,7 @@ impl TrustedProxies {
     ///
     /// `bad_request` if a trusted proxy's headers cannot be read, or contradict each other: one of them was written by
     /// somebody else.
-    pub fn client_of(&self, peer: IpAddr, headers: &mut HeaderMap) -> Result<IpAddr, Problem> {
+    pub fn client_of(&self, peer: IpAddr, headers: &mut HeaderMap) -> Result<ProxyClient, Problem> {
         let peer = peer.to_canonical();
         let is_trusted = self.trusts(peer);
         let said = if is_trusted { self.said(peer, headers)? } else { Said::default() };
@@ -95,7 +104,7 @@ impl TrustedProxies {
             headers.insert(THEIR_HOST, host.clone());
             headers.insert(HOST, host);
         }
-        Ok(client)
+        Ok(ProxyClient { address: client, is_https: said.proto == Some("https") })
     }
 
     /// What the headers of a trusted proxy say.

@@ -1,23 +1,30 @@
-//! What stands in front of the deployments: CORS. It is made of one configuration as a whole, and a reload replaces it
-//! in one step. Without such tables in the configuration it does nothing.
+//! What stands in front of the deployments: routes and CORS. It is made of one configuration as a whole, and a reload
+//! replaces it in one step. Without such tables in the configuration it does nothing.
 
 pub mod cors;
+pub mod routes;
 
 use std::collections::HashMap;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use arc_swap::ArcSwapOption;
-use http::Request;
+use http::header::HOST;
+use http::{Method, Request};
+use percent_encoding::percent_decode_str;
 
 use crate::config::{Config, CorsConfig};
-use crate::deployment::{DeploymentName, RESERVED_NAMES};
+use crate::deployment::{DeploymentName, Prefix, RESERVED_NAMES};
 use crate::http::front::cors::CorsPolicy;
+use crate::http::front::routes::{Found, Route, Routes};
 use crate::http::path::{self, Target};
+use crate::http::problem::{Code, Problem};
 
 /// The front of a gateway.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub struct Front {
+    /// The first part of addresses that no route takes.
+    prefix: Prefix,
     table: ArcSwapOption<Table>,
     /// Preflights that were answered with a permission, and those that were refused.
     preflights: [AtomicU64; 2],
@@ -26,6 +33,7 @@ pub struct Front {
 /// What one configuration says.
 #[derive(Debug)]
 struct Table {
+    routes: Routes,
     cors: Option<Arc<CorsPolicy>>,
     deployments: HashMap<DeploymentName, Arc<CorsPolicy>>,
 }
@@ -33,15 +41,30 @@ struct Table {
 /// What the front has for a request.
 #[derive(Debug)]
 pub struct Entry {
+    /// The route that takes it.
+    pub taken: Taken,
     /// What pages of other origins may do there.
     pub cors: Option<Arc<CorsPolicy>>,
+}
+
+/// What the routes say about a request.
+#[derive(Debug)]
+pub enum Taken {
+    /// This one takes it.
+    By(Arc<Route>),
+    /// It asks for the methods of an address: these.
+    Methods(String),
+    /// The address has other methods.
+    Refused(Problem),
+    /// None takes it.
+    No,
 }
 
 impl Front {
     /// The front of a configuration.
     #[must_use]
-    pub fn new(config: &Config) -> Self {
-        let front = Self::default();
+    pub fn new(config: &Config, prefix: Prefix) -> Self {
+        let front = Self { prefix, table: ArcSwapOption::empty(), preflights: Default::default() };
         front.replace(config);
         front
     }
@@ -56,8 +79,30 @@ impl Front {
     pub fn find<B>(&self, request: &Request<B>) -> Option<Box<Entry>> {
         let table = self.table.load();
         let table = table.as_ref()?;
-        let cors = table.policy_at(request.uri().path()).cloned();
-        cors.is_some().then(|| Box::new(Entry { cors }))
+        let path = request.uri().path();
+        let mut cors = None;
+        let taken = if table.routes.is_empty() || !may_be_routed(path, &self.prefix) {
+            Taken::No
+        } else {
+            let (method, host) = (request.method(), host_of(request));
+            match table.routes.find(method.as_str(), &host, path) {
+                Found::Route(route) => {
+                    cors = table.policy_of(route);
+                    Taken::By(Arc::clone(route))
+                }
+                Found::OtherMethods(route, methods) => {
+                    cors = table.policy_of(route);
+                    let mut methods: Vec<&str> = methods.into_iter().collect();
+                    methods.push("OPTIONS");
+                    other_methods(method, &methods.join(", "))
+                }
+                Found::Nothing => Taken::No,
+            }
+        };
+        if matches!(taken, Taken::No) {
+            cors = table.policy_at(path);
+        }
+        (cors.is_some() || !matches!(taken, Taken::No)).then(|| Box::new(Entry { taken, cors: cors.cloned() }))
     }
 
     /// Counts the answer to a preflight.
@@ -79,25 +124,69 @@ impl Table {
         let own = config.deployments.iter();
         let deployments: HashMap<_, _> =
             own.filter_map(|own| Some((own.name.clone(), policy(own.cors.as_ref()?)))).collect();
-        let cors = config.server.cors.as_ref().map(policy);
-        (cors.is_some() || !deployments.is_empty()).then_some(Self { cors, deployments })
+        let (routes, cors) = (Routes::new(&config.routes), config.server.cors.as_ref().map(policy));
+        let is_empty = routes.is_empty() && cors.is_none() && deployments.is_empty();
+        (!is_empty).then_some(Self { routes, cors, deployments })
+    }
+
+    /// The policy of a route.
+    fn policy_of<'t>(&'t self, route: &'t Route) -> Option<&'t Arc<CorsPolicy>> {
+        route.cors.as_ref().or_else(|| self.deployments.get(&route.to.deployment)).or(self.cors.as_ref())
     }
 
     /// The policy of an address of a deployment, or of what is nowhere. The gateway's own addresses have none.
     fn policy_at(&self, path: &str) -> Option<&Arc<CorsPolicy>> {
+        if self.cors.is_none() && self.deployments.is_empty() {
+            return None;
+        }
         let name = match path::parse(path) {
             Ok(Target::Call(address)) => address.name,
             Ok(Target::Http(address)) => address.name,
             Ok(Target::Static(address)) => address.name,
-            Ok(Target::Other) | Err(_) if is_own(path) => return None,
+            Ok(Target::Other) | Err(_) if path == "/" || is_own(first_part(path)) => return None,
             Ok(Target::Other) | Err(_) => return self.cors.as_ref(),
         };
         self.deployments.get(name.as_ref()).or(self.cors.as_ref())
     }
 }
 
-/// Whether an address is one of the gateway's own.
-fn is_own(path: &str) -> bool {
-    let first = path.trim_start_matches('/').split('/').next().unwrap_or_default();
-    first.is_empty() || RESERVED_NAMES.iter().any(|name| name.eq_ignore_ascii_case(first))
+fn other_methods(method: &Method, methods: &str) -> Taken {
+    if *method == Method::OPTIONS {
+        return Taken::Methods(methods.to_owned());
+    }
+    let message = format!("this address takes {methods}, not {method}");
+    Taken::Refused(Problem::new(Code::MethodNotAllowed, message).allowing(methods))
+}
+
+/// Whether a route may take an address: it is not one of the gateway's own, nor below the prefix.
+#[must_use]
+pub fn may_be_routed(path: &str, prefix: &Prefix) -> bool {
+    let first = percent_decode_str(first_part(path)).decode_utf8_lossy();
+    !is_own(&first) && first != prefix.as_str()
+}
+
+fn first_part(path: &str) -> &str {
+    path.strip_prefix('/').unwrap_or(path).split('/').next().unwrap_or_default()
+}
+
+/// Whether an address that begins with this part is one of the gateway's own.
+fn is_own(first: &str) -> bool {
+    RESERVED_NAMES.iter().any(|name| name.eq_ignore_ascii_case(first))
+}
+
+/// The host that a request is for, in small letters and without a port.
+fn host_of<B>(request: &Request<B>) -> String {
+    let header = request.headers().get(HOST).and_then(|host| host.to_str().ok());
+    let host = header.or_else(|| request.uri().authority().map(http::uri::Authority::as_str)).unwrap_or_default();
+    host_name(host)
+}
+
+/// A host without its port, in small letters.
+#[must_use]
+pub fn host_name(host: &str) -> String {
+    let end = match host.rfind(']') {
+        Some(end) => end + 1,
+        None => host.find(':').unwrap_or(host.len()),
+    };
+    host[..end].trim_end_matches('.').to_ascii_lowercase()
 }

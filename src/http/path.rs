@@ -144,7 +144,7 @@ fn check_names(prefix: &str, name: &str) -> Result<(), String> {
 }
 
 /// Refuses a rest that a function, or a proxy in front of the gateway, could resolve to another address.
-fn check_rest(rest: &str) -> Result<(), String> {
+pub(crate) fn check_rest(rest: &str) -> Result<(), String> {
     if rest.starts_with("//") {
         return Err("the address has an empty part after \"http\"".to_owned());
     }
@@ -168,7 +168,7 @@ fn check_percents(raw: &str) -> Result<(), String> {
 }
 
 /// Decodes one part, once. Refuses parts that are not UTF-8 or could be read as several parts.
-fn decode(raw: &str) -> Result<Cow<'_, str>, String> {
+pub(crate) fn decode(raw: &str) -> Result<Cow<'_, str>, String> {
     let part = if raw.contains('%') {
         check_percents(raw)?;
         percent_decode_str(raw).decode_utf8().map_err(|_| format!("{raw:?} is not UTF-8"))?

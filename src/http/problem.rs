@@ -20,7 +20,7 @@ pub struct Problem {
     message: String,
     detail: Option<Detail>,
     retry_after: Option<Duration>,
-    allow: Option<&'static str>,
+    allow: Option<Box<str>>,
     close: bool,
     status: Option<StatusCode>,
     as_text: bool,
@@ -79,14 +79,20 @@ impl Problem {
 
     /// Adds `Allow` with these methods.
     #[must_use]
-    pub fn allowing(self, methods: &'static str) -> Self {
-        Self { allow: Some(methods), ..self }
+    pub fn allowing(self, methods: &str) -> Self {
+        Self { allow: Some(methods.into()), ..self }
     }
 
     /// Adds `Retry-After`.
     #[must_use]
     pub fn retry_after(self, wait: Duration) -> Self {
         Self { retry_after: Some(wait), ..self }
+    }
+
+    /// The message for the caller.
+    #[must_use]
+    pub fn message(&self) -> &str {
+        &self.message
     }
 
     /// The code of the error.
@@ -117,8 +123,8 @@ impl Problem {
         if let Some(wait) = self.retry_after {
             headers.insert(RETRY_AFTER, answer::retry_after(wait));
         }
-        if let Some(methods) = self.allow {
-            headers.insert(ALLOW, HeaderValue::from_static(methods));
+        if let Some(methods) = self.allow.and_then(|methods| HeaderValue::from_str(&methods).ok()) {
+            headers.insert(ALLOW, methods);
         }
         if self.code == Code::Unauthorized {
             headers.insert(WWW_AUTHENTICATE, HeaderValue::from_static("Bearer"));
@@ -140,6 +146,17 @@ pub fn too_slow() -> Problem {
 #[must_use]
 pub fn draining() -> Problem {
     Problem::new(Code::Draining, "the gateway is stopping").retry_after(Duration::from_secs(1)).closing()
+}
+
+/// The answer to a question for the methods of an address (OPTIONS).
+#[must_use]
+pub fn methods(methods: &str) -> Response<ReplyBody> {
+    let mut response = Response::new(ReplyBody::Full(None));
+    *response.status_mut() = StatusCode::NO_CONTENT;
+    if let Ok(methods) = HeaderValue::from_str(methods) {
+        response.headers_mut().insert(ALLOW, methods);
+    }
+    response
 }
 
 /// The answer when no deployment has this name.

@@ -9,7 +9,8 @@ use std::time::Duration;
 
 use axum::Router;
 use futures_util::FutureExt;
-use http::header::{CONTENT_LENGTH, ORIGIN};
+use http::header::{CONNECTION, CONTENT_LENGTH, ORIGIN};
+use http::request::Parts;
 use http::{HeaderValue, Method, Request, Response, Version};
 use hyper::body::Incoming;
 use tracing::Instrument;
@@ -18,11 +19,11 @@ use crate::gateway::Gateway;
 use crate::http::bodies::Bodies;
 use crate::http::buffers::Held;
 use crate::http::call::lookup::Client;
-use crate::http::call::{invoke, whole_request};
+use crate::http::call::{invoke, routed, whole_request};
 use crate::http::client_connection::{ClientConnection, Place};
 use crate::http::connection::head::{self, HEADER_COUNT, HEADERS_LIMIT, URI_LIMIT};
-use crate::http::forwarded::TrustedProxies;
-use crate::http::front::{Entry, Front, cors};
+use crate::http::forwarded::{ProxyClient, TrustedProxies};
+use crate::http::front::{Entry, Front, Taken, cors};
 use crate::http::path::{self, Target};
 use crate::http::problem::{self, Code, Problem};
 use crate::http::reply_body::ReplyBody;
@@ -98,6 +99,7 @@ impl Service {
         supervise::panic_point("request");
         let behind_proxy = self.client_behind_proxy(&mut request, client).map_err(Problem::closing)?;
         let client = behind_proxy.as_deref().unwrap_or(client);
+        check_head(&request)?;
         let entry = if self.serves_calls { self.front.find(&request) } else { None };
         let answer = match entry {
             // Boxed: it would enlarge the future of every request.
@@ -117,18 +119,17 @@ impl Service {
         id: &HeaderValue,
         connection: &ClientConnection,
     ) -> Result<Response<ReplyBody>, Problem> {
-        let Some(cors) = entry.cors else { return self.route(request, id, connection).await };
+        let Entry { taken, cors } = *entry;
+        let Some(cors) = cors else { return self.take(taken, request, id, connection).await };
         let origin = request.headers().get(ORIGIN).cloned();
         let is_preflight = cors::is_preflight(request.method(), request.headers());
-        let is_refused = self.gateway.is_draining() || connection.place == Place::Reserved;
-        let answer = if is_preflight && !is_refused {
+        let answer = if is_preflight && !self.gateway.is_draining() && connection.place != Place::Reserved {
             let (head, body) = request.into_parts();
             let answer = cors.preflight(&head.headers);
             self.front.count_preflight(answer.is_ok());
-            let reusable = request_body::drop_unread(&head, body).await;
-            answer.map_err(|problem| if reusable { problem } else { problem.closing() })
+            answer_unread(&head, body, answer).await
         } else {
-            self.route(request, id, connection).await
+            self.take(taken, request, id, connection).await
         };
         let mut response = answer.unwrap_or_else(|problem| {
             report_refusal(&problem, id);
@@ -136,6 +137,29 @@ impl Service {
         });
         cors.set_headers(origin.as_ref(), is_preflight, response.headers_mut());
         Ok(response)
+    }
+
+    /// Has the route that takes a request answer it, if there is one.
+    async fn take(
+        &self,
+        taken: Taken,
+        request: Request<Incoming>,
+        id: &HeaderValue,
+        connection: &ClientConnection,
+    ) -> Result<Response<ReplyBody>, Problem> {
+        let answer = match taken {
+            Taken::No => return self.route(request, id, connection).await,
+            _ if self.gateway.is_draining() => return Err(problem::draining()),
+            _ if connection.place == Place::Reserved => return Err(too_many_connections()),
+            Taken::By(route) => {
+                let client = Client { id, connection };
+                return routed::serve(&self.gateway, &route, request, client, &self.bodies).await;
+            }
+            Taken::Refused(problem) => Err(problem),
+            Taken::Methods(methods) => Ok(problem::methods(&methods)),
+        };
+        let (head, body) = request.into_parts();
+        answer_unread(&head, body, answer).await
     }
 
     /// The client of a request that a trusted proxy passes on, if it is not the connection's own. Boxed: the futures
@@ -148,8 +172,9 @@ impl Service {
         if self.proxies.is_empty() {
             return Ok(None);
         }
-        let client = self.proxies.client_of(connection.peer, request.headers_mut())?;
-        Ok((client != connection.peer.to_canonical()).then(|| Box::new(connection.of_client(client))))
+        let ProxyClient { address, is_https } = self.proxies.client_of(connection.peer, request.headers_mut())?;
+        let is_own = address == connection.peer.to_canonical() && !is_https;
+        Ok((!is_own).then(|| Box::new(connection.of_client(address, is_https))))
     }
 
     async fn route(
@@ -158,16 +183,6 @@ impl Service {
         id: &HeaderValue,
         connection: &ClientConnection,
     ) -> Result<Response<ReplyBody>, Problem> {
-        if request.uri().path_and_query().is_some_and(|target| target.as_str().len() > URI_LIMIT) {
-            return Err(Problem::new(Code::UriTooLong, format!("an address of more than {URI_LIMIT} bytes")));
-        }
-        if request.version() == Version::HTTP_2 {
-            check_h2_head(&request)?;
-        }
-        if *request.method() == Method::CONNECT {
-            let problem = Problem::new(Code::MethodNotAllowed, "the gateway is not a proxy");
-            return Err(problem.allowing("GET, POST").closing());
-        }
         let uri = request.uri().clone();
         let target = match path::parse(uri.path()) {
             Ok(target) => target,
@@ -203,6 +218,20 @@ impl Service {
     }
 }
 
+/// Gives an answer to a request whose body is not wanted.
+async fn answer_unread(
+    head: &Parts,
+    body: Incoming,
+    answer: Result<Response<ReplyBody>, Problem>,
+) -> Result<Response<ReplyBody>, Problem> {
+    if request_body::drop_unread(head, body).await {
+        return answer;
+    }
+    let mut response = answer.map_err(Problem::closing)?;
+    response.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
+    Ok(response)
+}
+
 fn report_refusal(problem: &Problem, id: &HeaderValue) {
     tracing::debug!(request_id = request_id::text(id), code = problem.code().as_str(), "refused a request");
 }
@@ -216,6 +245,21 @@ fn is_for_operators(target: &Target<'_>, path: &str) -> bool {
 /// The answer when all connections are taken.
 pub(crate) fn too_many_connections() -> Problem {
     Problem::new(Code::Overloaded, "too many connections (max_connections)").retry_after(CONNECTIONS_RETRY).closing()
+}
+
+/// Refuses what is wrong at every address.
+fn check_head(request: &Request<Incoming>) -> Result<(), Problem> {
+    if request.uri().path_and_query().is_some_and(|target| target.as_str().len() > URI_LIMIT) {
+        return Err(Problem::new(Code::UriTooLong, format!("an address of more than {URI_LIMIT} bytes")));
+    }
+    if request.version() == Version::HTTP_2 {
+        check_h2_head(request)?;
+    }
+    if *request.method() == Method::CONNECT {
+        let problem = Problem::new(Code::MethodNotAllowed, "the gateway is not a proxy");
+        return Err(problem.allowing("GET, HEAD, POST, OPTIONS").closing());
+    }
+    Ok(())
 }
 
 /// The checks of heads that `connection::head` makes for HTTP/1.

@@ -417,23 +417,3 @@ fn an_answer_carries_the_callers_request_id_if_that_is_a_sane_one() {
     seen.dedup();
     assert_eq!(seen.len(), 6, "every request has an id of its own");
 }
-
-#[test]
-fn h16_methods_other_than_get_and_post_are_refused_and_run_nothing() {
-    let gateway = serving("echo-node");
-    for method in ["PUT", "DELETE", "PATCH", "OPTIONS", "TRACE", "PROPFIND", "get"] {
-        let answer = wire::send(&gateway, method, &path("run"), &[JSON], "[]");
-        assert_refused(&answer, 405, "method_not_allowed");
-        assert_eq!(answer.header("allow"), Some("GET, POST"), "{method}");
-    }
-    let mut wire = Wire::open(&gateway);
-    let answer = wire.send(request_head(&path("run"))).answer_without_body();
-    assert_eq!((answer.status, answer.header("allow")), (405, Some("GET, POST")));
-    assert_eq!(answer.header("x-metagate-error"), Some("method_not_allowed"));
-    // What comes next on the connection is the next answer, not a body.
-    assert_eq!(wire.send(wire::request("GET", &path("runs"), &[], "")).answer().body, "0");
-}
-
-fn request_head(path: &str) -> Vec<u8> {
-    wire::request("HEAD", path, &[], "")
-}

@@ -1,14 +1,18 @@
-//! Rules about what stands in front of deployments: proxies and CORS.
+//! Rules about what stands in front of deployments: proxies, CORS and routes.
 
 use crate::config::fault::{Fault, Faults};
 use crate::config::locations::Locations;
 use crate::config::tables::config::Config;
 use crate::config::tables::cors::CorsConfig;
+use crate::config::tables::route::RouteConfig;
 use crate::config::values::cors_origin::CorsOrigin;
+use crate::config::values::route_path::RoutePart;
+use crate::deployment::RESERVED_NAMES;
 
 /// Checks the rules and adds to `faults`.
 pub(super) fn check(config: &Config, faults: &mut Faults) {
     check_proxies(config, faults);
+    check_routes(config, faults);
     check_cors(config.server.cors.as_ref(), "server.cors", &config.locations, faults);
     for deployment in &config.deployments {
         check_cors(deployment.cors.as_ref(), "cors", &deployment.locations, faults);
@@ -29,4 +33,59 @@ fn check_cors(cors: Option<&CorsConfig>, key: &str, locations: &Locations, fault
                        list the origins that may";
         faults.push(Fault::new(locations.of(&format!("{key}.credentials")), message));
     }
+}
+
+fn check_routes(config: &Config, faults: &mut Faults) {
+    for (at, route) in config.routes.iter().enumerate() {
+        check_cors(route.cors.as_ref(), "cors", &route.locations, faults);
+        if let Some(message) = taken(route, config) {
+            faults.push(Fault::new(route.locations.of("path"), message));
+            continue;
+        }
+        let mut earlier = config.routes[..at].iter();
+        if let Some(first) = earlier.find(|first| takes_the_same(first, route)) {
+            let line = first.locations.of("path").map_or(0, |location| location.line);
+            let message = format!(
+                "the route of line {line} takes the same requests: give one of them another path, \"host\" or other \
+                 \"methods\""
+            );
+            faults.push(Fault::new(route.locations.of("path"), message));
+        }
+    }
+}
+
+/// Why no request would reach a route: its addresses are the gateway's own.
+fn taken(route: &RouteConfig, config: &Config) -> Option<String> {
+    let Some(RoutePart::Text(first)) = route.path.parts().first() else { return None };
+    if RESERVED_NAMES.iter().any(|name| name.eq_ignore_ascii_case(first)) {
+        let names = RESERVED_NAMES.map(|name| format!("/{name}")).join(", ");
+        return Some(format!("these addresses are reserved for the gateway: {names}"));
+    }
+    let is_prefix = config.server.prefix.as_ref().is_some_and(|prefix| prefix.as_str() == first);
+    is_prefix.then(|| format!("addresses below /{first} are those of deployments, because it is the prefix"))
+}
+
+fn takes_the_same(one: &RouteConfig, other: &RouteConfig) -> bool {
+    let shares_method = match (one.accepted(), other.accepted()) {
+        (Some(one), Some(other)) => one.iter().any(|method| other.contains(method)),
+        (None, _) | (_, None) => true,
+    };
+    shares_method && one.host == other.host && one.path.matches_as(&other.path)
+}
+
+/// Routes to deployments that the file does not have: one of this name may be uploaded.
+#[must_use]
+pub fn route_warnings(config: &Config) -> Vec<String> {
+    let is_known =
+        |route: &&RouteConfig| config.deployments.iter().any(|deployment| deployment.name == route.to.deployment);
+    let unknown = config.routes.iter().filter(|route| !is_known(route));
+    let warning = |route: &RouteConfig| {
+        let place = route.locations.of("to").map_or_else(String::new, |location| format!("{location}: "));
+        format!(
+            "{place}route {} leads to {:?}, which is no deployment of this file: it answers 404 until one is uploaded",
+            route.path,
+            route.to.deployment.as_str()
+        )
+    };
+    unknown.map(warning).collect()
 }

@@ -21,7 +21,7 @@ pub(super) struct Subject<'a> {
 pub(super) fn wrong_value(subject: &Subject<'_>, reason: &Reason) -> String {
     let Subject { key, value, origin, secret } = subject;
     match *key {
-        "deployment" | "plugin" if value.is_table() => {
+        "deployment" | "plugin" | "route" if value.is_table() => {
             return format!("each {key} is written [[{key}]], with two pairs of brackets");
         }
         "plugins" if value.is_array() => {

@@ -17,6 +17,7 @@ use crate::config::reading::source::Source;
 use crate::config::reading::tree::{self, Step};
 use crate::config::tables::deployment::DeploymentConfig;
 use crate::config::tables::plugin::PluginConfig;
+use crate::config::tables::route::RouteConfig;
 
 /// Reading stops after this many faults: each fault reads the tree again, so a file that is no configuration would take
 /// long.
@@ -159,6 +160,7 @@ impl<'a> FaultCollector<'a> {
 fn required_keys(route: &[Step]) -> Option<&'static [&'static str]> {
     match route {
         [Step::Key(key), Step::Index(_)] if key == "deployment" => Some(&DeploymentConfig::REQUIRED),
+        [Step::Key(key), Step::Index(_)] if key == "route" => Some(&RouteConfig::REQUIRED),
         [Step::Key(key), Step::Index(_)] if key == "plugin" => Some(&PluginConfig::REQUIRED),
         _ => None,
     }

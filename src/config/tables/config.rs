@@ -11,6 +11,7 @@ use crate::config::tables::deploy::DeployConfig;
 use crate::config::tables::deployment::DeploymentConfig;
 use crate::config::tables::plugin::PluginConfig;
 use crate::config::tables::plugins::PluginsConfig;
+use crate::config::tables::route::RouteConfig;
 use crate::config::tables::server::ServerConfig;
 use crate::config::values::field;
 
@@ -32,6 +33,10 @@ pub struct Config {
     /// The folders of functions to serve, each under its own name. Two deployments may share a folder.
     #[serde(default, rename = "deployment", deserialize_with = "field::tables")]
     pub deployments: Vec<DeploymentConfig>,
+    /// Addresses for functions and apps, in addition to those of all deployments. The most specific one that matches a
+    /// request takes it.
+    #[serde(default, rename = "route", deserialize_with = "field::tables")]
+    pub routes: Vec<RouteConfig>,
     /// Settings of all plugins.
     #[serde(default, deserialize_with = "field::table")]
     pub plugins: PluginsConfig,

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use http::header::CONTENT_TYPE;
+use http::header::{CONNECTION, CONTENT_TYPE};
 use http::request::Parts;
 use http::{HeaderValue, Method, Request, Response};
 use hyper::body::Incoming;
@@ -15,11 +15,14 @@ use crate::http::call::arguments::{self, Keys};
 use crate::http::call::body_kind::BodyKind;
 use crate::http::call::lookup::{self, Client};
 use crate::http::path::CallAddress;
-use crate::http::problem::{Code, Problem};
+use crate::http::problem::{self, Code, Problem};
 use crate::http::reply_body::ReplyBody;
 use crate::http::request_body::{self, ReadBody};
 use crate::http::request_id;
 use crate::registry::Deployment;
+
+/// The methods of a function's address.
+const METHODS: &str = "GET, HEAD, POST, OPTIONS";
 
 /// Calls the function that an address names. What the head of the request shows to be wrong is refused before its body
 /// is read.
@@ -36,6 +39,9 @@ pub async fn call(
         // Boxed: it would enlarge the future of every call.
         Err(problem) => return Err(Box::pin(request_body::refuse(&head, body, problem)).await),
     };
+    if head.method == Method::OPTIONS {
+        return Box::pin(options(&head, body)).await;
+    }
     // Names cost an allocation per call: they are kept only where the runtime passes them on.
     let keys = if deployment.pool().is_some_and(|pool| pool.wants_names()) { Keys::Keep } else { Keys::Drop };
     let kind = BodyKind::of(head.headers.get(CONTENT_TYPE).map(HeaderValue::as_bytes));
@@ -60,12 +66,25 @@ fn deployment_for(
     body: &Incoming,
 ) -> Result<Arc<Deployment>, Problem> {
     let method = &head.method;
-    if !matches!(*method, Method::GET | Method::POST) {
+    if !matches!(*method, Method::GET | Method::POST | Method::HEAD | Method::OPTIONS) {
         let problem =
             Problem::new(Code::MethodNotAllowed, format!("a function is called with GET or POST, not {method}"));
-        return Err(problem.allowing("GET, POST"));
+        return Err(problem.allowing(METHODS));
     }
     let deployment = lookup::deployment_at(gateway, &address.prefix, &address.name, &address.version)?;
-    lookup::check_call(&deployment, &address.function, Takes::Arguments, head, body)?;
+    if *method == Method::OPTIONS {
+        lookup::check_function(&deployment, &address.function, Takes::Arguments)?;
+    } else {
+        lookup::check_call(&deployment, &address.function, Takes::Arguments, head, body)?;
+    }
     Ok(deployment)
+}
+
+/// The methods of a function, for who asks for them. Nothing runs.
+async fn options(head: &Parts, body: Incoming) -> Result<Response<ReplyBody>, Problem> {
+    let mut response = problem::methods(METHODS);
+    if !request_body::drop_unread(head, body).await {
+        response.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
+    }
+    Ok(response)
 }

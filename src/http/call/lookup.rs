@@ -4,7 +4,7 @@ use std::mem;
 use std::sync::Arc;
 
 use http::HeaderValue;
-use http::header::CONTENT_ENCODING;
+use http::header::{CONTENT_ENCODING, EXPECT};
 use http::request::Parts;
 use hyper::body::{Body, Incoming};
 
@@ -48,7 +48,7 @@ impl<'a> Client<'a> {
             arguments,
             request_id: request_id::text(self.id),
             method: method.as_str(),
-            target: Some(Target::new(mem::take(uri))),
+            target: Some(Target { is_https: self.connection.is_https, ..Target::new(mem::take(uri)) }),
             peer: self.connection.peer,
             headers: mem::take(headers),
             started,
@@ -85,16 +85,11 @@ pub fn check_call(
     head: &Parts,
     body: &Incoming,
 ) -> Result<(), Problem> {
-    if is_small(head, body) {
+    // Who waits for 100 Continue learns of a refusal instead of it.
+    if is_small(head, body) && !head.headers.contains_key(EXPECT) {
         return Ok(());
     }
-    let message = |error| failure::of_call(error, deployment.name.as_str(), function, takes).message;
-    if !deployment.may_answer(function, takes) {
-        return Err(match deployment.namesakes(function) {
-            Some(names) => Problem::new(Code::AmbiguousFunction, message(CallError::AmbiguousFunction(names))),
-            None => Problem::new(Code::FunctionNotFound, message(CallError::FunctionNotFound)),
-        });
-    }
+    check_function(deployment, function, takes)?;
     if deployment.chain_of(function).is_some() {
         // Its before-hooks may answer instead, or refuse the caller, who should see that first.
         return Ok(());
@@ -105,7 +100,25 @@ pub fn check_call(
         // Other reasons may have passed when the body has arrived.
         Some(_) | None => return Ok(()),
     };
-    Err(Problem::new(code, message(error)).retry_after(wait))
+    let message = failure::of_call(error, deployment.name.as_str(), function, takes).message;
+    Err(Problem::new(code, message).retry_after(wait))
+}
+
+/// Checks that a call of a name may be answered by anything but 404.
+///
+/// # Errors
+///
+/// No plugin applies to the function's name, and the release has loaded without it (404 `function_not_found`,
+/// `ambiguous_function`).
+pub fn check_function(deployment: &Deployment, function: &str, takes: Takes) -> Result<(), Problem> {
+    if deployment.may_answer(function, takes) {
+        return Ok(());
+    }
+    let message = |error| failure::of_call(error, deployment.name.as_str(), function, takes).message;
+    Err(match deployment.namesakes(function) {
+        Some(names) => Problem::new(Code::AmbiguousFunction, message(CallError::AmbiguousFunction(names))),
+        None => Problem::new(Code::FunctionNotFound, message(CallError::FunctionNotFound)),
+    })
 }
 
 fn is_small(head: &Parts, body: &Incoming) -> bool {

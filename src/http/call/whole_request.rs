@@ -33,12 +33,28 @@ pub async fn serve(
     client: Client<'_>,
     bodies: &Bodies,
 ) -> Result<Response<ReplyBody>, Problem> {
+    let HttpAddress { prefix, name, version, rest } = address;
+    let deployment = lookup::deployment_at(gateway, &prefix, &name, &version);
+    serve_deployment(gateway, deployment, rest, None, request, client, bodies).await
+}
+
+/// Has a deployment answer a request, whose path it sees as `path`. `base`: bytes of the path before that, where they
+/// are not those of the deployment's own address.
+pub async fn serve_deployment(
+    gateway: &Arc<Gateway>,
+    deployment: Result<Arc<Deployment>, Problem>,
+    path: &str,
+    base: Option<usize>,
+    request: Request<Incoming>,
+    client: Client<'_>,
+    bodies: &Bodies,
+) -> Result<Response<ReplyBody>, Problem> {
     let (mut head, body) = request.into_parts();
-    let deployment = match deployment_for(gateway, &address, &head, &body) {
+    let deployment = match checked(deployment, &head, &body) {
         Ok(deployment) => deployment,
         Err(problem) => return Err(Box::pin(request_body::refuse(&head, body, problem)).await),
     };
-    let (method, uri) = (head.method.clone(), uri_of(&address, head.uri.query()));
+    let (method, uri) = (head.method.clone(), uri_of(path, head.uri.query()));
     let envelope = move |body: &mut ReadBody| {
         body.hold_line()?;
         Ok(whole_request::request(method.as_str(), &uri, &body.bytes))
@@ -46,14 +62,16 @@ pub async fn serve(
     let (arguments, body) = bodies.read(&head, body, &client.connection.buffers, envelope).await?;
     adjust_headers(&mut head, &body.bytes, client.id);
     let is_head = head.method == Method::HEAD;
-    let call = client.call(&deployment, HTTP_FUNCTION, Takes::Request, arguments, &mut head);
+    let mut call = client.call(&deployment, HTTP_FUNCTION, Takes::Request, arguments, &mut head);
+    if let Some(target) = &mut call.target {
+        target.base = base;
+    }
     let response = answer::render(gateway.call(&deployment, call).await, request_id::text(client.id));
     Ok(if is_head { with_unknown_length(response) } else { response })
 }
 
-fn deployment_for(
-    gateway: &Gateway,
-    address: &HttpAddress<'_>,
+fn checked(
+    deployment: Result<Arc<Deployment>, Problem>,
     head: &Parts,
     body: &Incoming,
 ) -> Result<Arc<Deployment>, Problem> {
@@ -61,7 +79,7 @@ fn deployment_for(
         // TRACE would echo headers, which may hold credentials.
         return Err(Problem::new(Code::MethodNotAllowed, "functions do not answer TRACE").allowing(METHODS));
     }
-    let deployment = lookup::deployment_at(gateway, &address.prefix, &address.name, &address.version)?;
+    let deployment = deployment?;
     lookup::check_call(&deployment, HTTP_FUNCTION, Takes::Request, head, body)?;
     Ok(deployment)
 }
@@ -80,8 +98,8 @@ fn adjust_headers(head: &mut Parts, body: &Bytes, id: &HeaderValue) {
     head.headers.insert(request_id::HEADER, id.clone());
 }
 
-fn uri_of(address: &HttpAddress<'_>, query: Option<&str>) -> String {
-    let path = if address.rest.is_empty() { "/" } else { address.rest };
+fn uri_of(path: &str, query: Option<&str>) -> String {
+    let path = if path.is_empty() { "/" } else { path };
     query.map_or_else(|| path.to_owned(), |query| format!("{path}?{query}"))
 }
 

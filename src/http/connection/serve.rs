@@ -179,7 +179,7 @@ impl Connection {
             if client == self.ends.client.ip() { Arc::clone(self.peer.budget()) } else { peers.budget_of(client) };
         let buffers = Arc::new(ConnectionBuffers::new(everyone, budget, requests));
         let program = Arc::new(Program::of(self.ends));
-        let client = ClientConnection { peer: client, buffers, place: self.place, program, peers };
+        let client = ClientConnection { peer: client, buffers, place: self.place, program, peers, is_https: false };
         Arc::new(Serving { service: Arc::clone(&self.service), client })
     }
 

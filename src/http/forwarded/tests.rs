@@ -15,7 +15,8 @@ fn client(peer: &str, headers: &[(&'static str, &str)]) -> Result<(String, Heade
         map.append(HeaderName::from_static(name), HeaderValue::from_bytes(value.as_bytes()).unwrap());
     }
     let client = proxies().client_of(peer.parse().unwrap(), &mut map).map_err(|problem| problem.code())?;
-    Ok((client.to_string(), map))
+    assert_eq!(client.is_https, map.get("x-forwarded-proto").is_some_and(|proto| proto == "https"));
+    Ok((client.address.to_string(), map))
 }
 
 fn forwarded_for(peer: &str, value: &str) -> String {

@@ -1,0 +1,110 @@
+//! Requests that come by a route of the configuration: calls of functions, and whole requests to a deployment. They run
+//! through the same checks and plugins as at the deployment's own addresses.
+
+use std::sync::Arc;
+
+use http::header::CONTENT_TYPE;
+use http::{HeaderName, HeaderValue, Request, Response};
+use hyper::body::{Body, Incoming};
+
+use crate::deployment::{Function, Takes};
+use crate::gateway::Gateway;
+use crate::http::bodies::Bodies;
+use crate::http::call::arguments::Keys;
+use crate::http::call::body_kind::BodyKind;
+use crate::http::call::lookup::{self, Client};
+use crate::http::call::route_arguments::{self, Given};
+use crate::http::call::{answer, whole_request};
+use crate::http::front::routes::Route;
+use crate::http::path;
+use crate::http::problem::{self, Code, Problem};
+use crate::http::reply_body::ReplyBody;
+use crate::http::request_body::{self, ReadBody};
+use crate::http::request_id;
+use crate::registry::Deployment;
+
+/// Tells an app the part of the path that it does not see.
+const PREFIX: HeaderName = HeaderName::from_static("x-forwarded-prefix");
+
+/// Has the target of a route answer a request.
+pub async fn serve(
+    gateway: &Arc<Gateway>,
+    route: &Route,
+    request: Request<Incoming>,
+    client: Client<'_>,
+    bodies: &Bodies,
+) -> Result<Response<ReplyBody>, Problem> {
+    match &route.to.function {
+        Some(function) => call(gateway, route, function, request, client, bodies).await,
+        None => pass_on(gateway, route, request, client, bodies).await,
+    }
+}
+
+/// Calls the function of a route.
+async fn call(
+    gateway: &Arc<Gateway>,
+    route: &Route,
+    function: &str,
+    request: Request<Incoming>,
+    client: Client<'_>,
+    bodies: &Bodies,
+) -> Result<Response<ReplyBody>, Problem> {
+    let (mut head, body) = request.into_parts();
+    let checked = || {
+        let deployment = deployment_of(gateway, route)?;
+        lookup::check_call(&deployment, function, Takes::Arguments, &head, &body)?;
+        Ok((deployment, route.parameters(head.uri.path())?))
+    };
+    let (deployment, path) = match checked() {
+        Ok(checked) => checked,
+        Err(problem) => return Err(request_body::refuse(&head, body, problem).await),
+    };
+    let keys = if deployment.pool().is_some_and(|pool| pool.wants_names()) { Keys::Keep } else { Keys::Drop };
+    let kind = BodyKind::of(head.headers.get(CONTENT_TYPE).map(HeaderValue::as_bytes));
+    let query = head.uri.query().filter(|query| !query.is_empty()).map(str::to_owned);
+    let function_of = if body.is_end_stream() { None } else { exported(&deployment, function) };
+    let arguments = move |body: &mut ReadBody| {
+        body.hold_line()?;
+        let given =
+            Given { path, query: query.as_deref(), signature: function_of.as_deref().map(|own| &own.signature) };
+        route_arguments::arguments(given, &body.bytes, kind, keys)
+    };
+    let (arguments, _body) = bodies.read(&head, body, &client.connection.buffers, arguments).await?;
+    let mut call = client.call(&deployment, function, Takes::Arguments, arguments, &mut head);
+    if let Some(target) = &mut call.target {
+        target.base = Some(0);
+    }
+    Ok(answer::render(gateway.call(&deployment, call).await, request_id::text(client.id)))
+}
+
+/// Passes the whole request on. The target of a route with a tail sees the tail as its path.
+async fn pass_on(
+    gateway: &Arc<Gateway>,
+    route: &Route,
+    mut request: Request<Incoming>,
+    client: Client<'_>,
+    bodies: &Bodies,
+) -> Result<Response<ReplyBody>, Problem> {
+    let whole = request.uri().path().to_owned();
+    let (mounted, rest) = route.split(&whole);
+    let checked = path::check_rest(&whole).map_err(|message| Problem::new(Code::BadName, message));
+    let deployment = checked.and_then(|()| deployment_of(gateway, route));
+    if !mounted.is_empty()
+        && let Ok(prefix) = HeaderValue::from_str(mounted)
+    {
+        request.headers_mut().insert(PREFIX, prefix);
+    }
+    whole_request::serve_deployment(gateway, deployment, rest, Some(mounted.len()), request, client, bodies).await
+}
+
+fn deployment_of(gateway: &Gateway, route: &Route) -> Result<Arc<Deployment>, Problem> {
+    let name = route.to.deployment.as_str();
+    gateway.deployment(name).ok_or_else(|| problem::deployment_not_found(name))
+}
+
+/// The function of this name, if the release has loaded and has it.
+fn exported(deployment: &Deployment, called: &str) -> Option<Arc<Function>> {
+    let exports = deployment.pool()?.exports()?;
+    let name = exports.aliases.get(called).map_or(called, AsRef::as_ref);
+    exports.functions.get(name).cloned()
+}
