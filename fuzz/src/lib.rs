@@ -6,15 +6,18 @@ use std::cell::LazyCell;
 use std::collections::BTreeSet;
 use std::fs;
 use std::io::{Seek, Write};
+use std::net::IpAddr;
 use std::path::Path;
 use std::time::Duration;
 
 use bytes::Bytes;
+use http::{HeaderMap, HeaderValue};
 use metagate::config;
 use metagate::deployment::DeploymentName;
 use metagate::http::call::arguments::{Keys, MAX_ARGUMENTS, from_body};
 use metagate::http::call::body_kind::BodyKind;
 use metagate::http::connection::framing::Framing;
+use metagate::http::forwarded::TrustedProxies;
 use metagate::ipc::codec::Lines;
 use metagate::ipc::message::{self, FromWorker};
 use metagate::ipc::metadata::{self, OwnScripts};
@@ -31,9 +34,10 @@ use tempfile::TempDir;
 pub type Check = (&'static str, fn(&[u8]));
 
 /// All checks.
-pub const CHECKS: [Check; 9] = [
+pub const CHECKS: [Check; 10] = [
     ("zip_directory", zip_directory),
     ("request_head", request_head),
+    ("proxy_headers", proxy_headers),
     ("argument_binding", argument_binding),
     ("ipc_lines", ipc_lines),
     ("metadata", metadata),
@@ -100,6 +104,26 @@ pub fn request_head(data: &[u8]) {
     if refused.is_ok() {
         assert_eq!(whole.is_between_requests(), cut.is_between_requests());
         assert_eq!(whole.is_in_head(), cut.is_in_head());
+    }
+}
+
+/// A client behind a trusted proxy cannot hide the address that the proxy has added to its headers, and a stranger is
+/// not believed. The data is what the client has sent.
+pub fn proxy_headers(data: &[u8]) {
+    const CLIENT: &str = "203.0.113.9";
+    let address = |text: &str| text.parse::<IpAddr>().expect("it is an address");
+    let proxies = TrustedProxies::new(&["10.0.0.0/8".parse().expect("it is a network")], false);
+    for (name, added) in [("x-forwarded-for", CLIENT), ("forwarded", "for=203.0.113.9;proto=https")] {
+        let Ok(value) = HeaderValue::from_bytes(&[data, b", ", added.as_bytes()].concat()) else { return };
+        for (peer, expected) in [("10.0.0.1", CLIENT), ("198.51.100.1", "198.51.100.1")] {
+            let mut headers = HeaderMap::new();
+            headers.insert(name, value.clone());
+            // An unreadable header is refused.
+            let Ok(client) = proxies.client_of(address(peer), &mut headers) else { continue };
+            assert_eq!(client.address, address(expected), "{name} of {peer}");
+            assert_eq!(headers["x-forwarded-for"], expected);
+            assert!(!headers.contains_key("forwarded"));
+        }
     }
 }
 

@@ -181,11 +181,15 @@ pub(crate) fn decode(raw: &str) -> Result<Cow<'_, str>, String> {
     Ok(part)
 }
 
-/// A function's name may be any identifier of its language, also with dots, dashes, `$` or `@`.
+/// A function's name may be any identifier of its language, also with dots, dashes, `$` or `@`, and with spaces between
+/// words: JavaScript exports such names.
 fn check_function(name: &str) -> Result<(), String> {
-    let fits =
-        |c: char| c.is_alphanumeric() || matches!(c, '_' | '-' | '.' | '$' | '@' | '#' | ':' | '\u{200c}' | '\u{200d}');
-    if name.is_empty() || name.len() > FUNCTION_LIMIT || !name.chars().all(fits) || name.contains("..") {
+    let fits = |c: char| {
+        c.is_alphanumeric() || matches!(c, '_' | '-' | '.' | '$' | '@' | '#' | ':' | ' ' | '\u{200c}' | '\u{200d}')
+    };
+    let is_trimmed = !name.starts_with(' ') && !name.ends_with(' ');
+    let is_long = name.is_empty() || name.len() > FUNCTION_LIMIT;
+    if is_long || !is_trimmed || !name.chars().all(fits) || name.contains("..") {
         return Err(format!("{:?} is not a function name", name.chars().take(80).collect::<String>()));
     }
     Ok(())
@@ -213,6 +217,7 @@ mod tests {
         );
         assert_eq!(call(&format!("/l/m/v1/call{}", "/a".repeat(16))).unwrap().1.len(), 31);
         assert_eq!(call(&format!("/l/m/v1/call{}", "/a".repeat(17))), None);
+        assert_eq!(call("/local/math/v1/call/two%20words"), Some(("math".into(), "two words".into())));
         assert_eq!(call("/local/m%61th/v1/call/__proto__"), Some(("math".into(), "__proto__".into())));
     }
 
@@ -241,6 +246,9 @@ mod tests {
             "/local/math/v1/call/a/b/c;d",
             "/local/math;x/v1/call/sum",
             "/local/math/v1/call/sum;x",
+            "/local/math/v1/call/%20sum",
+            "/local/math/v1/call/sum%20",
+            "/local/math/v1/call/a%09b",
             "/local/m%C3%A4th/v1/call/sum",
             "/local/math/v1/call/a%5Cb",
             "/api/../x",

@@ -64,6 +64,11 @@ fn requests_are_followed_alike_however_their_bytes_are_cut() {
 }
 
 #[test]
+fn addresses_that_a_proxy_has_added_cannot_be_hidden() {
+    holds("proxy_headers", 4_000);
+}
+
+#[test]
 fn arguments_of_any_body_are_a_json_array() {
     holds("argument_binding", 4_000);
 }

@@ -68,7 +68,7 @@ fn h12_addresses_that_could_be_taken_for_others_are_refused() {
         "/local/it/v1/call/run;a=b",
         "/local/it%2Fv1/v1/call/run",
         "/local/it/v1/call/a%5cb",
-        "/local/it/v1/call/a%20b",
+        "/local/it/v1/call/run%20",
         "/local/it/v1/call/run%0d%0aX:%20y",
         "/local/-it/v1/call/run",
         "/local/%C3%A4/v1/call/run",
