@@ -369,8 +369,9 @@ async function load({ id, path: folder, jsons, app, handler }) {
   if (found === undefined) openServers();
   texts.clear();
   functions = table;
+  const warnings = warningsOf(found);
   send('GetApplicationMetadata', {
-    status: 'ready', prefix: '', suffix: id, version: 'v1', accepts, packages, ports: [],
+    status: 'ready', prefix: '', suffix: id, version: 'v1', accepts, packages, warnings, ports: [],
   });
   process.on('uncaughtException', retire);
   for (const [call, line] of waiting) perform(call, line);
@@ -447,6 +448,12 @@ function addApp({ language, script, http, serve }, table) {
   const signature = { ret: { type: UNKNOWN_TYPE }, args: [] };
   const funcs = [{ name: 'http', http, signature, async: true }];
   return { [language]: [{ name: script, scope: { name: 'global_namespace', funcs, classes: [], objects: [] } }] };
+}
+
+// What an app hides.
+function warningsOf(app) {
+  if (app?.left === undefined || app.left.length === 0) return undefined;
+  return [`${app.script} exports a web app: functions are not called (${short(app.left.join(', '), 200)})`];
 }
 
 function isLoaded(name) {
@@ -701,7 +708,7 @@ const parts = {};
 // What the parts use of this worker.
 const worker = {
   MAX_MESSAGE,
-  part, parametersOf, render, describeError, isResponse, // of values
+  part, parametersOf, isOwnInstance, render, describeError, isResponse, // of values
   answer, send, fail, raise, respond, // of calls
   begin, finish, end,
 };

@@ -21,13 +21,15 @@ module.exports = function answers(worker) {
     return true;
   }
 
-  function respond(id, response) {
+  // Answers the call with a Response, without the body if the request was for its head only.
+  function respond(id, response, hasBody = true) {
     let head;
     let source;
     try {
       head = headOf(response);
       if (response.bodyUsed) throw plainError('the body of the Response has been read already');
-      source = bodyOf(response.body);
+      source = hasBody ? bodyOf(response.body) : undefined;
+      if (!hasBody) response.body?.cancel?.().catch(() => {});
     } catch (thrown) {
       worker.fail(id, worker.describeError(thrown));
       return;

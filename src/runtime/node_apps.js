@@ -22,16 +22,16 @@ const CONTEXT = {
 const RESPONSE = /^_?(?:res|response|reply)$/;
 
 module.exports = function apps(worker) {
-  // The app of scripts {script, namespace, exported}, as {language, script, http, serve}, or undefined. `settings` has
-  // the deployment's `app` and `handler`.
+  // The app of scripts {script, namespace, exported}, as {language, script, http, serve, left}, or undefined. `left`
+  // has the names of other functions; `settings` has the deployment's `app` and `handler`.
   async function find(loaded, settings) {
     const isLambda = settings.handler === 'lambda';
     const [, name] = split(settings.app);
     for (const { language, script, namespace, exported } of loaded) {
-      const candidates = name === undefined ? exportsLikeApps(namespace, isLambda) : [at(namespace, name)];
+      const candidates = name === undefined ? candidatesOf(namespace, exported, isLambda) : [at(namespace, name)];
       for (const [value, self] of candidates) {
         const serve = isLambda ? lambdaOf(value, self) : await serverOf(value, self, name !== undefined);
-        if (serve !== undefined) return { language, script, http: true, serve };
+        if (serve !== undefined) return { language, script, http: true, serve, left: leftOut(loaded, value) };
       }
       const [only] = exported;
       const isFetch = !isLambda && name === undefined && exported.length === 1 && only[0] === 'fetch';
@@ -95,7 +95,8 @@ module.exports = function apps(worker) {
       try {
         const response = await Reflect.apply(fetch, self, [requestOf(call), process.env, CONTEXT]);
         if (!worker.isResponse(response)) throw new TypeError('fetch of the app has not returned a Response');
-        worker.part('answers').respond(call.id, response);
+        const hasBody = call.args[0].method !== 'HEAD';
+        worker.part('answers').respond(call.id, response, hasBody);
       } catch (thrown) {
         worker.raise(call.id, thrown);
       }
@@ -158,9 +159,6 @@ module.exports = function apps(worker) {
     };
   }
 
-  return { find, ofServer, scriptOf };
-};
-
 // "main:app" as ["main", "app"]; either may be missing.
 function split(app) {
   if (app === undefined) return [undefined, undefined];
@@ -180,7 +178,16 @@ function scriptOf(folder, app, fail) {
   return found;
 }
 
-// The exports that may be an app, as [value, what it is called on].
+  // The exports that may be an app, as [value, what it is called on]. An object of the project's own class with several
+  // methods is one of functions, whatever their names.
+  function candidatesOf(namespace, exported, isLambda) {
+    const isOwn = exported.length > 1 && !('default' in Object(namespace)) && worker.isOwnInstance(Object(namespace));
+    return exportsLikeApps(namespace, isLambda).filter(([value]) => !isOwn || value !== namespace);
+  }
+
+  return { find, ofServer, scriptOf };
+};
+
 function exportsLikeApps(namespace, isLambda) {
   const exports = Object(namespace);
   const inner = Object(exports.default); // what a bundler has made of `module.exports`
@@ -198,6 +205,12 @@ function exportsLikeApps(namespace, isLambda) {
 function isWhole(namespace) {
   if (types.isModuleNamespaceObject(namespace) || namespace?.__esModule === true) return false;
   return Object.getPrototypeOf(Object(namespace)) !== Object.prototype || typeof namespace?.inject === 'function';
+}
+
+// The names of the functions that are exported as well, and cannot be called.
+function leftOut(loaded, app) {
+  const isOther = ([name, fn]) => fn !== app && Object(app)[name] !== fn;
+  return loaded.flatMap(({ exported }) => exported.filter(isOther).map(([name]) => name));
 }
 
 // The value at a path such as "app" or "servers.main", and what holds it.

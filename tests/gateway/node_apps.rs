@@ -106,6 +106,8 @@ const { app } = require('./index.js');
     let output = Command::new("node").arg(folder.path().join("test.js")).arg(gateway.url(HTTP)).output().unwrap();
     assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
     assert_eq!(gateway.call("it", "add", "").code(), "function_not_found");
+    let log = gateway.worker_log("it");
+    assert!(log.contains("index.js exports a web app: functions are not called (add)"), "{log}");
 }
 
 #[test]
