@@ -9,7 +9,7 @@ use clap::Args;
 use crate::cli::compiled;
 use crate::cli::isolation;
 use crate::cli::stderr;
-use crate::config::{self, Config, DeploymentConfig, Fault, Faults, RuntimeKind};
+use crate::config::{self, Config, DeploymentConfig, Fault, Faults, RuntimeKind, StaticFiles};
 use crate::gateway::plan::{PlanError, plan_workers};
 use crate::runtime::RuntimeError;
 use crate::runtime::scripts::WorkerScripts;
@@ -44,7 +44,7 @@ impl Check {
                     faults.push(Fault::new(config.locations.of(&format!("deploy.{key}")), reason));
                 }
             }
-            for warning in config::route_warnings(&config) {
+            for warning in config::route_warnings(&config).into_iter().chain(missing_folders(&config)) {
                 stderr::print_line(format_args!("warning: {warning}"));
             }
             for warning in isolation::warnings(&config) {
@@ -60,6 +60,22 @@ impl Check {
         writeln!(out, "{}: {deployments}{plugins}, no faults", self.config.display())?;
         Ok(ExitCode::SUCCESS)
     }
+}
+
+/// Folders of static files that do not exist. They may be made later, by a build or by the functions.
+fn missing_folders(config: &Config) -> Vec<String> {
+    let missing = config.deployments.iter().filter_map(|deployment| match &deployment.static_files {
+        StaticFiles::Folder(part) if !deployment.path.join(part).is_dir() => Some((deployment, part)),
+        _ => None,
+    });
+    let warning = |(deployment, part): (&DeploymentConfig, &PathBuf)| {
+        let place = deployment.locations.of("static_files").map_or_else(String::new, |place| format!("{place}: "));
+        format!(
+            "{place}the deployment {:?} has no folder {part:?} whose files could be served",
+            deployment.name.as_str()
+        )
+    };
+    missing.map(warning).collect()
 }
 
 fn counted(count: usize, what: &str) -> String {

@@ -55,7 +55,7 @@ impl Explain {
             stderr::print_line(&faults);
             return Ok(ExitCode::FAILURE);
         };
-        if let Some(address) = self.function.clone().filter(|address| address.contains('/') && is_method(&self.name)) {
+        if let Some(address) = self.function.clone().filter(|address| is_address(address) && is_method(&self.name)) {
             let prefix = prefix_of(&config)?;
             let asked = Asked::new(&self.name, &address, self.host.as_deref());
             let Some((deployment, function)) = routes::show(&config, &prefix, &asked, out)? else {
@@ -91,9 +91,14 @@ impl Explain {
     }
 }
 
-/// Whether the first word is a method, and no deployment: those with such a name are not explained by a path.
+/// Whether the first word is a method.
 fn is_method(word: &str) -> bool {
     word.parse::<MethodName>().is_ok()
+}
+
+/// Whether the second word is a path or a URL. A function may have slashes, but none at its start.
+fn is_address(word: &str) -> bool {
+    word.starts_with('/') || word.contains("://")
 }
 
 /// The first part of the addresses of deployments.

@@ -162,7 +162,7 @@ fn other_methods(method: &Method, methods: &str) -> Taken {
 #[must_use]
 pub fn may_be_routed(path: &str, prefix: &Prefix) -> bool {
     let first = percent_decode_str(first_part(path)).decode_utf8_lossy();
-    !is_own(&first) && first != prefix.as_str()
+    path.starts_with('/') && !is_own(&first) && first != prefix.as_str()
 }
 
 fn first_part(path: &str) -> &str {

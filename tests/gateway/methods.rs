@@ -25,6 +25,19 @@ fn h16_methods_other_than_get_and_post_are_refused_and_run_nothing() {
 }
 
 #[test]
+fn a_function_whose_name_has_a_space_is_called_as_inspect_shows_it() {
+    let folder = tempfile::tempdir().unwrap();
+    std::fs::write(folder.path().join("index.js"), "module.exports = { 'two words': () => 'ok' }\n").unwrap();
+    let gateway = Gateway::ready(&format!("[[deployment]]\nname = \"it\"\npath = {:?}\n", folder.path()));
+    assert_eq!(gateway.get(&path("two%20words")).body, "\"ok\"");
+    for (function, status) in
+        [("two%20%20words", 404), ("two+words", 400), ("two%20words%20", 400), ("two%09words", 400)]
+    {
+        assert_eq!(gateway.get(&path(function)).status, status, "{function}");
+    }
+}
+
+#[test]
 fn options_names_the_methods_of_a_function_and_head_is_get_without_a_body() {
     let gateway = serving("echo-node");
     let mut wire = Wire::open(&gateway);

@@ -108,6 +108,23 @@ fn a_function_for_whole_requests_sees_the_same_client_host_and_scheme() {
 }
 
 #[test]
+fn the_head_that_a_function_gets_has_the_client_of_a_trusted_proxy_only() {
+    let server = "[server]\ntrusted_proxies = [\"127.0.0.2\"]\n".to_owned();
+    for (tables, believed) in [(server, true), (String::new(), false)] {
+        let gateway = Gateway::ready(&(tables + &extended(&[("ACCEPTS", "request")])));
+        let headers =
+            [("x-forwarded-for", CLIENT), ("x-forwarded-proto", "https"), ("x-forwarded-host", "shop.example")];
+        let head = |from| {
+            let head = ask(&gateway, from, "/local/x/v1/call/told", &headers).json()["request"].take();
+            ["client", "scheme", "host"].map(|name| head[name].as_str().unwrap().to_owned())
+        };
+        let named = [CLIENT, "https", "shop.example"];
+        assert_eq!(head(PROXY), if believed { named } else { ["127.0.0.2", "http", "test"] });
+        assert_eq!(head(STRANGER), ["127.0.0.1", "http", "test"]);
+    }
+}
+
+#[test]
 fn each_client_behind_a_proxy_has_its_own_rate_limit() {
     let limit = Path::new(env!("CARGO_MANIFEST_DIR")).join("plugins/rate-limit/rate-limit.wasm");
     let keys = "grants.store = true\nconfig = { limit = 3, window = \"1h\", by = \"peer\" }";

@@ -3,6 +3,7 @@
 mod configuration;
 
 use std::fs;
+use std::process::Command;
 
 use serde_json::{Value, json};
 
@@ -116,6 +117,17 @@ fn methods_and_hosts_choose_among_routes() {
     assert_refused(&refused, 405, "method_not_allowed");
     assert_eq!(refused.header("allow"), Some("DELETE, GET, HEAD, POST, OPTIONS"));
     assert_refused(&of("PATCH", "test"), 405, "method_not_allowed");
+}
+
+#[test]
+fn over_http_2_the_authority_is_the_host_of_a_route() {
+    let gateway = serving(&["path = \"/a\"; to = \"x/told\"; host = \"shop.example\""]);
+    for (host, status) in [("shop.example", "200"), ("shop.example:81", "200"), ("other.example", "404")] {
+        let mut curl = Command::new("curl");
+        curl.args(["--silent", "--http2-prior-knowledge", "--write-out", "%{http_code}", "--output", "/dev/null"]);
+        let output = curl.args(["--header", &format!("host: {host}")]).arg(gateway.url("/a")).output().unwrap();
+        assert_eq!(String::from_utf8(output.stdout).unwrap(), status, "{host}");
+    }
 }
 
 #[test]

@@ -74,4 +74,12 @@ fn a_folder_of_static_files_outside_of_the_deployments_is_a_fault() {
         let said = String::from_utf8(checked.stderr).unwrap();
         assert!(!checked.status.success() && said.contains(reason) && said.contains("metagate.toml:4:16"), "{said}");
     }
+    let folder = tempfile::tempdir().unwrap();
+    fs::write(folder.path().join("index.js"), "exports.one = () => 1\n").unwrap();
+    let table = "[[deployment]]\nname = \"site\"\npath = \".\"\nstatic_files = \"publc\"\n";
+    fs::write(folder.path().join("metagate.toml"), table).unwrap();
+    let checked = metagate().arg("check").arg(folder.path().join("metagate.toml")).output().unwrap();
+    let said = String::from_utf8(checked.stderr).unwrap();
+    let warning = "metagate.toml:4:16: the deployment \"site\" has no folder \"publc\"";
+    assert!(checked.status.success() && said.contains(warning), "{said}");
 }
