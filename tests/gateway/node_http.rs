@@ -100,3 +100,35 @@ fn the_module_is_known_to_scripts_that_others_load() {
     let unknown = call("d");
     assert!(unknown.message().contains("import metagate at the top of the script"), "{unknown:?}");
 }
+
+#[test]
+fn the_types_of_the_module_are_those_of_the_worker() {
+    let root = std::path::Path::new(env!("CARGO_MANIFEST_DIR"));
+    let script = "import { request, log, Response, File } from 'metagate';
+        export function f(file: File): Response {
+          log('warn', 'size', { size: file.size });
+          log(file.name);
+          const { id, query, headers, deadline, context, signal } = request();
+          const left: number | undefined = deadline && deadline.getTime() - Date.now();
+          return Response.json([id, query.get('a'), headers.get('b'), left, context.user.sub, signal.aborted], {
+            status: new File([], 'x').size,
+          });
+        }
+        // @ts-expect-error: there is no such level
+        log('loud', 'x', {});
+        // @ts-expect-error: the request is read
+        request().id = 'x';
+    ";
+    let settings = json!({
+        "files": ["index.ts"],
+        "compilerOptions": {
+            "noEmit": true, "strict": true, "target": "es2022", "module": "esnext", "moduleResolution": "bundler",
+            "lib": ["es2022", "dom", "dom.iterable"], "types": [],
+            "paths": {"metagate": [root.join("types/metagate.d.ts")]},
+        },
+    });
+    let folder = folder(&[("index.ts", script), ("tsconfig.json", &settings.to_string())]);
+    let compiler = root.join("tests/npm/node_modules/typescript/bin/tsc");
+    let output = Command::new("node").arg(compiler).arg("-p").arg(folder.path()).output().unwrap();
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stdout));
+}
