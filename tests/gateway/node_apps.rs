@@ -85,6 +85,18 @@ fn an_express_app_is_served() {
 }
 
 #[test]
+fn an_app_is_served_by_routes() {
+    let routes = "[[route]]\npath = \"/shop/{rest...}\"\nto = \"it\"\n\
+        [[route]]\npath = \"/{rest...}\"\nhost = \"shop.test\"\nto = \"it\"\n";
+    let (gateway, _folder) = serving(&[("index.js", &format!("{EXPRESS}module.exports = app;"))], routes);
+    let below = wire::send(&gateway, "GET", "/shop/sub/deep?a=1", &[], "");
+    assert_eq!(below.json(), json!(["/shop/sub", "/deep?a=1", "/shop/sub/deep?a=1"]));
+    let mut wire = wire::Wire::open(&gateway);
+    wire.send("GET /sub/deep HTTP/1.1\r\nhost: shop.test\r\n\r\n");
+    assert_eq!(wire.answer().json(), json!(["/sub", "/deep", "/sub/deep"]));
+}
+
+#[test]
 fn an_app_passes_the_same_tests_served_and_alone() {
     let (gateway, folder) =
         serving(&[("index.js", &format!("{EXPRESS}exports.app = app; exports.add = () => 1;"))], "");
