@@ -190,6 +190,8 @@ pub struct Accepts {
     pub timeout: bool,
     /// The head of the HTTP request.
     pub request: bool,
+    /// Arguments that are bytes or files.
+    pub files: bool,
 }
 
 /// The exports of a loaded release: its functions by name, and its packages as the worker sent them.

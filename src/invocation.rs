@@ -13,6 +13,27 @@ pub struct Arguments {
     json: Bytes,
     names: Option<Box<str>>,
     are_text: bool,
+    body: Option<BodyForm>,
+}
+
+/// The form of arguments that came as bytes or with files. `docs/worker-protocol.md` has both.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum BodyForm {
+    /// The only argument is the body's bytes, as base64 text.
+    Bytes,
+    /// Fields and files of `multipart/form-data`.
+    Multipart,
+}
+
+impl BodyForm {
+    /// The name in messages to workers.
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Bytes => "bytes",
+            Self::Multipart => "multipart",
+        }
+    }
 }
 
 impl Arguments {
@@ -39,7 +60,7 @@ impl Arguments {
     }
 
     fn on_one_line(json: Bytes) -> Self {
-        Self { json, names: None, are_text: false }
+        Self { json, names: None, are_text: false, body: None }
     }
 
     /// Appends an argument, JSON on one line. The result has no names.
@@ -62,6 +83,18 @@ impl Arguments {
     #[must_use]
     pub fn of_text(self) -> Self {
         Self { are_text: true, ..self }
+    }
+
+    /// Marks arguments that came as bytes or with files.
+    #[must_use]
+    pub fn of_body(self, form: BodyForm) -> Self {
+        Self { body: Some(form), ..self }
+    }
+
+    /// How they came, if as bytes or with files.
+    #[must_use]
+    pub fn body(&self) -> Option<BodyForm> {
+        self.body
     }
 
     /// Whether they come from a query or a form.

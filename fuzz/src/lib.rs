@@ -131,9 +131,17 @@ pub fn proxy_headers(data: &[u8]) {
 /// chooses the content type and the form of the function's parameters.
 pub fn argument_binding(data: &[u8]) {
     let Some((choice, body)) = data.split_first() else { return };
-    let kind = [BodyKind::Json, BodyKind::Form, BodyKind::Other][usize::from(choice % 3)];
+    let kind = match choice >> 3 {
+        0 => BodyKind::Json,
+        1 => BodyKind::Form,
+        2 => BodyKind::Text,
+        3 => BodyKind::Bytes,
+        4 => BodyKind::Unknown,
+        5 => BodyKind::Multipart("b".into()),
+        _ => BodyKind::Other,
+    };
     let keys = if choice & 4 == 0 { Keys::Keep } else { Keys::Drop };
-    let Ok(arguments) = from_body(&Bytes::copy_from_slice(body), kind, keys) else { return };
+    let Ok(arguments) = from_body(&Bytes::copy_from_slice(body), &kind, keys) else { return };
     let line = arguments.as_json();
     assert!(!line.contains(&b'\n') && !line.contains(&b'\r'));
     let items: Vec<&RawValue> = serde_json::from_slice(line).expect("a JSON array");

@@ -7,6 +7,7 @@ pub mod body_kind;
 pub mod form;
 pub mod invoke;
 pub mod lookup;
+mod multipart;
 pub mod route_arguments;
 pub mod routed;
 pub mod whole_request;

@@ -10,7 +10,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 
 use crate::deployment::MetaCallJson;
-use crate::invocation::FunctionError;
+use crate::invocation::{BodyForm, FunctionError};
 use crate::json;
 
 #[cfg(test)]
@@ -79,13 +79,15 @@ pub struct Call<'a> {
     pub timeout: Option<Duration>,
     /// The head of the HTTP request, a JSON object; only for a worker that accepts `request`.
     pub request: Option<&'a str>,
+    /// The form of arguments that came as bytes or with files; only for a worker that accepts `files`.
+    pub body: Option<BodyForm>,
 }
 
 impl<'a> Call<'a> {
     /// A call without names, timeout and request.
     #[must_use]
     pub fn new(name: &'a str, arguments: &'a [u8]) -> Self {
-        Self { name, arguments, names: None, text: false, timeout: None, request: None }
+        Self { name, arguments, names: None, text: false, timeout: None, request: None, body: None }
     }
 
     /// Appends a `CallFunction` line with this id. It concatenates texts instead of serializing: this runs once a call.
@@ -110,6 +112,11 @@ impl<'a> Call<'a> {
         if let Some(request) = self.request {
             line.extend_from_slice(b",\"request\":");
             line.extend_from_slice(request.as_bytes());
+        }
+        if let Some(body) = self.body {
+            line.extend_from_slice(b",\"body\":\"");
+            line.extend_from_slice(body.as_str().as_bytes());
+            line.push(b'"');
         }
         line.extend_from_slice(b"}}\n");
     }

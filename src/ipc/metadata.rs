@@ -150,7 +150,7 @@ fn cut(text: &str) -> String {
 
 fn accepts(data: &Value) -> Accepts {
     let has = |what| texts(data, "accepts").any(|accepted| accepted == what);
-    Accepts { names: has("names"), timeout: has("timeout"), request: has("request") }
+    Accepts { names: has("names"), timeout: has("timeout"), request: has("request"), files: has("files") }
 }
 
 #[cfg(test)]

@@ -130,7 +130,7 @@ mod tests {
     use super::*;
 
     const CALL: Call<'static> =
-        Call { name: "\"f\"", arguments: b"[]", names: None, text: false, timeout: None, request: None };
+        Call { name: "\"f\"", arguments: b"[]", names: None, text: false, timeout: None, request: None, body: None };
 
     /// An outbox whose first call is with a direct writer.
     fn with_direct_writer() -> (Outbox, Batch) {

@@ -11,6 +11,7 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use crate::clock;
+use crate::config::RuntimeKind;
 use crate::deployment::{Accepts, Exports, Function, Takes};
 use crate::invocation::{Arguments, ErrorKind, Returned};
 use crate::ipc::message::Call;
@@ -130,6 +131,13 @@ impl Pool {
         may_use && context.dispatch.exports().as_ref().is_none_or(|e| e.accepts.names)
     }
 
+    /// Whether a call may have bytes and files as arguments. Before the first load the answer is a guess by runtime.
+    pub fn takes_files(&self) -> bool {
+        let context = &self.context;
+        let guess = matches!(context.plan.kind, RuntimeKind::Node | RuntimeKind::Python);
+        context.dispatch.exports().as_ref().map_or(guess, |e| e.accepts.files)
+    }
+
     /// The function's own name for a name that a caller used: an alias stands for another name, any other name for
     /// itself.
     ///
@@ -173,7 +181,8 @@ impl Pool {
             let run = lease.run();
             let timeout = accepts.timeout.then(|| deadline.saturating_duration_since(clock::now()));
             let request = head.as_deref();
-            let call = Call { names, text, timeout, request, ..Call::new(&function.quoted, arguments.as_json()) };
+            let body = arguments.body();
+            let call = Call { names, text, timeout, request, body, ..Call::new(&function.quoted, arguments.as_json()) };
             match client.call(&call, deadline, lease) {
                 Ok(reply) => match reply.await {
                     Ok(Ok(returned)) => return Ok(returned),

@@ -163,7 +163,7 @@ fn refusals_have_the_same_shape_over_http2() {
         ("/nowhere", &[], 404, "not_found"),
         ("/local/it/v1/call/..", &[], 400, "bad_name"),
         (&path("f"), &["--json", "[1"], 400, "invalid_json"),
-        (&path("f"), &["--data", "x", "--header", "content-type: text/plain"], 415, "unsupported_media_type"),
+        (&path("f"), &["--data", "x", "--header", "content-encoding: br"], 415, "unsupported_media_type"),
         (&path("run"), &["--request", "PUT"], 405, "method_not_allowed"),
         (&path("size"), &["--data-binary", &sized], 413, "payload_too_large"),
         (&long, &[], 414, "uri_too_long"),

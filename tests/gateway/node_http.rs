@@ -132,3 +132,50 @@ fn the_types_of_the_module_are_those_of_the_worker() {
     let output = Command::new("node").arg(compiler).arg("-p").arg(folder.path()).output().unwrap();
     assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stdout));
 }
+
+/// A form of `multipart/form-data`: heads of its parts and their contents.
+fn form(parts: &[(&str, &str)]) -> String {
+    let one =
+        |(head, content): &(&str, &str)| format!("--x\r\nContent-Disposition: form-data; {head}\r\n\r\n{content}\r\n");
+    parts.iter().map(one).collect::<String>() + "--x--\r\n"
+}
+
+#[test]
+fn fields_and_files_of_a_form_are_arguments() {
+    let gateway = serving();
+    let send = |function: &str, parts: &[(&str, &str)]| {
+        gateway.post(&format!("{CALL}/{function}"), &[("content-type", "multipart/form-data; boundary=x")], form(parts))
+    };
+    let picture = "name=\"picture\"; filename=\"größe.png\"\r\nContent-Type: image/png";
+    let answer = send("upload", &[("name=\"count\"", "7"), (picture, "abc"), ("name=\"title\"", "ü")]);
+    let expected = json!({"title": "ü", "name": "größe.png", "type": "image/png", "text": "abc", "count": 7});
+    assert_eq!(answer.json(), expected);
+    let wrong = send("upload", &[(picture, "abc"), ("name=\"title\"; filename=\"a\"", "ü")]);
+    assert_eq!((wrong.status, wrong.code()), (422, "bad_argument"));
+    let large = "x".repeat(3 << 20);
+    let several = [
+        ("name=\"content\"; filename=\"a\"", large.as_str()),
+        ("name=\"others[]\"; filename=\"b\"", "1"),
+        ("name=\"others[]\"; filename=\"c\"", "12"),
+    ];
+    assert_eq!(send("sizes", &several).json(), json!([3 << 20, 1, 2]));
+    let malformed = gateway.post(
+        &format!("{CALL}/upload"),
+        &[("content-type", "multipart/form-data; boundary=x")],
+        "--x\r\nContent-Disposition: form-data; name=\"a\"\r\n\r\n1",
+    );
+    assert_eq!((malformed.status, malformed.code()), (400, "bad_request"));
+}
+
+#[test]
+fn bodies_of_other_types_are_bytes_or_text() {
+    let gateway = serving();
+    let send = |function: &str, kind: &str, body: &[u8]| {
+        gateway.post(&format!("{CALL}/{function}"), &[("content-type", kind)], body).json()
+    };
+    assert_eq!(send("bytes", "application/octet-stream", b"[\xff"), json!([true, [91, 255]]));
+    assert_eq!(send("sizes", "image/gif", b"GIF89a"), json!([6]));
+    assert_eq!(send("echo", "text/plain", b"no JSON\n"), json!(["no JSON\n"]));
+    assert_eq!(send("echo", "text/plain", b"[1, 2]"), json!([1, 2]));
+    assert_eq!(send("bytes", "application/x-own", b"a"), json!([true, [97]]));
+}

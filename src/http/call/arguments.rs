@@ -5,15 +5,18 @@ use std::borrow::Cow;
 use std::collections::HashMap;
 use std::fmt;
 
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD;
 use bytes::Bytes;
 use serde::Deserialize;
 use serde::de::{Deserializer, MapAccess, Visitor};
+use serde_json::Value;
 use serde_json::value::RawValue;
 
 use crate::http::call::body_kind::BodyKind;
-use crate::http::call::form;
+use crate::http::call::{form, multipart};
 use crate::http::problem::{Code, Problem};
-use crate::invocation::Arguments;
+use crate::invocation::{Arguments, BodyForm};
 use crate::json;
 
 /// The most arguments of a call: items of an array, or keys of an object.
@@ -33,13 +36,19 @@ pub enum Keys {
 
 /// Reads a body. A JSON object or array counts as JSON with any content type, because `curl -d` declares every body a
 /// form; for the same reason a form is not one when it has no pair, or when its first key has a character that a form
-/// would have encoded. A byte-order mark before the body is skipped.
+/// would have encoded. A byte-order mark before the body is skipped. Bodies of bytes and `multipart/form-data` are what
+/// they say.
 ///
 /// # Errors
 ///
 /// `invalid_json` with line and column, `unsupported_media_type`, `bad_argument` for more than [`MAX_ARGUMENTS`], or
 /// `bad_request` for a form with too many pairs.
-pub fn from_body(body: &Bytes, kind: BodyKind, keys: Keys) -> Result<Arguments, Problem> {
+pub fn from_body(body: &Bytes, kind: &BodyKind, keys: Keys) -> Result<Arguments, Problem> {
+    match kind {
+        BodyKind::Bytes if !body.is_empty() => return Ok(from_bytes(body)),
+        BodyKind::Multipart(boundary) => return from_multipart(body, boundary, keys),
+        _ => {}
+    }
     let after_mark;
     let body = if body.starts_with(BYTE_ORDER_MARK) {
         after_mark = body.slice(BYTE_ORDER_MARK.len()..);
@@ -58,21 +67,47 @@ pub fn from_body(body: &Bytes, kind: BodyKind, keys: Keys) -> Result<Arguments, 
     let json = match first {
         Some(b'[') => check::<&RawValue>(body).map(|_| Arguments::from_checked(body.clone())),
         Some(b'{') => check::<Values<'_>>(body).map(|values| values.into_arguments(keys)),
-        Some(b'"') => return Err(not_arguments(body)),
-        _ if kind == BodyKind::Json => return Err(not_arguments(body)),
+        Some(b'"') if !matches!(kind, BodyKind::Text | BodyKind::Unknown) => return Err(not_arguments(body)),
+        _ if *kind == BodyKind::Json => return Err(not_arguments(body)),
         _ => Err(Problem::new(Code::InvalidJson, "")),
     };
     // A form has these bytes percent-encoded: a body that starts with one of them is meant as JSON.
-    let meant_as_json = kind == BodyKind::Json || matches!(first, Some(b'{' | b'[' | b'"'));
+    let is_form_or_other = matches!(kind, BodyKind::Form | BodyKind::Other);
+    let looks_like_json = matches!(first, Some(b'{' | b'[' | b'"'));
+    let meant_as_json = *kind == BodyKind::Json || is_form_or_other && looks_like_json;
     match (json, kind) {
         (Ok(arguments), _) => Ok(arguments),
         (Err(problem), _) if meant_as_json => Err(problem),
         (Err(_), BodyKind::Form) if is_form(body) => from_form(body, keys),
         (Err(_), BodyKind::Form) => Err(not_arguments(body)),
-        (Err(_), BodyKind::Json | BodyKind::Other) => {
+        (Err(_), BodyKind::Text) => Ok(from_text(body)),
+        (Err(_), BodyKind::Unknown) => Ok(from_bytes(body)),
+        (Err(_), _) => {
             Err(Problem::new(Code::UnsupportedMediaType, "the body is neither a JSON object or array nor a form"))
         }
     }
+}
+
+/// The text of a body as the only argument; bytes that are no text as bytes.
+fn from_text(body: &[u8]) -> Arguments {
+    match std::str::from_utf8(body) {
+        Ok(text) => Arguments::from_checked(Value::from([text]).to_string().into()),
+        Err(_) => from_bytes(body),
+    }
+}
+
+/// The bytes of a body as the only argument.
+fn from_bytes(body: &[u8]) -> Arguments {
+    Arguments::from_checked(format!("[\"{}\"]", STANDARD.encode(body)).into()).of_body(BodyForm::Bytes)
+}
+
+fn from_multipart(body: &Bytes, boundary: &str, keys: Keys) -> Result<Arguments, Problem> {
+    let parts = multipart::parse(body, boundary)?;
+    let mut values = Values::default();
+    for (name, json) in &parts {
+        values.add(Cow::Borrowed(name), json);
+    }
+    Ok(values.into_arguments(keys).of_text().of_body(BodyForm::Multipart))
 }
 
 /// Whether a body that is declared as a form can be one: forms are made of pairs, and encode these characters.

@@ -44,13 +44,14 @@ pub async fn call(
     }
     // Names cost an allocation per call: they are kept only where the runtime passes them on.
     let keys = if deployment.pool().is_some_and(|pool| pool.wants_names()) { Keys::Keep } else { Keys::Drop };
-    let kind = BodyKind::of(head.headers.get(CONTENT_TYPE).map(HeaderValue::as_bytes));
+    let takes_files = deployment.pool().is_some_and(|pool| pool.takes_files());
+    let kind = BodyKind::of(head.headers.get(CONTENT_TYPE).map(HeaderValue::as_bytes), takes_files);
     let query = head.uri.query().filter(|query| !query.is_empty()).map(str::to_owned);
     let arguments = move |body: &mut ReadBody| match query {
         Some(query) if body.bytes.is_empty() => arguments::from_query(&query, keys),
         _ => {
             body.hold_line()?;
-            arguments::from_body(&body.bytes, kind, keys)
+            arguments::from_body(&body.bytes, &kind, keys)
         }
     };
     // The body counts in the budgets until the call has ended.

@@ -32,7 +32,7 @@ pub struct Given<'a> {
 /// # Errors
 ///
 /// Those of [`arguments::from_body`]; `bad_request` for a body that has no names although the path has parameters.
-pub fn arguments(given: Given<'_>, body: &Bytes, kind: BodyKind, keys: Keys) -> Result<Arguments, Problem> {
+pub fn arguments(given: Given<'_>, body: &Bytes, kind: &BodyKind, keys: Keys) -> Result<Arguments, Problem> {
     let Given { path, query, signature } = given;
     let from_body = arguments::from_body(body, kind, Keys::Keep)?;
     let is_nothing = from_body == Arguments::none();
@@ -59,7 +59,11 @@ pub fn arguments(given: Given<'_>, body: &Bytes, kind: BodyKind, keys: Keys) -> 
         all.add(name, value.get().to_owned());
     }
     let merged = all.into_arguments(keys);
-    Ok(if are_text { merged.of_text() } else { merged })
+    let merged = if are_text { merged.of_text() } else { merged };
+    Ok(match from_body.body() {
+        Some(form) => merged.of_body(form),
+        None => merged,
+    })
 }
 
 /// Arguments by name, in order; the first of a name counts.
@@ -137,7 +141,7 @@ mod tests {
 
     use super::*;
 
-    fn merged(path: &[(&str, &str)], query: &str, body: &'static str, kind: BodyKind) -> Result<String, Code> {
+    fn merged(path: &[(&str, &str)], query: &str, body: &'static str, kind: &BodyKind) -> Result<String, Code> {
         let parameter = |name: &str, schema: Value| json!({"name": name, "required": true, "schema": schema});
         let signature: Signature = serde_json::from_value(json!({"parameters": [
             parameter("id", json!({"type": "integer"})),
@@ -174,10 +178,10 @@ mod tests {
             (&[], "q=1", "[1,2]", BodyKind::Json, "- [1,2]"),
             (&[], "", "", BodyKind::Json, "[] [] text"),
         ] {
-            assert_eq!(merged(path, query, body, kind).as_deref(), Ok(expected), "{path:?} {query} {body}");
+            assert_eq!(merged(path, query, body, &kind).as_deref(), Ok(expected), "{path:?} {query} {body}");
         }
-        assert_eq!(merged(id, "", "[1]", BodyKind::Json), Err(Code::BadRequest));
-        assert_eq!(merged(id, "", "{", BodyKind::Json), Err(Code::InvalidJson));
-        assert_eq!(merged(id, "", "x", BodyKind::Other), Err(Code::UnsupportedMediaType));
+        assert_eq!(merged(id, "", "[1]", &BodyKind::Json), Err(Code::BadRequest));
+        assert_eq!(merged(id, "", "{", &BodyKind::Json), Err(Code::InvalidJson));
+        assert_eq!(merged(id, "", "x", &BodyKind::Other), Err(Code::UnsupportedMediaType));
     }
 }

@@ -60,14 +60,15 @@ async fn call(
         Err(problem) => return Err(request_body::refuse(&head, body, problem).await),
     };
     let keys = if deployment.pool().is_some_and(|pool| pool.wants_names()) { Keys::Keep } else { Keys::Drop };
-    let kind = BodyKind::of(head.headers.get(CONTENT_TYPE).map(HeaderValue::as_bytes));
+    let takes_files = deployment.pool().is_some_and(|pool| pool.takes_files());
+    let kind = BodyKind::of(head.headers.get(CONTENT_TYPE).map(HeaderValue::as_bytes), takes_files);
     let query = head.uri.query().filter(|query| !query.is_empty()).map(str::to_owned);
     let function_of = if body.is_end_stream() { None } else { exported(&deployment, function) };
     let arguments = move |body: &mut ReadBody| {
         body.hold_line()?;
         let given =
             Given { path, query: query.as_deref(), signature: function_of.as_deref().map(|own| &own.signature) };
-        route_arguments::arguments(given, &body.bytes, kind, keys)
+        route_arguments::arguments(given, &body.bytes, &kind, keys)
     };
     let (arguments, _body) = bodies.read(&head, body, &client.connection.buffers, arguments).await?;
     let mut call = client.call(&deployment, function, Takes::Arguments, arguments, &mut head);

@@ -3,13 +3,13 @@
 use super::*;
 
 fn read(body: &str, content_type: &str) -> Result<String, Code> {
-    let kind = BodyKind::of(Some(content_type.as_bytes()));
-    from_body(&Bytes::copy_from_slice(body.as_bytes()), kind, Keys::Drop)
+    let kind = BodyKind::of(Some(content_type.as_bytes()), false);
+    from_body(&Bytes::copy_from_slice(body.as_bytes()), &kind, Keys::Drop)
         .map(|arguments| String::from_utf8(arguments.as_json().to_vec()).unwrap())
         .map_err(|problem| problem.code())
 }
 
-fn names(body: &str, kind: BodyKind) -> Option<String> {
+fn names(body: &str, kind: &BodyKind) -> Option<String> {
     let body = Bytes::copy_from_slice(body.as_bytes());
     assert_eq!(from_body(&body, kind, Keys::Drop).unwrap().names(), None);
     from_body(&body, kind, Keys::Keep).unwrap().names().map(str::to_owned)
@@ -30,12 +30,12 @@ fn values_come_in_javascripts_order() {
 
 #[test]
 fn names_come_in_the_order_of_the_values() {
-    assert_eq!(names(r#"{"b":2,"1":0,"a":1,"b":3}"#, BodyKind::Json).unwrap(), r#"["1","b","a"]"#);
-    assert_eq!(names(r#"{"\n":1}"#, BodyKind::Json).unwrap(), r#"["\n"]"#);
-    assert_eq!(names("b=2&a[]=1", BodyKind::Form).unwrap(), r#"["b","a"]"#);
-    assert_eq!(names("{}", BodyKind::Json).unwrap(), "[]");
-    assert_eq!(names("[1]", BodyKind::Json), None);
-    assert_eq!(names("", BodyKind::Json), None);
+    assert_eq!(names(r#"{"b":2,"1":0,"a":1,"b":3}"#, &BodyKind::Json).unwrap(), r#"["1","b","a"]"#);
+    assert_eq!(names(r#"{"\n":1}"#, &BodyKind::Json).unwrap(), r#"["\n"]"#);
+    assert_eq!(names("b=2&a[]=1", &BodyKind::Form).unwrap(), r#"["b","a"]"#);
+    assert_eq!(names("{}", &BodyKind::Json).unwrap(), "[]");
+    assert_eq!(names("[1]", &BodyKind::Json), None);
+    assert_eq!(names("", &BodyKind::Json), None);
 }
 
 #[test]
@@ -121,4 +121,38 @@ fn json_that_is_no_arguments_is_refused() {
     }
     let deep = "[".repeat(129) + &"]".repeat(129);
     assert_eq!(json(&deep), Err(Code::InvalidJson));
+}
+
+/// The arguments of a body for a worker that takes files, with their form.
+fn taken(body: &[u8], content_type: &str) -> (String, Option<BodyForm>) {
+    let kind = BodyKind::of(Some(content_type.as_bytes()), true);
+    let arguments = from_body(&Bytes::copy_from_slice(body), &kind, Keys::Keep).unwrap();
+    let text = String::from_utf8(arguments.as_json().to_vec()).unwrap();
+    (arguments.names().map(|names| format!("{names} ")).unwrap_or_default() + &text, arguments.body())
+}
+
+#[test]
+fn bodies_of_other_types_are_text_or_bytes() {
+    let bytes = Some(BodyForm::Bytes);
+    for (body, content_type, expected) in [
+        (&b"a\n\"b\""[..], "text/plain; charset=utf-8", (r#"["a\n\"b\""]"#, None)),
+        (b"{no JSON", "text/markdown", (r#"["{no JSON"]"#, None)),
+        (b"{\"a\":1}", "text/plain", (r#"["a"] [1]"#, None)),
+        (b"\xff", "text/plain", (r#"["/w=="]"#, bytes)),
+        (b"[1]", "image/png", (r#"["WzFd"]"#, bytes)),
+        (b"[1]", "application/octet-stream", ("[1]", None)),
+        (b"[1", "application/octet-stream", (r#"["WzE="]"#, bytes)),
+        (b"GIF", "image/gif", (r#"["R0lG"]"#, bytes)),
+        (b"[1]", "application/x-own", ("[1]", None)),
+        (b"\"1", "application/x-own", (r#"["IjE="]"#, bytes)),
+        (b"", "image/gif", ("[]", None)),
+        (
+            b"--x\r\ncontent-disposition: form-data; name=a\r\n\r\n1\r\n--x--",
+            "multipart/form-data; boundary=x",
+            (r#"["a"] ["1"]"#, Some(BodyForm::Multipart)),
+        ),
+    ] {
+        let (text, form) = taken(body, content_type);
+        assert_eq!((text.as_str(), form), expected, "{content_type}");
+    }
 }

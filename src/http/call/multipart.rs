@@ -1,0 +1,167 @@
+//! Bodies of `multipart/form-data` as arguments by name: fields are text, files are objects with their bytes in base64.
+//! `docs/worker-protocol.md` has the form.
+
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD;
+use bytes::Bytes;
+use futures_util::{FutureExt, stream};
+use multer::{Field, Multipart};
+use serde::Serialize;
+
+use crate::http::call::form::PAIR_LIMIT;
+use crate::http::problem::{Code, Problem};
+
+/// The type of a file that names none.
+const BINARY: &str = "application/octet-stream";
+
+/// The fields and files of a form by name, in the order of their first occurrence: each value is JSON text. Several of
+/// a name, and those of a name that ends with `[]`, are an array.
+///
+/// # Errors
+///
+/// `bad_request` for a form that is malformed or incomplete, has more than [`PAIR_LIMIT`] parts, or a field that is not
+/// UTF-8.
+pub(super) fn parse(body: &Bytes, boundary: &str) -> Result<Vec<(String, String)>, Problem> {
+    let whole = stream::iter([Ok::<_, std::convert::Infallible>(body.clone())]);
+    // All of the body is there, so nothing waits.
+    let parts = read(Multipart::new(whole, boundary)).now_or_never();
+    let parts = parts.ok_or_else(|| malformed("it does not end"))??;
+    Ok(by_name(parts))
+}
+
+async fn read(mut form: Multipart<'_>) -> Result<Vec<(String, String)>, Problem> {
+    let mut parts = Vec::new();
+    while let Some(part) = form.next_field().await.map_err(|error| malformed(&error.to_string()))? {
+        if parts.len() >= PAIR_LIMIT {
+            return Err(Problem::new(Code::BadRequest, format!("more than {PAIR_LIMIT} parts in a form")));
+        }
+        let name = part.name().unwrap_or_default().to_owned();
+        if let Some(json) = value_of(part, &name).await?
+            && !name.is_empty()
+        {
+            parts.push((name, json));
+        }
+    }
+    Ok(parts)
+}
+
+/// A part as JSON; none for a file that was not chosen.
+async fn value_of(part: Field<'_>, name: &str) -> Result<Option<String>, Problem> {
+    let filename = part.file_name().map(str::to_owned);
+    let kind = part.content_type().map(ToString::to_string);
+    let bytes = part.bytes().await.map_err(|error| malformed(&error.to_string()))?;
+    let is_text = kind.as_deref().is_none_or(|kind| kind.starts_with("text/") || kind.starts_with("application/json"));
+    match filename {
+        Some(filename) if filename.is_empty() && bytes.is_empty() => Ok(None),
+        None if is_text => match std::str::from_utf8(&bytes) {
+            Ok(text) => Ok(Some(serde_json::to_string(text).expect("a text always renders as JSON"))),
+            Err(_) => Err(malformed(&format!("the field {name:?} is not UTF-8"))),
+        },
+        filename => Ok(Some(file(&filename.unwrap_or_default(), kind.as_deref().unwrap_or(BINARY), &bytes))),
+    }
+}
+
+/// `{"filename":"a.png","type":"image/png","size":3,"base64":"YWJj"}`.
+fn file(filename: &str, kind: &str, bytes: &[u8]) -> String {
+    #[derive(Serialize)]
+    struct File<'a> {
+        filename: &'a str,
+        r#type: &'a str,
+        size: usize,
+        base64: String,
+    }
+    let file = File { filename, r#type: kind, size: bytes.len(), base64: STANDARD.encode(bytes) };
+    serde_json::to_string(&file).expect("texts always render as JSON")
+}
+
+fn by_name(parts: Vec<(String, String)>) -> Vec<(String, String)> {
+    let mut named: Vec<(String, Vec<String>, bool)> = Vec::new();
+    for (name, json) in parts {
+        let (name, is_list) = match name.strip_suffix("[]") {
+            Some(name) if !name.is_empty() => (name.to_owned(), true),
+            _ => (name, false),
+        };
+        match named.iter_mut().find(|(known, ..)| *known == name) {
+            Some((_, values, _)) => values.push(json),
+            None => named.push((name, vec![json], is_list)),
+        }
+    }
+    let joined = named.into_iter().map(|(name, mut values, is_list)| match values.as_mut_slice() {
+        [one] if !is_list => (name, std::mem::take(one)),
+        several => (name, format!("[{}]", several.join(","))),
+    });
+    joined.collect()
+}
+
+fn malformed(why: &str) -> Problem {
+    Problem::new(Code::BadRequest, format!("the multipart form is malformed: {why}"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn parsed(body: &[u8]) -> Result<Vec<(String, String)>, Code> {
+        parse(&Bytes::copy_from_slice(body), "b").map_err(|problem| problem.code())
+    }
+
+    fn part(head: &str, content: &str) -> String {
+        format!("--b\r\nContent-Disposition: form-data; {head}\r\n\r\n{content}\r\n")
+    }
+
+    #[test]
+    fn fields_are_text_and_files_are_objects() {
+        let form = part("name=\"title\"", "a \"b\"\n") + &part("name=\"f\"; filename=\"ü.txt\"", "abc") + "--b--\r\n";
+        let file = r#"{"filename":"ü.txt","type":"application/octet-stream","size":3,"base64":"YWJj"}"#;
+        let expected = [("title", r#""a \"b\"\n""#), ("f", file)];
+        assert_eq!(parsed(form.as_bytes()).unwrap(), expected.map(|(a, b)| (a.to_owned(), b.to_owned())));
+    }
+
+    #[test]
+    fn several_of_a_name_are_an_array() {
+        let names = ["a", "b[]", "a", "c"];
+        let form: String = names.iter().map(|name| part(&format!("name=\"{name}\""), "1")).collect();
+        let expected = [("a", r#"["1","1"]"#), ("b", r#"["1"]"#), ("c", r#""1""#)];
+        let form = form + &part("name=\"none\"; filename=\"\"", "") + "--b--\r\n";
+        assert_eq!(parsed(form.as_bytes()).unwrap(), expected.map(|(a, b)| (a.to_owned(), b.to_owned())));
+    }
+
+    #[test]
+    fn a_form_that_ends_early_or_is_too_long_is_refused() {
+        let whole = part("name=\"a\"", "1") + &part("name=\"f\"; filename=\"x\"", "abc") + "--b--";
+        for end in 0..whole.len() {
+            assert_eq!(parsed(&whole.as_bytes()[..end]), Err(Code::BadRequest), "{:?}", &whole[..end]);
+        }
+        assert!(parsed(whole.as_bytes()).is_ok());
+        let long = part("name=\"a\"", "1").repeat(PAIR_LIMIT + 1) + "--b--\r\n";
+        assert_eq!(parsed(long.as_bytes()), Err(Code::BadRequest));
+        assert_eq!(
+            parsed(b"--b\r\ncontent-disposition: form-data; name=\"a\"\r\n\r\n\xff\r\n--b--"),
+            Err(Code::BadRequest)
+        );
+    }
+
+    #[test]
+    fn mutated_forms_are_read_or_refused() {
+        let whole = part("name=\"a\"", "1") + &part("name=\"f\"; filename=\"x\"", "abc") + "--b--\r\n";
+        let mut state = 1_u64;
+        let mut next = |below: usize| {
+            state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+            usize::try_from(state >> 33).unwrap() % below
+        };
+        for _ in 0..10_000 {
+            let mut form = whole.clone().into_bytes();
+            for _ in 0..=next(4) {
+                let at = next(form.len());
+                match next(3) {
+                    0 => form[at] = u8::try_from(next(256)).unwrap(),
+                    1 => form.truncate(at + 1),
+                    _ => form.insert(at, b"\r\n-b\"=;"[next(7)]),
+                }
+            }
+            for (_, json) in parsed(&form).unwrap_or_default() {
+                serde_json::from_str::<serde_json::Value>(&json).unwrap();
+            }
+        }
+    }
+}
