@@ -174,6 +174,9 @@ impl Service {
         }
         let ProxyClient { address, is_https } = self.proxies.client_of(connection.peer, request.headers_mut())?;
         let is_own = address == connection.peer.to_canonical() && !is_https;
+        if !is_own {
+            tracing::debug!(client = %address, proxy = %connection.peer, is_https, "request through a trusted proxy");
+        }
         Ok((!is_own).then(|| Box::new(connection.of_client(address, is_https))))
     }
 

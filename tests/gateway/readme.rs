@@ -44,7 +44,9 @@ fn example(name: &str) -> Gateway {
     let folder = tempfile::tempdir().unwrap();
     let text = fs::read_to_string(example.join("metagate.toml")).unwrap();
     let text = text.replace("127.0.0.1:9000", "127.0.0.1:0");
-    let text = text.replace("path = \"", &format!("path = \"{}/", example.display()));
+    // Paths of folders become absolute; those of routes begin with a slash.
+    let routes = text.replace("path = \"/", "path  = \"/");
+    let text = routes.replace("path = \"", &format!("path = \"{}/", example.display()));
     fs::write(folder.path().join("metagate.toml"), text).unwrap();
     // Drop-ins are copied during the test: the folder must not be the one of the repository.
     let drop_ins = example.join("drop-in");
