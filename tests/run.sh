@@ -29,6 +29,18 @@ for try in 1 2 3; do
   sleep 3
 done
 
+step "packages from PyPI"
+packages=tests/pypi/packages
+if ! cmp -s tests/pypi/requirements.txt "$packages/requirements.txt"; then
+  rm -rf "$packages"
+  for try in 1 2 3; do
+    if python3 -m pip install --quiet --target "$packages" -r tests/pypi/requirements.txt; then break; fi
+    [ "$try" = 3 ] && { echo "pip install in tests/pypi failed three times" >&2; exit 1; }
+    sleep 3
+  done
+  cp tests/pypi/requirements.txt "$packages/"
+fi
+
 step "format"
 cargo fmt --check
 step "lints"

@@ -530,7 +530,7 @@ def load(deployment):
             if not is_optional or not is_stray(error):
                 fail_load(script, error, is_optional)
             strays.append((script, error))
-    if "app" in deployment or "handler" in deployment:
+    if "app" in deployment or "handler" in deployment or any(map(has_app_name, modules)):
         try:
             app = own_module("python_apps").find(deployment, modules)
         except BaseException as error:
@@ -572,6 +572,11 @@ def load(deployment):
     retired.clear()
     if is_async:
         start_loop()  # after the metadata is written: importing asyncio takes 35 ms
+
+
+def has_app_name(module):
+    names = vars(module)
+    return "app" in names or "application" in names
 
 
 def mentions_metagate(scripts, root):
@@ -914,8 +919,11 @@ def error_line(call_id, error, function=None):
         described = binding.BadArgument(str(error)).metagate_error()
     else:
         described = describe_error(error)
-        if any(hasattr(error, name) for name in STATUS_ATTRIBUTES):
-            http().add_status(described, error)
+        try:
+            if any(hasattr(error, name) for name in STATUS_ATTRIBUTES):
+                http().add_status(described, error)
+        except Exception:  # an object that raises when it is looked at; no descriptor left to load the module with
+            pass
     line = message_line("FunctionInvokeError", {"id": call_id, "error": described})
     if size(line) > max_message:
         length = int(min(ERROR_LENGTH, max_message // 40))
@@ -981,6 +989,8 @@ ANSWERS = {
 
 def is_answer(kind):
     """Whether results of a type are streams or whole answers of HTTP."""
+    if hasattr(kind, "__next__") or hasattr(kind, "__aiter__") or hasattr(kind, "__anext__"):
+        return True
     return any((base.__module__, base.__qualname__) in ANSWERS for base in kind.__mro__)
 
 
@@ -1133,7 +1143,7 @@ def write_settled():
 # ---- Channel: leader, followers, monitor -----------------------------------------------------------------------------
 
 
-LEAD = "lead"  # a job of a follower; any other is a call or a function
+LEAD = "lead"  # a job of a follower; any other is a call
 LOOP, ANSWER_PROBE, END = "loop", "probe", "end"  # jobs of the main thread; any other is a call or a function
 
 
@@ -1155,7 +1165,7 @@ class Follower:
     def __init__(self):
         self.lock = threading.Lock()
         self.lock.acquire()
-        self.job = None
+        self.job = None  # LEAD or a call
 
     def wake(self, job):
         self.job = job
@@ -1166,12 +1176,7 @@ class Follower:
             self.lock.acquire()
             job, self.job = self.job, None
             try:
-                if job is LEAD:
-                    lead()
-                elif type(job) is dict:
-                    perform_slow(job)
-                else:
-                    job()
+                lead() if job is LEAD else perform_slow(job)
             except BaseException:  # without a leader the worker would hang
                 fail_thread()
             job = None  # its arguments may be large
@@ -1342,7 +1347,10 @@ def handle(message):
         ignore(repr(message), "a call without an id")
     elif kind in HTTP_MESSAGES:
         if type(data) is dict and type(data.get("id")) is str and "python_http" in own_modules:
-            http().receive(kind, data)
+            try:
+                http().receive(kind, data)
+            except Exception as error:
+                ignore(repr(message), error)
     elif kind == "LoadFunctions" and not loading:
         if is_load(data):
             load(data)
@@ -1471,14 +1479,6 @@ def register(call):
     """Makes a call known that another thread will run: messages about it may come before it runs."""
     if len(call) > 3 and "request" in call:
         http().register(call)
-
-
-def run_job(job):
-    """Runs a function where plain functions run: a part of a call that this thread must not wait for."""
-    if needs_main_thread:
-        return main_jobs.put(job)
-    follower = spare_follower()
-    follower.wake(job) if follower else threading.Thread(target=job, daemon=True).start()
 
 
 def release_lead():

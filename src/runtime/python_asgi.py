@@ -149,8 +149,7 @@ class Exchange:
         worker.http().streams[call_id] = self.output
 
     async def run(self, app, scope):
-        call = worker.running.get(self.call_id)
-        if call and call.get("cancelled"):
+        if worker.http().is_cancelled(self.call_id):
             self.output.stop()
         try:
             await app(scope, self.receive, self.send)

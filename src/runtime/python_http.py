@@ -11,6 +11,7 @@ LEAST_STATUS, MOST_STATUS = 400, 599  # of errors
 streams = {}  # what sends the answer of a call piece by piece, by call id
 bodies = {}  # the bodies of requests that arrive piece by piece, by call id
 at_end = []  # functions for the end of the channel
+has_ended = False
 
 # ---- The call --------------------------------------------------------------------------------------------------------
 
@@ -87,6 +88,12 @@ def cancel(call_id):
         worker.loop.call_soon_threadsafe(cancel_task, call_id)
 
 
+def is_cancelled(call_id):
+    """Whether a stream that begins has nobody to read it."""
+    call = worker.running.get(call_id)
+    return has_ended or bool(call and call.get("cancelled"))
+
+
 def cancel_task(call_id):
     task = worker.tasks.get(call_id)
     stream = streams.get(call_id)
@@ -105,9 +112,13 @@ def forget(call_id):
 
 def end():
     """The channel has ended: streams end too, because no credit will come."""
+    global has_ended
+    has_ended = True
     for body in list(bodies.values()):
         body.fail("the gateway has ended")
     for stream in list(streams.values()):
+        if hasattr(stream, "run_later"):
+            worker.tasks[stream] = None  # the worker waits for it
         stream.cancel()
     for function in at_end:
         function()
@@ -142,7 +153,6 @@ def answer(call_id, result, context):
             forget(call_id)
             return response_line(call_id, response, body)
         if not hasattr(body, "__anext__"):
-            worker.release_lead()
             worker.own_module("python_streams").Steps(call_id, context, body, response).start()
             return None
         awaitable = worker.own_module("python_streams").send_all(call_id, body, response)
@@ -240,26 +250,23 @@ def bytes_of(data, name):
 
 def add_status(described, error):
     """Adds the status that an error names, with its message, headers and value, to the protocol's error."""
-    try:
-        modules = {base.__module__ for base in type(error).__mro__}
-        status = status_of(error, modules)
-        if status is None:
-            return
-        described["status"] = status
-        message = getattr(error, "description" if "werkzeug.exceptions" in modules else "detail", None)
-        if isinstance(message, str) and message:
-            described["message"] = message
-        elif "starlette.exceptions" in modules:
-            from http import HTTPStatus
-
-            described["message"] = HTTPStatus(status).phrase
-            described["payload"] = worker.scan(worker.render(message), 0)[0]
-        headers = getattr(error, "headers", None)
-        if headers:
-            pairs = headers.items() if hasattr(headers, "items") else headers
-            described["headers"] = [[str(name), str(value)] for name, value in pairs]
-    except Exception:  # an object that raises when it is looked at
+    modules = {base.__module__ for base in type(error).__mro__}
+    status = status_of(error, modules)
+    if status is None:
         return
+    described["status"] = status
+    message = getattr(error, "description" if "werkzeug.exceptions" in modules else "detail", None)
+    if isinstance(message, str) and message:
+        described["message"] = message
+    elif "starlette.exceptions" in modules:
+        from http import HTTPStatus
+
+        described["message"] = HTTPStatus(status).phrase
+        described["payload"] = worker.scan(worker.render(message), 0)[0]
+    headers = getattr(error, "headers", None)
+    if headers:
+        pairs = headers.items() if hasattr(headers, "items") else headers
+        described["headers"] = [[str(name), str(value)] for name, value in pairs]
 
 
 def status_of(error, modules):

@@ -14,6 +14,8 @@ a job of a thread that runs plain functions: while it waits for credit it occupi
 
 import threading
 from _json import encode_basestring as quote
+from _queue import SimpleQueue
+from time import monotonic, sleep
 
 START_CREDIT = 1024  # bytes that may be sent before the first StreamCredit
 PIECE = 64 * 1024  # bytes of one message of a body, or of a part of an item
@@ -162,8 +164,7 @@ async def send_all(call_id, iterator, response):
     error, output = None, Output(call_id, response)
     output.task = current_task()
     worker.http().streams[call_id] = output
-    call = worker.running.get(call_id)
-    if call and call.get("cancelled"):
+    if worker.http().is_cancelled(call_id):
         output.stop()
     worker.write_answers(start_line(call_id, response))
     try:
@@ -194,6 +195,80 @@ async def send_all(call_id, iterator, response):
 DONE = object()
 
 
+class Pool:
+    """Threads for steps. Usually one serves all streams, because threads that compute only slow each other down. Others
+    are added while steps wait and all threads are within code of functions that takes long: it may block."""
+
+    LONG = 0.004  # seconds in a function's code after which other threads are added, each time twice as many
+
+    def __init__(self):
+        self.jobs = SimpleQueue()
+        self.lock = threading.Lock()
+        self.threads = self.waiting = 0
+        self.is_watched = False
+        self.inside = {}  # since when a thread runs code of a function
+
+    def submit(self, job):
+        self.jobs.put(job)
+        with self.lock:
+            if self.waiting >= self.jobs.qsize() or self.is_watched:
+                return
+            if self.threads:
+                self.is_watched = True
+                return self.start_thread(self.watch)
+        self.add()
+
+    def add(self):
+        with self.lock:
+            if self.threads >= worker.concurrency and self.threads:
+                return
+            self.threads += 1
+        self.start_thread(self.run)
+
+    @staticmethod
+    def start_thread(function):
+        try:
+            threading.Thread(target=function, name="metagate-steps", daemon=True).start()
+        except RuntimeError:  # the system's limit of threads: those that run must do
+            pass
+
+    def run(self):
+        while True:
+            with self.lock:
+                self.waiting += 1
+            job = self.jobs.get()
+            with self.lock:
+                self.waiting -= 1
+            job()
+            job = None
+
+    def watch(self):
+        more = 1
+        while True:
+            sleep(self.LONG)
+            since = monotonic() - self.LONG
+            blocked = sum(start < since for start in list(self.inside.values()))
+            with self.lock:
+                if self.jobs.empty():
+                    self.is_watched = False
+                    return
+                is_stuck = blocked >= self.threads - self.waiting
+            for _ in range(min(more, self.jobs.qsize()) if is_stuck else 0):
+                self.add()
+            more = more * 2 if is_stuck else 1
+
+    def enter(self, function, *args):
+        """Runs code of a function on a thread of the pool."""
+        thread = threading.get_ident()
+        self.inside[thread] = monotonic()
+        try:
+            return function(*args)
+        finally:
+            del self.inside[thread]
+
+
+pool = Pool()
+
 class Steps:
     """A stream of an iterator that is not asynchronous."""
 
@@ -208,18 +283,26 @@ class Steps:
 
     def start(self):
         self.open()
-        worker.run_job(self.run)
+        self.go_on()
 
     def go_on(self):
         """Begins the steps of an open stream, when the function that has opened it has left the context."""
-        worker.release_lead()
-        worker.run_job(self.run)
+        if worker.concurrency == 1:
+            worker.release_lead()  # from now on this thread, the main one, takes the steps
+        self.run_later()
+
+    def run_later(self):
+        worker.main_jobs.put(self.run) if worker.needs_main_thread else pool.submit(self.run)
 
     def open(self):
-        call = worker.running.get(self.call_id)
-        self.is_cancelled = bool(call and call.get("cancelled"))
+        self.is_cancelled = worker.http().is_cancelled(self.call_id)
         worker.http().streams[self.call_id] = self
-        worker.write_answers(start_line(self.call_id, self.response))
+
+    def write_start(self):
+        """Writes the start of the stream, once. The thread that reads the channel does not: it has others to serve."""
+        response, self.response = self.response, DONE
+        if response is not DONE:
+            worker.write_answers(start_line(self.call_id, response))
 
     async def run_to_end(self):
         done = worker.loop.create_future()
@@ -241,12 +324,13 @@ class Steps:
             if self.is_running:
                 return waiting and waiting.release()
             self.is_running = True
-        worker.run_job(self.run)
+        self.run_later()
 
     def run(self):
         """Takes steps until credit has run out."""
         error, is_small = None, False
         try:
+            self.write_start()
             while True:
                 with self.lock:
                     if not self.is_cancelled and (self.credit <= 0 or is_small):
@@ -255,13 +339,13 @@ class Steps:
                 if self.is_cancelled:
                     break
                 if not self.messages.rest:
-                    item = self.context.run(next, self.iterator, DONE)
+                    item = pool.enter(self.context.run, next, self.iterator, DONE)
                     if item is DONE:
                         break
                     self.messages.put(item)
                 is_small = not self.send_piece()
                 if worker.needs_main_thread and not worker.main_jobs.empty():
-                    return worker.run_job(self.run)
+                    return self.run_later()
         except BaseException as raised:
             error = raised
         self.finish(error)
@@ -282,6 +366,7 @@ class Steps:
 
     def send(self, value):
         """Sends a chunk from the thread of the call itself, before the steps: it waits for credit."""
+        self.write_start()
         self.messages.put(value)
         while self.messages.rest and not self.is_cancelled:
             if self.credit > 0 and self.send_piece():
@@ -298,10 +383,11 @@ class Steps:
     def finish(self, error):
         try:
             if self.close:
-                self.context.run(self.close)
+                pool.enter(self.context.run, self.close)
         except BaseException as raised:
             error = error or raised
         worker.http().forget(self.call_id)
         worker.write_answers(end_line(self.call_id, error))
+        worker.tasks.pop(self, None)
         if self.at_end:
             self.at_end()

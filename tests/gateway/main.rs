@@ -41,6 +41,7 @@ mod projects;
 mod properties;
 mod protocol;
 mod proxies;
+mod python_apps;
 mod python_http;
 mod python_threads;
 mod readme;

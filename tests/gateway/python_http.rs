@@ -1,5 +1,6 @@
 //! HTTP in Python functions: the module `metagate`, its request and responses, and errors with a status.
 
+use std::fmt::Write;
 use std::fs;
 
 use serde_json::json;
@@ -88,4 +89,38 @@ fn the_module_is_found_late_and_a_projects_own_comes_first() {
     fs::create_dir(folder.path().join("metagate")).unwrap();
     fs::write(folder.path().join("metagate/__init__.py"), "OWN = 'own'\n").unwrap();
     assert_ok(&Gateway::ready(&tables).call("it", "own", "[]"), "\"own\"");
+}
+
+fn form(parts: &[(&str, Option<&str>, &str)]) -> String {
+    let mut body = String::new();
+    for (name, file, content) in parts {
+        let file = file.map(|file| format!("; filename=\"{file}\"\r\ncontent-type: text/x-test")).unwrap_or_default();
+        write!(body, "--B\r\ncontent-disposition: form-data; name=\"{name}\"{file}\r\n\r\n{content}\r\n").unwrap();
+    }
+    body + "--B--\r\n"
+}
+
+#[test]
+fn bytes_and_files_are_arguments() {
+    let gateway = serving("");
+    let post = |function: &str, content_type: &str, body: &[u8]| {
+        gateway.post(&format!("/local/it/v1/call/{function}"), &[("content-type", content_type)], body)
+    };
+    assert_ok(&post("kind", "image/png", b"\x89PNG\xff"), r#"["bytes",5]"#);
+    assert_ok(&post("count", "application/octet-stream", b"\xff\x00"), "2");
+    assert_ok(&post("same", "text/plain", "größe".as_bytes()), "\"größe\"");
+    assert_error(&post("same", "application/octet-stream", b"ab"), 422, "bad_argument");
+    let multipart = "multipart/form-data; boundary=B";
+    let send = |function: &str, parts: &[(&str, Option<&str>, &str)]| post(function, multipart, form(parts).as_bytes());
+    let parts = [("title", None, "ä"), ("file", Some("a.txt"), "hello"), ("copies", None, "2")];
+    let more = [("more", Some("b"), ""), ("more", Some("c"), "")];
+    let expected = json!({"title": "ä", "copies": 2, "file": ["a.txt", "text/x-test", 5, "hello"], "more": []});
+    assert_eq!(send("upload", &parts).json(), expected);
+    assert_eq!(send("upload", &[&parts[..], &more].concat()).json()["more"], json!(["b", "c"]));
+    assert_ok(&send("content", &[("file", Some("a"), "inside")]), "\"inside\"");
+    assert_ok(&send("kind", &[("value", None, "text")]), r#"["str",4]"#);
+    assert_error(&send("same", &[("value", Some("a"), "x")]), 422, "bad_argument");
+    assert_error(&send("upload", &[("title", None, "x"), ("file", None, "x")]), 422, "bad_argument");
+    let large = "x".repeat(3 << 20);
+    assert_ok(&send("spooled", &[("file", Some("large"), &large)]), "[3145728,3145728,3145728,3145728]");
 }
