@@ -158,6 +158,7 @@ function convert(value, rendered) {
     return { name: String(value.name), message: String(value.message), ...value };
   }
   if (types.isBoxedPrimitive(value)) return value.valueOf();
+  if (tagOf(value) === '[object File]') return { name: value.name, type: value.type, size: value.size };
   return rendered;
 }
 

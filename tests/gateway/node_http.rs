@@ -152,6 +152,9 @@ fn fields_and_files_of_a_form_are_arguments() {
     assert_eq!(answer.json(), expected);
     let wrong = send("upload", &[(picture, "abc"), ("name=\"title\"; filename=\"a\"", "ü")]);
     assert_eq!((wrong.status, wrong.code()), (422, "bad_argument"));
+    // A file inside a result is what is known of it.
+    let known = json!([{"name": "größe.png", "type": "image/png", "size": 3}]);
+    assert_eq!(send("echo", &[(picture, "abc")]).json(), known);
     let large = "x".repeat(3 << 20);
     let several = [
         ("name=\"content\"; filename=\"a\"", large.as_str()),
