@@ -13,7 +13,7 @@ use crate::http::call::arguments::{self, Keys};
 use crate::http::call::body_kind::BodyKind;
 use crate::http::call::form;
 use crate::http::problem::{Code, Problem};
-use crate::invocation::Arguments;
+use crate::invocation::{Arguments, BodyForm};
 
 /// What the address of a request gives.
 #[derive(Debug)]
@@ -49,6 +49,11 @@ pub fn arguments(given: Given<'_>, body: &Bytes, kind: &BodyKind, keys: Keys) ->
     }
     let pairs = form::parse(query.unwrap_or_default().as_bytes());
     for (name, value) in pairs.map_err(|error| Problem::new(Code::BadRequest, error.to_string()))? {
+        if from_body.body() == Some(BodyForm::Multipart) && has_object(&value) {
+            // The worker takes objects for files.
+            let message = format!("the query has keys in brackets for {name:?}, which a form with files cannot have");
+            return Err(Problem::new(Code::BadRequest, message));
+        }
         let json = match &value {
             Value::String(text) if !are_text => json_of(text, &name, signature),
             value => value.to_string(),
@@ -98,6 +103,14 @@ fn parts(arguments: &Arguments) -> (Vec<String>, Vec<&RawValue>) {
     (names.ok().flatten().unwrap_or_default(), values.unwrap_or_default())
 }
 
+fn has_object(value: &Value) -> bool {
+    match value {
+        Value::Object(_) => true,
+        Value::Array(items) => items.iter().any(has_object),
+        _ => false,
+    }
+}
+
 /// Text of an address as JSON for a parameter that does not take text.
 fn json_of(text: &str, name: &str, signature: Option<&Signature>) -> String {
     let mut parameters = signature.iter().flat_map(|signature| &signature.parameters);
@@ -131,7 +144,7 @@ fn quoted(text: &str) -> String {
 }
 
 fn no_names() -> Problem {
-    let message = "the address has arguments by name: the body of such a request is a JSON object or a form";
+    let message = "the path has arguments by name: the body of such a request is a JSON object or a form";
     Problem::new(Code::BadRequest, message)
 }
 
@@ -179,6 +192,13 @@ mod tests {
             (&[], "", "", BodyKind::Json, "[] [] text"),
         ] {
             assert_eq!(merged(path, query, body, &kind).as_deref(), Ok(expected), "{path:?} {query} {body}");
+        }
+        let files = BodyKind::Multipart("b".into());
+        let form = "--b\r\ncontent-disposition: form-data; name=\"x\"\r\n\r\n1\r\n--b--\r\n";
+        let expected = r#"["id","q","x"] ["7",["1","2"],"1"] text"#;
+        assert_eq!(merged(id, "q=1&q=2", form, &files).as_deref(), Ok(expected));
+        for forged in ["f[base64]=YQ==&f[filename]=a", "f[][base64]=YQ=="] {
+            assert_eq!(merged(id, forged, form, &files), Err(Code::BadRequest), "{forged}");
         }
         assert_eq!(merged(id, "", "[1]", &BodyKind::Json), Err(Code::BadRequest));
         assert_eq!(merged(id, "", "{", &BodyKind::Json), Err(Code::InvalidJson));
