@@ -192,6 +192,8 @@ pub struct Accepts {
     pub request: bool,
     /// Arguments that are bytes or files.
     pub files: bool,
+    /// That the caller has left, or that the time is over.
+    pub cancel: bool,
 }
 
 /// The exports of a loaded release: its functions by name, and its packages as the worker sent them.

@@ -11,7 +11,7 @@ pub mod metadata;
 pub mod outbox;
 pub mod pending;
 
-pub use client::Client;
+pub use client::{Client, Limits};
 pub use failure::{CallFailure, SendError};
 pub use inbox::{Inbox, Incoming};
 pub use outbox::WriteEnd;

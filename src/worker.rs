@@ -3,6 +3,7 @@
 //! start and end to `process`.
 
 pub mod admission;
+mod cancellation;
 pub mod dispatch;
 pub mod failure;
 pub mod lifecycle;

@@ -7,7 +7,8 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
-use http::HeaderMap;
+use http::header::ACCEPT;
+use http::{HeaderMap, HeaderValue};
 use tokio_util::sync::CancellationToken;
 
 use crate::clock;
@@ -15,6 +16,7 @@ use crate::config::PluginName;
 use crate::deployment::Takes;
 use crate::gateway::request_head::RequestHead;
 use crate::gateway::{Gateway, failure, whole_request};
+use crate::invocation::stream::{HeldStream, Stream, StreamFormat};
 use crate::invocation::{Arguments, ErrorKind, Returned, Target};
 use crate::plugin::chain::Chain;
 use crate::plugin::invocation::Invocation;
@@ -179,6 +181,7 @@ impl Gateway {
                 &with_headers
             }
         };
+        let accept = head.headers.get(ACCEPT);
         let head = || head.to_json(takes);
         let request = Request { takes, arguments, head: &head };
         let mut called = match pool_of(deployment) {
@@ -193,6 +196,7 @@ impl Gateway {
             (Returned::Value(value), Takes::Arguments) => Ok(Outcome::returned(value.unwrap_or_default())),
             (Returned::Value(value), Takes::Request) => answered(deployment, function, &value.unwrap_or_default()),
             (Returned::Response(envelope), _) => answered(deployment, function, &envelope),
+            (Returned::Stream(stream), takes) => streamed(deployment, function, takes, *stream, accept),
         }
     }
 
@@ -226,11 +230,31 @@ fn head_of(call: &Invocation) -> RequestHead<'_> {
 
 /// The answer that a function gave to a whole HTTP request.
 fn answered(deployment: &Deployment, function: &str, value: &Bytes) -> Result<Outcome, CallError> {
-    whole_request::outcome(value).map_err(|fault| {
-        tracing::warn!(deployment = %deployment.name, fault, "a function returned an unusable HTTP answer");
-        deployment.logs.report(&format!("{function} returned an unusable HTTP answer: {fault}"));
-        CallError::Protocol(format!("returned an unusable HTTP answer ({fault})").into())
-    })
+    whole_request::outcome(value).map_err(|fault| unusable(deployment, function, &fault))
+}
+
+fn unusable(deployment: &Deployment, function: &str, fault: &str) -> CallError {
+    tracing::warn!(deployment = %deployment.name, fault, "a function returned an unusable HTTP answer");
+    deployment.logs.report(&format!("{function} returned an unusable HTTP answer: {fault}"));
+    CallError::Protocol(format!("returned an unusable HTTP answer ({fault})").into())
+}
+
+/// The stream that a function answers with.
+fn streamed(
+    deployment: &Deployment,
+    function: &str,
+    takes: Takes,
+    stream: Stream,
+    accept: Option<&HeaderValue>,
+) -> Result<Outcome, CallError> {
+    let format = StreamFormat::of_accept(accept.map(HeaderValue::as_bytes));
+    let head = match (&stream.response, takes) {
+        (Some(envelope), _) => whole_request::head(envelope),
+        (None, Takes::Arguments) => Ok((200, Vec::new())),
+        (None, Takes::Request) => Err("a stream of items".to_owned()),
+    };
+    let (status, headers) = head.map_err(|fault| unusable(deployment, function, &fault))?;
+    Ok(Outcome::streamed(status, headers, HeldStream::new(stream), format))
 }
 
 fn failed(error: CallError, deployment: &Deployment, function: &str, takes: Takes) -> Outcome {

@@ -9,6 +9,7 @@ use crate::answer::code::Code;
 use crate::answer::{self, ArgumentFault, Detail, Failure};
 use crate::deployment::Takes;
 use crate::gateway::whole_request;
+use crate::invocation::stream::StreamFault;
 use crate::invocation::{self, ArgumentName, ErrorKind, FunctionError};
 use crate::worker::failure::{CallError, LoadFailure, LoadFailureKind};
 
@@ -65,6 +66,24 @@ pub fn of_call(error: CallError, name: &str, function: &str, takes: Takes) -> Fa
         }
         CallError::Gone => failure(Code::DeploymentNotFound, format!("no deployment {name:?}")),
     }
+}
+
+/// What the caller sees of a stream that broke off before the caller got any of it.
+#[must_use]
+pub fn of_stream(fault: StreamFault, name: &str, function: &str) -> Failure {
+    let error = match fault {
+        StreamFault::Function(error) => CallError::Function(error),
+        StreamFault::Crashed(how) => CallError::Crashed(how),
+        StreamFault::Protocol(how) => CallError::Protocol(how),
+        StreamFault::Stopped => CallError::Cut,
+        StreamFault::Idle => {
+            let message = format!(
+                "function {function:?} of {name:?} sent nothing of its stream for too long (stream_idle_timeout)"
+            );
+            return failure(Code::CallTimeout, message);
+        }
+    };
+    of_call(error, name, function, Takes::Arguments)
 }
 
 /// An error that a function raised. It may ask for a status and headers; unusable headers are left out.

@@ -8,13 +8,18 @@ use http::HeaderMap;
 use tokio::runtime::Handle;
 
 use crate::answer::Failure;
+use crate::answer::code::Code;
 use crate::clock;
 use crate::deployment::Takes;
 use crate::gateway::call::Call;
 use crate::gateway::{Gateway, failure};
+use crate::invocation::stream::HeldStream;
 use crate::plugin::outcome::Content;
 use crate::plugin::outside::{Boxed, CallFunction, FunctionCall};
 use crate::worker::failure::CallError;
+
+/// Bytes of a stream that a plugin gets as a whole.
+const STREAM_LIMIT: usize = 8 << 20;
 
 /// The gateway's functions, for plugins that were granted some of them. Plugins are made before the gateway, so this is
 /// made first and opened later.
@@ -66,8 +71,22 @@ async fn call_for_plugin(gateway: Arc<Gateway>, call: FunctionCall) -> Result<By
     let outcome = gateway.call(&deployment, call).await;
     match outcome.content {
         Content::Result(body) | Content::Answer(body) => Ok(body),
+        Content::Stream(stream, _) => collected(stream, deployment.name.as_str(), &function).await,
         Content::Problem { code, message, detail } => {
             Err(Failure { status: outcome.status, code, message, detail, headers: outcome.headers })
         }
+    }
+}
+
+/// The whole of a stream, for a plugin.
+async fn collected(stream: HeldStream, name: &str, function: &str) -> Result<Bytes, Failure> {
+    let Some(stream) = stream.take() else { return Ok(Bytes::new()) };
+    match stream.collect(STREAM_LIMIT).await {
+        Ok(Some(bytes)) => Ok(bytes),
+        Ok(None) => {
+            let message = format!("the stream of {function:?} of {name:?} has more than {STREAM_LIMIT} bytes");
+            Err(Failure::of_code(Code::ResultTooLarge, message))
+        }
+        Err(fault) => Err(failure::of_stream(fault, name, function)),
     }
 }

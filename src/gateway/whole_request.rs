@@ -94,6 +94,16 @@ fn answer(result: &[u8]) -> Result<Answer, String> {
     Ok(Answer { status, headers: answer_headers(&headers)?, body: body.into() })
 }
 
+/// The status and the headers of an answer whose body is a stream.
+///
+/// # Errors
+///
+/// The envelope is not one of an answer without a body; why.
+pub fn head(envelope: &[u8]) -> Result<(u16, Vec<(HeaderName, HeaderValue)>), String> {
+    let Answer { status, headers, body } = answer(envelope)?;
+    if body.is_empty() { Ok((status, headers)) } else { Err("a body besides the stream".to_owned()) }
+}
+
 /// Checks headers that a function sets, and leaves out those that are the gateway's.
 ///
 /// # Errors

@@ -1,7 +1,7 @@
-//! The bodies of one listener's requests: read whole, inflated, and turned into what a handler needs. Small plain
-//! bodies are worked on at once. Large and compressed ones take long enough to delay every other client of the
-//! gateway's one thread, so other threads work on them, few at a time: the rest wait their turn, and leave when their
-//! client does.
+//! The bodies of one listener's requests, and the budget of its answers that are streams. Bodies are read whole,
+//! inflated, and turned into what a handler needs. Small plain bodies are worked on at once. Large and compressed ones
+//! take long enough to delay every other client of the gateway's one thread, so other threads work on them, few at a
+//! time: the rest wait their turn, and leave when their client does.
 
 use std::panic::resume_unwind;
 use std::sync::Arc;
@@ -11,6 +11,7 @@ use hyper::body::Incoming;
 use tokio::sync::Semaphore;
 
 use crate::http::buffers::ConnectionBuffers;
+use crate::http::buffers::streams::Streams;
 use crate::http::problem::{Code, Problem};
 use crate::http::request_body::{self, BodyLimits, ReadBody};
 
@@ -20,6 +21,8 @@ pub struct Bodies {
     limits: BodyLimits,
     /// For work on bodies at the same time. Half of the cores: the gateway's own thread and the workers need the rest.
     places: Semaphore,
+    /// The streams of answers.
+    streams: Arc<Streams>,
 }
 
 impl Bodies {
@@ -27,13 +30,19 @@ impl Bodies {
     #[must_use]
     pub fn new(limits: BodyLimits) -> Self {
         let cores = std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
-        Self { limits, places: Semaphore::new((cores / 2).max(1)) }
+        Self { limits, places: Semaphore::new((cores / 2).max(1)), streams: Arc::default() }
     }
 
     /// The limits of each body.
     #[must_use]
     pub fn limits(&self) -> BodyLimits {
         self.limits
+    }
+
+    /// The streams of answers.
+    #[must_use]
+    pub fn streams(&self) -> &Arc<Streams> {
+        &self.streams
     }
 
     /// Reads the whole body of a request, and has `work` make something of it. Returns both: the body counts in the

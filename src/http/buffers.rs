@@ -6,6 +6,7 @@
 //! at three quarters; small bodies and answers may use all of it. A single body always fits into a budget that is
 //! otherwise empty, however large it is: its own limit of size applies.
 
+pub mod streams;
 #[cfg(test)]
 mod tests;
 

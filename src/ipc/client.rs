@@ -7,6 +7,7 @@
 
 use std::io;
 use std::sync::atomic::Ordering;
+use std::sync::{Arc, Weak};
 use std::time::{Duration, Instant};
 
 use parking_lot::Mutex;
@@ -20,9 +21,11 @@ use crate::ipc::counters::Counters;
 use crate::ipc::failure::{CallFailure, SendError};
 use crate::ipc::inbox::{Inbox, Incoming, Message};
 use crate::ipc::message::Call;
+use crate::ipc::message::stream::cancel_line;
 use crate::ipc::outbox::{Batch, Outbox, WriteEnd};
 use crate::ipc::pending::{Answered, PendingCalls, Reply};
 
+mod streams;
 #[cfg(test)]
 mod tests;
 
@@ -35,6 +38,8 @@ const WRITE_STALL: Duration = Duration::from_secs(5);
 /// A worker's channel. `S`, the call's lease, is kept with each call until the worker has answered it or it has timed
 /// out.
 pub struct Client<S> {
+    this: Weak<Self>,
+    stream_idle: Duration,
     stream: OwnedWriteHalf,
     shared: Mutex<Shared<S>>,
     wake_writer: Notify,
@@ -57,12 +62,32 @@ struct Shared<S> {
     next_look: Option<Instant>,
 }
 
-impl<S> Client<S> {
-    /// Takes over the gateway's end of a channel. Lines from the worker may have `max_line` bytes.
+/// The limits of a channel.
+#[derive(Debug, Clone, Copy)]
+pub struct Limits {
+    /// Bytes of a line from the worker.
+    pub max_line: usize,
+    /// How long a stream may pass without a piece.
+    pub stream_idle: Duration,
+}
+
+/// A call that was sent.
+#[derive(Debug)]
+pub struct Sent {
+    /// Its id on this channel.
+    pub id: u64,
+    /// Where its answer will arrive.
+    pub reply: Reply,
+}
+
+impl<S: Send + 'static> Client<S> {
+    /// Takes over the gateway's end of a channel.
     #[must_use]
-    pub fn new(channel: UnixStream, max_line: usize) -> (Self, Inbox) {
+    pub fn new(channel: UnixStream, limits: Limits) -> (Arc<Self>, Inbox) {
         let (read, stream) = channel.into_split();
-        let client = Self {
+        let client = Arc::new_cyclic(|this| Self {
+            this: Weak::clone(this),
+            stream_idle: limits.stream_idle,
             stream,
             shared: Mutex::new(Shared {
                 calls: PendingCalls::default(),
@@ -75,15 +100,15 @@ impl<S> Client<S> {
             wake_clock: Notify::new(),
             drained: Notify::new(),
             counters: Counters::default(),
-        };
-        (client, Inbox::new(read, max_line))
+        });
+        (client, Inbox::new(read, limits.max_line))
     }
 
     /// Sends a call and returns where its answer will arrive. It does not wait.
     ///
     /// # Errors
     /// The outbox is full, or the worker is gone or draining. The call was not sent then.
-    pub fn call(&self, call: &Call<'_>, deadline: Instant, lease: S) -> Result<Reply, SendError> {
+    pub fn call(&self, call: &Call<'_>, deadline: Instant, lease: S) -> Result<Sent, SendError> {
         let mut shared = self.shared.lock();
         if shared.closed {
             return Err(SendError::Closed);
@@ -91,18 +116,16 @@ impl<S> Client<S> {
         if !shared.outbox.has_room(call.arguments.len()) {
             return Err(SendError::Full);
         }
-        let (id, answer) = shared.calls.add(deadline, lease);
+        let (id, reply) = shared.calls.add(deadline, lease, call.cancellable);
+        let sent = Sent { id, reply };
         shared.outbox.push_call(call, id);
-        if shared.next_look.is_none_or(|at| deadline < at) {
-            shared.next_look = Some(deadline);
-            self.wake_clock.notify_one();
-        }
+        self.look_at(&mut shared, deadline);
         if !shared.outbox.claim() {
-            return Ok(answer);
+            return Ok(sent);
         }
         if shared.calls.len() > DIRECT_CALLS {
             self.wake_writer.notify_one();
-            return Ok(answer);
+            return Ok(sent);
         }
         // The right to write was free, so the outbox held nothing but this call.
         let batch = shared.outbox.next_batch();
@@ -110,13 +133,27 @@ impl<S> Client<S> {
         if let Some(batch) = batch {
             self.write_directly(batch);
         }
-        Ok(answer)
+        Ok(sent)
+    }
+
+    /// Has the clock task look at `deadline` at the latest.
+    fn look_at(&self, shared: &mut Shared<S>, deadline: Instant) {
+        if shared.next_look.is_none_or(|at| deadline < at) {
+            shared.next_look = Some(deadline);
+            self.wake_clock.notify_one();
+        }
     }
 
     /// Puts a whole line that is not a call into the outbox. Without effect once calls are refused.
     pub fn send_line(&self, line: &[u8]) {
         let mut shared = self.shared.lock();
-        if shared.closed {
+        if !shared.closed {
+            self.push_line(&mut shared, line);
+        }
+    }
+
+    fn push_line(&self, shared: &mut Shared<S>, line: &[u8]) {
+        if shared.unwritable {
             return;
         }
         let next_id = shared.calls.next_id();
@@ -251,6 +288,12 @@ impl<S> Client<S> {
                     }
                     return Some(Incoming::Protocol("too many answers to unknown calls".to_owned()));
                 }
+                Message::Stream { id, event } => {
+                    if self.take_stream_event(id, event) {
+                        continue;
+                    }
+                    return Some(Incoming::Protocol("too many pieces of unknown streams".to_owned()));
+                }
                 Message::Malformed(reason) => return Some(Incoming::Protocol(reason)),
                 other => other,
             };
@@ -267,7 +310,7 @@ impl<S> Client<S> {
                         tracing::warn!(kind = %kind.escape_debug(), "ignored a message of an unknown type");
                     }
                 }
-                Message::Answer { .. } | Message::Malformed(_) => {}
+                Message::Answer { .. } | Message::Stream { .. } | Message::Malformed(_) => {}
             }
         }
     }
@@ -329,10 +372,13 @@ impl<S> Client<S> {
         let mut shared = self.shared.lock();
         let overdue = shared.calls.take_overdue(now);
         shared.next_look = shared.calls.next_deadline();
+        for id in overdue.cancelled {
+            self.push_line(&mut shared, cancel_line(id).as_bytes());
+        }
         self.notify_if_drained(&shared);
         drop(shared);
-        let count = overdue.len();
-        for call in overdue {
+        let count = overdue.ended.len();
+        for call in overdue.ended {
             call.complete(Err(CallFailure::TimedOut));
         }
         count

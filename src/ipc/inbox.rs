@@ -7,8 +7,10 @@ use tokio::net::UnixStream;
 use tokio::net::unix::OwnedReadHalf;
 
 use crate::invocation::Returned;
+use crate::invocation::stream::Piece;
 use crate::ipc::codec::Lines;
 use crate::ipc::failure::CallFailure;
+use crate::ipc::message::stream::StreamMessage;
 use crate::ipc::message::{self, FromWorker};
 use crate::json;
 
@@ -45,6 +47,8 @@ pub enum Incoming {
 pub(super) enum Message {
     /// The end of a call. `id` is `None` if the text of the id cannot be one of the gateway's.
     Answer { id: Option<u64>, answer: Result<Returned, CallFailure> },
+    /// A message of a stream.
+    Stream { id: Option<u64>, event: StreamEvent },
     /// The data of `GetApplicationMetadata`.
     MetaData(Bytes),
     /// The answer to a probe.
@@ -55,6 +59,19 @@ pub(super) enum Message {
     Unknown(String),
     /// Not a message; holds the reason. Framing is lost from here on.
     Malformed(String),
+}
+
+/// What a message says of a stream.
+#[derive(Debug)]
+pub(super) enum StreamEvent {
+    /// It begins; the envelope of its response, if it is the body of one.
+    Start(Option<Bytes>),
+    /// A piece has come.
+    Piece(Piece),
+    /// It ends.
+    End,
+    /// The worker broke the protocol in this stream; holds the reason.
+    Bad(String),
 }
 
 impl Inbox {
@@ -108,6 +125,7 @@ fn parse(line: &Bytes) -> Message {
             let reason = format!("answered with a value of more than {} levels", json::MAX_DEPTH);
             Message::Answer { id, answer: Err(CallFailure::Protocol(reason.into())) }
         }
+        Ok(FromWorker::Stream { id, message }) => Message::Stream { id, event: event(line, message) },
         Ok(FromWorker::MetaData(range)) => Message::MetaData(line.slice(range)),
         Ok(FromWorker::ProbeResult) => Message::ProbeResult,
         Ok(FromWorker::Retire(reason)) => Message::Retire(reason),
@@ -117,5 +135,17 @@ fn parse(line: &Bytes) -> Message {
             let start = String::from_utf8_lossy(&line[..line.len().min(QUOTED_LINE)]).escape_debug().to_string();
             Message::Malformed(format!("{error}: {start}"))
         }
+    }
+}
+
+fn event(line: &Bytes, message: StreamMessage) -> StreamEvent {
+    match message {
+        StreamMessage::Start(envelope) => StreamEvent::Start(envelope.map(|range| line.slice(range))),
+        // Copied: a slice would keep the whole buffer of the channel as long as its reader is slow.
+        StreamMessage::Item(range) => StreamEvent::Piece(Piece::Item(Bytes::copy_from_slice(&line[range]))),
+        StreamMessage::Part(text, last) => StreamEvent::Piece(Piece::Part(text.into(), last)),
+        StreamMessage::Data(bytes) => StreamEvent::Piece(Piece::Data(bytes.into())),
+        StreamMessage::End => StreamEvent::End,
+        StreamMessage::Bad(reason) => StreamEvent::Bad(reason),
     }
 }

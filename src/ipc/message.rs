@@ -13,8 +13,13 @@ use crate::deployment::MetaCallJson;
 use crate::invocation::{BodyForm, FunctionError};
 use crate::json;
 
+mod range;
+pub mod stream;
 #[cfg(test)]
 mod tests;
+
+use range::{present, range_in};
+use stream::StreamMessage;
 
 /// Asks whether a worker still reads its channel. Node's own channel takes the line for a handle whose descriptor is
 /// missing and answers with `NODE_HANDLE_NACK`; metagate's workers answer its type with `ProbeResult`; others ignore
@@ -81,13 +86,15 @@ pub struct Call<'a> {
     pub request: Option<&'a str>,
     /// The form of arguments that came as bytes or with files; only for a worker that accepts `files`.
     pub body: Option<BodyForm>,
+    /// Whether the worker is to know when the caller leaves or the time is over. It is not sent.
+    pub cancellable: bool,
 }
 
 impl<'a> Call<'a> {
     /// A call without names, timeout and request.
     #[must_use]
     pub fn new(name: &'a str, arguments: &'a [u8]) -> Self {
-        Self { name, arguments, names: None, text: false, timeout: None, request: None, body: None }
+        Self { name, arguments, names: None, text: false, timeout: None, request: None, body: None, cancellable: false }
     }
 
     /// Appends a `CallFunction` line with this id. It concatenates texts instead of serializing: this runs once a call.
@@ -151,6 +158,13 @@ pub enum FromWorker {
     TooDeep {
         /// The call's id; `None` if it cannot be one of the gateway's.
         id: Option<u64>,
+    },
+    /// A message of a stream.
+    Stream {
+        /// The call's id; `None` if it cannot be one of the gateway's.
+        id: Option<u64>,
+        /// What it says.
+        message: StreamMessage,
     },
     /// `GetApplicationMetadata`; the place of its data in the line.
     MetaData(Range<usize>),
@@ -252,7 +266,13 @@ fn parse_any(line: &[u8]) -> Result<FromWorker, BadMessage> {
         }
         "ProbeResult" => Ok(FromWorker::ProbeResult),
         "Retire" => Ok(FromWorker::Retire(reason_of(data()?)?)),
-        _ => Ok(FromWorker::Unknown(kind.into_owned())),
+        other => match envelope.data.and_then(|data| stream::parse(other, line, data)) {
+            Some(parsed) => {
+                let (id, message) = parsed?;
+                Ok(FromWorker::Stream { id, message })
+            }
+            None => Ok(FromWorker::Unknown(kind.into_owned())),
+        },
     }
 }
 
@@ -294,15 +314,4 @@ fn shown(character: char) -> impl Iterator<Item = char> {
     let escaped = character.is_control().then(|| character.escape_default());
     let itself = escaped.is_none().then_some(character);
     escaped.into_iter().flatten().chain(itself)
-}
-
-/// Makes a member with the value `null` differ from a missing member.
-fn present<'de, D: serde::Deserializer<'de>>(deserializer: D) -> Result<Option<&'de RawValue>, D::Error> {
-    <&RawValue>::deserialize(deserializer).map(Some)
-}
-
-/// The place of a value that borrows from the line.
-fn range_in(line: &[u8], value: &RawValue) -> Range<usize> {
-    let start = value.get().as_ptr() as usize - line.as_ptr() as usize;
-    start..start + value.get().len()
 }

@@ -150,7 +150,13 @@ fn cut(text: &str) -> String {
 
 fn accepts(data: &Value) -> Accepts {
     let has = |what| texts(data, "accepts").any(|accepted| accepted == what);
-    Accepts { names: has("names"), timeout: has("timeout"), request: has("request"), files: has("files") }
+    Accepts {
+        names: has("names"),
+        timeout: has("timeout"),
+        request: has("request"),
+        files: has("files"),
+        cancel: has("cancel"),
+    }
 }
 
 #[cfg(test)]

@@ -129,8 +129,16 @@ impl Outbox {
 mod tests {
     use super::*;
 
-    const CALL: Call<'static> =
-        Call { name: "\"f\"", arguments: b"[]", names: None, text: false, timeout: None, request: None, body: None };
+    const CALL: Call<'static> = Call {
+        name: "\"f\"",
+        arguments: b"[]",
+        names: None,
+        text: false,
+        timeout: None,
+        request: None,
+        body: None,
+        cancellable: false,
+    };
 
     /// An outbox whose first call is with a direct writer.
     fn with_direct_writer() -> (Outbox, Batch) {

@@ -7,6 +7,8 @@ wasmtime::component::bindgen!({
         default: trappable,
         "metagate:plugin/http.send": async | trappable,
         "metagate:plugin/invoke.call": async | trappable,
+        "metagate:plugin/outcome.[method]outcome.body": async | trappable,
+        "metagate:plugin/outcome.[method]outcome.body-size": async | trappable,
     },
     with: {
         "metagate:plugin/invocation.invocation": crate::plugin::invocation::CallHandle,

@@ -85,7 +85,7 @@ impl Crossing for CallInput {
                 let Outcome { status, content, headers, .. } = *outcome;
                 let body = match content {
                     Content::Result(body) | Content::Answer(body) => String::from_utf8_lossy(&body).into_owned(),
-                    Content::Problem { .. } => String::new(),
+                    Content::Stream(..) | Content::Problem { .. } => String::new(),
                 };
                 SentVerdict::Respond { status, headers: sent::answer_headers(&headers), body }
             }
@@ -111,6 +111,7 @@ impl Crossing for OutcomeInput {
     fn size(&self) -> usize {
         let body = match &self.outcome.content {
             Content::Result(body) | Content::Answer(body) => body.len(),
+            Content::Stream(..) => 0,
             Content::Problem { message, .. } => message.len(),
         };
         self.call.size() + body

@@ -11,6 +11,7 @@ use http::header::{
 use http::{HeaderName, HeaderValue};
 
 use crate::answer::{self, Detail, Failure};
+use crate::invocation::stream::{HeldStream, StreamFormat};
 use crate::plugin::headers;
 use crate::plugin::invocation::check_json;
 
@@ -52,6 +53,8 @@ pub enum Content {
     Result(Bytes),
     /// The body of a function's own HTTP answer: any bytes, described by the headers.
     Answer(Bytes),
+    /// A stream: items in this format, or the body of a function's own HTTP answer.
+    Stream(HeldStream, StreamFormat),
     /// An error.
     Problem {
         /// Its code.
@@ -97,6 +100,17 @@ impl Outcome {
         Self { status, headers, content: Content::Answer(body), ..Self::returned(Bytes::new()) }
     }
 
+    /// A stream; of a function's own HTTP answer with its status and headers.
+    #[must_use]
+    pub fn streamed(
+        status: u16,
+        headers: Vec<(HeaderName, HeaderValue)>,
+        stream: HeldStream,
+        format: StreamFormat,
+    ) -> Self {
+        Self { status, headers, content: Content::Stream(stream, format), ..Self::returned(Bytes::new()) }
+    }
+
     /// A failure.
     #[must_use]
     pub fn failed(source: Source, failure: Failure) -> Self {
@@ -109,16 +123,17 @@ impl Outcome {
     #[must_use]
     pub fn code(&self) -> Option<&str> {
         match &self.content {
-            Content::Result(_) | Content::Answer(_) => None,
+            Content::Result(_) | Content::Answer(_) | Content::Stream(..) => None,
             Content::Problem { code, .. } => Some(code),
         }
     }
 
-    /// The body that the caller receives.
+    /// The body that the caller receives; empty for a stream.
     #[must_use]
     pub fn body(&self, request_id: &str) -> Bytes {
         match &self.content {
             Content::Result(body) | Content::Answer(body) => body.clone(),
+            Content::Stream(..) => Bytes::new(),
             Content::Problem { code, message, detail } => {
                 answer::error_body(code, message, detail.as_ref(), request_id)
             }
@@ -147,7 +162,7 @@ impl Outcome {
 
     /// Removes the headers that describe the function's own body, because another body replaces it.
     fn forget_body(&self, headers: &mut Vec<(HeaderName, HeaderValue)>) {
-        if matches!(self.content, Content::Answer(_)) {
+        if matches!(self.content, Content::Answer(_) | Content::Stream(..)) {
             headers.retain(|(name, _)| !DESCRIBES_BODY.contains(name));
         }
     }

@@ -239,6 +239,7 @@ fn outcome(outcome: &Outcome) -> Map<String, Value> {
     let mut map = Map::new();
     map.insert("status".into(), outcome.status.into());
     match &outcome.content {
+        Content::Stream(..) => {}
         Content::Result(body) | Content::Answer(body) => drop(map.insert("body_json".into(), text(body))),
         Content::Problem { code, message, detail: _ } => {
             map.insert("code".into(), (&**code).into());

@@ -343,6 +343,7 @@ mod tests {
     use super::*;
     use crate::config::DeploymentConfig;
     use crate::deployment::Accepts;
+    use crate::ipc::Limits;
 
     fn dispatch(min: u32, max: u32) -> Arc<Dispatch> {
         let text = format!("name = 'math'\npath = 'math'\nworkers = {{ min = {min}, max = {max} }}");
@@ -367,8 +368,9 @@ mod tests {
 
     fn add_ready_seat(dispatch: &Arc<Dispatch>) -> u64 {
         let seat = dispatch.add_seat(4).unwrap();
-        let (client, _inbox) = Client::new(UnixStream::pair().unwrap().0, 1024);
-        dispatch.set_ready(seat, Arc::new(client), exports());
+        let limits = Limits { max_line: 1024, stream_idle: Duration::from_secs(60) };
+        let (client, _inbox) = Client::new(UnixStream::pair().unwrap().0, limits);
+        dispatch.set_ready(seat, client, exports());
         seat
     }
 

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use crate::clock;
 use crate::config::{Handler, RuntimeKind};
 use crate::deployment::Exports;
+use crate::ipc::Limits;
 use crate::ipc::message::Load;
 use crate::ipc::metadata::{self, BadMetaData, OwnScripts};
 use crate::ipc::{Client, Incoming};
@@ -40,8 +41,8 @@ pub(super) fn start_worker(pool: &PoolContext) -> Result<Worker, LoadFailure> {
         pool.logs.note(&message);
         LoadFailure::new(LoadFailureKind::Spawn, message)
     })?;
-    let (client, inbox) = Client::new(spawned.channel, settings.max_message);
-    let client = Arc::new(client);
+    let limits = Limits { max_line: settings.max_message, stream_idle: settings.stream_idle };
+    let (client, inbox) = Client::new(spawned.channel, limits);
     let writing = Arc::clone(&client);
     let (out, err) = (Arc::clone(&pool.logs), Arc::clone(&pool.logs));
     let (stdout, stderr) = (spawned.stdout, spawned.stderr);

@@ -13,6 +13,7 @@ use tokio_util::task::TaskTracker;
 use crate::clock;
 use crate::config::RuntimeKind;
 use crate::deployment::{Accepts, Exports, Function, Takes};
+use crate::invocation::stream::{Stream, StreamFault};
 use crate::invocation::{Arguments, ErrorKind, Returned};
 use crate::ipc::message::Call;
 use crate::ipc::{CallFailure, SendError};
@@ -20,6 +21,7 @@ use crate::logs::book::LogBook;
 use crate::runtime::Plan;
 use crate::supervise;
 use crate::worker::admission::Admit;
+use crate::worker::cancellation;
 use crate::worker::dispatch::Dispatch;
 use crate::worker::failure::{CallError, LoadFailure};
 use crate::worker::patience::Patience;
@@ -180,11 +182,12 @@ impl Pool {
             let (client, lease) = dispatch.acquire(patience).await?;
             let run = lease.run();
             let timeout = accepts.timeout.then(|| deadline.saturating_duration_since(clock::now()));
-            let request = head.as_deref();
-            let body = arguments.body();
-            let call = Call { names, text, timeout, request, body, ..Call::new(&function.quoted, arguments.as_json()) };
+            let (request, body, cancellable) = (head.as_deref(), arguments.body(), accepts.cancel);
+            let plain = Call::new(&function.quoted, arguments.as_json());
+            let call = Call { names, text, timeout, request, body, cancellable, ..plain };
             match client.call(&call, deadline, lease) {
-                Ok(reply) => match reply.await {
+                Ok(sent) => match cancellation::answer(&client, sent, cancellable, patience).await {
+                    Ok(Ok(Returned::Stream(stream))) => return Ok(self.watched(stream, &function)),
                     Ok(Ok(returned)) => return Ok(returned),
                     // Not a byte of the call reached the worker: another one can take it.
                     Ok(Err(CallFailure::Unsent)) => {}
@@ -198,6 +201,24 @@ impl Pool {
                 Err(SendError::Full) => return Err(CallError::Overloaded(RETRY_SOON)),
             }
         }
+    }
+
+    /// Has the faults of a stream logged as those of other calls.
+    fn watched(&self, mut stream: Box<Stream>, function: &Arc<Function>) -> Returned {
+        let (logs, function) = (Arc::clone(&self.context.logs), Arc::clone(function));
+        stream.report_faults(move |fault| {
+            let name = &function.name;
+            match fault {
+                StreamFault::Function(error) => {
+                    let text = error.stack.as_deref().map_or_else(|| error.to_string().into(), Cow::Borrowed);
+                    logs.report(&format!("{name} failed in its stream: {text}"));
+                }
+                StreamFault::Idle => logs.report(&format!("{name} sent nothing of its stream for too long")),
+                StreamFault::Protocol(how) => logs.report(&format!("{name}: the worker {how}")),
+                StreamFault::Crashed(_) | StreamFault::Stopped => {}
+            }
+        });
+        Returned::Stream(stream)
     }
 
     fn find(&self, name: &str, takes: Takes) -> Result<(Arc<Function>, Accepts), CallError> {

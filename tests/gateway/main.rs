@@ -55,6 +55,7 @@ mod runtimes;
 mod shutdown;
 mod static_files;
 mod strays;
+mod streams;
 mod strict;
 mod support;
 mod tools;

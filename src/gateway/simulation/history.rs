@@ -139,7 +139,7 @@ impl History {
         };
         match &outcome.content {
             Content::Result(body) => self.end_well(nonce, &open, &String::from_utf8_lossy(body)),
-            Content::Answer(_) => self.find(format!("call {nonce} was answered over HTTP")),
+            Content::Answer(_) | Content::Stream(..) => self.find(format!("call {nonce} was answered over HTTP")),
             Content::Problem { code, message, .. } => self.end_badly(nonce, &open, code, message),
         }
     }

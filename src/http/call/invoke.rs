@@ -10,15 +10,14 @@ use hyper::body::Incoming;
 use crate::deployment::Takes;
 use crate::gateway::Gateway;
 use crate::http::bodies::Bodies;
-use crate::http::call::answer;
 use crate::http::call::arguments::{self, Keys};
 use crate::http::call::body_kind::BodyKind;
 use crate::http::call::lookup::{self, Client};
+use crate::http::call::stream_answer;
 use crate::http::path::CallAddress;
 use crate::http::problem::{self, Code, Problem};
 use crate::http::reply_body::ReplyBody;
 use crate::http::request_body::{self, ReadBody};
-use crate::http::request_id;
 use crate::registry::Deployment;
 
 /// The methods of a function's address.
@@ -57,7 +56,8 @@ pub async fn call(
     // The body counts in the budgets until the call has ended.
     let (arguments, _body) = bodies.read(&head, body, &client.connection.buffers, arguments).await?;
     let call = client.call(&deployment, &address.function, Takes::Arguments, arguments, &mut head);
-    Ok(answer::render(gateway.call(&deployment, call).await, request_id::text(client.id)))
+    let outcome = gateway.call(&deployment, call).await;
+    stream_answer::of_outcome(outcome, &deployment, &address.function, client, bodies).await
 }
 
 fn deployment_for(

@@ -14,13 +14,12 @@ use crate::http::call::arguments::Keys;
 use crate::http::call::body_kind::BodyKind;
 use crate::http::call::lookup::{self, Client};
 use crate::http::call::route_arguments::{self, Given};
-use crate::http::call::{answer, whole_request};
+use crate::http::call::{stream_answer, whole_request};
 use crate::http::front::routes::Route;
 use crate::http::path;
 use crate::http::problem::{self, Code, Problem};
 use crate::http::reply_body::ReplyBody;
 use crate::http::request_body::{self, ReadBody};
-use crate::http::request_id;
 use crate::registry::Deployment;
 
 /// Tells an app the part of the path that it does not see.
@@ -75,7 +74,8 @@ async fn call(
     if let Some(target) = &mut call.target {
         target.base = Some(0);
     }
-    Ok(answer::render(gateway.call(&deployment, call).await, request_id::text(client.id)))
+    let outcome = gateway.call(&deployment, call).await;
+    stream_answer::of_outcome(outcome, &deployment, function, client, bodies).await
 }
 
 /// Passes the whole request on. The target of a route with a tail sees the tail as its path.

@@ -14,8 +14,8 @@ use hyper::body::Incoming;
 use crate::deployment::{HTTP_FUNCTION, Takes};
 use crate::gateway::{Gateway, whole_request};
 use crate::http::bodies::Bodies;
-use crate::http::call::answer;
 use crate::http::call::lookup::{self, Client};
+use crate::http::call::stream_answer;
 use crate::http::path::HttpAddress;
 use crate::http::problem::{Code, Problem};
 use crate::http::reply_body::ReplyBody;
@@ -66,7 +66,8 @@ pub async fn serve_deployment(
     if let Some(target) = &mut call.target {
         target.base = base;
     }
-    let response = answer::render(gateway.call(&deployment, call).await, request_id::text(client.id));
+    let outcome = gateway.call(&deployment, call).await;
+    let response = stream_answer::of_outcome(outcome, &deployment, HTTP_FUNCTION, client, bodies).await?;
     Ok(if is_head { with_unknown_length(response) } else { response })
 }
 

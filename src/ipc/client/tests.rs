@@ -9,8 +9,9 @@ use crate::ipc::outbox::LIMIT;
 
 fn pair() -> (Arc<Client<()>>, Inbox, UnixStream) {
     let (ours, theirs) = UnixStream::pair().unwrap();
-    let (client, inbox) = Client::new(ours, 1024 * 1024);
-    (Arc::new(client), inbox, theirs)
+    let limits = Limits { max_line: 1024 * 1024, stream_idle: Duration::from_secs(60) };
+    let (client, inbox) = Client::new(ours, limits);
+    (client, inbox, theirs)
 }
 
 fn f(arguments: &[u8]) -> Call<'_> {
@@ -44,7 +45,7 @@ async fn many_calls_go_out_in_order_and_their_answers_find_them() {
     let mut replies = Vec::new();
     for number in 0..100 {
         let arguments = if number % 10 == 0 { big.as_bytes() } else { b"[]" };
-        replies.push(client.call(&f(arguments), soon(), ()).unwrap());
+        replies.push(client.call(&f(arguments), soon(), ()).unwrap().reply);
     }
     for (number, reply) in replies.into_iter().enumerate() {
         let text = value(reply.await.unwrap().unwrap());
@@ -56,7 +57,7 @@ async fn many_calls_go_out_in_order_and_their_answers_find_them() {
 async fn calls_without_a_written_byte_may_go_to_another_worker() {
     let (client, _inbox, theirs) = pair();
     drop(theirs);
-    let first = client.call(&f(b"[]"), soon(), ()).unwrap();
+    let first = client.call(&f(b"[]"), soon(), ()).unwrap().reply;
     assert!(matches!(first.await.unwrap(), Err(CallFailure::Unsent)));
     assert_eq!(client.call(&f(b"[]"), soon(), ()).unwrap_err(), SendError::Closed);
 }
@@ -64,10 +65,10 @@ async fn calls_without_a_written_byte_may_go_to_another_worker() {
 #[tokio::test]
 async fn arguments_that_look_like_calls_do_not_make_written_calls_unsent() {
     let (client, _inbox, theirs) = pair();
-    let mut written = client.call(&f(b"[]"), soon(), ()).unwrap();
+    let mut written = client.call(&f(b"[]"), soon(), ()).unwrap().reply;
     drop(theirs);
     let sneaky = b"[{\"type\":\"CallFunction\"},{\"type\":\"CallFunction\"}]";
-    let unsent = client.call(&f(sneaky), soon(), ()).unwrap();
+    let unsent = client.call(&f(sneaky), soon(), ()).unwrap().reply;
     assert!(matches!(unsent.await.unwrap(), Err(CallFailure::Unsent)));
     assert!(written.try_recv().is_err(), "the first call was written: it may have run");
 }
@@ -76,7 +77,7 @@ async fn arguments_that_look_like_calls_do_not_make_written_calls_unsent() {
 async fn a_worker_that_only_stops_reading_ends_the_writer() {
     let (client, _inbox, theirs) = pair();
     rustix::net::shutdown(&theirs, rustix::net::Shutdown::Read).unwrap();
-    let call = client.call(&f(b"[]"), soon(), ()).unwrap();
+    let call = client.call(&f(b"[]"), soon(), ()).unwrap().reply;
     assert!(matches!(call.await.unwrap(), Err(CallFailure::Unsent)));
     let end = tokio::time::timeout(Duration::from_secs(5), client.write_loop()).await;
     assert_eq!(end.unwrap(), WriteEnd::Closed);
@@ -94,8 +95,8 @@ async fn a_worker_that_does_not_read_is_given_no_more_than_the_outbox_holds() {
 #[tokio::test]
 async fn calls_run_out_of_time_one_after_the_other_and_drain() {
     let (client, _inbox, _theirs) = pair();
-    let later = client.call(&f(b"[]"), Instant::now() + Duration::from_millis(40), ()).unwrap();
-    let sooner = client.call(&f(b"[]"), Instant::now() + Duration::from_millis(10), ()).unwrap();
+    let later = client.call(&f(b"[]"), Instant::now() + Duration::from_millis(40), ()).unwrap().reply;
+    let sooner = client.call(&f(b"[]"), Instant::now() + Duration::from_millis(10), ()).unwrap().reply;
     client.refuse_calls();
     assert_eq!(client.end_overdue().await, 1);
     assert!(matches!(sooner.await.unwrap(), Err(CallFailure::TimedOut)));
@@ -117,7 +118,7 @@ async fn a_flood_of_messages_that_answer_nothing_breaks_the_protocol() {
 #[tokio::test]
 async fn answers_that_a_worker_left_behind_are_read() {
     let (client, mut inbox, mut theirs) = pair();
-    let reply = client.call(&f(b"[]"), soon(), ()).unwrap();
+    let reply = client.call(&f(b"[]"), soon(), ()).unwrap().reply;
     theirs.write_all(b"{\"type\":\"FunctionInvokeResult\",\"data\":{\"id\":\"1\",\"result\":7}}\nhalf").await.unwrap();
     drop(theirs);
     assert!(client.read_rest(&mut inbox).is_none());
@@ -127,7 +128,7 @@ async fn answers_that_a_worker_left_behind_are_read() {
 #[tokio::test]
 async fn answers_behind_repeated_metadata_are_read() {
     let (client, mut inbox, mut theirs) = pair();
-    let reply = client.call(&f(b"[]"), soon(), ()).unwrap();
+    let reply = client.call(&f(b"[]"), soon(), ()).unwrap().reply;
     theirs.write_all(b"{\"type\":\"GetApplicationMetadata\",\"data\":{}}\n").await.unwrap();
     theirs.write_all(b"{\"type\":\"FunctionInvokeResult\",\"data\":{\"id\":\"1\",\"result\":7}}\n").await.unwrap();
     drop(theirs);

@@ -89,6 +89,8 @@ pub(crate) fn outcome(outcome: &Outcome) -> (SentOutcome, &[u8]) {
     let (content, body) = match &outcome.content {
         Content::Result(body) => (SentContent::Result, &body[..]),
         Content::Answer(body) => (SentContent::Answer, &body[..]),
+        // Its content stays here.
+        Content::Stream(..) => (SentContent::Answer, &[][..]),
         Content::Problem { code, message, detail } => {
             let (mut payload, mut argument) = (None, None);
             match detail {

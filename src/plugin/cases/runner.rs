@@ -226,7 +226,7 @@ fn got_load(release: Box<Release>, verdict: Result<LoadVerdict, Fault>) -> Got {
 fn of_outcome(verdict: VerdictName, outcome: Outcome, id: &str) -> Got {
     let body = outcome.body(id);
     let (code, message) = match outcome.content {
-        Content::Result(_) | Content::Answer(_) => (None, None),
+        Content::Result(_) | Content::Answer(_) | Content::Stream(..) => (None, None),
         Content::Problem { code, message, detail: _ } => (Some(code.into_owned()), Some(message)),
     };
     let (status, headers) = (Some(outcome.status), outcome.headers);

@@ -3,6 +3,9 @@
 use wasmtime::component::Resource;
 use wasmtime::{Result, format_err};
 
+use crate::answer::Failure;
+use crate::answer::code::Code;
+use crate::invocation::stream::StreamFault;
 use crate::plugin::apart::change::Change;
 use crate::plugin::bindings::metagate::plugin::outcome::{Host, HostOutcome, Problem, Source};
 use crate::plugin::host::input::HookInput;
@@ -17,6 +20,28 @@ impl HostState {
             HookInput::AfterInvoke(input) => Ok(&mut input.outcome),
             _ => Err(format_err!("this hook has no outcome")),
         }
+    }
+
+    /// Replaces a stream by the whole of its content, because a hook asks for that.
+    async fn gather_stream(&mut self) -> Result<()> {
+        let limit = self.granted.max_body;
+        let stream = match &self.outcome()?.content {
+            Content::Stream(held, _) => held.take(),
+            Content::Result(_) | Content::Answer(_) | Content::Problem { .. } => None,
+        };
+        let Some(stream) = stream else { return Ok(()) };
+        let is_answer = stream.response.is_some();
+        let failure = match stream.collect(limit).await {
+            Ok(Some(bytes)) => {
+                let content = if is_answer { Content::Answer(bytes) } else { Content::Result(bytes) };
+                self.outcome()?.content = content;
+                return Ok(());
+            }
+            Ok(None) => Failure::of_code(Code::ResultTooLarge, format!("the stream has more than {limit} bytes")),
+            Err(StreamFault::Function(error)) => Failure::of_code(Code::FunctionError, error.message_for_caller()),
+            Err(_) => Failure::of_code(Code::WorkerCrashed, "the stream broke off"),
+        };
+        self.outcome()?.set_problem(failure).map_err(|fault| format_err!(fault))
     }
 
     fn body_bytes(&mut self) -> Result<bytes::Bytes> {
@@ -49,16 +74,18 @@ impl HostOutcome for HostState {
         Ok(self.outcome()?.code().map(str::to_owned))
     }
 
-    fn body(&mut self, _: Handle) -> Result<String> {
+    async fn body(&mut self, _: Handle) -> Result<String> {
+        self.gather_stream().await?;
         let body = self.body_bytes()?;
         match (str::from_utf8(&body), &self.outcome()?.content) {
             (Ok(text), _) => Ok(text.to_owned()),
-            (Err(_), Content::Answer(_)) => Ok(String::new()),
+            (Err(_), Content::Answer(_) | Content::Stream(..)) => Ok(String::new()),
             (Err(_), Content::Result(_) | Content::Problem { .. }) => Err(format_err!("the result is not UTF-8 text")),
         }
     }
 
-    fn body_size(&mut self, _: Handle) -> Result<u64> {
+    async fn body_size(&mut self, _: Handle) -> Result<u64> {
+        self.gather_stream().await?;
         if let Content::Result(body) | Content::Answer(body) = &self.outcome()?.content {
             return Ok(body.len() as u64);
         }
