@@ -43,6 +43,7 @@ mod protocol;
 mod proxies;
 mod python_apps;
 mod python_http;
+mod python_streams;
 mod python_threads;
 mod readme;
 mod reference;
