@@ -32,6 +32,7 @@ mod logging;
 mod methods;
 mod node_apps;
 mod node_http;
+mod node_streams;
 mod node_types;
 mod older_plugins;
 mod plugin_tools;
