@@ -19,6 +19,7 @@ mod schema;
 mod serve;
 mod stderr;
 mod table;
+mod types;
 
 use std::io::Write;
 use std::process::ExitCode;
@@ -55,6 +56,7 @@ enum Command {
     Delete(delete::Delete),
     Plugin(plugin::Plugin),
     Schema(schema::Schema),
+    Types(types::Types),
 }
 
 /// Runs the command that the process's arguments name, and returns the exit code.
@@ -75,6 +77,7 @@ pub fn run() -> ExitCode {
         Command::Delete(command) => command.run(&mut out),
         Command::Plugin(command) => command.run(&mut out),
         Command::Schema(command) => command.run(&mut out),
+        Command::Types(command) => command.run(&mut out),
     };
     let flushed = out.flush();
     match result {

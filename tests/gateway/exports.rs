@@ -36,7 +36,7 @@ fn python_exports_every_callable_that_a_script_binds() {
          greet = Greeter()\nbye = greet.bye\nsquare = functools.partial(pow, exp=2)\ndouble = lambda x: 2 * x\n\
          class Proxy:\n    def __call__(self):\n        return 1\n\n\
          \x20   def __getattr__(self, name):\n        raise RuntimeError('outside of a request')\n\n\
-         root = sqrt\napp = App()\nproxy = Proxy()\n\
+         root = sqrt\nsite = App()\nproxy = Proxy()\n\
          Numbers = List[int]\n\n@plain\ndef decorated(x):\n    return x + 1\n",
     )]);
     let gateway = serving(files.path());
@@ -51,7 +51,7 @@ fn python_exports_every_callable_that_a_script_binds() {
     ] {
         assert_ok(&gateway.call("it", function, body), expected);
     }
-    for hidden in ["sqrt", "joined", "functools", "List", "Numbers", "app", "proxy", "Greeter"] {
+    for hidden in ["sqrt", "joined", "functools", "List", "Numbers", "site", "proxy", "Greeter"] {
         assert_error(&gateway.call("it", hidden, "[1]"), 404, "function_not_found");
     }
 }

@@ -61,6 +61,7 @@ mod streams;
 mod strict;
 mod support;
 mod tools;
+mod types_command;
 mod unloaded;
 mod walks;
 mod walls;

@@ -46,6 +46,7 @@ pub enum Keys {
 pub fn from_body(body: &Bytes, kind: &BodyKind, keys: Keys) -> Result<Arguments, Problem> {
     match kind {
         BodyKind::Bytes if !body.is_empty() => return Ok(from_bytes(body)),
+        BodyKind::Text if !body.is_empty() => return Ok(from_text(body)),
         BodyKind::Multipart(boundary) => return from_multipart(body, boundary, keys),
         _ => {}
     }
@@ -67,7 +68,7 @@ pub fn from_body(body: &Bytes, kind: &BodyKind, keys: Keys) -> Result<Arguments,
     let json = match first {
         Some(b'[') => check::<&RawValue>(body).map(|_| Arguments::from_checked(body.clone())),
         Some(b'{') => check::<Values<'_>>(body).map(|values| values.into_arguments(keys)),
-        Some(b'"') if !matches!(kind, BodyKind::Text | BodyKind::Unknown) => return Err(not_arguments(body)),
+        Some(b'"') if *kind != BodyKind::Unknown => return Err(not_arguments(body)),
         _ if *kind == BodyKind::Json => return Err(not_arguments(body)),
         _ => Err(Problem::new(Code::InvalidJson, "")),
     };
@@ -80,7 +81,6 @@ pub fn from_body(body: &Bytes, kind: &BodyKind, keys: Keys) -> Result<Arguments,
         (Err(problem), _) if meant_as_json => Err(problem),
         (Err(_), BodyKind::Form) if is_form(body) => from_form(body, keys),
         (Err(_), BodyKind::Form) => Err(not_arguments(body)),
-        (Err(_), BodyKind::Text) => Ok(from_text(body)),
         (Err(_), BodyKind::Unknown) => Ok(from_bytes(body)),
         (Err(_), _) => {
             Err(Problem::new(Code::UnsupportedMediaType, "the body is neither a JSON object or array nor a form"))

@@ -1,7 +1,8 @@
 //! What the content type of a call says about its body.
 
 /// Types whose bodies are bytes even if they look like JSON.
-const BINARY: [&[u8]; 6] = [b"application/pdf", b"application/zip", b"image/", b"audio/", b"video/", b"font/"];
+const BINARY: [&[u8]; 7] =
+    [b"application/octet-stream", b"application/pdf", b"application/zip", b"image/", b"audio/", b"video/", b"font/"];
 
 /// The kind of a body by its content type.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -12,11 +13,11 @@ pub enum BodyKind {
     Form,
     /// `multipart/form-data`, with its boundary.
     Multipart(Box<str>),
-    /// `text/*`: JSON if it is an array or an object, else text.
+    /// `text/*`: text, even if it looks like JSON.
     Text,
     /// A type of bytes, such as `image/png`.
     Bytes,
-    /// Any other type, such as `application/octet-stream`: JSON if it is an array or an object, else bytes.
+    /// Any other type: JSON if it is an array or an object, else bytes.
     Unknown,
     /// Any type but JSON and forms, for a worker that takes neither bytes nor files.
     Other,
