@@ -144,7 +144,8 @@ impl Stream {
         let is_list = self.response.is_none();
         let mut text = Vec::new();
         let mut framing = ArrayFraming::default();
-        self.grant(limit.saturating_sub(FIRST_CREDIT));
+        // One byte beyond the limit: a stream that stops at its credit would never show that it has more.
+        self.grant((limit + 1).saturating_sub(FIRST_CREDIT));
         while let Some(piece) = self.next().await? {
             if is_list {
                 framing.add(&piece, &mut text);
@@ -291,7 +292,7 @@ mod tests {
         feed.add(item("3"));
         assert!(feed.end(Ok(())));
         assert_eq!(stream.collect(5000).await.unwrap().unwrap(), "[1,{\"a\":2},3]");
-        assert_eq!(*source.0.lock(), (5000 - FIRST_CREDIT, false));
+        assert_eq!(*source.0.lock(), (5001 - FIRST_CREDIT, false));
     }
 
     #[tokio::test]
