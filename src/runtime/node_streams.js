@@ -3,7 +3,7 @@
 'use strict';
 
 const { isUtf8 } = require('buffer');
-const { setImmediate: later } = require('timers');
+const { setImmediate: later, setTimeout, clearTimeout } = require('timers');
 
 const { bigint: monotonic } = process.hrtime;
 
@@ -12,6 +12,8 @@ const PIECE = 64 * 1024; // bytes of a message at most
 const CHARACTER = 4; // bytes of the longest one
 // 1 ms. A stream that has taken this long without a pause lets other calls run.
 const TURN_NS = 1_000_000n;
+// 1 s. A generator that waits runs its `finally` only after that, which may be never; its call ends before.
+const CLOSE_MS = 1000;
 
 module.exports = function streams(worker) {
   const piece = Math.max(CHARACTER, Math.min(PIECE, Math.floor(worker.MAX_MESSAGE / 8)));
@@ -25,6 +27,8 @@ module.exports = function streams(worker) {
     isStarted = false;
     isCancelled = false;
     closed = undefined; // what `close` has returned
+    #isOver = false;
+    #patience;
 
     constructor(id, close) {
       Object.assign(this, { id, close });
@@ -34,6 +38,7 @@ module.exports = function streams(worker) {
 
     // An answer in one piece.
     whole(head, bytes) {
+      if (this.#isOver) return;
       worker.respond(this.id, { ...head, ...inBody(bytes) });
       this.#release();
     }
@@ -45,6 +50,7 @@ module.exports = function streams(worker) {
 
     // Sends one item, when the gateway takes it.
     async item(json) {
+      if (this.isCancelled) return;
       const id = JSON.stringify(this.id);
       const size = Buffer.byteLength(json);
       if (size <= Math.min(this.#credit, piece)) {
@@ -94,11 +100,13 @@ module.exports = function streams(worker) {
     }
 
     end() {
+      if (this.#isOver) return;
       worker.send('StreamEnd', { id: this.id });
       this.#release();
     }
 
     fail(thrown) {
+      if (this.#isOver) return;
       worker.fail(this.id, worker.describeError(thrown));
       this.#release();
     }
@@ -114,10 +122,16 @@ module.exports = function streams(worker) {
       // A `finally` that throws is reported in place of the end.
       this.closed = Promise.resolve().then(() => this.close());
       this.closed.catch(() => {});
+      this.#patience = setTimeout(() => {
+        if (this.isStarted) this.end();
+        else this.fail(new Error('the caller has left'));
+      }, CLOSE_MS);
       this.#wake?.();
     }
 
     #release() {
+      this.#isOver = true;
+      clearTimeout(this.#patience);
       outlets.delete(this.id);
       worker.end(this.id);
       worker.finish();

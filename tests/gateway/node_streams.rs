@@ -88,6 +88,28 @@ fn a_reader_that_leaves_closes_the_stream() {
 }
 
 #[test]
+fn readers_that_leave_generators_that_wait_for_ever_do_not_end_the_worker() {
+    let script = "exports.pid = () => process.pid;
+        exports.waits = async function* () { yield 1; await new Promise(() => {}); };
+        exports.body = () => new Response(new ReadableStream({
+          start: (controller) => controller.enqueue(Buffer.from('1')), cancel: () => new Promise(() => {}),
+        }));";
+    let folder = folder(&[("index.js", script)]);
+    let gateway = Gateway::ready(&format!("[[deployment]]\nname = \"it\"\npath = {:?}\n", folder.path()));
+    let pid = call(&gateway, "pid", &[], "[]").body;
+    // More than may run out of time.
+    for function in ["waits", "body"].repeat(4) {
+        let mut wire = Wire::open(&gateway);
+        wire.send(wire::request("POST", &format!("{CALL}/{function}"), &[LINES], "[]"));
+        assert_eq!(wire.answer_without_body().status, 200);
+    }
+    wait_for("the end of the streams", || {
+        (gateway.get("/readyz").json()["deployments"][0]["in_flight"] == 0).then_some(())
+    });
+    assert_eq!(call(&gateway, "pid", &[], "[]").body, pid, "the worker was replaced");
+}
+
+#[test]
 fn a_caller_that_leaves_aborts_the_signal_of_its_call() {
     let gateway = serving();
     let mut wire = Wire::open(&gateway);
