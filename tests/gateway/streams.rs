@@ -121,6 +121,20 @@ fn a_stream_that_breaks_off_never_looks_complete() {
     assert!(gateway.get("/api/logs/x").body.contains("fail_after failed in its stream: Failure: no more"));
 }
 
+#[test]
+fn a_client_of_http_1_0_sees_that_a_stream_broke_off() {
+    use std::io::Write as _;
+    let gateway = streaming("");
+    for (function, is_whole) in [("count", true), ("fail_after", false), ("exit_after", false)] {
+        let mut stream = gateway.connect();
+        let head = "accept: application/x-ndjson\r\ncontent-type: application/json\r\ncontent-length: 7";
+        write!(stream, "POST /local/x/v1/call/{function} HTTP/1.0\r\n{head}\r\n\r\n[40000]").unwrap();
+        let mut text = Vec::new();
+        let ended = stream.read_to_end(&mut text);
+        assert_eq!(ended.is_ok(), is_whole, "{function}: {ended:?} after {} bytes", text.len());
+    }
+}
+
 fn cancelled(gateway: &Gateway) -> usize {
     gateway.call("x", "told", "[]").json()["cancelled"].as_array().unwrap().len()
 }

@@ -19,6 +19,8 @@ pub struct Activity {
     pub(super) draining: AtomicBool,
     /// The connection ends when no request is being served.
     ends_idle: AtomicBool,
+    /// A client of HTTP/1.0 has asked: what it gets ends with the connection.
+    pub(super) ends_bodies: AtomicBool,
     /// The task that waits to read until serving has ended.
     pub(super) reader: AtomicWaker,
     /// How much it has done since it last waited.

@@ -6,10 +6,13 @@ use std::future::{Future, poll_fn};
 use std::io;
 use std::net::IpAddr;
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 use std::task::Poll;
 use std::time::Duration;
 
 use bytes::{Bytes, BytesMut};
+use http::{Request, Version};
+use hyper::body::Incoming;
 use hyper::server::conn::{http1, http2};
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioIo, TokioTimer};
@@ -222,8 +225,11 @@ impl Connection {
         activity: Arc<Activity>,
     ) -> hyper::Result<Option<Stream>> {
         let served = Arc::clone(&activity);
-        let service = service_fn(move |request| {
+        let service = service_fn(move |request: Request<Incoming>| {
             let busy = served.serve();
+            if request.version() == Version::HTTP_10 {
+                served.ends_bodies.store(true, Ordering::Relaxed);
+            }
             let serving = Arc::clone(&serving);
             async move {
                 busy.wait_turn().await;
@@ -244,6 +250,10 @@ impl Connection {
             }) => ended,
         };
         match ended {
+            Some(Err(error)) if error.is_user() && activity.ends_bodies.load(Ordering::Relaxed) => {
+                connection.into_parts().io.reset();
+                Err(error)
+            }
             Some(ended) => ended.map(|()| None),
             None => Ok(Some(connection.into_parts().io)),
         }

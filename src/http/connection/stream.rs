@@ -226,6 +226,11 @@ impl Stream {
         tokio::time::timeout_at(due, self.io.readable()).await.is_ok_and(|readable| readable.is_ok())
     }
 
+    /// Ends the connection with a reset: an answer that ends with the connection must not look complete.
+    pub fn reset(self) {
+        let _closed_anyway = rustix::net::sockopt::set_socket_linger(&self.io, Some(Duration::ZERO));
+    }
+
     /// Ends a parked connection because the gateway stops.
     pub async fn close(mut self) {
         open_connections::close(&mut self.io).await;
