@@ -75,7 +75,10 @@ pub fn of_stream(fault: StreamFault, name: &str, function: &str) -> Failure {
         StreamFault::Function(error) => CallError::Function(error),
         StreamFault::Crashed(how) => CallError::Crashed(how),
         StreamFault::Protocol(how) => CallError::Protocol(how),
-        StreamFault::Stopped => CallError::Cut,
+        StreamFault::Stopped => {
+            let message = format!("{name:?} was replaced or deleted, or the gateway stopped, before the stream ended");
+            return retry(RETRY_SOON, Code::Draining, message);
+        }
         StreamFault::Idle => {
             let message = format!(
                 "function {function:?} of {name:?} sent nothing of its stream for too long (stream_idle_timeout)"

@@ -43,7 +43,24 @@ module.exports = function apps(worker) {
 
   // The app of a server that listens.
   function ofServer(server) {
+    catchListeners(server);
     return (call) => worker.part('app_server').serve(server, call);
+  }
+
+  // What a listener of the server throws at once is the error of its call, not one outside of calls.
+  function catchListeners(server) {
+    const emit = server.emit;
+    server.emit = function emitCaught(event, ...args) {
+      if (event !== 'request') return Reflect.apply(emit, this, [event, ...args]);
+      try {
+        return Reflect.apply(emit, this, [event, ...args]);
+      } catch (thrown) {
+        const { socket } = args[0];
+        if (typeof socket.fail !== 'function') throw thrown; // a server that the script uses itself
+        socket.fail(thrown);
+        return true;
+      }
+    };
   }
 
   // What serves calls of an app, or undefined for what is none. What is `named` may be any function.

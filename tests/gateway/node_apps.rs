@@ -161,6 +161,21 @@ fn apps_of_other_frameworks_are_served() {
 }
 
 #[test]
+fn what_a_listener_of_a_server_throws_at_once_is_the_error_of_its_call() {
+    let server = "const http = require('http');
+        module.exports = http.createServer((req, res) => {
+          if (req.url === '/bad') throw new Error('thrown at once');
+          res.end(String(process.pid));
+        });";
+    let (gateway, _folder) = serving(&[("index.js", server)], "");
+    let before = get(&gateway, "/").body;
+    let answer = get(&gateway, "/bad");
+    assert_eq!((answer.status, answer.code()), (500, "function_error"), "{answer:?}");
+    assert!(answer.message().contains("thrown at once"), "{answer:?}");
+    assert_eq!(get(&gateway, "/").body, before);
+}
+
+#[test]
 fn an_app_that_listens_opens_no_port() {
     let listening = "let at;
         const server = app.listen(3000, () => { at = server.address().port; });

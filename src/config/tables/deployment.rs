@@ -52,7 +52,8 @@ pub struct DeploymentConfig {
     /// Worker processes: a number, or { min, max } to start more while calls wait. 1 to 64. Default 1.
     #[serde(default)]
     pub workers: Workers,
-    /// Maximum number of calls in flight in each worker. 1 to 4096. Default 64.
+    /// Maximum number of calls in flight in each worker. A stream is a call in flight until it has ended. 1 to 4096.
+    /// Default 64.
     #[serde(default = "default_concurrency", deserialize_with = "field::within::<1, 4096, _, _>")]
     #[schemars(range(min = 1, max = 4096))]
     pub concurrency: u32,
