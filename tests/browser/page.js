@@ -67,7 +67,7 @@ const checks = {
     const form = new FormData();
     form.append('title', 'Crème brûlée');
     const bytes = Uint8Array.from({ length: 3000 }, (_, i) => i % 256);
-    form.append('picture', new File([bytes], 'naïve name.png', { type: 'image/png' }));
+    form.append('picture', new File([bytes], 'naïve "name".png', { type: 'image/png' }));
     return (await fetch(at('shop/upload'), { method: 'POST', body: form })).json();
   },
   image: async () => {

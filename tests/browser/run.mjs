@@ -119,7 +119,7 @@ function sees(results, expected) {
   }
 }
 
-const upload = { title: 'Crème brûlée', name: 'naïve name.png', type: 'image/png', size: 3000 };
+const upload = { title: 'Crème brûlée', name: 'naïve "name".png', type: 'image/png', size: 3000 };
 upload.sum = Array.from({ length: 3000 }, (_, i) => i % 256).reduce((a, b) => a + b);
 
 function listedSees(origin) {

@@ -35,7 +35,7 @@ async fn read(mut form: Multipart<'_>) -> Result<Vec<(String, String)>, Problem>
         if parts.len() >= PAIR_LIMIT {
             return Err(Problem::new(Code::BadRequest, format!("more than {PAIR_LIMIT} parts in a form")));
         }
-        let name = part.name().unwrap_or_default().to_owned();
+        let name = unescaped(part.name().unwrap_or_default());
         if let Some(json) = value_of(part, &name).await?
             && !name.is_empty()
         {
@@ -47,7 +47,7 @@ async fn read(mut form: Multipart<'_>) -> Result<Vec<(String, String)>, Problem>
 
 /// A part as JSON; none for a file that was not chosen.
 async fn value_of(part: Field<'_>, name: &str) -> Result<Option<String>, Problem> {
-    let filename = part.file_name().map(str::to_owned);
+    let filename = part.file_name().map(unescaped);
     let kind = part.content_type().map(ToString::to_string);
     let bytes = part.bytes().await.map_err(|error| malformed(&error.to_string()))?;
     let is_text = kind.as_deref().is_none_or(|kind| kind.starts_with("text/") || kind.starts_with("application/json"));
@@ -59,6 +59,17 @@ async fn value_of(part: Field<'_>, name: &str) -> Result<Option<String>, Problem
         },
         filename => Ok(Some(file(&filename.unwrap_or_default(), kind.as_deref().unwrap_or(BINARY), &bytes))),
     }
+}
+
+/// A name as the caller gave it: browsers write quotes and line ends of names, and nothing else, with percent signs.
+fn unescaped(name: &str) -> String {
+    let mut name = name.to_owned();
+    for (escape, plain) in [("%22", "\""), ("%0D", "\r"), ("%0A", "\n")] {
+        if name.contains(escape) {
+            name = name.replace(escape, plain);
+        }
+    }
+    name
 }
 
 /// `{"filename":"a.png","type":"image/png","size":3,"base64":"YWJj"}`.
@@ -115,6 +126,13 @@ mod tests {
         let file = r#"{"filename":"ü.txt","type":"application/octet-stream","size":3,"base64":"YWJj"}"#;
         let expected = [("title", r#""a \"b\"\n""#), ("f", file)];
         assert_eq!(parsed(form.as_bytes()).unwrap(), expected.map(|(a, b)| (a.to_owned(), b.to_owned())));
+    }
+
+    #[test]
+    fn names_are_unescaped_as_browsers_escape_them() {
+        let form = part("name=\"a%22%0D%0Ab%20%2522\"; filename=\"%22x%22 100%.txt\"", "") + "--b--\r\n";
+        let file = r#"{"filename":"\"x\" 100%.txt","type":"application/octet-stream","size":0,"base64":""}"#;
+        assert_eq!(parsed(form.as_bytes()).unwrap(), [("a\"\r\nb%20%2522".to_owned(), file.to_owned())]);
     }
 
     #[test]
