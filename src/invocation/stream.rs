@@ -14,6 +14,9 @@ use crate::invocation::function_error::FunctionError;
 /// Bytes of credit that a stream has at its start.
 pub const FIRST_CREDIT: usize = 1024;
 
+/// Bytes that a worker may be ahead of a reader that wants the whole.
+const GATHER_WINDOW: usize = 64 << 10;
+
 /// A piece of a stream.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Piece {
@@ -144,9 +147,9 @@ impl Stream {
         let is_list = self.response.is_none();
         let mut text = Vec::new();
         let mut framing = ArrayFraming::default();
-        // One byte beyond the limit: a stream that stops at its credit would never show that it has more.
-        self.grant((limit + 1).saturating_sub(FIRST_CREDIT));
+        self.grant(GATHER_WINDOW - FIRST_CREDIT);
         while let Some(piece) = self.next().await? {
+            self.grant(piece.size());
             if is_list {
                 framing.add(&piece, &mut text);
             } else if let Piece::Data(data) = piece {
@@ -292,7 +295,7 @@ mod tests {
         feed.add(item("3"));
         assert!(feed.end(Ok(())));
         assert_eq!(stream.collect(5000).await.unwrap().unwrap(), "[1,{\"a\":2},3]");
-        assert_eq!(*source.0.lock(), (5001 - FIRST_CREDIT, false));
+        assert_eq!(*source.0.lock(), (GATHER_WINDOW - FIRST_CREDIT + "1{\"a\":2}3".len(), false));
     }
 
     #[tokio::test]
