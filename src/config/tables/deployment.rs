@@ -71,8 +71,8 @@ pub struct DeploymentConfig {
     /// the stream begins. "1ms" to "1h". Default "60s".
     #[serde(default = "default_stream_idle_timeout")]
     pub stream_idle_timeout: Timeout,
-    /// For runtime = "node" or "python": the web app to serve, as "<script>:<name>" or "<script>", such as "main:app".
-    /// Default: found by the names `app` and `application` and by default exports.
+    /// For runtime = "node" or "python": the web app to serve: a script and the name of its app, such as "main:app", or
+    /// the script alone. Default: found by the names `app` and `application` and by default exports.
     #[serde(default, deserialize_with = "field::app")]
     pub app: Option<String>,
     /// For runtime = "node" or "python": "lambda" serves a function that takes events of AWS Lambda (API Gateway,
