@@ -181,9 +181,8 @@ impl Gateway {
                 &with_headers
             }
         };
-        let accept = head.headers.get(ACCEPT);
-        let head = || head.to_json(takes);
-        let request = Request { takes, arguments, head: &head };
+        let render_head = || head.to_json(takes);
+        let request = Request { takes, arguments, head: &render_head };
         let mut called = match pool_of(deployment) {
             Ok(pool) => pool.call(function, &request, patience).await,
             Err(error) => Err(error),
@@ -196,7 +195,9 @@ impl Gateway {
             (Returned::Value(value), Takes::Arguments) => Ok(Outcome::returned(value.unwrap_or_default())),
             (Returned::Value(value), Takes::Request) => answered(deployment, function, &value.unwrap_or_default()),
             (Returned::Response(envelope), _) => answered(deployment, function, &envelope),
-            (Returned::Stream(stream), takes) => streamed(deployment, function, takes, *stream, accept),
+            (Returned::Stream(stream), takes) => {
+                streamed(deployment, function, takes, *stream, head.headers.get(ACCEPT))
+            }
         }
     }
 

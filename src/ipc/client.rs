@@ -23,7 +23,7 @@ use crate::ipc::inbox::{Inbox, Incoming, Message};
 use crate::ipc::message::Call;
 use crate::ipc::message::stream::cancel_line;
 use crate::ipc::outbox::{Batch, Outbox, WriteEnd};
-use crate::ipc::pending::{Answered, PendingCalls, Reply};
+use crate::ipc::pending::{Answered, EndedCall, PendingCalls, Reply};
 
 mod streams;
 #[cfg(test)]
@@ -317,6 +317,11 @@ impl<S: Send + 'static> Client<S> {
 
     /// Ends the call that an answer belongs to; false if the worker has sent too many answers to unknown calls.
     fn take_answer(&self, id: Option<u64>, answer: Result<Returned, CallFailure>) -> bool {
+        self.end_call(id, |call| call.complete(answer))
+    }
+
+    /// Ends a call; `complete` returns whether its caller is there.
+    fn end_call(&self, id: Option<u64>, complete: impl FnOnce(EndedCall<S>) -> bool) -> bool {
         let mut shared = self.shared.lock();
         let answered = shared.calls.take_answered(id, clock::now);
         self.notify_if_drained(&shared);
@@ -324,7 +329,7 @@ impl<S: Send + 'static> Client<S> {
         match answered {
             Answered::Call(call) => {
                 self.counters.answered.fetch_add(1, Ordering::Relaxed);
-                if !call.complete(answer) {
+                if !complete(call) {
                     self.counters.late.fetch_add(1, Ordering::Relaxed);
                 }
                 true

@@ -281,10 +281,10 @@ impl<S> PendingCalls<S> {
             }
             return Fed::Unknown { too_many: self.unknown.count(now) > UNKNOWN_PER_SECOND };
         };
-        let (fault, size) = (StreamFault::Protocol("sent more of a stream than it may".into()), piece.size());
+        let size = piece.size();
         match &mut call.waiter {
             Waiter::Stream(_, credit) if size > *credit => {
-                call.break_stream(fault, now);
+                call.break_stream(StreamFault::Protocol("sent more of a stream than it may".into()), now);
                 Fed::Broken
             }
             Waiter::Stream(feed, credit) => {
@@ -325,16 +325,16 @@ impl<S> PendingCalls<S> {
     }
 
     /// The caller of a call, or the reader of a stream, has left. The worker may still answer until the deadline of the
-    /// call; it has 10 s to end a stream. True if the worker is to know.
-    pub fn leave(&mut self, id: u64, now: Instant) -> bool {
-        let Some(call) = self.calls.get_mut(&id) else { return false };
+    /// call; it has 10 s to end a stream. Returns the deadline if the worker is to know.
+    pub fn leave(&mut self, id: u64, now: Instant) -> Option<Instant> {
+        let call = self.calls.get_mut(&id)?;
         match call.waiter {
             Waiter::Stream(..) => call.deadline = now + CANCEL_TIME,
             Waiter::Reply(_) if call.cancellable => {}
-            Waiter::Reply(_) | Waiter::Left => return false,
+            Waiter::Reply(_) | Waiter::Left => return None,
         }
         call.waiter = Waiter::Left;
-        true
+        Some(call.deadline)
     }
 }
 

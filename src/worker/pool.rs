@@ -14,7 +14,7 @@ use crate::clock;
 use crate::config::RuntimeKind;
 use crate::deployment::{Accepts, Exports, Function, Takes};
 use crate::invocation::stream::{Stream, StreamFault};
-use crate::invocation::{Arguments, ErrorKind, Returned};
+use crate::invocation::{Arguments, ErrorKind, FunctionError, Returned};
 use crate::ipc::message::Call;
 use crate::ipc::{CallFailure, SendError};
 use crate::logs::book::LogBook;
@@ -210,8 +210,7 @@ impl Pool {
             let name = &function.name;
             match fault {
                 StreamFault::Function(error) => {
-                    let text = error.stack.as_deref().map_or_else(|| error.to_string().into(), Cow::Borrowed);
-                    logs.report(&format!("{name} failed in its stream: {text}"));
+                    logs.report(&format!("{name} failed in its stream: {}", stack_or_message(error)));
                 }
                 StreamFault::Idle => logs.report(&format!("{name} sent nothing of its stream for too long")),
                 StreamFault::Protocol(how) => logs.report(&format!("{name}: the worker {how}")),
@@ -242,8 +241,7 @@ impl Pool {
             // The caller's fault.
             CallFailure::Function(error) if error.status.is_some_and(|status| status < 500) => {}
             CallFailure::Function(error) => {
-                let text = error.stack.as_deref().map_or_else(|| error.to_string().into(), Cow::Borrowed);
-                self.context.logs.report(&format!("{function} failed: {text}"));
+                self.context.logs.report(&format!("{function} failed: {}", stack_or_message(error)));
             }
             CallFailure::TimedOut => {
                 self.context.logs.report(&format!("{function} did not answer within {timeout:?}"));
@@ -307,6 +305,11 @@ impl Pool {
             odd_messages: counts.odd_messages,
         }
     }
+}
+
+/// What the log has of an error that a function raised.
+fn stack_or_message(error: &FunctionError) -> Cow<'_, str> {
+    error.stack.as_deref().map_or_else(|| error.to_string().into(), Cow::Borrowed)
 }
 
 /// Adds a seat with a supervisor. A supervisor that panics frees its seat, and the next one takes another.

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use http::header::{CONNECTION, CONTENT_TYPE};
+use http::header::CONNECTION;
 use http::request::Parts;
 use http::{HeaderValue, Method, Request, Response};
 use hyper::body::Incoming;
@@ -10,8 +10,7 @@ use hyper::body::Incoming;
 use crate::deployment::Takes;
 use crate::gateway::Gateway;
 use crate::http::bodies::Bodies;
-use crate::http::call::arguments::{self, Keys};
-use crate::http::call::body_kind::BodyKind;
+use crate::http::call::arguments;
 use crate::http::call::lookup::{self, Client};
 use crate::http::call::stream_answer;
 use crate::http::path::CallAddress;
@@ -41,10 +40,7 @@ pub async fn call(
     if head.method == Method::OPTIONS {
         return Box::pin(options(&head, body)).await;
     }
-    // Names cost an allocation per call: they are kept only where the runtime passes them on.
-    let keys = if deployment.pool().is_some_and(|pool| pool.wants_names()) { Keys::Keep } else { Keys::Drop };
-    let takes_files = deployment.pool().is_some_and(|pool| pool.takes_files());
-    let kind = BodyKind::of(head.headers.get(CONTENT_TYPE).map(HeaderValue::as_bytes), takes_files);
+    let (keys, kind) = lookup::body_of(&deployment, &head);
     let query = head.uri.query().filter(|query| !query.is_empty()).map(str::to_owned);
     let arguments = move |body: &mut ReadBody| match query {
         Some(query) if body.bytes.is_empty() => arguments::from_query(&query, keys),

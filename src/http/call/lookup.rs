@@ -4,7 +4,7 @@ use std::mem;
 use std::sync::Arc;
 
 use http::HeaderValue;
-use http::header::{CONTENT_ENCODING, EXPECT};
+use http::header::{CONTENT_ENCODING, CONTENT_TYPE, EXPECT};
 use http::request::Parts;
 use hyper::body::{Body, Incoming};
 
@@ -13,6 +13,8 @@ use crate::deployment::Takes;
 use crate::gateway::call::Call;
 use crate::gateway::{Gateway, VERSION, failure};
 use crate::http::buffers::SMALL;
+use crate::http::call::arguments::Keys;
+use crate::http::call::body_kind::BodyKind;
 use crate::http::client_connection::ClientConnection;
 use crate::http::problem::{self, Code, Problem};
 use crate::http::{request_body, request_id};
@@ -69,6 +71,16 @@ pub fn deployment_at(gateway: &Gateway, prefix: &str, name: &str, version: &str)
         return Err(Problem::new(Code::DeploymentNotFound, message));
     }
     gateway.deployment(name).ok_or_else(|| problem::deployment_not_found(name))
+}
+
+/// How the body of a request becomes arguments for a deployment: what happens to keys, and the kind of the body.
+#[must_use]
+pub fn body_of(deployment: &Deployment, head: &Parts) -> (Keys, BodyKind) {
+    let pool = deployment.pool();
+    // Names cost an allocation per call: they are kept only where the runtime passes them on.
+    let keys = if pool.is_some_and(|pool| pool.wants_names()) { Keys::Keep } else { Keys::Drop };
+    let takes_files = pool.is_some_and(|pool| pool.takes_files());
+    (keys, BodyKind::of(head.headers.get(CONTENT_TYPE).map(HeaderValue::as_bytes), takes_files))
 }
 
 /// Checks that a deployment has a function and room for a call, if reading the body of the request would take long: a

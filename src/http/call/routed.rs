@@ -3,15 +3,12 @@
 
 use std::sync::Arc;
 
-use http::header::CONTENT_TYPE;
 use http::{HeaderName, HeaderValue, Request, Response};
 use hyper::body::{Body, Incoming};
 
 use crate::deployment::{Function, Takes};
 use crate::gateway::Gateway;
 use crate::http::bodies::Bodies;
-use crate::http::call::arguments::Keys;
-use crate::http::call::body_kind::BodyKind;
 use crate::http::call::lookup::{self, Client};
 use crate::http::call::route_arguments::{self, Given};
 use crate::http::call::{stream_answer, whole_request};
@@ -58,9 +55,7 @@ async fn call(
         Ok(checked) => checked,
         Err(problem) => return Err(request_body::refuse(&head, body, problem).await),
     };
-    let keys = if deployment.pool().is_some_and(|pool| pool.wants_names()) { Keys::Keep } else { Keys::Drop };
-    let takes_files = deployment.pool().is_some_and(|pool| pool.takes_files());
-    let kind = BodyKind::of(head.headers.get(CONTENT_TYPE).map(HeaderValue::as_bytes), takes_files);
+    let (keys, kind) = lookup::body_of(&deployment, &head);
     let query = head.uri.query().filter(|query| !query.is_empty()).map(str::to_owned);
     let function_of = if body.is_end_stream() { None } else { exported(&deployment, function) };
     let arguments = move |body: &mut ReadBody| {

@@ -11,7 +11,7 @@ use crate::invocation::stream::{Piece, Stream, StreamSource};
 use crate::ipc::client::Client;
 use crate::ipc::inbox::StreamEvent;
 use crate::ipc::message::stream::{cancel_line, credit_line};
-use crate::ipc::pending::{Answered, Fed};
+use crate::ipc::pending::Fed;
 
 /// The call that a stream answers.
 struct Source<S> {
@@ -38,9 +38,8 @@ impl<S: Send + 'static> Client<S> {
     /// The caller of a call, or the reader of its stream, has left. The worker gets to know if it cares.
     pub fn cancel(&self, id: u64) {
         let mut shared = self.shared.lock();
-        if shared.calls.leave(id, clock::now()) {
-            let next = shared.calls.next_deadline();
-            next.into_iter().for_each(|deadline| self.look_at(&mut shared, deadline));
+        if let Some(deadline) = shared.calls.leave(id, clock::now()) {
+            self.look_at(&mut shared, deadline);
             self.push_line(&mut shared, cancel_line(id).as_bytes());
         }
     }
@@ -106,22 +105,11 @@ impl<S: Send + 'static> Client<S> {
     }
 
     fn end_stream(&self, id: Option<u64>) -> bool {
-        let mut shared = self.shared.lock();
-        let answered = shared.calls.take_answered(id, clock::now);
-        self.notify_if_drained(&shared);
-        drop(shared);
-        match answered {
-            Answered::Call(call) => {
-                self.counters.answered.fetch_add(1, Ordering::Relaxed);
-                let _reader_left = call.end_stream();
-                true
-            }
-            Answered::Late => true,
-            Answered::Unknown { too_many } => {
-                self.counters.unknown_ids.fetch_add(1, Ordering::Relaxed);
-                !too_many
-            }
-        }
+        self.end_call(id, |call| {
+            // The end of a stream that was cancelled is expected, so it counts as answered.
+            let _reader_left = call.end_stream();
+            true
+        })
     }
 
     fn break_stream(&self, id: Option<u64>, reason: &str) {
