@@ -168,6 +168,8 @@ pub struct Function {
     pub quoted: Box<str>,
     /// What it is called with.
     pub takes: Takes,
+    /// Whether the body of a whole HTTP request may follow the call piece by piece.
+    pub streams_body: bool,
     /// Its parameters, result and description.
     pub signature: Signature,
 }
@@ -177,7 +179,7 @@ impl Function {
     #[must_use]
     pub fn new(name: &str, takes: Takes, signature: Signature) -> Self {
         let quoted = serde_json::Value::from(name).to_string().into_boxed_str();
-        Self { name: name.into(), quoted, takes, signature }
+        Self { name: name.into(), quoted, takes, streams_body: false, signature }
     }
 }
 

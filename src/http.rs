@@ -20,3 +20,4 @@ pub mod response_headers;
 pub mod service;
 pub mod static_files;
 pub mod streamed_body;
+pub mod streamed_upload;

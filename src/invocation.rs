@@ -1,11 +1,13 @@
 //! One call of one function: its arguments and its result, both as JSON text, or the error that the function raised.
 
+pub mod body;
 mod function_error;
 pub mod stream;
 
 use bytes::Bytes;
 use http::Uri;
 
+use body::HeldBody;
 pub use function_error::{ArgumentFault, ArgumentName, ErrorKind, FunctionError};
 use stream::Stream;
 
@@ -17,6 +19,7 @@ pub struct Arguments {
     names: Option<Box<str>>,
     are_text: bool,
     body: Option<BodyForm>,
+    rest: Option<HeldBody>,
 }
 
 /// The form of arguments that came as bytes or with files. `docs/worker-protocol.md` has both.
@@ -63,7 +66,7 @@ impl Arguments {
     }
 
     fn on_one_line(json: Bytes) -> Self {
-        Self { json, names: None, are_text: false, body: None }
+        Self { json, names: None, are_text: false, body: None, rest: None }
     }
 
     /// Appends an argument, JSON on one line. The result has no names.
@@ -72,7 +75,20 @@ impl Arguments {
         let array = self.json.trim_ascii_end();
         let open = array.strip_suffix(b"]").unwrap_or(array);
         let comma = if open.trim_ascii() == b"[" { "" } else { "," };
-        Self::on_one_line([open, comma.as_bytes(), argument.as_bytes(), b"]"].concat().into())
+        let json = [open, comma.as_bytes(), argument.as_bytes(), b"]"].concat().into();
+        Self { rest: self.rest.clone(), ..Self::on_one_line(json) }
+    }
+
+    /// Adds the body of the whole HTTP request that these arguments stand for: it follows them piece by piece.
+    #[must_use]
+    pub fn followed_by(self, body: HeldBody) -> Self {
+        Self { rest: Some(body), ..self }
+    }
+
+    /// The body that follows them.
+    #[must_use]
+    pub fn rest(&self) -> Option<&HeldBody> {
+        self.rest.as_ref()
     }
 
     /// Adds the names that the caller gave the arguments, in the order of the arguments.

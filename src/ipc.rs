@@ -10,6 +10,7 @@ pub mod message;
 pub mod metadata;
 pub mod outbox;
 pub mod pending;
+mod upload;
 
 pub use client::{Client, Limits};
 pub use failure::{CallFailure, SendError};

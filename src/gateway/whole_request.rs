@@ -6,9 +6,11 @@ use base64::engine::general_purpose::STANDARD;
 use bytes::Bytes;
 use http::header::{CONTENT_LENGTH, HeaderMap, HeaderName, HeaderValue};
 use serde::{Deserialize, Serialize};
+use serde_json::json;
 
 use crate::gateway::request_head::{is_hop_by_hop, pairs};
 use crate::invocation::Arguments;
+use crate::invocation::body::HeldBody;
 use crate::plugin::outcome::Outcome;
 
 /// The most headers of an answer, and the most bytes of their names and values.
@@ -46,6 +48,13 @@ pub fn request(method: &str, uri: &str, body: &[u8]) -> Arguments {
     };
     let arguments = serde_json::to_vec(&[Envelope { method, uri, body, base64 }]);
     Arguments::from_checked(arguments.expect("texts always render as JSON").into())
+}
+
+/// As [`request`], for a body that follows piece by piece: `[{"method":"POST","uri":"/path","stream":true}]`.
+#[must_use]
+pub fn request_followed_by(method: &str, uri: &str, body: HeldBody) -> Arguments {
+    let arguments = json!([{ "method": method, "uri": uri, "stream": true }]).to_string();
+    Arguments::from_checked(arguments.into()).followed_by(body)
 }
 
 /// The arguments of the function: a request made by [`request`], then its headers as pairs,

@@ -89,7 +89,7 @@ impl ReadBody {
 /// cannot be read.
 pub async fn read(
     head: &Parts,
-    mut body: Incoming,
+    body: Incoming,
     limits: BodyLimits,
     buffers: &Arc<ConnectionBuffers>,
 ) -> Result<ReadBody, Problem> {
@@ -101,35 +101,88 @@ pub async fn read(
         let problem = Problem::new(Code::UnsupportedMediaType, "content-encoding other than gzip and deflate");
         return Err(Box::pin(refuse(head, body, problem)).await);
     };
-    let announced = announced(&head.headers);
-    if announced.is_some_and(|length| length > limits.size) {
-        if head.version == Version::HTTP_2 {
-            discard(body, DISCARD_BYTES).await;
-        }
-        return Err(too_large(limits.size));
-    }
-    let started = Instant::now();
+    let (announced, body) = check_announced(head, body, limits).await?;
+    let mut arriving = Arriving::new(body, limits);
     let mut arrived = Arrived::default();
-    loop {
-        let frame = match tokio::time::timeout(limits.stall, body.frame()).await {
-            Err(_) => return Err(too_slow()),
-            Ok(None) => break,
-            Ok(Some(Err(error))) => {
-                return Err(Problem::new(Code::BadRequest, format!("the body broke off: {error}")).closing());
-            }
-            Ok(Some(Ok(frame))) => frame,
-        };
-        let Ok(data) = frame.into_data() else { continue };
-        let total = (arrived.length() + data.len()) as u64;
-        if total > limits.size {
-            return Err(too_large(limits.size));
-        }
-        if is_too_slow(started.elapsed(), total) {
-            return Err(too_slow());
-        }
+    while let Some(data) = arriving.next().await? {
         arrived.add(data, announced.unwrap_or(0).min(limits.size), &mut held)?;
     }
     Ok(ReadBody { bytes: arrived.into_bytes(), encoding, held })
+}
+
+/// Checks the announced length of a body, if there is one. Returns both.
+///
+/// # Errors
+///
+/// `payload_too_large`.
+pub async fn check_announced(
+    head: &Parts,
+    body: Incoming,
+    limits: BodyLimits,
+) -> Result<(Option<u64>, Incoming), Problem> {
+    let announced = announced(&head.headers);
+    if announced.is_none_or(|length| length <= limits.size) {
+        return Ok((announced, body));
+    }
+    if head.version == Version::HTTP_2 {
+        Box::pin(discard(body, DISCARD_BYTES)).await;
+    }
+    Err(too_large(limits.size))
+}
+
+/// A body that is being read, within its limits.
+#[derive(Debug)]
+pub struct Arriving {
+    body: Incoming,
+    limits: BodyLimits,
+    /// Bytes so far.
+    total: u64,
+    /// The time that the client has taken so far, and since when it takes more.
+    waited: Duration,
+    waiting_since: Instant,
+}
+
+impl Arriving {
+    /// Begins to read.
+    #[must_use]
+    pub fn new(body: Incoming, limits: BodyLimits) -> Self {
+        Self { body, limits, total: 0, waited: Duration::ZERO, waiting_since: Instant::now() }
+    }
+
+    /// The client takes no time from the last piece until now: nobody has asked for another.
+    pub fn resume(&mut self) {
+        self.waiting_since = Instant::now();
+    }
+
+    /// The next piece; none at the end. Cancelling it loses nothing.
+    ///
+    /// # Errors
+    ///
+    /// `payload_too_large`, `request_timeout`, or `bad_request` for a body that broke off.
+    pub async fn next(&mut self) -> Result<Option<Bytes>, Problem> {
+        loop {
+            let frame = match tokio::time::timeout(self.limits.stall, self.body.frame()).await {
+                Err(_) => return Err(too_slow()),
+                Ok(None) => return Ok(None),
+                Ok(Some(Err(error))) => {
+                    return Err(Problem::new(Code::BadRequest, format!("the body broke off: {error}")).closing());
+                }
+                Ok(Some(Ok(frame))) => frame,
+            };
+            let Ok(data) = frame.into_data() else { continue };
+            self.total += data.len() as u64;
+            if self.total > self.limits.size {
+                return Err(too_large(self.limits.size));
+            }
+            let now = Instant::now();
+            self.waited += now - self.waiting_since;
+            self.waiting_since = now;
+            if is_too_slow(self.waited, self.total) {
+                return Err(too_slow());
+            }
+            return Ok(Some(data));
+        }
+    }
 }
 
 /// Bytes of the body by its header; none for a body in chunks, and for one of HTTP/2 that does not say.

@@ -25,6 +25,7 @@ use crate::ipc::message::stream::cancel_line;
 use crate::ipc::outbox::{Batch, Outbox, WriteEnd};
 use crate::ipc::pending::{Answered, EndedCall, PendingCalls, Reply};
 
+mod bodies;
 mod streams;
 #[cfg(test)]
 mod tests;
@@ -294,6 +295,7 @@ impl<S: Send + 'static> Client<S> {
                     }
                     return Some(Incoming::Protocol("too many pieces of unknown streams".to_owned()));
                 }
+                Message::BodyCredit { id, bytes } if self.take_credit(id, bytes) => continue,
                 Message::Malformed(reason) => return Some(Incoming::Protocol(reason)),
                 other => other,
             };
@@ -309,6 +311,9 @@ impl<S: Send + 'static> Client<S> {
                     if self.counters.unknown_types.fetch_add(1, Ordering::Relaxed) == 0 {
                         tracing::warn!(kind = %kind.escape_debug(), "ignored a message of an unknown type");
                     }
+                }
+                Message::BodyCredit { .. } => {
+                    self.counters.unknown_ids.fetch_add(1, Ordering::Relaxed);
                 }
                 Message::Answer { .. } | Message::Stream { .. } | Message::Malformed(_) => {}
             }

@@ -49,6 +49,8 @@ pub(super) enum Message {
     Answer { id: Option<u64>, answer: Result<Returned, CallFailure> },
     /// A message of a stream.
     Stream { id: Option<u64>, event: StreamEvent },
+    /// The worker has taken so many bytes of a request's body.
+    BodyCredit { id: Option<u64>, bytes: usize },
     /// The data of `GetApplicationMetadata`.
     MetaData(Bytes),
     /// The answer to a probe.
@@ -126,6 +128,7 @@ fn parse(line: &Bytes) -> Message {
             Message::Answer { id, answer: Err(CallFailure::Protocol(reason.into())) }
         }
         Ok(FromWorker::Stream { id, message }) => Message::Stream { id, event: event(line, message) },
+        Ok(FromWorker::BodyCredit { id, bytes }) => Message::BodyCredit { id, bytes },
         Ok(FromWorker::MetaData(range)) => Message::MetaData(line.slice(range)),
         Ok(FromWorker::ProbeResult) => Message::ProbeResult,
         Ok(FromWorker::Retire(reason)) => Message::Retire(reason),

@@ -13,6 +13,7 @@ use crate::deployment::MetaCallJson;
 use crate::invocation::{BodyForm, FunctionError};
 use crate::json;
 
+pub mod body;
 mod range;
 pub mod stream;
 #[cfg(test)]
@@ -166,6 +167,13 @@ pub enum FromWorker {
         /// What it says.
         message: StreamMessage,
     },
+    /// `BodyCredit`: the worker has taken so many bytes of a request's body.
+    BodyCredit {
+        /// The call's id; `None` if it cannot be one of the gateway's.
+        id: Option<u64>,
+        /// Bytes.
+        bytes: usize,
+    },
     /// `GetApplicationMetadata`; the place of its data in the line.
     MetaData(Range<usize>),
     /// The answer to [`PROBE`].
@@ -266,6 +274,10 @@ fn parse_any(line: &[u8]) -> Result<FromWorker, BadMessage> {
         }
         "ProbeResult" => Ok(FromWorker::ProbeResult),
         "Retire" => Ok(FromWorker::Retire(reason_of(data()?)?)),
+        "BodyCredit" => {
+            let (id, bytes) = body::parse_credit(data()?)?;
+            Ok(FromWorker::BodyCredit { id, bytes })
+        }
         other => match envelope.data.and_then(|data| stream::parse(other, line, data)) {
             Some(parsed) => {
                 let (id, message) = parsed?;

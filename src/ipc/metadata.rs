@@ -16,6 +16,8 @@ pub const METADATA_LIMIT: usize = 1024 * 1024;
 /// Warnings of a worker that are kept, and characters of each.
 const WARNINGS: usize = 16;
 const WARNING_LENGTH: usize = 1000;
+/// The value of `http` for a function whose requests may be followed by their bodies.
+const STREAM: &str = "stream";
 const NO_FUNCTIONS: &str = "no function can be called: the scripts export none";
 
 /// Why metadata cannot be used.
@@ -89,7 +91,9 @@ pub fn parse(data: &[u8], own: &OwnScripts<'_>) -> Result<Exports, BadMetaData> 
             let signature = Signature::of_metadata(function);
             function["schema"] = serde_json::to_value(&signature)?;
             aliases.add_of(&name, function);
-            functions.insert(name.clone(), Arc::new(Function::new(&name, takes(function), signature)));
+            let streams_body = function.get("http").is_some_and(|http| http == STREAM);
+            let function = Function { streams_body, ..Function::new(&name, takes(function), signature) };
+            functions.insert(name, Arc::new(function));
         }
         packages.insert(language, Value::Array(own_handles));
     }
@@ -135,6 +139,7 @@ fn functions_of(handle: &mut Value) -> impl Iterator<Item = &mut Value> {
 fn takes(function: &Value) -> Takes {
     match function.get("http") {
         Some(Value::Bool(true)) => Takes::Request,
+        Some(Value::String(text)) if text == STREAM => Takes::Request,
         _ => Takes::Arguments,
     }
 }

@@ -1,6 +1,8 @@
 //! The calls in flight on one worker: found by id, ended by an answer, a deadline or the worker's end. It does no input
 //! or output and reads no clock; that is the job of `client`.
 
+mod bodies;
+
 use std::collections::HashMap;
 use std::time::{Duration, Instant};
 
@@ -9,6 +11,7 @@ use tokio::sync::oneshot;
 use crate::invocation::Returned;
 use crate::invocation::stream::{FIRST_CREDIT, Piece, StreamFault, StreamFeed};
 use crate::ipc::failure::CallFailure;
+use crate::ipc::upload::Upload;
 
 /// Answers with an unknown id that a worker may send in a second. With more, its answers cannot be trusted: the next
 /// one may carry the id of a call that it does not belong to.
@@ -47,6 +50,8 @@ struct Call<S> {
     lease: S,
     /// Whether the worker is to know when its caller leaves or its time is over.
     cancellable: bool,
+    /// The body that follows it.
+    upload: Option<Upload>,
 }
 
 /// Who waits for the rest of a call.
@@ -157,7 +162,7 @@ impl<S> PendingCalls<S> {
         let id = self.next_id;
         self.next_id += 1;
         let (reply, answer) = oneshot::channel();
-        self.calls.insert(id, Call { waiter: Waiter::Reply(reply), deadline, lease, cancellable });
+        self.calls.insert(id, Call { waiter: Waiter::Reply(reply), deadline, lease, cancellable, upload: None });
         (id, answer)
     }
 
@@ -332,6 +337,9 @@ impl<S> PendingCalls<S> {
             Waiter::Stream(..) => call.deadline = now + CANCEL_TIME,
             Waiter::Reply(_) if call.cancellable => {}
             Waiter::Reply(_) | Waiter::Left => return None,
+        }
+        if let (Some(upload), Waiter::Reply(_)) = (call.upload.take(), &call.waiter) {
+            call.deadline = now + upload.time;
         }
         call.waiter = Waiter::Left;
         Some(call.deadline)

@@ -417,7 +417,7 @@ async function findApp(loaded, settings) {
   const listens = () => parts.listening !== undefined || ownFiles().some((file) => readText(file).includes('.listen('));
   if (exported === undefined || hasFunctions || !listens()) return undefined;
   const server = await part('listening').first();
-  return server && { language, script, http: true, serve: part('apps').ofServer(server) };
+  return server && { language, script, http: 'stream', serve: part('apps').ofServer(server) };
 }
 
 // Whether it is worth looking for an app among the exports.

@@ -31,11 +31,13 @@ module.exports = function apps(worker) {
       const candidates = name === undefined ? candidatesOf(namespace, exported, isLambda) : [at(namespace, name)];
       for (const [value, self] of candidates) {
         const serve = isLambda ? lambdaOf(value, self) : await serverOf(value, self, name !== undefined);
-        if (serve !== undefined) return { language, script, http: true, serve, left: leftOut(loaded, value) };
+        if (serve !== undefined) {
+          return { language, script, http: isLambda || 'stream', serve, left: leftOut(loaded, value) };
+        }
       }
       const [only] = exported;
       const isFetch = !isLambda && name === undefined && exported.length === 1 && only[0] === 'fetch';
-      if (isFetch) return { language, script, http: true, serve: fetchOf(only[1], only[2]) };
+      if (isFetch) return { language, script, http: 'stream', serve: fetchOf(only[1], only[2]) };
     }
     if (settings.app === undefined && !isLambda) return undefined;
     throw notFound(loaded, settings);

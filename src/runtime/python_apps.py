@@ -30,7 +30,7 @@ class App:
         """Adds the function `http`, also to the handle of its script."""
         functions["http"] = (self.runner.http, 0, float("inf"), False)
         signature = {"ret": UNKNOWN, "args": []}
-        listed = {"name": "http", "http": True, "signature": signature, "async": self.runner.is_async}
+        listed = {"name": "http", "http": self.runner.http_takes, "signature": signature, "async": self.runner.is_async}
         handle = next((one for one in handles if os.path.basename(one["name"]) == self.script), None)
         if handle is None:
             scope = {"name": "global_namespace", "funcs": [], "classes": [], "objects": []}

@@ -13,6 +13,7 @@ SHUTDOWN = 0.9  # seconds for the end of the lifespan
 
 class Runner:
     is_async = True
+    http_takes = "stream"  # `http` in the metadata
 
     def __init__(self, app):
         self.app = app

@@ -5,6 +5,7 @@ import io
 import threading
 from collections import deque
 
+SPOOLED = 1024 * 1024  # bytes of a body that are kept in memory
 CREDIT_STEP = 16 * 1024  # bytes that are read before the gateway gets credit for them
 
 
@@ -101,9 +102,21 @@ class Reader(io.RawIOBase):
         return count
 
 
-def open_body(call_id, request):
-    """The body of a request as a file."""
+def open_body(call_id, request, headers):
+    """The body of a request as a file, and its length; None if the headers say it. One of unknown length is read first,
+    to disk if it is large: Django and others read as many bytes as CONTENT_LENGTH says."""
     body = worker.http().bodies.get(call_id)
-    if body:
-        return io.BufferedReader(Reader(body), 64 * 1024)
-    return io.BytesIO(worker.http().bytes_of(request, "body"))
+    if not body:
+        whole = worker.http().bytes_of(request, "body")
+        return io.BytesIO(whole), len(whole)
+    file = io.BufferedReader(Reader(body), 64 * 1024)
+    if any(name == "content-length" for name, _ in headers):
+        return file, None
+    import shutil
+    import tempfile
+
+    whole = tempfile.SpooledTemporaryFile(SPOOLED)
+    shutil.copyfileobj(file, whole)
+    length = whole.tell()
+    whole.seek(0)
+    return whole, length

@@ -15,6 +15,7 @@ NO_DEADLINE = 30_000  # milliseconds left, if the gateway has named no deadline
 
 class Runner:
     is_async = False
+    http_takes = True  # `http` in the metadata
 
     def __init__(self, handler):
         self.handler = handler
@@ -22,7 +23,7 @@ class Runner:
     def http(self, request, headers):
         call = worker.current_call.get()
         call.pop("context", None)
-        body = worker.own_module("python_bodies").open_body(call["id"], request).read()
+        body = worker.http().bytes_of(request, "body")
         ensure_loop()
         result = self.handler(event_of(call["request"], request, headers, body), Context(call))
         return finish(result) if hasattr(result, "__await__") else answer_of(result)

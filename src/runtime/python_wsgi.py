@@ -10,6 +10,7 @@ WHOLE = 64 * 1024  # bytes of an answer that is one message
 
 class Runner:
     is_async = False
+    http_takes = "stream"  # `http` in the metadata
 
     def __init__(self, app):
         self.app = app
@@ -25,6 +26,7 @@ def environ_of(call, request, headers):
     host, _, port = (about.get("host") or "localhost").rpartition(":")
     if not host or not port.isdigit():
         host, port = about.get("host") or "localhost", "443" if about.get("scheme") == "https" else "80"
+    body, length = worker.own_module("python_bodies").open_body(call["id"], request, headers)
     environ = {
         "REQUEST_METHOD": request["method"],
         "SCRIPT_NAME": wsgi_text(about.get("base") or ""),
@@ -39,7 +41,7 @@ def environ_of(call, request, headers):
         "REMOTE_ADDR": about.get("client") or "",
         "wsgi.version": (1, 0),
         "wsgi.url_scheme": about.get("scheme") or "http",
-        "wsgi.input": worker.own_module("python_bodies").open_body(call["id"], request),
+        "wsgi.input": body,
         "wsgi.input_terminated": True,
         "wsgi.errors": sys.stderr,
         "wsgi.multithread": worker.concurrency > 1 and not worker.needs_main_thread,
@@ -47,8 +49,8 @@ def environ_of(call, request, headers):
         "wsgi.run_once": False,
     }
     add_headers(environ, headers)
-    if call["id"] not in worker.http().bodies:
-        environ["CONTENT_LENGTH"] = str(environ["wsgi.input"].getbuffer().nbytes)
+    if length is not None:
+        environ["CONTENT_LENGTH"] = str(length)
     return environ
 
 

@@ -13,6 +13,7 @@ use tokio_util::task::TaskTracker;
 use crate::clock;
 use crate::config::RuntimeKind;
 use crate::deployment::{Accepts, Exports, Function, Takes};
+use crate::invocation::body::HeldBody;
 use crate::invocation::stream::{Stream, StreamFault};
 use crate::invocation::{Arguments, ErrorKind, FunctionError, Returned};
 use crate::ipc::message::Call;
@@ -22,7 +23,7 @@ use crate::runtime::Plan;
 use crate::supervise;
 use crate::worker::admission::Admit;
 use crate::worker::cancellation;
-use crate::worker::dispatch::Dispatch;
+use crate::worker::dispatch::{Dispatch, WorkerClient};
 use crate::worker::failure::{CallError, LoadFailure};
 use crate::worker::patience::Patience;
 use crate::worker::release_check::CheckRelease;
@@ -175,6 +176,10 @@ impl Pool {
             dispatch.wait_for_load(deadline).await?;
         }
         let (function, accepts) = self.find(function, takes)?;
+        if arguments.rest().is_some() && !function.streams_body {
+            // The body was not read because another release took it piece by piece.
+            return Err(CallError::Stopping);
+        }
         let names = if accepts.names { arguments.names() } else { None };
         let text = accepts.names && arguments.are_text();
         let head = accepts.request.then(head);
@@ -182,24 +187,35 @@ impl Pool {
             let (client, lease) = dispatch.acquire(patience).await?;
             let run = lease.run();
             let timeout = accepts.timeout.then(|| deadline.saturating_duration_since(clock::now()));
-            let (request, body, cancellable) = (head.as_deref(), arguments.body(), accepts.cancel);
+            let (request, body) = (head.as_deref(), arguments.body());
+            let cancellable = accepts.cancel || arguments.rest().is_some();
             let plain = Call::new(&function.quoted, arguments.as_json());
             let call = Call { names, text, timeout, request, body, cancellable, ..plain };
             match client.call(&call, deadline, lease) {
-                Ok(sent) => match cancellation::answer(&client, sent, cancellable, patience).await {
-                    Ok(Ok(Returned::Stream(stream))) => return Ok(self.watched(stream, &function)),
-                    Ok(Ok(returned)) => return Ok(returned),
-                    // Not a byte of the call reached the worker: another one can take it.
-                    Ok(Err(CallFailure::Unsent)) => {}
-                    Ok(Err(failure)) => {
-                        self.note_failure(&function.name, &failure);
-                        return Err(self.call_error(failure));
+                Ok(sent) => {
+                    self.follow(&client, sent.id, arguments);
+                    match cancellation::answer(&client, sent, cancellable, patience).await {
+                        Ok(Ok(Returned::Stream(stream))) => return Ok(self.watched(stream, &function)),
+                        Ok(Ok(returned)) => return Ok(returned),
+                        // Not a byte of the call reached the worker: another one can take it.
+                        Ok(Err(CallFailure::Unsent)) if arguments.rest().is_none() => {}
+                        Ok(Err(failure)) => {
+                            self.note_failure(&function.name, &failure);
+                            return Err(self.call_error(failure));
+                        }
+                        Err(_) => return Err(CallError::Crashed("was given up".into())),
                     }
-                    Err(_) => return Err(CallError::Crashed("was given up".into())),
-                },
+                }
                 Err(SendError::Closed) => dispatch.lose_worker(run),
                 Err(SendError::Full) => return Err(CallError::Overloaded(RETRY_SOON)),
             }
+        }
+    }
+
+    /// Has the body of a request follow its call, if it is not in the arguments.
+    fn follow(&self, client: &WorkerClient, id: u64, arguments: &Arguments) {
+        if let Some(body) = arguments.rest().and_then(HeldBody::take) {
+            client.follow(id, body, self.context.settings.timeout);
         }
     }
 
@@ -258,7 +274,7 @@ impl Pool {
             CallFailure::TimedOut => CallError::TimedOut(self.context.settings.timeout),
             CallFailure::Stopped if self.out_of_service.load(Ordering::Relaxed) => CallError::Deleted,
             CallFailure::Stopped => CallError::Cut,
-            CallFailure::Unsent => CallError::Stopping,
+            CallFailure::Unsent => CallError::Crashed("ended before it was called".into()),
         }
     }
 

@@ -63,6 +63,7 @@ mod support;
 mod tools;
 mod types_command;
 mod unloaded;
+mod uploads;
 mod walks;
 mod walls;
 mod wasm;

@@ -133,7 +133,9 @@ pub fn check_function(deployment: &Deployment, function: &str, takes: Takes) -> 
     })
 }
 
-fn is_small(head: &Parts, body: &Incoming) -> bool {
+/// Whether the body is known to be small.
+#[must_use]
+pub fn is_small(head: &Parts, body: &Incoming) -> bool {
     body.is_end_stream()
         || request_body::announced(&head.headers).is_some_and(|length| length <= SMALL as u64)
             && !head.headers.contains_key(CONTENT_ENCODING)

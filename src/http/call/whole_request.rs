@@ -21,6 +21,9 @@ use crate::http::problem::{Code, Problem};
 use crate::http::reply_body::ReplyBody;
 use crate::http::request_body::{self, ReadBody};
 use crate::http::request_id;
+use crate::http::streamed_upload::{self, Begun, Fault};
+use crate::invocation::Arguments;
+use crate::invocation::body::HeldBody;
 use crate::registry::Deployment;
 
 const METHODS: &str = "GET, HEAD, POST, PUT, PATCH, DELETE, OPTIONS";
@@ -55,20 +58,86 @@ pub async fn serve_deployment(
         Err(problem) => return Err(Box::pin(request_body::refuse(&head, body, problem)).await),
     };
     let (method, uri) = (head.method.clone(), uri_of(path, head.uri.query()));
+    let buffers = &client.connection.buffers;
+    if may_follow(&deployment, &head, &body) {
+        let (_, body) = request_body::check_announced(&head, body, bodies.limits()).await?;
+        // Boxed: it would enlarge the future of every request.
+        return match Box::pin(streamed_upload::begin(body, bodies.limits(), buffers)).await? {
+            Begun::Whole(bytes, held) => {
+                adjust_headers(&mut head, Some(bytes.len()), client.id);
+                let arguments = whole_request::request(method.as_str(), &uri, &bytes);
+                let response = answer(gateway, &deployment, arguments, base, head, client, bodies).await;
+                drop(held);
+                response
+            }
+            Begun::Partly(upload) => {
+                adjust_headers(&mut head, None, client.id);
+                let (pieces, fault) = upload.into_pieces();
+                let arguments = whole_request::request_followed_by(method.as_str(), &uri, HeldBody::new(pieces));
+                let answered = Box::pin(answer(gateway, &deployment, arguments, base, head, client, bodies));
+                unless_fault(answered, fault).await
+            }
+        };
+    }
     let envelope = move |body: &mut ReadBody| {
         body.hold_line()?;
         Ok(whole_request::request(method.as_str(), &uri, &body.bytes))
     };
-    let (arguments, body) = bodies.read(&head, body, &client.connection.buffers, envelope).await?;
-    adjust_headers(&mut head, &body.bytes, client.id);
+    let (arguments, body) = bodies.read(&head, body, buffers, envelope).await?;
+    adjust_headers(&mut head, Some(body.bytes.len()), client.id);
+    answer(gateway, &deployment, arguments, base, head, client, bodies).await
+}
+
+/// Has the function answer.
+async fn answer(
+    gateway: &Arc<Gateway>,
+    deployment: &Arc<Deployment>,
+    arguments: Arguments,
+    base: Option<usize>,
+    mut head: Parts,
+    client: Client<'_>,
+    bodies: &Bodies,
+) -> Result<Response<ReplyBody>, Problem> {
     let is_head = head.method == Method::HEAD;
-    let mut call = client.call(&deployment, HTTP_FUNCTION, Takes::Request, arguments, &mut head);
+    let mut call = client.call(deployment, HTTP_FUNCTION, Takes::Request, arguments, &mut head);
     if let Some(target) = &mut call.target {
         target.base = base;
     }
-    let outcome = gateway.call(&deployment, call).await;
-    let response = stream_answer::of_outcome(outcome, &deployment, HTTP_FUNCTION, client, bodies).await?;
+    let outcome = gateway.call(deployment, call).await;
+    let response = stream_answer::of_outcome(outcome, deployment, HTTP_FUNCTION, client, bodies).await?;
     Ok(if is_head { with_unknown_length(response) } else { response })
+}
+
+/// The answer; or the fault of the client that comes before, while it sends the body.
+async fn unless_fault(
+    answered: impl Future<Output = Result<Response<ReplyBody>, Problem>>,
+    fault: Fault,
+) -> Result<Response<ReplyBody>, Problem> {
+    let fault = async {
+        match fault.await {
+            Ok(problem) => problem,
+            // The body ended without one.
+            Err(_) => std::future::pending().await,
+        }
+    };
+    tokio::select! {
+        biased;
+        problem = fault => Err(problem),
+        response = answered => response,
+    }
+}
+
+/// Whether the body may follow the call piece by piece: it may be large, the function takes it so, and no plugin looks
+/// at the request. A compressed body is inflated as a whole.
+fn may_follow(deployment: &Deployment, head: &Parts, body: &Incoming) -> bool {
+    if lookup::is_small(head, body) || head.headers.contains_key(CONTENT_ENCODING) {
+        return false;
+    }
+    let takes_pieces = || {
+        let exports = deployment.pool()?.exports()?;
+        exports.functions.get(HTTP_FUNCTION).map(|function| function.streams_body)
+    };
+    deployment.chain_of(HTTP_FUNCTION).is_none() && takes_pieces().unwrap_or(false)
 }
 
 fn checked(
@@ -85,11 +154,13 @@ fn checked(
     Ok(deployment)
 }
 
-/// Makes the headers describe what the function gets: a body that is no longer compressed, `host` for HTTP/2 too, and
-/// the request id.
-fn adjust_headers(head: &mut Parts, body: &Bytes, id: &HeaderValue) {
-    if head.headers.remove(CONTENT_ENCODING).is_some() || head.headers.contains_key(CONTENT_LENGTH) {
-        head.headers.insert(CONTENT_LENGTH, HeaderValue::from(body.len()));
+/// Makes the headers describe what the function gets: a body of this length that is no longer compressed, `host` for
+/// HTTP/2 too, and the request id.
+fn adjust_headers(head: &mut Parts, length: Option<usize>, id: &HeaderValue) {
+    if let Some(length) = length
+        && (head.headers.remove(CONTENT_ENCODING).is_some() || head.headers.contains_key(CONTENT_LENGTH))
+    {
+        head.headers.insert(CONTENT_LENGTH, HeaderValue::from(length));
     }
     // HTTP/2 clients send the host as `:authority`, which hyper puts into the URI.
     let authority = head.uri.authority().and_then(|authority| HeaderValue::from_str(authority.as_str()).ok());

@@ -1,0 +1,91 @@
+//! Bodies of requests that go on to their functions as they arrive. A body begins to when more of it has come than
+//! fits a small request, or when the client makes pauses: most bodies are whole before.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::{Bytes, BytesMut};
+use futures_util::StreamExt;
+use futures_util::stream;
+use hyper::body::Incoming;
+use tokio::sync::oneshot;
+use tokio::time::Instant;
+
+use crate::http::buffers::{Class, ConnectionBuffers, Held, SMALL};
+use crate::http::problem::Problem;
+use crate::http::request_body::{Arriving, BodyLimits};
+use crate::invocation::body::{Pieces, WINDOW};
+
+/// The time for a body to be whole.
+const WHOLE_TIME: Duration = Duration::from_secs(1);
+
+/// What of a body has arrived at first.
+#[derive(Debug)]
+pub enum Begun {
+    /// All of it.
+    Whole(Bytes, Held),
+    /// A part; more is to come.
+    Partly(Box<Upload>),
+}
+
+/// A body of which a part has arrived.
+#[derive(Debug)]
+pub struct Upload {
+    first: Bytes,
+    rest: Arriving,
+    held: Held,
+}
+
+/// Where the fault of a body arrives that broke off while a function was reading it.
+pub type Fault = oneshot::Receiver<Problem>;
+
+/// Reads the beginning of a body: all of it, if that is little and comes soon.
+///
+/// # Errors
+///
+/// Those of [`Arriving::next`]; and `overloaded` if the gateway holds too much for clients.
+pub async fn begin(body: Incoming, limits: BodyLimits, buffers: &Arc<ConnectionBuffers>) -> Result<Begun, Problem> {
+    let mut held = Held::nothing(buffers);
+    let mut rest = Arriving::new(body, limits);
+    let mut first = BytesMut::new();
+    let until = Instant::now() + WHOLE_TIME;
+    while first.len() <= SMALL {
+        let next = if first.is_empty() {
+            rest.next().await?
+        } else {
+            match tokio::time::timeout_at(until, rest.next()).await {
+                Ok(next) => next?,
+                Err(_) => break,
+            }
+        };
+        let Some(data) = next else { return Ok(Begun::Whole(first.freeze(), held)) };
+        first.extend_from_slice(&data);
+        held.grow_to(first.len(), Class::of_body(first.len()))?;
+    }
+    // What waits for the worker, and the lines in which it is sent.
+    held.grow_to(first.len() + 2 * WINDOW, Class::Large)?;
+    Ok(Begun::Partly(Box::new(Upload { first: first.freeze(), rest, held })))
+}
+
+impl Upload {
+    /// Its pieces, for the function; and where a fault of the client arrives, for the answer to it.
+    #[must_use]
+    pub fn into_pieces(self) -> (Pieces, Fault) {
+        let (report, fault) = oneshot::channel();
+        let Self { first, rest, held } = self;
+        let rest = stream::unfold((rest, held, Some(report)), |(mut rest, held, mut report)| async move {
+            report.as_ref()?;
+            rest.resume();
+            let piece = match rest.next().await {
+                Ok(piece) => Ok(piece?),
+                Err(problem) => {
+                    let why: Arc<str> = problem.message().into();
+                    let _answered = report.take().map(|report| report.send(problem));
+                    Err(why)
+                }
+            };
+            Some((piece, (rest, held, report)))
+        });
+        (stream::iter([Ok(first)]).chain(rest).boxed(), fault)
+    }
+}
