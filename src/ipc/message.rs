@@ -15,11 +15,13 @@ use crate::json;
 
 pub mod body;
 mod range;
+mod retire;
 pub mod stream;
 #[cfg(test)]
 mod tests;
 
 use range::{present, range_in};
+use retire::reason_of;
 use stream::StreamMessage;
 
 /// Asks whether a worker still reads its channel. Node's own channel takes the line for a handle whose descriptor is
@@ -29,8 +31,6 @@ pub const PROBE: &[u8] = b"{\"cmd\":\"NODE_HANDLE\",\"type\":\"Probe\"}\n";
 
 const RESULT_START: &[u8] = b"{\"type\":\"FunctionInvokeResult\",\"data\":{\"id\":\"";
 const RESULT_VALUE: &[u8] = b"\",\"result\":";
-/// Characters of the reason of a `Retire` that are kept.
-const REASON_LENGTH: usize = 300;
 
 /// `data` of `LoadFunctions`, for example
 /// `{"id":"math","path":"/srv/math","jsons":[{"language_id":"node","path":".","scripts":["index.js"]}],"runners":[]}`.
@@ -308,22 +308,4 @@ fn parse_error(data: &RawValue) -> Result<FromWorker, BadMessage> {
         return Ok(FromWorker::TooDeep { id });
     }
     Ok(FromWorker::Error { id, error })
-}
-
-/// The reason of a `Retire`, for logs: one line, cut to [`REASON_LENGTH`].
-fn reason_of(data: &RawValue) -> Result<String, BadMessage> {
-    #[derive(Deserialize)]
-    struct Retire<'a> {
-        #[serde(borrow)]
-        reason: Cow<'a, str>,
-    }
-    let retire: Retire<'_> = serde_json::from_str(data.get())?;
-    Ok(retire.reason.chars().take(REASON_LENGTH).flat_map(shown).collect())
-}
-
-/// The character itself, or an escape for one that would break the line.
-fn shown(character: char) -> impl Iterator<Item = char> {
-    let escaped = character.is_control().then(|| character.escape_default());
-    let itself = escaped.is_none().then_some(character);
-    escaped.into_iter().flatten().chain(itself)
 }

@@ -1,5 +1,6 @@
 //! Lines to and from workers: their exact text, what is read from them, what is refused.
 
+use super::retire::REASON_LENGTH;
 use super::*;
 
 fn value_of(line: &str) -> Option<&str> {
