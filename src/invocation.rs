@@ -1,6 +1,7 @@
 //! One call of one function: its arguments and its result, both as JSON text, or the error that the function raised.
 
 pub mod body;
+mod call_failure;
 mod function_error;
 pub mod stream;
 
@@ -8,6 +9,7 @@ use bytes::Bytes;
 use http::Uri;
 
 use body::HeldBody;
+pub use call_failure::CallFailure;
 pub use function_error::{ArgumentFault, ArgumentName, ErrorKind, FunctionError};
 use stream::Stream;
 

@@ -13,6 +13,6 @@ pub mod pending;
 mod upload;
 
 pub use client::{Client, Limits};
-pub use failure::{CallFailure, SendError};
+pub use failure::SendError;
 pub use inbox::{Inbox, Incoming};
 pub use outbox::WriteEnd;

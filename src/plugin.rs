@@ -12,6 +12,7 @@ pub mod component;
 pub mod deployment_chain;
 pub mod fault;
 pub mod figures;
+pub mod held_stream;
 pub mod host;
 pub mod invocation;
 pub mod load;

@@ -16,9 +16,10 @@ use crate::config::PluginName;
 use crate::deployment::Takes;
 use crate::gateway::request_head::RequestHead;
 use crate::gateway::{Gateway, failure, whole_request};
-use crate::invocation::stream::{HeldStream, Stream, StreamFormat};
+use crate::invocation::stream::{Stream, StreamFormat};
 use crate::invocation::{Arguments, ErrorKind, Returned, Target};
 use crate::plugin::chain::Chain;
+use crate::plugin::held_stream::{HeldStream, StreamOf};
 use crate::plugin::invocation::Invocation;
 use crate::plugin::outcome::{Outcome, Source};
 use crate::registry::{Deployment, State};
@@ -255,7 +256,8 @@ fn streamed(
         (None, Takes::Request) => Err("a stream of items".to_owned()),
     };
     let (status, headers) = head.map_err(|fault| unusable(deployment, function, &fault))?;
-    Ok(Outcome::streamed(status, headers, HeldStream::new(stream), format))
+    let of = StreamOf { deployment: deployment.name.as_str().into(), function: function.into() };
+    Ok(Outcome::streamed(status, headers, HeldStream::new(stream, of, failure::of_stream), format))
 }
 
 fn failed(error: CallError, deployment: &Deployment, function: &str, takes: Takes) -> Outcome {

@@ -9,8 +9,8 @@ use crate::answer::code::Code;
 use crate::answer::{self, ArgumentFault, Detail, Failure};
 use crate::deployment::Takes;
 use crate::gateway::whole_request;
-use crate::invocation::stream::StreamFault;
-use crate::invocation::{self, ArgumentName, ErrorKind, FunctionError};
+use crate::invocation::{self, ArgumentName, CallFailure, ErrorKind, FunctionError};
+use crate::plugin::held_stream::StreamOf;
 use crate::worker::failure::{CallError, LoadFailure, LoadFailureKind};
 
 /// Callers may try again this soon where the reason passes by itself.
@@ -70,16 +70,17 @@ pub fn of_call(error: CallError, name: &str, function: &str, takes: Takes) -> Fa
 
 /// What the caller sees of a stream that broke off before the caller got any of it.
 #[must_use]
-pub fn of_stream(fault: StreamFault, name: &str, function: &str) -> Failure {
+pub fn of_stream(fault: CallFailure, of: &StreamOf) -> Failure {
+    let StreamOf { deployment: name, function } = of;
     let error = match fault {
-        StreamFault::Function(error) => CallError::Function(error),
-        StreamFault::Crashed(how) => CallError::Crashed(how),
-        StreamFault::Protocol(how) => CallError::Protocol(how),
-        StreamFault::Stopped => {
+        CallFailure::Function(error) => CallError::Function(error),
+        CallFailure::Crashed(how) => CallError::Crashed(how),
+        CallFailure::Protocol(how) => CallError::Protocol(how),
+        CallFailure::Stopped | CallFailure::Unsent => {
             let message = format!("{name:?} was replaced or deleted, or the gateway stopped, before the stream ended");
             return retry(RETRY_SOON, Code::Draining, message);
         }
-        StreamFault::Idle => {
+        CallFailure::TimedOut => {
             let message = format!(
                 "function {function:?} of {name:?} sent nothing of its stream for too long (stream_idle_timeout)"
             );

@@ -8,12 +8,10 @@ use http::HeaderMap;
 use tokio::runtime::Handle;
 
 use crate::answer::Failure;
-use crate::answer::code::Code;
 use crate::clock;
 use crate::deployment::Takes;
 use crate::gateway::call::Call;
 use crate::gateway::{Gateway, failure};
-use crate::invocation::stream::HeldStream;
 use crate::plugin::outcome::Content;
 use crate::plugin::outside::{Boxed, CallFunction, FunctionCall};
 use crate::worker::failure::CallError;
@@ -71,22 +69,12 @@ async fn call_for_plugin(gateway: Arc<Gateway>, call: FunctionCall) -> Result<By
     let outcome = gateway.call(&deployment, call).await;
     match outcome.content {
         Content::Result(body) | Content::Answer(body) => Ok(body),
-        Content::Stream(stream, _) => collected(stream, deployment.name.as_str(), &function).await,
+        Content::Stream(held, _) => match held.take() {
+            Some(stream) => held.gather(stream, STREAM_LIMIT).await,
+            None => Ok(Bytes::new()),
+        },
         Content::Problem { code, message, detail } => {
             Err(Failure { status: outcome.status, code, message, detail, headers: outcome.headers })
         }
-    }
-}
-
-/// The whole of a stream, for a plugin.
-async fn collected(stream: HeldStream, name: &str, function: &str) -> Result<Bytes, Failure> {
-    let Some(stream) = stream.take() else { return Ok(Bytes::new()) };
-    match stream.collect(STREAM_LIMIT).await {
-        Ok(Some(bytes)) => Ok(bytes),
-        Ok(None) => {
-            let message = format!("the stream of {function:?} of {name:?} has more than {STREAM_LIMIT} bytes");
-            Err(Failure::of_code(Code::ResultTooLarge, message))
-        }
-        Err(fault) => Err(failure::of_stream(fault, name, function)),
     }
 }

@@ -6,10 +6,9 @@ use std::sync::Arc;
 use std::task::{Context, Poll, ready};
 
 use bytes::Bytes;
-use parking_lot::Mutex;
 use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
 
-use crate::invocation::function_error::FunctionError;
+use crate::invocation::call_failure::CallFailure;
 
 /// Bytes of credit that a stream has at its start.
 pub const FIRST_CREDIT: usize = 1024;
@@ -38,21 +37,6 @@ impl Piece {
     }
 }
 
-/// Why a stream broke off.
-#[derive(Debug, Clone)]
-pub enum StreamFault {
-    /// The function raised an error.
-    Function(Box<FunctionError>),
-    /// The worker exited, as the text says.
-    Crashed(Arc<str>),
-    /// The worker broke the protocol, as the text says.
-    Protocol(Arc<str>),
-    /// No piece came for too long.
-    Idle,
-    /// The worker stops, and the time to drain its calls is over.
-    Stopped,
-}
-
 /// The worker's side of a stream.
 pub trait StreamSource: Send + Sync {
     /// Lets the worker send this many bytes more.
@@ -63,7 +47,7 @@ pub trait StreamSource: Send + Sync {
 
 /// Puts pieces into a stream. It is not bounded by itself: whoever feeds it enforces the credit.
 #[derive(Debug)]
-pub struct StreamFeed(UnboundedSender<Result<Option<Piece>, StreamFault>>);
+pub struct StreamFeed(UnboundedSender<Result<Option<Piece>, CallFailure>>);
 
 impl StreamFeed {
     /// Adds a piece. A reader that has left needs none.
@@ -72,19 +56,19 @@ impl StreamFeed {
     }
 
     /// Ends the stream. True if its reader is there.
-    pub fn end(self, how: Result<(), StreamFault>) -> bool {
+    pub fn end(self, how: Result<(), CallFailure>) -> bool {
         self.0.send(how.map(|()| None)).is_ok()
     }
 }
 
 /// Gets to know how a stream broke off.
-type Report = Box<dyn Fn(&StreamFault) + Send + Sync>;
+type Report = Box<dyn Fn(&CallFailure) + Send + Sync>;
 
 /// A stream, for its reader. Dropping it before its end cancels it.
 pub struct Stream {
     /// The envelope of the response whose body the stream is; none for a stream of items.
     pub response: Option<Bytes>,
-    pieces: UnboundedReceiver<Result<Option<Piece>, StreamFault>>,
+    pieces: UnboundedReceiver<Result<Option<Piece>, CallFailure>>,
     source: Arc<dyn StreamSource>,
     report: Option<Report>,
     ended: bool,
@@ -99,7 +83,7 @@ impl Stream {
     }
 
     /// Has a fault reported before its reader sees it.
-    pub fn report_faults(&mut self, report: impl Fn(&StreamFault) + Send + Sync + 'static) {
+    pub fn report_faults(&mut self, report: impl Fn(&CallFailure) + Send + Sync + 'static) {
         self.report = Some(Box::new(report));
     }
 
@@ -108,11 +92,11 @@ impl Stream {
     /// # Errors
     ///
     /// The stream broke off.
-    pub fn poll_piece(&mut self, context: &mut Context<'_>) -> Poll<Result<Option<Piece>, StreamFault>> {
+    pub fn poll_piece(&mut self, context: &mut Context<'_>) -> Poll<Result<Option<Piece>, CallFailure>> {
         if self.ended {
             return Poll::Ready(Ok(None));
         }
-        let piece = ready!(self.pieces.poll_recv(context)).unwrap_or(Err(StreamFault::Stopped));
+        let piece = ready!(self.pieces.poll_recv(context)).unwrap_or(Err(CallFailure::Stopped));
         self.ended = !matches!(piece, Ok(Some(_)));
         if let (Err(fault), Some(report)) = (&piece, &self.report) {
             report(fault);
@@ -121,7 +105,7 @@ impl Stream {
     }
 
     /// As [`Self::poll_piece`]. Cancelling it loses nothing.
-    pub async fn next(&mut self) -> Result<Option<Piece>, StreamFault> {
+    pub async fn next(&mut self) -> Result<Option<Piece>, CallFailure> {
         std::future::poll_fn(|context| self.poll_piece(context)).await
     }
 
@@ -143,7 +127,7 @@ impl Stream {
     /// # Errors
     ///
     /// The stream broke off.
-    pub async fn collect(mut self, limit: usize) -> Result<Option<Bytes>, StreamFault> {
+    pub async fn collect(mut self, limit: usize) -> Result<Option<Bytes>, CallFailure> {
         let is_list = self.response.is_none();
         let mut text = Vec::new();
         let mut framing = ArrayFraming::default();
@@ -245,26 +229,10 @@ impl StreamFormat {
     }
 }
 
-/// A stream that several hold until one of them reads it.
-#[derive(Debug, Clone)]
-pub struct HeldStream(Arc<Mutex<Option<Stream>>>);
-
-impl HeldStream {
-    /// Holds a stream.
-    #[must_use]
-    pub fn new(stream: Stream) -> Self {
-        Self(Arc::new(Mutex::new(Some(stream))))
-    }
-
-    /// Takes the stream; none if another has taken it.
-    #[must_use]
-    pub fn take(&self) -> Option<Stream> {
-        self.0.lock().take()
-    }
-}
-
 #[cfg(test)]
 mod tests {
+    use parking_lot::Mutex;
+
     use super::*;
 
     #[derive(Default)]
@@ -335,6 +303,6 @@ mod tests {
     async fn a_feed_that_is_dropped_breaks_the_stream() {
         let (mut stream, feed) = Stream::new(None, Arc::new(Noted::default()));
         drop(feed);
-        assert!(matches!(stream.next().await, Err(StreamFault::Stopped)));
+        assert!(matches!(stream.next().await, Err(CallFailure::Stopped)));
     }
 }

@@ -6,10 +6,9 @@ use tokio::io::AsyncReadExt;
 use tokio::net::UnixStream;
 use tokio::net::unix::OwnedReadHalf;
 
-use crate::invocation::Returned;
 use crate::invocation::stream::Piece;
+use crate::invocation::{CallFailure, Returned};
 use crate::ipc::codec::Lines;
-use crate::ipc::failure::CallFailure;
 use crate::ipc::message::stream::StreamMessage;
 use crate::ipc::message::{self, FromWorker};
 use crate::json;

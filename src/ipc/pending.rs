@@ -2,15 +2,17 @@
 //! or output and reads no clock; that is the job of `client`.
 
 mod bodies;
+pub mod streams;
+#[cfg(test)]
+mod tests;
 
 use std::collections::HashMap;
 use std::time::{Duration, Instant};
 
 use tokio::sync::oneshot;
 
-use crate::invocation::Returned;
-use crate::invocation::stream::{FIRST_CREDIT, Piece, StreamFault, StreamFeed};
-use crate::ipc::failure::CallFailure;
+use crate::invocation::stream::StreamFeed;
+use crate::invocation::{CallFailure, Returned};
 use crate::ipc::upload::Upload;
 
 /// Answers with an unknown id that a worker may send in a second. With more, its answers cannot be trusted: the next
@@ -21,9 +23,7 @@ const UNKNOWN_PER_SECOND: u32 = 100;
 /// all deployments, and no healthy worker sends more than a few.
 const ODD_PER_SECOND: u32 = 1000;
 
-/// Time that a worker has to end a stream that was cancelled.
-const CANCEL_TIME: Duration = Duration::from_secs(10);
-/// Longer than any stream.
+/// Longer than any call.
 const NEVER: Duration = Duration::from_secs(365 * 24 * 3600);
 
 /// Where the answer to a call arrives.
@@ -63,22 +63,6 @@ enum Waiter {
     Stream(StreamFeed, usize),
     /// Nobody any more.
     Left,
-}
-
-/// What became of a piece of a stream.
-#[derive(Debug, PartialEq, Eq)]
-pub enum Fed {
-    /// Its reader gets it, or has left.
-    Taken,
-    /// The call is to be cancelled: the worker has broken the protocol in this stream.
-    Broken,
-    /// It belongs to a call that is over.
-    Late,
-    /// It belongs to no call.
-    Unknown {
-        /// Whether the worker has sent more than 100 of these within a second.
-        too_many: bool,
-    },
 }
 
 /// What the passing of deadlines ends.
@@ -137,21 +121,9 @@ impl<S> EndedCall<S> {
     pub fn complete(self, answer: Result<Returned, CallFailure>) -> bool {
         match (self.waiter, answer) {
             (Waiter::Reply(reply), answer) => reply.send(answer).is_ok(),
-            (Waiter::Stream(feed, _), Err(failure)) => feed.end(Err(fault(failure))),
-            (Waiter::Stream(feed, _), Ok(_)) => feed.end(Err(StreamFault::Protocol("answered a stream twice".into()))),
+            (Waiter::Stream(feed, _), Err(failure)) => feed.end(Err(failure)),
+            (Waiter::Stream(feed, _), Ok(_)) => feed.end(Err(CallFailure::Protocol("answered a stream twice".into()))),
             (Waiter::Left, _) => false,
-        }
-    }
-
-    /// Ends the stream of the call well.
-    pub fn end_stream(self) -> bool {
-        match self.waiter {
-            Waiter::Stream(feed, _) => feed.end(Ok(())),
-            Waiter::Reply(reply) => {
-                let failure = CallFailure::Protocol("ended a stream that had not begun".into());
-                reply.send(Err(failure)).is_ok()
-            }
-            Waiter::Left => false,
         }
     }
 }
@@ -219,7 +191,7 @@ impl<S> PendingCalls<S> {
             if call.cancellable || matches!(call.waiter, Waiter::Stream(..)) {
                 cancelled.push(*id);
             }
-            !call.break_stream(StreamFault::Idle, now)
+            !call.break_stream(CallFailure::TimedOut, now)
         });
         self.timeouts_in_a_row = self.timeouts_in_a_row.saturating_add(u32::try_from(due.len()).unwrap_or(u32::MAX));
         self.stuck.extend(due.iter().map(|id| (*id, now)));
@@ -257,117 +229,6 @@ impl<S> PendingCalls<S> {
             .map(|call| EndedCall { waiter: call.waiter, _lease: call.lease })
             .collect()
     }
-
-    /// Makes the answer to a call a stream, which may be idle until `deadline`. Returns where the stream is awaited;
-    /// none if this call awaits no answer.
-    pub fn begin_stream(
-        &mut self,
-        id: u64,
-        feed: StreamFeed,
-        deadline: Instant,
-    ) -> Option<oneshot::Sender<Result<Returned, CallFailure>>> {
-        let call = self.calls.get_mut(&id)?;
-        if !matches!(call.waiter, Waiter::Reply(_)) {
-            return None;
-        }
-        self.timeouts_in_a_row = 0;
-        call.deadline = deadline;
-        match std::mem::replace(&mut call.waiter, Waiter::Stream(feed, FIRST_CREDIT)) {
-            Waiter::Reply(reply) => Some(reply),
-            Waiter::Stream(..) | Waiter::Left => None,
-        }
-    }
-
-    /// Gives a piece to the reader of a stream. While the worker has no credit, the stream cannot be idle.
-    pub fn feed(&mut self, id: Option<u64>, piece: Piece, now: Instant, idle: Duration) -> Fed {
-        let Some(call) = id.and_then(|id| self.calls.get_mut(&id)) else {
-            if id.is_some_and(|id| self.stuck.contains_key(&id)) {
-                return Fed::Late;
-            }
-            return Fed::Unknown { too_many: self.unknown.count(now) > UNKNOWN_PER_SECOND };
-        };
-        let size = piece.size();
-        match &mut call.waiter {
-            Waiter::Stream(_, credit) if size > *credit => {
-                call.break_stream(StreamFault::Protocol("sent more of a stream than it may".into()), now);
-                Fed::Broken
-            }
-            Waiter::Stream(feed, credit) => {
-                *credit -= size;
-                call.deadline = now + if *credit == 0 { NEVER } else { idle };
-                feed.add(piece);
-                Fed::Taken
-            }
-            Waiter::Left => Fed::Taken,
-            Waiter::Reply(_) => Fed::Unknown { too_many: self.unknown.count(now) > UNKNOWN_PER_SECOND },
-        }
-    }
-
-    /// Ends a stream for its reader: the worker has broken the protocol in it. True if there is one.
-    pub fn break_stream(&mut self, id: Option<u64>, reason: &str, now: Instant) -> bool {
-        let call = id.and_then(|id| self.calls.get_mut(&id));
-        call.is_some_and(|call| call.break_stream(StreamFault::Protocol(reason.into()), now))
-    }
-
-    /// Lets the worker send more of a stream, which may be idle until `deadline`. False if there is no such stream.
-    pub fn grant(&mut self, id: u64, bytes: usize, deadline: Instant) -> bool {
-        match self.calls.get_mut(&id) {
-            Some(Call { waiter: Waiter::Stream(_, credit), deadline: until, .. }) => {
-                if *credit == 0 {
-                    *until = deadline;
-                }
-                *credit += bytes;
-                true
-            }
-            Some(_) | None => false,
-        }
-    }
-
-    /// Whether the worker is to know when the caller of this call leaves.
-    #[must_use]
-    pub fn is_cancellable(&self, id: u64) -> bool {
-        self.calls.get(&id).is_some_and(|call| call.cancellable)
-    }
-
-    /// The caller of a call, or the reader of a stream, has left. The worker may still answer until the deadline of the
-    /// call; it has 10 s to end a stream. Returns the deadline if the worker is to know.
-    pub fn leave(&mut self, id: u64, now: Instant) -> Option<Instant> {
-        let call = self.calls.get_mut(&id)?;
-        match call.waiter {
-            Waiter::Stream(..) => call.deadline = now + CANCEL_TIME,
-            Waiter::Reply(_) if call.cancellable => {}
-            Waiter::Reply(_) | Waiter::Left => return None,
-        }
-        if let (Some(upload), Waiter::Reply(_)) = (call.upload.take(), &call.waiter) {
-            call.deadline = now + upload.time;
-        }
-        call.waiter = Waiter::Left;
-        Some(call.deadline)
-    }
-}
-
-impl<S> Call<S> {
-    /// Breaks the stream of the call for its reader. False if it has none.
-    fn break_stream(&mut self, fault: StreamFault, now: Instant) -> bool {
-        if !matches!(self.waiter, Waiter::Stream(..)) {
-            return false;
-        }
-        if let Waiter::Stream(feed, _) = std::mem::replace(&mut self.waiter, Waiter::Left) {
-            let _reader_left = feed.end(Err(fault));
-        }
-        self.deadline = now + CANCEL_TIME;
-        true
-    }
-}
-
-fn fault(failure: CallFailure) -> StreamFault {
-    match failure {
-        CallFailure::Function(error) => StreamFault::Function(error),
-        CallFailure::Crashed(how) => StreamFault::Crashed(how),
-        CallFailure::Protocol(how) => StreamFault::Protocol(how),
-        CallFailure::TimedOut => StreamFault::Idle,
-        CallFailure::Stopped | CallFailure::Unsent => StreamFault::Stopped,
-    }
 }
 
 impl Burst {
@@ -378,64 +239,5 @@ impl Burst {
         }
         self.count += 1;
         self.count
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn calls() -> (PendingCalls<()>, Instant) {
-        (PendingCalls::default(), Instant::now())
-    }
-
-    #[test]
-    fn an_answer_finds_its_call_once() {
-        let (mut calls, now) = calls();
-        let (id, mut reply) = calls.add(now, (), false);
-        let Answered::Call(call) = calls.take_answered(Some(id), || now) else { panic!("no call") };
-        assert!(call.complete(Ok(Returned::Value(None))));
-        assert!(reply.try_recv().unwrap().is_ok());
-        assert!(matches!(calls.take_answered(Some(id), || now), Answered::Unknown { too_many: false }));
-    }
-
-    #[test]
-    fn a_late_answer_is_not_an_unknown_one() {
-        let (mut calls, now) = calls();
-        let (id, _reply) = calls.add(now, (), false);
-        assert_eq!(calls.take_overdue(now).ended.len(), 1);
-        assert_eq!(calls.timeouts(), (1, 1));
-        assert!(matches!(calls.take_answered(Some(id), || now), Answered::Late));
-        assert_eq!(calls.timeouts(), (1, 0));
-    }
-
-    #[test]
-    fn an_answer_resets_the_count_of_timeouts_in_a_row() {
-        let (mut calls, now) = calls();
-        let (_, _first) = calls.add(now, (), false);
-        let (second, _reply) = calls.add(now + Duration::from_secs(9), (), false);
-        assert_eq!(calls.take_overdue(now).ended.len(), 1);
-        assert_eq!(calls.next_deadline(), Some(now + Duration::from_secs(9)));
-        let _call = calls.take_answered(Some(second), || now);
-        assert_eq!(calls.timeouts(), (0, 1));
-    }
-
-    #[test]
-    fn a_burst_of_unknown_answers_is_too_many() {
-        let (mut calls, now) = calls();
-        for _ in 0..UNKNOWN_PER_SECOND {
-            assert!(matches!(calls.take_answered(None, || now), Answered::Unknown { too_many: false }));
-        }
-        assert!(matches!(calls.take_answered(Some(7), || now), Answered::Unknown { too_many: true }));
-        let later = now + Duration::from_secs(2);
-        assert!(matches!(calls.take_answered(None, || later), Answered::Unknown { too_many: false }));
-    }
-
-    #[test]
-    fn calls_from_an_id_on_are_taken_together() {
-        let (mut calls, now) = calls();
-        let replies: Vec<_> = (0..5).map(|_| calls.add(now, (), false)).collect();
-        assert_eq!(calls.take_from(replies[2].0).len(), 3);
-        assert_eq!(calls.len(), 2);
     }
 }

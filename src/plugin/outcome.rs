@@ -11,8 +11,9 @@ use http::header::{
 use http::{HeaderName, HeaderValue};
 
 use crate::answer::{self, Detail, Failure};
-use crate::invocation::stream::{HeldStream, StreamFormat};
+use crate::invocation::stream::StreamFormat;
 use crate::plugin::headers;
+use crate::plugin::held_stream::HeldStream;
 use crate::plugin::invocation::check_json;
 
 /// Headers that describe the body of an answer.

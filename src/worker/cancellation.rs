@@ -2,8 +2,7 @@
 
 use tokio::sync::oneshot::error::RecvError;
 
-use crate::invocation::Returned;
-use crate::ipc::CallFailure;
+use crate::invocation::{CallFailure, Returned};
 use crate::ipc::client::Sent;
 use crate::worker::dispatch::WorkerClient;
 use crate::worker::patience::Patience;

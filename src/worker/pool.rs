@@ -14,10 +14,10 @@ use crate::clock;
 use crate::config::RuntimeKind;
 use crate::deployment::{Accepts, Exports, Function, Takes};
 use crate::invocation::body::HeldBody;
-use crate::invocation::stream::{Stream, StreamFault};
-use crate::invocation::{Arguments, ErrorKind, FunctionError, Returned};
+use crate::invocation::stream::Stream;
+use crate::invocation::{Arguments, CallFailure, ErrorKind, FunctionError, Returned};
+use crate::ipc::SendError;
 use crate::ipc::message::Call;
-use crate::ipc::{CallFailure, SendError};
 use crate::logs::book::LogBook;
 use crate::runtime::Plan;
 use crate::supervise;
@@ -225,12 +225,12 @@ impl Pool {
         stream.report_faults(move |fault| {
             let name = &function.name;
             match fault {
-                StreamFault::Function(error) => {
+                CallFailure::Function(error) => {
                     logs.report(&format!("{name} failed in its stream: {}", stack_or_message(error)));
                 }
-                StreamFault::Idle => logs.report(&format!("{name} sent nothing of its stream for too long")),
-                StreamFault::Protocol(how) => logs.report(&format!("{name}: the worker {how}")),
-                StreamFault::Crashed(_) | StreamFault::Stopped => {}
+                CallFailure::TimedOut => logs.report(&format!("{name} sent nothing of its stream for too long")),
+                CallFailure::Protocol(how) => logs.report(&format!("{name}: the worker {how}")),
+                CallFailure::Crashed(_) | CallFailure::Stopped | CallFailure::Unsent => {}
             }
         });
         Returned::Stream(stream)

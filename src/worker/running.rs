@@ -9,7 +9,8 @@ use tokio::runtime::Handle;
 use tokio::task::JoinHandle;
 use tokio_util::task::TaskTracker;
 
-use crate::ipc::{CallFailure, Client, Inbox, Incoming, WriteEnd};
+use crate::invocation::CallFailure;
+use crate::ipc::{Client, Inbox, Incoming, WriteEnd};
 use crate::process::output::LAST_OUTPUT;
 use crate::worker::dispatch::Lease;
 use crate::worker::seat::PoolContext;

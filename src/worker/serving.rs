@@ -6,8 +6,9 @@ use std::time::{Duration, Instant};
 use tokio::sync::OwnedSemaphorePermit;
 
 use crate::clock;
+use crate::invocation::CallFailure;
 use crate::ipc::message::PROBE;
-use crate::ipc::{CallFailure, Incoming, WriteEnd};
+use crate::ipc::{Incoming, WriteEnd};
 use crate::process::child::Ended;
 use crate::process::output::LAST_OUTPUT;
 use crate::worker::running::Worker;

@@ -8,7 +8,7 @@ use std::time::Duration;
 use tokio::sync::OwnedSemaphorePermit;
 
 use crate::clock;
-use crate::ipc::CallFailure;
+use crate::invocation::CallFailure;
 use crate::supervise;
 use crate::worker::failure::{LoadFailure, LoadFailureKind};
 use crate::worker::lifecycle::{self, Event, GOOD_LIFE, Lifecycle, Phase};

@@ -15,7 +15,9 @@ use crate::http::call::stream_body::{CallNames, FramedStream, StreamBody};
 use crate::http::problem::{Code, Problem};
 use crate::http::reply_body::ReplyBody;
 use crate::http::request_id;
-use crate::invocation::stream::{HeldStream, StreamFault, StreamFormat};
+use crate::invocation::CallFailure;
+use crate::invocation::stream::StreamFormat;
+use crate::plugin::held_stream::HeldStream;
 use crate::plugin::outcome::{Content, Outcome, Source};
 use crate::registry::Deployment;
 
@@ -68,9 +70,9 @@ async fn render(
     let begun = begin(&mut framed, is_array, &mut first);
     match tokio::time::timeout(HELD_TIME, begun).await {
         Ok(Err(fault)) => {
-            let failure = failure::of_stream(fault.clone(), &names.deployment, &names.function);
+            let failure = failure::of_stream(fault.clone(), &names.of);
             let source =
-                if matches!(fault, StreamFault::Function(_)) { Source::FunctionError } else { Source::Gateway };
+                if matches!(fault, CallFailure::Function(_)) { Source::FunctionError } else { Source::Gateway };
             return Ok(answer::render(Outcome::failed(source, failure), &names.request_id));
         }
         Ok(Ok(false)) => outcome.content = Content::Answer(first.into()),
@@ -95,7 +97,7 @@ fn framed(held: &HeldStream, format: StreamFormat, bodies: &Bodies) -> Result<Fr
 }
 
 /// Reads what the head of the answer waits for. False if that was the whole stream.
-async fn begin(framed: &mut FramedStream, is_array: bool, first: &mut Vec<u8>) -> Result<bool, StreamFault> {
+async fn begin(framed: &mut FramedStream, is_array: bool, first: &mut Vec<u8>) -> Result<bool, CallFailure> {
     loop {
         if !framed.read(first).await? {
             return Ok(false);

@@ -13,7 +13,9 @@ use crate::gateway::failure;
 use crate::http::buffers::streams::Window;
 use crate::http::call::framing::Framing;
 use crate::http::request_id;
-use crate::invocation::stream::{Piece, Stream, StreamFault};
+use crate::invocation::CallFailure;
+use crate::invocation::stream::{Piece, Stream};
+use crate::plugin::held_stream::StreamOf;
 use crate::registry::Deployment;
 
 /// Bytes that are handed over at once, at least as long as there are as many.
@@ -22,10 +24,8 @@ const CHUNK: usize = 64 << 10;
 /// Names of a call, for its errors.
 #[derive(Debug, Clone)]
 pub struct CallNames {
-    /// The deployment.
-    pub deployment: Box<str>,
-    /// The function.
-    pub function: Box<str>,
+    /// Those of the deployment and the function.
+    pub of: StreamOf,
     /// The request id.
     pub request_id: Box<str>,
 }
@@ -52,15 +52,15 @@ pub struct StreamBody {
 enum State {
     Flows,
     /// It has broken off, and what came before is being flushed.
-    Breaks(StreamFault),
-    Broken(StreamFault),
+    Breaks(CallFailure),
+    Broken(CallFailure),
     Over,
 }
 
 /// A stream broke off.
 #[derive(Debug, thiserror::Error)]
 #[error("the stream broke off: {0:?}")]
-struct BrokenOff(StreamFault);
+struct BrokenOff(CallFailure);
 
 impl FramedStream {
     /// A stream that is sent in this form.
@@ -80,7 +80,7 @@ impl FramedStream {
     /// # Errors
     ///
     /// The stream broke off.
-    pub async fn read(&mut self, text: &mut Vec<u8>) -> Result<bool, StreamFault> {
+    pub async fn read(&mut self, text: &mut Vec<u8>) -> Result<bool, CallFailure> {
         let piece = self.stream.next().await?;
         let goes_on = self.add(piece.as_ref(), text);
         self.refill(false);
@@ -143,14 +143,13 @@ impl CallNames {
     #[must_use]
     pub fn new(deployment: &Deployment, function: &str, request_id: &HeaderValue) -> Self {
         Self {
-            deployment: deployment.name.as_str().into(),
-            function: function.into(),
+            of: StreamOf { deployment: deployment.name.as_str().into(), function: function.into() },
             request_id: request_id::text(request_id).into(),
         }
     }
 
-    fn error_body(&self, fault: StreamFault) -> Bytes {
-        let failure = failure::of_stream(fault, &self.deployment, &self.function);
+    fn error_body(&self, fault: CallFailure) -> Bytes {
+        let failure = failure::of_stream(fault, &self.of);
         answer::error_body(&failure.code, &failure.message, failure.detail.as_ref(), &self.request_id)
     }
 }

@@ -11,7 +11,7 @@ use crate::invocation::stream::{Piece, Stream, StreamSource};
 use crate::ipc::client::Client;
 use crate::ipc::inbox::StreamEvent;
 use crate::ipc::message::stream::{cancel_line, credit_line};
-use crate::ipc::pending::Fed;
+use crate::ipc::pending::streams::Fed;
 
 /// The call that a stream answers.
 struct Source<S> {

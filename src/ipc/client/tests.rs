@@ -5,7 +5,7 @@ use std::sync::Arc;
 use tokio::io::{AsyncBufReadExt, AsyncWriteExt, BufReader};
 
 use super::*;
-use crate::ipc::outbox::LIMIT;
+use crate::ipc::outbox::{LIMIT, WriteEnd};
 
 fn pair() -> (Arc<Client<()>>, Inbox, UnixStream) {
     let (ours, theirs) = UnixStream::pair().unwrap();

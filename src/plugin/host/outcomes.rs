@@ -3,9 +3,6 @@
 use wasmtime::component::Resource;
 use wasmtime::{Result, format_err};
 
-use crate::answer::Failure;
-use crate::answer::code::Code;
-use crate::invocation::stream::StreamFault;
 use crate::plugin::apart::change::Change;
 use crate::plugin::bindings::metagate::plugin::outcome::{Host, HostOutcome, Problem, Source};
 use crate::plugin::host::input::HookInput;
@@ -25,23 +22,17 @@ impl HostState {
     /// Replaces a stream by the whole of its content, because a hook asks for that.
     async fn gather_stream(&mut self) -> Result<()> {
         let limit = self.granted.max_body;
-        let stream = match &self.outcome()?.content {
-            Content::Stream(held, _) => held.take(),
-            Content::Result(_) | Content::Answer(_) | Content::Problem { .. } => None,
-        };
-        let Some(stream) = stream else { return Ok(()) };
+        let Content::Stream(held, _) = &self.outcome()?.content else { return Ok(()) };
+        let held = held.clone();
+        let Some(stream) = held.take() else { return Ok(()) };
         let is_answer = stream.response.is_some();
-        let failure = match stream.collect(limit).await {
-            Ok(Some(bytes)) => {
-                let content = if is_answer { Content::Answer(bytes) } else { Content::Result(bytes) };
-                self.outcome()?.content = content;
-                return Ok(());
+        match held.gather(stream, limit).await {
+            Ok(bytes) => {
+                self.outcome()?.content = if is_answer { Content::Answer(bytes) } else { Content::Result(bytes) };
+                Ok(())
             }
-            Ok(None) => Failure::of_code(Code::ResultTooLarge, format!("the stream has more than {limit} bytes")),
-            Err(StreamFault::Function(error)) => Failure::of_code(Code::FunctionError, error.message_for_caller()),
-            Err(_) => Failure::of_code(Code::WorkerCrashed, "the stream broke off"),
-        };
-        self.outcome()?.set_problem(failure).map_err(|fault| format_err!(fault))
+            Err(failure) => self.outcome()?.set_problem(failure).map_err(|fault| format_err!(fault)),
+        }
     }
 
     fn body_bytes(&mut self) -> Result<bytes::Bytes> {
