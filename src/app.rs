@@ -41,7 +41,7 @@ use crate::plugin::outside::CallFunction;
 use crate::plugin::plugins::Plugins;
 use crate::process::connection_owner::Owners;
 use crate::process::orphans;
-use crate::process::spawner::{REAPER, Spawner};
+use crate::process::spawner::{REAPER, SHARES, Spawner};
 use crate::process::tree::Instance;
 use crate::process::walls::level::Level;
 use crate::process::walls::machine::Wall;
@@ -135,7 +135,7 @@ impl App {
         let owners = Owners::new();
         let spawner = Arc::new(Spawner::new(instance));
         let (background, stop_background) = (TaskTracker::new(), CancellationToken::new());
-        reap_orphans(&background, &stop_background, &spawner);
+        look_after_processes(&background, &stop_background, &spawner);
         let data_dir = &config.server.data_dir;
         let functions = Arc::new(FunctionsForPlugins::default());
         let plugins = Plugins::new(
@@ -279,12 +279,10 @@ fn report_missing(walls: &[Wall], config: &Config) {
     }
 }
 
-fn reap_orphans(tasks: &TaskTracker, stop: &CancellationToken, spawner: &Arc<Spawner>) {
-    let spawner = Arc::clone(spawner);
-    supervise::forever(tasks, stop, REAPER, move || {
-        let spawner = Arc::clone(&spawner);
-        async move { spawner.reap_orphans().await }
-    });
+fn look_after_processes(tasks: &TaskTracker, stop: &CancellationToken, spawner: &Arc<Spawner>) {
+    let (reaper, shares) = (Arc::clone(spawner), Arc::clone(spawner));
+    supervise::forever(tasks, stop, REAPER, move || Arc::clone(&reaper).reap_orphans());
+    supervise::forever(tasks, stop, SHARES, move || Arc::clone(&shares).share_processors());
 }
 
 fn replace_changed_folders(tasks: &TaskTracker, stop: &CancellationToken, deployer: &Arc<Deployer>) {

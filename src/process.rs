@@ -4,6 +4,7 @@
 
 #![expect(clippy::disallowed_methods, reason = "this module is the one that starts programs")]
 
+pub mod busyness;
 pub mod child;
 pub mod connection_owner;
 pub mod control_group;
@@ -14,6 +15,7 @@ mod limits;
 pub mod memory;
 pub mod orphans;
 pub mod output;
+pub mod processors;
 pub mod program;
 pub mod spawner;
 mod stat;

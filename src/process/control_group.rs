@@ -1,18 +1,16 @@
 //! Control groups for each process tree, where the machine permits them: they kill a tree whole, limit its memory and
-//! its number of processes, and share the processors between trees. Where it does not, `tree` falls back to process
-//! groups and a mark in the environment.
+//! its number of processes. When trees are in groups that share the processors between them, `processors` decides.
+//! Where the machine permits none, `tree` falls back to process groups and a mark in the environment.
 
 use std::fs;
 use std::io;
-use std::num::NonZero;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use rustix::process::{Pid, Signal, kill_process};
 
-/// The weight of a process tree unless it is set, and the same as v1 counts it.
-const WEIGHT: u32 = 100;
-const WEIGHT_V1: u64 = 1024;
+use crate::process::processors::{Place, Processors, Share};
+
 /// The file with the controllers that a group of v2 passes on to its children.
 const CHILDREN: &str = "cgroup.subtree_control";
 /// The share of this machine's memory that one process tree may use unless a limit is set.
@@ -29,7 +27,8 @@ pub struct Groups {
     unified: Option<PathBuf>,
     memory: Option<Controller>,
     processes: Option<Controller>,
-    processors: Option<Controller>,
+    /// The processors, and when trees share them.
+    pub processors: Processors,
     /// Bytes of memory that a tree without a limit may use.
     most_memory: u64,
 }
@@ -77,13 +76,14 @@ impl Groups {
         };
         let memory = controller("memory.max", "memory", "memory.limit_in_bytes");
         let processes = controller("pids.max", "pids", "pids.max");
-        let processors = controller("cpu.weight", "cpu", "cpu.shares");
-        if let Some(Controller { group, file }) = &processors {
-            // All trees together weigh as much as a busy process on each processor.
-            let count = std::thread::available_parallelism().map_or(1, NonZero::get);
-            let weight = WEIGHT.saturating_mul(u32::try_from(count).unwrap_or(1)).min(10_000);
-            let _stays_as_it_is = fs::write(group.join(file), weight_for(file, weight));
-        }
+        let place = match controller("cpu.weight", "cpu", "cpu.shares") {
+            Some(Controller { group, file: "cpu.weight" }) => Some(Place::Unified(group)),
+            Some(Controller { group: trees, .. }) => {
+                v1_parent(&mounts, &own, "cpu").map(|own| Place::Apart { own, trees })
+            }
+            None => None,
+        };
+        let processors = Processors::new(place, unified.as_deref());
         Self { unified, memory, processes, processors, most_memory: memory_of_machine(&mounts, &own) / MEMORY_SHARE }
     }
 
@@ -91,7 +91,7 @@ impl Groups {
     #[must_use]
     pub fn abilities(&self) -> [bool; 4] {
         let Self { unified, memory, processes, processors, .. } = self;
-        [unified.is_some(), memory.is_some(), processes.is_some(), processors.is_some()]
+        [unified.is_some(), memory.is_some(), processes.is_some(), processors.can_be_shared()]
     }
 
     /// The parents in which gateways make their groups: those of this gateway and of gateways that have ended.
@@ -121,13 +121,7 @@ impl Groups {
         let memory = limits.memory.unwrap_or(self.most_memory);
         group.bounds_memory = group.limit(self.memory.as_ref(), id, Some(memory))?;
         group.limit(self.processes.as_ref(), id, limits.processes)?;
-        if let Some(Controller { group: parent, file }) = &self.processors {
-            let path = parent.join(id.to_string());
-            group.add(path.clone())?;
-            if let Some(weight) = limits.cpu_weight.filter(|weight| *weight != WEIGHT) {
-                fs::write(path.join(file), weight_for(file, weight))?;
-            }
-        }
+        group.share = self.processors.share(id, limits.cpu_weight)?;
         group.limits = TreeLimits { memory: Some(memory), ..limits };
         Ok(())
     }
@@ -135,9 +129,8 @@ impl Groups {
 
 impl Drop for Groups {
     fn drop(&mut self) {
-        let controllers =
-            self.memory.iter().chain(&self.processes).chain(&self.processors).map(|controller| &controller.group);
-        for path in self.unified.iter().chain(controllers) {
+        let controllers = self.memory.iter().chain(&self.processes).map(|controller| controller.group.as_path());
+        for path in self.unified.as_deref().into_iter().chain(controllers).chain(self.processors.group()) {
             let _busy_or_gone = fs::remove_dir(path);
         }
     }
@@ -149,6 +142,7 @@ pub struct TreeGroup {
     /// The groups, each once: first the one with `cgroup.kill`, if there is one.
     paths: Vec<PathBuf>,
     can_kill: bool,
+    share: Share,
     /// Whether the kernel limits the memory of the tree with one of these groups.
     pub bounds_memory: bool,
     limits: TreeLimits,
@@ -157,7 +151,8 @@ pub struct TreeGroup {
 impl TreeGroup {
     /// The groups that the first process must join before it runs anything.
     pub fn paths(&self) -> impl Iterator<Item = &Path> {
-        self.paths.iter().map(PathBuf::as_path)
+        let joined = self.share.group.iter().filter(|_| self.share.joins);
+        self.paths.iter().chain(joined).map(PathBuf::as_path)
     }
 
     /// Makes a group and adds it, unless it is there already.
@@ -217,7 +212,8 @@ impl TreeGroup {
 
     /// Removes the groups; waits up to two seconds for processes that are ending.
     pub fn remove(&self) {
-        for path in self.paths() {
+        // The one for cpu last: see `processors`.
+        for path in self.paths.iter().chain(&self.share.group) {
             remove_group(path);
         }
     }
@@ -269,12 +265,6 @@ fn make(parent: &Path, instance: &str, needed: &str) -> Option<PathBuf> {
     }
     let _empty = fs::remove_dir(&group);
     None
-}
-
-/// A weight as the file of a hierarchy takes it.
-fn weight_for(file: &str, weight: u32) -> String {
-    let weight = u64::from(weight);
-    if file == "cpu.shares" { (weight * WEIGHT_V1 / u64::from(WEIGHT)).max(2) } else { weight }.to_string()
 }
 
 /// The memory of this machine, or the limit of the group that this process is in, in bytes.

@@ -16,6 +16,7 @@ use parking_lot::RwLock;
 use rustix::process::Pid;
 use tokio::process::{Child, ChildStderr, ChildStdout};
 
+use crate::process::busyness::Looks;
 use crate::process::child::Process;
 use crate::process::control_group::TreeLimits;
 use crate::process::environment::MARK;
@@ -31,6 +32,9 @@ const OWN_PROGRAM: &str = "/proc/self/exe";
 const REAP_INTERVAL: Duration = Duration::from_secs(5);
 /// The name of [`Spawner::reap_orphans`] as a long-lived task.
 pub const REAPER: &str = "orphan-reaper";
+const LOOK_INTERVAL: Duration = Duration::from_secs(1);
+/// The name of [`Spawner::share_processors`] as a long-lived task.
+pub const SHARES: &str = "processor-shares";
 
 /// Starts processes for one gateway. A thread that uses it must live as long as what it starts: the kernel kills a
 /// child when the *thread* that started it ends (`PR_SET_PDEATHSIG`, see `prctl(2)`). Workers and tools are started by
@@ -108,13 +112,29 @@ impl Spawner {
 
     /// Reaps orphans of process trees, and ends those that have left their tree, every few seconds, for as long as it
     /// is awaited.
-    pub async fn reap_orphans(&self) {
+    pub async fn reap_orphans(self: Arc<Self>) {
         loop {
             tokio::time::sleep(REAP_INTERVAL).await;
             supervise::panic_point(REAPER);
             let children = Arc::clone(&self.children);
             // It reads files of /proc.
             let _panicked = tokio::task::spawn_blocking(move || children.end_strays()).await;
+        }
+    }
+
+    /// Has process trees share the processors while they are busy, for as long as it is awaited.
+    pub async fn share_processors(self: Arc<Self>) {
+        let mut looks = Looks::default();
+        loop {
+            tokio::time::sleep(LOOK_INTERVAL).await;
+            supervise::panic_point(SHARES);
+            let spawner = Arc::clone(&self);
+            // It reads files of control groups, and moves processes.
+            let looked = tokio::task::spawn_blocking(move || {
+                spawner.instance.share_processors(&mut looks);
+                looks
+            });
+            looks = looked.await.unwrap_or_default();
         }
     }
 

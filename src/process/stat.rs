@@ -23,6 +23,11 @@ impl Stat {
         Some(Self { state, parent, started })
     }
 
+    /// Whether it runs or waits for a processor.
+    pub(super) fn is_runnable(self) -> bool {
+        self.state == 'R'
+    }
+
     /// Whether it has ended and was not reaped.
     pub(super) fn is_zombie(self) -> bool {
         self.state == 'Z'

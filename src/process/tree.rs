@@ -6,6 +6,7 @@ use std::time::{Duration, Instant};
 
 use rustix::process::{Pid, Signal};
 
+use crate::process::busyness::Looks;
 use crate::process::control_group::{self, Groups, TreeGroup, TreeLimits};
 use crate::process::environment::mark_of;
 use crate::process::stat;
@@ -48,6 +49,12 @@ impl Instance {
     #[must_use]
     pub fn walls(&self) -> Vec<Wall> {
         machine::walls(&self.groups)
+    }
+
+    /// Looks how busy the process trees are, and has them share the processors if they must. Called every second;
+    /// blocks.
+    pub fn share_processors(&self, looks: &mut Looks) {
+        self.groups.processors.look(looks);
     }
 
     /// Kills the processes that gateways which have ended left behind. Returns how many processes and groups it found.

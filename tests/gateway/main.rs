@@ -38,6 +38,7 @@ mod older_plugins;
 mod plugin_tools;
 mod plugins;
 mod pools;
+mod processor_shares;
 mod projects;
 mod properties;
 mod protocol;

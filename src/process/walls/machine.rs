@@ -70,7 +70,7 @@ pub fn walls(groups: &Groups) -> Vec<Wall> {
         wall("process_trees", "no process survives its worker", kills, group(kills, "with cgroup.kill")),
         wall("memory", "max_memory holds for all processes of a worker together", memory, group(memory, "for memory")),
         wall("processes", "max_processes holds", processes, group(processes, "for pids")),
-        wall("processors", "workers share the processors by cpu_weight", processors, group(processors, "for cpu")),
+        wall("processors", "busy workers share the processors by cpu_weight", processors, group(processors, "for cpu")),
     ]
 }
 
