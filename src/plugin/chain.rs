@@ -68,6 +68,12 @@ impl Chain {
         self.plugins.iter().any(|plugin| plugin.has(hook))
     }
 
+    /// Whether any plugin may read or replace the arguments of a call. A recorder reads them.
+    #[must_use]
+    pub fn uses_arguments(&self) -> bool {
+        self.plugins.iter().any(|plugin| plugin.surface.uses_arguments || plugin.recorder.is_some())
+    }
+
     /// Runs the before-invoke hooks in order. Returns the call, the number of plugins that let it pass, and the outcome
     /// if a plugin ended the call.
     pub async fn before_invoke(&self, mut call: Box<Invocation>) -> (Box<Invocation>, usize, Option<Box<Outcome>>) {

@@ -31,6 +31,10 @@ const GRANTED: [(&str, &str); 6] = [
     ("invoke", "invoke = [\"deployment/function\"]"),
 ];
 
+/// The functions of the interface that read or replace the arguments of a call.
+const ARGUMENTS: [&str; 3] =
+    ["[method]invocation.arguments", "[method]invocation.arguments-size", "[method]invocation.set-arguments"];
+
 /// Why a component is not a plugin.
 #[derive(Debug, thiserror::Error)]
 pub enum NotAPlugin {
@@ -75,6 +79,8 @@ pub struct Surface {
     pub imports: Vec<String>,
     /// Interfaces of WASI that it imports.
     pub wasi: Vec<String>,
+    /// Whether it imports a function that reads or replaces the arguments of calls.
+    pub uses_arguments: bool,
     /// Size of the file, in bytes.
     pub size: usize,
     /// SHA-256 of the file.
@@ -111,8 +117,13 @@ fn surface(
 ) -> Result<Surface, NotAPlugin> {
     let ty = component.component_type();
     let (mut imports, mut wasi) = (Vec::new(), Vec::new());
-    for (name, _) in ty.imports(engine) {
-        match own_interface(name)? {
+    let mut uses_arguments = false;
+    for (name, item) in ty.imports(engine) {
+        let own = own_interface(name)?;
+        if let (Some("invocation"), ComponentItem::ComponentInstance(interface)) = (own, &item.ty) {
+            uses_arguments |= interface.exports(engine).any(|(function, _)| ARGUMENTS.contains(&function));
+        }
+        match own {
             Some(interface) if FREE.contains(&interface) || needs_grant(interface).is_some() => {
                 imports.push(interface.to_owned());
             }
@@ -137,7 +148,7 @@ fn surface(
         return Err(NotAPlugin::NoHook { found });
     }
     let lifecycle = exported.iter().any(|name| name == LIFECYCLE);
-    Ok(Surface { hooks, lifecycle, imports, wasi, size, sha256, made_by })
+    Ok(Surface { hooks, lifecycle, imports, wasi, uses_arguments, size, sha256, made_by })
 }
 
 /// The interface that an import or export names, if it is in [`PACKAGE`]. Another version is an error.
@@ -159,6 +170,7 @@ impl Surface {
             lifecycle: false,
             imports: Vec::new(),
             wasi: Vec::new(),
+            uses_arguments: true,
             size: file.len(),
             sha256: Sha256::digest(file).into(),
             made_by: Vec::new(),
@@ -167,14 +179,14 @@ impl Surface {
 
     /// The same with what the component's own process has found.
     pub(super) fn and(self, found: SentSurface) -> Self {
-        let SentSurface { hooks, lifecycle, imports, wasi, made_by } = found;
-        Self { hooks, lifecycle, imports, wasi, made_by, ..self }
+        let SentSurface { hooks, lifecycle, imports, wasi, uses_arguments, made_by } = found;
+        Self { hooks, lifecycle, imports, wasi, uses_arguments, made_by, ..self }
     }
 
     /// What a component's own process tells the gateway.
     pub(crate) fn sent(&self) -> SentSurface {
-        let Self { hooks, lifecycle, imports, wasi, made_by, .. } = self.clone();
-        SentSurface { hooks, lifecycle, imports, wasi, made_by }
+        let Self { hooks, lifecycle, imports, wasi, uses_arguments, made_by, .. } = self.clone();
+        SentSurface { hooks, lifecycle, imports, wasi, uses_arguments, made_by }
     }
 
     /// The imports that need a grant and have none, with the TOML of each. A grant that is present as an empty list

@@ -9,6 +9,8 @@ use std::time::Duration;
 use tempfile::TempDir;
 
 use crate::exports::folder;
+use crate::plugins::component::Plugin;
+use crate::plugins::{Files, table};
 use crate::python_apps;
 use crate::support::{Gateway, wait_for};
 use crate::wire::{self, Wire};
@@ -92,15 +94,19 @@ fn apps() -> [(&'static str, &'static str); 3] {
 
 fn serving(file: &str, app: &str, keys: &str) -> (Gateway, TempDir) {
     let folder = folder(&[(file, app)]);
-    let table = format!("[[deployment]]\nname = \"it\"\npath = {:?}\n{keys}\n", folder.path());
+    let table = deployment(&folder, keys);
     let server = "[server]\nmax_body = \"64MiB\"\n";
     (Gateway::ready(&format!("{server}{table}")), folder)
+}
+
+fn deployment(folder: &TempDir, keys: &str) -> String {
+    format!("[[deployment]]\nname = \"it\"\npath = {:?}\n{keys}\n", folder.path())
 }
 
 /// Sends the head of an upload in chunks.
 fn begin(gateway: &Gateway, path: &str) -> TcpStream {
     let mut stream = gateway.connect();
-    stream.set_read_timeout(Some(Duration::from_secs(20))).unwrap();
+    stream.set_read_timeout(Some(Duration::from_secs(60))).unwrap();
     let head = format!("POST {HTTP}{path} HTTP/1.1\r\nhost: x\r\ntransfer-encoding: chunked\r\n\r\n");
     stream.write_all(head.as_bytes()).unwrap();
     stream
@@ -236,8 +242,8 @@ fn a_body_that_is_too_large_or_too_slow_is_refused_midway() {
     wire::assert_refused(&connection.answer(), 413, "payload_too_large");
     drop(gateway);
     let folder = folder(&[("index.js", "exports.fetch = async (request) => new Response(await request.text());")]);
-    let table = format!("[[deployment]]\nname = \"it\"\npath = {:?}\n", folder.path());
-    let gateway = Gateway::ready(&format!("[server]\nmax_body = \"100KiB\"\nbody_timeout = \"2s\"\n{table}"));
+    let server = "[server]\nmax_body = \"100KiB\"\nbody_timeout = \"2s\"\n";
+    let gateway = Gateway::ready(&(server.to_owned() + &deployment(&folder, "")));
     let mut stream = begin(&gateway, "/");
     send_chunk(&mut stream, &[b'x'; 70_000]);
     send_chunk(&mut stream, &[b'x'; 70_000]);
@@ -262,5 +268,38 @@ fn frameworks_that_need_a_length_get_one() {
         read_until(&mut stream, &mut String::new(), "\r\n\r\n210000");
         let answer = gateway.post(&format!("{HTTP}/length"), &[], "y".repeat(300_000));
         assert_eq!((answer.status, answer.body.as_str()), (200, "300000"), "{name}");
+    }
+}
+
+#[test]
+fn plugins_that_look_at_no_body_leave_it_on_its_way() {
+    let looking = Plugin::new().before_invoke(|c| {
+        let size = c.call("invocation", "arguments-size", "");
+        let size = c.decimal(size.i64_at(0));
+        let set = c.set_header("invocation", "x-size", &size);
+        c.expect_ok(set);
+    });
+    let blind = Plugin::new().before_invoke(|c| {
+        let value = c.text("seen");
+        let set = c.set_header("invocation", "x-seen", &value);
+        c.expect_ok(set);
+    });
+    let files = Files::new();
+    let (looking, blind) = (files.put("l.wasm", looking.component()), files.put("b.wasm", blind.component()));
+    let app = ASGI
+        .replace("b\"content-type\", b\"text/plain\"", "b\"x-size\", dict(scope[\"headers\"]).get(b\"x-size\", b\"\")");
+    let folder = folder(&[("main.py", &app)]);
+    for keys in ["", "isolation = \"process\""] {
+        let blind = table("b", &blind, keys);
+        let gateway = Gateway::ready(&(deployment(&folder, "") + &blind));
+        let mut stream = begin(&gateway, "/");
+        send_chunk(&mut stream, &[b'x'; 70_000]);
+        read_until(&mut stream, &mut String::new(), "\n70000\n");
+        drop(gateway);
+        let gateway = Gateway::ready(&(deployment(&folder, "") + &blind + &table("l", &looking, keys)));
+        let answer = gateway.post(&format!("{HTTP}/"), &[], "y".repeat(300_000));
+        assert_eq!((answer.status, answer.body.as_str()), (200, "300000\n"));
+        let size: usize = answer.header("x-size").unwrap().parse().unwrap();
+        assert!(size > 300_000, "{size}");
     }
 }

@@ -128,7 +128,7 @@ async fn unless_fault(
 }
 
 /// Whether the body may follow the call piece by piece: it may be large, the function takes it so, and no plugin looks
-/// at the request. A compressed body is inflated as a whole.
+/// at it. A compressed body is inflated as a whole.
 fn may_follow(deployment: &Deployment, head: &Parts, body: &Incoming) -> bool {
     if lookup::is_small(head, body) || head.headers.contains_key(CONTENT_ENCODING) {
         return false;
@@ -137,7 +137,8 @@ fn may_follow(deployment: &Deployment, head: &Parts, body: &Incoming) -> bool {
         let exports = deployment.pool()?.exports()?;
         exports.functions.get(HTTP_FUNCTION).map(|function| function.streams_body)
     };
-    deployment.chain_of(HTTP_FUNCTION).is_none() && takes_pieces().unwrap_or(false)
+    let is_looked_at = || deployment.chain_of(HTTP_FUNCTION).is_some_and(|chain| chain.uses_arguments());
+    takes_pieces().unwrap_or(false) && !is_looked_at()
 }
 
 fn checked(

@@ -218,6 +218,7 @@ pub(crate) struct SentSurface {
     pub(crate) imports: Vec<String>,
     #[serde(deserialize_with = "few")]
     pub(crate) wasi: Vec<String>,
+    pub(crate) uses_arguments: bool,
     #[serde(deserialize_with = "few")]
     pub(crate) made_by: Vec<String>,
 }
