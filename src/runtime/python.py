@@ -1428,6 +1428,7 @@ def lead():
                 continue
             if slow and is_in(call.get("name"), slow) and give_away(call):
                 continue
+            register(call)  # another thread may take the lead before the call has begun
             ticket.append(call)
             if parked:
                 wake_monitor()
