@@ -969,7 +969,7 @@ def perform(call):
             leave_child(error.code if isinstance(error, SystemExit) else error)
         line = error_line(call_id, error, function)
     if running:
-        running.pop(call_id, None)
+        http().forget(call_id)
     return line
 
 
