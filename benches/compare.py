@@ -21,7 +21,9 @@ from typing import NamedTuple
 from processes import Server, fail, machine_times, read, run
 
 BENCHES = Path(__file__).resolve().parent
-FUNCTIONS = BENCHES / "functions"
+FUNCTIONS, APPS = BENCHES / "functions", BENCHES / "apps"
+NPM = BENCHES.parent / "tests" / "npm" / "node_modules"  # `npm install` in tests/npm
+PYPI = BENCHES.parent / "tests" / "pypi" / "packages"  # tests/run.sh installs tests/pypi/requirements.txt there
 TARGET_DIR = Path(os.environ.get("CARGO_TARGET_DIR") or BENCHES.parent / "target").absolute()
 VENV = TARGET_DIR / "bench-venv"
 PYTHON = VENV / "bin" / "python"
@@ -34,6 +36,7 @@ EXAMPLES = """examples:
   python3 benches/compare.py --quick                       half a minute, for a first look
   python3 benches/compare.py --only node --rounds 9        Node targets only, more rounds
   python3 benches/compare.py --only wasm                   functions in WebAssembly and wasmtime serve
+  python3 benches/compare.py --only express,fastapi        web apps, after tests/run.sh has installed them
   python3 benches/compare.py --targets node-http,uvicorn   the peers alone, without metagate
   python3 benches/compare.py --metagate ./old --json old.json"""
 
@@ -58,6 +61,14 @@ TARGETS = [
            f'name = "wasm"\npath = {json.dumps(str(FUNCTIONS / "wasm" / "sum"))}'),
     Target("metagate-wasm-http", "metagate → wasi:http", "wasm", "metagate", "/bench/wasm-http/v1/http",
            f'name = "wasm-http"\npath = {json.dumps(str(FUNCTIONS / "wasm" / "http"))}'),
+    Target("metagate-express", "metagate → Express", "express", "metagate", "/bench/express/v1/http/sum",
+           f'name = "express"\npath = {json.dumps(str(APPS / "express"))}\n'
+           f"env = {{ NODE_PATH = {json.dumps(str(NPM))} }}"),
+    Target("express", "Express alone", "express", "express", "/sum"),
+    Target("metagate-fastapi", "metagate → FastAPI", "fastapi", "metagate", "/bench/fastapi/v1/http/sum",
+           f'name = "fastapi"\npath = {json.dumps(str(APPS / "fastapi"))}\n'
+           f"env = {{ PYTHONPATH = {json.dumps(str(PYPI))} }}"),
+    Target("uvicorn-fastapi", "FastAPI under uvicorn", "fastapi", "uvicorn-fastapi", "/sum"),
     Target("wasmtime-serve", "wasmtime serve, wasi:http", "wasm", "wasmtime-serve", "/"),
 ]
 GOALS = [  # column, target, peer, connections, relation, bound of target ÷ peer
@@ -95,13 +106,16 @@ def prepare(args):
              "load average": f"{os.getloadavg()[0]:.2f}"}
     languages, servers = {t.language for t in args.targets}, {t.server for t in args.targets}
     for program, wanted, advice in (("wrk", True, "Debian: apt-get install wrk"),
-                                    ("node", "node" in languages, "install Node.js, or use --only python"),
-                                    ("python3", "python" in languages, "install Python 3, or use --only node"),
+                                    ("node", languages & {"node", "express"}, "install Node.js, or use --only python"),
+                                    ("python3", languages & {"python", "fastapi"},
+                                     "install Python 3, or use --only node"),
                                     ("wasmtime", "wasmtime-serve" in servers, "cargo install wasmtime-cli")):
         if wanted:
             shutil.which(program) or fail(f"{program} is missing: {advice}")
             facts[program] = version(program, "-v" if program == "wrk" else "--version")
-    if "uvicorn" in servers:
+    for language, package in (("express", NPM / "express"), ("fastapi", PYPI / "fastapi")):
+        language not in languages or package.is_dir() or fail(f"{package} is missing: run tests/run.sh once")
+    if servers & {"uvicorn", "uvicorn-fastapi"}:
         if not run(PYTHON, "-c", f"import {', '.join(UVICORN)}")[0]:
             print(f"installing {', '.join(UVICORN)} into {VENV}", file=sys.stderr)
             # With the python3 on PATH, which metagate's workers run on too.
@@ -128,11 +142,13 @@ def server_command(name, metagate, languages, folder):
         (folder / "metagate.toml").write_text(f'[server]\nlisten = "127.0.0.1:0"\nprefix = "bench"\n'
                                               f"data_dir = {json.dumps(str(folder / 'data'))}\n{deployments}")
         return [metagate, "serve", folder / "metagate.toml"], {}
-    if name == "node-http":
-        return ["node", BENCHES / "peers" / "node-http.js"], {}
+    if name in ("node-http", "express"):
+        return ["node", BENCHES / "peers" / f"{name}.js"], {"NODE_PATH": NPM}
     if name == "wasmtime-serve":
         return ["wasmtime", "serve", "--addr", "127.0.0.1:0", FUNCTIONS / "wasm" / "http" / "sum-http.wasm"], {}
     options = "--port 0 --loop uvloop --http httptools --lifespan off --no-access-log".split()
+    if name == "uvicorn-fastapi":
+        return [PYTHON, "-m", "uvicorn", "main:app", *options], {"PYTHONPATH": f"{APPS / 'fastapi'}:{PYPI}"}
     path = f"{BENCHES / 'peers'}:{FUNCTIONS / 'python'}"
     return [PYTHON, "-m", "uvicorn", "asgi:app", *options], {"PYTHONPATH": path}
 
