@@ -18,3 +18,4 @@ mod serving;
 pub mod settings;
 pub mod spawn;
 pub mod supervisor;
+pub mod uploads;

@@ -15,6 +15,7 @@ use crate::http::buffers::{Class, ConnectionBuffers, Held, SMALL};
 use crate::http::problem::Problem;
 use crate::http::request_body::{Arriving, BodyLimits};
 use crate::invocation::body::{Pieces, WINDOW};
+use crate::worker::uploads::UploadPlace;
 
 /// The time for a body to be whole.
 const WHOLE_TIME: Duration = Duration::from_secs(1);
@@ -33,18 +34,23 @@ pub enum Begun {
 pub struct Upload {
     first: Bytes,
     rest: Arriving,
-    held: Held,
+    held: (Held, UploadPlace),
 }
 
 /// Where the fault of a body arrives that broke off while a function was reading it.
 pub type Fault = oneshot::Receiver<Problem>;
 
-/// Reads the beginning of a body: all of it, if that is little and comes soon.
+/// Reads the beginning of a body: all of it, if that is little and comes soon. `place` is kept until the body ends.
 ///
 /// # Errors
 ///
 /// Those of [`Arriving::next`]; and `overloaded` if the gateway holds too much for clients.
-pub async fn begin(body: Incoming, limits: BodyLimits, buffers: &Arc<ConnectionBuffers>) -> Result<Begun, Problem> {
+pub async fn begin(
+    body: Incoming,
+    limits: BodyLimits,
+    buffers: &Arc<ConnectionBuffers>,
+    place: UploadPlace,
+) -> Result<Begun, Problem> {
     let mut held = Held::nothing(buffers);
     let mut rest = Arriving::new(body, limits);
     let mut first = BytesMut::new();
@@ -64,7 +70,7 @@ pub async fn begin(body: Incoming, limits: BodyLimits, buffers: &Arc<ConnectionB
     }
     // What waits for the worker, and the lines in which it is sent.
     held.grow_to(first.len() + 2 * WINDOW, Class::Large)?;
-    Ok(Begun::Partly(Box::new(Upload { first: first.freeze(), rest, held })))
+    Ok(Begun::Partly(Box::new(Upload { first: first.freeze(), rest, held: (held, place) })))
 }
 
 impl Upload {

@@ -32,6 +32,7 @@ use crate::worker::seats::RETRY_SOON;
 use crate::worker::settings::Settings;
 use crate::worker::spawn::StartWorker;
 use crate::worker::supervisor::{self, Supervisor};
+use crate::worker::uploads::{UploadPlace, Uploads};
 
 /// The name of the task that adds workers, as a long-lived task.
 const GROWTH: &str = "pool-growth";
@@ -50,6 +51,7 @@ pub struct Request<'a> {
 /// The workers of one release.
 pub struct Pool {
     context: Arc<PoolContext>,
+    uploads: Arc<Uploads>,
     /// The gateway goes on without this release.
     out_of_service: AtomicBool,
 }
@@ -107,13 +109,24 @@ impl Pool {
             let growing = Arc::clone(&context);
             supervise::forever(&context.tasks, &context.stop, GROWTH, move || grow_on_demand(Arc::clone(&growing)));
         }
-        Arc::new(Self { context, out_of_service: AtomicBool::new(false) })
+        let Settings { max, concurrency, .. } = context.settings;
+        let uploads = Uploads::new(max.saturating_mul(concurrency as usize));
+        Arc::new(Self { context, uploads, out_of_service: AtomicBool::new(false) })
     }
 
     /// Limits of the workers and calls.
     #[must_use]
     pub fn settings(&self) -> &Settings {
         &self.context.settings
+    }
+
+    /// A place for the body of a whole request, if the function of this name takes such bodies piece by piece and not
+    /// too many of its calls wait for theirs.
+    #[must_use]
+    pub fn open_upload(&self, function: &str) -> Option<UploadPlace> {
+        let exports = self.context.dispatch.exports();
+        let takes_pieces = exports.as_ref()?.functions.get(function)?.streams_body;
+        if takes_pieces { self.uploads.open() } else { None }
     }
 
     /// What the release exports, once it has loaded.

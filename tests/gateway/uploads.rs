@@ -303,3 +303,23 @@ fn plugins_that_look_at_no_body_leave_it_on_its_way() {
         assert!(size > 300_000, "{size}");
     }
 }
+
+#[test]
+fn slow_uploads_leave_places_for_other_calls() {
+    let (gateway, _folder) = serving("main.py", ASGI, "concurrency = 4");
+    let mut uploads: Vec<TcpStream> = Vec::new();
+    for number in 0..6 {
+        let mut stream = begin(&gateway, "/");
+        send_chunk(&mut stream, &[b'x'; 70_000]);
+        if number < 2 {
+            read_until(&mut stream, &mut String::new(), "\n70000\n");
+        }
+        uploads.push(stream);
+    }
+    let answer = gateway.post(&format!("{HTTP}/"), &[], "abc");
+    assert_eq!((answer.status, answer.body.as_str()), (200, "3\n"));
+    for (number, mut stream) in uploads.into_iter().enumerate() {
+        stream.write_all(b"0\r\n\r\n").unwrap();
+        read_until(&mut stream, &mut String::new(), if number < 2 { "\r\n0\r\n\r\n" } else { "\n70000\n" });
+    }
+}

@@ -25,6 +25,7 @@ use crate::http::streamed_upload::{self, Begun, Fault};
 use crate::invocation::Arguments;
 use crate::invocation::body::HeldBody;
 use crate::registry::Deployment;
+use crate::worker::uploads::UploadPlace;
 
 const METHODS: &str = "GET, HEAD, POST, PUT, PATCH, DELETE, OPTIONS";
 
@@ -59,10 +60,10 @@ pub async fn serve_deployment(
     };
     let (method, uri) = (head.method.clone(), uri_of(path, head.uri.query()));
     let buffers = &client.connection.buffers;
-    if may_follow(&deployment, &head, &body) {
+    if let Some(place) = upload_place(&deployment, &head, &body) {
         let (_, body) = request_body::check_announced(&head, body, bodies.limits()).await?;
         // Boxed: it would enlarge the future of every request.
-        return match Box::pin(streamed_upload::begin(body, bodies.limits(), buffers)).await? {
+        return match Box::pin(streamed_upload::begin(body, bodies.limits(), buffers, place)).await? {
             Begun::Whole(bytes, held) => {
                 adjust_headers(&mut head, Some(bytes.len()), client.id);
                 let arguments = whole_request::request(method.as_str(), &uri, &bytes);
@@ -127,18 +128,16 @@ async fn unless_fault(
     }
 }
 
-/// Whether the body may follow the call piece by piece: it may be large, the function takes it so, and no plugin looks
-/// at it. A compressed body is inflated as a whole.
-fn may_follow(deployment: &Deployment, head: &Parts, body: &Incoming) -> bool {
+/// A place for the body to follow the call piece by piece, if it may: it may be large, the function takes it so, and no
+/// plugin looks at it. A compressed body is inflated as a whole.
+fn upload_place(deployment: &Deployment, head: &Parts, body: &Incoming) -> Option<UploadPlace> {
     if lookup::is_small(head, body) || head.headers.contains_key(CONTENT_ENCODING) {
-        return false;
+        return None;
     }
-    let takes_pieces = || {
-        let exports = deployment.pool()?.exports()?;
-        exports.functions.get(HTTP_FUNCTION).map(|function| function.streams_body)
-    };
-    let is_looked_at = || deployment.chain_of(HTTP_FUNCTION).is_some_and(|chain| chain.uses_arguments());
-    takes_pieces().unwrap_or(false) && !is_looked_at()
+    if deployment.chain_of(HTTP_FUNCTION).is_some_and(|chain| chain.uses_arguments()) {
+        return None;
+    }
+    deployment.pool()?.open_upload(HTTP_FUNCTION)
 }
 
 fn checked(
