@@ -1,8 +1,8 @@
 #!/usr/bin/env python3
-"""Calls functions in Node and Python while a nemesis kills and freezes workers, fills the disk and the log, takes
-descriptors, deploys and reloads, has a plugin trap, and kills and restarts the gateway. Then checks the whole history:
-no call is lost, answered wrongly, run twice, or answered by an old release; no process is left; the gateway's memory
-does not grow.
+"""Calls functions and reads streams of Node and Python while a nemesis kills and freezes workers, fills the disk and
+the log, takes descriptors, deploys and reloads, has a plugin trap, and kills and restarts the gateway. Then checks the
+whole history: no call is lost, answered wrongly, run twice, or answered by an old release; no stream that breaks off
+looks complete; no process is left; the gateway's memory does not grow.
 """
 import argparse
 import os
@@ -19,6 +19,7 @@ sys.path.insert(0, str(HERE.parent))
 
 import clients  # noqa: E402
 import history  # noqa: E402
+import streams  # noqa: E402
 from compare import built  # noqa: E402
 from gateway import Gateway  # noqa: E402
 from nemesis import Nemesis  # noqa: E402
@@ -87,6 +88,8 @@ def run(args, folder):
         prepare(gateway)
         load = clients.Load(gateway.port, folder, args.seed, gateway.deployments(), args.calls, args.rate)
         started = clients.start(load, args.processes, args.connections)
+        if args.streams:
+            started += [clients.start_process(streams.Streams(load, args.processes, args.streams).run)]
         nemesis = Nemesis(gateway, load, args.seed, args.pause)
         nemesis.run()
         finish(gateway, load, started)
@@ -121,6 +124,7 @@ def main():
     parser.add_argument("--pause", type=float, default=0.5, help="seconds between two acts, on average")
     parser.add_argument("--processes", type=int, default=2, help="processes of clients")
     parser.add_argument("--connections", type=int, default=16, help="connections of each of them")
+    parser.add_argument("--streams", type=int, default=16, help="readers of streams, in a process of their own")
     parser.add_argument("--slack", type=int, default=0, help="bytes by which memory may grow beyond 10 percent")
     parser.add_argument("--keep", type=Path, help="a new folder for the history and the log")
     parser.add_argument("--check", type=Path, help="only check this history")

@@ -212,8 +212,10 @@ class Client:
 
 def start(load, processes, connections):
     """Starts the clients' processes, which end by themselves once the load is over."""
-    started = [FORK.Process(target=lambda n=number: Client(load, n, connections).run(), daemon=True)
-               for number in range(processes)]
-    for process in started:
-        process.start()
-    return started
+    return [start_process(lambda n=number: Client(load, n, connections).run()) for number in range(processes)]
+
+
+def start_process(run):
+    process = FORK.Process(target=run, daemon=True)
+    process.start()
+    return process

@@ -44,6 +44,13 @@ exports.slow = async (nonce, padding) => {
   await new Promise((resolve) => setTimeout(resolve, 20 + Math.random() * 200));
   return result;
 };
+exports.stream = async function* (nonce, count) {
+  const { release } = run(nonce, '');
+  for (let number = 0; number !== count; number += 1) {
+    yield { nonce, release, number, padding: number % 10 === 9 ? 'y'.repeat(3000) : '' };
+    if (count < 0 || number % 20 === 0) await new Promise((resolve) => setTimeout(resolve, Math.random() * 20));
+  }
+};
 """
 PYTHON = """import os, random, subprocess, time
 release = int(os.environ.get('RELEASE', @RELEASE@))
@@ -59,6 +66,13 @@ def slow(nonce, padding):
     result = quick(nonce, padding)
     time.sleep(0.02 + random.random() * 0.2)
     return result
+def stream(nonce, count):
+    result, number = quick(nonce, ''), 0
+    while number != count:
+        yield {**result, 'number': number, 'padding': 'y' * 3000 if number % 10 == 9 else ''}
+        if count < 0 or number % 20 == 0:
+            time.sleep(random.random() * 0.02)
+        number += 1
 """
 SOURCES = {"node": ("index.js", NODE), "python": ("main.py", PYTHON)}
 
@@ -113,7 +127,7 @@ class Gateway:
         """Writes the configuration with the present release of the configured folders."""
         limits = ('workers = { min = 2, max = 3 }\nconcurrency = 16\ntimeout = "5s"\nload_timeout = "30s"\n'
                   f"write = [{json.dumps(str(self.runs))}]\n")
-        text = (f'[server]\nlisten = "127.0.0.1:{self.port}"\nprefix = "chaos"\ndata_dir = "data"\ndrain = "20s"\n'
+        text = (f'[server]\nlisten = "127.0.0.1:{self.port}"\nprefix = "chaos"\ndata_dir = "data"\ndrain = "2s"\n'
                 f'[admin]\ntoken = "{TOKEN}"\n[deploy]\n{limits}'
                 '[[plugin]]\nname = "trap"\npath = "plugin.wasm"\ndeployments = ["folder-*"]\n')
         for language in SOURCES:

@@ -8,7 +8,8 @@ events.tsv      time, event, and what it is about: see EVENTS
 memory.tsv      time, process id, resident bytes of the gateway
 
 Times are seconds of the monotonic clock. An outcome is a status with a code (`200 -`, `503 overloaded`), or `hung` (no
-answer in time), `broken` (the connection ended before the answer), `left` (the client did not wait).
+answer in time), `broken` (the connection ended before the answer), `left` (the client did not wait); of a stream also
+`cut` (it ended visibly before its last item), `silent` (it looks complete and is not), `garbled` (it has wrong items).
 """
 import bisect
 import itertools
@@ -168,10 +169,12 @@ def check_call(call, ran, answers, without, faults):
         return
     if call.outcome == "hung":
         faults.add("hung", f"{about} after {call.ended - call.began:.1f} s")
+    elif call.outcome in ("silent", "garbled"):
+        faults.add("wrong", about)
     elif call.outcome == "broken":
         if not any(call.began <= listens and killed <= call.ended for killed, listens in without):
             faults.add("broken", f"{about} at {call.ended:.3f}, while the gateway ran or stopped in order")
-    elif not ok and call.outcome != "left" and call.outcome not in EXPLAINED:
+    elif not ok and call.outcome not in ("left", "cut") and call.outcome not in EXPLAINED:
         faults.add("unexplained", about)
     if ok and call.answered != call.nonce:
         faults.add("wrong", f"{about} with the nonce {call.answered}")
