@@ -8,6 +8,7 @@ pub mod dispatch;
 pub mod failure;
 pub mod lifecycle;
 mod loading;
+pub mod open_streams;
 pub mod patience;
 pub mod pool;
 pub mod release_check;

@@ -19,6 +19,7 @@ use metagate::http::call::body_kind::BodyKind;
 use metagate::http::connection::framing::Framing;
 use metagate::http::forwarded::TrustedProxies;
 use metagate::ipc::codec::Lines;
+use metagate::ipc::message::stream::StreamMessage;
 use metagate::ipc::message::{self, FromWorker};
 use metagate::ipc::metadata::{self, OwnScripts};
 use metagate::plugin::component;
@@ -167,6 +168,15 @@ pub fn ipc_lines(data: &[u8]) {
         match message::parse(line) {
             Ok(FromWorker::Result { value: Some(value), .. }) => {
                 let _: &RawValue = serde_json::from_slice(&line[value]).expect("a JSON value");
+            }
+            Ok(FromWorker::Stream { message: StreamMessage::Item(item), .. }) => {
+                let _: &RawValue = serde_json::from_slice(&line[item]).expect("a JSON value");
+            }
+            Ok(
+                FromWorker::Response { envelope: place, .. }
+                | FromWorker::Stream { message: StreamMessage::Start(Some(place)), .. },
+            ) => {
+                let _: &RawValue = serde_json::from_slice(&line[place]).expect("a JSON value");
             }
             Ok(FromWorker::MetaData(data)) => metadata(&line[data]),
             Ok(_) | Err(_) => {}

@@ -48,6 +48,14 @@ pub fn of_call(error: CallError, name: &str, function: &str, takes: Takes) -> Fa
         CallError::Overloaded(wait) => {
             retry(wait, Code::Overloaded, format!("too many calls of {name:?} wait already"))
         }
+        CallError::HeldByStreams { waited, function, others } => {
+            let more = if others > 0 { format!(" and {others} more occupy them") } else { " occupies it".to_owned() };
+            let message = format!(
+                "no worker of {name:?} was free within {waited:?}, because a stream of {function:?}{more}: raise \
+                 workers or concurrency"
+            );
+            retry(RETRY_SOON, Code::Overloaded, message)
+        }
         CallError::Starting => retry(RETRY_SOON, Code::Starting, format!("no worker of {name:?} is ready yet")),
         CallError::CrashLoop(wait) => {
             let message = format!("workers of {name:?} fail repeatedly: see its log and /readyz");

@@ -70,6 +70,15 @@ pub struct Limits {
     pub stream_idle: Duration,
 }
 
+/// How many calls ended because their time was over.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct OverdueCalls {
+    /// Calls without an answer.
+    pub timed_out: usize,
+    /// Streams that were cancelled, and that the worker did not end.
+    pub unended: usize,
+}
+
 /// A call that was sent.
 #[derive(Debug)]
 pub struct Sent {
@@ -269,7 +278,7 @@ impl<S: Send + 'static> Client<S> {
 
     /// Waits until calls time out, ends them with [`CallFailure::TimedOut`] and returns how many. Cancelling it loses
     /// nothing.
-    pub async fn end_overdue(&self) -> usize {
+    pub async fn end_overdue(&self) -> OverdueCalls {
         loop {
             let next = self.shared.lock().next_look;
             match next {
@@ -283,13 +292,13 @@ impl<S: Send + 'static> Client<S> {
                 }
             }
             let calls = self.end_overdue_at(clock::now());
-            if calls > 0 {
+            if calls != OverdueCalls::default() {
                 return calls;
             }
         }
     }
 
-    fn end_overdue_at(&self, now: Instant) -> usize {
+    fn end_overdue_at(&self, now: Instant) -> OverdueCalls {
         let mut shared = self.shared.lock();
         let overdue = shared.calls.take_overdue(now);
         shared.next_look = shared.calls.next_deadline();
@@ -298,11 +307,11 @@ impl<S: Send + 'static> Client<S> {
         }
         self.notify_if_drained(&shared);
         drop(shared);
-        let count = overdue.ended.len();
+        let calls = OverdueCalls { timed_out: overdue.ended.len() - overdue.unended, unended: overdue.unended };
         for call in overdue.ended {
             call.complete(Err(CallFailure::TimedOut));
         }
-        count
+        calls
     }
 
     /// How many calls in a row have timed out, and how many of all that did are still unanswered.

@@ -13,11 +13,14 @@ pub struct Counters {
     pub unknown_ids: AtomicU64,
     /// Messages of an unknown type.
     pub unknown_types: AtomicU64,
+    /// Messages of streams that broke their stream, or that came for one that nobody awaits.
+    pub bad_pieces: AtomicU64,
 }
 
 impl Counters {
-    /// The number of odd messages: late, with an unknown id, or of an unknown type.
+    /// The number of odd messages: late, with an unknown id, of an unknown type, or wrong in their stream.
     pub fn odd(&self) -> u64 {
-        [&self.late, &self.unknown_ids, &self.unknown_types].iter().map(|count| count.load(Ordering::Relaxed)).sum()
+        let counts = [&self.late, &self.unknown_ids, &self.unknown_types, &self.bad_pieces];
+        counts.iter().map(|count| count.load(Ordering::Relaxed)).sum()
     }
 }

@@ -2,6 +2,7 @@
 //! or output and reads no clock; that is the job of `client`.
 
 mod bodies;
+pub mod stream_state;
 pub mod streams;
 #[cfg(test)]
 mod tests;
@@ -11,8 +12,8 @@ use std::time::{Duration, Instant};
 
 use tokio::sync::oneshot;
 
-use crate::invocation::stream::StreamFeed;
 use crate::invocation::{CallFailure, Returned};
+use crate::ipc::pending::stream_state::StreamState;
 use crate::ipc::upload::Upload;
 
 /// Answers with an unknown id that a worker may send in a second. With more, its answers cannot be trusted: the next
@@ -59,10 +60,12 @@ struct Call<S> {
 enum Waiter {
     /// A caller, for the answer.
     Reply(oneshot::Sender<Result<Returned, CallFailure>>),
-    /// The reader of a stream; and the bytes that the worker may send.
-    Stream(StreamFeed, usize),
+    /// The reader of a stream.
+    Stream(StreamState),
     /// Nobody any more.
     Left,
+    /// Nobody any more, and the worker is to end its stream.
+    Ending,
 }
 
 /// What the passing of deadlines ends.
@@ -72,6 +75,8 @@ pub struct Overdue<S> {
     pub ended: Vec<EndedCall<S>>,
     /// The calls and streams whose worker is to stop.
     pub cancelled: Vec<u64>,
+    /// How many of the calls that are over are streams that their worker did not end.
+    pub unended: usize,
 }
 
 /// A call that has ended, with its caller and its lease. Completing or dropping it takes other locks (the lease goes
@@ -121,9 +126,11 @@ impl<S> EndedCall<S> {
     pub fn complete(self, answer: Result<Returned, CallFailure>) -> bool {
         match (self.waiter, answer) {
             (Waiter::Reply(reply), answer) => reply.send(answer).is_ok(),
-            (Waiter::Stream(feed, _), Err(failure)) => feed.end(Err(failure)),
-            (Waiter::Stream(feed, _), Ok(_)) => feed.end(Err(CallFailure::Protocol("answered a stream twice".into()))),
-            (Waiter::Left, _) => false,
+            (Waiter::Stream(stream), Err(failure)) => stream.feed.end(Err(failure)),
+            (Waiter::Stream(stream), Ok(_)) => {
+                stream.feed.end(Err(CallFailure::Protocol("answered a stream twice".into())))
+            }
+            (Waiter::Left | Waiter::Ending, _) => false,
         }
     }
 }
@@ -186,16 +193,22 @@ impl<S> PendingCalls<S> {
         let mut due: Vec<u64> = self.calls.iter().filter(|(_, call)| call.deadline <= now).map(|(id, _)| *id).collect();
         due.sort_unstable();
         let mut cancelled = Vec::new();
+        let mut unended = 0;
         due.retain(|id| {
             let Some(call) = self.calls.get_mut(id) else { return false };
-            if call.cancellable || matches!(call.waiter, Waiter::Stream(..)) {
+            if matches!(call.waiter, Waiter::Ending) {
+                unended += 1;
+                return true;
+            }
+            if call.cancellable || matches!(call.waiter, Waiter::Stream(_)) {
                 cancelled.push(*id);
             }
             !call.break_stream(CallFailure::TimedOut, now)
         });
-        self.timeouts_in_a_row = self.timeouts_in_a_row.saturating_add(u32::try_from(due.len()).unwrap_or(u32::MAX));
+        let timed_out = u32::try_from(due.len() - unended).unwrap_or(u32::MAX);
+        self.timeouts_in_a_row = self.timeouts_in_a_row.saturating_add(timed_out);
         self.stuck.extend(due.iter().map(|id| (*id, now)));
-        Overdue { ended: self.take(&due), cancelled }
+        Overdue { ended: self.take(&due), cancelled, unended }
     }
 
     /// The earliest deadline.

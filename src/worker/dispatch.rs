@@ -14,6 +14,7 @@ use crate::ipc::Client;
 #[cfg(test)]
 use crate::planted::{self, Fault};
 use crate::worker::failure::{CallError, LoadFailure};
+use crate::worker::open_streams::OpenStreams;
 use crate::worker::patience::Patience;
 use crate::worker::seats::{self, RETRY_SOON, SeatState, Seats};
 use crate::worker::settings::Settings;
@@ -33,6 +34,8 @@ pub struct Dispatch {
     /// Locked for a few lines, never across an await. A lease must not be dropped while it is locked: see [`Lease`].
     seats: Mutex<Seats<WorkerClient, Leased>>,
     exports: ArcSwapOption<Exports>,
+    /// The streams that hold workers.
+    pub streams: Arc<OpenStreams>,
     /// A seat changed its state: calls that wait for the first load look again.
     changed: Notify,
     /// A call waits: the pool may grow. One permit is enough, because growing looks at the whole queue.
@@ -87,6 +90,7 @@ impl Dispatch {
             timeout: settings.timeout,
             seats: Mutex::new(Seats::new(settings.concurrency)),
             exports: ArcSwapOption::empty(),
+            streams: Arc::default(),
             changed: Notify::new(),
             grow: Notify::new(),
         })
@@ -101,8 +105,8 @@ impl Dispatch {
     ///
     /// # Errors
     ///
-    /// [`CallError::Overloaded`] when the queue is full, [`CallError::TimedOut`] or [`CallError::Starting`] when no
-    /// worker took the call in time, and the reason why no worker can be expected.
+    /// [`CallError::Overloaded`] when the queue is full, [`CallError::HeldByStreams`], [`CallError::TimedOut`] or
+    /// [`CallError::Starting`] when no worker took the call in time, and the reason why no worker can be expected.
     pub async fn acquire(self: &Arc<Self>, patience: Patience<'_>) -> seats::Acquisition<Leased> {
         let Patience { deadline, .. } = patience;
         let (acquisition, any_ready) = {
@@ -139,8 +143,16 @@ impl Dispatch {
         match waited {
             Ok(Ok(acquired)) => acquired,
             Ok(Err(_)) => Err(CallError::Stopping),
-            Err(_) if any_ready || deadline <= start_limit => Err(CallError::TimedOut(self.timeout)),
+            Err(_) if any_ready || deadline <= start_limit => Err(self.waited_in_vain()),
             Err(_) => Err(CallError::Starting),
+        }
+    }
+
+    /// Why no worker took a call within its time.
+    fn waited_in_vain(&self) -> CallError {
+        match self.streams.oldest() {
+            Some((function, others)) => CallError::HeldByStreams { waited: self.timeout, function, others },
+            None => CallError::TimedOut(self.timeout),
         }
     }
 

@@ -87,6 +87,15 @@ pub enum CallError {
     CallerLeft,
     /// The queue is full.
     Overloaded(Duration),
+    /// No worker was free within the timeout, while streams held them.
+    HeldByStreams {
+        /// The timeout.
+        waited: Duration,
+        /// The function of the oldest stream.
+        function: Box<str>,
+        /// How many other streams there are.
+        others: usize,
+    },
     /// No worker became ready while the call waited.
     Starting,
     /// The seats are in a crash loop.

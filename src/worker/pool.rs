@@ -234,9 +234,9 @@ impl Pool {
 
     /// Has the faults of a stream logged as those of other calls.
     fn watched(&self, mut stream: Box<Stream>, function: &Arc<Function>) -> Returned {
-        let (logs, function) = (Arc::clone(&self.context.logs), Arc::clone(function));
+        let (logs, open) = (Arc::clone(&self.context.logs), self.context.dispatch.streams.add(function));
         stream.report_faults(move |fault| {
-            let name = &function.name;
+            let name = &open.function.name;
             match fault {
                 CallFailure::Function(error) => {
                     logs.report(&format!("{name} failed in its stream: {}", stack_or_message(error)));

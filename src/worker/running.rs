@@ -55,10 +55,11 @@ impl Worker {
         }
     }
 
-    /// Lets the worker finish its calls without new ones, asks it to end, and ends its whole process tree.
-    pub(super) async fn drain_and_end(mut self, pool: &PoolContext) {
+    /// Lets the worker finish its calls within this time without new ones, asks it to end, and ends its whole process
+    /// tree.
+    pub(super) async fn drain_and_end(mut self, pool: &PoolContext, time: Duration) {
         self.client.refuse_calls();
-        let failure = self.finish_calls(pool).await;
+        let failure = self.finish_calls(pool, time).await;
         self.client.fail_all(&failure);
         self.client.shut_down_writing();
         if !self.ends_within(EXIT_GRACE, pool).await {
@@ -80,8 +81,8 @@ impl Worker {
 
     /// Returns when no call is in flight, the worker has ended, or the time for calls is over, with the failure of the
     /// calls that are left: a call on a worker that ended may have run, so its caller must not take it for refused.
-    async fn finish_calls(&mut self, pool: &PoolContext) -> CallFailure {
-        let grace = tokio::time::sleep(pool.settings.timeout);
+    async fn finish_calls(&mut self, pool: &PoolContext, time: Duration) -> CallFailure {
+        let grace = tokio::time::sleep(time);
         tokio::pin!(grace);
         let mut stopping = false;
         let worker = &mut **self;

@@ -7,6 +7,7 @@ use tokio::sync::OwnedSemaphorePermit;
 
 use crate::clock;
 use crate::invocation::CallFailure;
+use crate::ipc::client::OverdueCalls;
 use crate::ipc::message::PROBE;
 use crate::ipc::{Incoming, WriteEnd};
 use crate::process::child::Ended;
@@ -73,8 +74,7 @@ pub(super) async fn serve(seat: &Seat, worker: &mut Worker, retire_at: Instant) 
             },
             ended = parts.process.ended() => return process_ended(seat, worker, ended),
             overdue = parts.client.end_overdue() => {
-                tracing::warn!(deployment = %seat.pool.settings.name, calls = overdue, "calls ran out of time");
-                if let Some(parting) = deadlines.arm(worker) {
+                if let Some(parting) = deadlines.arm(seat, worker, overdue) {
                     return parting;
                 }
             }
@@ -114,8 +114,14 @@ async fn retiring_permit(seat: &Seat, retire_at: Instant) -> Option<OwnedSemapho
 }
 
 impl Deadlines {
-    /// Arms the deadlines after calls ran out of time, or replaces the worker if that happened too often.
-    fn arm(&mut self, worker: &Worker) -> Option<Parting> {
+    /// Arms the deadlines after calls ran out of time, or replaces the worker if that happened too often or a stream
+    /// does not end.
+    fn arm(&mut self, seat: &Seat, worker: &Worker, overdue: OverdueCalls) -> Option<Parting> {
+        if overdue.unended > 0 {
+            // Not probed: what holds the worker up may end, and its other calls have deadlines.
+            return Some(Parting::Replaced("a stream that was cancelled does not end"));
+        }
+        tracing::warn!(deployment = %seat.pool.settings.name, calls = overdue.timed_out, "calls ran out of time");
         let (in_a_row, unanswered) = worker.client.timeouts();
         if in_a_row >= TIMEOUTS_ALLOWED || unanswered >= TIMEOUTS_ALLOWED as usize {
             return Some(Parting::Replaced("its calls run out of time repeatedly"));

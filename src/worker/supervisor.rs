@@ -22,6 +22,8 @@ use crate::worker::serving::{self, Parting};
 pub const TASK: &str = "worker-supervisor";
 /// A worker that asks to be replaced at this age or later is replaced at once.
 const LONG_LIFE: Duration = Duration::from_secs(60);
+/// How long streams may go on on a worker that is replaced. Calls end at their own deadlines.
+const STREAM_TIME: Duration = Duration::from_secs(600);
 
 /// Keeps one seat filled.
 pub struct Supervisor {
@@ -138,7 +140,8 @@ impl Supervisor {
             Parting::Replaced(reason) => {
                 tracing::warn!(deployment = %pool.settings.name, reason, "replacing a worker");
                 pool.logs.note(&format!("worker is replaced: {reason}"));
-                self.replace(worker, None);
+                // The pool has enough permits for itself; without one, its streams end with the time of calls.
+                self.replace(worker, Arc::clone(&pool.retiring).try_acquire_owned().ok());
                 Event::Retired
             }
             Parting::Retired { reason, asked, permit } => {
@@ -150,7 +153,7 @@ impl Supervisor {
                 Event::Retired
             }
             Parting::NotNeeded => {
-                worker.drain_and_end(&pool).await;
+                worker.drain_and_end(&pool, pool.settings.timeout).await;
                 Event::Stop
             }
         }
@@ -161,7 +164,9 @@ impl Supervisor {
         self.seat.count_restart();
         let pool = Arc::clone(&self.seat.pool);
         self.seat.pool.tasks.spawn(async move {
-            worker.drain_and_end(&pool).await;
+            let timeout = pool.settings.timeout;
+            let time = if permit.is_some() { timeout.max(STREAM_TIME) } else { timeout };
+            worker.drain_and_end(&pool, time).await;
             drop(permit);
         });
     }

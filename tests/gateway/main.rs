@@ -58,6 +58,7 @@ mod runtimes;
 mod shutdown;
 mod static_files;
 mod strays;
+mod stream_faults;
 mod streams;
 mod strict;
 mod support;

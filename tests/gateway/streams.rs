@@ -17,7 +17,7 @@ fn streaming(more: &str) -> Gateway {
     Gateway::ready(&(config() + more))
 }
 
-fn accepting(gateway: &Gateway, accept: &str, function: &str, body: &str) -> Answer {
+pub(crate) fn accepting(gateway: &Gateway, accept: &str, function: &str, body: &str) -> Answer {
     let headers = [("accept", accept), ("content-type", "application/json")];
     gateway.post(&format!("/local/x/v1/call/{function}"), &headers, body)
 }
@@ -77,7 +77,7 @@ fn an_error_before_the_head_has_a_status() {
 }
 
 /// The answer on a connection of its own, up to its end, and whether it is complete.
-fn raw(gateway: &Gateway, accept: &str, function: &str, body: &str) -> (String, bool) {
+pub(crate) fn raw(gateway: &Gateway, accept: &str, function: &str, body: &str) -> (String, bool) {
     let mut wire = ask(gateway, accept, function, body);
     let mut text = Vec::new();
     let ended = wire.read_to_end(&mut text);
@@ -86,7 +86,7 @@ fn raw(gateway: &Gateway, accept: &str, function: &str, body: &str) -> (String, 
     (text, complete)
 }
 
-fn ask(gateway: &Gateway, accept: &str, function: &str, body: &str) -> TcpStream {
+pub(crate) fn ask(gateway: &Gateway, accept: &str, function: &str, body: &str) -> TcpStream {
     use std::io::Write as _;
     let mut stream = gateway.connect();
     stream.set_read_timeout(Some(Duration::from_secs(30))).unwrap();
@@ -135,7 +135,7 @@ fn a_client_of_http_1_0_sees_that_a_stream_broke_off() {
     }
 }
 
-fn cancelled(gateway: &Gateway) -> usize {
+pub(crate) fn cancelled(gateway: &Gateway) -> usize {
     gateway.call("x", "told", "[]").json()["cancelled"].as_array().unwrap().len()
 }
 
@@ -258,7 +258,7 @@ fn a_hook_that_asks_for_the_content_of_a_stream_gets_it_within_max_body() {
     assert_error(&accepting(&gateway, "*/*", "fail_after", "[3]"), 500, "function_error");
 }
 
-fn config() -> String {
+pub(crate) fn config() -> String {
     format!(
         "[[deployment]]\nname = \"x\"\npath = {:?}\nruntime = \"command\"\ncommand = [{:?}, \"-S\", \"worker.py\"]\n",
         fixture("worker-streams"),

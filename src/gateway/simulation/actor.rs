@@ -22,7 +22,11 @@ const META_DATA: &str = "{\"type\":\"GetApplicationMetadata\",\"data\":{\"packag
 const GARBAGE: [&str; 4] = ["garbage\n", "{\"type\":\n", "\u{0}\u{1}\n", "{\"type\":\"FunctionInvokeResult\"}\n"];
 /// Messages that answer no call and do no harm.
 const RETIRE: &str = "{\"type\":\"Retire\",\"data\":{\"reason\":\"a stray error\"}}\n";
-const ODD: [&str; 4] = ["17\n", "{\"type\":\"Hello\",\"data\":{}}\n", META_DATA, RETIRE];
+/// Messages of a stream that nobody has asked for.
+const START: &str = "{\"type\":\"StreamStart\",\"data\":{\"id\":\"999999999\"}}\n";
+const ITEM: &str = "{\"type\":\"StreamItem\",\"data\":{\"id\":\"999999999\",\"item\":1}}\n";
+const END: &str = "{\"type\":\"StreamEnd\",\"data\":{\"id\":\"999999999\"}}\n";
+const ODD: [&str; 7] = ["17\n", "{\"type\":\"Hello\",\"data\":{}}\n", META_DATA, RETIRE, START, ITEM, END];
 
 /// What a worker has done, for the checks.
 #[derive(Debug)]

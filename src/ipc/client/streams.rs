@@ -8,7 +8,7 @@ use bytes::Bytes;
 use crate::clock;
 use crate::invocation::Returned;
 use crate::invocation::stream::{Piece, Stream, StreamSource};
-use crate::ipc::client::Client;
+use crate::ipc::client::{Client, Shared};
 use crate::ipc::inbox::StreamEvent;
 use crate::ipc::message::stream::{cancel_line, credit_line};
 use crate::ipc::pending::streams::Fed;
@@ -55,10 +55,7 @@ impl<S: Send + 'static> Client<S> {
     /// Takes a message of a stream; false if the worker has sent too many of unknown ones.
     pub(super) fn take_stream_event(&self, id: Option<u64>, event: StreamEvent) -> bool {
         match event {
-            StreamEvent::Start(envelope) => {
-                self.begin_stream(id, envelope);
-                true
-            }
+            StreamEvent::Start(envelope) => self.begin_stream(id, envelope),
             StreamEvent::Piece(piece) => self.feed_stream(id, piece),
             StreamEvent::End => self.end_stream(id),
             StreamEvent::Bad(reason) => {
@@ -68,40 +65,51 @@ impl<S: Send + 'static> Client<S> {
         }
     }
 
-    fn begin_stream(&self, id: Option<u64>, envelope: Option<Bytes>) {
-        let (Some(id), Some(client)) = (id, self.this.upgrade()) else { return };
-        let (stream, feed) = Stream::new(envelope, Arc::new(Source { client, id }));
-        let deadline = clock::now() + self.stream_idle;
+    fn begin_stream(&self, id: Option<u64>, envelope: Option<Bytes>) -> bool {
+        let Some(client) = self.this.upgrade() else { return true };
+        let is_body = envelope.is_some();
+        let (stream, feed) = Stream::new(envelope, Arc::new(Source { client, id: id.unwrap_or(0) }));
+        let now = clock::now();
         let mut shared = self.shared.lock();
-        let reply = shared.calls.begin_stream(id, feed, deadline);
-        self.look_at(&mut shared, deadline);
-        drop(shared);
-        match reply {
-            // If the caller has left, this drops the stream, which cancels it.
-            Some(reply) => drop(reply.send(Ok(Returned::Stream(Box::new(stream))))),
-            // Not of a call that waits: there is nothing to cancel.
-            None => stream.forget(),
+        let begun = shared.calls.begin_stream(id, feed, is_body, now, self.stream_idle);
+        match begun {
+            Ok(reply) => {
+                self.look_at(&mut shared, now + self.stream_idle);
+                drop(shared);
+                // If the caller has left, this drops the stream, which cancels it.
+                drop(reply.send(Ok(Returned::Stream(Box::new(stream)))));
+                true
+            }
+            Err(fed) => {
+                stream.forget();
+                self.count(&mut shared, id, fed)
+            }
         }
     }
 
     fn feed_stream(&self, id: Option<u64>, piece: Piece) -> bool {
         let mut shared = self.shared.lock();
-        match shared.calls.feed(id, piece, clock::now(), self.stream_idle) {
-            Fed::Taken => true,
-            Fed::Broken => {
+        let fed = shared.calls.feed(id, piece, clock::now(), self.stream_idle);
+        self.count(&mut shared, id, fed)
+    }
+
+    /// Counts an odd message, and cancels what it broke. False if there are too many.
+    fn count(&self, shared: &mut Shared<S>, id: Option<u64>, fed: Fed) -> bool {
+        let counter = match fed {
+            Fed::Taken => return true,
+            Fed::Broken | Fed::Unwanted => {
                 let line = id.map(cancel_line).unwrap_or_default();
-                self.push_line(&mut shared, line.as_bytes());
-                true
+                self.push_line(shared, line.as_bytes());
+                if let Some(deadline) = shared.calls.next_deadline() {
+                    self.look_at(shared, deadline);
+                }
+                &self.counters.bad_pieces
             }
-            Fed::Late => {
-                self.counters.late.fetch_add(1, Ordering::Relaxed);
-                true
-            }
-            Fed::Unknown { too_many } => {
-                self.counters.unknown_ids.fetch_add(1, Ordering::Relaxed);
-                !too_many
-            }
-        }
+            Fed::Late => &self.counters.late,
+            Fed::Unknown { .. } => &self.counters.unknown_ids,
+        };
+        counter.fetch_add(1, Ordering::Relaxed);
+        fed != Fed::Unknown { too_many: true }
     }
 
     fn end_stream(&self, id: Option<u64>) -> bool {
@@ -114,8 +122,8 @@ impl<S: Send + 'static> Client<S> {
 
     fn break_stream(&self, id: Option<u64>, reason: &str) {
         let mut shared = self.shared.lock();
-        if let Some(id) = id.filter(|id| shared.calls.break_stream(Some(*id), reason, clock::now())) {
-            self.push_line(&mut shared, cancel_line(id).as_bytes());
+        if shared.calls.break_stream(id, reason, clock::now()) {
+            self.count(&mut shared, id, Fed::Broken);
         }
     }
 }

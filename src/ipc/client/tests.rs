@@ -98,9 +98,9 @@ async fn calls_run_out_of_time_one_after_the_other_and_drain() {
     let later = client.call(&f(b"[]"), Instant::now() + Duration::from_millis(40), ()).unwrap().reply;
     let sooner = client.call(&f(b"[]"), Instant::now() + Duration::from_millis(10), ()).unwrap().reply;
     client.refuse_calls();
-    assert_eq!(client.end_overdue().await, 1);
+    assert_eq!(client.end_overdue().await.timed_out, 1);
     assert!(matches!(sooner.await.unwrap(), Err(CallFailure::TimedOut)));
-    assert_eq!(client.end_overdue().await, 1);
+    assert_eq!(client.end_overdue().await.timed_out, 1);
     assert!(matches!(later.await.unwrap(), Err(CallFailure::TimedOut)));
     client.drained().await;
     assert_eq!(client.timeouts(), (2, 2));

@@ -4,20 +4,23 @@ use std::time::{Duration, Instant};
 
 use tokio::sync::oneshot;
 
-use crate::invocation::stream::{FIRST_CREDIT, Piece, StreamFeed};
+use crate::invocation::stream::{Piece, StreamFeed};
 use crate::invocation::{CallFailure, Returned};
+use crate::ipc::pending::stream_state::StreamState;
 use crate::ipc::pending::{Call, EndedCall, NEVER, PendingCalls, UNKNOWN_PER_SECOND, Waiter};
 
 /// Time that a worker has to end a stream that was cancelled.
 const CANCEL_TIME: Duration = Duration::from_secs(10);
 
-/// What became of a piece of a stream.
-#[derive(Debug, PartialEq, Eq)]
+/// What became of a message of a stream.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Fed {
     /// Its reader gets it, or has left.
     Taken,
     /// The call is to be cancelled: the worker has broken the protocol in this stream.
     Broken,
+    /// The call is to be cancelled: nobody waits for a stream.
+    Unwanted,
     /// It belongs to a call that is over.
     Late,
     /// It belongs to no call.
@@ -31,60 +34,82 @@ impl<S> EndedCall<S> {
     /// Ends the stream of the call well.
     pub fn end_stream(self) -> bool {
         match self.waiter {
-            Waiter::Stream(feed, _) => feed.end(Ok(())),
+            Waiter::Stream(StreamState { feed, is_inside: true, .. }) => {
+                feed.end(Err(CallFailure::Protocol("ended a stream inside an item".into())))
+            }
+            Waiter::Stream(stream) => stream.feed.end(Ok(())),
             Waiter::Reply(reply) => {
                 let failure = CallFailure::Protocol("ended a stream that had not begun".into());
                 reply.send(Err(failure)).is_ok()
             }
-            Waiter::Left => false,
+            Waiter::Left | Waiter::Ending => false,
         }
     }
 }
 
 impl<S> PendingCalls<S> {
-    /// Makes the answer to a call a stream, which may be idle until `deadline`. Returns where the stream is awaited;
-    /// none if this call awaits no answer.
+    /// Makes the answer to a call a stream, which may be idle until `deadline`: the body of a response, or items.
+    /// Returns where the stream is awaited, or what became of the message.
+    ///
+    /// # Errors
+    ///
+    /// The call awaits no stream.
     pub fn begin_stream(
         &mut self,
-        id: u64,
+        id: Option<u64>,
         feed: StreamFeed,
-        deadline: Instant,
-    ) -> Option<oneshot::Sender<Result<Returned, CallFailure>>> {
-        let call = self.calls.get_mut(&id)?;
-        if !matches!(call.waiter, Waiter::Reply(_)) {
-            return None;
+        is_body: bool,
+        now: Instant,
+        idle: Duration,
+    ) -> Result<oneshot::Sender<Result<Returned, CallFailure>>, Fed> {
+        let Some(call) = id.and_then(|id| self.calls.get_mut(&id)) else { return Err(self.unknown_stream(id, now)) };
+        match &call.waiter {
+            Waiter::Reply(_) => {}
+            Waiter::Stream(_) => {
+                call.break_stream(CallFailure::Protocol("began a stream twice".into()), now);
+                return Err(Fed::Broken);
+            }
+            Waiter::Left => {
+                call.end_soon(now);
+                return Err(Fed::Unwanted);
+            }
+            Waiter::Ending => return Err(self.unknown_stream(None, now)),
         }
         self.timeouts_in_a_row = 0;
-        call.deadline = deadline;
-        match std::mem::replace(&mut call.waiter, Waiter::Stream(feed, FIRST_CREDIT)) {
-            Waiter::Reply(reply) => Some(reply),
-            Waiter::Stream(..) | Waiter::Left => None,
+        call.deadline = now + idle;
+        let stream = StreamState::new(feed, is_body);
+        match std::mem::replace(&mut call.waiter, Waiter::Stream(stream)) {
+            Waiter::Reply(reply) => Ok(reply),
+            Waiter::Stream(_) | Waiter::Left | Waiter::Ending => Err(Fed::Unwanted),
         }
     }
 
     /// Gives a piece to the reader of a stream. While the worker has no credit, the stream cannot be idle.
     pub fn feed(&mut self, id: Option<u64>, piece: Piece, now: Instant, idle: Duration) -> Fed {
-        let Some(call) = id.and_then(|id| self.calls.get_mut(&id)) else {
-            if id.is_some_and(|id| self.stuck.contains_key(&id)) {
-                return Fed::Late;
-            }
-            return Fed::Unknown { too_many: self.unknown.count(now) > UNKNOWN_PER_SECOND };
-        };
-        let size = piece.size();
+        let Some(call) = id.and_then(|id| self.calls.get_mut(&id)) else { return self.unknown_stream(id, now) };
         match &mut call.waiter {
-            Waiter::Stream(_, credit) if size > *credit => {
-                call.break_stream(CallFailure::Protocol("sent more of a stream than it may".into()), now);
-                Fed::Broken
-            }
-            Waiter::Stream(feed, credit) => {
-                *credit -= size;
-                call.deadline = now + if *credit == 0 { NEVER } else { idle };
-                feed.add(piece);
-                Fed::Taken
-            }
-            Waiter::Left => Fed::Taken,
-            Waiter::Reply(_) => Fed::Unknown { too_many: self.unknown.count(now) > UNKNOWN_PER_SECOND },
+            Waiter::Stream(stream) => match stream.take(&piece) {
+                Ok(()) => {
+                    call.deadline = now + if stream.credit == 0 { NEVER } else { idle };
+                    stream.feed.add(piece);
+                    Fed::Taken
+                }
+                Err(fault) => {
+                    call.break_stream(CallFailure::Protocol(fault.into()), now);
+                    Fed::Broken
+                }
+            },
+            Waiter::Left | Waiter::Ending => Fed::Taken,
+            Waiter::Reply(_) => self.unknown_stream(None, now),
         }
+    }
+
+    /// What becomes of a message of a stream that is not in flight.
+    fn unknown_stream(&mut self, id: Option<u64>, now: Instant) -> Fed {
+        if id.is_some_and(|id| self.stuck.contains_key(&id)) {
+            return Fed::Late;
+        }
+        Fed::Unknown { too_many: self.unknown.count(now) > UNKNOWN_PER_SECOND }
     }
 
     /// Ends a stream for its reader: the worker has broken the protocol in it. True if there is one.
@@ -96,11 +121,11 @@ impl<S> PendingCalls<S> {
     /// Lets the worker send more of a stream, which may be idle until `deadline`. False if there is no such stream.
     pub fn grant(&mut self, id: u64, bytes: usize, deadline: Instant) -> bool {
         match self.calls.get_mut(&id) {
-            Some(Call { waiter: Waiter::Stream(_, credit), deadline: until, .. }) => {
-                if *credit == 0 {
+            Some(Call { waiter: Waiter::Stream(stream), deadline: until, .. }) => {
+                if stream.credit == 0 {
                     *until = deadline;
                 }
-                *credit += bytes;
+                stream.credit += bytes;
                 true
             }
             Some(_) | None => false,
@@ -118,9 +143,12 @@ impl<S> PendingCalls<S> {
     pub fn leave(&mut self, id: u64, now: Instant) -> Option<Instant> {
         let call = self.calls.get_mut(&id)?;
         match call.waiter {
-            Waiter::Stream(..) => call.deadline = now + CANCEL_TIME,
+            Waiter::Stream(_) => {
+                call.end_soon(now);
+                return Some(call.deadline);
+            }
             Waiter::Reply(_) if call.cancellable => {}
-            Waiter::Reply(_) | Waiter::Left => return None,
+            Waiter::Reply(_) | Waiter::Left | Waiter::Ending => return None,
         }
         if let (Some(upload), Waiter::Reply(_)) = (call.upload.take(), &call.waiter) {
             call.deadline = now + upload.time;
@@ -133,13 +161,21 @@ impl<S> PendingCalls<S> {
 impl<S> Call<S> {
     /// Breaks the stream of the call for its reader. False if it has none.
     pub(super) fn break_stream(&mut self, fault: CallFailure, now: Instant) -> bool {
-        if !matches!(self.waiter, Waiter::Stream(..)) {
+        if !matches!(self.waiter, Waiter::Stream(_)) {
             return false;
         }
-        if let Waiter::Stream(feed, _) = std::mem::replace(&mut self.waiter, Waiter::Left) {
-            let _reader_left = feed.end(Err(fault));
+        if let Waiter::Stream(stream) = std::mem::replace(&mut self.waiter, Waiter::Ending) {
+            let _reader_left = stream.feed.end(Err(fault));
         }
         self.deadline = now + CANCEL_TIME;
         true
+    }
+
+    /// Nobody reads the stream of the call any more: its worker is to end it.
+    fn end_soon(&mut self, now: Instant) {
+        if !matches!(self.waiter, Waiter::Ending) {
+            self.waiter = Waiter::Ending;
+            self.deadline = now + CANCEL_TIME;
+        }
     }
 }
