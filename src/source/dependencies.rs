@@ -178,21 +178,28 @@ impl Installer {
         let root = release.to_owned();
         let searching = tokio::task::spawn_blocking(move || {
             let found = Found::look(&root)?;
-            let unread: Vec<String> = found.locks.iter().map(|lock| step::place(&root, lock)).collect();
-            let steps = (node::steps(&root, &found), python::step(&root, &found), others::steps(&root, &found));
+            let is_there = |program: &str| tool::find(program).is_ok();
+            let is_followed =
+                |lock: &PathBuf| node::is_followed(lock, &is_there) || python::is_followed(lock, &is_there);
+            let unread = found.locks.iter().filter(|lock| !is_followed(lock));
+            let unread: Vec<String> = unread.map(|lock| step::place(&root, lock)).collect();
+            let python = python::steps(&root, &found, &is_there);
+            let steps = (node::steps(&root, &found, &is_there), python, others::steps(&root, &found));
             Ok::<_, io::Error>((steps, unread))
         });
         let ((node, python, others), unread) = searching.await.map_err(io::Error::other)??;
         for lock in unread {
-            let warning =
-                format!("warning: {lock} is not followed: npm and pip install what they find newest that fits");
+            let warning = format!(
+                "warning: {lock} is not followed: npm and pip install what they find newest that fits (pnpm, yarn and \
+                 uv follow their own where they are on the gateway's PATH)"
+            );
             book.print(LogSource::Install, &warning);
         }
         let mut steps = Vec::new();
         for runner in runners {
             match runner {
                 Runner::Nodejs => steps.extend(node.iter().cloned()),
-                Runner::Python => steps.extend(python.clone()),
+                Runner::Python => steps.extend(python.iter().cloned()),
                 Runner::Ruby | Runner::Csharp => {
                     steps.extend(others::with_metacall(others.iter().filter(|step| step.runner == runner), book));
                 }

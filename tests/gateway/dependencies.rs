@@ -228,9 +228,9 @@ fn dependencies_of_a_pyproject_are_installed_and_lock_files_that_are_not_followe
             "pyproject.toml",
             &format!("[project]\nname = \"app\"\nversion = \"1\"\ndependencies = [\"greeting @ {from}\"]\n"),
         ),
-        ("uv.lock", ""),
+        ("poetry.lock", ""),
         ("web/package.json", "{}"),
-        ("web/pnpm-lock.yaml", ""),
+        ("web/bun.lock", ""),
         ("old/package-lock.json", "{\"lockfileVersion\": 3, \"packages\": {}}"),
         ("old/yarn.lock", ""),
         ("main.py", "from greeting import WORD\n\ndef greet():\n    return WORD\n"),
@@ -238,7 +238,7 @@ fn dependencies_of_a_pyproject_are_installed_and_lock_files_that_are_not_followe
     let (installed, log) = install(release.path(), Some(&["python"]), TIME);
     installed.unwrap_or_else(|error| panic!("{error}\n{log}"));
     assert!(log.contains(" install pip install (pyproject.toml) in \".\"\n"), "{log}");
-    for lock in ["uv.lock", "web/pnpm-lock.yaml"] {
+    for lock in ["poetry.lock", "web/bun.lock"] {
         assert!(log.contains(&format!("warning: {lock} is not followed")), "{log}");
     }
     assert!(!log.contains("yarn.lock"), "npm follows its own: {log}");

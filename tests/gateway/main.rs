@@ -35,6 +35,7 @@ mod node_http;
 mod node_streams;
 mod node_types;
 mod older_plugins;
+mod other_installers;
 mod plugin_tools;
 mod plugins;
 mod pools;

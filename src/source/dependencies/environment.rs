@@ -15,13 +15,25 @@ const NAMES: [&str; 9] = [
     "REQUESTS_CA_BUNDLE",
     "CURL_CA_BUNDLE",
 ];
-/// Settings of npm and pip.
-const BEGINNINGS: [&str; 3] = ["npm_config_", "NPM_CONFIG_", "PIP_"];
+/// Settings of npm, pip, pnpm, yarn and uv.
+const BEGINNINGS: [&str; 6] = ["npm_config_", "NPM_CONFIG_", "PIP_", "pnpm_config_", "YARN_", "UV_"];
 /// In upper case and in lower case.
 const PROXIES: [&str; 4] = ["HTTP_PROXY", "HTTPS_PROXY", "NO_PROXY", "ALL_PROXY"];
 
 /// Variables that name the folders of temporary files and caches. HOME stays: in it are the users' own settings.
-const CACHES: [&str; 4] = ["TMPDIR", "XDG_CACHE_HOME", "npm_config_cache", "PIP_CACHE_DIR"];
+const CACHES: [&str; 11] = [
+    "TMPDIR",
+    "XDG_CACHE_HOME",
+    "XDG_DATA_HOME",
+    "XDG_STATE_HOME",
+    "npm_config_cache",
+    "npm_config_store_dir",
+    "pnpm_config_store_dir",
+    "PIP_CACHE_DIR",
+    "YARN_CACHE_FOLDER",
+    "YARN_GLOBAL_FOLDER",
+    "UV_CACHE_DIR",
+];
 
 /// The environment of a step: the variables that it gets from the gateway, including `extra`, then its own. `temp` is
 /// the folder of its temporary files and caches, if it must not use those of the gateway's user.

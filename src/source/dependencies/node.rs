@@ -1,4 +1,5 @@
-//! npm, for each package.json that lists something to install.
+//! npm, for each package.json that lists something to install; pnpm or yarn in folders with their lock files, if they
+//! are there.
 
 use std::path::{Path, PathBuf};
 
@@ -19,14 +20,63 @@ const SCRIPTS: [&str; 6] = ["preinstall", "install", "postinstall", "prepublish"
 const BUILD_FILE: &str = "binding.gyp";
 const FLAGS: [&str; 4] = ["--no-audit", "--no-fund", "--no-progress", "--no-update-notifier"];
 
+/// An installer that follows a lock file of its own.
+struct Follower {
+    lock: &'static str,
+    program: &'static str,
+    command: &'static str,
+    args: &'static [&'static str],
+    /// A file whose folder has the packages below it as workspaces.
+    workspaces: Option<&'static str>,
+}
+
+const FOLLOWERS: [Follower; 2] = [
+    Follower {
+        lock: "pnpm-lock.yaml",
+        program: "pnpm",
+        command: "pnpm install",
+        // A file that shares its place with the store's copy could be changed there by a function.
+        args: &["install", "--frozen-lockfile", "--package-import-method=copy", "--reporter=append-only"],
+        workspaces: Some("pnpm-workspace.yaml"),
+    },
+    Follower {
+        lock: YARN_LOCK,
+        program: "yarn",
+        command: "yarn install",
+        args: &["install", "--frozen-lockfile", "--non-interactive", "--no-progress"],
+        workspaces: None,
+    },
+];
+const YARN_LOCK: &str = "yarn.lock";
+/// Arguments of yarn 2 and later, and words that only their lock files have.
+const YARN_2_ARGS: [&str; 2] = ["install", "--immutable"];
+const YARN_2_WORDS: &str = "\n__metadata:\n";
+/// Installers ask nothing then, and yarn 2 makes folders that Node finds packages in by itself.
+const FOLLOWERS_ENV: [(&str, &str); 3] =
+    [("CI", "true"), ("YARN_NODE_LINKER", "node-modules"), ("YARN_ENABLE_TELEMETRY", "0")];
+
+/// Whether a lock file that npm does not read is followed, because the installer that does `is_there`.
+pub(super) fn is_followed(lock: &Path, is_there: &dyn Fn(&str) -> bool) -> bool {
+    FOLLOWERS.iter().any(|one| lock.ends_with(one.lock) && is_there(one.program))
+}
+
 /// One step for each package. A workspace is installed with the package that declares it.
-pub(super) fn steps(release: &Path, found: &Found) -> Vec<Step> {
+pub(super) fn steps(release: &Path, found: &Found, is_there: &dyn Fn(&str) -> bool) -> Vec<Step> {
+    let followers: Vec<_> = FOLLOWERS.iter().filter(|one| is_there(one.program)).collect();
     let mut workspaces: Vec<(&Path, Vec<WildMatch>)> = Vec::new();
     let mut steps = Vec::new();
     for folder in &found.packages {
         let package = read(folder);
         if let Some(package) = &package {
             workspaces.push((folder, workspace_patterns(package)));
+        }
+        let follower = followers.iter().find(|one| found.locks.contains(&folder.join(one.lock)));
+        if let Some(follower) = follower.filter(|_| !is_workspace(folder, &workspaces)) {
+            if follower.workspaces.is_some_and(|file| folder.join(file).is_file()) {
+                workspaces.push((folder, vec![WildMatch::new("*")]));
+            }
+            steps.push(follow(release, folder.clone(), follower));
+            continue;
         }
         let lock = LOCKS.iter().any(|lock| folder.join(lock).is_file());
         // npm reports a file that is not JSON better than the gateway could.
@@ -50,6 +100,20 @@ fn step(release: &Path, folder: PathBuf, lock: bool) -> Step {
         needed_for: place(release, &folder.join("package.json")),
         folder,
         missing_words: None,
+    }
+}
+
+fn follow(release: &Path, folder: PathBuf, follower: &Follower) -> Step {
+    let lock = folder.join(follower.lock);
+    let is_yarn_2 = follower.lock == YARN_LOCK
+        && files::read_small(&lock).is_ok_and(|text| String::from_utf8_lossy(&text).contains(YARN_2_WORDS));
+    let args = if is_yarn_2 { &YARN_2_ARGS } else { follower.args };
+    Step {
+        command: follower.command,
+        program: follower.program,
+        args: args.iter().map(Into::into).collect(),
+        env: FOLLOWERS_ENV.map(|(name, value)| (name, value.into())).to_vec(),
+        ..step(release, folder, true)
     }
 }
 
@@ -90,6 +154,11 @@ mod tests {
     use super::*;
 
     fn commands(files: &[(&str, &str)]) -> Vec<String> {
+        commands_with(&[], files)
+    }
+
+    /// The commands on a machine with these installers and npm.
+    fn commands_with(installers: &[&str], files: &[(&str, &str)]) -> Vec<String> {
         let release = tempfile::tempdir().unwrap();
         for (name, text) in files {
             let path = release.path().join(name);
@@ -97,7 +166,10 @@ mod tests {
             fs::write(path, text).unwrap();
         }
         let found = Found::look(release.path()).unwrap();
-        steps(release.path(), &found).iter().map(|step| format!("{} {}", step.command, step.place)).collect()
+        steps(release.path(), &found, &|name| installers.contains(&name))
+            .iter()
+            .map(|step| format!("{} {}", step.command, step.place))
+            .collect()
     }
 
     #[test]
@@ -123,6 +195,19 @@ mod tests {
     fn a_lock_file_is_kept_to() {
         assert_eq!(commands(&[("package.json", "{}"), ("package-lock.json", "{}")]), ["npm ci ."]);
         assert_eq!(commands(&[("a/package.json", "{}"), ("a/npm-shrinkwrap.json", "{}")]), ["npm ci a"]);
+    }
+
+    #[test]
+    fn lock_files_of_pnpm_and_yarn_are_followed_where_these_are() {
+        let pnpm = [("package.json", "{}"), ("pnpm-lock.yaml", "")];
+        assert_eq!(commands_with(&["pnpm"], &pnpm), ["pnpm install ."]);
+        assert_eq!(commands_with(&["yarn"], &pnpm), Vec::<String>::new());
+        let own = [("package.json", "{}"), ("yarn.lock", ""), ("package-lock.json", "{}")];
+        assert_eq!(commands_with(&["yarn"], &own), ["npm ci ."]);
+        let below = ("packages/a/package.json", r#"{"dependencies":{"x":"1"}}"#);
+        assert_eq!(commands_with(&["pnpm"], &[pnpm[0], pnpm[1], below]), ["pnpm install .", "npm install packages/a"]);
+        let workspaces = [pnpm[0], pnpm[1], ("pnpm-workspace.yaml", "packages: [\"packages/*\"]"), below];
+        assert_eq!(commands_with(&["pnpm"], &workspaces), ["pnpm install ."]);
     }
 
     #[test]

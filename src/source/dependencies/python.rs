@@ -1,4 +1,5 @@
-//! pip, run once with every requirements.txt of a release, into a folder of the release that its workers import from.
+//! pip, run once with every requirements.txt of a release, into a folder of the release that its workers import from;
+//! uv for each folder with its lock file, if it is there.
 //! The system's and the user's packages stay unchanged.
 
 use std::ffi::OsString;
@@ -25,11 +26,56 @@ const FLAGS: [&str; 8] = [
     "--no-compile",
 ];
 
-/// The step for all files that list something.
-pub(super) fn step(release: &Path, found: &Found) -> Option<Step> {
+/// The installer that follows [`UV_LOCK`], and its settings: it runs on the Python that pip would run on.
+const UV: &str = "uv";
+const UV_LOCK: &str = "uv.lock";
+const UV_ENV: [(&str, &str); 4] =
+    [("UV_PYTHON", PROGRAM), ("UV_PYTHON_DOWNLOADS", "never"), ("UV_LINK_MODE", "copy"), ("UV_NO_PROGRESS", "1")];
+const EXPORT: [&str; 7] =
+    ["export", "--frozen", "--no-dev", "--no-emit-project", "--no-editable", "--quiet", "--output-file"];
+
+/// Whether a lock file that pip does not read is followed, because the installer that does `is_there`.
+pub(super) fn is_followed(lock: &Path, is_there: &dyn Fn(&str) -> bool) -> bool {
+    lock.ends_with(UV_LOCK) && is_there(UV)
+}
+
+/// The steps for all files that list something.
+pub(super) fn steps(release: &Path, found: &Found, is_there: &dyn Fn(&str) -> bool) -> Vec<Step> {
+    let is_locked = |file: &PathBuf| {
+        let lock = file.with_file_name(UV_LOCK);
+        found.locks.contains(&lock) && is_followed(&lock, is_there)
+    };
+    let (locked, others) = found.pyprojects.iter().cloned().partition::<Vec<_>, _>(is_locked);
+    let mut steps: Vec<_> = locked.iter().flat_map(|file| uv_steps(release, file)).collect();
+    steps.extend(pip_step(release, found, &others));
+    steps
+}
+
+/// Writes what a lock file names for pip, with the digests, and installs it.
+fn uv_steps(release: &Path, pyproject: &Path) -> [Step; 2] {
+    let folder = pyproject.parent().unwrap_or(release);
+    let lock = folder.join(UV_LOCK);
+    let packages = release.join(PACKAGES);
+    let list = packages.with_file_name(place(release, &lock).replace('/', "_")).with_extension("txt");
+    let step = |command, args: &[&str], rest: Vec<OsString>| Step {
+        runner: Runner::Python,
+        command,
+        program: UV,
+        args: args.iter().map(Into::into).chain(rest).collect(),
+        env: UV_ENV.map(|(name, value)| (name, value.into())).to_vec(),
+        folder: folder.to_owned(),
+        place: place(release, folder),
+        needed_for: place(release, &lock),
+        missing_words: None,
+    };
+    let install = vec!["--target".into(), packages.into(), "-r".into(), list.clone().into()];
+    [step("uv export", &EXPORT, vec![list.into()]), step("uv pip install", &["pip", "install"], install)]
+}
+
+fn pip_step(release: &Path, found: &Found, pyprojects: &[PathBuf]) -> Option<Step> {
     let files: Vec<&PathBuf> = found.requirements.iter().filter(|file| names_something(file)).collect();
     let projects: Vec<(&PathBuf, Vec<String>)> =
-        found.pyprojects.iter().map(|file| (file, requirements(file))).filter(|(_, named)| !named.is_empty()).collect();
+        pyprojects.iter().map(|file| (file, requirements(file))).filter(|(_, named)| !named.is_empty()).collect();
     let first = files.first().copied().or_else(|| projects.first().map(|(file, _)| *file))?;
     // pip resolves paths in a requirements.txt from the folder in which it runs.
     let folder = match (files.as_slice(), projects.as_slice()) {
@@ -122,7 +168,7 @@ mod tests {
             fs::create_dir_all(path.parent().unwrap()).unwrap();
             fs::write(path, text).unwrap();
         }
-        let step = step(release.path(), &Found::look(release.path()).unwrap())?;
+        let step = steps(release.path(), &Found::look(release.path()).unwrap(), &|_| false).pop()?;
         let inside =
             |arg: &OsString| Path::new(arg).strip_prefix(release.path()).map(|path| path.display().to_string());
         Some((step.place, step.args.iter().filter_map(|arg| inside(arg).ok()).collect()))
@@ -154,7 +200,8 @@ mod tests {
         let project = "[project]\ndependencies = [\"six>=1.16\", \"-r/etc/passwd\"]\n";
         let release = tempfile::tempdir().unwrap();
         fs::write(release.path().join("pyproject.toml"), project).unwrap();
-        let step = step(release.path(), &Found::look(release.path()).unwrap()).unwrap();
+        let found = Found::look(release.path()).unwrap();
+        let step = steps(release.path(), &found, &|_| false).pop().unwrap();
         assert_eq!(step.args.last().unwrap(), "six>=1.16");
         assert_eq!((step.place.as_str(), step.needed_for.as_str()), (".", "pyproject.toml"));
         assert_eq!(arguments(&[("pyproject.toml", "[project]\nname = \"x\"\n")]), None);

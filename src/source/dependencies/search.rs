@@ -8,7 +8,8 @@ use std::path::{Path, PathBuf};
 /// Levels of folders below the release that are searched.
 const DEPTH: usize = 8;
 const SKIPPED: [&str; 2] = ["node_modules", "__pycache__"];
-/// Lock files that npm and pip do not read, with the files that they follow instead if there are any.
+/// Lock files that npm and pip do not read, with the files that they follow instead if there are any. Installers of
+/// their own may follow them.
 const OTHER_LOCKS: [(&str, &[&str]); 8] = [
     ("pnpm-lock.yaml", &NPM_LOCKS),
     ("yarn.lock", &NPM_LOCKS),
@@ -32,7 +33,7 @@ pub(super) struct Found {
     pub(super) requirements: Vec<PathBuf>,
     /// Every pyproject.toml in a folder without a requirements.txt.
     pub(super) pyprojects: Vec<PathBuf>,
-    /// Lock files of other installers, which are not followed.
+    /// Lock files of other installers than npm and pip.
     pub(super) locks: Vec<PathBuf>,
     /// Every Gemfile.
     pub(super) gemfiles: Vec<PathBuf>,
