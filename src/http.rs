@@ -8,6 +8,8 @@ pub mod buffers;
 pub mod call;
 pub mod client_connection;
 pub mod connection;
+pub mod disk_fault;
+pub mod form_feed;
 pub mod forwarded;
 pub mod front;
 pub mod inflate;

@@ -4,6 +4,9 @@ pub mod body;
 mod call_failure;
 mod function_error;
 pub mod stream;
+pub mod uploads;
+
+use std::sync::Arc;
 
 use bytes::Bytes;
 use http::Uri;
@@ -12,6 +15,7 @@ use body::HeldBody;
 pub use call_failure::CallFailure;
 pub use function_error::{ArgumentFault, ArgumentName, ErrorKind, FunctionError};
 use stream::Stream;
+use uploads::Uploaded;
 
 /// The arguments of a call: the text of a JSON array on one line. It is never parsed into values, so numbers and the
 /// order of keys stay as the caller wrote them.
@@ -22,6 +26,7 @@ pub struct Arguments {
     are_text: bool,
     body: Option<BodyForm>,
     rest: Option<HeldBody>,
+    uploads: Option<Arc<[Uploaded]>>,
 }
 
 /// The form of arguments that came as bytes or with files. `docs/worker-protocol.md` has both.
@@ -68,7 +73,7 @@ impl Arguments {
     }
 
     fn on_one_line(json: Bytes) -> Self {
-        Self { json, names: None, are_text: false, body: None, rest: None }
+        Self { json, names: None, are_text: false, body: None, rest: None, uploads: None }
     }
 
     /// Appends an argument, JSON on one line. The result has no names.
@@ -91,6 +96,18 @@ impl Arguments {
     #[must_use]
     pub fn rest(&self) -> Option<&HeldBody> {
         self.rest.as_ref()
+    }
+
+    /// Adds the files on the disk that they name, which are kept as long as the arguments.
+    #[must_use]
+    pub fn with_uploads(self, uploads: Option<Arc<[Uploaded]>>) -> Self {
+        Self { uploads, ..self }
+    }
+
+    /// The files on the disk that they name.
+    #[must_use]
+    pub fn uploads(&self) -> Option<&Arc<[Uploaded]>> {
+        self.uploads.as_ref()
     }
 
     /// Adds the names that the caller gave the arguments, in the order of the arguments.

@@ -49,6 +49,8 @@ pub struct Plan {
     pub own: Vec<MetaCallJson>,
     /// What the process may reach; everything that the gateway's user may if there are no walls.
     pub walls: Option<Walls>,
+    /// The folder of the deployment's temporary files. The launcher makes it where there are walls.
+    pub temp: PathBuf,
 }
 
 /// Chooses the runtime of a deployment: the configured one, else by the languages in metacall.json, else by the files.
@@ -202,7 +204,8 @@ pub fn plan(
     if kind == RuntimeKind::Metacall {
         env.extend(metacall::packages(deployment));
     }
+    let temp = scripts.temp.join(deployment.name.as_str());
     let own = jsons.clone();
     let jsons = if kind == RuntimeKind::Metacall { metacall::jsons_to_send(deployment, jsons) } else { jsons };
-    Ok(Plan { kind, program, args, env, folder: deployment.path.clone(), jsons, own, walls })
+    Ok(Plan { kind, program, args, env, folder: deployment.path.clone(), jsons, own, walls, temp })
 }

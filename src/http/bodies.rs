@@ -72,12 +72,24 @@ impl Bodies {
         work: impl FnOnce(&mut ReadBody) -> Result<T, Problem> + Send + 'static,
     ) -> Result<(T, ReadBody), Problem> {
         let limit = self.limits.size;
-        let _place = self.places.acquire().await.expect("the semaphore is never closed");
-        let working = tokio::task::spawn_blocking(move || {
+        self.elsewhere(move || {
             body.inflate(limit)?;
             Ok((work(&mut body)?, body))
-        });
-        match working.await {
+        })
+        .await
+    }
+
+    /// Has another thread work on what is large.
+    ///
+    /// # Errors
+    ///
+    /// Those of `work`; `draining` if the gateway stops.
+    pub async fn elsewhere<T: Send + 'static>(
+        &self,
+        work: impl FnOnce() -> Result<T, Problem> + Send + 'static,
+    ) -> Result<T, Problem> {
+        let _place = self.places.acquire().await.expect("the semaphore is never closed");
+        match tokio::task::spawn_blocking(work).await {
             Ok(result) => result,
             Err(error) => match error.try_into_panic() {
                 Ok(panic) => resume_unwind(panic),

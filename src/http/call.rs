@@ -11,6 +11,7 @@ pub mod lookup;
 mod multipart;
 pub mod route_arguments;
 pub mod routed;
+pub mod spooled_form;
 pub mod stream_answer;
 pub mod stream_body;
 pub mod whole_request;

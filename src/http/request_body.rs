@@ -68,6 +68,12 @@ impl ReadBody {
         self.held.grow_to(self.bytes.len(), Class::of_body(self.bytes.len()))
     }
 
+    /// What counts it in the budgets, without its bytes.
+    #[must_use]
+    pub fn into_held(self) -> Held {
+        self.held
+    }
+
     /// Counts a large body a second time: as the line that its worker gets.
     ///
     /// # Errors

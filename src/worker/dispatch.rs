@@ -10,6 +10,7 @@ use tokio::sync::{Notify, oneshot};
 
 use crate::clock;
 use crate::deployment::Exports;
+use crate::invocation::uploads::Uploaded;
 use crate::ipc::Client;
 #[cfg(test)]
 use crate::planted::{self, Fault};
@@ -47,9 +48,16 @@ pub struct Lease {
     /// Empty once the lease has been given back.
     dispatch: Option<Arc<Dispatch>>,
     run: u64,
+    /// What its worker may read until it has answered.
+    uploads: Option<Arc<[Uploaded]>>,
 }
 
 impl Lease {
+    /// Keeps files on the disk as long as the call.
+    pub(super) fn keep(&mut self, uploads: Option<&Arc<[Uploaded]>>) {
+        self.uploads = uploads.cloned();
+    }
+
     /// The number of its worker.
     pub(super) fn run(&self) -> u64 {
         self.run
@@ -316,7 +324,7 @@ impl Dispatch {
     }
 
     fn lease(self: &Arc<Self>, run: u64) -> Lease {
-        Lease { dispatch: Some(Arc::clone(self)), run }
+        Lease { dispatch: Some(Arc::clone(self)), run, uploads: None }
     }
 
     fn give_back(self: &Arc<Self>, run: u64) {

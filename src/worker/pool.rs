@@ -2,6 +2,7 @@
 //! takes a call is left to `dispatch`, each worker's life to its `supervisor`.
 
 use std::borrow::Cow;
+use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::{Duration, Instant};
@@ -19,6 +20,7 @@ use crate::invocation::{Arguments, CallFailure, ErrorKind, FunctionError, Return
 use crate::ipc::SendError;
 use crate::ipc::message::Call;
 use crate::logs::book::LogBook;
+use crate::process::walls::user::User;
 use crate::runtime::Plan;
 use crate::supervise;
 use crate::worker::admission::Admit;
@@ -154,6 +156,12 @@ impl Pool {
         context.dispatch.exports().as_ref().map_or(guess, |e| e.accepts.files)
     }
 
+    /// Where files of calls are for its workers, and the user who is to own them.
+    pub fn upload_folder(&self) -> (&Path, Option<User>) {
+        let plan = &self.context.plan;
+        (&plan.temp, plan.walls.as_ref().and_then(|walls| walls.user))
+    }
+
     /// The function's own name for a name that a caller used: an alias stands for another name, any other name for
     /// itself.
     ///
@@ -197,7 +205,8 @@ impl Pool {
         let text = accepts.names && arguments.are_text();
         let head = accepts.request.then(head);
         loop {
-            let (client, lease) = dispatch.acquire(patience).await?;
+            let (client, mut lease) = dispatch.acquire(patience).await?;
+            lease.keep(arguments.uploads());
             let run = lease.run();
             let timeout = accepts.timeout.then(|| deadline.saturating_duration_since(clock::now()));
             let (request, body) = (head.as_deref(), arguments.body());

@@ -20,6 +20,7 @@ mod exports;
 mod extended_protocol;
 mod failing_functions;
 mod faulty;
+mod form_files;
 mod generated_calls;
 mod hangs;
 mod http2;

@@ -1,12 +1,11 @@
 //! Errors of changes as answers: which code each failure of a deploy, an upload or the disk gets.
 
-use std::io;
 use std::time::Duration;
 
 use http::StatusCode;
-use rustix::io::Errno;
 
 use crate::gateway::deploy_error::DeployError;
+use crate::http::disk_fault::{READ_ONLY_RETRY, from_disk};
 use crate::http::problem::{Code, Problem};
 use crate::registry::store::StorageError;
 use crate::source::SourceError;
@@ -15,8 +14,6 @@ use crate::source::dependencies::InstallError;
 use crate::source::repository::RepositoryError;
 use crate::worker::failure::LoadFailureKind;
 
-/// `Retry-After` when the disk is read-only: an operator has to act.
-const READ_ONLY_RETRY: Duration = Duration::from_secs(30);
 /// `Retry-After` of shortages that pass by themselves.
 const SOON: Duration = Duration::from_secs(1);
 
@@ -98,26 +95,6 @@ fn with_last_output(message: &str, output: &str) -> String {
     match output.trim_end() {
         "" => message.to_owned(),
         output => format!("{message}\n{output}"),
-    }
-}
-
-/// The answer when the disk failed during `act`, such as "unpacking the package". The cause goes to the log.
-#[must_use]
-pub fn from_disk(error: &io::Error, act: &str) -> Problem {
-    tracing::error!(%error, act, "storage failed");
-    match Errno::from_io_error(error) {
-        Some(Errno::NOSPC | Errno::DQUOT) => {
-            Problem::new(Code::InsufficientStorage, format!("no space is left on the disk: {act} failed"))
-        }
-        Some(Errno::MFILE | Errno::NFILE) => {
-            let message = format!("too many files are open: {act} failed");
-            Problem::new(Code::Overloaded, message).retry_after(SOON)
-        }
-        Some(Errno::ROFS) => {
-            let message = format!("the disk cannot be written to: {act} failed");
-            Problem::new(Code::ReadOnly, message).retry_after(READ_ONLY_RETRY)
-        }
-        _ => Problem::new(Code::StorageError, format!("the disk failed: {act} failed")),
     }
 }
 

@@ -4,8 +4,8 @@
 //! The parts, as MetaCall's client sends them: `id`, `type`, `jsons` and `runners` (both JSON), `version` and then the
 //! file `raw`. Other parts are skipped.
 
-mod feed;
 mod fields;
+mod form_end;
 mod received;
 mod spool;
 #[cfg(test)]
@@ -21,10 +21,10 @@ use http::header::{CONTENT_ENCODING, CONTENT_LENGTH, CONTENT_TYPE};
 use multer::{Field, Multipart};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
-use crate::http::api::upload::feed::{Feed, HEADER_LIMIT, Mode};
 use crate::http::api::upload::fields::Fields;
 use crate::http::api::upload::received::{FILE, Upload, refused};
 use crate::http::api::upload::spool::Spool;
+use crate::http::form_feed::{Feed, HEADER_LIMIT, Mode};
 use crate::http::problem::{Code, Problem};
 
 /// Packages that may be uploaded at once, and `Retry-After` when there are more.
@@ -76,7 +76,7 @@ pub async fn receive(headers: &HeaderMap, mut body: Body, folder: &Path, limit: 
         let mut parts = 0;
         loop {
             mode.start_reading();
-            let Some(part) = form.next_field().await.map_err(|error| feed::problem(&error, None))? else { break };
+            let Some(part) = form.next_field().await.map_err(|error| form_end::problem(&error, None))? else { break };
             parts += 1;
             if parts > PART_LIMIT {
                 return Err(refused(format!("more than {PART_LIMIT} parts")));
@@ -89,7 +89,7 @@ pub async fn receive(headers: &HeaderMap, mut body: Body, folder: &Path, limit: 
             }
             if name == FILE {
                 fields.check_complete()?;
-                mode.in_file();
+                mode.in_content();
                 archive = Some(receive_file(part, folder, limit).await?);
             } else {
                 fields.set(&name, &receive_text(part, &name, &mode).await?)?;
@@ -97,7 +97,7 @@ pub async fn receive(headers: &HeaderMap, mut body: Body, folder: &Path, limit: 
         }
         archive
     };
-    feed::read_end(&mut body).await?;
+    form_end::read_end(&mut body).await?;
     fields.check_complete()?;
     let archive = archive.ok_or_else(|| refused(format!("no part {FILE:?}")))?;
     fields.into_upload(archive)
@@ -138,7 +138,7 @@ async fn receive_text(mut part: Field<'_>, name: &str, mode: &Mode) -> Result<Ve
     let mut text = Vec::new();
     loop {
         mode.start_reading();
-        let Some(bytes) = part.chunk().await.map_err(|error| feed::problem(&error, Some(name)))? else { break };
+        let Some(bytes) = part.chunk().await.map_err(|error| form_end::problem(&error, Some(name)))? else { break };
         if text.len() + bytes.len() > FIELD_LIMIT {
             return Err(refused(format!("part {name:?} has more than {FIELD_LIMIT} bytes")));
         }
@@ -149,7 +149,7 @@ async fn receive_text(mut part: Field<'_>, name: &str, mode: &Mode) -> Result<Ve
 
 async fn receive_file(mut part: Field<'_>, folder: &Path, limit: u64) -> Result<PathBuf, Problem> {
     let mut spool = Spool::open(folder)?;
-    while let Some(bytes) = part.chunk().await.map_err(|error| feed::problem(&error, Some(FILE)))? {
+    while let Some(bytes) = part.chunk().await.map_err(|error| form_end::problem(&error, Some(FILE)))? {
         if spool.len() + bytes.len() as u64 > limit {
             return Err(too_large(limit));
         }

@@ -102,12 +102,16 @@ fn from_bytes(body: &[u8]) -> Arguments {
 }
 
 fn from_multipart(body: &Bytes, boundary: &str, keys: Keys) -> Result<Arguments, Problem> {
-    let parts = multipart::parse(body, boundary)?;
+    Ok(from_parts(&multipart::parse(body, boundary)?, keys))
+}
+
+/// The parts of a form, each value as JSON.
+pub(super) fn from_parts(parts: &[(String, String)], keys: Keys) -> Arguments {
     let mut values = Values::default();
-    for (name, json) in &parts {
+    for (name, json) in parts {
         values.add(Cow::Borrowed(name), json);
     }
-    Ok(values.into_arguments(keys).of_text().of_body(BodyForm::Multipart))
+    values.into_arguments(keys).of_text().of_body(BodyForm::Multipart)
 }
 
 /// Whether a body that is declared as a form can be one: forms are made of pairs, and encode these characters.

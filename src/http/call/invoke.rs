@@ -11,7 +11,9 @@ use crate::deployment::Takes;
 use crate::gateway::Gateway;
 use crate::http::bodies::Bodies;
 use crate::http::call::arguments;
+use crate::http::call::body_kind::BodyKind;
 use crate::http::call::lookup::{self, Client};
+use crate::http::call::spooled_form;
 use crate::http::call::stream_answer;
 use crate::http::path::CallAddress;
 use crate::http::problem::{self, Code, Problem};
@@ -41,16 +43,26 @@ pub async fn call(
         return Box::pin(options(&head, body)).await;
     }
     let (keys, kind) = lookup::body_of(&deployment, &head);
-    let query = head.uri.query().filter(|query| !query.is_empty()).map(str::to_owned);
-    let arguments = move |body: &mut ReadBody| match query {
-        Some(query) if body.bytes.is_empty() => arguments::from_query(&query, keys),
-        _ => {
-            body.hold_line()?;
-            arguments::from_body(&body.bytes, &kind, keys)
+    let buffers = &client.connection.buffers;
+    // What is held of the body counts in the budgets until the call has ended.
+    let (arguments, _held) = match kind {
+        BodyKind::Multipart(boundary) if spooled_form::is_for(&head, &body) => {
+            // Boxed: it would enlarge the future of every call.
+            Box::pin(spooled_form::read(&deployment, &head, body, &boundary, keys, buffers, bodies)).await?
+        }
+        kind => {
+            let query = head.uri.query().filter(|query| !query.is_empty()).map(str::to_owned);
+            let arguments = move |body: &mut ReadBody| match query {
+                Some(query) if body.bytes.is_empty() => arguments::from_query(&query, keys),
+                _ => {
+                    body.hold_line()?;
+                    arguments::from_body(&body.bytes, &kind, keys)
+                }
+            };
+            let (arguments, body) = bodies.read(&head, body, buffers, arguments).await?;
+            (arguments, body.into_held())
         }
     };
-    // The body counts in the budgets until the call has ended.
-    let (arguments, _body) = bodies.read(&head, body, &client.connection.buffers, arguments).await?;
     let call = client.call(&deployment, &address.function, Takes::Arguments, arguments, &mut head);
     let outcome = gateway.call(&deployment, call).await;
     stream_answer::of_outcome(outcome, &deployment, &address.function, client, bodies).await

@@ -1,4 +1,5 @@
-//! Bodies of `multipart/form-data` as arguments by name: fields are text, files are objects with their bytes in base64.
+//! Bodies of `multipart/form-data` as arguments by name: fields are text, files are objects with their bytes in base64,
+//! or with the path where `spooled_form` has written them.
 //! `docs/worker-protocol.md` has the form.
 
 use base64::Engine;
@@ -25,39 +26,86 @@ pub(super) fn parse(body: &Bytes, boundary: &str) -> Result<Vec<(String, String)
     let whole = stream::iter([Ok::<_, std::convert::Infallible>(body.clone())]);
     // All of the body is there, so nothing waits.
     let parts = read(Multipart::new(whole, boundary)).now_or_never();
-    let parts = parts.ok_or_else(|| malformed("it does not end"))??;
-    Ok(by_name(parts))
+    by_name(&parts.ok_or_else(|| malformed("it does not end"))??)
 }
 
-async fn read(mut form: Multipart<'_>) -> Result<Vec<(String, String)>, Problem> {
+async fn read(mut form: Multipart<'_>) -> Result<Vec<Part>, Problem> {
     let mut parts = Vec::new();
-    while let Some(part) = form.next_field().await.map_err(|error| malformed(&error.to_string()))? {
-        if parts.len() >= PAIR_LIMIT {
-            return Err(Problem::new(Code::BadRequest, format!("more than {PAIR_LIMIT} parts in a form")));
-        }
-        let name = unescaped(part.name().unwrap_or_default());
-        if let Some(json) = value_of(part, &name).await?
-            && !name.is_empty()
-        {
-            parts.push((name, json));
-        }
+    while let Some(field) = form.next_field().await.map_err(|error| malformed(&error.to_string()))? {
+        check_count(parts.len())?;
+        let head = PartHead::of(&field);
+        let bytes = field.bytes().await.map_err(|error| malformed(&error.to_string()))?;
+        parts.push(Part { head, content: Content::Memory(bytes) });
     }
     Ok(parts)
 }
 
-/// A part as JSON; none for a file that was not chosen.
-async fn value_of(part: Field<'_>, name: &str) -> Result<Option<String>, Problem> {
-    let filename = part.file_name().map(unescaped);
-    let kind = part.content_type().map(ToString::to_string);
-    let bytes = part.bytes().await.map_err(|error| malformed(&error.to_string()))?;
-    let is_text = kind.as_deref().is_none_or(|kind| kind.starts_with("text/") || kind.starts_with("application/json"));
-    match filename {
-        Some(filename) if filename.is_empty() && bytes.is_empty() => Ok(None),
-        None if is_text => match std::str::from_utf8(&bytes) {
-            Ok(text) => Ok(Some(serde_json::to_string(text).expect("a text always renders as JSON"))),
-            Err(_) => Err(malformed(&format!("the field {name:?} is not UTF-8"))),
-        },
-        filename => Ok(Some(file(&filename.unwrap_or_default(), kind.as_deref().unwrap_or(BINARY), &bytes))),
+/// Whether a form that has `count` parts may have another.
+pub(super) fn check_count(count: usize) -> Result<(), Problem> {
+    if count < PAIR_LIMIT {
+        return Ok(());
+    }
+    Err(Problem::new(Code::BadRequest, format!("more than {PAIR_LIMIT} parts in a form")))
+}
+
+/// A field or a file of a form.
+#[derive(Debug)]
+pub(super) struct Part {
+    pub(super) head: PartHead,
+    pub(super) content: Content,
+}
+
+/// The content of a part.
+#[derive(Debug)]
+pub(super) enum Content {
+    /// Its bytes.
+    Memory(Bytes),
+    /// It is on the disk, and has so many bytes.
+    Disk(Box<str>, u64),
+}
+
+/// What the headers of a part say.
+#[derive(Debug)]
+pub(super) struct PartHead {
+    name: String,
+    filename: Option<String>,
+    kind: Option<String>,
+}
+
+impl PartHead {
+    /// Reads the headers of a part.
+    pub(super) fn of(field: &Field<'_>) -> Self {
+        Self {
+            name: unescaped(field.name().unwrap_or_default()),
+            filename: field.file_name().map(unescaped),
+            kind: field.content_type().map(ToString::to_string),
+        }
+    }
+
+    /// Whether the part is a file.
+    pub(super) fn is_file(&self) -> bool {
+        let is_text = |kind: &str| kind.starts_with("text/") || kind.starts_with("application/json");
+        self.filename.is_some() || !self.kind.as_deref().is_none_or(is_text)
+    }
+}
+
+impl Part {
+    /// The part as JSON; none for a file that was not chosen.
+    fn to_json(&self) -> Result<Option<String>, Problem> {
+        let PartHead { name, filename, kind } = &self.head;
+        let (filename, kind) = (filename.as_deref(), kind.as_deref().unwrap_or(BINARY));
+        match &self.content {
+            Content::Memory(bytes) if bytes.is_empty() && filename == Some("") => Ok(None),
+            Content::Memory(bytes) if !self.head.is_file() => match std::str::from_utf8(bytes) {
+                Ok(text) => Ok(Some(serde_json::to_string(text).expect("a text always renders as JSON"))),
+                Err(_) => Err(malformed(&format!("the field {name:?} is not UTF-8"))),
+            },
+            Content::Memory(bytes) => {
+                let size = bytes.len() as u64;
+                Ok(Some(file(filename.unwrap_or_default(), kind, size, Place::Base64(STANDARD.encode(bytes)))))
+            }
+            Content::Disk(path, size) => Ok(Some(file(filename.unwrap_or_default(), kind, *size, Place::Path(path)))),
+        }
     }
 }
 
@@ -72,26 +120,43 @@ fn unescaped(name: &str) -> String {
     name
 }
 
-/// `{"filename":"a.png","type":"image/png","size":3,"base64":"YWJj"}`.
-fn file(filename: &str, kind: &str, bytes: &[u8]) -> String {
+/// Where the content of a file is.
+#[derive(Serialize)]
+#[serde(rename_all = "lowercase")]
+enum Place<'a> {
+    Base64(String),
+    Path(&'a str),
+}
+
+/// `{"filename":"a.png","type":"image/png","size":3,"base64":"YWJj"}`, or with `"path":"/…"`.
+fn file(filename: &str, kind: &str, size: u64, place: Place<'_>) -> String {
     #[derive(Serialize)]
     struct File<'a> {
         filename: &'a str,
         r#type: &'a str,
-        size: usize,
-        base64: String,
+        size: u64,
+        #[serde(flatten)]
+        place: Place<'a>,
     }
-    let file = File { filename, r#type: kind, size: bytes.len(), base64: STANDARD.encode(bytes) };
-    serde_json::to_string(&file).expect("texts always render as JSON")
+    serde_json::to_string(&File { filename, r#type: kind, size, place }).expect("texts always render as JSON")
 }
 
-fn by_name(parts: Vec<(String, String)>) -> Vec<(String, String)> {
+/// The parts by name, in the order of their first occurrence, each value as JSON.
+///
+/// # Errors
+///
+/// `bad_request` for a field that is not UTF-8.
+pub(super) fn by_name(parts: &[Part]) -> Result<Vec<(String, String)>, Problem> {
     let mut named: Vec<(String, Vec<String>, bool)> = Vec::new();
-    for (name, json) in parts {
-        let (name, is_list) = match name.strip_suffix("[]") {
+    for part in parts {
+        let Some(json) = part.to_json()? else { continue };
+        let (name, is_list) = match part.head.name.strip_suffix("[]") {
             Some(name) if !name.is_empty() => (name.to_owned(), true),
-            _ => (name, false),
+            _ => (part.head.name.clone(), false),
         };
+        if name.is_empty() {
+            continue;
+        }
         match named.iter_mut().find(|(known, ..)| *known == name) {
             Some((_, values, _)) => values.push(json),
             None => named.push((name, vec![json], is_list)),
@@ -101,10 +166,10 @@ fn by_name(parts: Vec<(String, String)>) -> Vec<(String, String)> {
         [one] if !is_list => (name, std::mem::take(one)),
         several => (name, format!("[{}]", several.join(","))),
     });
-    joined.collect()
+    Ok(joined.collect())
 }
 
-fn malformed(why: &str) -> Problem {
+pub(super) fn malformed(why: &str) -> Problem {
     Problem::new(Code::BadRequest, format!("the multipart form is malformed: {why}"))
 }
 

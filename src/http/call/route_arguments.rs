@@ -4,13 +4,11 @@
 
 use std::collections::HashSet;
 
-use bytes::Bytes;
 use serde_json::Value;
 use serde_json::value::RawValue;
 
 use crate::deployment::Signature;
-use crate::http::call::arguments::{self, Keys};
-use crate::http::call::body_kind::BodyKind;
+use crate::http::call::arguments::Keys;
 use crate::http::call::form;
 use crate::http::problem::{Code, Problem};
 use crate::invocation::{Arguments, BodyForm};
@@ -27,18 +25,18 @@ pub struct Given<'a> {
     pub signature: Option<&'a Signature>,
 }
 
-/// Makes the arguments of a call.
+/// Makes the arguments of a call, of those of its body with their names.
 ///
 /// # Errors
 ///
-/// Those of [`arguments::from_body`]; `bad_request` for a body that has no names although the path has parameters.
-pub fn arguments(given: Given<'_>, body: &Bytes, kind: &BodyKind, keys: Keys) -> Result<Arguments, Problem> {
+/// `bad_request` for a body that has no names although the path has parameters; `bad_request` for a query that cannot
+/// be read.
+pub fn arguments(given: Given<'_>, from_body: Arguments, keys: Keys) -> Result<Arguments, Problem> {
     let Given { path, query, signature } = given;
-    let from_body = arguments::from_body(body, kind, Keys::Keep)?;
     let is_nothing = from_body == Arguments::none();
     if from_body.names().is_none() && !is_nothing {
         // An array: as at the function's own address, the query is not read.
-        return if path.is_empty() { Ok(from_body) } else { Err(no_names()) };
+        return if path.is_empty() { Ok(from_body) } else { Err(no_names(&path)) };
     }
     let (names, values) = parts(&from_body);
     let are_text = is_nothing || from_body.are_text() || values.is_empty();
@@ -65,6 +63,7 @@ pub fn arguments(given: Given<'_>, body: &Bytes, kind: &BodyKind, keys: Keys) ->
     }
     let merged = all.into_arguments(keys);
     let merged = if are_text { merged.of_text() } else { merged };
+    let merged = merged.with_uploads(from_body.uploads().cloned());
     Ok(match from_body.body() {
         Some(form) => merged.of_body(form),
         None => merged,
@@ -143,16 +142,24 @@ fn quoted(text: &str) -> String {
     Value::from(text).to_string()
 }
 
-fn no_names() -> Problem {
-    let message = "the path has arguments by name: the body of such a request is a JSON object or a form";
+fn no_names(path: &[(String, String)]) -> Problem {
+    let names: Vec<String> = path.iter().map(|(name, _)| format!("{name:?}")).collect();
+    let names = names.join(", ");
+    let message = format!(
+        "the path gives {names} by name, so the body has to give the other arguments by name as well: as a JSON object \
+         or a form, not an array, text or bytes"
+    );
     Problem::new(Code::BadRequest, message)
 }
 
 #[cfg(test)]
 mod tests {
+    use bytes::Bytes;
     use serde_json::json;
 
     use super::*;
+    use crate::http::call::arguments::from_body;
+    use crate::http::call::body_kind::BodyKind;
 
     fn merged(path: &[(&str, &str)], query: &str, body: &'static str, kind: &BodyKind) -> Result<String, Code> {
         let parameter = |name: &str, schema: Value| json!({"name": name, "required": true, "schema": schema});
@@ -164,7 +171,8 @@ mod tests {
         .unwrap();
         let path = path.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect();
         let given = Given { path, query: Some(query), signature: Some(&signature) };
-        let arguments = arguments(given, &Bytes::from_static(body.as_bytes()), kind, Keys::Keep);
+        let from_body = from_body(&Bytes::from_static(body.as_bytes()), kind, Keys::Keep);
+        let arguments = from_body.and_then(|from_body| arguments(given, from_body, Keys::Keep));
         let arguments = arguments.map_err(|problem| problem.code())?;
         let text = if arguments.are_text() { " text" } else { "" };
         let values = std::str::from_utf8(arguments.as_json()).unwrap();

@@ -9,14 +9,17 @@ use hyper::body::{Body, Incoming};
 use crate::deployment::{Function, Takes};
 use crate::gateway::Gateway;
 use crate::http::bodies::Bodies;
+use crate::http::call::arguments::{self, Keys};
+use crate::http::call::body_kind::BodyKind;
 use crate::http::call::lookup::{self, Client};
 use crate::http::call::route_arguments::{self, Given};
-use crate::http::call::{stream_answer, whole_request};
+use crate::http::call::{spooled_form, stream_answer, whole_request};
 use crate::http::front::routes::Route;
 use crate::http::path;
 use crate::http::problem::{self, Code, Problem};
 use crate::http::reply_body::ReplyBody;
 use crate::http::request_body::{self, ReadBody};
+use crate::invocation::Arguments;
 use crate::registry::Deployment;
 
 /// Tells an app the part of the path that it does not see.
@@ -58,13 +61,27 @@ async fn call(
     let (keys, kind) = lookup::body_of(&deployment, &head);
     let query = head.uri.query().filter(|query| !query.is_empty()).map(str::to_owned);
     let function_of = if body.is_end_stream() { None } else { exported(&deployment, function) };
-    let arguments = move |body: &mut ReadBody| {
-        body.hold_line()?;
+    let with_address = move |from_body: Arguments| {
         let given =
             Given { path, query: query.as_deref(), signature: function_of.as_deref().map(|own| &own.signature) };
-        route_arguments::arguments(given, &body.bytes, &kind, keys)
+        route_arguments::arguments(given, from_body, keys)
     };
-    let (arguments, _body) = bodies.read(&head, body, &client.connection.buffers, arguments).await?;
+    let buffers = &client.connection.buffers;
+    let (arguments, _held) = match kind {
+        BodyKind::Multipart(boundary) if spooled_form::is_for(&head, &body) => {
+            let read = spooled_form::read(&deployment, &head, body, &boundary, Keys::Keep, buffers, bodies);
+            let (from_body, held) = Box::pin(read).await?;
+            (with_address(from_body)?, held)
+        }
+        kind => {
+            let arguments = move |body: &mut ReadBody| {
+                body.hold_line()?;
+                with_address(arguments::from_body(&body.bytes, &kind, Keys::Keep)?)
+            };
+            let (arguments, body) = bodies.read(&head, body, buffers, arguments).await?;
+            (arguments, body.into_held())
+        }
+    };
     let mut call = client.call(&deployment, function, Takes::Arguments, arguments, &mut head);
     if let Some(target) = &mut call.target {
         target.base = Some(0);

@@ -48,6 +48,16 @@ impl fmt::Display for User {
     }
 }
 
+/// Gives an open file to a user.
+///
+/// # Errors
+///
+/// The gateway does not run as root.
+pub fn give_file(file: impl AsFd, user: User) -> io::Result<()> {
+    let (uid, gid) = user.ids();
+    Ok(fchown(file, Some(uid), Some(gid))?)
+}
+
 /// Makes this process, which has one thread, the user's, without further groups. Its output stays its own to open.
 pub(super) fn become_user(user: User) -> rustix::io::Result<()> {
     let (uid, gid) = user.ids();

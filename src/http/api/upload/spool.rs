@@ -5,7 +5,7 @@ use std::io::{self, Write};
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 
-use crate::http::api::failures::from_disk;
+use crate::http::disk_fault::from_disk;
 use crate::http::problem::Problem;
 
 /// Bytes that are kept in memory before they are written.
