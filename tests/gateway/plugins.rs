@@ -4,6 +4,7 @@
 mod apart;
 mod boundaries;
 mod breakers;
+mod callers;
 mod chains;
 pub(crate) mod component;
 mod examples_apart;

@@ -1,4 +1,5 @@
-//! api-key: requires a known key in a header of each call, and shares the name of its owner with later plugins.
+//! api-key: requires a known key in a header of each call, and shares the name of its owner with later plugins and with
+//! the function.
 
 mod keyring;
 
@@ -52,7 +53,9 @@ impl BeforeInvoke for ApiKey {
         let Some(caller) = keyring.caller(&key) else {
             return unauthorized(keyring, format!("the API key in the header {} is not known", keyring.header()));
         };
-        if let Err(reason) = call.set_context("caller", caller, true) {
+        // The function gets the keys that begin with `function.`.
+        let shared = ["caller", "function.caller"].into_iter().try_for_each(|key| call.set_context(key, caller, true));
+        if let Err(reason) = shared {
             return Verdict::Reject(Problem {
                 status: 500,
                 code: "caller_not_kept".to_owned(),

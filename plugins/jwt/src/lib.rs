@@ -1,4 +1,4 @@
-//! jwt: lets a call pass only with a valid JSON Web Token, and passes its claims to later plugins.
+//! jwt: lets a call pass only with a valid JSON Web Token, and passes its claims to later plugins and to the function.
 
 mod claims;
 mod gateway;
@@ -91,11 +91,16 @@ fn admit(policy: &Policy, call: &Invocation) -> Result<(), Refusal> {
     let payload = token.payload().map_err(Refusal::Invalid)?;
     let claims = Claims::parse(&payload).map_err(Refusal::Invalid)?;
     claims.check(&policy.wanted, now).map_err(Refusal::Invalid)?;
-    call.set_context("claims", &payload, true).map_err(Refusal::NotKept)?;
+    share(call, ["claims", "function.claims"], &payload)?;
     match claims.caller() {
-        Some(caller) => call.set_context("caller", &caller, true).map_err(Refusal::NotKept),
+        Some(caller) => share(call, ["caller", "function.caller"], &caller),
         None => Ok(()),
     }
+}
+
+/// Shares a value with later plugins, and with the function: the gateway passes on keys that begin with `function.`.
+fn share(call: &Invocation, keys: [&str; 2], value: &str) -> Result<(), Refusal> {
+    keys.into_iter().try_for_each(|key| call.set_context(key, value, true)).map_err(Refusal::NotKept)
 }
 
 /// Checks the signature. The algorithm decides which keys are tried, so no key is used with another algorithm.
