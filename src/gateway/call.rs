@@ -94,6 +94,10 @@ impl Gateway {
             // If waiting for the first load failed, the call below fails for the same reason, after its before-hooks.
             let function = named.as_deref().unwrap_or(call.function);
             if let Some(chain) = deployment.chain_of(function) {
+                if call.arguments.rest().is_some() && chain.uses_arguments() {
+                    // A reload has changed the plugins while the body began to arrive: they must see all of it.
+                    return failed(CallError::Stopping, deployment, function, call.takes);
+                }
                 let invocation = call.into_invocation(deployment, function);
                 // Boxed: it would double the future of calls without plugins.
                 return *Box::pin(self.call_through(chain, Arc::clone(deployment), invocation)).await;

@@ -8,6 +8,7 @@ use bytes::{Bytes, BytesMut};
 use futures_util::StreamExt;
 use futures_util::stream;
 use hyper::body::Incoming;
+use tokio::runtime::Handle;
 use tokio::sync::oneshot;
 use tokio::time::Instant;
 
@@ -19,6 +20,8 @@ use crate::worker::uploads::UploadPlace;
 
 /// The time for a body to be whole.
 const WHOLE_TIME: Duration = Duration::from_secs(1);
+/// How long the rest of a body is read that its function does not need.
+const DISCARD_TIME: Duration = Duration::from_secs(2);
 
 /// What of a body has arrived at first.
 #[derive(Debug)]
@@ -79,19 +82,47 @@ impl Upload {
     pub fn into_pieces(self) -> (Pieces, Fault) {
         let (report, fault) = oneshot::channel();
         let Self { first, rest, held } = self;
-        let rest = stream::unfold((rest, held, Some(report)), |(mut rest, held, mut report)| async move {
-            report.as_ref()?;
-            rest.resume();
-            let piece = match rest.next().await {
-                Ok(piece) => Ok(piece?),
-                Err(problem) => {
-                    let why: Arc<str> = problem.message().into();
-                    let _answered = report.take().map(|report| report.send(problem));
-                    Err(why)
-                }
-            };
-            Some((piece, (rest, held, report)))
-        });
+        let rest = Rest { arriving: Some(rest), report: Some(report), _held: held };
+        let rest = stream::unfold(rest, |mut rest| async move { rest.next().await.map(|piece| (piece, rest)) });
         (stream::iter([Ok(first)]).chain(rest).boxed(), fault)
+    }
+}
+
+/// What a function has not read of a body. If it is dropped before its end, the function has answered without it.
+struct Rest {
+    /// None at the end, and after a fault.
+    arriving: Option<Arriving>,
+    report: Option<oneshot::Sender<Problem>>,
+    _held: (Held, UploadPlace),
+}
+
+impl Rest {
+    async fn next(&mut self) -> Option<Result<Bytes, Arc<str>>> {
+        let arriving = self.arriving.as_mut()?;
+        arriving.resume();
+        match arriving.next().await {
+            Ok(Some(piece)) => Some(Ok(piece)),
+            Ok(None) => {
+                self.arriving = None;
+                None
+            }
+            Err(problem) => {
+                self.arriving = None;
+                let why: Arc<str> = problem.message().into();
+                let _answered = self.report.take().map(|report| report.send(problem));
+                Some(Err(why))
+            }
+        }
+    }
+}
+
+impl Drop for Rest {
+    /// Reads on for a moment: clients of HTTP/2 lose an answer whose stream is reset while they send.
+    fn drop(&mut self) {
+        if let (Some(mut arriving), Ok(runtime)) = (self.arriving.take(), Handle::try_current()) {
+            arriving.resume();
+            let discarding = async move { while let Ok(Some(_)) = arriving.next().await {} };
+            runtime.spawn(tokio::time::timeout(DISCARD_TIME, discarding));
+        }
     }
 }

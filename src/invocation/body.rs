@@ -10,7 +10,7 @@ use parking_lot::Mutex;
 /// Bytes of a body that may be on the way to a worker that has not taken them.
 pub const WINDOW: usize = 64 << 10;
 
-/// The pieces of a body, each not empty. An error is the last: why the rest will not come, for the function.
+/// The pieces of a body. An error is the last: why the rest will not come, for the function.
 pub type Pieces = BoxStream<'static, Result<Bytes, Arc<str>>>;
 
 /// A body that several hold until one of them takes it.

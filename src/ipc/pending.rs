@@ -42,6 +42,7 @@ pub struct PendingCalls<S> {
     timeouts_in_a_row: u32,
     unknown: Burst,
     odd: Burst,
+    idle_credits: Burst,
 }
 
 #[derive(Debug)]
@@ -117,6 +118,7 @@ impl<S> Default for PendingCalls<S> {
             timeouts_in_a_row: 0,
             unknown: Burst::default(),
             odd: Burst::default(),
+            idle_credits: Burst::default(),
         }
     }
 }
@@ -199,6 +201,9 @@ impl<S> PendingCalls<S> {
             if matches!(call.waiter, Waiter::Ending) {
                 unended += 1;
                 return true;
+            }
+            if call.put_off(now) {
+                return false;
             }
             if call.cancellable || matches!(call.waiter, Waiter::Stream(_)) {
                 cancelled.push(*id);

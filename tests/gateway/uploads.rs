@@ -3,6 +3,7 @@
 
 use std::io::{Read as _, Write as _};
 use std::net::TcpStream;
+use std::process::Command;
 use std::thread;
 use std::time::Duration;
 
@@ -322,4 +323,16 @@ fn slow_uploads_leave_places_for_other_calls() {
         stream.write_all(b"0\r\n\r\n").unwrap();
         read_until(&mut stream, &mut String::new(), if number < 2 { "\r\n0\r\n\r\n" } else { "\n70000\n" });
     }
+}
+
+#[test]
+fn an_early_answer_reaches_a_client_of_http_2() {
+    let (gateway, folder) = serving("main.py", ASGI, "");
+    let file = folder.path().join("upload");
+    std::fs::write(&file, vec![b'x'; 4 << 20]).unwrap();
+    let url = gateway.url(&format!("{HTTP}/early"));
+    let mut curl = Command::new("curl");
+    curl.args(["--silent", "--http2-prior-knowledge", "--max-time", "30", "--write-out", " %{http_code}"]);
+    let sent = curl.arg("--data-binary").arg(format!("@{}", file.display())).arg(&url).output().unwrap();
+    assert_eq!(String::from_utf8_lossy(&sent.stdout), "no 403");
 }

@@ -24,7 +24,7 @@ impl<S: Send + 'static> Client<S> {
     /// piece, or to take what it was sent.
     pub fn follow(&self, id: u64, body: Pieces, time: Duration) {
         let Some(client) = self.this.upgrade() else { return };
-        let may_send = self.shared.lock().calls.follow(id, time, clock::now());
+        let may_send = self.shared.lock().calls.follow(id, time, self.stream_idle, clock::now());
         if let Some(may_send) = may_send {
             let end = End { client, id, how: Err("the call is over".into()) };
             tokio::spawn(pass_on(body, may_send, end));

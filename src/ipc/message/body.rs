@@ -24,12 +24,13 @@ pub(super) fn parse_credit(data: &RawValue) -> Result<(Option<u64>, usize), serd
     Ok((data.id.parse().ok(), data.bytes))
 }
 
-/// The line with a piece of a body: as text where it is UTF-8.
+/// The line with a piece of a body: as text where it is UTF-8 and that is not longer.
 #[must_use]
 pub fn data_line(id: u64, piece: &[u8]) -> String {
-    let (key, text) = match std::str::from_utf8(piece) {
-        Ok(text) => ("text", serde_json::to_string(text).expect("texts always render as JSON")),
-        Err(_) => ("base64", format!("\"{}\"", STANDARD.encode(piece))),
+    let text = std::str::from_utf8(piece).map(|text| serde_json::to_string(text).expect("texts always render as JSON"));
+    let (key, text) = match text {
+        Ok(text) if text.len() <= piece.len() / 3 * 4 + 16 => ("text", text),
+        Ok(_) | Err(_) => ("base64", format!("\"{}\"", STANDARD.encode(piece))),
     };
     format!("{{\"type\":\"BodyData\",\"data\":{{\"id\":\"{id}\",\"{key}\":{text}}}}}\n")
 }
@@ -58,6 +59,7 @@ mod tests {
             "{\"type\":\"BodyData\",\"data\":{\"id\":\"7\",\"text\":\"ä\\n\"}}\n"
         );
         assert_eq!(data_line(7, b"\xff\x00"), "{\"type\":\"BodyData\",\"data\":{\"id\":\"7\",\"base64\":\"/wA=\"}}\n");
+        assert!(data_line(7, &[0; 60]).len() < 150, "escapes would take 360 bytes");
         assert!(error_line(7, "it \"broke\"").ends_with("\"message\":\"it \\\"broke\\\"\"}}\n"));
     }
 
