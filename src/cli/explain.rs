@@ -55,9 +55,10 @@ impl Explain {
             stderr::print_line(&faults);
             return Ok(ExitCode::FAILURE);
         };
-        if let Some(address) = self.function.clone().filter(|address| is_address(address) && is_method(&self.name)) {
+        let method = self.name.to_ascii_uppercase();
+        if let Some(address) = self.function.clone().filter(|address| is_address(address) && is_method(&method)) {
             let prefix = prefix_of(&config)?;
-            let asked = Asked::new(&self.name, &address, self.host.as_deref());
+            let asked = Asked::new(&method, &address, self.host.as_deref());
             let Some((deployment, function)) = routes::show(&config, &prefix, &asked, out)? else {
                 return Ok(ExitCode::SUCCESS);
             };
@@ -70,6 +71,9 @@ impl Explain {
         let names = || config.deployments.iter().map(|deployment| deployment.name.as_str());
         let Some(deployment) = config.deployments.iter().find(|deployment| deployment.name.as_str() == self.name)
         else {
+            if let Some(path) = self.function.as_deref().filter(|_| is_method(&method)) {
+                bail!("{path:?} is neither a path, which begins with \"/\", nor a URL");
+            }
             bail!("{}", unknown(&self.name, names()));
         };
         let (_, set) = compiled::load_plugins(&config, &mut faults);

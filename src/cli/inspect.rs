@@ -69,12 +69,12 @@ fn row(client: &Client, deployment: &Deployment) -> [String; 6] {
         deployment.release.map_or_else(|| "-".to_owned(), |release| release.to_string()),
         deployment.origin.clone().unwrap_or_else(|| "-".to_owned()),
         deployment.functions().count().to_string(),
-        client.address(&deployment.calls()),
+        client.address(&deployment.main_address()),
     ]
 }
 
 fn show(deployment: &Deployment, out: &mut impl Write) -> std::io::Result<()> {
-    writeln!(out, "{}  {}  {}", deployment.suffix, deployment.status, deployment.calls())?;
+    writeln!(out, "{}  {}  {}", deployment.suffix, deployment.status, deployment.main_address())?;
     if let Some(release) = deployment.release {
         writeln!(out, "  release {release}")?;
     }
@@ -94,7 +94,7 @@ fn show(deployment: &Deployment, out: &mut impl Write) -> std::io::Result<()> {
         }
     }
     for function in deployment.functions() {
-        if function.function["http"] == Value::Bool(true) {
+        if function.takes_requests() {
             writeln!(out, "  HTTP requests at {}…  ({})", deployment.requests(), function.script)?;
             continue;
         }

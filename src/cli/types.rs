@@ -51,6 +51,10 @@ impl Types {
             let file = folder.join(name);
             std::fs::write(&file, text).with_context(|| format!("writing {}", file.display()))?;
             writeln!(out, "wrote {}", file.display())?;
+            if name == "metagate.d.ts" {
+                let paths = format!("{{ \"paths\": {{ \"metagate\": [\"./{name}\"] }} }}");
+                writeln!(out, "  tsconfig.json finds it by \"compilerOptions\": {paths}")?;
+            }
         }
         Ok(ExitCode::SUCCESS)
     }

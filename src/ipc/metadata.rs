@@ -92,7 +92,12 @@ pub fn parse(data: &[u8], own: &OwnScripts<'_>) -> Result<Exports, BadMetaData> 
             function["schema"] = serde_json::to_value(&signature)?;
             aliases.add_of(&name, function);
             let streams_body = function.get("http").is_some_and(|http| http == STREAM);
-            let function = Function { streams_body, ..Function::new(&name, takes(function), signature) };
+            let takes = takes(function);
+            if takes == Takes::Request {
+                // How bodies come is between the gateway and the worker.
+                function["http"] = Value::Bool(true);
+            }
+            let function = Function { streams_body, ..Function::new(&name, takes, signature) };
             functions.insert(name, Arc::new(function));
         }
         packages.insert(language, Value::Array(own_handles));
@@ -223,6 +228,25 @@ mod tests {
         aliases.sort_unstable();
         assert_eq!(aliases, [("ops/add", "add"), ("ops/sub", "sub"), ("twice", "add")]);
         assert_eq!(exports.accepts, Accepts { names: true, ..Accepts::default() });
+    }
+
+    #[test]
+    fn whether_bodies_may_follow_is_no_matter_of_people() {
+        for (http, takes, follows) in [
+            ("true", Takes::Request, false),
+            (r#""stream""#, Takes::Request, true),
+            (r#""other""#, Takes::Arguments, false),
+            ("1", Takes::Arguments, false),
+        ] {
+            let data = format!(
+                r#"{{"packages":{{"node":[{{"name":"a","scope":{{"funcs":[{{"name":"http","http":{http}}}]}}}}]}}}}"#
+            );
+            let exports = parse(data.as_bytes(), &OwnScripts { folder: Path::new("/"), jsons: &[] }).unwrap();
+            let function = &exports.functions["http"];
+            assert_eq!((function.takes, function.streams_body), (takes, follows), "{http}");
+            let shown = &exports.packages["node"][0]["scope"]["funcs"][0]["http"];
+            assert_eq!(*shown == Value::Bool(true), takes == Takes::Request, "{http}");
+        }
     }
 
     #[test]

@@ -60,6 +60,13 @@ pub(crate) struct Function<'a> {
     pub(crate) function: &'a Value,
 }
 
+impl Function<'_> {
+    /// Whether it takes whole HTTP requests.
+    pub(crate) fn takes_requests(&self) -> bool {
+        self.function["http"] == Value::Bool(true)
+    }
+}
+
 impl Deployment {
     /// The common first part of the addresses of its functions.
     pub(crate) fn calls(&self) -> String {
@@ -69,6 +76,12 @@ impl Deployment {
     /// The address of the function that takes whole HTTP requests, if it has one.
     pub(crate) fn requests(&self) -> String {
         format!("/{}/{}/{}/http/", self.prefix, self.suffix, self.version)
+    }
+
+    /// Where its functions are called; of one that only serves whole requests, where they go.
+    pub(crate) fn main_address(&self) -> String {
+        let is_app = self.functions().next().is_some() && self.functions().all(|function| function.takes_requests());
+        if is_app { self.requests() } else { self.calls() }
     }
 
     /// Its functions in the order of the answer.

@@ -22,7 +22,7 @@ pub(super) fn show(client: &Client, name: &DeploymentName, out: &mut impl Write)
     let count = deployment.functions().count();
     for function in deployment.functions().take(SHOWN) {
         let called = function.function["name"].as_str().unwrap_or_default();
-        if function.function["http"] == Value::Bool(true) {
+        if function.takes_requests() {
             writeln!(out, "  curl {}", client.address(&deployment.requests()))?;
             continue;
         }

@@ -54,18 +54,20 @@ pub(super) fn show(
         Found::Route(route) => {
             writeln!(out, "  taken by     {}", described(route))?;
             writeln!(out, "  why          {}", why(route))?;
-            for (name, value) in route.parameters(path).unwrap_or_default() {
-                writeln!(out, "  parameter    {name} = {value:?}")?;
+            match route.parameters(path) {
+                Ok(parameters) => {
+                    for (name, value) in parameters {
+                        writeln!(out, "  parameter    {name} = {value:?}")?;
+                    }
+                }
+                Err(problem) => writeln!(out, "  refused      {}: {}", problem.status().as_u16(), problem.message())?,
             }
             Some(route)
         }
         Found::OtherMethods(_, methods) => {
             let methods: Vec<&str> = methods.into_iter().collect();
-            writeln!(
-                out,
-                "  taken by     nothing: 405, the routes for this path have the methods {}",
-                methods.join(", ")
-            )?;
+            let answer = if method == "OPTIONS" { "204, which lists the methods" } else { "405, its methods are" };
+            writeln!(out, "  taken by     no route: {answer} {}", methods.join(", "))?;
             None
         }
         Found::Nothing => {

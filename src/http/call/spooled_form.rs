@@ -1,5 +1,5 @@
 //! Large bodies of `multipart/form-data`, read as they arrive. Files go to the folder of temporary files of their
-//! deployment once [`IN_MEMORY`] bytes of the form's files are held, and the function gets their paths. Small and
+//! deployment once 1 MiB of the form's files are held, and the function gets their paths. Small and
 //! compressed forms are left to `multipart`.
 
 use std::fs::File;
