@@ -5,6 +5,8 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use bytes::{Bytes, BytesMut};
+use futures_util::StreamExt;
+use futures_util::stream::{self, BoxStream};
 use http::header::{CONTENT_LENGTH, EXPECT};
 use http::request::Parts;
 use http::{HeaderMap, Version};
@@ -21,8 +23,8 @@ const PACE_GRACE: Duration = Duration::from_secs(10);
 const MIN_PACE: u64 = 1024;
 
 /// Bytes of a refused HTTP/2 body that are read and dropped, and the time for it.
-const DISCARD_BYTES: usize = 256 * 1024;
-const DISCARD_TIME: Duration = Duration::from_secs(1);
+pub(crate) const DISCARD_BYTES: usize = 256 * 1024;
+pub(crate) const DISCARD_TIME: Duration = Duration::from_secs(1);
 
 /// Limits of a body.
 #[derive(Debug, Clone, Copy)]
@@ -155,9 +157,19 @@ impl Arriving {
         Self { body, limits, total: 0, waited: Duration::ZERO, waiting_since: Instant::now() }
     }
 
-    /// The client takes no time from the last piece until now: nobody has asked for another.
-    pub fn resume(&mut self) {
-        self.waiting_since = Instant::now();
+    /// Its pieces from now on. A fault is the last of them.
+    #[must_use]
+    pub fn into_pieces(self) -> BoxStream<'static, Result<Bytes, Problem>> {
+        let pieces = stream::unfold(Some(self), |arriving| async {
+            let mut arriving = arriving?;
+            // The client takes no time from the last piece until now: nobody has asked for another.
+            arriving.waiting_since = Instant::now();
+            match arriving.next().await {
+                Ok(piece) => Some((Ok(piece?), Some(arriving))),
+                Err(problem) => Some((Err(problem), None)),
+            }
+        });
+        pieces.fuse().boxed()
     }
 
     /// The next piece; none at the end. Cancelling it loses nothing.

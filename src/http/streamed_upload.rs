@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use bytes::{Bytes, BytesMut};
 use futures_util::StreamExt;
-use futures_util::stream;
+use futures_util::stream::{self, BoxStream};
 use hyper::body::Incoming;
 use tokio::runtime::Handle;
 use tokio::sync::oneshot;
@@ -82,7 +82,7 @@ impl Upload {
     pub fn into_pieces(self) -> (Pieces, Fault) {
         let (report, fault) = oneshot::channel();
         let Self { first, rest, held } = self;
-        let rest = Rest { arriving: Some(rest), report: Some(report), _held: held };
+        let rest = Rest { pieces: Some(rest.into_pieces()), report: Some(report), _held: held };
         let rest = stream::unfold(rest, |mut rest| async move { rest.next().await.map(|piece| (piece, rest)) });
         (stream::iter([Ok(first)]).chain(rest).boxed(), fault)
     }
@@ -91,37 +91,31 @@ impl Upload {
 /// What a function has not read of a body. If it is dropped before its end, the function has answered without it.
 struct Rest {
     /// None at the end, and after a fault.
-    arriving: Option<Arriving>,
+    pieces: Option<BoxStream<'static, Result<Bytes, Problem>>>,
     report: Option<oneshot::Sender<Problem>>,
     _held: (Held, UploadPlace),
 }
 
 impl Rest {
     async fn next(&mut self) -> Option<Result<Bytes, Arc<str>>> {
-        let arriving = self.arriving.as_mut()?;
-        arriving.resume();
-        match arriving.next().await {
-            Ok(Some(piece)) => Some(Ok(piece)),
-            Ok(None) => {
-                self.arriving = None;
-                None
-            }
-            Err(problem) => {
-                self.arriving = None;
-                let why: Arc<str> = problem.message().into();
-                let _answered = self.report.take().map(|report| report.send(problem));
-                Some(Err(why))
-            }
-        }
+        let fault = match self.pieces.as_mut()?.next().await {
+            Some(Ok(piece)) => return Some(Ok(piece)),
+            Some(Err(problem)) => Some(problem),
+            None => None,
+        };
+        self.pieces = None;
+        let problem = fault?;
+        let why: Arc<str> = problem.message().into();
+        let _answered = self.report.take().map(|report| report.send(problem));
+        Some(Err(why))
     }
 }
 
 impl Drop for Rest {
     /// Reads on for a moment: clients of HTTP/2 lose an answer whose stream is reset while they send.
     fn drop(&mut self) {
-        if let (Some(mut arriving), Ok(runtime)) = (self.arriving.take(), Handle::try_current()) {
-            arriving.resume();
-            let discarding = async move { while let Ok(Some(_)) = arriving.next().await {} };
+        if let (Some(mut pieces), Ok(runtime)) = (self.pieces.take(), Handle::try_current()) {
+            let discarding = async move { while let Some(Ok(_)) = pieces.next().await {} };
             runtime.spawn(tokio::time::timeout(DISCARD_TIME, discarding));
         }
     }

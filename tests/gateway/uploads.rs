@@ -119,6 +119,13 @@ fn send_chunk(stream: &mut TcpStream, bytes: &[u8]) {
     stream.write_all(b"\r\n").unwrap();
 }
 
+/// Sends the head of an upload in chunks, and a first one that is large.
+fn upload(gateway: &Gateway, path: &str) -> TcpStream {
+    let mut stream = begin(gateway, path);
+    send_chunk(&mut stream, &[b'x'; 70_000]);
+    stream
+}
+
 /// Reads until the answer so far has this text.
 fn read_until(stream: &mut TcpStream, answer: &mut String, text: &str) {
     let mut buffer = [0; 4096];
@@ -177,8 +184,7 @@ fn a_large_body_takes_no_memory_of_the_gateway() {
 fn an_app_learns_that_its_client_has_left() {
     for (file, app) in apps() {
         let (gateway, _folder) = serving(file, app, "");
-        let mut stream = begin(&gateway, "/");
-        send_chunk(&mut stream, &[b'x'; 70_000]);
+        let mut stream = upload(&gateway, "/");
         read_until(&mut stream, &mut String::new(), "\n70000\n");
         drop(stream);
         wait_for("the app to see it", || gateway.worker_log("it").contains("the client has left").then_some(()));
@@ -189,8 +195,7 @@ fn an_app_learns_that_its_client_has_left() {
 fn an_answer_may_come_before_the_body_is_whole() {
     for (file, app) in apps() {
         let (gateway, _folder) = serving(file, app, "timeout = \"1s\"");
-        let mut stream = begin(&gateway, "/early");
-        send_chunk(&mut stream, &[b'x'; 70_000]);
+        let mut stream = upload(&gateway, "/early");
         let mut answer = String::new();
         read_until(&mut stream, &mut answer, "no");
         assert!(answer.starts_with("HTTP/1.1 403"), "{file}: {answer}");
@@ -225,8 +230,7 @@ fn the_time_of_an_app_does_not_run_while_its_client_sends() {
 fn a_worker_that_dies_midway_is_no_silent_end() {
     for (file, app) in apps() {
         let (gateway, _folder) = serving(file, app, "");
-        let mut stream = begin(&gateway, "/die");
-        send_chunk(&mut stream, &[b'x'; 70_000]);
+        let mut stream = upload(&gateway, "/die");
         let mut answer = String::new();
         read_until(&mut stream, &mut answer, "worker_crashed");
         assert!(answer.starts_with("HTTP/1.1 502"), "{file}: {answer}");
@@ -245,12 +249,10 @@ fn a_body_that_is_too_large_or_too_slow_is_refused_midway() {
     let folder = folder(&[("index.js", "exports.fetch = async (request) => new Response(await request.text());")]);
     let server = "[server]\nmax_body = \"100KiB\"\nbody_timeout = \"2s\"\n";
     let gateway = Gateway::ready(&(server.to_owned() + &deployment(&folder, "")));
-    let mut stream = begin(&gateway, "/");
-    send_chunk(&mut stream, &[b'x'; 70_000]);
+    let mut stream = upload(&gateway, "/");
     send_chunk(&mut stream, &[b'x'; 70_000]);
     read_until(&mut stream, &mut String::new(), "payload_too_large");
-    let mut stream = begin(&gateway, "/");
-    send_chunk(&mut stream, &[b'x'; 70_000]);
+    let mut stream = upload(&gateway, "/");
     read_until(&mut stream, &mut String::new(), "request_timeout");
     // The worker goes on.
     let answer = gateway.post(&format!("{HTTP}/"), &[], "y".repeat(80_000));
@@ -293,8 +295,7 @@ fn plugins_that_look_at_no_body_leave_it_on_its_way() {
     for keys in ["", "isolation = \"process\""] {
         let blind = table("b", &blind, keys);
         let gateway = Gateway::ready(&(deployment(&folder, "") + &blind));
-        let mut stream = begin(&gateway, "/");
-        send_chunk(&mut stream, &[b'x'; 70_000]);
+        let mut stream = upload(&gateway, "/");
         read_until(&mut stream, &mut String::new(), "\n70000\n");
         drop(gateway);
         let gateway = Gateway::ready(&(deployment(&folder, "") + &blind + &table("l", &looking, keys)));
@@ -310,8 +311,7 @@ fn slow_uploads_leave_places_for_other_calls() {
     let (gateway, _folder) = serving("main.py", ASGI, "concurrency = 4");
     let mut uploads: Vec<TcpStream> = Vec::new();
     for number in 0..6 {
-        let mut stream = begin(&gateway, "/");
-        send_chunk(&mut stream, &[b'x'; 70_000]);
+        let mut stream = upload(&gateway, "/");
         if number < 2 {
             read_until(&mut stream, &mut String::new(), "\n70000\n");
         }

@@ -46,7 +46,7 @@ pub async fn call(
     let buffers = &client.connection.buffers;
     // What is held of the body counts in the budgets until the call has ended.
     let (arguments, _held) = match kind {
-        BodyKind::Multipart(boundary) if spooled_form::is_for(&head, &body) => {
+        BodyKind::Multipart(boundary) if lookup::may_be_taken_in_pieces(&head, &body) => {
             // Boxed: it would enlarge the future of every call.
             Box::pin(spooled_form::read(&deployment, &head, body, &boundary, keys, buffers, bodies)).await?
         }

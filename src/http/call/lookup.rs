@@ -133,9 +133,14 @@ pub fn check_function(deployment: &Deployment, function: &str, takes: Takes) -> 
     })
 }
 
-/// Whether the body is known to be small.
+/// Whether a body is worth taking as it arrives: it may be large, and is not compressed, because it is inflated as a
+/// whole.
 #[must_use]
-pub fn is_small(head: &Parts, body: &Incoming) -> bool {
+pub fn may_be_taken_in_pieces(head: &Parts, body: &Incoming) -> bool {
+    !is_small(head, body) && !head.headers.contains_key(CONTENT_ENCODING)
+}
+
+fn is_small(head: &Parts, body: &Incoming) -> bool {
     body.is_end_stream()
         || request_body::announced(&head.headers).is_some_and(|length| length <= SMALL as u64)
             && !head.headers.contains_key(CONTENT_ENCODING)

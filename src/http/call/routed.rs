@@ -68,7 +68,7 @@ async fn call(
     };
     let buffers = &client.connection.buffers;
     let (arguments, _held) = match kind {
-        BodyKind::Multipart(boundary) if spooled_form::is_for(&head, &body) => {
+        BodyKind::Multipart(boundary) if lookup::may_be_taken_in_pieces(&head, &body) => {
             let read = spooled_form::read(&deployment, &head, body, &boundary, Keys::Keep, buffers, bodies);
             let (from_body, held) = Box::pin(read).await?;
             (with_address(from_body)?, held)

@@ -7,12 +7,10 @@ use std::io::{self, Write};
 use std::os::unix::fs::DirBuilderExt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::time::Duration;
 
 use bytes::{Bytes, BytesMut};
 use futures_util::StreamExt;
-use futures_util::stream::{self, BoxStream};
-use http::header::CONTENT_ENCODING;
+use futures_util::stream::BoxStream;
 use http::request::Parts;
 use http_body::Frame;
 use http_body_util::{BodyExt, StreamBody};
@@ -22,12 +20,11 @@ use multer::{Field, Multipart};
 use crate::http::bodies::Bodies;
 use crate::http::buffers::{Class, ConnectionBuffers, Held, SMALL};
 use crate::http::call::arguments::{self, Keys};
-use crate::http::call::lookup;
 use crate::http::call::multipart::{Content, Part, PartHead, by_name, check_count, malformed};
 use crate::http::disk_fault::from_disk;
 use crate::http::form_feed::{Feed, FeedError, HEADER_LIMIT, Mode};
 use crate::http::problem::{Code, Problem};
-use crate::http::request_body::{self, Arriving};
+use crate::http::request_body::{self, Arriving, DISCARD_BYTES, DISCARD_TIME};
 use crate::invocation::Arguments;
 use crate::invocation::uploads::Uploaded;
 use crate::process::walls::user::{User, give_file};
@@ -37,9 +34,6 @@ use crate::registry::Deployment;
 const IN_MEMORY: usize = 1 << 20;
 /// Bytes that are written at once.
 const BATCH: usize = 256 << 10;
-/// Bytes of a refused form that are read and dropped, so that its client sees the answer.
-const DISCARD: usize = 256 << 10;
-const DISCARD_TIME: Duration = Duration::from_secs(1);
 
 /// A body as it arrives.
 type Source = StreamBody<BoxStream<'static, Result<Frame<Bytes>, Fault>>>;
@@ -48,12 +42,6 @@ type Source = StreamBody<BoxStream<'static, Result<Frame<Bytes>, Fault>>>;
 #[derive(Debug, thiserror::Error)]
 #[error("the body cannot be read: {}", .0.message())]
 struct Fault(Problem);
-
-/// Whether a form is read as it arrives.
-#[must_use]
-pub fn is_for(head: &Parts, body: &Incoming) -> bool {
-    !lookup::is_small(head, body) && !head.headers.contains_key(CONTENT_ENCODING)
-}
 
 /// Reads a form. The arguments keep its files.
 ///
@@ -82,7 +70,8 @@ pub async fn read(
         Err(problem) => Err(problem),
     };
     if let Err(problem) = read {
-        let dropping = tokio::time::timeout(DISCARD_TIME, drop_rest(&mut source, DISCARD));
+        // So that its client sees the answer.
+        let dropping = tokio::time::timeout(DISCARD_TIME, drop_rest(&mut source, DISCARD_BYTES));
         return Err(if matches!(dropping.await, Ok(Ok(true))) { problem } else { problem.closing() });
     }
     let Form { parts, uploads, texts, files, held, .. } = form;
@@ -94,16 +83,7 @@ pub async fn read(
 }
 
 fn source(arriving: Arriving) -> Source {
-    let pieces = stream::unfold(Some(arriving), |arriving| async {
-        let mut arriving = arriving?;
-        // The time to write the last piece is not the client's.
-        arriving.resume();
-        match arriving.next().await {
-            Ok(piece) => Some((Ok(Frame::data(piece?)), Some(arriving))),
-            Err(problem) => Some((Err(Fault(problem)), None)),
-        }
-    });
-    StreamBody::new(pieces.fuse().boxed())
+    StreamBody::new(arriving.into_pieces().map(|piece| piece.map(Frame::data).map_err(Fault)).boxed())
 }
 
 /// Drops the rest of a body up to `most` bytes. Returns whether that was all.

@@ -128,10 +128,10 @@ async fn unless_fault(
     }
 }
 
-/// A place for the body to follow the call piece by piece, if it may: it may be large, the function takes it so, and no
-/// plugin looks at it. A compressed body is inflated as a whole.
+/// A place for the body to follow the call piece by piece, if it may: the function takes it so, and no plugin looks at
+/// it.
 fn upload_place(deployment: &Deployment, head: &Parts, body: &Incoming) -> Option<UploadPlace> {
-    if lookup::is_small(head, body) || head.headers.contains_key(CONTENT_ENCODING) {
+    if !lookup::may_be_taken_in_pieces(head, body) {
         return None;
     }
     if deployment.chain_of(HTTP_FUNCTION).is_some_and(|chain| chain.uses_arguments()) {

@@ -149,6 +149,11 @@ mod tests {
         let may_send = calls.follow(id, TIME, IDLE, now).unwrap();
         assert_eq!(calls.leave(id, now), Some(now + TIME));
         assert!(may_send.has_changed().is_err());
+        let (id, _reply) = calls.add(now, (), true);
+        let may_send = calls.follow(id, TIME, IDLE, now).unwrap();
+        let (_stream, feed) = Stream::new(None, Arc::new(NoSource));
+        assert!(calls.begin_stream(Some(id), feed, false, now, IDLE).is_ok());
+        assert!(calls.leave(id, now).is_some() && may_send.has_changed().is_err());
     }
 
     #[test]

@@ -142,6 +142,7 @@ impl<S> PendingCalls<S> {
     /// call; it has 10 s to end a stream. Returns the deadline if the worker is to know.
     pub fn leave(&mut self, id: u64, now: Instant) -> Option<Instant> {
         let call = self.calls.get_mut(&id)?;
+        let upload = call.upload.take();
         match call.waiter {
             Waiter::Stream(_) => {
                 call.end_soon(now);
@@ -150,7 +151,7 @@ impl<S> PendingCalls<S> {
             Waiter::Reply(_) if call.cancellable => {}
             Waiter::Reply(_) | Waiter::Left | Waiter::Ending => return None,
         }
-        if let (Some(upload), Waiter::Reply(_)) = (call.upload.take(), &call.waiter) {
+        if let Some(upload) = upload {
             call.deadline = now + upload.time;
         }
         call.waiter = Waiter::Left;

@@ -1,3 +1,5 @@
+//! Calls in flight: their answers, those that come late, and their ends.
+
 use std::time::{Duration, Instant};
 
 use crate::invocation::Returned;
