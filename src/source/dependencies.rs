@@ -25,6 +25,7 @@ mod environment;
 mod node;
 mod others;
 mod python;
+mod requirement_files;
 mod runner;
 mod search;
 mod step;

@@ -8,6 +8,7 @@ use std::path::{Path, PathBuf};
 
 use crate::files;
 use crate::runtime::python::PACKAGES;
+use crate::source::dependencies::requirement_files;
 use crate::source::dependencies::runner::Runner;
 use crate::source::dependencies::search::Found;
 use crate::source::dependencies::step::{Step, place};
@@ -85,7 +86,7 @@ fn pip_step(release: &Path, found: &Found, pyprojects: &[PathBuf]) -> Option<Ste
     let command = if projects.is_empty() { "pip install" } else { "pip install (pyproject.toml)" };
     let mut args: Vec<OsString> = FLAGS.map(Into::into).to_vec();
     args.extend(["--target".into(), release.join(PACKAGES).into()]);
-    args.extend(files.iter().flat_map(|file| ["-r".into(), without_editable(release, file).into()]));
+    args.extend(files.iter().flat_map(|file| ["-r".into(), requirement_files::given_to_pip(release, file).into()]));
     args.extend(projects.into_iter().flat_map(|(_, named)| named).map(OsString::from));
     Some(Step {
         runner: Runner::Python,
@@ -98,47 +99,6 @@ fn pip_step(release: &Path, found: &Found, pyprojects: &[PathBuf]) -> Option<Ste
         needed_for: place(release, first),
         missing_words: Some("No module named pip"),
     })
-}
-
-/// The file, or a copy of it that installs editable packages (`-e ./lib`) as others: pip would only note their place,
-/// which is another one when the release has been moved into the store.
-fn without_editable(release: &Path, file: &Path) -> PathBuf {
-    let Some(text) = files::read_small(file).ok().and_then(|text| String::from_utf8(text).ok()) else {
-        return file.to_owned();
-    };
-    if !text.lines().any(|line| editable(line).is_some()) {
-        return file.to_owned();
-    }
-    let copied: String = text.lines().map(|line| copied_line(line, file) + "\n").collect();
-    let place = release.join(PACKAGES).with_file_name(place(release, file).replace('/', "_"));
-    let written = place.parent().map(fs::create_dir_all).transpose().and_then(|_| fs::write(&place, copied));
-    // pip reports what is wrong with the file itself.
-    if written.is_ok() { place } else { file.to_owned() }
-}
-
-/// What `-e` or `--editable` names in a line of a requirements.txt.
-fn editable(line: &str) -> Option<&str> {
-    option(line, &["-e", "--editable"])
-}
-
-/// A line of the copy. Other files that it names are found from the folder of the original.
-fn copied_line(line: &str, file: &Path) -> String {
-    if let Some(named) = editable(line) {
-        return named.to_owned();
-    }
-    for [short, long] in [["-r", "--requirement"], ["-c", "--constraint"]] {
-        if let Some(named) = option(line, &[short, long]).filter(|named| !named.contains("://")) {
-            return format!("{long} {}", file.with_file_name(named).display());
-        }
-    }
-    line.to_owned()
-}
-
-/// The value of an option that a line begins with: `-e ./lib`, `--editable=./lib`.
-fn option<'a>(line: &'a str, names: &[&str]) -> Option<&'a str> {
-    let rest = names.iter().find_map(|name| line.trim_start().strip_prefix(name))?;
-    let value = rest.trim_start_matches([' ', '\t', '=']);
-    (value.len() < rest.len() && !value.is_empty()).then(|| value.trim_end())
 }
 
 /// `[project] dependencies` of a pyproject.toml; none if it cannot be read. Format: PEP 621. What is not the name of a
@@ -172,20 +132,6 @@ mod tests {
         let inside =
             |arg: &OsString| Path::new(arg).strip_prefix(release.path()).map(|path| path.display().to_string());
         Some((step.place, step.args.iter().filter_map(|arg| inside(arg).ok()).collect()))
-    }
-
-    #[test]
-    fn editable_packages_are_installed_as_others() {
-        let release = tempfile::tempdir().unwrap();
-        fs::create_dir(release.path().join("app")).unwrap();
-        let file = release.path().join("app/requirements.txt");
-        fs::write(&file, "six\n-e ./lib[x]\n--editable=git+https://x/y\n-r more.txt\n-extra\n").unwrap();
-        let copy = fs::read_to_string(without_editable(release.path(), &file)).unwrap();
-        let more = release.path().join("app/more.txt");
-        let expected = format!("six\n./lib[x]\ngit+https://x/y\n--requirement {}\n-extra\n", more.display());
-        assert_eq!(copy, expected);
-        fs::write(&file, "six\n-r more.txt\n").unwrap();
-        assert_eq!(without_editable(release.path(), &file), file);
     }
 
     #[test]
