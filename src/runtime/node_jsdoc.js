@@ -1,5 +1,5 @@
 // Reads the types of Node functions from their JSDoc comments: `@param`, `@returns`, `@type` of a function, `@typedef`
-// with `@property`, `@callback`.
+// with `@property`, `@callback`; of several `@overload`, what fits one of them.
 // node.js loads this module for scripts with such comments. What types are is in node_types.js. A type that cannot be
 // read takes any value.
 'use strict';
@@ -7,9 +7,12 @@
 const fs = require('fs');
 const path = require('path');
 
+const { merged } = require('./node_types.js');
+
 const FILES = 200; // files of one script that are searched
 const FILE_SIZE = 1024 * 1024; // bytes of a file that is searched
 const DEPTH = 40; // levels of a type
+const OVERLOADS = 20; // comments of one function
 const OCCURRENCES = 20; // places of the same text that are looked at
 const ANY = { is: 'any' };
 
@@ -366,6 +369,7 @@ const IMPORT = /(?:\bfrom\s*|\bimport\s*\(?\s*|\brequire\s*\(\s*)(['"])(\.[^'"\n
 // What may stand between a comment and the text of its function.
 const LEAD = /^\s*(?:(?:export|default|const|let|var|static|async)\s+|[\p{ID_Continue}$.[\]'"]+\s*[:=]\s*)*\(*\s*$/u;
 const NAMED = /@(?:typedef|property|prop|callback)\b/;
+const OVERLOAD = /@overload\b/;
 
 // The text of a script and of the scripts that it imports by relative paths, with the types that each names.
 function sourcesOf(script) {
@@ -445,27 +449,47 @@ function declarationsOf(script) {
     const candidates = [];
     for (const { text, named } of sources) {
       for (let at = text.indexOf(source), n = 0; at !== -1 && n < OCCURRENCES; at = text.indexOf(source, at + 1), n++) {
-        const found = commentBefore(text, at);
+        const found = commentsBefore(text, at);
         if (found !== undefined) candidates.push({ ...found, named, isNamed: found.lead.includes(name) });
       }
     }
     const best = candidates.find(({ isNamed }) => isNamed) ?? candidates[0];
-    return best === undefined ? undefined : declarationIn(best.comment, best.named);
+    return best === undefined ? undefined : declarationIn(best.comments, best.named);
   };
 }
 
-// The comment that ends before a function, and what stands between them.
-function commentBefore(text, at) {
+// The comments that end before a function, the nearest first, and what stands between them and it. Only those of
+// overloads may be more than one.
+function commentsBefore(text, at) {
   const end = text.lastIndexOf('*/', at);
-  if (end === -1) return undefined;
+  const nearest = commentThatEnds(text, end);
+  if (nearest === undefined) return undefined;
   const lead = text.slice(end + 2, at);
-  const start = text.lastIndexOf('/*', end - 1);
-  if (lead.length > 300 || start === -1 || text[start + 2] !== '*' || !LEAD.test(lead)) return undefined;
-  return { comment: text.slice(start, end + 2), lead };
+  if (lead.length > 300 || !LEAD.test(lead)) return undefined;
+  const comments = [nearest];
+  for (let from = end + 2 - nearest.length; comments.length <= OVERLOADS;) {
+    const before = text.slice(0, from).trimEnd();
+    const one = before.endsWith('*/') ? commentThatEnds(text, before.length - 2) : undefined;
+    if (one === undefined || !OVERLOAD.test(one)) break;
+    comments.push(one);
+    from = before.length - one.length;
+  }
+  return { comments, lead };
 }
 
-function declarationIn(comment, named) {
-  const { description, tags } = parse(comment);
+// The comment of JSDoc whose last two characters are at `end`.
+function commentThatEnds(text, end) {
+  const start = end === -1 ? -1 : text.lastIndexOf('/*', end - 1);
+  return start === -1 || text[start + 2] !== '*' ? undefined : text.slice(start, end + 2);
+}
+
+function declarationIn(comments, named) {
+  const parsed = comments.map(parse);
+  const overloads = [...parsed].reverse().flatMap((one) => overloadsIn(one, named));
+  const isMerged = overloads.length > 0 && !overloads.some(({ params }) => params.some(({ rest }) => rest));
+  if (isMerged) return merged(overloads);
+  const { description, tags } = parsed[0];
+  if (overloads.length > 0 && tags.some(isOverload)) return { params: [], description: overloads[0].description };
   const own = declaredBy(tags, named);
   const type = tags.find(({ tag }) => tag === 'type')?.type;
   const isOwn = own.params.length > 0 || own.returns !== undefined || type === undefined;
@@ -473,6 +497,19 @@ function declarationIn(comment, named) {
   const about = description || tags.find(({ tag }) => tag === 'description')?.description;
   if (params.length === 0 && returns === undefined && !about) return undefined;
   return { params, returns, description: about, inOrder };
+}
+
+function isOverload({ tag }) {
+  return tag === 'overload';
+}
+
+// What a comment says of each `@overload` in it. The tags that follow one belong to it.
+function overloadsIn({ description, tags }, named) {
+  const starts = tags.flatMap((one, at) => (isOverload(one) ? [at] : []));
+  return starts.map((start, i) => {
+    const own = declaredBy(tags.slice(start + 1, starts[i + 1]), named);
+    return { ...own, description: description || undefined };
+  });
 }
 
 // What `@param` and `@returns` say.

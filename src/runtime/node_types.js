@@ -423,6 +423,28 @@ function takesNothing(type) {
     || (type.is === 'union' && type.of.some(takesNothing));
 }
 
+// --- several signatures ----------------------------------------------------------------------------------------------
+
+// What several declarations of one function say of its parameters, by their order.
+function merged(all) {
+  const longest = all.reduce((a, b) => (b.params.length > a.params.length ? b : a));
+  const params = longest.params.map((param, at) => {
+    const same = all.map((one) => one.params[at]);
+    const optional = same.some((one) => one === undefined || one.optional);
+    const isAny = same.some((one) => one !== undefined && one.type === undefined);
+    return { ...param, optional, type: isAny ? undefined : oneOf(same.flatMap((one) => one?.type ?? [])) };
+  });
+  const { description } = all.find((one) => one.description) ?? {};
+  return { params, returns: oneOf(all.flatMap(({ returns }) => returns ?? [])), description, inOrder: true };
+}
+
+function oneOf(types) {
+  const all = new Map(types.map((type) => [stringify(type), type]));
+  const of = [...all.values()].flatMap((type) => (type.is === 'union' ? type.of : [type]));
+  if (of.some(({ is }) => is === 'any')) return { is: 'any' };
+  return all.size <= 1 ? types[0] : { is: 'union', of };
+}
+
 // A type as it is written, for `inspect`.
 function textOf(type) {
   return short(writtenType(type, 0), NAME_LENGTH);
@@ -452,5 +474,5 @@ function writtenType(type, depth) {
 }
 
 module.exports = {
-  Compiler, Misfit, found, short, takesNothing, textOf, withLongNumbers, withoutLongNumbers, WORD,
+  Compiler, Misfit, found, merged, short, takesNothing, textOf, withLongNumbers, withoutLongNumbers, WORD,
 };

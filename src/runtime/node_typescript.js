@@ -10,6 +10,8 @@ const fs = require('fs');
 const { createRequire } = require('module');
 const path = require('path');
 
+const { merged } = require('./node_types.js');
+
 const { parse, stringify } = JSON;
 
 const PATIENCE_MS = 30_000;
@@ -282,22 +284,6 @@ function isNothing({ is }) {
 }
 
 // The type of what may be left out, when it is given.
-function merged(all) {
-  const longest = all.reduce((a, b) => (b.params.length > a.params.length ? b : a));
-  const params = longest.params.map((param, at) => {
-    const same = all.map((one) => one.params[at]);
-    const optional = same.some((one) => one === undefined || one.optional);
-    return { ...param, optional, type: union(same.flatMap((one) => one?.type ?? [])) };
-  });
-  const { description } = all.find((one) => one.description) ?? {};
-  return { params, returns: union(all.map(({ returns }) => returns)), description, inOrder: true };
-}
-
-function union(types) {
-  const all = new Map(types.map((type) => [stringify(type), type]));
-  return all.size === 1 ? types[0] : { is: 'union', of: [...all.values()] };
-}
-
 function withoutNothing(type) {
   if (type.is !== 'union') return type;
   const of = type.of.filter(({ is }) => is !== 'undefined');

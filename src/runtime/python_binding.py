@@ -422,7 +422,7 @@ class Compiler:
         if origin is tuple:
             return self.tuple_of(arguments)
         if origin in ITEMS or name in ABSTRACT_ITEMS:
-            return self.items(ITEMS.get(origin) or ABSTRACT_ITEMS[name], arguments, origin not in ITEMS)
+            return self.items(ITEMS.get(origin) or ABSTRACT_ITEMS[name], arguments)
         if name == "defaultdict":
             return None
         if origin is dict or name in ("Mapping", "MutableMapping", "OrderedDict"):
@@ -471,15 +471,11 @@ class Compiler:
         size = {"minItems": len(members), "maxItems": len(members)}
         return Type(check, {"type": "array", "prefixItems": [member.schema for member in members], **size}, expected)
 
-    def items(self, make, arguments, is_abstract=False):
+    def items(self, make, arguments):
         item = self.type_of(arguments[0]) if arguments else None
-        # A text is a sequence of texts.
-        takes_text = is_abstract and make is list and (item is None or item is PLAIN[str])
 
         def check(value, text):
-            if type(value) is not list:
-                if takes_text and type(value) is str and not text:
-                    return value
+            if type(value) is not list:  # a text is a sequence of texts in Python, and a mistake in JSON
                 if not text:
                     raise Mismatch("array", value)
                 value = [value]  # a key that comes once
@@ -532,17 +528,18 @@ class Compiler:
             return self.mapping(dict, ())
         if kind is object:
             return None
+        if kind.__module__ == "collections.abc" and kind.__name__ in ABSTRACT_ITEMS:
+            return self.items(ABSTRACT_ITEMS[kind.__name__], ())
+        if kind.__module__ == "collections.abc" and kind.__name__ in ("Mapping", "MutableMapping"):
+            return self.mapping(dict, ())
         bases = [(base.__module__, base.__qualname__) for base in kind.__mro__]
         if ("enum", "Enum") in bases:
             return enum_type(kind)
         if callable(getattr(kind, "model_validate_json", None)):
             # As JSON: what is text in JSON for want of another form, such as a date, is so in strict models too.
-            import json
-
-            validate = kind.model_validate_json
-            return model_type(kind, lambda value: validate(json.dumps(value)), getattr(kind, "model_json_schema", None))
+            return model_type(kind, kind.model_validate_json, getattr(kind, "model_json_schema", None), True)
         if callable(getattr(kind, "parse_obj", None)) and hasattr(kind, "__fields__"):
-            return model_type(kind, kind.parse_obj, getattr(kind, "schema", None))
+            return model_type(kind, kind.parse_obj, getattr(kind, "schema", None), False)
         # Of a class that contains itself, the inner one refers to this place.
         name = kind.__name__ if kind.__name__ not in self.definitions else f"{kind.__name__}{len(self.open)}"
         place = self.open[kind] = Type(None, {"$ref": f"#/$defs/{name}"}, kind.__name__, None, ANY_KEY)
@@ -752,12 +749,22 @@ def literal(values):
     return Type(check, {"enum": [value for value in plain_values if is_plain(value)]}, expected)
 
 
-def model_type(kind, validate, describe):
-    """A model of pydantic, which validates itself."""
+def model_type(kind, validate, describe, is_of_json):
+    """A model of pydantic, which validates itself: JSON or a value."""
+    global needs_texts
+    model = worker.own_module("python_models").Model(kind) if is_of_json else None
+    needs_texts = needs_texts or is_of_json and model.keeps_digits
+
+    def json_of(value, text):
+        if type(text) is Texts and text.numbers and model.keeps_digits:
+            return model.json_of(value, text.numbers, whole_number)
+        import json
+
+        return json.dumps(value)
 
     def check(value, text):
         try:
-            return validate(value)
+            return validate(json_of(value, text) if is_of_json else value)
         except Exception as error:
             listed = getattr(error, "errors", None)
             if not callable(listed):

@@ -8,7 +8,7 @@ const NODE: &str = include_str!("node.js");
 const PYTHON: &str = include_str!("python.py");
 const METACALL: &str = include_str!("metacall.js");
 /// Modules of the worker scripts, which not every deployment needs: name and text.
-const MODULES: [(&str, &str); 27] = [
+const MODULES: [(&str, &str); 28] = [
     ("node_binding.js", include_str!("node_binding.js")),
     ("node_types.js", include_str!("node_types.js")),
     ("node_jsdoc.js", include_str!("node_jsdoc.js")),
@@ -34,6 +34,7 @@ const MODULES: [(&str, &str); 27] = [
     ("python_lambda.py", include_str!("python_lambda.py")),
     ("python_main_thread.py", include_str!("python_main_thread.py")),
     ("python_metagate.py", include_str!("python_metagate.py")),
+    ("python_models.py", include_str!("python_models.py")),
     ("python_streams.py", include_str!("python_streams.py")),
     ("python_wsgi.py", include_str!("python_wsgi.py")),
 ];

@@ -4,6 +4,7 @@ use serde_json::json;
 
 use crate::arguments::{assert_misfits, assert_results, result, serving};
 use crate::faulty::assert_error;
+use crate::python_apps;
 use crate::support::Gateway;
 
 #[test]
@@ -201,13 +202,25 @@ fn what_a_constructor_refuses_is_the_callers_fault_and_what_fails_in_it_is_its_o
 #[test]
 fn arrays_and_lengths_of_time_are_what_the_documentation_says() {
     let python = serving("exact-python", "");
-    assert_results(&python, &[("names", r#"[["a"],["b"]]"#, json!([["a"], ["b"]])), ("wait", "[1.5]", json!(1.5))]);
+    assert_results(
+        &python,
+        &[
+            ("names", r#"[["a"],["b"]]"#, json!([["a"], ["b"]])),
+            ("names_of", r#"[["a"],[1],"c"]"#, json!([["a"], [1], ["c"]])),
+            ("wait", "[1.5]", json!(1.5)),
+        ],
+    );
     assert_eq!(result(&python.get("/local/it/v1/call/wait?time=90")), json!(90.0));
     assert_misfits(
         &python,
         &[
             ("names", r#"[{"a":1}]"#, "argument 1 (all): expected array, found {\"a\": 1}"),
             ("names", r#"[[],{"a":1}]"#, "argument 2 (more): expected array, found {\"a\": 1}"),
+            // A text is a sequence of texts in Python only.
+            ("names", r#"["ab"]"#, "argument 1 (all): expected array, found \"ab\""),
+            ("names", r#"{"all":[],"more":"ab"}"#, "argument \"more\": expected array, found \"ab\""),
+            ("names_of", r#"["ab"]"#, "argument 1 (all): expected array, found \"ab\""),
+            ("names_of", r#"[[],"ab"]"#, "argument 2 (more): expected array, found \"ab\""),
             ("wait", r#"["90"]"#, "argument 1 (time): expected duration in seconds, found \"90\""),
             ("wait", r#"["PT90S"]"#, "argument 1 (time): expected duration in seconds, found \"PT90S\""),
         ],
@@ -226,4 +239,68 @@ fn names_in_comments_change_no_prototype() {
     let node = serving("exact-node", "");
     assert_results(&node, &[("polluted", r#"[{"__proto__":{"polluted":1}}]"#, json!([true, true, true]))]);
     assert_error(&node.call("it", "polluted", "[{}]"), 422, "bad_argument");
+}
+
+#[test]
+fn arguments_fit_one_of_several_overloads_of_comments() {
+    let node = serving("exact-node", "");
+    assert_results(
+        &node,
+        &[
+            ("repeated", "[2]", json!(4)),
+            ("repeated", r#"["ab"]"#, json!("abab")),
+            ("repeated", r#"{"times":3,"value":"ab"}"#, json!("ababab")),
+            ("moment", r#"["2026-11-28"]"#, json!(2026)),
+            ("moment", r#"[5,"UTC"]"#, json!("5 UTC")),
+            ("anyNumber", r#"[1,"b"]"#, json!([1, "b"])),
+            ("plainly", "[1]", json!(1)),
+        ],
+    );
+    assert_misfits(
+        &node,
+        &[
+            ("repeated", "[true]", "argument 1 (value): expected number or string, found true"),
+            ("repeated", r#"["ab","3"]"#, "argument 2 (times): expected number, found \"3\""),
+            ("repeated", "[]", "argument \"value\" is missing: repeated(value, times)"),
+            ("moment", r#"["noon"]"#, "argument 1 (at): expected date and time (ISO 8601) or number, found \"noon\""),
+            ("moment", "[1,2]", "argument 2 (zone): expected string, found 2"),
+        ],
+    );
+    let packages = node.inspected("it").unwrap()["packages"].take();
+    let functions = packages["node"][0]["scope"]["funcs"].as_array().unwrap();
+    let repeated = functions.iter().find(|function| function["name"] == "repeated").unwrap();
+    assert_eq!(repeated["schema"]["description"], "Repeats what it is given.");
+    assert_eq!(repeated["schema"]["returns"], json!({"anyOf": [{"type": "number"}, {"type": "string"}]}));
+}
+
+#[test]
+fn models_of_pydantic_get_all_digits() {
+    let (gateway, _copy) = python_apps::serving("models", "");
+    let call = |function: &str, arguments: &str| gateway.call("it", function, arguments);
+    let order = r#"{"lines":[{"price":12345678901234567890.5,"count":9007199254740993.0,"rate":0.12345678901234567}],
+        "prices":{"a":1.00000000000000000001},"parent":{"total":-0.1234567890123456789e-3},
+        "pair":[9007199254740993.0,3.14159265358979323846]}"#;
+    let placed = result(&call("place", &format!("[{order}]")));
+    let line = json!({"price": "12345678901234567890.5", "count": 9_007_199_254_740_993_u64,
+        "rate": 0.123_456_789_012_345_67});
+    assert_eq!(placed["lines"][0], line);
+    assert_eq!(placed["prices"], json!({"a": "1.00000000000000000001"}));
+    assert_eq!(placed["parent"]["total"], "-0.0001234567890123456789");
+    assert_eq!(placed["pair"], json!([9_007_199_254_740_993_u64, "3.14159265358979323846"]));
+    let many = result(&call("many", r#"[[{"price":0.1},{"price":0.1000000000000000000001,"count":2}]]"#));
+    assert_eq!(many, json!([{"price": "0.1", "count": 1}, {"price": "0.1000000000000000000001", "count": 2}]));
+    for metal in [r#""kind":"gold","weight""#, r#""kind":"gold","w""#, r#""kind":"silver","grams""#] {
+        let one = format!(
+            r#"{{"metal":{{{metal}:0.1000000000000000000001}},"point":{{"x":2.000000000000000000001}},
+            "either":0.5000000000000000000001,"rounded":1.2500000000000000000001}}"#
+        );
+        // The model's own code gets a number where it has got one before.
+        let expected = json!(["0.1000000000000000000001", "2.000000000000000000001", 0.5, "1.25"]);
+        assert_eq!(result(&call("mixed", &format!("[{one}]"))), expected);
+    }
+    for count in ["9007199254740993.5", "1.00000000000000000001", "\"x\""] {
+        let answer = call("place", &format!(r#"[{{"lines":[{{"price":1,"count":{count}}}]}}]"#));
+        assert_error(&answer, 422, "bad_argument");
+        assert_eq!(answer.json()["error"]["path"], ".lines[0].count", "{answer:?}");
+    }
 }
