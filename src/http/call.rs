@@ -14,4 +14,5 @@ pub mod routed;
 pub mod spooled_form;
 pub mod stream_answer;
 pub mod stream_body;
+mod tied_body;
 pub mod whole_request;

@@ -3,6 +3,7 @@
 //! `gateway::whole_request`.
 
 use std::convert::Infallible;
+use std::pin::pin;
 use std::sync::Arc;
 
 use bytes::Bytes;
@@ -16,6 +17,7 @@ use crate::gateway::{Gateway, whole_request};
 use crate::http::bodies::Bodies;
 use crate::http::call::lookup::{self, Client};
 use crate::http::call::stream_answer;
+use crate::http::call::tied_body::tied;
 use crate::http::path::HttpAddress;
 use crate::http::problem::{Code, Problem};
 use crate::http::reply_body::ReplyBody;
@@ -109,23 +111,23 @@ async fn answer(
     Ok(if is_head { with_unknown_length(response) } else { response })
 }
 
-/// The answer; or the fault of the client that comes before, while it sends the body.
+/// The answer; or the fault of the client that comes before, while it sends the body. An answer that begins before the
+/// body has ended breaks off with it.
 async fn unless_fault(
     answered: impl Future<Output = Result<Response<ReplyBody>, Problem>>,
-    fault: Fault,
+    mut fault: Fault,
 ) -> Result<Response<ReplyBody>, Problem> {
-    let fault = async {
-        match fault.await {
-            Ok(problem) => problem,
-            // The body ended without one.
-            Err(_) => std::future::pending().await,
-        }
-    };
-    tokio::select! {
+    let mut answered = pin!(answered);
+    let response = tokio::select! {
         biased;
-        problem = fault => Err(problem),
-        response = answered => response,
-    }
+        fault = &mut fault => match fault {
+            Ok(problem) => return Err(problem),
+            // The body ended without one.
+            Err(_) => return answered.await,
+        },
+        response = &mut answered => response?,
+    };
+    Ok(response.map(|body| tied(body, fault)))
 }
 
 /// A place for the body to follow the call piece by piece, if it may: the function takes it so, and no plugin looks at
