@@ -16,6 +16,7 @@ mod messages;
 mod metadata;
 mod module;
 mod priority;
+mod running_call;
 mod thread_pool;
 pub mod value;
 mod warm_instances;
@@ -34,6 +35,7 @@ use crate::wasm_worker::calls::Calls;
 use crate::wasm_worker::channel::Inbox;
 use crate::wasm_worker::host::Host;
 use crate::wasm_worker::messages::{FromGateway, Load};
+use crate::wasm_worker::running_call::RunningCalls;
 use crate::wasm_worker::thread_pool::ThreadPool;
 
 /// Runs the worker. `args` are the arguments after [`WORDS`](crate::runtime::wasm::settings::WORDS): its settings.
@@ -77,7 +79,8 @@ fn serve(settings: &str) -> anyhow::Result<()> {
     line.push(b'\n');
     outbox.add(&line)?;
     outbox.flush()?;
-    let calls = Calls { inbox: Mutex::new((first, inbox)), outbox, functions, host, wasm };
+    let inbox = Mutex::new((first, inbox));
+    let calls = Calls { inbox, outbox: Arc::new(outbox), functions, host, wasm, running: RunningCalls::default() };
     pool.get_or_init(|| ThreadPool::new(calls, concurrency)).lead().context("starting a thread")
 }
 

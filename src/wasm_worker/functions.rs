@@ -5,6 +5,7 @@ use std::collections::HashMap;
 use std::fs::File;
 use std::io::Read;
 use std::path::{Component as PathPart, Path};
+use std::sync::Arc;
 use std::time::Instant;
 
 use anyhow::{Context, bail};
@@ -19,8 +20,10 @@ use crate::wasm::componentize::{self, NotAComponent};
 use crate::wasm_worker::failure::Failure;
 use crate::wasm_worker::function_names::{self, Claim, Claims};
 use crate::wasm_worker::host::Host;
+use crate::wasm_worker::http_requests::Answered;
 use crate::wasm_worker::messages::Load;
 use crate::wasm_worker::metadata::Metadata;
+use crate::wasm_worker::running_call::RunningCall;
 use crate::wasm_worker::value::{Given, Signature};
 use crate::wasm_worker::{component, http_requests, module};
 
@@ -28,6 +31,7 @@ use crate::wasm_worker::{component, http_requests, module};
 pub(super) struct Functions {
     programs: Vec<Program>,
     by_name: HashMap<String, Target>,
+    serve_http: bool,
 }
 
 enum Program {
@@ -127,6 +131,7 @@ impl Loading {
                 self.left_out.iter().map(|line| format!("\n{line}")).collect::<String>()
             );
         }
+        let serve_http = !serving.is_empty();
         let names = function_names::resolve(&self.claims);
         let mut by_name = HashMap::new();
         let mut metadata = Metadata::new(&self.scripts);
@@ -146,7 +151,7 @@ impl Loading {
                 }
             }
         }
-        Ok((Functions { programs: self.programs, by_name }, metadata.into_data(id), self.left_out))
+        Ok((Functions { programs: self.programs, by_name, serve_http }, metadata.into_data(id), self.left_out))
     }
 }
 
@@ -183,21 +188,32 @@ impl Program {
 }
 
 impl Functions {
-    /// Calls a function. Appends the JSON of the result to `out`.
+    /// Calls a function. Appends the JSON of the result to `out`, unless the answer is a stream.
     pub(super) fn call(
         &self,
         host: &Host,
         name: &str,
         given: Given<'_>,
+        running: Option<&Arc<RunningCall>>,
         deadline: Instant,
         out: &mut Vec<u8>,
-    ) -> Result<(), Failure> {
+    ) -> Result<Answered, Failure> {
         let Some(target) = self.by_name.get(name) else { return Err(Failure::Unknown) };
-        match (&self.programs[target.program], target.call) {
-            (Program::Component(program), Call::Function(index)) => program.call(host, index, given, deadline, out),
-            (Program::Component(program), Call::Http) => http_requests::serve(program, host, given.args, deadline, out),
-            (Program::Module(program), Call::Function(index)) => program.call(host, index, given, deadline, out),
-            (Program::Module(_), Call::Http) => Err(Failure::Unknown),
+        match (&self.programs[target.program], target.call, running) {
+            (Program::Component(program), Call::Http, Some(running)) => {
+                return http_requests::serve(program, host, given.args, running, deadline, out);
+            }
+            (Program::Component(program), Call::Function(index), _) => {
+                program.call(host, index, given, deadline, out)?;
+            }
+            (Program::Module(program), Call::Function(index), _) => program.call(host, index, given, deadline, out)?,
+            (_, Call::Http, _) => return Err(Failure::Unknown),
         }
+        Ok(Answered::Whole)
+    }
+
+    /// Whether a component serves whole HTTP requests.
+    pub(super) fn serve_http(&self) -> bool {
+        self.serve_http
     }
 }

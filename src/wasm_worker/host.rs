@@ -5,7 +5,7 @@ mod outbound_requests;
 mod output;
 
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use parking_lot::Mutex;
 use wasmtime::component::{Linker, ResourceTable, Val};
@@ -18,7 +18,7 @@ use wasmtime_wasi_http::{WasiHttpCtx, WasiHttpCtxView, WasiHttpView};
 use crate::runtime::wasm::settings::Settings;
 use crate::wasm::limits::Limits;
 use crate::wasm::waits::{self, DeadlineExceeded, HasDeadline};
-use crate::wasm_worker::host::outbound_requests::{Requests, Shared};
+use crate::wasm_worker::host::outbound_requests::{Requests, Shared, TimeLimit};
 use crate::wasm_worker::host::output::{Output, Stream};
 use crate::wasm_worker::{priority, thread_pool};
 
@@ -29,6 +29,12 @@ const MIN_VALUES: usize = 32 << 20;
 
 /// Epochs (milliseconds) after which a call counts as long and its thread's priority is lowered.
 const LONG_CALL_TICKS: u64 = 20;
+
+const LONG_CALL: Duration = Duration::from_millis(LONG_CALL_TICKS);
+/// Epochs (milliseconds) after which a component that handles an HTTP request yields.
+const YIELD_TICKS: u64 = 10;
+/// Longer than any call.
+const NEVER: Duration = Duration::from_secs(10 * 365 * 24 * 60 * 60);
 
 /// Makes the stores of all calls.
 pub(super) struct Host {
@@ -136,7 +142,7 @@ impl Host {
             } else {
                 let mut table = ResourceTable::new();
                 table.set_max_capacity(HANDLES);
-                let requests = Requests::new(&self.http, deadline);
+                let requests = Requests::new(&self.http, TimeLimit::Until(deadline));
                 state.wasi = Some(Box::new(Wasi { ctx: ctx.build(), table, http: WasiHttpCtx::new(), requests }));
             }
             state.outputs = Some(outputs);
@@ -153,6 +159,27 @@ impl Host {
             }
             priority::lower();
             Ok(UpdateDeadline::Continue(ticks_until(deadline)))
+        });
+        Ok(store)
+    }
+
+    /// Makes the store of an instance that handles one HTTP request. Each of its requests to others may take as long as
+    /// there is until `deadline`; nothing else ends then. The component yields, so that whoever polls it can end it.
+    pub(super) fn http_store(&self, deadline: Instant) -> Result<Store<State>> {
+        let mut store = self.store(Imports::Components, deadline)?;
+        let state = store.data_mut();
+        state.deadline = Instant::now() + NEVER;
+        if let Some(wasi) = &mut state.wasi {
+            let time = deadline.saturating_duration_since(Instant::now());
+            wasi.requests = Requests::new(&self.http, TimeLimit::Each(time));
+        }
+        store.set_epoch_deadline(YIELD_TICKS);
+        let begun = Instant::now();
+        store.epoch_deadline_callback(move |_| {
+            if begun.elapsed() >= LONG_CALL {
+                priority::lower();
+            }
+            Ok(UpdateDeadline::Yield(YIELD_TICKS))
         });
         Ok(store)
     }

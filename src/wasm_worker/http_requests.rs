@@ -1,56 +1,44 @@
-//! Whole HTTP requests for components that export `wasi:http/incoming-handler`: makes a request of the call's
-//! arguments, and the call's result of the component's response. Source of the format: `docs/worker-protocol.md`.
+//! Whole HTTP requests for components that export `wasi:http/incoming-handler`: runs the component, and sends its
+//! response as a result if it is short and complete at once, else as a stream. Source of the format:
+//! `docs/worker-protocol.md`.
 
-use std::borrow::Cow;
-use std::time::Instant;
+mod exchange;
+mod request;
+mod response;
 
-use base64::Engine as _;
-use base64::engine::general_purpose::STANDARD as BASE64;
-use bytes::Bytes;
-use http::{HeaderName, HeaderValue, Method, Request, Response, Uri};
-use http_body_util::{BodyExt, Full, Limited};
-use serde::{Deserialize, Serialize};
+use std::future::poll_fn;
+use std::pin::pin;
+use std::sync::Arc;
+use std::task::Poll;
+use std::time::{Duration, Instant};
+
+use bytes::{Bytes, BytesMut};
+use http::response::Parts;
 use serde_json::{Value, json};
-use tokio::sync::oneshot;
-use wasmtime_wasi_http::WasiHttpView;
-use wasmtime_wasi_http::p2::bindings::http::types::{ErrorCode, Scheme};
-use wasmtime_wasi_http::p2::body::HyperOutgoingBody;
 
-use crate::wasm_worker::component::{Program, trapped};
+use crate::wasm_worker::blocking;
+use crate::wasm_worker::component::Program;
 use crate::wasm_worker::failure::Failure;
-use crate::wasm_worker::host::{Host, Imports};
+use crate::wasm_worker::host::Host;
+use crate::wasm_worker::http_requests::exchange::{Exchange, Part};
+use crate::wasm_worker::running_call::RunningCall;
 use crate::wasm_worker::value::Mismatch;
-use crate::wasm_worker::{blocking, log};
 
-/// The `host` header of a request without one.
-const DEFAULT_HOST: &str = "localhost";
+/// Longest piece of a stream, and longest body of a result, in bytes.
+const PIECE: usize = 64 << 10;
+/// The text of a piece is at most this many times as long as the piece: a control character is six bytes of JSON.
+const ESCAPED: usize = 8;
+/// Longer than any call: calls of components that serve HTTP are ended from outside, when the gateway says so.
+const NEVER: Duration = Duration::from_secs(10 * 365 * 24 * 60 * 60);
 
-/// The first argument: `{"method":"GET","uri":"/path?query","body":"text"}`, with `base64` for a body that is not text.
-#[derive(Debug, Deserialize)]
-struct RequestArgument<'a> {
-    #[serde(borrow)]
-    method: Cow<'a, str>,
-    #[serde(borrow)]
-    uri: Cow<'a, str>,
-    #[serde(borrow, default)]
-    body: Option<Cow<'a, str>>,
-    #[serde(borrow, default)]
-    base64: Option<Cow<'a, str>>,
+/// How a request was answered.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Answered {
+    /// With a result, whose JSON was appended.
+    Whole,
+    /// With a stream, which is complete but for its end.
+    Streamed,
 }
-
-/// The result: `{"status":200,"headers":[["content-type","text/html"]],"body":"text"}`, or `base64` likewise.
-#[derive(Debug, Serialize)]
-struct ResponseResult<'a> {
-    status: u16,
-    headers: Vec<(&'a str, &'a str)>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    body: Option<&'a str>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    base64: Option<String>,
-}
-
-type Headers<'a> = Vec<(Cow<'a, str>, Cow<'a, str>)>;
-type Head = Result<Response<HyperOutgoingBody>, ErrorCode>;
 
 /// The signature in MetaData: two maps, and a map as result.
 pub(super) fn signature() -> Value {
@@ -58,113 +46,109 @@ pub(super) fn signature() -> Value {
     json!({"ret": {"type": {"name": "response", "id": 10}}, "args": [map("request"), map("headers")]})
 }
 
-/// Runs a request in a fresh instance of a component. Appends the JSON of its response to `out`.
+/// Runs a request in a fresh instance of a component. Appends the JSON of a short response to `out`, or sends a stream.
 pub(super) fn serve(
     program: &Program,
     host: &Host,
     args: &str,
+    call: &Arc<RunningCall>,
     deadline: Instant,
     out: &mut Vec<u8>,
-) -> Result<(), Failure> {
-    let request = request(args).map_err(Mismatch::of_whole)?;
-    let limit = host.settings().max_message;
-    let (response_sender, response_receiver) = oneshot::channel::<Head>();
-    // The body is a bounded stream: the component can finish writing it only while it is collected.
-    let both = async {
-        tokio::join!(handle(program, host, request, response_sender, deadline), collect(response_receiver, limit))
+) -> Result<Answered, Failure> {
+    let (request, body_follows) = request::read(args, call).map_err(Mismatch::of_whole)?;
+    call.start_time(deadline, body_follows);
+    let work = async {
+        let mut sleep = pin!(tokio::time::sleep_until(deadline.into()));
+        let mut answer = pin!(answer(Exchange::begin(program, host, request, deadline)?, host, call, out));
+        poll_fn(|context| {
+            // An endless loop in the component yields every few milliseconds, so this is looked at in time.
+            if let Poll::Ready(ended) = call.poll_end(sleep.as_mut(), context) {
+                return Poll::Ready(Err(Failure::Trapped(ended.into(), None)));
+            }
+            answer.as_mut().poll(context)
+        })
+        .await
     };
-    let (handled, response) = blocking::block_on(both, deadline).map_err(|error| Failure::Trapped(error, None))?;
-    match (response, handled) {
-        // A complete response counts, even if the component failed after it.
-        (Ok(response), _) => write(&response, limit, out).map_err(Failure::Unwritable),
-        (Err(_), Err(failure)) => Err(failure),
-        (Err(message), Ok(())) => Err(Failure::Unwritable(message)),
-    }
+    blocking::block_on(work, Instant::now() + NEVER).map_err(|error| Failure::Trapped(error, None))?
 }
 
-async fn handle(
-    program: &Program,
+async fn answer(
+    mut exchange: Exchange<'_>,
     host: &Host,
-    request: Request<Full<Bytes>>,
-    response: oneshot::Sender<Head>,
-    deadline: Instant,
-) -> Result<(), Failure> {
-    let fault = |error| Failure::Trapped(error, None);
-    let mut store = host.store(Imports::Components, deadline).map_err(fault)?;
-    let request = store.data_mut().http().new_incoming_request(Scheme::Http, request).map_err(fault)?;
-    let outparam = store.data_mut().http().new_response_outparam(response).map_err(fault)?;
-    let handled = match program.http(&mut store).await {
-        Some(Ok(proxy)) => proxy.wasi_http_incoming_handler().call_handle(&mut store, request, outparam).await,
-        Some(Err(error)) => Err(error),
-        None => return Err(Failure::Unknown),
-    };
-    store.data().end();
-    handled.map_err(|error| trapped(host, &store, error))
-}
-
-fn request(args: &str) -> Result<Request<Full<Bytes>>, String> {
-    let mut args: Vec<&serde_json::value::RawValue> = serde_json::from_str(args).map_err(|error| error.to_string())?;
-    let headers = if args.len() > 1 { args.pop() } else { None };
-    let [argument] = args.as_slice() else { return Err("a request and its headers were expected".to_owned()) };
-    let argument: RequestArgument<'_> =
-        serde_json::from_str(argument.get()).map_err(|error| format!("the request: {error}"))?;
-    let headers: Headers<'_> = match headers {
-        Some(headers) => serde_json::from_str(headers.get()).map_err(|error| format!("the headers: {error}"))?,
-        None => Vec::new(),
-    };
-    let body = match (argument.body, argument.base64) {
-        (Some(text), None) => Bytes::from(text.into_owned()),
-        (None, Some(text)) => BASE64.decode(&*text).map_err(|error| format!("the body: {error}"))?.into(),
-        (None, None) => Bytes::new(),
-        (Some(_), Some(_)) => return Err("the request has both \"body\" and \"base64\"".to_owned()),
-    };
-    let mut request = Request::new(Full::new(body));
-    *request.method_mut() =
-        Method::from_bytes(argument.method.as_bytes()).map_err(|_| "the method is invalid".to_owned())?;
-    *request.uri_mut() = argument.uri.parse::<Uri>().map_err(|error| format!("the uri: {error}"))?;
-    for (name, value) in headers {
-        let name = HeaderName::from_bytes(name.as_bytes()).map_err(|_| format!("{name:?} is not a header name"))?;
-        let value = HeaderValue::from_str(&value)
-            .map_err(|_| format!("the value of the header {:?} is invalid", name.as_str()))?;
-        request.headers_mut().append(name, value);
-    }
-    request.headers_mut().entry(http::header::HOST).or_insert(HeaderValue::from_static(DEFAULT_HOST));
-    Ok(request)
-}
-
-async fn collect(response: oneshot::Receiver<Head>, limit: usize) -> Result<Response<Bytes>, String> {
-    let head = response.await.map_err(|_| "the component sent no response".to_owned())?;
-    let (head, body) =
-        head.map_err(|error| format!("the component sent an error instead of a response: {error:?}"))?.into_parts();
-    let body = Limited::new(body, limit).collect().await;
-    let body =
-        body.map_err(|error| format!("the response's body is incomplete or longer than {limit} bytes: {error}"))?;
-    Ok(Response::from_parts(head, body.to_bytes()))
-}
-
-fn write<'a>(response: &'a Response<Bytes>, limit: usize, out: &mut Vec<u8>) -> Result<(), String> {
-    let body = response.body();
-    let text = str::from_utf8(body).ok();
-    let header = |(name, value): (&'a HeaderName, &'a HeaderValue)| {
-        let value = str::from_utf8(value.as_bytes());
-        if value.is_err() {
-            log::write(format_args!(
-                "the header {:?} of a response was left out: its value is not UTF-8",
-                name.as_str()
-            ));
+    call: &RunningCall,
+    out: &mut Vec<u8>,
+) -> Result<Answered, Failure> {
+    let longest = PIECE.min(host.settings().max_message / ESCAPED).max(1);
+    let head = exchange.head().await?;
+    let mut gathered = BytesMut::new();
+    loop {
+        let part = match exchange.part_at_once().await? {
+            Some(part) => part,
+            // The time of the call runs until there is something to send.
+            None if gathered.is_empty() => exchange.part().await?,
+            None => break,
+        };
+        match part {
+            Part::Piece(piece) => gathered.extend_from_slice(&piece),
+            Part::End => {
+                response::write_whole(&head, &gathered, out);
+                return Ok(Answered::Whole);
+            }
         }
-        value.ok().map(|value| (name.as_str(), value))
-    };
-    let result = ResponseResult {
-        status: response.status().as_u16(),
-        headers: response.headers().iter().filter_map(header).collect(),
-        body: text.filter(|text| !text.is_empty()),
-        base64: text.is_none().then(|| BASE64.encode(body)),
-    };
-    let start = out.len();
-    serde_json::to_writer(&mut *out, &result).map_err(|error| error.to_string())?;
-    if out.len() - start > limit {
-        return Err(format!("a response of {} bytes as JSON, limit {limit}", out.len() - start));
+        if gathered.len() > longest {
+            break;
+        }
     }
-    Ok(())
+    stream(&mut exchange, call, &head, gathered.freeze(), longest).await?;
+    Ok(Answered::Streamed)
+}
+
+async fn stream(
+    exchange: &mut Exchange<'_>,
+    call: &RunningCall,
+    head: &Parts,
+    first: Bytes,
+    longest: usize,
+) -> Result<(), Failure> {
+    call.stop_time();
+    let gone = |error: std::io::Error| Failure::Trapped(error.into(), None);
+    call.send(&response::stream_start(call.id(), head)).map_err(gone)?;
+    let mut sent = 0_u64;
+    let mut gathered = first;
+    let mut end = None;
+    loop {
+        while !gathered.is_empty() {
+            let credit = exchange.run_until(|| call.credit(sent)).await;
+            let length = usize::try_from(credit).unwrap_or(usize::MAX).min(gathered.len()).min(longest);
+            let now = gathered.split_to(length);
+            call.send(&response::stream_data(call.id(), &now)).map_err(gone)?;
+            sent += now.len() as u64;
+        }
+        if let Some(end) = end {
+            return end;
+        }
+        (gathered, end) = gather(exchange, longest).await;
+    }
+}
+
+/// Waits for a piece, and takes those that the component writes after it without a wait: components write 4 KiB at a
+/// time. Also returns how the body has ended, if it has.
+async fn gather(exchange: &mut Exchange<'_>, longest: usize) -> (Bytes, Option<Result<(), Failure>>) {
+    let mut gathered = BytesMut::new();
+    let mut part = exchange.part().await.map(Some);
+    loop {
+        let end = match part {
+            Ok(Some(Part::Piece(piece))) => {
+                gathered.extend_from_slice(&piece);
+                None
+            }
+            Ok(Some(Part::End)) => Some(Ok(())),
+            Ok(None) => return (gathered.freeze(), None),
+            Err(failure) => Some(Err(failure)),
+        };
+        if end.is_some() || gathered.len() >= longest {
+            return (gathered.freeze(), end);
+        }
+        part = exchange.part_at_once().await;
+    }
 }

@@ -2,6 +2,10 @@
 
 use std::borrow::Cow;
 
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD as BASE64;
+use bytes::Bytes;
+use serde::de::Error as _;
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 
@@ -21,8 +25,23 @@ pub(super) enum FromGateway<'a> {
     Call(Call<'a>),
     /// `Probe`.
     Probe,
+    /// A message about the call with this id.
+    OfCall(Cow<'a, str>, CallMessage),
     /// A message of another type, which is ignored.
     Other,
+}
+
+/// A message about a call that runs.
+#[derive(Debug)]
+pub(super) enum CallMessage {
+    /// `CancelCall`.
+    Cancel,
+    /// `StreamCredit`: so many more bytes of the answer.
+    Credit(u64),
+    /// `BodyData`.
+    BodyPiece(Bytes),
+    /// `BodyEnd`, or `BodyError` with its message.
+    BodyEnd(Result<(), String>),
 }
 
 /// `data` of `LoadFunctions`.
@@ -85,8 +104,74 @@ pub(super) fn parse(line: &[u8]) -> serde_json::Result<FromGateway<'_>> {
         "LoadFunctions" => FromGateway::Load(serde_json::from_str(data)?),
         "CallFunction" => FromGateway::Call(serde_json::from_str(data)?),
         "Probe" => FromGateway::Probe,
-        _ => FromGateway::Other,
+        kind => match call_message(kind, data)? {
+            Some((id, message)) => FromGateway::OfCall(id, message),
+            None => FromGateway::Other,
+        },
     })
+}
+
+fn call_message<'a>(kind: &str, data: &'a str) -> serde_json::Result<Option<(Cow<'a, str>, CallMessage)>> {
+    #[derive(Deserialize)]
+    struct Data<'a> {
+        #[serde(borrow)]
+        id: Cow<'a, str>,
+        #[serde(default)]
+        bytes: u64,
+        #[serde(borrow, default)]
+        text: Option<Cow<'a, str>>,
+        #[serde(borrow, default)]
+        base64: Option<Cow<'a, str>>,
+        #[serde(default)]
+        message: String,
+    }
+    if !matches!(kind, "CancelCall" | "StreamCredit" | "BodyData" | "BodyEnd" | "BodyError") {
+        return Ok(None);
+    }
+    let data: Data<'a> = serde_json::from_str(data)?;
+    let message = match kind {
+        "CancelCall" => CallMessage::Cancel,
+        "StreamCredit" => CallMessage::Credit(data.bytes),
+        "BodyEnd" => CallMessage::BodyEnd(Ok(())),
+        "BodyError" => CallMessage::BodyEnd(Err(data.message)),
+        _ => match (data.text, data.base64) {
+            (Some(text), _) => CallMessage::BodyPiece(Bytes::from(text.into_owned())),
+            (None, Some(text)) => {
+                CallMessage::BodyPiece(BASE64.decode(&*text).map_err(serde_json::Error::custom)?.into())
+            }
+            (None, None) => CallMessage::BodyPiece(Bytes::new()),
+        },
+    };
+    Ok(Some((data.id, message)))
+}
+
+/// The id in the line of a call, without a look at its arguments where the line has this gateway's own form.
+pub(super) fn call_id(line: &[u8]) -> Option<Cow<'_, str>> {
+    let id = line.strip_prefix(CALL_START).and_then(|data| data.strip_prefix(b"{\"id\":\""));
+    let digits = id.and_then(|id| Some(&id[..memchr::memchr(b'"', id)?]));
+    if let Some(digits) = digits.filter(|digits| digits.iter().all(u8::is_ascii_digit)) {
+        return str::from_utf8(digits).ok().map(Cow::Borrowed);
+    }
+    match parse(line) {
+        Ok(FromGateway::Call(call)) => Some(call.id),
+        _ => None,
+    }
+}
+
+/// The line that says that the call has taken so many bytes of its request's body.
+pub(super) fn body_credit(id: &str, bytes: usize) -> Vec<u8> {
+    let mut line = b"{\"type\":\"BodyCredit\",\"data\":{\"id\":".to_vec();
+    write_json(&mut line, id);
+    line.extend_from_slice(format!(",\"bytes\":{bytes}}}}}\n").as_bytes());
+    line
+}
+
+/// Replaces `line` with the end of a stream.
+pub(super) fn write_stream_end(line: &mut Vec<u8>, id: &str) {
+    line.clear();
+    line.extend_from_slice(b"{\"type\":\"StreamEnd\",\"data\":{\"id\":");
+    write_json(line, id);
+    line.extend_from_slice(b"}}\n");
 }
 
 /// The answer to [`FromGateway::Probe`].

@@ -18,12 +18,18 @@ pub(super) struct Metadata {
     handles: Vec<(String, Vec<Value>)>,
     /// Bytes that are left for schemas.
     left: usize,
+    /// What the worker accepts in calls.
+    accepts: Vec<&'static str>,
 }
 
 impl Metadata {
     /// Without functions.
     pub(super) fn new(scripts: &[String]) -> Self {
-        Self { handles: scripts.iter().map(|script| (script.clone(), Vec::new())).collect(), left: SCHEMAS }
+        Self {
+            handles: scripts.iter().map(|script| (script.clone(), Vec::new())).collect(),
+            left: SCHEMAS,
+            accepts: vec!["names", "timeout"],
+        }
     }
 
     /// Adds a function of a script.
@@ -46,7 +52,8 @@ impl Metadata {
 
     /// Adds the function that handles whole HTTP requests.
     pub(super) fn add_http(&mut self, script: usize, names: &Names, signature: &Value) {
-        self.push(script, names, json!({"name": names.name, "signature": signature, "async": false, "http": true}));
+        self.accepts.push("cancel");
+        self.push(script, names, json!({"name": names.name, "signature": signature, "async": false, "http": "stream"}));
     }
 
     fn push(&mut self, script: usize, names: &Names, mut function: Value) {
@@ -76,7 +83,7 @@ impl Metadata {
         let handles: Vec<Value> = self.handles.iter().map(handle).collect();
         json!({
             "status": "ready", "prefix": "", "suffix": id, "version": "v1",
-            "packages": {"wasm": handles}, "ports": [], "accepts": ["names", "timeout"],
+            "packages": {"wasm": handles}, "ports": [], "accepts": self.accepts,
         })
     }
 }

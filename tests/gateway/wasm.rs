@@ -6,6 +6,7 @@ mod files;
 mod isolation;
 mod limits;
 mod outbound;
+mod streams;
 pub(crate) mod typed;
 
 use std::fs;

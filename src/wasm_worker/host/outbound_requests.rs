@@ -1,5 +1,5 @@
 //! Requests that functions send to other servers through wasi:http: to granted origins only, without following
-//! redirects, until the call's deadline.
+//! redirects, for a limited time.
 
 use std::io::Read;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 use bytes::Bytes;
 use http::header::{CONNECTION, CONTENT_LENGTH, HOST, TE, TRANSFER_ENCODING, UPGRADE};
 use http_body_util::{BodyExt, Full, Limited};
-use tokio::sync::{AcquireError, Semaphore};
+use tokio::sync::{AcquireError, OwnedSemaphorePermit, Semaphore};
 use url::Url;
 use wasmtime_wasi_http::{Error, RequestOptions, WasiBody, WasiHttpHooks};
 
@@ -24,10 +24,37 @@ const BODY_LIMIT: usize = 16 << 20;
 const CALL_REQUESTS: usize = 16;
 const ALL_REQUESTS: usize = 64;
 
+/// How long a request may take.
+#[derive(Debug, Clone, Copy)]
+pub(super) enum TimeLimit {
+    /// Until the call's deadline.
+    Until(Instant),
+    /// So long, once its body is there: a component that answers with a stream may send requests as long as that flows.
+    Each(Duration),
+}
+
+impl TimeLimit {
+    /// The deadline for the body of a request; that of a call ends the wait otherwise.
+    fn of_body(self) -> Option<Instant> {
+        match self {
+            Self::Until(deadline) => Some(deadline),
+            Self::Each(_) => None,
+        }
+    }
+
+    /// The deadline of a request that begins now.
+    fn of_request(self) -> Instant {
+        match self {
+            Self::Until(deadline) => deadline,
+            Self::Each(time) => Instant::now() + time,
+        }
+    }
+}
+
 /// Sends the requests of one call.
 pub(super) struct Requests {
     shared: Arc<Shared>,
-    deadline: Instant,
+    time: TimeLimit,
     slots: Arc<Semaphore>,
     /// Bytes of response bodies that the call may still receive.
     room: Arc<AtomicUsize>,
@@ -38,21 +65,21 @@ pub(super) struct Shared {
     granted: Arc<Vec<HttpGrant>>,
     /// Made for the first request: most workers send none.
     network: OnceLock<Network>,
-    slots: Semaphore,
+    slots: Arc<Semaphore>,
     /// Bytes of all response bodies that one call may receive.
     room: usize,
 }
 
 impl Requests {
-    /// For a call that ends at `deadline`.
-    pub(super) fn new(shared: &Arc<Shared>, deadline: Instant) -> Self {
+    /// For a call whose requests have this time.
+    pub(super) fn new(shared: &Arc<Shared>, time: TimeLimit) -> Self {
         let (slots, room) = (Arc::new(Semaphore::new(CALL_REQUESTS)), Arc::new(AtomicUsize::new(shared.room)));
-        Self { shared: Arc::clone(shared), deadline, slots, room }
+        Self { shared: Arc::clone(shared), time, slots, room }
     }
 
-    /// For the next call in the same instance.
+    /// For the next call in the same instance, which ends at `deadline`.
     pub(super) fn for_next_call(&self, deadline: Instant) -> Self {
-        Self::new(&self.shared, deadline)
+        Self::new(&self.shared, TimeLimit::Until(deadline))
     }
 }
 
@@ -60,7 +87,7 @@ impl Shared {
     /// Allows requests to what is granted. The responses to one call may have `room` bytes.
     pub(super) fn new(granted: Vec<HttpGrant>, room: usize) -> Self {
         let granted = Arc::new(granted);
-        Self { granted, network: OnceLock::new(), slots: Semaphore::new(ALL_REQUESTS), room }
+        Self { granted, network: OnceLock::new(), slots: Arc::new(Semaphore::new(ALL_REQUESTS)), room }
     }
 
     fn network(&self) -> &Network {
@@ -76,7 +103,7 @@ type Sending = Box<dyn Future<Output = Result<(http::Response<WasiBody>, Rest), 
 
 impl WasiHttpHooks for Requests {
     fn send_request(&mut self, request: http::Request<WasiBody>, options: Option<RequestOptions>, _: Rest) -> Sending {
-        let (shared, deadline) = (Arc::clone(&self.shared), self.deadline);
+        let (shared, time) = (Arc::clone(&self.shared), self.time);
         let (slots, room) = (Arc::clone(&self.slots), Arc::clone(&self.room));
         Box::new(async move {
             let (mut head, body) = request.into_parts();
@@ -85,13 +112,17 @@ impl WasiHttpHooks for Requests {
                 return Err(Error::HttpRequestDenied);
             }
             let body = Limited::new(body, BODY_LIMIT).collect();
-            let body =
-                tokio::time::timeout_at(deadline.into(), body).await.map_err(|_| Error::ConnectionWriteTimeout)?;
+            let body = match time.of_body() {
+                Some(deadline) => {
+                    tokio::time::timeout_at(deadline.into(), body).await.map_err(|_| Error::ConnectionWriteTimeout)?
+                }
+                None => body.await,
+            };
             let body = body.map_err(|_| Error::HttpRequestBodySize(None))?.to_bytes();
-            let slot = async { Ok::<_, AcquireError>((slots.acquire().await?, shared.slots.acquire().await?)) };
-            let slot =
-                tokio::time::timeout_at(deadline.into(), slot).await.map_err(|_| Error::ConnectionLimitReached)?;
-            let _slot = slot.map_err(|_| Error::ConnectionLimitReached)?;
+            let deadline = time.of_request();
+            let taking = take_slots(slots, Arc::clone(&shared.slots));
+            let held = tokio::time::timeout_at(deadline.into(), taking).await;
+            let held = held.ok().and_then(Result::ok).ok_or(Error::ConnectionLimitReached)?;
             // The HTTP client sets these itself.
             for own in [HOST, CONNECTION, CONTENT_LENGTH, TRANSFER_ENCODING, UPGRADE, TE] {
                 head.headers.remove(own);
@@ -100,6 +131,8 @@ impl WasiHttpHooks for Requests {
                 options.as_ref().and_then(longest_wait).map_or(deadline, |wait| deadline.min(Instant::now() + wait));
             let exchanging = Arc::clone(&shared);
             let exchange = move || {
+                // Held until the exchange is over, even if its call is dropped before.
+                let _held = held;
                 let answer =
                     exchanging.network().send(&head.method, &url, &head.headers, &body, deadline).map_err(failed)?;
                 read(answer, &room)
@@ -109,6 +142,14 @@ impl WasiHttpHooks for Requests {
             Ok((answer, Box::new(async { Ok(()) }) as Rest))
         })
     }
+}
+
+/// A place among the requests of a call, and one among all.
+async fn take_slots(
+    of_call: Arc<Semaphore>,
+    of_all: Arc<Semaphore>,
+) -> Result<[OwnedSemaphorePermit; 2], AcquireError> {
+    Ok([of_call.acquire_owned().await?, of_all.acquire_owned().await?])
 }
 
 /// How long a request may take, if the function limits each part of it.

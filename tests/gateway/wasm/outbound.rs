@@ -65,6 +65,15 @@ fn requests_go_to_granted_origins_only() {
 }
 
 #[test]
+fn a_component_sends_requests_as_long_as_its_answer_flows() {
+    let port = server(true);
+    let gateway = serving(&format!("timeout = \"1s\"\nwasm.grants.http = [\"http://127.0.0.1:{port}\"]"));
+    // It waits longer than the timeout after its first line.
+    let answer = gateway.get(&format!("/local/it/v1/http/late/127.0.0.1:{port}"));
+    assert_eq!((answer.status, answer.body.as_str()), (200, "wait\nhello"));
+}
+
+#[test]
 fn a_server_that_never_answers_costs_its_call_only() {
     let silent = server(false);
     let gateway =
