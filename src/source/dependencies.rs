@@ -29,6 +29,7 @@ mod requirement_files;
 mod runner;
 mod search;
 mod step;
+mod yarn;
 
 pub use runner::Runner;
 
@@ -179,20 +180,19 @@ impl Installer {
         let root = release.to_owned();
         let searching = tokio::task::spawn_blocking(move || {
             let found = Found::look(&root)?;
-            let is_there = |program: &str| tool::find(program).is_ok();
-            let is_followed =
-                |lock: &PathBuf| node::is_followed(lock, &is_there) || python::is_followed(lock, &is_there);
+            let find = |program: &str| tool::find(program).ok();
+            let is_followed = |lock: &PathBuf| node::is_followed(lock, &find) || python::is_followed(lock, &find);
             let unread = found.locks.iter().filter(|lock| !is_followed(lock));
             let unread: Vec<String> = unread.map(|lock| step::place(&root, lock)).collect();
-            let python = python::steps(&root, &found, &is_there);
-            let steps = (node::steps(&root, &found, &is_there), python, others::steps(&root, &found));
+            let python = python::steps(&root, &found, &find);
+            let steps = (node::steps(&root, &found, &find), python, others::steps(&root, &found));
             Ok::<_, io::Error>((steps, unread))
         });
         let ((node, python, others), unread) = searching.await.map_err(io::Error::other)??;
         for lock in unread {
             let warning = format!(
                 "warning: {lock} is not followed: npm and pip install what they find newest that fits (pnpm, yarn and \
-                 uv follow their own where they are on the gateway's PATH)"
+                 uv follow their own where they are on the gateway's PATH; yarn 1 and yarn 2 or later each their own)"
             );
             book.print(LogSource::Install, &warning);
         }

@@ -90,3 +90,36 @@ fn a_lock_file_of_uv_is_followed_by_it() {
     ];
     assert_follows(&gateway(), "with-uv", &files, "uv pip install");
 }
+
+#[test]
+fn workspaces_of_pnpm_are_linked_by_it() {
+    let lock = "lockfileVersion: '9.0'\n\nsettings:\n  autoInstallPeers: true\n  excludeLinksFromLockfile: false\n\n\
+        importers:\n\n  .:\n    dependencies:\n      greeter:\n        specifier: workspace:*\n        \
+        version: link:packages/greeter\n\n  packages/greeter:\n    dependencies:\n      words:\n        \
+        specifier: workspace:*\n        version: link:../words\n\n  packages/words: {}\n";
+    let files = [
+        ("package.json", r#"{"name":"app","version":"1.0.0","dependencies":{"greeter":"workspace:*"}}"#),
+        ("pnpm-workspace.yaml", "packages: [\"packages/*\"]\n"),
+        ("pnpm-lock.yaml", lock),
+        (
+            "packages/greeter/package.json",
+            r#"{"name":"greeter","version":"1.0.0","dependencies":{"words":"workspace:*"}}"#,
+        ),
+        ("packages/greeter/index.js", "exports.greet = (name) => `${require('words').hello} ${name}`;"),
+        ("packages/words/package.json", r#"{"name":"words","version":"1.0.0"}"#),
+        ("packages/words/index.js", "exports.hello = 'hello';"),
+        ("index.js", "exports.greet = require('greeter').greet;"),
+    ];
+    assert_follows(&gateway(), "workspaces", &files, "pnpm install");
+}
+
+#[test]
+fn a_lock_of_a_later_yarn_is_named_as_not_followed_by_yarn_1() {
+    let lock = "# This file is generated\n\n__metadata:\n  version: 10\n  cacheKey: 10c0\n";
+    let gateway = gateway();
+    let deployed = deploy(&gateway, "later", &node(PACKAGE, ("yarn.lock", lock)));
+    let log = gateway.get("/api/logs/later").body;
+    assert_eq!(deployed.status, 200, "{deployed:?}\n{log}");
+    assert!(log.contains("yarn.lock is not followed") && log.contains("npm install in \".\""), "{log}");
+    assert!(!log.contains("yarn install"), "{log}");
+}

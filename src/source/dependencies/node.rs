@@ -9,7 +9,8 @@ use wildmatch::WildMatch;
 use crate::files;
 use crate::source::dependencies::runner::Runner;
 use crate::source::dependencies::search::Found;
-use crate::source::dependencies::step::{Step, place};
+use crate::source::dependencies::step::{Find, Step, place};
+use crate::source::dependencies::yarn;
 
 const LOCKS: [&str; 2] = ["package-lock.json", "npm-shrinkwrap.json"];
 const DEPENDENCIES: [&str; 5] =
@@ -40,29 +41,28 @@ const FOLLOWERS: [Follower; 2] = [
         workspaces: Some("pnpm-workspace.yaml"),
     },
     Follower {
-        lock: YARN_LOCK,
+        lock: yarn::LOCK,
         program: "yarn",
         command: "yarn install",
         args: &["install", "--frozen-lockfile", "--non-interactive", "--no-progress"],
         workspaces: None,
     },
 ];
-const YARN_LOCK: &str = "yarn.lock";
-/// Arguments of yarn 2 and later, and words that only their lock files have.
+/// Arguments of yarn 2 and later.
 const YARN_2_ARGS: [&str; 2] = ["install", "--immutable"];
-const YARN_2_WORDS: &str = "\n__metadata:\n";
 /// Installers ask nothing then, and yarn 2 makes folders that Node finds packages in by itself.
 const FOLLOWERS_ENV: [(&str, &str); 3] =
     [("CI", "true"), ("YARN_NODE_LINKER", "node-modules"), ("YARN_ENABLE_TELEMETRY", "0")];
 
-/// Whether a lock file that npm does not read is followed, because the installer that does `is_there`.
-pub(super) fn is_followed(lock: &Path, is_there: &dyn Fn(&str) -> bool) -> bool {
-    FOLLOWERS.iter().any(|one| lock.ends_with(one.lock) && is_there(one.program))
+/// Whether a lock file that npm does not read is followed, because there is an installer that does.
+pub(super) fn is_followed(lock: &Path, find: Find<'_>) -> bool {
+    let follows = |program: PathBuf| !lock.ends_with(yarn::LOCK) || yarn::follows(&program, lock);
+    FOLLOWERS.iter().any(|one| lock.ends_with(one.lock) && find(one.program).is_some_and(follows))
 }
 
 /// One step for each package. A workspace is installed with the package that declares it.
-pub(super) fn steps(release: &Path, found: &Found, is_there: &dyn Fn(&str) -> bool) -> Vec<Step> {
-    let followers: Vec<_> = FOLLOWERS.iter().filter(|one| is_there(one.program)).collect();
+pub(super) fn steps(release: &Path, found: &Found, find: Find<'_>) -> Vec<Step> {
+    let followed: Vec<_> = found.locks.iter().filter(|lock| is_followed(lock, find)).collect();
     let mut workspaces: Vec<(&Path, Vec<WildMatch>)> = Vec::new();
     let mut steps = Vec::new();
     for folder in &found.packages {
@@ -70,7 +70,7 @@ pub(super) fn steps(release: &Path, found: &Found, is_there: &dyn Fn(&str) -> bo
         if let Some(package) = &package {
             workspaces.push((folder, workspace_patterns(package)));
         }
-        let follower = followers.iter().find(|one| found.locks.contains(&folder.join(one.lock)));
+        let follower = FOLLOWERS.iter().find(|one| followed.contains(&&folder.join(one.lock)));
         if let Some(follower) = follower.filter(|_| !is_workspace(folder, &workspaces)) {
             if follower.workspaces.is_some_and(|file| folder.join(file).is_file()) {
                 workspaces.push((folder, vec![WildMatch::new("*")]));
@@ -105,8 +105,7 @@ fn step(release: &Path, folder: PathBuf, lock: bool) -> Step {
 
 fn follow(release: &Path, folder: PathBuf, follower: &Follower) -> Step {
     let lock = folder.join(follower.lock);
-    let is_yarn_2 = follower.lock == YARN_LOCK
-        && files::read_small(&lock).is_ok_and(|text| String::from_utf8_lossy(&text).contains(YARN_2_WORDS));
+    let is_yarn_2 = lock.ends_with(yarn::LOCK) && yarn::is_modern(&lock);
     let args = if is_yarn_2 { &YARN_2_ARGS } else { follower.args };
     Step {
         command: follower.command,
@@ -166,7 +165,7 @@ mod tests {
             fs::write(path, text).unwrap();
         }
         let found = Found::look(release.path()).unwrap();
-        steps(release.path(), &found, &|name| installers.contains(&name))
+        steps(release.path(), &found, &|name| installers.contains(&name).then(|| name.into()))
             .iter()
             .map(|step| format!("{} {}", step.command, step.place))
             .collect()
@@ -202,6 +201,8 @@ mod tests {
         let pnpm = [("package.json", "{}"), ("pnpm-lock.yaml", "")];
         assert_eq!(commands_with(&["pnpm"], &pnpm), ["pnpm install ."]);
         assert_eq!(commands_with(&["yarn"], &pnpm), Vec::<String>::new());
+        let modern = [("package.json", "{}"), ("yarn.lock", "# yarn\n\n__metadata:\n  version: 10\n")];
+        assert_eq!(commands_with(&["yarn"], &modern), ["yarn install ."]);
         let own = [("package.json", "{}"), ("yarn.lock", ""), ("package-lock.json", "{}")];
         assert_eq!(commands_with(&["yarn"], &own), ["npm ci ."]);
         let below = ("packages/a/package.json", r#"{"dependencies":{"x":"1"}}"#);

@@ -11,7 +11,7 @@ use crate::runtime::python::PACKAGES;
 use crate::source::dependencies::requirement_files;
 use crate::source::dependencies::runner::Runner;
 use crate::source::dependencies::search::Found;
-use crate::source::dependencies::step::{Step, place};
+use crate::source::dependencies::step::{Find, Step, place};
 
 /// The program that runs pip.
 pub(super) const PROGRAM: &str = "python3";
@@ -35,16 +35,16 @@ const UV_ENV: [(&str, &str); 4] =
 const EXPORT: [&str; 7] =
     ["export", "--frozen", "--no-dev", "--no-emit-project", "--no-editable", "--quiet", "--output-file"];
 
-/// Whether a lock file that pip does not read is followed, because the installer that does `is_there`.
-pub(super) fn is_followed(lock: &Path, is_there: &dyn Fn(&str) -> bool) -> bool {
-    lock.ends_with(UV_LOCK) && is_there(UV)
+/// Whether a lock file that pip does not read is followed, because there is the installer that does.
+pub(super) fn is_followed(lock: &Path, find: Find<'_>) -> bool {
+    lock.ends_with(UV_LOCK) && find(UV).is_some()
 }
 
 /// The steps for all files that list something.
-pub(super) fn steps(release: &Path, found: &Found, is_there: &dyn Fn(&str) -> bool) -> Vec<Step> {
+pub(super) fn steps(release: &Path, found: &Found, find: Find<'_>) -> Vec<Step> {
     let is_locked = |file: &PathBuf| {
         let lock = file.with_file_name(UV_LOCK);
-        found.locks.contains(&lock) && is_followed(&lock, is_there)
+        found.locks.contains(&lock) && is_followed(&lock, find)
     };
     let (locked, others) = found.pyprojects.iter().cloned().partition::<Vec<_>, _>(is_locked);
     let mut steps: Vec<_> = locked.iter().flat_map(|file| uv_steps(release, file)).collect();
@@ -128,7 +128,7 @@ mod tests {
             fs::create_dir_all(path.parent().unwrap()).unwrap();
             fs::write(path, text).unwrap();
         }
-        let step = steps(release.path(), &Found::look(release.path()).unwrap(), &|_| false).pop()?;
+        let step = steps(release.path(), &Found::look(release.path()).unwrap(), &|_| None).pop()?;
         let inside =
             |arg: &OsString| Path::new(arg).strip_prefix(release.path()).map(|path| path.display().to_string());
         Some((step.place, step.args.iter().filter_map(|arg| inside(arg).ok()).collect()))
@@ -147,7 +147,7 @@ mod tests {
         let release = tempfile::tempdir().unwrap();
         fs::write(release.path().join("pyproject.toml"), project).unwrap();
         let found = Found::look(release.path()).unwrap();
-        let step = steps(release.path(), &found, &|_| false).pop().unwrap();
+        let step = steps(release.path(), &found, &|_| None).pop().unwrap();
         assert_eq!(step.args.last().unwrap(), "six>=1.16");
         assert_eq!((step.place.as_str(), step.needed_for.as_str()), (".", "pyproject.toml"));
         assert_eq!(arguments(&[("pyproject.toml", "[project]\nname = \"x\"\n")]), None);

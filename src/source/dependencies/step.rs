@@ -5,6 +5,9 @@ use std::path::{Path, PathBuf};
 
 use crate::source::dependencies::runner::Runner;
 
+/// Finds a program on the gateway's PATH.
+pub(super) type Find<'a> = &'a dyn Fn(&str) -> Option<PathBuf>;
+
 /// One command to run.
 #[derive(Debug, Clone)]
 pub(super) struct Step {
