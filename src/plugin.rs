@@ -34,6 +34,7 @@ mod instance;
 mod instances;
 mod kept;
 mod load_apart;
+mod shares;
 mod slots;
 pub(crate) mod threads;
 pub(crate) mod trial;
@@ -102,6 +103,15 @@ impl Plugin {
     #[must_use]
     pub fn is_same(&self, settings: &PluginConfig, file: &[u8]) -> bool {
         !self.is_disabled() && self.settings.has_same_settings(settings) && self.surface.is_of(file)
+    }
+
+    /// The bytes for the instances of its process, if it has one.
+    #[must_use]
+    pub(super) fn share(&self) -> Option<u64> {
+        match &self.home {
+            Home::Here(_) => None,
+            Home::Apart(apart) => Some(apart.memory()),
+        }
     }
 
     /// Whether the component exports the hook and the configuration uses it.

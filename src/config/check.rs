@@ -13,6 +13,7 @@ use crate::config::tables::config::Config;
 use crate::config::tables::deployment::DeploymentConfig;
 use crate::config::tables::plugin::PluginConfig;
 use crate::config::values::runtime_kind::RuntimeKind;
+use crate::config::values::size::Size;
 use crate::config::values::variable::check_variable;
 
 /// Minimum length of a token in bytes where the admin API can be reached from other machines.
@@ -27,6 +28,8 @@ pub(super) fn check(config: &Config, faults: &mut Faults) {
     check_names("deployment", deployments, faults);
     check_names("plugin", config.plugin_list.iter().map(|plugin| (plugin.name.as_str(), &plugin.locations)), faults);
     if let Some(fault) = config.plugin_list.iter().find_map(|plugin| plugin_memory(config, plugin)) {
+        faults.push(fault);
+    } else if let Some(fault) = memory_of_processes(config, &config.plugin_list) {
         faults.push(fault);
     }
     isolation::check(config, faults);
@@ -76,6 +79,17 @@ pub(super) fn plugin_memory(config: &Config, plugin: &PluginConfig) -> Option<Fa
         "all plugins together may use {all}, and one instance of the plugin {:?} may use {}: raise this, or lower that",
         plugin.name.as_str(),
         plugin.max_memory
+    );
+    Some(Fault::new(config.locations.of("plugins.max_memory"), message))
+}
+
+/// The fault of plugins with processes of their own whose memory is more than that of all plugins together.
+pub(super) fn memory_of_processes(config: &Config, plugins: &[PluginConfig]) -> Option<Fault> {
+    let needed = Size::of_bytes(PluginConfig::least_memory(plugins));
+    let all = config.plugins.max_memory.filter(|all| *all < needed)?;
+    let message = format!(
+        "all plugins together may use {all}, and one instance of each with isolation = \"process\", with the largest \
+         one of the others, may use {needed}: raise this, or lower their max_memory"
     );
     Some(Fault::new(config.locations.of("plugins.max_memory"), message))
 }

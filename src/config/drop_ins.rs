@@ -4,7 +4,7 @@
 use std::path::{Path, PathBuf};
 use std::{env, fs, io};
 
-use crate::config::check::plugin_memory;
+use crate::config::check::{memory_of_processes, plugin_memory};
 use crate::config::fault::{Fault, Faults};
 use crate::config::load::resolved;
 use crate::config::reading::document::{Document, Outcome, folder, utf8};
@@ -85,6 +85,9 @@ pub fn load_plugins(config: &Config) -> (Vec<PluginConfig>, Faults) {
         }
         plugins.extend(plugin.filter(|_| wrong.is_empty()));
         faults.extend(wrong);
+    }
+    if memory_of_processes(config, &config.plugin_list).is_none() {
+        memory_of_processes(config, &plugins).into_iter().for_each(|fault| faults.push(fault));
     }
     (plugins, faults)
 }

@@ -96,13 +96,16 @@ pub(super) struct Apart {
     retired: CancellationToken,
     granted: Arc<Granted>,
     timeout: Duration,
+    /// Bytes of all its instances.
+    memory: u64,
     /// Instances that the process has created.
     instances: AtomicU64,
     restarts: Arc<AtomicU64>,
 }
 
 impl Apart {
-    /// Starts a process that loads `component`, whose compiled code is in `cache`, and waits until it has. Blocks.
+    /// Starts a process that loads `component`, whose compiled code is in `cache` and whose instances have
+    /// `memory` bytes, and waits until it has. Blocks.
     ///
     /// # Errors
     /// How the process ended before it had loaded the plugin.
@@ -111,7 +114,7 @@ impl Apart {
         settings: &PluginConfig,
         granted: Arc<Granted>,
         (component, cache): (Bytes, PathBuf),
-        all_memory: u64,
+        memory: u64,
     ) -> Result<(Self, Loaded), String> {
         let (state, states) = watch::channel(State::Starting);
         let retired = processes.stop.child_token();
@@ -119,7 +122,7 @@ impl Apart {
         let (first, loaded) = oneshot::channel();
         let keeper = Arc::new(Keeper {
             spawner: Arc::clone(&processes.spawner),
-            program: Program::new(settings.clone(), component, cache, all_memory, granted.max_body as u64),
+            program: Program::new(settings.clone(), component, cache, memory, granted.max_body as u64),
             broker: Arc::new(Broker::new(Arc::clone(&granted))),
             retired: retired.clone(),
             state,
@@ -135,9 +138,15 @@ impl Apart {
                 async move { keeper.keep().await }
             });
         }
-        let apart = Self { state: states, last_end, retired, granted, timeout, instances: 0.into(), restarts };
+        let instances = AtomicU64::new(0);
+        let apart = Self { state: states, last_end, retired, granted, timeout, memory, instances, restarts };
         let loaded = loaded.blocking_recv().unwrap_or_else(|_| Err("was not started".to_owned()))?;
         Ok((apart, loaded))
+    }
+
+    /// The bytes that its instances may use together.
+    pub(super) fn memory(&self) -> u64 {
+        self.memory
     }
 
     /// How often the process was started again.

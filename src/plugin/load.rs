@@ -197,11 +197,6 @@ impl Loader {
         Arc::clone(self.counters.lock().entry(plugin.clone()).or_default())
     }
 
-    /// The memory of all plugins.
-    pub(super) fn memory(&self) -> &MemoryBudget {
-        &self.memory
-    }
-
     pub(super) fn granted(&self, settings: &PluginConfig) -> Granted {
         let grants = settings.grants.clone();
         let env = grants.env.iter().filter_map(|name| Some((name.clone(), (self.outside.variable)(name)?)));

@@ -16,13 +16,13 @@ use crate::plugin::verdict::readable;
 use crate::plugin::{Home, Plugin};
 use crate::wasm::{compile, componentize};
 
-/// Loads a plugin whose file holds `bytes` in a process of its own. Its compiled code is kept below `cache`, in a
-/// folder that no other plugin can read. Blocks, for minutes at worst.
+/// Loads a plugin whose file holds `bytes` in a process of its own, whose instances have `memory` bytes. Its compiled
+/// code is kept below `cache`, in a folder that no other plugin can read. Blocks, for minutes at worst.
 pub(super) fn load(
     loader: &Loader,
     processes: &Processes,
     cache: &Path,
-    settings: PluginConfig,
+    (settings, memory): (PluginConfig, u64),
     bytes: Vec<u8>,
 ) -> Result<Arc<Plugin>, LoadError> {
     check_digest(&settings, &bytes)?;
@@ -33,8 +33,7 @@ pub(super) fn load(
     let own = cache.join(settings.name.as_str());
     compile::ahead(&component, &own).map_err(|error| refused(NotAPlugin::Compile(format!("{error:#}"))))?;
     let granted = Arc::new(loader.granted(&settings));
-    let all_memory = loader.memory().limit() as u64;
-    let started = Apart::start(processes, &settings, granted, (component, own), all_memory);
+    let started = Apart::start(processes, &settings, granted, (component, own), memory);
     let (apart, loaded) = started.map_err(|how| error("path", Reason::Process(readable(&how))))?;
     let Loaded { surface: found, hooks, refusal } = loaded;
     let surface = found.map(|found| surface.and(found));

@@ -8,7 +8,7 @@ use anyhow::Context;
 use arc_swap::ArcSwap;
 use parking_lot::Mutex;
 
-use crate::config::{HookName, PluginConfig, PluginIsolation, PluginName, PluginsConfig, Size};
+use crate::config::{HookName, PluginConfig, PluginIsolation, PluginName, PluginsConfig};
 use crate::plugin::apart::Processes;
 use crate::plugin::chain::Chain;
 use crate::plugin::deployment_chain::DeploymentChain;
@@ -16,15 +16,12 @@ use crate::plugin::host::http::Network;
 use crate::plugin::load::Loader;
 use crate::plugin::load_error::{LoadError, Reason};
 use crate::plugin::outside::{CallFunction, GatewayLog, Outside, SendHttp, SystemClock};
+use crate::plugin::shares::Shares;
 use crate::plugin::threads::Threads;
 use crate::plugin::{Plugin, load_apart};
-use crate::process::memory;
 use crate::process::spawner::Spawner;
 use crate::wasm::budget::MemoryBudget;
 
-/// The part of the machine's memory that plugins may use by default, and the least that it is in bytes.
-const MACHINE_PART: u64 = 4;
-const LEAST_MEMORY: u64 = 256 << 20;
 /// The folder next to that of compiled code with the code of plugins that have processes of their own.
 const APART: &str = "compiled-apart";
 
@@ -80,20 +77,15 @@ fn keep_removed(set: &mut PluginSet, now: &PluginSet, wanted: &[PluginName]) {
     }
 }
 
-/// The bytes that the instances of all plugins may use. Without a limit in the configuration, a part of the machine's
-/// memory: the rest is for workers and requests.
-fn memory_limit(configured: Option<Size>, plugins: &[PluginConfig]) -> u64 {
-    let largest = plugins.iter().map(|plugin| plugin.max_memory.bytes()).max().unwrap_or(0);
-    let default = || (memory::of_machine() / MACHINE_PART).max(LEAST_MEMORY).max(2 * largest);
-    configured.map_or_else(default, Size::bytes)
-}
-
 /// The plugins of a gateway.
 pub struct Plugins {
     cache: PathBuf,
     max_body: u64,
     functions: Arc<dyn CallFunction>,
+    /// The memory of the instances in the gateway.
     memory: Arc<MemoryBudget>,
+    /// The memory of these and of each process.
+    shares: Mutex<Shares>,
     /// Set when the first plugin is loaded: a gateway without plugins starts no engine.
     loader: Mutex<Option<Arc<Loader>>>,
     /// Starts the processes of plugins; none in a program that starts no processes.
@@ -107,12 +99,14 @@ impl Plugins {
     /// Starts without plugins. Compiled code is kept below `cache`; plugins call functions through `functions`.
     #[must_use]
     pub fn new(cache: PathBuf, max_body: u64, functions: Arc<dyn CallFunction>) -> Self {
-        let memory = Arc::new(MemoryBudget::new(memory_limit(None, &[])));
+        let shares = Shares::new(None, &[]);
+        let memory = Arc::new(MemoryBudget::new(shares.in_gateway));
         Self {
             cache,
             max_body,
             functions,
             memory,
+            shares: Mutex::new(shares),
             loader: Mutex::default(),
             spawner: None,
             processes: Mutex::default(),
@@ -142,12 +136,15 @@ impl Plugins {
         }
     }
 
-    /// Sets the memory of all instances, from a configuration and its plugins.
+    /// Sets the memory of all instances, from a configuration and its plugins. Processes get theirs when they are
+    /// loaded.
     pub fn limit_memory(&self, config: &PluginsConfig, plugins: &[PluginConfig]) {
-        self.memory.set_limit(memory_limit(config.max_memory, plugins));
+        let shares = Shares::new(config.max_memory, plugins);
+        self.memory.set_limit(shares.in_gateway);
+        *self.shares.lock() = shares;
     }
 
-    /// The memory of all instances.
+    /// The memory of all instances in the gateway.
     #[must_use]
     pub fn memory(&self) -> &MemoryBudget {
         &self.memory
@@ -191,8 +188,10 @@ impl Plugins {
 
     fn load_one(&self, config: &PluginConfig, old: Option<&Arc<Plugin>>) -> Result<Arc<Plugin>, LoadError> {
         let bytes = Loader::read(config)?;
+        let share = self.shares.lock().of(config);
         if let Some(old) = old
             && old.is_same(config, &bytes)
+            && old.share().is_none_or(|old| old == share)
         {
             return Ok(Arc::clone(old));
         }
@@ -204,7 +203,8 @@ impl Plugins {
                 let processes = self.processes();
                 let processes = processes
                     .map_err(|error| LoadError::new(config, "isolation", Reason::Process(error.to_string())))?;
-                load_apart::load(&loader, &processes, &self.cache.with_file_name(APART), config.clone(), bytes)?
+                let cache = self.cache.with_file_name(APART);
+                load_apart::load(&loader, &processes, &cache, (config.clone(), share), bytes)?
             }
         };
         tracing::info!(

@@ -137,6 +137,22 @@ impl PluginConfig {
         }
     }
 
+    /// The largest `max_memory` of the plugins that run in the gateway, in bytes; none if there is no such plugin.
+    #[must_use]
+    pub fn largest_in_gateway(plugins: &[Self]) -> Option<u64> {
+        let here = plugins.iter().filter(|plugin| plugin.isolation == PluginIsolation::None);
+        here.map(|plugin| plugin.max_memory.bytes()).max()
+    }
+
+    /// The bytes that all plugins need at least: one instance of each that has a process, and the largest one in the
+    /// gateway.
+    #[must_use]
+    pub fn least_memory(plugins: &[Self]) -> u64 {
+        let apart = plugins.iter().filter(|plugin| plugin.isolation == PluginIsolation::Process);
+        let all = apart.map(|plugin| plugin.max_memory.bytes()).chain(Self::largest_in_gateway(plugins));
+        all.fold(0, u64::saturating_add)
+    }
+
     /// Whether two plugins have the same settings. Their locations are not compared: a table that has only moved within
     /// its file is unchanged.
     #[must_use]

@@ -21,10 +21,11 @@ pub struct PluginsConfig {
     #[serde(deserialize_with = "field::path")]
     pub dir: Option<PathBuf>,
     /// Maximum memory of all instances of all plugins together, idle ones included. When it is used up, idle instances
-    /// are dropped, and then hook calls that need more are refused: 503 `overloaded`. Plugins with isolation =
-    /// "process" are not part of it: the instances of each have max_memory times max_instances of their own, and at
-    /// most as much as this. "1MiB" to "16384GiB", and at least the max_memory of each plugin. Default: a quarter of
-    /// the machine's memory, at least "256MiB" and at least twice the largest max_memory of a plugin.
+    /// are dropped, and then hook calls that need more are refused: 503 `overloaded`. Of it, each plugin with isolation
+    /// = "process" has a share of its own: its max_memory and an equal part of the rest, at most max_memory times
+    /// max_instances; the others share what is left. "1MiB" to "16384GiB", and at least the max_memory of each plugin
+    /// with isolation = "process" and the largest one of the others together. Default: a quarter of the machine's
+    /// memory, at least "256MiB", that sum, and twice the largest max_memory of a plugin.
     #[serde(deserialize_with = "max_memory")]
     #[schemars(range(min = 1_048_576, max = 17_592_186_044_416_u64))]
     pub max_memory: Option<Size>,

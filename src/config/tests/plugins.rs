@@ -157,6 +157,18 @@ fn a_wrong_value_is_reported_at_its_location() {
 }
 
 #[test]
+fn one_instance_of_each_process_and_of_the_others_must_fit() {
+    let table = |name: &str, keys: &str| format!("[[plugin]]\nname = {name:?}\npath = \"x\"\n{keys}\n");
+    let apart = "isolation = \"process\"";
+    let four = ["a", "b", "c", "d"].map(|name| table(name, if name == "d" { "" } else { apart })).concat();
+    assert_faults(
+        &format!("[plugins]\nmax_memory = \"255MiB\"\n{four}"),
+        &[(2, 14, "with the largest one of the others, may use 256MiB: raise this, or lower their max_memory")],
+    );
+    assert!(read(&format!("[plugins]\nmax_memory = \"256MiB\"\n{four}")).is_ok());
+}
+
+#[test]
 fn grants_and_settings_are_checked_at_their_locations() {
     for (keys, line, column, message) in [
         ("grants = 3", 4, 10, "\"grants\" takes a table, not a whole number"),

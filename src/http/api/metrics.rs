@@ -163,7 +163,7 @@ fn family<T>(
 /// The memory of all instances of plugins.
 fn plugin_memory(encoder: &mut DescriptorEncoder<'_>, memory: &MemoryBudget) -> fmt::Result {
     let gauges = [
-        ("metagate_plugins_memory_bytes", "Memory of all instances of all plugins", memory.used()),
+        ("metagate_plugins_memory_bytes", "Memory of all instances of plugins in the gateway", memory.used()),
         ("metagate_plugins_max_memory_bytes", "The most that it may be", memory.limit()),
     ];
     for (name, help, bytes) in gauges {

@@ -77,6 +77,21 @@ pub(super) struct InFlight {
     pub(super) asker: Asker,
     /// Log lines that it has written.
     lines: u32,
+    /// Whether a function runs that it has called. Its instance waits for the result before it calls another.
+    calls: bool,
+}
+
+impl Calls {
+    /// Who asks; none if the hook call is not under way, or calls a function while another one runs that it has called.
+    fn asker(&mut self, hook: u64, is_call: bool) -> Option<Asker> {
+        let Some(call) = self.in_flight.get_mut(&hook) else {
+            return (hook == LOAD && self.loads).then(Asker::default);
+        };
+        if is_call && std::mem::replace(&mut call.calls, true) {
+            return None;
+        }
+        Some(call.asker.clone())
+    }
 }
 
 impl InFlight {
@@ -86,7 +101,7 @@ impl InFlight {
         files: Option<Arc<Files>>,
         deadline: Instant,
     ) -> Self {
-        Self { done, asker: Asker { callers, files, deadline }, lines: 0 }
+        Self { done, asker: Asker { callers, files, deadline }, lines: 0, calls: false }
     }
 }
 
@@ -231,19 +246,19 @@ impl Link {
         Ok(true)
     }
 
-    /// Answers a question in a task of its own. Returns whether its hook call is under way; if not, the answer is a
-    /// refusal.
+    /// Answers a question in a task of its own. Returns whether its hook call is under way and may ask it; if not, the
+    /// answer is a refusal.
     fn answer(self: &Arc<Self>, ask: u64, hook: u64, request: Request, bytes: Bytes) -> anyhow::Result<bool> {
         anyhow::ensure!(self.asked.fetch_add(1, Ordering::Relaxed) < self.max_asked, "asks too much at once");
-        let asker = {
-            let calls = self.calls.lock();
-            let asker = calls.in_flight.get(&hook).map(|call| call.asker.clone());
-            asker.or_else(|| (hook == LOAD && calls.loads).then(Asker::default))
-        };
+        let is_call = matches!(request, Request::Call { .. });
+        let asker = self.calls.lock().asker(hook, is_call);
         let is_under_way = asker.is_some();
         let link = Arc::clone(self);
         tokio::spawn(async move {
             let (answer, bytes) = link.broker.answer(asker, request, bytes).await;
+            if is_call && is_under_way {
+                link.calls.lock().in_flight.get_mut(&hook).into_iter().for_each(|call| call.calls = false);
+            }
             let is_large = bytes.len() > LARGE;
             let send = move || {
                 let framed = frame(&ToProcess::Answer { ask, answer }, &[&bytes]);

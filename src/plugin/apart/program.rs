@@ -44,17 +44,8 @@ pub(super) struct Program {
 }
 
 impl Program {
-    /// The program that runs `component`, whose compiled code is in `cache`. All plugins together may use
-    /// `all_memory`.
-    pub(super) fn new(
-        settings: PluginConfig,
-        component: Bytes,
-        cache: PathBuf,
-        all_memory: u64,
-        max_body: u64,
-    ) -> Self {
-        let instances = settings.max_memory.bytes().saturating_mul(u64::from(settings.max_instances));
-        let memory = instances.min(all_memory).max(settings.max_memory.bytes());
+    /// The program that runs `component`, whose compiled code is in `cache`. Its instances may use `memory` bytes.
+    pub(super) fn new(settings: PluginConfig, component: Bytes, cache: PathBuf, memory: u64, max_body: u64) -> Self {
         let max_memory = memory + BASE_MEMORY + max_body * BODIES + component.len() as u64 * COMPILED;
         let [worker, plugin] = WORDS;
         let args = vec![worker.into(), plugin.into(), cache.clone().into()];

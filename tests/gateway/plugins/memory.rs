@@ -9,7 +9,7 @@ use crate::faulty::{assert_error, assert_ok};
 use crate::http_limits::buffers::metric;
 use crate::plugins::component::Plugin;
 use crate::plugins::{Files, asked, count_of, deployment, put, refusal_of, reload, state_of, table};
-use crate::support::{Answer, Gateway};
+use crate::support::{Answer, Gateway, wait_for};
 
 const MIB: u64 = 1 << 20;
 /// The pages of a full instance with `max_memory = "16MiB"`: the first one, and 15 MiB in steps of 1 MiB.
@@ -120,4 +120,36 @@ fn p2_a_budget_below_the_memory_of_one_instance_is_refused() {
     let file = files.put("p.wasm", eater().component());
     let words = refusal_of(&format!("[plugins]\nmax_memory = \"8MiB\"\n{}", table("p", &file, "")));
     assert!(words.contains("one instance of the plugin \"p\" may use 64MiB"), "{words}");
+}
+
+#[test]
+fn p2_processes_of_plugins_and_the_gateway_share_one_budget() {
+    let files = Files::new();
+    let file = files.put("p.wasm", eater().component());
+    let on = |name: &str, scope: &str, keys: &str| {
+        let keys = format!("deployments = [{scope:?}]\ntimeout = \"10s\"\nmax_memory = \"16MiB\"\n{keys}");
+        deployment(scope) + &table(name, &file, &keys)
+    };
+    let apart = "isolation = \"process\"\nmax_instances = 2\ninstances = \"fresh\"";
+    let tables = on("a", "it", apart) + &on("b", "other", "");
+    let gateway = Gateway::ready(&format!("[plugins]\nmax_memory = \"40MiB\"\n{tables}"));
+    // 16 MiB for one instance of each, and an equal part of the rest.
+    assert_eq!(metric(&gateway, "metagate_plugins_max_memory_bytes"), 20 * MIB);
+    assert_eq!(call(&gateway, "it", "eat").message(), FULL);
+    let refused = wait_for("a second instance of the process that does not fit", || {
+        let gateway = &gateway;
+        let answers = thread::scope(|scope| {
+            let calls = [0, 1].map(|_| scope.spawn(move || call(gateway, "it", "eat")));
+            calls.map(|call| call.join().unwrap())
+        });
+        answers.into_iter().find(|answer| answer.code() == "overloaded")
+    });
+    assert!(refused.message().contains("has no memory left"), "{refused:?}");
+    // The share of a plugin grows when another one is not there any more.
+    let file = gateway.folder.path().join("metagate.toml");
+    let text = fs::read_to_string(&file).unwrap();
+    let without_b = text.split("[[plugin]]\nname = \"b\"").next().unwrap().to_owned();
+    put(&file, without_b);
+    assert_eq!(reload(&gateway).status, 200);
+    assert_eq!(metric(&gateway, "metagate_plugins_max_memory_bytes"), 8 * MIB);
 }

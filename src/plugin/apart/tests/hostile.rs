@@ -12,7 +12,7 @@ use crate::plugin::apart::frame::{LENGTHS, Lengths, frame};
 use crate::plugin::apart::link::InFlight;
 use crate::plugin::apart::message::{Answer, Done, FromProcess, Loaded, Request, SentVerdict, ToProcess};
 use crate::plugin::apart::reported;
-use crate::plugin::apart::tests::{Rig, call};
+use crate::plugin::apart::tests::{Rig, WAITS, call};
 use crate::plugin::fault::Fault;
 
 fn done() -> Box<Done> {
@@ -33,6 +33,18 @@ async fn a_process_cannot_name_a_hook_call_before_it_has_it() {
     assert!(result.await.is_ok());
     let why = Rig::new().flood(&FromProcess::Done { hook: 1, done: done() }).await;
     assert!(why.contains("belong to no hook call"), "{why}");
+}
+
+#[tokio::test]
+async fn a_hook_call_of_a_process_calls_one_function_at_a_time() {
+    let mut rig = Rig::new();
+    let (hook, other) = (rig.hook(), rig.hook());
+    let is_refused = |answer: Answer| matches!(answer, Answer::Problem { code, .. } if code == "forbidden");
+    assert!(!is_refused(rig.ask(hook, call("auth"), b"[]").await));
+    rig.send(&FromProcess::Ask { ask: 1, hook, request: call("auth") }, WAITS).await;
+    assert!(is_refused(rig.ask(hook, call("auth"), b"[]").await));
+    assert!(!is_refused(rig.ask(other, call("auth"), b"[]").await));
+    assert_eq!(rig.world.calls.lock().len(), 3);
 }
 
 #[tokio::test]
