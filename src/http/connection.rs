@@ -4,6 +4,7 @@
 pub mod accept;
 mod activity;
 mod backlog;
+mod frame_heads;
 pub mod framing;
 pub mod head;
 pub mod open_connections;

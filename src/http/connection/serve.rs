@@ -23,6 +23,7 @@ use tokio::sync::OwnedSemaphorePermit;
 use crate::http::buffers::{ConnectionBuffers, Requests};
 use crate::http::client_connection::{ClientConnection, Place, Program};
 use crate::http::connection::activity::Activity;
+use crate::http::connection::frame_heads::FrameHeads;
 use crate::http::connection::open_connections::{self, OpenConnections};
 use crate::http::connection::open_streams::Streams;
 use crate::http::connection::paced_body::{PacedBody, STALL, StreamExecutor};
@@ -273,7 +274,8 @@ impl Connection {
             }
         });
         let (read, write) = stream.into_split();
-        let stream = TokioIo::new(tokio::io::join(io::Cursor::new(early).chain(read), write));
+        let read = FrameHeads::new(io::Cursor::new(early).chain(read), H2_PREFACE.len(), self.deadlines.head);
+        let stream = TokioIo::new(tokio::io::join(read, write));
         let connection = http2::Builder::new(StreamExecutor)
             .timer(TokioTimer::new())
             .keep_alive_interval(H2_PING)

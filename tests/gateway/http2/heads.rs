@@ -68,7 +68,7 @@ fn h3_heads_over_http2_of_any_size_end_their_connection_and_hold_no_memory() {
 
 #[test]
 fn h1_a_head_over_http2_that_does_not_end_is_closed() {
-    let gateway = serving("idle_timeout = \"300ms\"");
+    let gateway = serving("header_timeout = \"1s\"");
     let mut frames = Frames::open(&gateway);
     // Settings are acknowledged before the head begins: it takes no other frames.
     frames.call(1, "args", "[1]");
@@ -76,6 +76,12 @@ fn h1_a_head_over_http2_that_does_not_end_is_closed() {
     frames.send(HEADERS, END_STREAM, 3, &[GET, ROOT, HTTP]);
     assert_eq!(status(&mut frames, 3), None);
     while frames.next().is_some() {}
+    // While another request is under way too.
+    let mut frames = Frames::open(&gateway);
+    frames.post(1, &path("args"), 0);
+    frames.send(HEADERS, END_STREAM, 3, &[GET, ROOT, HTTP]);
+    while frames.next().is_some() {}
+    assert_eq!(curl(&gateway, &path("args"), &["--data", "[1]"]).json(), json!([1]));
 }
 
 #[test]
