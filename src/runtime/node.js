@@ -151,15 +151,28 @@ function convert(value, rendered) {
     return Array.from(value);
   }
   if (types.isSet(value)) return [...value];
-  if (types.isMap(value) && [...value.keys()].every((key) => typeof key === 'string' || typeof key === 'number')) {
-    return Object.fromEntries(value);
-  }
+  if (types.isMap(value)) return withTextKeys(value) ?? rendered;
   if (types.isNativeError(value) && rendered === value) {
     return { name: String(value.name), message: String(value.message), ...value };
   }
   if (types.isBoxedPrimitive(value)) return value.valueOf();
   if (tagOf(value) === '[object File]') return { name: value.name, type: value.type, size: value.size };
   return rendered;
+}
+
+// The object of a Map with keys that have a text; undefined if some have none, or two have the same.
+function withTextKeys(map) {
+  const entries = [...map].map(([key, value]) => [textOfKey(key), value]);
+  const texts = new Set(entries.map(([text]) => text));
+  return texts.size < map.size || texts.has(undefined) ? undefined : Object.fromEntries(entries);
+}
+
+// What a key is as a value, as text.
+function textOfKey(key) {
+  if (types.isDate(key)) return isNaN(key) ? undefined : key.toISOString();
+  if (tagOf(key) === '[object URL]') return key.href;
+  return typeof key === 'symbol' || typeof key === 'function' || (typeof key === 'object' && key !== null)
+    ? undefined : String(key);
 }
 
 // UTF-8 text if it is that, else base64.
@@ -178,7 +191,7 @@ function whyNotJSON(value) {
     default: return undefined;
   }
   if (value === null) return undefined;
-  if (types.isMap(value)) return 'a Map with keys that are not text; return its entries: [...map]';
+  if (types.isMap(value)) return 'a Map with keys that are not text, or two of one text; return its entries: [...map]';
   if (types.isPromise(value)) return 'a Promise: await it first';
   if (types.isDate(value)) return 'an invalid Date';
   if (value !== null && typeof value.next === 'function' && Object.keys(value).length === 0) {
@@ -532,8 +545,12 @@ function* exportsOf(module, stem) {
       for (const name of methodsOf(object)) yield [name, object[name], object];
     }
     for (const name of Object.keys(object)) {
-      const isDefault = hasDefault && object === module && name === 'default';
-      if (typeof object[name] === 'function' && !isDefault) yield [name, object[name], object];
+      const value = object[name];
+      if (hasDefault && object === module && name === 'default') continue;
+      if (typeof value === 'function') yield [name, value, object];
+      else if (typeof value === 'object' && value !== null && isOwnInstance(value)) {
+        for (const method of methodsOf(value)) yield [`${name}/${method}`, value[method], value];
+      }
     }
   }
 }
@@ -602,6 +619,7 @@ function addFunctions(loaded, table) {
     }
   }
   const described = new Map();
+  const methods = new Map(); // of exported instances: name → those with it
   const packages = {};
   for (const { language, script, module, exported, declarationOf } of loaded) {
     const scope = { name: 'global_namespace', funcs: [], classes: [], objects: [] };
@@ -614,7 +632,7 @@ function addFunctions(loaded, table) {
       const own = owners.get(name).size === 1 ? name : full;
       if (!table.has(own)) {
         const parameters = parametersOf(fn);
-        const typed = typesOf(declarationOf, own, fn, name, parameters);
+        const typed = typesOf(declarationOf, own, fn, path.basename(name), parameters);
         const { check, needsDigits, takesObject, hasOwnName, hasFreeKeys } = typed ?? {};
         const hasPattern = parameters.some((one) => one.isPattern);
         const only = { takesObject, hasOwnName, hasFreeKeys };
@@ -624,8 +642,13 @@ function addFunctions(loaded, table) {
         scope.funcs.push(described.get(own));
       }
       if (own !== full && loaded.length > 1) (described.get(own).aliases ??= []).push(full);
+      const method = path.basename(name);
+      if (method !== name && !owners.has(method)) methods.set(method, (methods.get(method) ?? new Set()).add(own));
     }
     (packages[language] ??= []).push({ name: script, scope });
+  }
+  for (const [method, [own, other]] of methods) {
+    if (other === undefined) (described.get(own).aliases ??= []).push(method);
   }
   return packages;
 }

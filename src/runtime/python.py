@@ -112,6 +112,10 @@ CONVERSIONS = {
     ("decimal", "Decimal"): str,  # text, because a number would lose digits in most clients
     ("uuid", "UUID"): str,
     ("enum", "Enum"): lambda value: value.value,
+    ("fractions", "Fraction"): str,
+    ("array", "array"): lambda value: value.tolist(),
+    ("types", "SimpleNamespace"): vars,
+    ("builtins", "BaseException"): lambda value: {"name": type(value).__name__, "message": str(value), **vars(value)},
     ("ipaddress", "_BaseAddress"): str,
     ("ipaddress", "_BaseNetwork"): str,
     ("numpy", "generic"): lambda value: value.item(),
@@ -161,6 +165,7 @@ SCALARS = {
     bool: lambda value: "true" if value else "false",
     type(None): lambda value: "null",
 }
+SCALARS_OF_KEYS = (bool, int, float, type(None))  # a bool is an int too
 PLAIN_RESULTS = {*SCALARS, dict, list, tuple}
 
 
@@ -194,7 +199,13 @@ def with_text_keys(value):
     if isinstance(value, (str, int, float, type(None))):
         return value
     if isinstance(value, dict):
-        return {text_key(key): with_text_keys(item) for key, item in value.items()}
+        found = {}
+        for key, item in value.items():
+            text = json_key(text_key(key))
+            if text in found:
+                raise TypeError("two keys with one text")
+            found[text] = with_text_keys(item)
+        return found
     if isinstance(value, (list, tuple)):
         return [with_text_keys(item) for item in value]
     return with_text_keys(convert(value))
@@ -207,6 +218,13 @@ def text_key(key):
     if isinstance(converted, (str, int, float)):
         return converted
     raise TypeError("not a key")
+
+
+def json_key(key):
+    """The text of a key, as the encoder writes it."""
+    if isinstance(key, str):
+        return key
+    return SCALARS[next(kind for kind in SCALARS_OF_KEYS if isinstance(key, kind))](key)
 
 
 def is_enum(value):
@@ -223,9 +241,15 @@ def explain(value, path, parents=()):
         raise ValueError(f"{path}: refers to itself")
     parents = (*parents, value)
     if isinstance(value, dict):
+        texts = set()
         for key, item in value.items():
             try:
                 key = text_key(key)
+                if json_key(key) in texts:
+                    raise ValueError(f"{path}: two keys are {quote(json_key(key))} as text")
+                texts.add(json_key(key))
+            except ValueError:
+                raise
             except Exception:
                 raise TypeError(
                     f"{path}: key {key!r} of type {type(key).__name__} cannot be rendered as JSON"
@@ -436,9 +460,10 @@ def package_of(folder, root):
     return names
 
 
-def exports_of(module):
+def exports_of(module, root):
     """Exported functions by name, and names of classes: those in `__all__`, or public ones that the module binds by
-    definition, assignment or decoration. What it only imports is not exported."""
+    definition, assignment or decoration. What it only imports is not exported. Of an instance that `__all__` names, the
+    methods are exported, as `instance/method`."""
     names = getattr(module, "__all__", None)
     found, classes, bound = {}, [], None
     for name, value in list(vars(module).items()):
@@ -458,7 +483,28 @@ def exports_of(module):
             classes.append(name)
         elif offered:
             found[name] = value
+        elif names is not None and name in names and not is_class:
+            found.update((f"{name}/{method}", bound) for method, bound in methods_of(value, root).items())
     return found, classes
+
+
+def methods_of(value, root):
+    """The public methods of an instance of a class that the project itself defines, by name, those of its parent
+    classes among them. What the instance has of a library is none of them."""
+    found = {}
+    for kind in type(value).__mro__ if not is_application(value) else ():
+        file = getattr(sys.modules.get(kind.__module__), "__file__", None)
+        if is_enum(value) or type(file) is not str or not is_own_file(file, root):
+            continue
+        for name, member in vars(kind).items():
+            if not name.startswith("_") and type(member) in (FunctionType, staticmethod, classmethod):
+                found.setdefault(name, getattr(value, name))
+    return found
+
+
+def is_own_file(file, root):
+    """Whether a file is one of the project, not of its installed packages."""
+    return file.startswith(root + os.sep) and "site-packages" not in file and PACKAGES[0] not in file
 
 
 def names_bound_by(module):
@@ -524,7 +570,7 @@ def load(deployment):
     for script, file, is_optional in files:
         try:
             modules.append(load_script(file, root))
-            exports = exports_of(modules[-1])
+            exports = exports_of(modules[-1], root)
             loaded.append((script, os.path.splitext(os.path.relpath(file, root))[0], *exports))
         except BaseException as error:
             if not is_optional or not is_stray(error):
@@ -621,7 +667,7 @@ def add_functions(loaded):
             same = owners.setdefault(name, [])
             if not any(function is other for other in same):
                 same.append(function)
-    handles, described = [], {}
+    handles, described, methods = [], {}, {}  # methods of instances: name → those with it
     for script, module, found, classes in loaded:
         funcs = []
         for name, function in found.items():
@@ -633,9 +679,15 @@ def add_functions(loaded):
                 funcs.append(described[own])
             if own != full and len(loaded) > 1:
                 described[own].setdefault("aliases", []).append(full)
+            method = name.rpartition("/")[2]
+            if method != name and method not in owners:
+                methods.setdefault(method, set()).add(own)
         listed = [{"name": name} for name in classes]
         scope = {"name": "global_namespace", "funcs": funcs, "classes": listed, "objects": []}
         handles.append({"name": script, "scope": scope})
+    for method, (own, *others) in methods.items():
+        if not others:
+            described[own].setdefault("aliases", []).append(method)
     return handles
 
 

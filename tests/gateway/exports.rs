@@ -82,6 +82,33 @@ fn node_exports_methods_of_its_own_instances_and_none_of_functions() {
 }
 
 #[test]
+fn methods_of_an_instance_under_a_name_are_called_by_it_and_theirs() {
+    let class = "class Counter { constructor() { this.count = 0; }\n\
+         \x20 /** @param {number} by */\n  increment(by) { this.count += by; return this.count; }\n\
+         \x20 reset() { return 'method'; }\n}\n";
+    let exports = "exports.counter = new Counter();\nexports.reset = () => 'function';\n\
+         exports.others = [new Counter(), new Map()];\nexports.events = new (require('events'))();\n";
+    let node = serving(folder(&[("index.js", &format!("{class}{exports}"))]).path());
+    let text = "from string import Formatter\n\n__all__ = ['counter', 'reset', 'formatter', 'Counter']\n\n\n\
+        class Counter(Formatter):\n    def __init__(self):\n        self.count = 0\n\n\
+        \x20   def increment(self, by: int):\n        self.count += by\n        return self.count\n\n\
+        \x20   @staticmethod\n    def reset():\n        return 'method'\n\n    def _hidden(self):\n        pass\n\n\n\
+        def reset():\n    return 'function'\n\n\n\
+        counter = Counter()\nunnamed = Counter()\nformatter = Formatter()\n";
+    let python = serving(folder(&[("main.py", text)]).path());
+    for gateway in [&node, &python] {
+        assert_ok(&gateway.call("it", "counter/increment", "[2]"), "2");
+        assert_ok(&gateway.call("it", "increment", r#"{"by":3}"#), "5");
+        assert_error(&gateway.call("it", "increment", "[\"3\"]"), 422, "bad_argument");
+        assert_ok(&gateway.call("it", "reset", "[]"), "\"function\"");
+        assert_ok(&gateway.call("it", "counter/reset", "[]"), "\"method\"");
+        for hidden in ["counter", "counter/_hidden", "counter/format", "format", "unnamed/increment", "events/emit"] {
+            assert_error(&gateway.call("it", hidden, "[1]"), 404, "function_not_found");
+        }
+    }
+}
+
+#[test]
 fn an_anonymous_default_export_has_the_name_of_its_file() {
     let bundled = "Object.defineProperty(exports, '__esModule', { value: true });\n\
          var my_handler_default = (name) => `hello ${name}`;\nexports.default = my_handler_default;\n";

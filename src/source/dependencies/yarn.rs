@@ -1,5 +1,5 @@
-//! Which yarn follows which lock file: yarn 1 takes one of yarn 2 for an empty one, and yarn 2 and later would write one
-//! of yarn 1 anew.
+//! Which yarn follows which lock file: yarn 1 takes one of yarn 2 for an empty one, and yarn 2 and later would write
+//! one of yarn 1 anew.
 
 use std::path::Path;
 
