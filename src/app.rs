@@ -6,6 +6,7 @@ mod data_dir;
 mod function_watch;
 mod hidden;
 mod listeners;
+mod operator_logs;
 mod reload;
 mod signals;
 
@@ -23,6 +24,7 @@ use crate::app::connection_limits::connection_limits;
 use crate::app::data_dir::DataDir;
 use crate::app::hidden::hidden;
 use crate::app::listeners::Listeners;
+use crate::app::operator_logs::OperatorLogs;
 use crate::app::reload::Reloading;
 use crate::app::signals::{Signal, Signals};
 use crate::config::{self, Config, Faults, Isolation, ServerConfig};
@@ -32,6 +34,7 @@ use crate::gateway::deployer::{Deployer, ReleaseTools};
 use crate::gateway::plugin_calls::FunctionsForPlugins;
 use crate::gateway::run_as::user_of_git;
 use crate::gateway::{Gateway, Launcher};
+use crate::http::api::metrics::Figures;
 use crate::http::buffers::Budget;
 use crate::http::connection::accept;
 use crate::http::connection::open_connections::OpenConnections;
@@ -88,7 +91,8 @@ pub async fn run(config: Config, watches_functions: bool, out: impl Write) -> Re
     // the folder, which names the other process.
     let data_dir = DataDir::open(path).map_err(unusable)?;
     let listeners = Listeners::bind(&config).await?;
-    let app = App::build(config, data_dir)?;
+    let logs = OperatorLogs::open(&config)?;
+    let app = App::build(config, data_dir, logs)?;
     // Compiling a plugin or looking for a program may take long; a signal does not wait for it.
     let interrupted = tokio::select! {
         started = app.start() => {
@@ -111,6 +115,7 @@ struct App {
     gateway: Arc<Gateway>,
     deployer: Arc<Deployer>,
     owners: Owners,
+    logs: OperatorLogs,
     /// Long-lived tasks: the orphan reaper, reloads, the watchers.
     background: TaskTracker,
     /// Ends the background tasks.
@@ -121,7 +126,7 @@ struct App {
 
 impl App {
     /// Builds the gateway. Nothing is deployed yet.
-    fn build(config: Config, data_dir: DataDir) -> Result<Self, RunError> {
+    fn build(config: Config, data_dir: DataDir, logs: OperatorLogs) -> Result<Self, RunError> {
         let DataDir { lock, scripts, log_files, store, staging } = data_dir;
         let instance = Instance::current();
         let left_behind = instance.sweep_orphans();
@@ -155,7 +160,8 @@ impl App {
         let workers = Arc::clone(&spawner) as Arc<dyn StartWorker>;
         let users = Arc::new(users);
         let launcher = Launcher { spawner: Arc::clone(&spawner), workers, scripts, walls, users };
-        let gateway = Arc::new(Gateway::new(prefix, private, plugins, launcher, log_files));
+        let gateway = Gateway::new(prefix, private, plugins, launcher, log_files);
+        let gateway = Arc::new(if config.metrics.enabled { gateway } else { gateway.without_metrics() });
         functions.open(&gateway, Handle::current());
         let (install_timeout, install_env) = (deploy.install_timeout.get(), deploy.install_env.clone());
         let tools = ReleaseTools {
@@ -167,7 +173,7 @@ impl App {
         };
         let drain = config.server.drain.get();
         let deployer = Arc::new(Deployer::new(Arc::clone(&gateway), store, tools, deploy, drain));
-        Ok(Self { config, gateway, deployer, owners, background, stop_background, _lock: lock })
+        Ok(Self { config, gateway, deployer, owners, logs, background, stop_background, _lock: lock })
     }
 
     /// Loads the plugins, then starts the deployments without waiting for their workers. Plugins come first because
@@ -209,7 +215,15 @@ impl App {
     ) -> Result<(), RunError> {
         let front = Arc::new(Front::new(&self.config, self.gateway.prefix.clone()));
         let (background, stop) = (&self.background, &self.stop_background);
-        let reloading = Reloading::start(&self.config, &self.deployer, &front, watches_functions, background, stop);
+        let reloading = Reloading::start(
+            &self.config,
+            &self.deployer,
+            &front,
+            &self.logs.audit,
+            watches_functions,
+            background,
+            stop,
+        );
         replace_changed_folders(&self.background, &self.stop_background, &self.deployer);
         let stored = self.deployer.stored_names().len();
         let limits = connection_limits(&self.config, stored);
@@ -219,9 +233,11 @@ impl App {
         let buffers = Arc::new(Budget::new(usize::try_from(server.max_buffered()).unwrap_or(usize::MAX)));
         let per_peer = server.max_connections_per_peer.map_or(usize::MAX, |count| count as usize);
         let peers = Arc::new(Peers::new(per_peer, Arc::clone(&buffers)));
+        let figures = Figures::new(&buffers, &front, &connections);
         for (listener, service, limits) in
-            listeners.with_services(&self.config, &self.deployer, limits, &buffers, &self.owners, &front)
+            listeners.with_services(&self.config, &self.deployer, limits, &figures, &self.owners, &self.logs)
         {
+            let service = service.with_access_log(self.logs.access.clone());
             let (peers, connections) = (Arc::clone(&peers), connections.clone());
             servers.spawn(accept::serve(listener, Arc::new(service), limits, peers, connections));
         }
@@ -244,6 +260,7 @@ impl App {
                 self.gateway.kill().await;
             }
         }
+        self.logs.flush().await;
         tracing::info!("stopped");
         Ok(())
     }

@@ -19,7 +19,8 @@ pub use crate::config::fault::{Fault, Faults};
 pub use crate::config::load::{load, parse, survey};
 pub use crate::config::locations::{Location, Locations};
 pub use crate::config::schema::schema;
-pub use crate::config::tables::admin::AdminConfig;
+pub use crate::config::tables::access_log::AccessLogConfig;
+pub use crate::config::tables::admin::{AdminConfig, TokenConfig};
 pub use crate::config::tables::config::Config;
 pub use crate::config::tables::cors::CorsConfig;
 pub use crate::config::tables::deploy::DeployConfig;
@@ -32,7 +33,7 @@ pub use crate::config::tables::server::ServerConfig;
 pub use crate::config::tables::wasm_functions::{WasmFunctionsConfig, WasmGrants};
 pub use crate::config::values::bytes_rule::BytesRule;
 pub use crate::config::values::choice::{
-    ArgumentOrder, Handler, HookName, Instances, Isolation, Mode, OnError, PluginIsolation,
+    AccessLogFormat, ArgumentOrder, Handler, HookName, Instances, Isolation, Mode, OnError, PluginIsolation,
 };
 pub use crate::config::values::cors_origin::CorsOrigin;
 pub use crate::config::values::delay::Delay;
@@ -41,6 +42,7 @@ pub use crate::config::values::http_grant::{HttpGrant, Origin, Scheme};
 pub use crate::config::values::http_words::{HeaderWord, MethodName};
 pub use crate::config::values::json_table::dates_to_text;
 pub use crate::config::values::pattern::{BadPattern, Pattern};
+pub use crate::config::values::permission::Permission;
 pub use crate::config::values::plugin_name::{BadPluginName, PluginName};
 pub use crate::config::values::repository_prefix::RepositoryPrefix;
 pub use crate::config::values::route_host::RouteHost;

@@ -50,6 +50,7 @@ use crate::deployment::Prefix;
 use crate::gateway::folder_changes::FolderChanges;
 use crate::gateway::log_books::LogBooks;
 use crate::logs::files::LogFiles;
+use crate::metrics::calls::Calls;
 use crate::plugin::plugins::{PluginSet, Plugins};
 use crate::process::spawner::Spawner;
 use crate::process::walls::Hidden;
@@ -88,6 +89,7 @@ pub struct Gateway {
     plugins: Arc<Plugins>,
     launcher: Launcher,
     logs: LogBooks,
+    calls: Option<Calls>,
     /// Requests to replace releases whose folders have changed.
     folder_changes: FolderChanges,
     sequence: AtomicU64,
@@ -122,6 +124,7 @@ impl Gateway {
             plugins: Arc::new(plugins),
             launcher,
             logs: LogBooks::new(log_files),
+            calls: Some(Calls::default()),
             folder_changes: FolderChanges::default(),
             sequence: AtomicU64::new(1),
             swap: Mutex::new(()),
@@ -139,6 +142,12 @@ impl Gateway {
         self.registry.get(name)
     }
 
+    /// Every deployment, the newest first.
+    #[must_use]
+    pub fn deployments(&self) -> Vec<Arc<Deployment>> {
+        self.registry.all()
+    }
+
     /// Hides these files and folders from workers that are started from now on, if their deployment is isolated.
     pub fn hide(&self, hidden: Hidden) {
         self.launcher.spawner.hide(hidden);
@@ -148,6 +157,18 @@ impl Gateway {
     #[must_use]
     pub fn walls(&self) -> &[Wall] {
         &self.launcher.walls
+    }
+
+    /// With what is counted of calls left out, where metrics are off.
+    #[must_use]
+    pub fn without_metrics(self) -> Self {
+        Self { calls: None, ..self }
+    }
+
+    /// What is counted of calls, unless metrics are off.
+    #[must_use]
+    pub fn calls(&self) -> Option<&Calls> {
+        self.calls.as_ref()
     }
 
     /// The memory of all instances of plugins.

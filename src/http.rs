@@ -2,6 +2,7 @@
 //! functions, `static_files` for files of deployments, `api` for everything else. What a call or a deployment is, is
 //! left to `gateway`.
 
+pub mod access_log;
 pub mod api;
 pub mod bodies;
 pub mod buffers;

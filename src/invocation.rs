@@ -4,6 +4,7 @@ pub mod body;
 mod call_failure;
 mod function_error;
 pub mod stream;
+pub mod times;
 pub mod uploads;
 
 use std::sync::Arc;

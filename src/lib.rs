@@ -31,6 +31,7 @@
 //! | 1 | [`outbound`] | requests to permitted addresses |
 //! | 1 | [`process`] | child processes, their trees and control groups, orphans; tools (git, npm, pip) |
 //! | 1 | [`logs`] | logs of deployments |
+//! | 1 | [`metrics`] | what is counted about calls and hooks, for scrapes |
 //! | 1 | [`telemetry`] | the gateway's own log |
 //! | 0 | [`addresses`] | public and private network addresses |
 //! | 0 | [`answer`] | failures as callers see them; `answer::code` is the one table of codes and statuses |
@@ -55,6 +56,7 @@ pub mod invocation;
 pub mod ipc;
 pub mod json;
 pub mod logs;
+pub mod metrics;
 pub mod outbound;
 #[cfg(test)]
 mod planted;

@@ -22,4 +22,5 @@ mod stat;
 mod tcp_table;
 pub mod tool;
 pub mod tree;
+pub mod usage;
 pub mod walls;

@@ -19,6 +19,7 @@ use parking_lot::Mutex;
 use crate::config::DeploymentConfig;
 use crate::deployment::{DeploymentName, Takes};
 use crate::logs::book::LogBook;
+use crate::metrics::calls::DeploymentCalls;
 use crate::plugin::chain::Chain;
 use crate::plugin::deployment_chain::DeploymentChain;
 use crate::registry::loaded_folder::LoadedFolder;
@@ -33,6 +34,8 @@ pub struct Deployment {
     pub state: State,
     /// The output of its workers; all releases of a name share it.
     pub logs: Arc<LogBook>,
+    /// What is counted of its calls, unless metrics are off; all releases of a name share it.
+    pub calls: Option<Arc<DeploymentCalls>>,
     /// Distinguishes the releases of a name, and orders all deployments: the newest has the highest number.
     pub sequence: u64,
     /// The plugins that its calls run through. Replaced when plugins are loaded, while calls read it.

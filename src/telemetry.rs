@@ -1,10 +1,13 @@
 //! The gateway's own log: its form, its filter, and what a panic leaves in it. The lines reach standard error through
 //! [`writer`], which never blocks the thread that logs.
 
+pub mod audit;
+pub mod rotating;
 pub mod writer;
 
 use std::io::{self, IsTerminal};
 use std::panic::PanicHookInfo;
+use std::sync::OnceLock;
 
 use clap::ValueEnum;
 use tracing::level_filters::LevelFilter;
@@ -24,6 +27,21 @@ pub enum LogFormat {
     Json,
 }
 
+/// Writes to standard error, once logging has been started.
+static STANDARD_ERROR: OnceLock<LogWriter> = OnceLock::new();
+
+/// What lines for standard error are given to.
+///
+/// # Errors
+///
+/// Logging was not started, and the thread that writes cannot be started.
+pub fn standard_error() -> io::Result<LogWriter> {
+    match STANDARD_ERROR.get() {
+        Some(writer) => Ok(writer.clone()),
+        None => LogWriter::start(Box::new(io::stderr()), "standard error"),
+    }
+}
+
 /// Starts logging to standard error; dropping the guard writes the lines that wait. `METAGATE_LOG` sets what is
 /// logged, as `info` (the default), `debug` or `metagate::worker=debug`. A panic of any thread becomes a log line.
 ///
@@ -32,7 +50,8 @@ pub enum LogFormat {
 /// The thread that writes cannot be started.
 pub fn start(format: LogFormat) -> io::Result<FlushGuard> {
     let filter = filter(&std::env::var("METAGATE_LOG").unwrap_or_default());
-    let writer = LogWriter::start(Box::new(io::stderr()))?;
+    let writer = LogWriter::start(Box::new(io::stderr()), "standard error")?;
+    let _started_before = STANDARD_ERROR.set(writer.clone());
     let guard = FlushGuard { writer: writer.clone() };
     let lines = tracing_subscriber::fmt()
         .with_env_filter(filter)

@@ -9,16 +9,15 @@ use axum::Router;
 use tokio::net::TcpListener;
 
 use crate::app::connection_limits::ListenerLimits;
+use crate::app::operator_logs::OperatorLogs;
 use crate::config::Config;
 use crate::gateway::deployer::Deployer;
 use crate::http::api::access::Access;
 use crate::http::api::metrics::Figures;
 use crate::http::api::router;
 use crate::http::bodies::Bodies;
-use crate::http::buffers::Budget;
 use crate::http::connection::accept::ConnectionLimits;
 use crate::http::forwarded::TrustedProxies;
-use crate::http::front::Front;
 use crate::http::request_body::BodyLimits;
 use crate::http::service::Service;
 use crate::process::connection_owner::Owners;
@@ -51,19 +50,27 @@ impl Listeners {
         config: &Config,
         deployer: &Arc<Deployer>,
         limits: ListenerLimits,
-        buffers: &Arc<Budget>,
+        figures: &Figures,
         owners: &Owners,
-        front: &Arc<Front>,
+        logs: &OperatorLogs,
     ) -> Vec<(TcpListener, Service, ConnectionLimits)> {
         let body_limits = BodyLimits { size: config.server.max_body.bytes(), stall: config.server.body_timeout.get() };
-        let access = Access::new(config.admin.token.as_ref(), owners);
+        let audit = logs.audit.clone();
+        let access = Access::new(&config.admin, owners);
         let health = router::health(Arc::clone(deployer), access.clone());
         let max_upload = config.deploy.max_upload.bytes();
-        let api = |bodies| router::api(deployer, &access, max_upload, Figures::new(buffers, front), bodies);
+        let api = |bodies| router::api(deployer, &access, &audit, max_upload, figures.clone(), bodies);
         let service = |router: Router, serves_calls, bodies| {
             let gateway = Arc::clone(&deployer.gateway);
             let proxies = TrustedProxies::new(&config.server.trusted_proxies, config.server.proxy_protocol);
-            Service::new(gateway, router::with_fallbacks(router), serves_calls, bodies, proxies, Arc::clone(front))
+            Service::new(
+                gateway,
+                router::with_fallbacks(router),
+                serves_calls,
+                bodies,
+                proxies,
+                Arc::clone(figures.front()),
+            )
         };
         let bodies = Arc::new(Bodies::new(body_limits));
         let Self { calls, admin } = self;

@@ -16,9 +16,11 @@ use crate::app::hidden::hidden;
 use crate::config::{self, Config, Fault, Faults, PluginConfig, ServerConfig};
 use crate::gateway::deployer::Deployer;
 use crate::gateway::reload_queue::{self, ReloadReceiver, ReloadResult, ReloadSender};
-use crate::gateway::reload_request::{Functions, Rejected, ReloadFailure, ReloadRequest, Reloaded};
+use crate::gateway::reload_request::{Functions, OVER_HTTP, Rejected, ReloadFailure, ReloadRequest, Reloaded};
 use crate::http::front::Front;
+use crate::metrics::changes::ChangeKind;
 use crate::supervise;
+use crate::telemetry::audit::{AuditLog, Change};
 
 /// How long a reload waits after a change of files: editors write a file in several steps, deploy tools write many
 /// files.
@@ -40,6 +42,7 @@ impl Reloading {
         config: &Config,
         deployer: &Arc<Deployer>,
         front: &Arc<Front>,
+        audit: &AuditLog,
         watches_functions: bool,
         tasks: &TaskTracker,
         stop: &CancellationToken,
@@ -50,6 +53,7 @@ impl Reloading {
             config: config.clone(),
             deployer: Arc::clone(deployer),
             front: Arc::clone(front),
+            audit: audit.clone(),
             received,
             requests: requests.clone(),
         };
@@ -85,6 +89,7 @@ struct Reloader {
     config: Config,
     deployer: Arc<Deployer>,
     front: Arc<Front>,
+    audit: AuditLog,
     received: ReloadReceiver,
     /// For the watcher.
     requests: ReloadSender,
@@ -106,11 +111,23 @@ impl Reloader {
                 }
             };
             watch.follow(&self.config);
+            self.record(reload.cause, &reloaded);
             let is_waited_for = reload.is_waited_for;
             reload.finish(reloaded);
             if !is_waited_for {
                 self.received.pause(PAUSE).await;
             }
+        }
+    }
+
+    /// Counts a reload, and writes it to the audit log; those that were asked for over HTTP are written there.
+    fn record(&self, cause: &str, reloaded: &ReloadResult) {
+        let is_made = reloaded.as_ref().is_ok_and(|reloaded| reloaded.failures.is_empty());
+        self.deployer.changes.add(ChangeKind::Reload, is_made);
+        if cause != OVER_HTTP {
+            let outcome = if is_made { "ok" } else { "failed" };
+            let (what, deployment) = ("reload", None);
+            self.audit.write(&Change { who: cause, from: "", what, deployment, outcome, request_id: "" });
         }
     }
 
@@ -121,7 +138,8 @@ impl Reloader {
         }
         if needs_restart(&self.config, &config) {
             tracing::warn!(
-                "changes of [server] (except [server.cors]), [admin] and [deploy] need a restart of the gateway"
+                "changes of [server] (except [server.cors]), [admin], [metrics], [access_log] and [deploy] need a \
+                 restart of the gateway"
             );
         }
         for warning in config::idle_plugins(&config, &plugins).into_iter().chain(config::route_warnings(&config)) {
@@ -132,7 +150,7 @@ impl Reloader {
         let reloaded =
             self.deployer.reload(&config.plugins, plugins.clone(), config.deployments.clone(), functions).await;
         log(&reloaded, &plugins);
-        // [server], [admin] and [deploy] keep the values that the gateway started with.
+        // [server], [admin], [metrics], [access_log] and [deploy] keep the values that the gateway started with.
         self.front.replace(&config);
         self.config.server.cors = config.server.cors;
         self.config.routes = config.routes;
@@ -194,7 +212,11 @@ impl Reloader {
 fn needs_restart(old: &Config, new: &Config) -> bool {
     // CORS is replaced by a reload.
     let server = ServerConfig { cors: old.server.cors.clone(), ..new.server.clone() };
-    old.server != server || old.admin != new.admin || old.deploy != new.deploy
+    old.server != server
+        || old.admin != new.admin
+        || old.metrics != new.metrics
+        || old.access_log != new.access_log
+        || old.deploy != new.deploy
 }
 
 fn log(reloaded: &Reloaded, plugins: &[PluginConfig]) {

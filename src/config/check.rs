@@ -4,7 +4,7 @@
 pub(super) mod front;
 mod isolation;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::net::SocketAddr;
 
 use crate::config::fault::{Fault, Faults};
@@ -13,16 +13,24 @@ use crate::config::tables::config::Config;
 use crate::config::tables::deployment::DeploymentConfig;
 use crate::config::tables::plugin::PluginConfig;
 use crate::config::values::runtime_kind::RuntimeKind;
+use crate::config::values::secret::Secret;
 use crate::config::values::size::Size;
 use crate::config::values::variable::check_variable;
 
 /// Minimum length of a token in bytes where the admin API can be reached from other machines.
 const TOKEN_LENGTH: usize = 32;
 
+/// The name of the holder of `[admin] token`.
+const OWNER: &str = "token";
+
+/// The smallest `max_size` of the access log: a line is less than a tenth of it.
+const LOG_FILE_SIZE: Size = Size::kibibytes(64);
+
 /// Checks the rules and adds to `faults`.
 pub(super) fn check(config: &Config, faults: &mut Faults) {
     check_admin(config, faults);
     check_buffers(config, faults);
+    check_access_log(config, faults);
     front::check(config, faults);
     let deployments = config.deployments.iter().map(|deployment| (deployment.name.as_str(), &deployment.locations));
     check_names("deployment", deployments, faults);
@@ -47,19 +55,58 @@ fn check_admin(config: &Config, faults: &mut Faults) {
         None => ("server.listen", config.server.listen),
     };
     let public = !is_loopback(listen);
-    match &config.admin.token {
-        None if public && !config.locations.has("admin.token") => faults.push(Fault::new(
+    let is_written = config.locations.has("admin.token") || config.locations.has("admin.tokens");
+    if public && !config.admin.has_tokens() && !is_written {
+        faults.push(Fault::new(
             config.locations.of(listen_key),
             "without \"token\" in [admin] the admin API must listen on a loopback address, such as 127.0.0.1",
-        )),
-        Some(token) if token.expose().is_empty() => {
-            faults.push(Fault::new(config.locations.of("admin.token"), "the token is empty"));
+        ));
+    }
+    let mut check_token = |key: &str, what: &str, token: &Secret| {
+        let at = config.locations.of(key);
+        if token.expose().is_empty() {
+            faults.push(Fault::new(at, format!("{what} is empty")));
+        } else if public && token.expose().len() < TOKEN_LENGTH {
+            let rule = format!("must have at least {TOKEN_LENGTH} bytes, since the address is not a loopback address");
+            faults.push(Fault::new(at, format!("{what} {rule}")));
         }
-        Some(token) if public && token.expose().len() < TOKEN_LENGTH => faults.push(Fault::new(
-            config.locations.of("admin.token"),
-            format!("the token must have at least {TOKEN_LENGTH} bytes, since the address is not a loopback address"),
-        )),
-        _ => {}
+    };
+    if let Some(token) = &config.admin.token {
+        check_token("admin.token", "the token", token);
+    }
+    for token in &config.admin.tokens {
+        if let Some(secret) = &token.token {
+            check_token("admin.tokens", &format!("the token of {:?}", token.name), secret);
+        }
+    }
+    check_holders(config, faults);
+}
+
+/// Names of holders are unique and printable, and each has one token.
+fn check_holders(config: &Config, faults: &mut Faults) {
+    let at = config.locations.of("admin.tokens");
+    let mut names = BTreeSet::from([OWNER]);
+    for token in &config.admin.tokens {
+        let name = token.name.as_str();
+        let mut fault = |message: String| faults.push(Fault::new(at.clone(), message));
+        if name.is_empty() || name.len() > 64 || name.chars().any(char::is_control) {
+            fault(format!("{name:?} is no name of a token: 1 to 64 bytes, without control characters"));
+        } else if !names.insert(name) {
+            let reserved = if name == OWNER { ": it is that of \"token\"" } else { "" };
+            fault(format!("two tokens have the name {name:?}{reserved}"));
+        }
+        match (&token.token, &token.sha256) {
+            (Some(_), Some(_)) => fault(format!("{name:?} has both \"token\" and \"sha256\"; it takes one of them")),
+            (None, None) => fault(format!("{name:?} has neither \"token\" nor \"sha256\"")),
+            _ => {}
+        }
+    }
+}
+
+fn check_access_log(config: &Config, faults: &mut Faults) {
+    if config.access_log.as_ref().is_some_and(|log| log.max_size.bytes() < LOG_FILE_SIZE.bytes()) {
+        let at = config.locations.of("access_log.max_size");
+        faults.push(Fault::new(at, format!("a file of the access log has at least {LOG_FILE_SIZE}")));
     }
 }
 

@@ -118,6 +118,10 @@ fn resolve_paths(config: &mut Config, folder: &Path) {
         if bare { program.to_owned() } else { resolve(program) }
     };
     config.server.data_dir = resolve(&config.server.data_dir);
+    config.admin.audit_log = config.admin.audit_log.as_ref().map(|file| resolve(file));
+    if let Some(log) = &mut config.access_log {
+        log.file = log.file.as_ref().map(|file| resolve(file));
+    }
     for deployment in &mut config.deployments {
         let DeploymentConfig { path, interpreter, command, worker_script, wasm, read, write, .. } = deployment;
         *path = resolve(path);

@@ -1,11 +1,13 @@
 //! The tables of a configuration file: one struct per table, one field per key.
 
+pub(super) mod access_log;
 pub(super) mod admin;
 pub(super) mod config;
 pub(super) mod cors;
 pub(super) mod deploy;
 pub(super) mod deployment;
 pub(super) mod grants;
+pub(super) mod metrics;
 pub(super) mod plugin;
 pub(super) mod plugins;
 pub(super) mod route;

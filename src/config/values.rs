@@ -10,6 +10,7 @@ pub(super) mod http_grant;
 pub(super) mod http_words;
 pub(super) mod json_table;
 pub(super) mod pattern;
+pub(super) mod permission;
 pub(super) mod plugin_name;
 pub(super) mod repository_prefix;
 pub(super) mod route_host;

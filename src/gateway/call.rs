@@ -17,6 +17,7 @@ use crate::deployment::Takes;
 use crate::gateway::request_head::RequestHead;
 use crate::gateway::{Gateway, failure, whole_request};
 use crate::invocation::stream::{Stream, StreamFormat};
+use crate::invocation::times::Times;
 use crate::invocation::{Arguments, ErrorKind, Returned, Target};
 use crate::plugin::chain::Chain;
 use crate::plugin::held_stream::{HeldStream, StreamOf};
@@ -56,6 +57,15 @@ pub struct Call<'a> {
     pub deadline: Instant,
     /// The plugins that this call comes from. They do not run on it.
     pub callers: Vec<PluginName>,
+}
+
+/// What is sent to a worker.
+#[derive(Clone, Copy)]
+struct Sent<'a> {
+    function: &'a str,
+    takes: Takes,
+    arguments: &'a Arguments,
+    head: &'a RequestHead<'a>,
 }
 
 impl Call<'_> {
@@ -102,17 +112,19 @@ impl Gateway {
                 // Boxed: it would double the future of calls without plugins.
                 return *Box::pin(self.call_through(chain, Arc::clone(deployment), invocation)).await;
             }
+            let mut times = Times::default();
             let result = match &named {
                 // It has waited for a worker as long as a call may; waiting again would double that.
                 Err(error @ CallError::Starting) => Err(error.clone()),
                 Ok(_) | Err(_) => {
                     let Call { takes, arguments, deadline, .. } = &call;
                     let patience = Patience { deadline: *deadline, caller_left: None };
-                    let head = call.head();
-                    self.deliver(deployment, function, *takes, arguments, &head, patience).await
+                    let sent = Sent { function, takes: *takes, arguments, head: &call.head() };
+                    self.deliver(deployment, sent, patience, &mut times).await
                 }
             };
-            result.unwrap_or_else(|error| failed(error, deployment, function, call.takes))
+            let outcome = result.unwrap_or_else(|error| failed(error, deployment, function, call.takes));
+            Outcome { times: completed(times, call.started), ..outcome }
         }
     }
 
@@ -151,33 +163,38 @@ impl Gateway {
         call: Box<Invocation>,
         caller_left: Option<&CancellationToken>,
     ) -> Box<Outcome> {
+        let begun = clock::now();
         let (call, passed, ended) = chain.before_invoke(call).await;
+        let delivered = clock::now();
+        let mut times = Times::default();
         let outcome = match ended {
             Some(outcome) => outcome,
             None => {
-                let start = clock::now();
                 let Invocation { function, takes, arguments, deadline, .. } = &*call;
                 let patience = Patience { deadline: *deadline, caller_left };
-                let head = head_of(&call);
-                let delivered = self.deliver(deployment, function, *takes, arguments, &head, patience).await;
-                let mut outcome = delivered.unwrap_or_else(|error| failed(error, deployment, function, *takes));
-                outcome.in_worker = clock::since(start);
-                Box::new(outcome)
+                let sent = Sent { function, takes: *takes, arguments, head: &head_of(&call) };
+                let answered = self.deliver(deployment, sent, patience, &mut times).await;
+                let outcome = answered.unwrap_or_else(|error| failed(error, deployment, function, *takes));
+                times = completed(times, delivered);
+                Box::new(Outcome { times, ..outcome })
             }
         };
-        chain.after_invoke(call, outcome, passed).await.1
+        let (_, mut outcome) = chain.after_invoke(call, outcome, passed).await;
+        // Hooks may have put another outcome into its place.
+        let plugins = clock::since(begun).saturating_sub(times.in_worker());
+        outcome.times = Times { plugins: Some(plugins), ..times };
+        outcome
     }
 
     /// Sends a call to a worker. If the release stopped before it took the call, the release that replaced it gets it.
     async fn deliver(
         &self,
         deployment: &Deployment,
-        function: &str,
-        takes: Takes,
-        arguments: &Arguments,
-        head: &RequestHead<'_>,
+        sent: Sent<'_>,
         patience: Patience<'_>,
+        times: &mut Times,
     ) -> Result<Outcome, CallError> {
+        let Sent { function, takes, arguments, head } = sent;
         let with_headers;
         let arguments = match takes {
             Takes::Arguments => arguments,
@@ -189,12 +206,12 @@ impl Gateway {
         let render_head = || head.to_json(takes);
         let request = Request { takes, arguments, head: &render_head };
         let mut called = match pool_of(deployment) {
-            Ok(pool) => pool.call(function, &request, patience).await,
+            Ok(pool) => pool.call(function, &request, patience, times).await,
             Err(error) => Err(error),
         };
         if matches!(called, Err(CallError::Stopping)) && !self.is_draining() {
             // Boxed: this is rare, and its state would enlarge the future of every call.
-            called = Box::pin(self.call_successor(deployment, function, &request, patience)).await;
+            called = Box::pin(self.call_successor(deployment, function, &request, patience, times)).await;
         }
         match (called?, takes) {
             (Returned::Value(value), Takes::Arguments) => Ok(Outcome::returned(value.unwrap_or_default())),
@@ -213,6 +230,7 @@ impl Gateway {
         function: &str,
         request: &Request<'_>,
         patience: Patience<'_>,
+        times: &mut Times,
     ) -> Result<Returned, CallError> {
         let mut sequence = stopped.sequence;
         loop {
@@ -221,11 +239,20 @@ impl Gateway {
                 return Err(CallError::Stopping);
             }
             sequence = next.sequence;
-            let called = pool_of(&next)?.call(function, request, patience).await;
+            let called = pool_of(&next)?.call(function, request, patience, times).await;
             if !matches!(called, Err(CallError::Stopping)) {
                 return called;
             }
         }
+    }
+}
+
+/// The times of a call that has just ended, and that began to wait for a worker at `start`.
+fn completed(times: Times, start: Instant) -> Times {
+    let whole = clock::since(start);
+    match times.worker {
+        Some(_) => Times { worker: Some(whole.saturating_sub(times.queue)), ..times },
+        None => Times { queue: whole, ..times },
     }
 }
 

@@ -11,6 +11,7 @@ use crate::gateway::change_lock::ChangeLock;
 use crate::gateway::deploy_error::DeployError;
 use crate::gateway::deployer::{Deployer, blocking};
 use crate::logs::book::LogBook;
+use crate::metrics::changes::ChangeKind;
 use crate::registry::StoredRelease;
 use crate::registry::record::{Record, Release, Variables};
 
@@ -79,7 +80,9 @@ impl Deployer {
         let (sender, result) = oneshot::channel();
         let (deployer, log) = (Arc::clone(self), Arc::clone(&logs));
         self.gateway.tasks.spawn(async move {
+            let kind = if matches!(change, Change::Create(_)) { ChangeKind::Deploy } else { ChangeKind::Rollback };
             let changed = deployer.make_change(&name, change, &log).await;
+            deployer.changes.add(kind, changed.is_ok());
             if let Err(error) = &changed {
                 // The logs have the reason of a failed load already, and the output of the worker before it.
                 if matches!(error, DeployError::Load(_)) {

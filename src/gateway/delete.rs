@@ -6,6 +6,7 @@ use crate::deployment::DeploymentName;
 use crate::gateway::deploy_error::DeployError;
 use crate::gateway::deployer::{Deployer, blocking};
 use crate::gateway::rollout::drain_pool;
+use crate::metrics::changes::ChangeKind;
 
 impl Deployer {
     /// Deletes a deployment that was made over HTTP. Deploys of it in progress are given up; calls in flight may finish
@@ -26,7 +27,9 @@ impl Deployer {
         self.change_locks.give_up(name);
         let deployer = Arc::clone(self);
         let deleting = self.gateway.tasks.spawn(async move { deployer.delete_now(record.name).await });
-        deleting.await.unwrap_or(Err(DeployError::Internal))
+        let deleted = deleting.await.unwrap_or(Err(DeployError::Internal));
+        self.changes.add(ChangeKind::Delete, deleted.is_ok());
+        deleted
     }
 
     async fn delete_now(self: Arc<Self>, name: DeploymentName) -> Result<(), DeployError> {

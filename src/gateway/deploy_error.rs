@@ -36,6 +36,9 @@ pub enum DeployError {
         /// The releases that are kept, in words.
         kept: String,
     },
+    /// The caller may not change the deployment.
+    #[error("the token is not for the deployment {0:?}")]
+    NotPermitted(String),
     /// Too many changes of the deployment wait.
     #[error("too many changes of {0:?} wait already: try again when they are done")]
     InProgress(String),
@@ -94,6 +97,7 @@ impl DeployError {
             | Self::UnknownId(_)
             | Self::NotFound(_)
             | Self::NoRelease { .. }
+            | Self::NotPermitted(_)
             | Self::InProgress(_)
             | Self::Repository(_)
             | Self::Storage(_)

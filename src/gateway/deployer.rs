@@ -14,6 +14,7 @@ use crate::gateway::deploy_error::DeployError;
 use crate::gateway::reloads::Reloads;
 use crate::gateway::server_paths::ServerPaths;
 use crate::logs::book::LogBook;
+use crate::metrics::changes::Changes;
 use crate::registry::store::Store;
 use crate::source::dependencies::Installer;
 use crate::source::repository::Repositories;
@@ -42,6 +43,8 @@ pub struct Deployer {
     pub gateway: Arc<Gateway>,
     /// Requests to read the configuration again.
     pub reloads: Reloads,
+    /// How often it has changed something.
+    pub changes: Changes,
     /// Paths that clients of a deploy are not shown.
     pub server_paths: ServerPaths,
     pub(super) store: Arc<Store>,
@@ -81,6 +84,7 @@ impl Deployer {
         Self {
             gateway,
             reloads: Reloads::default(),
+            changes: Changes::default(),
             server_paths: ServerPaths::below(store.data_dir()),
             store,
             tools,

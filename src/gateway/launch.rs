@@ -63,6 +63,7 @@ impl Gateway {
             name: name.clone(),
             state,
             logs: self.logs.book(name),
+            calls: self.calls.as_ref().map(|calls| calls.of(name)),
             sequence: self.sequence.fetch_add(1, Ordering::Relaxed),
             chain: ArcSwap::from_pointee(DeploymentChain::None),
             labels: Labels::default(),

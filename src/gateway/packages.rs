@@ -70,12 +70,16 @@ impl Deployer {
         url: &str,
         branch: Option<&str>,
         jsons: Vec<MetaCallJson>,
+        may_change: impl Fn(&DeploymentName) -> bool,
     ) -> Result<DeploymentName, DeployError> {
         let staging = self.make_staging().await?;
         let slot = self.fetch_slot()?;
         let fetching = self.tools.repositories.fetch(url, branch, staging.path());
         let fetched = self.unless_draining(fetching).await??;
         let name = fetched.name;
+        if !may_change(&name) {
+            return Err(DeployError::NotPermitted(name.to_string()));
+        }
         let origin = Origin::Repository { url: fetched.url, branch: fetched.branch, commit: fetched.commit };
         let archive = fetched.archive;
         let package = Package { name: name.clone(), archive, staging, origin, jsons, runners: None, slot };

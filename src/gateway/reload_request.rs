@@ -8,6 +8,9 @@ use serde::Serialize;
 use crate::plugin::load_error::LoadError;
 use crate::worker::failure::LoadFailure;
 
+/// The cause of a reload that was asked for over the admin API.
+pub const OVER_HTTP: &str = "request over HTTP";
+
 /// Why a reload changed nothing.
 #[derive(Debug, Clone, thiserror::Error)]
 pub enum Rejected {

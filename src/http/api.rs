@@ -2,6 +2,8 @@
 //! own.
 
 pub mod access;
+pub mod audited;
+pub mod caller;
 pub mod deploy;
 pub mod failures;
 pub mod inspect;

@@ -9,6 +9,7 @@ pub mod framing;
 pub mod invoke;
 pub mod lookup;
 mod multipart;
+pub mod record;
 pub mod route_arguments;
 pub mod routed;
 pub mod spooled_form;

@@ -16,6 +16,7 @@ use hyper::body::Incoming;
 use tracing::Instrument;
 
 use crate::gateway::Gateway;
+use crate::http::access_log::AccessLog;
 use crate::http::bodies::Bodies;
 use crate::http::buffers::Held;
 use crate::http::call::lookup::Client;
@@ -44,6 +45,7 @@ pub struct Service {
     bodies: Arc<Bodies>,
     proxies: TrustedProxies,
     front: Arc<Front>,
+    access_log: Option<Arc<AccessLog>>,
 }
 
 impl Service {
@@ -57,7 +59,17 @@ impl Service {
         proxies: TrustedProxies,
         front: Arc<Front>,
     ) -> Self {
-        Self { gateway, router, serves_calls, bodies, proxies, front }
+        Self { gateway, router, serves_calls, bodies, proxies, front, access_log: None }
+    }
+
+    /// With a line in this log for each call.
+    #[must_use]
+    pub fn with_access_log(self, access_log: Option<Arc<AccessLog>>) -> Self {
+        Self { access_log, ..self }
+    }
+
+    fn client<'a>(&'a self, id: &'a HeaderValue, connection: &'a ClientConnection) -> Client<'a> {
+        Client { id, connection, log: self.access_log.as_ref() }
     }
 
     /// The proxies that are believed about their clients.
@@ -152,7 +164,7 @@ impl Service {
             _ if self.gateway.is_draining() => return Err(problem::draining()),
             _ if connection.place == Place::Reserved => return Err(too_many_connections()),
             Taken::By(route) => {
-                let client = Client { id, connection };
+                let client = self.client(id, connection);
                 return routed::serve(&self.gateway, &route, request, client, &self.bodies).await;
             }
             Taken::Refused(problem) => Err(problem),
@@ -204,15 +216,15 @@ impl Service {
         }
         match target {
             Target::Call(address) if self.serves_calls => {
-                let client = Client { id, connection };
+                let client = self.client(id, connection);
                 invoke::call(&self.gateway, address, request, client, &self.bodies).await
             }
             Target::Http(address) if self.serves_calls => {
-                let client = Client { id, connection };
+                let client = self.client(id, connection);
                 whole_request::serve(&self.gateway, address, request, client, &self.bodies).await
             }
             Target::Static(address) if self.serves_calls => {
-                Box::pin(self.serve_file(&address, request, Client { id, connection })).await
+                Box::pin(self.serve_file(&address, request, self.client(id, connection))).await
             }
             Target::Call(_) | Target::Http(_) | Target::Static(_) | Target::Other => {
                 self.route_to_api(request, id, connection).await

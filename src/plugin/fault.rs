@@ -38,3 +38,36 @@ pub enum Fault {
     #[error("has no running process yet")]
     NoProcess,
 }
+
+impl Fault {
+    /// The kinds of faults, as metrics name them.
+    pub const KINDS: [&'static str; 10] = [
+        "trap",
+        "timeout",
+        "bad_output",
+        "refused_config",
+        "breaker_open",
+        "overloaded",
+        "no_memory",
+        "panic",
+        "process_ended",
+        "no_process",
+    ];
+
+    /// Which of [`Self::KINDS`] it is.
+    #[must_use]
+    pub fn kind(&self) -> usize {
+        match self {
+            Self::Trap(_) => 0,
+            Self::TimedOut(_) => 1,
+            Self::BadOutput(_) => 2,
+            Self::Refused(_) => 3,
+            Self::Open(_) => 4,
+            Self::Overloaded => 5,
+            Self::NoMemory => 6,
+            Self::Panicked => 7,
+            Self::ProcessEnded(_) => 8,
+            Self::NoProcess => 9,
+        }
+    }
+}

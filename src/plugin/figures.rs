@@ -6,6 +6,7 @@ use std::time::{Duration, Instant};
 use parking_lot::Mutex;
 
 use crate::config::HookName;
+use crate::metrics::histogram::HookDurations;
 use crate::plugin::fault::Fault;
 
 /// Log lines about refused hook calls in [`SECOND`], and about failed ones, so that a flood of calls does not fill the
@@ -34,6 +35,8 @@ pub struct Figures {
     pub nanoseconds: AtomicU64,
     /// Instances created.
     pub instances: AtomicU64,
+    /// Each hook, in the order of [`HookName::ALL`].
+    hooks: [HookFigures; HookName::ALL.len()],
     refused: Mutex<Lines>,
     failed: Mutex<Lines>,
 }
@@ -63,11 +66,79 @@ impl Lines {
     }
 }
 
+/// What a hook call ended with.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Ending {
+    /// The call or load goes on.
+    Continue,
+    /// The plugin answered the call.
+    Respond,
+    /// The plugin refused the call.
+    Reject,
+    /// The plugin refused the release.
+    Refuse,
+    /// There was no verdict.
+    Failed,
+}
+
+impl Ending {
+    const ALL: [Self; 5] = [Self::Continue, Self::Respond, Self::Reject, Self::Refuse, Self::Failed];
+
+    fn as_str(self) -> &'static str {
+        match self {
+            Self::Continue => "continue",
+            Self::Respond => "respond",
+            Self::Reject => "reject",
+            Self::Refuse => "refuse",
+            Self::Failed => "failed",
+        }
+    }
+}
+
+/// Counters of one hook of a plugin.
+#[derive(Debug, Default)]
+pub struct HookFigures {
+    endings: [AtomicU64; Ending::ALL.len()],
+    failures: [AtomicU64; Fault::KINDS.len()],
+    /// Time of the hook calls that ran.
+    pub durations: HookDurations,
+}
+
+impl HookFigures {
+    /// Each verdict, and `failed`, with the hook calls that ended so.
+    pub fn verdicts(&self) -> impl Iterator<Item = (&'static str, u64)> {
+        Ending::ALL.iter().map(|ending| (ending.as_str(), self.endings[*ending as usize].load(Ordering::Relaxed)))
+    }
+
+    /// Each kind of failure that has occurred, with the hook calls that failed so.
+    pub fn failures(&self) -> impl Iterator<Item = (&'static str, u64)> {
+        let counts = self.failures.iter().map(|count| count.load(Ordering::Relaxed));
+        Fault::KINDS.iter().copied().zip(counts).filter(|(_, count)| *count > 0)
+    }
+}
+
 impl Figures {
+    /// The counters of one hook.
+    #[must_use]
+    pub fn of(&self, hook: HookName) -> &HookFigures {
+        &self.hooks[hook as usize]
+    }
+
+    /// Counts a verdict.
+    pub(super) fn count_verdict(&self, hook: HookName, ending: Ending) {
+        self.of(hook).endings[ending as usize].fetch_add(1, Ordering::Relaxed);
+    }
+
+    fn count_fault(&self, hook: HookName, fault: &Fault) {
+        self.failures.fetch_add(1, Ordering::Relaxed);
+        self.count_verdict(hook, Ending::Failed);
+        self.of(hook).failures[fault.kind()].fetch_add(1, Ordering::Relaxed);
+    }
+
     /// Counts a hook call that was refused, before it ran or when it needed more memory, and logs the count unless the
     /// last such line is too recent.
     pub(super) fn count_refused(&self, plugin: &str, hook: HookName, fault: &Fault) {
-        self.failures.fetch_add(1, Ordering::Relaxed);
+        self.count_fault(hook, fault);
         match fault {
             Fault::Open(_) => self.breaker_refusals.fetch_add(1, Ordering::Relaxed),
             Fault::NoMemory => self.memory_refusals.fetch_add(1, Ordering::Relaxed),
@@ -82,7 +153,7 @@ impl Figures {
     /// Counts a hook call that failed. Logs it, with the number of those since the last such line, unless there were
     /// many such lines in this second.
     pub(super) fn count_failed(&self, plugin: &str, hook: HookName, fault: &Fault) {
-        self.failures.fetch_add(1, Ordering::Relaxed);
+        self.count_fault(hook, fault);
         let count = self.failed.lock().count(Instant::now(), FAILED_LINES);
         if let Some(count) = count {
             tracing::warn!(%plugin, %hook, count, %fault, "plugin failed");

@@ -29,6 +29,7 @@ use crate::plugin::apart::change::Change;
 use crate::plugin::breakers::Origin;
 use crate::plugin::crossing::Crossing;
 use crate::plugin::fault::Fault;
+use crate::plugin::figures::Ending;
 use crate::plugin::hook_time::HookTime;
 use crate::plugin::host::input::{CallInput, HookInput, OutcomeInput};
 use crate::plugin::instance::Instance;
@@ -46,6 +47,8 @@ pub(crate) trait Hook: Crossing {
     fn name(&self) -> HookName;
     /// Where the hook call comes from, as breakers see it.
     fn origin(&self) -> Origin<'_>;
+    /// What the call or load goes on with after this verdict.
+    fn ending(verdict: &Self::Verdict) -> Ending;
     fn into_input(self) -> HookInput;
     /// The input with the changes of the hook; `None` if it is the input of another kind.
     fn from_input(input: HookInput) -> Option<Self>;
@@ -64,6 +67,14 @@ impl Hook for CallInput {
 
     fn origin(&self) -> Origin<'_> {
         self.call.origin()
+    }
+
+    fn ending(verdict: &CallVerdict) -> Ending {
+        match verdict {
+            CallVerdict::Proceed => Ending::Continue,
+            CallVerdict::Respond(_) => Ending::Respond,
+            CallVerdict::Reject(_) => Ending::Reject,
+        }
     }
 
     fn into_input(self) -> HookInput {
@@ -92,6 +103,10 @@ impl Hook for OutcomeInput {
         self.call.call.origin()
     }
 
+    fn ending((): &()) -> Ending {
+        Ending::Continue
+    }
+
     fn into_input(self) -> HookInput {
         HookInput::AfterInvoke(self)
     }
@@ -112,6 +127,13 @@ impl Hook for Box<Release> {
 
     fn origin(&self) -> Origin<'_> {
         Origin { caller: None, deployment: &self.deployment }
+    }
+
+    fn ending(verdict: &LoadVerdict) -> Ending {
+        match verdict {
+            LoadVerdict::Accept => Ending::Continue,
+            LoadVerdict::Refuse(_) => Ending::Refuse,
+        }
     }
 
     fn into_input(self) -> HookInput {
@@ -214,10 +236,13 @@ impl Plugin {
             Home::Apart(apart) => apart.run(input, time).await,
         };
         let end = clock::now();
-        self.count_time(end - start);
+        self.count_time(hook, end - start);
         let Admitted { permit, slot } = admitted;
         match &verdict {
-            Ok(_) => self.breakers.succeed(permit, input.origin(), end),
+            Ok(verdict) => {
+                self.figures.count_verdict(hook, H::ending(verdict));
+                self.breakers.succeed(permit, input.origin(), end);
+            }
             Err(fault) => self.settle_failure(input.origin(), hook, fault, permit, end),
         }
         // Released after the breakers are settled, so that the next call in the queue sees its new state.
@@ -299,7 +324,8 @@ impl Plugin {
         Fault::Panicked
     }
 
-    fn count_time(&self, time: Duration) {
+    fn count_time(&self, hook: HookName, time: Duration) {
+        self.figures.of(hook).durations.add(time);
         let time = u64::try_from(time.as_nanos()).unwrap_or(u64::MAX);
         self.figures.nanoseconds.fetch_add(time, Ordering::Relaxed);
         // A moving average over some eight calls. Concurrent calls may overwrite each other: an estimate is enough.

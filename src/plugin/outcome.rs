@@ -1,7 +1,6 @@
 //! The outcome of a call, as after-invoke hooks see and change it.
 
 use std::borrow::Cow;
-use std::time::Duration;
 
 use bytes::Bytes;
 use http::header::{
@@ -12,6 +11,7 @@ use http::{HeaderName, HeaderValue};
 
 use crate::answer::{self, Detail, Failure};
 use crate::invocation::stream::StreamFormat;
+use crate::invocation::times::Times;
 use crate::plugin::headers;
 use crate::plugin::held_stream::HeldStream;
 use crate::plugin::invocation::check_json;
@@ -78,8 +78,8 @@ pub struct Outcome {
     pub content: Content,
     /// Headers of this answer, in addition to those of every answer.
     pub headers: Vec<(HeaderName, HeaderValue)>,
-    /// Time from the first before-hook's end to the worker's answer.
-    pub in_worker: Duration,
+    /// How long the parts of the call took.
+    pub times: Times,
 }
 
 impl Outcome {
@@ -91,7 +91,7 @@ impl Outcome {
             status: 200,
             content: Content::Result(body),
             headers: Vec::new(),
-            in_worker: Duration::ZERO,
+            times: Times::default(),
         }
     }
 
@@ -117,7 +117,7 @@ impl Outcome {
     pub fn failed(source: Source, failure: Failure) -> Self {
         let Failure { status, code, message, detail, headers } = failure;
         let content = Content::Problem { code, message, detail };
-        Self { source, status, content, headers, in_worker: Duration::ZERO }
+        Self { source, status, content, headers, times: Times::default() }
     }
 
     /// The code of an error.
@@ -223,7 +223,7 @@ pub(super) fn checked_response<'a>(
     check_body(&body, limit)?;
     let headers = headers::answer_headers(pairs)?;
     let content = Content::Result(body.into());
-    Ok(Outcome { source: Source::Plugin, status, content, headers, in_worker: Duration::ZERO })
+    Ok(Outcome { source: Source::Plugin, status, content, headers, times: Times::default() })
 }
 
 fn check_status(status: u16, least: u16) -> Result<(), String> {

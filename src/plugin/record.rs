@@ -92,7 +92,7 @@ impl Recorder {
         let now = Instant::now();
         let elapsed = now.saturating_duration_since(invocation.started);
         given.insert("elapsed".into(), span(elapsed));
-        given.insert("in_worker".into(), span(before.in_worker));
+        given.insert("in_worker".into(), span(before.times.in_worker()));
         let call = call(invocation, plugin, now);
         let case = json!({
             "name": name(invocation), "now": wall_clock(), "hook": "after-invoke", "call": call,

@@ -44,23 +44,23 @@ struct Counters {
 }
 
 impl LogWriter {
-    /// Starts the thread that writes to `out`.
+    /// Starts the thread that writes to `out`, which has this name in reports of lost lines.
     ///
     /// # Errors
     ///
     /// The operating system refuses another thread.
-    pub fn start(out: Box<dyn Write + Send>) -> io::Result<Self> {
+    pub fn start(out: Box<dyn Write + Send>, name: &'static str) -> io::Result<Self> {
         let (queue, entries) = sync_channel(QUEUED_LINES);
         let counters = Arc::new(Counters::default());
-        let output = Mutex::new(Output { out, counters: Arc::clone(&counters), is_torn: false });
+        let output = Mutex::new(Output { out, name, counters: Arc::clone(&counters), is_torn: false });
         // The receiver is shared with the runs before, not moved: a panic must not lose the queue.
         let entries = Mutex::new(entries);
         supervise::forever_thread(TASK, move || output.lock().run(&entries.lock()))?;
         Ok(Self { queue, counters })
     }
 
-    /// Queues one line, or drops and counts it when the queue is full.
-    fn append(&self, line: &[u8]) {
+    /// Queues one line with its line feed, or drops and counts it when the queue is full.
+    pub fn append(&self, line: &[u8]) {
         let queued = &self.counters.queued_bytes;
         if queued.load(Ordering::Relaxed) + line.len() > QUEUED_BYTES {
             self.counters.lost.fetch_add(1, Ordering::Relaxed);
@@ -116,6 +116,7 @@ impl Write for LineWriter<'_> {
 /// The writing side.
 struct Output {
     out: Box<dyn Write + Send>,
+    name: &'static str,
     counters: Arc<Counters>,
     /// A write failed in the middle of a line: the next one starts with a line feed.
     is_torn: bool,
@@ -154,7 +155,7 @@ impl Output {
             // Through the queue like every other line, in the form that was asked for. If the queue is full again, the
             // report itself is lost: its count must not be.
             let before = self.counters.lost.load(Ordering::Relaxed);
-            tracing::warn!(lines, "log lines were lost: standard error did not accept them");
+            tracing::warn!(lines, to = self.name, "log lines were lost: they were not accepted");
             if self.counters.lost.load(Ordering::Relaxed) > before {
                 self.counters.lost.fetch_add(lines, Ordering::Relaxed);
             }
@@ -205,7 +206,7 @@ mod tests {
     fn a_full_disk_costs_lines_and_a_torn_one_is_ended() {
         let disk = Disk::default();
         disk.0.lock().1 = 9;
-        let writer = LogWriter::start(Box::new(disk.clone())).unwrap();
+        let writer = LogWriter::start(Box::new(disk.clone()), "a disk").unwrap();
         for line in [&b"first\n"[..], b"second\n", b"third\n"] {
             writer.append(line);
         }
@@ -232,7 +233,7 @@ mod tests {
             }
         }
         let (release, blocked) = std::sync::mpsc::channel();
-        let writer = LogWriter::start(Box::new(Blocked(blocked))).unwrap();
+        let writer = LogWriter::start(Box::new(Blocked(blocked)), "a pipe").unwrap();
         let line = [b'x'; 2048];
         for _ in 0..2 * QUEUED_LINES {
             writer.append(&line);

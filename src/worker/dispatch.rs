@@ -109,13 +109,18 @@ impl Dispatch {
         self.exports.load()
     }
 
-    /// Takes a lease on the least busy worker, and waits for one in the queue if all are busy.
+    /// Takes a lease on the least busy worker, and waits for one in the queue if all are busy. The wait is added to
+    /// `waited`.
     ///
     /// # Errors
     ///
     /// [`CallError::Overloaded`] when the queue is full, [`CallError::HeldByStreams`], [`CallError::TimedOut`] or
     /// [`CallError::Starting`] when no worker took the call in time, and the reason why no worker can be expected.
-    pub async fn acquire(self: &Arc<Self>, patience: Patience<'_>) -> seats::Acquisition<Leased> {
+    pub async fn acquire(
+        self: &Arc<Self>,
+        patience: Patience<'_>,
+        waited: &mut Duration,
+    ) -> seats::Acquisition<Leased> {
         let Patience { deadline, .. } = patience;
         let (acquisition, any_ready) = {
             let mut seats = self.seats.lock();
@@ -138,17 +143,19 @@ impl Dispatch {
             (acquisition, !seats.ready().is_empty())
         };
         self.grow.notify_one();
-        let start_limit = clock::now() + START_WAIT;
+        let begun = clock::now();
+        let start_limit = begun + START_WAIT;
         let until = if any_ready { deadline } else { deadline.min(start_limit) };
-        let waited = match patience.caller_left {
+        let acquired = match patience.caller_left {
             None => tokio::time::timeout_at(until.into(), acquisition).await,
             // Boxed: its state would enlarge the future of every call.
             Some(_) => tokio::select! {
-                waited = Box::pin(tokio::time::timeout_at(until.into(), acquisition)) => waited,
+                acquired = Box::pin(tokio::time::timeout_at(until.into(), acquisition)) => acquired,
                 () = Box::pin(patience.caller_leaves()) => return Err(CallError::CallerLeft),
             },
         };
-        match waited {
+        *waited += clock::since(begun);
+        match acquired {
             Ok(Ok(acquired)) => acquired,
             Ok(Err(_)) => Err(CallError::Stopping),
             Err(_) if any_ready || deadline <= start_limit => Err(self.waited_in_vain()),
@@ -429,10 +436,10 @@ mod tests {
         let soon = Instant::now() + Duration::from_secs(60);
         let mut leases = Vec::new();
         for _ in 0..concurrency {
-            leases.push(dispatch.acquire(until(soon)).await.unwrap());
+            leases.push(dispatch.acquire(until(soon), &mut Duration::default()).await.unwrap());
         }
         let waiting = Arc::clone(&dispatch);
-        let waiting = tokio::spawn(async move { waiting.acquire(until(soon)).await.is_ok() });
+        let waiting = tokio::spawn(async move { waiting.acquire(until(soon), &mut Duration::default()).await.is_ok() });
         while !dispatch.needs_more(4) {
             dispatch.growth_wanted().await;
         }

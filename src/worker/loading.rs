@@ -55,6 +55,7 @@ pub(super) fn start_worker(pool: &PoolContext) -> Result<Worker, LoadFailure> {
         handler: settings.handler.map(Handler::as_str),
     };
     client.send_line(&load.to_line());
+    let listed = spawned.process.id().map(|id| pool.processes.add(id));
     let parts = Parts {
         process: spawned.process,
         client,
@@ -65,6 +66,7 @@ pub(super) fn start_worker(pool: &PoolContext) -> Result<Worker, LoadFailure> {
             tokio::spawn(async move { err.collect(LogSource::Stderr, stderr).await }),
         ],
         started: clock::now(),
+        _listed: listed,
         log_start,
         answers_probes: false,
     };

@@ -2,9 +2,10 @@
 //! takes a call is left to `dispatch`, each worker's life to its `supervisor`.
 
 use std::borrow::Cow;
+use std::collections::BTreeSet;
 use std::path::Path;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use tokio::sync::Semaphore;
@@ -16,6 +17,7 @@ use crate::config::RuntimeKind;
 use crate::deployment::{Accepts, Exports, Function, Takes};
 use crate::invocation::body::HeldBody;
 use crate::invocation::stream::Stream;
+use crate::invocation::times::Times;
 use crate::invocation::{Arguments, CallFailure, ErrorKind, FunctionError, Returned};
 use crate::ipc::SendError;
 use crate::ipc::message::Call;
@@ -28,7 +30,9 @@ use crate::worker::cancellation;
 use crate::worker::dispatch::{Dispatch, WorkerClient};
 use crate::worker::failure::{CallError, LoadFailure};
 use crate::worker::patience::Patience;
+use crate::worker::processes::Processes;
 use crate::worker::release_check::CheckRelease;
+use crate::worker::restarts::Restarts;
 use crate::worker::seat::{PoolContext, Seat};
 use crate::worker::seats::RETRY_SOON;
 use crate::worker::settings::Settings;
@@ -102,7 +106,8 @@ impl Pool {
             stop: CancellationToken::new(),
             kill: CancellationToken::new(),
             tasks: TaskTracker::new(),
-            restarts: AtomicU64::new(0),
+            restarts: Restarts::default(),
+            processes: Processes::default(),
         });
         for _ in 0..context.settings.min {
             add_worker(&context);
@@ -179,7 +184,7 @@ impl Pool {
     }
 
     /// Calls a function by its own name, with arguments or a request as it takes them, and waits for its answer as long
-    /// as `patience` says.
+    /// as `patience` says. `times` gets the time before a worker took the call, and has a worker's once one did.
     ///
     /// # Errors
     ///
@@ -189,12 +194,16 @@ impl Pool {
         function: &str,
         request: &Request<'_>,
         patience: Patience<'_>,
+        times: &mut Times,
     ) -> Result<Returned, CallError> {
         let Request { takes, arguments, head } = *request;
         let dispatch = &self.context.dispatch;
         let Patience { deadline, .. } = patience;
         if dispatch.exports().is_none() {
-            dispatch.wait_for_load(deadline).await?;
+            let begun = clock::now();
+            let loaded = dispatch.wait_for_load(deadline).await;
+            times.queue += clock::since(begun);
+            loaded?;
         }
         let (function, accepts) = self.find(function, takes)?;
         if arguments.rest().is_some() && !function.streams_body {
@@ -205,7 +214,7 @@ impl Pool {
         let text = accepts.names && arguments.are_text();
         let head = accepts.request.then(head);
         loop {
-            let (client, mut lease) = dispatch.acquire(patience).await?;
+            let (client, mut lease) = dispatch.acquire(patience, &mut times.queue).await?;
             lease.keep(arguments.uploads());
             let run = lease.run();
             let timeout = accepts.timeout.then(|| deadline.saturating_duration_since(clock::now()));
@@ -215,6 +224,7 @@ impl Pool {
             let call = Call { names, text, timeout, request, body, cancellable, ..plain };
             match client.call(&call, deadline, lease) {
                 Ok(sent) => {
+                    times.worker = Some(Duration::ZERO);
                     self.follow(&client, sent.id, arguments);
                     match cancellation::answer(&client, sent, cancellable, patience).await {
                         Ok(Ok(Returned::Stream(stream))) => return Ok(self.watched(stream, &function)),
@@ -328,6 +338,18 @@ impl Pool {
         self.context.kill.cancel();
     }
 
+    /// Workers that were replaced, by reason.
+    #[must_use]
+    pub fn restarts(&self) -> &Restarts {
+        &self.context.restarts
+    }
+
+    /// The ids of the processes of its workers.
+    #[must_use]
+    pub fn process_ids(&self) -> BTreeSet<i32> {
+        self.context.processes.ids()
+    }
+
     /// The state of the pool at this moment.
     pub fn snapshot(&self) -> Snapshot {
         let counts = self.context.dispatch.counts();
@@ -337,7 +359,7 @@ impl Pool {
             workers: counts.seats,
             in_flight: counts.in_flight,
             waiting: counts.waiting,
-            restarts: self.context.restarts.load(Ordering::Relaxed),
+            restarts: self.context.restarts.total(),
             failure,
             crash_loop: crash_loop.unwrap_or(false),
             odd_messages: counts.odd_messages,

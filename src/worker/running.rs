@@ -13,6 +13,7 @@ use crate::invocation::CallFailure;
 use crate::ipc::{Client, Inbox, Incoming, WriteEnd};
 use crate::process::output::LAST_OUTPUT;
 use crate::worker::dispatch::Lease;
+use crate::worker::processes::Listed;
 use crate::worker::seat::PoolContext;
 use crate::worker::spawn::WorkerProcess;
 
@@ -37,6 +38,8 @@ pub(super) struct Parts {
     pub(super) writer: JoinHandle<WriteEnd>,
     pub(super) outputs: [JoinHandle<()>; 2],
     pub(super) started: Instant,
+    /// Its place in the list of processes.
+    pub(super) _listed: Option<Listed>,
     /// The number of the log line at its start.
     pub(super) log_start: u64,
     /// It has answered a probe: no answer to a later one then means that it hangs.

@@ -2,7 +2,6 @@
 //! it frees the seat, also when the supervisor panics.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use tokio::sync::Semaphore;
@@ -16,7 +15,9 @@ use crate::runtime::Plan;
 use crate::worker::admission::Admit;
 use crate::worker::dispatch::{Dispatch, WorkerClient};
 use crate::worker::failure::LoadFailure;
+use crate::worker::processes::Processes;
 use crate::worker::release_check::CheckRelease;
+use crate::worker::restarts::{Reason, Restarts};
 use crate::worker::seats::SeatState;
 use crate::worker::settings::Settings;
 use crate::worker::spawn::StartWorker;
@@ -46,7 +47,9 @@ pub struct PoolContext {
     /// Permits for workers that finish their calls after they have asked to be replaced: as many as the pool has seats.
     pub retiring: Arc<Semaphore>,
     /// Workers that were replaced.
-    pub restarts: AtomicU64,
+    pub restarts: Restarts,
+    /// The processes of its workers.
+    pub processes: Processes,
 }
 
 /// The right to fill one seat of a pool.
@@ -88,8 +91,8 @@ impl Seat {
     }
 
     /// Counts a worker that was replaced.
-    pub fn count_restart(&self) {
-        self.pool.restarts.fetch_add(1, Ordering::Relaxed);
+    pub fn count_restart(&self, reason: Reason) {
+        self.pool.restarts.add(reason);
     }
 }
 

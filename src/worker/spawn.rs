@@ -46,6 +46,9 @@ pub trait WorkerProcess: Send + Sync {
     /// Waits until the process has ended. It can be called again, also after it was cancelled.
     fn ended(&mut self) -> Pin<Box<dyn Future<Output = Ended> + Send + '_>>;
 
+    /// The id of its first process, if it is one of this machine.
+    fn id(&self) -> Option<i32>;
+
     /// Asks the process to end.
     fn terminate(&self);
 
@@ -82,6 +85,10 @@ impl StartWorker for Spawner {
 impl WorkerProcess for Process {
     fn ended(&mut self) -> Pin<Box<dyn Future<Output = Ended> + Send + '_>> {
         Box::pin(Self::ended(self))
+    }
+
+    fn id(&self) -> Option<i32> {
+        self.tree.pid.map(|pid| pid.as_raw_nonzero().get())
     }
 
     fn terminate(&self) {

@@ -14,6 +14,7 @@ use crate::worker::failure::{LoadFailure, LoadFailureKind};
 use crate::worker::lifecycle::{self, Event, GOOD_LIFE, Lifecycle, Phase};
 use crate::worker::loading::{self, NotLoaded};
 use crate::worker::release_check::Files;
+use crate::worker::restarts::Reason;
 use crate::worker::running::Worker;
 use crate::worker::seat::Seat;
 use crate::worker::serving::{self, Parting};
@@ -133,7 +134,8 @@ impl Supervisor {
                 let has_answered = worker.client.counters.answered.load(Ordering::Relaxed) > 0;
                 let good = has_answered || clock::since(worker.started) >= GOOD_LIFE;
                 self.failure = Some(Arc::new(self.death(&failure)));
-                self.seat.count_restart();
+                let is_protocol = matches!(failure, CallFailure::Protocol(_));
+                self.seat.count_restart(if is_protocol { Reason::Protocol } else { Reason::Crashed });
                 self.end_in_background(worker, failure);
                 Event::Died { good }
             }
@@ -141,6 +143,7 @@ impl Supervisor {
                 tracing::warn!(deployment = %pool.settings.name, reason, "replacing a worker");
                 pool.logs.note(&format!("worker is replaced: {reason}"));
                 // The pool has enough permits for itself; without one, its streams end with the time of calls.
+                self.seat.count_restart(Reason::Overdue);
                 self.replace(worker, Arc::clone(&pool.retiring).try_acquire_owned().ok());
                 Event::Retired
             }
@@ -149,6 +152,7 @@ impl Supervisor {
                 pool.logs.note(&format!("worker is replaced: {reason}"));
                 let is_early = asked.saturating_duration_since(worker.started) < LONG_LIFE;
                 self.early_retirements = if is_early { self.early_retirements.saturating_add(1) } else { 0 };
+                self.seat.count_restart(Reason::Asked);
                 self.replace(worker, Some(permit));
                 Event::Retired
             }
@@ -161,7 +165,6 @@ impl Supervisor {
 
     /// Lets a worker finish its calls and end while the next one starts.
     fn replace(&self, worker: Worker, permit: Option<OwnedSemaphorePermit>) {
-        self.seat.count_restart();
         let pool = Arc::clone(&self.seat.pool);
         self.seat.pool.tasks.spawn(async move {
             let timeout = pool.settings.timeout;

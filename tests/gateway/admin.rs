@@ -222,6 +222,9 @@ fn series(gateway: &Gateway) -> Vec<String> {
 #[test]
 fn a9_names_that_callers_invent_make_no_metrics() {
     let gateway = Gateway::ready(&deployment("it", "echo-node"));
+    // Names that are not known have one series, with an empty name.
+    gateway.call("other", "args", "[]");
+    gateway.call("it", "none", "[]");
     let before = series(&gateway);
     assert!(before.iter().any(|series| series.contains("deployment=\"it\"")), "{before:?}");
     for n in 0..100 {

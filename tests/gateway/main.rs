@@ -3,6 +3,7 @@
 #![expect(clippy::unwrap_used, clippy::panic, reason = "a test fails by panicking")]
 #![expect(clippy::disallowed_methods, reason = "tests start the gateway and its clients")]
 
+mod access_log;
 mod admin;
 mod arguments;
 mod calls;
@@ -31,6 +32,7 @@ mod limits_reached;
 mod loading;
 mod logging;
 mod methods;
+mod metrics;
 mod node_apps;
 mod node_http;
 mod node_streams;
@@ -42,6 +44,7 @@ mod plugins;
 mod pools;
 mod processor_shares;
 mod projects;
+mod prometheus;
 mod properties;
 mod protocol;
 mod proxies;
@@ -64,6 +67,7 @@ mod stream_faults;
 mod streams;
 mod strict;
 mod support;
+mod tokens;
 mod tools;
 mod types_command;
 mod unloaded;

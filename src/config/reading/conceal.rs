@@ -37,6 +37,9 @@ const PLUGIN_KEYS: [&str; 18] = [
     "record",
     "grants",
 ];
+/// The list of further tokens, and the keys of each whose texts are shown.
+const TOKENS: &str = "tokens";
+const TOKEN_KEYS: [&str; 3] = ["name", "sha256", "may"];
 const GRANT_KEYS: [&str; 5] = ["store", "http", "env", "metrics", "invoke"];
 
 /// The kind of values in a table.
@@ -48,6 +51,8 @@ enum Content {
     Plugin,
     /// Permissions of a plugin.
     Grants,
+    /// `[admin] tokens`: names, permissions and digests of secrets.
+    Tokens,
     /// Any values; the texts may be secrets.
     Settings,
     /// Secrets.
@@ -67,6 +72,8 @@ impl Content {
         match self {
             Self::Secrets => Self::Secrets,
             Self::Grants if key == "env" => Self::Open, // a list of names, without values
+            Self::Open if key == TOKENS => Self::Tokens,
+            Self::Tokens if TOKEN_KEYS.contains(&key) => Self::Open,
             _ if is_near(key, &SECRET_KEYS) => Self::Secrets,
             Self::Settings => Self::Settings,
             _ if is_near(key, &CONFIG_KEYS) => Self::Settings,
@@ -75,11 +82,12 @@ impl Content {
             Self::Grants if !GRANT_KEYS.contains(&key) => Self::Settings,
             Self::Open if is_near(key, &PLUGIN_TABLES) => Self::Plugin,
             Self::Open | Self::Plugin | Self::Grants => Self::Open,
+            Self::Tokens => Self::Secrets,
         }
     }
 
     fn hides_text(self) -> bool {
-        matches!(self, Self::Settings | Self::Secrets)
+        matches!(self, Self::Settings | Self::Secrets | Self::Tokens)
     }
 }
 
@@ -312,7 +320,8 @@ mod tests {
         let tables = &schema["properties"];
         assert_eq!(starred(Content::Open, keys(&schema)), [""; 0]);
         assert_eq!(starred(Content::Open, keys(&tables["server"])), [""; 0]);
-        assert_eq!(starred(Content::Open, keys(&tables["admin"])), ["token"]);
+        assert_eq!(starred(Content::Open, keys(&tables["admin"])), ["token", "tokens"]);
+        assert_eq!(starred(Content::Tokens, keys(&tables["admin"]["properties"]["tokens"]["items"])), ["token"]);
         assert_eq!(starred(Content::Open, keys(&tables["deployment"]["items"])), ["env"]);
         let plugin = &tables["plugin"]["items"];
         assert_eq!(starred(Content::Plugin, keys(&tables["plugins"])), [""; 0]);

@@ -15,6 +15,7 @@ use crate::config::reading::interpolate::Origins;
 use crate::config::reading::read_error::{ReadError, Reason};
 use crate::config::reading::source::Source;
 use crate::config::reading::tree::{self, Step};
+use crate::config::tables::admin::TokenConfig;
 use crate::config::tables::deployment::DeploymentConfig;
 use crate::config::tables::plugin::PluginConfig;
 use crate::config::tables::route::RouteConfig;
@@ -162,6 +163,9 @@ fn required_keys(route: &[Step]) -> Option<&'static [&'static str]> {
         [Step::Key(key), Step::Index(_)] if key == "deployment" => Some(&DeploymentConfig::REQUIRED),
         [Step::Key(key), Step::Index(_)] if key == "route" => Some(&RouteConfig::REQUIRED),
         [Step::Key(key), Step::Index(_)] if key == "plugin" => Some(&PluginConfig::REQUIRED),
+        [Step::Key(table), Step::Key(key), Step::Index(_)] if table == "admin" && key == "tokens" => {
+            Some(&TokenConfig::REQUIRED)
+        }
         _ => None,
     }
 }

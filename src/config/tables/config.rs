@@ -6,9 +6,11 @@ use schemars::JsonSchema;
 use serde::Deserialize;
 
 use crate::config::locations::Locations;
+use crate::config::tables::access_log::AccessLogConfig;
 use crate::config::tables::admin::AdminConfig;
 use crate::config::tables::deploy::DeployConfig;
 use crate::config::tables::deployment::DeploymentConfig;
+use crate::config::tables::metrics::MetricsConfig;
 use crate::config::tables::plugin::PluginConfig;
 use crate::config::tables::plugins::PluginsConfig;
 use crate::config::tables::route::RouteConfig;
@@ -27,6 +29,12 @@ pub struct Config {
     /// Access to the admin API and /metrics.
     #[serde(default, deserialize_with = "field::table")]
     pub admin: AdminConfig,
+    /// What is counted for `GET /metrics`.
+    #[serde(default, deserialize_with = "field::table")]
+    pub metrics: MetricsConfig,
+    /// A line for each call. Default: none.
+    #[serde(default, deserialize_with = "field::some_table")]
+    pub access_log: Option<AccessLogConfig>,
     /// Limits of deployments that are uploaded over HTTP or fetched from repositories.
     #[serde(default, deserialize_with = "field::table")]
     pub deploy: DeployConfig,

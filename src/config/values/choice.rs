@@ -76,6 +76,17 @@ choices!(
     }
 );
 choices!(
+    /// The form of a line of the access log.
+    AccessLogFormat,
+    "\"json\" or \"combined\"",
+    {
+        /// A JSON object.
+        Json = "json",
+        /// The combined format of web servers, with more at its end.
+        Combined = "combined",
+    }
+);
+choices!(
     /// A point in the life of a call or a release at which plugins run.
     HookName,
     "\"before-load\", \"after-load\", \"before-invoke\" or \"after-invoke\"",

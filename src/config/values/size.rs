@@ -44,6 +44,10 @@ impl Size {
         Self(count)
     }
 
+    pub(crate) const fn kibibytes(count: u64) -> Self {
+        Self(count << 10)
+    }
+
     pub(crate) const fn mebibytes(count: u64) -> Self {
         Self(count << 20)
     }

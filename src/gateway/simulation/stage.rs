@@ -125,6 +125,10 @@ struct Process {
 }
 
 impl WorkerProcess for Process {
+    fn id(&self) -> Option<i32> {
+        None
+    }
+
     fn ended(&mut self) -> Pin<Box<dyn Future<Output = Ended> + Send + '_>> {
         Box::pin(poll_fn(|context| {
             let mut actor = self.actor.lock();

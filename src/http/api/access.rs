@@ -14,7 +14,8 @@ use http::request::Parts;
 use sha2::{Digest as _, Sha256};
 use subtle::ConstantTimeEq;
 
-use crate::config::Secret;
+use crate::config::AdminConfig;
+use crate::http::api::caller::{Caller, Need};
 use crate::http::api::reply;
 use crate::http::api::wrong_tokens::{Guess, WrongTokens};
 use crate::http::client_connection::Program;
@@ -23,48 +24,57 @@ use crate::process::connection_owner::{Owner, Owners};
 
 /// The SHA-256 of a token. All digests have one length, so the time of a comparison reveals nothing about the token.
 #[derive(Debug, Clone, Copy)]
-pub struct TokenDigest([u8; 32]);
+struct TokenDigest([u8; 32]);
 
 impl TokenDigest {
-    /// The digest of a configured token.
-    #[must_use]
-    pub fn of_secret(token: &Secret) -> Self {
-        Self::of(token.expose().as_bytes())
-    }
-
     fn of(token: &[u8]) -> Self {
         Self(Sha256::digest(token).into())
     }
 
-    /// Whether a request carries this token, once: `Authorization: Bearer <token>`, or `jwt <token>` as MetaCall's
-    /// client sends it.
-    #[must_use]
-    pub fn authorizes(&self, headers: &HeaderMap) -> bool {
+    /// The digest of the token that a request carries, once: `Authorization: Bearer <token>`, or `jwt <token>` as
+    /// MetaCall's client sends it.
+    fn of_request(headers: &HeaderMap) -> Option<Self> {
         let mut values = headers.get_all(AUTHORIZATION).iter();
-        let (Some(value), None) = (values.next(), values.next()) else { return false };
+        let (Some(value), None) = (values.next(), values.next()) else { return None };
         let value = value.as_bytes();
-        let given = value.strip_prefix(b"Bearer ").or_else(|| value.strip_prefix(b"jwt "));
-        given.is_some_and(|given| Self::of(given).0.ct_eq(&self.0).into())
+        let given = value.strip_prefix(b"Bearer ").or_else(|| value.strip_prefix(b"jwt "))?;
+        Some(Self::of(given))
     }
 }
 
 /// The check of tokens, with the wrong ones so far.
 #[derive(Debug, Clone)]
 pub struct TokenCheck {
-    token: TokenDigest,
+    holders: Arc<[(TokenDigest, Caller)]>,
     wrong: Arc<WrongTokens>,
 }
 
 impl TokenCheck {
-    /// A check for this token.
-    #[must_use]
-    pub fn new(token: TokenDigest) -> Self {
-        Self { token, wrong: Arc::default() }
+    fn new(config: &AdminConfig) -> Self {
+        let owner = config.token.as_ref();
+        let owner = owner.map(|token| (TokenDigest::of(token.expose().as_bytes()), Caller::with_everything("token")));
+        let others = config.tokens.iter().filter_map(|token| {
+            let digest = match (&token.token, &token.sha256) {
+                (Some(secret), _) => TokenDigest::of(secret.expose().as_bytes()),
+                (None, Some(digest)) => TokenDigest(*digest.bytes()),
+                (None, None) => return None,
+            };
+            Some((digest, Caller::new(&token.name, &token.may)))
+        });
+        Self { holders: owner.into_iter().chain(others).collect(), wrong: Arc::default() }
     }
 
-    fn check(&self, head: &Parts) -> Result<(), Problem> {
-        if self.token.authorizes(&head.headers) {
-            return Ok(());
+    /// The holder of the token that a request carries.
+    fn holder(&self, headers: &HeaderMap) -> Option<&Caller> {
+        let given = TokenDigest::of_request(headers)?;
+        // All are compared: the time does not show which one was right.
+        let is_given = |digest: &TokenDigest| bool::from(digest.0.ct_eq(&given.0));
+        self.holders.iter().fold(None, |found, (digest, caller)| if is_given(digest) { Some(caller) } else { found })
+    }
+
+    fn check(&self, head: &Parts) -> Result<Caller, Problem> {
+        if let Some(caller) = self.holder(&head.headers) {
+            return Ok(caller.for_request());
         }
         // A request without any token is not a guess.
         let peer = head.extensions.get::<Peer>().filter(|_| head.headers.contains_key(AUTHORIZATION));
@@ -88,32 +98,34 @@ pub struct Peer(pub IpAddr);
 /// What a request needs to use the API.
 #[derive(Debug, Clone)]
 pub enum Access {
-    /// The token.
+    /// A token.
     Token(TokenCheck),
     /// A program that the gateway has not started: no worker, no installer, none of their descendants.
     OtherPrograms(Owners),
 }
 
 impl Access {
-    /// With a configured token, the token.
+    /// With configured tokens, one of them.
     #[must_use]
-    pub fn new(token: Option<&Secret>, owners: &Owners) -> Self {
-        let check = token.map(|token| TokenCheck::new(TokenDigest::of_secret(token)));
-        check.map_or_else(|| Self::OtherPrograms(owners.clone()), Self::Token)
+    pub fn new(config: &AdminConfig, owners: &Owners) -> Self {
+        if config.has_tokens() { Self::Token(TokenCheck::new(config)) } else { Self::OtherPrograms(owners.clone()) }
     }
 
-    /// Fails if a request may not use the API. A wrong token counts as a guess.
-    async fn check(&self, head: &Parts) -> Result<(), Problem> {
+    /// Who makes a request. Fails if they may not use the API. A wrong token counts as a guess.
+    async fn check(&self, head: &Parts) -> Result<Caller, Problem> {
         match self {
             Self::Token(token) => token.check(head),
-            Self::OtherPrograms(owners) => check_program(owners, head).await,
+            Self::OtherPrograms(owners) => {
+                check_program(owners, head).await?;
+                Ok(Caller::with_everything("local"))
+            }
         }
     }
 
     /// Whether an answer may have what the API shows.
     pub async fn shows_details(&self, head: &Parts) -> bool {
         match self {
-            Self::Token(check) => check.token.authorizes(&head.headers),
+            Self::Token(check) => check.holder(&head.headers).is_some_and(|caller| caller.may(Need::Read)),
             Self::OtherPrograms(owners) => check_program(owners, head).await.is_ok(),
         }
     }
@@ -143,13 +155,24 @@ async fn check_program(owners: &Owners, head: &Parts) -> Result<(), Problem> {
     Err(Problem::new(Code::Forbidden, message))
 }
 
-/// Answers 401 or 403 to requests that may not use the API, and 429 to peers that have tried too many tokens.
+/// Answers 401 or 403 to requests that may not use the API, or not for this, and 429 to peers that have tried too many
+/// tokens. Handlers find the [`Caller`] in the extensions.
 pub async fn require_access(State(access): State<Access>, request: Request, next: Next) -> Response {
-    let (head, body) = request.into_parts();
-    match access.check(&head).await {
-        Ok(()) => next.run(Request::from_parts(head, body)).await,
+    let (mut head, body) = request.into_parts();
+    let caller = match access.check(&head).await {
+        Ok(caller) => caller,
+        Err(problem) => return reply::problem(problem, &head.headers),
+    };
+    let mut response = match caller.check(Need::of(&head.method, head.uri.path())) {
+        Ok(()) => {
+            head.extensions.insert(caller.clone());
+            next.run(Request::from_parts(head, body)).await
+        }
         Err(problem) => reply::problem(problem, &head.headers),
-    }
+    };
+    // For the audit log.
+    response.extensions_mut().insert(caller);
+    response
 }
 
 /// Answers 403 to requests of web pages. Without a token the gateway trusts the programs on this machine, and a
@@ -188,13 +211,15 @@ mod tests {
     use http::header::HeaderValue;
 
     use super::*;
+    use crate::config::Secret;
 
     fn authorized(values: &[&'static str]) -> bool {
         let mut headers = HeaderMap::new();
         for value in values {
             headers.append(AUTHORIZATION, HeaderValue::from_static(value));
         }
-        TokenDigest::of(b"right").authorizes(&headers)
+        let token = Some(Secret::new("right".to_owned()));
+        TokenCheck::new(&AdminConfig { token, ..AdminConfig::default() }).holder(&headers).is_some()
     }
 
     #[test]

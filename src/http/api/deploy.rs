@@ -5,6 +5,7 @@ use std::convert::Infallible;
 use std::sync::Arc;
 use std::time::Duration;
 
+use axum::Extension;
 use axum::Json;
 use axum::Router;
 use axum::extract::{Path, Query, State};
@@ -19,12 +20,13 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
 use crate::config::check_variable;
-use crate::deployment::MetaCallJson;
+use crate::deployment::{DeploymentName, MetaCallJson};
 use crate::gateway::VERSION;
 use crate::gateway::create::{Deployed, Deploying};
 use crate::gateway::deploy_error::DeployError;
 use crate::gateway::deployer::Deployer;
 use crate::gateway::packages::{Existing, Package};
+use crate::http::api::caller::{Caller, Need};
 use crate::http::api::failures::from_deploy;
 use crate::http::api::upload::{self, UploadSlots};
 use crate::http::api::{json_body, logs, reply};
@@ -126,6 +128,7 @@ struct Id<'a> {
 async fn create_package(
     State(uploads): State<Uploads>,
     query: Result<Query<PackageQuery>, axum::extract::rejection::QueryRejection>,
+    Extension(caller): Extension<Caller>,
     headers: HeaderMap,
     body: axum::body::Body,
 ) -> Response {
@@ -136,6 +139,7 @@ async fn create_package(
         let deployer = &uploads.deployer;
         let staging = deployer.make_staging().await.map_err(|error| from_deploy(&error))?;
         let upload = upload::receive(&headers, body, staging.path(), uploads.max_upload).await?;
+        caller.check(Need::ChangeOf(upload.id.as_str()))?;
         let package = Package {
             name: upload.id.clone(),
             archive: upload.archive,
@@ -175,10 +179,16 @@ async fn list_files(State(deployer): State<Arc<Deployer>>, headers: HeaderMap, b
     answer(listed.await, &headers)
 }
 
-async fn add_repository(State(deployer): State<Arc<Deployer>>, headers: HeaderMap, body: Bytes) -> Response {
+async fn add_repository(
+    State(deployer): State<Arc<Deployer>>,
+    Extension(caller): Extension<Caller>,
+    headers: HeaderMap,
+    body: Bytes,
+) -> Response {
     let added = async {
         let Repository { url, branch, jsons } = json_body::read(body).await?;
-        let added = deployer.add_repository(&url, branch.as_deref(), jsons).await;
+        let may_change = |name: &DeploymentName| caller.check(Need::ChangeOf(name.as_str())).is_ok();
+        let added = deployer.add_repository(&url, branch.as_deref(), jsons, may_change).await;
         added.map_err(|error| from_deploy(&error))
     };
     match added.await {
@@ -188,10 +198,16 @@ async fn add_repository(State(deployer): State<Arc<Deployer>>, headers: HeaderMa
 }
 
 /// Deploys a stored package; answers when it serves.
-async fn create(State(deployer): State<Arc<Deployer>>, headers: HeaderMap, body: Bytes) -> Response {
+async fn create(
+    State(deployer): State<Arc<Deployer>>,
+    Extension(caller): Extension<Caller>,
+    headers: HeaderMap,
+    body: Bytes,
+) -> Response {
     let begun = async {
         let read = json_body::read_and(body, |Create { suffix, env }| Ok((suffix, variables(env)?)));
         let (suffix, env) = read.await?;
+        caller.check(Need::ChangeOf(&suffix))?;
         deployer.create(&suffix, env).map_err(|error| from_deploy(&error))
     };
     follow(&deployer, begun.await, &headers).await
@@ -211,9 +227,15 @@ async fn rollback(
     follow(&deployer, begun.await, &headers).await
 }
 
-async fn delete(State(deployer): State<Arc<Deployer>>, headers: HeaderMap, body: Bytes) -> Response {
+async fn delete(
+    State(deployer): State<Arc<Deployer>>,
+    Extension(caller): Extension<Caller>,
+    headers: HeaderMap,
+    body: Bytes,
+) -> Response {
     let deleted = async {
         let Delete { suffix, prefix, version } = json_body::read(body).await?;
+        caller.check(Need::ChangeOf(&suffix))?;
         let here = deployer.gateway.prefix.as_str();
         if prefix.is_some_and(|prefix| prefix != here) || version.is_some_and(|version| version != VERSION) {
             return Err(from_deploy(&DeployError::NotFound(suffix)));

@@ -35,7 +35,7 @@ pub fn from_deploy(error: &DeployError) -> Problem {
     let message = error.to_string();
     let code = match error {
         DeployError::AlreadyDeployed(_) => Code::AlreadyDeployed,
-        DeployError::OfConfiguration(_) => Code::Forbidden,
+        DeployError::OfConfiguration(_) | DeployError::NotPermitted(_) => Code::Forbidden,
         DeployError::UnknownId(_) => Code::BadRequest,
         DeployError::NotFound(_) => Code::DeploymentNotFound,
         DeployError::NoRelease { .. } => Code::NotFound,

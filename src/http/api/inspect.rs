@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use axum::Extension;
 use axum::Json;
 use axum::extract::{Request, State};
 use axum::response::{IntoResponse, Response};
@@ -9,6 +10,7 @@ use http::StatusCode;
 
 use crate::gateway::deployer::Deployer;
 use crate::http::api::access::Access;
+use crate::http::api::caller::{Caller, Need};
 
 /// `GET /readyz`: 200 or 503 for everyone. The details have paths and output of workers, so only those who may use the
 /// API get them.
@@ -23,9 +25,11 @@ pub async fn readyz(State((deployer, access)): State<(Arc<Deployer>, Access)>, r
     (status, Json(readiness)).into_response()
 }
 
-/// `GET /api/inspect`: the deployments and their functions, in MetaCall's shape.
-pub async fn deployments(State(deployer): State<Arc<Deployer>>) -> Response {
-    Json(deployer.gateway.inspect()).into_response()
+/// `GET /api/inspect`: the deployments that the caller may see and their functions, in MetaCall's shape.
+pub async fn deployments(State(deployer): State<Arc<Deployer>>, Extension(caller): Extension<Caller>) -> Response {
+    let mut deployments = deployer.gateway.inspect();
+    deployments.retain(|deployment| caller.may(Need::ReadOf(&deployment.suffix)));
+    Json(deployments).into_response()
 }
 
 /// `GET /api/plugins`: the plugins with their state and figures.

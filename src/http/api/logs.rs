@@ -4,6 +4,7 @@ use std::convert::Infallible;
 use std::sync::Arc;
 use std::time::Duration;
 
+use axum::Extension;
 use axum::Json;
 use axum::extract::{Path, Query, State};
 use axum::response::sse::{Event, KeepAlive, Sse};
@@ -15,6 +16,7 @@ use serde::Deserialize;
 use tokio::sync::{oneshot, watch};
 
 use crate::gateway::deployer::Deployer;
+use crate::http::api::caller::{Caller, Need};
 use crate::http::api::{json_body, reply};
 use crate::http::problem::{Code, Problem, deployment_not_found};
 use crate::logs::book::LogBook;
@@ -58,11 +60,19 @@ pub async fn logs(
 }
 
 /// `POST /api/deploy/logs`: the logs as one JSON string.
-pub async fn deploy_logs(State(deployer): State<Arc<Deployer>>, headers: HeaderMap, body: bytes::Bytes) -> Response {
+pub async fn deploy_logs(
+    State(deployer): State<Arc<Deployer>>,
+    Extension(caller): Extension<Caller>,
+    headers: HeaderMap,
+    body: bytes::Bytes,
+) -> Response {
     let request: DeployLogs = match json_body::read(body).await {
         Ok(request) => request,
         Err(problem) => return reply::problem(problem, &headers),
     };
+    if let Err(problem) = caller.check(Need::ReadOf(&request.suffix)) {
+        return reply::problem(problem, &headers);
+    }
     match deployer.log_of(&request.suffix) {
         Some(book) => Json(book.text()).into_response(),
         None => reply::problem(deployment_not_found(&request.suffix), &headers),

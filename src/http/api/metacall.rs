@@ -1,16 +1,17 @@
-//! Addresses that MetaCall's clients request before they deploy: permissions and subscriptions. Here every holder of
-//! the token may do everything.
+//! Addresses that MetaCall's clients request before they deploy: permissions and subscriptions. What a
+//! holder of a token may not do is refused where it is tried.
 
 use std::sync::Arc;
 
 use axum::extract::State;
 use axum::response::{IntoResponse, Response};
 use axum::routing::get;
-use axum::{Json, Router};
+use axum::{Extension, Json, Router};
 use http::header::{AUTHORIZATION, CONTENT_TYPE, HeaderMap};
 use serde_json::{Value, json};
 
 use crate::gateway::deployer::Deployer;
+use crate::http::api::caller::{Caller, Need};
 
 /// The subscription plan of every deployment, with its name in MetaCall's hub.
 const PLAN: &str = "Essential";
@@ -42,8 +43,9 @@ async fn plans() -> Json<Value> {
 }
 
 /// The deployments, which the client needs to replace one (`metacall-deploy --force`).
-async fn plans_in_use(State(deployer): State<Arc<Deployer>>) -> Json<Value> {
-    let in_use = deployer.stored_names().into_iter().map(
+async fn plans_in_use(State(deployer): State<Arc<Deployer>>, Extension(caller): Extension<Caller>) -> Json<Value> {
+    let seen = deployer.stored_names().into_iter().filter(|(name, _)| caller.may(Need::ReadOf(name.as_str())));
+    let in_use = seen.map(
         |(name, created)| json!({ "id": name.as_str(), "plan": PLAN, "date": created * 1000, "deploy": name.as_str() }),
     );
     Json(in_use.collect())

@@ -8,13 +8,13 @@ use axum::response::{IntoResponse, Response};
 use http::header::HeaderMap;
 
 use crate::gateway::deployer::Deployer;
-use crate::gateway::reload_request::{Rejected, ReloadFailure};
+use crate::gateway::reload_request::{OVER_HTTP, Rejected, ReloadFailure};
 use crate::http::api::{failures, reply};
 use crate::http::problem::{Code, Problem};
 
 /// Waits for the reload. The first failure makes the answer an error; the others are in the log and in `/readyz`.
 pub async fn reload(State(deployer): State<Arc<Deployer>>, headers: HeaderMap) -> Response {
-    let problem = match deployer.reloads.request("request over HTTP").await {
+    let problem = match deployer.reloads.request(OVER_HTTP).await {
         None => Problem::new(Code::Draining, "the gateway is stopping"),
         Some(Err(Rejected::Faults(faults))) => Problem::new(Code::BadConfig, faults),
         Some(Err(error @ Rejected::Internal)) => Problem::new(Code::Internal, error.to_string()),

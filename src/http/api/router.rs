@@ -13,9 +13,10 @@ use http::header::{ALLOW, CONTENT_TYPE};
 use crate::gateway::deployer::Deployer;
 use crate::http::api::access::{self, Access};
 use crate::http::api::metrics::Figures;
-use crate::http::api::{deploy, inspect, logs, metacall, metrics, reload, reply, unread_body};
+use crate::http::api::{audited, deploy, inspect, logs, metacall, metrics, reload, reply, unread_body};
 use crate::http::bodies::Bodies;
 use crate::http::problem::{Code, Problem};
+use crate::telemetry::audit::AuditLog;
 
 /// Liveness and readiness. Details of readiness are for those who may use the API.
 pub fn health(deployer: Arc<Deployer>, access: Access) -> Router {
@@ -28,6 +29,7 @@ pub fn health(deployer: Arc<Deployer>, access: Access) -> Router {
 pub fn api(
     deployer: &Arc<Deployer>,
     access: &Access,
+    audit: &AuditLog,
     max_upload: u64,
     figures: Figures,
     bodies: Arc<Bodies>,
@@ -46,6 +48,7 @@ pub fn api(
         // Its body is streamed.
         .merge(deploy::upload(Arc::clone(deployer), max_upload))
         .layer(middleware::from_fn_with_state(access.clone(), access::require_access))
+        .layer(middleware::from_fn_with_state(audit.clone(), audited::audit))
         .layer(middleware::from_fn_with_state(access.clone(), access::refuse_pages));
     // MetaCall's client asks for readiness without its token.
     guarded.route("/api/readiness", get(|| async { "OK" }))

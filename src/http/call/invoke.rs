@@ -5,7 +5,7 @@ use std::sync::Arc;
 use http::header::CONNECTION;
 use http::request::Parts;
 use http::{HeaderValue, Method, Request, Response};
-use hyper::body::Incoming;
+use hyper::body::{Body, Incoming};
 
 use crate::deployment::Takes;
 use crate::gateway::Gateway;
@@ -13,6 +13,7 @@ use crate::http::bodies::Bodies;
 use crate::http::call::arguments;
 use crate::http::call::body_kind::BodyKind;
 use crate::http::call::lookup::{self, Client};
+use crate::http::call::record::{CallRecord, Refused};
 use crate::http::call::spooled_form;
 use crate::http::call::stream_answer;
 use crate::http::path::CallAddress;
@@ -36,19 +37,39 @@ pub async fn call(
     let (mut head, body) = request.into_parts();
     let deployment = match deployment_for(gateway, &address, &head, &body) {
         Ok(deployment) => deployment,
-        // Boxed: it would enlarge the future of every call.
-        Err(problem) => return Err(Box::pin(request_body::refuse(&head, body, problem)).await),
+        Err(problem) => {
+            let deployment = lookup::deployment_at(gateway, &address.prefix, &address.name, &address.version).ok();
+            let refused = Refused { client, function: &address.function, head: &head, body: &body };
+            refused.record(gateway, deployment.as_deref(), &problem);
+            // Boxed: it would enlarge the future of every call.
+            return Err(Box::pin(request_body::refuse(&head, body, problem)).await);
+        }
     };
     if head.method == Method::OPTIONS {
         return Box::pin(options(&head, body)).await;
     }
-    let (keys, kind) = lookup::body_of(&deployment, &head);
+    let mut record = CallRecord::begin(client, &deployment, &address.function, &head, &body.size_hint());
+    let answered = answer(gateway, &mut head, body, client, bodies, &mut record).await;
+    record.end(answered)
+}
+
+/// Reads the arguments and calls the function.
+async fn answer(
+    gateway: &Arc<Gateway>,
+    head: &mut Parts,
+    body: Incoming,
+    client: Client<'_>,
+    bodies: &Bodies,
+    record: &mut CallRecord<'_>,
+) -> Result<Response<ReplyBody>, Problem> {
+    let (deployment, function) = (record.deployment, record.function);
+    let (keys, kind) = lookup::body_of(deployment, head);
     let buffers = &client.connection.buffers;
     // What is held of the body counts in the budgets until the call has ended.
     let (arguments, _held) = match kind {
-        BodyKind::Multipart(boundary) if lookup::may_be_taken_in_pieces(&head, &body) => {
+        BodyKind::Multipart(boundary) if lookup::may_be_taken_in_pieces(head, &body) => {
             // Boxed: it would enlarge the future of every call.
-            Box::pin(spooled_form::read(&deployment, &head, body, &boundary, keys, buffers, bodies)).await?
+            Box::pin(spooled_form::read(deployment, head, body, &boundary, keys, buffers, bodies)).await?
         }
         kind => {
             let query = head.uri.query().filter(|query| !query.is_empty()).map(str::to_owned);
@@ -59,13 +80,15 @@ pub async fn call(
                     arguments::from_body(&body.bytes, &kind, keys)
                 }
             };
-            let (arguments, body) = bodies.read(&head, body, buffers, arguments).await?;
+            let (arguments, body) = bodies.read(head, body, buffers, arguments).await?;
+            record.request_bytes = body.bytes.len() as u64;
             (arguments, body.into_held())
         }
     };
-    let call = client.call(&deployment, &address.function, Takes::Arguments, arguments, &mut head);
-    let outcome = gateway.call(&deployment, call).await;
-    stream_answer::of_outcome(outcome, &deployment, &address.function, client, bodies).await
+    let call = client.call(deployment, function, Takes::Arguments, arguments, head);
+    let outcome = gateway.call(deployment, call).await;
+    record.times = outcome.times;
+    stream_answer::of_outcome(outcome, deployment, function, client, bodies).await
 }
 
 fn deployment_for(

@@ -9,9 +9,10 @@ use http::request::Parts;
 use hyper::body::{Body, Incoming};
 
 use crate::clock;
-use crate::deployment::Takes;
+use crate::deployment::{DeploymentName, Takes};
 use crate::gateway::call::Call;
 use crate::gateway::{Gateway, VERSION, failure};
+use crate::http::access_log::{AccessLog, Entry};
 use crate::http::buffers::SMALL;
 use crate::http::call::arguments::Keys;
 use crate::http::call::body_kind::BodyKind;
@@ -29,9 +30,17 @@ pub struct Client<'a> {
     pub id: &'a HeaderValue,
     /// The connection it arrived on.
     pub connection: &'a ClientConnection,
+    /// Where its call is logged, if calls are.
+    pub log: Option<&'a Arc<AccessLog>>,
 }
 
 impl<'a> Client<'a> {
+    /// The entry of a call in the access log, if there is one. `deployment`: none if there is none of the name.
+    #[must_use]
+    pub fn log_entry(self, head: &Parts, deployment: Option<&DeploymentName>, function: &str) -> Option<Box<Entry>> {
+        self.log.map(|log| log.begin(self.id, self.connection.peer, head, deployment, function))
+    }
+
     /// The call that this client's request makes, from now on: the request has been read. It takes the headers and the
     /// address out of the head.
     pub fn call(

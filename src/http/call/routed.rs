@@ -3,6 +3,7 @@
 
 use std::sync::Arc;
 
+use http::request::Parts;
 use http::{HeaderName, HeaderValue, Request, Response};
 use hyper::body::{Body, Incoming};
 
@@ -12,6 +13,7 @@ use crate::http::bodies::Bodies;
 use crate::http::call::arguments::{self, Keys};
 use crate::http::call::body_kind::BodyKind;
 use crate::http::call::lookup::{self, Client};
+use crate::http::call::record::{CallRecord, Refused};
 use crate::http::call::route_arguments::{self, Given};
 use crate::http::call::{spooled_form, stream_answer, whole_request};
 use crate::http::front::routes::Route;
@@ -49,18 +51,41 @@ async fn call(
     bodies: &Bodies,
 ) -> Result<Response<ReplyBody>, Problem> {
     let (mut head, body) = request.into_parts();
-    let checked = || {
-        let deployment = deployment_of(gateway, route)?;
-        lookup::check_call(&deployment, function, Takes::Arguments, &head, &body)?;
-        Ok((deployment, route.parameters(head.uri.path())?))
-    };
-    let (deployment, path) = match checked() {
+    let refused = Refused { client, function, head: &head, body: &body };
+    let named = deployment_of(gateway, route).inspect_err(|problem| refused.record(gateway, None, problem));
+    let checked = named.and_then(|deployment| {
+        let found = lookup::check_call(&deployment, function, Takes::Arguments, &head, &body);
+        match found.and_then(|()| route.parameters(head.uri.path())) {
+            Ok(path) => Ok((deployment, path)),
+            Err(problem) => {
+                refused.record(gateway, Some(&deployment), &problem);
+                Err(problem)
+            }
+        }
+    });
+    let (deployment, path) = match checked {
         Ok(checked) => checked,
         Err(problem) => return Err(request_body::refuse(&head, body, problem).await),
     };
-    let (keys, kind) = lookup::body_of(&deployment, &head);
+    let mut record = CallRecord::begin(client, &deployment, function, &head, &body.size_hint());
+    let answered = answer(gateway, path, &mut head, body, client, bodies, &mut record).await;
+    record.end(answered)
+}
+
+/// Reads the arguments, adds those of the path, and calls the function.
+async fn answer(
+    gateway: &Arc<Gateway>,
+    path: Vec<(String, String)>,
+    head: &mut Parts,
+    body: Incoming,
+    client: Client<'_>,
+    bodies: &Bodies,
+    record: &mut CallRecord<'_>,
+) -> Result<Response<ReplyBody>, Problem> {
+    let (deployment, function) = (record.deployment, record.function);
+    let (keys, kind) = lookup::body_of(deployment, head);
     let query = head.uri.query().filter(|query| !query.is_empty()).map(str::to_owned);
-    let function_of = if body.is_end_stream() { None } else { exported(&deployment, function) };
+    let function_of = if body.is_end_stream() { None } else { exported(deployment, function) };
     let with_address = move |from_body: Arguments| {
         let given =
             Given { path, query: query.as_deref(), signature: function_of.as_deref().map(|own| &own.signature) };
@@ -68,8 +93,8 @@ async fn call(
     };
     let buffers = &client.connection.buffers;
     let (arguments, _held) = match kind {
-        BodyKind::Multipart(boundary) if lookup::may_be_taken_in_pieces(&head, &body) => {
-            let read = spooled_form::read(&deployment, &head, body, &boundary, Keys::Keep, buffers, bodies);
+        BodyKind::Multipart(boundary) if lookup::may_be_taken_in_pieces(head, &body) => {
+            let read = spooled_form::read(deployment, head, body, &boundary, Keys::Keep, buffers, bodies);
             let (from_body, held) = Box::pin(read).await?;
             (with_address(from_body)?, held)
         }
@@ -78,16 +103,18 @@ async fn call(
                 body.hold_line()?;
                 with_address(arguments::from_body(&body.bytes, &kind, Keys::Keep)?)
             };
-            let (arguments, body) = bodies.read(&head, body, buffers, arguments).await?;
+            let (arguments, body) = bodies.read(head, body, buffers, arguments).await?;
+            record.request_bytes = body.bytes.len() as u64;
             (arguments, body.into_held())
         }
     };
-    let mut call = client.call(&deployment, function, Takes::Arguments, arguments, &mut head);
+    let mut call = client.call(deployment, function, Takes::Arguments, arguments, head);
     if let Some(target) = &mut call.target {
         target.base = Some(0);
     }
-    let outcome = gateway.call(&deployment, call).await;
-    stream_answer::of_outcome(outcome, &deployment, function, client, bodies).await
+    let outcome = gateway.call(deployment, call).await;
+    record.times = outcome.times;
+    stream_answer::of_outcome(outcome, deployment, function, client, bodies).await
 }
 
 /// Passes the whole request on. The target of a route with a tail sees the tail as its path.

@@ -1,6 +1,8 @@
 //! The body of an answer that is a stream. It takes pieces as fast as the client reads them, and lets the worker send
 //! as many again. A stream that breaks off breaks the connection, so that it never looks complete.
 
+use std::borrow::Cow;
+use std::error::Error;
 use std::pin::Pin;
 use std::task::{Context, Poll};
 
@@ -9,6 +11,7 @@ use http::HeaderValue;
 use http_body::{Body, Frame};
 
 use crate::answer;
+use crate::answer::code::Code;
 use crate::gateway::failure;
 use crate::http::buffers::streams::Window;
 use crate::http::call::framing::Framing;
@@ -59,8 +62,23 @@ enum State {
 
 /// A stream broke off.
 #[derive(Debug, thiserror::Error)]
-#[error("the stream broke off: {0:?}")]
-struct BrokenOff(CallFailure);
+#[error("the stream broke off: {code}")]
+struct BrokenOff {
+    code: Cow<'static, str>,
+}
+
+/// The code of the failure that ended the body of a stream.
+#[must_use]
+pub fn code_of(error: &axum::Error) -> Cow<'static, str> {
+    let mut error: &(dyn Error + 'static) = error;
+    loop {
+        if let Some(BrokenOff { code }) = error.downcast_ref() {
+            return code.clone();
+        }
+        let Some(source) = error.source() else { return Code::Internal.as_str().into() };
+        error = source;
+    }
+}
 
 impl FramedStream {
     /// A stream that is sent in this form.
@@ -148,6 +166,10 @@ impl CallNames {
         }
     }
 
+    fn broken_off(&self, fault: CallFailure) -> BrokenOff {
+        BrokenOff { code: failure::of_stream(fault, &self.of).code }
+    }
+
     fn error_body(&self, fault: CallFailure) -> Bytes {
         let failure = failure::of_stream(fault, &self.of);
         answer::error_body(&failure.code, &failure.message, failure.detail.as_ref(), &self.request_id)
@@ -178,7 +200,7 @@ impl Body for StreamBody {
                 context.waker().wake_by_ref();
                 Poll::Pending
             }
-            State::Broken(fault) => Poll::Ready(Some(Err(axum::Error::new(BrokenOff(fault))))),
+            State::Broken(fault) => Poll::Ready(Some(Err(axum::Error::new(this.names.broken_off(fault))))),
             State::Over => Poll::Ready(None),
         }
     }

@@ -10,12 +10,13 @@ use bytes::Bytes;
 use http::header::{CONTENT_ENCODING, CONTENT_LENGTH, HOST};
 use http::request::Parts;
 use http::{HeaderValue, Method, Request, Response};
-use hyper::body::Incoming;
+use hyper::body::{Body, Incoming};
 
 use crate::deployment::{HTTP_FUNCTION, Takes};
 use crate::gateway::{Gateway, whole_request};
 use crate::http::bodies::Bodies;
 use crate::http::call::lookup::{self, Client};
+use crate::http::call::record::{CallRecord, Refused};
 use crate::http::call::stream_answer;
 use crate::http::call::tied_body::tied;
 use crate::http::path::HttpAddress;
@@ -55,21 +56,45 @@ pub async fn serve_deployment(
     client: Client<'_>,
     bodies: &Bodies,
 ) -> Result<Response<ReplyBody>, Problem> {
-    let (mut head, body) = request.into_parts();
-    let deployment = match checked(deployment, &head, &body) {
+    let (head, body) = request.into_parts();
+    let refused = Refused { client, function: HTTP_FUNCTION, head: &head, body: &body };
+    let found = deployment.inspect_err(|problem| refused.record(gateway, None, problem));
+    let checked = found.and_then(|deployment| match check(&deployment, &head, &body) {
+        Ok(()) => Ok(deployment),
+        Err(problem) => {
+            refused.record(gateway, Some(&deployment), &problem);
+            Err(problem)
+        }
+    });
+    let deployment = match checked {
         Ok(deployment) => deployment,
         Err(problem) => return Err(Box::pin(request_body::refuse(&head, body, problem)).await),
     };
+    let mut record = CallRecord::begin(client, &deployment, HTTP_FUNCTION, &head, &body.size_hint());
+    let answered = take(gateway, path, base, (head, body), client, bodies, &mut record).await;
+    record.end(answered)
+}
+
+/// Reads the request, or begins to, and has the function answer.
+async fn take(
+    gateway: &Arc<Gateway>,
+    path: &str,
+    base: Option<usize>,
+    (mut head, body): (Parts, Incoming),
+    client: Client<'_>,
+    bodies: &Bodies,
+    record: &mut CallRecord<'_>,
+) -> Result<Response<ReplyBody>, Problem> {
     let (method, uri) = (head.method.clone(), uri_of(path, head.uri.query()));
     let buffers = &client.connection.buffers;
-    if let Some(place) = upload_place(&deployment, &head, &body) {
+    if let Some(place) = upload_place(record.deployment, &head, &body) {
         let (_, body) = request_body::check_announced(&head, body, bodies.limits()).await?;
         // Boxed: it would enlarge the future of every request.
         return match Box::pin(streamed_upload::begin(body, bodies.limits(), buffers, place)).await? {
             Begun::Whole(bytes, held) => {
                 adjust_headers(&mut head, Some(bytes.len()), client.id);
                 let arguments = whole_request::request(method.as_str(), &uri, &bytes);
-                let response = answer(gateway, &deployment, arguments, base, head, client, bodies).await;
+                let response = answer(gateway, arguments, base, head, client, bodies, record).await;
                 drop(held);
                 response
             }
@@ -77,7 +102,7 @@ pub async fn serve_deployment(
                 adjust_headers(&mut head, None, client.id);
                 let (pieces, fault) = upload.into_pieces();
                 let arguments = whole_request::request_followed_by(method.as_str(), &uri, HeldBody::new(pieces));
-                let answered = Box::pin(answer(gateway, &deployment, arguments, base, head, client, bodies));
+                let answered = Box::pin(answer(gateway, arguments, base, head, client, bodies, record));
                 unless_fault(answered, fault).await
             }
         };
@@ -87,26 +112,28 @@ pub async fn serve_deployment(
         Ok(whole_request::request(method.as_str(), &uri, &body.bytes))
     };
     let (arguments, body) = bodies.read(&head, body, buffers, envelope).await?;
+    record.request_bytes = body.bytes.len() as u64;
     adjust_headers(&mut head, Some(body.bytes.len()), client.id);
-    answer(gateway, &deployment, arguments, base, head, client, bodies).await
+    answer(gateway, arguments, base, head, client, bodies, record).await
 }
 
 /// Has the function answer.
 async fn answer(
     gateway: &Arc<Gateway>,
-    deployment: &Arc<Deployment>,
     arguments: Arguments,
     base: Option<usize>,
     mut head: Parts,
     client: Client<'_>,
     bodies: &Bodies,
+    record: &mut CallRecord<'_>,
 ) -> Result<Response<ReplyBody>, Problem> {
-    let is_head = head.method == Method::HEAD;
+    let (is_head, deployment) = (head.method == Method::HEAD, record.deployment);
     let mut call = client.call(deployment, HTTP_FUNCTION, Takes::Request, arguments, &mut head);
     if let Some(target) = &mut call.target {
         target.base = base;
     }
     let outcome = gateway.call(deployment, call).await;
+    record.times = outcome.times;
     let response = stream_answer::of_outcome(outcome, deployment, HTTP_FUNCTION, client, bodies).await?;
     Ok(if is_head { with_unknown_length(response) } else { response })
 }
@@ -142,18 +169,12 @@ fn upload_place(deployment: &Deployment, head: &Parts, body: &Incoming) -> Optio
     deployment.pool()?.open_upload(HTTP_FUNCTION)
 }
 
-fn checked(
-    deployment: Result<Arc<Deployment>, Problem>,
-    head: &Parts,
-    body: &Incoming,
-) -> Result<Arc<Deployment>, Problem> {
+fn check(deployment: &Deployment, head: &Parts, body: &Incoming) -> Result<(), Problem> {
     if head.method == Method::TRACE {
         // TRACE would echo headers, which may hold credentials.
         return Err(Problem::new(Code::MethodNotAllowed, "functions do not answer TRACE").allowing(METHODS));
     }
-    let deployment = deployment?;
-    lookup::check_call(&deployment, HTTP_FUNCTION, Takes::Request, head, body)?;
-    Ok(deployment)
+    lookup::check_call(deployment, HTTP_FUNCTION, Takes::Request, head, body)
 }
 
 /// Makes the headers describe what the function gets: a body of this length that is no longer compressed, `host` for

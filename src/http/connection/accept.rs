@@ -103,11 +103,11 @@ impl AcceptLoop {
     fn start(&self, stream: TcpStream, address: SocketAddr) {
         let Some(peer) = self.peers.connect(address.ip()) else {
             let message = "too many connections from this address (max_connections_per_peer)";
-            return refuse(&stream, Problem::new(Code::Overloaded, message).retry_after(PEER_RETRY));
+            return self.refuse(&stream, Problem::new(Code::Overloaded, message).retry_after(PEER_RETRY));
         };
         let place = |permits: &Arc<Semaphore>, place| Some((Arc::clone(permits).try_acquire_owned().ok()?, place));
         let taken = place(&self.permits, Place::Ordinary).or_else(|| place(&self.reserved, Place::Reserved));
-        let Some((permit, place)) = taken else { return refuse(&stream, too_many_connections()) };
+        let Some((permit, place)) = taken else { return self.refuse(&stream, too_many_connections()) };
         let mut deadlines = self.limits.deadlines;
         if place == Place::Reserved {
             deadlines.head = deadlines.head.min(RESERVED_HEAD);
@@ -120,11 +120,12 @@ impl AcceptLoop {
         let connection = Connection { service, deadlines, connections, ends, peer, place, _permit: permit };
         self.connections.spawn(connection.run(stream));
     }
-}
 
-/// Answers in one write that does not wait, and closes the connection.
-fn refuse(stream: &TcpStream, problem: Problem) {
-    let _unsent = stream.try_write(&problem_text(problem));
+    /// Answers in one write that does not wait, and closes the connection.
+    fn refuse(&self, stream: &TcpStream, problem: Problem) {
+        self.connections.count_refused();
+        let _unsent = stream.try_write(&problem_text(problem));
+    }
 }
 
 fn is_clients_fault(error: &io::Error) -> bool {

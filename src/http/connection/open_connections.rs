@@ -2,6 +2,8 @@
 //! after its answer, idle ones after a grace, and the listeners last. A client may have sent a request before it could
 //! know of the stop, and must get an answer and not a reset.
 
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use tokio::io::AsyncWriteExt;
@@ -22,14 +24,40 @@ pub struct OpenConnections {
     closing: CancellationToken,
     /// Connections that were accepted before the drain. The gateway waits for them as long as it waits for calls.
     earlier: TaskTracker,
+    counts: Arc<Counts>,
     /// Connections that were accepted during the drain. There may always be another one, so nothing waits until there
     /// are none.
     later: TaskTracker,
 }
 
+/// Connections since the start.
+#[derive(Debug, Default)]
+struct Counts {
+    served: AtomicU64,
+    refused: AtomicU64,
+}
+
 impl OpenConnections {
+    /// How many are open.
+    #[must_use]
+    pub fn open(&self) -> usize {
+        self.earlier.len() + self.later.len()
+    }
+
+    /// Those that were served since the start, and those that were refused because there were too many.
+    #[must_use]
+    pub fn counts(&self) -> (u64, u64) {
+        (self.counts.served.load(Ordering::Relaxed), self.counts.refused.load(Ordering::Relaxed))
+    }
+
+    /// Counts a connection that was refused.
+    pub(super) fn count_refused(&self) {
+        self.counts.refused.fetch_add(1, Ordering::Relaxed);
+    }
+
     /// Serves a connection in a task of its own.
     pub fn spawn(&self, serving: impl Future<Output = ()> + Send + 'static) {
+        self.counts.served.fetch_add(1, Ordering::Relaxed);
         let connections = if self.draining.is_cancelled() { &self.later } else { &self.earlier };
         connections.spawn(serving);
     }

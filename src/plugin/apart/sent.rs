@@ -12,6 +12,7 @@ use crate::clock;
 use crate::config::PluginName;
 use crate::deployment::DeploymentName;
 use crate::invocation::Arguments;
+use crate::invocation::times::Times;
 use crate::plugin::apart::message::{
     Headers, Input, SentCall, SentContent, SentFunction, SentOutcome, SentRelease, SentSource, SentValue,
 };
@@ -108,7 +109,7 @@ pub(crate) fn outcome(outcome: &Outcome) -> (SentOutcome, &[u8]) {
         Source::Gateway => SentSource::Gateway,
     };
     let headers = answer_headers(&outcome.headers);
-    let in_worker = microseconds(outcome.in_worker);
+    let in_worker = microseconds(outcome.times.in_worker());
     (SentOutcome { source, status: outcome.status, content, headers, in_worker }, body)
 }
 
@@ -192,8 +193,8 @@ fn received_outcome(sent: SentOutcome, body: Bytes) -> Result<Outcome, BadInput>
             Content::Problem { code: Cow::Owned(code), message, detail: payload.or(argument) }
         }
     };
-    let in_worker = Duration::from_micros(sent.in_worker);
-    Ok(Outcome { source, status: sent.status, content, headers: received_headers(sent.headers)?, in_worker })
+    let times = Times { worker: Some(Duration::from_micros(sent.in_worker)), ..Times::default() };
+    Ok(Outcome { source, status: sent.status, content, headers: received_headers(sent.headers)?, times })
 }
 
 fn received_release(sent: SentRelease, files: Box<dyn DistantFiles>) -> Release {

@@ -11,6 +11,7 @@ use serde_json::Value;
 
 use crate::config::{HookName, PluginName};
 use crate::invocation::Arguments;
+use crate::invocation::times::Times;
 use crate::plugin::cases::form::{Call, Case, Ended, Ender, Function, Staged};
 use crate::plugin::cases::texts::Texts;
 use crate::plugin::headers;
@@ -92,7 +93,8 @@ fn outcome(ended: Ended) -> Result<Outcome, String> {
         name = next.or_else(|| name.clone());
         Some((name.clone()?, value))
     });
-    Ok(Outcome { source, status, content, headers: headers.collect(), in_worker: in_worker.get() })
+    let times = Times { worker: Some(in_worker.get()), ..Times::default() };
+    Ok(Outcome { source, status, content, headers: headers.collect(), times })
 }
 
 /// A text field of the error in the body of an outcome.

@@ -95,7 +95,7 @@ impl HostOutcome for HostState {
     }
 
     fn in_worker(&mut self, _: Handle) -> Result<u64> {
-        Ok(microseconds(self.outcome()?.in_worker))
+        Ok(microseconds(self.outcome()?.times.in_worker()))
     }
 
     fn set_status(&mut self, _: Handle, status: u16) -> Result<Result<(), String>> {

@@ -81,6 +81,8 @@ fn p12_calls_of_one_caller_that_trap_leave_other_callers_and_deployments_served(
         let line = format!("metagate_plugin_{name}{{plugin=\"p\"}} {value}");
         assert!(metrics.contains(&line), "{line}: {metrics}");
     }
+    let kind = "plugin=\"p\",hook=\"before-invoke\",kind=\"breaker_open\"";
+    assert!(metrics.contains(&format!("metagate_plugin_hook_failures_total{{{kind}}} {refused}\n")), "{metrics}");
     assert_eq!(lines_with(&gateway, "breaker opened").len(), 1);
 
     wait_for("the trial", || Some(bad.call("it", "nothing")).filter(|answer| answer.status == 200));
