@@ -37,8 +37,8 @@ mod unserved;
 pub mod whole_request;
 
 use std::path::PathBuf;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use parking_lot::Mutex;
@@ -51,6 +51,7 @@ use crate::gateway::folder_changes::FolderChanges;
 use crate::gateway::log_books::LogBooks;
 use crate::logs::files::LogFiles;
 use crate::metrics::calls::Calls;
+use crate::plugin::held_stream::Room;
 use crate::plugin::plugins::{PluginSet, Plugins};
 use crate::process::spawner::Spawner;
 use crate::process::walls::Hidden;
@@ -105,6 +106,8 @@ pub struct Gateway {
     tasks: TaskTracker,
     /// Ends releases that drain, at once.
     kill: CancellationToken,
+    /// Memory for the contents of streams that plugins ask for; unbounded until it is set.
+    room: OnceLock<Arc<dyn Room>>,
 }
 
 impl Gateway {
@@ -133,7 +136,18 @@ impl Gateway {
             drain: CancellationToken::new(),
             tasks: TaskTracker::new(),
             kill: CancellationToken::new(),
+            room: OnceLock::new(),
         }
+    }
+
+    /// Has the contents of streams that plugins ask for share this memory.
+    pub fn share_room(&self, room: Arc<dyn Room>) {
+        // It is set once, before the first call.
+        let _set_before = self.room.set(room);
+    }
+
+    fn room(&self) -> Option<Arc<dyn Room>> {
+        self.room.get().cloned()
     }
 
     /// The deployment of this name.

@@ -64,7 +64,7 @@ pub fn choose(
     jsons: Vec<MetaCallJson>,
 ) -> Result<(RuntimeKind, Vec<MetaCallJson>), RuntimeError> {
     let folder = &deployment.path;
-    let jsons = if jsons.is_empty() { node::named_app(deployment).into_iter().collect() } else { jsons };
+    let jsons = if jsons.is_empty() { named_app(deployment).into_iter().collect() } else { jsons };
     if let Some(kind) = deployment.runtime {
         return with_runtime(kind, folder, jsons);
     }
@@ -87,6 +87,12 @@ pub fn choose(
         }
     };
     Ok((kind, jsons))
+}
+
+/// The script that `app` names. One of Python may be found without it, next to others, which are loaded as well.
+fn named_app(deployment: &DeploymentConfig) -> Option<MetaCallJson> {
+    let of_python = || python::named_app(deployment).filter(|_| python::detect(&deployment.path).is_none());
+    node::named_app(deployment).or_else(of_python)
 }
 
 fn with_runtime(

@@ -20,6 +20,7 @@ use crate::http::connection::accept::ConnectionLimits;
 use crate::http::forwarded::TrustedProxies;
 use crate::http::request_body::BodyLimits;
 use crate::http::service::Service;
+use crate::plugin::held_stream::Room;
 use crate::process::connection_owner::Owners;
 
 /// Bound listeners.
@@ -73,6 +74,7 @@ impl Listeners {
             )
         };
         let bodies = Arc::new(Bodies::new(body_limits));
+        deployer.gateway.share_room(Arc::clone(figures.buffers()) as Arc<dyn Room>);
         let Self { calls, admin } = self;
         match admin {
             None => vec![(calls, service(health.merge(api(Arc::clone(&bodies))), true, bodies), limits.calls)],

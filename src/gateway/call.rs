@@ -20,7 +20,7 @@ use crate::invocation::stream::{Stream, StreamFormat};
 use crate::invocation::times::Times;
 use crate::invocation::{Arguments, ErrorKind, Returned, Target};
 use crate::plugin::chain::Chain;
-use crate::plugin::held_stream::{HeldStream, StreamOf};
+use crate::plugin::held_stream::{HeldStream, Room, StreamOf};
 use crate::plugin::invocation::Invocation;
 use crate::plugin::outcome::{Outcome, Source};
 use crate::registry::{Deployment, State};
@@ -218,7 +218,7 @@ impl Gateway {
             (Returned::Value(value), Takes::Request) => answered(deployment, function, &value.unwrap_or_default()),
             (Returned::Response(envelope), _) => answered(deployment, function, &envelope),
             (Returned::Stream(stream), takes) => {
-                streamed(deployment, function, takes, *stream, head.headers.get(ACCEPT))
+                streamed(deployment, function, takes, *stream, head.headers.get(ACCEPT), self.room())
             }
         }
     }
@@ -279,6 +279,7 @@ fn streamed(
     takes: Takes,
     stream: Stream,
     accept: Option<&HeaderValue>,
+    room: Option<Arc<dyn Room>>,
 ) -> Result<Outcome, CallError> {
     let format = StreamFormat::of_accept(accept.map(HeaderValue::as_bytes));
     let head = match (&stream.response, takes) {
@@ -288,7 +289,7 @@ fn streamed(
     };
     let (status, headers) = head.map_err(|fault| unusable(deployment, function, &fault))?;
     let of = StreamOf { deployment: deployment.name.as_str().into(), function: function.into() };
-    Ok(Outcome::streamed(status, headers, HeldStream::new(stream, of, failure::of_stream), format))
+    Ok(Outcome::streamed(status, headers, HeldStream::new(stream, of, failure::of_stream, room), format))
 }
 
 fn failed(error: CallError, deployment: &Deployment, function: &str, takes: Takes) -> Outcome {

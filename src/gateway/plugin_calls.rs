@@ -69,10 +69,10 @@ async fn call_for_plugin(gateway: Arc<Gateway>, call: FunctionCall) -> Result<By
     let outcome = gateway.call(&deployment, call).await;
     match outcome.content {
         Content::Result(body) | Content::Answer(body) => Ok(body),
-        Content::Stream(held, _) => match held.take() {
-            Some(stream) => held.gather(stream, STREAM_LIMIT).await,
-            None => Ok(Bytes::new()),
-        },
+        Content::Stream(held, _) => {
+            held.gather(STREAM_LIMIT).await;
+            held.gathered().unwrap_or_else(|| Ok(Bytes::new()))
+        }
         Content::Problem { code, message, detail } => {
             Err(Failure { status: outcome.status, code, message, detail, headers: outcome.headers })
         }

@@ -17,6 +17,7 @@ use std::time::Duration;
 use bytes::Bytes;
 
 use crate::http::problem::{Code, Problem};
+use crate::plugin::held_stream::Room;
 
 /// A body of more bytes is large.
 pub const SMALL: usize = 64 * 1024;
@@ -102,6 +103,21 @@ impl Budget {
 
     fn give_back(&self, bytes: usize) {
         self.used.fetch_sub(bytes, Ordering::Relaxed);
+    }
+}
+
+/// The contents of streams that plugins ask for.
+impl Room for Budget {
+    fn take(&self, own: usize, more: usize) -> bool {
+        let has_room = Self::take(self, own, more, Class::Large);
+        if !has_room {
+            self.refused.fetch_add(1, Ordering::Relaxed);
+        }
+        has_room
+    }
+
+    fn give_back(&self, bytes: usize) {
+        Self::give_back(self, bytes);
     }
 }
 

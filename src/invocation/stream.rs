@@ -121,13 +121,13 @@ impl Stream {
         }
     }
 
-    /// Reads the whole stream: a JSON array of its items, or the bytes of its response. None if it has more than
-    /// `limit` bytes.
+    /// Reads the whole stream: a JSON array of its items, or the bytes of its response. None if `admits` refuses what
+    /// has come so far.
     ///
     /// # Errors
     ///
     /// The stream broke off.
-    pub async fn collect(mut self, limit: usize) -> Result<Option<Bytes>, CallFailure> {
+    pub async fn collect(mut self, mut admits: impl FnMut(&Vec<u8>) -> bool) -> Result<Option<Bytes>, CallFailure> {
         let is_list = self.response.is_none();
         let mut text = Vec::new();
         let mut framing = ArrayFraming::default();
@@ -139,7 +139,7 @@ impl Stream {
             } else if let Piece::Data(data) = piece {
                 text.extend_from_slice(&data);
             }
-            if text.len() > limit {
+            if !admits(&text) {
                 return Ok(None);
             }
         }
@@ -262,7 +262,7 @@ mod tests {
         }
         feed.add(item("3"));
         assert!(feed.end(Ok(())));
-        assert_eq!(stream.collect(5000).await.unwrap().unwrap(), "[1,{\"a\":2},3]");
+        assert_eq!(stream.collect(|text| text.len() < 5000).await.unwrap().unwrap(), "[1,{\"a\":2},3]");
         assert_eq!(*source.0.lock(), (GATHER_WINDOW - FIRST_CREDIT + "1{\"a\":2}3".len(), false));
     }
 

@@ -166,16 +166,19 @@ impl Apart {
             Err(fault) => return (input, Err(fault)),
         };
         let (sender, done) = oneshot::channel();
-        let call = InFlight::new(sender, input.callers(), input.files(), time.deadline);
+        let call = InFlight::new(sender, input.callers(), input.files(), input.stream(), time.deadline);
         let Some(hook) = link.begin(call) else { return (input, Err(Fault::NoProcess)) };
         let (granted, sent_over) = (Arc::clone(&self.granted), Arc::clone(&link));
         let is_large = input.size() > LARGE;
-        let (input, sent) =
+        let (mut input, sent) =
             away_if(is_large, input, move |input| send(&sent_over, hook, input, &granted.plugin, time)).await;
         let done = match sent {
             Ok(()) => self.wait(&link, hook, done, time).await,
             Err(_) => Err(Fault::NoProcess),
         };
+        if let Err(fault) = input.settle() {
+            return (input, Err(Fault::BadOutput(fault)));
+        }
         match done {
             Ok(done) => {
                 self.instances.fetch_add(done.instances, Ordering::Relaxed);

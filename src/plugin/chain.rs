@@ -188,6 +188,7 @@ async fn after_invoke(
     }
     match verdict {
         Ok(()) if observes(plugin) => {
+            let before = settled(before);
             if outcome.status != before.status || outcome.code() != before.code() {
                 tracing::info!(
                     plugin = %plugin.name(),
@@ -201,10 +202,18 @@ async fn after_invoke(
             outcome = before;
         }
         Ok(()) => changes.apply(&mut call),
-        Err(_) if skips_failures(plugin, HookName::AfterInvoke) => outcome = before,
+        Err(_) if skips_failures(plugin, HookName::AfterInvoke) => outcome = settled(before),
         Err(fault) => *outcome = Outcome::failed(Source::Plugin, failure(plugin, &fault)),
     }
     (call, outcome)
+}
+
+/// The outcome without the changes of a hook, which may have read its stream all the same.
+fn settled(mut before: Box<Outcome>) -> Box<Outcome> {
+    if let Err(fault) = before.settle() {
+        tracing::error!(fault, "the outcome of a call whose stream a plugin has read cannot be kept");
+    }
+    before
 }
 
 async fn run_load_hook(plugin: &Arc<Plugin>, release: Box<Release>) -> Result<Box<Release>, LoadRefusal> {

@@ -7,6 +7,7 @@ use crate::config::PluginName;
 use crate::plugin::apart::change::{Change, Changer};
 use crate::plugin::apart::message::{Input, SentVerdict};
 use crate::plugin::apart::sent;
+use crate::plugin::held_stream::HeldStream;
 use crate::plugin::host::input::{CallInput, OutcomeInput};
 use crate::plugin::outcome::{Content, Outcome, checked_problem, checked_response};
 use crate::plugin::release::{Files, Release};
@@ -28,6 +29,10 @@ pub(crate) trait Crossing: Send + Sized + 'static {
     fn callers(&self) -> Option<Vec<PluginName>>;
     /// The files of the release.
     fn files(&self) -> Option<Arc<Files>>;
+    /// The stream that the hook may ask for.
+    fn stream(&self) -> Option<HeldStream>;
+    /// Replaces a stream that the hook has read by its content.
+    fn settle(&mut self) -> Result<(), String>;
     /// Makes the changes of the hook, with the checks of the interface.
     fn take_changes(&mut self, changes: Vec<Change>, by: Changer<'_>) -> Result<(), String>;
     /// Checks the verdict of the hook.
@@ -57,6 +62,14 @@ impl Crossing for CallInput {
 
     fn files(&self) -> Option<Arc<Files>> {
         None
+    }
+
+    fn stream(&self) -> Option<HeldStream> {
+        None
+    }
+
+    fn settle(&mut self) -> Result<(), String> {
+        Ok(())
     }
 
     fn take_changes(&mut self, changes: Vec<Change>, by: Changer<'_>) -> Result<(), String> {
@@ -125,6 +138,17 @@ impl Crossing for OutcomeInput {
         None
     }
 
+    fn stream(&self) -> Option<HeldStream> {
+        match &self.outcome.content {
+            Content::Stream(held, _) => Some(held.clone()),
+            Content::Result(_) | Content::Answer(_) | Content::Problem { .. } => None,
+        }
+    }
+
+    fn settle(&mut self) -> Result<(), String> {
+        self.outcome.settle()
+    }
+
     fn take_changes(&mut self, changes: Vec<Change>, by: Changer<'_>) -> Result<(), String> {
         changes.into_iter().try_for_each(|change| change.of_outcome(self, by))
     }
@@ -155,6 +179,14 @@ impl Crossing for Box<Release> {
 
     fn files(&self) -> Option<Arc<Files>> {
         Some(Arc::clone(&self.files))
+    }
+
+    fn stream(&self) -> Option<HeldStream> {
+        None
+    }
+
+    fn settle(&mut self) -> Result<(), String> {
+        Ok(())
     }
 
     fn take_changes(&mut self, changes: Vec<Change>, _: Changer<'_>) -> Result<(), String> {

@@ -176,6 +176,19 @@ impl Outcome {
         self.headers.retain(|(there, _)| !there.as_str().eq_ignore_ascii_case(name));
     }
 
+    /// Replaces a stream that a hook has read by its content, or by the reason why it could not be read.
+    pub(super) fn settle(&mut self) -> Result<(), String> {
+        let Content::Stream(held, _) = &self.content else { return Ok(()) };
+        match held.gathered() {
+            None => Ok(()),
+            Some(Ok(bytes)) => {
+                self.content = if held.is_answer() { Content::Answer(bytes) } else { Content::Result(bytes) };
+                Ok(())
+            }
+            Some(Err(failure)) => self.set_problem(failure),
+        }
+    }
+
     pub(super) fn set_problem(&mut self, failure: Failure) -> Result<(), String> {
         let mut set = self.headers.clone();
         self.forget_body(&mut set);

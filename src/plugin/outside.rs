@@ -41,6 +41,9 @@ pub struct Outside {
 pub(crate) trait AskGateway: Send + Sync {
     /// Asks, with these bytes in addition. Returns the answer and its bytes.
     fn ask(&self, request: Request, bytes: &[&[u8]]) -> Result<(Answer, Bytes), String>;
+    /// Asks for the content of the stream that ends the call, without blocking the thread: the content, or why there is
+    /// none.
+    fn content(&self) -> Boxed<Result<Result<Bytes, Failure>, String>>;
 }
 
 /// Wall clock and monotonic clock.

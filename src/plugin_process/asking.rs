@@ -119,6 +119,18 @@ impl AskGateway for Gateway {
         self.question(request, bytes, answered).map_err(|error| error.to_string())?;
         receiver.recv().map_err(|_| "the gateway does not answer".to_owned())
     }
+
+    fn content(&self) -> Boxed<Result<Result<Bytes, Failure>, String>> {
+        let asked = self.asked(Request::Content, &[]);
+        Box::pin(async move {
+            match asked.await? {
+                (Answer::Bytes, content) => Ok(Ok(content)),
+                (Answer::Problem { status, code, message }, _) => Ok(Err(Failure::new(status, code, message))),
+                (Answer::Failed(reason), _) => Err(reason),
+                _ => Err(odd()),
+            }
+        })
+    }
 }
 
 impl Clock for Gateway {

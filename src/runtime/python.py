@@ -613,6 +613,8 @@ def load(deployment):
         accepts += ["request", "cancel", "timeout"]
     metadata = {"status": "ready", "prefix": "", "suffix": deployment["id"], "version": "v1", "accepts": accepts}
     warnings = [left_out(script, error) for script, error in strays]
+    if app and "app" not in deployment:
+        warnings += app.warnings()  # whoever names the application knows
     metadata.update(packages={"py": handles}, ports=[], warnings=warnings)
     write(message_line("GetApplicationMetadata", metadata))
     retired.clear()

@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 
 use tracing::{info, warn};
 
-use crate::config::DeploymentConfig;
+use crate::config::{DeploymentConfig, RuntimeKind};
 use crate::deployment::MetaCallJson;
 use crate::process::program::{self, ProgramError};
 use crate::runtime::detection;
@@ -35,6 +35,26 @@ const START: &str = "import sys; from _frozen_importlib_external import SourceFi
 #[must_use]
 pub fn detect(folder: &Path) -> Option<MetaCallJson> {
     detection::scripts_in(folder, "py", &["py"], is_function_file)
+}
+
+/// The script that `app` names, such as shop/wsgi.py of `shop.wsgi:application`, if its deployment may run on Python.
+#[must_use]
+pub fn named_app(deployment: &DeploymentConfig) -> Option<MetaCallJson> {
+    if !matches!(deployment.runtime, None | Some(RuntimeKind::Python)) {
+        return None;
+    }
+    let app = deployment.app.as_deref()?;
+    let module = app.split_once(':').map_or(app, |(module, _)| module);
+    let module = module.strip_suffix(".py").unwrap_or(module).replace('.', "/");
+    let stays_inside = !module.is_empty() && module.split('/').all(|part| !part.is_empty());
+    let files = [format!("{module}.py"), format!("{module}/__init__.py")];
+    let found = files.into_iter().find(|file| stays_inside && deployment.path.join(file).is_file())?;
+    Some(MetaCallJson {
+        language_id: LANGUAGES[0].to_owned(),
+        path: ".".to_owned(),
+        scripts: vec![found],
+        found: false,
+    })
 }
 
 fn is_function_file(name: &str) -> bool {

@@ -18,13 +18,25 @@ class App:
 
     def named_exports(self, loaded, modules):
         """The exports of the scripts that are functions to be called as well: those that `__all__` names."""
-        kept = []
+        kept, self.left = [], []
+        routed = routed_by(self.target)
         self.views = {name: value for _, _, found, _ in loaded for name, value in found.items()}
         for (script, name, found, classes), module in zip(loaded, modules):
             is_named = getattr(module, "__all__", None) is not None
             own = {key: value for key, value in found.items() if is_named and value is not self.target}
             kept.append((script, name, own, classes if is_named else []))
+            if not is_named:
+                hidden = (key for key, value in found.items() if value is not self.target and id(value) not in routed)
+                self.left += hidden
         return kept
+
+    def warnings(self):
+        """What the application hides."""
+        if not self.left:
+            return []
+        names = ", ".join(self.left)
+        names = names if len(names) <= 200 else f"{names[:200]}…"
+        return [f"{self.script} exports a web app: functions are not called unless __all__ names them ({names})"]
 
     def add(self, functions, handles):
         """Adds the function `http`, also to the handle of its script."""
@@ -45,6 +57,15 @@ class App:
     def start(self):
         if hasattr(self.runner, "start"):
             self.runner.start()
+
+
+def routed_by(target):
+    """The ids of the functions that an application of Flask, Starlette or FastAPI has as views."""
+    views = getattr(target, "view_functions", None)
+    routes = getattr(target, "routes", None)
+    found = [*views.values()] if isinstance(views, dict) else []
+    found += [getattr(route, "endpoint", None) for route in (routes if isinstance(routes, list) else [])]
+    return set(map(id, found))
 
 
 def scripts(deployment, root):

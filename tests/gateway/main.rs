@@ -63,6 +63,7 @@ mod runtimes;
 mod shutdown;
 mod static_files;
 mod strays;
+mod stream_contents;
 mod stream_faults;
 mod streams;
 mod strict;

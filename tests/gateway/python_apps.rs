@@ -7,6 +7,7 @@ use std::process::Command;
 use serde_json::json;
 use tempfile::TempDir;
 
+use crate::exports::folder;
 use crate::faulty::{assert_error, assert_ok};
 use crate::support::{Answer, Gateway, fixture, wait_for};
 
@@ -148,4 +149,41 @@ fn handlers_of_lambda_get_events() {
     let cookies = answer.headers.iter().filter(|(name, _)| name == "set-cookie").count();
     assert_eq!((answer.status, answer.header("content-type"), cookies), (202, Some("image/gif"), 2));
     assert_eq!(answer.header("content-length"), Some("4"));
+}
+
+const WSGI: &str = "
+from shop.text import greeting
+
+def application(environ, start_response):
+    start_response('200 OK', [('content-type', 'text/plain')])
+    return [greeting.encode()]
+";
+
+#[test]
+fn a_named_application_needs_no_script_at_the_top() {
+    let files = [("shop/__init__.py", ""), ("shop/text.py", "greeting = 'hello'\n"), ("shop/wsgi.py", WSGI)];
+    let folder = folder(&files);
+    for (app, runtime) in [("shop.wsgi:application", ""), ("shop.wsgi", "runtime = \"python\"\n")] {
+        let table = format!("[[deployment]]\nname = \"it\"\npath = {:?}\napp = {app:?}\n{runtime}", folder.path());
+        let gateway = Gateway::ready(&table);
+        assert_eq!(get(&gateway, "/").body, "hello", "{app}");
+        assert_eq!(gateway.call("it", "greeting", "").code(), "function_not_found");
+    }
+}
+
+#[test]
+fn functions_that_an_application_hides_are_named_in_the_log() {
+    let application = "def application(environ, start_response):\n    start_response('200 OK', [])\n    return []\n\n\
+                       def add(a, b):\n    return a + b\n";
+    let gateway_of = |script: &str| {
+        let folder = folder(&[("main.py", script)]);
+        let gateway = Gateway::ready(&format!("[[deployment]]\nname = \"it\"\npath = {:?}\n", folder.path()));
+        (gateway, folder)
+    };
+    let (gateway, _folder) = gateway_of(application);
+    assert_eq!(gateway.call("it", "add", "[1, 2]").code(), "function_not_found");
+    wait_output(&gateway, "main.py exports a web app: functions are not called unless __all__ names them (add)");
+    let (gateway, _folder) = gateway_of(&format!("__all__ = ['application', 'add']\n{application}"));
+    assert_ok(&gateway.call("it", "add", "[1, 2]"), "3");
+    assert!(!gateway.worker_log("it").contains("exports a web app"), "{}", gateway.worker_log("it"));
 }

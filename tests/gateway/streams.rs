@@ -239,25 +239,6 @@ fn after_hooks_change_the_head_of_a_stream_and_may_ask_for_its_content() {
     assert_eq!(answer.body, "data: 0\n\ndata: 1\n\n");
 }
 
-#[test]
-fn a_hook_that_asks_for_the_content_of_a_stream_gets_it_within_max_body() {
-    let plugin = Plugin::new().after_invoke(|c| {
-        let _size = c.call("outcome", "body-size", "");
-    });
-    let files = Files::new();
-    let file = files.put("p.wasm", plugin.component());
-    let server = "[server]\nmax_body = \"64KiB\"\n";
-    let gateway = Gateway::ready(&(server.to_owned() + &config() + &table("p", &file, "")));
-    let answer = accepting(&gateway, "text/event-stream", "count", "[3]");
-    assert_eq!((answer.status, answer.header("content-type")), (200, Some("application/json")));
-    assert_eq!(answer.body, "[0,1,2]");
-    assert_eq!(accepting(&gateway, "*/*", "download", "[60000]").body.len(), 60_000);
-    for (function, body) in [("endless", "[500]"), ("download", "[70000]")] {
-        assert_error(&accepting(&gateway, "*/*", function, body), 500, "result_too_large");
-    }
-    assert_error(&accepting(&gateway, "*/*", "fail_after", "[3]"), 500, "function_error");
-}
-
 pub(crate) fn config() -> String {
     format!(
         "[[deployment]]\nname = \"x\"\npath = {:?}\nruntime = \"command\"\ncommand = [{:?}, \"-S\", \"worker.py\"]\n",

@@ -57,6 +57,12 @@ impl Figures {
     pub fn front(&self) -> &Arc<Front> {
         &self.front
     }
+
+    /// What is held of requests and answers.
+    #[must_use]
+    pub fn buffers(&self) -> &Arc<Budget> {
+        &self.buffers
+    }
 }
 
 /// Answers a scrape.

@@ -13,6 +13,7 @@ use crate::config::PluginName;
 use crate::invocation::Arguments;
 use crate::plugin::apart::frame::LARGE;
 use crate::plugin::apart::message::{Answer, Request};
+use crate::plugin::held_stream::HeldStream;
 use crate::plugin::host::granted::Granted;
 use crate::plugin::host::log_line::printable;
 use crate::plugin::invocation::check_json;
@@ -33,13 +34,15 @@ pub(super) struct Asker {
     pub(super) callers: Option<Vec<PluginName>>,
     /// The files of its release.
     pub(super) files: Option<Arc<Files>>,
+    /// The stream that ends its call.
+    pub(super) stream: Option<HeldStream>,
     /// When its waits end.
     pub(super) deadline: Instant,
 }
 
 impl Default for Asker {
     fn default() -> Self {
-        Self { callers: None, files: None, deadline: clock::now() + LOAD_TIME }
+        Self { callers: None, files: None, stream: None, deadline: clock::now() + LOAD_TIME }
     }
 }
 
@@ -94,11 +97,27 @@ impl Broker {
                 let read = tokio::task::spawn_blocking(move || read(&files, request)).await;
                 read.unwrap_or_else(|_| failed("the file was not read"))
             }
+            Request::Content => self.content(asker).await,
             Request::Count { counter, by } if self.granted.grants.metrics => {
                 answer(self.granted.kept.count(&counter, by).map(|()| Answer::Nothing))
             }
             kept if self.granted.grants.store => self.keep(kept, &bytes),
             _ => failed("this is not granted"),
+        }
+    }
+
+    /// The whole of a stream. The hook keeps it in the gateway too: what it has read, the caller gets.
+    async fn content(&self, asker: Asker) -> (Answer, Bytes) {
+        let Some(stream) = asker.stream else { return failed("this hook has no stream") };
+        let gathering = stream.gather(self.granted.max_body);
+        // At the deadline the hook call fails as well.
+        let _in_time = tokio::time::timeout_at(asker.deadline.into(), gathering).await;
+        match stream.gathered() {
+            Some(Ok(content)) => (Answer::Bytes, content),
+            Some(Err(Failure { status, code, message, .. })) => {
+                (Answer::Problem { status, code: code.into_owned(), message }, Bytes::new())
+            }
+            None => failed("the stream has been taken"),
         }
     }
 

@@ -22,6 +22,7 @@ use crate::plugin::apart::broker::{Asker, Broker};
 use crate::plugin::apart::frame::{BadFrame, LARGE, LENGTHS, Lengths, frame};
 use crate::plugin::apart::message::{Done, FromProcess, Loaded, Request, ToProcess};
 use crate::plugin::apart::outbox::Outbox;
+use crate::plugin::held_stream::HeldStream;
 use crate::plugin::release::Files;
 
 /// Bytes of a frame beyond those of bodies.
@@ -99,9 +100,10 @@ impl InFlight {
         done: oneshot::Sender<Done>,
         callers: Option<Vec<PluginName>>,
         files: Option<Arc<Files>>,
+        stream: Option<HeldStream>,
         deadline: Instant,
     ) -> Self {
-        Self { done, asker: Asker { callers, files, deadline }, lines: 0, calls: false }
+        Self { done, asker: Asker { callers, files, stream, deadline }, lines: 0, calls: false }
     }
 }
 

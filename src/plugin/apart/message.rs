@@ -121,6 +121,7 @@ pub(crate) enum SentSource {
 pub(crate) enum SentContent {
     Result,
     Answer,
+    Stream { is_answer: bool },
     Problem { code: String, message: String, payload: Option<String>, argument: Option<Value> },
 }
 
@@ -290,6 +291,8 @@ pub(crate) enum Request {
     },
     /// A call of a function, with the bytes as its arguments.
     Call { deployment: String, function: String },
+    /// The content of the stream that ends the call.
+    Content,
 }
 
 /// What the gateway answers.

@@ -12,10 +12,12 @@ use crate::clock;
 use crate::config::PluginName;
 use crate::deployment::DeploymentName;
 use crate::invocation::Arguments;
+use crate::invocation::stream::StreamFormat;
 use crate::invocation::times::Times;
 use crate::plugin::apart::message::{
     Headers, Input, SentCall, SentContent, SentFunction, SentOutcome, SentRelease, SentSource, SentValue,
 };
+use crate::plugin::held_stream::HeldStream;
 use crate::plugin::host::input::{CallInput, HookInput, OutcomeInput};
 use crate::plugin::invocation::{Context, Invocation};
 use crate::plugin::outcome::{Content, Outcome, Source};
@@ -90,8 +92,8 @@ pub(crate) fn outcome(outcome: &Outcome) -> (SentOutcome, &[u8]) {
     let (content, body) = match &outcome.content {
         Content::Result(body) => (SentContent::Result, &body[..]),
         Content::Answer(body) => (SentContent::Answer, &body[..]),
-        // Its content stays here.
-        Content::Stream(..) => (SentContent::Answer, &[][..]),
+        // Its content stays here until a hook asks for it.
+        Content::Stream(held, _) => (SentContent::Stream { is_answer: held.is_answer() }, &[][..]),
         Content::Problem { code, message, detail } => {
             let (mut payload, mut argument) = (None, None);
             match detail {
@@ -186,6 +188,7 @@ fn received_outcome(sent: SentOutcome, body: Bytes) -> Result<Outcome, BadInput>
     let content = match sent.content {
         SentContent::Result => Content::Result(body),
         SentContent::Answer => Content::Answer(body),
+        SentContent::Stream { is_answer } => Content::Stream(HeldStream::in_gateway(is_answer), StreamFormat::Array),
         SentContent::Problem { code, message, payload, argument } => {
             let payload = payload.map(|json| Detail::Payload(json.into()));
             let argument = argument.map(serde_json::from_value::<ArgumentFault>).transpose();

@@ -118,7 +118,7 @@ impl Rig {
     fn hook_and_result(&self) -> (u64, oneshot::Receiver<Done>) {
         let deadline = Instant::now() + Duration::from_secs(5);
         let (sender, done) = oneshot::channel();
-        let call = InFlight::new(sender, Some(vec![name("other")]), None, deadline);
+        let call = InFlight::new(sender, Some(vec![name("other")]), None, None, deadline);
         (self.link.begin(call).unwrap(), done)
     }
 

@@ -8,6 +8,7 @@ use crate::plugin::bindings::metagate::plugin::outcome::{Host, HostOutcome, Prob
 use crate::plugin::host::input::HookInput;
 use crate::plugin::host::state::HostState;
 use crate::plugin::outcome::{self, Content, Outcome, OutcomeHandle, checked_problem};
+use crate::wasm::waits::DeadlineExceeded;
 
 type Handle = Resource<OutcomeHandle>;
 
@@ -24,15 +25,17 @@ impl HostState {
         let limit = self.granted.max_body;
         let Content::Stream(held, _) = &self.outcome()?.content else { return Ok(()) };
         let held = held.clone();
-        let Some(stream) = held.take() else { return Ok(()) };
-        let is_answer = stream.response.is_some();
-        match held.gather(stream, limit).await {
-            Ok(bytes) => {
-                self.outcome()?.content = if is_answer { Content::Answer(bytes) } else { Content::Result(bytes) };
-                Ok(())
+        match &self.granted.outside.gateway {
+            Some(gateway) => {
+                let content = gateway.content();
+                held.put(content.await.map_err(|fault| format_err!(fault))?);
             }
-            Err(failure) => self.outcome()?.set_problem(failure).map_err(|fault| format_err!(fault)),
+            // A hook that waits is not interrupted by ticks.
+            None => tokio::time::timeout_at(self.deadline().into(), held.gather(limit))
+                .await
+                .map_err(|_| DeadlineExceeded)?,
         }
+        self.outcome()?.settle().map_err(|fault| format_err!(fault))
     }
 
     fn body_bytes(&mut self) -> Result<bytes::Bytes> {

@@ -98,7 +98,7 @@ async fn a_process_that_reads_no_answers_is_given_up_before_it_fills_the_memory(
     for (hooks, most) in [(2, 4), (1_000, 18)] {
         let Rig { world, link, process, served } = Rig::with(hooks, &vec![b'1'; RESULT]);
         let deadline = Instant::now() + Duration::from_mins(1);
-        let call = InFlight::new(oneshot::channel().0, Some(Vec::new()), None, deadline);
+        let call = InFlight::new(oneshot::channel().0, Some(Vec::new()), None, None, deadline);
         let hook = link.begin(call).unwrap();
         let channel = process.into_std().unwrap();
         channel.set_nonblocking(false).unwrap();
