@@ -3,17 +3,21 @@
 mod check;
 mod client;
 mod compiled;
+mod completions;
 mod delete;
 mod deploy;
 mod doctor;
 mod exit;
 mod explain;
+mod init;
 mod inspect;
 mod invoke;
 mod isolation;
 mod logs;
+mod man;
 mod plugin;
 mod releases;
+mod reload;
 mod rollback;
 mod schema;
 mod serve;
@@ -24,7 +28,7 @@ mod types;
 use std::io::Write;
 use std::process::ExitCode;
 
-use clap::{Parser, Subcommand};
+use clap::{CommandFactory, Parser, Subcommand};
 
 /// Turns folders of functions into HTTP endpoints.
 #[derive(Debug, Parser)]
@@ -43,10 +47,12 @@ struct Cli {
 
 #[derive(Debug, Subcommand)]
 enum Command {
+    Init(init::Init),
     Serve(serve::Serve),
     Check(check::Check),
     Doctor(doctor::Doctor),
     Explain(explain::Explain),
+    Reload(reload::Reload),
     Deploy(deploy::Deploy),
     Invoke(invoke::Invoke),
     Inspect(inspect::Inspect),
@@ -57,6 +63,8 @@ enum Command {
     Plugin(plugin::Plugin),
     Schema(schema::Schema),
     Types(types::Types),
+    Completions(completions::Completions),
+    Man(man::Man),
 }
 
 /// Runs the command that the process's arguments name, and returns the exit code.
@@ -64,10 +72,12 @@ enum Command {
 pub fn run() -> ExitCode {
     let mut out = std::io::stdout().lock();
     let result = match Cli::parse().command {
+        Command::Init(command) => command.run(&mut out),
         Command::Serve(command) => command.run(&mut out),
         Command::Check(command) => command.run(&mut out),
         Command::Doctor(command) => command.run(&mut out),
         Command::Explain(command) => command.run(&mut out),
+        Command::Reload(command) => command.run(&mut out),
         Command::Deploy(command) => command.run(&mut out),
         Command::Invoke(command) => command.run(&mut out),
         Command::Inspect(command) => command.run(&mut out),
@@ -78,6 +88,8 @@ pub fn run() -> ExitCode {
         Command::Plugin(command) => command.run(&mut out),
         Command::Schema(command) => command.run(&mut out),
         Command::Types(command) => command.run(&mut out),
+        Command::Completions(command) => command.run(Cli::command(), &mut out),
+        Command::Man(command) => command.run(Cli::command(), &mut out),
     };
     let flushed = out.flush();
     match result {

@@ -95,6 +95,21 @@ fn named_app(deployment: &DeploymentConfig) -> Option<MetaCallJson> {
     node::named_app(deployment).or_else(of_python)
 }
 
+/// The language of the functions in a folder, for people; none if there are none that could be deployed.
+#[must_use]
+pub fn language_of(folder: &Path) -> Option<&'static str> {
+    let names = std::fs::read_dir(folder).ok()?.flatten().filter_map(|entry| entry.file_name().into_string().ok());
+    if names.into_iter().any(|name| name == "metacall.json" || name.starts_with("metacall-") && name.ends_with(".json"))
+    {
+        return Some("metacall.json");
+    }
+    let found = detect(folder).ok()?;
+    let language = found.first()?.language_id.as_str();
+    let languages =
+        [("Node", &node::LANGUAGES[..]), ("Python", &python::LANGUAGES[..]), ("WebAssembly", &wasm::LANGUAGES[..])];
+    languages.into_iter().find(|(_, ids)| ids.contains(&language)).map(|(name, _)| name)
+}
+
 fn with_runtime(
     kind: RuntimeKind,
     folder: &Path,

@@ -2,7 +2,9 @@
 
 pub(super) mod deployments;
 pub(super) mod events;
+mod nearby;
 
+use std::cell::OnceCell;
 use std::io::Read;
 use std::time::Duration;
 
@@ -16,17 +18,23 @@ use ureq::typestate::{WithBody, WithoutBody};
 use ureq::{Agent, Body, RequestBuilder, SendBody};
 
 use crate::cli::client::events::EVENT_STREAM;
+use crate::cli::client::nearby::Nearby;
 
 /// The address of a gateway, and the token for its admin API.
 #[derive(Debug, Args)]
 pub(super) struct Client {
-    /// The gateway's address.
-    #[arg(long, default_value = "http://localhost:9000", env = "METAGATE_URL", global = true)]
-    url: String,
-    /// The admin token.
+    /// The gateway's address. Default: that of a metagate.toml in this folder, else http://localhost:9000.
+    #[arg(long, env = "METAGATE_URL", global = true)]
+    url: Option<String>,
+    /// The admin token. Default: that of a metagate.toml in this folder.
     #[arg(long, env = "METAGATE_TOKEN", hide_env_values = true, global = true)]
     token: Option<String>,
+    #[arg(skip)]
+    nearby: OnceCell<Nearby>,
 }
+
+/// The address without an option, a variable or a file.
+const DEFAULT_URL: &str = "http://localhost:9000";
 
 /// The body of an answer that is not a success.
 #[derive(Deserialize)]
@@ -68,14 +76,37 @@ impl Client {
         config.build().into()
     }
 
+    fn nearby(&self) -> &Nearby {
+        self.nearby.get_or_init(Nearby::find)
+    }
+
+    /// The address of the gateway, for a path of the admin API or of a function.
+    fn base(&self, path: &str) -> &str {
+        if let Some(url) = &self.url {
+            return url;
+        }
+        let is_call =
+            !["/api/", "/readyz", "/healthz", "/metrics", "/validate"].iter().any(|own| path.starts_with(own));
+        let Nearby { calls, admin, .. } = self.nearby();
+        let url = if is_call { calls } else { admin };
+        url.as_deref().unwrap_or(DEFAULT_URL)
+    }
+
     /// The full URL of a path on the gateway.
     pub(super) fn address(&self, path: &str) -> String {
-        let scheme = if self.url.contains("://") { "" } else { "http://" };
-        format!("{scheme}{}{path}", self.url.trim_end_matches('/'))
+        let base = self.base(path);
+        let scheme = if base.contains("://") { "" } else { "http://" };
+        format!("{scheme}{}{path}", base.trim_end_matches('/'))
+    }
+
+    /// The token that was given, or that of the file if that names the gateway too: it is for no other.
+    fn token(&self) -> Option<&str> {
+        let given = self.token.as_deref().filter(|token| !token.is_empty());
+        given.or_else(|| if self.url.is_none() { self.nearby().token.as_deref() } else { None })
     }
 
     fn authorization(&self) -> Option<String> {
-        self.token.as_ref().filter(|token| !token.is_empty()).map(|token| format!("Bearer {token}"))
+        self.token().map(|token| format!("Bearer {token}"))
     }
 
     fn get_request(&self, path: &str) -> RequestBuilder<WithoutBody> {
@@ -120,8 +151,10 @@ impl Client {
     }
 
     fn checked(&self, answer: Result<Response<Body>, ureq::Error>) -> anyhow::Result<Response<Body>> {
-        let mut response = answer
-            .with_context(|| format!("no gateway at {}: start one with \"metagate serve\", or set --url", self.url))?;
+        let mut response = answer.with_context(|| {
+            let base = self.base("/api/");
+            format!("no gateway at {base}: start one with \"metagate serve\", or set --url")
+        })?;
         if response.status().is_success() {
             return Ok(response);
         }
@@ -129,7 +162,7 @@ impl Client {
         let text = response.body_mut().read_to_string().unwrap_or_default();
         match serde_json::from_str::<ErrorBody>(&text) {
             Ok(ErrorBody { error }) if status.as_u16() == 401 => {
-                let fault = if self.token.is_some() { "the given token is wrong" } else { "no token was given" };
+                let fault = if self.token().is_some() { "the given token is wrong" } else { "no token was given" };
                 bail!(
                     "the gateway requires its admin token, and {fault}: set --token or METAGATE_TOKEN ({}, status 401)",
                     error.code

@@ -26,7 +26,7 @@ use crate::cli::deploy::environment::{Environment, Variable};
 use crate::cli::deploy::interrupt::Interrupt;
 use crate::cli::deploy::progress::{Progress, size};
 use crate::cli::stderr;
-use crate::deployment::DeploymentName;
+use crate::deployment::{BadName, DeploymentName};
 
 /// Deploy a folder to a running gateway.
 #[derive(Debug, Args)]
@@ -131,8 +131,19 @@ impl Deploy {
 /// The name of the folder as a deployment's name: each run of other characters becomes a dash.
 fn name_of(folder: &Path) -> anyhow::Result<DeploymentName> {
     let text = folder.file_name().map(|name| name.to_string_lossy().into_owned()).unwrap_or_default();
+    let name = derived_name(&text).map_err(|error| {
+        anyhow::anyhow!("the folder name {text:?} cannot be made a deployment's name ({error}): use --name")
+    })?;
+    if name.as_str() != text {
+        stderr::print_line(format_args!("deploying {text:?} as {:?}", name.as_str()));
+    }
+    Ok(name)
+}
+
+/// The name of a folder as that of a deployment: without the characters that such a name cannot have.
+pub(super) fn derived_name(folder: &str) -> Result<DeploymentName, BadName> {
     let mut name = String::new();
-    for character in text.chars() {
+    for character in folder.chars() {
         let goes_on = name.ends_with(|last: char| last.is_ascii_alphanumeric());
         match character {
             'A'..='Z' | 'a'..='z' | '0'..='9' => name.push(character),
@@ -142,14 +153,7 @@ fn name_of(folder: &Path) -> anyhow::Result<DeploymentName> {
         }
     }
     name.truncate(64);
-    let name = name.trim_end_matches(['.', '_', '-']);
-    let name = DeploymentName::new(name).map_err(|error| {
-        anyhow::anyhow!("the folder name {text:?} cannot be made a deployment's name ({error}): use --name")
-    })?;
-    if name.as_str() != text {
-        stderr::print_line(format_args!("deploying {text:?} as {:?}", name.as_str()));
-    }
-    Ok(name)
+    DeploymentName::new(name.trim_end_matches(['.', '_', '-']))
 }
 
 #[cfg(test)]

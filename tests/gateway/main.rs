@@ -68,6 +68,7 @@ mod stream_faults;
 mod streams;
 mod strict;
 mod support;
+mod terminal;
 mod tokens;
 mod tools;
 mod types_command;
