@@ -64,7 +64,7 @@ impl OperatorLogs {
 }
 
 fn start(file: io::Result<RotatingFile>, name: &'static str) -> io::Result<LogWriter> {
-    LogWriter::start(Box::new(file?), name)
+    LogWriter::start_gathering(Box::new(file?), name)
 }
 
 fn opening(key: &str, table: &str, path: &Path) -> String {

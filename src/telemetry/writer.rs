@@ -17,6 +17,10 @@ use crate::supervise;
 const QUEUED_LINES: usize = 4096;
 /// Bytes that may wait: a few lines can hold long error texts.
 const QUEUED_BYTES: usize = 4 << 20;
+/// How long lines wait for others, where they are gathered.
+const GATHERED: Duration = Duration::from_millis(20);
+/// Bytes that are written at once. A file is rotated between two writes.
+const WRITTEN_AT_ONCE: usize = 16 << 10;
 /// How long a flush waits for a standard error that accepts nothing.
 const FLUSH_LIMIT: Duration = Duration::from_secs(1);
 /// The name of the thread, and of its task in the log.
@@ -50,9 +54,22 @@ impl LogWriter {
     ///
     /// The operating system refuses another thread.
     pub fn start(out: Box<dyn Write + Send>, name: &'static str) -> io::Result<Self> {
+        Self::start_with(out, name, Duration::ZERO)
+    }
+
+    /// As [`Self::start`], for many lines: those of [`GATHERED`] are written at once.
+    ///
+    /// # Errors
+    ///
+    /// The operating system refuses another thread.
+    pub fn start_gathering(out: Box<dyn Write + Send>, name: &'static str) -> io::Result<Self> {
+        Self::start_with(out, name, GATHERED)
+    }
+
+    fn start_with(out: Box<dyn Write + Send>, name: &'static str, gathers: Duration) -> io::Result<Self> {
         let (queue, entries) = sync_channel(QUEUED_LINES);
         let counters = Arc::new(Counters::default());
-        let output = Mutex::new(Output { out, name, counters: Arc::clone(&counters), is_torn: false });
+        let output = Mutex::new(Output { out, name, gathers, counters: Arc::clone(&counters), is_torn: false });
         // The receiver is shared with the runs before, not moved: a panic must not lose the queue.
         let entries = Mutex::new(entries);
         supervise::forever_thread(TASK, move || output.lock().run(&entries.lock()))?;
@@ -117,6 +134,8 @@ impl Write for LineWriter<'_> {
 struct Output {
     out: Box<dyn Write + Send>,
     name: &'static str,
+    /// How long lines wait for others to be written with them.
+    gathers: Duration,
     counters: Arc<Counters>,
     /// A write failed in the middle of a line: the next one starts with a line feed.
     is_torn: bool,
@@ -124,30 +143,48 @@ struct Output {
 
 impl Output {
     fn run(&mut self, entries: &Receiver<Entry>) {
-        while let Ok(entry) = entries.recv() {
-            match entry {
-                Entry::Line(line) => {
-                    self.counters.queued_bytes.fetch_sub(line.len(), Ordering::Relaxed);
-                    supervise::panic_point(TASK);
-                    self.write_line(&line);
+        while let Ok(mut entry) = entries.recv() {
+            // Those that log need not wake a thread that sleeps.
+            std::thread::sleep(self.gathers);
+            let (mut text, mut lines) = (Vec::new(), 0);
+            loop {
+                match entry {
+                    Entry::Line(line) => {
+                        self.counters.queued_bytes.fetch_sub(line.len(), Ordering::Relaxed);
+                        supervise::panic_point(TASK);
+                        text.extend_from_slice(&line);
+                        lines += 1;
+                        if self.gathers.is_zero() || text.len() >= WRITTEN_AT_ONCE {
+                            self.write_lines(&std::mem::take(&mut text), std::mem::take(&mut lines));
+                        }
+                    }
+                    Entry::Flush(done) => {
+                        self.write_lines(&std::mem::take(&mut text), std::mem::take(&mut lines));
+                        let _failed = self.out.flush();
+                        let _gave_up = done.try_send(());
+                    }
                 }
-                Entry::Flush(done) => {
-                    let _failed = self.out.flush();
-                    let _gave_up = done.try_send(());
-                }
+                let Ok(next) = entries.try_recv() else { break };
+                entry = next;
             }
+            self.write_lines(&text, lines);
         }
     }
 
-    fn write_line(&mut self, line: &[u8]) {
-        if self.is_torn && self.write_fully(b"\n") == 0 {
-            self.counters.lost.fetch_add(1, Ordering::Relaxed);
+    /// Writes a text of so many lines.
+    fn write_lines(&mut self, text: &[u8], lines: u64) {
+        if lines == 0 {
             return;
         }
-        let written = self.write_fully(line);
-        self.is_torn = written > 0 && written < line.len();
-        if written < line.len() {
-            self.counters.lost.fetch_add(1, Ordering::Relaxed);
+        if self.is_torn && self.write_fully(b"\n") == 0 {
+            self.counters.lost.fetch_add(lines, Ordering::Relaxed);
+            return;
+        }
+        let written = self.write_fully(text);
+        self.is_torn = written > 0 && written < text.len() && text[written - 1] != b'\n';
+        if written < text.len() {
+            let left = memchr::memchr_iter(b'\n', &text[written..]).count() as u64;
+            self.counters.lost.fetch_add(left, Ordering::Relaxed);
             return;
         }
         let lines = self.counters.lost.swap(0, Ordering::Relaxed);
