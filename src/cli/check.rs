@@ -4,7 +4,8 @@ use std::io::Write;
 use std::path::PathBuf;
 use std::process::ExitCode;
 
-use clap::Args;
+use clap::{Args, ValueEnum};
+use serde_json::{Value, json};
 
 use crate::cli::compiled;
 use crate::cli::isolation;
@@ -19,47 +20,105 @@ use crate::runtime::scripts::WorkerScripts;
 #[command(long_about = "Read everything that serve reads: the configuration, the folder of each deployment with its \
     metacall.json and scripts, the program of its runtime, and the file, grants and configuration of each plugin. \
     Plugins that check their own configuration do so. Starts no worker and no listener.\n\n\
-    Reports all faults, each with file, line and column.\n\n\
+    Reports all faults, each with file, line and column. With --format json, standard output has one object with \
+    \"faults\", \"warnings\" and the numbers of deployments and plugins.\n\n\
     Example:\n  metagate check examples/quickstart/metagate.toml\n\n\
     Exit codes: 0 no fault, 1 faults.")]
 pub(super) struct Check {
     /// The configuration file.
     #[arg(default_value = "metagate.toml")]
     config: PathBuf,
+    /// The form of the report.
+    #[arg(long, value_enum, default_value = "text")]
+    format: Format,
+}
+
+/// The form of a report.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+enum Format {
+    /// Text for people: faults and warnings on standard error.
+    Text,
+    /// One JSON object on standard output.
+    Json,
+}
+
+/// What a check has found.
+#[derive(Default)]
+struct Report {
+    faults: Faults,
+    warnings: Vec<String>,
+    deployments: usize,
+    plugins: usize,
 }
 
 impl Check {
     pub(super) fn run(self, out: &mut impl Write) -> anyhow::Result<ExitCode> {
-        let (config, mut faults) = config::survey(&self.config);
-        let deployments = config.as_ref().map_or(0, |config| config.deployments.len());
-        let mut plugins = 0;
-        if let Some(config) = config {
-            plugins = add_plugin_faults(&config, &mut faults);
-            let unsettled = add_deployment_faults(&config, &mut faults);
-            if faults.is_empty() && !unsettled.is_empty() {
-                warn_of_names(&unsettled);
-            }
-            if faults.is_empty() {
-                for (key, reason) in isolation::obstacles_of_deploys(&config) {
-                    faults.push(Fault::new(config.locations.of(&format!("deploy.{key}")), reason));
-                }
-            }
-            for warning in config::route_warnings(&config).into_iter().chain(missing_folders(&config)) {
-                stderr::print_line(format_args!("warning: {warning}"));
-            }
-            for warning in isolation::warnings(&config) {
-                stderr::print_line(format_args!("warning: {warning}"));
-            }
+        let report = self.look();
+        match self.format {
+            Format::Text => self.print(&report, out)?,
+            Format::Json => writeln!(out, "{}", report.as_json())?,
         }
-        if !faults.is_empty() {
-            stderr::print_line(&faults);
-            return Ok(ExitCode::FAILURE);
-        }
-        let plugins = if plugins == 0 { String::new() } else { format!(", {}", counted(plugins, "plugin")) };
-        let deployments = counted(deployments, "deployment");
-        writeln!(out, "{}: {deployments}{plugins}, no faults", self.config.display())?;
-        Ok(ExitCode::SUCCESS)
+        Ok(if report.faults.is_empty() { ExitCode::SUCCESS } else { ExitCode::FAILURE })
     }
+
+    fn look(&self) -> Report {
+        let (config, faults) = config::survey(&self.config);
+        let mut report = Report { faults, ..Report::default() };
+        let Some(config) = config else { return report };
+        report.deployments = config.deployments.len();
+        report.add_plugin_faults(&config);
+        let unsettled = add_deployment_faults(&config, &mut report.faults);
+        if report.faults.is_empty() && !unsettled.is_empty() {
+            report.warnings.push(warning_of_names(&unsettled));
+        }
+        if report.faults.is_empty() {
+            for (key, reason) in isolation::obstacles_of_deploys(&config) {
+                report.faults.push(Fault::new(config.locations.of(&format!("deploy.{key}")), reason));
+            }
+        }
+        report.warnings.extend(config::route_warnings(&config).into_iter().chain(missing_folders(&config)));
+        report.warnings.extend(isolation::warnings(&config));
+        report
+    }
+
+    fn print(&self, report: &Report, out: &mut impl Write) -> anyhow::Result<()> {
+        for warning in &report.warnings {
+            stderr::print_line(format_args!("warning: {warning}"));
+        }
+        if !report.faults.is_empty() {
+            stderr::print_line(&report.faults);
+            return Ok(());
+        }
+        let plugins =
+            if report.plugins == 0 { String::new() } else { format!(", {}", counted(report.plugins, "plugin")) };
+        let deployments = counted(report.deployments, "deployment");
+        writeln!(out, "{}: {deployments}{plugins}, no faults", self.config.display())?;
+        Ok(())
+    }
+}
+
+impl Report {
+    /// Loads every plugin as `serve` does: compiles it, checks its imports against its grants, and lets it check its
+    /// own configuration.
+    fn add_plugin_faults(&mut self, config: &Config) {
+        let (plugins, _) = compiled::load_plugins(config, &mut self.faults);
+        self.warnings.extend(config::idle_plugins(config, &plugins));
+        self.plugins = plugins.len();
+    }
+
+    /// `{"faults":[{"file","line","column","message"}],"warnings":[text],"deployments","plugins"}`; a fault of no file
+    /// has its message only.
+    fn as_json(&self) -> Value {
+        let faults: Vec<_> = self.faults.iter().map(fault_as_json).collect();
+        let Self { warnings, deployments, plugins, .. } = self;
+        json!({ "faults": faults, "warnings": warnings, "deployments": deployments, "plugins": plugins })
+    }
+}
+
+fn fault_as_json(fault: &Fault) -> Value {
+    let Some(place) = &fault.location else { return json!({ "message": fault.message }) };
+    let file = place.file.display().to_string();
+    json!({ "file": file, "line": place.line, "column": place.column, "message": fault.message })
 }
 
 /// Folders of static files that do not exist. They may be made later, by a build or by the functions.
@@ -82,23 +141,13 @@ fn counted(count: usize, what: &str) -> String {
     if count == 1 { format!("1 {what}") } else { format!("{count} {what}s") }
 }
 
-/// Loads every plugin as `serve` does: compiles it, checks its imports against its grants, and lets it check its own
-/// configuration. Returns the number of plugins.
-fn add_plugin_faults(config: &Config, faults: &mut Faults) -> usize {
-    let (plugins, _) = compiled::load_plugins(config, faults);
-    for warning in config::idle_plugins(config, &plugins) {
-        stderr::print_line(format_args!("warning: {warning}"));
-    }
-    plugins.len()
-}
-
 /// Earlier versions bound the values of objects in order, and a call that relies on it would go wrong.
-fn warn_of_names(deployments: &[&str]) {
+fn warning_of_names(deployments: &[&str]) -> String {
     let listed = deployments.iter().map(|name| format!("{name:?}")).collect::<Vec<_>>().join(", ");
-    stderr::print_line(format_args!(
-        "warning: {listed}: an object's values go to the parameters of their names; earlier versions took them in \
+    format!(
+        "{listed}: an object's values go to the parameters of their names; earlier versions took them in \
          order. arguments = \"names\" confirms this, arguments = \"order\" brings the old way back"
-    ));
+    )
 }
 
 /// Checks the folder and the program of each deployment without faults so far. Returns the names of those whose

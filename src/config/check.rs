@@ -40,6 +40,7 @@ pub(super) fn check(config: &Config, faults: &mut Faults) {
     } else if let Some(fault) = memory_of_processes(config, &config.plugin_list) {
         faults.push(fault);
     }
+    config.plugin_list.iter().filter_map(name_pattern).for_each(|fault| faults.push(fault));
     isolation::check(config, faults);
     check_deploy_runtime(config, faults);
     for deployment in &config.deployments {
@@ -128,6 +129,19 @@ pub(super) fn plugin_memory(config: &Config, plugin: &PluginConfig) -> Option<Fa
         plugin.max_memory
     );
     Some(Fault::new(config.locations.of("plugins.max_memory"), message))
+}
+
+/// The fault of a plugin with a pattern that no name of a deployment matches.
+pub(super) fn name_pattern(plugin: &PluginConfig) -> Option<Fault> {
+    let in_no_name = |one: char| !(one.is_ascii_alphanumeric() || "._-*?".contains(one));
+    let patterns = plugin.deployments.iter().map(ToString::to_string);
+    let (pattern, one) =
+        patterns.filter_map(|text| Some((text.clone(), text.chars().find(|c| in_no_name(*c))?))).next()?;
+    let message = format!(
+        "no deployment has a name like {pattern:?}, because of its {one:?}: * stands for any text and ? for any one \
+         character"
+    );
+    Some(Fault::new(plugin.locations.of("deployments"), message))
 }
 
 /// The fault of plugins with processes of their own whose memory is more than that of all plugins together.

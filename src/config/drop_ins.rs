@@ -4,7 +4,7 @@
 use std::path::{Path, PathBuf};
 use std::{env, fs, io};
 
-use crate::config::check::{memory_of_processes, plugin_memory};
+use crate::config::check::{memory_of_processes, name_pattern, plugin_memory};
 use crate::config::fault::{Fault, Faults};
 use crate::config::load::resolved;
 use crate::config::reading::document::{Document, Outcome, folder, utf8};
@@ -80,8 +80,8 @@ pub fn load_plugins(config: &Config) -> (Vec<PluginConfig>, Faults) {
             Some(toml) => drop_in(&toml, name, wasm),
             None => (Some(PluginConfig::plain(name, wasm)), Faults::new()),
         };
-        if let Some(fault) = plugin.as_ref().and_then(|plugin| plugin_memory(config, plugin)) {
-            wrong.push(fault);
+        if let Some(plugin) = &plugin {
+            wrong.extend(plugin_memory(config, plugin).into_iter().chain(name_pattern(plugin)));
         }
         plugins.extend(plugin.filter(|_| wrong.is_empty()));
         faults.extend(wrong);

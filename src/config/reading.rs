@@ -11,4 +11,5 @@ pub(super) mod locate;
 mod read_error;
 pub(super) mod shape;
 mod source;
+mod syntax;
 mod tree;

@@ -33,6 +33,7 @@ mod loading;
 mod logging;
 mod methods;
 mod metrics;
+mod mistakes;
 mod node_apps;
 mod node_http;
 mod node_streams;

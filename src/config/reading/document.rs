@@ -16,6 +16,7 @@ use crate::config::reading::interpolate::{Origins, Uninterpolated, ValueSources,
 use crate::config::reading::locate::{locate, tables};
 use crate::config::reading::shape::Shape;
 use crate::config::reading::source::Source;
+use crate::config::reading::syntax;
 use crate::config::values::json_table::dates_to_text;
 
 /// A parsed file.
@@ -92,7 +93,7 @@ impl<'t> Document<'t> {
         for error in &self.syntax {
             let location = self.source.location(&error.span().unwrap_or_default());
             collector.broken_lines.insert(location.line);
-            collector.faults.push(Fault::new(location, error.message()));
+            collector.faults.push(syntax::fault(location, error.message()));
         }
         collector.faults.extend(self.refused.iter().cloned());
         // Last to first: removing an item of a list changes the routes of those behind it.

@@ -46,8 +46,8 @@ fn all_syntax_faults_are_reported_and_none_is_invented() {
     assert_faults(
         text,
         &[
-            (2, 10, "string values must be quoted"),
-            (3, 12, "invalid basic string"),
+            (2, 10, "text is written in quotes: prefix = \"a\""),
+            (3, 10, "the text has no closing \""),
             (6, 9, "\"queue\" takes a whole number from 0 to 65536, not -1"),
         ],
     );
