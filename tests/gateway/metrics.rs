@@ -232,6 +232,9 @@ fn hooks_are_counted_with_their_verdicts_and_failures() {
         sample(&gateway, &format!("metagate_call_part_duration_seconds_count{{deployment=\"it\",part=\"{part}\"}}"))
     };
     assert_eq!((part("plugins"), part("worker")), (4.0, 2.0));
+    // The instance that trapped is gone; the next one stays.
+    call_do(&gateway, "nothing");
+    assert!(sample(&gateway, "metagate_plugin_instance_memory_bytes{plugin=\"p\"}") >= 65536.0);
     let name = "metagate_calls_total{deployment=\"it\",function=\"args\",status=\"418\",code=\"no_tea\"}";
     assert_eq!(sample(&gateway, name), 1.0, "{}", gateway.get("/metrics").body);
 }

@@ -75,6 +75,14 @@ pub(super) fn hooks(encoder: &mut DescriptorEncoder<'_>, plugins: &[Arc<Plugin>]
         let labels = [("plugin", plugin.name()), ("hook", hook.as_str())];
         histogram(&mut durations, &labels, &plugin.figures.of(hook).durations.snapshot())?;
     }
+    let help = "Memory of the plugin's largest idle instance in the gateway";
+    let name = "metagate_plugin_instance_memory_bytes";
+    let mut memory = encoder.encode_descriptor(name, help, None, MetricType::Gauge)?;
+    for plugin in plugins {
+        if let Some(bytes) = plugin.instance_memory() {
+            memory.encode_family(&[("plugin", plugin.name())])?.encode_gauge(&as_number(bytes as u64))?;
+        }
+    }
     Ok(())
 }
 
