@@ -57,7 +57,7 @@ impl LogWriter {
         Self::start_with(out, name, Duration::ZERO)
     }
 
-    /// As [`Self::start`], for many lines: those of [`GATHERED`] are written at once.
+    /// As [`Self::start`], for many lines: those of 20 milliseconds are written at once.
     ///
     /// # Errors
     ///
