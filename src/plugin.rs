@@ -37,6 +37,7 @@ mod load_apart;
 mod shares;
 mod slots;
 pub(crate) mod threads;
+pub mod trap;
 pub(crate) mod trial;
 
 use std::collections::BTreeMap;

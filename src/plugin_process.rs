@@ -18,7 +18,6 @@ use bytes::Bytes;
 use crate::config::{Instances, PluginConfig, Secret, Size, Timeout};
 use crate::plugin::Plugin;
 use crate::plugin::apart::message::{FromProcess, Load, Loaded, Refusal, ToProcess};
-use crate::plugin::fault::Fault;
 use crate::plugin::load::Loader;
 use crate::plugin::load_error::Reason;
 use crate::plugin::threads::Threads;
@@ -93,8 +92,8 @@ fn load_plugin(
     let loader = Loader::with_engine(wasm, outside, Arc::clone(threads), load.max_body as u64, memory)?;
     let settings = settings(load)?;
     let refused = |key: String, reason: &Reason| {
-        let is_secret = matches!(reason, Reason::Start(Fault::Refused(_)));
-        Some(Refusal { key, reason: reason.to_string(), is_secret })
+        let (whole, public) = (reason.whole(), reason.without_secrets());
+        Some(Refusal { key, reason: reason.to_string(), whole, public })
     };
     let compiled = match loader.compile(component.to_vec()) {
         Ok(compiled) => compiled,

@@ -1,6 +1,7 @@
 #!/usr/bin/env bash
 # Checks the templates of `metagate plugin new`: in each language a new plugin, built by the command in its README,
-# passes its own cases.
+# passes its own cases. A line is added that fails where a case asks for it: `plugin test` then shows the message, the
+# place and the functions.
 #
 #   tests/templates.sh METAGATE [rust|js|python|c …]
 #
@@ -46,14 +47,52 @@ build() {
     esac
 }
 
+# Adds code that fails to the plugin in the current folder, and sets `shown`: what is then to be seen.
+add_failure() {
+    case $1 in
+    rust)
+        sed -i 's|^ *// Later plugins.*|if let Some(text) = call.header("x-fail") { deep(\&text); }|' src/lib.rs
+        echo '#[inline(never)] fn deep(text: &str) { assert!(text.is_empty(), "no {text} here"); }' >>src/lib.rs
+        shown=("log: error panicked at src/lib.rs:" "no cabin here" "in: my_demo::deep")
+        ;;
+    js)
+        sed -i 's|^ *// Later plugins.*|if (call.header("x-fail")) deep(call.header("x-fail"));|' plugin.js
+        echo 'function deep(text) { throw new RangeError(`no ${text} here`); }' >>plugin.js
+        shown=("no cabin here" "deep@plugin.js:" "beforeInvoke@plugin.js:")
+        ;;
+    python)
+        sed -i 's|^\( *\)# Later plugins.*|\1deep(call.header("x-fail"))|' app.py
+        printf '\n\ndef deep(text):\n    if text: raise ValueError(f"no {text} here")\n' >>app.py
+        shown=("ValueError: no cabin here" 'app.py", line' "in deep")
+        ;;
+    # zig leaves the names of functions out.
+    c) return ;;
+    esac
+    cat >failing.toml <<-'TOML'
+	[[case]]
+	name = "it fails"
+	hook = "before-invoke"
+	call = { headers = { x-fail = "cabin" } }
+	expect = { verdict = "proceed" }
+	TOML
+}
+
 for language in "${languages[@]}"; do
     echo "== $language"
     mkdir "$work/$language"
     cd "$work/$language"
     "$metagate" plugin new my-demo --lang "$language"
     cd my-demo
+    add_failure "$language"
     build "$language"
     "$metagate" plugin inspect "$component"
     "$metagate" plugin test "$component" cases.toml
+    [ -e failing.toml ] || continue
+    if failed=$("$metagate" plugin test "$component" failing.toml); then
+        echo "the failing case has passed" >&2 && exit 1
+    fi
+    for words in "${shown[@]}"; do
+        [[ $failed == *"$words"* ]] || { printf 'no "%s" in\n%s\n' "$words" "$failed" >&2 && exit 1; }
+    done
 done
 echo "templates: ${languages[*]}: all build and pass"

@@ -254,11 +254,11 @@ fn take<H: Crossing>(done: Done, input: &mut H, granted: &Granted) -> Result<H::
 /// length.
 fn reported(fault: Fault) -> Fault {
     match fault {
-        Fault::Trap(text) => Fault::Trap(readable(&text)),
+        Fault::Trap(trap) => Fault::Trap(Box::new(trap.bounded())),
         Fault::BadOutput(text) => Fault::BadOutput(readable(&text)),
         Fault::Refused(text) => Fault::Refused(readable(&text)),
         Fault::ProcessEnded(text) => Fault::ProcessEnded(readable(&text)),
         Fault::TimedOut(_) | Fault::NoMemory => fault,
-        other => Fault::Trap(other.to_string()),
+        other => Fault::trap(other.to_string()),
     }
 }

@@ -239,7 +239,7 @@ async fn run_load_hook(plugin: &Arc<Plugin>, release: Box<Release>) -> Result<Bo
         }
         Ok(LoadVerdict::Accept) => Ok(release),
         Err(_) if skips_failures(plugin, hook) => Ok(before),
-        Err(fault) => Err(refusal(fault.to_string())),
+        Err(fault) => Err(refusal(fault.brief())),
     }
 }
 

@@ -4,12 +4,14 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
+use crate::plugin::trap::Trap;
+
 /// Why a hook call failed.
 #[derive(Debug, Clone, Serialize, Deserialize, thiserror::Error)]
 pub enum Fault {
     /// The hook trapped: unreachable code, memory out of bounds, an exhausted stack.
     #[error("trapped: {0}")]
-    Trap(String),
+    Trap(Box<Trap>),
     /// The hook ran or waited until its deadline.
     #[error("took longer than {0:?}")]
     TimedOut(Duration),
@@ -68,6 +70,20 @@ impl Fault {
             Self::Panicked => 7,
             Self::ProcessEnded(_) => 8,
             Self::NoProcess => 9,
+        }
+    }
+
+    /// A trap for this reason.
+    pub(crate) fn trap(reason: impl Into<String>) -> Self {
+        Self::Trap(Box::new(Trap::plain(reason)))
+    }
+
+    /// The fault in one line, without what the plugin wrote: for callers and for those who deploy.
+    #[must_use]
+    pub fn brief(&self) -> String {
+        match self {
+            Self::Trap(trap) => Self::trap(trap.reason.as_str()).to_string(),
+            other => other.to_string(),
         }
     }
 }

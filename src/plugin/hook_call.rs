@@ -307,10 +307,7 @@ impl Plugin {
         };
         let (_, verdict) = self.call_in(instances, &mut instance, input, time).await;
         let Some(changes) = instance.take_changes() else {
-            return (
-                Vec::new(),
-                Err(Fault::Trap("more changes than a hook in a process of its own may make".to_owned())),
-            );
+            return (Vec::new(), Err(Fault::trap("more changes than a hook in a process of its own may make")));
         };
         if verdict.is_ok() {
             instances.keep(&self.settings, instance);

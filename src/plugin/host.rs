@@ -14,6 +14,7 @@ mod releases;
 mod services;
 mod wasi;
 mod wasi_context;
+mod words;
 
 use wasmtime::Engine;
 use wasmtime::component::{HasSelf, Linker};

@@ -182,6 +182,11 @@ impl Instance {
         self.store.data_mut().take_changes()
     }
 
+    /// What it wrote as errors in its hook call.
+    pub(super) fn last_words(&self) -> String {
+        self.store.data().last_words()
+    }
+
     /// Size of its memories, in bytes.
     pub(super) fn memory(&self) -> usize {
         self.store.data().limits.memory()

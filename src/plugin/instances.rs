@@ -13,6 +13,7 @@ use crate::plugin::host::granted::Granted;
 use crate::plugin::host::input::HookInput;
 use crate::plugin::host::state::HostState;
 use crate::plugin::instance::{Indices, Instance, NotInstantiated};
+use crate::plugin::trap::Trap;
 use crate::plugin::verdict::readable;
 use crate::wasm::budget::{BudgetExceeded, IdleInstances, MemoryBudget};
 use crate::wasm::limits::Limits;
@@ -134,27 +135,28 @@ impl IdleInstances for PluginInstances {
 /// Why an instance could not be created.
 pub(super) fn creation_fault(settings: &PluginConfig, error: &NotInstantiated) -> Fault {
     match error {
-        NotInstantiated::Failed(error) => plain_fault(settings, error),
-        NotInstantiated::WrongType(..) => Fault::Trap(readable(&error.to_string())),
+        NotInstantiated::Failed(error) => plain_fault(settings, error, ""),
+        NotInstantiated::WrongType(..) => Fault::trap(readable(&error.to_string())),
     }
 }
 
 /// Why a call into an instance failed.
 pub(super) fn call_fault(settings: &PluginConfig, error: &wasmtime::Error, instance: &Instance) -> Fault {
-    match plain_fault(settings, error) {
-        Fault::Trap(text) if instance.has_exceeded_memory() => {
-            Fault::Trap(format!("exceeded max_memory ({}): {text}", settings.max_memory))
-        }
-        other => other,
+    let mut fault = plain_fault(settings, error, &instance.last_words());
+    if let Fault::Trap(trap) = &mut fault
+        && instance.has_exceeded_memory()
+    {
+        trap.reason = format!("exceeded max_memory ({}): {}", settings.max_memory, trap.reason);
     }
+    fault
 }
 
-fn plain_fault(settings: &PluginConfig, error: &wasmtime::Error) -> Fault {
+fn plain_fault(settings: &PluginConfig, error: &wasmtime::Error, words: &str) -> Fault {
     if error.is::<DeadlineExceeded>() {
         return Fault::TimedOut(settings.timeout.get());
     }
     if error.is::<BudgetExceeded>() {
         return Fault::NoMemory;
     }
-    Fault::Trap(readable(&format!("{error:#}")))
+    Fault::Trap(Box::new(Trap::of(error, words)))
 }

@@ -13,7 +13,7 @@ use crate::plugin::component::{NotAPlugin, Surface};
 use crate::plugin::load::{Loader, check_digest, check_surface};
 use crate::plugin::load_error::{LoadError, Reason};
 use crate::plugin::verdict::readable;
-use crate::plugin::{Home, Plugin};
+use crate::plugin::{Home, Plugin, trap};
 use crate::wasm::{compile, componentize};
 
 /// Loads a plugin whose file holds `bytes` in a process of its own, whose instances have `memory` bytes. Its compiled
@@ -43,8 +43,9 @@ pub(super) fn load(
     match (surface, refusal) {
         (Some(surface), None) => loader.plugin(settings, surface, hooks, Home::Apart(apart)).map(Arc::new),
         (_, Some(refusal)) => {
-            let text = readable(&refusal.reason);
-            Err(error(&readable(&refusal.key), Reason::Refused { text, is_secret: refusal.is_secret }))
+            let (text, public) = (readable(&refusal.reason), readable(&refusal.public));
+            let whole = trap::readable_text(&refusal.whole);
+            Err(error(&readable(&refusal.key), Reason::Refused { text, whole, public }))
         }
         (None, None) => Err(error("path", Reason::Process("did not say what the plugin exports".to_owned()))),
     }

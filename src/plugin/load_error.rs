@@ -62,7 +62,7 @@ pub enum Reason {
     #[error("its config-schema is not a JSON Schema: {0}")]
     BadSchema(String),
     /// It did not start.
-    #[error("it {0}")]
+    #[error("it {}", .0.brief())]
     Start(Fault),
     /// The WebAssembly engine does not start.
     #[error("starting the WebAssembly engine: {0}")]
@@ -75,8 +75,10 @@ pub enum Reason {
     Refused {
         /// The reason.
         text: String,
-        /// Whether the reason may hold secrets.
-        is_secret: bool,
+        /// The reason with all that the plugin wrote.
+        whole: String,
+        /// The reason without texts of the plugin.
+        public: String,
     },
     /// The file for its recording cannot be opened.
     #[error("opening its recording: {0}")]
@@ -92,21 +94,39 @@ impl LoadError {
     #[must_use]
     pub fn fault(&self, plugins: &[PluginConfig]) -> config::Fault {
         let settings = plugins.iter().find(|plugin| plugin.name == self.name);
-        config::Fault::new(settings.and_then(|settings| settings.locations.of(&self.key)), self.to_string())
+        let message = format!("plugin {:?}: {}", self.name, self.reason.whole());
+        config::Fault::new(settings.and_then(|settings| settings.locations.of(&self.key)), message)
     }
 
     /// The reason without texts of the plugin itself, which may contain its secrets.
     #[must_use]
     pub fn without_secrets(&self) -> String {
-        match &self.reason {
-            Reason::Start(Fault::Refused(_)) | Reason::Refused { is_secret: true, .. } => {
-                "it refused its configuration: the log has the reason".to_owned()
-            }
-            reason => reason.to_string(),
-        }
+        self.reason.without_secrets()
     }
 
     pub(super) fn of_engine(settings: &PluginConfig, error: &anyhow::Error) -> Self {
         Self::new(settings, "", Reason::Engine(format!("{error:#}")))
+    }
+}
+
+impl Reason {
+    /// The reason with all that the plugin wrote before it trapped: for the log and for its author.
+    #[must_use]
+    pub fn whole(&self) -> String {
+        match self {
+            Self::Start(fault) => format!("it {fault}"),
+            Self::Refused { whole, .. } => whole.clone(),
+            reason => reason.to_string(),
+        }
+    }
+
+    /// The reason without texts of the plugin itself.
+    #[must_use]
+    pub fn without_secrets(&self) -> String {
+        match self {
+            Self::Start(Fault::Refused(_)) => "it refused its configuration: the log has the reason".to_owned(),
+            Self::Refused { public, .. } => public.clone(),
+            reason => reason.to_string(),
+        }
     }
 }

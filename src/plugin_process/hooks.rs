@@ -60,11 +60,11 @@ impl Hooks {
         let time = hook_time(time);
         let files = Box::new(ReleaseFiles(Arc::clone(&self.gateway)));
         let (changes, verdict) = match sent::received(input, bytes, files) {
-            Err(error) => (Vec::new(), Err(Fault::Trap(error.to_string()))),
+            Err(error) => (Vec::new(), Err(Fault::trap(error.to_string()))),
             Ok(HookInput::BeforeInvoke(input)) => run(plugin, input, time).await,
             Ok(HookInput::AfterInvoke(input)) => run(plugin, input, time).await,
             Ok(HookInput::Load(release)) => run(plugin, release, time).await,
-            Ok(HookInput::Nothing) => (Vec::new(), Err(Fault::Trap("no input".to_owned()))),
+            Ok(HookInput::Nothing) => (Vec::new(), Err(Fault::trap("no input"))),
         };
         let created = plugin.instances();
         let instances = created.saturating_sub(self.told.fetch_max(created, Ordering::Relaxed));

@@ -8,6 +8,7 @@ mod callers;
 mod chains;
 pub(crate) mod component;
 mod examples_apart;
+mod failures;
 mod grants;
 mod held;
 mod hostile;

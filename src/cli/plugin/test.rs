@@ -99,6 +99,9 @@ fn show(case: &Case, report: &Report, out: &mut impl Write) -> std::io::Result<(
     for line in &report.log {
         writeln!(out, "        log: {line}")?;
     }
+    for function in &report.stack {
+        writeln!(out, "        in: {function}")?;
+    }
     Ok(())
 }
 
@@ -110,6 +113,7 @@ fn show_json(case: &Case, report: &Report, out: &mut impl Write) -> std::io::Res
     let line = json!({
         "case": case.name, "hook": case.hook.as_str(), "ok": report.passes(),
         "differences": differences.collect::<Vec<_>>(), "notes": report.missed, "log": report.log,
+        "stack": report.stack,
         "milliseconds": milliseconds(report.time),
     });
     writeln!(out, "{line}")

@@ -205,8 +205,10 @@ pub(crate) struct Refusal {
     pub(crate) key: String,
     /// The reason.
     pub(crate) reason: String,
-    /// Whether the reason may hold its secrets.
-    pub(crate) is_secret: bool,
+    /// The reason with all that the plugin wrote.
+    pub(crate) whole: String,
+    /// The reason without texts of the plugin.
+    pub(crate) public: String,
 }
 
 /// The exports and imports of a component.

@@ -105,7 +105,7 @@ fn timing(mut times: Vec<u64>, faults: usize, fault: Option<&Fault>, memory: Opt
         p50: microseconds(at(50)),
         p99: microseconds(at(99)),
         faults,
-        fault: fault.map(ToString::to_string),
+        fault: fault.map(Fault::brief),
         memory,
     }
 }

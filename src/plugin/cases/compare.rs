@@ -11,6 +11,7 @@ use crate::plugin::cases::form::{Case, Expect, VerdictName};
 use crate::plugin::cases::prepare::limit;
 use crate::plugin::cases::texts::Wanted;
 use crate::plugin::cases::value::differences;
+use crate::plugin::fault::Fault;
 use crate::plugin::invocation::Invocation;
 use crate::plugin::release::Release;
 
@@ -22,6 +23,8 @@ pub(super) struct Got {
     pub(super) status: Option<u16>,
     pub(super) code: Option<String>,
     pub(super) message: Option<String>,
+    /// The functions in which the hook trapped, the innermost first.
+    pub(super) stack: Vec<String>,
     pub(super) headers: Vec<(HeaderName, HeaderValue)>,
     pub(super) body: Option<Bytes>,
     pub(super) call: Option<Box<Invocation>>,
@@ -39,6 +42,7 @@ impl Got {
             status: None,
             code: None,
             message: None,
+            stack: Vec::new(),
             headers: Vec::new(),
             body: None,
             call: None,
@@ -46,6 +50,14 @@ impl Got {
             log: Vec::new(),
             metrics: BTreeMap::new(),
         }
+    }
+
+    /// The verdict of a hook that failed.
+    pub(super) fn failed(fault: &Fault) -> Self {
+        let whole = Self::with_message(VerdictName::Fault, fault.to_string());
+        let Fault::Trap(trap) = fault else { return whole };
+        let summary = Self::with_message(VerdictName::Fault, fault.brief()).summary;
+        Self { summary, stack: trap.stack.clone(), ..whole }
     }
 
     /// A verdict with a message.

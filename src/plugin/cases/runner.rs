@@ -49,6 +49,8 @@ pub struct Report {
     pub differences: Vec<Difference>,
     /// Lines that the plugin logged, each after its level.
     pub log: Vec<String>,
+    /// The functions in which it trapped, the innermost first.
+    pub stack: Vec<String>,
     /// Requests and calls of the plugin for which the case has no answer.
     pub missed: Vec<String>,
     /// How long the case took, loading included.
@@ -123,6 +125,7 @@ impl Runner {
         Report {
             differences: compare(case, &self.settings.name, &got),
             log: got.log,
+            stack: got.stack,
             missed: self.world.missed(),
             time: began.elapsed(),
         }
@@ -189,7 +192,7 @@ fn got_before_invoke(input: CallInput, verdict: Result<CallVerdict, Fault>) -> G
     let id = call.id.to_string();
     let got = match verdict {
         // The changes of a failed hook have no effect.
-        Err(fault) => return Got { call: Some(call), ..Got::with_message(VerdictName::Fault, fault.to_string()) },
+        Err(fault) => return Got { call: Some(call), ..Got::failed(&fault) },
         Ok(CallVerdict::Proceed) => Got::plain(VerdictName::Proceed),
         Ok(CallVerdict::Respond(outcome)) => {
             let summary = format!("respond ({})", outcome.status);
@@ -208,7 +211,7 @@ fn got_before_invoke(input: CallInput, verdict: Result<CallVerdict, Fault>) -> G
 fn got_after_invoke(input: OutcomeInput, verdict: Result<(), Fault>) -> Got {
     let OutcomeInput { call: CallInput { mut call, mut changes }, outcome } = input;
     if let Err(fault) = verdict {
-        return Got { call: Some(call), ..Got::with_message(VerdictName::Fault, fault.to_string()) };
+        return Got { call: Some(call), ..Got::failed(&fault) };
     }
     let got = of_outcome(VerdictName::Done, *outcome, &call.id);
     changes.apply(&mut call);
@@ -217,7 +220,7 @@ fn got_after_invoke(input: OutcomeInput, verdict: Result<(), Fault>) -> Got {
 
 fn got_load(release: Box<Release>, verdict: Result<LoadVerdict, Fault>) -> Got {
     match verdict {
-        Err(fault) => Got::with_message(VerdictName::Fault, fault.to_string()),
+        Err(fault) => Got::failed(&fault),
         Ok(LoadVerdict::Refuse(reason)) => Got::with_message(VerdictName::Refuse, reason),
         Ok(LoadVerdict::Accept) => Got { release: Some(release), ..Got::plain(VerdictName::Accept) },
     }
@@ -237,6 +240,7 @@ fn of_outcome(verdict: VerdictName, outcome: Outcome, id: &str) -> Got {
 fn refused(error: &LoadError, hook: Hook) -> Got {
     let (verdict, message) = match &error.reason {
         Reason::Schema(message) | Reason::Start(Fault::Refused(message)) => (VerdictName::Refuse, message.clone()),
+        Reason::Start(fault) => return Got::failed(fault),
         reason => (VerdictName::Fault, reason.to_string()),
     };
     if verdict == VerdictName::Refuse && hook != Hook::Start {

@@ -11,6 +11,7 @@ use crate::plugin::host::granted::Granted;
 use crate::plugin::host::input::HookInput;
 use crate::plugin::host::log_line::{LOG_LINES, LOG_SIZE, printable};
 use crate::plugin::host::wasi_context::WasiContext;
+use crate::plugin::host::words::Words;
 use crate::plugin::outside::Level;
 use crate::wasm::limits::Limits;
 
@@ -29,6 +30,8 @@ pub struct HostState {
     /// Ticks of the engine's clock that found this hook call running.
     ticks: u32,
     log: LogBudget,
+    /// What the hook call in progress, or the last one, has logged as errors.
+    errors: Words,
     pub(super) wasi: Option<Box<WasiContext>>,
     /// The changes of the hook call in progress, in a process that passes them on to the gateway.
     changes: Option<Changes>,
@@ -53,7 +56,8 @@ impl HostState {
     pub fn new(granted: Arc<Granted>, limits: Limits, needs_wasi: bool, time: HookTime) -> Self {
         let wasi = needs_wasi.then(|| Box::new(WasiContext::new(&granted)));
         let changes = granted.outside.gateway.is_some().then(Changes::default);
-        Self { granted, limits, input: HookInput::Nothing, time, ticks: 0, log: LogBudget::default(), wasi, changes }
+        let (log, errors) = (LogBudget::default(), Words::default());
+        Self { granted, limits, input: HookInput::Nothing, time, ticks: 0, log, errors, wasi, changes }
     }
 
     /// Gives the instance the input of a hook call and its time.
@@ -62,9 +66,17 @@ impl HostState {
         self.time = time;
         self.ticks = 0;
         self.log = LogBudget::default();
+        self.errors.clear();
         if let Some(wasi) = &self.wasi {
             wasi.begin(self.input.call().map(|call| &*call.id));
         }
+    }
+
+    /// What the hook call in progress, or the last one, wrote as errors: what it printed to standard error, then what
+    /// it logged.
+    pub fn last_words(&self) -> String {
+        let printed = self.wasi.as_ref().map(|wasi| wasi.printed_errors()).unwrap_or_default();
+        printed + &self.errors.text()
     }
 
     /// When the waits of the hook call in progress end.
@@ -122,6 +134,10 @@ impl HostState {
         self.log.size += message.len();
         if self.log.lines > LOG_LINES || self.log.size > LOG_SIZE {
             bail!("more than {LOG_LINES} lines or {LOG_SIZE} bytes logged in one hook call");
+        }
+        if matches!(level, Level::Error) {
+            self.errors.add(message.as_bytes());
+            self.errors.add(b"\n");
         }
         let id = self.input.call().map(|call| &*call.id);
         self.granted.outside.log.write(&self.granted.plugin, id, level, &printable(message));

@@ -14,6 +14,7 @@ use wasmtime_wasi::p2::{OutputStream, Pollable, StreamError, StreamResult};
 use crate::config::PluginName;
 use crate::plugin::host::granted::Granted;
 use crate::plugin::host::log_line::{LINE_SIZE, LOG_LINES, LOG_SIZE, printable};
+use crate::plugin::host::words::Words;
 use crate::plugin::outside::{Level, WriteLog};
 
 /// Largest number of WASI handles that an instance may hold: each takes memory of the gateway.
@@ -33,6 +34,8 @@ struct Printed {
     /// Bytes and lines that this hook call has printed.
     size: usize,
     lines: u32,
+    /// What this hook call has printed to standard error.
+    errors: Words,
     /// An unfinished line, and the level of its stream.
     line: Vec<u8>,
     level: Level,
@@ -46,6 +49,7 @@ impl WasiContext {
             request_id: None,
             size: 0,
             lines: 0,
+            errors: Words::default(),
             line: Vec::new(),
             level: Level::Info,
         }));
@@ -61,7 +65,13 @@ impl WasiContext {
         let mut output = self.output.lock();
         output.size = 0;
         output.lines = 0;
+        output.errors.clear();
         output.request_id = request_id.map(Box::from);
+    }
+
+    /// What this hook call has printed to standard error.
+    pub(super) fn printed_errors(&self) -> String {
+        self.output.lock().errors.text()
     }
 
     /// Writes an unfinished line to the log: the next hook call belongs to another caller.
@@ -105,6 +115,9 @@ impl OutputStream for Output {
         if output.size > LOG_SIZE || output.lines > LOG_LINES {
             let words = format_err!("more than {LOG_LINES} lines or {LOG_SIZE} bytes printed in one hook call");
             return Err(StreamError::Trap(words));
+        }
+        if matches!(self.1, Level::Warn) {
+            output.errors.add(&bytes);
         }
         if output.level != self.1 {
             output.end_line();

@@ -202,8 +202,33 @@ fn a_case_can_expect_a_fault_which_does_not_affect_later_cases() {
     cases += &case("well again", "", "verdict = \"proceed\"");
     bench.test(&cases).passes(8);
     let output = bench.test(&case("not expected", &ask('t'), "arguments = []"));
-    let [line] = output.failure()[..] else { panic!("{}", output.out) };
+    let [line, ..] = output.failure()[..] else { panic!("{}", output.out) };
     assert!(line.starts_with("verdict: expected proceed, got fault (trapped: "), "{line}");
+}
+
+#[test]
+fn a_trap_is_shown_with_the_errors_before_it_and_the_functions_it_came_through() {
+    let plugin = Plugin::new().item("(func $too_deep (unreachable))").before_invoke(|c| {
+        let line = c.text("panicked at src/lib.rs:7:9: no such cabin");
+        c.call("log", "write", format!("(i32.const 4) {line}"));
+        c.raw("(call $too_deep)");
+    });
+    let bench = Bench::new(plugin);
+    bench.test(&case("expected", "", "verdict = \"fault\", message = \"no such cabin\"")).passes(1);
+    let cases = case("not expected", "", "verdict = \"proceed\"");
+    let output = bench.test(&cases);
+    let reason = "trapped: wasm trap: wasm `unreachable` instruction executed";
+    assert_eq!(
+        output.failure(),
+        [
+            &format!("verdict: expected proceed, got fault ({reason})"),
+            "log: error panicked at src/lib.rs:7:9: no such cabin",
+            "in: too_deep",
+            "in: before-invoke",
+        ]
+    );
+    let line = json(bench.test_with(&cases, &["--json"]).out.lines().next().unwrap());
+    assert_eq!(line["stack"][0], "too_deep");
 }
 
 #[test]

@@ -17,8 +17,9 @@ const { component } = await componentize({
   sourcePath: "plugin.js",
   witPath: "wit",
   worldName: "plugin",
-  // The component imports nothing of WASI: time, randomness, logs and HTTP are imports of metagate:plugin.
-  disableFeatures: ["stdio", "random", "clocks", "http", "fetch-event"],
+  // Of WASI the component imports what prints errors: the gateway logs uncaught ones with their stack. Time, randomness
+  // and HTTP are imports of metagate:plugin.
+  disableFeatures: ["random", "clocks", "http", "fetch-event"],
 });
 writeFileSync("{{name}}.wasm", component);
 console.log(`{{name}}.wasm: ${component.length} bytes`);

@@ -1,11 +1,20 @@
 //! The plugin `{{name}}`: refuses calls with the header `x-blocked`, and adds the header `x-seen-by` to the others.
 
+use std::panic;
+
 use exports::metagate::plugin::before_invoke::{Guest, Invocation, Verdict};
+use metagate::plugin::log::{self, Level};
 use metagate::plugin::types::Problem;
 
 wit_bindgen::generate!({ path: "wit", world: "plugin", generate_all });
 
 struct Plugin;
+
+/// Runs in each new instance, before its hooks. A panic is a trap, which has no message: this logs it.
+#[unsafe(no_mangle)]
+extern "C" fn _initialize() {
+    panic::set_hook(Box::new(|panic| log::write(Level::Error, &panic.to_string().replace('\n', " "))));
+}
 
 impl Guest for Plugin {
     fn before_invoke(call: &Invocation) -> Verdict {
@@ -18,7 +27,7 @@ impl Guest for Plugin {
                 headers: vec![],
             });
         }
-        // Later plugins see this header. A setter fails only on an invalid header; a panic here would be a trap.
+        // Later plugins see this header. A setter fails only on an invalid header; a panic here would fail the hook.
         let _ = call.set_header("x-seen-by", "{{name}}");
         Verdict::Proceed
     }
