@@ -18,6 +18,7 @@ pub use crate::config::drop_ins::{DropIn, drop_in, drop_ins, idle_plugins, load_
 pub use crate::config::fault::{Fault, Faults};
 pub use crate::config::load::{load, parse, survey};
 pub use crate::config::locations::{Location, Locations};
+pub use crate::config::reading::nearest;
 pub use crate::config::schema::schema;
 pub use crate::config::tables::access_log::AccessLogConfig;
 pub use crate::config::tables::admin::{AdminConfig, TokenConfig};

@@ -29,6 +29,7 @@ pub mod reloads;
 pub mod request_head;
 mod restore;
 mod rollout;
+mod route_targets;
 pub mod run_as;
 pub mod server_paths;
 #[cfg(test)]
@@ -41,11 +42,13 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
+use arc_swap::ArcSwap;
 use parking_lot::Mutex;
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
+use crate::config::{RoutePath, RouteTarget};
 use crate::deployment::Prefix;
 use crate::gateway::folder_changes::FolderChanges;
 use crate::gateway::log_books::LogBooks;
@@ -108,6 +111,8 @@ pub struct Gateway {
     kill: CancellationToken,
     /// Memory for the contents of streams that plugins ask for; unbounded until it is set.
     room: OnceLock<Arc<dyn Room>>,
+    /// The routes of the configuration, and where they lead.
+    route_targets: ArcSwap<Vec<(RoutePath, RouteTarget)>>,
 }
 
 impl Gateway {
@@ -137,6 +142,7 @@ impl Gateway {
             tasks: TaskTracker::new(),
             kill: CancellationToken::new(),
             room: OnceLock::new(),
+            route_targets: ArcSwap::default(),
         }
     }
 

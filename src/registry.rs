@@ -17,7 +17,7 @@ use arc_swap::ArcSwap;
 use parking_lot::Mutex;
 
 use crate::config::DeploymentConfig;
-use crate::deployment::{DeploymentName, Takes};
+use crate::deployment::{DeploymentName, HTTP_FUNCTION, Takes};
 use crate::logs::book::LogBook;
 use crate::metrics::calls::DeploymentCalls;
 use crate::plugin::chain::Chain;
@@ -116,6 +116,13 @@ impl Deployment {
         exports.functions.get(called).is_some_and(|function| function.takes == takes)
             || takes == Takes::Arguments && exports.aliases.contains_key(called)
             || self.chain_of(called).is_some()
+    }
+
+    /// Whether it has loaded and has a function for whole requests.
+    #[must_use]
+    pub fn has_app(&self) -> bool {
+        let exports = self.pool().and_then(|pool| pool.exports());
+        exports.is_some_and(|exports| exports.functions.get(HTTP_FUNCTION).is_some_and(|f| f.takes == Takes::Request))
     }
 
     /// The functions that share a name, as [`Exports::namesakes`](crate::deployment::Exports::namesakes).

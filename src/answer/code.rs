@@ -81,6 +81,8 @@ codes! {
     ResultTooLarge = "result_too_large", INTERNAL_SERVER_ERROR;
     /// The gateway failed.
     Internal = "internal", INTERNAL_SERVER_ERROR;
+    /// The request asks for what the gateway does not do, such as a WebSocket.
+    NotImplemented = "not_implemented", NOT_IMPLEMENTED;
     /// The worker ended during the call.
     WorkerCrashed = "worker_crashed", BAD_GATEWAY;
     /// A plugin returned a verdict that breaks the rules of the interface.

@@ -49,6 +49,7 @@ impl Reloading {
     ) -> Self {
         let (requests, received) = reload_queue::channel();
         deployer.reloads.serve_with(requests.clone());
+        deployer.gateway.check_routes(&config.routes);
         let reloader = Reloader {
             config: config.clone(),
             deployer: Arc::clone(deployer),
@@ -147,6 +148,7 @@ impl Reloader {
         }
         let plugins = self.with_running(plugins, &config, &faults);
         self.deployer.gateway.hide(hidden(&config, &plugins));
+        self.deployer.gateway.check_routes(&config.routes);
         let reloaded =
             self.deployer.reload(&config.plugins, plugins.clone(), config.deployments.clone(), functions).await;
         log(&reloaded, &plugins);

@@ -141,17 +141,17 @@ fn counted(count: usize, what: &str) -> String {
     if count == 1 { format!("1 {what}") } else { format!("{count} {what}s") }
 }
 
-/// Earlier versions bound the values of objects in order, and a call that relies on it would go wrong.
+/// MetaCall binds the values of objects in order, and a call of its project that relies on it would go wrong.
 fn warning_of_names(deployments: &[&str]) -> String {
     let listed = deployments.iter().map(|name| format!("{name:?}")).collect::<Vec<_>>().join(", ");
     format!(
-        "{listed}: an object's values go to the parameters of their names; earlier versions took them in \
-         order. arguments = \"names\" confirms this, arguments = \"order\" brings the old way back"
+        "{listed}: an object's values go to the parameters of their names; MetaCall, whose metacall.json this is, \
+         takes them in order. arguments = \"names\" confirms the former, arguments = \"order\" chooses the latter"
     )
 }
 
 /// Checks the folder and the program of each deployment without faults so far. Returns the names of those whose
-/// workers bind objects by name without that the configuration says so.
+/// workers bind objects by name although they are projects of MetaCall, and the configuration does not say how.
 fn add_deployment_faults<'a>(config: &'a Config, faults: &mut Faults) -> Vec<&'a str> {
     let mut unsettled = Vec::new();
     // The worker scripts are part of the binary; a plan needs only the path that they would be written to.
@@ -183,7 +183,9 @@ fn add_deployment_faults<'a>(config: &'a Config, faults: &mut Faults) -> Vec<&'a
             }
             Ok(plan) => {
                 let is_own = matches!(plan.kind, RuntimeKind::Node | RuntimeKind::Python | RuntimeKind::Wasm);
-                if is_own && !deployment.locations.has("arguments") {
+                let is_app = deployment.app.is_some() || deployment.handler.is_some();
+                let is_of_metacall = !is_app && plan.own.iter().any(|json| !json.found);
+                if is_own && is_of_metacall && !deployment.locations.has("arguments") {
                     unsettled.push(deployment.name.as_str());
                 }
                 for (key, reason) in isolation::obstacles(deployment, &plan, config) {

@@ -13,3 +13,5 @@ pub(super) mod shape;
 mod source;
 mod syntax;
 mod tree;
+
+pub use crate::config::reading::explain::nearest;

@@ -11,11 +11,12 @@ use http::header::ACCEPT;
 use http::{HeaderMap, HeaderValue};
 use tokio_util::sync::CancellationToken;
 
+use crate::answer::Failure;
 use crate::clock;
 use crate::config::PluginName;
 use crate::deployment::Takes;
 use crate::gateway::request_head::RequestHead;
-use crate::gateway::{Gateway, failure, whole_request};
+use crate::gateway::{Gateway, VERSION, failure, whole_request};
 use crate::invocation::stream::{Stream, StreamFormat};
 use crate::invocation::times::Times;
 use crate::invocation::{Arguments, ErrorKind, Returned, Target};
@@ -106,7 +107,9 @@ impl Gateway {
             if let Some(chain) = deployment.chain_of(function) {
                 if call.arguments.rest().is_some() && chain.uses_arguments() {
                     // A reload has changed the plugins while the body began to arrive: they must see all of it.
-                    return failed(CallError::Stopping, deployment, function, call.takes);
+                    let mut failure = self.failure_of(CallError::Stopping, deployment, function, call.takes);
+                    failure.message = "the plugins have changed while the body arrived: send the request again".into();
+                    return Outcome::failed(Source::Gateway, failure);
                 }
                 let invocation = call.into_invocation(deployment, function);
                 // Boxed: it would double the future of calls without plugins.
@@ -123,7 +126,7 @@ impl Gateway {
                     self.deliver(deployment, sent, patience, &mut times).await
                 }
             };
-            let outcome = result.unwrap_or_else(|error| failed(error, deployment, function, call.takes));
+            let outcome = result.unwrap_or_else(|error| self.failed(error, deployment, function, call.takes));
             Outcome { times: completed(times, call.started), ..outcome }
         }
     }
@@ -174,7 +177,7 @@ impl Gateway {
                 let patience = Patience { deadline: *deadline, caller_left };
                 let sent = Sent { function, takes: *takes, arguments, head: &head_of(&call) };
                 let answered = self.deliver(deployment, sent, patience, &mut times).await;
-                let outcome = answered.unwrap_or_else(|error| failed(error, deployment, function, *takes));
+                let outcome = answered.unwrap_or_else(|error| self.failed(error, deployment, function, *takes));
                 times = completed(times, delivered);
                 Box::new(Outcome { times, ..outcome })
             }
@@ -256,6 +259,36 @@ fn completed(times: Times, start: Instant) -> Times {
     }
 }
 
+impl Gateway {
+    /// The outcome of a call that failed.
+    fn failed(&self, error: CallError, deployment: &Deployment, function: &str, takes: Takes) -> Outcome {
+        let source = match &error {
+            CallError::Function(error) if error.kind != ErrorKind::Argument => Source::FunctionError,
+            _ => Source::Gateway,
+        };
+        Outcome::failed(source, self.failure_of(error, deployment, function, takes))
+    }
+
+    /// What the caller of a function sees of an error. Who looks for a function where a web app is learns its address.
+    pub fn failure_of(&self, error: CallError, deployment: &Deployment, function: &str, takes: Takes) -> Failure {
+        let address = match error {
+            CallError::FunctionNotFound if takes == Takes::Arguments => self.address_of_app(deployment),
+            _ => None,
+        };
+        let mut failure = failure::of_call(error, deployment.name.as_str(), function, takes);
+        if let Some(address) = address {
+            failure.message.push_str(&format!("; its web app is at {address}"));
+        }
+        failure
+    }
+
+    /// The address of the web app of a deployment, if it has one.
+    #[must_use]
+    pub fn address_of_app(&self, deployment: &Deployment) -> Option<String> {
+        deployment.has_app().then(|| format!("/{}/{}/{VERSION}/http/", self.prefix, deployment.name))
+    }
+}
+
 fn head_of(call: &Invocation) -> RequestHead<'_> {
     let Invocation { id, method, target, headers, peer, context, .. } = call;
     RequestHead { id, method, target: target.as_deref(), headers, peer: *peer, context: Some(context) }
@@ -290,14 +323,6 @@ fn streamed(
     let (status, headers) = head.map_err(|fault| unusable(deployment, function, &fault))?;
     let of = StreamOf { deployment: deployment.name.as_str().into(), function: function.into() };
     Ok(Outcome::streamed(status, headers, HeldStream::new(stream, of, failure::of_stream, room), format))
-}
-
-fn failed(error: CallError, deployment: &Deployment, function: &str, takes: Takes) -> Outcome {
-    let source = match &error {
-        CallError::Function(error) if error.kind != ErrorKind::Argument => Source::FunctionError,
-        _ => Source::Gateway,
-    };
-    Outcome::failed(source, failure::of_call(error, deployment.name.as_str(), function, takes))
 }
 
 /// The pool of a deployment, or why there is none.

@@ -133,7 +133,7 @@ fn not_found(name: &str, function: &str, takes: Takes) -> String {
     match takes {
         Takes::Arguments => format!("deployment {name:?} has no function {function:?}"),
         Takes::Request => {
-            format!("deployment {name:?} has no component that serves HTTP (wasi:http/incoming-handler)")
+            format!("deployment {name:?} has no web app, nor a component that serves HTTP (wasi:http/incoming-handler)")
         }
     }
 }

@@ -65,6 +65,7 @@ impl Gateway {
     pub(super) fn put_in_service(&self, deployment: Deployment) -> Option<Arc<Deployment>> {
         let _swap = self.swap.lock();
         deployment.chain.store(Arc::new(self.plugins.current().chain_of(deployment.name.as_str())));
+        self.check_routes_to(&deployment.name, deployment.pool());
         self.registry.put(deployment)
     }
 

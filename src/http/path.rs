@@ -8,6 +8,8 @@ use crate::deployment::{BadName, check_name};
 use crate::http::problem::{Code, Problem};
 
 const FUNCTION_LIMIT: usize = 256;
+/// The file that stands for its folder.
+pub const INDEX: &str = "index.html";
 /// Parts of the longest address of a call: four, and a function with the path of its script.
 const CALL_PARTS: usize = 20;
 
@@ -33,7 +35,8 @@ pub struct StaticAddress<'a> {
     pub name: Cow<'a, str>,
     /// The version; deployments are at `v1`.
     pub version: Cow<'a, str>,
-    /// The parts of the path below the deployment's folder: at least one, none of them `.` or `..`.
+    /// The parts of the path below the deployment's folder, none of them `.` or `..`. Of an address that ends with a
+    /// slash the last is [`INDEX`]; there are none in that of the folder without one.
     pub path: Vec<Cow<'a, str>>,
 }
 
@@ -105,9 +108,6 @@ pub fn parse(path: &str) -> Result<Target<'_>, Problem> {
         return Ok(Target::Http(HttpAddress { prefix, name, version, rest }));
     }
     let is_static = match (parts[3].as_ref(), count) {
-        ("static", _) if count == 4 || slash_at_end => {
-            return Err(Problem::new(Code::NotFound, "the address of a file ends with its name"));
-        }
         ("static", _) => true,
         ("call" | "await", 5..=CALL_PARTS) if !slash_at_end => false,
         ("call" | "await", 4..=CALL_PARTS) => {
@@ -118,7 +118,8 @@ pub fn parse(path: &str) -> Result<Target<'_>, Problem> {
     let [prefix, name, version, _, mut function] = parts;
     check_names(&prefix, &name).map_err(bad)?;
     if is_static {
-        let path = rest.split('/').skip(4).map(decode).collect::<Result<_, _>>().map_err(bad)?;
+        let mut path: Vec<_> = rest.split('/').skip(4).map(decode).collect::<Result<_, _>>().map_err(bad)?;
+        path.extend(slash_at_end.then_some(Cow::Borrowed(INDEX)));
         return Ok(Target::Static(StaticAddress { prefix, name, version, path }));
     }
     check_function(&function).map_err(bad)?;
@@ -130,6 +131,13 @@ pub fn parse(path: &str) -> Result<Target<'_>, Problem> {
         }
     }
     Ok(Target::Call(CallAddress { prefix, name, version, function }))
+}
+
+/// Whether an address is in the part of the gateway's addresses that begins with the prefix.
+#[must_use]
+pub fn is_below(path: &str, prefix: &str) -> bool {
+    let rest = path.strip_prefix('/').and_then(|path| path.strip_prefix(prefix));
+    rest.is_some_and(|rest| rest.starts_with('/'))
 }
 
 fn check_names(prefix: &str, name: &str) -> Result<(), String> {
@@ -258,9 +266,6 @@ mod tests {
             "/local/math/v1/static/a//b",
             "/local/math/v1/static/a%00.css",
             "/local/math/v1/static/a%5cb",
-            "/local/math/v1/static/",
-            "/local/math/v1/static",
-            "/local/math/v1/static/a/",
         ] {
             assert!(parse(path).is_err(), "{path}");
         }

@@ -226,6 +226,9 @@ impl Service {
             Target::Static(address) if self.serves_calls => {
                 Box::pin(self.serve_file(&address, request, self.client(id, connection))).await
             }
+            Target::Other if self.serves_calls && path::is_below(uri.path(), self.gateway.prefix.as_str()) => {
+                Box::pin(self.answer_nowhere(uri.path(), request, id, connection)).await
+            }
             Target::Call(_) | Target::Http(_) | Target::Static(_) | Target::Other => {
                 self.route_to_api(request, id, connection).await
             }

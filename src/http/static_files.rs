@@ -11,21 +11,27 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use http::header::{
-    ACCEPT_RANGES, CACHE_CONTROL, CONTENT_LENGTH, CONTENT_RANGE, CONTENT_TYPE, ETAG, LAST_MODIFIED,
+    ACCEPT_RANGES, CACHE_CONTROL, CONTENT_LENGTH, CONTENT_RANGE, CONTENT_TYPE, ETAG, LAST_MODIFIED, LOCATION,
     X_CONTENT_TYPE_OPTIONS,
 };
-use http::{HeaderMap, HeaderValue, Method, Response, StatusCode};
+use http::request::Parts;
+use http::{HeaderValue, Method, Response, StatusCode};
+
+use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
 
 use crate::gateway::Gateway;
 use crate::http::call::lookup;
-use crate::http::path::StaticAddress;
-use crate::http::problem::{Code, Problem};
+use crate::http::path::{INDEX, StaticAddress};
+use crate::http::problem::{self, Code, Problem};
 use crate::http::reply_body::ReplyBody;
 use crate::http::request_id;
 use crate::http::static_files::conditions::Precondition;
 use crate::http::static_files::file::{OpenError, StaticFile};
 use crate::registry::{ServedFiles, State};
 
+/// The bytes of a name that are encoded in an address.
+const ENCODED: AsciiSet = NON_ALPHANUMERIC.remove(b'-').remove(b'.').remove(b'_').remove(b'~');
+const METHODS: &str = "GET, HEAD, OPTIONS";
 /// `Retry-After` while the deployment starts.
 const STARTING_RETRY: Duration = Duration::from_secs(1);
 
@@ -34,23 +40,27 @@ const STARTING_RETRY: Duration = Duration::from_secs(1);
 pub async fn file(
     gateway: &Gateway,
     address: &StaticAddress<'_>,
-    method: &Method,
-    headers: &HeaderMap,
+    request: &Parts,
     id: &HeaderValue,
 ) -> Result<Response<ReplyBody>, Problem> {
-    if !matches!(*method, Method::GET | Method::HEAD) {
+    let Parts { method, headers, .. } = request;
+    if !matches!(*method, Method::GET | Method::HEAD | Method::OPTIONS) {
         let problem = Problem::new(Code::MethodNotAllowed, format!("a file is read with GET or HEAD, not {method}"));
-        return Err(problem.allowing("GET, HEAD"));
+        return Err(problem.allowing(METHODS));
     }
     let served = served_files(gateway, address)?;
+    if *method == Method::OPTIONS {
+        return Ok(problem::methods(METHODS));
+    }
     if address.path.iter().any(|part| is_hidden(part)) {
         return Err(no_file(address));
     }
     let path: PathBuf = address.path.iter().map(AsRef::<str>::as_ref).collect();
     let private = Arc::clone(&gateway.private);
-    let opened = tokio::task::spawn_blocking(move || open(&served, &path, &private)).await;
+    let opened = tokio::task::spawn_blocking(move || open_or_index(&served, &path, &private)).await;
     let file = match opened {
-        Ok(Ok(file)) => file,
+        Ok(Ok(Opened::File(file))) => file,
+        Ok(Ok(Opened::Folder)) => return Ok(to_folder(address, request.uri.query())),
         Ok(Err(OpenError::None)) => return Err(no_file(address)),
         Ok(Err(OpenError::Fault(fault))) => {
             tracing::warn!(deployment = %address.name, path = wanted(address), error = %fault, "file cannot be read");
@@ -103,6 +113,33 @@ fn served_files(gateway: &Gateway, address: &StaticAddress<'_>) -> Result<Served
         }
         State::Failed(_) => Err(Problem::new(Code::NotFound, format!("deployment {name:?} has not loaded"))),
     }
+}
+
+/// What is at the address of a file.
+enum Opened {
+    File(StaticFile),
+    /// A folder with an index, whose address ends with a slash.
+    Folder,
+}
+
+/// Opens a file, or finds the index of a folder. Blocks.
+fn open_or_index(served: &ServedFiles, path: &Path, private: &[PathBuf]) -> Result<Opened, OpenError> {
+    match open(served, path, private) {
+        Err(OpenError::None) => open(served, &path.join(INDEX), private).map(|_| Opened::Folder),
+        opened => opened.map(Opened::File),
+    }
+}
+
+/// Leads to the address of a folder that ends with a slash: there the relative addresses of its index are right.
+fn to_folder(address: &StaticAddress<'_>, query: Option<&str>) -> Response<ReplyBody> {
+    let name = address.path.last().map_or("static", AsRef::as_ref);
+    let query = query.map_or_else(String::new, |query| format!("?{query}"));
+    let mut response = Response::new(ReplyBody::Full(None));
+    *response.status_mut() = StatusCode::PERMANENT_REDIRECT;
+    // Relative, because a proxy may have changed the beginning of the path.
+    let location = format!("./{}/{query}", utf8_percent_encode(name, &ENCODED));
+    response.headers_mut().insert(LOCATION, header(&location));
+    response
 }
 
 /// Opens a file by its path below the served part of the folder, or else by its path in the whole folder, as MetaCall

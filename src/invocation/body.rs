@@ -29,6 +29,21 @@ impl HeldBody {
     pub fn take(&self) -> Option<Pieces> {
         self.0.lock().take()
     }
+
+    /// Moves the body to a holder for one attempt to pass it on; none if another has taken it.
+    #[must_use]
+    pub fn lend(&self) -> Option<Self> {
+        self.take().map(Self::new)
+    }
+
+    /// Takes back what was lent; false if any of it has been read.
+    #[must_use]
+    pub fn take_back(&self, lent: &Self) -> bool {
+        let body = lent.take();
+        let is_whole = body.is_some();
+        *self.0.lock() = body;
+        is_whole
+    }
 }
 
 impl fmt::Debug for HeldBody {

@@ -54,7 +54,7 @@ class Request {
   // Fires the signal, also the one of a later look at it.
   static cancel(request) {
     request.#abort ??= new AbortController();
-    request.#abort.abort();
+    storage.run(request, () => request.#abort.abort()); // so that its listeners know the request
   }
 
   [Symbol.for('nodejs.util.inspect.custom')](depth, options, inspect) {

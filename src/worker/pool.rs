@@ -225,12 +225,12 @@ impl Pool {
             match client.call(&call, deadline, lease) {
                 Ok(sent) => {
                     times.worker = Some(Duration::ZERO);
-                    self.follow(&client, sent.id, arguments);
+                    let lent = self.follow(&client, sent.id, arguments);
                     match cancellation::answer(&client, sent, cancellable, patience).await {
                         Ok(Ok(Returned::Stream(stream))) => return Ok(self.watched(stream, &function)),
                         Ok(Ok(returned)) => return Ok(returned),
                         // Not a byte of the call reached the worker: another one can take it.
-                        Ok(Err(CallFailure::Unsent)) if arguments.rest().is_none() => {}
+                        Ok(Err(CallFailure::Unsent)) if is_whole(arguments, lent.as_ref()) => {}
                         Ok(Err(failure)) => {
                             self.note_failure(&function.name, &failure);
                             return Err(self.call_error(failure));
@@ -245,10 +245,10 @@ impl Pool {
     }
 
     /// Has the body of a request follow its call, if it is not in the arguments.
-    fn follow(&self, client: &WorkerClient, id: u64, arguments: &Arguments) {
-        if let Some(body) = arguments.rest().and_then(HeldBody::take) {
-            client.follow(id, body, self.context.settings.timeout);
-        }
+    fn follow(&self, client: &WorkerClient, id: u64, arguments: &Arguments) -> Option<HeldBody> {
+        let lent = arguments.rest().and_then(HeldBody::lend)?;
+        client.follow(id, &lent, self.context.settings.timeout);
+        Some(lent)
     }
 
     /// Has the faults of a stream logged as those of other calls.
@@ -257,6 +257,8 @@ impl Pool {
         stream.report_faults(move |fault| {
             let name = &open.function.name;
             match fault {
+                // The caller's fault.
+                CallFailure::Function(error) if error.status.is_some_and(|status| status < 500) => {}
                 CallFailure::Function(error) => {
                     logs.report(&format!("{name} failed in its stream: {}", stack_or_message(error)));
                 }
@@ -365,6 +367,11 @@ impl Pool {
             odd_messages: counts.odd_messages,
         }
     }
+}
+
+/// Whether a call whose body may have been lent to a worker still has all of it.
+fn is_whole(arguments: &Arguments, lent: Option<&HeldBody>) -> bool {
+    arguments.rest().is_none_or(|body| lent.is_some_and(|lent| body.take_back(lent)))
 }
 
 /// What the log has of an error that a function raised.

@@ -220,7 +220,7 @@ fn only_whole_requests_reach_an_http_function() {
     }
     let answer = gateway.get("/local/it/v1/http/a");
     assert_refused(&answer, 404, "function_not_found");
-    let words = "deployment \"it\" has no component that serves HTTP (wasi:http/incoming-handler)";
+    let words = "deployment \"it\" has no web app, nor a component that serves HTTP (wasi:http/incoming-handler)";
     assert_eq!(answer.message(), words);
     for nowhere in ["/local/none/v1/http/a", "/local/x/v2/http/a", "/other/x/v1/http"] {
         assert_refused(&gateway.get(nowhere), 404, "deployment_not_found");

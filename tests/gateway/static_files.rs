@@ -125,9 +125,45 @@ fn head_gives_the_length_and_other_methods_are_refused() {
     let head = raw(&gateway, "HEAD /local/site/v1/static/a.txt").to_lowercase();
     assert!(head.starts_with("http/1.1 200 ") && head.contains("\r\ncontent-length: 10\r\n"), "{head}");
     assert!(head.ends_with("\r\n\r\n"), "{head}");
-    for method in ["POST", "PUT", "DELETE", "PATCH", "OPTIONS"] {
+    for method in ["POST", "PUT", "DELETE", "PATCH"] {
         let answer = raw(&gateway, &format!("{method} /local/site/v1/static/a.txt")).to_lowercase();
-        assert!(answer.starts_with("http/1.1 405 ") && answer.contains("\r\nallow: get, head\r\n"), "{answer}");
+        assert!(
+            answer.starts_with("http/1.1 405 ") && answer.contains("\r\nallow: get, head, options\r\n"),
+            "{answer}"
+        );
+    }
+}
+
+#[test]
+fn options_gives_the_methods_of_files() {
+    let (gateway, _folder) = open_site(|folder| fs::write(folder.join("a.txt"), "a").unwrap());
+    let answer = raw(&gateway, "OPTIONS /local/site/v1/static/a.txt");
+    assert!(answer.starts_with("HTTP/1.1 204 ") && answer.contains("\r\nallow: GET, HEAD, OPTIONS\r\n"), "{answer}");
+}
+
+#[test]
+fn a_folder_is_served_by_its_index() {
+    let (gateway, _folder) = site("static_files = \"public\"\n", |folder| {
+        for folder in [folder.join("public/a b"), folder.join("public/.git"), folder.join("public/none")] {
+            fs::create_dir_all(&folder).unwrap();
+        }
+        for file in ["index.html", "a b/index.html", ".git/index.html"] {
+            fs::write(folder.join("public").join(file), file).unwrap();
+        }
+    });
+    for (address, file) in [("", "index.html"), ("a%20b/", "a b/index.html"), ("index.html", "index.html")] {
+        let answer = read(&gateway, address, &[]);
+        assert_eq!((answer.status, answer.body.as_str()), (200, file), "{address}");
+        assert_eq!(answer.header("content-type"), Some("text/html; charset=utf-8"));
+    }
+    // Relative addresses of the index are right only below its slash. No name leads to another host.
+    for (address, location) in [("", "./static/?a=1"), ("/a%20b", "./a%20b/?a=1")] {
+        let answer = raw(&gateway, &format!("GET /local/site/v1/static{address}?a=1"));
+        assert!(answer.starts_with("HTTP/1.1 308 "), "{answer}");
+        assert!(answer.contains(&format!("\r\nlocation: {location}\r\n")), "{answer}");
+    }
+    for address in ["none/", "none", ".git/", ".git", "index.html/", "nowhere/"] {
+        assert_eq!(read(&gateway, address, &[]).status, 404, "{address}");
     }
 }
 

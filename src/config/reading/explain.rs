@@ -69,7 +69,9 @@ pub(super) fn missing_keys(table: &str, keys: &[&str]) -> String {
     format!("{table:?} needs {}", quoted.join(" and "))
 }
 
-fn nearest<'k>(key: &str, known: &[&'k str]) -> Option<&'k str> {
+/// The name that is meant by one with a typing error, if one is near enough.
+#[must_use]
+pub fn nearest<'k>(key: &str, known: &[&'k str]) -> Option<&'k str> {
     let plain = |text: &str| text.replace(['-', '_'], "").to_lowercase();
     let typed = plain(key);
     let distances = |candidate: &str| {

@@ -63,7 +63,7 @@ async fn answer(
     record: &mut CallRecord<'_>,
 ) -> Result<Response<ReplyBody>, Problem> {
     let (deployment, function) = (record.deployment, record.function);
-    let (keys, kind) = lookup::body_of(deployment, head);
+    let (keys, kind) = lookup::body_of(deployment, function, head);
     let buffers = &client.connection.buffers;
     // What is held of the body counts in the budgets until the call has ended.
     let (arguments, _held) = match kind {
@@ -105,9 +105,9 @@ fn deployment_for(
     }
     let deployment = lookup::deployment_at(gateway, &address.prefix, &address.name, &address.version)?;
     if *method == Method::OPTIONS {
-        lookup::check_function(&deployment, &address.function, Takes::Arguments)?;
+        lookup::check_function(gateway, &deployment, &address.function, Takes::Arguments)?;
     } else {
-        lookup::check_call(&deployment, &address.function, Takes::Arguments, head, body)?;
+        lookup::check_call(gateway, &deployment, &address.function, Takes::Arguments, head, body)?;
     }
     Ok(deployment)
 }

@@ -9,9 +9,9 @@ use http::request::Parts;
 use hyper::body::{Body, Incoming};
 
 use crate::clock;
-use crate::deployment::{DeploymentName, Takes};
+use crate::deployment::{DeploymentName, Function, Takes};
 use crate::gateway::call::Call;
-use crate::gateway::{Gateway, VERSION, failure};
+use crate::gateway::{Gateway, VERSION};
 use crate::http::access_log::{AccessLog, Entry};
 use crate::http::buffers::SMALL;
 use crate::http::call::arguments::Keys;
@@ -84,12 +84,30 @@ pub fn deployment_at(gateway: &Gateway, prefix: &str, name: &str, version: &str)
 
 /// How the body of a request becomes arguments for a deployment: what happens to keys, and the kind of the body.
 #[must_use]
-pub fn body_of(deployment: &Deployment, head: &Parts) -> (Keys, BodyKind) {
+pub fn body_of(deployment: &Deployment, function: &str, head: &Parts) -> (Keys, BodyKind) {
     let pool = deployment.pool();
     // Names cost an allocation per call: they are kept only where the runtime passes them on.
     let keys = if pool.is_some_and(|pool| pool.wants_names()) { Keys::Keep } else { Keys::Drop };
     let takes_files = pool.is_some_and(|pool| pool.takes_files());
-    (keys, BodyKind::of(head.headers.get(CONTENT_TYPE).map(HeaderValue::as_bytes), takes_files))
+    match BodyKind::of(head.headers.get(CONTENT_TYPE).map(HeaderValue::as_bytes), takes_files) {
+        BodyKind::Text if takes_bytes(deployment, function) => (keys, BodyKind::Bytes),
+        kind => (keys, kind),
+    }
+}
+
+/// Whether the first parameter of a function is declared as bytes.
+fn takes_bytes(deployment: &Deployment, function: &str) -> bool {
+    let function = exported(deployment, function);
+    let first = function.as_ref().and_then(|function| function.signature.parameters.first());
+    first.is_some_and(|first| first.schema["contentEncoding"] == "base64")
+}
+
+/// The function of this name, if the release has loaded and has it.
+#[must_use]
+pub fn exported(deployment: &Deployment, called: &str) -> Option<Arc<Function>> {
+    let exports = deployment.pool()?.exports()?;
+    let name = exports.aliases.get(called).map_or(called, AsRef::as_ref);
+    exports.functions.get(name).cloned()
 }
 
 /// Checks that a deployment has a function and room for a call, if reading the body of the request would take long: a
@@ -100,6 +118,7 @@ pub fn body_of(deployment: &Deployment, head: &Parts) -> (Keys, BodyKind) {
 /// No plugin applies to the function's name, and the release has loaded without it (404 `function_not_found`,
 /// `ambiguous_function`), or its queue is full (503 `overloaded`), or its workers fail repeatedly (503 `crash_loop`).
 pub fn check_call(
+    gateway: &Gateway,
     deployment: &Deployment,
     function: &str,
     takes: Takes,
@@ -110,7 +129,7 @@ pub fn check_call(
     if is_small(head, body) && !head.headers.contains_key(EXPECT) {
         return Ok(());
     }
-    check_function(deployment, function, takes)?;
+    check_function(gateway, deployment, function, takes)?;
     if deployment.chain_of(function).is_some() {
         // Its before-hooks may answer instead, or refuse the caller, who should see that first.
         return Ok(());
@@ -121,7 +140,7 @@ pub fn check_call(
         // Other reasons may have passed when the body has arrived.
         Some(_) | None => return Ok(()),
     };
-    let message = failure::of_call(error, deployment.name.as_str(), function, takes).message;
+    let message = gateway.failure_of(error, deployment, function, takes).message;
     Err(Problem::new(code, message).retry_after(wait))
 }
 
@@ -131,11 +150,11 @@ pub fn check_call(
 ///
 /// No plugin applies to the function's name, and the release has loaded without it (404 `function_not_found`,
 /// `ambiguous_function`).
-pub fn check_function(deployment: &Deployment, function: &str, takes: Takes) -> Result<(), Problem> {
+pub fn check_function(gateway: &Gateway, deployment: &Deployment, function: &str, takes: Takes) -> Result<(), Problem> {
     if deployment.may_answer(function, takes) {
         return Ok(());
     }
-    let message = |error| failure::of_call(error, deployment.name.as_str(), function, takes).message;
+    let message = |error| gateway.failure_of(error, deployment, function, takes).message;
     Err(match deployment.namesakes(function) {
         Some(names) => Problem::new(Code::AmbiguousFunction, message(CallError::AmbiguousFunction(names))),
         None => Problem::new(Code::FunctionNotFound, message(CallError::FunctionNotFound)),

@@ -7,7 +7,7 @@ use http::request::Parts;
 use http::{HeaderName, HeaderValue, Request, Response};
 use hyper::body::{Body, Incoming};
 
-use crate::deployment::{Function, Takes};
+use crate::deployment::Takes;
 use crate::gateway::Gateway;
 use crate::http::bodies::Bodies;
 use crate::http::call::arguments::{self, Keys};
@@ -54,7 +54,7 @@ async fn call(
     let refused = Refused { client, function, head: &head, body: &body };
     let named = deployment_of(gateway, route).inspect_err(|problem| refused.record(gateway, None, problem));
     let checked = named.and_then(|deployment| {
-        let found = lookup::check_call(&deployment, function, Takes::Arguments, &head, &body);
+        let found = lookup::check_call(gateway, &deployment, function, Takes::Arguments, &head, &body);
         match found.and_then(|()| route.parameters(head.uri.path())) {
             Ok(path) => Ok((deployment, path)),
             Err(problem) => {
@@ -83,9 +83,9 @@ async fn answer(
     record: &mut CallRecord<'_>,
 ) -> Result<Response<ReplyBody>, Problem> {
     let (deployment, function) = (record.deployment, record.function);
-    let (keys, kind) = lookup::body_of(deployment, head);
+    let (keys, kind) = lookup::body_of(deployment, function, head);
     let query = head.uri.query().filter(|query| !query.is_empty()).map(str::to_owned);
-    let function_of = if body.is_end_stream() { None } else { exported(deployment, function) };
+    let function_of = if body.is_end_stream() { None } else { lookup::exported(deployment, function) };
     let with_address = move |from_body: Arguments| {
         let given =
             Given { path, query: query.as_deref(), signature: function_of.as_deref().map(|own| &own.signature) };
@@ -140,11 +140,4 @@ async fn pass_on(
 fn deployment_of(gateway: &Gateway, route: &Route) -> Result<Arc<Deployment>, Problem> {
     let name = route.to.deployment.as_str();
     gateway.deployment(name).ok_or_else(|| problem::deployment_not_found(name))
-}
-
-/// The function of this name, if the release has loaded and has it.
-fn exported(deployment: &Deployment, called: &str) -> Option<Arc<Function>> {
-    let exports = deployment.pool()?.exports()?;
-    let name = exports.aliases.get(called).map_or(called, AsRef::as_ref);
-    exports.functions.get(name).cloned()
 }

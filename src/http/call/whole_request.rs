@@ -7,9 +7,9 @@ use std::pin::pin;
 use std::sync::Arc;
 
 use bytes::Bytes;
-use http::header::{CONTENT_ENCODING, CONTENT_LENGTH, HOST};
+use http::header::{CONNECTION, CONTENT_ENCODING, CONTENT_LENGTH, HOST, UPGRADE};
 use http::request::Parts;
-use http::{HeaderValue, Method, Request, Response};
+use http::{HeaderMap, HeaderName, HeaderValue, Method, Request, Response};
 use hyper::body::{Body, Incoming};
 
 use crate::deployment::{HTTP_FUNCTION, Takes};
@@ -59,7 +59,7 @@ pub async fn serve_deployment(
     let (head, body) = request.into_parts();
     let refused = Refused { client, function: HTTP_FUNCTION, head: &head, body: &body };
     let found = deployment.inspect_err(|problem| refused.record(gateway, None, problem));
-    let checked = found.and_then(|deployment| match check(&deployment, &head, &body) {
+    let checked = found.and_then(|deployment| match check(gateway, &deployment, &head, &body) {
         Ok(()) => Ok(deployment),
         Err(problem) => {
             refused.record(gateway, Some(&deployment), &problem);
@@ -169,12 +169,27 @@ fn upload_place(deployment: &Deployment, head: &Parts, body: &Incoming) -> Optio
     deployment.pool()?.open_upload(HTTP_FUNCTION)
 }
 
-fn check(deployment: &Deployment, head: &Parts, body: &Incoming) -> Result<(), Problem> {
+fn check(gateway: &Gateway, deployment: &Deployment, head: &Parts, body: &Incoming) -> Result<(), Problem> {
     if head.method == Method::TRACE {
         // TRACE would echo headers, which may hold credentials.
         return Err(Problem::new(Code::MethodNotAllowed, "functions do not answer TRACE").allowing(METHODS));
     }
-    lookup::check_call(deployment, HTTP_FUNCTION, Takes::Request, head, body)
+    if asks_for_websocket(&head.headers) {
+        // Passed on as a GET, it would be answered with anything but what its client waits for.
+        return Err(Problem::new(Code::NotImplemented, "WebSockets are not passed on to functions and web apps"));
+    }
+    lookup::check_call(gateway, deployment, HTTP_FUNCTION, Takes::Request, head, body)
+}
+
+fn asks_for_websocket(headers: &HeaderMap) -> bool {
+    let has = |name: HeaderName, wanted: &[u8]| {
+        let items = headers.get_all(name).into_iter().flat_map(|value| value.as_bytes().split(|byte| *byte == b','));
+        // A protocol may have a version behind a slash.
+        items
+            .map(|item| item.split(|byte| *byte == b'/').next().unwrap_or_default().trim_ascii())
+            .any(|item| item.eq_ignore_ascii_case(wanted))
+    };
+    headers.contains_key(UPGRADE) && has(UPGRADE, b"websocket") && has(CONNECTION, b"upgrade")
 }
 
 /// Makes the headers describe what the function gets: a body of this length that is no longer compressed, `host` for

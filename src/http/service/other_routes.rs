@@ -15,7 +15,7 @@ use crate::http::buffers::{Class, Held};
 use crate::http::call::lookup::Client;
 use crate::http::client_connection::ClientConnection;
 use crate::http::path::StaticAddress;
-use crate::http::problem::Problem;
+use crate::http::problem::{Code, Problem};
 use crate::http::reply_body::ReplyBody;
 use crate::http::request_body;
 use crate::http::request_id;
@@ -41,7 +41,7 @@ impl Service {
         let mut held = Held::nothing(&client.connection.buffers);
         held.grow_to(STREAM_BUFFER, Class::Answer)?;
         let (head, body) = request.into_parts();
-        let file = static_files::file(&self.gateway, address, &head.method, &head.headers, client.id).await;
+        let file = static_files::file(&self.gateway, address, &head, client.id).await;
         let file = file.map(|answer| answer.map(|body| body.guarded(held)));
         if request_body::drop_unread(&head, body).await {
             return file;
@@ -49,6 +49,26 @@ impl Service {
         let mut response = file.map_err(Problem::closing)?;
         response.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
         Ok(response)
+    }
+
+    /// Answers a request for what no deployment has. Next to a web app that is a slip: the answer has its address.
+    pub(super) async fn answer_nowhere(
+        &self,
+        path: &str,
+        request: Request<Incoming>,
+        id: &HeaderValue,
+        connection: &ClientConnection,
+    ) -> Result<Response<ReplyBody>, Problem> {
+        let name = path.split('/').nth(2).unwrap_or_default();
+        let deployment = self.gateway.deployment(name);
+        let Some(app) = deployment.and_then(|deployment| self.gateway.address_of_app(&deployment)) else {
+            return self.route_to_api(request, id, connection).await;
+        };
+        let path: String = path.chars().take(200).collect();
+        let problem =
+            Problem::new(Code::NotFound, format!("nothing is at {path:?}; the web app of {name:?} is at {app}"));
+        let (head, body) = request.into_parts();
+        Err(request_body::refuse(&head, body, problem).await)
     }
 
     /// Has the router answer: health, metrics, the API, and what is nowhere.

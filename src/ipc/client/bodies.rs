@@ -8,7 +8,7 @@ use futures_util::StreamExt;
 use tokio::sync::watch;
 
 use crate::clock;
-use crate::invocation::body::{Pieces, WINDOW};
+use crate::invocation::body::{HeldBody, WINDOW};
 use crate::ipc::client::Client;
 use crate::ipc::message::body::{data_line, end_line, error_line};
 
@@ -22,12 +22,12 @@ struct End<S: Send + 'static> {
 impl<S: Send + 'static> Client<S> {
     /// Has a body follow the call that was sent with this id. The function has this time to answer after the last
     /// piece, or to take what it was sent.
-    pub fn follow(&self, id: u64, body: Pieces, time: Duration) {
+    pub fn follow(&self, id: u64, body: &HeldBody, time: Duration) {
         let Some(client) = self.this.upgrade() else { return };
         let may_send = self.shared.lock().calls.follow(id, time, self.stream_idle, clock::now());
         if let Some(may_send) = may_send {
             let end = End { client, id, how: Err("the call is over".into()) };
-            tokio::spawn(pass_on(body, may_send, end));
+            tokio::spawn(pass_on(body.clone(), may_send, end));
         }
     }
 
@@ -47,7 +47,12 @@ impl<S: Send + 'static> Client<S> {
 }
 
 /// Passes the pieces of a body on until its end, or until the call is over.
-async fn pass_on<S: Send + 'static>(mut body: Pieces, mut may_send: watch::Receiver<u64>, mut end: End<S>) {
+async fn pass_on<S: Send + 'static>(body: HeldBody, mut may_send: watch::Receiver<u64>, mut end: End<S>) {
+    if may_send.has_changed().is_err() {
+        // Over before it began: the call may go to another worker, with its body.
+        return;
+    }
+    let Some(mut body) = body.take() else { return };
     let mut sent = 0;
     loop {
         let next = tokio::select! {
