@@ -33,7 +33,7 @@ impl OperatorLogs {
                 let writer = match &settings.file {
                     Some(path) => {
                         let file = RotatingFile::open(path, settings.max_size.bytes(), settings.keep);
-                        start(file, "the access log").with_context(|| opening("file", "access_log", path))?
+                        start(file, "access log", path).with_context(|| opening("file", "access_log", path))?
                     }
                     None => telemetry::standard_error().context("starting the access log")?,
                 };
@@ -44,7 +44,7 @@ impl OperatorLogs {
             None => AuditLog::default(),
             Some(path) => {
                 let file = RotatingFile::open(path, AUDIT_SIZE, AUDIT_FILES);
-                let writer = start(file, "the audit log").with_context(|| opening("audit_log", "admin", path))?;
+                let writer = start(file, "audit log", path).with_context(|| opening("audit_log", "admin", path))?;
                 AuditLog::to_file(writer)
             }
         };
@@ -63,8 +63,8 @@ impl OperatorLogs {
     }
 }
 
-fn start(file: io::Result<RotatingFile>, name: &'static str) -> io::Result<LogWriter> {
-    LogWriter::start_gathering(Box::new(file?), name)
+fn start(file: io::Result<RotatingFile>, name: &str, path: &Path) -> io::Result<LogWriter> {
+    LogWriter::start_gathering(Box::new(file?), &format!("{name} {}", path.display()))
 }
 
 fn opening(key: &str, table: &str, path: &Path) -> String {

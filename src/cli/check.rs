@@ -1,7 +1,7 @@
 //! `metagate check`: validate a configuration without starting anything.
 
 use std::io::Write;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use clap::{Args, ValueEnum};
@@ -67,6 +67,7 @@ impl Check {
         let Some(config) = config else { return report };
         report.deployments = config.deployments.len();
         report.add_plugin_faults(&config);
+        add_log_faults(&config, &mut report.faults);
         let unsettled = add_deployment_faults(&config, &mut report.faults);
         if report.faults.is_empty() && !unsettled.is_empty() {
             report.warnings.push(warning_of_names(&unsettled));
@@ -119,6 +120,27 @@ fn fault_as_json(fault: &Fault) -> Value {
     let Some(place) = &fault.location else { return json!({ "message": fault.message }) };
     let file = place.file.display().to_string();
     json!({ "file": file, "line": place.line, "column": place.column, "message": fault.message })
+}
+
+/// Files of logs that cannot be made, or are something else.
+fn add_log_faults(config: &Config, faults: &mut Faults) {
+    let access = config.access_log.as_ref().and_then(|log| Some(("access_log.file", log.file.as_deref()?)));
+    let audit = config.admin.audit_log.as_deref().map(|file| ("admin.audit_log", file));
+    for (key, file) in access.into_iter().chain(audit) {
+        let folder = file.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
+        let reason = if file.is_dir() {
+            format!("{} is a folder", file.display())
+        } else if !folder.is_dir() {
+            format!("there is no folder {}", folder.display())
+        } else if file == config.file {
+            "this is the configuration itself".to_owned()
+        } else if key == "admin.audit_log" && access.is_some_and(|(_, other)| other == file) {
+            "the access log has the same file".to_owned()
+        } else {
+            continue;
+        };
+        faults.push(Fault::new(config.locations.of(key), reason));
+    }
 }
 
 /// Folders of static files that do not exist. They may be made later, by a build or by the functions.

@@ -143,7 +143,8 @@ fn configuration(found: &[Found]) -> String {
         let name = name.as_str();
         write!(text, "\n[[deployment]] # {language}\nname = \"{name}\"\npath = {path}\n").expect("a text takes text");
         text.push_str(
-            "# workers = 1 # or { min = 1, max = 4 }\n\
+            "arguments = \"names\" # an object's values go to the parameters of their names\n\
+             # workers = 1 # or { min = 1, max = 4 }\n\
              # timeout = \"30s\" # of a call\n\
              # env = { GREETING = \"hello\" }\n",
         );

@@ -7,6 +7,8 @@ mod isolation;
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::SocketAddr;
 
+use sha2::{Digest as _, Sha256};
+
 use crate::config::fault::{Fault, Faults};
 use crate::config::locations::Locations;
 use crate::config::tables::config::Config;
@@ -20,8 +22,9 @@ use crate::config::values::variable::check_variable;
 /// Minimum length of a token in bytes where the admin API can be reached from other machines.
 const TOKEN_LENGTH: usize = 32;
 
-/// The name of the holder of `[admin] token`.
+/// The names of the holder of `[admin] token`, and of callers where there is none.
 const OWNER: &str = "token";
+const NOBODY: &str = "local";
 
 /// The smallest `max_size` of the access log: a line is less than a tenth of it.
 const LOG_FILE_SIZE: Size = Size::kibibytes(64);
@@ -81,24 +84,48 @@ fn check_admin(config: &Config, faults: &mut Faults) {
         }
     }
     check_holders(config, faults);
+    check_distinct(config, faults);
+}
+
+/// A token has one holder: of two, one would have the other's rights.
+fn check_distinct(config: &Config, faults: &mut Faults) {
+    let digest = |secret: &Secret| <[u8; 32]>::from(Sha256::digest(secret.expose().as_bytes()));
+    let owner = config.admin.token.as_ref().map(|token| (OWNER, digest(token)));
+    let others = config.admin.tokens.iter().filter_map(|token| {
+        let of_secret = token.token.as_ref().map(digest);
+        Some((token.name.as_str(), of_secret.or_else(|| token.sha256.map(|digest| *digest.bytes()))?))
+    });
+    let mut seen: BTreeMap<[u8; 32], &str> = BTreeMap::new();
+    for (name, digest) in owner.into_iter().chain(others) {
+        if let Some(first) = seen.insert(digest, name) {
+            let message = format!("the tokens of {first:?} and {name:?} are the same");
+            faults.push(Fault::new(config.locations.of("admin.tokens"), message));
+        }
+    }
 }
 
 /// Names of holders are unique and printable, and each has one token.
 fn check_holders(config: &Config, faults: &mut Faults) {
     let at = config.locations.of("admin.tokens");
-    let mut names = BTreeSet::from([OWNER]);
+    let was_sound = faults.is_empty();
+    let mut names = BTreeSet::from([OWNER, NOBODY]);
     for token in &config.admin.tokens {
         let name = token.name.as_str();
         let mut fault = |message: String| faults.push(Fault::new(at.clone(), message));
         if name.is_empty() || name.len() > 64 || name.chars().any(char::is_control) {
             fault(format!("{name:?} is no name of a token: 1 to 64 bytes, without control characters"));
         } else if !names.insert(name) {
-            let reserved = if name == OWNER { ": it is that of \"token\"" } else { "" };
+            let reserved = match name {
+                OWNER => ": it is that of \"token\"",
+                NOBODY => ": it is for callers who need none",
+                _ => "",
+            };
             fault(format!("two tokens have the name {name:?}{reserved}"));
         }
         match (&token.token, &token.sha256) {
             (Some(_), Some(_)) => fault(format!("{name:?} has both \"token\" and \"sha256\"; it takes one of them")),
-            (None, None) => fault(format!("{name:?} has neither \"token\" nor \"sha256\"")),
+            // A value that was refused is a fault already.
+            (None, None) if was_sound => fault(format!("{name:?} has neither \"token\" nor \"sha256\"")),
             _ => {}
         }
     }

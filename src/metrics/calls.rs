@@ -51,7 +51,7 @@ pub struct DeploymentCalls {
     pub queue: CallDurations,
     /// Time from there to the worker's answer, or the first piece of a stream.
     pub worker: CallDurations,
-    /// Time from the head of a streamed answer to its end.
+    /// Time from the first message of a stream to its end.
     pub stream: CallDurations,
 }
 

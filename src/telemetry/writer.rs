@@ -53,7 +53,7 @@ impl LogWriter {
     /// # Errors
     ///
     /// The operating system refuses another thread.
-    pub fn start(out: Box<dyn Write + Send>, name: &'static str) -> io::Result<Self> {
+    pub fn start(out: Box<dyn Write + Send>, name: &str) -> io::Result<Self> {
         Self::start_with(out, name, Duration::ZERO)
     }
 
@@ -62,14 +62,15 @@ impl LogWriter {
     /// # Errors
     ///
     /// The operating system refuses another thread.
-    pub fn start_gathering(out: Box<dyn Write + Send>, name: &'static str) -> io::Result<Self> {
+    pub fn start_gathering(out: Box<dyn Write + Send>, name: &str) -> io::Result<Self> {
         Self::start_with(out, name, GATHERED)
     }
 
-    fn start_with(out: Box<dyn Write + Send>, name: &'static str, gathers: Duration) -> io::Result<Self> {
+    fn start_with(out: Box<dyn Write + Send>, name: &str, gathers: Duration) -> io::Result<Self> {
         let (queue, entries) = sync_channel(QUEUED_LINES);
         let counters = Arc::new(Counters::default());
-        let output = Mutex::new(Output { out, name, gathers, counters: Arc::clone(&counters), is_torn: false });
+        let output =
+            Mutex::new(Output { out, name: name.into(), gathers, counters: Arc::clone(&counters), is_torn: false });
         // The receiver is shared with the runs before, not moved: a panic must not lose the queue.
         let entries = Mutex::new(entries);
         supervise::forever_thread(TASK, move || output.lock().run(&entries.lock()))?;
@@ -133,7 +134,7 @@ impl Write for LineWriter<'_> {
 /// The writing side.
 struct Output {
     out: Box<dyn Write + Send>,
-    name: &'static str,
+    name: Box<str>,
     /// How long lines wait for others to be written with them.
     gathers: Duration,
     counters: Arc<Counters>,
@@ -192,7 +193,7 @@ impl Output {
             // Through the queue like every other line, in the form that was asked for. If the queue is full again, the
             // report itself is lost: its count must not be.
             let before = self.counters.lost.load(Ordering::Relaxed);
-            tracing::warn!(lines, to = self.name, "log lines were lost: they were not accepted");
+            tracing::warn!(lines, to = &*self.name, "log lines were lost: they were not accepted");
             if self.counters.lost.load(Ordering::Relaxed) > before {
                 self.counters.lost.fetch_add(lines, Ordering::Relaxed);
             }

@@ -66,6 +66,7 @@ fn every_call_has_a_line_with_how_it_ended_and_how_long_it_took() {
         (200, "client_gone"),
     ];
     assert_eq!(ends, expected);
+    assert!(lines[1]["answer_bytes"].as_u64() > Some(50) && lines[2]["answer_bytes"].as_u64() > Some(50), "{lines:?}");
     assert!(lines[3]["stream_ms"].is_number() && lines[3]["answer_bytes"].as_u64() > Some(100_000), "{}", lines[3]);
     assert!(!gateway.log().contains("hunter2"));
 }
@@ -131,5 +132,8 @@ fn a_file_that_cannot_be_written_keeps_the_gateway_from_starting() {
     let ended = metagate().arg("serve").arg(&file).output().unwrap();
     assert_eq!(ended.status.code(), Some(1));
     let told = String::from_utf8_lossy(&ended.stderr).into_owned();
+    let checked = metagate().arg("check").arg(&file).output().unwrap();
+    assert_eq!(checked.status.code(), Some(1));
+    assert!(String::from_utf8_lossy(&checked.stderr).contains("there is no folder"), "{checked:?}");
     assert!(told.contains("opening \"file\" of [access_log]") && told.contains("absent/access.log"), "{told}");
 }

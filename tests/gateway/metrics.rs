@@ -59,8 +59,8 @@ fn every_call_is_counted_once_with_how_it_ended() {
     assert_eq!(sample(&gateway, name), 1.0);
     let of = |name: &str, more: &str| format!("metagate_{name}{{deployment=\"x\",{more}}}");
     assert_eq!(sample(&gateway, &of("call_duration_seconds_count", "function=\"told\"")), 5.0);
-    // Three of "[]" and one of "[1"; an answer is {"cancelled":[],"running":0}.
-    assert_eq!(sample(&gateway, &of("call_request_bytes_total", "function=\"told\"")), 8.0);
+    // Three of "[]": the body that is no JSON was refused. An answer is {"cancelled":[],"running":0}.
+    assert_eq!(sample(&gateway, &of("call_request_bytes_total", "function=\"told\"")), 6.0);
     assert!(sample(&gateway, &of("call_answer_bytes_total", "function=\"told\"")) >= 4.0 * 20.0);
     // Those that came to a worker.
     assert_eq!(sample(&gateway, &of("call_part_duration_seconds_count", "part=\"worker\"")), 5.0);
@@ -97,6 +97,32 @@ fn a_stream_counts_when_it_has_ended() {
     let head = Command::new("curl").args(["-sI", &gateway.url("/local/x/v1/call/told")]).output().unwrap();
     assert!(head.stdout.starts_with(b"HTTP/1.1 200"));
     assert_eq!(calls(&gateway, "told", 408, "client_gone"), 0);
+}
+
+#[test]
+fn a_body_that_is_announced_and_not_sent_counts_none() {
+    let gateway = streaming("");
+    let mut wire = gateway.connect();
+    write!(wire, "POST /local/x/v1/call/told HTTP/1.1\r\nhost: x\r\ncontent-length: 9223372036854775807\r\n\r\n[1")
+        .unwrap();
+    let mut answer = String::new();
+    let _reset = wire.read_to_string(&mut answer);
+    assert!(answer.starts_with("HTTP/1.1 413 "), "{answer}");
+    wait_for("the call", || (calls(&gateway, "told", 413, "payload_too_large") == 1).then_some(()));
+    assert_eq!(sample(&gateway, "metagate_call_request_bytes_total{deployment=\"x\",function=\"told\"}"), 0.0);
+    assert!(sample(&gateway, "metagate_call_answer_bytes_total{deployment=\"x\",function=\"told\"}") > 50.0);
+}
+
+#[test]
+fn the_parts_of_a_stream_add_up_to_the_whole() {
+    let gateway = streaming("");
+    // Eight items, 50 ms apart, as one array that is held back at first.
+    assert_eq!(accepting(&gateway, "*/*", "count", "[8, 0.05]").status, 200);
+    let of = |name: &str| sample(&gateway, &format!("metagate_{name}"));
+    let whole = of("call_duration_seconds_sum{deployment=\"x\",function=\"count\"}");
+    let part = |part: &str| of(&format!("call_part_duration_seconds_sum{{deployment=\"x\",part=\"{part}\"}}"));
+    let parts = part("queue") + part("worker") + part("stream");
+    assert!(whole > 0.3 && parts <= whole && parts > whole * 0.9, "{parts} of {whole}");
 }
 
 #[test]

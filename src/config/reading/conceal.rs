@@ -39,7 +39,7 @@ const PLUGIN_KEYS: [&str; 18] = [
 ];
 /// The list of further tokens, and the keys of each whose texts are shown.
 const TOKENS: &str = "tokens";
-const TOKEN_KEYS: [&str; 3] = ["name", "sha256", "may"];
+const TOKEN_KEYS: [&str; 2] = ["name", "may"];
 const GRANT_KEYS: [&str; 5] = ["store", "http", "env", "metrics", "invoke"];
 
 /// The kind of values in a table.
@@ -321,7 +321,10 @@ mod tests {
         assert_eq!(starred(Content::Open, keys(&schema)), [""; 0]);
         assert_eq!(starred(Content::Open, keys(&tables["server"])), [""; 0]);
         assert_eq!(starred(Content::Open, keys(&tables["admin"])), ["token", "tokens"]);
-        assert_eq!(starred(Content::Tokens, keys(&tables["admin"]["properties"]["tokens"]["items"])), ["token"]);
+        assert_eq!(
+            starred(Content::Tokens, keys(&tables["admin"]["properties"]["tokens"]["items"])),
+            ["token", "sha256"]
+        );
         assert_eq!(starred(Content::Open, keys(&tables["deployment"]["items"])), ["env"]);
         let plugin = &tables["plugin"]["items"];
         assert_eq!(starred(Content::Plugin, keys(&tables["plugins"])), [""; 0]);

@@ -39,7 +39,7 @@ pub async fn call(
         Ok(deployment) => deployment,
         Err(problem) => {
             let deployment = lookup::deployment_at(gateway, &address.prefix, &address.name, &address.version).ok();
-            let refused = Refused { client, function: &address.function, head: &head, body: &body };
+            let refused = Refused { client, function: &address.function, head: &head };
             refused.record(gateway, deployment.as_deref(), &problem);
             // Boxed: it would enlarge the future of every call.
             return Err(Box::pin(request_body::refuse(&head, body, problem)).await);
@@ -87,7 +87,7 @@ async fn answer(
     };
     let call = client.call(deployment, function, Takes::Arguments, arguments, head);
     let outcome = gateway.call(deployment, call).await;
-    record.times = outcome.times;
+    record.answered(&outcome);
     stream_answer::of_outcome(outcome, deployment, function, client, bodies).await
 }
 

@@ -11,7 +11,6 @@ use bytes::Bytes;
 use http::request::Parts;
 use http::{Method, Response, StatusCode};
 use http_body::{Body, Frame, SizeHint};
-use hyper::body::Incoming;
 
 use crate::answer::code::Code;
 use crate::clock;
@@ -21,16 +20,22 @@ use crate::http::call::lookup::Client;
 use crate::http::call::stream_body;
 use crate::http::problem::{ERROR_HEADER, Problem};
 use crate::http::reply_body::ReplyBody;
+use crate::http::request_id;
 use crate::invocation::times::Times;
 use crate::metrics::calls::{DeploymentCalls, Ended, FunctionCalls};
+use crate::plugin::outcome::{Content, Outcome};
 use crate::registry::Deployment;
 
 /// A call in progress. Dropped before its end, it counts as one whose client has left.
 pub struct CallRecord<'a> {
-    /// How long its parts took so far.
-    pub times: Times,
-    /// Bytes of the request's body, where they are known only once it was read.
+    times: Times,
+    /// Bytes of the request's body that were read.
     pub request_bytes: u64,
+    /// Bytes of it that the client has announced.
+    announced: u64,
+    /// When the function answered with a stream.
+    streams_since: Option<Instant>,
+    client: Client<'a>,
     /// Its deployment.
     pub deployment: &'a Arc<Deployment>,
     /// The name that the caller used.
@@ -50,7 +55,7 @@ impl<'a> CallRecord<'a> {
     /// A call of a function that begins now, with a body of this size if that is known.
     #[must_use]
     pub fn begin(
-        client: Client<'_>,
+        client: Client<'a>,
         deployment: &'a Arc<Deployment>,
         function: &'a str,
         head: &Parts,
@@ -59,8 +64,26 @@ impl<'a> CallRecord<'a> {
         let entry = client.log_entry(head, Some(&deployment.name), function);
         let is_recorded = deployment.calls.is_some() || entry.is_some();
         let begun = is_recorded.then(|| Begun { at: clock::now(), entry });
-        let (request_bytes, is_head) = (body.exact().unwrap_or(0), head.method == Method::HEAD);
-        Self { times: Times::default(), request_bytes, deployment, function, is_head, begun }
+        let (announced, is_head) = (body.exact().unwrap_or(0), head.method == Method::HEAD);
+        Self {
+            times: Times::default(),
+            request_bytes: 0,
+            announced,
+            streams_since: None,
+            client,
+            deployment,
+            function,
+            is_head,
+            begun,
+        }
+    }
+
+    /// Takes the times of what the call came to.
+    pub fn answered(&mut self, outcome: &Outcome) {
+        self.times = outcome.times;
+        if self.begun.is_some() && matches!(outcome.content, Content::Stream(..)) {
+            self.streams_since = Some(clock::now());
+        }
     }
 
     /// Records the call, with this answer; if that is a stream, when it ends.
@@ -70,6 +93,10 @@ impl<'a> CallRecord<'a> {
     /// The problem that it got.
     pub fn end(mut self, answered: Result<Response<ReplyBody>, Problem>) -> Result<Response<ReplyBody>, Problem> {
         let Some(begun) = self.begun.take() else { return answered };
+        if self.request_bytes == 0 && answered.is_ok() {
+            // A body that was taken in pieces has been checked against the limits.
+            self.request_bytes = self.announced;
+        }
         match answered {
             Ok(response) if !self.is_head && response.body().size_hint().exact().is_none() => {
                 Ok(self.end_with_stream(begun, response))
@@ -81,7 +108,8 @@ impl<'a> CallRecord<'a> {
                 Ok(response)
             }
             Err(problem) => {
-                self.record(&begun, problem.status(), problem.code().as_str().into(), 0);
+                let answer_bytes = problem.body(request_id::text(self.client.id)).len() as u64;
+                self.record(&begun, problem.status(), problem.code().as_str().into(), answer_bytes);
                 Err(problem)
             }
         }
@@ -94,8 +122,13 @@ impl<'a> CallRecord<'a> {
             self.function_in(calls).add(&ended);
             count_times(calls, self.times);
         }
+        // A stream that was over before its head was sent.
+        let streamed = self.streams_since.map(clock::since);
+        if let (Some(calls), Some(streamed)) = (&self.deployment.calls, streamed) {
+            calls.stream.add(streamed);
+        }
         if let Some(entry) = &begun.entry {
-            entry.end(&ended, self.times, None);
+            entry.end(&ended, self.times, streamed);
         }
     }
 
@@ -115,7 +148,8 @@ impl<'a> CallRecord<'a> {
             request_bytes: self.request_bytes,
             answer_bytes: 0,
         };
-        let stream = RecordedStream { counted, begun, times: self.times, head: clock::now(), ended };
+        let since = self.streams_since.unwrap_or_else(clock::now);
+        let stream = RecordedStream { counted, begun, times: self.times, since, ended };
         response.map(|body| ReplyBody::Streamed(axum::body::Body::new(Recorded { body, stream })))
     }
 }
@@ -138,20 +172,18 @@ pub struct Refused<'a> {
     pub function: &'a str,
     /// The head.
     pub head: &'a Parts,
-    /// The body.
-    pub body: &'a Incoming,
 }
 
 impl Refused<'_> {
     /// Records the call. `deployment`: none if there is none of the name.
     pub fn record(self, gateway: &Gateway, deployment: Option<&Deployment>, problem: &Problem) {
-        let Self { client, function, head, body } = self;
+        let Self { client, function, head } = self;
         let ended = Ended {
             status: problem.status().as_u16(),
             code: problem.code().as_str().into(),
             duration: Duration::ZERO,
-            request_bytes: body.size_hint().exact().unwrap_or(0),
-            answer_bytes: 0,
+            request_bytes: 0,
+            answer_bytes: problem.body(request_id::text(client.id)).len() as u64,
         };
         let known = deployment.and_then(|deployment| Some((deployment, deployment.calls.as_ref()?)));
         match (known, gateway.calls()) {
@@ -201,7 +233,7 @@ struct RecordedStream {
     counted: Option<(Arc<DeploymentCalls>, Arc<FunctionCalls>)>,
     begun: Begun,
     times: Times,
-    head: Instant,
+    since: Instant,
     ended: Ended,
 }
 
@@ -236,7 +268,7 @@ impl Body for Recorded {
 impl Drop for RecordedStream {
     fn drop(&mut self) {
         let now = clock::now();
-        let streamed = now.saturating_duration_since(self.head);
+        let streamed = now.saturating_duration_since(self.since);
         self.ended.duration = now.saturating_duration_since(self.begun.at);
         if let Some((calls, function)) = &self.counted {
             function.add(&self.ended);

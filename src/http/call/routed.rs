@@ -51,7 +51,7 @@ async fn call(
     bodies: &Bodies,
 ) -> Result<Response<ReplyBody>, Problem> {
     let (mut head, body) = request.into_parts();
-    let refused = Refused { client, function, head: &head, body: &body };
+    let refused = Refused { client, function, head: &head };
     let named = deployment_of(gateway, route).inspect_err(|problem| refused.record(gateway, None, problem));
     let checked = named.and_then(|deployment| {
         let found = lookup::check_call(gateway, &deployment, function, Takes::Arguments, &head, &body);
@@ -113,7 +113,7 @@ async fn answer(
         target.base = Some(0);
     }
     let outcome = gateway.call(deployment, call).await;
-    record.times = outcome.times;
+    record.answered(&outcome);
     stream_answer::of_outcome(outcome, deployment, function, client, bodies).await
 }
 

@@ -57,7 +57,7 @@ pub async fn serve_deployment(
     bodies: &Bodies,
 ) -> Result<Response<ReplyBody>, Problem> {
     let (head, body) = request.into_parts();
-    let refused = Refused { client, function: HTTP_FUNCTION, head: &head, body: &body };
+    let refused = Refused { client, function: HTTP_FUNCTION, head: &head };
     let found = deployment.inspect_err(|problem| refused.record(gateway, None, problem));
     let checked = found.and_then(|deployment| match check(gateway, &deployment, &head, &body) {
         Ok(()) => Ok(deployment),
@@ -133,7 +133,7 @@ async fn answer(
         target.base = base;
     }
     let outcome = gateway.call(deployment, call).await;
-    record.times = outcome.times;
+    record.answered(&outcome);
     let response = stream_answer::of_outcome(outcome, deployment, HTTP_FUNCTION, client, bodies).await?;
     Ok(if is_head { with_unknown_length(response) } else { response })
 }
