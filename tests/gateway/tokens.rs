@@ -104,7 +104,7 @@ fn faults_of_tokens_are_told_without_the_token() {
         ("[{ name = \"a\", token = \"s3cret\", may = [\"deploy\"] }]", "\"deploy\" is not \"read\""),
         ("[{ name = \"a\", token = \"\", may = [\"read\"] }]", "the token of \"a\" is empty"),
         ("[\"s3cret\"]", "takes a table, not text"),
-        ("[{ name = \"a\", sha256 = \"s3cret\", may = [\"read\"] }]", "it takes a SHA-256"),
+        ("[{ name = \"a\", sha256 = \"s3cret\", may = [\"read\"] }]", "\"sha256\" takes a SHA-256"),
         ("[{ name = \"local\", token = \"s3cret\", may = [\"read\"] }]", "it is for callers who need none"),
         (
             "[{ name = \"a\", token = \"s3cret\", may = [\"read\"] }, { name = \"b\", token = \"s3cret\", may = [\"admin\"] }]",
