@@ -16,8 +16,7 @@ pub struct AuditLog {
 /// A change, or the attempt to make one.
 #[derive(Debug, Clone, Serialize)]
 pub struct Change<'a> {
-    /// The name of the caller's token, `local` where none is needed, or what has caused a reload; empty if the caller
-    /// had no valid token.
+    /// The name of the caller's token, `local` where none is needed, or what has caused a reload.
     pub who: &'a str,
     /// The client's address.
     #[serde(skip_serializing_if = "str::is_empty")]

@@ -47,26 +47,29 @@ impl RotatingFile {
         }
         fs::rename(&self.path, numbered(1))
     }
+}
 
-    fn was_moved(&mut self, file: &File) -> bool {
-        if self.looked.elapsed() < LOOK {
-            return false;
-        }
-        self.looked = Instant::now();
-        let (Ok(open), Ok(there)) = (file.metadata(), fs::metadata(&self.path)) else { return true };
-        (open.dev(), open.ino()) != (there.dev(), there.ino())
-    }
+/// Whether a path no longer leads to a file that was opened there.
+fn was_moved(file: &File, path: &Path) -> bool {
+    let (Ok(open), Ok(there)) = (file.metadata(), fs::metadata(path)) else { return true };
+    (open.dev(), open.ino()) != (there.dev(), there.ino())
 }
 
 impl Write for RotatingFile {
     fn write(&mut self, text: &[u8]) -> io::Result<usize> {
         let mut open = self.open.take();
         if let Some((file, size)) = &open {
-            if *size > 0 && size + text.len() as u64 > self.max_size {
-                self.rotate()?;
-                open = None;
-            } else if self.was_moved(file) {
-                open = None;
+            let is_full = *size > 0 && size + text.len() as u64 > self.max_size;
+            if is_full || self.looked.elapsed() >= LOOK {
+                self.looked = Instant::now();
+                // Where someone else has rotated, another file may be there already, which is not full.
+                let was_moved = was_moved(file, &self.path);
+                if is_full && !was_moved {
+                    self.rotate()?;
+                }
+                if is_full || was_moved {
+                    open = None;
+                }
             }
         }
         let (mut file, size) = match open {
@@ -135,6 +138,13 @@ mod tests {
         log.looked = Instant::now().checked_sub(LOOK).unwrap();
         log.write_all(b"second\n").unwrap();
         assert_eq!(fs::read_to_string(&path).unwrap(), "second\n");
+        // Full, and moved away a moment ago: the line is not lost, and the new file is not renamed.
+        log.max_size = 10;
+        fs::rename(&path, folder.path().join("older")).unwrap();
+        fs::write(&path, "").unwrap();
+        log.write_all(b"third\n").unwrap();
+        assert_eq!(fs::read_to_string(&path).unwrap(), "third\n");
+        assert!(!folder.path().join("a.log.1").exists());
         assert!(RotatingFile::open(folder.path(), 1000, 2).is_err());
     }
 }

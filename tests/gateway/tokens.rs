@@ -51,6 +51,9 @@ fn a_token_is_for_what_it_may_and_nothing_else() {
     assert_eq!(posted("/api/deploy/delete", "{\"suffix\":\"other\"}"), [404, 403, 403, 403]);
     assert_eq!(posted("/api/deploy/create", "{\"suffix\":\"other\"}"), [400, 403, 403, 403]);
     assert_eq!(posted("/api/rollback/other", ""), [404, 403, 403, 403]);
+    // The names are compared as the handlers read them.
+    assert_eq!(posted("/api/rollback/%73hop-1", ""), [404, 403, 404, 403]);
+    assert_eq!(posted("/api/rollback/shop%2D1", ""), [404, 403, 404, 403]);
     assert_eq!(posted("/api/deploy/logs", "{\"suffix\":\"it\"}"), [200, 403, 403, 200]);
     assert_eq!(get(&gateway, "/api/inspect", SHOPS).body, "[]", "it sees its own deployments");
     let refused = get(&gateway, "/api/inspect", "figures");
@@ -107,7 +110,8 @@ fn faults_of_tokens_are_told_without_the_token() {
         ("[{ name = \"a\", sha256 = \"s3cret\", may = [\"read\"] }]", "\"sha256\" takes a SHA-256"),
         ("[{ name = \"local\", token = \"s3cret\", may = [\"read\"] }]", "it is for callers who need none"),
         (
-            "[{ name = \"a\", token = \"s3cret\", may = [\"read\"] }, { name = \"b\", token = \"s3cret\", may = [\"admin\"] }]",
+            "[{ name = \"a\", token = \"s3cret\", may = [\"read\"] }, \
+             { name = \"b\", token = \"s3cret\", may = [\"admin\"] }]",
             "the tokens of \"a\" and \"b\" are the same",
         ),
     ] {
@@ -146,7 +150,6 @@ fn changes_are_in_the_audit_log_with_who_asked_for_what() {
             "shops POST /api/deploy/create shop-1 200",
             "shops POST /api/package/create other 403",
             "token POST /api/deploy/delete shop-1 200",
-            " POST /api/reload  401",
             "SIGHUP reload  ok",
         ]
     );

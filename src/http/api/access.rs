@@ -15,7 +15,7 @@ use sha2::{Digest as _, Sha256};
 use subtle::ConstantTimeEq;
 
 use crate::config::AdminConfig;
-use crate::http::api::caller::{Caller, Need};
+use crate::http::api::caller::{self, Caller, Need};
 use crate::http::api::reply;
 use crate::http::api::wrong_tokens::{Guess, WrongTokens};
 use crate::http::client_connection::Program;
@@ -163,7 +163,7 @@ pub async fn require_access(State(access): State<Access>, request: Request, next
         Ok(caller) => caller,
         Err(problem) => return reply::problem(problem, &head.headers),
     };
-    let mut response = match caller.check(Need::of(&head.method, head.uri.path())) {
+    let mut response = match caller.check(Need::of(&head.method, &caller::decoded(head.uri.path()))) {
         Ok(()) => {
             head.extensions.insert(caller.clone());
             next.run(Request::from_parts(head, body)).await

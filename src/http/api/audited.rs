@@ -8,13 +8,14 @@ use axum::response::Response;
 use http::Method;
 
 use crate::http::api::access::Peer;
-use crate::http::api::caller::{Caller, Need};
+use crate::http::api::caller::{self, Caller, Need};
 use crate::http::request_id;
 use crate::telemetry::audit::{AuditLog, Change};
 
 /// Answers a request, and writes its line if it asks for a change.
 pub async fn audit(State(log): State<AuditLog>, request: Request, next: Next) -> Response {
-    let need = Need::of(request.method(), request.uri().path());
+    let path = caller::decoded(request.uri().path());
+    let need = Need::of(request.method(), &path);
     let changes = matches!(need, Need::Change | Need::ChangeOf(_) | Need::Admin)
         && !matches!(*request.method(), Method::GET | Method::HEAD | Method::OPTIONS);
     if !changes {
@@ -24,12 +25,13 @@ pub async fn audit(State(log): State<AuditLog>, request: Request, next: Next) ->
     let from = request.extensions().get::<Peer>().map(|Peer(peer)| IpAddr::to_canonical(peer).to_string());
     let id = request.headers().get(request_id::HEADER).map_or("", request_id::text).to_owned();
     let response = next.run(request).await;
-    let caller = response.extensions().get::<Caller>();
+    // Without a valid token everyone could fill the log, and wrong ones are counted.
+    let Some(caller) = response.extensions().get::<Caller>() else { return response };
     log.write(&Change {
-        who: caller.map_or("", |caller| &caller.name),
+        who: &caller.name,
         from: from.as_deref().unwrap_or_default(),
         what: &what,
-        deployment: caller.and_then(Caller::changes),
+        deployment: caller.changes(),
         outcome: response.status().as_str(),
         request_id: &id,
     });

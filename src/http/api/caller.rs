@@ -1,8 +1,10 @@
 //! Who makes a request to the admin API, and what they may do.
 
+use std::borrow::Cow;
 use std::sync::{Arc, OnceLock};
 
 use http::Method;
+use percent_encoding::percent_decode_str;
 
 use crate::config::Permission;
 use crate::http::problem::{Code, Problem};
@@ -36,8 +38,15 @@ pub enum Need<'a> {
     Admin,
 }
 
+/// A path as handlers see the names in it.
+#[must_use]
+pub fn decoded(path: &str) -> Cow<'_, str> {
+    percent_decode_str(path).decode_utf8_lossy()
+}
+
 impl<'a> Need<'a> {
-    /// What a request to the API needs. A deployment that is named in a body is left to its handler.
+    /// What a request to the API needs, by its decoded path. A deployment that is named in a body is left to its
+    /// handler.
     #[must_use]
     pub fn of(method: &Method, path: &'a str) -> Self {
         if let Some(name) = path.strip_prefix("/api/logs/").or_else(|| path.strip_prefix("/api/releases/")) {
