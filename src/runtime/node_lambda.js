@@ -4,6 +4,8 @@
 
 const DEFAULT_MS = 30_000; // that a handler has if the call does not say it
 const MONTHS = ['Jan', 'Feb', 'Mar', 'Apr', 'May', 'Jun', 'Jul', 'Aug', 'Sep', 'Oct', 'Nov', 'Dec'];
+// Line breaks are passed over, as decoders of mail do.
+const BASE64 = /^[A-Za-z0-9+/\r\n]*={0,2}[\r\n]*$/;
 
 // The event of a call: {args: [request, headers], request}.
 function eventOf({ args: [{ method, uri, body, base64 }, pairs], request = {} }) {
@@ -100,11 +102,19 @@ function responseOf(result) {
   const { statusCode, headers, multiValueHeaders, cookies, body, isBase64Encoded } = result;
   const pairs = new Map([...lowerCase(headers), ...lowerCase(multiValueHeaders)]);
   const listed = [...pairs].flatMap(([name, values]) => values.map((value) => [name, String(value)]));
-  for (const cookie of cookies ?? []) listed.push(['set-cookie', String(cookie)]);
+  for (const cookie of listOf(cookies)) listed.push(['set-cookie', String(cookie)]);
   if (!pairs.has('content-type')) listed.push(['content-type', 'application/json']);
   const text = typeof body === 'string' || body === undefined || body === null ? body ?? '' : JSON.stringify(body);
+  if (isBase64Encoded === true && !BASE64.test(text)) throw new TypeError('the body of the result is no base64');
   const bytes = Buffer.from(text, isBase64Encoded === true ? 'base64' : 'utf8');
   return { head: { status: Number(statusCode), headers: listed }, bytes };
+}
+
+// A text alone is one cookie.
+function listOf(cookies) {
+  const list = typeof cookies === 'string' ? [cookies] : cookies ?? [];
+  if (!Array.isArray(list)) throw new TypeError('"cookies" of the result is no list of texts');
+  return list;
 }
 
 function lowerCase(headers) {

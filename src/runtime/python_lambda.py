@@ -126,12 +126,17 @@ def answer_of(result):
     several = result.get("multiValueHeaders") or {}
     headers = [pair for pair in headers if pair[0] not in several]
     headers += [[name, text_of(value)] for name, values in several.items() for value in values]
-    headers += [["set-cookie", cookie] for cookie in result.get("cookies") or ()]
+    cookies = result.get("cookies") or []
+    if isinstance(cookies, str):
+        cookies = [cookies]  # a text alone is one cookie
+    if not isinstance(cookies, (list, tuple)):
+        raise TypeError('"cookies" of the result is no list of texts')
+    headers += [["set-cookie", text_of(cookie)] for cookie in cookies]
     body = result.get("body")
     if body is not None and not isinstance(body, (str, bytes)):
         body = worker.render(body)
     if body and result.get("isBase64Encoded"):
-        body = b64decode(body)
+        body = b64decode("".join(body.split()) if isinstance(body, str) else body, validate=True)
     if body and not any(name.lower() == "content-type" for name, _ in headers):
         headers.append(["content-type", TEXT])
     return whole({"status": int(result["statusCode"]), "headers": headers}, body)

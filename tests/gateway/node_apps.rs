@@ -10,6 +10,7 @@ use serde_json::{Value, json};
 use tempfile::TempDir;
 
 use crate::exports::folder;
+use crate::faulty::assert_error;
 use crate::support::{Answer, Gateway, wait_for};
 use crate::wire;
 
@@ -250,6 +251,9 @@ fn an_exception_out_of_a_handler_is_the_calls_error() {
 fn handlers_of_lambda_take_events() {
     let handler = "exports.handler = async (event, context) => {
           if (event.rawPath === '/event') return { ...event, left: context.getRemainingTimeInMillis() > 0 };
+          if (event.rawPath === '/one') return { statusCode: 200, cookies: 'a=1' };
+          if (event.rawPath === '/number') return { statusCode: 200, cookies: 1 };
+          if (event.rawPath === '/bad') return { statusCode: 200, body: 'no base64!', isBase64Encoded: true };
           return { statusCode: 202, headers: { 'X-A': 1, 'content-type': 'text/plain' },
             multiValueHeaders: { 'x-m': ['1', '2'] }, cookies: ['a=1', 'b=2'], body: 'aGk=', isBase64Encoded: true };
         };";
@@ -271,6 +275,10 @@ fn handlers_of_lambda_take_events() {
     assert_eq!((answer.status, answer.body.as_str(), answer.header("x-a")), (202, "hi", Some("1")));
     let all = |name: &str| answer.headers.iter().filter(|(key, _)| key == name).count();
     assert_eq!((all("x-m"), all("set-cookie"), all("content-type")), (2, 2, 1));
+    assert_eq!(get(&gateway, "/one").header("set-cookie"), Some("a=1"), "a text is one cookie");
+    for path in ["/number", "/bad"] {
+        assert_error(&get(&gateway, path), 500, "function_error");
+    }
 }
 
 #[test]

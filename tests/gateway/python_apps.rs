@@ -145,6 +145,10 @@ fn handlers_of_lambda_get_events() {
     let gateway = Gateway::ready(&tables);
     let answer = get(&gateway, "/value");
     assert_ok(&answer, r#"{"plain":true}"#);
+    assert_eq!(get(&gateway, "/one").header("set-cookie"), Some("a=1"), "a text is one cookie");
+    for path in ["/number", "/bad"] {
+        assert_error(&get(&gateway, path), 500, "function_error");
+    }
     let answer = get(&gateway, "/");
     let cookies = answer.headers.iter().filter(|(name, _)| name == "set-cookie").count();
     assert_eq!((answer.status, answer.header("content-type"), cookies), (202, Some("image/gif"), 2));
