@@ -181,7 +181,7 @@ fn the_example_is_valid_for_promtool_and_for_the_gateway() {
     };
     promtool(&["check", "config"], &folder.path().join("prometheus.yml"));
     promtool(&["check", "rules"], &folder.path().join("alerts.yml"));
-    let tokens = ["METAGATE_TOKEN", "METAGATE_SCRAPE_TOKEN"].map(|name| (name, SCRAPES));
+    let tokens = [("METAGATE_TOKEN", "one-that-is-for-everything-and-long-enough"), ("METAGATE_SCRAPE_TOKEN", SCRAPES)];
     let checked = metagate().arg("check").arg(example.join("metagate.toml")).envs(tokens).output().unwrap();
     assert!(checked.status.success(), "{checked:?}");
 }
