@@ -33,7 +33,7 @@ async fn read(mut form: Multipart<'_>) -> Result<Vec<Part>, Problem> {
     let mut parts = Vec::new();
     while let Some(field) = form.next_field().await.map_err(|error| malformed(&error.to_string()))? {
         check_count(parts.len())?;
-        let head = PartHead::of(&field);
+        let head = PartHead::of(&field)?;
         let bytes = field.bytes().await.map_err(|error| malformed(&error.to_string()))?;
         parts.push(Part { head, content: Content::Memory(bytes) });
     }
@@ -74,12 +74,17 @@ pub(super) struct PartHead {
 
 impl PartHead {
     /// Reads the headers of a part.
-    pub(super) fn of(field: &Field<'_>) -> Self {
-        Self {
-            name: unescaped(field.name().unwrap_or_default()),
+    ///
+    /// # Errors
+    ///
+    /// `bad_request` for a part without a name (RFC 7578, section 4.2), which would be lost in silence.
+    pub(super) fn of(field: &Field<'_>) -> Result<Self, Problem> {
+        let name = field.name().filter(|name| !name.is_empty()).ok_or_else(|| malformed("a part has no name"))?;
+        Ok(Self {
+            name: unescaped(name),
             filename: field.file_name().map(unescaped),
             kind: field.content_type().map(ToString::to_string),
-        }
+        })
     }
 
     /// Whether the part is a file.
@@ -222,6 +227,15 @@ mod tests {
             parsed(b"--b\r\ncontent-disposition: form-data; name=\"a\"\r\n\r\n\xff\r\n--b--"),
             Err(Code::BadRequest)
         );
+    }
+
+    #[test]
+    fn a_part_without_a_name_is_refused() {
+        let none = "--b\r\ncontent-disposition: form-data\r\n\r\n1\r\n--b--";
+        for form in [none, "--b\r\nx-a: b\r\n\r\n1\r\n--b--", &(part("name=\"\"", "1") + "--b--")] {
+            assert_eq!(parsed(form.as_bytes()), Err(Code::BadRequest), "{form}");
+        }
+        assert_eq!(parsed(b"--b--\r\n"), Ok(Vec::new()));
     }
 
     #[test]

@@ -133,7 +133,7 @@ impl Form {
     }
 
     async fn read_part(&mut self, mut field: Field<'_>, mode: &Mode) -> Result<(), Problem> {
-        let head = PartHead::of(&field);
+        let head = PartHead::of(&field)?;
         let is_file = head.is_file();
         let mut content = BytesMut::new();
         loop {
