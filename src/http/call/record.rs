@@ -118,14 +118,14 @@ impl<'a> CallRecord<'a> {
     fn record(&self, begun: &Begun, status: StatusCode, code: Cow<'static, str>, answer_bytes: u64) {
         let (status, request_bytes) = (status.as_u16(), self.request_bytes);
         let ended = Ended { status, code, duration: clock::since(begun.at), request_bytes, answer_bytes };
+        // A stream that was over before its head was sent.
+        let streamed = self.streams_since.map(clock::since);
         if let Some(calls) = &self.deployment.calls {
             self.function_in(calls).add(&ended);
             count_times(calls, self.times);
-        }
-        // A stream that was over before its head was sent.
-        let streamed = self.streams_since.map(clock::since);
-        if let (Some(calls), Some(streamed)) = (&self.deployment.calls, streamed) {
-            calls.stream.add(streamed);
+            if let Some(streamed) = streamed {
+                calls.stream.add(streamed);
+            }
         }
         if let Some(entry) = &begun.entry {
             entry.end(&ended, self.times, streamed);

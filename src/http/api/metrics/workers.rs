@@ -41,8 +41,9 @@ impl ProcessorTime {
 impl ProcessorTimes {
     /// The seconds of each deployment, with those of the processes that run now.
     fn add(&self, now: Vec<(&str, BTreeMap<i32, f64>)>) -> Vec<f64> {
+        let names: BTreeSet<&str> = now.iter().map(|(name, _)| *name).collect();
         let mut times = self.0.lock();
-        times.retain(|name, _| now.iter().any(|(of, _)| of == name));
+        times.retain(|name, _| names.contains(name.as_str()));
         now.into_iter().map(|(name, running)| times.entry(name.to_owned()).or_default().add(running)).collect()
     }
 }
