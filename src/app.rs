@@ -9,6 +9,7 @@ mod listeners;
 mod operator_logs;
 mod reload;
 mod signals;
+mod terminal;
 
 use std::fs::File;
 use std::io::Write;
@@ -27,6 +28,7 @@ use crate::app::listeners::Listeners;
 use crate::app::operator_logs::OperatorLogs;
 use crate::app::reload::Reloading;
 use crate::app::signals::{Signal, Signals};
+use crate::app::terminal::Terminal;
 use crate::config::{self, Config, Faults, Isolation, ServerConfig};
 use crate::deployment::Prefix;
 use crate::gateway::configured::FOLDERS;
@@ -52,6 +54,7 @@ use crate::registry::users::Users;
 use crate::source::dependencies::{Installer, InstallerWalls};
 use crate::source::repository::{GitWalls, Repositories};
 use crate::supervise;
+use crate::telemetry::LogFormat;
 use crate::worker::spawn::StartWorker;
 
 /// How long a stop waits for clients to read their last answers, once every call has one.
@@ -76,13 +79,21 @@ pub enum RunError {
     Other(#[from] anyhow::Error),
 }
 
-/// Runs the gateway until a signal stops it. Writes `listening on http://…` to `out` when it accepts calls. With
-/// `watches_functions`, deployments whose files change are deployed again.
+/// How the gateway runs, apart from its configuration.
+#[derive(Debug, Clone, Copy)]
+pub struct Options {
+    /// Whether deployments whose files change are deployed again.
+    pub watches_functions: bool,
+    /// The form of the log. Where it is text, a terminal also shows addresses and what functions print.
+    pub log_format: LogFormat,
+}
+
+/// Runs the gateway until a signal stops it. Writes `listening on http://…` to `out` when it accepts calls.
 ///
 /// # Errors
 ///
 /// The data folder, a listener or a plugin is unusable. Once the gateway serves, it only returns on a signal.
-pub async fn run(config: Config, watches_functions: bool, out: impl Write) -> Result<(), RunError> {
+pub async fn run(config: Config, options: Options, out: impl Write) -> Result<(), RunError> {
     // First, because the default action of a signal would end the process and leave workers behind.
     let mut signals = Signals::install().context("installing signal handlers")?;
     let path = &config.server.data_dir;
@@ -92,7 +103,8 @@ pub async fn run(config: Config, watches_functions: bool, out: impl Write) -> Re
     let data_dir = DataDir::open(path).map_err(unusable)?;
     let listeners = Listeners::bind(&config).await?;
     let logs = OperatorLogs::open(&config)?;
-    let app = App::build(config, data_dir, logs)?;
+    let terminal = Terminal::of_standard_error(options.log_format).context("starting the terminal's output")?;
+    let app = App::build(config, data_dir, logs, terminal)?;
     // Compiling a plugin or looking for a program may take long; a signal does not wait for it.
     let interrupted = tokio::select! {
         started = app.start() => {
@@ -106,7 +118,7 @@ pub async fn run(config: Config, watches_functions: bool, out: impl Write) -> Re
         app.gateway.kill().await;
         return Ok(());
     }
-    app.serve(listeners, watches_functions, &mut signals, out).await
+    app.serve(listeners, options.watches_functions, &mut signals, out).await
 }
 
 /// A gateway with everything it needs, before and while it serves.
@@ -116,6 +128,7 @@ struct App {
     deployer: Arc<Deployer>,
     owners: Owners,
     logs: OperatorLogs,
+    terminal: Option<Terminal>,
     /// Long-lived tasks: the orphan reaper, reloads, the watchers.
     background: TaskTracker,
     /// Ends the background tasks.
@@ -126,7 +139,12 @@ struct App {
 
 impl App {
     /// Builds the gateway. Nothing is deployed yet.
-    fn build(config: Config, data_dir: DataDir, logs: OperatorLogs) -> Result<Self, RunError> {
+    fn build(
+        config: Config,
+        data_dir: DataDir,
+        logs: OperatorLogs,
+        terminal: Option<Terminal>,
+    ) -> Result<Self, RunError> {
         let DataDir { lock, scripts, log_files, store, staging } = data_dir;
         let instance = Instance::current();
         let left_behind = instance.sweep_orphans();
@@ -160,7 +178,8 @@ impl App {
         let workers = Arc::clone(&spawner) as Arc<dyn StartWorker>;
         let users = Arc::new(users);
         let launcher = Launcher { spawner: Arc::clone(&spawner), workers, scripts, walls, users };
-        let gateway = Gateway::new(prefix, private, plugins, launcher, log_files);
+        let gateway = Gateway::new(prefix, private, plugins, launcher, log_files)
+            .with_echo(terminal.as_ref().map(Terminal::echo));
         let gateway = Arc::new(if config.metrics.enabled { gateway } else { gateway.without_metrics() });
         functions.open(&gateway, Handle::current());
         let (install_timeout, install_env) = (deploy.install_timeout.get(), deploy.install_env.clone());
@@ -173,7 +192,7 @@ impl App {
         };
         let drain = config.server.drain.get();
         let deployer = Arc::new(Deployer::new(Arc::clone(&gateway), store, tools, deploy, drain));
-        Ok(Self { config, gateway, deployer, owners, logs, background, stop_background, _lock: lock })
+        Ok(Self { config, gateway, deployer, owners, logs, terminal, background, stop_background, _lock: lock })
     }
 
     /// Loads the plugins, then starts the deployments without waiting for their workers. Plugins come first because
@@ -247,6 +266,7 @@ impl App {
         writeln!(out, "listening on http://{address}")
             .and_then(|()| out.flush())
             .context("writing to standard output")?;
+        self.show_addresses(&format!("http://{address}"));
         let signal = loop {
             match signals.next().await {
                 Signal::Stop(name) => break name,
@@ -263,6 +283,15 @@ impl App {
         self.logs.flush().await;
         tracing::info!("stopped");
         Ok(())
+    }
+
+    /// Shows the addresses of deployments on the terminal, if there is one.
+    fn show_addresses(&self, listener: &str) {
+        let Some(terminal) = self.terminal.clone() else { return };
+        let (gateway, listener) = (Arc::clone(&self.gateway), Arc::from(listener));
+        supervise::forever(&self.background, &self.stop_background, terminal::TASK, move || {
+            terminal.clone().show_addresses(Arc::clone(&gateway), Arc::clone(&listener))
+        });
     }
 
     /// Turns readiness off and serves on for `pre_stop`. Then refuses requests, lets calls in flight finish within the

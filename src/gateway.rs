@@ -52,6 +52,7 @@ use crate::config::{RoutePath, RouteTarget};
 use crate::deployment::Prefix;
 use crate::gateway::folder_changes::FolderChanges;
 use crate::gateway::log_books::LogBooks;
+use crate::logs::book::Echo;
 use crate::logs::files::LogFiles;
 use crate::metrics::calls::Calls;
 use crate::plugin::held_stream::Room;
@@ -183,6 +184,12 @@ impl Gateway {
     #[must_use]
     pub fn without_metrics(self) -> Self {
         Self { calls: None, ..self }
+    }
+
+    /// With the logs of all deployments shown as they come.
+    #[must_use]
+    pub fn with_echo(self, echo: Option<Echo>) -> Self {
+        Self { logs: self.logs.with_echo(echo), ..self }
     }
 
     /// What is counted of calls, unless metrics are off.

@@ -59,7 +59,7 @@ pub fn start(format: LogFormat) -> io::Result<FlushGuard> {
         // Its own reports go to standard error with `eprintln!`, which panics when standard error is closed or full.
         .log_internal_errors(false);
     let started = match format {
-        LogFormat::Text => lines.with_ansi(io::stderr().is_terminal()).with_target(false).try_init(),
+        LogFormat::Text => lines.with_ansi(is_coloured()).with_target(false).try_init(),
         LogFormat::Json => lines.json().flatten_event(true).try_init(),
     };
     if let Err(error) = started {
@@ -69,6 +69,12 @@ pub fn start(format: LogFormat) -> io::Result<FlushGuard> {
     // pipe.
     std::panic::set_hook(Box::new(log_panic));
     Ok(guard)
+}
+
+/// Whether lines for standard error are coloured: on a terminal, unless `NO_COLOR` is set (<https://no-color.org>).
+#[must_use]
+pub fn is_coloured() -> bool {
+    io::stderr().is_terminal() && std::env::var_os("NO_COLOR").is_none_or(|value| value.is_empty())
 }
 
 /// The filter of these directives. It always lets the report of lost lines pass: a reader of errors only must see that

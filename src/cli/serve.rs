@@ -8,7 +8,7 @@ use anyhow::Context;
 use clap::Args;
 use rustix::process::DumpableBehavior;
 
-use crate::app::{self, RunError};
+use crate::app::{self, Options, RunError};
 use crate::cli::exit::EXIT_CONFIG;
 use crate::cli::stderr;
 use crate::config;
@@ -19,7 +19,8 @@ use crate::telemetry::{self, LogFormat};
 #[command(
     long_about = "Run the gateway: start the workers of every deployment in the configuration and serve calls.\n\n\
     Prints one line on standard output when it accepts calls: listening on http://127.0.0.1:9000. The log goes to \
-    standard error. SIGTERM or SIGINT (Ctrl-C) stops the gateway when the calls in flight have finished, at the latest \
+    standard error; on a terminal with the addresses of functions and what they print, in colour unless NO_COLOR is \
+    set. SIGTERM or SIGINT (Ctrl-C) stops the gateway when the calls in flight have finished, at the latest \
     after \"drain\"; a second signal stops it at once. SIGHUP reloads the configuration.\n\n\
     Example:\n  metagate serve examples/quickstart/metagate.toml\n  \
     curl -d '[\"Hello, World\"]' http://localhost:9000/local/text/v1/call/slugify\n\n\
@@ -43,8 +44,8 @@ pub(super) struct Serve {
 
 impl Serve {
     pub(super) fn run(self, out: &mut impl Write) -> anyhow::Result<ExitCode> {
-        let _flushed_at_the_end =
-            telemetry::start(self.log_format.unwrap_or(LogFormat::Text)).context("starting the log writer")?;
+        let log_format = self.log_format.unwrap_or(LogFormat::Text);
+        let _flushed_at_the_end = telemetry::start(log_format).context("starting the log writer")?;
         let config = match config::load(&self.config) {
             Ok(config) => config,
             Err(faults) => {
@@ -64,7 +65,7 @@ impl Serve {
             builder.max_blocking_threads(threads.max(1));
         }
         let runtime = builder.enable_all().build().context("starting the runtime")?;
-        let ended = runtime.block_on(app::run(config, self.watch, out));
+        let ended = runtime.block_on(app::run(config, Options { watches_functions: self.watch, log_format }, out));
         // A blocking task that is still searching for processes must not delay the exit.
         runtime.shutdown_timeout(std::time::Duration::from_secs(2));
         match ended {

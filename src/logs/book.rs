@@ -2,7 +2,7 @@
 //! ring and passed on to a file. Where the files are and how they rotate is left to `files`.
 
 use std::collections::VecDeque;
-use std::fmt::Write;
+use std::fmt::{self, Debug, Formatter, Write};
 use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime};
 
@@ -42,12 +42,26 @@ impl LogSource {
     }
 }
 
+/// Shows a line of a deployment in the form of the file, `2026-11-22T13:05:42.123Z out text`. It must return at once.
+pub type ShowLine = dyn Fn(&DeploymentName, LogSource, &str) + Send + Sync;
+
+/// Shows the lines of deployments as they come.
+#[derive(Clone)]
+pub struct Echo(pub Arc<ShowLine>);
+
+impl Debug for Echo {
+    fn fmt(&self, formatter: &mut Formatter<'_>) -> fmt::Result {
+        formatter.write_str("Echo")
+    }
+}
+
 /// The log of one deployment.
 #[derive(Debug)]
 pub struct LogBook {
     deployment: DeploymentName,
     ring: Mutex<Ring>,
     files: LogFiles,
+    echo: Option<Echo>,
     latest: watch::Sender<u64>,
 }
 
@@ -93,7 +107,13 @@ impl LogBook {
         for line in files.tail(&deployment, EARLIER_BYTES).lines() {
             ring.keep(LogSource::Gateway, line.into());
         }
-        Self { deployment, ring: Mutex::new(ring), files, latest: watch::Sender::new(0) }
+        Self { deployment, ring: Mutex::new(ring), files, echo: None, latest: watch::Sender::new(0) }
+    }
+
+    /// Shows its lines from now on.
+    #[must_use]
+    pub fn with_echo(self, echo: Option<Echo>) -> Self {
+        Self { echo, ..self }
     }
 
     /// Adds a note of the gateway. Notes are rare and not limited in number.
@@ -263,6 +283,9 @@ impl LogBook {
     fn push(&self, ring: &mut Ring, source: LogSource, line: &[u8]) {
         let line: Arc<str> = format_line(SystemTime::now(), source, line).into();
         self.files.append(&self.deployment, format!("{line}\n"));
+        if let Some(Echo(show)) = &self.echo {
+            show(&self.deployment, source, &line);
+        }
         ring.keep(source, line);
         self.latest.send_replace(ring.next);
     }

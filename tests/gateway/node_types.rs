@@ -216,6 +216,7 @@ fn typescript_of_a_metacall_json_and_what_node_would_have_to_compile() {
         format!("[[deployment]]\nname = {name:?}\npath = {path:?}\ninterpreter = {:?}\n", new_node())
     };
     let gateway = Gateway::start(&[table("listed", listed.path()), table("compiled", compiled.path())].concat());
+    wait_for("the worker", || (gateway.readiness("listed")["status"] == "ready").then_some(()));
     assert_eq!(result(&gateway.call("listed", "two", "[1]")), json!([1, "x"]));
     wait_for("the error of the load", || {
         let error = gateway.readiness("compiled")["error"]["stderr"].as_str()?.to_owned();

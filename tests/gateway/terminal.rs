@@ -3,9 +3,12 @@
 
 use std::fs;
 use std::path::Path;
-use std::process::Output;
+use std::process::{Child, Command, Output, Stdio};
 
-use crate::support::{Gateway, fixture, metagate};
+use rustix::process::{Pid, Signal, kill_process};
+use tempfile::TempDir;
+
+use crate::support::{Gateway, fixture, metagate, wait_for};
 
 fn run(folder: &Path, arguments: &[&str]) -> Output {
     let mut command = metagate();
@@ -148,5 +151,68 @@ fn there_are_completions_and_manual_pages_for_every_command() {
         let page = folder.path().join(format!("pages/metagate-{command}.1"));
         let text = fs::read_to_string(&page).unwrap();
         assert!(text.contains("Example"), "{command}: {text}");
+    }
+}
+
+/// `metagate serve` on a terminal of its own; what it shows goes to a file.
+struct OnTerminal {
+    script: Child,
+    folder: TempDir,
+}
+
+impl OnTerminal {
+    fn serve(tables: &str, variables: &[(&str, &str)]) -> Self {
+        let folder = tempfile::tempdir().unwrap();
+        let server = "[server]\nlisten = \"127.0.0.1:0\"\nprefix = \"local\"\ndata_dir = \"data\"\n";
+        put(folder.path(), "metagate.toml", &format!("{server}{tables}"));
+        let serve = format!("exec {} serve", metagate().get_program().display());
+        let shown = fs::File::create(folder.path().join("shown")).unwrap();
+        let mut script = Command::new("script");
+        script.args(["-qefc", &serve, "/dev/null"]).current_dir(folder.path()).envs(variables.iter().copied());
+        Self { script: script.stdin(Stdio::null()).stdout(shown).spawn().unwrap(), folder }
+    }
+
+    fn shown(&self) -> String {
+        String::from_utf8(fs::read(self.folder.path().join("shown")).unwrap()).unwrap().replace('\r', "")
+    }
+
+    /// Waits for a line that contains this text, and returns it.
+    fn line(&self, text: &str) -> String {
+        wait_for(text, || self.shown().lines().find(|line| line.contains(text)).map(str::to_owned))
+    }
+
+    /// Ends the gateway, not the terminal, whose end would be a request to reload.
+    fn stop(mut self) -> String {
+        let script = self.script.id();
+        let children = fs::read_to_string(format!("/proc/{script}/task/{script}/children")).unwrap();
+        let gateway = Pid::from_raw(children.trim().parse().unwrap()).unwrap();
+        kill_process(gateway, Signal::TERM).unwrap();
+        assert!(self.script.wait().unwrap().success(), "{}", self.shown());
+        self.shown()
+    }
+}
+
+#[test]
+fn serve_on_a_terminal_shows_addresses_what_functions_print_and_their_errors() {
+    let functions = tempfile::tempdir().unwrap();
+    let text = "exports.greet = (name) => { console.log('hello', name); console.error('\\x1b[2Jodd'); return name; };\n\
+                exports.fail = () => { throw new Error('out of stock'); };\n";
+    put(functions.path(), "index.js", text);
+    let table = format!("[[deployment]]\nname = \"shop\"\npath = {:?}\n", functions.path());
+    for (variables, coloured) in [(&[][..], true), (&[("NO_COLOR", "1")][..], false)] {
+        let terminal = OnTerminal::serve(&table, variables);
+        let listening = terminal.line("listening on ");
+        let address = listening.split_once("http://").unwrap().1;
+        let url = format!("http://{address}/local/shop/v1/call");
+        for function in ["greet", "fail"] {
+            terminal.line(&format!("{url}/{function}"));
+            let answer = ureq::post(format!("{url}/{function}")).config().http_status_as_error(false).build();
+            answer.send("[\"Ada\"]").unwrap();
+        }
+        assert!(terminal.line("hello Ada").contains("shop"));
+        terminal.line("\\u{1b}[2Jodd");
+        terminal.line("out of stock");
+        let shown = terminal.stop();
+        assert_eq!(shown.contains('\u{1b}'), coloured, "{shown}");
     }
 }
