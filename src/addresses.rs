@@ -1,10 +1,17 @@
-//! Network addresses of the public internet. A plugin or a client may make the gateway connect to these; any other
-//! address has to be permitted by the configuration, or a stranger could reach services of the private network through
-//! the gateway.
+//! Network addresses: those of clients, and those of the public internet. A plugin or a client may make the gateway
+//! connect to the latter; any other address has to be permitted by the configuration, or a stranger could reach
+//! services of the private network through the gateway.
 
+use std::fmt;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
+use serde::{Serialize, Serializer};
 use url::Url;
+
+/// Stands for the peer of a UNIX socket, which has no network address. No client of a network has this one.
+pub const UNIX_PEER: IpAddr = IpAddr::V4(Ipv4Addr::UNSPECIFIED);
+
+const UNIX_TEXT: &str = "unix";
 
 /// Permissions to connect to more than public addresses.
 pub trait Reach: Send + Sync + 'static {
@@ -46,6 +53,35 @@ pub fn peer_of(address: IpAddr) -> IpAddr {
     match address.to_canonical() {
         IpAddr::V4(address) => IpAddr::V4(address),
         IpAddr::V6(address) => IpAddr::V6(Ipv6Addr::from_bits(address.to_bits() >> 64 << 64)),
+    }
+}
+
+/// A client's address as plugins, functions and logs see it: `unix` for the peer of a UNIX socket.
+///
+/// ```
+/// use metagate::addresses::{PeerText, UNIX_PEER};
+///
+/// assert_eq!(PeerText("::ffff:192.0.2.7".parse().unwrap()).to_string(), "192.0.2.7");
+/// assert_eq!(PeerText(UNIX_PEER).to_string(), "unix");
+/// ```
+#[derive(Debug, Clone, Copy)]
+pub struct PeerText(pub IpAddr);
+
+impl fmt::Display for PeerText {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.0 {
+            UNIX_PEER => f.write_str(UNIX_TEXT),
+            address => address.to_canonical().fmt(f),
+        }
+    }
+}
+
+impl Serialize for PeerText {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        match self.0 {
+            UNIX_PEER => serializer.serialize_str(UNIX_TEXT),
+            address => address.to_canonical().serialize(serializer),
+        }
     }
 }
 

@@ -1,5 +1,6 @@
 //! The running gateway: built from the configuration, served on its listeners, stopped by a signal.
 
+mod certificates;
 mod config_watch;
 mod connection_limits;
 mod data_dir;
@@ -9,6 +10,7 @@ mod listeners;
 mod operator_logs;
 mod reload;
 mod signals;
+mod sockets;
 mod terminal;
 
 use std::fs::File;
@@ -21,13 +23,15 @@ use tokio::runtime::Handle;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
+use crate::app::certificates::Certificates;
 use crate::app::connection_limits::connection_limits;
 use crate::app::data_dir::DataDir;
 use crate::app::hidden::hidden;
-use crate::app::listeners::Listeners;
+use crate::app::listeners::{Listeners, Parts, Served};
 use crate::app::operator_logs::OperatorLogs;
 use crate::app::reload::Reloading;
 use crate::app::signals::{Signal, Signals};
+use crate::app::sockets::SocketFile;
 use crate::app::terminal::Terminal;
 use crate::config::{self, Config, Faults, Isolation, ServerConfig};
 use crate::deployment::Prefix;
@@ -38,7 +42,7 @@ use crate::gateway::run_as::user_of_git;
 use crate::gateway::{Gateway, Launcher};
 use crate::http::api::metrics::Figures;
 use crate::http::buffers::Budget;
-use crate::http::connection::accept;
+use crate::http::connection::accept::{self, Serving};
 use crate::http::connection::open_connections::OpenConnections;
 use crate::http::connection::peers::Peers;
 use crate::http::front::Front;
@@ -101,10 +105,12 @@ pub async fn run(config: Config, options: Options, out: impl Write) -> Result<()
     // The lock of the folder comes before the listeners, so that a second gateway with the same configuration reports
     // the folder, which names the other process.
     let data_dir = DataDir::open(path).map_err(unusable)?;
-    let listeners = Listeners::bind(&config).await?;
+    // Before the listeners: a fault of theirs leaves no socket behind.
+    let certificates = Certificates::load(&config)?;
+    let listeners = Listeners::bind(&config)?;
     let logs = OperatorLogs::open(&config)?;
     let terminal = Terminal::of_standard_error(options.log_format).context("starting the terminal's output")?;
-    let app = App::build(config, data_dir, logs, terminal)?;
+    let app = App::build(config, data_dir, logs, certificates, terminal)?;
     // Compiling a plugin or looking for a program may take long; a signal does not wait for it.
     let interrupted = tokio::select! {
         started = app.start() => {
@@ -128,6 +134,7 @@ struct App {
     deployer: Arc<Deployer>,
     owners: Owners,
     logs: OperatorLogs,
+    certificates: Certificates,
     terminal: Option<Terminal>,
     /// Long-lived tasks: the orphan reaper, reloads, the watchers.
     background: TaskTracker,
@@ -143,6 +150,7 @@ impl App {
         config: Config,
         data_dir: DataDir,
         logs: OperatorLogs,
+        certificates: Certificates,
         terminal: Option<Terminal>,
     ) -> Result<Self, RunError> {
         let DataDir { lock, scripts, log_files, store, staging } = data_dir;
@@ -192,7 +200,18 @@ impl App {
         };
         let drain = config.server.drain.get();
         let deployer = Arc::new(Deployer::new(Arc::clone(&gateway), store, tools, deploy, drain));
-        Ok(Self { config, gateway, deployer, owners, logs, terminal, background, stop_background, _lock: lock })
+        Ok(Self {
+            config,
+            gateway,
+            deployer,
+            owners,
+            logs,
+            certificates,
+            terminal,
+            background,
+            stop_background,
+            _lock: lock,
+        })
     }
 
     /// Loads the plugins, then starts the deployments without waiting for their workers. Plugins come first because
@@ -227,7 +246,7 @@ impl App {
     /// Serves the listeners until a signal stops the gateway; a second signal kills all workers at once.
     async fn serve(
         self,
-        listeners: Listeners,
+        mut listeners: Listeners,
         watches_functions: bool,
         signals: &mut Signals,
         mut out: impl Write,
@@ -245,36 +264,26 @@ impl App {
         );
         replace_changed_folders(&self.background, &self.stop_background, &self.deployer);
         let stored = self.deployer.stored_names().len();
-        let limits = connection_limits(&self.config, stored);
-        let address = listeners.address()?;
+        let (first, addresses, lines) = (listeners.first(), listeners.addresses(), listeners.lines());
+        let files = listeners.take_files();
         let (connections, servers) = (OpenConnections::default(), TaskTracker::new());
-        let server = &self.config.server;
-        let buffers = Arc::new(Budget::new(usize::try_from(server.max_buffered()).unwrap_or(usize::MAX)));
-        let per_peer = server.max_connections_per_peer.map_or(usize::MAX, |count| count as usize);
-        let peers = Arc::new(Peers::new(per_peer, Arc::clone(&buffers)));
-        let figures = Figures::new(&buffers, &front, &connections);
-        for (listener, service, limits) in
-            listeners.with_services(&self.config, &self.deployer, limits, &figures, &self.owners, &self.logs)
-        {
-            let service = service.with_access_log(self.logs.access.clone());
-            let (peers, connections) = (Arc::clone(&peers), connections.clone());
-            servers.spawn(accept::serve(listener, Arc::new(service), limits, peers, connections));
-        }
-        servers.close();
+        self.start_servers(listeners, &front, stored, &connections, &servers);
         let deployments = self.config.deployments.len() + stored;
-        tracing::info!(%address, prefix = %self.gateway.prefix, deployments, "serving");
-        writeln!(out, "listening on http://{address}")
-            .and_then(|()| out.flush())
-            .context("writing to standard output")?;
-        self.show_addresses(&format!("http://{address}"));
+        tracing::info!(%addresses, prefix = %self.gateway.prefix, deployments, "serving");
+        // In one write: a reader may be content with the first line, and close the pipe.
+        out.write_all(lines.as_bytes()).and_then(|()| out.flush()).context("writing to standard output")?;
+        self.show_addresses(&first);
         let signal = loop {
             match signals.next().await {
                 Signal::Stop(name) => break name,
-                Signal::Reload => reloading.request("SIGHUP"),
+                Signal::Reload => {
+                    self.certificates.reload();
+                    reloading.request("SIGHUP");
+                }
             }
         };
         tokio::select! {
-            () = self.stop(signal, &connections, &servers) => {}
+            () = self.stop(signal, &connections, &servers, files) => {}
             signal = signals.stop() => {
                 tracing::warn!(%signal, "stopping now: killing all workers");
                 self.gateway.kill().await;
@@ -294,9 +303,41 @@ impl App {
         });
     }
 
+    fn start_servers(
+        &self,
+        listeners: Listeners,
+        front: &Arc<Front>,
+        stored: usize,
+        connections: &OpenConnections,
+        servers: &TaskTracker,
+    ) {
+        let server = &self.config.server;
+        let buffers = Arc::new(Budget::new(usize::try_from(server.max_buffered()).unwrap_or(usize::MAX)));
+        let per_peer = server.max_connections_per_peer.map_or(usize::MAX, |count| count as usize);
+        let peers = Arc::new(Peers::new(per_peer, Arc::clone(&buffers)));
+        let figures = Figures::new(&buffers, front, connections).with_handshakes(self.certificates.handshakes.clone());
+        self.certificates.watch(&self.background, &self.stop_background);
+        let parts = Parts {
+            config: &self.config,
+            deployer: &self.deployer,
+            limits: connection_limits(&self.config, stored),
+            figures: &figures,
+            owners: &self.owners,
+            logs: &self.logs,
+            certificates: &self.certificates,
+        };
+        for Served { listeners, service, limits } in listeners.with_services(&parts) {
+            let serving = Serving::new(service, limits, &peers, connections);
+            for (listener, tls) in listeners {
+                servers.spawn(accept::serve(listener, tls, serving.clone()));
+            }
+        }
+        servers.close();
+    }
+
     /// Turns readiness off and serves on for `pre_stop`. Then refuses requests, lets calls in flight finish within the
     /// drain time, stops all workers, and closes the listeners last.
-    async fn stop(&self, signal: &str, connections: &OpenConnections, servers: &TaskTracker) {
+    async fn stop(&self, signal: &str, connections: &OpenConnections, servers: &TaskTracker, files: Vec<SocketFile>) {
         let ServerConfig { pre_stop, drain, .. } = &self.config.server;
         self.gateway.announce_stop();
         if !pre_stop.get().is_zero() {
@@ -309,6 +350,8 @@ impl App {
         connections.begin_drain();
         let _timed_out = tokio::time::timeout(drain.get(), connections.drained()).await;
         self.gateway.stop(Duration::ZERO).await;
+        // Before the sockets close: nobody connects to one that accepts no more.
+        drop(files);
         connections.close_listeners();
         servers.wait().await;
         // The stop has answered the remaining calls; their clients need a moment to read the answers.

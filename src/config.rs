@@ -31,10 +31,12 @@ pub use crate::config::tables::plugin::PluginConfig;
 pub use crate::config::tables::plugins::PluginsConfig;
 pub use crate::config::tables::route::RouteConfig;
 pub use crate::config::tables::server::ServerConfig;
+pub use crate::config::tables::tls::TlsConfig;
 pub use crate::config::tables::wasm_functions::{WasmFunctionsConfig, WasmGrants};
 pub use crate::config::values::bytes_rule::BytesRule;
 pub use crate::config::values::choice::{
-    AccessLogFormat, ArgumentOrder, Handler, HookName, Instances, Isolation, Mode, OnError, PluginIsolation,
+    AccessLogFormat, ArgumentOrder, ClientCertificates, Handler, HookName, Instances, Isolation, Mode, OnError,
+    PluginIsolation, TlsVersion,
 };
 pub use crate::config::values::cors_origin::CorsOrigin;
 pub use crate::config::values::delay::Delay;
@@ -42,6 +44,7 @@ pub use crate::config::values::endpoint::Endpoint;
 pub use crate::config::values::http_grant::{HttpGrant, Origin, Scheme};
 pub use crate::config::values::http_words::{HeaderWord, MethodName};
 pub use crate::config::values::json_table::dates_to_text;
+pub use crate::config::values::listen::{Listen, ListenAddress, Listener};
 pub use crate::config::values::pattern::{BadPattern, Pattern};
 pub use crate::config::values::permission::Permission;
 pub use crate::config::values::plugin_name::{BadPluginName, PluginName};
@@ -53,6 +56,7 @@ pub use crate::config::values::run_as::{Ids, RunAs};
 pub use crate::config::values::runtime_kind::RuntimeKind;
 pub use crate::config::values::scope::{Exclusion, InvokeGrant};
 pub use crate::config::values::secret::Secret;
+pub use crate::config::values::server_name::ServerName;
 pub use crate::config::values::sha256::{BadSha256, Sha256};
 pub use crate::config::values::size::Size;
 pub use crate::config::values::static_files::StaticFiles;

@@ -13,6 +13,7 @@ pub mod environment;
 pub mod launch;
 mod limits;
 pub mod memory;
+pub mod origin;
 pub mod orphans;
 pub mod output;
 pub mod processors;

@@ -8,7 +8,7 @@ step() { printf '\n== %s\n' "$*"; }
 
 # Programs that the tests drive: interpreters of workers, clients, package installers.
 missing=()
-for program in node npm python3 perl curl git strace zip prometheus; do
+for program in node npm python3 perl curl git openssl strace zip prometheus; do
   command -v "$program" >/dev/null || missing+=("${program/#node/nodejs}")
 done
 python3 -m pip --version >/dev/null 2>&1 || missing+=(python3-pip)

@@ -79,8 +79,10 @@ impl Budget {
 
 #[cfg(test)]
 mod tests {
+    use std::net::SocketAddr;
+
     use super::*;
-    use crate::config::{DeploymentConfig, Workers};
+    use crate::config::{DeploymentConfig, Listen, Workers};
     use crate::deployment::DeploymentName;
 
     fn config() -> Config {
@@ -102,7 +104,7 @@ mod tests {
     #[test]
     fn an_admin_listener_does_not_double_the_connections() {
         let mut config = config();
-        config.admin.listen = Some(([127, 0, 0, 1], 9001).into());
+        config.admin.listen = Some(Listen::from(SocketAddr::from(([127, 0, 0, 1], 9001))));
         let Budget { calls, admin, .. } = Budget::new(&config, 0, 1024);
         assert_eq!((calls, admin), (512, 64));
     }

@@ -1,60 +1,95 @@
-//! The listeners: one for calls, which also serves the admin API unless `[admin] listen` is set.
+//! The listeners: those for calls, which also serve the admin API unless `[admin] listen` is set.
 
-use std::io::ErrorKind;
-use std::net::SocketAddr;
 use std::sync::Arc;
 
-use anyhow::Context;
 use axum::Router;
-use tokio::net::TcpListener;
 
+use crate::app::certificates::Certificates;
 use crate::app::connection_limits::ListenerLimits;
 use crate::app::operator_logs::OperatorLogs;
-use crate::config::Config;
+use crate::app::sockets::{self, Bound, SocketFile};
+use crate::config::{Config, Listen};
 use crate::gateway::deployer::Deployer;
 use crate::http::api::access::Access;
 use crate::http::api::metrics::Figures;
 use crate::http::api::router;
 use crate::http::bodies::Bodies;
 use crate::http::connection::accept::ConnectionLimits;
+use crate::http::connection::listener::Listener;
 use crate::http::forwarded::TrustedProxies;
 use crate::http::request_body::BodyLimits;
 use crate::http::service::Service;
+use crate::http::tls::Tls;
 use crate::plugin::held_stream::Room;
 use crate::process::connection_owner::Owners;
 
 /// Bound listeners.
 pub(super) struct Listeners {
-    calls: TcpListener,
-    admin: Option<TcpListener>,
+    calls: Vec<Bound>,
+    /// Empty if those for calls serve the admin API.
+    admin: Vec<Bound>,
+}
+
+/// Listeners with the service that answers their requests.
+pub(super) struct Served {
+    /// Each with its TLS, if its connections are encrypted.
+    pub(super) listeners: Vec<(Listener, Option<Tls>)>,
+    pub(super) service: Service,
+    /// Of all of them together.
+    pub(super) limits: ConnectionLimits,
+}
+
+/// What the services are made of.
+pub(super) struct Parts<'a> {
+    pub(super) config: &'a Config,
+    pub(super) deployer: &'a Arc<Deployer>,
+    pub(super) limits: ListenerLimits,
+    pub(super) figures: &'a Figures,
+    pub(super) owners: &'a Owners,
+    pub(super) logs: &'a OperatorLogs,
+    pub(super) certificates: &'a Certificates,
 }
 
 impl Listeners {
     /// Binds the addresses of a configuration.
-    pub(super) async fn bind(config: &Config) -> anyhow::Result<Self> {
-        let calls = bind(config.server.listen, "[server]").await?;
-        let admin = match config.admin.listen {
-            Some(address) => Some(bind(address, "[admin]").await?),
-            None => None,
+    pub(super) fn bind(config: &Config) -> anyhow::Result<Self> {
+        let bind = |listen: &Listen, has_tls, table| {
+            listen.iter().map(|listener| sockets::bind(listener, has_tls, config.server.reuse_port, table)).collect()
         };
-        Ok(Self { calls, admin })
+        let calls: anyhow::Result<Vec<_>> = bind(&config.server.listen, !config.server.tls.is_empty(), "[server]");
+        let has_tls = !config.admin.tls.is_empty();
+        let admin = config.admin.listen.as_ref().map(|listen| bind(listen, has_tls, "[admin]"));
+        let admin: anyhow::Result<Option<Vec<_>>> = admin.transpose();
+        Ok(Self { calls: calls?, admin: admin?.unwrap_or_default() })
     }
 
-    /// The address for calls, with the port that the system chose if the configuration has port 0.
-    pub(super) fn address(&self) -> anyhow::Result<SocketAddr> {
-        self.calls.local_addr().context("reading the listener's address")
+    /// The first address for calls, as clients write it.
+    pub(super) fn first(&self) -> String {
+        self.calls.first().map_or_else(String::new, |bound| bound.shown.clone())
+    }
+
+    /// The addresses, those for calls first.
+    pub(super) fn addresses(&self) -> String {
+        let shown: Vec<&str> = self.calls.iter().chain(&self.admin).map(|bound| bound.shown.as_str()).collect();
+        shown.join(", ")
+    }
+
+    /// The lines that say where the gateway listens, those for calls first. A port that the system has chosen is in
+    /// them.
+    pub(super) fn lines(&self) -> String {
+        let calls = self.calls.iter().map(|bound| format!("listening on {}\n", bound.shown));
+        let admin = self.admin.iter().map(|bound| format!("listening on {} for the admin API\n", bound.shown));
+        calls.chain(admin).collect()
+    }
+
+    /// The files of UNIX sockets.
+    pub(super) fn take_files(&mut self) -> Vec<SocketFile> {
+        self.calls.iter_mut().chain(&mut self.admin).filter_map(|bound| bound.file.take()).collect()
     }
 
     /// Each listener with the service that answers its requests.
-    pub(super) fn with_services(
-        self,
-        config: &Config,
-        deployer: &Arc<Deployer>,
-        limits: ListenerLimits,
-        figures: &Figures,
-        owners: &Owners,
-        logs: &OperatorLogs,
-    ) -> Vec<(TcpListener, Service, ConnectionLimits)> {
+    pub(super) fn with_services(self, parts: &Parts<'_>) -> Vec<Served> {
+        let Parts { config, deployer, limits, figures, owners, logs, certificates } = *parts;
         let body_limits = BodyLimits { size: config.server.max_body.bytes(), stall: config.server.body_timeout.get() };
         let audit = logs.audit.clone();
         let access = Access::new(&config.admin, owners);
@@ -64,40 +99,29 @@ impl Listeners {
         let service = |router: Router, serves_calls, bodies| {
             let gateway = Arc::clone(&deployer.gateway);
             let proxies = TrustedProxies::new(&config.server.trusted_proxies, config.server.proxy_protocol);
-            Service::new(
-                gateway,
-                router::with_fallbacks(router),
-                serves_calls,
-                bodies,
-                proxies,
-                Arc::clone(figures.front()),
-            )
+            let router = router::with_fallbacks(router);
+            let service = Service::new(gateway, router, serves_calls, bodies, proxies, Arc::clone(figures.front()));
+            service.with_access_log(logs.access.clone()).with_certificates(config.server.client_ca.is_some())
         };
         let bodies = Arc::new(Bodies::new(body_limits));
         deployer.gateway.share_room(Arc::clone(figures.buffers()) as Arc<dyn Room>);
         let Self { calls, admin } = self;
-        match admin {
-            None => vec![(calls, service(health.merge(api(Arc::clone(&bodies))), true, bodies), limits.calls)],
-            Some(admin) => {
-                // Of its own: bodies for the API do not wait behind those of calls.
-                let api_bodies = Arc::new(Bodies::new(body_limits));
-                let api = health.clone().merge(api(Arc::clone(&api_bodies)));
-                vec![
-                    (calls, service(health, true, bodies), limits.calls),
-                    (admin, service(api, false, api_bodies), limits.admin),
-                ]
-            }
+        let calls = with_tls(calls, certificates.calls.as_ref());
+        if admin.is_empty() {
+            let service = service(health.merge(api(Arc::clone(&bodies))), true, bodies);
+            return vec![Served { listeners: calls, service, limits: limits.calls }];
         }
+        // Of its own: bodies for the API do not wait behind those of calls.
+        let api_bodies = Arc::new(Bodies::new(body_limits));
+        let api = health.clone().merge(api(Arc::clone(&api_bodies)));
+        let admin = with_tls(admin, certificates.admin.as_ref());
+        vec![
+            Served { listeners: calls, service: service(health, true, bodies), limits: limits.calls },
+            Served { listeners: admin, service: service(api, false, api_bodies), limits: limits.admin },
+        ]
     }
 }
 
-/// Binds the address that `listen` in `table` names.
-async fn bind(address: SocketAddr, table: &str) -> anyhow::Result<TcpListener> {
-    TcpListener::bind(address).await.map_err(|error| {
-        let remedy = match error.kind() {
-            ErrorKind::AddrInUse => "; stop the program that uses it (another gateway?), or change",
-            _ => "; check",
-        };
-        anyhow::anyhow!("listening on {address}: {error}{remedy} \"listen\" in {table}")
-    })
+fn with_tls(bound: Vec<Bound>, tls: Option<&Tls>) -> Vec<(Listener, Option<Tls>)> {
+    bound.into_iter().map(|bound| (bound.listener, tls.filter(|_| bound.tls).cloned())).collect()
 }

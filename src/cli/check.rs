@@ -3,6 +3,7 @@
 use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
+use std::time::SystemTime;
 
 use clap::{Args, ValueEnum};
 use serde_json::{Value, json};
@@ -12,6 +13,7 @@ use crate::cli::isolation;
 use crate::cli::stderr;
 use crate::config::{self, Config, DeploymentConfig, Fault, Faults, RuntimeKind, StaticFiles};
 use crate::gateway::plan::{PlanError, plan_workers};
+use crate::http::tls::TlsSettings;
 use crate::runtime::RuntimeError;
 use crate::runtime::scripts::WorkerScripts;
 
@@ -68,6 +70,7 @@ impl Check {
         report.deployments = config.deployments.len();
         report.add_plugin_faults(&config);
         add_log_faults(&config, &mut report.faults);
+        report.add_certificates(&config);
         let unsettled = add_deployment_faults(&config, &mut report.faults);
         if report.faults.is_empty() && !unsettled.is_empty() {
             report.warnings.push(warning_of_names(&unsettled));
@@ -105,6 +108,23 @@ impl Report {
         let (plugins, _) = compiled::load_plugins(config, &mut self.faults);
         self.warnings.extend(config::idle_plugins(config, &plugins));
         self.plugins = plugins.len();
+    }
+
+    /// Reads the certificates and keys as `serve` does, and looks when they end and who may read them.
+    fn add_certificates(&mut self, config: &Config) {
+        let settings = [
+            ("server.tls", TlsSettings::of_server(&config.server)),
+            ("admin.tls", TlsSettings::of_admin(&config.admin)),
+        ];
+        for (key, settings) in settings {
+            match settings.map(|settings| settings.check(SystemTime::now())) {
+                Some(Ok(warnings)) => self.warnings.extend(warnings),
+                Some(Err(faults)) => {
+                    faults.into_iter().for_each(|fault| self.faults.push(Fault::new(config.locations.of(key), fault)));
+                }
+                None => {}
+            }
+        }
     }
 
     /// `{"faults":[{"file","line","column","message"}],"warnings":[text],"deployments","plugins"}`; a fault of no file

@@ -3,9 +3,12 @@
 pub(super) mod deployments;
 pub(super) mod events;
 mod nearby;
+mod trust;
+mod unix_socket;
 
 use std::cell::OnceCell;
 use std::io::Read;
+use std::path::PathBuf;
 use std::time::Duration;
 
 use anyhow::{Context, bail};
@@ -15,26 +18,41 @@ use serde_json::value::RawValue;
 use ureq::http::Response;
 use ureq::http::header::{ACCEPT, AUTHORIZATION, CONTENT_LENGTH, CONTENT_TYPE, EXPECT};
 use ureq::typestate::{WithBody, WithoutBody};
+use ureq::unversioned::resolver::DefaultResolver;
 use ureq::{Agent, Body, RequestBuilder, SendBody};
 
 use crate::cli::client::events::EVENT_STREAM;
 use crate::cli::client::nearby::Nearby;
+use crate::cli::client::unix_socket::UnixConnector;
 
 /// The address of a gateway, and the token for its admin API.
 #[derive(Debug, Args)]
 pub(super) struct Client {
-    /// The gateway's address. Default: that of a metagate.toml in this folder, else http://localhost:9000.
+    /// The gateway's address, or unix:/path of its UNIX socket. Default: that of a metagate.toml in this folder, else
+    /// http://localhost:9000.
     #[arg(long, env = "METAGATE_URL", global = true)]
     url: Option<String>,
     /// The admin token. Default: that of a metagate.toml in this folder.
     #[arg(long, env = "METAGATE_TOKEN", hide_env_values = true, global = true)]
     token: Option<String>,
+    /// File with the certificates, in PEM form, of those who have issued the gateway's. Default: those that this
+    /// machine trusts.
+    #[arg(long, env = "METAGATE_CA", value_name = "FILE", global = true)]
+    ca: Option<PathBuf>,
+    /// File with a certificate of this client's own, in PEM form, for a gateway that asks for one. Requires --key.
+    #[arg(long, env = "METAGATE_CERT", value_name = "FILE", requires = "key", global = true)]
+    cert: Option<PathBuf>,
+    /// File with the key of that certificate.
+    #[arg(long, env = "METAGATE_KEY", value_name = "FILE", requires = "cert", global = true)]
+    key: Option<PathBuf>,
     #[arg(skip)]
     nearby: OnceCell<Nearby>,
 }
 
 /// The address without an option, a variable or a file.
 const DEFAULT_URL: &str = "http://localhost:9000";
+/// What the address of a UNIX socket begins with.
+const UNIX: &str = "unix:";
 
 /// The body of an answer that is not a success.
 #[derive(Deserialize)]
@@ -71,9 +89,18 @@ pub(super) struct Upload<'a> {
 }
 
 impl Client {
-    fn agent() -> Agent {
+    /// The HTTP client for requests to a path.
+    fn agent(&self, path: &str) -> anyhow::Result<Agent> {
+        let tls = trust::tls_config(self.ca.as_deref(), self.cert.as_deref().zip(self.key.as_deref()))?;
         let config = Agent::config_builder().http_status_as_error(false).timeout_connect(Some(Duration::from_secs(5)));
-        config.build().into()
+        let config = config.tls_config(tls);
+        Ok(match self.base(path).strip_prefix(UNIX) {
+            Some(socket) => {
+                let config = config.proxy(None).build();
+                Agent::with_parts(config, UnixConnector(socket.into()), DefaultResolver::default())
+            }
+            None => config.build().into(),
+        })
     }
 
     fn nearby(&self) -> &Nearby {
@@ -94,7 +121,11 @@ impl Client {
 
     /// The full URL of a path on the gateway.
     pub(super) fn address(&self, path: &str) -> String {
-        let base = self.base(path);
+        let base = match self.base(path) {
+            // The host is what a request needs to be whole.
+            base if base.starts_with(UNIX) => "http://localhost",
+            base => base,
+        };
         let scheme = if base.contains("://") { "" } else { "http://" };
         format!("{scheme}{}{path}", base.trim_end_matches('/'))
     }
@@ -109,20 +140,20 @@ impl Client {
         self.token().map(|token| format!("Bearer {token}"))
     }
 
-    fn get_request(&self, path: &str) -> RequestBuilder<WithoutBody> {
-        let request = Self::agent().get(self.address(path));
-        match self.authorization() {
+    fn get_request(&self, path: &str) -> anyhow::Result<RequestBuilder<WithoutBody>> {
+        let request = self.agent(path)?.get(self.address(path));
+        Ok(match self.authorization() {
             Some(value) => request.header(AUTHORIZATION, value),
             None => request,
-        }
+        })
     }
 
-    fn post_request(&self, path: &str, content_type: &str) -> RequestBuilder<WithBody> {
-        let request = Self::agent().post(self.address(path)).header(CONTENT_TYPE, content_type);
-        match self.authorization() {
+    fn post_request(&self, path: &str, content_type: &str) -> anyhow::Result<RequestBuilder<WithBody>> {
+        let request = self.agent(path)?.post(self.address(path)).header(CONTENT_TYPE, content_type);
+        Ok(match self.authorization() {
             Some(value) => request.header(AUTHORIZATION, value),
             None => request,
-        }
+        })
     }
 
     /// Sends a GET request.
@@ -130,23 +161,23 @@ impl Client {
     /// # Errors
     /// The gateway is not reachable, or its answer is not a success.
     pub(super) fn get(&self, path: &str) -> anyhow::Result<Response<Body>> {
-        self.checked(self.get_request(path).call())
+        self.checked(self.get_request(path)?.call())
     }
 
     /// Sends JSON in a POST request; errors as in [`Client::get`].
     pub(super) fn post(&self, path: &str, json: &str) -> anyhow::Result<Response<Body>> {
-        self.checked(self.post_request(path, "application/json").send(json))
+        self.checked(self.post_request(path, "application/json")?.send(json))
     }
 
     /// Sends JSON in a POST request whose answer is a stream of events.
     pub(super) fn post_for_events(&self, path: &str, json: &str) -> anyhow::Result<Response<Body>> {
-        self.checked(self.post_request(path, "application/json").header(ACCEPT, EVENT_STREAM).send(json))
+        self.checked(self.post_request(path, "application/json")?.header(ACCEPT, EVENT_STREAM).send(json))
     }
 
     /// Streams a body in a POST request. `Expect: 100-continue` lets the gateway refuse the request before the body is
     /// sent.
     pub(super) fn upload(&self, path: &str, upload: &mut Upload<'_>) -> anyhow::Result<Response<Body>> {
-        let request = self.post_request(path, upload.content_type).header(CONTENT_LENGTH, upload.length);
+        let request = self.post_request(path, upload.content_type)?.header(CONTENT_LENGTH, upload.length);
         self.checked(request.header(EXPECT, "100-continue").send(SendBody::from_reader(upload.body)))
     }
 

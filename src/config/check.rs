@@ -3,9 +3,10 @@
 
 pub(super) mod front;
 mod isolation;
+mod listen;
+mod tls;
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::net::SocketAddr;
 
 use sha2::{Digest as _, Sha256};
 
@@ -31,6 +32,8 @@ const LOG_FILE_SIZE: Size = Size::kibibytes(64);
 
 /// Checks the rules and adds to `faults`.
 pub(super) fn check(config: &Config, faults: &mut Faults) {
+    listen::check(config, faults);
+    tls::check(config, faults);
     check_admin(config, faults);
     check_buffers(config, faults);
     check_access_log(config, faults);
@@ -53,12 +56,12 @@ pub(super) fn check(config: &Config, faults: &mut Faults) {
 }
 
 fn check_admin(config: &Config, faults: &mut Faults) {
-    let (listen_key, listen) = match config.admin.listen {
+    let (listen_key, listen) = match &config.admin.listen {
         Some(listen) => ("admin.listen", listen),
         None if config.locations.has("admin.listen") => return,
-        None => ("server.listen", config.server.listen),
+        None => ("server.listen", &config.server.listen),
     };
-    let public = !is_loopback(listen);
+    let public = !listen.is_local();
     let is_written = config.locations.has("admin.token") || config.locations.has("admin.tokens");
     if public && !config.admin.has_tokens() && !is_written {
         faults.push(Fault::new(
@@ -180,10 +183,6 @@ pub(super) fn memory_of_processes(config: &Config, plugins: &[PluginConfig]) -> 
          one of the others, may use {needed}: raise this, or lower their max_memory"
     );
     Some(Fault::new(config.locations.of("plugins.max_memory"), message))
-}
-
-fn is_loopback(listen: SocketAddr) -> bool {
-    listen.ip().to_canonical().is_loopback()
 }
 
 // Names are not printed here: they may come from an interpolation.

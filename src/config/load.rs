@@ -17,6 +17,8 @@ use crate::config::tables::config::Config;
 use crate::config::tables::deploy::DeployConfig;
 use crate::config::tables::deployment::DeploymentConfig;
 use crate::config::tables::plugin::PluginConfig;
+use crate::config::tables::tls::TlsConfig;
+use crate::config::values::listen::{Listen, ListenAddress};
 
 /// Reads the configuration file at `path` with the environment of the process. A variable that is not Unicode counts as
 /// not set.
@@ -118,6 +120,17 @@ fn resolve_paths(config: &mut Config, folder: &Path) {
         if bare { program.to_owned() } else { resolve(program) }
     };
     config.server.data_dir = resolve(&config.server.data_dir);
+    for listener in config.server.listen.iter_mut().chain(config.admin.listen.iter_mut().flat_map(Listen::iter_mut)) {
+        if let ListenAddress::Unix(path) = &mut listener.address {
+            *path = resolve(path);
+        }
+    }
+    for TlsConfig { cert, key, .. } in config.server.tls.iter_mut().chain(&mut config.admin.tls) {
+        (*cert, *key) = (resolve(cert), resolve(key));
+    }
+    for ca in [&mut config.server.client_ca, &mut config.admin.client_ca].into_iter().flatten() {
+        *ca = resolve(ca);
+    }
     config.admin.audit_log = config.admin.audit_log.as_ref().map(|file| resolve(file));
     if let Some(log) = &mut config.access_log {
         log.file = log.file.as_ref().map(|file| resolve(file));

@@ -12,4 +12,5 @@ pub(super) mod plugin;
 pub(super) mod plugins;
 pub(super) mod route;
 pub(super) mod server;
+pub(super) mod tls;
 pub(super) mod wasm_functions;

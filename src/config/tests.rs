@@ -1,8 +1,9 @@
 //! Claims about whole files: text in, configuration or faults out.
 
+use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 
-use crate::config::{Config, DeploymentConfig, Faults, Locations, Workers, load, parse};
+use crate::config::{Config, DeploymentConfig, Faults, Listen, Locations, Workers, load, parse};
 use crate::deployment::DeploymentName;
 
 pub(super) fn read(text: &str) -> Result<Config, Faults> {
@@ -42,7 +43,7 @@ mod rules;
 #[test]
 fn an_empty_file_gives_the_defaults() {
     let Config { server, admin, deployments, file, .. } = read("").unwrap();
-    assert_eq!(server.listen.to_string(), "127.0.0.1:9000");
+    assert_eq!(server.listen, Listen::from(SocketAddr::from(([127, 0, 0, 1], 9000))));
     assert_eq!((server.prefix, server.max_connections), (None, None));
     assert_eq!(server.data_dir, Path::new("/etc/gate/.metagate"));
     assert_eq!(server.max_body.to_string(), "8MiB");

@@ -7,6 +7,7 @@ use std::net::IpAddr;
 use http::header::{CONNECTION, EXPECT, HOST, HeaderMap, HeaderName, TE, TRAILER, TRANSFER_ENCODING, UPGRADE};
 use serde::Serialize;
 
+use crate::addresses::PeerText;
 use crate::deployment::Takes;
 use crate::invocation::Target;
 use crate::plugin::invocation::Context;
@@ -51,7 +52,7 @@ struct Form<'a> {
     query: Option<&'a str>,
     #[serde(skip_serializing_if = "Option::is_none")]
     headers: Option<Vec<(&'a str, &'a str)>>,
-    client: IpAddr,
+    client: PeerText,
     scheme: &'a str,
     host: Cow<'a, str>,
     base: &'a str,
@@ -74,7 +75,7 @@ impl RequestHead<'_> {
             path,
             query,
             headers: (takes == Takes::Arguments).then(|| pairs(self.headers)),
-            client: self.peer,
+            client: PeerText(self.peer),
             scheme: if is_https { "https" } else { "http" },
             host: self.host(),
             base,

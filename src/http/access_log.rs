@@ -10,6 +10,7 @@ use http::request::Parts;
 use http::{HeaderValue, Method, Uri, Version};
 use serde::Serialize;
 
+use crate::addresses::PeerText;
 use crate::config::{AccessLogConfig, AccessLogFormat};
 use crate::deployment::DeploymentName;
 use crate::http::request_id;
@@ -49,7 +50,7 @@ pub struct Entry {
 struct Line<'a> {
     time: String,
     request_id: &'a str,
-    client: IpAddr,
+    client: PeerText,
     method: &'a str,
     path: &'a str,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -161,7 +162,7 @@ impl Entry {
         let line = Line {
             time: humantime::format_rfc3339_millis(SystemTime::now()).to_string(),
             request_id: request_id::text(&self.id),
-            client: self.client.to_canonical(),
+            client: PeerText(self.client),
             method: self.method.as_str(),
             path: shortened(self.uri.path()),
             query: self.log.query(&self.uri),
@@ -183,7 +184,7 @@ impl Entry {
 
     /// The combined format of web servers, with the id, the code and the times after it.
     fn combined(&self, ended: &Ended, times: Times, stream: Option<Duration>) -> Vec<u8> {
-        let client = self.client.to_canonical();
+        let client = PeerText(self.client);
         let (time, version, bytes) = (common_time(SystemTime::now()), self.version, ended.answer_bytes);
         let query = self.log.query(&self.uri).map_or_else(String::new, |query| format!("?{query}"));
         let path = escaped(shortened(self.uri.path()));

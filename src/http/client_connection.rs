@@ -7,12 +7,13 @@ use tokio::sync::OnceCell;
 
 use crate::http::buffers::ConnectionBuffers;
 use crate::http::connection::peers::Peers;
-use crate::process::connection_owner::{Ends, Owner, Owners};
+use crate::process::connection_owner::{Owner, Owners};
+use crate::process::origin::Origin;
 
 /// A client's connection.
 #[derive(Debug, Clone)]
 pub struct ClientConnection {
-    /// The client's address. For a request that a trusted proxy passes on: that of the proxy's client.
+    /// The client's address; for a request that a trusted proxy passes on, that of the proxy's client.
     pub peer: IpAddr,
     /// The bytes held for it.
     pub buffers: Arc<ConnectionBuffers>,
@@ -22,8 +23,10 @@ pub struct ClientConnection {
     pub program: Arc<Program>,
     /// The budgets of clients behind proxies.
     pub peers: Arc<Peers>,
-    /// A trusted proxy has said that the client uses https.
+    /// The client uses https: the connection is encrypted, or a trusted proxy says so.
     pub is_https: bool,
+    /// The subject of the certificate that the connection has shown.
+    pub subject: Option<Arc<str>>,
 }
 
 impl ClientConnection {
@@ -38,20 +41,20 @@ impl ClientConnection {
 /// The program that has opened a connection. It is looked up when the first request asks for it.
 #[derive(Debug)]
 pub struct Program {
-    ends: Ends,
+    origin: Origin,
     owner: OnceCell<Owner>,
 }
 
 impl Program {
-    /// That of the connection between these addresses.
+    /// That of a connection.
     #[must_use]
-    pub fn of(ends: Ends) -> Self {
-        Self { ends, owner: OnceCell::new() }
+    pub fn of(origin: Origin) -> Self {
+        Self { origin, owner: OnceCell::new() }
     }
 
     /// Who it is.
     pub async fn find(&self, owners: &Owners) -> Owner {
-        let finding = || async { owners.find(self.ends).await.ok_or(Owner::Unknown) };
+        let finding = || async { owners.find(self.origin).await.ok_or(Owner::Unknown) };
         // A search that took too long is not the last one.
         self.owner.get_or_try_init(finding).await.map_or_else(|unknown| unknown, |owner| *owner)
     }

@@ -10,6 +10,7 @@ use http::header::{FORWARDED, HOST};
 use http::uri::Authority;
 use http::{HeaderMap, HeaderName, HeaderValue};
 
+use crate::addresses::PeerText;
 use crate::config::TrustedProxy;
 use crate::http::forwarded::chain::{Malformed, addresses, elements, texts};
 use crate::http::problem::{Code, Problem};
@@ -94,7 +95,7 @@ impl TrustedProxies {
         }
         let client = said.client.unwrap_or(peer);
         let value = |text: &str| HeaderValue::from_str(text).ok();
-        if let Some(text) = value(&client.to_string()) {
+        if let Some(text) = value(&PeerText(client).to_string()) {
             headers.insert(FOR, text);
         }
         if let Some(proto) = said.proto {

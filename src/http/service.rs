@@ -21,6 +21,7 @@ use crate::http::bodies::Bodies;
 use crate::http::buffers::Held;
 use crate::http::call::lookup::Client;
 use crate::http::call::{invoke, routed, whole_request};
+use crate::http::client_certificate;
 use crate::http::client_connection::{ClientConnection, Place};
 use crate::http::connection::head::{self, HEADER_COUNT, HEADERS_LIMIT, URI_LIMIT};
 use crate::http::forwarded::{ProxyClient, TrustedProxies};
@@ -46,6 +47,8 @@ pub struct Service {
     proxies: TrustedProxies,
     front: Arc<Front>,
     access_log: Option<Arc<AccessLog>>,
+    /// Whether plugins and functions see the subjects of clients' certificates.
+    shows_certificates: bool,
 }
 
 impl Service {
@@ -59,13 +62,19 @@ impl Service {
         proxies: TrustedProxies,
         front: Arc<Front>,
     ) -> Self {
-        Self { gateway, router, serves_calls, bodies, proxies, front, access_log: None }
+        Self { gateway, router, serves_calls, bodies, proxies, front, access_log: None, shows_certificates: false }
     }
 
     /// With a line in this log for each call.
     #[must_use]
     pub fn with_access_log(self, access_log: Option<Arc<AccessLog>>) -> Self {
         Self { access_log, ..self }
+    }
+
+    /// With a header for the subject of the client's certificate, if there may be one.
+    #[must_use]
+    pub fn with_certificates(self, shows_certificates: bool) -> Self {
+        Self { shows_certificates, ..self }
     }
 
     fn client<'a>(&'a self, id: &'a HeaderValue, connection: &'a ClientConnection) -> Client<'a> {
@@ -109,6 +118,9 @@ impl Service {
         client: &ClientConnection,
     ) -> Result<Response<ReplyBody>, Problem> {
         supervise::panic_point("request");
+        if self.shows_certificates {
+            client_certificate::set_header(request.headers_mut(), client.subject.as_ref());
+        }
         let behind_proxy = self.client_behind_proxy(&mut request, client).map_err(Problem::closing)?;
         let client = behind_proxy.as_deref().unwrap_or(client);
         check_head(&request)?;
@@ -189,7 +201,7 @@ impl Service {
         if !is_own {
             tracing::debug!(client = %address, proxy = %connection.peer, is_https, "request through a trusted proxy");
         }
-        Ok((!is_own).then(|| Box::new(connection.of_client(address, is_https))))
+        Ok((!is_own).then(|| Box::new(connection.of_client(address, is_https || connection.is_https))))
     }
 
     async fn route(

@@ -19,7 +19,7 @@ use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use crate::addresses::peer_of;
+use crate::addresses::{PeerText, peer_of};
 use crate::plugin::breaker::{Breaker, Counts};
 
 /// Largest number of parts with a breaker of their own, of one plugin. Beyond it the part whose last failure is the
@@ -56,7 +56,9 @@ pub enum Part {
 
 impl fmt::Display for Part {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let of = |caller: &Option<IpAddr>| caller.map_or_else(|| "the gateway".to_owned(), |caller| caller.to_string());
+        let of = |caller: &Option<IpAddr>| {
+            caller.map_or_else(|| "the gateway".to_owned(), |caller| PeerText(caller).to_string())
+        };
         match self {
             Self::Pair(caller, deployment) => write!(f, "calls of {} to {deployment}", of(caller)),
             Self::Caller(caller) => write!(f, "calls of {}", of(caller)),

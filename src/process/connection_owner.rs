@@ -16,8 +16,8 @@ use rustix::thread::{CapabilitySet, capabilities};
 use tokio::sync::oneshot;
 
 use crate::process::descent::Descendants;
+use crate::process::origin::{Credentials, Ends, Origin};
 use crate::process::stat;
-pub use crate::process::tcp_table::Ends;
 use crate::process::tcp_table::{self, Socket};
 
 /// How long a search may take.
@@ -30,6 +30,8 @@ pub enum Owner {
     Descendant,
     /// Another program of this machine.
     Other,
+    /// A program of another user that has connected to a UNIX socket.
+    OtherUser,
     /// No process has the socket, but it may be that of a descendant.
     Unknown,
 }
@@ -65,7 +67,18 @@ impl Owners {
     }
 
     /// Finds the owner of a connection; none if that takes too long.
-    pub async fn find(&self, ends: Ends) -> Option<Owner> {
+    pub async fn find(&self, origin: Origin) -> Option<Owner> {
+        match origin {
+            Origin::Tcp(ends) => self.find_by_ends(ends).await,
+            Origin::Unix(credentials) => {
+                let searches = Arc::clone(&self.0);
+                let looking = tokio::task::spawn_blocking(move || searches.owner_by_credentials(credentials));
+                tokio::time::timeout(TIME, looking).await.ok()?.ok()
+            }
+        }
+    }
+
+    async fn find_by_ends(&self, ends: Ends) -> Option<Owner> {
         let (answer, owner) = oneshot::channel();
         let is_served = {
             let mut queue = self.0.queue.lock();
@@ -111,6 +124,23 @@ impl Searches {
             Some(holders.get(&socket.inode).and_then(|holder| self.owner_of(holder)).unwrap_or_else(|| guess(*socket)))
         };
         requests.iter().map(|request| owner(request).unwrap_or(Owner::Unknown)).collect()
+    }
+
+    /// Who has connected to a UNIX socket. Root may do everything anyway.
+    fn owner_by_credentials(&self, credentials: Credentials) -> Owner {
+        let Credentials { pid, uid, since } = credentials;
+        if uid != 0 && uid != geteuid().as_raw() {
+            return Owner::OtherUser;
+        }
+        let Some(pid) = pid else { return Owner::Unknown };
+        let is_descendant = self.descendants.contains(pid);
+        // After the question above: the process that was asked about is the one that had connected.
+        let is_the_same = stat::of(pid).is_some_and(|process| process.started <= since);
+        match is_descendant.filter(|_| is_the_same) {
+            Some(true) => Owner::Descendant,
+            Some(false) => Owner::Other,
+            None => Owner::Unknown,
+        }
     }
 
     /// Who the holder of a socket is; none if it has ended or closed the socket meanwhile.
@@ -209,7 +239,7 @@ mod tests {
     async fn a_connection_of_this_process_is_not_a_descendants() {
         let owners = Owners::new();
         let (_client, _accepted, ends) = connection();
-        assert_eq!(owners.find(ends).await, Some(Owner::Other));
+        assert_eq!(owners.find(Origin::Tcp(ends)).await, Some(Owner::Other));
     }
 
     #[tokio::test]
@@ -217,7 +247,7 @@ mod tests {
         let owners = Owners::new();
         let (client, _accepted, ends) = connection();
         drop(client);
-        assert_eq!(owners.find(ends).await, Some(Owner::Unknown));
+        assert_eq!(owners.find(Origin::Tcp(ends)).await, Some(Owner::Unknown));
     }
 
     #[tokio::test]
@@ -225,7 +255,7 @@ mod tests {
         let owners = Owners::new();
         owners.0.queue.lock().is_served = true;
         let connections: Vec<_> = (0..50).map(|_| connection()).collect();
-        let finding = connections.iter().map(|(_, _, ends)| owners.find(*ends));
+        let finding = connections.iter().map(|(_, _, ends)| owners.find(Origin::Tcp(*ends)));
         let serving = async {
             let requests = owners.0.queue.lock().take().unwrap();
             assert_eq!(requests.len(), 50);
@@ -237,6 +267,26 @@ mod tests {
         let (found, ()) = tokio::join!(futures_util::future::join_all(finding), serving);
         assert_eq!(found, vec![Some(Owner::Other); 50]);
         assert!(owners.0.queue.lock().take().is_none());
-        assert_eq!(owners.find(connections[0].2).await, Some(Owner::Other), "the queue is served again");
+        assert_eq!(owners.find(Origin::Tcp(connections[0].2)).await, Some(Owner::Other), "the queue is served again");
+    }
+
+    #[tokio::test]
+    async fn a_unix_sockets_peer_is_known_by_its_process_and_user() {
+        let owners = Owners::new();
+        let own = i32::try_from(std::process::id()).unwrap();
+        let uid = geteuid().as_raw();
+        let credentials = Credentials::new(Some(own), uid);
+        assert_eq!(owners.find(Origin::Unix(credentials)).await, Some(Owner::Other));
+        let later = Credentials { since: 0, ..credentials };
+        assert_eq!(owners.find(Origin::Unix(later)).await, Some(Owner::Unknown), "the id was used again");
+        assert_eq!(owners.find(Origin::Unix(Credentials::new(None, uid))).await, Some(Owner::Unknown));
+        let stranger = Credentials::new(Some(own), uid + 1);
+        assert_eq!(owners.find(Origin::Unix(stranger)).await, Some(Owner::OtherUser));
+        let mut child = std::process::Command::new("sleep").arg("100").spawn().unwrap();
+        let credentials = Credentials::new(i32::try_from(child.id()).ok(), uid);
+        let found = owners.find(Origin::Unix(credentials)).await;
+        child.kill().unwrap();
+        child.wait().unwrap();
+        assert_eq!(found, Some(Owner::Descendant));
     }
 }

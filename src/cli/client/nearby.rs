@@ -8,7 +8,7 @@ use std::path::Path;
 use rustix::process::geteuid;
 
 use crate::cli::stderr;
-use crate::config::{self, Config, Secret};
+use crate::config::{self, Config, ListenAddress, Listener, Secret};
 
 /// The file that is read, in the folder that the command runs in.
 const FILE: &str = "metagate.toml";
@@ -43,9 +43,9 @@ impl Nearby {
     }
 
     fn of(config: &Config) -> Self {
-        let calls = url(config.server.listen);
-        let admin = match config.admin.listen {
-            Some(address) => url(address),
+        let calls = config.server.listen.iter().find_map(|listener| url(listener, !config.server.tls.is_empty()));
+        let admin = match &config.admin.listen {
+            Some(listen) => listen.iter().find_map(|listener| url(listener, !config.admin.tls.is_empty())),
             None => calls.clone(),
         };
         let token = config.admin.token.as_ref().map(Secret::expose).filter(|token| !token.is_empty());
@@ -60,8 +60,13 @@ fn is_trusted(file: &Path) -> bool {
     owner.is_ok_and(|owner| owner == 0 || owner == geteuid().as_raw())
 }
 
-/// The URL of a loopback listener. A token is not sent to other addresses unless they were given.
-fn url(address: SocketAddr) -> Option<String> {
+/// The URL of a listener that only programs of this machine reach. A token is not sent to other addresses unless they
+/// were given.
+fn url(listener: &Listener, has_tls: bool) -> Option<String> {
+    let address = match &listener.address {
+        ListenAddress::Tcp(address) => address,
+        ListenAddress::Unix(path) => return Some(format!("unix:{}", path.display())),
+    };
     let ip = match address.ip() {
         IpAddr::V4(ip) if ip.is_unspecified() => IpAddr::V4(Ipv4Addr::LOCALHOST),
         IpAddr::V6(ip) if ip.is_unspecified() => IpAddr::V6(Ipv6Addr::LOCALHOST),
@@ -69,7 +74,12 @@ fn url(address: SocketAddr) -> Option<String> {
     };
     // The gateway chooses port 0 itself.
     let has_port = address.port() != 0;
-    (ip.is_loopback() && has_port).then(|| format!("http://{}", SocketAddr::new(ip, address.port())))
+    let url = || match has_tls && listener.tls {
+        // Certificates have names rather than addresses.
+        true => format!("https://localhost:{}", address.port()),
+        false => format!("http://{}", SocketAddr::new(ip, address.port())),
+    };
+    (ip.is_loopback() && has_port).then(url)
 }
 
 #[cfg(test)]
@@ -78,10 +88,11 @@ mod tests {
 
     #[test]
     fn a_listener_of_this_machine_has_a_url() {
-        let of = |text: &str| url(text.parse().unwrap());
+        let of = |text: &str| url(&text.parse::<ListenAddress>().unwrap().into(), false);
         assert_eq!(of("127.0.0.1:9100").as_deref(), Some("http://127.0.0.1:9100"));
         assert_eq!(of("0.0.0.0:9100").as_deref(), Some("http://127.0.0.1:9100"));
         assert_eq!(of("[::]:9100").as_deref(), Some("http://[::1]:9100"));
+        assert_eq!(of("unix:/run/m.sock").as_deref(), Some("unix:/run/m.sock"));
         assert_eq!(of("192.0.2.7:9100"), None);
         assert_eq!(of("127.0.0.1:0"), None);
     }

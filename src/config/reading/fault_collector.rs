@@ -19,6 +19,7 @@ use crate::config::tables::admin::TokenConfig;
 use crate::config::tables::deployment::DeploymentConfig;
 use crate::config::tables::plugin::PluginConfig;
 use crate::config::tables::route::RouteConfig;
+use crate::config::tables::tls::TlsConfig;
 
 /// Reading stops after this many faults: each fault reads the tree again, so a file that is no configuration would take
 /// long.
@@ -165,6 +166,11 @@ fn required_keys(route: &[Step]) -> Option<&'static [&'static str]> {
         [Step::Key(key), Step::Index(_)] if key == "plugin" => Some(&PluginConfig::REQUIRED),
         [Step::Key(table), Step::Key(key), Step::Index(_)] if table == "admin" && key == "tokens" => {
             Some(&TokenConfig::REQUIRED)
+        }
+        [Step::Key(table), Step::Key(key), Step::Index(_)]
+            if ["server", "admin"].contains(&table.as_str()) && key == "tls" =>
+        {
+            Some(&TlsConfig::REQUIRED)
         }
         _ => None,
     }

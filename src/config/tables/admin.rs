@@ -1,12 +1,14 @@
 //! The table `[admin]`.
 
-use std::net::SocketAddr;
 use std::path::PathBuf;
 
 use schemars::JsonSchema;
 use serde::Deserialize;
 
+use crate::config::tables::tls::TlsConfig;
+use crate::config::values::choice::{ClientCertificates, TlsVersion};
 use crate::config::values::field;
+use crate::config::values::listen::{self, Listen};
 use crate::config::values::permission::{self, Permission};
 use crate::config::values::secret::Secret;
 use crate::config::values::sha256::Sha256;
@@ -26,9 +28,23 @@ pub struct AdminConfig {
     /// gateway's own log has these lines as well. Default: none.
     #[serde(deserialize_with = "field::path")]
     pub audit_log: Option<PathBuf>,
-    /// IP address and port of a separate listener for the admin API. Default: the listener for calls.
-    #[serde(deserialize_with = "field::address")]
-    pub listen: Option<SocketAddr>,
+    /// Where a separate listener takes requests to the admin API, as in `[server] listen`. Default: the listener for
+    /// calls.
+    #[serde(deserialize_with = "listen::read")]
+    pub listen: Option<Listen>,
+    /// Certificates with their keys. For the addresses of `[admin] listen`, as in
+    /// `[[server.tls]]`. Default: none.
+    #[serde(deserialize_with = "field::tables")]
+    pub tls: Vec<TlsConfig>,
+    /// The oldest version of TLS that clients may use: "1.2" or "1.3". Default "1.2".
+    pub tls_min_version: TlsVersion,
+    /// File with the certificates, in PEM form, of those who issue certificates to clients. Default: none, and clients
+    /// are not asked for one.
+    #[serde(deserialize_with = "field::path")]
+    pub client_ca: Option<PathBuf>,
+    /// Whether clients must have a certificate that `client_ca` has issued: "required" or "optional". One that is shown
+    /// must be valid either way. Default "required".
+    pub client_certificates: ClientCertificates,
 }
 
 impl AdminConfig {

@@ -7,8 +7,11 @@ use schemars::JsonSchema;
 use serde::Deserialize;
 
 use crate::config::tables::cors::CorsConfig;
+use crate::config::tables::tls::TlsConfig;
+use crate::config::values::choice::{ClientCertificates, TlsVersion};
 use crate::config::values::delay::Delay;
 use crate::config::values::field;
+use crate::config::values::listen::{self, Listen};
 use crate::config::values::size::Size;
 use crate::config::values::timeout::Timeout;
 use crate::config::values::trusted_proxy::TrustedProxy;
@@ -18,9 +21,28 @@ use crate::deployment::Prefix;
 #[derive(Debug, Clone, PartialEq, Deserialize, JsonSchema)]
 #[serde(default, deny_unknown_fields, expecting = "a table")]
 pub struct ServerConfig {
-    /// IP address and port of the listener for calls; port 0 picks a free port. Default "127.0.0.1:9000".
-    #[serde(deserialize_with = "field::address")]
-    pub listen: SocketAddr,
+    /// Where calls are taken: an IP address and a port (port 0 picks a free one), the path of a UNIX socket such as
+    /// "unix:/run/metagate.sock", or a list of these. In place of an address there may be a table, such as
+    /// `{ address = "unix:/run/metagate.sock", mode = "0660" }`. Default "127.0.0.1:9000".
+    #[serde(deserialize_with = "listen::read")]
+    pub listen: Listen,
+    /// Whether other processes may listen on the same IP addresses and ports, so that the kernel shares connections
+    /// out between them (SO_REUSEPORT). Also for `[admin] listen`. Default false.
+    pub reuse_port: bool,
+    /// Certificates with their keys. With them, the IP addresses of `listen` take HTTPS (HTTP/1.1 and HTTP/2) instead
+    /// of plain HTTP. Changed files are taken over within two seconds, without a reload. Default: none.
+    #[serde(deserialize_with = "field::tables")]
+    pub tls: Vec<TlsConfig>,
+    /// The oldest version of TLS that clients may use: "1.2" or "1.3". Default "1.2".
+    pub tls_min_version: TlsVersion,
+    /// File with the certificates, in PEM form, of those who issue certificates to clients. Default: none, and clients
+    /// are not asked for one.
+    #[serde(deserialize_with = "field::path")]
+    pub client_ca: Option<PathBuf>,
+    /// Whether clients must have a certificate that `client_ca` has issued: "required" or "optional". One that is shown
+    /// must be valid either way. Plugins and functions see its subject in the header `x-client-subject`. Default
+    /// "required".
+    pub client_certificates: ClientCertificates,
     /// First part of call addresses: `/<prefix>/<name>/v1/call/<function>`. 1 to 64 of A-Z a-z 0-9 . _ -; the first is
     /// a letter or digit. Default: the host name.
     #[serde(deserialize_with = "field::name::<Prefix, _, _>")]
@@ -58,7 +80,7 @@ pub struct ServerConfig {
     /// Time after which a connection without requests is closed. "1ms" to "1h". Default "60s".
     pub idle_timeout: Timeout,
     /// Proxies in front of the gateway, by address or network, such as `["10.0.0.0/8", "192.0.2.7"]`; "unix" stands
-    /// for connections over Unix sockets. What they say about their clients is believed: `Forwarded` or
+    /// for connections over UNIX sockets. What they say about their clients is believed: `Forwarded` or
     /// `X-Forwarded-For`, from right to left up to the first address that is no trusted proxy, `X-Forwarded-Proto` and
     /// `X-Forwarded-Host`. Each proxy must set these headers or remove those of its clients. Once this is set, the
     /// headers of others are dropped. Default: none, and the headers have no meaning.
@@ -85,7 +107,12 @@ impl ServerConfig {
 impl Default for ServerConfig {
     fn default() -> Self {
         Self {
-            listen: SocketAddr::from((Ipv4Addr::LOCALHOST, 9000)),
+            listen: Listen::from(SocketAddr::from((Ipv4Addr::LOCALHOST, 9000))),
+            reuse_port: false,
+            tls: Vec::new(),
+            tls_min_version: TlsVersion::default(),
+            client_ca: None,
+            client_certificates: ClientCertificates::default(),
             prefix: None,
             data_dir: PathBuf::from(".metagate"),
             max_body: Size::mebibytes(8),

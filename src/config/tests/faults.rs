@@ -22,7 +22,7 @@ path = 7
     assert_faults(
         text,
         &[
-            (2, 1, "unknown key \"prt\"; known here: listen, prefix"),
+            (2, 1, "unknown key \"prt\"; known here: listen, reuse_port"),
             (3, 9, "\"2h\" is outside the range \"1ms\" to \"1h\""),
             (8, 15, "\"concurrency\" takes a whole number from 1 to 4096, not 9999"),
             (9, 11, "needs \"command\""),

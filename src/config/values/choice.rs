@@ -156,6 +156,34 @@ choices!(
 );
 
 choices!(
+    /// A version of TLS.
+    #[derive(Default)]
+    TlsVersion,
+    "\"1.2\" or \"1.3\"",
+    {
+        /// RFC 5246.
+        #[default]
+        V1_2 = "1.2",
+        /// RFC 8446.
+        V1_3 = "1.3",
+    }
+);
+
+choices!(
+    /// Whether clients need a certificate.
+    #[derive(Default)]
+    ClientCertificates,
+    "\"required\" or \"optional\"",
+    {
+        /// Connections without one are refused.
+        #[default]
+        Required = "required",
+        /// Clients may have one.
+        Optional = "optional",
+    }
+);
+
+choices!(
     /// Where the hooks of a plugin run.
     #[derive(Default)]
     PluginIsolation,

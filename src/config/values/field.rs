@@ -3,7 +3,6 @@
 
 use std::fmt;
 use std::marker::PhantomData;
-use std::net::SocketAddr;
 use std::path::PathBuf;
 
 use serde::de::value::MapAccessDeserializer;
@@ -11,7 +10,6 @@ use serde::de::{Error, MapAccess, Unexpected, Visitor};
 use serde::{Deserialize, Deserializer};
 
 pub(crate) const TEXT_WORDS: &str = "text in quotes";
-const ADDRESS_WORDS: &str = "an IP address with a port, such as \"127.0.0.1:9000\" or \"[::1]:9000\"";
 const APP_WORDS: &str = "a script and the name of its app, such as \"main:app\"";
 const COMMAND_WORDS: &str = "a list of texts with the program first, such as [\"./my-worker\", \"--fast\"]";
 const NAME_WORDS: &str =
@@ -37,12 +35,6 @@ where
     T: From<u32>,
 {
     deserializer.deserialize_u32(Whole::<MIN, MAX>).map(T::from)
-}
-
-/// Reads an address to listen on. Host names are refused, since one may have several addresses.
-pub(crate) fn address<'de, D: Deserializer<'de>, T: From<SocketAddr>>(deserializer: D) -> Result<T, D::Error> {
-    let parse = |text: &str| text.parse::<SocketAddr>().map_err(|_| format!("{text:?} is not {ADDRESS_WORDS}"));
-    text(deserializer, ADDRESS_WORDS, parse).map(T::from)
 }
 
 /// Reads a path that is not empty.

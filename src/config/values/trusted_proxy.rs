@@ -7,6 +7,7 @@ use std::str::FromStr;
 use ipnet::IpNet;
 use schemars::json_schema;
 
+use crate::addresses::UNIX_PEER;
 use crate::config::values::written_as_text::written_as_text;
 
 const WORDS: &str = "an IP address, a network such as \"10.0.0.0/8\", or \"unix\"";
@@ -17,15 +18,18 @@ const UNIX: &str = "unix";
 pub enum TrustedProxy {
     /// The addresses of this network; one address is a network by itself.
     Network(IpNet),
-    /// Connections over Unix sockets.
+    /// Connections over UNIX sockets.
     Unix,
 }
 
 impl TrustedProxy {
-    /// Whether this is the network that an address is in.
+    /// Whether this is the network that an address is in, or stands for peers of UNIX sockets and the address too.
     #[must_use]
     pub fn contains(&self, address: IpAddr) -> bool {
-        matches!(self, Self::Network(network) if network.contains(&address.to_canonical()))
+        match self {
+            Self::Unix => address == UNIX_PEER,
+            Self::Network(network) => address != UNIX_PEER && network.contains(&address.to_canonical()),
+        }
     }
 }
 
@@ -66,6 +70,7 @@ mod tests {
         assert!(contains("::ffff:192.0.2.7", "192.0.2.7"));
         assert!(contains("2001:db8::/32", "2001:db8::1") && !contains("0.0.0.0/0", "2001:db8::1"));
         assert!(!contains("unix", "127.0.0.1"));
+        assert!("unix".parse::<TrustedProxy>().unwrap().contains(UNIX_PEER) && !contains("0.0.0.0/0", "0.0.0.0"));
         for bad in ["", "10.0.0.0/33", "10.0.0", "example.com", "Unix", "*", "10.0.0.1:80", "[::1]"] {
             assert!(bad.parse::<TrustedProxy>().is_err(), "{bad:?}");
         }

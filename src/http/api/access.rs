@@ -14,6 +14,7 @@ use http::request::Parts;
 use sha2::{Digest as _, Sha256};
 use subtle::ConstantTimeEq;
 
+use crate::addresses::UNIX_PEER;
 use crate::config::AdminConfig;
 use crate::http::api::caller::{self, Caller, Need};
 use crate::http::api::reply;
@@ -133,7 +134,11 @@ impl Access {
 
 async fn check_program(owners: &Owners, head: &Parts) -> Result<(), Problem> {
     // The proxy is a program of this machine, but its client may not be.
-    if head.extensions.get::<Peer>().is_some_and(|Peer(client)| !client.to_canonical().is_loopback()) {
+    if head
+        .extensions
+        .get::<Peer>()
+        .is_some_and(|Peer(client)| *client != UNIX_PEER && !client.to_canonical().is_loopback())
+    {
         let message = "without a token the admin API answers callers on this machine only: set token in [admin]";
         return Err(Problem::new(Code::Forbidden, message));
     }
@@ -146,6 +151,10 @@ async fn check_program(owners: &Owners, head: &Parts) -> Result<(), Problem> {
         Owner::Descendant => {
             "functions, installers and the programs that they start may use the admin API only with a token: set \
              token in [admin]"
+        }
+        Owner::OtherUser => {
+            "over a UNIX socket, without a token, only programs of the gateway's own user and of root may use the \
+             admin API: set token in [admin] and send it"
         }
         Owner::Unknown => {
             "the program behind this connection was not found, it may have been started by a function: set token in \

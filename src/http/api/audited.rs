@@ -1,12 +1,11 @@
 //! Writes each request that changes something, or tries to, to the audit log.
 
-use std::net::IpAddr;
-
 use axum::extract::{Request, State};
 use axum::middleware::Next;
 use axum::response::Response;
 use http::Method;
 
+use crate::addresses::PeerText;
 use crate::http::api::access::Peer;
 use crate::http::api::caller::{self, Caller, Need};
 use crate::http::request_id;
@@ -22,7 +21,7 @@ pub async fn audit(State(log): State<AuditLog>, request: Request, next: Next) ->
         return next.run(request).await;
     }
     let what = format!("{} {}", request.method(), request.uri().path());
-    let from = request.extensions().get::<Peer>().map(|Peer(peer)| IpAddr::to_canonical(peer).to_string());
+    let from = request.extensions().get::<Peer>().map(|Peer(peer)| PeerText(*peer).to_string());
     let id = request.headers().get(request_id::HEADER).map_or("", request_id::text).to_owned();
     let response = next.run(request).await;
     // Without a valid token everyone could fill the log, and wrong ones are counted.

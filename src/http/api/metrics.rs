@@ -28,6 +28,7 @@ use crate::http::buffers::Budget;
 use crate::http::connection::open_connections::OpenConnections;
 use crate::http::front::Front;
 use crate::http::problem::{Code, Problem};
+use crate::http::tls::Handshakes;
 
 /// The media types of the two formats.
 const OPEN_METRICS: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
@@ -40,6 +41,8 @@ pub struct Figures {
     front: Arc<Front>,
     connections: OpenConnections,
     processor_times: ProcessorTimes,
+    /// Those of TLS, if there are certificates.
+    handshakes: Option<Arc<Handshakes>>,
 }
 
 impl Figures {
@@ -47,11 +50,17 @@ impl Figures {
     #[must_use]
     pub fn new(buffers: &Arc<Budget>, front: &Arc<Front>, connections: &OpenConnections) -> Self {
         let (buffers, front, connections) = (Arc::clone(buffers), Arc::clone(front), connections.clone());
-        Self { buffers, front, connections, processor_times: ProcessorTimes::default() }
+        Self { buffers, front, connections, processor_times: ProcessorTimes::default(), handshakes: None }
     }
 }
 
 impl Figures {
+    /// With what is counted of handshakes.
+    #[must_use]
+    pub fn with_handshakes(self, handshakes: Option<Arc<Handshakes>>) -> Self {
+        Self { handshakes, ..self }
+    }
+
     /// The routes, which count preflights.
     #[must_use]
     pub fn front(&self) -> &Arc<Front> {
@@ -124,6 +133,9 @@ impl Collector for Counters {
         gateway::buffers(&mut encoder, &figures.buffers)?;
         gateway::changes(&mut encoder, &deployer.changes)?;
         gateway::connections(&mut encoder, &figures.connections)?;
+        if let Some(handshakes) = &figures.handshakes {
+            gateway::handshakes(&mut encoder, handshakes)?;
+        }
         gateway::preflights(&mut encoder, &figures.front)?;
         gateway::walls(&mut encoder, deployer.gateway.walls())?;
         gateway::task_restarts(&mut encoder)?;

@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 
 use parking_lot::Mutex;
 
-use crate::addresses::peer_of;
+use crate::addresses::{PeerText, peer_of};
 
 /// Wrong tokens of one peer in [`WINDOW`].
 const LIMIT: u32 = 10;
@@ -51,6 +51,7 @@ impl WrongTokens {
         }
         window.count = window.count.saturating_add(1);
         if window.count == LIMIT + 1 {
+            let peer = PeerText(peer);
             tracing::warn!(%peer, limit = LIMIT, "too many wrong tokens for the admin API from one address");
         }
         if window.count <= LIMIT { Guess::Refused } else { Guess::TooMany(window.start + WINDOW - now) }

@@ -1,23 +1,23 @@
 //! The accept loop: connections are counted, and those beyond the limit are refused. Serving one is left to `serve`.
 
 use std::io;
-use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
-use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::Semaphore;
 use tokio_util::task::TaskTracker;
 
 use crate::http::client_connection::Place;
 use crate::http::connection::backlog;
+use crate::http::connection::listener::{Accepted, Listener};
 use crate::http::connection::open_connections::OpenConnections;
 use crate::http::connection::peers::Peers;
 use crate::http::connection::serve::Connection;
+use crate::http::connection::socket::Socket;
 use crate::http::connection::stream::{Deadlines, problem_text};
 use crate::http::problem::{Code, Problem};
 use crate::http::service::{Service, too_many_connections};
-use crate::process::connection_owner::Ends;
+use crate::http::tls::Tls;
 use crate::supervise;
 
 /// `Retry-After` for a peer with too many connections.
@@ -38,28 +38,40 @@ pub struct ConnectionLimits {
     pub deadlines: Deadlines,
 }
 
+/// What the listeners of one service share.
+#[derive(Clone)]
+pub struct Serving {
+    service: Arc<Service>,
+    deadlines: Deadlines,
+    peers: Arc<Peers>,
+    permits: Arc<Semaphore>,
+    reserved: Arc<Semaphore>,
+    connections: OpenConnections,
+}
+
+impl Serving {
+    /// Connections that `service` answers, within `limits` together.
+    #[must_use]
+    pub fn new(service: Service, limits: ConnectionLimits, peers: &Arc<Peers>, connections: &OpenConnections) -> Self {
+        Self {
+            service: Arc::new(service),
+            deadlines: limits.deadlines,
+            peers: Arc::clone(peers),
+            permits: Arc::new(Semaphore::new(limits.connections)),
+            reserved: Arc::new(Semaphore::new(RESERVED)),
+            connections: connections.clone(),
+        }
+    }
+}
+
 /// The name of the accept loop as a long-lived task.
 const TASK: &str = "accept-loop";
 
 /// Accepts connections until the listeners are to close. When this returns, the listener is closed; connections may
 /// still be open.
-pub async fn serve(
-    listener: TcpListener,
-    service: Arc<Service>,
-    limits: ConnectionLimits,
-    peers: Arc<Peers>,
-    connections: OpenConnections,
-) {
-    let closing = connections.closing().clone();
-    let accepting = Arc::new(AcceptLoop {
-        listener,
-        service,
-        limits,
-        peers,
-        permits: Arc::new(Semaphore::new(limits.connections)),
-        reserved: Arc::new(Semaphore::new(RESERVED)),
-        connections,
-    });
+pub async fn serve(listener: Listener, tls: Option<Tls>, serving: Serving) {
+    let closing = serving.connections.closing().clone();
+    let accepting = Arc::new(AcceptLoop { listener, tls, serving });
     let tasks = TaskTracker::new();
     supervise::forever(&tasks, &closing, TASK, move || Arc::clone(&accepting).run());
     tasks.close();
@@ -68,13 +80,9 @@ pub async fn serve(
 }
 
 struct AcceptLoop {
-    listener: TcpListener,
-    service: Arc<Service>,
-    limits: ConnectionLimits,
-    peers: Arc<Peers>,
-    permits: Arc<Semaphore>,
-    reserved: Arc<Semaphore>,
-    connections: OpenConnections,
+    listener: Listener,
+    tls: Option<Tls>,
+    serving: Serving,
 }
 
 impl AcceptLoop {
@@ -83,14 +91,14 @@ impl AcceptLoop {
             let accepted = tokio::select! {
                 // First: a listener with many connections must not keep the gateway from stopping.
                 biased;
-                () = self.connections.closing().cancelled() => {
-                    return backlog::accept_last(&self.listener, |stream, peer| self.start(stream, peer)).await;
+                () = self.serving.connections.closing().cancelled() => {
+                    return backlog::accept_last(&self.listener, |accepted| self.start(accepted)).await;
                 }
                 accepted = self.listener.accept() => accepted,
             };
             supervise::panic_point(TASK);
             match accepted {
-                Ok((stream, peer)) => self.start(stream, peer),
+                Ok(accepted) => self.start(accepted),
                 Err(error) if is_clients_fault(&error) => {}
                 Err(error) => {
                     tracing::warn!(%error, "connection could not be accepted");
@@ -100,31 +108,32 @@ impl AcceptLoop {
         }
     }
 
-    fn start(&self, stream: TcpStream, address: SocketAddr) {
-        let Some(peer) = self.peers.connect(address.ip()) else {
+    fn start(&self, accepted: Accepted) {
+        let Some(origin) = accepted.origin() else { return };
+        let mut socket = accepted.socket;
+        let Some(peer) = self.serving.peers.connect(origin.address()) else {
             let message = "too many connections from this address (max_connections_per_peer)";
-            return self.refuse(&stream, Problem::new(Code::Overloaded, message).retry_after(PEER_RETRY));
+            return self.refuse(&mut socket, Problem::new(Code::Overloaded, message).retry_after(PEER_RETRY));
         };
         let place = |permits: &Arc<Semaphore>, place| Some((Arc::clone(permits).try_acquire_owned().ok()?, place));
-        let taken = place(&self.permits, Place::Ordinary).or_else(|| place(&self.reserved, Place::Reserved));
-        let Some((permit, place)) = taken else { return self.refuse(&stream, too_many_connections()) };
-        let mut deadlines = self.limits.deadlines;
+        let taken =
+            place(&self.serving.permits, Place::Ordinary).or_else(|| place(&self.serving.reserved, Place::Reserved));
+        let Some((permit, place)) = taken else { return self.refuse(&mut socket, too_many_connections()) };
+        let mut deadlines = self.serving.deadlines;
         if place == Place::Reserved {
             deadlines.head = deadlines.head.min(RESERVED_HEAD);
             deadlines.idle = deadlines.idle.min(RESERVED_HEAD);
         }
-        // It fails for a connection that has ended already.
-        let Ok(server) = stream.local_addr() else { return };
-        let ends = Ends { client: address, server };
-        let (service, connections) = (Arc::clone(&self.service), self.connections.clone());
-        let connection = Connection { service, deadlines, connections, ends, peer, place, _permit: permit };
-        self.connections.spawn(connection.run(stream));
+        let (service, connections) = (Arc::clone(&self.serving.service), self.serving.connections.clone());
+        let tls = self.tls.clone();
+        let connection = Connection { service, tls, deadlines, connections, origin, peer, place, _permit: permit };
+        self.serving.connections.spawn(connection.run(socket));
     }
 
     /// Answers in one write that does not wait, and closes the connection.
-    fn refuse(&self, stream: &TcpStream, problem: Problem) {
-        self.connections.count_refused();
-        let _unsent = stream.try_write(&problem_text(problem));
+    fn refuse(&self, socket: &mut Socket, problem: Problem) {
+        self.serving.connections.count_refused();
+        socket.write_now(&problem_text(problem));
     }
 }
 

@@ -2,12 +2,13 @@
 //! resets the connections in its backlog.
 
 use std::io;
-use std::net::SocketAddr;
 use std::time::Duration;
 
 use socket2::{SockFilter, SockRef};
-use tokio::net::{TcpListener, TcpStream};
+use tokio::net::TcpListener;
 use tokio::time::{Instant, timeout_at};
+
+use crate::http::connection::listener::{Accepted, Listener};
 
 /// How long connections are awaited whose first packet arrived before the listener refused others.
 const HANDSHAKES: Duration = Duration::from_millis(20);
@@ -23,15 +24,17 @@ const JUMP_IF_EQUAL: u16 = 0x15;
 const RETURN: u16 = 0x06;
 
 /// Accepts the connections that the kernel has ready, and closes the listener. Without new connections there is a
-/// moment at which none is left.
-pub(super) async fn accept_last(listener: &TcpListener, start: impl Fn(TcpStream, SocketAddr)) {
-    if let Err(error) = refuse_handshakes(listener) {
+/// moment at which none is left; there are none at a UNIX socket whose path was removed.
+pub(super) async fn accept_last(listener: &Listener, start: impl Fn(Accepted)) {
+    if let Listener::Tcp(tcp) = listener
+        && let Err(error) = refuse_handshakes(tcp)
+    {
         tracing::debug!(%error, "a connection that is made at this moment may be reset");
     }
     let until = Instant::now() + HANDSHAKES;
     // Once the time is over, this still returns connections that are ready.
-    while let Ok(Ok((stream, peer))) = timeout_at(until, listener.accept()).await {
-        start(stream, peer);
+    while let Ok(Ok(accepted)) = timeout_at(until, listener.accept()).await {
+        start(accepted);
     }
 }
 

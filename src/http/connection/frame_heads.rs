@@ -6,7 +6,8 @@ use std::pin::Pin;
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
-use tokio::io::{AsyncRead, ReadBuf};
+use bytes::{Buf, Bytes};
+use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::time::{Sleep, sleep};
 
 const FRAME_HEAD: usize = 9;
@@ -19,6 +20,8 @@ const END_HEADERS: u8 = 4;
 /// error: bodies have deadlines of their own.
 pub(super) struct FrameHeads<R> {
     inner: R,
+    /// Bytes that were already read.
+    early: Bytes,
     frames: Frames,
     limit: Duration,
     /// When the head that has begun is to be complete. Most frames come whole: they need no timer.
@@ -26,9 +29,9 @@ pub(super) struct FrameHeads<R> {
 }
 
 impl<R> FrameHeads<R> {
-    /// `preface` bytes come before the first frame.
-    pub(super) fn new(inner: R, preface: usize, limit: Duration) -> Self {
-        Self { inner, frames: Frames { left: preface, ..Frames::default() }, limit, late: None }
+    /// `early` was already read from `inner`; `preface` bytes come before the first frame.
+    pub(super) fn new(inner: R, early: Bytes, preface: usize, limit: Duration) -> Self {
+        Self { inner, early, frames: Frames { left: preface, ..Frames::default() }, limit, late: None }
     }
 }
 
@@ -39,7 +42,14 @@ impl<R: AsyncRead + Unpin> AsyncRead for FrameHeads<R> {
         buffer: &mut ReadBuf<'_>,
     ) -> Poll<io::Result<()>> {
         let before = buffer.filled().len();
-        let read = Pin::new(&mut self.inner).poll_read(context, buffer);
+        let read = if self.early.is_empty() {
+            Pin::new(&mut self.inner).poll_read(context, buffer)
+        } else {
+            let length = self.early.len().min(buffer.remaining());
+            buffer.put_slice(&self.early[..length]);
+            self.early.advance(length);
+            Poll::Ready(Ok(()))
+        };
         if self.frames.read(&buffer.filled()[before..]) {
             self.late = None;
         }
@@ -52,6 +62,32 @@ impl<R: AsyncRead + Unpin> AsyncRead for FrameHeads<R> {
         }
         ready!(read)?;
         Poll::Ready(Ok(()))
+    }
+}
+
+impl<R: AsyncWrite + Unpin> AsyncWrite for FrameHeads<R> {
+    fn poll_write(mut self: Pin<&mut Self>, context: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
+        Pin::new(&mut self.inner).poll_write(context, bytes)
+    }
+
+    fn poll_write_vectored(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+        slices: &[io::IoSlice<'_>],
+    ) -> Poll<io::Result<usize>> {
+        Pin::new(&mut self.inner).poll_write_vectored(context, slices)
+    }
+
+    fn is_write_vectored(&self) -> bool {
+        self.inner.is_write_vectored()
+    }
+
+    fn poll_flush(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.inner).poll_flush(context)
+    }
+
+    fn poll_shutdown(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.inner).poll_shutdown(context)
     }
 }
 
@@ -149,7 +185,7 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn an_unfinished_head_is_an_error_after_its_time_however_slowly_it_comes() {
         let (mut client, server) = tokio::io::duplex(1 << 10);
-        let mut reader = FrameHeads::new(server, 3, Duration::from_secs(10));
+        let mut reader = FrameHeads::new(server, Bytes::new(), 3, Duration::from_secs(10));
         let reading = tokio::spawn(async move {
             let mut all = Vec::new();
             let error = reader.read_to_end(&mut all).await.unwrap_err();

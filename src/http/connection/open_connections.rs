@@ -7,9 +7,10 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use tokio::io::AsyncWriteExt;
-use tokio::net::TcpStream;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
+
+use crate::http::connection::socket::Socket;
 
 /// How long an idle connection stays open once the drain has begun: a request that the client sent before it could
 /// know of the stop arrives within this time.
@@ -113,7 +114,7 @@ impl OpenConnections {
 
 /// Closes a connection, and reads for a moment what the client has sent before it saw the close: the kernel would
 /// answer that with a reset.
-pub(super) async fn close(stream: &mut TcpStream) {
+pub(super) async fn close(stream: &mut Socket) {
     let _closed = stream.shutdown().await;
     let reading = async {
         let _reset = tokio::io::copy(stream, &mut tokio::io::sink()).await;

@@ -3,7 +3,7 @@
 
 use std::convert::Infallible;
 use std::future::{Future, poll_fn};
-use std::io;
+use std::mem;
 use std::net::IpAddr;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
@@ -17,22 +17,24 @@ use hyper::server::conn::{http1, http2};
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioIo, TokioTimer};
 use tokio::io::AsyncReadExt;
-use tokio::net::TcpStream;
 use tokio::sync::OwnedSemaphorePermit;
 
 use crate::http::buffers::{ConnectionBuffers, Requests};
 use crate::http::client_connection::{ClientConnection, Place, Program};
 use crate::http::connection::activity::Activity;
+use crate::http::connection::client::Client;
 use crate::http::connection::frame_heads::FrameHeads;
 use crate::http::connection::open_connections::{self, OpenConnections};
 use crate::http::connection::open_streams::Streams;
 use crate::http::connection::paced_body::{PacedBody, STALL, StreamExecutor};
 use crate::http::connection::peers::PeerConnection;
 use crate::http::connection::proxy_header::{self, ProxyHeader};
+use crate::http::connection::socket::Socket;
 use crate::http::connection::stream::{Deadlines, Stream, problem_text};
 use crate::http::problem;
 use crate::http::service::{Service, too_many_connections};
-use crate::process::connection_owner::Ends;
+use crate::http::tls::Tls;
+use crate::process::origin::Origin;
 
 /// The first bytes of an HTTP/2 connection: RFC 9113, section 3.4.
 const H2_PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
@@ -63,10 +65,12 @@ fn has_h2_settings(early: &[u8]) -> bool {
 /// A connection that was accepted.
 pub(super) struct Connection {
     pub(super) service: Arc<Service>,
+    /// Its TLS, where the listener has certificates.
+    pub(super) tls: Option<Tls>,
     pub(super) deadlines: Deadlines,
     /// Says when the gateway stops.
     pub(super) connections: OpenConnections,
-    pub(super) ends: Ends,
+    pub(super) origin: Origin,
     /// Counts the connection among those of its peer.
     pub(super) peer: PeerConnection,
     pub(super) place: Place,
@@ -82,16 +86,24 @@ struct Serving {
 
 impl Connection {
     /// Serves the connection to its end.
-    pub(super) async fn run(self, mut stream: TcpStream) {
-        // An answer is one write: waiting to fill a packet only delays it.
-        let _unsupported = stream.set_nodelay(true);
-        let (mut client, mut early) = (self.ends.client.ip(), BytesMut::new());
+    pub(super) async fn run(self, mut stream: Socket) {
+        stream.send_at_once();
+        let (mut client, mut early) = (self.origin.address(), BytesMut::new());
         if self.service.proxies().sends_header(client) {
             // Boxed: the future of every connection would be larger.
             let Some(named) = Box::pin(self.proxy_header(&mut stream, &mut early)).await else { return };
             client = named.unwrap_or(client);
         }
+        stream = match (&self.tls, stream) {
+            (Some(tls), Socket::Tcp(tcp)) => {
+                // Boxed, as above.
+                let Some(encrypted) = Box::pin(self.encrypt(tls, tcp, mem::take(&mut early))).await else { return };
+                encrypted
+            }
+            (_, stream) => stream,
+        };
         let Some((early, is_h2)) = self.first_bytes(&mut stream, early).await else { return };
+        let client = Client::of(client, &stream);
         let ended = if is_h2 {
             // Boxed: most connections are HTTP/1, and the state of this would enlarge each of them.
             Box::pin(self.serve_h2(stream, early, client)).await
@@ -99,13 +111,13 @@ impl Connection {
             self.serve_h1(stream, early, client).await
         };
         if let Err(error) = ended {
-            tracing::debug!(peer = %self.ends.client, %error, "connection ended");
+            tracing::debug!(peer = %self.origin, %error, "connection ended");
         }
     }
 
     /// Reads the header with which a proxy begins a connection, and returns the client that it names; the bytes after
     /// it are left in `early`. None if the header is malformed or late: there is nobody to answer.
-    async fn proxy_header(&self, stream: &mut TcpStream, early: &mut BytesMut) -> Option<Option<IpAddr>> {
+    async fn proxy_header(&self, stream: &mut Socket, early: &mut BytesMut) -> Option<Option<IpAddr>> {
         let reading = async {
             loop {
                 match proxy_header::read(early) {
@@ -126,16 +138,16 @@ impl Connection {
             () = self.connections.idle_ends() => None,
         };
         if client.is_none() {
-            tracing::debug!(proxy = %self.ends.client, "connection without a valid PROXY header closed");
+            tracing::debug!(proxy = %self.origin, "connection without a valid PROXY header closed");
         }
         client
     }
 
     /// Reads until it is clear whether this is HTTP/2, and then until the client's settings have arrived: hyper waits
     /// for them without a deadline.
-    async fn first_bytes(&self, stream: &mut TcpStream, mut early: BytesMut) -> Option<(Bytes, bool)> {
+    async fn first_bytes(&self, stream: &mut Socket, mut early: BytesMut) -> Option<(Bytes, bool)> {
         let reading = async {
-            if early.is_empty() {
+            if early.is_empty() && !stream.may_hold_bytes() {
                 // Idle connections cost no buffer.
                 stream.readable().await.ok()?;
                 early.reserve(1024);
@@ -166,7 +178,7 @@ impl Connection {
                     Place::Reserved => too_many_connections(),
                 };
                 if !early.is_empty() || (self.place == Place::Reserved && !is_draining) {
-                    let _unsent = stream.try_write(&problem_text(problem));
+                    stream.write_now(&problem_text(problem));
                 }
                 if is_draining {
                     open_connections::close(stream).await;
@@ -176,18 +188,22 @@ impl Connection {
         }
     }
 
-    fn serving(&self, requests: Requests, client: IpAddr) -> Arc<Serving> {
+    fn serving(&self, requests: Requests, client: Client) -> Arc<Serving> {
         let everyone = Arc::clone(self.peer.everyone());
         let peers = Arc::clone(self.peer.peers());
-        let budget =
-            if client == self.ends.client.ip() { Arc::clone(self.peer.budget()) } else { peers.budget_of(client) };
+        let budget = if client.address == self.origin.address() {
+            Arc::clone(self.peer.budget())
+        } else {
+            peers.budget_of(client.address)
+        };
         let buffers = Arc::new(ConnectionBuffers::new(everyone, budget, requests));
-        let program = Arc::new(Program::of(self.ends));
-        let client = ClientConnection { peer: client, buffers, place: self.place, program, peers, is_https: false };
+        let program = Arc::new(Program::of(self.origin));
+        let Client { address: peer, is_https, subject } = client;
+        let client = ClientConnection { peer, buffers, place: self.place, program, peers, is_https, subject };
         Arc::new(Serving { service: Arc::clone(&self.service), client })
     }
 
-    async fn serve_h1(&self, stream: TcpStream, early: Bytes, client: IpAddr) -> hyper::Result<()> {
+    async fn serve_h1(&self, stream: Socket, early: Bytes, client: Client) -> hyper::Result<()> {
         let serving = self.serving(Requests::One, client);
         let activity = Arc::new(Activity::default());
         let mut stream = Stream::new(stream, early, Arc::clone(&activity), self.deadlines);
@@ -260,7 +276,7 @@ impl Connection {
         }
     }
 
-    async fn serve_h2(&self, stream: TcpStream, early: Bytes, client: IpAddr) -> hyper::Result<()> {
+    async fn serve_h2(&self, stream: Socket, early: Bytes, client: Client) -> hyper::Result<()> {
         let streams = Arc::new(Streams::default());
         let idle = Arc::clone(&streams).idle(self.deadlines.idle);
         let serving = self.serving(Requests::Many, client);
@@ -273,9 +289,7 @@ impl Connection {
                 Ok::<_, Infallible>(response.map(|body| PacedBody::new(body, buffers, open)))
             }
         });
-        let (read, write) = stream.into_split();
-        let read = FrameHeads::new(io::Cursor::new(early).chain(read), H2_PREFACE.len(), self.deadlines.head);
-        let stream = TokioIo::new(tokio::io::join(read, write));
+        let stream = TokioIo::new(FrameHeads::new(stream, early, H2_PREFACE.len(), self.deadlines.head));
         let connection = http2::Builder::new(StreamExecutor)
             .timer(TokioTimer::new())
             .keep_alive_interval(H2_PING)

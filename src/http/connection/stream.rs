@@ -13,12 +13,12 @@ use std::time::Duration;
 use bytes::Bytes;
 use hyper::rt::ReadBufCursor;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
-use tokio::net::TcpStream;
 use tokio::time::{Instant, Sleep};
 
 use crate::http::connection::activity::Activity;
 use crate::http::connection::framing::Framing;
 use crate::http::connection::open_connections::{self, LAST_LINGER};
+use crate::http::connection::socket::Socket;
 use crate::http::problem::{self, Problem};
 use crate::http::request_id;
 use crate::http::response_headers::{self, After};
@@ -51,7 +51,7 @@ pub struct Deadlines {
 /// An HTTP/1 connection.
 #[derive(Debug)]
 pub struct Stream {
-    io: TcpStream,
+    io: Socket,
     /// Bytes that were read to decide between HTTP/1 and HTTP/2.
     early: Bytes,
     framing: Framing,
@@ -86,7 +86,7 @@ enum Waiting {
 impl Stream {
     /// A connection whose bytes `early` were already read.
     #[must_use]
-    pub fn new(io: TcpStream, early: Bytes, activity: Arc<Activity>, deadlines: Deadlines) -> Self {
+    pub fn new(io: Socket, early: Bytes, activity: Arc<Activity>, deadlines: Deadlines) -> Self {
         let now = Instant::now();
         Self {
             io,
@@ -125,8 +125,8 @@ impl Stream {
     fn answer_by_itself(&mut self, problem: Problem) {
         let response = problem_text(problem);
         // One write that does not wait: a client that has not read earlier answers may miss this one.
-        let _unsent = self.io.try_write(&response);
-        let _closed = rustix::net::shutdown(&self.io, rustix::net::Shutdown::Write);
+        self.io.write_now(&response);
+        self.io.end_writing();
         self.lingered = Some((Instant::now() + LINGER, 0));
     }
 
@@ -228,7 +228,7 @@ impl Stream {
 
     /// Ends the connection with a reset: an answer that ends with the connection must not look complete.
     pub fn reset(self) {
-        let _closed_anyway = rustix::net::sockopt::set_socket_linger(&self.io, Some(Duration::ZERO));
+        self.io.reset();
     }
 
     /// Ends a parked connection because the gateway stops.
@@ -344,7 +344,12 @@ impl hyper::rt::Write for Stream {
     }
 
     fn poll_flush(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
-        ready!(Pin::new(&mut self.io).poll_flush(context))?;
+        match Pin::new(&mut self.io).poll_flush(context) {
+            Poll::Ready(flushed) => flushed?,
+            // Of an encrypted connection: what was encrypted is not written yet.
+            Poll::Pending => return self.poll_write_stall(context).map(Err),
+        }
+        self.stalled = None;
         self.writing = false;
         if self.refused.is_some() {
             // Earlier answers are flushed: the refused head can be answered.

@@ -60,7 +60,8 @@ fn address(text: &str) -> Option<IpAddr> {
             }
         },
     };
-    Some(found.to_canonical())
+    // The unspecified address is nobody's; here it stands for peers of UNIX sockets.
+    Some(found.to_canonical()).filter(|address| !address.is_unspecified())
 }
 
 /// The elements of all `Forwarded` headers, in order.

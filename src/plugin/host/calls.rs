@@ -3,6 +3,7 @@
 use wasmtime::component::Resource;
 use wasmtime::{Result, format_err};
 
+use crate::addresses::PeerText;
 use crate::plugin::apart::change::Change;
 use crate::plugin::bindings::metagate::plugin::invocation::{Host, HostInvocation, Pair};
 use crate::plugin::headers;
@@ -46,7 +47,7 @@ impl HostInvocation for HostState {
     }
 
     fn peer(&mut self, _: Handle) -> Result<String> {
-        Ok(self.call()?.peer.to_canonical().to_string())
+        Ok(PeerText(self.call()?.peer).to_string())
     }
 
     fn header(&mut self, _: Handle, name: String) -> Result<Option<String>> {

@@ -11,6 +11,7 @@ use crate::http::api::metrics::families::{Read, as_number, counter};
 use crate::http::buffers::Budget;
 use crate::http::connection::open_connections::OpenConnections;
 use crate::http::front::Front;
+use crate::http::tls::{Handshakes, Outcome};
 use crate::metrics::changes::Changes;
 use crate::process::walls::machine::Wall;
 use crate::supervise;
@@ -49,6 +50,16 @@ pub(super) fn connections(encoder: &mut DescriptorEncoder<'_>, connections: &Ope
     let (served, refused) = connections.counts();
     for (outcome, count) in [("served", served), ("refused", refused)] {
         counter(&mut metric, &[("outcome", outcome)], count)?;
+    }
+    Ok(())
+}
+
+/// Handshakes of TLS, by how they ended.
+pub(super) fn handshakes(encoder: &mut DescriptorEncoder<'_>, handshakes: &Handshakes) -> fmt::Result {
+    let help = "TLS handshakes by how they ended";
+    let mut metric = encoder.encode_descriptor("metagate_tls_handshakes", help, None, MetricType::Counter)?;
+    for outcome in Outcome::ALL {
+        counter(&mut metric, &[("outcome", outcome.as_str())], handshakes.ended(outcome))?;
     }
     Ok(())
 }

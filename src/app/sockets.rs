@@ -1,0 +1,158 @@
+//! Binds the sockets that `listen` names. The file of a UNIX socket is removed when the gateway ends, and one that a
+//! gateway has left behind is replaced.
+
+use std::fs;
+use std::io::{self, ErrorKind};
+use std::net::SocketAddr;
+use std::os::unix::fs::{FileTypeExt, MetadataExt, PermissionsExt};
+use std::os::unix::net::{UnixListener as StdUnixListener, UnixStream as StdUnixStream};
+use std::path::{Path, PathBuf};
+
+use anyhow::{Context, anyhow, bail};
+use socket2::{Domain, SockAddr, Socket, Type};
+use tokio::net::{TcpListener, UnixListener};
+
+use crate::config::{self, ListenAddress};
+use crate::http::connection::listener::Listener;
+
+/// Connections that wait to be accepted, at most; the kernel may have a lower limit (`net.core.somaxconn`).
+const BACKLOG: i32 = 1024;
+
+/// A bound socket.
+pub(super) struct Bound {
+    pub(super) listener: Listener,
+    /// The address as clients write it: `http://127.0.0.1:9000`, `unix:/run/metagate.sock`.
+    pub(super) shown: String,
+    /// Whether connections are encrypted, where there are certificates.
+    pub(super) tls: bool,
+    /// The file of a UNIX socket.
+    pub(super) file: Option<SocketFile>,
+}
+
+/// The file of a UNIX socket. Dropping it removes the file, unless another one has taken its place.
+pub(super) struct SocketFile {
+    path: PathBuf,
+    /// Device and number.
+    file: (u64, u64),
+}
+
+/// Binds one address. `table` is where it was configured, and `has_tls` whether there are certificates for it.
+pub(super) fn bind(listener: &config::Listener, has_tls: bool, reuse_port: bool, table: &str) -> anyhow::Result<Bound> {
+    match &listener.address {
+        ListenAddress::Tcp(address) => bind_tcp(*address, reuse_port, listener.tls && has_tls)
+            .map_err(|error| anyhow!("listening on {address}: {error}{}", remedy(&error, table))),
+        ListenAddress::Unix(path) => {
+            bind_unix(path, listener.mode).with_context(|| format!("listening on {}", listener.address))
+        }
+    }
+}
+
+fn remedy(error: &io::Error, table: &str) -> String {
+    match error.kind() {
+        ErrorKind::AddrInUse => {
+            format!("; stop the program that uses it (another gateway?), or change \"listen\" in {table}")
+        }
+        _ => format!("; check \"listen\" in {table}"),
+    }
+}
+
+fn bind_tcp(address: SocketAddr, reuse_port: bool, tls: bool) -> io::Result<Bound> {
+    let socket = Socket::new(Domain::for_address(address), Type::STREAM.cloexec().nonblocking(), None)?;
+    // The port of a gateway that has just ended: its closed connections still have it.
+    socket.set_reuse_address(true)?;
+    socket.set_reuse_port(reuse_port)?;
+    socket.bind(&address.into())?;
+    socket.listen(BACKLOG)?;
+    let listener = TcpListener::from_std(socket.into())?;
+    let scheme = if tls { "https" } else { "http" };
+    let shown = format!("{scheme}://{}", listener.local_addr()?);
+    Ok(Bound { listener: Listener::Tcp(listener), shown, tls, file: None })
+}
+
+fn bind_unix(path: &Path, mode: u32) -> anyhow::Result<Bound> {
+    remove_stale(path)?;
+    let socket = Socket::new(Domain::UNIX, Type::STREAM.cloexec().nonblocking(), None)?;
+    socket.bind(&SockAddr::unix(path)?)?;
+    let file = SocketFile::at(path)?;
+    // Before it listens: until then the kernel refuses connections, so that nobody connects with other permissions.
+    fs::set_permissions(path, fs::Permissions::from_mode(mode)).context("setting its permissions")?;
+    socket.listen(BACKLOG)?;
+    let listener = UnixListener::from_std(StdUnixListener::from(socket))?;
+    Ok(Bound {
+        listener: Listener::Unix(listener),
+        shown: format!("unix:{}", path.display()),
+        tls: false,
+        file: Some(file),
+    })
+}
+
+/// Removes the socket of a program that has ended.
+fn remove_stale(path: &Path) -> anyhow::Result<()> {
+    let found = match fs::symlink_metadata(path) {
+        Err(error) if error.kind() == ErrorKind::NotFound => return Ok(()),
+        found => found?,
+    };
+    if !found.file_type().is_socket() {
+        bail!("there is another file at this path: remove it, or change \"listen\"");
+    }
+    match StdUnixStream::connect(path) {
+        Err(error) if error.kind() == ErrorKind::ConnectionRefused => {
+            tracing::info!(path = %path.display(), "replacing a socket that an ended program has left behind");
+            fs::remove_file(path).context("removing the socket of an ended program")
+        }
+        Err(error) => Err(error).context("finding out whether a program uses it"),
+        Ok(_) => bail!("a program uses this socket (another gateway?): stop it, or change \"listen\""),
+    }
+}
+
+impl SocketFile {
+    fn at(path: &Path) -> io::Result<Self> {
+        Ok(Self { path: path.to_owned(), file: identity(path)? })
+    }
+}
+
+impl Drop for SocketFile {
+    fn drop(&mut self) {
+        if identity(&self.path).is_ok_and(|file| file == self.file) {
+            let _stays_and_is_replaced = fs::remove_file(&self.path);
+        }
+    }
+}
+
+fn identity(path: &Path) -> io::Result<(u64, u64)> {
+    let found = fs::symlink_metadata(path)?;
+    Ok((found.dev(), found.ino()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn a_socket_that_was_left_behind_is_replaced_and_one_in_use_is_not() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("s");
+        drop(StdUnixListener::bind(&path).unwrap());
+        let bound = bind_unix(&path, 0o600).unwrap();
+        assert_eq!(fs::metadata(&path).unwrap().permissions().mode() & 0o777, 0o600);
+        let error = format!("{:#}", bind_unix(&path, 0o600).err().unwrap());
+        assert!(error.contains("a program uses this socket"), "{error}");
+        drop(bound);
+        assert!(!path.exists());
+        fs::write(&path, "").unwrap();
+        let error = format!("{:#}", bind_unix(&path, 0o600).err().unwrap());
+        assert!(error.contains("another file") && path.exists(), "{error}");
+    }
+
+    #[tokio::test]
+    async fn a_file_that_has_taken_the_place_of_the_socket_stays() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("s");
+        let first = bind_unix(&path, 0o600).unwrap();
+        fs::remove_file(&path).unwrap();
+        let second = bind_unix(&path, 0o600).unwrap();
+        drop(first);
+        assert!(path.exists());
+        drop(second);
+    }
+}

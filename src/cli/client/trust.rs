@@ -1,0 +1,37 @@
+//! TLS of the client commands: whose certificates are trusted, and which one the client has itself.
+
+use std::fs;
+use std::path::Path;
+
+use anyhow::Context;
+use ureq::tls::{Certificate, ClientCert, PemItem, PrivateKey, RootCerts, TlsConfig, parse_pem};
+
+/// The TLS of requests. `ca`: instead of what this machine trusts. `own`: the client's certificate and its key.
+pub(super) fn tls_config(ca: Option<&Path>, own: Option<(&Path, &Path)>) -> anyhow::Result<TlsConfig> {
+    let roots = match ca {
+        Some(path) => RootCerts::new_with_certs(&certificates(path)?),
+        None => RootCerts::PlatformVerifier,
+    };
+    let own = match own {
+        Some((cert, key)) => {
+            let text = fs::read(key).with_context(|| format!("reading {}", key.display()))?;
+            let key = PrivateKey::from_pem(&text).with_context(|| format!("reading the key in {}", key.display()))?;
+            Some(ClientCert::new_with_certs(&certificates(cert)?, key))
+        }
+        None => None,
+    };
+    Ok(TlsConfig::builder().root_certs(roots).client_cert(own).build())
+}
+
+fn certificates(path: &Path) -> anyhow::Result<Vec<Certificate<'static>>> {
+    let text = fs::read(path).with_context(|| format!("reading {}", path.display()))?;
+    let items: Result<Vec<_>, _> = parse_pem(&text).collect();
+    let items = items.with_context(|| format!("reading the certificates in {}", path.display()))?;
+    let certificates = items.into_iter().filter_map(|item| match item {
+        PemItem::Certificate(certificate) => Some(certificate),
+        _ => None,
+    });
+    let certificates: Vec<_> = certificates.collect();
+    anyhow::ensure!(!certificates.is_empty(), "there is no certificate in PEM form in {}", path.display());
+    Ok(certificates)
+}
