@@ -5,17 +5,27 @@ mod config_watch;
 mod connection_limits;
 mod data_dir;
 mod function_watch;
+mod given_sockets;
 mod hidden;
 mod listeners;
+mod notify;
 mod operator_logs;
+pub mod predecessor;
 mod reload;
+mod serving;
 mod signals;
 mod sockets;
+mod succession;
+mod successor;
 mod terminal;
+mod upgrade;
 
-use std::fs::File;
+use std::collections::BTreeSet;
 use std::io::Write;
+use std::mem;
+use std::path::PathBuf;
 use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
 use std::time::Duration;
 
 use anyhow::Context;
@@ -24,28 +34,22 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use crate::app::certificates::Certificates;
-use crate::app::connection_limits::connection_limits;
-use crate::app::data_dir::DataDir;
+use crate::app::data_dir::{DataDir, Lock};
+use crate::app::given_sockets::GivenSockets;
 use crate::app::hidden::hidden;
-use crate::app::listeners::{Listeners, Parts, Served};
+use crate::app::listeners::Listeners;
+use crate::app::notify::Notify;
 use crate::app::operator_logs::OperatorLogs;
-use crate::app::reload::Reloading;
-use crate::app::signals::{Signal, Signals};
-use crate::app::sockets::SocketFile;
+use crate::app::predecessor::Predecessor;
+use crate::app::signals::Signals;
+use crate::app::successor::Program;
 use crate::app::terminal::Terminal;
-use crate::config::{self, Config, Faults, Isolation, ServerConfig};
+use crate::config::{self, Config, DeployConfig, Faults, Isolation};
 use crate::deployment::Prefix;
-use crate::gateway::configured::FOLDERS;
 use crate::gateway::deployer::{Deployer, ReleaseTools};
 use crate::gateway::plugin_calls::FunctionsForPlugins;
 use crate::gateway::run_as::user_of_git;
 use crate::gateway::{Gateway, Launcher};
-use crate::http::api::metrics::Figures;
-use crate::http::buffers::Budget;
-use crate::http::connection::accept::{self, Serving};
-use crate::http::connection::open_connections::OpenConnections;
-use crate::http::connection::peers::Peers;
-use crate::http::front::Front;
 use crate::plugin::outside::CallFunction;
 use crate::plugin::plugins::Plugins;
 use crate::process::connection_owner::Owners;
@@ -57,12 +61,13 @@ use crate::process::walls::machine::Wall;
 use crate::registry::users::Users;
 use crate::source::dependencies::{Installer, InstallerWalls};
 use crate::source::repository::{GitWalls, Repositories};
+use crate::source::staging::StagingArea;
 use crate::supervise;
 use crate::telemetry::LogFormat;
 use crate::worker::spawn::StartWorker;
 
-/// How long a stop waits for clients to read their last answers, once every call has one.
-const CLOSE_GRACE: Duration = Duration::from_secs(1);
+/// The pause between two looks whether the deployments of a successor are loaded.
+const LOAD_PAUSE: Duration = Duration::from_millis(10);
 
 /// Why the gateway did not run.
 #[derive(Debug, thiserror::Error)]
@@ -97,23 +102,37 @@ pub struct Options {
 /// # Errors
 ///
 /// The data folder, a listener or a plugin is unusable. Once the gateway serves, it only returns on a signal.
-pub async fn run(config: Config, options: Options, out: impl Write) -> Result<(), RunError> {
+pub async fn run(
+    config: Config,
+    options: Options,
+    out: impl Write,
+    predecessor: Option<Predecessor>,
+) -> Result<(), RunError> {
+    let mut predecessor = predecessor;
+    let notify = Notify::from_environment(predecessor.is_some());
     // First, because the default action of a signal would end the process and leave workers behind.
     let mut signals = Signals::install().context("installing signal handlers")?;
     let path = &config.server.data_dir;
     let unusable = |cause| RunError::DataDir { path: path.display().to_string(), cause };
     // The lock of the folder comes before the listeners, so that a second gateway with the same configuration reports
     // the folder, which names the other process.
-    let data_dir = DataDir::open(path).map_err(unusable)?;
+    let (data_dir, given, serves) = match &mut predecessor {
+        Some(old) => {
+            let lock = old.lock.try_clone().map_err(anyhow::Error::from)?;
+            (DataDir::take_over(path, lock), mem::take(&mut old.sockets), mem::take(&mut old.serves))
+        }
+        None => (DataDir::open(path), GivenSockets::of_systemd(), BTreeSet::new()),
+    };
+    let data_dir = data_dir.map_err(unusable)?;
     // Before the listeners: a fault of theirs leaves no socket behind.
     let certificates = Certificates::load(&config)?;
-    let listeners = Listeners::bind(&config)?;
+    let listeners = Listeners::bind(&config, given)?;
     let logs = OperatorLogs::open(&config)?;
     let terminal = Terminal::of_standard_error(options.log_format).context("starting the terminal's output")?;
-    let app = App::build(config, data_dir, logs, certificates, terminal)?;
+    let app = App::build(config, data_dir, logs, certificates, terminal, notify)?;
     // Compiling a plugin or looking for a program may take long; a signal does not wait for it.
     let interrupted = tokio::select! {
-        started = app.start() => {
+        started = app.start(&serves) => {
             started?;
             None
         }
@@ -124,7 +143,7 @@ pub async fn run(config: Config, options: Options, out: impl Write) -> Result<()
         app.gateway.kill().await;
         return Ok(());
     }
-    app.serve(listeners, options.watches_functions, &mut signals, out).await
+    app.serve(listeners, options.watches_functions, &mut signals, out, predecessor).await
 }
 
 /// A gateway with everything it needs, before and while it serves.
@@ -136,12 +155,18 @@ struct App {
     logs: OperatorLogs,
     certificates: Certificates,
     terminal: Option<Terminal>,
+    notify: Notify,
+    spawner: Arc<Spawner>,
+    /// What an upgrade starts.
+    program: Arc<Program>,
+    /// Whether the gateway that this one takes over from still runs.
+    has_predecessor: Arc<AtomicBool>,
     /// Long-lived tasks: the orphan reaper, reloads, the watchers.
     background: TaskTracker,
     /// Ends the background tasks.
     stop_background: CancellationToken,
     /// Locks the data folder until the process has stopped all workers.
-    _lock: File,
+    lock: Arc<Lock>,
 }
 
 impl App {
@@ -152,8 +177,10 @@ impl App {
         logs: OperatorLogs,
         certificates: Certificates,
         terminal: Option<Terminal>,
+        notify: Notify,
     ) -> Result<Self, RunError> {
         let DataDir { lock, scripts, log_files, store, staging } = data_dir;
+        let program = Arc::new(Program::current().context("finding the path of this program")?);
         let instance = Instance::current();
         let left_behind = instance.sweep_orphans();
         if left_behind > 0 {
@@ -176,12 +203,7 @@ impl App {
         )
         .with_processes(Arc::clone(&spawner));
         let private = [&config.file, data_dir].into_iter().filter_map(|path| path.canonicalize().ok()).collect();
-        let deploy = config.deploy.clone();
-        let isolated = deploy.isolation != Isolation::None;
-        let level = if deploy.isolation == Isolation::Strict { Level::Strict } else { Level::Standard };
-        let installer_walls =
-            InstallerWalls { caches: scripts.install_caches.clone(), write: deploy.write.clone(), level };
-        let git_user = deploy.run_as.as_ref().map(user_of_git).transpose().map_err(anyhow::Error::from)?;
+        let caches = scripts.install_caches.clone();
         let users = Users::open(data_dir).map_err(anyhow::Error::from).context("reading the users of deployments")?;
         let workers = Arc::clone(&spawner) as Arc<dyn StartWorker>;
         let users = Arc::new(users);
@@ -190,16 +212,9 @@ impl App {
             .with_echo(terminal.as_ref().map(Terminal::echo));
         let gateway = Arc::new(if config.metrics.enabled { gateway } else { gateway.without_metrics() });
         functions.open(&gateway, Handle::current());
-        let (install_timeout, install_env) = (deploy.install_timeout.get(), deploy.install_env.clone());
-        let tools = ReleaseTools {
-            staging,
-            installer: Installer::new(Arc::clone(&spawner), install_timeout, install_env)
-                .with_walls(isolated.then_some(installer_walls)),
-            repositories: Repositories::new(spawner, deploy.repositories.clone(), deploy.clone_timeout.get())
-                .with_walls(isolated.then_some(GitWalls { level, user: git_user })),
-        };
+        let tools = release_tools(&config.deploy, staging, &spawner, caches)?;
         let drain = config.server.drain.get();
-        let deployer = Arc::new(Deployer::new(Arc::clone(&gateway), store, tools, deploy, drain));
+        let deployer = Arc::new(Deployer::new(Arc::clone(&gateway), store, tools, config.deploy.clone(), drain));
         Ok(Self {
             config,
             gateway,
@@ -208,16 +223,20 @@ impl App {
             logs,
             certificates,
             terminal,
+            notify,
+            spawner,
+            program,
+            has_predecessor: Arc::default(),
             background,
             stop_background,
-            _lock: lock,
+            lock: Arc::new(lock),
         })
     }
 
     /// Loads the plugins, then starts the deployments without waiting for their workers. Plugins come first because
     /// every release runs through them. One that cannot be loaded fails the start, since it may be the one that
     /// authorizes calls.
-    async fn start(&self) -> Result<(), RunError> {
+    async fn start(&self, serves: &BTreeSet<String>) -> Result<(), RunError> {
         let (plugins, mut faults) = config::load_plugins(&self.config);
         self.gateway.hide(hidden(&self.config, &plugins));
         let errors = if plugins.is_empty() {
@@ -240,123 +259,48 @@ impl App {
             self.deployer.deploy_configured(deployment).await;
         }
         self.deployer.restore();
+        self.load_all(serves).await
+    }
+
+    /// Waits until each of the deployments that a running gateway `serves` is loaded here too.
+    async fn load_all(&self, serves: &BTreeSet<String>) -> Result<(), RunError> {
+        while !serves.is_empty() {
+            let deployments = self.deployer.readiness().deployments;
+            let mut served = deployments.iter().filter(|deployment| serves.contains(&deployment.name));
+            if let Some(failed) = served.clone().find(|deployment| deployment.status == "failed") {
+                let reason = failed.error.as_ref().map_or("", |error| error.message.as_str());
+                let name = &failed.name;
+                let words = format!("deployment {name:?}, which the running gateway serves, does not load: {reason}");
+                return Err(anyhow::anyhow!(words).into());
+            }
+            if served.all(|deployment| deployment.status == "ready") {
+                break;
+            }
+            tokio::time::sleep(LOAD_PAUSE).await;
+        }
         Ok(())
     }
+}
 
-    /// Serves the listeners until a signal stops the gateway; a second signal kills all workers at once.
-    async fn serve(
-        self,
-        mut listeners: Listeners,
-        watches_functions: bool,
-        signals: &mut Signals,
-        mut out: impl Write,
-    ) -> Result<(), RunError> {
-        let front = Arc::new(Front::new(&self.config, self.gateway.prefix.clone()));
-        let (background, stop) = (&self.background, &self.stop_background);
-        let reloading = Reloading::start(
-            &self.config,
-            &self.deployer,
-            &front,
-            &self.logs.audit,
-            watches_functions,
-            background,
-            stop,
-        );
-        replace_changed_folders(&self.background, &self.stop_background, &self.deployer);
-        let stored = self.deployer.stored_names().len();
-        let (first, addresses, lines) = (listeners.first(), listeners.addresses(), listeners.lines());
-        let files = listeners.take_files();
-        let (connections, servers) = (OpenConnections::default(), TaskTracker::new());
-        self.start_servers(listeners, &front, stored, &connections, &servers);
-        let deployments = self.config.deployments.len() + stored;
-        tracing::info!(%addresses, prefix = %self.gateway.prefix, deployments, "serving");
-        // In one write: a reader may be content with the first line, and close the pipe.
-        out.write_all(lines.as_bytes()).and_then(|()| out.flush()).context("writing to standard output")?;
-        self.show_addresses(&first);
-        let signal = loop {
-            match signals.next().await {
-                Signal::Stop(name) => break name,
-                Signal::Reload => {
-                    self.certificates.reload();
-                    reloading.request("SIGHUP");
-                }
-            }
-        };
-        tokio::select! {
-            () = self.stop(signal, &connections, &servers, files) => {}
-            signal = signals.stop() => {
-                tracing::warn!(%signal, "stopping now: killing all workers");
-                self.gateway.kill().await;
-            }
-        }
-        self.logs.flush().await;
-        tracing::info!("stopped");
-        Ok(())
-    }
-
-    /// Shows the addresses of deployments on the terminal, if there is one.
-    fn show_addresses(&self, listener: &str) {
-        let Some(terminal) = self.terminal.clone() else { return };
-        let (gateway, listener) = (Arc::clone(&self.gateway), Arc::from(listener));
-        supervise::forever(&self.background, &self.stop_background, terminal::TASK, move || {
-            terminal.clone().show_addresses(Arc::clone(&gateway), Arc::clone(&listener))
-        });
-    }
-
-    fn start_servers(
-        &self,
-        listeners: Listeners,
-        front: &Arc<Front>,
-        stored: usize,
-        connections: &OpenConnections,
-        servers: &TaskTracker,
-    ) {
-        let server = &self.config.server;
-        let buffers = Arc::new(Budget::new(usize::try_from(server.max_buffered()).unwrap_or(usize::MAX)));
-        let per_peer = server.max_connections_per_peer.map_or(usize::MAX, |count| count as usize);
-        let peers = Arc::new(Peers::new(per_peer, Arc::clone(&buffers)));
-        let figures = Figures::new(&buffers, front, connections).with_handshakes(self.certificates.handshakes.clone());
-        self.certificates.watch(&self.background, &self.stop_background);
-        let parts = Parts {
-            config: &self.config,
-            deployer: &self.deployer,
-            limits: connection_limits(&self.config, stored),
-            figures: &figures,
-            owners: &self.owners,
-            logs: &self.logs,
-            certificates: &self.certificates,
-        };
-        for Served { listeners, service, limits } in listeners.with_services(&parts) {
-            let serving = Serving::new(service, limits, &peers, connections);
-            for (listener, tls) in listeners {
-                servers.spawn(accept::serve(listener, tls, serving.clone()));
-            }
-        }
-        servers.close();
-    }
-
-    /// Turns readiness off and serves on for `pre_stop`. Then refuses requests, lets calls in flight finish within the
-    /// drain time, stops all workers, and closes the listeners last.
-    async fn stop(&self, signal: &str, connections: &OpenConnections, servers: &TaskTracker, files: Vec<SocketFile>) {
-        let ServerConfig { pre_stop, drain, .. } = &self.config.server;
-        self.gateway.announce_stop();
-        if !pre_stop.get().is_zero() {
-            tracing::info!(%signal, %pre_stop, "stopping: readiness is off, calls are still served");
-            tokio::time::sleep(pre_stop.get()).await;
-        }
-        self.stop_background.cancel();
-        tracing::info!(%signal, "stopping: waiting for calls in flight");
-        self.gateway.begin_drain();
-        connections.begin_drain();
-        let _timed_out = tokio::time::timeout(drain.get(), connections.drained()).await;
-        self.gateway.stop(Duration::ZERO).await;
-        // Before the sockets close: nobody connects to one that accepts no more.
-        drop(files);
-        connections.close_listeners();
-        servers.wait().await;
-        // The stop has answered the remaining calls; their clients need a moment to read the answers.
-        let _timed_out = tokio::time::timeout(CLOSE_GRACE, connections.ended()).await;
-    }
+/// What makes releases, within the walls that the configuration asks for.
+fn release_tools(
+    deploy: &DeployConfig,
+    staging: StagingArea,
+    spawner: &Arc<Spawner>,
+    caches: PathBuf,
+) -> Result<ReleaseTools, RunError> {
+    let isolated = deploy.isolation != Isolation::None;
+    let level = if deploy.isolation == Isolation::Strict { Level::Strict } else { Level::Standard };
+    let installer_walls = InstallerWalls { caches, write: deploy.write.clone(), level };
+    let user = deploy.run_as.as_ref().map(user_of_git).transpose().map_err(anyhow::Error::from)?;
+    let (timeout, env) = (deploy.install_timeout.get(), deploy.install_env.clone());
+    let (prefixes, clone_timeout) = (deploy.repositories.clone(), deploy.clone_timeout.get());
+    Ok(ReleaseTools {
+        staging,
+        installer: Installer::new(Arc::clone(spawner), timeout, env).with_walls(isolated.then_some(installer_walls)),
+        repositories: Repositories::new(Arc::clone(spawner), prefixes, clone_timeout)
+            .with_walls(isolated.then_some(GitWalls { level, user })),
+    })
 }
 
 /// Logs the walls that this machine cannot put up; those of strict isolation only if a deployment has it.
@@ -372,16 +316,6 @@ fn look_after_processes(tasks: &TaskTracker, stop: &CancellationToken, spawner: 
     let (reaper, shares) = (Arc::clone(spawner), Arc::clone(spawner));
     supervise::forever(tasks, stop, REAPER, move || Arc::clone(&reaper).reap_orphans());
     supervise::forever(tasks, stop, SHARES, move || Arc::clone(&shares).share_processors());
-}
-
-fn replace_changed_folders(tasks: &TaskTracker, stop: &CancellationToken, deployer: &Arc<Deployer>) {
-    let (deployer, stopped) = (Arc::clone(deployer), stop.clone());
-    supervise::forever(tasks, stop, FOLDERS, move || {
-        let (deployer, stop) = (Arc::clone(&deployer), stopped.clone());
-        async move {
-            let _stopped = stop.run_until_cancelled(deployer.replace_changed_folders()).await;
-        }
-    });
 }
 
 /// The prefix if the configuration has none: the name of this machine.

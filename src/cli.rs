@@ -24,6 +24,7 @@ mod serve;
 mod stderr;
 mod table;
 mod types;
+mod upgrade;
 
 use std::io::Write;
 use std::process::ExitCode;
@@ -63,6 +64,7 @@ enum Command {
     Plugin(plugin::Plugin),
     Schema(schema::Schema),
     Types(types::Types),
+    Upgrade(upgrade::Upgrade),
     Completions(completions::Completions),
     Man(man::Man),
 }
@@ -88,6 +90,7 @@ pub fn run() -> ExitCode {
         Command::Plugin(command) => command.run(&mut out),
         Command::Schema(command) => command.run(&mut out),
         Command::Types(command) => command.run(&mut out),
+        Command::Upgrade(command) => command.run(&mut out),
         Command::Completions(command) => command.run(Cli::command(), &mut out),
         Command::Man(command) => command.run(Cli::command(), &mut out),
     };

@@ -35,6 +35,7 @@ pub mod server_paths;
 #[cfg(test)]
 mod simulation;
 mod unserved;
+pub mod upgrades;
 pub mod whole_request;
 
 use std::path::PathBuf;
@@ -103,6 +104,8 @@ pub struct Gateway {
     swap: Mutex<()>,
     /// It will stop. Calls are still served; readiness is off, so that no more of them are sent here.
     stopping: AtomicBool,
+    /// Another process takes new connections.
+    handed_over: AtomicBool,
     /// As `drain` is cancelled; reading it takes no lock.
     draining: AtomicBool,
     drain: CancellationToken,
@@ -138,6 +141,7 @@ impl Gateway {
             sequence: AtomicU64::new(1),
             swap: Mutex::new(()),
             stopping: AtomicBool::new(false),
+            handed_over: AtomicBool::new(false),
             draining: AtomicBool::new(false),
             drain: CancellationToken::new(),
             tasks: TaskTracker::new(),
@@ -226,6 +230,19 @@ impl Gateway {
         self.announce_stop();
         self.draining.store(true, Ordering::Relaxed);
         self.drain.cancel();
+    }
+
+    /// Another process takes new connections. Those of this one end with their next answers, and endless answers now;
+    /// until then calls are served.
+    pub fn hand_over(&self) {
+        self.handed_over.store(true, Ordering::Relaxed);
+        self.drain.cancel();
+    }
+
+    /// Whether answers are the last ones of their connections.
+    #[must_use]
+    pub fn ends_connections(&self) -> bool {
+        self.is_draining() || self.handed_over.load(Ordering::Relaxed)
     }
 
     /// Whether it accepts no new work.

@@ -79,6 +79,8 @@ codes! {
     FunctionError = "function_error", INTERNAL_SERVER_ERROR;
     /// The function's result is longer than a message may be.
     ResultTooLarge = "result_too_large", INTERNAL_SERVER_ERROR;
+    /// The new program does not take over from the running one.
+    UpgradeFailed = "upgrade_failed", INTERNAL_SERVER_ERROR;
     /// The gateway failed.
     Internal = "internal", INTERNAL_SERVER_ERROR;
     /// The request asks for what the gateway does not do, such as a WebSocket.

@@ -1,21 +1,23 @@
 //! The listeners: those for calls, which also serve the admin API unless `[admin] listen` is set.
 
+use std::os::fd::AsFd;
 use std::sync::Arc;
 
+use anyhow::Context;
 use axum::Router;
 
 use crate::app::certificates::Certificates;
 use crate::app::connection_limits::ListenerLimits;
+use crate::app::given_sockets::GivenSockets;
 use crate::app::operator_logs::OperatorLogs;
-use crate::app::sockets::{self, Bound, SocketFile};
+use crate::app::sockets::{self, Bound, ListeningSocket};
 use crate::config::{Config, Listen};
 use crate::gateway::deployer::Deployer;
 use crate::http::api::access::Access;
 use crate::http::api::metrics::Figures;
 use crate::http::api::router;
 use crate::http::bodies::Bodies;
-use crate::http::connection::accept::ConnectionLimits;
-use crate::http::connection::listener::Listener;
+use crate::http::connection::accept::{ConnectionLimits, Listening};
 use crate::http::forwarded::TrustedProxies;
 use crate::http::request_body::BodyLimits;
 use crate::http::service::Service;
@@ -32,8 +34,7 @@ pub(super) struct Listeners {
 
 /// Listeners with the service that answers their requests.
 pub(super) struct Served {
-    /// Each with its TLS, if its connections are encrypted.
-    pub(super) listeners: Vec<(Listener, Option<Tls>)>,
+    pub(super) listeners: Vec<Listening>,
     pub(super) service: Service,
     /// Of all of them together.
     pub(super) limits: ConnectionLimits,
@@ -51,16 +52,19 @@ pub(super) struct Parts<'a> {
 }
 
 impl Listeners {
-    /// Binds the addresses of a configuration.
-    pub(super) fn bind(config: &Config) -> anyhow::Result<Self> {
-        let bind = |listen: &Listen, has_tls, table| {
-            listen.iter().map(|listener| sockets::bind(listener, has_tls, config.server.reuse_port, table)).collect()
+    /// Binds the addresses of a configuration, those of `given` sockets excepted.
+    pub(super) fn bind(config: &Config, mut given: GivenSockets) -> anyhow::Result<Self> {
+        let mut bind = |listen: &Listen, has_tls, table| {
+            let bind = |listener| sockets::bind(listener, has_tls, config.server.reuse_port, table, &mut given);
+            listen.iter().map(bind).collect()
         };
         let calls: anyhow::Result<Vec<_>> = bind(&config.server.listen, !config.server.tls.is_empty(), "[server]");
         let has_tls = !config.admin.tls.is_empty();
         let admin = config.admin.listen.as_ref().map(|listen| bind(listen, has_tls, "[admin]"));
         let admin: anyhow::Result<Option<Vec<_>>> = admin.transpose();
-        Ok(Self { calls: calls?, admin: admin?.unwrap_or_default() })
+        let bound = Self { calls: calls?, admin: admin?.unwrap_or_default() };
+        given.report_rest();
+        Ok(bound)
     }
 
     /// The first address for calls, as clients write it.
@@ -82,9 +86,20 @@ impl Listeners {
         calls.chain(admin).collect()
     }
 
-    /// The files of UNIX sockets.
-    pub(super) fn take_files(&mut self) -> Vec<SocketFile> {
-        self.calls.iter_mut().chain(&mut self.admin).filter_map(|bound| bound.file.take()).collect()
+    /// Copies of all sockets, with the files of UNIX sockets.
+    pub(super) fn take_sockets(&mut self) -> anyhow::Result<Vec<ListeningSocket>> {
+        let all = self.calls.iter_mut().chain(&mut self.admin);
+        all.map(|bound| {
+            let descriptor = bound.listener.as_fd().try_clone_to_owned().context("copying a listening socket")?;
+            Ok(ListeningSocket { address: bound.address.clone(), descriptor, file: bound.file.take() })
+        })
+        .collect()
+    }
+
+    /// The addresses whose sockets were given.
+    pub(super) fn taken(&self) -> Vec<String> {
+        let given = self.calls.iter().chain(&self.admin).filter(|bound| bound.is_given);
+        given.map(|bound| bound.address.clone()).collect()
     }
 
     /// Each listener with the service that answers its requests.
@@ -122,6 +137,10 @@ impl Listeners {
     }
 }
 
-fn with_tls(bound: Vec<Bound>, tls: Option<&Tls>) -> Vec<(Listener, Option<Tls>)> {
-    bound.into_iter().map(|bound| (bound.listener, tls.filter(|_| bound.tls).cloned())).collect()
+fn with_tls(bound: Vec<Bound>, tls: Option<&Tls>) -> Vec<Listening> {
+    let listening = |bound: Bound| {
+        let Bound { listener, address, .. } = bound;
+        Listening { listener, address, tls: tls.filter(|_| bound.tls).cloned() }
+    };
+    bound.into_iter().map(listening).collect()
 }

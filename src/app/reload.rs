@@ -103,6 +103,9 @@ impl Reloader {
             let reload = self.received.next(SETTLE).await;
             supervise::panic_point(TASK);
             tracing::info!(cause = reload.cause, "reloading the configuration");
+            // An upgrade must not begin in the middle of it.
+            let deployer = Arc::clone(&self.deployer);
+            let turn = deployer.reloads.turn.lock().await;
             // Caught here rather than by the supervisor alone: the requesters below get an answer.
             let reloaded = match AssertUnwindSafe(self.reload(reload.functions)).catch_unwind().await {
                 Ok(reloaded) => reloaded,
@@ -111,6 +114,7 @@ impl Reloader {
                     Err(Rejected::Internal)
                 }
             };
+            drop(turn);
             watch.follow(&self.config);
             self.record(reload.cause, &reloaded);
             let is_waited_for = reload.is_waited_for;

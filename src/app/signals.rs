@@ -1,4 +1,5 @@
-//! The signals that the gateway handles: SIGTERM and SIGINT stop it, SIGHUP reloads the configuration.
+//! The signals that the gateway handles: SIGTERM and SIGINT stop it, SIGHUP reloads the configuration,
+//! SIGUSR2 upgrades the program.
 
 use std::io;
 
@@ -10,6 +11,8 @@ pub(super) enum Signal {
     Stop(&'static str),
     /// Reload the configuration.
     Reload,
+    /// Replace the running program by the one on disk.
+    Upgrade,
 }
 
 /// Receivers of the signals. While it exists, none of them has its default action.
@@ -17,6 +20,7 @@ pub(super) struct Signals {
     term: unix::Signal,
     interrupt: unix::Signal,
     hangup: unix::Signal,
+    upgrade: unix::Signal,
 }
 
 impl Signals {
@@ -26,6 +30,7 @@ impl Signals {
             term: unix::signal(SignalKind::terminate())?,
             interrupt: unix::signal(SignalKind::interrupt())?,
             hangup: unix::signal(SignalKind::hangup())?,
+            upgrade: unix::signal(SignalKind::user_defined2())?,
         })
     }
 
@@ -35,6 +40,7 @@ impl Signals {
             _ = self.term.recv() => Signal::Stop("SIGTERM"),
             _ = self.interrupt.recv() => Signal::Stop("SIGINT"),
             _ = self.hangup.recv() => Signal::Reload,
+            _ = self.upgrade.recv() => Signal::Upgrade,
         }
     }
 

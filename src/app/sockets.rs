@@ -1,9 +1,10 @@
-//! Binds the sockets that `listen` names. The file of a UNIX socket is removed when the gateway ends, and one that a
-//! gateway has left behind is replaced.
+//! Binds the sockets that `listen` names, or takes those that this process was given. The file of a UNIX socket is
+//! removed when the gateway ends, and one that a gateway has left behind is replaced.
 
 use std::fs;
 use std::io::{self, ErrorKind};
-use std::net::SocketAddr;
+use std::net::{SocketAddr, TcpListener as StdTcpListener};
+use std::os::fd::OwnedFd;
 use std::os::unix::fs::{FileTypeExt, MetadataExt, PermissionsExt};
 use std::os::unix::net::{UnixListener as StdUnixListener, UnixStream as StdUnixStream};
 use std::path::{Path, PathBuf};
@@ -12,6 +13,7 @@ use anyhow::{Context, anyhow, bail};
 use socket2::{Domain, SockAddr, Socket, Type};
 use tokio::net::{TcpListener, UnixListener};
 
+use crate::app::given_sockets::{GivenSocket, GivenSockets};
 use crate::config::{self, ListenAddress};
 use crate::http::connection::listener::Listener;
 
@@ -21,6 +23,10 @@ const BACKLOG: i32 = 1024;
 /// A bound socket.
 pub(super) struct Bound {
     pub(super) listener: Listener,
+    /// The address in the configuration.
+    pub(super) address: String,
+    /// Whether this process was given the socket.
+    pub(super) is_given: bool,
     /// The address as clients write it: `http://127.0.0.1:9000`, `unix:/run/metagate.sock`.
     pub(super) shown: String,
     /// Whether connections are encrypted, where there are certificates.
@@ -29,15 +35,53 @@ pub(super) struct Bound {
     pub(super) file: Option<SocketFile>,
 }
 
+/// A copy of a listening socket, for a successor.
+pub(super) struct ListeningSocket {
+    /// The address in the configuration.
+    pub(super) address: String,
+    pub(super) descriptor: OwnedFd,
+    /// The file of a UNIX socket.
+    pub(super) file: Option<SocketFile>,
+}
+
+impl ListeningSocket {
+    /// Makes the file this process's own, after a predecessor.
+    pub(super) fn take_over(&mut self) {
+        if let Some(file) = &mut self.file {
+            file.is_own = true;
+        }
+    }
+
+    /// Leaves the socket and its file to the successor.
+    pub(super) fn leave(self) {
+        if let Some(file) = self.file {
+            file.keep();
+        }
+    }
+}
+
 /// The file of a UNIX socket. Dropping it removes the file, unless another one has taken its place.
 pub(super) struct SocketFile {
     path: PathBuf,
     /// Device and number.
     file: (u64, u64),
+    /// Whether it is this process's to remove, and not another one's that still serves.
+    is_own: bool,
 }
 
-/// Binds one address. `table` is where it was configured, and `has_tls` whether there are certificates for it.
-pub(super) fn bind(listener: &config::Listener, has_tls: bool, reuse_port: bool, table: &str) -> anyhow::Result<Bound> {
+/// Takes the socket of one address from those that were given, or binds it. `table` is where it was configured, and
+/// `has_tls` whether there are certificates for it.
+pub(super) fn bind(
+    listener: &config::Listener,
+    has_tls: bool,
+    reuse_port: bool,
+    table: &str,
+    given: &mut GivenSockets,
+) -> anyhow::Result<Bound> {
+    if let Some(socket) = given.take(&listener.address) {
+        let taken = take(listener, listener.tls && has_tls, socket);
+        return taken.with_context(|| format!("taking the given socket of {}", listener.address));
+    }
     match &listener.address {
         ListenAddress::Tcp(address) => bind_tcp(*address, reuse_port, listener.tls && has_tls)
             .map_err(|error| anyhow!("listening on {address}: {error}{}", remedy(&error, table))),
@@ -45,6 +89,38 @@ pub(super) fn bind(listener: &config::Listener, has_tls: bool, reuse_port: bool,
             bind_unix(path, listener.mode).with_context(|| format!("listening on {}", listener.address))
         }
     }
+}
+
+/// Listens on a socket that was given.
+fn take(listener: &config::Listener, tls: bool, given: GivenSocket) -> anyhow::Result<Bound> {
+    let address = listener.address.to_string();
+    match &listener.address {
+        ListenAddress::Tcp(_) => {
+            let socket = StdTcpListener::from(given.descriptor);
+            socket.set_nonblocking(true)?;
+            Ok(Bound { is_given: true, ..tcp(TcpListener::from_std(socket)?, address, tls)? })
+        }
+        ListenAddress::Unix(path) => {
+            let socket = StdUnixListener::from(given.descriptor);
+            socket.set_nonblocking(true)?;
+            let file = if given.owns_file { Some(SocketFile::of_another(path)?) } else { None };
+            if file.is_some() {
+                fs::set_permissions(path, fs::Permissions::from_mode(listener.mode))?;
+            }
+            Ok(Bound { is_given: true, ..unix(UnixListener::from_std(socket)?, address, file) })
+        }
+    }
+}
+
+fn tcp(listener: TcpListener, address: String, tls: bool) -> io::Result<Bound> {
+    let scheme = if tls { "https" } else { "http" };
+    let shown = format!("{scheme}://{}", listener.local_addr()?);
+    Ok(Bound { listener: Listener::Tcp(listener), address, is_given: false, shown, tls, file: None })
+}
+
+fn unix(listener: UnixListener, address: String, file: Option<SocketFile>) -> Bound {
+    let shown = address.clone();
+    Bound { listener: Listener::Unix(listener), address, is_given: false, shown, tls: false, file }
 }
 
 fn remedy(error: &io::Error, table: &str) -> String {
@@ -63,10 +139,7 @@ fn bind_tcp(address: SocketAddr, reuse_port: bool, tls: bool) -> io::Result<Boun
     socket.set_reuse_port(reuse_port)?;
     socket.bind(&address.into())?;
     socket.listen(BACKLOG)?;
-    let listener = TcpListener::from_std(socket.into())?;
-    let scheme = if tls { "https" } else { "http" };
-    let shown = format!("{scheme}://{}", listener.local_addr()?);
-    Ok(Bound { listener: Listener::Tcp(listener), shown, tls, file: None })
+    tcp(TcpListener::from_std(socket.into())?, address.to_string(), tls)
 }
 
 fn bind_unix(path: &Path, mode: u32) -> anyhow::Result<Bound> {
@@ -78,12 +151,7 @@ fn bind_unix(path: &Path, mode: u32) -> anyhow::Result<Bound> {
     fs::set_permissions(path, fs::Permissions::from_mode(mode)).context("setting its permissions")?;
     socket.listen(BACKLOG)?;
     let listener = UnixListener::from_std(StdUnixListener::from(socket))?;
-    Ok(Bound {
-        listener: Listener::Unix(listener),
-        shown: format!("unix:{}", path.display()),
-        tls: false,
-        file: Some(file),
-    })
+    Ok(unix(listener, format!("unix:{}", path.display()), Some(file)))
 }
 
 /// Removes the socket of a program that has ended.
@@ -107,13 +175,27 @@ fn remove_stale(path: &Path) -> anyhow::Result<()> {
 
 impl SocketFile {
     fn at(path: &Path) -> io::Result<Self> {
-        Ok(Self { path: path.to_owned(), file: identity(path)? })
+        Ok(Self { path: path.to_owned(), file: identity(path)?, is_own: true })
+    }
+}
+
+impl SocketFile {
+    /// The file of a process that still serves.
+    fn of_another(path: &Path) -> io::Result<Self> {
+        let mut file = Self::at(path)?;
+        file.is_own = false;
+        Ok(file)
+    }
+
+    /// Leaves the file where it is.
+    fn keep(mut self) {
+        self.is_own = false;
     }
 }
 
 impl Drop for SocketFile {
     fn drop(&mut self) {
-        if identity(&self.path).is_ok_and(|file| file == self.file) {
+        if self.is_own && identity(&self.path).is_ok_and(|file| file == self.file) {
             let _stays_and_is_replaced = fs::remove_file(&self.path);
         }
     }

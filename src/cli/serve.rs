@@ -8,6 +8,7 @@ use anyhow::Context;
 use clap::Args;
 use rustix::process::DumpableBehavior;
 
+use crate::app::predecessor::Predecessor;
 use crate::app::{self, Options, RunError};
 use crate::cli::exit::EXIT_CONFIG;
 use crate::cli::stderr;
@@ -19,8 +20,8 @@ use crate::telemetry::{self, LogFormat};
 #[command(
     long_about = "Run the gateway: start the workers of every deployment in the configuration and serve calls.\n\n\
     Prints a line for each address on standard output when it accepts calls: listening on http://127.0.0.1:9000. The \
-    log goes to standard error; on a terminal with the addresses of functions and what they print, in colour unless NO_COLOR is \
-    set. SIGTERM or SIGINT (Ctrl-C) stops the gateway when the calls in flight have finished, at the latest \
+    log goes to standard error; on a terminal with the addresses of functions and what they print, in colour unless \
+    NO_COLOR is set. SIGTERM or SIGINT (Ctrl-C) stops the gateway when the calls in flight have finished, at the latest \
     after \"drain\"; a second signal stops it at once. SIGHUP reloads the configuration.\n\n\
     Example:\n  metagate serve examples/quickstart/metagate.toml\n  \
     curl -d '[\"Hello, World\"]' http://localhost:9000/local/text/v1/call/slugify\n\n\
@@ -46,9 +47,17 @@ impl Serve {
     pub(super) fn run(self, out: &mut impl Write) -> anyhow::Result<ExitCode> {
         let log_format = self.log_format.unwrap_or(LogFormat::Text);
         let _flushed_at_the_end = telemetry::start(log_format).context("starting the log writer")?;
+        let predecessor = Predecessor::of_this_process()?;
+        let reporter = predecessor.as_ref().map(Predecessor::reporter);
+        let report = |reason: &dyn std::fmt::Display| {
+            if let Some(reporter) = &reporter {
+                reporter.report_failure(&reason.to_string());
+            }
+        };
         let config = match config::load(&self.config) {
             Ok(config) => config,
             Err(faults) => {
+                report(&faults);
                 stderr::print_line(&faults);
                 return Ok(ExitCode::from(EXIT_CONFIG));
             }
@@ -65,9 +74,13 @@ impl Serve {
             builder.max_blocking_threads(threads.max(1));
         }
         let runtime = builder.enable_all().build().context("starting the runtime")?;
-        let ended = runtime.block_on(app::run(config, Options { watches_functions: self.watch, log_format }, out));
+        let options = Options { watches_functions: self.watch, log_format };
+        let ended = runtime.block_on(app::run(config, options, out, predecessor));
         // A blocking task that is still searching for processes must not delay the exit.
         runtime.shutdown_timeout(std::time::Duration::from_secs(2));
+        if let Err(error) = &ended {
+            report(&format_args!("{error:#}"));
+        }
         match ended {
             Ok(()) => Ok(ExitCode::SUCCESS),
             Err(error @ RunError::DataDir { .. }) => {

@@ -10,12 +10,14 @@ use crate::cli::client::Client;
 
 /// Replace a running gateway by the program that is on disk now, without losing a call.
 #[derive(Debug, Args)]
-#[command(long_about = "Replace a running gateway by the program that is on disk now, at the path that it was started \
+#[command(
+    long_about = "Replace a running gateway by the program that is on disk now, at the path that it was started \
     with, and with the configuration as it is now. The new program takes the listening sockets over once its \
     deployments are loaded; the old one finishes its calls and ends. If the new program does not start, the old one \
     goes on, and this command says why.\n\n\
     Example:\n  metagate upgrade\n\n\
-    Exit codes: 0 upgraded, 1 failure: the old program serves.")]
+    Exit codes: 0 upgraded, 1 failure: the old program serves."
+)]
 pub(super) struct Upgrade {
     #[command(flatten)]
     client: Client,

@@ -64,6 +64,11 @@ impl ChangeLocks {
         self.wait_in_line(name, usize::MAX - 1).await.expect("a line without a limit is never full")
     }
 
+    /// Whether no change runs or waits.
+    pub(super) fn is_idle(&self) -> bool {
+        self.names.lock().is_empty()
+    }
+
     /// Whether a change of this name runs.
     pub(super) fn is_locked(&self, name: &str) -> bool {
         self.names.lock().contains_key(name)

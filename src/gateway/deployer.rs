@@ -13,9 +13,10 @@ use crate::gateway::change_lock::{ChangeLock, ChangeLocks};
 use crate::gateway::deploy_error::DeployError;
 use crate::gateway::reloads::Reloads;
 use crate::gateway::server_paths::ServerPaths;
+use crate::gateway::upgrades::Upgrades;
 use crate::logs::book::LogBook;
 use crate::metrics::changes::Changes;
-use crate::registry::store::Store;
+use crate::registry::store::{Hold, Store};
 use crate::source::dependencies::Installer;
 use crate::source::repository::Repositories;
 use crate::source::staging::{Staging, StagingArea};
@@ -26,6 +27,9 @@ const MAX_UNPACKING: usize = 2;
 const MAX_FETCHING: usize = 4;
 /// Releases whose dependencies are installed at once; further ones wait.
 const MAX_INSTALLING: usize = 4;
+
+/// The pause between two looks whether changes have ended.
+const HOLD_PAUSE: Duration = Duration::from_millis(10);
 
 /// What makes releases out of uploads and repositories.
 pub struct ReleaseTools {
@@ -43,6 +47,8 @@ pub struct Deployer {
     pub gateway: Arc<Gateway>,
     /// Requests to read the configuration again.
     pub reloads: Reloads,
+    /// Requests to replace the running program.
+    pub upgrades: Arc<Upgrades>,
     /// How often it has changed something.
     pub changes: Changes,
     /// Paths that clients of a deploy are not shown.
@@ -84,6 +90,7 @@ impl Deployer {
         Self {
             gateway,
             reloads: Reloads::default(),
+            upgrades: Arc::default(),
             changes: Changes::default(),
             server_paths: ServerPaths::below(store.data_dir()),
             store,
@@ -103,6 +110,26 @@ impl Deployer {
         let deployment = self.gateway.deployment(name);
         let logs = deployment.map(|deployment| Arc::clone(&deployment.logs));
         logs.or_else(|| Some(self.gateway.logs.book(&self.store.record(name)?.name)))
+    }
+
+    /// Refuses further changes with this reason, and waits until those that have begun have ended. From then on the
+    /// data folder does not change.
+    pub async fn hold_changes(&self, reason: &'static str) {
+        self.store.hold(Some(Hold { reason, lets_finish: true }));
+        while !self.change_locks.is_idle() {
+            tokio::time::sleep(HOLD_PAUSE).await;
+        }
+        self.freeze_changes(reason);
+    }
+
+    /// Refuses all changes with this reason.
+    pub fn freeze_changes(&self, reason: &'static str) {
+        self.store.hold(Some(Hold { reason, lets_finish: false }));
+    }
+
+    /// Takes changes again.
+    pub fn release_changes(&self) {
+        self.store.hold(None);
     }
 
     /// A new staging folder, made off the thread that serves calls.

@@ -12,6 +12,8 @@ use crate::gateway::reload_request::ReloadRequest;
 pub struct Reloads {
     requests: OnceLock<ReloadSender>,
     failure: ArcSwapOption<String>,
+    /// Held by a reload, and by an upgrade: neither begins during the other.
+    pub turn: tokio::sync::Mutex<()>,
 }
 
 impl Reloads {

@@ -15,5 +15,6 @@ pub mod reload;
 pub mod reply;
 pub mod router;
 pub mod unread_body;
+pub mod upgrade;
 pub mod upload;
 pub mod wrong_tokens;

@@ -104,8 +104,11 @@ impl Service {
                 Problem::new(Code::Internal, "the gateway failed").into_response(request_id::text(&id))
             }
         };
-        let after =
-            if self.gateway.is_draining() || client.place == Place::Reserved { After::Close } else { After::Continue };
+        let after = if self.gateway.ends_connections() || client.place == Place::Reserved {
+            After::Close
+        } else {
+            After::Continue
+        };
         response_headers::set(response.headers_mut(), id, after);
         if is_head { without_content(response) } else { response }
     }

@@ -66,6 +66,11 @@ impl Owners {
         Self(Arc::new(Searches { descendants: Descendants::from_now_on(), queue: Mutex::default() }))
     }
 
+    /// Takes the children of another gateway for this one's as well, while that gateway runs.
+    pub fn follow_predecessor(&self, pid: Option<i32>) {
+        self.0.descendants.follow_predecessor(pid);
+    }
+
     /// Finds the owner of a connection; none if that takes too long.
     pub async fn find(&self, origin: Origin) -> Option<Owner> {
         match origin {

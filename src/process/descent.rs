@@ -2,6 +2,8 @@
 //! adopts orphans ([`super::orphans`]), so a process that has lost its parent, left its session and its control group
 //! and cleared its environment still does.
 
+use std::sync::atomic::{AtomicI32, Ordering};
+
 use crate::process::stat::{self, Stat};
 
 /// Attempts to follow a chain of parents: some of them may end meanwhile.
@@ -16,13 +18,20 @@ pub(super) struct Descendants {
     /// The children that this process had before it became the gateway, as a shell script that ends in `exec metagate`
     /// may have: id and start time. What they do, the operator has asked for.
     inherited: Vec<(i32, u64)>,
+    /// The gateway that this one takes over from, while it runs: its workers are functions too. 0 if there is none.
+    predecessor: AtomicI32,
 }
 
 impl Descendants {
     /// Those that this process, the gateway, will start from now on.
     pub(super) fn from_now_on() -> Self {
         let inherited = stat::children_of_this_process().map(|(pid, child)| (pid, child.started)).collect();
-        Self { gateway: i32::try_from(std::process::id()).unwrap_or(0), inherited }
+        Self { gateway: i32::try_from(std::process::id()).unwrap_or(0), inherited, predecessor: AtomicI32::new(0) }
+    }
+
+    /// Counts the children of another gateway as well; none from when that has ended.
+    pub(super) fn follow_predecessor(&self, pid: Option<i32>) {
+        self.predecessor.store(pid.unwrap_or(0), Ordering::Relaxed);
     }
 
     /// Whether a process is one of them; none if that cannot be found out.
@@ -36,6 +45,10 @@ impl Descendants {
         for _ in 0..MAX_DEPTH {
             if process.parent == self.gateway {
                 return Some(!self.inherited.contains(&(pid, process.started)));
+            }
+            if process.parent == self.predecessor.load(Ordering::Relaxed) && process.parent != 0 {
+                // This gateway itself is one of its children.
+                return Some(pid != self.gateway);
             }
             if process.parent == 0 {
                 return Some(false);
@@ -61,7 +74,7 @@ mod tests {
             let (_, parent, started) = table.iter().find(|(pid, ..)| *pid == wanted)?;
             Stat::parse(&format!("{wanted} (x) S {parent}{} {started}", " 0".repeat(17)))
         };
-        Descendants { gateway: 5, inherited: vec![(6, 60)] }.follow(9, &stat)
+        Descendants { gateway: 5, inherited: vec![(6, 60)], predecessor: AtomicI32::new(4) }.follow(9, &stat)
     }
 
     #[test]
@@ -80,6 +93,12 @@ mod tests {
     fn a_child_from_before_the_gateway_is_none_but_its_ids_next_owner_is() {
         assert_eq!(follow(&[(9, 6, 90), (6, 5, 60)]), Some(false));
         assert_eq!(follow(&[(9, 6, 90), (6, 5, 61)]), Some(true));
+    }
+
+    #[test]
+    fn the_workers_of_the_gateway_before_are_descendants_and_programs_beside_it_are_none() {
+        assert_eq!(follow(&[(9, 7, 90), (7, 4, 70)]), Some(true));
+        assert_eq!(follow(&[(9, 8, 90), (8, 1, 80), (5, 4, 50), (1, 0, 1)]), Some(false));
     }
 
     #[test]

@@ -48,6 +48,17 @@ impl OwnChildren {
         Ok(child)
     }
 
+    /// Starts a child that belongs to no process tree, and records it. It is left alone.
+    pub fn start_alone(
+        &self,
+        start: impl FnOnce() -> std::io::Result<std::process::Child>,
+    ) -> std::io::Result<std::process::Child> {
+        let mut known = self.0.lock();
+        let child = start()?;
+        known.pids.extend(i32::try_from(child.id()).ok());
+        Ok(child)
+    }
+
     /// Removes the record of a child whose exit status was read.
     pub fn forget(&self, pid: Option<Pid>) {
         if let Some(pid) = pid {

@@ -2,6 +2,7 @@
 //! environment, its descriptors 0 to 2 and, for a worker, its end of the channel.
 
 use std::ffi::OsString;
+use std::os::fd::OwnedFd;
 use std::os::unix::net::UnixStream;
 use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
@@ -136,6 +137,34 @@ impl Spawner {
             });
             looks = looked.await.unwrap_or_default();
         }
+    }
+
+    /// Starts the program that takes over from this gateway, with `channel` as standard input and this environment
+    /// variable set to 1: it is no part of a process tree, and outlives this process.
+    ///
+    /// # Errors
+    ///
+    /// The program cannot be started.
+    pub fn start_successor(
+        &self,
+        program: &Path,
+        arguments: &[OsString],
+        variable: &str,
+        channel: OwnedFd,
+    ) -> std::io::Result<std::process::Child> {
+        let mut command = Command::new(program);
+        command.args(arguments).env(variable, "1").stdin(Stdio::from(channel));
+        self.children.start_alone(|| command.spawn())
+    }
+
+    /// Forgets a successor that has ended.
+    pub fn forget_successor(&self, pid: u32) {
+        self.children.forget(i32::try_from(pid).ok().and_then(Pid::from_raw));
+    }
+
+    /// Ends what gateways that have ended left behind. Returns how much it found. Blocks.
+    pub fn sweep_orphans(&self) -> usize {
+        self.instance.sweep_orphans()
     }
 
     /// Starts a process.

@@ -33,7 +33,18 @@ pub struct Store {
     read_only: Mutex<Option<String>>,
     /// Whether it was read-only from the start. That is a choice of the operator and no fault.
     opened_read_only: bool,
+    /// Why changes are held back for a while, if they are.
+    held: Mutex<Option<Hold>>,
     faults: Vec<String>,
+}
+
+/// Changes that are held back while another gateway takes the data folder over.
+#[derive(Debug, Clone)]
+pub struct Hold {
+    /// Why, for those who want to change something.
+    pub reason: &'static str,
+    /// Whether changes that have begun may still be stored.
+    pub lets_finish: bool,
 }
 
 /// Why a change was not stored.
@@ -76,9 +87,15 @@ impl Store {
         self.read_only.lock().clone()
     }
 
+    /// Holds changes back, or no more.
+    pub fn hold(&self, hold: Option<Hold>) {
+        *self.held.lock() = hold;
+    }
+
     /// Fails if the store is read-only.
     pub fn check_writable(&self) -> Result<(), StorageError> {
-        self.read_only().map_or(Ok(()), |why| Err(StorageError::ReadOnly(why)))
+        let held = || self.held.lock().as_ref().map(|hold| hold.reason.to_owned());
+        self.read_only().or_else(held).map_or(Ok(()), |why| Err(StorageError::ReadOnly(why)))
     }
 
     /// The record of a deployment, unless it is being deleted.
@@ -219,7 +236,10 @@ impl Store {
     /// Runs an operation on the disk. After an I/O error the disk's content is unknown, so the store becomes read-only
     /// until the gateway is restarted. Other errors, such as a full disk, may pass.
     fn write(&self, act: &'static str, step: impl FnOnce() -> io::Result<()>) -> Result<(), StorageError> {
-        self.check_writable()?;
+        let lets_finish = self.held.lock().as_ref().is_some_and(|hold| hold.lets_finish);
+        if !lets_finish || self.read_only().is_some() {
+            self.check_writable()?;
+        }
         step().map_err(|cause| {
             if cause.raw_os_error() == Some(Errno::IO.raw_os_error()) {
                 let why = format!("{act} failed ({cause}); restart the gateway after the disk is repaired");

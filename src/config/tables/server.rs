@@ -58,6 +58,8 @@ pub struct ServerConfig {
     /// Time after a signal to stop during which the gateway goes on serving while `/readyz` answers 503, so that load
     /// balancers stop sending requests. The drain begins afterwards. "0s" to "1h". Default "0s".
     pub pre_stop: Delay,
+    /// Time that a new program has to take over at an upgrade. "1ms" to "1h". Default "2m".
+    pub upgrade_timeout: Timeout,
     /// Maximum number of open connections; further ones are refused. At least 1. Default: derived from the limit of
     /// open files of the process.
     #[serde(deserialize_with = "field::within::<1, { u32::MAX }, _, _>")]
@@ -118,6 +120,7 @@ impl Default for ServerConfig {
             max_body: Size::mebibytes(8),
             drain: Timeout::seconds(30),
             pre_stop: Delay::NONE,
+            upgrade_timeout: Timeout::seconds(120),
             max_connections: None,
             max_connections_per_peer: None,
             max_buffered: None,

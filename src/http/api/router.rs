@@ -13,7 +13,7 @@ use http::header::{ALLOW, CONTENT_TYPE};
 use crate::gateway::deployer::Deployer;
 use crate::http::api::access::{self, Access};
 use crate::http::api::metrics::Figures;
-use crate::http::api::{audited, deploy, inspect, logs, metacall, metrics, reload, reply, unread_body};
+use crate::http::api::{audited, deploy, inspect, logs, metacall, metrics, reload, reply, unread_body, upgrade};
 use crate::http::bodies::Bodies;
 use crate::http::problem::{Code, Problem};
 use crate::telemetry::audit::AuditLog;
@@ -38,6 +38,7 @@ pub fn api(
         .route("/api/inspect", get(inspect::deployments))
         .route("/api/plugins", get(inspect::plugins))
         .route("/api/reload", post(reload::reload))
+        .route("/api/upgrade", post(upgrade::upgrade))
         .route("/api/deploy/logs", post(logs::deploy_logs))
         .route("/api/logs/{name}", get(logs::logs))
         .with_state(Arc::clone(deployer))

@@ -38,6 +38,17 @@ pub struct ConnectionLimits {
     pub deadlines: Deadlines,
 }
 
+/// A listener.
+#[derive(Debug)]
+pub struct Listening {
+    /// Its socket.
+    pub listener: Listener,
+    /// Its address in the configuration.
+    pub address: String,
+    /// Its TLS, if its connections are encrypted.
+    pub tls: Option<Tls>,
+}
+
 /// What the listeners of one service share.
 #[derive(Clone)]
 pub struct Serving {
@@ -69,9 +80,9 @@ const TASK: &str = "accept-loop";
 
 /// Accepts connections until the listeners are to close. When this returns, the listener is closed; connections may
 /// still be open.
-pub async fn serve(listener: Listener, tls: Option<Tls>, serving: Serving) {
+pub async fn serve(listening: Listening, serving: Serving) {
     let closing = serving.connections.closing().clone();
-    let accepting = Arc::new(AcceptLoop { listener, tls, serving });
+    let accepting = Arc::new(AcceptLoop { listening, serving });
     let tasks = TaskTracker::new();
     supervise::forever(&tasks, &closing, TASK, move || Arc::clone(&accepting).run());
     tasks.close();
@@ -80,8 +91,7 @@ pub async fn serve(listener: Listener, tls: Option<Tls>, serving: Serving) {
 }
 
 struct AcceptLoop {
-    listener: Listener,
-    tls: Option<Tls>,
+    listening: Listening,
     serving: Serving,
 }
 
@@ -92,9 +102,12 @@ impl AcceptLoop {
                 // First: a listener with many connections must not keep the gateway from stopping.
                 biased;
                 () = self.serving.connections.closing().cancelled() => {
-                    return backlog::accept_last(&self.listener, |accepted| self.start(accepted)).await;
+                    if self.serving.connections.is_handed_over(&self.listening.address) {
+                        return;
+                    }
+                    return backlog::accept_last(&self.listening.listener, |accepted| self.start(accepted)).await;
                 }
-                accepted = self.listener.accept() => accepted,
+                accepted = self.listening.listener.accept() => accepted,
             };
             supervise::panic_point(TASK);
             match accepted {
@@ -125,7 +138,7 @@ impl AcceptLoop {
             deadlines.idle = deadlines.idle.min(RESERVED_HEAD);
         }
         let (service, connections) = (Arc::clone(&self.serving.service), self.serving.connections.clone());
-        let tls = self.tls.clone();
+        let tls = self.listening.tls.clone();
         let connection = Connection { service, tls, deadlines, connections, origin, peer, place, _permit: permit };
         self.serving.connections.spawn(connection.run(socket));
     }

@@ -2,6 +2,7 @@
 
 use std::io;
 use std::net::SocketAddr;
+use std::os::fd::{AsFd, BorrowedFd};
 
 use tokio::net::{TcpListener, UnixListener};
 
@@ -23,6 +24,15 @@ pub(super) struct Accepted {
     pub(super) socket: Socket,
     /// The client's address, of a TCP connection.
     client: Option<SocketAddr>,
+}
+
+impl AsFd for Listener {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        match self {
+            Self::Tcp(listener) => listener.as_fd(),
+            Self::Unix(listener) => listener.as_fd(),
+        }
+    }
 }
 
 impl Listener {

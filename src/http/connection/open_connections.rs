@@ -2,8 +2,9 @@
 //! after its answer, idle ones after a grace, and the listeners last. A client may have sent a request before it could
 //! know of the stop, and must get an answer and not a reset.
 
-use std::sync::Arc;
+use std::collections::BTreeSet;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use tokio::io::AsyncWriteExt;
@@ -23,6 +24,8 @@ pub(super) const LAST_LINGER: Duration = Duration::from_millis(100);
 pub struct OpenConnections {
     draining: CancellationToken,
     closing: CancellationToken,
+    /// The listeners whose sockets another process has, once there is one: closing them closes nothing.
+    handed_over: Arc<OnceLock<BTreeSet<String>>>,
     /// Connections that were accepted before the drain. The gateway waits for them as long as it waits for calls.
     earlier: TaskTracker,
     counts: Arc<Counts>,
@@ -96,6 +99,18 @@ impl OpenConnections {
     /// Has the listeners accept what the kernel has ready, and close.
     pub fn close_listeners(&self) {
         self.closing.cancel();
+    }
+
+    /// Has the listeners close, where another process goes on with the sockets of these addresses.
+    pub fn hand_over_listeners(&self, addresses: BTreeSet<String>) {
+        let _never_twice = self.handed_over.set(addresses);
+        self.closing.cancel();
+    }
+
+    /// Whether another process goes on with the socket of this address.
+    #[must_use]
+    pub fn is_handed_over(&self, address: &str) -> bool {
+        self.handed_over.get().is_some_and(|addresses| addresses.contains(address))
     }
 
     /// The token that [`Self::close_listeners`] cancels.

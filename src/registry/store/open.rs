@@ -79,6 +79,7 @@ impl Store {
             unsettled: Mutex::default(),
             opened_read_only: read_only.is_some(),
             read_only: Mutex::new(read_only),
+            held: Mutex::default(),
             faults: Vec::new(),
             root: root.clone(),
         };
@@ -104,6 +105,19 @@ impl Store {
             let path = entry.path().display().to_string();
             store.faults.push(format!("files of a damaged deployment are kept in {path}"));
         }
+        Ok(store)
+    }
+
+    /// Opens the store of a gateway that still runs. Nothing is changed now: that gateway's workers use the files. It
+    /// has finished and removed everything that was interrupted when it opened the store itself.
+    ///
+    /// # Errors
+    ///
+    /// As in [`Self::open`].
+    pub fn take_over(data_dir: &Path, caches: Vec<PathBuf>) -> Result<Self, OpenError> {
+        let mut store = Self::open(data_dir, caches, Some(String::new()))?;
+        store.opened_read_only = false;
+        *store.read_only.get_mut() = None;
         Ok(store)
     }
 
