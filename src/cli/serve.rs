@@ -21,8 +21,8 @@ use crate::telemetry::{self, LogFormat};
     long_about = "Run the gateway: start the workers of every deployment in the configuration and serve calls.\n\n\
     Prints a line for each address on standard output when it accepts calls: listening on http://127.0.0.1:9000. The \
     log goes to standard error; on a terminal with the addresses of functions and what they print, in colour unless \
-    NO_COLOR is set. SIGTERM or SIGINT (Ctrl-C) stops the gateway when the calls in flight have finished, at the latest \
-    after \"drain\"; a second signal stops it at once. SIGHUP reloads the configuration.\n\n\
+    NO_COLOR is set. SIGTERM or SIGINT (Ctrl-C) stops the gateway when the calls in flight have finished, at the \
+    latest after \"drain\"; a second signal stops it at once. SIGHUP reloads the configuration.\n\n\
     Example:\n  metagate serve examples/quickstart/metagate.toml\n  \
     curl -d '[\"Hello, World\"]' http://localhost:9000/local/text/v1/call/slugify\n\n\
     Exit codes: 0 stopped by a signal, 1 failure, 2 wrong usage, 78 configuration or data folder refused."
