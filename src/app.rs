@@ -205,8 +205,7 @@ impl App {
         let private = [&config.file, data_dir].into_iter().filter_map(|path| path.canonicalize().ok()).collect();
         let caches = scripts.install_caches.clone();
         let users = Users::open(data_dir).map_err(anyhow::Error::from).context("reading the users of deployments")?;
-        let workers = Arc::clone(&spawner) as Arc<dyn StartWorker>;
-        let users = Arc::new(users);
+        let (workers, users) = (Arc::clone(&spawner) as Arc<dyn StartWorker>, Arc::new(users));
         let launcher = Launcher { spawner: Arc::clone(&spawner), workers, scripts, walls, users };
         let gateway = Gateway::new(prefix, private, plugins, launcher, log_files)
             .with_echo(terminal.as_ref().map(Terminal::echo));
