@@ -18,6 +18,7 @@ mod sockets;
 mod succession;
 mod successor;
 mod terminal;
+mod tracer;
 mod upgrade;
 
 use std::collections::BTreeSet;
@@ -208,7 +209,8 @@ impl App {
         let (workers, users) = (Arc::clone(&spawner) as Arc<dyn StartWorker>, Arc::new(users));
         let launcher = Launcher { spawner: Arc::clone(&spawner), workers, scripts, walls, users };
         let gateway = Gateway::new(prefix, private, plugins, launcher, log_files)
-            .with_echo(terminal.as_ref().map(Terminal::echo));
+            .with_echo(terminal.as_ref().map(Terminal::echo))
+            .with_tracer(tracer::start(&config)?);
         let gateway = Arc::new(if config.metrics.enabled { gateway } else { gateway.without_metrics() });
         functions.open(&gateway, Handle::current());
         let tools = release_tools(&config.deploy, staging, &spawner, caches)?;

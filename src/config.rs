@@ -32,12 +32,14 @@ pub use crate::config::tables::plugins::PluginsConfig;
 pub use crate::config::tables::route::RouteConfig;
 pub use crate::config::tables::server::ServerConfig;
 pub use crate::config::tables::tls::TlsConfig;
+pub use crate::config::tables::traces::TracesConfig;
 pub use crate::config::tables::wasm_functions::{WasmFunctionsConfig, WasmGrants};
 pub use crate::config::values::bytes_rule::BytesRule;
 pub use crate::config::values::choice::{
-    AccessLogFormat, ArgumentOrder, ClientCertificates, Handler, HookName, Instances, Isolation, Mode, OnError,
-    PluginIsolation, TlsVersion,
+    AccessLogFormat, ArgumentOrder, ClientCertificates, Compression, Handler, HookName, Instances, Isolation, Mode,
+    OnError, PluginIsolation, TlsVersion,
 };
+pub use crate::config::values::collector::Collector;
 pub use crate::config::values::cors_origin::CorsOrigin;
 pub use crate::config::values::delay::Delay;
 pub use crate::config::values::endpoint::Endpoint;
@@ -48,6 +50,7 @@ pub use crate::config::values::listen::{Listen, ListenAddress, Listener};
 pub use crate::config::values::pattern::{BadPattern, Pattern};
 pub use crate::config::values::permission::Permission;
 pub use crate::config::values::plugin_name::{BadPluginName, PluginName};
+pub use crate::config::values::ratio::Ratio;
 pub use crate::config::values::repository_prefix::RepositoryPrefix;
 pub use crate::config::values::route_host::RouteHost;
 pub use crate::config::values::route_path::{RoutePart, RoutePath};

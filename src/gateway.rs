@@ -64,6 +64,7 @@ use crate::process::walls::machine::Wall;
 use crate::registry::users::Users;
 use crate::registry::{Deployment, Registry};
 use crate::runtime::scripts::WorkerScripts;
+use crate::traces::Tracer;
 use crate::wasm::budget::MemoryBudget;
 use crate::worker::spawn::StartWorker;
 
@@ -96,6 +97,7 @@ pub struct Gateway {
     launcher: Launcher,
     logs: LogBooks,
     calls: Option<Calls>,
+    tracer: Option<Arc<Tracer>>,
     /// Requests to replace releases whose folders have changed.
     folder_changes: FolderChanges,
     sequence: AtomicU64,
@@ -137,6 +139,7 @@ impl Gateway {
             launcher,
             logs: LogBooks::new(log_files),
             calls: Some(Calls::default()),
+            tracer: None,
             folder_changes: FolderChanges::default(),
             sequence: AtomicU64::new(1),
             swap: Mutex::new(()),
@@ -188,6 +191,18 @@ impl Gateway {
     #[must_use]
     pub fn without_metrics(self) -> Self {
         Self { calls: None, ..self }
+    }
+
+    /// With traces of changes, where they are on.
+    #[must_use]
+    pub fn with_tracer(self, tracer: Option<Arc<Tracer>>) -> Self {
+        Self { tracer, ..self }
+    }
+
+    /// What makes traces, if they are on.
+    #[must_use]
+    pub fn tracer(&self) -> Option<&Arc<Tracer>> {
+        self.tracer.as_ref()
     }
 
     /// With the logs of all deployments shown as they come.

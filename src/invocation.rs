@@ -5,6 +5,7 @@ mod call_failure;
 mod function_error;
 pub mod stream;
 pub mod times;
+pub mod trace_context;
 pub mod uploads;
 
 use std::sync::Arc;

@@ -33,6 +33,7 @@
 //! | 1 | [`logs`] | logs of deployments |
 //! | 1 | [`metrics`] | what is counted about calls and hooks, for scrapes |
 //! | 1 | [`telemetry`] | the gateway's own log |
+//! | 1 | [`traces`] | spans of calls and changes, and the thread that sends them to a collector |
 //! | 0 | [`addresses`] | public and private network addresses |
 //! | 0 | [`answer`] | failures as callers see them; `answer::code` is the one table of codes and statuses |
 //! | 0 | [`clock`] | the present, as timers count it |
@@ -68,6 +69,7 @@ pub mod runtime;
 pub mod source;
 pub mod supervise;
 pub mod telemetry;
+pub mod traces;
 pub mod wasm;
 pub mod wasm_worker;
 pub mod worker;

@@ -28,7 +28,7 @@ export function request(): CallRequest;
 
 export type LogLevel = 'debug' | 'info' | 'warn' | 'error';
 
-/** Writes a line of JSON with the id of the request to the log of the deployment. */
+/** Writes a line of JSON with the ids of the request and of its trace to the log of the deployment. */
 export function log(message: unknown, fields?: Record<string, unknown>): void;
 export function log(level: LogLevel, message: unknown, fields?: Record<string, unknown>): void;
 

@@ -17,6 +17,7 @@ use crate::http::api::access::Access;
 use crate::http::api::metrics::Figures;
 use crate::http::api::router;
 use crate::http::bodies::Bodies;
+use crate::http::call::observers::Observers;
 use crate::http::connection::accept::{ConnectionLimits, Listening};
 use crate::http::forwarded::TrustedProxies;
 use crate::http::request_body::BodyLimits;
@@ -111,12 +112,13 @@ impl Listeners {
         let health = router::health(Arc::clone(deployer), access.clone());
         let max_upload = config.deploy.max_upload.bytes();
         let api = |bodies| router::api(deployer, &access, &audit, max_upload, figures.clone(), bodies);
+        let observers = Arc::new(observers(parts));
         let service = |router: Router, serves_calls, bodies| {
             let gateway = Arc::clone(&deployer.gateway);
             let proxies = TrustedProxies::new(&config.server.trusted_proxies, config.server.proxy_protocol);
             let router = router::with_fallbacks(router);
             let service = Service::new(gateway, router, serves_calls, bodies, proxies, Arc::clone(figures.front()));
-            service.with_access_log(logs.access.clone()).with_certificates(config.server.client_ca.is_some())
+            service.with_observers(Arc::clone(&observers)).with_certificates(config.server.client_ca.is_some())
         };
         let bodies = Arc::new(Bodies::new(body_limits));
         deployer.gateway.share_room(Arc::clone(figures.buffers()) as Arc<dyn Room>);
@@ -134,6 +136,15 @@ impl Listeners {
             Served { listeners: calls, service: service(health, true, bodies), limits: limits.calls },
             Served { listeners: admin, service: service(api, false, api_bodies), limits: limits.admin },
         ]
+    }
+}
+
+/// What looks at calls.
+fn observers(parts: &Parts<'_>) -> Observers {
+    Observers {
+        access_log: parts.logs.access.clone(),
+        tracer: parts.deployer.gateway.tracer().cloned(),
+        server_timing: parts.config.server.server_timing,
     }
 }
 

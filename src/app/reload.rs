@@ -21,6 +21,7 @@ use crate::http::front::Front;
 use crate::metrics::changes::ChangeKind;
 use crate::supervise;
 use crate::telemetry::audit::{AuditLog, Change};
+use crate::traces::change::{self, TracedChange};
 
 /// How long a reload waits after a change of files: editors write a file in several steps, deploy tools write many
 /// files.
@@ -143,8 +144,8 @@ impl Reloader {
         }
         if needs_restart(&self.config, &config) {
             tracing::warn!(
-                "changes of [server] (except [server.cors]), [admin], [metrics], [access_log] and [deploy] need a \
-                 restart of the gateway"
+                "changes of [server] (except [server.cors]), [admin], [metrics], [access_log], [traces] and [deploy] \
+                 need a restart of the gateway"
             );
         }
         for warning in config::idle_plugins(&config, &plugins).into_iter().chain(config::route_warnings(&config)) {
@@ -153,10 +154,12 @@ impl Reloader {
         let plugins = self.with_running(plugins, &config, &faults);
         self.deployer.gateway.hide(hidden(&config, &plugins));
         self.deployer.gateway.check_routes(&config.routes);
-        let reloaded =
-            self.deployer.reload(&config.plugins, plugins.clone(), config.deployments.clone(), functions).await;
+        let reloading = self.deployer.reload(&config.plugins, plugins.clone(), config.deployments.clone(), functions);
+        let traced = TracedChange { kind: "reload", deployment: None, part_of: None };
+        let reloaded = change::traced(self.deployer.gateway.tracer(), traced, reloading, fault_of).await;
         log(&reloaded, &plugins);
-        // [server], [admin], [metrics], [access_log] and [deploy] keep the values that the gateway started with.
+        // [server], [admin], [metrics], [access_log], [traces] and [deploy] keep the values that the gateway started
+        // with.
         self.front.replace(&config);
         self.config.server.cors = config.server.cors;
         self.config.routes = config.routes;
@@ -222,7 +225,14 @@ fn needs_restart(old: &Config, new: &Config) -> bool {
         || old.admin != new.admin
         || old.metrics != new.metrics
         || old.access_log != new.access_log
+        || old.traces != new.traces
         || old.deploy != new.deploy
+}
+
+/// Why a reload failed in part, if it did.
+fn fault_of(reloaded: &Reloaded) -> Option<String> {
+    let failures: Vec<String> = reloaded.failures.iter().map(ReloadFailure::public_message).collect();
+    (!failures.is_empty()).then(|| failures.join("\n"))
 }
 
 fn log(reloaded: &Reloaded, plugins: &[PluginConfig]) {

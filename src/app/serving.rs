@@ -20,7 +20,7 @@ use crate::app::signals::{Signal, Signals};
 use crate::app::sockets::ListeningSocket;
 use crate::app::successor::{Starting, Succeeded};
 use crate::app::upgrade::Upgrading;
-use crate::app::{App, RunError, terminal};
+use crate::app::{App, RunError, terminal, tracer};
 use crate::config::ServerConfig;
 use crate::gateway::configured::FOLDERS;
 use crate::http::api::metrics::Figures;
@@ -105,6 +105,7 @@ impl App {
                 self.gateway.kill().await;
             }
         }
+        tracer::flush(self.gateway.tracer()).await;
         self.logs.flush().await;
         tracing::info!("stopped");
         Ok(())

@@ -54,7 +54,7 @@ fn as_in_toml(schema: &mut Schema) {
         names.retain(|name| !name.is_null());
         object.remove("type");
         object.insert("anyOf".to_owned(), json!([{ "enum": names }, { "type": "string", "pattern": EXPRESSION }]));
-    } else if let Some(kind @ ("integer" | "boolean")) = object.get("type").and_then(Value::as_str) {
+    } else if let Some(kind @ ("integer" | "number" | "boolean")) = object.get("type").and_then(Value::as_str) {
         let kinds = json!([kind, "string"]);
         object.insert("type".to_owned(), kinds);
         object.insert("pattern".to_owned(), json!(EXPRESSION));

@@ -13,4 +13,5 @@ pub(super) mod plugins;
 pub(super) mod route;
 pub(super) mod server;
 pub(super) mod tls;
+pub(super) mod traces;
 pub(super) mod wasm_functions;

@@ -2,6 +2,7 @@
 
 pub(super) mod bytes_rule;
 pub(super) mod choice;
+pub(super) mod collector;
 pub(super) mod cors_origin;
 pub(super) mod delay;
 pub(super) mod endpoint;
@@ -13,6 +14,7 @@ pub(super) mod listen;
 pub(super) mod pattern;
 pub(super) mod permission;
 pub(super) mod plugin_name;
+pub(super) mod ratio;
 pub(super) mod repository_prefix;
 pub(super) mod route_host;
 pub(super) mod route_path;
@@ -21,6 +23,7 @@ pub(super) mod run_as;
 pub(super) mod runtime_kind;
 pub(super) mod scope;
 pub(super) mod secret;
+pub(super) mod sent_headers;
 pub(super) mod server_name;
 pub(super) mod sha256;
 pub(super) mod size;

@@ -23,8 +23,9 @@ use crate::invocation::{Arguments, ErrorKind, Returned, Target};
 use crate::plugin::chain::Chain;
 use crate::plugin::held_stream::{HeldStream, Room, StreamOf};
 use crate::plugin::invocation::Invocation;
-use crate::plugin::outcome::{Outcome, Source};
+use crate::plugin::outcome::{Content, Outcome, Source};
 use crate::registry::{Deployment, State};
+use crate::traces::timeline::Timeline;
 use crate::worker::failure::{CallError, LoadFailure, LoadFailureKind};
 use crate::worker::patience::Patience;
 use crate::worker::pool::{Pool, Request};
@@ -58,6 +59,8 @@ pub struct Call<'a> {
     pub deadline: Instant,
     /// The plugins that this call comes from. They do not run on it.
     pub callers: Vec<PluginName>,
+    /// What keeps its steps, if something asks for them.
+    pub timeline: Option<Arc<Timeline>>,
 }
 
 /// What is sent to a worker.
@@ -67,6 +70,7 @@ struct Sent<'a> {
     takes: Takes,
     arguments: &'a Arguments,
     head: &'a RequestHead<'a>,
+    timeline: Option<&'a Arc<Timeline>>,
 }
 
 impl Call<'_> {
@@ -84,6 +88,7 @@ impl Call<'_> {
             started: self.started,
             takes: self.takes,
             callers: self.callers,
+            timeline: self.timeline,
             ..Invocation::new(self.request_id, deployment.name.clone(), function, self.arguments, self.deadline)
         })
     }
@@ -120,13 +125,15 @@ impl Gateway {
                 // It has waited for a worker as long as a call may; waiting again would double that.
                 Err(error @ CallError::Starting) => Err(error.clone()),
                 Ok(_) | Err(_) => {
-                    let Call { takes, arguments, deadline, .. } = &call;
+                    let Call { takes, arguments, deadline, timeline, .. } = &call;
                     let patience = Patience { deadline: *deadline, caller_left: None };
-                    let sent = Sent { function, takes: *takes, arguments, head: &call.head() };
+                    let sent =
+                        Sent { function, takes: *takes, arguments, head: &call.head(), timeline: timeline.as_ref() };
                     self.deliver(deployment, sent, patience, &mut times).await
                 }
             };
             let outcome = result.unwrap_or_else(|error| self.failed(error, deployment, function, call.takes));
+            end_steps(call.timeline.as_ref(), &outcome);
             Outcome { times: completed(times, call.started), ..outcome }
         }
     }
@@ -173,11 +180,13 @@ impl Gateway {
         let outcome = match ended {
             Some(outcome) => outcome,
             None => {
-                let Invocation { function, takes, arguments, deadline, .. } = &*call;
+                let Invocation { function, takes, arguments, deadline, timeline, .. } = &*call;
                 let patience = Patience { deadline: *deadline, caller_left };
-                let sent = Sent { function, takes: *takes, arguments, head: &head_of(&call) };
+                let (head, timeline) = (head_of(&call), timeline.as_ref());
+                let sent = Sent { function, takes: *takes, arguments, head: &head, timeline };
                 let answered = self.deliver(deployment, sent, patience, &mut times).await;
                 let outcome = answered.unwrap_or_else(|error| self.failed(error, deployment, function, *takes));
+                end_steps(timeline, &outcome);
                 times = completed(times, delivered);
                 Box::new(Outcome { times, ..outcome })
             }
@@ -197,7 +206,7 @@ impl Gateway {
         patience: Patience<'_>,
         times: &mut Times,
     ) -> Result<Outcome, CallError> {
-        let Sent { function, takes, arguments, head } = sent;
+        let Sent { function, takes, arguments, head, timeline } = sent;
         let with_headers;
         let arguments = match takes {
             Takes::Arguments => arguments,
@@ -207,7 +216,7 @@ impl Gateway {
             }
         };
         let render_head = || head.to_json(takes);
-        let request = Request { takes, arguments, head: &render_head };
+        let request = Request { takes, arguments, head: &render_head, timeline };
         let mut called = match pool_of(deployment) {
             Ok(pool) => pool.call(function, &request, patience, times).await,
             Err(error) => Err(error),
@@ -247,6 +256,13 @@ impl Gateway {
                 return called;
             }
         }
+    }
+}
+
+/// Ends the steps that have failed with a call: what they wait for does not come any more.
+fn end_steps(timeline: Option<&Arc<Timeline>>, outcome: &Outcome) {
+    if let (Some(timeline), Content::Problem { code, .. }) = (timeline, &outcome.content) {
+        timeline.fail_open(code);
     }
 }
 

@@ -14,6 +14,7 @@ use crate::logs::book::LogBook;
 use crate::metrics::changes::ChangeKind;
 use crate::registry::StoredRelease;
 use crate::registry::record::{Record, Release, Variables};
+use crate::traces::change::{self, TracedChange};
 
 /// A change of a deployment in progress. It runs to its end even if this is dropped.
 pub struct Deploying {
@@ -69,7 +70,7 @@ impl Deployer {
         self.start_change(record.name, Change::Rollback(number))
     }
 
-    fn start_change(self: &Arc<Self>, name: DeploymentName, change: Change) -> Result<Deploying, DeployError> {
+    fn start_change(self: &Arc<Self>, name: DeploymentName, wanted: Change) -> Result<Deploying, DeployError> {
         if self.gateway.is_draining() {
             return Err(DeployError::Stopping);
         }
@@ -80,8 +81,14 @@ impl Deployer {
         let (sender, result) = oneshot::channel();
         let (deployer, log) = (Arc::clone(self), Arc::clone(&logs));
         self.gateway.tasks.spawn(async move {
-            let kind = if matches!(change, Change::Create(_)) { ChangeKind::Deploy } else { ChangeKind::Rollback };
-            let changed = deployer.make_change(&name, change, &log).await;
+            let kind = if matches!(wanted, Change::Create(_)) { ChangeKind::Deploy } else { ChangeKind::Rollback };
+            let traced = TracedChange {
+                kind: if matches!(kind, ChangeKind::Deploy) { "deploy" } else { "rollback" },
+                deployment: Some(name.as_str()),
+                part_of: None,
+            };
+            let making = deployer.make_change(&name, wanted, &log);
+            let changed = change::traced(deployer.gateway.tracer(), traced, making, fault_of).await;
             deployer.changes.add(kind, changed.is_ok());
             if let Err(error) = &changed {
                 // The logs have the reason of a failed load already, and the output of the worker before it.
@@ -181,6 +188,11 @@ impl Deployer {
         self.gateway.logs.book(&name).note(&format!("release {number} in service"));
         Ok(Deployed { name, release: number })
     }
+}
+
+/// Why a change failed, if it did.
+fn fault_of(changed: &Result<Deployed, DeployError>) -> Option<String> {
+    changed.as_ref().err().map(ToString::to_string)
 }
 
 fn find_release(record: &Record, number: Option<u64>) -> Result<Release, DeployError> {

@@ -21,6 +21,7 @@ use crate::plugin::release::Adjusted;
 use crate::registry::loaded_folder::LoadedFolder;
 use crate::registry::{Definition, Deployment, Labels, ServedFiles, State, StoredRelease};
 use crate::runtime::Plan;
+use crate::traces::change;
 use crate::worker::failure::{LoadFailure, LoadFailureKind};
 use crate::worker::pool::Pool;
 use crate::worker::release_check::{CheckRelease, Immutable};
@@ -78,19 +79,18 @@ impl Gateway {
         mut config: DeploymentConfig,
         deployment: &Deployment,
     ) -> Result<Arc<Pool>, LoadFailure> {
-        let mut plan = self.plan(config.clone()).await?;
+        let mut plan = change::step("plan", self.plan(config.clone())).await?;
         let origin = deployment.stored().map_or("toml", |stored| stored.origin);
         let release = Box::new(load_hooks::release_of(&config, &plan, origin));
         let unadjusted = release.adjusted.clone();
         let chain = self.plugins.current().load_chain(config.name.as_str());
-        let release = chain
-            .before_load(release)
+        let release = change::step("before-load hooks", chain.before_load(release))
             .await
             .map_err(|refusal| LoadFailure::new(LoadFailureKind::Refused, refusal.to_string()))?;
         if release.adjusted != unadjusted {
             load_hooks::adjust(&mut config, &release.adjusted);
             // The environment is part of the plan.
-            plan = self.plan(config.clone()).await?;
+            plan = change::step("plan", self.plan(config.clone())).await?;
         }
         let Adjusted { labels, limits, .. } = &release.adjusted;
         deployment.labels.lock().clone_from(labels);

@@ -65,6 +65,7 @@ async fn call_for_plugin(gateway: Arc<Gateway>, call: FunctionCall) -> Result<By
         // The plugin's own call, which waits for this one, has less time left than the function may take.
         deadline: deadline.min(deployment.deadline(started)),
         callers,
+        timeline: None,
     };
     let outcome = gateway.call(&deployment, call).await;
     match outcome.content {

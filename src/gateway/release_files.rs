@@ -17,6 +17,7 @@ use crate::runtime;
 use crate::source;
 use crate::source::env_file;
 use crate::source::staging::Staging;
+use crate::traces::change;
 
 impl Deployer {
     /// Makes the release with this number: from the upload, or from the files of the current release with other
@@ -57,12 +58,12 @@ impl Deployer {
         let unpacked = upload.clone();
         // A blocking task cannot be cancelled. It owns the permit and the folder, so both are held until it ends, even
         // if this deploy is given up.
-        let staging = blocking(move || {
+        let unpacking = blocking(move || {
             let _permit = permit;
             unpack(&archive, &staging.path().join(FILES), &unpacked.origin, &unpacked.jsons)?;
             Ok(staging)
-        })
-        .await?;
+        });
+        let staging = change::step("unpack", unpacking).await?;
         let config = self.settings.deployment(name.clone(), staging.path().join(FILES));
         if blocking(move || Ok(is_wasm(&config))).await? {
             // A package.json next to a module belongs to the tools that built it.
@@ -76,7 +77,8 @@ impl Deployer {
         })
         .await?;
         let files = staging.path().join(FILES);
-        self.tools.installer.install(name, user, &files, upload.runners.as_deref(), log).await?;
+        let installing = self.tools.installer.install(name, user, &files, upload.runners.as_deref(), log);
+        change::step("dependencies", installing).await?;
         Ok(staging)
     }
 

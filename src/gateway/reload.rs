@@ -14,6 +14,7 @@ use crate::gateway::load_slots::LoadSlots;
 use crate::gateway::reload_request::{Functions, ReloadFailure, Reloaded};
 use crate::plugin::load_error::LoadError;
 use crate::source::fingerprint;
+use crate::traces::change::{self, TracedChange};
 use crate::worker::failure::{LoadFailure, LoadFailureKind};
 
 impl Gateway {
@@ -54,7 +55,11 @@ impl Deployer {
         deployments: Vec<DeploymentConfig>,
         functions: Functions,
     ) -> Reloaded {
+        let step = change::begin("plugins");
         let errors = self.gateway.load_plugins(settings, plugins).await;
+        if let Some(step) = step {
+            step.end("", (!errors.is_empty()).then(|| "failed".into()));
+        }
         let mut reloaded = Reloaded {
             plugins: self.gateway.plugins().plugins.iter().map(|plugin| plugin.name().to_owned()).collect(),
             failures: errors.into_iter().map(ReloadFailure::Plugin).collect(),
@@ -80,7 +85,16 @@ impl Deployer {
                 continue;
             }
             let (deployer, slots) = (Arc::clone(self), slots.clone());
-            deploying.spawn(async move { (name, slots.hold(deployer.redeploy(config)).await) });
+            let whole = change::context();
+            deploying.spawn(async move {
+                let part = TracedChange { kind: "deploy", deployment: Some(&name), part_of: whole.as_ref() };
+                let redeploying = slots.hold(deployer.redeploy(config));
+                let tracer = deployer.gateway.tracer().filter(|_| whole.is_some());
+                let redeployed = change::traced(tracer, part, redeploying, |redeployed| {
+                    redeployed.as_ref().err().map(|failure| failure.message.clone())
+                });
+                (name.clone(), redeployed.await)
+            });
         }
         for (name, deployed) in deploying.join_all().await {
             match deployed {

@@ -10,6 +10,7 @@ use crate::config::DeploymentConfig;
 use crate::gateway::Gateway;
 use crate::gateway::change_lock::ChangeLock;
 use crate::registry::{Deployment, State, StoredRelease};
+use crate::traces::{change, timeline};
 use crate::worker::failure::LoadFailure;
 use crate::worker::pool::Pool;
 
@@ -63,19 +64,23 @@ impl Gateway {
 
     /// Puts a deployment in service, and returns the one of the same name that it replaces.
     pub(super) fn put_in_service(&self, deployment: Deployment) -> Option<Arc<Deployment>> {
+        let step = if matches!(deployment.state, State::Pending) { None } else { change::begin("swap") };
         let _swap = self.swap.lock();
         deployment.chain.store(Arc::new(self.plugins.current().chain_of(deployment.name.as_str())));
         self.check_routes_to(&deployment.name, deployment.pool());
-        self.registry.put(deployment)
+        let replaced = self.registry.put(deployment);
+        timeline::succeed(step);
+        replaced
     }
 
     /// Lets a release that is out of service finish its calls, then ends its workers. The change lock is held until
     /// they are gone, so that a name never has the processes of more than two releases.
     pub(super) fn drain_in_background(&self, deployment: &Deployment, lock: Option<ChangeLock>) {
         let Some(pool) = deployment.pool().cloned() else { return };
-        let kill = self.kill.clone();
+        let (kill, step) = (self.kill.clone(), change::begin("drain"));
         self.tasks.spawn(async move {
             drain_pool(&pool, pool.settings().timeout, &kill).await;
+            timeline::succeed(step);
             drop(lock);
         });
     }

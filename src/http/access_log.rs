@@ -1,20 +1,17 @@
 //! The access log: a line for each call, with how it ended and how long its parts took.
 
 use std::fmt::Write as _;
-use std::net::IpAddr;
-use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
-use http::header::{HeaderName, REFERER, USER_AGENT};
-use http::request::Parts;
-use http::{HeaderValue, Method, Uri, Version};
+use http::{HeaderValue, Uri};
 use serde::Serialize;
 
 use crate::addresses::PeerText;
 use crate::config::{AccessLogConfig, AccessLogFormat};
 use crate::deployment::DeploymentName;
+use crate::http::call::call_head::CallHead;
 use crate::http::request_id;
-use crate::invocation::times::Times;
+use crate::invocation::trace_context::TraceContext;
 use crate::metrics::calls::Ended;
 use crate::telemetry::writer::LogWriter;
 
@@ -28,28 +25,15 @@ pub struct AccessLog {
     config: AccessLogConfig,
 }
 
-/// What a line has of the request.
-#[derive(Debug)]
-pub struct Entry {
-    log: Arc<AccessLog>,
-    id: HeaderValue,
-    client: IpAddr,
-    method: Method,
-    uri: Uri,
-    version: Version,
-    user_agent: Option<HeaderValue>,
-    referer: Option<HeaderValue>,
-    deployment: Option<DeploymentName>,
-    function: Box<str>,
-    /// Whether it has a line even if it ends well and soon.
-    is_sampled: bool,
-}
-
 /// A line of JSON. Times are in milliseconds.
 #[derive(Serialize)]
 struct Line<'a> {
     time: String,
     request_id: &'a str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    trace_id: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    span_id: Option<String>,
     client: PeerText,
     method: &'a str,
     path: &'a str,
@@ -88,31 +72,84 @@ impl AccessLog {
         self.writer.flush();
     }
 
-    /// Keeps what a line needs of a request, before the call takes it apart. `deployment`: none if there is none of the
-    /// name.
-    #[must_use]
-    pub fn begin(
-        self: &Arc<Self>,
-        id: &HeaderValue,
-        client: IpAddr,
-        head: &Parts,
-        deployment: Option<&DeploymentName>,
-        function: &str,
-    ) -> Box<Entry> {
-        let header = |name: &HeaderName| head.headers.get(name).cloned();
-        Box::new(Entry {
-            log: Arc::clone(self),
-            id: id.clone(),
-            client,
-            method: head.method.clone(),
-            uri: head.uri.clone(),
-            version: head.version,
-            user_agent: header(&USER_AGENT),
-            referer: if self.config.format == AccessLogFormat::Combined { header(&REFERER) } else { None },
-            deployment: deployment.cloned(),
-            function: function.into(),
-            is_sampled: self.config.sample == 1 || fastrand::u32(0..self.config.sample) == 0,
-        })
+    /// Writes the line of a call that has ended, if it is to have one.
+    pub fn end(&self, head: &CallHead, trace: Option<&TraceContext>, ended: &Ended) {
+        let AccessLogConfig { sample, slow, format, .. } = &self.config;
+        let is_sampled = *sample == 1 || fastrand::u32(0..*sample) == 0;
+        let has_line = is_sampled || !ended.code.is_empty() || ended.duration > slow.get();
+        if !has_line {
+            return;
+        }
+        let mut line = match format {
+            AccessLogFormat::Json => self.json(head, trace, ended),
+            AccessLogFormat::Combined => self.combined(head, ended),
+        };
+        line.push(b'\n');
+        self.writer.append(&line);
+    }
+
+    fn json(&self, head: &CallHead, trace: Option<&TraceContext>, ended: &Ended) -> Vec<u8> {
+        let Ended { times, stream, .. } = ended;
+        let line = Line {
+            time: humantime::format_rfc3339_millis(SystemTime::now()).to_string(),
+            request_id: request_id::text(&head.id),
+            trace_id: trace.map(|context| context.trace.to_string()),
+            span_id: trace.map(|context| context.span.to_string()),
+            client: PeerText(head.client),
+            method: head.method.as_str(),
+            path: shortened(head.uri.path()),
+            query: self.query(&head.uri),
+            deployment: head.deployment.as_ref().map(DeploymentName::as_str),
+            function: shortened(&head.function),
+            status: ended.status,
+            code: &ended.code,
+            request_bytes: ended.request_bytes,
+            answer_bytes: ended.answer_bytes,
+            duration_ms: milliseconds(ended.duration),
+            plugins_ms: times.plugins.map(milliseconds),
+            queue_ms: times.worker.map(|_| milliseconds(times.queue)),
+            worker_ms: times.worker.map(milliseconds),
+            stream_ms: stream.map(milliseconds),
+            user_agent: text(head.user_agent.as_ref()),
+        };
+        serde_json::to_vec(&line).expect("texts and numbers always render as JSON")
+    }
+
+    /// The combined format of web servers, with the id, the code and the times after it.
+    fn combined(&self, head: &CallHead, ended: &Ended) -> Vec<u8> {
+        let Ended { times, stream, .. } = ended;
+        let client = PeerText(head.client);
+        let (time, version, bytes) = (common_time(SystemTime::now()), head.version, ended.answer_bytes);
+        let query = self.query(&head.uri).map_or_else(String::new, |query| format!("?{query}"));
+        let path = escaped(shortened(head.uri.path()));
+        let (method, query) = (&head.method, escaped(&query));
+        let referer = text(head.referer.as_ref()).map_or_else(
+            || "-".to_owned(),
+            |referer| match referer.split_once('?') {
+                Some((page, _)) => format!("{}?*", escaped(page)),
+                None => escaped(referer),
+            },
+        );
+        let agent = text(head.user_agent.as_ref()).map_or_else(|| "-".to_owned(), escaped);
+        let (status, id, duration) = (ended.status, request_id::text(&head.id), milliseconds(ended.duration));
+        let request = format!("{method} {path}{query} {version:?}");
+        let mut line = format!("{client} - - [{time}] \"{request}\" {status} {bytes} \"{referer}\" \"{agent}\"");
+        write!(line, " {id} {duration:.3}").expect("a text takes text");
+        let parts = [
+            ("plugins", times.plugins),
+            ("queue", times.worker.map(|_| times.queue)),
+            ("worker", times.worker),
+            ("stream", *stream),
+        ];
+        for (name, time) in parts {
+            if let Some(time) = time {
+                write!(line, " {name}={:.3}", milliseconds(time)).expect("a text takes text");
+            }
+        }
+        if !ended.code.is_empty() {
+            write!(line, " code={}", ended.code).expect("a text takes text");
+        }
+        line.into_bytes()
     }
 
     /// The query, with the values that may be written.
@@ -138,84 +175,6 @@ impl AccessLog {
 
     fn shows(&self, name: &str) -> bool {
         self.config.query.iter().any(|shown| shown == name)
-    }
-}
-
-impl Entry {
-    /// Writes the line of a call that has ended, if it is to have one. `stream`: from the head of a streamed answer to
-    /// its end.
-    pub fn end(&self, ended: &Ended, times: Times, stream: Option<Duration>) {
-        let config = &self.log.config;
-        let has_line = self.is_sampled || !ended.code.is_empty() || ended.duration > config.slow.get();
-        if !has_line {
-            return;
-        }
-        let mut line = match config.format {
-            AccessLogFormat::Json => self.json(ended, times, stream),
-            AccessLogFormat::Combined => self.combined(ended, times, stream),
-        };
-        line.push(b'\n');
-        self.log.writer.append(&line);
-    }
-
-    fn json(&self, ended: &Ended, times: Times, stream: Option<Duration>) -> Vec<u8> {
-        let line = Line {
-            time: humantime::format_rfc3339_millis(SystemTime::now()).to_string(),
-            request_id: request_id::text(&self.id),
-            client: PeerText(self.client),
-            method: self.method.as_str(),
-            path: shortened(self.uri.path()),
-            query: self.log.query(&self.uri),
-            deployment: self.deployment.as_ref().map(DeploymentName::as_str),
-            function: shortened(&self.function),
-            status: ended.status,
-            code: &ended.code,
-            request_bytes: ended.request_bytes,
-            answer_bytes: ended.answer_bytes,
-            duration_ms: milliseconds(ended.duration),
-            plugins_ms: times.plugins.map(milliseconds),
-            queue_ms: times.worker.map(|_| milliseconds(times.queue)),
-            worker_ms: times.worker.map(milliseconds),
-            stream_ms: stream.map(milliseconds),
-            user_agent: text(self.user_agent.as_ref()),
-        };
-        serde_json::to_vec(&line).expect("texts and numbers always render as JSON")
-    }
-
-    /// The combined format of web servers, with the id, the code and the times after it.
-    fn combined(&self, ended: &Ended, times: Times, stream: Option<Duration>) -> Vec<u8> {
-        let client = PeerText(self.client);
-        let (time, version, bytes) = (common_time(SystemTime::now()), self.version, ended.answer_bytes);
-        let query = self.log.query(&self.uri).map_or_else(String::new, |query| format!("?{query}"));
-        let path = escaped(shortened(self.uri.path()));
-        let (method, query) = (&self.method, escaped(&query));
-        let referer = text(self.referer.as_ref()).map_or_else(
-            || "-".to_owned(),
-            |referer| match referer.split_once('?') {
-                Some((page, _)) => format!("{}?*", escaped(page)),
-                None => escaped(referer),
-            },
-        );
-        let agent = text(self.user_agent.as_ref()).map_or_else(|| "-".to_owned(), escaped);
-        let (status, id, duration) = (ended.status, request_id::text(&self.id), milliseconds(ended.duration));
-        let request = format!("{method} {path}{query} {version:?}");
-        let mut line = format!("{client} - - [{time}] \"{request}\" {status} {bytes} \"{referer}\" \"{agent}\"");
-        write!(line, " {id} {duration:.3}").expect("a text takes text");
-        let parts = [
-            ("plugins", times.plugins),
-            ("queue", times.worker.map(|_| times.queue)),
-            ("worker", times.worker),
-            ("stream", stream),
-        ];
-        for (name, time) in parts {
-            if let Some(time) = time {
-                write!(line, " {name}={:.3}", milliseconds(time)).expect("a text takes text");
-            }
-        }
-        if !ended.code.is_empty() {
-            write!(line, " code={}", ended.code).expect("a text takes text");
-        }
-        line.into_bytes()
     }
 }
 

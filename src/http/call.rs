@@ -4,14 +4,18 @@
 pub mod answer;
 pub mod arguments;
 pub mod body_kind;
+pub mod call_head;
+mod call_spans;
 pub mod form;
 pub mod framing;
 pub mod invoke;
 pub mod lookup;
 mod multipart;
+pub mod observers;
 pub mod record;
 pub mod route_arguments;
 pub mod routed;
+mod server_timing;
 pub mod spooled_form;
 pub mod stream_answer;
 pub mod stream_body;

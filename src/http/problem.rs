@@ -12,6 +12,8 @@ use crate::http::reply_body::ReplyBody;
 
 /// The header that carries an error's code.
 pub const ERROR_HEADER: HeaderName = HeaderName::from_static("x-metagate-error");
+/// The header with the times of an answer's parts.
+pub const SERVER_TIMING: HeaderName = HeaderName::from_static("server-timing");
 
 /// An error answer: `{"error":{"code":…,"message":…,"request_id":…}}` with the status of its code.
 #[derive(Debug)]
@@ -24,6 +26,8 @@ pub struct Problem {
     close: bool,
     status: Option<StatusCode>,
     as_text: bool,
+    // Boxed: results with it would be larger.
+    server_timing: Option<Box<HeaderValue>>,
 }
 
 impl Problem {
@@ -38,6 +42,7 @@ impl Problem {
             close: false,
             status: None,
             as_text: false,
+            server_timing: None,
         }
     }
 
@@ -57,6 +62,12 @@ impl Problem {
     #[must_use]
     pub fn map_message(self, change: impl FnOnce(&str) -> String) -> Self {
         Self { message: change(&self.message), ..self }
+    }
+
+    /// Adds `Server-Timing`.
+    #[must_use]
+    pub fn timed(self, timing: HeaderValue) -> Self {
+        Self { server_timing: Some(Box::new(timing)), ..self }
     }
 
     /// Answers with the message as plain text instead of JSON.
@@ -128,6 +139,9 @@ impl Problem {
         }
         if self.code == Code::Unauthorized {
             headers.insert(WWW_AUTHENTICATE, HeaderValue::from_static("Bearer"));
+        }
+        if let Some(timing) = self.server_timing {
+            headers.insert(SERVER_TIMING, *timing);
         }
         if self.close {
             headers.insert(CONNECTION, HeaderValue::from_static("close"));

@@ -16,10 +16,10 @@ use hyper::body::Incoming;
 use tracing::Instrument;
 
 use crate::gateway::Gateway;
-use crate::http::access_log::AccessLog;
 use crate::http::bodies::Bodies;
 use crate::http::buffers::Held;
 use crate::http::call::lookup::Client;
+use crate::http::call::observers::Observers;
 use crate::http::call::{invoke, routed, whole_request};
 use crate::http::client_certificate;
 use crate::http::client_connection::{ClientConnection, Place};
@@ -46,7 +46,7 @@ pub struct Service {
     bodies: Arc<Bodies>,
     proxies: TrustedProxies,
     front: Arc<Front>,
-    access_log: Option<Arc<AccessLog>>,
+    observers: Arc<Observers>,
     /// Whether plugins and functions see the subjects of clients' certificates.
     shows_certificates: bool,
 }
@@ -62,13 +62,14 @@ impl Service {
         proxies: TrustedProxies,
         front: Arc<Front>,
     ) -> Self {
-        Self { gateway, router, serves_calls, bodies, proxies, front, access_log: None, shows_certificates: false }
+        let observers = Arc::default();
+        Self { gateway, router, serves_calls, bodies, proxies, front, observers, shows_certificates: false }
     }
 
-    /// With a line in this log for each call.
+    /// With these looking at each call.
     #[must_use]
-    pub fn with_access_log(self, access_log: Option<Arc<AccessLog>>) -> Self {
-        Self { access_log, ..self }
+    pub fn with_observers(self, observers: Arc<Observers>) -> Self {
+        Self { observers, ..self }
     }
 
     /// With a header for the subject of the client's certificate, if there may be one.
@@ -78,7 +79,7 @@ impl Service {
     }
 
     fn client<'a>(&'a self, id: &'a HeaderValue, connection: &'a ClientConnection) -> Client<'a> {
-        Client { id, connection, log: self.access_log.as_ref() }
+        Client { id, connection, observers: &self.observers, route: None }
     }
 
     /// The proxies that are believed about their clients.

@@ -10,6 +10,7 @@ use arc_swap::ArcSwap;
 use parking_lot::Mutex;
 
 use crate::deployment::DeploymentName;
+use crate::invocation::times::Times;
 use crate::metrics::histogram::CallDurations;
 use crate::metrics::outcomes::Outcomes;
 
@@ -22,7 +23,7 @@ const FUNCTIONS: usize = 256;
 pub struct Calls {
     deployments: Mutex<HashMap<DeploymentName, Weak<DeploymentCalls>>>,
     /// Calls of names that nothing is deployed under.
-    pub unknown: DeploymentCalls,
+    pub unknown: Arc<DeploymentCalls>,
 }
 
 impl Calls {
@@ -81,6 +82,21 @@ impl DeploymentCalls {
         found
     }
 
+    /// Counts a call of a function of this deployment.
+    pub fn add(&self, function: &FunctionCalls, ended: &Ended) {
+        function.add(ended);
+        if let Some(plugins) = ended.times.plugins {
+            self.plugins.add(plugins);
+        }
+        if let Some(worker) = ended.times.worker {
+            self.queue.add(ended.times.queue);
+            self.worker.add(worker);
+        }
+        if let Some(stream) = ended.stream {
+            self.stream.add(stream);
+        }
+    }
+
     /// Every function that was called, in order of their names; first what is counted under an empty name.
     #[must_use]
     pub fn functions(&self) -> Vec<Arc<FunctionCalls>> {
@@ -123,6 +139,10 @@ pub struct Ended {
     pub request_bytes: u64,
     /// Bytes of the answer's body.
     pub answer_bytes: u64,
+    /// How long its parts took.
+    pub times: Times,
+    /// From the first message of a stream to its end.
+    pub stream: Option<Duration>,
 }
 
 impl FunctionCalls {
@@ -130,8 +150,7 @@ impl FunctionCalls {
         Self { name, ..Self::default() }
     }
 
-    /// Counts a call.
-    pub fn add(&self, call: &Ended) {
+    fn add(&self, call: &Ended) {
         self.outcomes.add(call.status, &call.code);
         self.durations.add(call.duration);
         // Most calls have small bodies, but few have none.
@@ -155,8 +174,10 @@ mod tests {
             duration: Duration::from_millis(1),
             request_bytes: 1,
             answer_bytes: 2,
+            times: Times::default(),
+            stream: None,
         };
-        calls.function(called, || own_name.map(Into::into)).add(&ended);
+        calls.add(&calls.function(called, || own_name.map(Into::into)), &ended);
     }
 
     #[test]

@@ -84,7 +84,9 @@ pub enum Ending {
 impl Ending {
     const ALL: [Self; 5] = [Self::Continue, Self::Respond, Self::Reject, Self::Refuse, Self::Failed];
 
-    fn as_str(self) -> &'static str {
+    /// Its name in metrics and traces.
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
         match self {
             Self::Continue => "continue",
             Self::Respond => "respond",

@@ -38,6 +38,7 @@ use crate::plugin::release::Release;
 use crate::plugin::trial::Permit;
 use crate::plugin::verdict::{CallVerdict, LoadVerdict};
 use crate::plugin::{Home, Plugin};
+use crate::traces::timeline::{OpenStep, Part, Timeline};
 
 /// A hook whose recent calls took longer than this, in nanoseconds, starts on the plugins' threads.
 const HEAVY: u64 = 60_000;
@@ -47,6 +48,10 @@ pub(crate) trait Hook: Crossing {
     fn name(&self) -> HookName;
     /// Where the hook call comes from, as breakers see it.
     fn origin(&self) -> Origin<'_>;
+    /// What keeps the steps of the call, if something asks for them.
+    fn timeline(&self) -> Option<&Arc<Timeline>> {
+        None
+    }
     /// What the call or load goes on with after this verdict.
     fn ending(verdict: &Self::Verdict) -> Ending;
     fn into_input(self) -> HookInput;
@@ -67,6 +72,10 @@ impl Hook for CallInput {
 
     fn origin(&self) -> Origin<'_> {
         self.call.origin()
+    }
+
+    fn timeline(&self) -> Option<&Arc<Timeline>> {
+        self.call.timeline.as_ref()
     }
 
     fn ending(verdict: &CallVerdict) -> Ending {
@@ -101,6 +110,10 @@ impl Hook for OutcomeInput {
 
     fn origin(&self) -> Origin<'_> {
         self.call.call.origin()
+    }
+
+    fn timeline(&self) -> Option<&Arc<Timeline>> {
+        self.call.call.timeline.as_ref()
     }
 
     fn ending((): &()) -> Ending {
@@ -157,6 +170,7 @@ type Work<H> = Pin<Box<dyn Future<Output = (H, Result<<H as Crossing>::Verdict, 
 struct Admitted {
     permit: Permit,
     slot: OwnedSemaphorePermit,
+    step: Option<OpenStep>,
 }
 
 impl Plugin {
@@ -168,10 +182,13 @@ impl Plugin {
     ) -> (H, Result<H::Verdict, Fault>) {
         let hook = input.name();
         let timeout = self.settings.timeout.get();
+        let part = if hook == HookName::AfterInvoke { Part::AfterInvoke } else { Part::BeforeInvoke };
+        let step = input.timeline().map(|timeline| timeline.begin(part, self.name()));
         let admitted = match self.admit(input.origin(), latest.min(clock::now() + timeout)).await {
-            Ok(admitted) => admitted,
+            Ok((permit, slot)) => Admitted { permit, slot, step },
             Err(fault) => {
                 self.figures.count_refused(self.name(), hook, &fault);
+                end_step(step, &Err::<Ending, _>(&fault));
                 return (input, Err(fault));
             }
         };
@@ -206,7 +223,7 @@ impl Plugin {
         }
     }
 
-    async fn admit(&self, origin: Origin<'_>, deadline: Instant) -> Result<Admitted, Fault> {
+    async fn admit(&self, origin: Origin<'_>, deadline: Instant) -> Result<(Permit, OwnedSemaphorePermit), Fault> {
         if self.is_disabled() {
             return Err(Fault::Panicked);
         }
@@ -214,7 +231,7 @@ impl Plugin {
         let slot = self.slots.acquire(deadline).await?;
         // After the slot: a caller that leaves the queue must not hold a trial.
         let permit = self.breakers.admit(origin, clock::now()).map_err(Fault::Open)?;
-        Ok(Admitted { permit, slot })
+        Ok((permit, slot))
     }
 
     async fn work<H: Hook>(
@@ -237,7 +254,8 @@ impl Plugin {
         };
         let end = clock::now();
         self.count_time(hook, end - start);
-        let Admitted { permit, slot } = admitted;
+        let Admitted { permit, slot, step } = admitted;
+        end_step(step, &verdict.as_ref().map(H::ending));
         match &verdict {
             Ok(verdict) => {
                 self.figures.count_verdict(hook, H::ending(verdict));
@@ -338,5 +356,14 @@ impl Plugin {
         }
         self.figures.count_failed(self.name(), hook, fault);
         self.breakers.fail(permit, origin, now);
+    }
+}
+
+/// Ends the step of a hook call.
+fn end_step(step: Option<OpenStep>, ending: &Result<Ending, &Fault>) {
+    let Some(step) = step else { return };
+    match ending {
+        Ok(ending) => step.end(ending.as_str(), None),
+        Err(fault) => step.end(Ending::Failed.as_str(), Some(Fault::KINDS[fault.kind()].into())),
     }
 }

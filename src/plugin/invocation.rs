@@ -13,6 +13,7 @@ use crate::deployment::{DeploymentName, Takes};
 use crate::invocation::{Arguments, Target};
 use crate::json;
 use crate::plugin::breakers::Origin;
+use crate::traces::timeline::Timeline;
 
 /// Largest number of values in the context of a call, and their largest size in bytes, keys included.
 const CONTEXT_COUNT: usize = 64;
@@ -57,6 +58,8 @@ pub struct Invocation {
     /// The plugins through which the call comes. They do not run on it, so that they cannot call themselves without
     /// end.
     pub callers: Vec<PluginName>,
+    /// What keeps its steps, if something asks for them.
+    pub timeline: Option<Arc<Timeline>>,
 }
 
 impl Invocation {
@@ -78,6 +81,7 @@ impl Invocation {
             context: Context::default(),
             takes: Takes::Arguments,
             callers: Vec::new(),
+            timeline: None,
         }
     }
 

@@ -48,6 +48,7 @@ const TYPESCRIPT = /(?<!\.d)\.[cm]?ts$/;
 const COMMENTS = /@(?:param|arg|argument|returns?|type)\b/;
 const IMPORTS = /\b(?:from|import)\s*\(?\s*['"]\./;
 // What a script has that names the module `metagate`, or takes in another one that may.
+const OPEN_TELEMETRY = Symbol.for('opentelemetry.js.api.1'); // where its API has its parts
 const NAMES_MODULE = /\bmetagate\b|\b(?:from|import|require)\s*\(?\s*['"]\./;
 // Exports that may be a web app, and the messages of bodies and streams, by the part that takes them.
 const APPS = ['app', 'application', 'server', 'handler', 'fetch'];
@@ -379,7 +380,8 @@ async function load({ id, path: folder, jsons, app, handler }) {
   const found = await findApp(loaded, { app, handler }).catch(failApp);
   const packages = found === undefined ? addFunctions(loaded, table) : addApp(found, table);
   const accepts = ['names', 'files'];
-  if (isAsking || found !== undefined || isLoaded('node_requests.js')) accepts.push('request', 'cancel', 'timeout');
+  const usesRequest = isAsking || found !== undefined || isLoaded('node_requests.js');
+  if (usesRequest || globalThis[OPEN_TELEMETRY] !== undefined) accepts.push('request', 'cancel', 'timeout');
   if (found === undefined) openServers();
   texts.clear();
   functions = table;

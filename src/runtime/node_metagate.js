@@ -5,6 +5,7 @@
 const { inspect } = require('util');
 const { current } = require('./node_requests.js');
 
+const TRACEPARENT = /^[0-9a-f]{2}-([0-9a-f]{32})-([0-9a-f]{16})-/;
 const LEVELS = ['debug', 'info', 'warn', 'error'];
 
 // The HTTP request of the call that runs.
@@ -14,13 +15,17 @@ function request() {
   throw new Error('request() is only known inside a call; import metagate at the top of the script');
 }
 
-// Writes one line of JSON with the id of the request: log([level,] message [, fields]).
+// Writes one line of JSON with the ids of the request and of its trace: log([level,] message [, fields]).
 function log(...given) {
   const isLevel = given.length > 1 && LEVELS.includes(given[0]) && typeof given[1] !== 'object';
   const [level, message, fields] = isLevel ? given : ['info', ...given];
   const own = { level, message: typeof message === 'string' ? message : inspect(message) };
-  const id = current()?.id;
-  if (id !== undefined) own.request_id = id;
+  const call = current();
+  if (call !== undefined) {
+    own.request_id = call.id;
+    const [, trace_id, span_id] = TRACEPARENT.exec(call.headers.get('traceparent')) ?? [];
+    if (trace_id !== undefined) Object.assign(own, { trace_id, span_id });
+  }
   process.stdout.write(`${lineOf({ ...own, ...fields, ...own })}\n`);
 }
 

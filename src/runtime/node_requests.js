@@ -5,8 +5,15 @@
 const { AsyncLocalStorage } = require('async_hooks');
 const { toBytes } = require('./node_header_text.js');
 
+const OPEN_TELEMETRY = Symbol.for('opentelemetry.js.api.1');
 const storage = new AsyncLocalStorage();
 const open = new Map(); // the request of each call that has not been answered, by the call's id
+
+// How OpenTelemetry reads headers.
+const fields = {
+  get: (headers, name) => headers.get(name) ?? undefined,
+  keys: (headers) => [...headers.keys()],
+};
 
 // The request of one call. What takes time to make is made when it is first asked for.
 class Request {
@@ -80,13 +87,27 @@ function headersOf(pairs) {
 function run(call, fn) {
   const request = new Request(call);
   open.set(call.id, request);
-  return storage.run(request, fn);
+  return storage.run(request, () => inTrace(request, fn));
+}
+
+// Where the functions use OpenTelemetry, makes the `traceparent` of the request the parent of the spans that `fn`
+// makes. The API has its parts in this global, in every version 1.
+function inTrace(request, fn) {
+  const { context, propagation } = globalThis[OPEN_TELEMETRY] ?? {};
+  if (context === undefined || propagation === undefined) return fn();
+  let parent;
+  try {
+    parent = propagation.extract(context.active(), request.headers, fields);
+  } catch {
+    return fn(); // spans without a parent are better than no call
+  }
+  return context.with(parent, fn);
 }
 
 // Runs what belongs to a call that has been started, such as the steps of its generator.
 function within(id, fn) {
   const request = open.get(id);
-  return request === undefined ? fn() : storage.run(request, fn);
+  return request === undefined ? fn() : storage.run(request, () => inTrace(request, fn));
 }
 
 // The caller of the call has left, or its time is over.

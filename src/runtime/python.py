@@ -608,7 +608,12 @@ def load(deployment):
         except BaseException as error:
             fail_load(app.script, error, False)
     accepts = ["names", "files"]
-    asks_request = bool(app) or "metagate" in sys.modules or mentions_metagate(modules, root)
+    asks_request = (
+        bool(app)
+        or "metagate" in sys.modules
+        or "opentelemetry.trace" in sys.modules
+        or mentions_metagate(modules, root)
+    )
     if asks_request:
         accepts += ["request", "cancel", "timeout"]
     metadata = {"status": "ready", "prefix": "", "suffix": deployment["id"], "version": "v1", "accepts": accepts}

@@ -33,6 +33,8 @@ def begin(call, args, context):
     if "request" in call:
         register(call)
         context.run(worker.current_call.set, call)
+        if "opentelemetry.trace" in worker.sys.modules:
+            join_trace(call, context)
         if worker.app and not worker.app.runner.is_async:
             call["context"] = context  # for steps after the function has returned; it takes it away
     body = call.get("body")
@@ -41,6 +43,21 @@ def begin(call, args, context):
     if body == "multipart":
         return [files_of(value) for value in args]
     return args
+
+
+def join_trace(call, context):
+    """Makes the `traceparent` of a call the parent of the spans that OpenTelemetry makes in its context."""
+    from opentelemetry.context import attach
+    from opentelemetry.propagate import extract
+
+    request, args = call["request"], call.get("args")
+    headers = request.get("headers") if type(request) is dict else None
+    if headers is None and type(args) is list and len(args) > 1:
+        headers = args[1]  # of a whole request
+    try:
+        context.run(attach, extract(dict(headers or ())))
+    except Exception as error:  # spans without a parent are better than no call
+        worker.sys.stderr.write(f"metagate: the trace of a call is not continued: {error!r}\n")
 
 
 def files_of(value):

@@ -239,9 +239,17 @@ def log(*args, level=None, **fields):
     call = _worker.current_call.get()
     if call is not None:
         line["request_id"] = call["request"].get("id")
+        line.update(_trace_of(request()))
     for name, value in fields.items():
         line.setdefault(str(name), _json_value(value))
     _sys.stdout.write(_worker.render(line) + "\n")
+
+
+def _trace_of(request):
+    """The ids of the trace and the span that a request belongs to."""
+    parts = request.headers.get("traceparent", "").split("-")
+    is_parent = len(parts) >= 4 and len(parts[1]) == 32 and len(parts[2]) == 16
+    return {"trace_id": parts[1], "span_id": parts[2]} if is_parent else {}
 
 
 def _json_value(value):

@@ -16,7 +16,6 @@ use crate::clock;
 use crate::config::RuntimeKind;
 use crate::deployment::{Accepts, Exports, Function, Takes};
 use crate::invocation::body::HeldBody;
-use crate::invocation::stream::Stream;
 use crate::invocation::times::Times;
 use crate::invocation::{Arguments, CallFailure, ErrorKind, FunctionError, Returned};
 use crate::ipc::SendError;
@@ -25,6 +24,8 @@ use crate::logs::book::LogBook;
 use crate::process::walls::user::User;
 use crate::runtime::Plan;
 use crate::supervise;
+use crate::traces::change;
+use crate::traces::timeline::{self, Part, Timeline};
 use crate::worker::admission::Admit;
 use crate::worker::cancellation;
 use crate::worker::dispatch::{Dispatch, WorkerClient};
@@ -52,6 +53,8 @@ pub struct Request<'a> {
     pub arguments: &'a Arguments,
     /// Makes the head of the HTTP request, a JSON object, for a worker that accepts it.
     pub head: &'a (dyn Fn() -> String + Sync),
+    /// What keeps the steps of the call, if something asks for them.
+    pub timeline: Option<&'a Arc<Timeline>>,
 }
 
 /// The workers of one release.
@@ -108,6 +111,7 @@ impl Pool {
             tasks: TaskTracker::new(),
             restarts: Restarts::default(),
             processes: Processes::default(),
+            change: change::current(),
         });
         for _ in 0..context.settings.min {
             add_worker(&context);
@@ -196,14 +200,10 @@ impl Pool {
         patience: Patience<'_>,
         times: &mut Times,
     ) -> Result<Returned, CallError> {
-        let Request { takes, arguments, head } = *request;
-        let dispatch = &self.context.dispatch;
-        let Patience { deadline, .. } = patience;
+        let Request { takes, arguments, head, timeline } = *request;
+        let (dispatch, deadline) = (&self.context.dispatch, patience.deadline);
         if dispatch.exports().is_none() {
-            let begun = clock::now();
-            let loaded = dispatch.wait_for_load(deadline).await;
-            times.queue += clock::since(begun);
-            loaded?;
+            self.wait_for_load(function, deadline, timeline, times).await?;
         }
         let (function, accepts) = self.find(function, takes)?;
         if arguments.rest().is_some() && !function.streams_body {
@@ -214,7 +214,10 @@ impl Pool {
         let text = accepts.names && arguments.are_text();
         let head = accepts.request.then(head);
         loop {
+            let waits = timeline.map(|timeline| timeline.begin(Part::Queue, &function.name));
             let (client, mut lease) = dispatch.acquire(patience, &mut times.queue).await?;
+            timeline::succeed(waits);
+            let works = timeline.map(|timeline| timeline.begin(Part::Worker, &function.name));
             lease.keep(arguments.uploads());
             let run = lease.run();
             let timeout = accepts.timeout.then(|| deadline.saturating_duration_since(clock::now()));
@@ -227,10 +230,14 @@ impl Pool {
                     times.worker = Some(Duration::ZERO);
                     let lent = self.follow(&client, sent.id, arguments);
                     match cancellation::answer(&client, sent, cancellable, patience).await {
-                        Ok(Ok(Returned::Stream(stream))) => return Ok(self.watched(stream, &function)),
-                        Ok(Ok(returned)) => return Ok(returned),
+                        Ok(Ok(returned)) => {
+                            timeline::succeed(works);
+                            return Ok(self.watched(returned, &function));
+                        }
                         // Not a byte of the call reached the worker: another one can take it.
-                        Ok(Err(CallFailure::Unsent)) if is_whole(arguments, lent.as_ref()) => {}
+                        Ok(Err(CallFailure::Unsent)) if is_whole(arguments, lent.as_ref()) => {
+                            timeline::end_unsent(works);
+                        }
                         Ok(Err(failure)) => {
                             self.note_failure(&function.name, &failure);
                             return Err(self.call_error(failure));
@@ -238,10 +245,30 @@ impl Pool {
                         Err(_) => return Err(CallError::Crashed("was given up".into())),
                     }
                 }
-                Err(SendError::Closed) => dispatch.lose_worker(run),
+                Err(SendError::Closed) => {
+                    dispatch.lose_worker(run);
+                    timeline::end_unsent(works);
+                }
                 Err(SendError::Full) => return Err(CallError::Overloaded(RETRY_SOON)),
             }
         }
+    }
+
+    /// Waits for the first load, as a step of a call.
+    async fn wait_for_load(
+        &self,
+        function: &str,
+        deadline: Instant,
+        timeline: Option<&Arc<Timeline>>,
+        times: &mut Times,
+    ) -> Result<(), CallError> {
+        let begun = clock::now();
+        let waits = timeline.map(|timeline| timeline.begin(Part::Queue, function));
+        let loaded = self.context.dispatch.wait_for_load(deadline).await;
+        times.queue += clock::since(begun);
+        loaded?;
+        timeline::succeed(waits);
+        Ok(())
     }
 
     /// Has the body of a request follow its call, if it is not in the arguments.
@@ -252,7 +279,8 @@ impl Pool {
     }
 
     /// Has the faults of a stream logged as those of other calls.
-    fn watched(&self, mut stream: Box<Stream>, function: &Arc<Function>) -> Returned {
+    fn watched(&self, returned: Returned, function: &Arc<Function>) -> Returned {
+        let Returned::Stream(mut stream) = returned else { return returned };
         let (logs, open) = (Arc::clone(&self.context.logs), self.context.dispatch.streams.add(function));
         stream.report_faults(move |fault| {
             let name = &open.function.name;

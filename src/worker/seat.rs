@@ -1,7 +1,7 @@
 //! One seat of a pool, owned by the supervisor that keeps it filled: all that a supervisor knows of its pool. Dropping
 //! it frees the seat, also when the supervisor panics.
 
-use std::sync::Arc;
+use std::sync::{Arc, Weak};
 use std::time::Duration;
 
 use tokio::sync::Semaphore;
@@ -12,6 +12,7 @@ use crate::clock;
 use crate::deployment::Exports;
 use crate::logs::book::LogBook;
 use crate::runtime::Plan;
+use crate::traces::timeline::{OpenStep, Part, Timeline};
 use crate::worker::admission::Admit;
 use crate::worker::dispatch::{Dispatch, WorkerClient};
 use crate::worker::failure::LoadFailure;
@@ -50,6 +51,16 @@ pub struct PoolContext {
     pub restarts: Restarts,
     /// The processes of its workers.
     pub processes: Processes,
+    /// What keeps the steps of the deploy that has made the pool, as long as that goes on.
+    pub change: Weak<Timeline>,
+}
+
+impl PoolContext {
+    /// Begins a step of the deploy that has made the pool, if that goes on and is traced.
+    #[must_use]
+    pub fn begin_step(&self, name: &str) -> Option<OpenStep> {
+        Some(self.change.upgrade()?.begin(Part::Change, name))
+    }
 }
 
 /// The right to fill one seat of a pool.

@@ -10,6 +10,7 @@ use tokio::sync::OwnedSemaphorePermit;
 use crate::clock;
 use crate::invocation::CallFailure;
 use crate::supervise;
+use crate::traces::timeline;
 use crate::worker::failure::{LoadFailure, LoadFailureKind};
 use crate::worker::lifecycle::{self, Event, GOOD_LIFE, Lifecycle, Phase};
 use crate::worker::loading::{self, NotLoaded};
@@ -76,8 +77,10 @@ impl Supervisor {
                 return Event::FilesChanged;
             }
         }
+        let step = pool.begin_step("start");
         match loading::start_worker(pool) {
             Ok(worker) => {
+                timeline::succeed(step);
                 self.worker = Some(worker);
                 Event::Spawned
             }
@@ -90,7 +93,12 @@ impl Supervisor {
 
     async fn load(&mut self, mut worker: Worker) -> Event {
         let pool = &self.seat.pool;
-        match loading::load(pool, &mut worker).await {
+        let step = pool.begin_step("load");
+        let loaded = loading::load(pool, &mut worker).await;
+        if let Some(step) = step {
+            step.end("", loaded.is_err().then(|| "load_failed".into()));
+        }
+        match loaded {
             Ok(_) if !pool.files.confirm(self.files) => {
                 let message = format!("the files of {:?} changed while its workers loaded", pool.settings.name);
                 tracing::warn!(deployment = %pool.settings.name, "files changed during the load: loading them again");

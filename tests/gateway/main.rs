@@ -76,6 +76,7 @@ mod terminal;
 mod tls;
 mod tokens;
 mod tools;
+mod traces;
 mod types_command;
 mod unloaded;
 mod unseen_bodies;

@@ -3,6 +3,7 @@
 
 use std::collections::BTreeMap;
 use std::io::{Read as _, Write as _};
+use std::net::Shutdown;
 use std::path::Path;
 use std::process::{Command, Stdio};
 
@@ -97,6 +98,31 @@ fn a_stream_counts_when_it_has_ended() {
     let head = Command::new("curl").args(["-sI", &gateway.url("/local/x/v1/call/told")]).output().unwrap();
     assert!(head.stdout.starts_with(b"HTTP/1.1 200"));
     assert_eq!(calls(&gateway, "told", 408, "client_gone"), 0);
+}
+
+#[test]
+fn an_answer_that_breaks_off_with_its_request_counts_as_one_whose_client_left() {
+    let app = "exports.default = { async fetch(request) {
+          const reader = request.body.getReader();
+          const readAll = async () => { while (!(await reader.read()).done); };
+          readAll().catch(() => {});
+          return new Response(new ReadableStream({ start(all) { all.enqueue('begun'); } }));
+        } };";
+    let folder = crate::exports::folder(&[("index.js", app)]);
+    let gateway = Gateway::ready(&format!("[[deployment]]\nname = \"x\"\npath = {:?}\n", folder.path()));
+    let mut wire = gateway.connect();
+    write!(wire, "POST /local/x/v1/http/ HTTP/1.1\r\nhost: x\r\ncontent-length: 1000000\r\n\r\n").unwrap();
+    wire.write_all(&[b'a'; 200_000]).unwrap();
+    let mut answer = Vec::new();
+    while !answer.ends_with(b"begun\r\n") {
+        let mut byte = [0];
+        wire.read_exact(&mut byte).unwrap();
+        answer.push(byte[0]);
+    }
+    // The connection stays open for the answer.
+    wire.shutdown(Shutdown::Write).unwrap();
+    wait_for("the call", || (calls(&gateway, "http", 200, "client_gone") == 1).then_some(()));
+    assert_eq!(calls(&gateway, "http", 200, "internal"), 0);
 }
 
 #[test]

@@ -15,6 +15,7 @@ use crate::config::tables::plugin::PluginConfig;
 use crate::config::tables::plugins::PluginsConfig;
 use crate::config::tables::route::RouteConfig;
 use crate::config::tables::server::ServerConfig;
+use crate::config::tables::traces::TracesConfig;
 use crate::config::values::field;
 
 /// The configuration of a metagate gateway. Durations are written "50ms", "30s", "5m"; sizes "64KiB", "8MiB"; paths are
@@ -35,6 +36,9 @@ pub struct Config {
     /// A line for each call. Default: none.
     #[serde(default, deserialize_with = "field::some_table")]
     pub access_log: Option<AccessLogConfig>,
+    /// Spans of calls, deploys and reloads, for a collector. Default: none.
+    #[serde(default, deserialize_with = "field::some_table")]
+    pub traces: Option<TracesConfig>,
     /// Limits of deployments that are uploaded over HTTP or fetched from repositories.
     #[serde(default, deserialize_with = "field::table")]
     pub deploy: DeployConfig,

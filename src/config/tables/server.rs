@@ -90,6 +90,9 @@ pub struct ServerConfig {
     /// Whether connections of trusted proxies begin with a header of the PROXY protocol, version 1 or 2, which names
     /// the client. Connections without one, or with one that is late or malformed, are closed. Default false.
     pub proxy_protocol: bool,
+    /// Whether answers to calls have a header `Server-Timing` with the time in plugins, in the queue and in the worker.
+    /// It tells callers how busy the functions are. Default false.
+    pub server_timing: bool,
     /// Which web pages of other origins may call functions. Default: none.
     #[serde(deserialize_with = "field::some_table")]
     pub cors: Option<CorsConfig>,
@@ -129,6 +132,7 @@ impl Default for ServerConfig {
             idle_timeout: Timeout::seconds(60),
             trusted_proxies: Vec::new(),
             proxy_protocol: false,
+            server_timing: false,
             cors: None,
         }
     }

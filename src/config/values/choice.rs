@@ -87,6 +87,19 @@ choices!(
     }
 );
 choices!(
+    /// Compression of what is sent.
+    #[derive(Default)]
+    Compression,
+    "\"gzip\" or \"none\"",
+    {
+        /// Gzip.
+        Gzip = "gzip",
+        /// None.
+        #[default]
+        None = "none",
+    }
+);
+choices!(
     /// A point in the life of a call or a release at which plugins run.
     HookName,
     "\"before-load\", \"after-load\", \"before-invoke\" or \"after-invoke\"",

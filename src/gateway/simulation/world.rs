@@ -146,6 +146,7 @@ impl World {
                 started: clock::now(),
                 deadline,
                 callers: Vec::new(),
+                timeline: None,
             };
             let outcome = gateway.call(&deployment, call).await;
             stage.history.lock().end_call(nonce, &outcome);

@@ -137,6 +137,7 @@ impl Collector for Counters {
             gateway::handshakes(&mut encoder, handshakes)?;
         }
         gateway::preflights(&mut encoder, &figures.front)?;
+        gateway::spans(&mut encoder, deployer.gateway.tracer().map(Arc::as_ref))?;
         gateway::walls(&mut encoder, deployer.gateway.walls())?;
         gateway::task_restarts(&mut encoder)?;
         process::build_info(&mut encoder)?;

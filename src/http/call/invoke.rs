@@ -85,7 +85,7 @@ async fn answer(
             (arguments, body.into_held())
         }
     };
-    let call = client.call(deployment, function, Takes::Arguments, arguments, head);
+    let call = record.call(Takes::Arguments, arguments, head);
     let outcome = gateway.call(deployment, call).await;
     record.answered(&outcome);
     stream_answer::of_outcome(outcome, deployment, function, client, bodies).await

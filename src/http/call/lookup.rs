@@ -9,13 +9,14 @@ use http::request::Parts;
 use hyper::body::{Body, Incoming};
 
 use crate::clock;
-use crate::deployment::{DeploymentName, Function, Takes};
+use crate::config::RoutePath;
+use crate::deployment::{Function, Takes};
 use crate::gateway::call::Call;
 use crate::gateway::{Gateway, VERSION};
-use crate::http::access_log::{AccessLog, Entry};
 use crate::http::buffers::SMALL;
 use crate::http::call::arguments::Keys;
 use crate::http::call::body_kind::BodyKind;
+use crate::http::call::observers::Observers;
 use crate::http::client_connection::ClientConnection;
 use crate::http::problem::{self, Code, Problem};
 use crate::http::{request_body, request_id};
@@ -30,17 +31,13 @@ pub struct Client<'a> {
     pub id: &'a HeaderValue,
     /// The connection it arrived on.
     pub connection: &'a ClientConnection,
-    /// Where its call is logged, if calls are.
-    pub log: Option<&'a Arc<AccessLog>>,
+    /// What looks at its call.
+    pub observers: &'a Arc<Observers>,
+    /// The path of the route that the request came by.
+    pub route: Option<&'a RoutePath>,
 }
 
 impl<'a> Client<'a> {
-    /// The entry of a call in the access log, if there is one. `deployment`: none if there is none of the name.
-    #[must_use]
-    pub fn log_entry(self, head: &Parts, deployment: Option<&DeploymentName>, function: &str) -> Option<Box<Entry>> {
-        self.log.map(|log| log.begin(self.id, self.connection.peer, head, deployment, function))
-    }
-
     /// The call that this client's request makes, from now on: the request has been read. It takes the headers and the
     /// address out of the head.
     pub fn call(
@@ -65,6 +62,7 @@ impl<'a> Client<'a> {
             started,
             deadline: deployment.deadline(started),
             callers: Vec::new(),
+            timeline: None,
         }
     }
 }

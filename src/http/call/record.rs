@@ -2,6 +2,7 @@
 //! with the end of the stream. A call whose client has left counts as well.
 
 use std::borrow::Cow;
+use std::mem;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll};
@@ -14,13 +15,17 @@ use http_body::{Body, Frame, SizeHint};
 
 use crate::answer::code::Code;
 use crate::clock;
+use crate::deployment::{DeploymentName, Takes};
 use crate::gateway::Gateway;
-use crate::http::access_log::Entry;
+use crate::gateway::call::Call;
+use crate::http::call::call_head::CallHead;
 use crate::http::call::lookup::Client;
-use crate::http::call::stream_body;
-use crate::http::problem::{ERROR_HEADER, Problem};
+use crate::http::call::observers::Observed;
+use crate::http::call::{server_timing, stream_body};
+use crate::http::problem::{ERROR_HEADER, Problem, SERVER_TIMING};
 use crate::http::reply_body::ReplyBody;
 use crate::http::request_id;
+use crate::invocation::Arguments;
 use crate::invocation::times::Times;
 use crate::metrics::calls::{DeploymentCalls, Ended, FunctionCalls};
 use crate::plugin::outcome::{Content, Outcome};
@@ -46,9 +51,11 @@ pub struct CallRecord<'a> {
     begun: Option<Begun>,
 }
 
+/// What of a call in progress outlives its request.
 struct Begun {
     at: Instant,
-    entry: Option<Box<Entry>>,
+    /// None without observers.
+    observed: Option<Box<Observed>>,
 }
 
 impl<'a> CallRecord<'a> {
@@ -61,9 +68,9 @@ impl<'a> CallRecord<'a> {
         head: &Parts,
         body: &SizeHint,
     ) -> Self {
-        let entry = client.log_entry(head, Some(&deployment.name), function);
-        let is_recorded = deployment.calls.is_some() || entry.is_some();
-        let begun = is_recorded.then(|| Begun { at: clock::now(), entry });
+        let observed = observe(client, head, Some(&deployment.name), function);
+        let is_recorded = deployment.calls.is_some() || observed.is_some() || client.observers.server_timing;
+        let begun = is_recorded.then(|| Begun { at: clock::now(), observed });
         let (announced, is_head) = (body.exact().unwrap_or(0), head.method == Method::HEAD);
         Self {
             times: Times::default(),
@@ -76,6 +83,20 @@ impl<'a> CallRecord<'a> {
             is_head,
             begun,
         }
+    }
+
+    /// The call that the request makes, from now on: it has been read. Takes the headers and the address out of the
+    /// head.
+    pub fn call<'b>(&self, takes: Takes, arguments: Arguments, head: &'b mut Parts) -> Call<'b>
+    where
+        'a: 'b,
+    {
+        let Self { client, deployment, function, .. } = *self;
+        let Some(observed) = self.begun.as_ref().and_then(|begun| begun.observed.as_ref()) else {
+            return client.call(deployment, function, takes, arguments, head);
+        };
+        observed.set_headers(&mut head.headers);
+        Call { timeline: observed.timeline().cloned(), ..client.call(deployment, function, takes, arguments, head) }
     }
 
     /// Takes the times of what the call came to.
@@ -93,6 +114,7 @@ impl<'a> CallRecord<'a> {
     /// The problem that it got.
     pub fn end(mut self, answered: Result<Response<ReplyBody>, Problem>) -> Result<Response<ReplyBody>, Problem> {
         let Some(begun) = self.begun.take() else { return answered };
+        let answered = if self.client.observers.server_timing { self.timed(begun.at, answered) } else { answered };
         if self.request_bytes == 0 && answered.is_ok() {
             // A body that was taken in pieces has been checked against the limits.
             self.request_bytes = self.announced;
@@ -102,54 +124,67 @@ impl<'a> CallRecord<'a> {
                 Ok(self.end_with_stream(begun, response))
             }
             Ok(response) => {
-                let code = code_of(&response);
                 let answer_bytes = if self.is_head { 0 } else { response.body().size_hint().exact().unwrap_or(0) };
-                self.record(&begun, response.status(), code, answer_bytes);
+                self.record(begun, response.status(), code_of(&response), answer_bytes);
                 Ok(response)
             }
             Err(problem) => {
                 let answer_bytes = problem.body(request_id::text(self.client.id)).len() as u64;
-                self.record(&begun, problem.status(), problem.code().as_str().into(), answer_bytes);
+                self.record(begun, problem.status(), problem.code().as_str().into(), answer_bytes);
                 Err(problem)
             }
         }
     }
 
-    fn record(&self, begun: &Begun, status: StatusCode, code: Cow<'static, str>, answer_bytes: u64) {
-        let (status, request_bytes) = (status.as_u16(), self.request_bytes);
-        let ended = Ended { status, code, duration: clock::since(begun.at), request_bytes, answer_bytes };
-        // A stream that was over before its head was sent.
-        let streamed = self.streams_since.map(clock::since);
-        if let Some(calls) = &self.deployment.calls {
-            self.function_in(calls).add(&ended);
-            count_times(calls, self.times);
-            if let Some(streamed) = streamed {
-                calls.stream.add(streamed);
+    /// Adds the times of the parts so far to an answer.
+    fn timed(
+        &self,
+        begun: Instant,
+        answered: Result<Response<ReplyBody>, Problem>,
+    ) -> Result<Response<ReplyBody>, Problem> {
+        let timing = server_timing::value(self.times, clock::since(begun));
+        match answered {
+            Ok(mut response) => {
+                // The function may have some of its own.
+                response.headers_mut().append(SERVER_TIMING, timing);
+                Ok(response)
             }
-        }
-        if let Some(entry) = &begun.entry {
-            entry.end(&ended, self.times, streamed);
+            Err(problem) => Err(problem.timed(timing)),
         }
     }
 
-    fn function_in(&self, calls: &DeploymentCalls) -> Arc<FunctionCalls> {
-        calls.function(self.function, || own_name(self.deployment, self.function))
+    fn record(&self, begun: Begun, status: StatusCode, code: Cow<'static, str>, answer_bytes: u64) {
+        let ended = Ended {
+            status: status.as_u16(),
+            code,
+            duration: clock::since(begun.at),
+            request_bytes: self.request_bytes,
+            answer_bytes,
+            times: self.times,
+            // A stream that was over before its head was sent.
+            stream: self.streams_since.map(clock::since),
+        };
+        let counted = self.deployment.calls.as_ref().map(|calls| Counted::new(calls, self.deployment, self.function));
+        record_ended(counted.as_ref(), begun, ended);
     }
 
     fn end_with_stream(&self, begun: Begun, response: Response<ReplyBody>) -> Response<ReplyBody> {
-        let counted = self.deployment.calls.as_ref().map(|calls| {
-            count_times(calls, self.times);
-            (Arc::clone(calls), self.function_in(calls))
-        });
+        let calls = self.deployment.calls.as_ref();
         let ended = Ended {
             status: response.status().as_u16(),
             code: Code::ClientGone.as_str().into(),
             duration: Duration::ZERO,
             request_bytes: self.request_bytes,
             answer_bytes: 0,
+            times: self.times,
+            stream: None,
         };
-        let since = self.streams_since.unwrap_or_else(clock::now);
-        let stream = RecordedStream { counted, begun, times: self.times, since, ended };
+        let stream = RecordedStream {
+            counted: calls.map(|calls| Counted::new(calls, self.deployment, self.function)),
+            begun: Some(begun),
+            since: self.streams_since.unwrap_or_else(clock::now),
+            ended,
+        };
         response.map(|body| ReplyBody::Streamed(axum::body::Body::new(Recorded { body, stream })))
     }
 }
@@ -158,7 +193,7 @@ impl Drop for CallRecord<'_> {
     fn drop(&mut self) {
         if let Some(begun) = self.begun.take() {
             let code = Code::ClientGone;
-            self.record(&begun, code.status(), code.as_str().into(), 0);
+            self.record(begun, code.status(), code.as_str().into(), 0);
         }
     }
 }
@@ -184,26 +219,58 @@ impl Refused<'_> {
             duration: Duration::ZERO,
             request_bytes: 0,
             answer_bytes: problem.body(request_id::text(client.id)).len() as u64,
+            times: Times::default(),
+            stream: None,
         };
-        let known = deployment.and_then(|deployment| Some((deployment, deployment.calls.as_ref()?)));
-        match (known, gateway.calls()) {
-            (Some((deployment, calls)), _) => calls.function(function, || own_name(deployment, function)).add(&ended),
-            (None, Some(all)) => all.unknown.function(function, || None).add(&ended),
-            (None, None) => {}
-        }
-        if let Some(entry) = client.log_entry(head, deployment.map(|deployment| &deployment.name), function) {
-            entry.end(&ended, Times::default(), None);
-        }
+        let counted = match deployment.and_then(|deployment| Some((deployment.calls.as_ref()?, deployment))) {
+            Some((calls, deployment)) => Some(Counted::new(calls, deployment, function)),
+            None => gateway.calls().map(|all| Counted::of_nothing(&all.unknown, function)),
+        };
+        let observed = observe(client, head, deployment.map(|deployment| &deployment.name), function);
+        record_ended(counted.as_ref(), Begun { at: clock::now(), observed }, ended);
     }
 }
 
-fn count_times(calls: &DeploymentCalls, times: Times) {
-    if let Some(plugins) = times.plugins {
-        calls.plugins.add(plugins);
+/// Where a call is counted.
+struct Counted {
+    calls: Arc<DeploymentCalls>,
+    function: Arc<FunctionCalls>,
+}
+
+impl Counted {
+    /// A call of a deployment's function by this name.
+    fn new(calls: &Arc<DeploymentCalls>, deployment: &Deployment, function: &str) -> Self {
+        let function = calls.function(function, || own_name(deployment, function));
+        Self { calls: Arc::clone(calls), function }
     }
-    if let Some(worker) = times.worker {
-        calls.queue.add(times.queue);
-        calls.worker.add(worker);
+
+    /// A call of something that nothing is deployed under.
+    fn of_nothing(calls: &Arc<DeploymentCalls>, function: &str) -> Self {
+        Self { calls: Arc::clone(calls), function: calls.function(function, || None) }
+    }
+}
+
+/// Has the observers look at a call, if there are any. `deployment`: none if there is none of the name.
+fn observe(
+    client: Client<'_>,
+    head: &Parts,
+    deployment: Option<&DeploymentName>,
+    function: &str,
+) -> Option<Box<Observed>> {
+    if !client.observers.any() {
+        return None;
+    }
+    let call_head = CallHead::new(client.id, client.connection, client.route, head, deployment, function);
+    Some(client.observers.begin(&head.headers, call_head))
+}
+
+/// Has everything that looks at calls see one that has ended.
+fn record_ended(counted: Option<&Counted>, begun: Begun, ended: Ended) {
+    if let Some(Counted { calls, function }) = counted {
+        calls.add(function, &ended);
+    }
+    if let Some(observed) = begun.observed {
+        observed.end(begun.at, ended);
     }
 }
 
@@ -230,9 +297,9 @@ struct Recorded {
 }
 
 struct RecordedStream {
-    counted: Option<(Arc<DeploymentCalls>, Arc<FunctionCalls>)>,
-    begun: Begun,
-    times: Times,
+    counted: Option<Counted>,
+    /// None once it has ended.
+    begun: Option<Begun>,
     since: Instant,
     ended: Ended,
 }
@@ -267,15 +334,10 @@ impl Body for Recorded {
 
 impl Drop for RecordedStream {
     fn drop(&mut self) {
-        let now = clock::now();
-        let streamed = now.saturating_duration_since(self.since);
-        self.ended.duration = now.saturating_duration_since(self.begun.at);
-        if let Some((calls, function)) = &self.counted {
-            function.add(&self.ended);
-            calls.stream.add(streamed);
-        }
-        if let Some(entry) = &self.begun.entry {
-            entry.end(&self.ended, self.times, Some(streamed));
-        }
+        let Some(begun) = self.begun.take() else { return };
+        let (code, now) = (mem::take(&mut self.ended.code), clock::now());
+        let stream = Some(now.saturating_duration_since(self.since));
+        let duration = now.saturating_duration_since(begun.at);
+        record_ended(self.counted.as_ref(), begun, Ended { code, duration, stream, ..self.ended });
     }
 }

@@ -35,6 +35,7 @@ pub async fn serve(
     client: Client<'_>,
     bodies: &Bodies,
 ) -> Result<Response<ReplyBody>, Problem> {
+    let client = Client { route: Some(&route.path), ..client };
     match &route.to.function {
         Some(function) => call(gateway, route, function, request, client, bodies).await,
         None => pass_on(gateway, route, request, client, bodies).await,
@@ -108,7 +109,7 @@ async fn answer(
             (arguments, body.into_held())
         }
     };
-    let mut call = client.call(deployment, function, Takes::Arguments, arguments, head);
+    let mut call = record.call(Takes::Arguments, arguments, head);
     if let Some(target) = &mut call.target {
         target.base = Some(0);
     }

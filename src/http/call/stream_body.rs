@@ -63,8 +63,15 @@ enum State {
 /// A stream broke off.
 #[derive(Debug, thiserror::Error)]
 #[error("the stream broke off: {code}")]
-struct BrokenOff {
+pub(super) struct BrokenOff {
     code: Cow<'static, str>,
+}
+
+impl BrokenOff {
+    /// Ends the body of a stream, for the reason that this code stands for.
+    pub(super) fn error(code: Cow<'static, str>) -> axum::Error {
+        axum::Error::new(Self { code })
+    }
 }
 
 /// The code of the failure that ended the body of a stream.
@@ -166,8 +173,8 @@ impl CallNames {
         }
     }
 
-    fn broken_off(&self, fault: CallFailure) -> BrokenOff {
-        BrokenOff { code: failure::of_stream(fault, &self.of).code }
+    fn broken_off(&self, fault: CallFailure) -> axum::Error {
+        BrokenOff::error(failure::of_stream(fault, &self.of).code)
     }
 
     fn error_body(&self, fault: CallFailure) -> Bytes {
@@ -200,7 +207,7 @@ impl Body for StreamBody {
                 context.waker().wake_by_ref();
                 Poll::Pending
             }
-            State::Broken(fault) => Poll::Ready(Some(Err(axum::Error::new(this.names.broken_off(fault))))),
+            State::Broken(fault) => Poll::Ready(Some(Err(this.names.broken_off(fault)))),
             State::Over => Poll::Ready(None),
         }
     }

@@ -7,6 +7,7 @@ use std::task::{Context, Poll};
 use bytes::Bytes;
 use http_body::{Body, Frame, SizeHint};
 
+use crate::http::call::stream_body::BrokenOff;
 use crate::http::problem::Code;
 use crate::http::reply_body::ReplyBody;
 use crate::http::streamed_upload::Fault;
@@ -18,11 +19,6 @@ struct TiedBody {
     /// None once the request has ended.
     request: Option<Fault>,
 }
-
-/// The client has left in the middle of its request.
-#[derive(Debug, thiserror::Error)]
-#[error("the request broke off")]
-struct RequestBrokeOff;
 
 /// Ties a body to the request whose faults arrive at `request`.
 #[must_use]
@@ -48,7 +44,7 @@ impl Body for TiedBody {
             this.request = None;
             // The function gets to know the other faults, such as a body that is too long, and goes on as it likes.
             if fault.is_ok_and(|problem| problem.code() == Code::BadRequest) {
-                return Poll::Ready(Some(Err(axum::Error::new(RequestBrokeOff))));
+                return Poll::Ready(Some(Err(BrokenOff::error(Code::ClientGone.as_str().into()))));
             }
         }
         Pin::new(&mut this.body).poll_frame(context)

@@ -128,7 +128,7 @@ async fn answer(
     record: &mut CallRecord<'_>,
 ) -> Result<Response<ReplyBody>, Problem> {
     let (is_head, deployment) = (head.method == Method::HEAD, record.deployment);
-    let mut call = client.call(deployment, HTTP_FUNCTION, Takes::Request, arguments, &mut head);
+    let mut call = record.call(Takes::Request, arguments, &mut head);
     if let Some(target) = &mut call.target {
         target.base = base;
     }

@@ -37,7 +37,7 @@ pub(super) fn calls(encoder: &mut DescriptorEncoder<'_>, gateway: &Gateway) -> f
     let named: Vec<(&str, &DeploymentCalls)> = deployments
         .iter()
         .filter_map(|deployment| Some((deployment.name.as_str(), deployment.calls.as_deref()?)))
-        .chain([("", &calls.unknown)])
+        .chain([("", &*calls.unknown)])
         .collect();
     let functions: Vec<(&str, Arc<FunctionCalls>)> = named
         .iter()

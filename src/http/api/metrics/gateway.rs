@@ -15,6 +15,7 @@ use crate::http::tls::{Handshakes, Outcome};
 use crate::metrics::changes::Changes;
 use crate::process::walls::machine::Wall;
 use crate::supervise;
+use crate::traces::Tracer;
 
 pub(super) const DEPLOYMENT_GAUGES: [Read<DeploymentReadiness>; 4] = [
     ("ready_workers", "Workers that take calls", |deployment| as_number(deployment.ready_workers as u64)),
@@ -81,6 +82,17 @@ pub(super) fn preflights(encoder: &mut DescriptorEncoder<'_>, front: &Front) -> 
     for (answer, count) in ["permitted", "refused"].into_iter().zip(front.preflights()) {
         let labels = [("answer", answer)];
         metric.encode_family(&labels)?.encode_counter::<NoLabelSet, u64, u64>(&count, None)?;
+    }
+    Ok(())
+}
+
+/// Spans, by what became of them, where there are traces.
+pub(super) fn spans(encoder: &mut DescriptorEncoder<'_>, tracer: Option<&Tracer>) -> fmt::Result {
+    let Some(tracer) = tracer else { return Ok(()) };
+    let help = "Spans that the collector has accepted (sent), and spans that were dropped, by reason";
+    let mut metric = encoder.encode_descriptor("metagate_trace_spans", help, None, MetricType::Counter)?;
+    for (outcome, count) in tracer.counts() {
+        counter(&mut metric, &[("outcome", outcome)], count)?;
     }
     Ok(())
 }
