@@ -1,7 +1,7 @@
 //! The present, as the timers of the runtime count it. Deadlines that timers wait for are computed from it, so that the
 //! two agree also where a test has paused the runtime's clock.
 
-use std::time::{Duration, Instant};
+use std::time::{Duration, Instant, SystemTime};
 
 /// The present.
 #[must_use]
@@ -13,4 +13,10 @@ pub fn now() -> Instant {
 #[must_use]
 pub fn since(past: Instant) -> Duration {
     now().saturating_duration_since(past)
+}
+
+/// The time of day at an instant of the past, for people: as far as the clock was not set since then.
+#[must_use]
+pub fn time_of_day(past: Instant) -> SystemTime {
+    SystemTime::now() - since(past)
 }

@@ -16,6 +16,7 @@ mod launch;
 mod load_hooks;
 mod load_slots;
 mod log_books;
+pub mod overview;
 pub mod packages;
 pub mod plan;
 pub mod plugin_calls;

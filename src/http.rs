@@ -10,6 +10,7 @@ pub mod call;
 pub mod client_certificate;
 pub mod client_connection;
 pub mod connection;
+pub mod dashboard;
 pub mod disk_fault;
 pub mod form_feed;
 pub mod forwarded;

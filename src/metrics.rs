@@ -5,4 +5,5 @@
 pub mod calls;
 pub mod changes;
 pub mod histogram;
-mod outcomes;
+pub mod history;
+pub mod outcomes;

@@ -12,6 +12,7 @@ for program in node npm python3 perl curl git openssl strace zip prometheus; do
   command -v "$program" >/dev/null || missing+=("${program/#node/nodejs}")
 done
 command -v systemd-analyze >/dev/null || missing+=(systemd)
+command -v chromium >/dev/null || missing+=(chromium)
 python3 -m pip --version >/dev/null 2>&1 || missing+=(python3-pip)
 if [ "${#missing[@]}" -gt 0 ]; then
   step "installing ${missing[*]}"

@@ -19,6 +19,7 @@ use crate::http::api::router;
 use crate::http::bodies::Bodies;
 use crate::http::call::observers::Observers;
 use crate::http::connection::accept::{ConnectionLimits, Listening};
+use crate::http::dashboard;
 use crate::http::forwarded::TrustedProxies;
 use crate::http::request_body::BodyLimits;
 use crate::http::service::Service;
@@ -111,8 +112,10 @@ impl Listeners {
         let access = Access::new(&config.admin, owners);
         let health = router::health(Arc::clone(deployer), access.clone());
         let max_upload = config.deploy.max_upload.bytes();
-        let api = |bodies| router::api(deployer, &access, &audit, max_upload, figures.clone(), bodies);
         let observers = Arc::new(observers(parts));
+        let dashboard = || if config.dashboard.enabled { dashboard::routes() } else { Router::new() };
+        let api =
+            |bodies| router::api(deployer, &access, &audit, max_upload, figures.clone(), bodies).merge(dashboard());
         let service = |router: Router, serves_calls, bodies| {
             let gateway = Arc::clone(&deployer.gateway);
             let proxies = TrustedProxies::new(&config.server.trusted_proxies, config.server.proxy_protocol);

@@ -23,6 +23,7 @@ use crate::app::upgrade::Upgrading;
 use crate::app::{App, RunError, terminal, tracer};
 use crate::config::ServerConfig;
 use crate::gateway::configured::FOLDERS;
+use crate::gateway::overview::{self, LOOKS};
 use crate::http::api::metrics::Figures;
 use crate::http::buffers::Budget;
 use crate::http::connection::accept::{self, Serving};
@@ -69,6 +70,7 @@ impl App {
         let reloading =
             Reloading::start(&self.config, &self.deployer, &front, audit, watches_functions, background, stop);
         self.replace_changed_folders();
+        self.look_at_calls();
         let stored = self.deployer.stored_names().len();
         let (first, addresses, lines) = (listeners.first(), listeners.addresses(), listeners.lines());
         let running = Running {
@@ -295,6 +297,20 @@ impl App {
             let (deployer, stop) = (Arc::clone(&deployer), stopped.clone());
             async move {
                 let _stopped = stop.run_until_cancelled(deployer.replace_changed_folders()).await;
+            }
+        });
+    }
+
+    /// Fills the history of each deployment's calls, where calls are counted.
+    fn look_at_calls(&self) {
+        if self.gateway.calls().is_none() {
+            return;
+        }
+        let (gateway, stopped) = (Arc::clone(&self.gateway), self.stop_background.clone());
+        supervise::forever(&self.background, &self.stop_background, LOOKS, move || {
+            let (gateway, stop) = (Arc::clone(&gateway), stopped.clone());
+            async move {
+                let _stopped = stop.run_until_cancelled(overview::look_at_calls(gateway)).await;
             }
         });
     }

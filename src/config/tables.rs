@@ -4,6 +4,7 @@ pub(super) mod access_log;
 pub(super) mod admin;
 pub(super) mod config;
 pub(super) mod cors;
+pub(super) mod dashboard;
 pub(super) mod deploy;
 pub(super) mod deployment;
 pub(super) mod grants;

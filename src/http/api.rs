@@ -11,6 +11,7 @@ pub mod json_body;
 pub mod logs;
 pub mod metacall;
 pub mod metrics;
+pub mod overview;
 pub mod reload;
 pub mod reply;
 pub mod router;

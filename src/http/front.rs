@@ -171,7 +171,7 @@ fn first_part(path: &str) -> &str {
 
 /// Whether an address that begins with this part is one of the gateway's own.
 fn is_own(first: &str) -> bool {
-    RESERVED_NAMES.iter().any(|name| name.eq_ignore_ascii_case(first))
+    RESERVED_NAMES.iter().chain([&"dashboard"]).any(|name| name.eq_ignore_ascii_case(first))
 }
 
 /// The host that a request is for, in small letters and without a port.

@@ -4,7 +4,7 @@
 use std::collections::HashMap;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Weak};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use arc_swap::ArcSwap;
 use parking_lot::Mutex;
@@ -12,6 +12,7 @@ use parking_lot::Mutex;
 use crate::deployment::DeploymentName;
 use crate::invocation::times::Times;
 use crate::metrics::histogram::CallDurations;
+use crate::metrics::history::{History, Past, Seen};
 use crate::metrics::outcomes::Outcomes;
 
 /// Functions of a deployment that are counted apart. Those beyond, and names that are no functions, are counted
@@ -54,9 +55,29 @@ pub struct DeploymentCalls {
     pub worker: CallDurations,
     /// Time from the first message of a stream to its end.
     pub stream: CallDurations,
+    /// The last hour.
+    history: Mutex<History>,
 }
 
 impl DeploymentCalls {
+    /// Looks at the counters for the history, once a second. `is_busy`: calls are in flight or wait.
+    pub fn look(&self, now: Instant, is_busy: bool) {
+        let mut seen = Seen::default();
+        let functions = self.functions.load();
+        let own = functions.iter().filter(|(called, function)| **called == function.name).map(|(_, function)| function);
+        for function in own.chain([&self.unnamed]) {
+            function.durations.add_counts_to(&mut seen.durations);
+            seen.errors += function.outcomes.errors();
+        }
+        self.history.lock().add(now, seen, is_busy);
+    }
+
+    /// The rates of the last seconds, the last use, and the last hour, as far as [`Self::look`] has seen them.
+    #[must_use]
+    pub fn past(&self) -> Past {
+        self.history.lock().past()
+    }
+
     /// The calls of the function that was called by this name. `own_name`: the name of the function if there is one;
     /// asked for once.
     pub fn function(&self, called: &str, own_name: impl FnOnce() -> Option<Box<str>>) -> Arc<FunctionCalls> {

@@ -46,6 +46,31 @@ impl<const FIRST: i32, const BUCKETS: usize> Histogram<FIRST, BUCKETS> {
         usize::try_from(at).unwrap_or(0).min(BUCKETS - 1)
     }
 
+    /// Adds the durations in each bucket to `counts`.
+    pub fn add_counts_to(&self, counts: &mut [u64; BUCKETS]) {
+        for (count, bucket) in counts.iter_mut().zip(&self.buckets) {
+            *count += bucket.load(Ordering::Relaxed);
+        }
+    }
+
+    /// The duration in seconds that a share of the counted durations, 0 to 1, does not exceed: interpolated within its
+    /// bucket, as Prometheus does it. None without durations; of the last bucket, its lower bound.
+    #[must_use]
+    #[expect(clippy::cast_precision_loss, reason = "an estimate")]
+    pub fn quantile(counts: &[u64; BUCKETS], share: f64) -> Option<f64> {
+        let rank = counts.iter().sum::<u64>() as f64 * share;
+        let (mut below, mut lower) = (0.0, 0.0);
+        for (count, exponent) in counts.iter().zip(FIRST..) {
+            let (count, upper) = (*count as f64, 2f64.powi(exponent));
+            if count > 0.0 && below + count >= rank {
+                let is_last = exponent == FIRST + i32::try_from(BUCKETS).unwrap_or(i32::MAX) - 1;
+                return Some(if is_last { lower } else { lower + (upper - lower) * (rank - below) / count });
+            }
+            (below, lower) = (below + count, upper);
+        }
+        None
+    }
+
     /// What was counted so far.
     #[must_use]
     #[expect(clippy::cast_precision_loss, reason = "metrics are doubles")]
@@ -94,6 +119,20 @@ mod tests {
         ] {
             assert_eq!(bound_of(duration).to_bits(), bound.to_bits(), "{duration:?}");
         }
+    }
+
+    #[test]
+    fn quantiles_are_interpolated_within_their_bucket() {
+        let mut counts = [0; 21];
+        assert_eq!(CallDurations::quantile(&counts, 0.5), None);
+        let histogram = CallDurations::default();
+        for _ in 0..100 {
+            histogram.add(Duration::from_millis(700));
+        }
+        histogram.add_counts_to(&mut counts);
+        assert!((CallDurations::quantile(&counts, 0.5).unwrap() - 0.75).abs() < 1e-9);
+        counts[20] = 1000;
+        assert!((CallDurations::quantile(&counts, 0.99).unwrap() - 64.0).abs() < 1e-9);
     }
 
     #[test]

@@ -5,6 +5,8 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use parking_lot::Mutex;
 
+use crate::answer::code::Code;
+
 /// Pairs of status and code that are counted apart. Functions choose their statuses, and plugins their codes.
 const PAIRS: usize = 64;
 /// The code of the pairs beyond; their status is that of their class, such as 400.
@@ -32,6 +34,15 @@ impl Outcomes {
         *others.entry(key).or_default() += 1;
     }
 
+    /// The calls that failed by a fault that is not the caller's: those with a status from 500 on, and streams that
+    /// broke off although their reader was still there.
+    #[must_use]
+    pub fn errors(&self) -> u64 {
+        let others = self.others.lock();
+        let failed = others.iter().filter(|((status, code), _)| is_error(*status, code));
+        failed.map(|(_, count)| count).sum()
+    }
+
     /// Each status and code, with the calls that ended so.
     #[must_use]
     pub fn counts(&self) -> Vec<(u16, Box<str>, u64)> {
@@ -42,9 +53,30 @@ impl Outcomes {
     }
 }
 
+/// Whether a call that ended so failed by a fault that is not the caller's.
+#[must_use]
+pub fn is_error(status: u16, code: &str) -> bool {
+    status >= 500 || (status < 400 && !code.is_empty() && code != Code::ClientGone.as_str())
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn faults_of_callers_are_no_errors() {
+        let outcomes = Outcomes::default();
+        for (status, code) in
+            [(200, ""), (204, ""), (404, "function_not_found"), (499, "client_gone"), (200, "client_gone")]
+        {
+            outcomes.add(status, code);
+        }
+        assert_eq!(outcomes.errors(), 0);
+        for (status, code) in [(500, "function_error"), (503, ""), (200, "worker_crashed")] {
+            outcomes.add(status, code);
+        }
+        assert_eq!(outcomes.errors(), 3);
+    }
 
     #[test]
     fn statuses_and_codes_are_bounded() {

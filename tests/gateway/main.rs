@@ -12,6 +12,7 @@ mod chaos;
 mod commands;
 mod cors;
 mod crashes;
+mod dashboard;
 mod dependencies;
 mod deploys;
 mod endings;

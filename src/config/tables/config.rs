@@ -8,6 +8,7 @@ use serde::Deserialize;
 use crate::config::locations::Locations;
 use crate::config::tables::access_log::AccessLogConfig;
 use crate::config::tables::admin::AdminConfig;
+use crate::config::tables::dashboard::DashboardConfig;
 use crate::config::tables::deploy::DeployConfig;
 use crate::config::tables::deployment::DeploymentConfig;
 use crate::config::tables::metrics::MetricsConfig;
@@ -33,6 +34,9 @@ pub struct Config {
     /// What is counted for `GET /metrics`.
     #[serde(default, deserialize_with = "field::table")]
     pub metrics: MetricsConfig,
+    /// The page at the address of the admin API.
+    #[serde(default, deserialize_with = "field::table")]
+    pub dashboard: DashboardConfig,
     /// A line for each call. Default: none.
     #[serde(default, deserialize_with = "field::some_table")]
     pub access_log: Option<AccessLogConfig>,

@@ -184,12 +184,12 @@ pub async fn require_access(State(access): State<Access>, request: Request, next
     response
 }
 
-/// Answers 403 to requests of web pages. Without a token the gateway trusts the programs on this machine, and a
-/// browser runs the programs of every page.
+/// Answers 403 to changes by web pages of other origins. Without a token the gateway trusts the programs on this
+/// machine, and a browser runs the programs of every page.
 pub async fn refuse_pages(State(access): State<Access>, request: Request, next: Next) -> Response {
     let changes = !matches!(*request.method(), Method::GET | Method::HEAD);
-    if changes && request.headers().contains_key(ORIGIN) {
-        let problem = Problem::new(Code::Forbidden, "the admin API accepts no changes from web pages");
+    if changes && !is_of_own_page(&request) {
+        let problem = Problem::new(Code::Forbidden, "the admin API accepts no changes from web pages of other origins");
         return reply::problem(problem, request.headers());
     }
     if matches!(access, Access::OtherPrograms(_)) && may_be_rebound(&request) {
@@ -197,6 +197,19 @@ pub async fn refuse_pages(State(access): State<Access>, request: Request, next: 
         return reply::problem(Problem::new(Code::Forbidden, message), request.headers());
     }
     next.run(request).await
+}
+
+/// Whether a request comes from a page of the address that it is for, such as the dashboard, or from no page.
+/// Browsers set the header, pages cannot.
+fn is_of_own_page(request: &Request) -> bool {
+    let Some(origin) = request.headers().get(ORIGIN) else { return true };
+    let authority = match request.uri().authority() {
+        Some(authority) => Some(authority.as_str()),
+        None => request.headers().get(HOST).and_then(|host| host.to_str().ok()),
+    };
+    let origin = origin.to_str().ok().and_then(|origin| origin.split_once("://"));
+    let (Some(authority), Some((scheme, host))) = (authority, origin) else { return false };
+    matches!(scheme, "http" | "https") && host.eq_ignore_ascii_case(authority)
 }
 
 /// Whether a request names this machine by a name that an attacker's DNS server may have pointed here (DNS rebinding):

@@ -62,7 +62,7 @@ impl<'a> Need<'a> {
             "/api/package/create" | "/api/deploy/create" | "/api/deploy/delete" => Self::Change,
             path if path.starts_with("/api/repository/") => Self::Change,
             // Their handlers show what the caller may see.
-            "/api/inspect" | "/api/deploy/logs" | "/validate" => Self::Any,
+            "/api/inspect" | "/api/overview" | "/api/deploy/logs" | "/validate" => Self::Any,
             path if path.starts_with("/api/account/") || path.starts_with("/api/billing/") => Self::Any,
             _ if matches!(*method, Method::GET | Method::HEAD) => Self::Read,
             _ => Self::Admin,
@@ -81,6 +81,12 @@ impl Caller {
     #[must_use]
     pub fn with_everything(name: &str) -> Self {
         Self::new(name, &[Permission::Admin])
+    }
+
+    /// What the caller may do, as the configuration writes it.
+    #[must_use]
+    pub fn permissions(&self) -> Vec<String> {
+        self.may.iter().map(ToString::to_string).collect()
     }
 
     /// The same holder, for a new request.
@@ -120,7 +126,7 @@ impl Caller {
         if self.may(need) {
             return Ok(());
         }
-        let may: Vec<String> = self.may.iter().map(|permission| format!("{:?}", permission.to_string())).collect();
+        let may: Vec<String> = self.permissions().iter().map(|permission| format!("{permission:?}")).collect();
         let what = match need {
             Need::Any => "this",
             Need::Metrics => "metrics",

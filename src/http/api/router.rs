@@ -13,7 +13,7 @@ use http::header::{ALLOW, CONTENT_TYPE};
 use crate::gateway::deployer::Deployer;
 use crate::http::api::access::{self, Access};
 use crate::http::api::metrics::Figures;
-use crate::http::api::{audited, deploy, inspect, logs, metacall, metrics, reload, reply, unread_body, upgrade};
+use crate::http::api::{audited, deploy, inspect, logs, metacall, metrics, overview, reload, reply, unread_body, upgrade};
 use crate::http::bodies::Bodies;
 use crate::http::problem::{Code, Problem};
 use crate::telemetry::audit::AuditLog;
@@ -43,6 +43,7 @@ pub fn api(
         .route("/api/logs/{name}", get(logs::logs))
         .with_state(Arc::clone(deployer))
         .merge(Router::new().route("/metrics", get(metrics::metrics)).with_state((Arc::clone(deployer), figures)))
+        .merge(overview::routes(deployer))
         .merge(metacall::routes(Arc::clone(deployer)))
         .merge(deploy::routes(Arc::clone(deployer)))
         .layer(middleware::from_fn_with_state(bodies, unread_body::read_whole))

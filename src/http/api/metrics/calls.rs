@@ -3,10 +3,12 @@
 use std::fmt;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::UNIX_EPOCH;
 
 use prometheus_client::encoding::DescriptorEncoder;
 use prometheus_client::metrics::MetricType;
 
+use crate::clock;
 use crate::gateway::Gateway;
 use crate::http::api::metrics::families::{counter, histogram};
 use crate::metrics::calls::{DeploymentCalls, FunctionCalls};
@@ -43,9 +45,22 @@ pub(super) fn calls(encoder: &mut DescriptorEncoder<'_>, gateway: &Gateway) -> f
         .iter()
         .flat_map(|(name, calls)| calls.functions().into_iter().map(|function| (*name, function)))
         .collect();
+    last_uses(encoder, &named)?;
     by_outcome(encoder, &functions)?;
     by_function(encoder, &functions)?;
     by_part(encoder, &named)
+}
+
+fn last_uses(encoder: &mut DescriptorEncoder<'_>, deployments: &[(&str, &DeploymentCalls)]) -> fmt::Result {
+    let help = "When a call of the deployment was last seen, in seconds since 1970; looked at once a second";
+    let name = "metagate_deployment_last_use_timestamp_seconds";
+    let mut metric = encoder.encode_descriptor(name, help, None, MetricType::Gauge)?;
+    for (deployment, calls) in deployments {
+        let Some(last_used) = calls.past().last_used else { continue };
+        let since_1970 = clock::time_of_day(last_used).duration_since(UNIX_EPOCH).unwrap_or_default();
+        metric.encode_family(&[("deployment", *deployment)])?.encode_gauge(&since_1970.as_secs_f64().round())?;
+    }
+    Ok(())
 }
 
 fn by_outcome(encoder: &mut DescriptorEncoder<'_>, functions: &[(&str, Arc<FunctionCalls>)]) -> fmt::Result {

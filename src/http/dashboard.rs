@@ -1,0 +1,76 @@
+//! The dashboard: files that are part of the program, at `/dashboard` and, where no route takes it, at `/`. They hold
+//! no data, so whoever reaches the listener of the admin API gets them; what the page shows and does goes through that
+//! API and its rules.
+
+use std::sync::LazyLock;
+
+use axum::Router;
+use axum::response::{IntoResponse, Response};
+use axum::routing::get;
+use http::header::{
+    CACHE_CONTROL, CONTENT_SECURITY_POLICY, CONTENT_TYPE, ETAG, IF_NONE_MATCH, REFERRER_POLICY, X_CONTENT_TYPE_OPTIONS,
+    X_FRAME_OPTIONS,
+};
+use http::{HeaderMap, StatusCode};
+use sha2::{Digest as _, Sha256};
+
+/// Nothing is loaded from elsewhere, nothing inline runs, and no other page may show this one.
+const POLICY: &str =
+    "default-src 'self'; base-uri 'none'; form-action 'self'; frame-ancestors 'none'; img-src 'self' data:";
+
+const HTML: &str = "text/html; charset=utf-8";
+const CSS: &str = "text/css; charset=utf-8";
+const SCRIPT: &str = "text/javascript; charset=utf-8";
+
+/// A file: its address, its type, its contents.
+type File = (&'static str, &'static str, &'static str);
+
+const FILES: [File; 14] = [
+    ("/", HTML, include_str!("dashboard/index.html")),
+    ("/dashboard", HTML, include_str!("dashboard/index.html")),
+    ("/dashboard/style.css", CSS, include_str!("dashboard/style.css")),
+    ("/dashboard/app.js", SCRIPT, include_str!("dashboard/app.js")),
+    ("/dashboard/api.js", SCRIPT, include_str!("dashboard/api.js")),
+    ("/dashboard/call.js", SCRIPT, include_str!("dashboard/call.js")),
+    ("/dashboard/deploy.js", SCRIPT, include_str!("dashboard/deploy.js")),
+    ("/dashboard/deployment.js", SCRIPT, include_str!("dashboard/deployment.js")),
+    ("/dashboard/dom.js", SCRIPT, include_str!("dashboard/dom.js")),
+    ("/dashboard/format.js", SCRIPT, include_str!("dashboard/format.js")),
+    ("/dashboard/logs.js", SCRIPT, include_str!("dashboard/logs.js")),
+    ("/dashboard/overview.js", SCRIPT, include_str!("dashboard/overview.js")),
+    ("/dashboard/plugins.js", SCRIPT, include_str!("dashboard/plugins.js")),
+    ("/dashboard/zip.js", SCRIPT, include_str!("dashboard/zip.js")),
+];
+
+/// The files' entity tags, in the same order.
+static TAGS: LazyLock<Vec<String>> = LazyLock::new(|| FILES.iter().map(|(_, _, content)| tag(content)).collect());
+
+/// The routes of the dashboard's files.
+pub fn routes() -> Router {
+    FILES.iter().enumerate().fold(Router::new(), |router, (at, file)| {
+        router.route(file.0, get(move |headers: HeaderMap| async move { answer(file, &TAGS[at], &headers) }))
+    })
+}
+
+fn answer((_, content_type, content): &'static File, tag: &str, headers: &HeaderMap) -> Response {
+    let safety = [
+        (CONTENT_SECURITY_POLICY, POLICY),
+        (X_FRAME_OPTIONS, "DENY"),
+        (X_CONTENT_TYPE_OPTIONS, "nosniff"),
+        (REFERRER_POLICY, "no-referrer"),
+        // Another version of the gateway has other files: a browser asks each time.
+        (CACHE_CONTROL, "no-cache"),
+        (ETAG, tag),
+    ];
+    let is_known = headers.get(IF_NONE_MATCH).is_some_and(|known| known.as_bytes() == tag.as_bytes());
+    if is_known {
+        return (StatusCode::NOT_MODIFIED, safety).into_response();
+    }
+    (safety, [(CONTENT_TYPE, *content_type)], *content).into_response()
+}
+
+fn tag(content: &str) -> String {
+    let digest = Sha256::digest(content.as_bytes());
+    let text: String = digest.iter().take(12).map(|byte| format!("{byte:02x}")).collect();
+    format!("\"{text}\"")
+}

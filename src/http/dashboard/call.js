@@ -1,0 +1,109 @@
+// The form that calls a function: a field for each parameter, headers, and the answer.
+
+import { button, element, notice } from './dom.js';
+import { milliseconds } from './format.js';
+
+function signature({ name, schema }) {
+  const kind = (of) => (typeof of?.type === 'string' ? of.type : 'any');
+  const parameters = schema.parameters.map((one) => `${one.name}${one.required ? '' : '?'}: ${kind(one.schema)}`);
+  return `${name}(${parameters.join(', ')}) → ${kind(schema.returns)}`;
+}
+
+function placeholder(schema) {
+  return (
+    { string: 'text', integer: '0', number: '0.0', boolean: 'true', array: '[]', object: '{}' }[schema?.type] ??
+    'JSON'
+  );
+}
+
+/** The value of a field: text stands for itself where a string is wanted, and is JSON otherwise. */
+function valueOf(text, schema) {
+  return schema?.type === 'string' ? text : JSON.parse(text);
+}
+
+/** A function with its form. `address`: where it is called. */
+export function functionForm(fn, address) {
+  const fields = fn.schema.parameters.map((parameter) => ({
+    parameter,
+    input: element('input', { placeholder: placeholder(parameter.schema), autocomplete: 'off' }),
+  }));
+  const headers = element('textarea', { placeholder: 'x-tenant: blue', spellcheck: 'false' });
+  const answer = element('div', { class: 'answer', role: 'status' });
+  const call = button('Call', () => run(), { kind: 'main', label: `Call ${fn.name}` });
+
+  async function run() {
+    call.disabled = true;
+    answer.replaceChildren(element('span', { class: 'quiet' }, 'calling …'));
+    try {
+      const args = {};
+      for (const { parameter, input } of fields) {
+        if (input.value === '' && !(parameter.required && parameter.schema?.type === 'string')) continue;
+        try {
+          args[parameter.name] = valueOf(input.value, parameter.schema);
+        } catch (error) {
+          throw new Error(`${parameter.name}: ${error.message}`);
+        }
+      }
+      const own = headers.value
+        .split('\n')
+        .filter((line) => line.trim())
+        .map((line) => {
+          const at = line.indexOf(':');
+          if (at < 1) throw new Error(`a header is "name: value", not "${line}"`);
+          return [line.slice(0, at).trim(), line.slice(at + 1).trim()];
+        });
+      const begun = performance.now();
+      const got = await fetch(address, {
+        method: 'POST',
+        headers: [['content-type', 'application/json'], ...own],
+        body: JSON.stringify(args),
+        credentials: 'omit',
+      });
+      const body = await got.text();
+      const lasted = performance.now() - begun;
+      const all = [...got.headers].map(([name, value]) => `${name}: ${value}`).join('\n');
+      answer.replaceChildren(
+        element(
+          'p',
+          {},
+          element('strong', { class: got.ok ? 'ready' : 'bad' }, String(got.status)),
+          ` in ${milliseconds(lasted)}, request `,
+          element('code', {}, got.headers.get('x-request-id') ?? ''),
+        ),
+        element('pre', { tabindex: '0', 'aria-label': 'Body of the answer' }, body),
+        element(
+          'details',
+          {},
+          element('summary', {}, 'Headers of the answer'),
+          element('div', {}, element('pre', { tabindex: '0' }, all)),
+        ),
+      );
+    } catch (error) {
+      answer.replaceChildren(notice(error.message));
+    }
+    call.disabled = false;
+  }
+
+  const inputs = fields.map(({ parameter, input }) =>
+    element(
+      'label',
+      { class: 'field' },
+      element('span', {}, `${parameter.name}${parameter.required ? '' : ' (optional)'}`),
+      input,
+    ),
+  );
+  return element(
+    'details',
+    { 'data-function': fn.name },
+    element('summary', {}, element('code', {}, signature(fn))),
+    element(
+      'div',
+      {},
+      element('p', { class: 'quiet' }, fn.schema.description ?? ''),
+      inputs,
+      element('label', { class: 'field' }, element('span', {}, 'Headers, one a line'), headers),
+      call,
+      answer,
+    ),
+  );
+}

@@ -1,0 +1,154 @@
+// The page of one deployment: its functions, releases, variables, plugins, log, and its end.
+
+import { change, read, Refused, whyNot } from './api.js';
+import { functionForm } from './call.js';
+import { button, element, notice, table } from './dom.js';
+import { ago, bytes, milliseconds, NOTHING, rate } from './format.js';
+import { logTail } from './logs.js';
+
+/** The functions in the packages of `/api/inspect`. */
+function functionsOf(packages) {
+  const handles = Object.values(packages ?? {}).flat();
+  return handles.flatMap((handle) => handle.scope?.funcs ?? []).filter((fn) => fn.schema);
+}
+
+async function releasesOf(name) {
+  try {
+    return await read(`/api/releases/${encodeURIComponent(name)}`);
+  } catch (error) {
+    if (error instanceof Refused && error.status < 500) return undefined;
+    throw error;
+  }
+}
+
+function confirmed(question) {
+  return new Promise((resolve) => {
+    const dialog = element(
+      'dialog',
+      { 'aria-label': question },
+      element('p', {}, question),
+      element(
+        'form',
+        { method: 'dialog', class: 'bar' },
+        element('button', { value: 'no' }, 'Cancel'),
+        element('button', { value: 'yes', class: 'danger' }, 'Confirm'),
+      ),
+    );
+    dialog.addEventListener('close', () => {
+      dialog.remove();
+      resolve(dialog.returnValue === 'yes');
+    });
+    document.body.append(dialog);
+    dialog.showModal();
+  });
+}
+
+export function deploymentPage(main, name, signal, caller) {
+  const figures = element('dl');
+  const body = element('div', {}, element('p', { class: 'quiet' }, 'loading …'));
+  const message = element('div', { role: 'status' });
+  main.replaceChildren(
+    element('p', {}, element('a', { href: '#/' }, '← Deployments')),
+    element('h1', {}, name),
+    figures,
+    message,
+    body,
+  );
+  const reason = whyNot(caller, name);
+  const log = logTail(name, signal);
+
+  async function attempt(what, done) {
+    message.replaceChildren(element('p', { class: 'quiet' }, `${what} …`));
+    try {
+      await done();
+      message.replaceChildren(element('p', {}, `${what}: done`));
+      if (!signal.aborted) await load();
+    } catch (error) {
+      message.replaceChildren(notice(`${what}: ${error.message}`));
+    }
+  }
+
+  function releasesTable(releases) {
+    const rows = releases.releases.map((one) => [
+      `#${one.release}`,
+      element('time', { datetime: one.created }, one.created),
+      one.source ?? one.origin,
+      one.env.join(', ') || NOTHING,
+      one.live
+        ? element('span', { class: 'state ready' }, 'live')
+        : button(
+            'Roll back',
+            async () => {
+              if (!(await confirmed(`Serve release #${one.release} of ${name} again?`))) return;
+              await attempt(`rollback to #${one.release}`, () =>
+                change(`/api/rollback/${encodeURIComponent(name)}`, { release: one.release }),
+              );
+            },
+            { reason, label: `Roll back to release ${one.release}` },
+          ),
+    ]);
+    return [
+      element('h2', {}, 'Releases'),
+      releases.failure ? notice(`the last deploy failed: ${releases.failure}`) : null,
+      table([['Release', true], ['Made'], ['From'], ['Variables'], ['Action']], rows),
+    ];
+  }
+
+  async function remove() {
+    if (!(await confirmed(`Delete ${name} with all its releases?`))) return;
+    try {
+      await change('/api/deploy/delete', { suffix: name });
+      location.hash = '#/';
+    } catch (error) {
+      message.replaceChildren(notice(`delete: ${error.message}`));
+    }
+  }
+
+  async function load() {
+    const own = (await read('/api/inspect', { signal })).find((one) => one.suffix === name);
+    // What the configuration defines has no releases.
+    const releases = own && !own.origin ? undefined : await releasesOf(name);
+    const functions = functionsOf(own?.packages);
+    const address = (fn) =>
+      [own.prefix, name, own.version, 'call', ...fn.name.split('/')]
+        .map((part) => `/${encodeURIComponent(part)}`).join('');
+    const ofConfiguration = releases ? reason : 'the configuration defines it: remove it there';
+    body.replaceChildren(
+      own?.error ? notice(`${own.error.code}: ${own.error.message}\n${own.error.stderr ?? ''}`) : '',
+      element('h2', {}, 'Functions'),
+      ...(functions.length > 0
+        ? functions.map((fn) => functionForm(fn, address(fn)))
+        : [element('p', { class: 'quiet' }, 'none, or not loaded yet')]),
+      ...(releases ? releasesTable(releases).filter(Boolean) : []),
+      log,
+      element('h2', {}, 'Remove'),
+      button('Delete this deployment', remove, { reason: reason ?? ofConfiguration, kind: 'danger' }),
+      element('p', { class: 'quiet' }, reason ?? ofConfiguration ?? ''),
+    );
+  }
+
+  load().catch((error) => {
+    if (!signal.aborted) body.replaceChildren(notice(error.message));
+  });
+  return {
+    show({ deployments }) {
+      const line = deployments.find((one) => one.name === name);
+      const facts = line
+        ? [
+            ['State', element('span', { class: `state ${line.state}` }, line.state)],
+            ['Release', line.release === null ? line.origin : `#${line.release}, ${line.origin}`],
+            ['Workers', `${line.workers.ready} ready of ${line.workers.all}, ${line.restarts} replaced`],
+            ['Calls', `${rate(line.calls_per_second)} a second, ${line.in_flight} in flight, ${line.queued} queued`],
+            ['Duration', `p50 ${milliseconds(line.p50_ms)}, p99 ${milliseconds(line.p99_ms)}`],
+            ['Errors', `${rate(line.errors_per_second)} a second`],
+            ['Uses', `${bytes(line.memory)}, ${line.cpu === null ? NOTHING : line.cpu.toFixed(2)} processors`],
+            ['Last use', ago(line.last_used)],
+            ...line.warnings.map((warning) => ['Warning', warning]),
+          ]
+        : [['State', 'not deployed']];
+      figures.replaceChildren(
+        ...facts.flatMap(([title, value]) => [element('dt', {}, title), element('dd', {}, value)]),
+      );
+    },
+  };
+}

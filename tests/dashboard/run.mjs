@@ -1,0 +1,279 @@
+// Uses the dashboard in a headless Chromium by click and by key, and checks what it shows, what it asks for and that it
+// is accessible. Writes screenshots.
+//
+// usage: node run.mjs ORIGIN CHROMIUM MODULES SCREENSHOTS FOLDER
+// (MODULES: the node_modules with playwright-core and axe-core; FOLDER: functions to deploy; package.zip with them is
+// in SCREENSHOTS)
+import assert from 'node:assert/strict';
+import { readFileSync } from 'node:fs';
+import { createRequire } from 'node:module';
+import { join } from 'node:path';
+
+const [origin, executablePath, modules, screenshots, folder] = process.argv.slice(2);
+const { chromium } = createRequire(join(modules, 'x.js'))('playwright-core');
+const AXE = readFileSync(join(modules, 'axe-core/axe.min.js'), 'utf8');
+const PHONE = { width: 390, height: 844 };
+const TOKEN = 'everything';
+const HOSTILE = '<img src=x onerror=alert(1)>';
+
+const browser = await chromium.launch({
+  executablePath,
+  args: [
+    '--headless',
+    '--no-sandbox',
+    '--disable-gpu',
+    '--disable-quic',
+    '--no-first-run',
+    '--disable-background-networking',
+    '--disable-component-update',
+    '--disable-sync',
+  ],
+});
+const context = await browser.newContext({ viewport: { width: 1280, height: 800 }, bypassCSP: false });
+const page = await context.newPage();
+page.setDefaultTimeout(15_000);
+const complaints = [];
+page.on('request', (request) => {
+  if (!request.url().startsWith(`${origin}/`) && !request.url().startsWith('data:'))
+    complaints.push(`asks ${request.url()}`);
+});
+page.on('pageerror', (error) => complaints.push(`fails: ${error.message}`));
+page.on('dialog', (dialog) => {
+  complaints.push(`says ${dialog.message()}`);
+  dialog.dismiss();
+});
+page.on('console', (message) => {
+  if (message.type() === 'error' && !message.text().includes('401')) complaints.push(message.text());
+});
+
+/** Fails if axe finds something. It is run through the debugger, which the page's policy does not bind. */
+async function accessible(what) {
+  await page.evaluate(AXE);
+  const { violations } = await page.evaluate(() => globalThis.axe.run());
+  const found = violations.map(
+    (one) => `${one.id}: ${one.nodes.map((node) => `${node.html} ${node.failureSummary}`).join('; ')}`,
+  );
+  assert.deepEqual(found, [], what);
+}
+
+/** Checks the page in both themes and on a phone; with a name it is painted. */
+async function inspect(what, name) {
+  for (const [look, theme, size] of [
+    ['light', 'light'],
+    ['dark', 'dark'],
+    ['phone', 'light', PHONE],
+  ]) {
+    if (size) await page.setViewportSize(size);
+    await page.selectOption('#theme', theme);
+    await accessible(`${what}, ${look}`);
+    if (size) {
+      const width = await page.evaluate(() => document.documentElement.scrollWidth);
+      assert.ok(width <= size.width, `${what} is ${width} wide on a phone`);
+    }
+    await page.evaluate(() => scrollTo(0, 0));
+    if (name) await page.screenshot({ path: join(screenshots, `${name}-${look}.png`) });
+  }
+  await page.setViewportSize({ width: 1280, height: 800 });
+  await page.selectOption('#theme', '');
+}
+
+/** A token is asked for; a wrong one is refused. */
+async function open() {
+  await page.goto(`${origin}/`);
+  await page.getByLabel('Token').fill('wrong');
+  await page.getByRole('button', { name: 'Open' }).click();
+  await page.getByText('a valid token is needed').waitFor();
+  await inspect('the token');
+  await page.getByLabel('Token').fill(TOKEN);
+  await page.keyboard.press('Enter');
+  await page.getByRole('link', { name: 'shop', exact: true }).waitFor();
+}
+
+async function overview() {
+  const names = () => page.locator('tbody tr').evaluateAll((rows) => rows.map((row) => row.dataset.name));
+  assert.deepEqual(await names(), ['math', 'shop']);
+  await page.getByRole('button', { name: 'Name' }).click();
+  assert.deepEqual(await names(), ['shop', 'math'], 'sorted the other way');
+  await page.getByLabel('Filter').fill('ma');
+  assert.deepEqual(await names(), ['math']);
+  await page.getByText('1 of 2').waitFor();
+  await page.getByLabel('Filter').fill('');
+  await page.getByRole('button', { name: 'Name' }).click();
+  // The calls that the test has made are seen within seconds.
+  await page.locator('tr[data-name=math] svg path').first().waitFor();
+  await page.locator('tr[data-name=math] td', { hasText: /ms$/ }).first().waitFor();
+  await inspect('the overview', 'dashboard');
+}
+
+async function deployment() {
+  await page.getByRole('link', { name: 'math', exact: true }).click();
+  await page.getByText('sum(', { exact: false }).click();
+  const form = page.locator('details[data-function=sum]');
+  await form.getByLabel('a', { exact: true }).fill('2');
+  await form.getByLabel('b', { exact: true }).fill('40');
+  await form.getByLabel('Headers').fill('x-request-id: from-the-page');
+  await form.getByRole('button', { name: 'Call sum' }).click();
+  await form.locator('pre[aria-label="Body of the answer"]', { hasText: '42' }).waitFor();
+  await form.getByText('from-the-page').first().waitFor();
+  await form.getByLabel('a', { exact: true }).fill('{');
+  await form.getByRole('button', { name: 'Call sum' }).click();
+  await form.getByRole('alert').waitFor();
+  await page.getByText('say(', { exact: false }).click();
+  const say = page.locator('details[data-function=say]');
+  await say.getByLabel('text').fill(HOSTILE);
+  await say.getByRole('button', { name: 'Call say' }).click();
+  const log = page.getByLabel('Log of math');
+  await log.getByText(HOSTILE).waitFor();
+  assert.equal(await page.locator('img').count(), 0, 'what functions print is text');
+  await page.getByLabel('Lines with').fill('not in any line');
+  await page.getByText('no line has this text').waitFor();
+  await page.getByLabel('Lines with').fill('onerror');
+  await log.getByText(HOSTILE).waitFor();
+  assert.ok(
+    await page.getByRole('button', { name: 'Delete this deployment' }).isDisabled(),
+    'the configuration defines it',
+  );
+  await inspect('a deployment', 'deployment');
+}
+
+async function releases() {
+  await page.goto(`${origin}/dashboard#/deployment/shop`);
+  await page.getByRole('button', { name: 'Roll back to release 1' }).click();
+  await page.getByRole('button', { name: 'Confirm' }).click();
+  await page.getByText('rollback to #1: done').waitFor();
+  await page.getByRole('button', { name: 'Roll back to release 2' }).waitFor();
+  await inspect('a deployment with releases');
+  await page.getByRole('button', { name: 'Delete this deployment' }).click();
+  await page.getByRole('button', { name: 'Cancel' }).click();
+  await page.getByRole('button', { name: 'Delete this deployment' }).click();
+  await page.getByRole('button', { name: 'Confirm' }).click();
+  await page.locator('tr[data-name=math]').waitFor();
+  await page.locator('tr[data-name=shop]').waitFor({ state: 'detached' });
+}
+
+/** A folder and a zip of it are deployed, with their steps. */
+async function deploys() {
+  for (const [choice, files, as] of [
+    ['Folder …', folder, 'chosen'],
+    ['Zip …', join(screenshots, 'package.zip'), 'zipped'],
+  ]) {
+    await page.getByLabel('as', { exact: true }).fill(as);
+    const chooser = page.waitForEvent('filechooser');
+    await page.getByRole('button', { name: choice }).click();
+    await (await chooser).setFiles(files);
+    await page.getByText('release #1 of').waitFor();
+    await page.getByLabel('Steps of the deploy').getByText('uploading').waitFor();
+    await page.locator(`tr[data-name=${as}]`).waitFor();
+  }
+  await page.getByLabel('as', { exact: true }).fill('no/name');
+  const chooser = page.waitForEvent('filechooser');
+  await page.getByRole('button', { name: 'Zip …' }).click();
+  await (await chooser).setFiles(join(screenshots, 'package.zip'));
+  await page.locator('.drop .notice').waitFor();
+  await inspect('a deploy');
+}
+
+async function plugins() {
+  await page.getByRole('link', { name: 'Plugins' }).click();
+  await page.getByText('No plugins are configured.').waitFor();
+  await inspect('the plugins');
+}
+
+/** A thousand deployments are shown, sorted and filtered without a wait that a user would notice. */
+async function many() {
+  const real = await (
+    await fetch(`${origin}/api/overview`, { headers: { authorization: `Bearer ${TOKEN}` } })
+  ).json();
+  const calls = Array.from({ length: 60 }, (_, at) => at);
+  const deployments = Array.from({ length: 1000 }, (_, at) => ({
+    ...real.deployments[0],
+    name: `d${String(at).padStart(4, '0')}${at === 7 ? HOSTILE : ''}`,
+    history: { calls, errors: calls, p99_ms: calls },
+  }));
+  await page.route('**/api/overview', (route) => route.fulfill({ json: { ...real, deployments } }));
+  await page.goto(`${origin}/#/`);
+  await page.getByRole('button', { name: 'Show all rows' }).waitFor();
+  await page.locator('tr[data-name^=d0007]').waitFor();
+  assert.equal(await page.locator('img').count(), 0, 'a hostile name is text');
+  const times = await page.evaluate(() => {
+    const measure = (act) => {
+      const begun = performance.now();
+      act();
+      // Reading the height has the browser lay the page out.
+      return document.body.offsetHeight && Math.round(performance.now() - begun);
+    };
+    const filter = document.getElementById('filter');
+    const type = (text) => {
+      filter.value = text;
+      filter.dispatchEvent(new Event('input'));
+    };
+    return {
+      filter: measure(() => type('d099')),
+      all: measure(() => type('')),
+      sort: measure(() => document.querySelector('th button').click()),
+    };
+  });
+  console.log(`1000 deployments: ${JSON.stringify(times)} ms`);
+  assert.ok(
+    Object.values(times).every((time) => time < 500),
+    JSON.stringify(times),
+  );
+  await page.getByRole('button', { name: 'Show all rows' }).click();
+  await page.locator('tr[data-name=d0999]').waitFor();
+  await page.unroute('**/api/overview');
+  await page.locator('tr[data-name=math]').waitFor();
+}
+
+/** From the overview to a call with keys alone. */
+async function byKeys() {
+  await page.goto(`${origin}/`);
+  await page.locator('tr[data-name=math]').waitFor();
+  const reach = async (text) => {
+    for (let presses = 0; presses < 40; presses += 1) {
+      await page.keyboard.press('Tab');
+      const focused = await page.evaluate(
+        () =>
+          document.activeElement.getAttribute('aria-label') ??
+          document.activeElement.closest('label')?.textContent ??
+          document.activeElement.textContent,
+      );
+      if (focused.trim().startsWith(text)) return;
+    }
+    throw new Error(`no key leads to ${text}`);
+  };
+  await reach('math');
+  await page.keyboard.press('Enter');
+  await page.getByText('sum(', { exact: false }).waitFor();
+  await reach('sum(');
+  await page.keyboard.press('Enter');
+  await reach('a');
+  await page.keyboard.type('1');
+  await page.keyboard.press('Tab');
+  await page.keyboard.type('2');
+  await reach('Call sum');
+  await page.keyboard.press('Enter');
+  await page.locator('pre[aria-label="Body of the answer"]', { hasText: '3' }).waitFor();
+}
+
+/** Who may only read sees why the rest is disabled. */
+async function reader() {
+  await page.getByRole('button', { name: 'Forget the token' }).click();
+  await page.getByLabel('Token').fill('look');
+  await page.keyboard.press('Enter');
+  await page.getByText('the token "looker" may only: read').waitFor();
+  assert.ok(await page.getByRole('button', { name: 'Delete this deployment' }).isDisabled());
+  await page.goto(`${origin}/#/`);
+  await page.getByText('The token "looker" deploys nothing').waitFor();
+  assert.ok(await page.getByRole('button', { name: 'Folder …' }).isDisabled());
+}
+
+try {
+  for (const part of [open, overview, deployment, releases, deploys, plugins, many, byKeys, reader]) {
+    const begun = performance.now();
+    await part();
+    console.log(`${part.name}: ${Math.round(performance.now() - begun)} ms`);
+  }
+  assert.deepEqual(complaints, []);
+} finally {
+  await browser.close();
+}
