@@ -198,7 +198,7 @@ impl App {
         let data_dir = &config.server.data_dir;
         let functions = Arc::new(FunctionsForPlugins::default());
         let plugins = Plugins::new(
-            data_dir.join("compiled"),
+            config.server.compiled(),
             config.server.max_body.bytes(),
             Arc::clone(&functions) as Arc<dyn CallFunction>,
         )

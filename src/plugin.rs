@@ -26,6 +26,7 @@ pub mod store;
 pub mod verdict;
 
 mod bindings;
+mod config_schema;
 mod crossing;
 mod headers;
 pub(crate) mod hook_call;

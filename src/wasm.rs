@@ -2,21 +2,21 @@
 //! bound on an instance's memory, and the budget of all instances. `plugin` and `wasm_worker` run components with it.
 
 pub mod budget;
+mod code;
 pub mod compile;
 pub mod componentize;
 pub mod limits;
 pub mod ticker;
 pub mod waits;
 
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use anyhow::Context;
 use wasmtime::{Cache, CacheConfig, Config, Enabled, Engine, InstanceAllocationStrategy, PoolingAllocationConfig};
 
+use crate::wasm::code::CodeFolder;
 use crate::wasm::ticker::Ticker;
 
-/// Compiled code on disk, in bytes; the least recently used is evicted first.
-const CACHE_SIZE: u64 = 1 << 30;
 /// A component of a language with a runtime uses up to 23 core instances.
 const CORE_INSTANCES: u32 = 24;
 /// Memories of one instance: those of its modules are counted together.
@@ -35,7 +35,7 @@ const WARM_SLOTS: u32 = 16;
 pub struct Wasm {
     engine: Engine,
     ticker: Ticker,
-    cache: PathBuf,
+    code: CodeFolder,
 }
 
 /// The number of instances, and of their parts, that may exist at a time.
@@ -80,7 +80,8 @@ impl Wasm {
     pub fn with_clock(cache: &Path, room: &Room, each: impl FnMut() + Send + 'static) -> anyhow::Result<Self> {
         let engine = engine(cache, Some(room))?;
         let ticker = Ticker::start_with(&engine, each).context("starting the thread that interrupts WebAssembly")?;
-        Ok(Self { engine, ticker, cache: cache.to_owned() })
+        let code = CodeFolder::new(cache, &engine);
+        Ok(Self { engine, ticker, code })
     }
 
     /// The engine itself.
@@ -119,7 +120,8 @@ fn settings(cache: &Path) -> anyhow::Result<Config> {
     let mut config = Config::new();
     config.epoch_interruption(true).concurrency_support(false).wasm_gc(false).memory_init_cow(true);
     let mut cached = CacheConfig::new();
-    cached.with_directory(cache).with_files_total_size_soft_limit(CACHE_SIZE);
+    // The engine must not write a file again: it has a digest then.
+    cached.with_directory(cache).with_optimized_compression_usage_counter_threshold(u64::MAX);
     config.cache(Some(Cache::new(cached)?));
     Ok(config)
 }

@@ -57,7 +57,7 @@ pub fn run(mut args: impl Iterator<Item = OsString>) -> ExitCode {
 }
 
 fn serve(settings: &str) -> anyhow::Result<()> {
-    compile::use_children_once();
+    compile::use_children();
     let settings = Settings::from_text(settings).context("reading the worker's settings")?;
     let (mut inbox, outbox) = channel::open()?;
     let Some((load, first)) = wait_for_load(&mut inbox)? else { return Ok(()) };

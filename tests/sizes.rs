@@ -17,7 +17,7 @@ const USUAL_FILE_LINES: usize = 320;
 /// Characters of a line, comments included.
 const COLUMNS: usize = 120;
 
-const FOLDERS: [&str; 7] = ["src", "tests", "plugins", "wit", "examples", "benches", "fuzz"];
+const FOLDERS: [&str; 8] = ["src", "crates", "tests", "plugins", "wit", "examples", "benches", "fuzz"];
 /// Folders of committed files that tools have made. What .gitignore names is left out as well.
 const GENERATED: [&str; 2] = ["bindings", "build"];
 /// Files of the project's own with these endings keep to the width of lines.

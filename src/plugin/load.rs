@@ -16,6 +16,7 @@ use wasmtime::component::Linker;
 
 use crate::config::{HookName, PluginConfig, PluginName, Sha256};
 use crate::plugin::component::{self, Compiled, NotAPlugin, Surface};
+use crate::plugin::config_schema::{self, Refusal};
 use crate::plugin::fault::Fault;
 use crate::plugin::figures::Figures;
 use crate::plugin::hook_time::HookTime;
@@ -40,8 +41,6 @@ use crate::wasm::compile::SIZE_LIMIT;
 
 /// How long a plugin may take to start and to return its schema while it is loaded.
 const START_LIMIT: Duration = Duration::from_secs(5);
-/// Longest message of the schema validator that is passed on, in bytes.
-const SCHEMA_WORDS: usize = 300;
 
 /// Loads plugins. A process has one loader.
 pub struct Loader {
@@ -135,7 +134,7 @@ impl Loader {
     ) -> Result<Option<String>, LoadError> {
         let plugin = self.assemble(settings, compiled)?;
         let Home::Here(instances) = &plugin.home else { return Ok(None) };
-        let told = self.threads.handle().block_on(config_schema(&plugin, instances, start_time()));
+        let told = self.threads.handle().block_on(schema_of(&plugin, instances, start_time()));
         told.map_err(|(key, reason)| LoadError { name: plugin.settings.name.clone(), key, reason })
     }
 
@@ -245,8 +244,12 @@ fn check_hooks(settings: &PluginConfig, surface: &Surface) -> Result<(), Reason>
 /// Checks the configuration against the schema and starts an instance. A warm one is kept for the first hook call.
 async fn try_out(plugin: &Plugin, instances: &PluginInstances) -> Result<(), (String, Reason)> {
     let time = start_time();
-    if let Some(schema) = config_schema(plugin, instances, time).await? {
-        check_config_in_time(schema, plugin.settings.config.clone())?;
+    if let Some(schema) = schema_of(plugin, instances, time).await? {
+        let checked = config_schema::check_in_time(schema, plugin.settings.config.clone(), START_LIMIT);
+        checked.map_err(|refusal| match refusal {
+            Refusal::BadSchema(message) => ("path".to_owned(), Reason::BadSchema(message)),
+            Refusal::Mismatch { key, message } => (key, Reason::Schema(message)),
+        })?;
     }
     let _ticking = plugin.wasm.ticker().begin();
     match plugin.start_instance(instances, time).await {
@@ -264,7 +267,7 @@ fn start_time() -> HookTime {
 }
 
 /// Makes an instance and asks it for its schema.
-async fn config_schema(
+async fn schema_of(
     plugin: &Plugin,
     instances: &PluginInstances,
     time: HookTime,
@@ -286,33 +289,4 @@ fn slow_start(fault: Fault) -> Fault {
         Fault::TimedOut(_) => Fault::TimedOut(START_LIMIT),
         other => other,
     }
-}
-
-/// Checks within a time limit, because a hostile schema can make validation take forever. Its thread cannot be ended
-/// and then runs on.
-fn check_config_in_time(schema: String, config: serde_json::Map<String, Value>) -> Result<(), (String, Reason)> {
-    let (sender, checked) = std::sync::mpsc::channel();
-    let spawned = std::thread::Builder::new().name("config-schema".to_owned()).spawn(move || {
-        let _late = sender.send(check_config(&schema, &config));
-    });
-    let slow = |words: &str| ("path".to_owned(), Reason::BadSchema(words.to_owned()));
-    spawned.map_err(|error| slow(&error.to_string()))?;
-    checked
-        .recv_timeout(START_LIMIT)
-        .unwrap_or_else(|_| Err(slow("checking the configuration against it takes too long")))
-}
-
-fn check_config(schema: &str, config: &serde_json::Map<String, Value>) -> Result<(), (String, Reason)> {
-    let bad_schema = |words: String| ("path".to_owned(), Reason::BadSchema(words));
-    let schema: Value = serde_json::from_str(schema).map_err(|error| bad_schema(error.to_string()))?;
-    let validator = jsonschema::validator_for(&schema).map_err(|error| bad_schema(error.to_string()))?;
-    let config = Value::Object(config.clone());
-    let Some(error) = validator.iter_errors(&config).next() else { return Ok(()) };
-    let path = error.instance_path().to_string();
-    let key = path.split('/').filter(|part| !part.is_empty()).fold("config".to_owned(), |key, part| key + "." + part);
-    // The value itself may be a secret.
-    let mut words = error.masked_with("this value").to_string();
-    words.truncate(words.floor_char_boundary(SCHEMA_WORDS));
-    let at = if path.is_empty() { String::new() } else { format!("{}: ", key.trim_start_matches("config.")) };
-    Err((key, Reason::Schema(format!("{at}{words}"))))
 }

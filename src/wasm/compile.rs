@@ -1,25 +1,21 @@
 //! Compiling: in a process of its own, because a hostile component can make it take any time and memory and it cannot
 //! be interrupted. The child leaves the code in the cache, where the gateway finds it.
 
-use std::collections::HashSet;
 use std::ffi::OsString;
-use std::fs;
-use std::hash::{DefaultHasher, Hash, Hasher};
 use std::io::{Read, Write};
 use std::path::{Path, PathBuf};
 use std::process::{Command, ExitCode, Stdio};
-use std::sync::LazyLock;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, bail};
 use parking_lot::Mutex;
 use rustix::process::{Pid, Resource, Rlimit, Signal, getppid, getrlimit, set_parent_process_death_signal, setrlimit};
-use sha2::{Digest, Sha256};
 use wasmparser::Parser;
 use wasmtime::Module;
 use wasmtime::component::Component;
 
+use crate::wasm::code::{self, CodeFolder};
 use crate::wasm::{self, Wasm};
 
 /// The first argument that makes the program compile its standard input instead of running a command.
@@ -37,27 +33,13 @@ const MESSAGE_LIMIT: u64 = 4 << 10;
 
 /// Whether this program handles [`WORD`].
 static KNOWS_WORD: AtomicBool = AtomicBool::new(false);
-/// Whether this process trusts the marks of earlier processes about the cache.
-static TAKES_WORD: AtomicBool = AtomicBool::new(false);
-
-/// The digests whose code is in the cache. The lock is held while compiling: one compilation takes hundreds of
-/// megabytes.
-static COMPILED: LazyLock<Mutex<HashSet<[u8; 32]>>> = LazyLock::new(Mutex::default);
-
-/// The folder of marks (empty files) in the cache: a later process need not compile marked code again.
-const KNOWN: &str = "known";
+/// Held while compiling: one compilation takes hundreds of megabytes.
+static COMPILING: Mutex<()> = Mutex::new(());
 
 /// From now on components are compiled in processes of their own: for a `main` that minds [`WORD`]. Programs that do
 /// not, such as tests, compile in their own process.
 pub fn use_children() {
     KNOWS_WORD.store(true, Ordering::Relaxed);
-}
-
-/// The same, for a process that may compile by itself what was taken out of the cache since an earlier one has put it
-/// there: it has limits, and no calls of others wait for it.
-pub fn use_children_once() {
-    TAKES_WORD.store(true, Ordering::Relaxed);
-    use_children();
 }
 
 impl Wasm {
@@ -81,27 +63,7 @@ impl Wasm {
         if !KNOWS_WORD.load(Ordering::Relaxed) {
             return Ok(());
         }
-        let digest = Sha256::digest(bytes).into();
-        let mut compiled = COMPILED.lock();
-        if compiled.contains(&digest) {
-            return Ok(());
-        }
-        let known = self.known(&digest);
-        if !(TAKES_WORD.load(Ordering::Relaxed) && known.exists()) {
-            compile_in_child(bytes, &self.cache)?;
-            // Without the mark the next process only takes longer.
-            let _noted = fs::create_dir_all(known.parent().unwrap_or(&known)).and_then(|()| fs::write(&known, ""));
-        }
-        compiled.insert(digest);
-        Ok(())
-    }
-
-    /// The mark of these bytes for this engine.
-    fn known(&self, digest: &[u8; 32]) -> PathBuf {
-        let mut hasher = DefaultHasher::new();
-        self.engine.precompile_compatibility_hash().hash(&mut hasher);
-        let digest: String = digest.iter().map(|byte| format!("{byte:02x}")).collect();
-        self.cache.join(KNOWN).join(format!("{:016x}", hasher.finish())).join(digest)
+        compile_unless_kept(bytes, &self.code)
     }
 }
 
@@ -111,8 +73,28 @@ pub fn ahead(bytes: &[u8], cache: &Path) -> anyhow::Result<()> {
     if bytes.len() > SIZE_LIMIT {
         bail!("WebAssembly of {} bytes, limit {SIZE_LIMIT}", bytes.len());
     }
-    let _one_at_a_time = COMPILED.lock();
-    compile_in_child(bytes, cache)
+    compile_unless_kept(bytes, &CodeFolder::new(cache, &wasm::engine(cache, None)?))
+}
+
+fn compile_unless_kept(bytes: &[u8], code: &CodeFolder) -> anyhow::Result<()> {
+    let source = code::source_of(bytes);
+    if code.has(&source) {
+        return Ok(());
+    }
+    let _one_at_a_time = COMPILING.lock();
+    // Another thread may have compiled it meanwhile.
+    if code.has(&source) {
+        return Ok(());
+    }
+    let fresh = code.fresh();
+    let started = Instant::now();
+    compile_in_child(bytes, fresh.path())?;
+    tracing::debug!(milliseconds = started.elapsed().as_millis(), bytes = bytes.len(), "compiled WebAssembly");
+    if let Err(error) = code.take_in(&source, &fresh) {
+        // The engine compiles it once more, in this process: it is known to be possible within the limits.
+        tracing::warn!(%error, "compiled code cannot be kept");
+    }
+    Ok(())
 }
 
 #[expect(

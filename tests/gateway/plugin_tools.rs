@@ -4,6 +4,7 @@ mod authors;
 mod case_effects;
 mod case_imports;
 mod cases;
+mod compiled;
 mod recordings;
 
 use std::fs;

@@ -57,6 +57,11 @@ impl Files {
         self.0.path()
     }
 
+    /// The folder, for a gateway that keeps it.
+    pub(crate) fn into_folder(self) -> TempDir {
+        self.0
+    }
+
     /// Puts a file there in one step, as deploy tools do.
     pub(crate) fn put(&self, name: &str, bytes: impl AsRef<[u8]>) -> PathBuf {
         put(&self.path().join(name), bytes)

@@ -102,6 +102,12 @@ pub struct ServerConfig {
 const MAX_BUFFERED: Size = Size::mebibytes(256);
 
 impl ServerConfig {
+    /// The folder of the data folder for compiled WebAssembly.
+    #[must_use]
+    pub fn compiled(&self) -> PathBuf {
+        self.data_dir.join("compiled")
+    }
+
     /// Bytes that the gateway may hold for clients.
     #[must_use]
     pub fn max_buffered(&self) -> u64 {
