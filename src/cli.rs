@@ -1,5 +1,6 @@
 //! The commands, one file each; this file has the parts that they share: arguments, output, exit codes.
 
+mod backup;
 mod check;
 mod client;
 mod compiled;
@@ -9,6 +10,7 @@ mod deploy;
 mod doctor;
 mod exit;
 mod explain;
+mod health;
 mod init;
 mod inspect;
 mod invoke;
@@ -52,6 +54,8 @@ enum Command {
     Serve(serve::Serve),
     Check(check::Check),
     Doctor(doctor::Doctor),
+    Health(health::Health),
+    Backup(backup::Backup),
     Explain(explain::Explain),
     Reload(reload::Reload),
     Deploy(deploy::Deploy),
@@ -78,6 +82,8 @@ pub fn run() -> ExitCode {
         Command::Serve(command) => command.run(&mut out),
         Command::Check(command) => command.run(&mut out),
         Command::Doctor(command) => command.run(&mut out),
+        Command::Health(command) => command.run(&mut out),
+        Command::Backup(command) => command.run(&mut out),
         Command::Explain(command) => command.run(&mut out),
         Command::Reload(command) => command.run(&mut out),
         Command::Deploy(command) => command.run(&mut out),

@@ -2,6 +2,7 @@
 //! the whole table in one step. The durable record of deployments that were made over HTTP is in `store`.
 
 mod durable;
+pub mod format;
 pub mod loaded_folder;
 pub mod record;
 pub mod store;

@@ -12,6 +12,7 @@ use anyhow::{Context, bail};
 use rustix::fs::FlockOperation;
 
 use crate::logs::files::LogFiles;
+use crate::registry::format;
 use crate::registry::store::Store;
 use crate::runtime::scripts::WorkerScripts;
 use crate::source::staging::{self, StagingArea};
@@ -80,6 +81,7 @@ impl DataDir {
     /// Locks and opens the folder; creates it if it does not exist.
     pub(super) fn open(path: &Path) -> anyhow::Result<Self> {
         let (lock, read_only) = lock(path)?;
+        format::check(path)?;
         if let Some(reason) = &read_only {
             tracing::warn!(reason, "data folder is read-only: deploys are refused");
         }
@@ -90,13 +92,18 @@ impl DataDir {
         let scripts = WorkerScripts::write(path).context("writing the worker scripts")?;
         // Of an earlier gateway: its workers have ended.
         staging::remove(&scripts.temp);
-        Ok(Self {
+        let is_writable = read_only.is_none();
+        let opened = Self {
             lock,
             log_files: LogFiles::start(&path.join("logs")).context("opening the log folder")?,
             store: Store::open(path, scripts.folders_of_deployments().map(Path::to_owned).to_vec(), read_only)?,
             staging,
             scripts,
-        })
+        };
+        if is_writable {
+            format::mark(path)?;
+        }
+        Ok(opened)
     }
 }
 

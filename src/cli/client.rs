@@ -53,6 +53,8 @@ pub(super) struct Client {
 const DEFAULT_URL: &str = "http://localhost:9000";
 /// What the address of a UNIX socket begins with.
 const UNIX: &str = "unix:";
+/// How long an answer to a probe may take.
+const PROBE_LIMIT: Duration = Duration::from_secs(5);
 
 /// The body of an answer that is not a success.
 #[derive(Deserialize)]
@@ -162,6 +164,16 @@ impl Client {
     /// The gateway is not reachable, or its answer is not a success.
     pub(super) fn get(&self, path: &str) -> anyhow::Result<Response<Body>> {
         self.checked(self.get_request(path)?.call())
+    }
+
+    /// Whether the answer to a GET request is a success. It has 5 s.
+    ///
+    /// # Errors
+    /// The gateway does not answer.
+    pub(super) fn probe(&self, path: &str) -> anyhow::Result<bool> {
+        let request = self.get_request(path)?.config().timeout_global(Some(PROBE_LIMIT)).build();
+        let answer = request.call().with_context(|| format!("no answer from {}", self.address(path)))?;
+        Ok(answer.status().is_success())
     }
 
     /// Sends JSON in a POST request; errors as in [`Client::get`].

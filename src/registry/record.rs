@@ -137,7 +137,10 @@ pub enum BadRecord {
     #[error("{0}")]
     Corrupt(String),
     /// A later gateway wrote it.
-    #[error("record has format {0}, this metagate reads format {FORMAT}: run the newer metagate that wrote it")]
+    #[error(
+        "record has format {0}, this metagate reads format {FORMAT}: run the newer metagate that wrote it, or use a \
+         backup from before the upgrade as data_dir"
+    )]
     Newer(u32),
 }
 

@@ -5,6 +5,7 @@
 //! therefore leaves the state before a change or the state after it. Files that no record names are removed at the next
 //! start, by `open`.
 
+pub mod backup;
 pub mod open;
 
 use std::collections::{BTreeMap, BTreeSet};

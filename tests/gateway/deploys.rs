@@ -1,5 +1,6 @@
 //! Deploying over HTTP: packages, releases, interruptions and failing disks.
 
+mod backups;
 mod bad_uploads;
 mod clients;
 mod commands;

@@ -25,6 +25,7 @@ mod faulty;
 mod form_files;
 mod generated_calls;
 mod hangs;
+mod health;
 mod http2;
 mod http_functions;
 mod http_limits;
