@@ -13,6 +13,8 @@ for program in node npm python3 perl curl git openssl strace zip prometheus; do
 done
 command -v systemd-analyze >/dev/null || missing+=(systemd)
 command -v chromium >/dev/null || missing+=(chromium)
+command -v adduser >/dev/null || missing+=(adduser)
+command -v readelf >/dev/null || missing+=(binutils)
 python3 -m pip --version >/dev/null 2>&1 || missing+=(python3-pip)
 if [ "${#missing[@]}" -gt 0 ]; then
   step "installing ${missing[*]}"
@@ -78,3 +80,6 @@ metagate=${CARGO_TARGET_DIR:-$PWD/target}/debug/metagate
 tests/plugins.sh "$metagate"
 tests/templates.sh "$metagate"
 tests/functions.sh "$metagate"
+
+step "packages"
+python3 tests/packages.py "$metagate"
