@@ -197,12 +197,9 @@ impl App {
         look_after_processes(&background, &stop_background, &spawner);
         let data_dir = &config.server.data_dir;
         let functions = Arc::new(FunctionsForPlugins::default());
-        let plugins = Plugins::new(
-            config.server.compiled(),
-            config.server.max_body.bytes(),
-            Arc::clone(&functions) as Arc<dyn CallFunction>,
-        )
-        .with_processes(Arc::clone(&spawner));
+        let (compiled, max_body) = (config.server.compiled(), config.server.max_body.bytes());
+        let called = Arc::clone(&functions) as Arc<dyn CallFunction>;
+        let plugins = Plugins::new(compiled, max_body, called).with_processes(Arc::clone(&spawner));
         let private = [&config.file, data_dir].into_iter().filter_map(|path| path.canonicalize().ok()).collect();
         let caches = scripts.install_caches.clone();
         let users = Users::open(data_dir).map_err(anyhow::Error::from).context("reading the users of deployments")?;

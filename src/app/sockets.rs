@@ -6,7 +6,7 @@ use std::io::{self, ErrorKind};
 use std::net::{SocketAddr, TcpListener as StdTcpListener};
 use std::os::fd::OwnedFd;
 use std::os::unix::fs::{FileTypeExt, MetadataExt, PermissionsExt};
-use std::os::unix::net::{UnixListener as StdUnixListener, UnixStream as StdUnixStream};
+use std::os::unix::net::UnixListener as StdUnixListener;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, anyhow, bail};
@@ -163,13 +163,17 @@ fn remove_stale(path: &Path) -> anyhow::Result<()> {
     if !found.file_type().is_socket() {
         bail!("there is another file at this path: remove it, or change \"listen\"");
     }
-    match StdUnixStream::connect(path) {
+    // It must not wait where the other program does not accept connections.
+    let probe = Socket::new(Domain::UNIX, Type::STREAM.cloexec().nonblocking(), None)?;
+    match probe.connect(&SockAddr::unix(path)?) {
         Err(error) if error.kind() == ErrorKind::ConnectionRefused => {
             tracing::info!(path = %path.display(), "replacing a socket that an ended program has left behind");
             fs::remove_file(path).context("removing the socket of an ended program")
         }
-        Err(error) => Err(error).context("finding out whether a program uses it"),
-        Ok(_) => bail!("a program uses this socket (another gateway?): stop it, or change \"listen\""),
+        Err(error) if error.kind() != ErrorKind::WouldBlock => {
+            Err(error).context("finding out whether a program uses it")
+        }
+        Ok(()) | Err(_) => bail!("a program uses this socket (another gateway?): stop it, or change \"listen\""),
     }
 }
 

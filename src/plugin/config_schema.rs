@@ -219,7 +219,7 @@ mod tests {
     }
 
     /// The message about key `a` with this schema.
-    fn about(schema: Value, value: Value) -> String {
+    fn about(schema: &Value, value: &Value) -> String {
         let words = message(&json!({"properties": {"a": schema}}), &json!({"a": value}));
         words.strip_prefix("config.a> a: ").unwrap_or(&words).to_owned()
     }
@@ -265,7 +265,7 @@ mod tests {
             ),
             (json!(false), json!(1), "False schema does not allow this value"),
         ] {
-            assert_eq!(about(schema.clone(), value), words, "{schema}");
+            assert_eq!(about(&schema, &value), words, "{schema}");
         }
     }
 

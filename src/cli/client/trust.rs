@@ -4,6 +4,10 @@ use std::fs;
 use std::path::Path;
 
 use anyhow::Context;
+use tokio_rustls::rustls::crypto::ring;
+use tokio_rustls::rustls::pki_types::pem::PemObject;
+use tokio_rustls::rustls::pki_types::{CertificateDer, PrivateKeyDer};
+use tokio_rustls::rustls::sign::CertifiedKey;
 use ureq::tls::{Certificate, ClientCert, PemItem, PrivateKey, RootCerts, TlsConfig, parse_pem};
 
 /// The TLS of requests. `ca`: instead of what this machine trusts. `own`: the client's certificate and its key.
@@ -13,14 +17,27 @@ pub(super) fn tls_config(ca: Option<&Path>, own: Option<(&Path, &Path)>) -> anyh
         None => RootCerts::PlatformVerifier,
     };
     let own = match own {
-        Some((cert, key)) => {
-            let text = fs::read(key).with_context(|| format!("reading {}", key.display()))?;
-            let key = PrivateKey::from_pem(&text).with_context(|| format!("reading the key in {}", key.display()))?;
-            Some(ClientCert::new_with_certs(&certificates(cert)?, key))
+        Some((cert, private)) => {
+            let text = fs::read(private).with_context(|| format!("reading {}", private.display()))?;
+            let key =
+                PrivateKey::from_pem(&text).with_context(|| format!("reading the key in {}", private.display()))?;
+            let chain = certificates(cert)?;
+            // A pair that does not belong together would panic in the client.
+            check_pair(&chain, &text).with_context(|| {
+                format!("the key {} is not that of the certificate {}", private.display(), cert.display())
+            })?;
+            Some(ClientCert::new_with_certs(&chain, key))
         }
         None => None,
     };
     Ok(TlsConfig::builder().root_certs(roots).client_cert(own).build())
+}
+
+fn check_pair(chain: &[Certificate<'_>], key: &[u8]) -> anyhow::Result<()> {
+    let key = PrivateKeyDer::from_pem_slice(key)?;
+    let chain = chain.iter().map(|certificate| CertificateDer::from(certificate.der().to_vec())).collect();
+    CertifiedKey::from_der(chain, key, &ring::default_provider())?;
+    Ok(())
 }
 
 fn certificates(path: &Path) -> anyhow::Result<Vec<Certificate<'static>>> {

@@ -4,9 +4,16 @@ use std::fmt::{self, Debug};
 use std::io::{self, Read, Write};
 use std::os::unix::net::UnixStream;
 use std::path::PathBuf;
+use std::thread;
+use std::time::{Duration, Instant};
 
+use socket2::{Domain, SockAddr, Socket, Type};
 use ureq::Error;
 use ureq::unversioned::transport::{Buffers, ConnectionDetails, Connector, LazyBuffers, NextTimeout, Transport};
+
+/// How long a connection may take where a request has no limit of its own, and the pause between two tries.
+const CONNECT_LIMIT: Duration = Duration::from_secs(5);
+const CONNECT_PAUSE: Duration = Duration::from_millis(20);
 
 /// Connects to the socket at a path, whatever host a request names.
 #[derive(Debug)]
@@ -22,7 +29,26 @@ impl<In: Transport> Connector<In> for UnixConnector {
     type Out = UnixTransport;
 
     fn connect(&self, details: &ConnectionDetails<'_>, _: Option<In>) -> Result<Option<UnixTransport>, Error> {
-        let stream = UnixStream::connect(&self.0)?;
+        let address = SockAddr::unix(&self.0)?;
+        let begun = Instant::now();
+        let stream = loop {
+            let socket = Socket::new(Domain::UNIX, Type::STREAM.cloexec().nonblocking(), None)?;
+            match socket.connect(&address) {
+                // The gateway does not accept connections at the moment.
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
+                    let limit = details.timeout.not_zero().map_or(CONNECT_LIMIT, |limit| CONNECT_LIMIT.min(*limit));
+                    if begun.elapsed() >= limit {
+                        return Err(Error::Timeout(details.timeout.reason));
+                    }
+                    thread::sleep(CONNECT_PAUSE);
+                }
+                connected => {
+                    connected?;
+                    socket.set_nonblocking(false)?;
+                    break UnixStream::from(socket);
+                }
+            }
+        };
         let config = details.config;
         let buffers = LazyBuffers::new(config.input_buffer_size(), config.output_buffer_size());
         Ok(Some(UnixTransport { stream, buffers }))

@@ -24,7 +24,7 @@ fn check_table(config: &Config, table: &str, has_pairs: bool, listen: Option<&Li
         faults.push(Fault::new(locations.of(&key("tls")), message));
     }
     for name in ["client_ca", "tls_min_version", "client_certificates"] {
-        if !locations.has(&key("tls")) && locations.has(&key(name)) {
+        if !has_pairs && locations.has(&key(name)) {
             let message = format!("{name:?} requires [[{table}.tls]]");
             faults.push(Fault::new(locations.of(&key(name)), message));
         }

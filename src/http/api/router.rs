@@ -13,7 +13,9 @@ use http::header::{ALLOW, CONTENT_TYPE};
 use crate::gateway::deployer::Deployer;
 use crate::http::api::access::{self, Access};
 use crate::http::api::metrics::Figures;
-use crate::http::api::{audited, deploy, inspect, logs, metacall, metrics, overview, reload, reply, unread_body, upgrade};
+use crate::http::api::{
+    audited, deploy, inspect, logs, metacall, metrics, overview, reload, reply, unread_body, upgrade,
+};
 use crate::http::bodies::Bodies;
 use crate::http::problem::{Code, Problem};
 use crate::telemetry::audit::AuditLog;

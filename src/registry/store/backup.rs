@@ -2,10 +2,17 @@
 //! record names them any more. So a deployment's copy is consistent if its record is the same before and after its
 //! files were copied; if not, they are copied again. The copy is a data folder itself.
 
+use std::ffi::OsStr;
 use std::fs::{self, File, FileTimes, Metadata};
-use std::io;
+use std::io::{self, Read};
+use std::os::fd::OwnedFd;
+use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::{MetadataExt, lchown, symlink};
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use rustix::fs::{AtFlags, Dir, Mode, OFlags};
+use rustix::io::Errno;
 
 use crate::deployment::DeploymentName;
 use crate::registry::durable;
@@ -14,6 +21,8 @@ use crate::registry::record::{BadRecord, Record};
 
 /// How often the files of a deployment are copied while it is deployed again and again.
 const TRIES: u32 = 20;
+/// How files are opened: without waiting for the other end of a pipe.
+const OPENED: OFlags = OFlags::RDONLY.union(OFlags::CLOEXEC).union(OFlags::NONBLOCK);
 /// Files of a data folder that are copied as they are: they are replaced as a whole.
 const WHOLE: [&str; 2] = ["format", "users"];
 
@@ -40,6 +49,9 @@ pub enum BackupError {
     /// There is something where the copy should be.
     #[error("{0} exists and is not empty: name another folder")]
     Exists(String),
+    /// The copy would be in what is copied.
+    #[error("{0} is inside the data folder: name another folder")]
+    Inside(String),
     /// A deployment changes faster than it can be copied.
     #[error("{0:?} was deployed again each of {TRIES} times that it was copied")]
     Busy(DeploymentName),
@@ -72,6 +84,10 @@ pub fn copy(data_dir: &Path, to: &Path) -> Result<Copied, BackupError> {
     make_target(to).map_err(disk(to))?;
     if fs::read_dir(to).map_err(disk(to))?.next().is_some() {
         return Err(BackupError::Exists(to.display().to_string()));
+    }
+    if is_inside(to, data_dir).map_err(disk(to))? {
+        fs::remove_dir(to).map_err(disk(to))?;
+        return Err(BackupError::Inside(to.display().to_string()));
     }
     let target = to.join("deployments");
     durable::make_folder(&target).map_err(disk(&target))?;
@@ -162,43 +178,67 @@ fn make_target(to: &Path) -> io::Result<()> {
     durable::make_folder(to)
 }
 
-/// Copies a file, a link, or a folder with everything in it, with owners, modes and times.
+fn is_inside(path: &Path, folder: &Path) -> io::Result<bool> {
+    Ok(path.canonicalize()?.starts_with(folder.canonicalize()?))
+}
+
+/// Copies a file, a link, or a folder with everything in it, with owners, modes and times. Functions may change their
+/// files meanwhile: links are copied, never followed, and what is opened is what is looked at.
 fn copy_tree(from: &Path, to: &Path) -> io::Result<()> {
+    let (Some(parent), Some(name)) = (from.parent(), from.file_name()) else {
+        return Err(io::ErrorKind::InvalidInput.into());
+    };
+    let parent = Arc::new(rustix::fs::open(parent, OPENED | OFlags::DIRECTORY, Mode::empty())?);
     // Innermost folders are finished first: a file that is added changes a folder's time.
-    let mut waiting = vec![(from.to_owned(), to.to_owned())];
+    let mut waiting = vec![(parent, name.to_owned(), to.to_owned())];
     let mut folders = Vec::new();
-    while let Some((from, to)) = waiting.pop() {
-        let metadata = match fs::symlink_metadata(&from) {
-            // A function has removed a file of its own meanwhile.
-            Err(error) if error.kind() == io::ErrorKind::NotFound && !folders.is_empty() => continue,
-            metadata => metadata?,
+    while let Some((parent, name, to)) = waiting.pop() {
+        let mut file = match rustix::fs::openat(&parent, &name, OPENED | OFlags::NOFOLLOW, Mode::empty()) {
+            Ok(opened) => File::from(opened),
+            Err(Errno::LOOP) => {
+                copy_link(&parent, &name, &to)?;
+                continue;
+            }
+            // A socket; or a function has removed a file of its own meanwhile.
+            Err(Errno::NXIO) => continue,
+            Err(Errno::NOENT) if !folders.is_empty() => continue,
+            Err(error) => return Err(error.into()),
         };
+        let metadata = file.metadata()?;
         if metadata.is_dir() {
             durable::make_folder(&to)?;
-            for entry in fs::read_dir(&from)? {
-                let name = entry?.file_name();
-                waiting.push((from.join(&name), to.join(&name)));
+            let folder = Arc::new(OwnedFd::from(file));
+            for entry in Dir::read_from(&folder)? {
+                let name = OsStr::from_bytes(entry?.file_name().to_bytes()).to_owned();
+                if name != "." && name != ".." {
+                    waiting.push((Arc::clone(&folder), name.clone(), to.join(name)));
+                }
             }
             folders.push((to, metadata));
-        } else if metadata.is_symlink() {
-            symlink(fs::read_link(&from)?, &to)?;
-            keep_owner(&to, &metadata)?;
         } else if metadata.is_file() {
-            fs::copy(&from, &to)?;
+            // No more than it had: a function may go on writing.
+            io::copy(&mut file.by_ref().take(metadata.len()), &mut File::create_new(&to)?)?;
             keep_metadata(&to, &metadata)?;
         }
     }
     folders.iter().rev().try_for_each(|(path, metadata)| keep_metadata(path, metadata))
 }
 
+fn copy_link(parent: &OwnedFd, name: &OsStr, to: &Path) -> io::Result<()> {
+    let target = rustix::fs::readlinkat(parent, name, Vec::new())?;
+    let owner = rustix::fs::statat(parent, name, AtFlags::SYMLINK_NOFOLLOW)?;
+    symlink(OsStr::from_bytes(target.as_bytes()), to)?;
+    keep_owner(to, owner.st_uid, owner.st_gid)
+}
+
 fn keep_metadata(path: &Path, of: &Metadata) -> io::Result<()> {
-    keep_owner(path, of)?;
+    keep_owner(path, of.uid(), of.gid())?;
     let times = FileTimes::new().set_modified(of.modified()?).set_accessed(of.accessed()?);
     File::open(path)?.set_times(times)?;
     fs::set_permissions(path, of.permissions())
 }
 
 /// Only root can give files away; others own what they copy.
-fn keep_owner(path: &Path, of: &Metadata) -> io::Result<()> {
-    if rustix::process::geteuid().is_root() { lchown(path, Some(of.uid()), Some(of.gid())) } else { Ok(()) }
+fn keep_owner(path: &Path, user: u32, group: u32) -> io::Result<()> {
+    if rustix::process::geteuid().is_root() { lchown(path, Some(user), Some(group)) } else { Ok(()) }
 }

@@ -85,13 +85,16 @@ fn without_a_data_folder_the_users_cache_is_shared() {
     assert!(!shared.path().join("data").exists());
 }
 
+/// What happens to an entry, and what does it.
+type Damage = (&'static str, Box<dyn Fn()>);
+
 #[test]
 fn code_that_is_damaged_or_that_others_may_have_written_is_compiled_again() {
     let shared = Shared::new();
     assert_eq!(shared.compilations(&TEST), 1);
     let entry = shared.entry();
     let good = fs::read(&entry).unwrap();
-    let mut damages: Vec<(&str, Box<dyn Fn()>)> = vec![
+    let mut damages: Vec<Damage> = vec![
         ("a wrong byte", {
             let (entry, mut bytes) = (entry.clone(), good.clone());
             let middle = bytes.len() / 2;
