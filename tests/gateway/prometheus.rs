@@ -105,7 +105,9 @@ fn prometheus_answers_what_operators_ask() {
     let files = Files::new();
     let file = files.put("p.wasm", plugin.component());
     let tokens = format!("tokens = [{{ name = \"prometheus\", token = {SCRAPES:?}, may = [\"metrics\"] }}]");
-    let tables = format!("[admin]\ntoken = \"everything\"\n{tokens}\n");
+    // Nothing listens there: spans are counted as well when they are dropped.
+    let traces = "[traces]\nendpoint = \"http://127.0.0.1:1\"\n";
+    let tables = format!("[admin]\ntoken = \"everything\"\n{tokens}\n{traces}");
     let gateway = Gateway::ready(&format!("{tables}{}{}", deployment("it"), table("p", &file, "")));
     let prometheus = Prometheus::start(&gateway);
     wait_for("the first scrape", || {
