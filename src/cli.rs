@@ -17,6 +17,7 @@ mod invoke;
 mod isolation;
 mod logs;
 mod man;
+mod nearby;
 mod plugin;
 mod releases;
 mod reload;

@@ -52,6 +52,21 @@ where
     });
 }
 
+/// Spawns a long-lived task as [`forever`] does, whose future is dropped when `stop` is cancelled.
+pub fn until_stopped<M, F>(tasks: &TaskTracker, stop: &CancellationToken, name: &'static str, mut make: M)
+where
+    M: FnMut() -> F + Send + 'static,
+    F: Future<Output = ()> + Send + 'static,
+{
+    let stopped = stop.clone();
+    forever(tasks, stop, name, move || {
+        let (work, stopped) = (make(), stopped.clone());
+        async move {
+            let _stopped = stopped.run_until_cancelled(work).await;
+        }
+    });
+}
+
 /// Starts a long-lived thread, and returns its handle. `body` runs again after each panic; the thread ends when `body`
 /// returns.
 ///

@@ -74,18 +74,15 @@ impl Notify {
     /// that hangs says nothing.
     pub(super) fn watch(&self, tasks: &TaskTracker, stop: &CancellationToken) {
         let Some(interval) = self.watchdog else { return };
-        let (notify, stopped) = (self.clone(), stop.clone());
-        supervise::forever(tasks, stop, TASK, move || {
-            let (notify, stopped) = (notify.clone(), stopped.clone());
+        let notify = self.clone();
+        supervise::until_stopped(tasks, stop, TASK, move || {
+            let notify = notify.clone();
             async move {
-                let living = async {
-                    loop {
-                        supervise::panic_point(TASK);
-                        notify.send("WATCHDOG=1");
-                        tokio::time::sleep(interval / 2).await;
-                    }
-                };
-                let _stopped = stopped.run_until_cancelled(living).await;
+                loop {
+                    supervise::panic_point(TASK);
+                    notify.send("WATCHDOG=1");
+                    tokio::time::sleep(interval / 2).await;
+                }
             }
         });
     }

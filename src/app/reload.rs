@@ -60,20 +60,15 @@ impl Reloading {
             requests: requests.clone(),
         };
         // Shared, so that after a panic the task continues with the same requests and configuration.
-        let (reloader, stopped) = (Arc::new(Mutex::new(reloader)), stop.clone());
-        supervise::forever(tasks, stop, TASK, move || {
-            let (reloader, stop) = (Arc::clone(&reloader), stopped.clone());
-            async move {
-                let _stopped = stop.run_until_cancelled(async { reloader.lock().await.run().await }).await;
-            }
+        let reloader = Arc::new(Mutex::new(reloader));
+        supervise::until_stopped(tasks, stop, TASK, move || {
+            let reloader = Arc::clone(&reloader);
+            async move { reloader.lock().await.run().await }
         });
         if watches_functions {
-            let (gateway, sender, stopped) = (Arc::clone(&deployer.gateway), requests.clone(), stop.clone());
-            supervise::forever(tasks, stop, function_watch::TASK, move || {
-                let (watching, stop) = (function_watch::watch(Arc::clone(&gateway), sender.clone()), stopped.clone());
-                async move {
-                    let _stopped = stop.run_until_cancelled(watching).await;
-                }
+            let (gateway, sender) = (Arc::clone(&deployer.gateway), requests.clone());
+            supervise::until_stopped(tasks, stop, function_watch::TASK, move || {
+                function_watch::watch(Arc::clone(&gateway), sender.clone())
             });
         }
         Self { requests }

@@ -292,12 +292,10 @@ impl App {
     }
 
     fn replace_changed_folders(&self) {
-        let (deployer, stopped) = (Arc::clone(&self.deployer), self.stop_background.clone());
-        supervise::forever(&self.background, &self.stop_background, FOLDERS, move || {
-            let (deployer, stop) = (Arc::clone(&deployer), stopped.clone());
-            async move {
-                let _stopped = stop.run_until_cancelled(deployer.replace_changed_folders()).await;
-            }
+        let deployer = Arc::clone(&self.deployer);
+        supervise::until_stopped(&self.background, &self.stop_background, FOLDERS, move || {
+            let deployer = Arc::clone(&deployer);
+            async move { deployer.replace_changed_folders().await }
         });
     }
 
@@ -306,12 +304,9 @@ impl App {
         if self.gateway.calls().is_none() {
             return;
         }
-        let (gateway, stopped) = (Arc::clone(&self.gateway), self.stop_background.clone());
-        supervise::forever(&self.background, &self.stop_background, LOOKS, move || {
-            let (gateway, stop) = (Arc::clone(&gateway), stopped.clone());
-            async move {
-                let _stopped = stop.run_until_cancelled(overview::look_at_calls(gateway)).await;
-            }
+        let gateway = Arc::clone(&self.gateway);
+        supervise::until_stopped(&self.background, &self.stop_background, LOOKS, move || {
+            overview::look_at_calls(Arc::clone(&gateway))
         });
     }
 }

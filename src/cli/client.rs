@@ -2,7 +2,6 @@
 
 pub(super) mod deployments;
 pub(super) mod events;
-mod nearby;
 mod trust;
 mod unix_socket;
 
@@ -22,8 +21,8 @@ use ureq::unversioned::resolver::DefaultResolver;
 use ureq::{Agent, Body, RequestBuilder, SendBody};
 
 use crate::cli::client::events::EVENT_STREAM;
-use crate::cli::client::nearby::Nearby;
 use crate::cli::client::unix_socket::UnixConnector;
+use crate::cli::nearby::Nearby;
 
 /// The address of a gateway, and the token for its admin API.
 #[derive(Debug, Args)]

@@ -8,22 +8,18 @@ use std::sync::Arc;
 
 use rustix::fs::Access;
 
+use crate::cli::nearby;
 use crate::config::{self, Config, Faults, PluginConfig};
 use crate::plugin::outside::NoFunctions;
 use crate::plugin::plugins::{PluginSet, Plugins};
 use crate::process::spawner::Spawner;
 use crate::process::tree::Instance;
 
-/// The configuration that says where a gateway keeps compiled code, for commands that are given none.
-const NEARBY: &str = "metagate.toml";
-
 /// The folder of compiled code for a command without a configuration: that of the gateway whose configuration is in the
 /// current folder, or the user's.
 pub(super) fn folder() -> PathBuf {
-    let nearby = Path::new(NEARBY);
-    let is_own =
-        |path: &Path| fs::metadata(path).is_ok_and(|found| found.is_file() && [0, own_user()].contains(&found.uid()));
-    let config = if is_own(nearby) { config::survey(nearby).0 } else { None };
+    let file = Path::new(nearby::FILE);
+    let config = if file.is_file() && nearby::is_trusted(file) { config::survey(file).0 } else { None };
     config.and_then(|config| of_gateway(&config)).unwrap_or_else(of_user)
 }
 

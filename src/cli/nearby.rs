@@ -11,7 +11,7 @@ use crate::cli::stderr;
 use crate::config::{self, Config, ListenAddress, Listener, Secret};
 
 /// The file that is read, in the folder that the command runs in.
-const FILE: &str = "metagate.toml";
+pub(super) const FILE: &str = "metagate.toml";
 
 /// A gateway as its configuration describes it.
 #[derive(Debug, Default, Clone)]
@@ -55,7 +55,7 @@ impl Nearby {
 
 /// Whether a file is this user's own, or root's: one in a folder that others may write into must not say where tokens
 /// go.
-fn is_trusted(file: &Path) -> bool {
+pub(super) fn is_trusted(file: &Path) -> bool {
     let owner = fs::metadata(file).map(|metadata| metadata.uid());
     owner.is_ok_and(|owner| owner == 0 || owner == geteuid().as_raw())
 }

@@ -51,12 +51,9 @@ fn run(machine: &Machine, seed: u64, prints: Prints) -> Result<Figures, Vec<Stri
         let mut world = World::new(machine, Arc::clone(&stage)).await;
         let deployer = Arc::clone(&world.deployer);
         let (tasks, stop) = (Default::default(), Default::default());
-        let stopped = tokio_util::sync::CancellationToken::clone(&stop);
-        supervise::forever(&tasks, &stop, "simulated-folders", move || {
-            let (deployer, stop) = (Arc::clone(&deployer), stopped.clone());
-            async move {
-                let _stopped = stop.run_until_cancelled(deployer.replace_changed_folders()).await;
-            }
+        supervise::until_stopped(&tasks, &stop, "simulated-folders", move || {
+            let deployer = Arc::clone(&deployer);
+            async move { deployer.replace_changed_folders().await }
         });
         for _ in 0..STEPS {
             world.step().await;

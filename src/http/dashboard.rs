@@ -14,6 +14,8 @@ use http::header::{
 use http::{HeaderMap, StatusCode};
 use sha2::{Digest as _, Sha256};
 
+use crate::config;
+
 /// Nothing is loaded from elsewhere, nothing inline runs, and no other page may show this one.
 const POLICY: &str =
     "default-src 'self'; base-uri 'none'; form-action 'self'; frame-ancestors 'none'; img-src 'self' data:";
@@ -70,7 +72,6 @@ fn answer((_, content_type, content): &'static File, tag: &str, headers: &Header
 }
 
 fn tag(content: &str) -> String {
-    let digest = Sha256::digest(content.as_bytes());
-    let text: String = digest.iter().take(12).map(|byte| format!("{byte:02x}")).collect();
-    format!("\"{text}\"")
+    let digest = config::Sha256::new(Sha256::digest(content.as_bytes()).into()).to_string();
+    format!("\"{}\"", &digest[..24])
 }

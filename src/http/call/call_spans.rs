@@ -47,10 +47,8 @@ fn child(trace: &Begun, id: SpanId, name: String, kind: SpanKind, moment: Moment
 fn of_request(head: &CallHead, trace: &Begun, moment: Moment, period: Period, ended: &Ended) -> Span {
     let route = route(head, ended);
     let method = match &head.method {
-        method @ (&Method::GET | &Method::POST | &Method::PUT | &Method::DELETE | &Method::HEAD | &Method::PATCH) => {
-            method.as_str()
-        }
-        method @ (&Method::OPTIONS | &Method::TRACE | &Method::CONNECT) => method.as_str(),
+        &(Method::GET | Method::POST | Method::PUT | Method::DELETE | Method::HEAD | Method::PATCH)
+        | &(Method::OPTIONS | Method::TRACE | Method::CONNECT) => head.method.as_str(),
         _ => "_OTHER",
     };
     let name = match (&route, method) {
