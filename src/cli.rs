@@ -26,6 +26,7 @@ mod schema;
 mod serve;
 mod stderr;
 mod table;
+mod top;
 mod types;
 mod upgrade;
 
@@ -63,6 +64,7 @@ enum Command {
     Invoke(invoke::Invoke),
     Inspect(inspect::Inspect),
     Logs(logs::Logs),
+    Top(top::Top),
     Releases(releases::Releases),
     Rollback(rollback::Rollback),
     Delete(delete::Delete),
@@ -91,6 +93,7 @@ pub fn run() -> ExitCode {
         Command::Invoke(command) => command.run(&mut out),
         Command::Inspect(command) => command.run(&mut out),
         Command::Logs(command) => command.run(&mut out),
+        Command::Top(command) => command.run(&mut out),
         Command::Releases(command) => command.run(&mut out),
         Command::Rollback(command) => command.run(&mut out),
         Command::Delete(command) => command.run(&mut out),
