@@ -99,11 +99,7 @@ impl Screen {
                 }
             }
             KeyCode::Backspace if self.typing => drop(self.filter.pop()),
-            KeyCode::Char(letter) if self.typing => {
-                if self.filter.chars().count() < FILTER_LIMIT {
-                    self.filter.push(letter);
-                }
-            }
+            KeyCode::Char(letter) if self.typing => self.type_letter(letter),
             KeyCode::Char('q') | KeyCode::Esc => return Next::Leave,
             KeyCode::Char('/') => self.typing = true,
             KeyCode::Char('c') => self.order = Order::Calls,
@@ -118,6 +114,12 @@ impl Screen {
             _ => {}
         }
         Next::Stay
+    }
+
+    fn type_letter(&mut self, letter: char) {
+        if self.filter.chars().count() < FILTER_LIMIT {
+            self.filter.push(letter);
+        }
     }
 
     fn draw(&mut self, frame: &mut Frame<'_>) {
