@@ -166,7 +166,7 @@ def validate(target, server):
 def measure(target, server, connections, seconds):
     before, begin, (used, ran) = server.cpu(), time.monotonic(), machine_times()
     output = run("wrk", "-t1", f"-c{connections}", f"-d{seconds}s", "-s", BENCHES / "sum.lua",
-                 f"http://127.0.0.1:{server.port}{target.path}")[1]
+                 f"{server.scheme}://127.0.0.1:{server.port}{target.path}")[1]
     (used_after, ran_after), elapsed, after = machine_times(), time.monotonic() - begin, server.cpu()
     result = json.loads((re.search("^RESULT (.*)", output, re.MULTILINE) or fail(f"wrk failed:\n{output}"))[1])
     requests = result["requests"]

@@ -8,6 +8,7 @@ import re
 import resource
 import shutil
 import signal
+import ssl
 import subprocess
 import sys
 import time
@@ -21,17 +22,18 @@ class Server:
 
     def __init__(self, name, folder, command, env):
         self.name, self.log, self.port, self.workers = name, folder / f"{name}.log", None, {}
+        self.scheme = "http"
         with self.log.open("wb") as log:
             self.process = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=log, stderr=log, cwd=folder,
                                             env={**os.environ, **env}, start_new_session=True)
 
     def wait_ready(self):
-        announced = re.compile(r"(?:^listening|Uvicorn running|^Serving HTTP) on http://127\.0\.0\.1:(\d+)",
+        announced = re.compile(r"(?:^listening|Uvicorn running|^Serving HTTP) on (https?)://127\.0\.0\.1:(\d+)",
                                re.MULTILINE)
         deadline = time.monotonic() + START_LIMIT
         while time.monotonic() < deadline:
             if line := announced.search(self.check_alive()):
-                self.port = int(line[1])
+                self.scheme, self.port = line[1], int(line[2])
                 if self.name != "metagate" or self.request("GET", "/readyz")[0] == 200:
                     return
             time.sleep(0.05)
@@ -43,7 +45,11 @@ class Server:
             f"{self.name} exited with {self.process.returncode}:\n{text[-2000:]}")
 
     def request(self, method, path, body=None):
-        connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=START_LIMIT)
+        if self.scheme == "https":
+            unverified = ssl._create_unverified_context()
+            connection = http.client.HTTPSConnection("127.0.0.1", self.port, timeout=START_LIMIT, context=unverified)
+        else:
+            connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=START_LIMIT)
         connection.request(method, path, body, {"content-type": "application/json"})
         response = connection.getresponse()
         return response.status, response.headers, response.read()

@@ -78,6 +78,7 @@ mod terminal;
 mod tls;
 mod tokens;
 mod tools;
+mod top;
 mod traces;
 mod types_command;
 mod unloaded;
