@@ -4,7 +4,10 @@ and checksums.
 
     packaging/package.py target/release/metagate dist [--quick]
 
-Needs dpkg-deb, strip and readelf. The same binary gives the same files, byte for byte.
+Names of functions, for the stacks of panics, go to a file of their own: put beside the program as metagate.debug, the
+program finds it.
+
+Needs dpkg-deb, strip, objcopy and readelf. The same binary gives the same files, byte for byte.
 """
 
 import argparse
@@ -31,7 +34,7 @@ def main():
     parser.add_argument("binary", type=Path)
     parser.add_argument("out", type=Path)
     parser.add_argument("--target", default="x86_64-unknown-linux-gnu")
-    parser.add_argument("--quick", action="store_true", help="strip the binary, and compress little: for tests")
+    parser.add_argument("--quick", action="store_true", help="keep no names of functions, compress little: for tests")
     options = parser.parse_args()
     options.out.mkdir(parents=True, exist_ok=True)
     package = tomllib.loads((ROOT / "Cargo.toml").read_text())["package"]
@@ -40,7 +43,10 @@ def main():
         made = [make(parts, options.out) for make in (tarball.make, deb.make, npm.make, wheel.make)]
         bill = options.out / f"metagate-{parts.version}-{options.target}.cdx.json"
         shutil.copy(parts.bill, bill)
-    made.append(bill)
+        made.append(bill)
+        if parts.symbols:
+            made.append(options.out / f"metagate-{parts.version}-{options.target}.debug")
+            shutil.copy(parts.symbols, made[-1])
     sums = [f"{hashlib.sha256(path.read_bytes()).hexdigest()}  {path.name}\n" for path in sorted(made)]
     (options.out / "SHA256SUMS").write_text("".join(sums))
     print("".join(sums), end="")
@@ -54,8 +60,10 @@ class Parts:
         self.version = package["version"]
         self.binary = work / "metagate"
         shutil.copy(options.binary, self.binary)
-        if options.quick:
-            subprocess.run(["strip", self.binary], check=True)
+        self.symbols = None if options.quick else symbols(self.binary, work)
+        subprocess.run(["strip", self.binary], check=True)
+        if self.symbols:
+            subprocess.run(["objcopy", f"--add-gnu-debuglink={self.symbols}", self.binary], check=True)
         self.binary.chmod(0o755)
         self.machine = options.target.split("-")[0]
         self.glibc = needed_glibc(self.binary)
@@ -70,6 +78,17 @@ class Parts:
 
     def run(self, *arguments):
         return subprocess.run([self.binary, *arguments], check=True, stdout=subprocess.PIPE).stdout
+
+
+def symbols(binary, work):
+    """A file with the names of the binary's functions, or nothing if it has none any more."""
+    sections = subprocess.run(["readelf", "--section-headers", "--wide", binary], check=True, stdout=subprocess.PIPE)
+    if b" .symtab " not in sections.stdout:
+        return None
+    file = work / "metagate.debug"
+    subprocess.run(["objcopy", "--only-keep-debug", binary, file], check=True)
+    file.chmod(0o644)
+    return file
 
 
 def needed_glibc(binary):

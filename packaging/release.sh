@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # Builds metagate for Linux with glibc 2.31 (Debian 11, Ubuntu 20.04) or newer, and packs it into dist/: a tarball, a
-# Debian package, packages for npm and pip, a bill of materials, checksums.
+# Debian package, packages for npm and pip, a bill of materials, the names of functions, checksums.
 #
 #   packaging/release.sh [x86_64|aarch64]
 #
@@ -16,6 +16,7 @@ tools=${CARGO_TARGET_DIR:-$PWD/target}/tools/zig
 if [ ! -x "$tools/bin/cargo-zigbuild" ]; then
     python3 -m pip install --quiet --target "$tools" cargo-zigbuild==0.24.0 ziglang==0.17.0
 fi
+export CARGO_PROFILE_RELEASE_STRIP=debuginfo
 PYTHONPATH=$tools PATH=$tools/bin:$PATH cargo zigbuild --release --locked --target "$target.$glibc"
 
 binary=${CARGO_TARGET_DIR:-target}/$target/release/metagate

@@ -1,16 +1,18 @@
 //! `metagate top`: the deployments of a running gateway with their figures, as a live table or once.
 
 mod figures;
+mod order;
 mod screen;
 
 use std::io::{self, IsTerminal, Write};
 use std::process::ExitCode;
 
-use clap::{Args, ValueEnum};
+use clap::Args;
 
 use crate::cli::client::Client;
 use crate::cli::table;
 use crate::cli::top::figures::{HEAD, Overview};
+use crate::cli::top::order::Order;
 
 /// Show the deployments with their calls, errors, times, memory, live.
 #[derive(Debug, Args)]
@@ -18,8 +20,8 @@ use crate::cli::top::figures::{HEAD, Overview};
     long_about = "Show the deployments of a gateway with their workers, calls and errors a second, the times that \
     half and 99 % of the calls stay below, calls in flight and queued, memory and processors of the workers: a live \
     table on a terminal, else once.\n\n\
-    Keys: q leaves; c, e, t, m and n sort by calls, errors, p99, memory and name; / filters by name; the arrows choose a \
-    deployment, whose failure or last call is shown below.\n\n\
+    Keys: q leaves; c, e, t, m and n sort by calls, errors, p99, memory and name; / filters by name; the arrows choose \
+    a deployment, whose failure or last call is shown below.\n\n\
     Rates are those of the last ten seconds, times those of the last one to two minutes. With [metrics] off they are \
     missing.\n\n\
     Example:\n  metagate top\n  metagate top --once --sort errors --url http://localhost:9001"
@@ -33,21 +35,6 @@ pub(super) struct Top {
     sort: Order,
     #[command(flatten)]
     client: Client,
-}
-
-/// What the table is sorted by; the largest figure comes first.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
-enum Order {
-    /// Calls a second.
-    Calls,
-    /// Errors a second.
-    Errors,
-    /// The time that 99 % of the calls stay below.
-    P99,
-    /// Memory of the workers.
-    Memory,
-    /// The name, in alphabetical order.
-    Name,
 }
 
 impl Top {

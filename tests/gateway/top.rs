@@ -8,6 +8,10 @@ use tempfile::TempDir;
 
 use crate::support::{Gateway, fixture, metagate, wait_for};
 
+/// The size of the terminal.
+const ROWS: u16 = 24;
+const COLUMNS: u16 = 120;
+
 fn gateway() -> Gateway {
     let deployment = |name: &str| format!("[[deployment]]\nname = \"{name}\"\npath = {:?}\n", fixture("echo-node"));
     let gateway = Gateway::start(&format!("{}{}", deployment("shop"), deployment("text")));
@@ -55,7 +59,7 @@ impl OnTerminal {
     fn start(gateway: &Gateway) -> Self {
         let folder = tempfile::tempdir().unwrap();
         let program = metagate();
-        let size = "stty rows 24 cols 120";
+        let size = format!("stty rows {ROWS} cols {COLUMNS}");
         let command = format!("{size}; exec {} top --url {}", program.get_program().display(), gateway.url(""));
         let drawn = fs::File::create(folder.path().join("drawn")).unwrap();
         let mut script = Command::new("script");
@@ -65,16 +69,32 @@ impl OnTerminal {
         Self { script, keys, folder }
     }
 
-    fn drawn(&self) -> String {
-        String::from_utf8(fs::read(self.folder.path().join("drawn")).unwrap()).unwrap()
+    fn drawn(&self) -> Vec<u8> {
+        fs::read(self.folder.path().join("drawn")).unwrap()
     }
 
-    fn wait_drawn(&self, text: &str) {
-        wait_for(text, || self.drawn().contains(text).then_some(()));
+    /// What the terminal shows.
+    fn shown(&self) -> String {
+        let mut terminal = vt100::Parser::new(ROWS, COLUMNS, 0);
+        terminal.process(&self.drawn());
+        terminal.screen().contents()
+    }
+
+    #[track_caller]
+    fn wait_shown(&self, text: &str) {
+        wait_for(text, || self.shown().contains(text).then_some(()));
     }
 
     fn press(&mut self, keys: &str) {
         self.keys.write_all(keys.as_bytes()).unwrap();
+    }
+}
+
+impl Drop for OnTerminal {
+    /// Control-D ends the program also where the test has failed; `script` ends with it.
+    fn drop(&mut self) {
+        let _ = self.keys.write_all(b"\x04");
+        let _ = self.script.wait();
     }
 }
 
@@ -83,22 +103,23 @@ fn on_a_terminal_the_table_is_live_and_heeds_keys() {
     let gateway = gateway();
     let mut terminal = OnTerminal::start(&gateway);
     for text in ["local · ready · 2 deployments", "NAME", "shop", "q leave"] {
-        terminal.wait_drawn(text);
+        terminal.wait_shown(text);
     }
     terminal.press("nj");
-    terminal.wait_drawn("shop: not called since the gateway started");
+    terminal.wait_shown("shop: not called since the gateway started");
     assert_eq!(gateway.call("shop", "f", "[1,2]").status, 200);
-    terminal.wait_drawn("shop: last call 20");
+    terminal.wait_shown("shop: last call 20");
     // A q is a letter of the filter as well; Enter ends it.
     terminal.press("/q\u{7f}text");
-    terminal.wait_drawn("Enter keeps it");
+    terminal.wait_shown("filter: text▏ Enter keeps it");
+    assert!(!terminal.shown().contains("\nshop"), "{}", terminal.shown());
     terminal.press("\r");
     drop(gateway);
-    terminal.wait_drawn("old figures: ");
-    assert!(terminal.script.try_wait().unwrap().is_none(), "{}", terminal.drawn());
+    terminal.wait_shown("old figures: ");
+    assert!(terminal.script.try_wait().unwrap().is_none(), "{}", terminal.shown());
     terminal.press("q");
-    assert!(terminal.script.wait().unwrap().success(), "{}", terminal.drawn());
-    assert!(terminal.drawn().contains("\u{1b}[?1049l"), "the terminal is as it was: {}", terminal.drawn());
+    assert!(terminal.script.wait().unwrap().success(), "{}", terminal.shown());
+    assert!(!terminal.shown().contains("metagate"), "the terminal is as it was: {}", terminal.shown());
 }
 
 #[test]

@@ -6,7 +6,7 @@ use anyhow::Context;
 use serde::Deserialize;
 
 use crate::cli::client::Client;
-use crate::cli::top::Order;
+use crate::cli::top::order::Order;
 
 /// The columns.
 pub(super) const HEAD: [&str; 12] = [

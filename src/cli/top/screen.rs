@@ -13,8 +13,8 @@ use ratatui::text::{Line, Text};
 use ratatui::widgets::{Cell, Row, Table, TableState};
 
 use crate::cli::client::Client;
-use crate::cli::top::Order;
 use crate::cli::top::figures::{Deployment, HEAD, Overview};
+use crate::cli::top::order::Order;
 
 /// The time between two questions to the gateway.
 const INTERVAL: Duration = Duration::from_secs(1);
@@ -89,7 +89,7 @@ impl Screen {
 
     fn press(&mut self, key: KeyEvent) -> Next {
         if key.modifiers.contains(KeyModifiers::CONTROL) {
-            return if key.code == KeyCode::Char('c') { Next::Leave } else { Next::Stay };
+            return if let KeyCode::Char('c' | 'd') = key.code { Next::Leave } else { Next::Stay };
         }
         match key.code {
             KeyCode::Enter | KeyCode::Esc if self.typing => {
