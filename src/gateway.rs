@@ -20,6 +20,7 @@ pub mod overview;
 pub mod packages;
 pub mod plan;
 pub mod plugin_calls;
+pub mod plugin_detail;
 pub mod readiness;
 mod release_files;
 pub mod releases;
@@ -38,6 +39,7 @@ mod simulation;
 mod unserved;
 pub mod upgrades;
 pub mod whole_request;
+pub mod wiring;
 
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};

@@ -15,11 +15,13 @@ pub mod figures;
 pub mod held_stream;
 pub mod host;
 pub mod invocation;
+pub mod live_recording;
 pub mod load;
 pub mod load_error;
 pub mod outcome;
 pub mod outside;
 pub mod plugins;
+pub mod recent_failures;
 pub mod record;
 pub mod release;
 pub mod store;
@@ -35,6 +37,7 @@ mod instance;
 mod instances;
 mod kept;
 mod load_apart;
+mod record_file;
 mod shares;
 mod slots;
 pub(crate) mod threads;
@@ -56,6 +59,8 @@ use crate::plugin::hook_time::HookTime;
 use crate::plugin::host::counters::Counters;
 use crate::plugin::instance::Instance;
 use crate::plugin::instances::PluginInstances;
+use crate::plugin::live_recording::LiveRecording;
+use crate::plugin::recent_failures::RecentFailures;
 use crate::plugin::record::Recorder;
 use crate::plugin::slots::Slots;
 use crate::plugin::threads::Threads;
@@ -70,8 +75,10 @@ pub struct Plugin {
     pub surface: Surface,
     /// The gateway's counters of the plugin.
     pub figures: Figures,
-    /// Records the hook calls, if the configuration names a file for them.
-    recorder: Option<Recorder>,
+    /// Its last failures.
+    pub failures: RecentFailures,
+    /// Records the hook calls, if the configuration names a file for them or an operator has started it.
+    recorder: Recorder,
     home: Home,
     /// The hooks that it exports and the configuration uses, in the order of [`HookName::ALL`].
     hooks: [bool; HookName::ALL.len()],
@@ -144,6 +151,12 @@ impl Plugin {
     #[must_use]
     pub fn counters(&self) -> BTreeMap<String, u64> {
         self.counters.all()
+    }
+
+    /// The recording of its hook calls that an operator has started.
+    #[must_use]
+    pub fn live_recording(&self) -> &LiveRecording {
+        &self.recorder.live
     }
 
     /// Memory of the largest idle instance in this process, in bytes.

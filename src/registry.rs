@@ -43,6 +43,8 @@ pub struct Deployment {
     pub chain: ArcSwap<DeploymentChain>,
     /// The labels that load hooks of plugins have set.
     pub labels: Labels,
+    /// The names of the variables that its workers have in addition to those of the gateway.
+    pub variables: Mutex<Vec<String>>,
     /// Where its definition comes from.
     pub definition: Definition,
     /// The time limit of a call.

@@ -254,18 +254,7 @@ fn show_running(
 }
 
 fn grants(settings: &PluginConfig) -> String {
-    let given = &settings.grants;
-    let mut texts = Vec::new();
-    if given.store {
-        texts.push("store".to_owned());
-    }
-    if given.metrics {
-        texts.push("metrics".to_owned());
-    }
-    texts.extend(given.http.iter().map(|grant| format!("http {grant}")));
-    texts.extend(given.env.iter().map(|name| format!("env {name}")));
-    texts.extend(given.secrets.keys().map(|name| format!("secret {name}")));
-    texts.extend(given.invoke.iter().map(|grant| format!("invoke {grant}")));
+    let texts = settings.grants.described();
     if texts.is_empty() { "none".to_owned() } else { texts.join(", ") }
 }
 

@@ -7,6 +7,7 @@ use serde::Serialize;
 use serde_json::Value;
 
 use crate::config::HookName;
+use crate::gateway::plugin_detail::PluginDetail;
 use crate::gateway::readiness::{self, PluginReadiness, Reason};
 use crate::gateway::{Gateway, VERSION};
 use crate::registry::Deployment;
@@ -83,6 +84,9 @@ pub struct InspectedPlugin {
     pub process_restarts: u64,
     /// The counters that it keeps itself.
     pub counters: BTreeMap<String, u64>,
+    /// The rest; none for a plugin that could not be loaded.
+    #[serde(flatten)]
+    pub detail: Option<PluginDetail>,
 }
 
 impl InspectedPlugin {
@@ -105,6 +109,7 @@ impl InspectedPlugin {
             instances: 0,
             process_restarts: 0,
             counters: BTreeMap::new(),
+            detail: None,
         }
     }
 }
@@ -166,6 +171,7 @@ impl Gateway {
                 instances: plugin.instances(),
                 process_restarts: plugin.process_restarts(),
                 counters: plugin.counters(),
+                detail: Some(PluginDetail::of(plugin)),
             }
         });
         let failed = readiness::of_plugins(&set).into_iter().skip(set.plugins.len());

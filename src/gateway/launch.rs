@@ -7,6 +7,7 @@ use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use arc_swap::ArcSwap;
+use parking_lot::Mutex;
 
 use crate::config::{DeploymentConfig, StaticFiles};
 use crate::deployment::DeploymentName;
@@ -68,6 +69,7 @@ impl Gateway {
             sequence: self.sequence.fetch_add(1, Ordering::Relaxed),
             chain: ArcSwap::from_pointee(DeploymentChain::None),
             labels: Labels::default(),
+            variables: Mutex::default(),
             definition,
             timeout,
             static_files: None,
@@ -79,6 +81,7 @@ impl Gateway {
         mut config: DeploymentConfig,
         deployment: &Deployment,
     ) -> Result<Arc<Pool>, LoadFailure> {
+        *deployment.variables.lock() = config.env.keys().cloned().collect();
         let mut plan = change::step("plan", self.plan(config.clone())).await?;
         let origin = deployment.stored().map_or("toml", |stored| stored.origin);
         let release = Box::new(load_hooks::release_of(&config, &plan, origin));
@@ -89,6 +92,7 @@ impl Gateway {
             .map_err(|refusal| LoadFailure::new(LoadFailureKind::Refused, refusal.to_string()))?;
         if release.adjusted != unadjusted {
             load_hooks::adjust(&mut config, &release.adjusted);
+            *deployment.variables.lock() = config.env.keys().cloned().collect();
             // The environment is part of the plan.
             plan = change::step("plan", self.plan(config.clone())).await?;
         }

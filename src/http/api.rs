@@ -3,6 +3,7 @@
 
 pub mod access;
 pub mod audited;
+pub mod call_from_page;
 pub mod caller;
 pub mod deploy;
 pub mod failures;
@@ -12,10 +13,12 @@ pub mod logs;
 pub mod metacall;
 pub mod metrics;
 pub mod overview;
+pub mod plugins;
 pub mod reload;
 pub mod reply;
 pub mod router;
 pub mod unread_body;
 pub mod upgrade;
 pub mod upload;
+pub mod wiring;
 pub mod wrong_tokens;

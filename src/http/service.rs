@@ -16,6 +16,7 @@ use hyper::body::Incoming;
 use tracing::Instrument;
 
 use crate::gateway::Gateway;
+use crate::http::api::call_from_page;
 use crate::http::bodies::Bodies;
 use crate::http::buffers::Held;
 use crate::http::call::lookup::Client;
@@ -224,11 +225,11 @@ impl Service {
             }
         };
         // Requests of health checks and of the admin API are served until the end.
-        if self.gateway.is_draining() && !matches!(target, Target::Other) {
-            return Err(problem::draining());
-        }
-        if connection.place == Place::Reserved && !is_for_operators(&target, uri.path()) {
-            return Err(too_many_connections());
+        let is_call = !matches!(target, Target::Other) || uri.path().starts_with(call_from_page::PREFIX);
+        match connection.place {
+            _ if is_call && self.gateway.is_draining() => return Err(problem::draining()),
+            Place::Reserved if is_call || !is_for_operators(uri.path()) => return Err(too_many_connections()),
+            Place::Reserved | Place::Ordinary => {}
         }
         match target {
             Target::Call(address) if self.serves_calls => {
@@ -271,9 +272,8 @@ fn report_refusal(problem: &Problem, id: &HeaderValue) {
 }
 
 /// Whether an address is for the operators of the gateway: health, metrics, the API.
-fn is_for_operators(target: &Target<'_>, path: &str) -> bool {
-    matches!(target, Target::Other)
-        && (["/healthz", "/readyz", "/metrics"].contains(&path) || path.starts_with("/api/"))
+fn is_for_operators(path: &str) -> bool {
+    ["/healthz", "/readyz", "/metrics"].contains(&path) || path.starts_with("/api/")
 }
 
 /// The answer when all connections are taken.

@@ -1,7 +1,7 @@
 //! Cases for `metagate plugin test`: hook calls with their expected results. `form` is the form of a case, `read`
 //! reads a file of cases, `check` finds faults in them, `prepare` makes the input of a hook, `world` replaces the
-//! world outside the plugin, `runner` runs cases through the gateway's own code, `compare` finds differences, and
-//! `bench` measures hook calls.
+//! world outside the plugin, `runner` runs cases through the gateway's own code, `replay` runs recorded ones again,
+//! `compare` finds differences, and `bench` measures hook calls.
 
 mod bench;
 mod check;
@@ -12,6 +12,7 @@ mod moment;
 mod number;
 mod prepare;
 mod read;
+mod replay;
 mod runner;
 mod texts;
 mod value;
@@ -21,4 +22,5 @@ pub use self::bench::Timing;
 pub use self::difference::Difference;
 pub use self::form::{Case, Hook};
 pub use self::read::{Cases, Common, read};
+pub use self::replay::{ReplayError, Replayed, replay};
 pub use self::runner::{Report, Runner};

@@ -68,10 +68,11 @@ impl Chain {
         self.plugins.iter().any(|plugin| plugin.has(hook))
     }
 
-    /// Whether any plugin may read or replace the arguments of a call. A recorder reads them.
+    /// Whether any plugin may read or replace the arguments of a call. A file of records has them whole; a recording
+    /// that an operator starts takes what there is.
     #[must_use]
     pub fn uses_arguments(&self) -> bool {
-        self.plugins.iter().any(|plugin| plugin.surface.uses_arguments || plugin.recorder.is_some())
+        self.plugins.iter().any(|plugin| plugin.surface.uses_arguments || plugin.recorder.has_file())
     }
 
     /// Runs the before-invoke hooks in order. Returns the call, the number of plugins that let it pass, and the outcome
@@ -140,12 +141,12 @@ fn skips_failures(plugin: &Plugin, hook: HookName) -> bool {
 
 async fn before_invoke(plugin: &Arc<Plugin>, call: Box<Invocation>) -> (Box<Invocation>, Option<Box<Outcome>>) {
     let deadline = call.deadline;
-    let recorded = plugin.recorder.as_ref().map(|_| call.clone());
+    let recorded = plugin.recorder.is_on().then(|| call.clone());
     let (CallInput { mut call, mut changes }, verdict) = plugin.run_hook(CallInput::new(call), deadline).await;
-    if let (Some(recorder), Some(before)) = (&plugin.recorder, recorded) {
+    if let Some(before) = recorded {
         let mut after = before.clone();
         changes.clone().apply(&mut after);
-        recorder.before_invoke(&plugin.settings.name, &before, &after, &verdict);
+        plugin.recorder.before_invoke(&plugin.settings.name, &before, &after, &verdict);
     }
     let outcome = match verdict {
         Ok(verdict) if observes(plugin) => {
@@ -183,8 +184,8 @@ async fn after_invoke(
     let latest = clock::now() + plugin.settings.timeout.get();
     let (input, verdict) = plugin.run_hook(OutcomeInput::new(call, outcome), latest).await;
     let OutcomeInput { call: CallInput { mut call, mut changes }, mut outcome } = input;
-    if let Some(recorder) = &plugin.recorder {
-        recorder.after_invoke(&plugin.settings.name, &call, &before, &outcome, &verdict);
+    if plugin.recorder.is_on() {
+        plugin.recorder.after_invoke(&plugin.settings.name, &call, &before, &outcome, &verdict);
     }
     match verdict {
         Ok(()) if observes(plugin) => {
@@ -221,8 +222,8 @@ async fn run_load_hook(plugin: &Arc<Plugin>, release: Box<Release>) -> Result<Bo
     let before = release.clone();
     let latest = clock::now() + plugin.settings.timeout.get();
     let (release, verdict) = plugin.run_hook(release, latest).await;
-    if let Some(recorder) = &plugin.recorder {
-        recorder.load(hook, &before, &release, &verdict);
+    if plugin.recorder.is_on() {
+        plugin.recorder.load(hook, &before, &release, &verdict);
     }
     let refusal = |reason| LoadRefusal { plugin: plugin.settings.name.clone(), reason };
     match verdict {

@@ -50,6 +50,16 @@ impl DeploymentChain {
         Self::ByFunction { plugins: applying, deployment: deployment.into(), kept: ArcSwap::default() }
     }
 
+    /// The plugins that apply to calls of some function, in order.
+    #[must_use]
+    pub fn plugins(&self) -> &[Arc<Plugin>] {
+        match self {
+            Self::None => &[],
+            Self::Uniform(chain) => chain.plugins(),
+            Self::ByFunction { plugins, .. } => plugins,
+        }
+    }
+
     /// The chain of a function; `None` if no plugin applies. `is_known` returns whether the deployment has the
     /// function. Only then is its chain kept, so that callers cannot fill the map with invented names.
     #[must_use]

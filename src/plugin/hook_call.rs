@@ -34,6 +34,7 @@ use crate::plugin::hook_time::HookTime;
 use crate::plugin::host::input::{CallInput, HookInput, OutcomeInput};
 use crate::plugin::instance::Instance;
 use crate::plugin::instances::{PluginInstances, call_fault};
+use crate::plugin::recent_failures::CalledFor;
 use crate::plugin::release::Release;
 use crate::plugin::trial::Permit;
 use crate::plugin::verdict::{CallVerdict, LoadVerdict};
@@ -48,6 +49,8 @@ pub(crate) trait Hook: Crossing {
     fn name(&self) -> HookName;
     /// Where the hook call comes from, as breakers see it.
     fn origin(&self) -> Origin<'_>;
+    /// What it is called for, as operators see it.
+    fn called_for(&self) -> CalledFor<'_>;
     /// What keeps the steps of the call, if something asks for them.
     fn timeline(&self) -> Option<&Arc<Timeline>> {
         None
@@ -72,6 +75,10 @@ impl Hook for CallInput {
 
     fn origin(&self) -> Origin<'_> {
         self.call.origin()
+    }
+
+    fn called_for(&self) -> CalledFor<'_> {
+        self.call.called_for()
     }
 
     fn timeline(&self) -> Option<&Arc<Timeline>> {
@@ -112,6 +119,10 @@ impl Hook for OutcomeInput {
         self.call.call.origin()
     }
 
+    fn called_for(&self) -> CalledFor<'_> {
+        self.call.call.called_for()
+    }
+
     fn timeline(&self) -> Option<&Arc<Timeline>> {
         self.call.call.timeline.as_ref()
     }
@@ -140,6 +151,10 @@ impl Hook for Box<Release> {
 
     fn origin(&self) -> Origin<'_> {
         Origin { caller: None, deployment: &self.deployment }
+    }
+
+    fn called_for(&self) -> CalledFor<'_> {
+        CalledFor { deployment: &self.deployment, function: None }
     }
 
     fn ending(verdict: &LoadVerdict) -> Ending {
@@ -188,6 +203,7 @@ impl Plugin {
             Ok((permit, slot)) => Admitted { permit, slot, step },
             Err(fault) => {
                 self.figures.count_refused(self.name(), hook, &fault);
+                self.failures.add(hook, input.called_for(), &fault);
                 end_step(step, &Err::<Ending, _>(&fault));
                 return (input, Err(fault));
             }
@@ -261,7 +277,10 @@ impl Plugin {
                 self.figures.count_verdict(hook, H::ending(verdict));
                 self.breakers.succeed(permit, input.origin(), end);
             }
-            Err(fault) => self.settle_failure(input.origin(), hook, fault, permit, end),
+            Err(fault) => {
+                self.failures.add(hook, input.called_for(), fault);
+                self.settle_failure(input.origin(), hook, fault, permit, end);
+            }
         }
         // Released after the breakers are settled, so that the next call in the queue sees its new state.
         drop(slot);

@@ -13,6 +13,7 @@ use crate::deployment::{DeploymentName, Takes};
 use crate::invocation::{Arguments, Target};
 use crate::json;
 use crate::plugin::breakers::Origin;
+use crate::plugin::recent_failures::CalledFor;
 use crate::traces::timeline::Timeline;
 
 /// Largest number of values in the context of a call, and their largest size in bytes, keys included.
@@ -89,6 +90,10 @@ impl Invocation {
     pub(super) fn origin(&self) -> Origin<'_> {
         let caller = self.callers.is_empty().then_some(self.peer);
         Origin { caller, deployment: self.deployment.as_str() }
+    }
+
+    pub(super) fn called_for(&self) -> CalledFor<'_> {
+        CalledFor { deployment: self.deployment.as_str(), function: Some(&self.function) }
     }
 }
 

@@ -29,6 +29,7 @@ use crate::plugin::instances::{Blueprint, PluginInstances, call_fault, creation_
 use crate::plugin::kept::Kept;
 use crate::plugin::load_error::{LoadError, Reason};
 use crate::plugin::outside::{Clock, Outside};
+use crate::plugin::recent_failures::RecentFailures;
 use crate::plugin::record::Recorder;
 use crate::plugin::slots::Slots;
 use crate::plugin::store::Stores;
@@ -169,7 +170,7 @@ impl Loader {
         hooks: Vec<HookName>,
         home: Home,
     ) -> Result<Plugin, LoadError> {
-        let recorder = settings.record.as_deref().map(Recorder::start).transpose();
+        let recorder = Recorder::start(settings.record.as_deref());
         let recorder = recorder.map_err(|error| LoadError::new(&settings, "record", Reason::Record(error)))?;
         let mut used = [false; HookName::ALL.len()];
         for hook in hooks {
@@ -182,6 +183,7 @@ impl Loader {
             counters: self.counters_of(&settings.name),
             surface,
             figures: Figures::default(),
+            failures: RecentFailures::default(),
             recorder,
             breakers: Arc::new(SharedBreakers::new(settings.name.clone())),
             settings,

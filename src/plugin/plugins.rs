@@ -1,7 +1,7 @@
 //! The plugins in service, and how a reload replaces them: new ones are loaded and checked first, then swapped in one
 //! step.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use anyhow::Context;
@@ -142,6 +142,12 @@ impl Plugins {
         let shares = Shares::new(config.max_memory, plugins);
         self.memory.set_limit(shares.in_gateway);
         *self.shares.lock() = shares;
+    }
+
+    /// The folder of compiled code.
+    #[must_use]
+    pub fn code_folder(&self) -> &Path {
+        &self.cache
     }
 
     /// The memory of all instances in the gateway.

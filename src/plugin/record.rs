@@ -1,12 +1,9 @@
-//! Records live hook calls as cases of `metagate plugin test`, one JSON object a line, on a thread of its own.
+//! Records live hook calls as cases of `metagate plugin test`, one JSON object a line: to the file that the
+//! configuration names, and to the recording that an operator has started.
 
 use std::collections::BTreeMap;
-use std::fs::{File, Permissions};
-use std::io::{self, BufWriter, Write};
-use std::os::unix::fs::{OpenOptionsExt, PermissionsExt};
+use std::io;
 use std::path::Path;
-use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
 use std::time::{Duration, Instant, SystemTime};
 
 use http::{HeaderMap, HeaderName, HeaderValue};
@@ -15,38 +12,40 @@ use serde_json::{Map, Value, json};
 use crate::config::{HookName, PluginName};
 use crate::plugin::fault::Fault;
 use crate::plugin::invocation::Invocation;
+use crate::plugin::live_recording::{LiveRecording, RecordedCase};
 use crate::plugin::outcome::{Content, Outcome, Source};
+use crate::plugin::record_file::RecordFile;
 use crate::plugin::release::{Limits, Release};
 use crate::plugin::verdict::{CallVerdict, LoadVerdict};
-use crate::supervise;
-
-/// Largest number of hook calls that wait to be written; further ones are dropped.
-const WAITING: usize = 1_024;
-/// The name of the thread as a long-lived task.
-const TASK: &str = "hook-recorder";
 
 /// Records hook calls.
+#[derive(Default)]
 pub struct Recorder {
-    lines: SyncSender<String>,
-    dropped: AtomicU64,
+    file: Option<RecordFile>,
+    /// The recording that an operator has started.
+    pub live: LiveRecording,
 }
 
 impl Recorder {
-    /// Appends to the file at `path`. Only the gateway's user may read it, because it holds what callers send,
-    /// including their credentials.
-    pub fn start(path: &Path) -> io::Result<Self> {
-        let file = File::options().append(true).create(true).mode(0o600).open(path)?;
-        file.set_permissions(Permissions::from_mode(0o600))?;
-        let (lines, waiting) = sync_channel(WAITING);
-        let mut file = BufWriter::new(file);
-        supervise::forever_thread(TASK, move || write(&waiting, &mut file))?;
-        Ok(Self { lines, dropped: AtomicU64::new(0) })
+    /// Appends to the file at `path`, if there is one.
+    pub fn start(path: Option<&Path>) -> io::Result<Self> {
+        Ok(Self { file: path.map(RecordFile::open).transpose()?, live: LiveRecording::default() })
     }
 
-    /// Hook calls that were dropped.
+    /// Whether hook calls are recorded.
+    pub(super) fn is_on(&self) -> bool {
+        self.file.is_some() || self.live.is_on()
+    }
+
+    /// Whether it writes a file.
+    pub(super) fn has_file(&self) -> bool {
+        self.file.is_some()
+    }
+
+    /// Hook calls that were not written to the file because too many waited.
     #[must_use]
     pub fn dropped(&self) -> u64 {
-        self.dropped.load(Ordering::Relaxed)
+        self.file.as_ref().map_or(0, RecordFile::dropped)
     }
 
     pub(super) fn before_invoke(
@@ -82,13 +81,7 @@ impl Recorder {
             expect.extend(outcome(after));
         }
         let mut given = outcome(before);
-        let source = match before.source {
-            Source::Function => "function",
-            Source::FunctionError => "function-error",
-            Source::Plugin => "plugin",
-            Source::Gateway => "gateway",
-        };
-        given.insert("source".into(), source.into());
+        given.insert("source".into(), source(before.source).into());
         let now = Instant::now();
         let elapsed = now.saturating_duration_since(invocation.started);
         given.insert("elapsed".into(), span(elapsed));
@@ -132,9 +125,7 @@ impl Recorder {
             before.adjusted.limits.pairs().into_iter().map(|(name, value)| (name, value.into())).collect();
         let files: Map<String, Value> = before.files.list().into_iter().map(|path| (path, "".into())).collect();
         let case = json!({
-            "name": before.deployment,
-            "now": wall_clock(),
-            "hook": hook.as_str(),
+            "name": before.deployment, "now": wall_clock(), "hook": hook.as_str(),
             "release": {
                 "deployment": before.deployment, "version": before.version, "origin": before.origin,
                 "runtime": before.runtime, "languages": before.languages, "files": files,
@@ -147,8 +138,14 @@ impl Recorder {
     }
 
     fn take(&self, case: &Value) {
-        if self.lines.try_send(case.to_string()).is_err() {
-            self.dropped.fetch_add(1, Ordering::Relaxed);
+        let line = case.to_string();
+        if self.live.is_on() {
+            let text = |value: &Value| value.as_str().unwrap_or_default().to_owned();
+            let (name, hook, verdict) = (text(&case["name"]), text(&case["hook"]), text(&case["expect"]["verdict"]));
+            self.live.add(|| RecordedCase { name, hook, verdict, line: line.clone() });
+        }
+        if let Some(file) = &self.file {
+            file.take(line);
         }
     }
 }
@@ -161,19 +158,6 @@ fn name(call: &Invocation) -> String {
 /// The time, so that values in the store expire in a replay when they did in the recording.
 fn wall_clock() -> String {
     humantime::format_rfc3339_millis(SystemTime::now()).to_string()
-}
-
-fn write(lines: &Receiver<String>, file: &mut BufWriter<File>) {
-    while let Ok(line) = lines.recv() {
-        supervise::panic_point(TASK);
-        let mut written = writeln!(file, "{line}");
-        while let Ok(line) = lines.try_recv() {
-            written = written.and_then(|()| writeln!(file, "{line}"));
-        }
-        if let Err(error) = written.and_then(|()| file.flush()) {
-            tracing::error!(%error, "writing a recording of hook calls failed");
-        }
-    }
 }
 
 /// The `expect` table of a case, with the fields that `of` gives for a verdict; `None` if the hook did not run, or
@@ -229,6 +213,15 @@ fn call(call: &Invocation, plugin: &PluginName, now: Instant) -> Value {
         "arguments_json": text(call.arguments.as_json()), "context_json": context(call, plugin),
         "remaining": span(call.deadline.saturating_duration_since(now)),
     })
+}
+
+fn source(source: Source) -> &'static str {
+    match source {
+        Source::Function => "function",
+        Source::FunctionError => "function-error",
+        Source::Plugin => "plugin",
+        Source::Gateway => "gateway",
+    }
 }
 
 fn span(time: Duration) -> Value {

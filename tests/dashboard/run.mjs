@@ -5,84 +5,13 @@
 // (MODULES: the node_modules with playwright-core and axe-core; FOLDER: functions to deploy; package.zip with them is
 // in SCREENSHOTS)
 import assert from 'node:assert/strict';
-import { readFileSync } from 'node:fs';
-import { createRequire } from 'node:module';
 import { join } from 'node:path';
+import { open as openBrowser } from './browser.mjs';
 
 const [origin, executablePath, modules, screenshots, folder] = process.argv.slice(2);
-const { chromium } = createRequire(join(modules, 'x.js'))('playwright-core');
-const AXE = readFileSync(join(modules, 'axe-core/axe.min.js'), 'utf8');
-const PHONE = { width: 390, height: 844 };
 const TOKEN = 'everything';
 const HOSTILE = '<img src=x onerror=alert(1)>';
-
-const browser = await chromium.launch({
-  executablePath,
-  args: [
-    '--headless',
-    '--no-sandbox',
-    '--disable-gpu',
-    '--disable-quic',
-    '--no-first-run',
-    '--disable-background-networking',
-    '--disable-component-update',
-    '--disable-sync',
-  ],
-});
-const context = await browser.newContext({ viewport: { width: 1280, height: 800 }, bypassCSP: false });
-const page = await context.newPage();
-page.setDefaultTimeout(15_000);
-const complaints = [];
-page.on('request', (request) => {
-  if (!request.url().startsWith(`${origin}/`) && !request.url().startsWith('data:'))
-    complaints.push(`asks ${request.url()}`);
-});
-page.on('pageerror', (error) => complaints.push(`fails: ${error.message}`));
-page.on('dialog', (dialog) => {
-  complaints.push(`says ${dialog.message()}`);
-  dialog.dismiss();
-});
-page.on('console', (message) => {
-  // Of answers, the next listener says where they came from.
-  const answered = message.text().startsWith('Failed to load resource');
-  if (message.type() === 'error' && !answered) complaints.push(message.text());
-});
-page.on('response', (response) => {
-  const [status, path] = [response.status(), new URL(response.url()).pathname];
-  // Without a token, 401 makes the page ask for one; a function's own failure is what its form shows.
-  if (status >= 400 && status !== 401 && !path.startsWith('/local/')) complaints.push(`${status} of ${path}`);
-});
-
-/** Fails if axe finds something. It is run through the debugger, which the page's policy does not bind. */
-async function accessible(what) {
-  await page.evaluate(AXE);
-  const { violations } = await page.evaluate(() => globalThis.axe.run());
-  const found = violations.map(
-    (one) => `${one.id}: ${one.nodes.map((node) => `${node.html} ${node.failureSummary}`).join('; ')}`,
-  );
-  assert.deepEqual(found, [], what);
-}
-
-/** Checks the page in both themes and on a phone; with a name it is painted. */
-async function inspect(what, name) {
-  for (const [look, theme, size] of [
-    ['light', 'light'],
-    ['dark', 'dark'],
-    ['phone', 'light', PHONE],
-  ]) {
-    if (size) await page.setViewportSize(size);
-    await page.selectOption('#theme', theme);
-    await accessible(`${what}, ${look}`);
-    if (size) {
-      const width = await page.evaluate(() => document.documentElement.scrollWidth);
-      assert.ok(width <= size.width, `${what} is ${width} wide on a phone`);
-    }
-    await page.evaluate(() => scrollTo(0, 0));
-    if (name) await page.screenshot({ path: join(screenshots, `${name}-${look}.png`) });
-  }
-  await page.setViewportSize({ width: 1280, height: 800 });
-  await page.selectOption('#theme', '');
-}
+const { browser, page, complaints, inspect } = await openBrowser(origin, executablePath, modules, screenshots);
 
 /** A token is asked for; a wrong one is refused. */
 async function open() {
@@ -141,7 +70,7 @@ async function deployment() {
     await page.getByRole('button', { name: 'Delete this deployment' }).isDisabled(),
     'the configuration defines it',
   );
-  await inspect('a deployment', 'deployment');
+  await inspect('a deployment');
 }
 
 async function releases() {

@@ -1,5 +1,6 @@
 //! The dashboard and `GET /api/overview`: who gets what, what pages may do, and every page used in a real browser.
 
+use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use serde_json::Value;
@@ -124,15 +125,39 @@ fn the_dashboard_is_used_in_a_browser() {
         assert!(deployed.status.success(), "{}", String::from_utf8_lossy(&deployed.stderr));
     }
     gateway.call("math", "sum", "[1, 2]");
-    let modules = repository().join("tests/npm/node_modules");
-    let screenshots = repository().join("target/dashboard");
-    std::fs::create_dir_all(&screenshots).unwrap();
+    let screenshots = screenshots();
     let mut zip = Command::new("zip");
     zip.args(["-q", "-j", "-FS"]).arg(screenshots.join("package.zip")).arg(fixture("dashboard").join("index.js"));
     assert!(zip.status().unwrap().success());
+    browse("run.mjs", &origin, &[&fixture("dashboard")]);
+}
+
+fn screenshots() -> PathBuf {
+    let screenshots = repository().join("target/dashboard");
+    std::fs::create_dir_all(&screenshots).unwrap();
+    screenshots
+}
+
+/// Runs a script that uses the dashboard at `origin` in a browser.
+pub(crate) fn browse(script: &str, origin: &str, more: &[&Path]) {
+    let modules = repository().join("tests/npm/node_modules");
     let mut browser = Command::new("node");
-    browser.arg(repository().join("tests/dashboard/run.mjs")).args([&origin, "/usr/bin/chromium"]);
-    let ran = browser.arg(modules).arg(&screenshots).arg(fixture("dashboard")).output().unwrap();
+    browser.arg(repository().join("tests/dashboard").join(script)).args([origin, "/usr/bin/chromium"]);
+    let ran = browser.arg(modules).arg(screenshots()).args(more).output().unwrap();
     let (said, complained) = (String::from_utf8_lossy(&ran.stdout), String::from_utf8_lossy(&ran.stderr));
     assert!(ran.status.success(), "{said}{complained}\n(tests/run.sh installs chromium and the programs from npm)");
+    if std::env::var_os("METAGATE_WRITE_IMAGES").is_some() {
+        refresh_images();
+    }
+}
+
+/// Replaces the pictures of the documentation by those that the scripts have painted.
+fn refresh_images() {
+    for image in std::fs::read_dir(repository().join("docs/images")).unwrap() {
+        let image = image.unwrap();
+        let painted = screenshots().join(image.file_name());
+        if painted.exists() {
+            std::fs::copy(painted, image.path()).unwrap();
+        }
+    }
 }

@@ -89,5 +89,6 @@ mod walks;
 mod walls;
 mod wasm;
 mod wire;
+mod wiring;
 mod worker_logs;
 mod worker_scripts;

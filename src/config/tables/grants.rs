@@ -36,6 +36,22 @@ pub struct Grants {
     pub invoke: Vec<InvokeGrant>,
 }
 
+impl Grants {
+    /// Each permission in words, such as `http https://auth.example.com`; of secrets the names.
+    #[must_use]
+    pub fn described(&self) -> Vec<String> {
+        let Self { store, http, env, secrets, metrics, invoke } = self;
+        let plain = [(*store, "store"), (*metrics, "metrics")];
+        let mut texts: Vec<String> =
+            plain.iter().filter(|(is_granted, _)| *is_granted).map(|(_, name)| (*name).to_owned()).collect();
+        texts.extend(http.iter().map(|grant| format!("http {grant}")));
+        texts.extend(env.iter().map(|name| format!("env {name}")));
+        texts.extend(secrets.keys().map(|name| format!("secret {name}")));
+        texts.extend(invoke.iter().map(|grant| format!("invoke {grant}")));
+        texts
+    }
+}
+
 fn variables<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Vec<String>, D::Error> {
     let variables = Vec::<Variable>::deserialize(deserializer)?;
     Ok(variables.into_iter().map(|variable| variable.0).collect())

@@ -49,8 +49,12 @@ impl<'a> Need<'a> {
     /// handler.
     #[must_use]
     pub fn of(method: &Method, path: &'a str) -> Self {
-        if let Some(name) = path.strip_prefix("/api/logs/").or_else(|| path.strip_prefix("/api/releases/")) {
+        let shown = ["/api/logs/", "/api/releases/", "/api/chain/"];
+        if let Some(name) = shown.iter().find_map(|prefix| path.strip_prefix(prefix)) {
             return Self::ReadOf(name);
+        }
+        if let Some(called) = path.strip_prefix("/api/invoke/") {
+            return Self::ChangeOf(called.split('/').next().unwrap_or_default());
         }
         if let Some(name) = path.strip_prefix("/api/rollback/") {
             return Self::ChangeOf(name);
@@ -59,10 +63,12 @@ impl<'a> Need<'a> {
             "/metrics" => Self::Metrics,
             "/api/plugins" => Self::Read,
             "/api/reload" => Self::Admin,
+            // What was recorded holds what callers send.
+            path if path.starts_with("/api/plugins/") => Self::Admin,
             "/api/package/create" | "/api/deploy/create" | "/api/deploy/delete" => Self::Change,
             path if path.starts_with("/api/repository/") => Self::Change,
             // Their handlers show what the caller may see.
-            "/api/inspect" | "/api/overview" | "/api/deploy/logs" | "/validate" => Self::Any,
+            "/api/inspect" | "/api/overview" | "/api/wiring" | "/api/deploy/logs" | "/validate" => Self::Any,
             path if path.starts_with("/api/account/") || path.starts_with("/api/billing/") => Self::Any,
             _ if matches!(*method, Method::GET | Method::HEAD) => Self::Read,
             _ => Self::Admin,
@@ -158,15 +164,19 @@ mod tests {
             ("POST", "/api/rollback/shop-a"),
             ("POST", "/api/rollback/other"),
             ("POST", "/api/deploy/create"),
+            ("GET", "/api/chain/shop-a"),
+            ("POST", "/api/invoke/shop-a/f"),
+            ("POST", "/api/invoke/other/shop-a"),
             ("POST", "/api/reload"),
+            ("GET", "/api/plugins/a/recording"),
             ("GET", "/api/of-the-future"),
             ("POST", "/api/of-the-future"),
         ];
         for (may, allowed) in [
-            ("admin", "yyyyyyyyyyy"),
-            ("read", "yyyyynnnnyn"),
-            ("metrics", "ynnnnnnnnnn"),
-            ("deploy:shop-*", "nynynynynnn"),
+            ("admin", "yyyyyyyyyyyyyyy"),
+            ("read", "yyyyynnnynnnnyn"),
+            ("metrics", "ynnnnnnnnnnnnnn"),
+            ("deploy:shop-*", "nynynynyyynnnnn"),
         ] {
             let found: String = requests
                 .iter()

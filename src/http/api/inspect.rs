@@ -9,6 +9,7 @@ use axum::response::{IntoResponse, Response};
 use http::StatusCode;
 
 use crate::gateway::deployer::Deployer;
+use crate::gateway::plugin_detail::PluginDetail;
 use crate::http::api::access::Access;
 use crate::http::api::caller::{Caller, Need};
 
@@ -32,7 +33,12 @@ pub async fn deployments(State(deployer): State<Arc<Deployer>>, Extension(caller
     Json(deployments).into_response()
 }
 
-/// `GET /api/plugins`: the plugins with their state and figures.
-pub async fn plugins(State(deployer): State<Arc<Deployer>>) -> Response {
-    Json(deployer.gateway.inspect_plugins()).into_response()
+/// `GET /api/plugins`: the plugins with their state and figures. What a plugin wrote when it failed is for
+/// administrators.
+pub async fn plugins(State(deployer): State<Arc<Deployer>>, Extension(caller): Extension<Caller>) -> Response {
+    let mut plugins = deployer.gateway.inspect_plugins();
+    if !caller.may(Need::Admin) {
+        plugins.iter_mut().filter_map(|plugin| plugin.detail.as_mut()).for_each(PluginDetail::hide_words);
+    }
+    Json(plugins).into_response()
 }

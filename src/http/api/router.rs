@@ -14,7 +14,8 @@ use crate::gateway::deployer::Deployer;
 use crate::http::api::access::{self, Access};
 use crate::http::api::metrics::Figures;
 use crate::http::api::{
-    audited, deploy, inspect, logs, metacall, metrics, overview, reload, reply, unread_body, upgrade,
+    audited, call_from_page, deploy, inspect, logs, metacall, metrics, overview, plugins, reload, reply, unread_body,
+    upgrade, wiring,
 };
 use crate::http::bodies::Bodies;
 use crate::http::problem::{Code, Problem};
@@ -46,6 +47,9 @@ pub fn api(
         .with_state(Arc::clone(deployer))
         .merge(Router::new().route("/metrics", get(metrics::metrics)).with_state((Arc::clone(deployer), figures)))
         .merge(overview::routes(deployer))
+        .merge(plugins::routes(Arc::clone(deployer)))
+        .merge(wiring::routes(Arc::clone(deployer)))
+        .merge(call_from_page::routes(Arc::clone(deployer)))
         .merge(metacall::routes(Arc::clone(deployer)))
         .merge(deploy::routes(Arc::clone(deployer)))
         .layer(middleware::from_fn_with_state(bodies, unread_body::read_whole))

@@ -2,14 +2,16 @@
 
 use std::sync::Arc;
 
+use bytes::Bytes;
 use http::header::CONNECTION;
 use http::request::Parts;
 use http::{HeaderValue, Method, Request, Response};
-use hyper::body::{Body, Incoming};
+use hyper::body::{Body, Incoming, SizeHint};
 
 use crate::deployment::Takes;
-use crate::gateway::Gateway;
+use crate::gateway::{Gateway, VERSION};
 use crate::http::bodies::Bodies;
+use crate::http::buffers::SMALL;
 use crate::http::call::arguments;
 use crate::http::call::body_kind::BodyKind;
 use crate::http::call::lookup::{self, Client};
@@ -20,6 +22,7 @@ use crate::http::path::CallAddress;
 use crate::http::problem::{self, Code, Problem};
 use crate::http::reply_body::ReplyBody;
 use crate::http::request_body::{self, ReadBody};
+use crate::invocation::Arguments;
 use crate::registry::Deployment;
 
 /// The methods of a function's address.
@@ -85,10 +88,58 @@ async fn answer(
             (arguments, body.into_held())
         }
     };
+    run(gateway, arguments, head, client, bodies, record).await
+}
+
+/// Calls the function with these arguments.
+async fn run(
+    gateway: &Arc<Gateway>,
+    arguments: Arguments,
+    head: &mut Parts,
+    client: Client<'_>,
+    bodies: &Bodies,
+    record: &mut CallRecord<'_>,
+) -> Result<Response<ReplyBody>, Problem> {
+    let (deployment, function) = (record.deployment, record.function);
     let call = record.call(Takes::Arguments, arguments, head);
     let outcome = gateway.call(deployment, call).await;
     record.answered(&outcome);
     stream_answer::of_outcome(outcome, deployment, function, client, bodies).await
+}
+
+/// Calls a function of a deployment with a body that has been read: what a request to its address would come to.
+///
+/// # Errors
+///
+/// Those of [`call`].
+pub async fn call_with_body(
+    gateway: &Arc<Gateway>,
+    (name, function): (&str, &str),
+    mut head: Parts,
+    body: Bytes,
+    client: Client<'_>,
+    bodies: &Bodies,
+) -> Result<Response<ReplyBody>, Problem> {
+    let deployment = match lookup::deployment_at(gateway, gateway.prefix.as_str(), name, VERSION) {
+        Ok(deployment) => deployment,
+        Err(problem) => {
+            Refused { client, function, head: &head }.record(gateway, None, &problem);
+            return Err(problem);
+        }
+    };
+    let mut record = CallRecord::begin(client, &deployment, function, &head, &SizeHint::with_exact(body.len() as u64));
+    record.request_bytes = body.len() as u64;
+    let (keys, kind) = lookup::body_of(&deployment, function, &head);
+    let read = if body.len() <= SMALL {
+        arguments::from_body(&body, &kind, keys)
+    } else {
+        bodies.elsewhere(move || arguments::from_body(&body, &kind, keys)).await
+    };
+    let answered = match read {
+        Ok(arguments) => run(gateway, arguments, &mut head, client, bodies, &mut record).await,
+        Err(problem) => Err(problem),
+    };
+    record.end(answered)
 }
 
 fn deployment_for(

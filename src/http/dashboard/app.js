@@ -5,7 +5,8 @@ import { forgetToken, read, useToken } from './api.js';
 import { deploymentPage } from './deployment.js';
 import { button, element, notice } from './dom.js';
 import { overviewPage } from './overview.js';
-import { pluginsPage } from './plugins.js';
+import { pluginPage, pluginsPage } from './plugins.js';
+import { wiringPage } from './wiring.js';
 
 const INTERVAL = 1000;
 const main = document.getElementById('main');
@@ -22,12 +23,15 @@ function open() {
   leave.abort();
   leave = new AbortController();
   const [kind, name] = location.hash.replace(/^#\/?/, '').split('/');
+  const area = ['plugins', 'wiring'].includes(kind) ? kind : '';
   for (const link of document.querySelectorAll('nav a')) {
-    if (link.getAttribute('href') === `#/${kind === 'plugins' ? 'plugins' : ''}`)
+    if (link.getAttribute('href') === `#/${area}`)
       link.setAttribute('aria-current', 'page');
     else link.removeAttribute('aria-current');
   }
-  if (kind === 'plugins') page = pluginsPage(main, leave.signal);
+  if (kind === 'plugins' && name) page = pluginPage(main, decodeURIComponent(name), leave.signal, latest.caller);
+  else if (kind === 'plugins') page = pluginsPage(main, leave.signal);
+  else if (kind === 'wiring') page = wiringPage(main, leave.signal);
   else if (kind === 'deployment' && name)
     page = deploymentPage(main, decodeURIComponent(name), leave.signal, latest.caller);
   else page = overviewPage(main, latest.caller);

@@ -21,15 +21,15 @@ function valueOf(text, schema) {
   return schema?.type === 'string' ? text : JSON.parse(text);
 }
 
-/** A function with its form. `address`: where it is called. */
-export function functionForm(fn, address) {
+/** A function with its form. `call`: what calls it; `reason`: why it may not be called. */
+export function functionForm(fn, { call: send, reason }) {
   const fields = fn.schema.parameters.map((parameter) => ({
     parameter,
     input: element('input', { placeholder: placeholder(parameter.schema), autocomplete: 'off' }),
   }));
   const headers = element('textarea', { placeholder: 'x-tenant: blue', spellcheck: 'false' });
   const answer = element('div', { class: 'answer', role: 'status' });
-  const call = button('Call', () => run(), { kind: 'main', label: `Call ${fn.name}` });
+  const call = button('Call', () => run(), { kind: 'main', label: `Call ${fn.name}`, reason });
 
   async function run() {
     call.disabled = true;
@@ -53,22 +53,18 @@ export function functionForm(fn, address) {
           return [line.slice(0, at).trim(), line.slice(at + 1).trim()];
         });
       const begun = performance.now();
-      const got = await fetch(address, {
-        method: 'POST',
-        headers: [['content-type', 'application/json'], ...own],
-        body: JSON.stringify(args),
-        credentials: 'omit',
-      });
-      const body = await got.text();
+      const hasType = own.some(([name]) => name.toLowerCase() === 'content-type');
+      const type = hasType ? [] : [['content-type', 'application/json']];
+      const { status, headers: answered, body, id } = await send([...type, ...own], JSON.stringify(args));
       const lasted = performance.now() - begun;
-      const all = [...got.headers].map(([name, value]) => `${name}: ${value}`).join('\n');
+      const all = answered.map(([name, value]) => `${name}: ${value}`).join('\n');
       answer.replaceChildren(
         element(
           'p',
           {},
-          element('strong', { class: got.ok ? 'ready' : 'bad' }, String(got.status)),
+          element('strong', { class: status < 400 ? 'ready' : 'bad' }, String(status)),
           ` in ${milliseconds(lasted)}, request `,
-          element('code', {}, got.headers.get('x-request-id') ?? ''),
+          element('code', {}, id),
         ),
         element('pre', { tabindex: '0', 'aria-label': 'Body of the answer' }, body),
         element(
@@ -103,6 +99,7 @@ export function functionForm(fn, address) {
       inputs,
       element('label', { class: 'field' }, element('span', {}, 'Headers, one a line'), headers),
       call,
+      reason ? element('p', { class: 'quiet' }, reason) : null,
       answer,
     ),
   );

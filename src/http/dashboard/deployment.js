@@ -2,8 +2,10 @@
 
 import { change, read, Refused, whyNot } from './api.js';
 import { functionForm } from './call.js';
+import { chainSections } from './chain.js';
 import { button, element, notice, table } from './dom.js';
 import { ago, bytes, milliseconds, NOTHING, rate } from './format.js';
+import { callerOf } from './invoke.js';
 import { logTail } from './logs.js';
 
 /** The functions in the packages of `/api/inspect`. */
@@ -12,9 +14,10 @@ function functionsOf(packages) {
   return handles.flatMap((handle) => handle.scope?.funcs ?? []).filter((fn) => fn.schema);
 }
 
-async function releasesOf(name) {
+/** What the API has of a deployment below this path; nothing if that is refused. */
+async function found(path, name) {
   try {
-    return await read(`/api/releases/${encodeURIComponent(name)}`);
+    return await read(`${path}/${encodeURIComponent(name)}`);
   } catch (error) {
     if (error instanceof Refused && error.status < 500) return undefined;
     throw error;
@@ -90,7 +93,7 @@ export function deploymentPage(main, name, signal, caller) {
     return [
       element('h2', {}, 'Releases'),
       releases.failure ? notice(`the last deploy failed: ${releases.failure}`) : null,
-      table([['Release', true], ['Made'], ['From'], ['Variables'], ['Action']], rows),
+      table([['Release', true], ['Made'], ['From'], ['Variables'], ['Action']], rows, '', 'Releases'),
     ];
   }
 
@@ -107,18 +110,18 @@ export function deploymentPage(main, name, signal, caller) {
   async function load() {
     const own = (await read('/api/inspect', { signal })).find((one) => one.suffix === name);
     // What the configuration defines has no releases.
-    const releases = own && !own.origin ? undefined : await releasesOf(name);
+    const releases = own && !own.origin ? undefined : await found('/api/releases', name);
+    const chain = await found('/api/chain', name);
     const functions = functionsOf(own?.packages);
-    const address = (fn) =>
-      [own.prefix, name, own.version, 'call', ...fn.name.split('/')]
-        .map((part) => `/${encodeURIComponent(part)}`).join('');
+    const caller = (fn) => callerOf(own, fn.name, chain?.calls_here ?? true, reason);
     const ofConfiguration = releases ? reason : 'the configuration defines it: remove it there';
     body.replaceChildren(
       own?.error ? notice(`${own.error.code}: ${own.error.message}\n${own.error.stderr ?? ''}`) : '',
       element('h2', {}, 'Functions'),
       ...(functions.length > 0
-        ? functions.map((fn) => functionForm(fn, address(fn)))
+        ? functions.map((fn) => functionForm(fn, caller(fn)))
         : [element('p', { class: 'quiet' }, 'none, or not loaded yet')]),
+      ...(chain ? chainSections(chain) : []),
       ...(releases ? releasesTable(releases).filter(Boolean) : []),
       log,
       element('h2', {}, 'Remove'),

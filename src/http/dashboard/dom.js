@@ -12,8 +12,8 @@ export function element(tag, attributes = {}, ...children) {
   return made;
 }
 
-/** A table in a frame that scrolls. */
-export function table(columns, rows, kind = '') {
+/** A table in a frame that scrolls. `name` tells it from others on the page. */
+export function table(columns, rows, kind = '', name = 'Table') {
   const head = columns.map(([title, number]) =>
     element('th', { scope: 'col', class: number ? 'number' : null }, title),
   );
@@ -29,7 +29,7 @@ export function table(columns, rows, kind = '') {
   );
   return element(
     'div',
-    { class: 'frame', tabindex: '0', role: 'region', 'aria-label': 'Table' },
+    { class: 'frame', tabindex: '0', role: 'region', 'aria-label': name },
     element('table', { class: kind }, element('thead', {}, element('tr', {}, head)), element('tbody', {}, body)),
   );
 }
@@ -57,7 +57,7 @@ export function chart({ calls, errors }) {
   return svg;
 }
 
-function drawn(tag, attributes) {
+export function drawn(tag, attributes) {
   const made = document.createElementNS('http://www.w3.org/2000/svg', tag);
   for (const [name, value] of Object.entries(attributes)) made.setAttribute(name, value);
   return made;

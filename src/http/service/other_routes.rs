@@ -9,6 +9,7 @@ use hyper::body::Incoming;
 use tower::ServiceExt;
 
 use crate::http::api::access::Peer;
+use crate::http::api::call_from_page::{self, Entrance, ServesCalls};
 use crate::http::api::deploy::UPLOAD_PATH;
 use crate::http::api::unread_body::UnreadBody;
 use crate::http::buffers::{Class, Held};
@@ -82,6 +83,11 @@ impl Service {
         head.headers.insert(request_id::HEADER, id.clone());
         head.extensions.insert(Peer(connection.peer));
         head.extensions.insert(Arc::clone(&connection.program));
+        head.extensions.insert(ServesCalls(self.serves_calls));
+        if head.uri.path().starts_with(call_from_page::PREFIX) {
+            let (observers, bodies) = (Arc::clone(&self.observers), Arc::clone(&self.bodies));
+            head.extensions.insert(Entrance { connection: connection.clone(), observers, bodies });
+        }
         if head.method == Method::POST && head.uri.path() == UPLOAD_PATH {
             let mut held = Held::nothing(&connection.buffers);
             held.grow_to(UPLOAD_BUFFER, Class::Upload)?;
