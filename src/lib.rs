@@ -39,6 +39,7 @@
 //! | 0 | [`clock`] | the present, as timers count it |
 //! | 0 | [`deployment`] | names, functions, signatures, metacall.json |
 //! | 0 | [`files`] | bounded reading of files that functions may have changed |
+//! | 0 | [`hex`] | bytes as text |
 //! | 0 | [`invocation`] | arguments and other parts of a call |
 //! | 0 | [`json`] | bounds on JSON text |
 //! | 0 | [`supervise`] | restarts long-lived tasks that panic |
@@ -52,6 +53,7 @@ pub mod config;
 pub mod deployment;
 pub mod files;
 pub mod gateway;
+pub mod hex;
 pub mod http;
 pub mod invocation;
 pub mod ipc;

@@ -60,7 +60,7 @@ impl Certificates {
             return;
         }
         let (files, reload) = (Arc::clone(&self.files), Arc::clone(&self.reload));
-        supervise::forever(tasks, stop, TASK, move || {
+        supervise::until_stopped(tasks, stop, TASK, move || {
             let (files, reload) = (Arc::clone(&files), Arc::clone(&reload));
             async move {
                 loop {

@@ -227,9 +227,8 @@ impl App {
     fn upgrade(&self) {
         let deployer = Arc::clone(&self.deployer);
         self.background.spawn(async move {
-            match deployer.upgrades.request().await {
-                Ok(upgraded) => tracing::info!(pid = upgraded.pid, "upgraded"),
-                Err(error) => tracing::error!(reason = %error, cause = "SIGUSR2", "not upgraded"),
+            if let Ok(upgraded) = deployer.upgrades.request().await {
+                tracing::info!(pid = upgraded.pid, "upgraded");
             }
         });
     }

@@ -60,24 +60,29 @@ impl Upgrades {
     ///
     /// Why it was not made.
     pub async fn request(self: &Arc<Self>) -> Result<Upgraded, UpgradeError> {
-        let starter = Arc::clone(self.starter.get().ok_or(UpgradeError::NotServing)?);
+        let Some(starter) = self.starter.get().map(Arc::clone) else {
+            return Err(logged(UpgradeError::NotServing));
+        };
         if self.is_under_way.swap(true, Ordering::Relaxed) {
-            return Err(UpgradeError::UnderWay);
+            return Err(logged(UpgradeError::UnderWay));
         }
         let upgrades = Arc::clone(self);
         let making = tokio::spawn(async move {
             // Also after a panic the next request may try again.
             let under_way = UnderWay(upgrades);
-            let made = starter.start().await;
-            match &made {
-                // It stays under way until this process ends.
-                Ok(_) => std::mem::forget(under_way),
-                Err(error) => tracing::error!(reason = %error, "upgrade failed"),
-            }
-            made
+            let made = starter.start().await.map_err(logged)?;
+            // It stays under way until this process ends.
+            std::mem::forget(under_way);
+            Ok(made)
         });
-        making.await.unwrap_or_else(|_| Err(UpgradeError::Failed("internal error".to_owned())))
+        making.await.unwrap_or_else(|_| Err(logged(UpgradeError::Failed("internal error".to_owned()))))
     }
+}
+
+/// Reports why an upgrade was not made, whoever has asked for it and may not wait for it any more.
+fn logged(error: UpgradeError) -> UpgradeError {
+    tracing::error!(reason = %error, "upgrade failed");
+    error
 }
 
 struct UnderWay(Arc<Upgrades>);

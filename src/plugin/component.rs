@@ -1,14 +1,13 @@
 //! The exports and imports of a plugin's component: hooks, interfaces, version. They are read before any of its code
 //! runs.
 
-use std::fmt::Write;
-
 use sha2::{Digest, Sha256};
 use wasmtime::Engine;
 use wasmtime::component::Component;
 use wasmtime::component::types::ComponentItem;
 
 use crate::config::{HookName, PluginConfig};
+use crate::hex;
 use crate::plugin::apart::message::SentSurface;
 use crate::wasm::Wasm;
 use crate::wasm::componentize::{self, NotAComponent};
@@ -225,10 +224,7 @@ impl Surface {
     /// The SHA-256 of the file, in hexadecimal.
     #[must_use]
     pub fn sha256_text(&self) -> String {
-        self.sha256.iter().fold(String::with_capacity(64), |mut text, byte| {
-            let _infallible = write!(text, "{byte:02x}");
-            text
-        })
+        hex::text(&self.sha256)
     }
 }
 

@@ -3,13 +3,14 @@
 //! of [`Record`]. A later gateway may add fields that this one can ignore; any other change gets a new format number.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::fmt::{self, Write};
+use std::fmt;
 
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
 use crate::config::Secret;
 use crate::deployment::{DeploymentName, MetaCallJson};
+use crate::hex;
 
 const FORMAT: u32 = 1;
 const WORD: &str = "metagate-record";
@@ -212,10 +213,7 @@ impl Record {
 }
 
 fn checksum(bytes: &[u8]) -> String {
-    Sha256::digest(bytes).iter().fold(String::with_capacity(64), |mut hex, byte| {
-        let _infallible = write!(hex, "{byte:02x}");
-        hex
-    })
+    hex::text(&Sha256::digest(bytes))
 }
 
 #[cfg(test)]

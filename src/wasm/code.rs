@@ -16,6 +16,8 @@ use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 use wasmtime::Engine;
 
+use crate::hex;
+
 /// Bytes of all entries; those that were used least recently are evicted first.
 const SIZE_LIMIT: u64 = 1 << 30;
 /// The folders of a cache: code, as the engine names it; marks; code that is being compiled.
@@ -105,7 +107,7 @@ impl CodeFolder {
     }
 
     fn mark(&self, source: &Source) -> PathBuf {
-        self.marks.join(hex(source))
+        self.marks.join(hex::text(source))
     }
 
     /// Removes the entries that were used least recently until the rest fits, but never `keep`.
@@ -179,11 +181,7 @@ fn is_trusted(metadata: &Metadata) -> bool {
 fn digest(mut file: &File) -> io::Result<String> {
     let mut digest = Sha256::new();
     io::copy(&mut file, &mut digest)?;
-    Ok(hex(&digest.finalize()))
-}
-
-fn hex(bytes: &[u8]) -> String {
-    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
+    Ok(hex::text(&digest.finalize()))
 }
 
 /// The files of code below a folder, one folder deep: `modules/<compiler>/<name>`. Files with an extension are the

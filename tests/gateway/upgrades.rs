@@ -140,6 +140,14 @@ fn up3_a_program_that_does_not_start_leaves_the_old_one_serving_and_says_why() {
     let set = |text: &str| fs::write(gateway.path("metagate.toml"), text).unwrap();
     set(&configuration.replace("[server]", "[server]\nprt = 1"));
     refused("unknown key");
+    let is_failure = |line: &&str| line.contains("upgrade failed") || line.contains("not upgraded");
+    let failures = || gateway.log().lines().filter(is_failure).count();
+    assert_eq!(failures(), 1, "{}", gateway.log());
+    gateway.signal(Signal::USR2);
+    wait_for("the report", || (failures() > 1).then_some(()));
+    // What was asked for later is reported later: by then a second line would be there.
+    refused("unknown key");
+    assert_eq!(failures(), 3, "{}", gateway.log());
     set(&configuration.replace("name = \"math\"", "name = \"math\"\ninterpreter = \"/nowhere/node\""));
     refused("deployment \"math\", which the running gateway serves, does not load");
     set(&configuration);

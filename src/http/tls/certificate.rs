@@ -5,6 +5,8 @@
 use std::fmt::Write as _;
 use std::time::SystemTime;
 
+use crate::hex;
+
 const SEQUENCE: u8 = 0x30;
 const SET: u8 = 0x31;
 const OBJECT: u8 = 0x06;
@@ -140,11 +142,7 @@ fn attribute_text(kind: &[u8], (tag, value): (u8, &[u8])) -> String {
         // In hexadecimal digits: RFC 4514, section 2.4.
         (name, _) => {
             let name = name.map_or_else(|| dotted(kind), str::to_owned);
-            let mut text = format!("{name}=#{tag:02x}{:02x}", value.len());
-            for byte in value {
-                let _never_fails = write!(text, "{byte:02x}");
-            }
-            text
+            format!("{name}=#{tag:02x}{:02x}{}", value.len(), hex::text(value))
         }
     }
 }
