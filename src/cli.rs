@@ -5,6 +5,7 @@ mod check;
 mod client;
 mod compiled;
 mod completions;
+mod counted;
 mod delete;
 mod deploy;
 mod doctor;

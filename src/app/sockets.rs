@@ -8,8 +8,12 @@ use std::os::fd::OwnedFd;
 use std::os::unix::fs::{FileTypeExt, MetadataExt, PermissionsExt};
 use std::os::unix::net::UnixListener as StdUnixListener;
 use std::path::{Path, PathBuf};
+use std::thread;
+use std::time::{Duration, Instant};
 
 use anyhow::{Context, anyhow, bail};
+use rustix::fs::{FlockOperation, Mode, OFlags, flock};
+use rustix::io::Errno;
 use socket2::{Domain, SockAddr, Socket, Type};
 use tokio::net::{TcpListener, UnixListener};
 
@@ -19,6 +23,9 @@ use crate::http::connection::listener::Listener;
 
 /// Connections that wait to be accepted, at most; the kernel may have a lower limit (`net.core.somaxconn`).
 const BACKLOG: i32 = 1024;
+/// How long the lock of a UNIX socket's folder is waited for, and the pause between two tries.
+const LOCK_LIMIT: Duration = Duration::from_secs(1);
+const LOCK_PAUSE: Duration = Duration::from_millis(2);
 
 /// A bound socket.
 pub(super) struct Bound {
@@ -143,6 +150,8 @@ fn bind_tcp(address: SocketAddr, reuse_port: bool, tls: bool) -> io::Result<Boun
 }
 
 fn bind_unix(path: &Path, mode: u32) -> anyhow::Result<Bound> {
+    // Until it listens, its socket looks like one that was left behind.
+    let _lock = lock_folder(path);
     remove_stale(path)?;
     let socket = Socket::new(Domain::UNIX, Type::STREAM.cloexec().nonblocking(), None)?;
     socket.bind(&SockAddr::unix(path)?)?;
@@ -152,6 +161,26 @@ fn bind_unix(path: &Path, mode: u32) -> anyhow::Result<Bound> {
     socket.listen(BACKLOG)?;
     let listener = UnixListener::from_std(StdUnixListener::from(socket))?;
     Ok(unix(listener, format!("unix:{}", path.display()), Some(file)))
+}
+
+/// Locks the folder of a socket against other gateways that are starting. Without a lock after a while: no gateway
+/// keeps it for long, but other programs might.
+fn lock_folder(path: &Path) -> Option<OwnedFd> {
+    let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
+    let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
+    // A folder that is not there, or cannot be read, is reported when the socket is bound.
+    let lock = rustix::fs::open(folder, flags, Mode::empty()).ok()?;
+    let begun = Instant::now();
+    loop {
+        match flock(&lock, FlockOperation::NonBlockingLockExclusive) {
+            Ok(()) => return Some(lock),
+            Err(Errno::WOULDBLOCK | Errno::INTR) if begun.elapsed() < LOCK_LIMIT => thread::sleep(LOCK_PAUSE),
+            Err(error) => {
+                tracing::warn!(folder = %folder.display(), %error, "the folder of a UNIX socket could not be locked");
+                return None;
+            }
+        }
+    }
 }
 
 /// Removes the socket of a program that has ended.
@@ -228,6 +257,34 @@ mod tests {
         fs::write(&path, "").unwrap();
         let error = format!("{:#}", bind_unix(&path, 0o600).err().unwrap());
         assert!(error.contains("another file") && path.exists(), "{error}");
+    }
+
+    #[tokio::test]
+    async fn of_two_that_bind_a_socket_at_the_same_moment_one_has_it() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("s");
+        let runtime = tokio::runtime::Handle::current();
+        for round in 0..100 {
+            drop(StdUnixListener::bind(&path).unwrap());
+            let start = std::sync::Barrier::new(2);
+            let bind = || {
+                let _runtime = runtime.enter();
+                start.wait();
+                bind_unix(&path, 0o600).map_err(|error| format!("{error:#}"))
+            };
+            let both = thread::scope(|scope| [scope.spawn(bind), scope.spawn(bind)].map(|one| one.join().unwrap()));
+            let refused: Vec<&String> = both.iter().filter_map(|one| one.as_ref().err()).collect();
+            assert!(matches!(refused[..], [one] if one.contains("a program uses this socket")), "{round}: {refused:?}");
+            std::os::unix::net::UnixStream::connect(&path).unwrap();
+        }
+    }
+
+    #[tokio::test]
+    async fn a_folder_that_another_program_has_locked_does_not_keep_the_gateway_from_starting() {
+        let folder = tempfile::tempdir().unwrap();
+        let other = fs::File::open(folder.path()).unwrap();
+        other.lock().unwrap();
+        assert!(bind_unix(&folder.path().join("s"), 0o600).is_ok());
     }
 
     #[tokio::test]

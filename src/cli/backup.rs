@@ -7,6 +7,7 @@ use std::process::ExitCode;
 use anyhow::bail;
 use clap::Args;
 
+use crate::cli::counted::counted;
 use crate::cli::exit::EXIT_CONFIG;
 use crate::cli::stderr;
 use crate::config;
@@ -40,7 +41,8 @@ impl Backup {
             }
         };
         let Copied { deployments, releases, damaged } = backup::copy(&config.server.data_dir, &self.folder)?;
-        writeln!(out, "copied {deployments} deployments with {releases} releases to {}", self.folder.display())?;
+        let (deployments, releases) = (counted(deployments, "deployment"), counted(releases, "release"));
+        writeln!(out, "copied {deployments} with {releases} to {}", self.folder.display())?;
         if !damaged.is_empty() {
             bail!("left out, because no record of theirs can be read: {}", damaged.join(", "));
         }

@@ -9,11 +9,12 @@ use clap::{Args, ValueEnum};
 use serde_json::{Value, json};
 
 use crate::cli::compiled;
+use crate::cli::counted::counted;
 use crate::cli::isolation;
 use crate::cli::stderr;
 use crate::config::{self, Config, DeploymentConfig, Fault, Faults, RuntimeKind, StaticFiles};
 use crate::gateway::plan::{PlanError, plan_workers};
-use crate::http::tls::TlsSettings;
+use crate::http::tls::{TlsFault, TlsSettings};
 use crate::runtime::RuntimeError;
 use crate::runtime::scripts::WorkerScripts;
 
@@ -112,16 +113,15 @@ impl Report {
 
     /// Reads the certificates and keys as `serve` does, and looks when they end and who may read them.
     fn add_certificates(&mut self, config: &Config) {
-        let settings = [
-            ("server.tls", TlsSettings::of_server(&config.server)),
-            ("admin.tls", TlsSettings::of_admin(&config.admin)),
-        ];
-        for (key, settings) in settings {
+        let settings =
+            [("server", TlsSettings::of_server(&config.server)), ("admin", TlsSettings::of_admin(&config.admin))];
+        for (table, settings) in settings {
             match settings.map(|settings| settings.check(SystemTime::now())) {
                 Some(Ok(warnings)) => self.warnings.extend(warnings),
-                Some(Err(faults)) => {
-                    faults.into_iter().for_each(|fault| self.faults.push(Fault::new(config.locations.of(key), fault)));
-                }
+                Some(Err(faults)) => faults.into_iter().for_each(|TlsFault { key, message }| {
+                    let at = config.locations.of(&format!("{table}.{key}"));
+                    self.faults.push(Fault::new(at, message));
+                }),
                 None => {}
             }
         }
@@ -177,10 +177,6 @@ fn missing_folders(config: &Config) -> Vec<String> {
         )
     };
     missing.map(warning).collect()
-}
-
-fn counted(count: usize, what: &str) -> String {
-    if count == 1 { format!("1 {what}") } else { format!("{count} {what}s") }
 }
 
 /// MetaCall binds the values of objects in order, and a call of its project that relies on it would go wrong.

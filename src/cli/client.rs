@@ -89,6 +89,12 @@ pub(super) struct Upload<'a> {
     pub(super) body: &'a mut dyn Read,
 }
 
+/// A path as a word of a shell.
+fn quoted(path: &str) -> String {
+    let is_plain = path.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"/._-".contains(&byte));
+    if is_plain { path.to_owned() } else { format!("'{}'", path.replace('\'', r"'\''")) }
+}
+
 impl Client {
     /// The HTTP client for requests to a path.
     fn agent(&self, path: &str) -> anyhow::Result<Agent> {
@@ -120,8 +126,8 @@ impl Client {
         url.as_deref().unwrap_or(DEFAULT_URL)
     }
 
-    /// The full URL of a path on the gateway.
-    pub(super) fn address(&self, path: &str) -> String {
+    /// The full URL of a path on the gateway, for a request.
+    fn url(&self, path: &str) -> String {
         let base = match self.base(path) {
             // The host is what a request needs to be whole.
             base if base.starts_with(UNIX) => "http://localhost",
@@ -129,6 +135,19 @@ impl Client {
         };
         let scheme = if base.contains("://") { "" } else { "http://" };
         format!("{scheme}{}{path}", base.trim_end_matches('/'))
+    }
+
+    /// The address of a path on the gateway, for people: a URL, or the path alone where that is at a UNIX socket.
+    pub(super) fn address(&self, path: &str) -> String {
+        if self.base(path).starts_with(UNIX) { path.to_owned() } else { self.url(path) }
+    }
+
+    /// What `curl` needs to reach a path on the gateway: a URL, after the UNIX socket if there is one.
+    pub(super) fn curl_arguments(&self, path: &str) -> String {
+        match self.base(path).strip_prefix(UNIX) {
+            Some(socket) => format!("--unix-socket {} {}", quoted(socket), self.url(path)),
+            None => self.url(path),
+        }
     }
 
     /// The token that was given, or that of the file if that names the gateway too: it is for no other.
@@ -142,7 +161,7 @@ impl Client {
     }
 
     fn get_request(&self, path: &str) -> anyhow::Result<RequestBuilder<WithoutBody>> {
-        let request = self.agent(path)?.get(self.address(path));
+        let request = self.agent(path)?.get(self.url(path));
         Ok(match self.authorization() {
             Some(value) => request.header(AUTHORIZATION, value),
             None => request,
@@ -150,7 +169,7 @@ impl Client {
     }
 
     fn post_request(&self, path: &str, content_type: &str) -> anyhow::Result<RequestBuilder<WithBody>> {
-        let request = self.agent(path)?.post(self.address(path)).header(CONTENT_TYPE, content_type);
+        let request = self.agent(path)?.post(self.url(path)).header(CONTENT_TYPE, content_type);
         Ok(match self.authorization() {
             Some(value) => request.header(AUTHORIZATION, value),
             None => request,
@@ -165,14 +184,13 @@ impl Client {
         self.checked(self.get_request(path)?.call())
     }
 
-    /// Whether the answer to a GET request is a success. It has 5 s.
+    /// The answer to a GET request, whatever its status. It has 5 s.
     ///
     /// # Errors
     /// The gateway does not answer.
-    pub(super) fn probe(&self, path: &str) -> anyhow::Result<bool> {
+    pub(super) fn probe(&self, path: &str) -> anyhow::Result<Response<Body>> {
         let request = self.get_request(path)?.config().timeout_global(Some(PROBE_LIMIT)).build();
-        let answer = request.call().with_context(|| format!("no answer from {}", self.address(path)))?;
-        Ok(answer.status().is_success())
+        request.call().with_context(|| format!("no answer from {}", self.base(path)))
     }
 
     /// Sends JSON in a POST request; errors as in [`Client::get`].

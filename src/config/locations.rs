@@ -28,8 +28,8 @@ impl fmt::Display for Location {
 
 /// The locations of a table and its keys.
 ///
-/// Keys of inner tables are joined with dots: `"workers.min"`, `"env.GREETING"`. A table in a list is named by its
-/// index from 0: `"config.rules.0.function"`.
+/// Keys of inner tables are joined with dots: `"workers.min"`, `"env.GREETING"`. An item of a list is named by its
+/// index from 0: `"config.rules.0.function"`, `"server.listen.1"`.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Locations {
     table: Option<Location>,

@@ -5,10 +5,9 @@ pub mod certificate;
 mod handshakes;
 pub mod pair;
 mod rewound;
+mod watched;
 
-use std::fs;
 use std::io;
-use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::SystemTime;
@@ -18,6 +17,7 @@ use bytes::Bytes;
 use tokio::net::TcpStream;
 use tokio_rustls::TlsAcceptor;
 use tokio_rustls::rustls::crypto::ring;
+use tokio_rustls::rustls::pki_types::CertificateDer;
 use tokio_rustls::rustls::server::WebPkiClientVerifier;
 use tokio_rustls::rustls::{RootCertStore, ServerConfig, version};
 
@@ -26,6 +26,7 @@ use crate::http::tls::certificate::Certificate;
 pub use crate::http::tls::handshakes::{Handshakes, Outcome};
 use crate::http::tls::pair::{ByName, Pair, certificates};
 use crate::http::tls::rewound::Rewound;
+use crate::http::tls::watched::{Look, Watched};
 
 /// Protocols in the order of preference: RFC 7301, with the names of RFC 9113 and RFC 9112.
 const PROTOCOLS: [&[u8]; 2] = [b"h2", b"http/1.1"];
@@ -72,80 +73,66 @@ impl TlsSettings {
     /// # Errors
     ///
     /// What is wrong with each file that is at fault.
-    pub fn check(&self, now: SystemTime) -> Result<Vec<String>, Vec<String>> {
+    pub fn check(&self, now: SystemTime) -> Result<Vec<String>, Vec<TlsFault>> {
         let provider = ring::default_provider();
         let (mut warnings, mut faults) = (Vec::new(), Vec::new());
-        for config in &self.pairs {
+        for (number, config) in self.pairs.iter().enumerate() {
             match Pair::load(config, &provider) {
                 Ok(pair) => warnings.extend(pair.warnings(config, now)),
-                Err(fault) => faults.push(fault),
+                Err(message) => faults.push(TlsFault { key: format!("tls.{number}"), message }),
             }
         }
-        if faults.is_empty()
-            && let Err(fault) = self.load()
-        {
-            faults.push(fault);
+        if let Some(Err(message)) = self.client_ca.as_deref().map(authorities) {
+            faults.push(TlsFault { key: "client_ca".to_owned(), message });
         }
         if faults.is_empty() { Ok(warnings) } else { Err(faults) }
     }
 
-    /// Reads the files into what handshakes need.
-    fn load(&self) -> Result<Arc<ServerConfig>, String> {
+    /// What handshakes need, of files that were read.
+    fn build(&self, pairs: &[Watched<Pair>], authorities: &[CertificateDer<'static>]) -> Result<ServerConfig, String> {
         let provider = Arc::new(ring::default_provider());
-        let pairs: Result<Vec<Pair>, String> = self.pairs.iter().map(|pair| Pair::load(pair, &provider)).collect();
-        let by_name = ByName::new(&pairs?).ok_or("there is no certificate")?;
+        let by_name = ByName::new(pairs.iter().map(|pair| &pair.value)).ok_or("there is no certificate")?;
         let versions = match self.min_version {
             TlsVersion::V1_2 => &[&version::TLS13, &version::TLS12][..],
             TlsVersion::V1_3 => &[&version::TLS13],
         };
         let builder = ServerConfig::builder_with_provider(Arc::clone(&provider)).with_protocol_versions(versions);
         let builder = builder.map_err(|error| error.to_string())?;
-        let builder = match &self.client_ca {
-            None => builder.with_no_client_auth(),
-            Some(path) => {
-                let roots = roots(path)?;
-                let verifier = WebPkiClientVerifier::builder_with_provider(Arc::new(roots), provider);
-                let verifier = match self.client_certificates {
-                    ClientCertificates::Required => verifier,
-                    ClientCertificates::Optional => verifier.allow_unauthenticated(),
-                };
-                let verifier = verifier.build().map_err(|error| format!("{}: {error}", path.display()))?;
-                builder.with_client_cert_verifier(verifier)
-            }
+        let builder = if authorities.is_empty() {
+            builder.with_no_client_auth()
+        } else {
+            let mut roots = RootCertStore::empty();
+            roots.add_parsable_certificates(authorities.iter().cloned());
+            let verifier = WebPkiClientVerifier::builder_with_provider(Arc::new(roots), provider);
+            let verifier = match self.client_certificates {
+                ClientCertificates::Required => verifier,
+                ClientCertificates::Optional => verifier.allow_unauthenticated(),
+            };
+            builder.with_client_cert_verifier(verifier.build().map_err(|error| error.to_string())?)
         };
         let mut config = builder.with_cert_resolver(Arc::new(by_name));
         config.alpn_protocols = PROTOCOLS.map(<[u8]>::to_vec).to_vec();
-        Ok(Arc::new(config))
-    }
-
-    /// The states of all files. Equal as long as none of them changes.
-    fn stamps(&self) -> Vec<Stamp> {
-        let pairs = self.pairs.iter().flat_map(|pair| [&pair.cert, &pair.key]);
-        pairs.chain(&self.client_ca).map(|path| Stamp::of(path)).collect()
+        Ok(config)
     }
 }
 
-fn roots(path: &Path) -> Result<RootCertStore, String> {
+/// The certificates of those who issue clients' certificates.
+fn authorities(path: &Path) -> Result<Vec<CertificateDer<'static>>, String> {
+    let certificates = certificates(path)?;
     let mut roots = RootCertStore::empty();
-    for certificate in certificates(path)? {
-        roots.add(certificate).map_err(|error| format!("{}: {error}", path.display()))?;
+    for certificate in &certificates {
+        roots.add(certificate.clone()).map_err(|error| format!("{}: {error}", path.display()))?;
     }
-    Ok(roots)
+    Ok(certificates)
 }
 
-/// The state of a file: device, number, size, and the times of its last changes. None if there is none.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-struct Stamp(Option<[i64; 5]>);
-
-impl Stamp {
-    fn of(path: &Path) -> Self {
-        let found = fs::metadata(path).ok();
-        Self(found.map(|found| {
-            let numbers = [found.dev(), found.ino(), found.size()].map(u64::cast_signed);
-            let [device, number, size] = numbers;
-            [device, number, size, found.mtime() << 30 | found.mtime_nsec(), found.ctime() << 30 | found.ctime_nsec()]
-        }))
-    }
+/// What is wrong with a file.
+#[derive(Debug)]
+pub struct TlsFault {
+    /// The key that names the file, within the table: `tls.0`, `client_ca`.
+    pub key: String,
+    /// What is wrong.
+    pub message: String,
 }
 
 /// The TLS of a listener.
@@ -160,11 +147,9 @@ pub struct Tls {
 pub struct TlsFiles {
     settings: TlsSettings,
     tls: Tls,
-    /// The files as they were when they were last read.
-    read: Vec<Stamp>,
-    /// Files that are at fault, as they were when that was noticed; not reported yet, since they may be in the middle
-    /// of being replaced.
-    suspected: Option<Vec<Stamp>>,
+    /// In the order of the settings.
+    pairs: Vec<Watched<Pair>>,
+    authorities: Option<Watched<Vec<CertificateDer<'static>>>>,
 }
 
 impl Tls {
@@ -174,11 +159,14 @@ impl Tls {
     ///
     /// What is wrong with them.
     pub fn load(settings: TlsSettings, handshakes: &Arc<Handshakes>) -> Result<(Self, TlsFiles), String> {
-        // Before they are read: a change meanwhile is noticed later.
-        let read = settings.stamps();
-        let config = settings.load()?;
-        let tls = Self { config: Arc::new(ArcSwap::new(config)), handshakes: Arc::clone(handshakes) };
-        Ok((tls.clone(), TlsFiles { settings, tls, read, suspected: None }))
+        let provider = ring::default_provider();
+        let load = |config: &TlsConfig| Watched::new(&files(config), || Pair::load(config, &provider));
+        let pairs = settings.pairs.iter().map(load).collect::<Result<Vec<_>, _>>()?;
+        let load = |path: &PathBuf| Watched::new(&[path], || authorities(path));
+        let authorities = settings.client_ca.as_ref().map(load).transpose()?;
+        let config = settings.build(&pairs, authorities.as_ref().map_or(&[], |watched| &watched.value))?;
+        let tls = Self { config: Arc::new(ArcSwap::from_pointee(config)), handshakes: Arc::clone(handshakes) };
+        Ok((tls.clone(), TlsFiles { settings, tls, pairs, authorities }))
     }
 
     /// The counts of all handshakes.
@@ -205,31 +193,40 @@ pub fn client_subject(stream: &TlsStream) -> Option<String> {
     Certificate::read(session.peer_certificates()?.first()?)?.subject
 }
 
+fn files(config: &TlsConfig) -> [&Path; 2] {
+    [&config.cert, &config.key]
+}
+
 impl TlsFiles {
-    /// Looks whether files have changed, and takes them over. Files at fault are reported once they stay the same
-    /// between two looks. With `at_once` they are read in any case. Blocks.
+    /// Looks whether files have changed, and takes them over; a pair at fault does not keep others from it. Files at
+    /// fault are reported once they stay the same between two looks. With `at_once` all are read in any case. Blocks.
     pub fn look(&mut self, at_once: bool) {
-        let now = self.settings.stamps();
-        if now == self.read && !at_once {
+        let provider = ring::default_provider();
+        let mut replaced = Vec::new();
+        let mut note = |look, file: &Path| match look {
+            Look::Same => {}
+            Look::Replaced => replaced.push(file.display().to_string()),
+            Look::Fault(reason) => {
+                let file = file.display();
+                tracing::error!(%file, reason, "certificates not replaced: those in force stay");
+            }
+        };
+        for (config, pair) in self.settings.pairs.iter().zip(&mut self.pairs) {
+            note(pair.look(at_once, &files(config), || Pair::load(config, &provider)), &config.cert);
+        }
+        if let (Some(path), Some(watched)) = (&self.settings.client_ca, &mut self.authorities) {
+            note(watched.look(at_once, &[path], || authorities(path)), path);
+        }
+        if replaced.is_empty() {
             return;
         }
-        match self.settings.load() {
+        let files = replaced.join(", ");
+        match self.settings.build(&self.pairs, self.authorities.as_ref().map_or(&[], |watched| &watched.value)) {
             Ok(config) => {
-                self.tls.config.store(config);
-                self.suspected = None;
-                self.read = now;
-                tracing::info!(certificate = %self.name(), "certificates replaced");
+                self.tls.config.store(Arc::new(config));
+                tracing::info!(files, "certificates replaced");
             }
-            Err(reason) if at_once || self.suspected.as_ref() == Some(&now) => {
-                tracing::error!(reason, "certificates not replaced: those in force stay");
-                self.suspected = None;
-                self.read = now;
-            }
-            Err(_) => self.suspected = Some(now),
+            Err(reason) => tracing::error!(files, reason, "certificates not replaced: those in force stay"),
         }
-    }
-
-    fn name(&self) -> String {
-        self.settings.pairs.first().map_or_else(String::new, |pair| pair.cert.display().to_string())
     }
 }

@@ -10,6 +10,7 @@ use std::process::{Child, Command, Stdio};
 
 use tempfile::TempDir;
 
+use crate::health::HungSocket;
 use crate::support::{PATIENCE, fixture, metagate, wait_for};
 
 /// A gateway whose lines on standard output are read.
@@ -110,6 +111,7 @@ fn ls2_a_socket_left_behind_is_replaced_and_one_in_use_or_another_file_is_not() 
     for (what, make) in [
         ("a program uses this socket", (|path| std::mem::forget(UnixListener::bind(path).unwrap())) as fn(&Path)),
         ("another file", |path| fs::write(path, "").unwrap()),
+        ("a program uses this socket", |path| std::mem::forget(HungSocket::at(path))),
     ] {
         let folder = tempfile::tempdir().unwrap();
         make(&folder.path().join("gate.sock"));
@@ -135,6 +137,16 @@ fn ls3_client_commands_reach_a_unix_socket_by_url_and_by_the_configuration() {
     };
     wait_for("the deployment", || run(&["inspect", "math"]).0.then_some(()));
     let url = format!("unix:{}", gateway.path("gate.sock").display());
+    let (_, shown) = run(&["inspect"]);
+    assert!(shown.contains(" /local/math/v1/call/") && !shown.contains("localhost"), "{shown}");
+    let (_, shown) = run(&["deploy", &fixture("echo-node").display().to_string(), "--name", "other"]);
+    let socket = gateway.path("gate.sock").display().to_string();
+    let line = format!("--unix-socket {socket} http://localhost/local/other/v1/call/");
+    let is_of_args = |line: &&str| line.contains("curl") && line.ends_with("/args");
+    let curl = shown.lines().find(is_of_args).unwrap_or_else(|| panic!("{shown}")).trim();
+    assert!(curl.contains(&line), "{curl}");
+    let answer = Command::new("sh").arg("-c").arg(format!("{curl} -sS -i")).output().unwrap();
+    assert!(text(&answer.stdout).starts_with("HTTP/1.1 200"), "{curl} {answer:?}");
     let elsewhere = tempfile::tempdir().unwrap();
     let output = metagate().args(["inspect", "--url", &url]).current_dir(elsewhere.path()).output().unwrap();
     assert!(output.status.success() && text(&output.stdout).contains("math"), "{}", text(&output.stderr));
@@ -208,4 +220,34 @@ fn ls6_gateways_share_a_port_only_if_both_ask_for_it() {
 
 fn text(bytes: &[u8]) -> String {
     String::from_utf8_lossy(bytes).into_owned()
+}
+
+#[test]
+fn ls7_check_refuses_addresses_that_one_gateway_cannot_have_together() {
+    let folder = tempfile::tempdir().unwrap();
+    let check = |tables: &str| {
+        fs::write(folder.path().join("metagate.toml"), tables).unwrap();
+        let output = metagate().arg("check").current_dir(folder.path()).output().unwrap();
+        (output.status.success(), text(&output.stderr))
+    };
+    for (tables, place, what) in [
+        ("[server]\nlisten = [\"127.0.0.1:1\", \"127.0.0.1:1\"]\n", "2:26", "is listed twice"),
+        ("[server]\nlisten = [\"unix:a/../s\", \"unix:.//s\"]\n", "2:26", "are the same socket"),
+        ("[server]\nlisten = \"unix:s\"\n[admin]\nlisten = \"unix:./s\"\n", "4:10", "an address of [server] as well"),
+        (
+            "[server]\nlisten = [\"127.0.0.1:1\", \"[::]:1\"]\n[admin]\ntoken = \"0123456789abcdef0123456789abcdef\"\n",
+            "2:26",
+            "cannot be used together",
+        ),
+        ("[server]\nlisten = { address = \"127.0.0.1:1\", mode = \"0600\" }\n", "2:10", "\"mode\" is for UNIX sockets"),
+        ("[server]\nlisten = [{ address = \"unix:s\", tls = true }]\n", "2:11", "UNIX sockets take plain HTTP"),
+        ("[server]\ntls = []\nclient_ca = \"ca.pem\"\n", "3:13", "requires [[server.tls]]"),
+        ("[[server.tls]]\ncert = \"c\"\nkey = \"k\"\nnames = []\n", "4:9", "the list is empty"),
+    ] {
+        let (sound, log) = check(tables);
+        assert!(!sound && log.contains(what) && log.contains(&format!("metagate.toml:{place}")), "{tables} {log}");
+    }
+    let shared = "[server]\nreuse_port = true\nlisten = [\"127.0.0.1:1\", \"0.0.0.0:1\"]\n\
+        [admin]\ntoken = \"0123456789abcdef0123456789abcdef\"\n";
+    assert!(check(shared).0, "{}", check(shared).1);
 }

@@ -25,9 +25,14 @@ struct Gateway {
 
 impl Gateway {
     fn start(tables: &str) -> Self {
-        let folder = tempfile::tempdir().unwrap();
         let server = "[server]\nlisten = \"127.0.0.1:0\"\nprefix = \"local\"\ndata_dir = \"data\"\n";
-        fs::write(folder.path().join("metagate.toml"), format!("{server}{tables}")).unwrap();
+        Self::start_with(|_| format!("{server}{tables}"))
+    }
+
+    /// Starts a gateway with the configuration that is made for its folder.
+    fn start_with(configuration: impl FnOnce(&Path) -> String) -> Self {
+        let folder = tempfile::tempdir().unwrap();
+        fs::write(folder.path().join("metagate.toml"), configuration(folder.path())).unwrap();
         let stderr = fs::File::create(folder.path().join("stderr.log")).unwrap();
         let mut command = metagate();
         command.arg("serve").current_dir(folder.path()).stdin(Stdio::null()).stdout(Stdio::piped()).stderr(stderr);
@@ -217,6 +222,51 @@ fn tl4_changed_files_are_taken_over_without_losing_a_connection_and_bad_ones_are
 }
 
 #[test]
+fn tl8_a_broken_pair_does_not_keep_the_others_from_their_renewal() {
+    let authority = Authority::new();
+    for (file, name) in [("one", "one.test"), ("two", "two.test"), ("later", "two.test")] {
+        authority.issue(file, &format!("/CN={file}"), &format!("DNS:{name}"));
+    }
+    let gateway = Gateway::start(&format!("{}{}", authority.table("one"), authority.table("two")));
+    let client = authority.client(None);
+    let shown = |name| {
+        let mut stream = gateway.connect(&client, name);
+        stream.write_all(b"GET /healthz HTTP/1.1\r\nhost: x\r\n\r\n").unwrap();
+        read_answer(&mut stream);
+        stream.conn.peer_certificates().unwrap()[0].to_vec()
+    };
+    let (one, later) =
+        (shown("one.test"), CertificateDer::from_pem_file(authority.path("later.pem")).unwrap().to_vec());
+    fs::write(authority.path("one.pem"), "").unwrap();
+    wait_for("the report", || gateway.log().contains("certificates not replaced").then_some(()));
+    fs::copy(authority.path("later.key"), authority.path("two.key")).unwrap();
+    fs::copy(authority.path("later.pem"), authority.path("two.pem")).unwrap();
+    wait_for("the renewal", || (shown("two.test") == later).then_some(()));
+    assert_eq!(shown("one.test"), one);
+    let log = gateway.log();
+    let line = |words: &str| log.lines().find(|line| line.contains(words)).unwrap_or_else(|| panic!("{log}"));
+    assert!(line("certificates replaced").contains("two.pem") && !line("certificates replaced").contains("one.pem"));
+    assert!(line("not replaced").contains("one.pem") && !line("not replaced").contains("two.pem"), "{log}");
+    assert_eq!(log.matches("not replaced").count(), 1, "{log}");
+}
+
+#[test]
+fn tl9_a_connection_too_many_is_closed_without_text_that_tls_clients_cannot_read() {
+    let authority = Authority::new();
+    authority.issue("one", "/CN=one", "DNS:localhost");
+    let gateway = Gateway::start(&format!("max_connections_per_peer = 1\n{}", authority.table("one")));
+    let first = gateway.tcp();
+    let mut rest = Vec::new();
+    wait_for("the refusal", || {
+        let mut second = gateway.tcp();
+        second.set_read_timeout(Some(std::time::Duration::from_millis(200))).unwrap();
+        second.read_to_end(&mut rest).is_ok().then_some(())
+    });
+    assert_eq!(String::from_utf8_lossy(&rest), "");
+    drop(first);
+}
+
+#[test]
 fn tl5_client_certificates_are_verified_and_their_subject_reaches_functions() {
     let authority = Authority::new();
     authority.issue("server", "/CN=server", "DNS:localhost");
@@ -274,6 +324,11 @@ fn tl6_the_admin_listener_has_its_own_certificates_and_commands_trust_a_given_au
     let (done, log) = run(&["--ca", &ca, "--cert", &cert, "--key", &key]);
     assert!(done, "{log}");
     assert!(!run(&["--ca", &ca]).0, "a certificate is required");
+    let (done, log) = run(&["--ca", &ca, "--cert", &cert, "--key", &path("one.key")]);
+    assert!(!done && log.contains("is not that of the certificate") && !log.contains("panicked"), "{log}");
+    let url = format!("https://localhost:{}", gateway.address.port());
+    let health = metagate().args(["health", "--url", &url, "--ca", &ca]).output().unwrap();
+    assert_eq!(String::from_utf8_lossy(&health.stdout), "ready\n", "{health:?}");
     assert!(!run(&["--cert", &cert, "--key", &key]).0, "nobody knows the authority");
 }
 
@@ -298,6 +353,14 @@ fn tl7_check_reads_pairs_and_warns_of_their_end_and_of_readable_keys() {
     let mixed = authority.table("good").replace("good.key", "other.key");
     let (sound, log) = check(&mixed);
     assert!(!sound && log.contains("is not that of the certificate") && log.contains("metagate.toml:2"), "{log}");
+    let (sound, log) = check(&format!("{}{}", authority.table("soon"), mixed));
+    assert!(!sound && log.contains("metagate.toml:5:1"), "the second table is the one at fault: {log}");
+    let whole = fs::read(authority.path("other.pem")).unwrap();
+    fs::write(authority.path("cut.pem"), &whole[..whole.len() / 2]).unwrap();
+    let cut = authority.path("cut.pem").display().to_string();
+    let (sound, log) = check(&format!("client_ca = {cut:?}\n{}", authority.table("soon")));
+    let words = "cut.pem: it ends within a part that begins \"BEGIN CERTIFICATE\"";
+    assert!(!sound && log.contains(words) && log.contains("metagate.toml:2:13"), "{log}");
     for (tables, what) in [
         (authority.table("none"), "none.pem"),
         (authority.table("good").replace("good.pem", "good.key"), "there is no certificate"),
@@ -309,6 +372,26 @@ fn tl7_check_reads_pairs_and_warns_of_their_end_and_of_readable_keys() {
         let (sound, log) = check(&tables);
         assert!(!sound && log.contains(what), "{tables} {log}");
     }
+}
+
+#[test]
+fn tl10_the_recipe_for_certificates_of_a_test_works_as_written() {
+    let page = fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join("docs/listeners.md")).unwrap();
+    let (_, recipe) = page.split_once("### Certificates for a test").unwrap();
+    let block = |kind: &str, number: usize| {
+        let start = format!("```{kind}\n");
+        recipe.split(&start).nth(number + 1).and_then(|rest| rest.split("```").next()).unwrap().to_owned()
+    };
+    let gateway = Gateway::start_with(|folder| {
+        let made = Command::new("sh").args(["-ec", &block("sh", 0)]).current_dir(folder).output().unwrap();
+        assert!(made.status.success(), "{}", String::from_utf8_lossy(&made.stderr));
+        block("toml", 0).replace("127.0.0.1:9443", "127.0.0.1:0")
+    });
+    let commands = block("sh", 1).replace(":9443", &format!(":{}", gateway.address.port()));
+    let commands = commands.replace("metagate ", &format!("{} ", env!("CARGO_BIN_EXE_metagate")));
+    let ran = Command::new("sh").args(["-ec", &commands]).current_dir(gateway.folder.path()).output().unwrap();
+    let words = String::from_utf8_lossy(&ran.stdout).into_owned();
+    assert!(ran.status.success() && words.starts_with("ready\n{\"status\":\"ready\""), "{words} {ran:?}");
 }
 
 fn open(file: &Path) {

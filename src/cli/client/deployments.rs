@@ -114,7 +114,7 @@ impl Client {
         }
         // Not through `get`: the status is 503 while a deployment is not ready, and the body is wanted then as well.
         let text =
-            self.agent("/readyz")?.get(self.address("/readyz")).call()?.body_mut().read_to_string().context(READING)?;
+            self.agent("/readyz")?.get(self.url("/readyz")).call()?.body_mut().read_to_string().context(READING)?;
         let readiness: Readiness = serde_json::from_str(&text).context(READING)?;
         // One that is ready and not listed is not for this token.
         for ReadyDeployment { name, status } in readiness.deployments.into_iter().filter(|one| one.status != "ready") {

@@ -8,7 +8,9 @@ use tokio_rustls::rustls::crypto::ring;
 use tokio_rustls::rustls::pki_types::pem::PemObject;
 use tokio_rustls::rustls::pki_types::{CertificateDer, PrivateKeyDer};
 use tokio_rustls::rustls::sign::CertifiedKey;
-use ureq::tls::{Certificate, ClientCert, PemItem, PrivateKey, RootCerts, TlsConfig, parse_pem};
+use ureq::tls::{Certificate, ClientCert, PrivateKey, RootCerts, TlsConfig};
+
+use crate::http::tls::pair;
 
 /// The TLS of requests. `ca`: instead of what this machine trusts. `own`: the client's certificate and its key.
 pub(super) fn tls_config(ca: Option<&Path>, own: Option<(&Path, &Path)>) -> anyhow::Result<TlsConfig> {
@@ -41,14 +43,6 @@ fn check_pair(chain: &[Certificate<'_>], key: &[u8]) -> anyhow::Result<()> {
 }
 
 fn certificates(path: &Path) -> anyhow::Result<Vec<Certificate<'static>>> {
-    let text = fs::read(path).with_context(|| format!("reading {}", path.display()))?;
-    let items: Result<Vec<_>, _> = parse_pem(&text).collect();
-    let items = items.with_context(|| format!("reading the certificates in {}", path.display()))?;
-    let certificates = items.into_iter().filter_map(|item| match item {
-        PemItem::Certificate(certificate) => Some(certificate),
-        _ => None,
-    });
-    let certificates: Vec<_> = certificates.collect();
-    anyhow::ensure!(!certificates.is_empty(), "there is no certificate in PEM form in {}", path.display());
-    Ok(certificates)
+    let certificates = pair::certificates(path).map_err(anyhow::Error::msg)?;
+    Ok(certificates.iter().map(|certificate| Certificate::from_der(certificate).to_owned()).collect())
 }

@@ -23,11 +23,11 @@ pub(super) fn show(client: &Client, name: &DeploymentName, out: &mut impl Write)
     for function in deployment.functions().take(SHOWN) {
         let called = function.function["name"].as_str().unwrap_or_default();
         if function.takes_requests() {
-            writeln!(out, "  curl {}", client.address(&deployment.requests()))?;
+            writeln!(out, "  curl {}", client.curl_arguments(&deployment.requests()))?;
             continue;
         }
         let parts = called.split('/').map(|part| percent_encoding::utf8_percent_encode(part, ENCODED).to_string());
-        let address = client.address(&format!("{}{}", deployment.calls(), parts.collect::<Vec<_>>().join("/")));
+        let address = client.curl_arguments(&format!("{}{}", deployment.calls(), parts.collect::<Vec<_>>().join("/")));
         writeln!(out, "  {}", line(function.function, &address))?;
     }
     if count > SHOWN {

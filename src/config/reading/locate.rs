@@ -9,8 +9,9 @@ use crate::config::locations::{Entry, Locations};
 use crate::config::reading::interpolate::Origins;
 use crate::config::reading::source::Source;
 
-/// The locations of a table's keys. `header` is the span where the table begins. Without one the table is a whole file,
-/// and the tables in its lists are left out: each of them has locations of its own.
+/// The locations of a table's keys, and of the items of its lists. `header` is the span where the table begins. Without
+/// one the table is a whole file, and its outermost lists, such as `[[deployment]]`, are left out: each of their tables
+/// has locations of its own.
 pub(super) fn locate(
     table: &DeTable<'_>,
     header: Option<&Range<usize>>,
@@ -27,23 +28,28 @@ fn add_keys(locations: &mut Locations, table: &DeTable<'_>, prefix: &str, source
         let name = format!("{prefix}{}", key.get_ref());
         match value.get_ref() {
             DeValue::Table(inner) => add_keys(locations, inner, &format!("{name}."), source, origins),
-            DeValue::Array(items) if locations.has_header() => {
+            DeValue::Array(items) if locations.has_header() || !prefix.is_empty() => {
                 for (index, item) in items.iter().enumerate() {
+                    let name = format!("{name}.{index}");
                     if let DeValue::Table(inner) = item.get_ref() {
-                        add_keys(locations, inner, &format!("{name}.{index}."), source, origins);
+                        add_keys(locations, inner, &format!("{name}."), source, origins);
                     }
+                    locations.insert(name, entry(&key.span(), item, source, origins));
                 }
             }
             _ => {}
         }
-        // An interpolated text may have become a number by now; a later value at the same start is not interpolated.
-        let origin = origins.get(&value.span().start).filter(|_| value.get_ref().is_str());
-        let entry = Entry {
-            key: source.location(&key.span()),
-            value: source.location(&value.span()),
-            origin: origin.map(|origin| origin.expressions.clone()),
-        };
-        locations.insert(name, entry);
+        locations.insert(name, entry(&key.span(), value, source, origins));
+    }
+}
+
+fn entry(key: &Range<usize>, value: &Spanned<DeValue<'_>>, source: &Source<'_>, origins: &Origins) -> Entry {
+    // An interpolated text may have become a number by now; a later value at the same start is not interpolated.
+    let origin = origins.get(&value.span().start).filter(|_| value.get_ref().is_str());
+    Entry {
+        key: source.location(key),
+        value: source.location(&value.span()),
+        origin: origin.map(|origin| origin.expressions.clone()),
     }
 }
 
@@ -76,6 +82,7 @@ mod tests {
         assert_eq!(at(locations.of_key("name")), (2, 1));
         assert_eq!(at(locations.of("workers.min")), (3, 19));
         assert_eq!(at(locations.of("list.2.b")), (4, 29));
+        assert_eq!([at(locations.of("list.1")), at(locations.of_key("list.1"))], [(4, 20), (4, 1)]);
         assert_eq!([at(locations.of("workers.max")), at(locations.of_key("list.1.x.y"))], [(3, 11), (4, 1)]);
         assert_eq!(at(locations.of("path")), (1, 1));
         assert_eq!(Locations::default().of("path"), None);

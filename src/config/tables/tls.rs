@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 
 use schemars::JsonSchema;
-use serde::Deserialize;
+use serde::{Deserialize, Deserializer};
 
 use crate::config::values::field;
 use crate::config::values::server_name::ServerName;
@@ -21,8 +21,13 @@ pub struct TlsConfig {
     /// The names for which clients get this certificate, such as `["example.com", "*.example.com"]`; "*" stands for one
     /// part of a name. Clients that ask for none of the names of all certificates get the first one. Default: the names
     /// in the certificate.
-    #[serde(default)]
+    #[serde(default, deserialize_with = "names")]
+    #[schemars(length(min = 1))]
     pub names: Option<Vec<ServerName>>,
+}
+
+fn names<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<Vec<ServerName>>, D::Error> {
+    field::filled(deserializer, "a list of host names, such as [\"example.com\"]").map(Some)
 }
 
 impl TlsConfig {

@@ -2,8 +2,8 @@
 
 use std::borrow::Cow;
 use std::fmt;
-use std::net::SocketAddr;
-use std::path::PathBuf;
+use std::net::{IpAddr, SocketAddr};
+use std::path::{Component, Path, PathBuf};
 use std::str::FromStr;
 
 use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
@@ -38,6 +38,40 @@ impl ListenAddress {
             Self::Tcp(address) => address.ip().to_canonical().is_loopback(),
             Self::Unix(_) => true,
         }
+    }
+
+    /// Whether no two sockets can have both addresses: they are one, or one of them stands for all IP addresses.
+    #[must_use]
+    pub fn overlaps(&self, other: &Self) -> bool {
+        match (self, other) {
+            (Self::Tcp(one), Self::Tcp(other)) => {
+                let (a, b) = (one.ip().to_canonical(), other.ip().to_canonical());
+                // The address for all of IPv6 is for all of IPv4 too.
+                let covers = |all: IpAddr, ip: IpAddr| all.is_unspecified() && (all.is_ipv6() || ip.is_ipv4());
+                one.port() == other.port() && one.port() != 0 && (a == b || covers(a, b) || covers(b, a))
+            }
+            (Self::Unix(one), Self::Unix(other)) => plain(one) == plain(other),
+            _ => false,
+        }
+    }
+}
+
+/// A path by which two spellings of one can be compared: links are followed as far as there are folders.
+fn plain(path: &Path) -> PathBuf {
+    let mut plain = PathBuf::new();
+    for part in path.components() {
+        match part {
+            Component::CurDir => {}
+            Component::ParentDir => {
+                plain = plain.canonicalize().unwrap_or(plain);
+                plain.pop();
+            }
+            part => plain.push(part),
+        }
+    }
+    match (plain.parent().map(Path::canonicalize), plain.file_name()) {
+        (Some(Ok(folder)), Some(name)) => folder.join(name),
+        _ => plain,
     }
 }
 
@@ -81,7 +115,7 @@ impl From<ListenAddress> for Listener {
     }
 }
 
-/// The addresses of one `listen`: at least one, each once.
+/// The addresses of one `listen`: at least one. Whether they are different is checked when paths are absolute.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Listen(Vec<Listener>);
 
@@ -105,12 +139,6 @@ impl Listen {
     fn checked<E: Error>(listeners: Vec<Listener>) -> Result<Self, E> {
         if listeners.is_empty() {
             return Err(field::refused("the list is empty", WORDS));
-        }
-        for (number, listener) in listeners.iter().enumerate() {
-            let is_any_port = matches!(listener.address, ListenAddress::Tcp(address) if address.port() == 0);
-            if !is_any_port && listeners[..number].iter().any(|other| other.address == listener.address) {
-                return Err(field::refused(&format!("{:?} is listed twice", listener.address.to_string()), WORDS));
-            }
         }
         Ok(Self(listeners))
     }
@@ -192,10 +220,10 @@ impl Detail {
         let Self { address, mode, tls } = self;
         let is_unix = matches!(address, ListenAddress::Unix(_));
         if !is_unix && mode.is_some() {
-            return Err(E::custom("\"mode\" is for UNIX sockets"));
+            return Err(field::refused("\"mode\" is for UNIX sockets", WORDS));
         }
         if is_unix && tls == Some(true) {
-            return Err(E::custom("UNIX sockets take plain HTTP"));
+            return Err(field::refused("UNIX sockets take plain HTTP: leave \"tls\" out", WORDS));
         }
         let listener = Listener::from(address);
         Ok(Listener { mode: mode.unwrap_or(listener.mode), tls: tls.unwrap_or(listener.tls), ..listener })
@@ -290,7 +318,6 @@ mod tests {
             "':9000'",
             "'localhost:9000'",
             "'unix:'",
-            "['127.0.0.1:1', '127.0.0.1:1']",
             "{ address = '127.0.0.1:1', mode = '0600' }",
             "{ address = 'unix:/a', mode = '0999' }",
             "{ address = 'unix:/a', mode = '1777' }",
@@ -301,5 +328,41 @@ mod tests {
         ] {
             assert!(listen(bad).is_err(), "{bad}");
         }
+    }
+
+    #[test]
+    fn addresses_overlap_if_no_two_sockets_can_have_them() {
+        let overlap = |one: &str, other: &str| {
+            let (one, other): (ListenAddress, ListenAddress) = (one.parse().unwrap(), other.parse().unwrap());
+            assert_eq!(one.overlaps(&other), other.overlaps(&one));
+            one.overlaps(&other)
+        };
+        for (one, other) in [
+            ("127.0.0.1:1", "127.0.0.1:1"),
+            ("0.0.0.0:1", "127.0.0.1:1"),
+            ("[::]:1", "127.0.0.1:1"),
+            ("[::]:1", "0.0.0.0:1"),
+            ("[::]:1", "[::1]:1"),
+            ("[::ffff:127.0.0.1]:1", "127.0.0.1:1"),
+            ("unix:/none/a/../s", "unix:/none/s"),
+            ("unix:/none//s", "unix:/none/./s"),
+        ] {
+            assert!(overlap(one, other), "{one} {other}");
+        }
+        for (one, other) in [
+            ("127.0.0.1:0", "127.0.0.1:0"),
+            ("127.0.0.1:1", "127.0.0.2:1"),
+            ("0.0.0.0:1", "0.0.0.0:2"),
+            ("0.0.0.0:1", "[::1]:1"),
+            ("unix:/none/s", "unix:/none/t"),
+        ] {
+            assert!(!overlap(one, other), "{one} {other}");
+        }
+        let folder = tempfile::tempdir().unwrap();
+        std::fs::create_dir_all(folder.path().join("far/real")).unwrap();
+        std::os::unix::fs::symlink(folder.path().join("far/real"), folder.path().join("link")).unwrap();
+        let at = |path: &str| format!("unix:{}", folder.path().join(path).display());
+        assert!(overlap(&at("link/s"), &at("far/real/s")));
+        assert!(overlap(&at("link/../s"), &at("far/s")) && !overlap(&at("link/../s"), &at("s")));
     }
 }

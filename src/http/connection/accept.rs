@@ -143,10 +143,13 @@ impl AcceptLoop {
         self.serving.connections.spawn(connection.run(socket));
     }
 
-    /// Answers in one write that does not wait, and closes the connection.
+    /// Answers in one write that does not wait, and closes the connection. A client that waits for a handshake is not
+    /// answered: it could not read it.
     fn refuse(&self, socket: &mut Socket, problem: Problem) {
         self.serving.connections.count_refused();
-        socket.write_now(&problem_text(problem));
+        if self.listening.tls.is_none() {
+            socket.write_now(&problem_text(problem));
+        }
     }
 }
 

@@ -8,7 +8,7 @@ use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
 use tokio_rustls::rustls::crypto::CryptoProvider;
-use tokio_rustls::rustls::pki_types::pem::PemObject;
+use tokio_rustls::rustls::pki_types::pem::{self, PemObject};
 use tokio_rustls::rustls::pki_types::{CertificateDer, PrivateKeyDer};
 use tokio_rustls::rustls::server::{ClientHello, ResolvesServerCert};
 use tokio_rustls::rustls::sign::CertifiedKey;
@@ -30,6 +30,13 @@ pub struct Pair {
     pub names: Vec<ServerName>,
     /// What its first certificate says.
     pub certificate: Certificate,
+}
+
+impl PartialEq for Pair {
+    /// The certificate decides which key it has.
+    fn eq(&self, other: &Self) -> bool {
+        self.key.cert == other.key.cert
+    }
 }
 
 impl Pair {
@@ -84,11 +91,23 @@ impl Pair {
 pub fn certificates(path: &Path) -> Result<Vec<CertificateDer<'static>>, String> {
     let text = read(path)?;
     let chain: Result<Vec<_>, _> = CertificateDer::pem_slice_iter(&text).collect();
-    let chain = chain.map_err(|error| format!("{}: {error}", path.display()))?;
+    let chain = chain.map_err(|error| format!("{}: {}", path.display(), explained(error)))?;
     if chain.is_empty() {
         return Err(format!("{}: there is no certificate in PEM form in it", path.display()));
     }
     Ok(chain)
+}
+
+/// What is wrong with a file in PEM form: the library shows some of it as numbers.
+fn explained(error: pem::Error) -> String {
+    let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
+    match error {
+        pem::Error::MissingSectionEnd { end_marker } => {
+            format!("it ends within a part that begins \"BEGIN {}\"", text(&end_marker))
+        }
+        pem::Error::IllegalSectionStart { line } => format!("malformed line {:?}", text(&line)),
+        error => error.to_string(),
+    }
 }
 
 fn read(path: &Path) -> Result<Vec<u8>, String> {
@@ -107,8 +126,8 @@ pub(super) struct ByName {
 
 impl ByName {
     /// Of several pairs for a name the first counts. None without any pair.
-    pub(super) fn new(pairs: &[Pair]) -> Option<Self> {
-        let first = Arc::clone(&pairs.first()?.key);
+    pub(super) fn new<'a>(pairs: impl Iterator<Item = &'a Pair> + Clone) -> Option<Self> {
+        let first = Arc::clone(&pairs.clone().next()?.key);
         let mut by_name = Self { exact: HashMap::new(), below: HashMap::new(), first };
         for pair in pairs {
             for name in &pair.names {

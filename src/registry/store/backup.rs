@@ -43,6 +43,9 @@ pub enum BackupError {
     /// The data folder is one of a later gateway.
     #[error(transparent)]
     Format(#[from] BadFormat),
+    /// There is no data folder.
+    #[error("there is no data folder {0}: check \"data_dir\"")]
+    Missing(String),
     /// A record is.
     #[error("{0}: {1}")]
     Record(String, BadRecord),
@@ -77,9 +80,10 @@ pub fn copy(data_dir: &Path, to: &Path) -> Result<Copied, BackupError> {
     let root = data_dir.join("deployments");
     let names: Vec<_> = match fs::read_dir(&root) {
         Ok(entries) => entries.flatten().filter_map(|entry| entry.file_name().into_string().ok()).collect(),
+        Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(disk(&root)(error)),
         // Nothing has been deployed; but a folder that is not there is a slip.
-        Err(error) if error.kind() == io::ErrorKind::NotFound && data_dir.is_dir() => Vec::new(),
-        Err(error) => return Err(disk(&root)(error)),
+        Err(_) if data_dir.is_dir() => Vec::new(),
+        Err(_) => return Err(BackupError::Missing(data_dir.display().to_string())),
     };
     make_target(to).map_err(disk(to))?;
     if fs::read_dir(to).map_err(disk(to))?.next().is_some() {
@@ -241,4 +245,74 @@ fn keep_metadata(path: &Path, of: &Metadata) -> io::Result<()> {
 /// Only root can give files away; others own what they copy.
 fn keep_owner(path: &Path, user: u32, group: u32) -> io::Result<()> {
     if rustix::process::geteuid().is_root() { lchown(path, Some(user), Some(group)) } else { Ok(()) }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::os::unix::net::UnixListener;
+    use std::sync::atomic::{AtomicBool, Ordering};
+    use std::thread;
+
+    use rustix::fs::{CWD, FileType, RenameFlags, mknodat, renameat_with};
+
+    use super::*;
+
+    #[test]
+    fn links_are_copied_as_links_and_pipes_and_sockets_are_left_out() {
+        let folder = tempfile::tempdir().unwrap();
+        let at = |path: &str| folder.path().join(path);
+        fs::create_dir_all(at("from/inner")).unwrap();
+        fs::create_dir(at("outside")).unwrap();
+        fs::write(at("outside/secret"), "secret").unwrap();
+        fs::write(at("from/inner/own"), "own").unwrap();
+        symlink(at("outside/secret"), at("from/file")).unwrap();
+        symlink(at("outside"), at("from/folder")).unwrap();
+        mknodat(CWD, at("from/pipe"), FileType::Fifo, Mode::RWXU, 0).unwrap();
+        let _socket = UnixListener::bind(at("from/socket")).unwrap();
+        copy_tree(&at("from"), &at("to")).unwrap();
+        let mut names: Vec<_> = fs::read_dir(at("to")).unwrap().map(|entry| entry.unwrap().file_name()).collect();
+        names.sort();
+        assert_eq!(names, ["file", "folder", "inner"]);
+        assert_eq!(fs::read_link(at("to/file")).unwrap(), at("outside/secret"));
+        assert_eq!(fs::read_link(at("to/folder")).unwrap(), at("outside"));
+        assert_eq!(fs::read(at("to/inner/own")).unwrap(), b"own");
+    }
+
+    #[test]
+    fn files_and_folders_that_are_swapped_for_links_meanwhile_are_not_followed() {
+        let folder = tempfile::tempdir().unwrap();
+        let at = |path: &str| folder.path().join(path);
+        fs::create_dir_all(at("from/folder")).unwrap();
+        fs::create_dir(at("outside")).unwrap();
+        fs::write(at("outside/name"), "secret").unwrap();
+        fs::write(at("from/folder/name"), "own").unwrap();
+        fs::write(at("from/file"), "own").unwrap();
+        symlink(at("outside"), at("folder-link")).unwrap();
+        symlink(at("outside/name"), at("file-link")).unwrap();
+        let done = AtomicBool::new(false);
+        let mut copied = Vec::new();
+        thread::scope(|scope| {
+            scope.spawn(|| {
+                while !done.load(Ordering::Relaxed) {
+                    for name in ["file", "folder"] {
+                        let (one, other) = (at("from").join(name), at(&format!("{name}-link")));
+                        renameat_with(CWD, one, CWD, other, RenameFlags::EXCHANGE).unwrap();
+                    }
+                }
+            });
+            for round in 0..500 {
+                let to = folder.path().join(format!("copy-{round}"));
+                // A copy may fail, as one of a folder that changes.
+                let _copied = copy_tree(&at("from"), &to);
+                for name in ["file", "folder/name"].map(|name| to.join(name)) {
+                    let is_link = |path: &Path| fs::symlink_metadata(path).is_ok_and(|found| found.is_symlink());
+                    if !is_link(&name) && !is_link(name.parent().unwrap()) {
+                        copied.extend(fs::read_to_string(&name));
+                    }
+                }
+            }
+            done.store(true, Ordering::Relaxed);
+        });
+        assert!(!copied.is_empty() && copied.iter().all(|text| text == "own"), "{copied:?}");
+    }
 }

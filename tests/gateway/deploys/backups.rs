@@ -69,11 +69,31 @@ fn a_backup_goes_into_an_empty_folder_and_is_private() {
     gateway.ship("app", &versioned(1));
     let folder = gateway.folder.path();
     let output = backup(folder, "copy");
-    assert_eq!(String::from_utf8_lossy(&output.stdout), "copied 1 deployments with 1 releases to copy\n");
+    assert_eq!(String::from_utf8_lossy(&output.stdout), "copied 1 deployment with 1 release to copy\n");
     assert_eq!(fs::metadata(folder.join("copy")).unwrap().permissions().mode() & 0o777, 0o700);
     let again = backup(folder, "copy");
     assert_eq!(again.status.code(), Some(1));
     assert!(String::from_utf8_lossy(&again.stderr).contains("copy exists and is not empty"), "{again:?}");
+}
+
+#[test]
+fn a_backup_is_not_made_inside_the_data_folder_and_a_missing_one_is_named() {
+    let gateway = Gateway::start("");
+    gateway.ship("app", &versioned(1));
+    let folder = gateway.folder.path();
+    for inside in ["data/inner", "data/deployments/inner", "data/../data/inner"] {
+        let output = backup(folder, inside);
+        let words = String::from_utf8_lossy(&output.stderr);
+        assert!(output.status.code() == Some(1) && words.contains("is inside the data folder"), "{inside} {words}");
+        assert!(!folder.join(inside).exists(), "{inside}");
+    }
+    let elsewhere = tempfile::tempdir().unwrap();
+    fs::write(elsewhere.path().join("metagate.toml"), "[server]\ndata_dir = \"gone\"\n").unwrap();
+    let output = backup(elsewhere.path(), "copy");
+    let words = String::from_utf8_lossy(&output.stderr);
+    let missing = format!("there is no data folder {}", elsewhere.path().join("gone").display());
+    assert!(output.status.code() == Some(1) && words.contains(&format!("{missing}: check")), "{words}");
+    assert!(!elsewhere.path().join("copy").exists());
 }
 
 #[test]
