@@ -41,6 +41,7 @@ mod record_file;
 mod shares;
 mod slots;
 pub(crate) mod threads;
+mod traced;
 pub mod trap;
 pub(crate) mod trial;
 

@@ -9,6 +9,7 @@ mod queue;
 mod sending;
 pub mod settings;
 pub mod span;
+pub mod steps;
 pub mod timeline;
 
 use std::collections::BTreeMap;

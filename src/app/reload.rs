@@ -21,7 +21,7 @@ use crate::http::front::Front;
 use crate::metrics::changes::ChangeKind;
 use crate::supervise;
 use crate::telemetry::audit::{AuditLog, Change};
-use crate::traces::change::{self, TracedChange};
+use crate::traces::change::{self, PartOf, TracedChange};
 
 /// How long a reload waits after a change of files: editors write a file in several steps, deploy tools write many
 /// files.
@@ -150,7 +150,7 @@ impl Reloader {
         self.deployer.gateway.hide(hidden(&config, &plugins));
         self.deployer.gateway.check_routes(&config.routes);
         let reloading = self.deployer.reload(&config.plugins, plugins.clone(), config.deployments.clone(), functions);
-        let traced = TracedChange { kind: "reload", deployment: None, part_of: None };
+        let traced = TracedChange { kind: "reload", deployment: None, part_of: PartOf::Nothing };
         let reloaded = change::traced(self.deployer.gateway.tracer(), traced, reloading, fault_of).await;
         log(&reloaded, &plugins);
         // [server], [admin], [metrics], [access_log], [traces] and [deploy] keep the values that the gateway started

@@ -10,6 +10,7 @@ use bytes::Bytes;
 use http::header::ACCEPT;
 use http::{HeaderMap, HeaderValue};
 use tokio_util::sync::CancellationToken;
+use tracing::{Instrument, Span};
 
 use crate::answer::Failure;
 use crate::clock;
@@ -152,7 +153,10 @@ impl Gateway {
         let (gateway, left) = (Arc::clone(self), CancellationToken::new());
         // Dropped with this future, which the caller waits for.
         let _caller = left.clone().drop_guard();
-        let whole = tokio::spawn(async move { gateway.run_chain(&chain, &deployment, call, Some(&left)).await });
+        // Where tracing is on, its lines have the ids of the call on this task too.
+        let span = call.timeline.as_ref().map_or_else(Span::none, |_| Span::current());
+        let running = async move { gateway.run_chain(&chain, &deployment, call, Some(&left)).await };
+        let whole = tokio::spawn(running.instrument(span));
         match whole.await {
             Ok(outcome) => outcome,
             Err(error) => match error.try_into_panic() {

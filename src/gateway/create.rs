@@ -10,11 +10,12 @@ use crate::deployment::DeploymentName;
 use crate::gateway::change_lock::ChangeLock;
 use crate::gateway::deploy_error::DeployError;
 use crate::gateway::deployer::{Deployer, blocking};
+use crate::invocation::trace_context::TraceContext;
 use crate::logs::book::LogBook;
 use crate::metrics::changes::ChangeKind;
 use crate::registry::StoredRelease;
 use crate::registry::record::{Record, Release, Variables};
-use crate::traces::change::{self, TracedChange};
+use crate::traces::change::{self, PartOf, TracedChange};
 
 /// A change of a deployment in progress. It runs to its end even if this is dropped.
 pub struct Deploying {
@@ -45,17 +46,23 @@ enum Change {
 
 impl Deployer {
     /// Starts to deploy the stored upload of a name, with these variables in the environment of its workers. Without an
-    /// upload since the last deploy, the files in service are deployed again with the variables.
+    /// upload since the last deploy, the files in service are deployed again with the variables. `caller`: the span
+    /// that the request comes from.
     ///
     /// # Errors
     ///
     /// There is neither an upload nor a release, the configuration defines the deployment, or the gateway accepts no
     /// changes.
-    pub fn create(self: &Arc<Self>, name: &str, env: Variables) -> Result<Deploying, DeployError> {
+    pub fn create(
+        self: &Arc<Self>,
+        name: &str,
+        env: Variables,
+        caller: Option<TraceContext>,
+    ) -> Result<Deploying, DeployError> {
         let unknown = || DeployError::UnknownId(name.to_owned());
         let record = self.store.record(name).filter(|record| record.upload.is_some() || record.live.is_some());
         let name = record.ok_or_else(unknown)?.name;
-        self.start_change(name, Change::Create(env))
+        self.start_change(name, Change::Create(env), caller)
     }
 
     /// Starts to put a stored release in service; without a number, the one before the release in service.
@@ -63,14 +70,24 @@ impl Deployer {
     /// # Errors
     ///
     /// The release is not stored, the configuration defines the deployment, or the gateway accepts no changes.
-    pub fn rollback(self: &Arc<Self>, name: &str, number: Option<u64>) -> Result<Deploying, DeployError> {
+    pub fn rollback(
+        self: &Arc<Self>,
+        name: &str,
+        number: Option<u64>,
+        caller: Option<TraceContext>,
+    ) -> Result<Deploying, DeployError> {
         self.check_not_configured(name)?;
         let record = self.store.record(name).ok_or_else(|| DeployError::NotFound(name.to_owned()))?;
         find_release(&record, number)?;
-        self.start_change(record.name, Change::Rollback(number))
+        self.start_change(record.name, Change::Rollback(number), caller)
     }
 
-    fn start_change(self: &Arc<Self>, name: DeploymentName, wanted: Change) -> Result<Deploying, DeployError> {
+    fn start_change(
+        self: &Arc<Self>,
+        name: DeploymentName,
+        wanted: Change,
+        caller: Option<TraceContext>,
+    ) -> Result<Deploying, DeployError> {
         if self.gateway.is_draining() {
             return Err(DeployError::Stopping);
         }
@@ -85,7 +102,7 @@ impl Deployer {
             let traced = TracedChange {
                 kind: if matches!(kind, ChangeKind::Deploy) { "deploy" } else { "rollback" },
                 deployment: Some(name.as_str()),
-                part_of: None,
+                part_of: caller.map_or(PartOf::Nothing, PartOf::Request),
             };
             let making = deployer.make_change(&name, wanted, &log);
             let changed = change::traced(deployer.gateway.tracer(), traced, making, fault_of).await;

@@ -4,15 +4,16 @@ use std::net::{IpAddr, Ipv4Addr};
 use std::sync::{Arc, OnceLock, Weak};
 
 use bytes::Bytes;
-use http::HeaderMap;
 use tokio::runtime::Handle;
 
 use crate::answer::Failure;
 use crate::clock;
 use crate::deployment::Takes;
 use crate::gateway::call::Call;
+use crate::gateway::counted::Counted;
+use crate::gateway::plugin_call_record::{CallRecord, Called, Ending};
 use crate::gateway::{Gateway, failure};
-use crate::plugin::outcome::Content;
+use crate::plugin::outcome::{Content, Outcome};
 use crate::plugin::outside::{Boxed, CallFunction, FunctionCall};
 use crate::worker::failure::CallError;
 
@@ -46,12 +47,18 @@ impl CallFunction for FunctionsForPlugins {
 }
 
 async fn call_for_plugin(gateway: Arc<Gateway>, call: FunctionCall) -> Result<Bytes, Failure> {
-    let FunctionCall { deployment, function, arguments, deadline, callers } = call;
-    let Some(deployment) = gateway.deployment(&deployment) else {
-        return Err(failure::of_call(CallError::Gone, &deployment, &function, Takes::Arguments));
-    };
-    let started = clock::now();
+    let FunctionCall { deployment, function, arguments, deadline, callers, timeline } = call;
     let id = ulid::Ulid::new().to_string();
+    let called = Called { deployment: &deployment, function: &function, id: &id };
+    let record = CallRecord::begin(&gateway, timeline, called, arguments.as_json().len());
+    let Some(deployment) = gateway.deployment(&deployment) else {
+        let failure = failure::of_call(CallError::Gone, &deployment, &function, Takes::Arguments);
+        let counted = gateway.calls().map(|all| Counted::of_nothing(&all.unknown, &function));
+        let result = Err(failure);
+        record.end(counted, Ending::default(), &result);
+        return result;
+    };
+    let started = record.started;
     let call = Call {
         function: &function,
         takes: Takes::Arguments,
@@ -60,22 +67,25 @@ async fn call_for_plugin(gateway: Arc<Gateway>, call: FunctionCall) -> Result<By
         method: "INTERNAL",
         target: None,
         peer: IpAddr::V4(Ipv4Addr::LOCALHOST),
-        headers: HeaderMap::new(),
+        headers: record.headers(),
         started,
         // The plugin's own call, which waits for this one, has less time left than the function may take.
         deadline: deadline.min(deployment.deadline(started)),
         callers,
-        timeline: None,
+        timeline: record.timeline().cloned(),
     };
-    let outcome = gateway.call(&deployment, call).await;
-    match outcome.content {
+    let Outcome { status, times, content, headers, .. } = gateway.call(&deployment, call).await;
+    let answered = clock::now();
+    let mut ending = Ending { status: Some(status), times, stream: None };
+    let result = match content {
         Content::Result(body) | Content::Answer(body) => Ok(body),
         Content::Stream(held, _) => {
             held.gather(STREAM_LIMIT).await;
+            ending.stream = Some(clock::since(answered));
             held.gathered().unwrap_or_else(|| Ok(Bytes::new()))
         }
-        Content::Problem { code, message, detail } => {
-            Err(Failure { status: outcome.status, code, message, detail, headers: outcome.headers })
-        }
-    }
+        Content::Problem { code, message, detail } => Err(Failure { status, code, message, detail, headers }),
+    };
+    record.end(Counted::of(&deployment, &function), ending, &result);
+    result
 }

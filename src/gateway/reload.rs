@@ -14,7 +14,7 @@ use crate::gateway::load_slots::LoadSlots;
 use crate::gateway::reload_request::{Functions, ReloadFailure, Reloaded};
 use crate::plugin::load_error::LoadError;
 use crate::source::fingerprint;
-use crate::traces::change::{self, TracedChange};
+use crate::traces::change::{self, PartOf, TracedChange};
 use crate::worker::failure::{LoadFailure, LoadFailureKind};
 
 impl Gateway {
@@ -87,9 +87,10 @@ impl Deployer {
             let (deployer, slots) = (Arc::clone(self), slots.clone());
             let whole = change::context();
             deploying.spawn(async move {
-                let part = TracedChange { kind: "deploy", deployment: Some(&name), part_of: whole.as_ref() };
-                let redeploying = slots.hold(deployer.redeploy(config));
                 let tracer = deployer.gateway.tracer().filter(|_| whole.is_some());
+                let part_of = whole.map_or(PartOf::Nothing, PartOf::Change);
+                let part = TracedChange { kind: "deploy", deployment: Some(&name), part_of };
+                let redeploying = slots.hold(deployer.redeploy(config));
                 let redeployed = change::traced(tracer, part, redeploying, |redeployed| {
                     redeployed.as_ref().err().map(|failure| failure.message.clone())
                 });

@@ -13,7 +13,7 @@ use http::header::{CONNECTION, CONTENT_LENGTH, ORIGIN};
 use http::request::Parts;
 use http::{HeaderValue, Method, Request, Response, Version};
 use hyper::body::Incoming;
-use tracing::Instrument;
+use tracing::{Instrument, field};
 
 use crate::gateway::Gateway;
 use crate::http::api::call_from_page;
@@ -93,7 +93,11 @@ impl Service {
     pub async fn answer(&self, request: Request<Incoming>, client: &ClientConnection) -> Response<ReplyBody> {
         let is_head = *request.method() == Method::HEAD;
         let id = request_id::of(request.headers());
-        let span = tracing::debug_span!("request", request_id = request_id::text(&id));
+        let span = match self.observers.tracer {
+            // The id is added once the request's place in a trace is known.
+            Some(_) => tracing::info_span!("request", request_id = request_id::text(&id), trace_id = field::Empty),
+            None => tracing::debug_span!("request", request_id = request_id::text(&id)),
+        };
         let answer = AssertUnwindSafe(self.answer_held(request, &id, client)).catch_unwind().instrument(span).await;
         let mut response = match answer {
             Ok(Ok(response)) => response,

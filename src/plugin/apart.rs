@@ -39,7 +39,7 @@ use tokio_util::task::TaskTracker;
 
 use crate::clock;
 use crate::config::{PluginConfig, PluginName};
-use crate::plugin::apart::broker::Broker;
+use crate::plugin::apart::broker::{Asker, Broker};
 use crate::plugin::apart::change::Changer;
 use crate::plugin::apart::frame::LARGE;
 use crate::plugin::apart::keeper::{Keeper, State, TASK};
@@ -166,8 +166,14 @@ impl Apart {
             Err(fault) => return (input, Err(fault)),
         };
         let (sender, done) = oneshot::channel();
-        let call = InFlight::new(sender, input.callers(), input.files(), input.stream(), time.deadline);
-        let Some(hook) = link.begin(call) else { return (input, Err(Fault::NoProcess)) };
+        let asker = Asker {
+            callers: input.callers(),
+            files: input.files(),
+            stream: input.stream(),
+            timeline: input.timeline().cloned(),
+            deadline: time.deadline,
+        };
+        let Some(hook) = link.begin(InFlight::new(sender, asker)) else { return (input, Err(Fault::NoProcess)) };
         let (granted, sent_over) = (Arc::clone(&self.granted), Arc::clone(&link));
         let is_large = input.size() > LARGE;
         let (mut input, sent) =

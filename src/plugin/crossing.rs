@@ -12,6 +12,7 @@ use crate::plugin::host::input::{CallInput, OutcomeInput};
 use crate::plugin::outcome::{Content, Outcome, checked_problem, checked_response};
 use crate::plugin::release::{Files, Release};
 use crate::plugin::verdict::{CallVerdict, LoadVerdict, readable};
+use crate::traces::timeline::Timeline;
 
 /// About how many bytes the description of a function has.
 const FUNCTION_SIZE: usize = 256;
@@ -31,6 +32,10 @@ pub(crate) trait Crossing: Send + Sized + 'static {
     fn files(&self) -> Option<Arc<Files>>;
     /// The stream that the hook may ask for.
     fn stream(&self) -> Option<HeldStream>;
+    /// What keeps the steps of the call, if something asks for them.
+    fn timeline(&self) -> Option<&Arc<Timeline>> {
+        None
+    }
     /// Replaces a stream that the hook has read by its content.
     fn settle(&mut self) -> Result<(), String>;
     /// Makes the changes of the hook, with the checks of the interface.
@@ -58,6 +63,10 @@ impl Crossing for CallInput {
 
     fn callers(&self) -> Option<Vec<PluginName>> {
         Some(self.call.callers.clone())
+    }
+
+    fn timeline(&self) -> Option<&Arc<Timeline>> {
+        self.call.timeline.as_ref()
     }
 
     fn files(&self) -> Option<Arc<Files>> {
@@ -132,6 +141,10 @@ impl Crossing for OutcomeInput {
 
     fn callers(&self) -> Option<Vec<PluginName>> {
         self.call.callers()
+    }
+
+    fn timeline(&self) -> Option<&Arc<Timeline>> {
+        self.call.timeline()
     }
 
     fn files(&self) -> Option<Arc<Files>> {

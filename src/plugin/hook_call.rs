@@ -22,6 +22,7 @@ use std::time::{Duration, Instant};
 
 use futures_util::FutureExt;
 use tokio::sync::{OwnedSemaphorePermit, oneshot};
+use tracing::{Instrument, Span};
 
 use crate::clock;
 use crate::config::HookName;
@@ -39,7 +40,7 @@ use crate::plugin::release::Release;
 use crate::plugin::trial::Permit;
 use crate::plugin::verdict::{CallVerdict, LoadVerdict};
 use crate::plugin::{Home, Plugin};
-use crate::traces::timeline::{OpenStep, Part, Timeline};
+use crate::traces::timeline::{OpenStep, Part};
 
 /// A hook whose recent calls took longer than this, in nanoseconds, starts on the plugins' threads.
 const HEAVY: u64 = 60_000;
@@ -51,10 +52,6 @@ pub(crate) trait Hook: Crossing {
     fn origin(&self) -> Origin<'_>;
     /// What it is called for, as operators see it.
     fn called_for(&self) -> CalledFor<'_>;
-    /// What keeps the steps of the call, if something asks for them.
-    fn timeline(&self) -> Option<&Arc<Timeline>> {
-        None
-    }
     /// What the call or load goes on with after this verdict.
     fn ending(verdict: &Self::Verdict) -> Ending;
     fn into_input(self) -> HookInput;
@@ -79,10 +76,6 @@ impl Hook for CallInput {
 
     fn called_for(&self) -> CalledFor<'_> {
         self.call.called_for()
-    }
-
-    fn timeline(&self) -> Option<&Arc<Timeline>> {
-        self.call.timeline.as_ref()
     }
 
     fn ending(verdict: &CallVerdict) -> Ending {
@@ -121,10 +114,6 @@ impl Hook for OutcomeInput {
 
     fn called_for(&self) -> CalledFor<'_> {
         self.call.call.called_for()
-    }
-
-    fn timeline(&self) -> Option<&Arc<Timeline>> {
-        self.call.call.timeline.as_ref()
     }
 
     fn ending((): &()) -> Ending {
@@ -211,9 +200,11 @@ impl Plugin {
         // The timeout covers the hook, not the wait for an instance.
         let time = HookTime::begin(clock::now(), timeout, latest);
         self.figures.calls.fetch_add(1, Ordering::Relaxed);
+        // Where tracing is on, its lines have the ids of the call on other tasks too.
+        let span = input.timeline().map_or_else(Span::none, |_| Span::current());
         if matches!(self.home, Home::Apart(_)) {
             // To its end as well, but on this thread: the process does the work.
-            return tokio::spawn(Arc::clone(self).work(input, time, admitted))
+            return tokio::spawn(Arc::clone(self).work(input, time, admitted).instrument(span))
                 .await
                 .expect("a hook call does not panic");
         }
@@ -230,10 +221,11 @@ impl Plugin {
             Poll::Ready(done) => done,
             Poll::Pending => {
                 let (sender, receiver) = oneshot::channel();
-                self.threads.spawn(async move {
+                let working = async move {
                     // The send fails if the caller has gone away.
                     let _gone = sender.send(work.await);
-                });
+                };
+                self.threads.spawn(working.instrument(span));
                 receiver.await.expect("the plugins' threads run every hook call to its end")
             }
         }

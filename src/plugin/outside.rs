@@ -13,6 +13,7 @@ use crate::answer::code::Code;
 use crate::config::{HttpGrant, PluginName};
 use crate::invocation::Arguments;
 use crate::plugin::apart::message::{Answer, Request};
+use crate::traces::timeline::Timeline;
 
 /// The future of a trait's method.
 pub type Boxed<T> = Pin<Box<dyn Future<Output = T> + Send>>;
@@ -101,6 +102,8 @@ pub struct FunctionCall {
     pub deadline: Instant,
     /// The plugins through which the call comes, the last caller last.
     pub callers: Vec<PluginName>,
+    /// What keeps the steps of the call that the plugin runs for, if something asks for them.
+    pub timeline: Option<Arc<Timeline>>,
 }
 
 /// Calls functions.

@@ -15,14 +15,25 @@ tokio::task_local! {
 }
 
 /// What is changed.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone)]
 pub struct TracedChange<'a> {
     /// `deploy`, `rollback` or `reload`.
     pub kind: &'static str,
     /// The deployment, if it is one.
     pub deployment: Option<&'a str>,
-    /// The change that it is a part of.
-    pub part_of: Option<&'a TraceContext>,
+    /// What it is a part of.
+    pub part_of: PartOf,
+}
+
+/// What a change is a part of.
+#[derive(Debug, Clone)]
+pub enum PartOf {
+    /// A trace of its own.
+    Nothing,
+    /// The span of another change.
+    Change(TraceContext),
+    /// The span of who asks for it.
+    Request(TraceContext),
 }
 
 /// Makes a change, and has its spans sent when all its steps have ended. `fault` says why it failed, if it did.
@@ -33,7 +44,14 @@ pub async fn traced<T>(
     fault: impl FnOnce(&T) -> Option<String>,
 ) -> T {
     let Some(tracer) = tracer.cloned() else { return work.await };
-    let begun = Begun::of_change(change.part_of);
+    let (whole, is_remote) = match change.part_of {
+        PartOf::Nothing => (None, false),
+        PartOf::Change(whole) => (Some(whole), false),
+        // Who asks for it decides whether it is recorded, as with calls.
+        PartOf::Request(caller) if !caller.is_sampled => return work.await,
+        PartOf::Request(caller) => (Some(caller), true),
+    };
+    let begun = Begun::of_change(whole.as_ref(), is_remote);
     let timeline = Timeline::new(Some(begun.context.clone()));
     let (start, name) = (clock::now(), change.kind);
     let deployment = change.deployment.map(str::to_owned);

@@ -37,10 +37,10 @@ pub struct Parent {
 }
 
 impl Begun {
-    /// Begins the span of a change, perhaps of a part of another one.
+    /// Begins the span of a change, perhaps of a part of something else; `is_remote`: of another program.
     #[must_use]
-    pub fn of_change(whole: Option<&TraceContext>) -> Self {
-        let (span, is_remote) = (SpanId::random(), false);
+    pub fn of_change(whole: Option<&TraceContext>, is_remote: bool) -> Self {
+        let span = SpanId::random();
         let context = match whole {
             Some(whole) => whole.with_span(span),
             None => TraceContext { trace: TraceId::random(), span, is_sampled: true, state: None },

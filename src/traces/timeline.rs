@@ -36,11 +36,13 @@ pub struct Step {
     pub name: Box<str>,
     /// Its span.
     pub span: SpanId,
+    /// The span of the step that it is part of; none of a step of the call itself.
+    pub within: Option<SpanId>,
     /// When it began.
     pub begun: Instant,
     /// When it ended; none if the call ended first.
     pub ended: Option<Instant>,
-    /// How it ended: the verdict of a hook.
+    /// How it ended: the verdict of a hook, the status of an answer.
     pub result: Cow<'static, str>,
     /// Why it failed: a code.
     pub fault: Option<Cow<'static, str>>,
@@ -57,6 +59,8 @@ pub enum Part {
     Queue,
     /// From there to the worker's answer, or the first message of a stream.
     Worker,
+    /// A request of a hook to another server: its name is the method and the address.
+    Request,
     /// A step of a change.
     Change,
 }
@@ -70,6 +74,7 @@ impl Part {
             Self::AfterInvoke => "after-invoke",
             Self::Queue => "queue",
             Self::Worker => "worker",
+            Self::Request => "request",
             Self::Change => "change",
         }
     }
@@ -96,8 +101,20 @@ impl Timeline {
             Some(function) if part == Part::Worker => function.span,
             _ => SpanId::random(),
         };
+        self.push(part, name, span, None)
+    }
+
+    /// Begins a step of the step that goes on, and returns its span too; none if the call is not traced, or no step
+    /// goes on.
+    pub fn begin_inner(self: &Arc<Self>, part: Part, name: &str) -> Option<(OpenStep, TraceContext)> {
+        let outer = self.current()?;
+        let own = outer.with_span(SpanId::random());
+        Some((self.push(part, name, own.span, Some(outer.span)), own))
+    }
+
+    fn push(self: &Arc<Self>, part: Part, name: &str, span: SpanId, within: Option<SpanId>) -> OpenStep {
         let (begun, name) = (clock::now(), name.into());
-        let step = Step { part, name, span, begun, ended: None, result: "".into(), fault: None };
+        let step = Step { part, name, span, within, begun, ended: None, result: "".into(), fault: None };
         let mut steps = self.steps.lock();
         let at = steps.len();
         if at < STEPS {
@@ -196,6 +213,24 @@ mod tests {
         let seen = seen.lock();
         assert_eq!((seen.len(), seen[0].part, &*seen[0].name), (1, Part::BeforeInvoke, "audit"));
         assert!(seen[0].ended.is_some());
+    }
+
+    #[test]
+    fn a_step_of_a_step_is_below_it() {
+        let context = TraceContext {
+            trace: crate::invocation::trace_context::TraceId::random(),
+            span: SpanId::random(),
+            is_sampled: true,
+            state: None,
+        };
+        let timeline = Timeline::new(Some(context.clone()));
+        assert!(timeline.begin_inner(Part::Request, "GET http://a/").is_none(), "no step goes on");
+        let hook = timeline.begin(Part::BeforeInvoke, "audit");
+        let (request, own) = timeline.begin_inner(Part::Request, "GET http://a/").unwrap();
+        request.end("200", None);
+        hook.end("continue", None);
+        let steps = timeline.steps.lock();
+        assert_eq!((steps[1].within, steps[1].span, own.trace), (Some(steps[0].span), own.span, context.trace));
     }
 
     #[test]

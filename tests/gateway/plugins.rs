@@ -10,7 +10,7 @@ pub(crate) mod component;
 mod examples_apart;
 mod failures;
 mod grants;
-mod held;
+pub(crate) mod held;
 mod hostile;
 mod in_process;
 mod loads;

@@ -3,6 +3,7 @@
 
 mod changes;
 mod exports;
+mod plugins;
 
 use std::fs;
 use std::io::{BufRead as _, BufReader, Read as _};

@@ -32,6 +32,7 @@ use crate::http::api::upload::{self, UploadSlots};
 use crate::http::api::{json_body, logs, reply};
 use crate::http::problem::{Code, Problem};
 use crate::http::request_id;
+use crate::invocation::trace_context::TraceContext;
 use crate::registry::record::{Origin, Variables};
 
 /// Limits of the variables that a deploy sets: their number, and the bytes of all of them.
@@ -208,7 +209,7 @@ async fn create(
         let read = json_body::read_and(body, |Create { suffix, env }| Ok((suffix, variables(env)?)));
         let (suffix, env) = read.await?;
         caller.check(Need::ChangeOf(&suffix))?;
-        deployer.create(&suffix, env).map_err(|error| from_deploy(&error))
+        deployer.create(&suffix, env, TraceContext::of_headers(&headers)).map_err(|error| from_deploy(&error))
     };
     follow(&deployer, begun.await, &headers).await
 }
@@ -222,7 +223,7 @@ async fn rollback(
 ) -> Response {
     let begun = async {
         let Rollback { release } = if body.is_empty() { Rollback::default() } else { json_body::read(body).await? };
-        deployer.rollback(&name, release).map_err(|error| from_deploy(&error))
+        deployer.rollback(&name, release, TraceContext::of_headers(&headers)).map_err(|error| from_deploy(&error))
     };
     follow(&deployer, begun.await, &headers).await
 }

@@ -7,12 +7,15 @@ use http::{Method, Version};
 use opentelemetry_proto::tonic::common::v1::KeyValue;
 
 use crate::addresses::PeerText;
+use crate::deployment::DeploymentName;
 use crate::http::call::call_head::CallHead;
 use crate::http::request_id;
 use crate::invocation::trace_context::SpanId;
 use crate::metrics::calls::Ended;
+use crate::metrics::outcomes::is_error;
 use crate::traces::span::{self, Begun, Moment, Period, Span, SpanKind, number, text};
-use crate::traces::timeline::{Part, Step};
+use crate::traces::steps::Whole;
+use crate::traces::timeline::Step;
 
 /// The spans of a call that began at this time, in the order in which they began.
 #[must_use]
@@ -26,22 +29,19 @@ pub(super) fn of_call(
 ) -> Vec<Span> {
     let end = begun + ended.duration;
     let mut spans = vec![of_request(head, trace, moment, (begun, end), ended)];
-    for step in steps {
-        spans.push(of_step(head, trace, moment, end, ended, step));
-    }
+    let deployment = head.deployment.as_ref().map(DeploymentName::as_str);
+    let whole = Whole { trace: &trace.context, moment, end, code: &ended.code, deployment };
+    spans.extend(steps.into_iter().map(|step| whole.span_of(step)));
     if let Some(stream) = ended.stream {
         let period = (end.checked_sub(stream).unwrap_or(begun), end);
-        let mut span = child(trace, SpanId::random(), "stream".to_owned(), SpanKind::Internal, moment, period);
+        let (id, kind) = (SpanId::random(), SpanKind::Internal);
+        let mut span = span::step(&trace.context, id, "stream".to_owned(), kind, moment, period);
         if !ended.code.is_empty() {
             span::fail(&mut span, &ended.code);
         }
         spans.push(span);
     }
     spans
-}
-
-fn child(trace: &Begun, id: SpanId, name: String, kind: SpanKind, moment: Moment, period: Period) -> Span {
-    span::step(&trace.context, id, name, kind, moment, period)
 }
 
 fn of_request(head: &CallHead, trace: &Begun, moment: Moment, period: Period, ended: &Ended) -> Span {
@@ -67,7 +67,7 @@ fn of_request(head: &CallHead, trace: &Begun, moment: Moment, period: Period, en
         span.attributes.push(text("http.route", route));
     }
     // The caller's faults are no errors of a server.
-    if ended.status >= 500 || (ended.status < 400 && !ended.code.is_empty()) {
+    if is_error(ended.status, &ended.code) {
         span::fail(&mut span, &ended.code);
     } else if !ended.code.is_empty() {
         span.attributes.push(text("error.type", &ended.code));
@@ -121,32 +121,4 @@ fn route(head: &CallHead, ended: &Ended) -> Option<String> {
         }
         _ => Some(path.to_owned()),
     }
-}
-
-fn of_step(head: &CallHead, trace: &Begun, moment: Moment, end: Instant, ended: &Ended, step: Step) -> Span {
-    let Step { part, name, span: id, begun, ended: step_ended, result, fault } = step;
-    // A step that went on when the call ended ended with it, for the same reason.
-    let fault = if step_ended.is_some() { fault } else { Some(ended.code.clone()) };
-    let period = (begun, step_ended.unwrap_or(end));
-    let (span_name, kind) = match part {
-        Part::BeforeInvoke | Part::AfterInvoke => (format!("plugin {name} {}", part.as_str()), SpanKind::Internal),
-        Part::Queue | Part::Change => (part.as_str().to_owned(), SpanKind::Internal),
-        Part::Worker => (format!("call {name}"), SpanKind::Client),
-    };
-    let mut span = child(trace, id, span_name, kind, moment, period);
-    match part {
-        Part::BeforeInvoke | Part::AfterInvoke => {
-            let hook = text("metagate.hook", part.as_str());
-            span.attributes = vec![text("metagate.plugin", &name), hook, text("metagate.verdict", &result)];
-        }
-        Part::Queue | Part::Change => {}
-        Part::Worker => {
-            span.attributes.push(text("metagate.function", &name));
-            span.attributes.extend(head.deployment.as_ref().map(|own| text("metagate.deployment", own.as_str())));
-        }
-    }
-    if let Some(code) = fault {
-        span::fail(&mut span, &code);
-    }
-    span
 }

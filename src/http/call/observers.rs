@@ -46,6 +46,9 @@ impl Observers {
     #[must_use]
     pub fn begin(self: &Arc<Self>, headers: &HeaderMap, head: CallHead) -> Box<Observed> {
         let trace = self.tracer.as_ref().map(|tracer| tracer.begin(headers));
+        if let Some(trace) = &trace {
+            tracing::Span::current().record("trace_id", tracing::field::display(trace.context.trace));
+        }
         let sampled = trace.as_ref().map(|trace| &trace.context).filter(|context| context.is_sampled);
         let timeline = sampled.map(|context| Timeline::new(Some(context.with_span(SpanId::random()))));
         Box::new(Observed { observers: Arc::clone(self), head, trace, timeline })

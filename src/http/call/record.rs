@@ -18,6 +18,7 @@ use crate::clock;
 use crate::deployment::{DeploymentName, Takes};
 use crate::gateway::Gateway;
 use crate::gateway::call::Call;
+use crate::gateway::counted::Counted;
 use crate::http::call::call_head::CallHead;
 use crate::http::call::lookup::Client;
 use crate::http::call::observers::Observed;
@@ -27,7 +28,7 @@ use crate::http::reply_body::ReplyBody;
 use crate::http::request_id;
 use crate::invocation::Arguments;
 use crate::invocation::times::Times;
-use crate::metrics::calls::{DeploymentCalls, Ended, FunctionCalls};
+use crate::metrics::calls::Ended;
 use crate::plugin::outcome::{Content, Outcome};
 use crate::registry::Deployment;
 
@@ -164,12 +165,10 @@ impl<'a> CallRecord<'a> {
             // A stream that was over before its head was sent.
             stream: self.streams_since.map(clock::since),
         };
-        let counted = self.deployment.calls.as_ref().map(|calls| Counted::new(calls, self.deployment, self.function));
-        record_ended(counted.as_ref(), begun, ended);
+        record_ended(Counted::of(self.deployment, self.function).as_ref(), begun, ended);
     }
 
     fn end_with_stream(&self, begun: Begun, response: Response<ReplyBody>) -> Response<ReplyBody> {
-        let calls = self.deployment.calls.as_ref();
         let ended = Ended {
             status: response.status().as_u16(),
             code: Code::ClientGone.as_str().into(),
@@ -180,7 +179,7 @@ impl<'a> CallRecord<'a> {
             stream: None,
         };
         let stream = RecordedStream {
-            counted: calls.map(|calls| Counted::new(calls, self.deployment, self.function)),
+            counted: Counted::of(self.deployment, self.function),
             begun: Some(begun),
             since: self.streams_since.unwrap_or_else(clock::now),
             ended,
@@ -222,31 +221,12 @@ impl Refused<'_> {
             times: Times::default(),
             stream: None,
         };
-        let counted = match deployment.and_then(|deployment| Some((deployment.calls.as_ref()?, deployment))) {
-            Some((calls, deployment)) => Some(Counted::new(calls, deployment, function)),
+        let counted = match deployment {
+            Some(deployment) => Counted::of(deployment, function),
             None => gateway.calls().map(|all| Counted::of_nothing(&all.unknown, function)),
         };
         let observed = observe(client, head, deployment.map(|deployment| &deployment.name), function);
         record_ended(counted.as_ref(), Begun { at: clock::now(), observed }, ended);
-    }
-}
-
-/// Where a call is counted.
-struct Counted {
-    calls: Arc<DeploymentCalls>,
-    function: Arc<FunctionCalls>,
-}
-
-impl Counted {
-    /// A call of a deployment's function by this name.
-    fn new(calls: &Arc<DeploymentCalls>, deployment: &Deployment, function: &str) -> Self {
-        let function = calls.function(function, || own_name(deployment, function));
-        Self { calls: Arc::clone(calls), function }
-    }
-
-    /// A call of something that nothing is deployed under.
-    fn of_nothing(calls: &Arc<DeploymentCalls>, function: &str) -> Self {
-        Self { calls: Arc::clone(calls), function: calls.function(function, || None) }
     }
 }
 
@@ -266,19 +246,12 @@ fn observe(
 
 /// Has everything that looks at calls see one that has ended.
 fn record_ended(counted: Option<&Counted>, begun: Begun, ended: Ended) {
-    if let Some(Counted { calls, function }) = counted {
-        calls.add(function, &ended);
+    if let Some(counted) = counted {
+        counted.add(&ended);
     }
     if let Some(observed) = begun.observed {
         observed.end(begun.at, ended);
     }
-}
-
-/// The name of the function that a caller called by this one, if the release has it.
-fn own_name(deployment: &Deployment, called: &str) -> Option<Box<str>> {
-    let exports = deployment.pool()?.exports()?;
-    let name = exports.aliases.get(called).map_or(called, AsRef::as_ref);
-    exports.functions.get(name).map(|function| function.name.clone())
 }
 
 /// The code of an error; empty for any other answer.

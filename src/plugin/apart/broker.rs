@@ -19,6 +19,8 @@ use crate::plugin::host::log_line::printable;
 use crate::plugin::invocation::check_json;
 use crate::plugin::outside::{FunctionCall, HttpRequest, HttpResponse, Level};
 use crate::plugin::release::Files;
+use crate::plugin::traced;
+use crate::traces::timeline::Timeline;
 
 /// How long a request may take that a plugin sends while it loads.
 const LOAD_TIME: Duration = Duration::from_secs(5);
@@ -36,13 +38,15 @@ pub(super) struct Asker {
     pub(super) files: Option<Arc<Files>>,
     /// The stream that ends its call.
     pub(super) stream: Option<HeldStream>,
+    /// What keeps the steps of its call, if something asks for them.
+    pub(super) timeline: Option<Arc<Timeline>>,
     /// When its waits end.
     pub(super) deadline: Instant,
 }
 
 impl Default for Asker {
     fn default() -> Self {
-        Self { callers: None, files: None, stream: None, deadline: clock::now() + LOAD_TIME }
+        Self { callers: None, files: None, stream: None, timeline: None, deadline: clock::now() + LOAD_TIME }
     }
 }
 
@@ -146,14 +150,9 @@ impl Broker {
     async fn send(&self, asker: Asker, request: HttpRequest, time: Duration) -> (Answer, Bytes) {
         let now = clock::now();
         let deadline = now.checked_add(time).map_or(asker.deadline, |asked| asked.min(asker.deadline));
-        let sent = self.granted.http.send(request, deadline);
-        match tokio::time::timeout_at(deadline.into(), sent).await {
-            Ok(Ok(response)) => {
-                let HttpResponse { status, headers, body } = response;
-                (Answer::Response { status, headers }, body.into())
-            }
-            Ok(Err(reason)) => failed(&reason),
-            Err(_) => failed("no answer before the deadline"),
+        match traced::send(&*self.granted.http, asker.timeline.as_ref(), request, deadline).await {
+            Ok(HttpResponse { status, headers, body }) => (Answer::Response { status, headers }, body.into()),
+            Err(reason) => failed(&reason),
         }
     }
 
@@ -171,9 +170,9 @@ impl Broker {
             return refused(Code::BadRequest, "arguments must be a JSON array");
         }
         callers.push(self.granted.plugin.clone());
-        let deadline = asker.deadline;
+        let Asker { deadline, timeline, .. } = asker;
         let arguments = Arguments::from_checked(arguments);
-        let call = FunctionCall { deployment, function, arguments, deadline, callers };
+        let call = FunctionCall { deployment, function, arguments, deadline, callers, timeline };
         let called = self.granted.outside.functions.call(call);
         match tokio::time::timeout_at(deadline.into(), called).await {
             Ok(Ok(result)) => (Answer::Bytes, result),

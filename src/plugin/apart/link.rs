@@ -17,13 +17,10 @@ use tokio::sync::oneshot;
 use tokio::task::{spawn_blocking, yield_now};
 
 use crate::clock;
-use crate::config::PluginName;
 use crate::plugin::apart::broker::{Asker, Broker};
 use crate::plugin::apart::frame::{BadFrame, LARGE, LENGTHS, Lengths, frame};
 use crate::plugin::apart::message::{Done, FromProcess, Loaded, Request, ToProcess};
 use crate::plugin::apart::outbox::Outbox;
-use crate::plugin::held_stream::HeldStream;
-use crate::plugin::release::Files;
 
 /// Bytes of a frame beyond those of bodies.
 const FRAME_SIZE: usize = 16 << 20;
@@ -95,15 +92,20 @@ impl Calls {
     }
 }
 
+impl Calls {
+    /// Gives the log lines of a hook call the id of its trace, if it has one.
+    fn span(&self, hook: u64) -> tracing::Span {
+        let timeline = self.in_flight.get(&hook).and_then(|call| call.asker.timeline.as_ref());
+        match timeline.and_then(|timeline| timeline.function.as_ref()) {
+            Some(context) => tracing::info_span!("request", trace_id = %context.trace),
+            None => tracing::Span::none(),
+        }
+    }
+}
+
 impl InFlight {
-    pub(super) fn new(
-        done: oneshot::Sender<Done>,
-        callers: Option<Vec<PluginName>>,
-        files: Option<Arc<Files>>,
-        stream: Option<HeldStream>,
-        deadline: Instant,
-    ) -> Self {
-        Self { done, asker: Asker { callers, files, stream, deadline }, lines: 0, calls: false }
+    pub(super) fn new(done: oneshot::Sender<Done>, asker: Asker) -> Self {
+        Self { done, asker, lines: 0, calls: false }
     }
 }
 
@@ -242,7 +244,8 @@ impl Link {
                 if !self.counts_line(hook) {
                     return Ok(false);
                 }
-                self.broker.log(request.as_deref(), level, &line);
+                let span = self.calls.lock().span(hook);
+                span.in_scope(|| self.broker.log(request.as_deref(), level, &line));
             }
         }
         Ok(true)

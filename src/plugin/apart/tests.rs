@@ -14,7 +14,7 @@ use tokio::sync::oneshot;
 
 use crate::answer::Failure;
 use crate::config::{Grants, PluginName};
-use crate::plugin::apart::broker::Broker;
+use crate::plugin::apart::broker::{Asker, Broker};
 use crate::plugin::apart::change::{Change, Changer};
 use crate::plugin::apart::frame::{LENGTHS, Lengths, frame};
 use crate::plugin::apart::link::{InFlight, Link};
@@ -118,7 +118,7 @@ impl Rig {
     fn hook_and_result(&self) -> (u64, oneshot::Receiver<Done>) {
         let deadline = Instant::now() + Duration::from_secs(5);
         let (sender, done) = oneshot::channel();
-        let call = InFlight::new(sender, Some(vec![name("other")]), None, None, deadline);
+        let call = InFlight::new(sender, Asker { callers: Some(vec![name("other")]), deadline, ..Asker::default() });
         (self.link.begin(call).unwrap(), done)
     }
 

@@ -1,5 +1,6 @@
 //! The smaller imports: log, config, clock, random, store, env, secrets, metrics, invoke, http.
 
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
@@ -16,6 +17,7 @@ use crate::plugin::host::input::HookInput;
 use crate::plugin::host::state::HostState;
 use crate::plugin::invocation::check_json;
 use crate::plugin::outside::{FunctionCall, HttpRequest, Level};
+use crate::plugin::traced;
 
 /// Largest number of random bytes that one call returns.
 const RANDOM_LIMIT: u32 = 65_536;
@@ -127,9 +129,10 @@ impl http::Host for HostState {
         let deadline = asked.map_or(self.deadline(), |asked| asked.min(self.deadline()));
         let headers = headers.into_iter().map(|pair| (pair.name, pair.value)).collect();
         let request = HttpRequest { method, url, headers, body };
-        let sent = self.granted.http.send(request, deadline);
-        let answer = tokio::time::timeout_at(deadline.into(), sent).await;
-        Ok(answer.unwrap_or_else(|_| Err("no answer before the deadline".to_owned())).map(|response| http::Response {
+        let timeline = self.input.call().and_then(|call| call.timeline.clone());
+        let client = Arc::clone(&self.granted.http);
+        let answer = traced::send(&*client, timeline.as_ref(), request, deadline).await;
+        Ok(answer.map(|response| http::Response {
             status: response.status,
             headers: response.headers.into_iter().map(|(name, value)| Pair { name, value }).collect(),
             body: response.body,
@@ -152,7 +155,8 @@ impl invoke::Host for HostState {
         if !arguments.trim_start().starts_with('[') {
             return refused(Code::BadRequest, "arguments must be a JSON array");
         }
-        let mut callers = self.input.call().map_or_else(Vec::new, |call| call.callers.clone());
+        let call = self.input.call();
+        let mut callers = call.map_or_else(Vec::new, |call| call.callers.clone());
         if callers.len() >= CALLERS_LIMIT {
             let message = format!("plugins call functions through one another more than {CALLERS_LIMIT} deep");
             return refused(Code::TooDeep, message);
@@ -160,7 +164,8 @@ impl invoke::Host for HostState {
         callers.push(self.granted.plugin.clone());
         let deadline = self.deadline();
         let arguments = Arguments::from_checked(Bytes::from(arguments));
-        let call = FunctionCall { deployment, function, arguments, deadline, callers };
+        let timeline = call.and_then(|call| call.timeline.clone());
+        let call = FunctionCall { deployment, function, arguments, deadline, callers, timeline };
         let called = self.granted.outside.functions.call(call);
         match tokio::time::timeout_at(deadline.into(), called).await {
             Ok(Ok(result)) => {

@@ -5,9 +5,10 @@ use std::path::Path;
 
 use serde_json::{Value, json};
 
+use crate::deploys::versioned;
 use crate::exports::folder;
 use crate::support::{Gateway, metagate, wait_for};
-use crate::traces::{Collector, assert_nested, attribute, names, of};
+use crate::traces::{Collector, PARENT, TRACE, assert_nested, attribute, names, of};
 
 #[test]
 fn a_deploy_has_a_span_for_each_of_its_steps() {
@@ -64,4 +65,27 @@ fn a_reload_has_a_span_with_the_deploys_that_it_makes() {
     let (reload, deploy) = (of(&spans, "reload"), of(&spans, "deploy"));
     assert_eq!((&reload["parent"], &deploy["parent"]), (&json!(""), &reload["id"]));
     assert_eq!((&of(&spans, "plugins")["parent"], &of(&spans, "swap")["parent"]), (&reload["id"], &deploy["id"]));
+}
+
+#[test]
+fn a_deploy_is_part_of_the_trace_of_who_asks_for_it() {
+    let collector = Collector::start(&["200"]);
+    let gateway = Gateway::start(&collector.table(""));
+    gateway.ship("it", &versioned(1));
+    let deploy = |parent: &str| {
+        let headers = [("content-type", "application/json"), ("traceparent", parent)];
+        let answer = gateway.post("/api/deploy/create", &headers, r#"{"suffix": "it", "env": []}"#);
+        assert_eq!(answer.status, 200, "{answer:?}");
+    };
+    // A caller that does not record its part: nor does the gateway.
+    deploy(&format!("00-{}-b7ad6b7169203331-00", TRACE.replace('0', "1")));
+    deploy(PARENT);
+    let spans = wait_for("the deploy", || {
+        let spans: Vec<Value> = collector.spans().into_iter().filter(|span| span["trace"] == TRACE).collect();
+        spans.iter().any(|span| span["name"] == "swap").then_some(spans)
+    });
+    let root = of(&spans, "deploy");
+    assert_eq!((&root["parent"], &root["flags"]), (&json!("b7ad6b7169203331"), &json!(0x301)));
+    assert_eq!(of(&spans, "load")["parent"], root["id"]);
+    assert_eq!(collector.spans().iter().filter(|span| span["name"] == "deploy").count(), 2, "with the first one");
 }

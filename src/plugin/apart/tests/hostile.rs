@@ -7,6 +7,7 @@ use std::time::{Duration, Instant};
 use tokio::io::AsyncWriteExt;
 use tokio::sync::oneshot;
 
+use crate::plugin::apart::broker::Asker;
 use crate::plugin::apart::change::Change;
 use crate::plugin::apart::frame::{LENGTHS, Lengths, frame};
 use crate::plugin::apart::link::InFlight;
@@ -101,7 +102,8 @@ async fn a_process_that_reads_no_answers_is_given_up_before_it_fills_the_memory(
     for (hooks, most) in [(2, 4), (1_000, 18)] {
         let Rig { world, link, process, served } = Rig::with(hooks, &vec![b'1'; RESULT]);
         let deadline = Instant::now() + Duration::from_mins(1);
-        let call = InFlight::new(oneshot::channel().0, Some(Vec::new()), None, None, deadline);
+        let call =
+            InFlight::new(oneshot::channel().0, Asker { callers: Some(Vec::new()), deadline, ..Asker::default() });
         let hook = link.begin(call).unwrap();
         let channel = process.into_std().unwrap();
         channel.set_nonblocking(false).unwrap();
