@@ -106,7 +106,7 @@ fn a_call_through_the_admin_api_needs_the_right_to_change_the_deployment() {
     assert_refused(&asked(&admin, "everything", "POST", "/api/invoke/math/sum", r#"{"x": 1}"#), 400, "invalid_json");
     assert_refused(&asked(&admin, "everything", "GET", "/api/invoke/math/sum", ""), 405, "method_not_allowed");
     let page = [("authorization", "Bearer everything"), ("origin", "http://page.example")];
-    let answer = Wire::to(&admin).send(request("POST", "/api/invoke/math/sum", &page, &body_of_nothing())).answer();
+    let answer = Wire::to(&admin).send(request("POST", "/api/invoke/math/sum", &page, body_of_nothing())).answer();
     assert_refused(&answer, 403, "forbidden");
     let nowhere = asked(&admin, "everything", "POST", "/api/invoke/none/sum", "{}").json();
     assert_eq!(
