@@ -122,7 +122,7 @@ async function recording() {
   await page.getByText('verdict: expected respond, got proceed').waitFor();
   await inspect('a recording', 'plugin');
   await page.getByRole('button', { name: 'Record anew' }).click();
-  await page.getByText('0 of at most 50 cases').waitFor();
+  await page.getByText('0 of at most 3 cases').waitFor();
   await page.getByRole('button', { name: 'Stop' }).click();
   await page.getByText('it was stopped').waitFor();
   await page.getByRole('button', { name: 'Discard' }).click();
