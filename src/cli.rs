@@ -19,6 +19,7 @@ mod isolation;
 mod logs;
 mod man;
 mod nearby;
+mod plain;
 mod plugin;
 mod releases;
 mod reload;
@@ -111,7 +112,8 @@ pub fn run() -> ExitCode {
         // The reader closed the pipe early, as `head` does.
         Err(error) if is_broken_pipe(&error) || flushed.is_err() => ExitCode::SUCCESS,
         Err(error) => {
-            stderr::print_line(format_args!("error: {error:#}"));
+            // It may be the answer of a function.
+            stderr::print_line(plain::plain(&format!("error: {error:#}")));
             ExitCode::FAILURE
         }
     }

@@ -79,11 +79,11 @@ fn is_change(event: &Event) -> bool {
     is_write && event.paths.iter().any(|path| may_be_configuration(path))
 }
 
-/// Configurations and components; also folders and links, with which mounted volumes swap all files at once. Other
-/// files do not count: the gateway's own log may be one of them, and each reload writes to it.
+/// Configurations and components; also folders and links, with which mounted volumes swap all files at once. Others do
+/// not count: the gateway's own log may be one of them, to which each reload writes, or its UNIX socket.
 fn may_be_configuration(path: &Path) -> bool {
     path.extension().is_some_and(|extension| extension == "toml" || extension == "wasm")
-        || fs::symlink_metadata(path).is_ok_and(|found| !found.is_file())
+        || fs::symlink_metadata(path).is_ok_and(|found| found.is_dir() || found.is_symlink())
 }
 
 fn folders(config: &Config) -> BTreeSet<PathBuf> {

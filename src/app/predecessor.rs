@@ -59,6 +59,7 @@ impl Predecessor {
         let descriptor = io::stdin().as_fd().try_clone_to_owned().context(not_started)?;
         let channel = Arc::new(Channel::from_descriptor(descriptor));
         let pid = rustix::process::getppid().map_or(0, |pid| pid.as_raw_nonzero().get());
+        channel.send(&Message::Hello, None).context(not_started)?;
         let (mut lock, mut sockets, mut serves) = (None, GivenSockets::default(), BTreeSet::new());
         loop {
             let received = channel.receive(TIME).context(not_started)?;

@@ -27,13 +27,17 @@ use crate::gateway::overview::{self, LOOKS};
 use crate::http::api::metrics::Figures;
 use crate::http::buffers::Budget;
 use crate::http::connection::accept::{self, Serving};
-use crate::http::connection::open_connections::OpenConnections;
+use crate::http::connection::open_connections::{IDLE_GRACE, OpenConnections};
 use crate::http::connection::peers::Peers;
 use crate::http::front::Front;
 use crate::supervise;
 
 /// How long a stop waits for clients to read their last answers, once every call has one.
 const CLOSE_GRACE: Duration = Duration::from_secs(1);
+/// How long idle connections stay open, at most, after an upgrade.
+const HAND_OVER_IDLE: Duration = Duration::from_secs(5);
+/// How long a predecessor whose channel is closed may take to end.
+const PREDECESSOR_END: Duration = Duration::from_secs(10);
 /// Why a successor takes no changes yet.
 const PREDECESSOR: &str = "the gateway before the upgrade still finishes its calls; try again when it has";
 
@@ -179,10 +183,11 @@ impl App {
         let (lock, has_predecessor) = (Arc::clone(&self.lock), Arc::clone(&self.has_predecessor));
         self.background.spawn(async move {
             predecessor.ended().await;
-            owners.follow_predecessor(None);
             let taking_over = tokio::task::spawn_blocking(move || {
-                // What it has left behind, if it was killed.
+                owners.wait_for_end_of_predecessor(PREDECESSOR_END);
+                // What it has left behind, if it was killed. Until then, that counts as its children.
                 spawner.sweep_orphans();
+                owners.follow_predecessor(None);
                 lock.name_owner()
             });
             if let Ok(Err(error)) = taking_over.await {
@@ -191,6 +196,8 @@ impl App {
             deployer.release_changes();
             has_predecessor.store(false, Ordering::Relaxed);
             tracing::info!("the gateway before the upgrade has ended");
+            // Changes of files and SIGHUP while this one started were the old one's to take.
+            let _reported = deployer.reloads.request("upgrade").await;
         });
         Ok(())
     }
@@ -205,6 +212,7 @@ impl App {
             lock: Arc::clone(&self.lock),
             starting: Arc::clone(&running.starting),
             timeout: self.config.server.upgrade_timeout.get(),
+            notify: self.notify.clone(),
             has_predecessor: Arc::clone(&self.has_predecessor),
             succeeded: sender,
         }));
@@ -255,7 +263,7 @@ impl App {
         self.stop_background.cancel();
         tracing::info!(%signal, "stopping: waiting for calls in flight");
         self.gateway.begin_drain();
-        connections.begin_drain();
+        connections.begin_drain(IDLE_GRACE);
         let _timed_out = tokio::time::timeout(drain.get(), connections.drained()).await;
         self.gateway.stop(Duration::ZERO).await;
         // Before the listeners: nobody connects to a UNIX socket that accepts no more, and copies keep sockets open.
@@ -283,8 +291,10 @@ impl App {
         connections.hand_over_listeners(taken);
         servers.wait().await;
         self.gateway.hand_over();
-        connections.begin_drain();
         let drain = self.config.server.drain.get();
+        // Clients would lose a request that they send at the moment of the close. Most connections get one before, whose
+        // answer says that it is their last.
+        connections.begin_drain((drain / 2).clamp(IDLE_GRACE, HAND_OVER_IDLE));
         let _timed_out = tokio::time::timeout(drain, connections.drained()).await;
         self.gateway.stop(Duration::ZERO).await;
         let _timed_out = tokio::time::timeout(CLOSE_GRACE, connections.ended()).await;

@@ -52,10 +52,12 @@ pub(super) struct ListeningSocket {
 }
 
 impl ListeningSocket {
-    /// Makes the file this process's own, after a predecessor.
+    /// Makes the file this process's own, after a predecessor, with the mode that is configured now.
     pub(super) fn take_over(&mut self) {
-        if let Some(file) = &mut self.file {
-            file.is_own = true;
+        let Some(file) = &mut self.file else { return };
+        file.is_own = true;
+        if let Err(error) = file.set_later_mode() {
+            tracing::warn!(address = %self.address, %error, "the mode of the socket could not be set");
         }
     }
 
@@ -74,6 +76,8 @@ pub(super) struct SocketFile {
     file: (u64, u64),
     /// Whether it is this process's to remove, and not another one's that still serves.
     is_own: bool,
+    /// The mode that it gets when this process takes it over: until then, it has that of the other one.
+    later_mode: Option<u32>,
 }
 
 /// Takes the socket of one address from those that were given, or binds it. `table` is where it was configured, and
@@ -110,10 +114,7 @@ fn take(listener: &config::Listener, tls: bool, given: GivenSocket) -> anyhow::R
         ListenAddress::Unix(path) => {
             let socket = StdUnixListener::from(given.descriptor);
             socket.set_nonblocking(true)?;
-            let file = if given.owns_file { Some(SocketFile::of_another(path)?) } else { None };
-            if file.is_some() {
-                fs::set_permissions(path, fs::Permissions::from_mode(listener.mode))?;
-            }
+            let file = if given.owns_file { Some(SocketFile::of_another(path, listener.mode)?) } else { None };
             Ok(Bound { is_given: true, ..unix(UnixListener::from_std(socket)?, address, file) })
         }
     }
@@ -208,16 +209,25 @@ fn remove_stale(path: &Path) -> anyhow::Result<()> {
 
 impl SocketFile {
     fn at(path: &Path) -> io::Result<Self> {
-        Ok(Self { path: path.to_owned(), file: identity(path)?, is_own: true })
+        Ok(Self { path: path.to_owned(), file: identity(path)?, is_own: true, later_mode: None })
     }
 }
 
 impl SocketFile {
     /// The file of a process that still serves.
-    fn of_another(path: &Path) -> io::Result<Self> {
+    fn of_another(path: &Path, later_mode: u32) -> io::Result<Self> {
         let mut file = Self::at(path)?;
-        file.is_own = false;
+        (file.is_own, file.later_mode) = (false, Some(later_mode));
         Ok(file)
+    }
+
+    fn set_later_mode(&mut self) -> io::Result<()> {
+        let Some(mode) = self.later_mode.take() else { return Ok(()) };
+        let found = fs::symlink_metadata(&self.path)?;
+        if (found.dev(), found.ino()) != self.file || found.permissions().mode() & 0o7777 == mode {
+            return Ok(());
+        }
+        fs::set_permissions(&self.path, fs::Permissions::from_mode(mode))
     }
 
     /// Leaves the file where it is.

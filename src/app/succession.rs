@@ -19,6 +19,9 @@ const MESSAGE: usize = 128 * 1024;
 /// One message.
 #[derive(Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(super) enum Message {
+    /// The successor runs, and knows what it is. Until it says so, it is sent nothing: descriptors that nobody reads
+    /// would stay open as long as any process has the channel.
+    Hello,
     /// A listening socket, which comes with it: its address as the old configuration has it, and whether the gateway
     /// removes its file.
     Socket(String, bool),
@@ -113,6 +116,8 @@ mod tests {
         let there = Channel::from_descriptor(there);
         let file = File::open("/dev/null").unwrap();
         let names: Vec<String> = (0..1000).map(|number| format!("{number:060}")).collect();
+        here.send(&Message::Hello, None).unwrap();
+        assert_eq!(there.receive(SOON).unwrap().unwrap().0, Message::Hello);
         here.send(&Message::Socket("127.0.0.1:0".to_owned(), false), Some(file.as_fd())).unwrap();
         here.send(&Message::Serves(names.clone()), None).unwrap();
         let (message, descriptor) = there.receive(SOON).unwrap().unwrap();

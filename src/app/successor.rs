@@ -3,9 +3,10 @@
 
 use std::env;
 use std::ffi::OsString;
+use std::fs;
 use std::io;
 use std::os::fd::{AsFd, OwnedFd};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::Child;
 use std::time::{Duration, Instant};
 
@@ -14,6 +15,7 @@ use rustix::process::{Pid, Signal, kill_process};
 
 use crate::app::predecessor::SUCCESSOR;
 use crate::app::succession::{Channel, Message};
+use crate::process::program;
 use crate::process::spawner::Spawner;
 
 /// Names of deployments in one message.
@@ -25,13 +27,27 @@ const END: Duration = Duration::from_secs(10);
 pub(super) struct Program {
     path: PathBuf,
     arguments: Vec<OsString>,
+    /// Whether process 1 has started this process: the init of a container, or a service manager.
+    pub(super) is_child_of_init: bool,
 }
 
 impl Program {
-    /// That of this process. To be asked before the file is replaced: its path would then end in " (deleted)".
+    /// That of this process. To be asked at its start: once the file is replaced, its path ends in " (deleted)", and
+    /// once its parent has ended, process 1 has adopted it.
     pub(super) fn current() -> io::Result<Self> {
-        Ok(Self { path: env::current_exe()?, arguments: env::args_os().skip(1).collect() })
+        let file = env::current_exe()?;
+        let mut words = env::args_os();
+        let path = words.next().and_then(|name| as_started(Path::new(&name), &file)).unwrap_or(file);
+        let is_child_of_init = rustix::process::getppid() == Some(Pid::INIT);
+        Ok(Self { path, arguments: words.collect(), is_child_of_init })
     }
+}
+
+/// The path by which a program was started, if it leads to this file. It may have links, which lead elsewhere when the
+/// program is upgraded.
+fn as_started(name: &Path, file: &Path) -> Option<PathBuf> {
+    let path = std::path::absolute(program::find(name, "argv[0]").ok()?).ok()?;
+    (fs::canonicalize(&path).ok()? == *file).then_some(path)
 }
 
 /// What a successor gets.
@@ -104,11 +120,11 @@ pub(super) fn start(
     time: Duration,
 ) -> Result<Succeeded, String> {
     let (channel, theirs) = Channel::pair().map_err(|error| format!("making a channel: {error}"))?;
-    let Program { path, arguments } = program;
+    let Program { path, arguments, .. } = program;
     let mut child = starting.begin(|| spawner.start_successor(path, arguments, SUCCESSOR, theirs))?;
     let pid = child.id();
     tracing::info!(pid, program = %program.path.display(), "upgrade: the new program starts");
-    let accepted = hand_over(&channel, inheritance).map_err(Reason::from).and_then(|()| wait(&channel, time));
+    let accepted = handed_over(&channel, inheritance, time);
     starting.end();
     match accepted {
         Ok(taken) => Ok(Succeeded { pid, taken, _channel: channel }),
@@ -131,12 +147,31 @@ enum Reason {
     Other(String),
 }
 
+impl Reason {
+    fn unexpected(message: &Message) -> Self {
+        Self::Other(format!("unexpected message of the new program: {message:?}"))
+    }
+}
+
 impl From<io::Error> for Reason {
     fn from(error: io::Error) -> Self {
         match error.kind() {
             io::ErrorKind::BrokenPipe | io::ErrorKind::ConnectionReset => Self::Ended,
             _ => Self::Other(format!("talking to the new program: {error}")),
         }
+    }
+}
+
+fn handed_over(channel: &Channel, inheritance: &Inheritance, time: Duration) -> Result<Vec<String>, Reason> {
+    let until = Instant::now() + time;
+    match next_message(channel, until, time)? {
+        Message::Hello => hand_over(channel, inheritance)?,
+        message => return Err(Reason::unexpected(&message)),
+    }
+    match next_message(channel, until, time)? {
+        Message::Accepts(taken) => Ok(taken),
+        Message::Fails(reason) => Err(Reason::Other(reason)),
+        message => Err(Reason::unexpected(&message)),
     }
 }
 
@@ -152,12 +187,10 @@ fn hand_over(channel: &Channel, inheritance: &Inheritance) -> io::Result<()> {
     send(&Message::Start, None)
 }
 
-fn wait(channel: &Channel, time: Duration) -> Result<Vec<String>, Reason> {
-    let until = Instant::now() + time;
+/// The next message, which has to come `until` then: `time` after the start.
+fn next_message(channel: &Channel, until: Instant, time: Duration) -> Result<Message, Reason> {
     match channel.receive(until.saturating_duration_since(Instant::now())) {
-        Ok(Some((Message::Accepts(taken), _))) => Ok(taken),
-        Ok(Some((Message::Fails(reason), _))) => Err(Reason::Other(reason)),
-        Ok(Some((message, _))) => Err(Reason::Other(format!("unexpected message of the new program: {message:?}"))),
+        Ok(Some((message, _))) => Ok(message),
         Ok(None) => Err(Reason::Ended),
         Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
             let seconds = time.as_secs_f64();

@@ -11,6 +11,7 @@ use parking_lot::Mutex;
 use tokio::sync::mpsc;
 
 use crate::app::data_dir::Lock;
+use crate::app::notify::Notify;
 use crate::app::sockets::ListeningSocket;
 use crate::app::successor::{self, Inheritance, Program, Starting, Succeeded};
 use crate::gateway::deployer::Deployer;
@@ -30,6 +31,7 @@ pub(super) struct Upgrading {
     pub(super) lock: Arc<Lock>,
     pub(super) starting: Arc<Starting>,
     pub(super) timeout: Duration,
+    pub(super) notify: Notify,
     /// Whether the gateway before this one has not ended yet.
     pub(super) has_predecessor: Arc<AtomicBool>,
     /// Where a successor that takes calls is reported.
@@ -46,6 +48,11 @@ impl Upgrading {
     async fn upgrade(self: Arc<Self>) -> Result<Upgraded, UpgradeError> {
         if std::process::id() == 1 {
             let reason = "the gateway is process 1 of a container, which ends with it: replace the container";
+            return Err(UpgradeError::Impossible(reason));
+        }
+        if self.program.is_child_of_init && !self.notify.is_heard() {
+            let reason = "process 1, which has started the gateway, would take its end for that of the service: replace \
+                          the container, or restart the service; a unit of systemd needs Type=notify";
             return Err(UpgradeError::Impossible(reason));
         }
         if self.has_predecessor.load(Ordering::Relaxed) {

@@ -184,6 +184,11 @@ impl Client {
         self.checked(self.get_request(path)?.call())
     }
 
+    /// The same; the whole answer has to come within this time.
+    pub(super) fn get_within(&self, path: &str, time: Duration) -> anyhow::Result<Response<Body>> {
+        self.checked(self.get_request(path)?.config().timeout_global(Some(time)).build().call())
+    }
+
     /// The answer to a GET request, whatever its status. It has 5 s.
     ///
     /// # Errors

@@ -2,10 +2,13 @@
 
 use std::io::{self, Write};
 
-/// Writes rows below a head, each column as wide as its widest cell; the last one is not padded.
+use crate::cli::plain::plain_line;
+
+/// Writes rows below a head, each column as wide as its widest cell; the last one is not padded. Cells are one line.
 pub(super) fn write<const N: usize>(head: [&str; N], rows: &[[String; N]], out: &mut impl Write) -> io::Result<()> {
+    let rows: Vec<[String; N]> = rows.iter().map(|row| row.each_ref().map(|cell| plain_line(cell))).collect();
     let mut widths = head.map(str::len);
-    for row in rows {
+    for row in &rows {
         for (width, cell) in widths.iter_mut().zip(row) {
             *width = (*width).max(cell.chars().count());
         }

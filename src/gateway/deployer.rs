@@ -127,6 +127,12 @@ impl Deployer {
         self.store.hold(Some(Hold { reason, lets_finish: false }));
     }
 
+    /// Why changes are refused for a while, if they are.
+    #[must_use]
+    pub fn held_changes(&self) -> Option<&'static str> {
+        self.store.held()
+    }
+
     /// Takes changes again.
     pub fn release_changes(&self) {
         self.store.hold(None);

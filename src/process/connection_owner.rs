@@ -71,6 +71,14 @@ impl Owners {
         self.0.descendants.follow_predecessor(pid);
     }
 
+    /// Waits until that gateway has ended, at most for `time`: its channels are closed a little earlier. Blocks.
+    pub fn wait_for_end_of_predecessor(&self, time: Duration) {
+        let begun = Instant::now();
+        while self.0.descendants.has_predecessor() && begun.elapsed() < time {
+            thread::sleep(Duration::from_millis(1));
+        }
+    }
+
     /// Finds the owner of a connection; none if that takes too long.
     pub async fn find(&self, origin: Origin) -> Option<Owner> {
         match origin {

@@ -2,7 +2,7 @@
 //! adopts orphans ([`super::orphans`]), so a process that has lost its parent, left its session and its control group
 //! and cleared its environment still does.
 
-use std::sync::atomic::{AtomicI32, Ordering};
+use parking_lot::Mutex;
 
 use crate::process::stat::{self, Stat};
 
@@ -18,35 +18,62 @@ pub(super) struct Descendants {
     /// The children that this process had before it became the gateway, as a shell script that ends in `exec metagate`
     /// may have: id and start time. What they do, the operator has asked for.
     inherited: Vec<(i32, u64)>,
-    /// The gateway that this one takes over from, while it runs: its workers are functions too. 0 if there is none.
-    predecessor: AtomicI32,
+    /// The gateway that this one takes over from: its workers are functions too.
+    predecessor: Mutex<Option<Predecessor>>,
+}
+
+#[derive(Debug, Clone, Copy)]
+struct Predecessor {
+    pid: i32,
+    started: u64,
+}
+
+impl Predecessor {
+    fn is_alive(self) -> bool {
+        stat::of(self.pid).is_some_and(|process| process.started == self.started && !process.is_zombie())
+    }
 }
 
 impl Descendants {
     /// Those that this process, the gateway, will start from now on.
     pub(super) fn from_now_on() -> Self {
         let inherited = stat::children_of_this_process().map(|(pid, child)| (pid, child.started)).collect();
-        Self { gateway: i32::try_from(std::process::id()).unwrap_or(0), inherited, predecessor: AtomicI32::new(0) }
+        Self { gateway: i32::try_from(std::process::id()).unwrap_or(0), inherited, predecessor: Mutex::new(None) }
     }
 
-    /// Counts the children of another gateway as well; none from when that has ended.
+    /// Counts the children of another gateway as well, until that has ended and they were ended too: then none.
     pub(super) fn follow_predecessor(&self, pid: Option<i32>) {
-        self.predecessor.store(pid.unwrap_or(0), Ordering::Relaxed);
+        // One that has ended already has started at no time of now.
+        let started = |pid| stat::of(pid).map_or(0, |process| process.started);
+        *self.predecessor.lock() = pid.map(|pid| Predecessor { pid, started: started(pid) });
+    }
+
+    /// Whether the gateway that is followed runs.
+    pub(super) fn has_predecessor(&self) -> bool {
+        self.predecessor.lock().is_some_and(Predecessor::is_alive)
     }
 
     /// Whether a process is one of them; none if that cannot be found out.
     pub(super) fn contains(&self, pid: i32) -> Option<bool> {
-        (0..ATTEMPTS).find_map(|_| self.follow(pid, &stat::of))
+        let predecessor = *self.predecessor.lock();
+        // Once the predecessor has ended, its children are those of process 1, like those of others.
+        let is_certain = |found: &bool| *found || predecessor.is_none_or(Predecessor::is_alive);
+        (0..ATTEMPTS).find_map(|_| self.follow(pid, predecessor, &stat::of).filter(is_certain))
     }
 
     /// Follows the parents of a process; none if a process of the chain ends meanwhile.
-    fn follow(&self, mut pid: i32, stat: &dyn Fn(i32) -> Option<Stat>) -> Option<bool> {
+    fn follow(
+        &self,
+        mut pid: i32,
+        predecessor: Option<Predecessor>,
+        stat: &dyn Fn(i32) -> Option<Stat>,
+    ) -> Option<bool> {
         let mut process = stat(pid)?;
         for _ in 0..MAX_DEPTH {
             if process.parent == self.gateway {
                 return Some(!self.inherited.contains(&(pid, process.started)));
             }
-            if process.parent == self.predecessor.load(Ordering::Relaxed) && process.parent != 0 {
+            if predecessor.is_some_and(|predecessor| predecessor.pid == process.parent) {
                 // This gateway itself is one of its children.
                 return Some(pid != self.gateway);
             }
@@ -74,7 +101,12 @@ mod tests {
             let (_, parent, started) = table.iter().find(|(pid, ..)| *pid == wanted)?;
             Stat::parse(&format!("{wanted} (x) S {parent}{} {started}", " 0".repeat(17)))
         };
-        Descendants { gateway: 5, inherited: vec![(6, 60)], predecessor: AtomicI32::new(4) }.follow(9, &stat)
+        let predecessor = Some(Predecessor { pid: 4, started: 40 });
+        Descendants { gateway: 5, inherited: vec![(6, 60)], predecessor: Mutex::default() }.follow(
+            9,
+            predecessor,
+            &stat,
+        )
     }
 
     #[test]

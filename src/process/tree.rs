@@ -183,9 +183,9 @@ fn pid_namespace() -> u64 {
     link.to_string_lossy().trim_matches(|c: char| !c.is_ascii_digit()).parse().unwrap_or(0)
 }
 
-/// When a process started, in clock ticks since boot.
+/// When a process started, in clock ticks since boot; none if it has ended, whether it was reaped or not.
 fn start_time(pid: u32) -> Option<u64> {
-    stat::of(i32::try_from(pid).ok()?).map(|process| process.started)
+    stat::of(i32::try_from(pid).ok()?).filter(|process| !process.is_zombie()).map(|process| process.started)
 }
 
 #[cfg(test)]

@@ -54,6 +54,9 @@ pub enum StorageError {
     /// The store is read-only.
     #[error("the data folder is read-only: {0}")]
     ReadOnly(String),
+    /// Changes are held back for a while.
+    #[error("{0}")]
+    Held(&'static str),
     /// The disk failed.
     #[error("{act}: {cause}")]
     Disk {
@@ -93,10 +96,16 @@ impl Store {
         *self.held.lock() = hold;
     }
 
-    /// Fails if the store is read-only.
+    /// Why changes are held back, if they are.
+    #[must_use]
+    pub fn held(&self) -> Option<&'static str> {
+        self.held.lock().as_ref().map(|hold| hold.reason)
+    }
+
+    /// Fails if the store is read-only, or changes are held back.
     pub fn check_writable(&self) -> Result<(), StorageError> {
-        let held = || self.held.lock().as_ref().map(|hold| hold.reason.to_owned());
-        self.read_only().or_else(held).map_or(Ok(()), |why| Err(StorageError::ReadOnly(why)))
+        self.read_only().map_or(Ok(()), |why| Err(StorageError::ReadOnly(why)))?;
+        self.held().map_or(Ok(()), |reason| Err(StorageError::Held(reason)))
     }
 
     /// The record of a deployment, unless it is being deleted.

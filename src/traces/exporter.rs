@@ -52,7 +52,8 @@ impl Exporter {
                 Sent::Later(asked, why) => {
                     self.report(&why);
                     let jitter = delay.mul_f64(0.5 + fastrand::f64() / 2.0);
-                    let wait = asked.unwrap_or(jitter);
+                    // A collector that asks for a second or none at all is not asked again and again.
+                    let wait = asked.unwrap_or_default().max(jitter);
                     let is_late = begun.elapsed() + wait > PATIENCE;
                     if is_late || self.queue.wait(wait) {
                         self.counters.unreachable.fetch_add(count, Ordering::Relaxed);

@@ -267,3 +267,14 @@ fn explain_says_that_it_does_not_check_the_function() {
     let (code, _, err) = run(&["explain", "-c", &config, "other"]);
     assert!(code == Some(1) && err.contains("no deployment \"other\": there is only it"), "{err}");
 }
+
+#[test]
+fn what_a_function_says_does_not_steer_the_terminal() {
+    let folder = tempfile::tempdir().unwrap();
+    fs::write(folder.path().join("index.js"), "exports.fail = (text) => { throw new Error(text); };").unwrap();
+    let gateway = Gateway::ready(&format!("[[deployment]]\nname = \"js\"\npath = {:?}\n", folder.path()));
+    let (code, _, err) = run(&["invoke", "js", "fail", r#""\u001b]0;title\u0007 \u202e""#, "--url", &gateway.url("")]);
+    assert_eq!(code, Some(1));
+    assert!(err.contains("\u{fffd}]0;title\u{fffd} \u{fffd}"), "{err:?}");
+    assert!(!err.contains(['\u{1b}', '\u{7}', '\u{202e}']), "{err:?}");
+}

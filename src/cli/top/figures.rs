@@ -1,11 +1,13 @@
 //! The figures of `metagate top`: the gateway's overview, sorted, filtered, and as the texts of a table.
 
 use std::cmp::Ordering;
+use std::time::Duration;
 
 use anyhow::Context;
 use serde::Deserialize;
 
 use crate::cli::client::Client;
+use crate::cli::plain::plain_line;
 use crate::cli::top::order::Order;
 
 /// The columns.
@@ -13,6 +15,9 @@ pub(super) const HEAD: [&str; 12] = [
     "NAME", "STATE", "RELEASE", "WORKERS", "CALLS/S", "ERRORS/S", "P50 MS", "P99 MS", "ACTIVE", "QUEUED", "MEMORY",
     "CPU",
 ];
+
+/// How long the gateway may take to answer.
+const PATIENCE: Duration = Duration::from_secs(30);
 
 /// `GET /api/overview`.
 #[derive(Debug, Deserialize)]
@@ -58,7 +63,7 @@ pub(super) struct Reason {
 impl Overview {
     /// Asks the gateway.
     pub(super) fn fetch(client: &Client) -> anyhow::Result<Self> {
-        let mut answer = client.get("/api/overview")?;
+        let mut answer = client.get_within("/api/overview", PATIENCE)?;
         // A thousand deployments with an hour of minutes each are some megabytes.
         let text = answer.body_mut().with_config().limit(64 << 20).read_to_string();
         serde_json::from_str(&text?).context("reading the gateway's answer")
@@ -93,8 +98,8 @@ impl Deployment {
     pub(super) fn cells(&self) -> [String; 12] {
         let Workers { ready, all } = self.workers;
         [
-            self.name.clone(),
-            self.state.clone(),
+            plain_line(&self.name),
+            plain_line(&self.state),
             self.release.map_or_else(|| "-".to_owned(), |number| number.to_string()),
             format!("{ready}/{all}"),
             number(self.calls_per_second),
@@ -113,6 +118,7 @@ impl Deployment {
 fn number(figure: Option<f64>) -> String {
     match figure {
         None => "-".to_owned(),
+        Some(figure) if figure >= 1e9 => format!("{figure:.1e}"),
         Some(figure) if figure >= 100.0 => format!("{figure:.0}"),
         Some(figure) if figure >= 10.0 => format!("{figure:.1}"),
         Some(figure) => format!("{figure:.2}"),

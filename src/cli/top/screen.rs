@@ -13,6 +13,7 @@ use ratatui::text::{Line, Text};
 use ratatui::widgets::{Cell, Row, Table, TableState};
 
 use crate::cli::client::Client;
+use crate::cli::plain::plain_line;
 use crate::cli::top::figures::{Deployment, HEAD, Overview};
 use crate::cli::top::order::Order;
 
@@ -151,19 +152,19 @@ impl Screen {
         let text = format!(
             "metagate {version} · {prefix} · {status} · {count} deployments · {calls:.1} calls/s · {errors:.1} errors/s"
         );
-        Line::styled(text, Modifier::BOLD)
+        Line::styled(plain_line(&text), Modifier::BOLD)
     }
 
     /// What is known of the chosen deployment, or why the figures are old; and the keys.
     fn foot(&self, chosen: Option<&Deployment>) -> Text<'static> {
         let about = match (&self.fault, chosen) {
-            (Some(fault), _) => Line::styled(format!("old figures: {fault}"), Color::Red),
+            (Some(fault), _) => Line::styled(plain_line(&format!("old figures: {fault}")), Color::Red),
             (None, Some(Deployment { name, error: Some(error), .. })) => {
-                Line::styled(format!("{name}: {} ({})", error.message, error.code), Color::Red)
+                Line::styled(plain_line(&format!("{name}: {} ({})", error.message, error.code)), Color::Red)
             }
             (None, Some(Deployment { name, last_used, .. })) => Line::raw(last_used.as_ref().map_or_else(
                 || format!("{name}: not called since the gateway started"),
-                |at| format!("{name}: last call {at}"),
+                |at| plain_line(&format!("{name}: last call {at}")),
             )),
             (None, None) => Line::default(),
         };

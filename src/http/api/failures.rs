@@ -50,7 +50,7 @@ pub fn from_deploy(error: &DeployError) -> Problem {
         DeployError::Load(failure) => {
             return Problem::new(code_of_load(failure.kind), with_last_output(&message, &failure.stderr));
         }
-        DeployError::Storage(StorageError::ReadOnly(_)) => {
+        DeployError::Storage(StorageError::ReadOnly(_) | StorageError::Held(_)) => {
             return Problem::new(Code::ReadOnly, message).retry_after(READ_ONLY_RETRY);
         }
         DeployError::Storage(StorageError::Disk { act, cause }) => {

@@ -13,9 +13,9 @@ use tokio_util::task::TaskTracker;
 
 use crate::http::connection::socket::Socket;
 
-/// How long an idle connection stays open once the drain has begun: a request that the client sent before it could
-/// know of the stop arrives within this time.
-const IDLE_GRACE: Duration = Duration::from_millis(250);
+/// How long an idle connection stays open once the drain of a stop has begun: a request that the client sent before it
+/// could know of the stop arrives within this time.
+pub const IDLE_GRACE: Duration = Duration::from_millis(250);
 /// How long a connection that the drain has closed is read for a request that has crossed the close.
 pub(super) const LAST_LINGER: Duration = Duration::from_millis(100);
 
@@ -23,6 +23,8 @@ pub(super) const LAST_LINGER: Duration = Duration::from_millis(100);
 #[derive(Debug, Clone, Default)]
 pub struct OpenConnections {
     draining: CancellationToken,
+    /// How long idle connections stay open from then on, once that is known.
+    idle_grace: Arc<OnceLock<Duration>>,
     closing: CancellationToken,
     /// The listeners whose sockets another process has, once there is one: closing them closes nothing.
     handed_over: Arc<OnceLock<BTreeSet<String>>>,
@@ -66,9 +68,10 @@ impl OpenConnections {
         connections.spawn(serving);
     }
 
-    /// From now on connections end with their next answer, or once they have been idle for a short time. Listeners go
+    /// From now on connections end with their next answer, or once they have been idle for `idle_grace`. Listeners go
     /// on accepting.
-    pub fn begin_drain(&self) {
+    pub fn begin_drain(&self, idle_grace: Duration) {
+        let _never_twice = self.idle_grace.set(idle_grace);
         self.draining.cancel();
     }
 
@@ -87,7 +90,8 @@ impl OpenConnections {
     pub async fn idle_ends(&self) {
         self.draining.cancelled().await;
         // Boxed: every idle connection waits here, and none needs a timer before the drain.
-        Box::pin(tokio::time::sleep(IDLE_GRACE)).await;
+        let grace = self.idle_grace.get().copied().unwrap_or(IDLE_GRACE);
+        Box::pin(tokio::time::sleep(grace)).await;
     }
 
     /// Waits until no connection is left that was accepted before the drain.

@@ -17,6 +17,9 @@ pub(crate) const TABLES: &str = "[server]\nlisten = [\"127.0.0.1:0\", \"unix:gat
     data_dir = \"data\"\nupgrade_timeout = \"10s\"\n[[deployment]]\nname = \"math\"\npath = \"math\"\n";
 const SCRIPT: &str = "while (require('fs').existsSync(__dirname + '/hang'));\n\
     exports.add = (a, b) => a + b;\n\
+    exports.detach = () => {\n\
+      const child = require('child_process').spawn('sleep', ['1000'], { detached: true, stdio: 'ignore' });\n\
+      child.unref();\n  return child.pid;\n};\n\
     exports.slow = (ms) => new Promise((done) => setTimeout(() => done('slept'), ms));\n";
 
 pub(crate) struct Running {
@@ -27,6 +30,11 @@ pub(crate) struct Running {
 
 impl Running {
     pub(crate) fn start(tables: &str) -> Self {
+        Self::start_with(tables, |folder| Command::new(folder.join("metagate")))
+    }
+
+    /// The same with a command of its own that starts the program `metagate` in the folder.
+    pub(crate) fn start_with(tables: &str, command: impl FnOnce(&Path) -> Command) -> Self {
         let folder = tempfile::tempdir().unwrap();
         let path = |name: &str| folder.path().join(name);
         fs::write(path("metagate.toml"), tables).unwrap();
@@ -38,7 +46,7 @@ impl Running {
             fs::copy(program, path("metagate")).unwrap();
         }
         let stderr = fs::File::options().create(true).append(true).open(path("stderr.log")).unwrap();
-        let mut first = Command::new(path("metagate"))
+        let mut first = command(folder.path())
             .arg("serve")
             .current_dir(folder.path())
             .stdin(Stdio::null())
