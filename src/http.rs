@@ -18,6 +18,7 @@ pub mod front;
 pub mod inflate;
 pub mod path;
 pub mod problem;
+pub mod recent_calls;
 pub mod reply_body;
 pub mod request_body;
 pub mod request_id;

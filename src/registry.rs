@@ -111,6 +111,12 @@ impl Deployment {
         })
     }
 
+    /// Whether a plugin applies to calls of any of its functions.
+    #[must_use]
+    pub fn has_chains(&self) -> bool {
+        !matches!(**self.chain.load(), DeploymentChain::None)
+    }
+
     /// Whether a call of this name may be answered by anything but 404: the release has such a function or has not
     /// loaded, or a plugin applies to the name and may answer for it.
     #[must_use]

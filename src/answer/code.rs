@@ -51,6 +51,8 @@ codes! {
     FunctionNotFound = "function_not_found", NOT_FOUND;
     /// Several scripts of the deployment have a function of this name.
     AmbiguousFunction = "ambiguous_function", NOT_FOUND;
+    /// No call with the request id is kept.
+    CallNotFound = "call_not_found", NOT_FOUND;
     /// The address has no resource.
     NotFound = "not_found", NOT_FOUND;
     /// The address does not accept this method.

@@ -21,6 +21,7 @@ use crate::http::call::observers::Observers;
 use crate::http::connection::accept::{ConnectionLimits, Listening};
 use crate::http::dashboard;
 use crate::http::forwarded::TrustedProxies;
+use crate::http::recent_calls::RecentCalls;
 use crate::http::request_body::BodyLimits;
 use crate::http::service::Service;
 use crate::http::tls::Tls;
@@ -112,10 +113,13 @@ impl Listeners {
         let access = Access::new(&config.admin, owners);
         let health = router::health(Arc::clone(deployer), access.clone());
         let max_upload = config.deploy.max_upload.bytes();
-        let observers = Arc::new(observers(parts));
+        let recent = config.dashboard.enabled.then(|| Arc::new(RecentCalls::new(config.dashboard.slow.get())));
+        let observers = Arc::new(Observers { recent: recent.clone(), ..observers(parts) });
         let dashboard = || if config.dashboard.enabled { dashboard::routes() } else { Router::new() };
-        let api =
-            |bodies| router::api(deployer, &access, &audit, max_upload, figures.clone(), bodies).merge(dashboard());
+        let api = |bodies| {
+            let api = router::api(deployer, &access, &audit, max_upload, figures.clone(), bodies, recent.as_ref());
+            api.merge(dashboard())
+        };
         let service = |router: Router, serves_calls, bodies| {
             let gateway = Arc::clone(&deployer.gateway);
             let proxies = TrustedProxies::new(&config.server.trusted_proxies, config.server.proxy_protocol);
@@ -148,6 +152,7 @@ fn observers(parts: &Parts<'_>) -> Observers {
         access_log: parts.logs.access.clone(),
         tracer: parts.deployer.gateway.tracer().cloned(),
         server_timing: parts.config.server.server_timing,
+        recent: None,
     }
 }
 

@@ -124,7 +124,7 @@ impl Reloader {
     /// Counts a reload, and writes it to the audit log; those that were asked for over HTTP are written there.
     fn record(&self, cause: &str, reloaded: &ReloadResult) {
         let is_made = reloaded.as_ref().is_ok_and(|reloaded| reloaded.failures.is_empty());
-        self.deployer.changes.add(ChangeKind::Reload, is_made);
+        self.deployer.changes.add(ChangeKind::Reload, None, is_made);
         if cause != OVER_HTTP {
             let outcome = if is_made { "ok" } else { "failed" };
             let (what, deployment) = ("reload", None);
@@ -139,8 +139,8 @@ impl Reloader {
         }
         if needs_restart(&self.config, &config) {
             tracing::warn!(
-                "changes of [server] (except [server.cors]), [admin], [metrics], [access_log], [traces] and [deploy] \
-                 need a restart of the gateway"
+                "changes of [server] (except [server.cors]), [admin], [metrics], [dashboard], [access_log], \
+                 [traces] and [deploy] need a restart of the gateway"
             );
         }
         for warning in config::idle_plugins(&config, &plugins).into_iter().chain(config::route_warnings(&config)) {
@@ -153,8 +153,8 @@ impl Reloader {
         let traced = TracedChange { kind: "reload", deployment: None, part_of: PartOf::Nothing };
         let reloaded = change::traced(self.deployer.gateway.tracer(), traced, reloading, fault_of).await;
         log(&reloaded, &plugins);
-        // [server], [admin], [metrics], [access_log], [traces] and [deploy] keep the values that the gateway started
-        // with.
+        // [server], [admin], [metrics], [dashboard], [access_log], [traces] and [deploy] keep the values that the
+        // gateway started with.
         self.front.replace(&config);
         self.config.server.cors = config.server.cors;
         self.config.routes = config.routes;
@@ -219,6 +219,7 @@ fn needs_restart(old: &Config, new: &Config) -> bool {
     old.server != server
         || old.admin != new.admin
         || old.metrics != new.metrics
+        || old.dashboard != new.dashboard
         || old.access_log != new.access_log
         || old.traces != new.traces
         || old.deploy != new.deploy

@@ -220,7 +220,7 @@ impl Gateway {
             }
         };
         let render_head = || head.to_json(takes);
-        let request = Request { takes, arguments, head: &render_head, timeline };
+        let request = Request { takes, arguments, head: &render_head, timeline, id: head.id };
         let mut called = match pool_of(deployment) {
             Ok(pool) => pool.call(function, &request, patience, times).await,
             Err(error) => Err(error),
@@ -231,11 +231,9 @@ impl Gateway {
         }
         match (called?, takes) {
             (Returned::Value(value), Takes::Arguments) => Ok(Outcome::returned(value.unwrap_or_default())),
-            (Returned::Value(value), Takes::Request) => answered(deployment, function, &value.unwrap_or_default()),
-            (Returned::Response(envelope), _) => answered(deployment, function, &envelope),
-            (Returned::Stream(stream), takes) => {
-                streamed(deployment, function, takes, *stream, head.headers.get(ACCEPT), self.room())
-            }
+            (Returned::Value(value), Takes::Request) => answered(deployment, sent, &value.unwrap_or_default()),
+            (Returned::Response(envelope), _) => answered(deployment, sent, &envelope),
+            (Returned::Stream(stream), _) => streamed(deployment, sent, *stream, self.room()),
         }
     }
 
@@ -315,33 +313,32 @@ fn head_of(call: &Invocation) -> RequestHead<'_> {
 }
 
 /// The answer that a function gave to a whole HTTP request.
-fn answered(deployment: &Deployment, function: &str, value: &Bytes) -> Result<Outcome, CallError> {
-    whole_request::outcome(value).map_err(|fault| unusable(deployment, function, &fault))
+fn answered(deployment: &Deployment, sent: Sent<'_>, value: &Bytes) -> Result<Outcome, CallError> {
+    whole_request::outcome(value).map_err(|fault| unusable(deployment, sent, &fault))
 }
 
-fn unusable(deployment: &Deployment, function: &str, fault: &str) -> CallError {
+fn unusable(deployment: &Deployment, sent: Sent<'_>, fault: &str) -> CallError {
     tracing::warn!(deployment = %deployment.name, fault, "a function returned an unusable HTTP answer");
-    deployment.logs.report(&format!("{function} returned an unusable HTTP answer: {fault}"));
+    let Sent { function, head, .. } = sent;
+    deployment.logs.report(head.id, &format!("{function} returned an unusable HTTP answer: {fault}"));
     CallError::Protocol(format!("returned an unusable HTTP answer ({fault})").into())
 }
 
 /// The stream that a function answers with.
 fn streamed(
     deployment: &Deployment,
-    function: &str,
-    takes: Takes,
+    sent: Sent<'_>,
     stream: Stream,
-    accept: Option<&HeaderValue>,
     room: Option<Arc<dyn Room>>,
 ) -> Result<Outcome, CallError> {
-    let format = StreamFormat::of_accept(accept.map(HeaderValue::as_bytes));
-    let head = match (&stream.response, takes) {
+    let format = StreamFormat::of_accept(sent.head.headers.get(ACCEPT).map(HeaderValue::as_bytes));
+    let head = match (&stream.response, sent.takes) {
         (Some(envelope), _) => whole_request::head(envelope),
         (None, Takes::Arguments) => Ok((200, Vec::new())),
         (None, Takes::Request) => Err("a stream of items".to_owned()),
     };
-    let (status, headers) = head.map_err(|fault| unusable(deployment, function, &fault))?;
-    let of = StreamOf { deployment: deployment.name.as_str().into(), function: function.into() };
+    let (status, headers) = head.map_err(|fault| unusable(deployment, sent, &fault))?;
+    let of = StreamOf { deployment: deployment.name.as_str().into(), function: sent.function.into() };
     Ok(Outcome::streamed(status, headers, HeldStream::new(stream, of, failure::of_stream, room), format))
 }
 

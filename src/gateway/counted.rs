@@ -26,6 +26,12 @@ impl Counted {
         Self { calls: Arc::clone(calls), function: calls.function(function, || None) }
     }
 
+    /// The function's own name, if there is such a function.
+    #[must_use]
+    pub fn function(&self) -> Option<&str> {
+        Some(&*self.function.name).filter(|name| !name.is_empty())
+    }
+
     /// Counts the call, which has ended.
     pub fn add(&self, ended: &Ended) {
         self.calls.add(&self.function, ended);
@@ -33,7 +39,8 @@ impl Counted {
 }
 
 /// The name of the function that a caller called by this one, if the release has it.
-fn own_name(deployment: &Deployment, called: &str) -> Option<Box<str>> {
+#[must_use]
+pub fn own_name(deployment: &Deployment, called: &str) -> Option<Box<str>> {
     let exports = deployment.pool()?.exports()?;
     let name = exports.aliases.get(called).map_or(called, AsRef::as_ref);
     exports.functions.get(name).map(|function| function.name.clone())

@@ -106,7 +106,7 @@ impl Deployer {
             };
             let making = deployer.make_change(&name, wanted, &log);
             let changed = change::traced(deployer.gateway.tracer(), traced, making, fault_of).await;
-            deployer.changes.add(kind, changed.is_ok());
+            deployer.changes.add(kind, Some(name.as_str()), changed.is_ok());
             if let Err(error) = &changed {
                 // The logs have the reason of a failed load already, and the output of the worker before it.
                 if matches!(error, DeployError::Load(_)) {

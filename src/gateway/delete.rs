@@ -28,7 +28,7 @@ impl Deployer {
         let deployer = Arc::clone(self);
         let deleting = self.gateway.tasks.spawn(async move { deployer.delete_now(record.name).await });
         let deleted = deleting.await.unwrap_or(Err(DeployError::Internal));
-        self.changes.add(ChangeKind::Delete, deleted.is_ok());
+        self.changes.add(ChangeKind::Delete, Some(name), deleted.is_ok());
         deleted
     }
 

@@ -4,6 +4,7 @@
 pub mod answer;
 pub mod arguments;
 pub mod body_kind;
+mod call_end;
 pub mod call_head;
 mod call_spans;
 pub mod form;
@@ -13,6 +14,7 @@ pub mod lookup;
 mod multipart;
 pub mod observers;
 pub mod record;
+mod recorded_stream;
 pub mod route_arguments;
 pub mod routed;
 mod server_timing;

@@ -27,23 +27,26 @@ const SCRIPT: &str = "text/javascript; charset=utf-8";
 /// A file: its address, its type, its contents.
 type File = (&'static str, &'static str, &'static str);
 
-const FILES: [File; 18] = [
+const FILES: [File; 21] = [
     ("/", HTML, include_str!("dashboard/index.html")),
     ("/dashboard", HTML, include_str!("dashboard/index.html")),
     ("/dashboard/style.css", CSS, include_str!("dashboard/style.css")),
     ("/dashboard/app.js", SCRIPT, include_str!("dashboard/app.js")),
     ("/dashboard/api.js", SCRIPT, include_str!("dashboard/api.js")),
     ("/dashboard/call.js", SCRIPT, include_str!("dashboard/call.js")),
+    ("/dashboard/calls.js", SCRIPT, include_str!("dashboard/calls.js")),
     ("/dashboard/chain.js", SCRIPT, include_str!("dashboard/chain.js")),
     ("/dashboard/deploy.js", SCRIPT, include_str!("dashboard/deploy.js")),
     ("/dashboard/deployment.js", SCRIPT, include_str!("dashboard/deployment.js")),
     ("/dashboard/dom.js", SCRIPT, include_str!("dashboard/dom.js")),
+    ("/dashboard/events.js", SCRIPT, include_str!("dashboard/events.js")),
     ("/dashboard/format.js", SCRIPT, include_str!("dashboard/format.js")),
     ("/dashboard/invoke.js", SCRIPT, include_str!("dashboard/invoke.js")),
     ("/dashboard/logs.js", SCRIPT, include_str!("dashboard/logs.js")),
     ("/dashboard/overview.js", SCRIPT, include_str!("dashboard/overview.js")),
     ("/dashboard/plugins.js", SCRIPT, include_str!("dashboard/plugins.js")),
     ("/dashboard/recording.js", SCRIPT, include_str!("dashboard/recording.js")),
+    ("/dashboard/timeline.js", SCRIPT, include_str!("dashboard/timeline.js")),
     ("/dashboard/wiring.js", SCRIPT, include_str!("dashboard/wiring.js")),
     ("/dashboard/zip.js", SCRIPT, include_str!("dashboard/zip.js")),
 ];

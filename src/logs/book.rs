@@ -67,7 +67,7 @@ pub struct LogBook {
 
 #[derive(Debug)]
 struct Ring {
-    lines: VecDeque<(LogSource, Arc<str>)>,
+    lines: VecDeque<Line>,
     bytes: usize,
     /// Number of the line after the last, counted from the start of the gateway.
     next: u64,
@@ -79,14 +79,28 @@ struct Ring {
     dropped_total: u64,
 }
 
+#[derive(Debug)]
+struct Line {
+    source: LogSource,
+    text: Arc<str>,
+    /// The request id of the call that has caused it, if the gateway knows.
+    call: Option<Arc<str>>,
+}
+
+impl Line {
+    fn bytes(&self) -> usize {
+        self.text.len() + self.call.as_ref().map_or(0, |call| call.len()) + LINE_COST
+    }
+}
+
 impl Ring {
-    fn keep(&mut self, source: LogSource, line: Arc<str>) {
-        self.bytes += line.len() + LINE_COST;
-        self.lines.push_back((source, line));
+    fn keep(&mut self, line: Line) {
+        self.bytes += line.bytes();
+        self.lines.push_back(line);
         self.next += 1;
         while self.bytes > RING_BYTES {
-            let Some((_, oldest)) = self.lines.pop_front() else { break };
-            self.bytes -= oldest.len() + LINE_COST;
+            let Some(oldest) = self.lines.pop_front() else { break };
+            self.bytes -= oldest.bytes();
         }
     }
 }
@@ -105,7 +119,7 @@ impl LogBook {
             dropped_total: 0,
         };
         for line in files.tail(&deployment, EARLIER_BYTES).lines() {
-            ring.keep(LogSource::Gateway, line.into());
+            ring.keep(Line { source: LogSource::Gateway, text: line.into(), call: None });
         }
         Self { deployment, ring: Mutex::new(ring), files, echo: None, latest: watch::Sender::new(0) }
     }
@@ -118,13 +132,15 @@ impl LogBook {
 
     /// Adds a note of the gateway. Notes are rare and not limited in number.
     pub fn note(&self, text: &str) {
-        self.push(&mut self.ring.lock(), LogSource::Gateway, text.as_bytes());
+        self.push(&mut self.ring.lock(), LogSource::Gateway, text.as_bytes(), None);
     }
 
-    /// Adds the failure of a call, line by line. Callers cause these: the limit of lines a second applies.
-    pub fn report(&self, text: &str) {
+    /// Adds the failure of the call with this request id, line by line. Callers cause these: the limit of lines a
+    /// second applies.
+    pub fn report(&self, call: &str, text: &str) {
+        let call: Arc<str> = call.into();
         for line in text.lines() {
-            self.add(LogSource::Gateway, line.as_bytes());
+            self.add_of(LogSource::Gateway, line.as_bytes(), Some(&call));
         }
     }
 
@@ -195,7 +211,7 @@ impl LogBook {
         self.start_second(&mut ring);
         let first = ring.next - ring.lines.len() as u64;
         let skip = usize::try_from(from.saturating_sub(first)).unwrap_or(usize::MAX);
-        (ring.lines.iter().skip(skip).map(|(_, line)| Arc::clone(line)).collect(), ring.next)
+        (ring.lines.iter().skip(skip).map(|line| Arc::clone(&line.text)).collect(), ring.next)
     }
 
     /// Changes with each new line: the value is the number of the line after the last.
@@ -224,13 +240,32 @@ impl LogBook {
             .lines
             .iter()
             .skip(skip)
-            .filter(|(source, _)| sources.contains(source))
-            .map(|(_, line)| line.splitn(3, ' ').nth(2).unwrap_or_default())
+            .filter(|line| sources.contains(&line.source))
+            .map(|line| line.text.splitn(3, ' ').nth(2).unwrap_or_default())
             .collect();
         let text = lines.join("\n");
         let start = text.len().saturating_sub(limit);
         let start = (start..=text.len()).find(|at| text.is_char_boundary(*at)).unwrap_or(0);
         text[start..].to_owned()
+    }
+
+    /// The lines that name this call, and those that came between the two times, which are as lines have them; with
+    /// each whether it is one of the first. The newest, at most so many.
+    pub fn of_call(&self, call: &str, from: &str, to: &str, limit: usize) -> Vec<(Arc<str>, bool)> {
+        let lines: Vec<(Arc<str>, bool)> = {
+            let ring = self.ring.lock();
+            let own = |line: &Line| line.call.as_deref() == Some(call);
+            ring.lines.iter().rev().map(|line| (Arc::clone(&line.text), own(line))).collect()
+        };
+        // Outside of the lock: the ring holds a megabyte.
+        let wanted = lines.into_iter().filter_map(|(text, is_reported)| {
+            let is_own = is_reported || names_call(&text, call);
+            let time = text.split(' ').next().unwrap_or_default();
+            (is_own || (from..=to).contains(&time)).then_some((text, is_own))
+        });
+        let mut found: Vec<_> = wanted.take(limit).collect();
+        found.reverse();
+        found
     }
 
     /// Bytes that were dropped because of the limit of lines a second.
@@ -247,12 +282,16 @@ impl LogBook {
 
     /// Keeps a line, or counts its bytes as dropped when there are too many. Returns whether it was kept.
     fn add(&self, source: LogSource, line: &[u8]) -> bool {
+        self.add_of(source, line, None)
+    }
+
+    fn add_of(&self, source: LogSource, line: &[u8], call: Option<&Arc<str>>) -> bool {
         let mut ring = self.ring.lock();
         self.start_second(&mut ring);
         ring.lines_this_second += 1;
         let keep = ring.lines_this_second <= LINES_PER_SECOND;
         if keep {
-            self.push(&mut ring, source, line);
+            self.push(&mut ring, source, line, call);
         } else {
             ring.dropped_bytes += line.len() as u64 + 1;
             ring.dropped_total += line.len() as u64 + 1;
@@ -276,19 +315,27 @@ impl LogBook {
         ring.lines_this_second = 0;
         let dropped = std::mem::take(&mut ring.dropped_bytes);
         if dropped > 0 {
-            self.push(ring, LogSource::Gateway, format!("{dropped} bytes dropped").as_bytes());
+            self.push(ring, LogSource::Gateway, format!("{dropped} bytes dropped").as_bytes(), None);
         }
     }
 
-    fn push(&self, ring: &mut Ring, source: LogSource, line: &[u8]) {
-        let line: Arc<str> = format_line(SystemTime::now(), source, line).into();
-        self.files.append(&self.deployment, format!("{line}\n"));
+    fn push(&self, ring: &mut Ring, source: LogSource, line: &[u8], call: Option<&Arc<str>>) {
+        let text: Arc<str> = format_line(SystemTime::now(), source, line).into();
+        self.files.append(&self.deployment, format!("{text}\n"));
         if let Some(Echo(show)) = &self.echo {
-            show(&self.deployment, source, &line);
+            show(&self.deployment, source, &text);
         }
-        ring.keep(source, line);
+        ring.keep(Line { source, text, call: call.cloned() });
         self.latest.send_replace(ring.next);
     }
+}
+
+/// Whether a line is a JSON object with the request id of this call, as `log()` prints it.
+fn names_call(line: &str, call: &str) -> bool {
+    line.match_indices("\"request_id\":").any(|(at, key)| {
+        let value = line[at + key.len()..].trim_start().strip_prefix('"');
+        value.and_then(|value| value.strip_prefix(call)).is_some_and(|rest| rest.starts_with('"'))
+    })
 }
 
 /// `2026-11-22T13:05:42.123Z out text`, on one line, without control bytes.

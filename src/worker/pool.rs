@@ -55,6 +55,8 @@ pub struct Request<'a> {
     pub head: &'a (dyn Fn() -> String + Sync),
     /// What keeps the steps of the call, if something asks for them.
     pub timeline: Option<&'a Arc<Timeline>>,
+    /// The request id: lines of the log that the call causes have it.
+    pub id: &'a str,
 }
 
 /// The workers of one release.
@@ -200,7 +202,7 @@ impl Pool {
         patience: Patience<'_>,
         times: &mut Times,
     ) -> Result<Returned, CallError> {
-        let Request { takes, arguments, head, timeline } = *request;
+        let Request { takes, arguments, head, timeline, id } = *request;
         let (dispatch, deadline) = (&self.context.dispatch, patience.deadline);
         if dispatch.exports().is_none() {
             self.wait_for_load(function, deadline, timeline, times).await?;
@@ -232,14 +234,14 @@ impl Pool {
                     match cancellation::answer(&client, sent, cancellable, patience).await {
                         Ok(Ok(returned)) => {
                             timeline::succeed(works);
-                            return Ok(self.watched(returned, &function));
+                            return Ok(self.watched(returned, &function, id));
                         }
                         // Not a byte of the call reached the worker: another one can take it.
                         Ok(Err(CallFailure::Unsent)) if is_whole(arguments, lent.as_ref()) => {
                             timeline::end_unsent(works);
                         }
                         Ok(Err(failure)) => {
-                            self.note_failure(&function.name, &failure);
+                            self.note_failure(&function.name, &failure, id);
                             return Err(self.call_error(failure));
                         }
                         Err(_) => return Err(CallError::Crashed("was given up".into())),
@@ -279,19 +281,20 @@ impl Pool {
     }
 
     /// Has the faults of a stream logged as those of other calls.
-    fn watched(&self, returned: Returned, function: &Arc<Function>) -> Returned {
+    fn watched(&self, returned: Returned, function: &Arc<Function>, id: &str) -> Returned {
         let Returned::Stream(mut stream) = returned else { return returned };
         let (logs, open) = (Arc::clone(&self.context.logs), self.context.dispatch.streams.add(function));
+        let id: Box<str> = id.into();
         stream.report_faults(move |fault| {
             let name = &open.function.name;
             match fault {
                 // The caller's fault.
                 CallFailure::Function(error) if error.status.is_some_and(|status| status < 500) => {}
                 CallFailure::Function(error) => {
-                    logs.report(&format!("{name} failed in its stream: {}", stack_or_message(error)));
+                    logs.report(&id, &format!("{name} failed in its stream: {}", stack_or_message(error)));
                 }
-                CallFailure::TimedOut => logs.report(&format!("{name} sent nothing of its stream for too long")),
-                CallFailure::Protocol(how) => logs.report(&format!("{name}: the worker {how}")),
+                CallFailure::TimedOut => logs.report(&id, &format!("{name} sent nothing of its stream for too long")),
+                CallFailure::Protocol(how) => logs.report(&id, &format!("{name}: the worker {how}")),
                 CallFailure::Crashed(_) | CallFailure::Stopped | CallFailure::Unsent => {}
             }
         });
@@ -312,17 +315,17 @@ impl Pool {
     }
 
     /// Logs a failure with more detail than the caller gets: the stack is for the author of the function.
-    fn note_failure(&self, function: &str, failure: &CallFailure) {
+    fn note_failure(&self, function: &str, failure: &CallFailure, id: &str) {
         let Settings { timeout, .. } = self.context.settings;
         match failure {
             CallFailure::Function(error) if error.kind == ErrorKind::Argument => {}
             // The caller's fault.
             CallFailure::Function(error) if error.status.is_some_and(|status| status < 500) => {}
             CallFailure::Function(error) => {
-                self.context.logs.report(&format!("{function} failed: {}", stack_or_message(error)));
+                self.context.logs.report(id, &format!("{function} failed: {}", stack_or_message(error)));
             }
             CallFailure::TimedOut => {
-                self.context.logs.report(&format!("{function} did not answer within {timeout:?}"));
+                self.context.logs.report(id, &format!("{function} did not answer within {timeout:?}"));
             }
             CallFailure::Crashed(_) | CallFailure::Protocol(_) | CallFailure::Stopped | CallFailure::Unsent => {}
         }

@@ -12,6 +12,11 @@ const [origin, executablePath, modules, screenshots, folder] = process.argv.slic
 const TOKEN = 'everything';
 const HOSTILE = '<img src=x onerror=alert(1)>';
 const { browser, page, complaints, inspect } = await openBrowser(origin, executablePath, modules, screenshots);
+/** The streams of events that are open. */
+const streams = new Set();
+page.on('request', (request) => new URL(request.url()).pathname === '/api/events' && streams.add(request));
+page.on('requestfinished', (request) => streams.delete(request));
+page.on('requestfailed', (request) => streams.delete(request));
 
 /** A token is asked for; a wrong one is refused. */
 async function open() {
@@ -88,6 +93,63 @@ async function releases() {
   await page.locator('tr[data-name=shop]').waitFor({ state: 'detached' });
 }
 
+/** From a request id to the timeline of its call: by the field, from lists, from the answer of a form. */
+async function calls() {
+  await page.goto(`${origin}/#/calls`);
+  await page.locator('tr[data-call=from-the-page]').first().waitFor();
+  await page.getByLabel('Request id').fill('from-the-page');
+  await page.getByRole('button', { name: 'Find the call' }).click();
+  await page.getByRole('img', { name: /^Timeline of .* Request read .*, Queue .*, Worker sum / }).waitFor();
+  assert.deepEqual(
+    await page.locator('tbody td:first-child').allTextContents(),
+    ['Request read', 'Queue', 'Worker sum'],
+  );
+  await inspect('a call');
+  await page.goto(`${origin}/#/deployment/math`);
+  await page.getByText('fail(', { exact: false }).click();
+  const fail = page.locator('details[data-function=fail]');
+  await fail.getByLabel('text').fill(HOSTILE);
+  await fail.getByRole('button', { name: 'Call fail' }).click();
+  await fail.getByRole('link', { name: 'Timeline' }).click();
+  await page.getByText('500 function_error').waitFor();
+  await page.locator('.timeline .failed, .own').first().waitFor();
+  await page.getByLabel('Log lines of the call').getByText(`fail failed: Error: ${HOSTILE}`).first().waitFor();
+  assert.equal(await page.locator('img').count(), 0, 'messages of functions are text');
+  await inspect('a call that failed', 'call');
+  await page.getByRole('link', { name: '← Calls' }).click();
+  await page.getByRole('button', { name: 'Errors' }).click();
+  await page.locator('tr[data-call=from-the-page]').first().waitFor({ state: 'detached' });
+  await page.getByRole('link', { name: 'fail', exact: true }).first().waitFor();
+  await page.getByLabel('Calls with').fill('nothing like it');
+  await page.getByText('0 of 1').waitFor();
+  await inspect('the calls');
+  await page.getByRole('button', { name: 'Slow' }).click();
+  await page.getByText('0 calls').waitFor();
+  await page.getByLabel('Request id').fill('of-no-call');
+  await page.keyboard.press('Enter');
+  await page.getByText('no call with the request id "of-no-call" is kept').waitFor();
+  await page.goto(`${origin}/#/deployment/math`);
+  await page.locator('tr[data-call=from-the-page]').first().waitFor();
+}
+
+/** What changes is seen without a click, over one connection, which is opened again after it was lost. */
+async function live() {
+  await page.goto(`${origin}/#/calls`);
+  await page.locator('tr[data-call]').first().waitFor();
+  const headers = { 'x-request-id': 'seen-as-it-came', 'content-type': 'application/json' };
+  await fetch(`${origin}/local/math/v1/call/sum`, { method: 'POST', headers, body: '[1, 2]' });
+  await page.locator('tr[data-call=seen-as-it-came]').waitFor();
+  await page.goto(`${origin}/#/deployment/math`);
+  await page.getByLabel('Log of math').getByText('onerror').first().waitFor();
+  assert.equal(streams.size, 1, `open at once: ${[...streams].map((one) => one.url())}`);
+  await page.route('**/api/events*', (route) => route.abort());
+  await page.goto(`${origin}/#/`);
+  await page.getByText(/^not reached, again in/).waitFor();
+  await inspect('a lost connection');
+  await page.unroute('**/api/events*');
+  await page.locator('#status', { hasText: 'ready' }).waitFor();
+}
+
 /** A folder and a zip of it are deployed, with their steps. */
 async function deploys() {
   for (const [choice, files, as] of [
@@ -127,8 +189,11 @@ async function many() {
     name: `d${String(at).padStart(4, '0')}${at === 7 ? HOSTILE : ''}`,
     history: { calls, errors: calls, p99_ms: calls },
   }));
-  await page.route('**/api/overview', (route) => route.fulfill({ json: { ...real, deployments } }));
-  await page.goto(`${origin}/#/`);
+  const event = JSON.stringify({ ...real, deployments, whole: true, gone: [] });
+  await page.route('**/api/events*', (route) =>
+    route.fulfill({ contentType: 'text/event-stream', body: `event: overview\ndata: ${event}\n\n` }),
+  );
+  await page.goto(`${origin}/dashboard#/`);
   await page.getByRole('button', { name: 'Show all rows' }).waitFor();
   await page.locator('tr[data-name^=d0007]').waitFor();
   assert.equal(await page.locator('img').count(), 0, 'a hostile name is text');
@@ -157,7 +222,7 @@ async function many() {
   );
   await page.getByRole('button', { name: 'Show all rows' }).click();
   await page.locator('tr[data-name=d0999]').waitFor();
-  await page.unroute('**/api/overview');
+  await page.unroute('**/api/events*');
   await page.locator('tr[data-name=math]').waitFor();
 }
 
@@ -205,13 +270,13 @@ async function reader() {
 }
 
 try {
-  for (const part of [open, overview, deployment, releases, deploys, plugins, many, byKeys, reader]) {
+  for (const part of [open, overview, deployment, calls, live, releases, deploys, plugins, many, byKeys, reader]) {
     const begun = performance.now();
     await part();
     console.log(`${part.name}: ${Math.round(performance.now() - begun)} ms`);
   }
   // The deploy under a name that cannot be one is refused, and nothing else.
-  assert.deepEqual(complaints, ['400 of /api/package/create']);
+  assert.deepEqual(complaints, ['404 of /api/recent-calls/of-no-call', '400 of /api/package/create']);
 } finally {
   await browser.close();
 }

@@ -68,7 +68,9 @@ impl<'a> Need<'a> {
             "/api/package/create" | "/api/deploy/create" | "/api/deploy/delete" => Self::Change,
             path if path.starts_with("/api/repository/") => Self::Change,
             // Their handlers show what the caller may see.
-            "/api/inspect" | "/api/overview" | "/api/wiring" | "/api/deploy/logs" | "/validate" => Self::Any,
+            "/api/inspect" | "/api/overview" | "/api/recent-calls" | "/api/events" | "/api/wiring"
+            | "/api/deploy/logs" | "/validate" => Self::Any,
+            path if path.starts_with("/api/recent-calls/") => Self::Any,
             path if path.starts_with("/api/account/") || path.starts_with("/api/billing/") => Self::Any,
             _ if matches!(*method, Method::GET | Method::HEAD) => Self::Read,
             _ => Self::Admin,

@@ -11,14 +11,12 @@ use http::header::CONTENT_TYPE;
 use serde_json::json;
 
 use crate::deployment::DeploymentName;
-use crate::gateway::deployer::Deployer;
 use crate::gateway::overview::{Overview, Overviews};
 use crate::http::api::caller::{Caller, Need};
 
 /// The routes of overviews.
-pub fn routes(deployer: &Arc<Deployer>) -> Router {
-    let overviews = Arc::new(Overviews::new(deployer));
-    Router::new().route("/api/overview", get(overview)).with_state(overviews)
+pub fn routes(overviews: &Arc<Overviews>) -> Router {
+    Router::new().route("/api/overview", get(overview)).with_state(Arc::clone(overviews))
 }
 
 async fn overview(State(overviews): State<Arc<Overviews>>, Extension(caller): Extension<Caller>) -> Response {

@@ -11,14 +11,16 @@ use http::StatusCode;
 use http::header::{ALLOW, CONTENT_TYPE};
 
 use crate::gateway::deployer::Deployer;
+use crate::gateway::overview::Overviews;
 use crate::http::api::access::{self, Access};
 use crate::http::api::metrics::Figures;
 use crate::http::api::{
-    audited, call_from_page, deploy, inspect, logs, metacall, metrics, overview, plugins, reload, reply, unread_body,
-    upgrade, wiring,
+    audited, call_from_page, deploy, events, inspect, logs, metacall, metrics, overview, plugins, recent_calls, reload,
+    reply, unread_body, upgrade, wiring,
 };
 use crate::http::bodies::Bodies;
 use crate::http::problem::{Code, Problem};
+use crate::http::recent_calls::RecentCalls;
 use crate::telemetry::audit::AuditLog;
 
 /// Liveness and readiness. Details of readiness are for those who may use the API.
@@ -28,7 +30,7 @@ pub fn health(deployer: Arc<Deployer>, access: Access) -> Router {
 }
 
 /// The API of the gateway, for those who may use it: others' bodies are not read. An uploaded package has at most
-/// `max_upload` bytes. `figures` are what the metrics show of `http`.
+/// `max_upload` bytes. `figures` are what the metrics show of `http`, `recent` the last calls if they are kept.
 pub fn api(
     deployer: &Arc<Deployer>,
     access: &Access,
@@ -36,7 +38,9 @@ pub fn api(
     max_upload: u64,
     figures: Figures,
     bodies: Arc<Bodies>,
+    recent: Option<&Arc<RecentCalls>>,
 ) -> Router {
+    let overviews = Arc::new(Overviews::new(deployer));
     let guarded = Router::new()
         .route("/api/inspect", get(inspect::deployments))
         .route("/api/plugins", get(inspect::plugins))
@@ -46,7 +50,9 @@ pub fn api(
         .route("/api/logs/{name}", get(logs::logs))
         .with_state(Arc::clone(deployer))
         .merge(Router::new().route("/metrics", get(metrics::metrics)).with_state((Arc::clone(deployer), figures)))
-        .merge(overview::routes(deployer))
+        .merge(overview::routes(&overviews))
+        .merge(recent.map(|recent| recent_calls::routes(deployer, recent)).unwrap_or_default())
+        .merge(recent.map(|recent| events::routes(deployer, &overviews, recent)).unwrap_or_default())
         .merge(plugins::routes(Arc::clone(deployer)))
         .merge(wiring::routes(Arc::clone(deployer)))
         .merge(call_from_page::routes(Arc::clone(deployer)))

@@ -1,5 +1,5 @@
-//! What looks at calls beyond counting them: the access log, traces and `Server-Timing`. The same for all requests of a
-//! listener. A call that nothing looks at costs a look at this.
+//! What looks at calls beyond counting them: the access log, traces, `Server-Timing` and the last calls. The same for
+//! all requests of a listener. A call that nothing looks at costs a look at this.
 
 use std::sync::Arc;
 use std::time::Instant;
@@ -9,7 +9,8 @@ use http::HeaderMap;
 use crate::http::access_log::AccessLog;
 use crate::http::call::call_head::CallHead;
 use crate::http::call::call_spans;
-use crate::invocation::trace_context::SpanId;
+use crate::http::recent_calls::RecentCalls;
+use crate::invocation::trace_context::{SpanId, TraceContext};
 use crate::metrics::calls::Ended;
 use crate::traces::Tracer;
 use crate::traces::span::{Begun, Moment};
@@ -24,6 +25,8 @@ pub struct Observers {
     pub tracer: Option<Arc<Tracer>>,
     /// Whether answers say how long their parts took.
     pub server_timing: bool,
+    /// Keeps the last calls.
+    pub recent: Option<Arc<RecentCalls>>,
 }
 
 /// A call that is looked at.
@@ -32,11 +35,10 @@ pub struct Observed {
     observers: Arc<Observers>,
     head: CallHead,
     trace: Option<Begun>,
-    timeline: Option<Arc<Timeline>>,
 }
 
 impl Observers {
-    /// Whether any of them looks at calls.
+    /// Whether one that needs the head of the request looks at calls.
     #[must_use]
     pub fn any(&self) -> bool {
         self.access_log.is_some() || self.tracer.is_some()
@@ -49,43 +51,44 @@ impl Observers {
         if let Some(trace) = &trace {
             tracing::Span::current().record("trace_id", tracing::field::display(trace.context.trace));
         }
-        let sampled = trace.as_ref().map(|trace| &trace.context).filter(|context| context.is_sampled);
-        let timeline = sampled.map(|context| Timeline::new(Some(context.with_span(SpanId::random()))));
-        Box::new(Observed { observers: Arc::clone(self), head, trace, timeline })
+        Box::new(Observed { observers: Arc::clone(self), head, trace })
     }
 }
 
 impl Observed {
-    /// What keeps the steps of the call, if something asks for them.
+    /// What keeps the steps of the call, if it is traced.
     #[must_use]
-    pub fn timeline(&self) -> Option<&Arc<Timeline>> {
-        self.timeline.as_ref()
+    pub fn timeline(&self) -> Option<Arc<Timeline>> {
+        let context = self.sampled()?;
+        Some(Timeline::new(Some(context.with_span(SpanId::random()))))
     }
 
     /// Makes the headers that the function sees name its own span as the parent of what it does.
-    pub fn set_headers(&self, headers: &mut HeaderMap) {
-        let function = self.timeline.as_ref().and_then(|timeline| timeline.function.as_ref());
+    pub fn set_headers(&self, timeline: Option<&Arc<Timeline>>, headers: &mut HeaderMap) {
+        let function = timeline.and_then(|timeline| timeline.function.as_ref());
         if let Some(context) = function.or_else(|| self.trace.as_ref().map(|trace| &trace.context)) {
             context.set_headers(headers);
         }
     }
 
-    /// Looks at the call, which began at this time, after its end. Its steps may go on: hooks run to their end after
-    /// the caller has left.
-    pub fn end(mut self: Box<Self>, begun: Instant, ended: Ended) {
+    fn sampled(&self) -> Option<&TraceContext> {
+        self.trace.as_ref().map(|trace| &trace.context).filter(|context| context.is_sampled)
+    }
+
+    /// Has the access log have a line for the call, which has ended.
+    pub fn log(&self, ended: &Ended) {
         if let Some(log) = &self.observers.access_log {
-            log.end(&self.head, self.trace.as_ref().map(|trace| &trace.context), &ended);
-        }
-        if let Some(timeline) = self.timeline.take() {
-            let moment = Moment::now();
-            timeline.hand_over(Box::new(move |steps| self.complete(moment, begun, &ended, steps)));
+            log.end(&self.head, self.trace.as_ref().map(|trace| &trace.context), ended);
         }
     }
 
-    /// Looks at a call whose steps have all ended.
-    fn complete(&self, moment: Moment, begun: Instant, ended: &Ended, steps: Vec<Step>) {
+    /// Has the spans of the call sent, if it is traced. It began at this time, and its steps have ended.
+    pub fn trace(&self, moment: Moment, begun: Instant, ended: &Ended, steps: &[Step]) {
+        if self.sampled().is_none() {
+            return;
+        }
         if let (Some(tracer), Some(trace)) = (&self.observers.tracer, &self.trace) {
-            tracer.send(call_spans::of_call(&self.head, trace, moment, begun, ended, steps));
+            tracer.send(call_spans::of_call(&self.head, trace, moment, begun, ended, steps.to_vec()));
         }
     }
 }

@@ -2,28 +2,27 @@
 //! with the end of the stream. A call whose client has left counts as well.
 
 use std::borrow::Cow;
-use std::mem;
-use std::pin::Pin;
 use std::sync::Arc;
-use std::task::{Context, Poll};
 use std::time::{Duration, Instant};
 
-use bytes::Bytes;
 use http::request::Parts;
 use http::{Method, Response, StatusCode};
-use http_body::{Body, Frame, SizeHint};
+use http_body::{Body, SizeHint};
 
 use crate::answer::code::Code;
 use crate::clock;
-use crate::deployment::{DeploymentName, Takes};
+use crate::deployment::{DeploymentName, HTTP_FUNCTION, Takes};
 use crate::gateway::Gateway;
 use crate::gateway::call::Call;
-use crate::gateway::counted::Counted;
+use crate::gateway::counted::{self, Counted};
+use crate::http::call::call_end::{Begun, Keeping};
 use crate::http::call::call_head::CallHead;
 use crate::http::call::lookup::Client;
 use crate::http::call::observers::Observed;
-use crate::http::call::{server_timing, stream_body};
+use crate::http::call::recorded_stream::{Recorded, RecordedStream};
+use crate::http::call::server_timing;
 use crate::http::problem::{ERROR_HEADER, Problem, SERVER_TIMING};
+use crate::http::recent_calls::{self, CallOf};
 use crate::http::reply_body::ReplyBody;
 use crate::http::request_id;
 use crate::invocation::Arguments;
@@ -31,6 +30,7 @@ use crate::invocation::times::Times;
 use crate::metrics::calls::Ended;
 use crate::plugin::outcome::{Content, Outcome};
 use crate::registry::Deployment;
+use crate::traces::timeline::Timeline;
 
 /// A call in progress. Dropped before its end, it counts as one whose client has left.
 pub struct CallRecord<'a> {
@@ -47,16 +47,13 @@ pub struct CallRecord<'a> {
     /// The name that the caller used.
     pub function: &'a str,
     /// The answer to HEAD has no body, even of a stream.
-    is_head: bool,
+    method: Method,
+    /// The path, where calls are kept and it says more than the function.
+    path: Option<Box<str>>,
+    /// When the request had been read.
+    read: Option<Instant>,
     /// None where nothing is counted or logged, or when it has ended.
     begun: Option<Begun>,
-}
-
-/// What of a call in progress outlives its request.
-struct Begun {
-    at: Instant,
-    /// None without observers.
-    observed: Option<Box<Observed>>,
 }
 
 impl<'a> CallRecord<'a> {
@@ -70,34 +67,46 @@ impl<'a> CallRecord<'a> {
         body: &SizeHint,
     ) -> Self {
         let observed = observe(client, head, Some(&deployment.name), function);
-        let is_recorded = deployment.calls.is_some() || observed.is_some() || client.observers.server_timing;
-        let begun = is_recorded.then(|| Begun { at: clock::now(), observed });
-        let (announced, is_head) = (body.exact().unwrap_or(0), head.method == Method::HEAD);
+        let keeps = client.observers.recent.is_some();
+        let is_recorded = keeps || deployment.calls.is_some() || observed.is_some() || client.observers.server_timing;
+        let timeline = observed.as_ref().and_then(|observed| observed.timeline());
+        let begun = is_recorded.then(|| Begun { at: clock::now(), observed, timeline });
+        let says_more = keeps && (function == HTTP_FUNCTION || client.route.is_some());
         Self {
             times: Times::default(),
             request_bytes: 0,
-            announced,
+            announced: body.exact().unwrap_or(0),
             streams_since: None,
             client,
             deployment,
             function,
-            is_head,
+            method: head.method.clone(),
+            path: says_more.then(|| recent_calls::kept_path(head.uri.path())),
+            read: None,
             begun,
         }
     }
 
     /// The call that the request makes, from now on: it has been read. Takes the headers and the address out of the
     /// head.
-    pub fn call<'b>(&self, takes: Takes, arguments: Arguments, head: &'b mut Parts) -> Call<'b>
+    pub fn call<'b>(&mut self, takes: Takes, arguments: Arguments, head: &'b mut Parts) -> Call<'b>
     where
         'a: 'b,
     {
         let Self { client, deployment, function, .. } = *self;
-        let Some(observed) = self.begun.as_ref().and_then(|begun| begun.observed.as_ref()) else {
+        let Some(begun) = &mut self.begun else {
             return client.call(deployment, function, takes, arguments, head);
         };
-        observed.set_headers(&mut head.headers);
-        Call { timeline: observed.timeline().cloned(), ..client.call(deployment, function, takes, arguments, head) }
+        if let Some(observed) = &begun.observed {
+            observed.set_headers(begun.timeline.as_ref(), &mut head.headers);
+        }
+        // Without plugins, the times of its parts are enough to say when each began.
+        if begun.timeline.is_none() && client.observers.recent.is_some() && deployment.has_chains() {
+            begun.timeline = Some(Timeline::new(None));
+        }
+        let call = client.call(deployment, function, takes, arguments, head);
+        self.read = Some(call.started);
+        Call { timeline: begun.timeline.clone(), ..call }
     }
 
     /// Takes the times of what the call came to.
@@ -121,11 +130,12 @@ impl<'a> CallRecord<'a> {
             self.request_bytes = self.announced;
         }
         match answered {
-            Ok(response) if !self.is_head && response.body().size_hint().exact().is_none() => {
+            Ok(response) if self.method != Method::HEAD && response.body().size_hint().exact().is_none() => {
                 Ok(self.end_with_stream(begun, response))
             }
             Ok(response) => {
-                let answer_bytes = if self.is_head { 0 } else { response.body().size_hint().exact().unwrap_or(0) };
+                let length = response.body().size_hint().exact().unwrap_or(0);
+                let answer_bytes = if self.method == Method::HEAD { 0 } else { length };
                 self.record(begun, response.status(), code_of(&response), answer_bytes);
                 Ok(response)
             }
@@ -165,10 +175,40 @@ impl<'a> CallRecord<'a> {
             // A stream that was over before its head was sent.
             stream: self.streams_since.map(clock::since),
         };
-        record_ended(Counted::of(self.deployment, self.function).as_ref(), begun, ended);
+        let counted = self.counted();
+        let keeping = self.keeping(counted.as_ref(), begun.at);
+        begun.end(counted.as_ref(), ended, keeping);
+    }
+
+    fn counted(&self) -> Option<Counted> {
+        Counted::of(self.deployment, self.function)
+    }
+
+    /// What is kept of the call, which began at this time.
+    fn keeping(&self, counted: Option<&Counted>, begun: Instant) -> Option<Keeping> {
+        let recent = self.client.observers.recent.as_ref()?;
+        let Self { deployment, function: called, .. } = *self;
+        let function = match counted {
+            Some(counted) => counted.function().map(Into::into),
+            None => counted::own_name(deployment, called),
+        };
+        let is_own = function.as_deref() == Some(called);
+        let of = CallOf {
+            id: request_id::text(self.client.id).into(),
+            deployment: Some(deployment.name.clone()),
+            release: deployment.stored().map(|stored| stored.number),
+            function,
+            called: (!is_own).then(|| recent_calls::kept_name(called)),
+            method: self.method.clone(),
+            path: self.path.clone(),
+            begun,
+            read: self.read.map(|read| read.saturating_duration_since(begun)),
+        };
+        Some((Arc::clone(recent), of))
     }
 
     fn end_with_stream(&self, begun: Begun, response: Response<ReplyBody>) -> Response<ReplyBody> {
+        let counted = self.counted();
         let ended = Ended {
             status: response.status().as_u16(),
             code: Code::ClientGone.as_str().into(),
@@ -179,7 +219,8 @@ impl<'a> CallRecord<'a> {
             stream: None,
         };
         let stream = RecordedStream {
-            counted: Counted::of(self.deployment, self.function),
+            keeping: self.keeping(counted.as_ref(), begun.at),
+            counted,
             begun: Some(begun),
             since: self.streams_since.unwrap_or_else(clock::now),
             ended,
@@ -226,7 +267,27 @@ impl Refused<'_> {
             None => gateway.calls().map(|all| Counted::of_nothing(&all.unknown, function)),
         };
         let observed = observe(client, head, deployment.map(|deployment| &deployment.name), function);
-        record_ended(counted.as_ref(), Begun { at: clock::now(), observed }, ended);
+        let timeline = observed.as_ref().and_then(|observed| observed.timeline());
+        let begun = Begun { at: clock::now(), observed, timeline };
+        let keeping = self.keeping(counted.as_ref().and_then(Counted::function), deployment, begun.at);
+        begun.end(counted.as_ref(), ended, keeping);
+    }
+
+    fn keeping(self, function: Option<&str>, deployment: Option<&Deployment>, begun: Instant) -> Option<Keeping> {
+        let Self { client, function: called, head } = self;
+        let recent = client.observers.recent.as_ref()?;
+        let of = CallOf {
+            id: request_id::text(client.id).into(),
+            deployment: deployment.map(|deployment| deployment.name.clone()),
+            release: deployment.and_then(Deployment::stored).map(|stored| stored.number),
+            function: function.map(Into::into),
+            called: (function != Some(called)).then(|| recent_calls::kept_name(called)),
+            method: head.method.clone(),
+            path: Some(recent_calls::kept_path(head.uri.path())),
+            begun,
+            read: None,
+        };
+        Some((Arc::clone(recent), of))
     }
 }
 
@@ -244,16 +305,6 @@ fn observe(
     Some(client.observers.begin(&head.headers, call_head))
 }
 
-/// Has everything that looks at calls see one that has ended.
-fn record_ended(counted: Option<&Counted>, begun: Begun, ended: Ended) {
-    if let Some(counted) = counted {
-        counted.add(&ended);
-    }
-    if let Some(observed) = begun.observed {
-        observed.end(begun.at, ended);
-    }
-}
-
 /// The code of an error; empty for any other answer.
 fn code_of(response: &Response<ReplyBody>) -> Cow<'static, str> {
     if response.status().is_success() {
@@ -261,56 +312,4 @@ fn code_of(response: &Response<ReplyBody>) -> Cow<'static, str> {
     }
     let code = response.headers().get(ERROR_HEADER).and_then(|code| code.to_str().ok());
     code.map_or_else(|| "".into(), |code| code.to_owned().into())
-}
-
-/// The body of a streamed answer, whose end is recorded.
-struct Recorded {
-    body: ReplyBody,
-    stream: RecordedStream,
-}
-
-struct RecordedStream {
-    counted: Option<Counted>,
-    /// None once it has ended.
-    begun: Option<Begun>,
-    since: Instant,
-    ended: Ended,
-}
-
-impl Body for Recorded {
-    type Data = Bytes;
-    type Error = axum::Error;
-
-    fn poll_frame(
-        mut self: Pin<&mut Self>,
-        context: &mut Context<'_>,
-    ) -> Poll<Option<Result<Frame<Bytes>, axum::Error>>> {
-        let polled = Pin::new(&mut self.body).poll_frame(context);
-        let ended = &mut self.stream.ended;
-        match &polled {
-            Poll::Ready(Some(Ok(frame))) => ended.answer_bytes += frame.data_ref().map_or(0, |data| data.len() as u64),
-            Poll::Ready(Some(Err(error))) => ended.code = stream_body::code_of(error),
-            Poll::Ready(None) => ended.code = "".into(),
-            Poll::Pending => {}
-        }
-        polled
-    }
-
-    fn is_end_stream(&self) -> bool {
-        self.body.is_end_stream()
-    }
-
-    fn size_hint(&self) -> SizeHint {
-        self.body.size_hint()
-    }
-}
-
-impl Drop for RecordedStream {
-    fn drop(&mut self) {
-        let Some(begun) = self.begun.take() else { return };
-        let (code, now) = (mem::take(&mut self.ended.code), clock::now());
-        let stream = Some(now.saturating_duration_since(self.since));
-        let duration = now.saturating_duration_since(begun.at);
-        record_ended(self.counted.as_ref(), begun, Ended { code, duration, stream, ..self.ended });
-    }
 }

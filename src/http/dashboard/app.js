@@ -1,45 +1,120 @@
-// The dashboard: chooses the page by the part of the address behind `#`, and reads the overview once a second while the
-// page is seen.
+// The dashboard: chooses the page by the part of the address behind `#`, and follows what it shows over one connection
+// while the page is seen.
 
-import { forgetToken, read, useToken } from './api.js';
+import { forgetToken, useToken } from './api.js';
+import { callsPage } from './calls.js';
 import { deploymentPage } from './deployment.js';
 import { button, element, notice } from './dom.js';
+import { follow, merged } from './events.js';
+import { milliseconds } from './format.js';
 import { overviewPage } from './overview.js';
 import { pluginPage, pluginsPage } from './plugins.js';
+import { callPage } from './timeline.js';
 import { wiringPage } from './wiring.js';
 
-const INTERVAL = 1000;
+/** The time after which pages are shown again without new figures: they say how long ago things were. */
+const STALE = 1500;
+/** How long the news of a change is shown. */
+const NEWS = 15_000;
 const main = document.getElementById('main');
 const status = document.getElementById('status');
+const news = document.getElementById('news');
 const footer = document.getElementById('footer');
 let page;
 let leave = new AbortController();
 let latest;
-/** Counts what ends the readings that are under way. */
-let turn = 0;
+let shownAt = 0;
+let connection;
+/** The kind of calls that the page lists. */
+let kindOfCalls = 'all';
+/** Whether a token is asked for. */
+let isLocked = false;
+
+/** The page that the address names. */
+function place() {
+  const [kind, name] = location.hash.replace(/^#\/?/, '').split('/');
+  try {
+    return [kind, name && decodeURIComponent(name)];
+  } catch {
+    return [];
+  }
+}
 
 /** Shows the page of the address. */
 function open() {
   leave.abort();
   leave = new AbortController();
-  const [kind, name] = location.hash.replace(/^#\/?/, '').split('/');
-  const area = ['plugins', 'wiring'].includes(kind) ? kind : '';
+  const [kind, name] = place();
+  const area = { plugins: 'plugins', wiring: 'wiring', calls: 'calls', call: 'calls' }[kind] ?? '';
   for (const link of document.querySelectorAll('nav a')) {
-    if (link.getAttribute('href') === `#/${area}`)
-      link.setAttribute('aria-current', 'page');
+    if (link.getAttribute('href') === `#/${area}`) link.setAttribute('aria-current', 'page');
     else link.removeAttribute('aria-current');
   }
-  if (kind === 'plugins' && name) page = pluginPage(main, decodeURIComponent(name), leave.signal, latest.caller);
+  if (kind === 'plugins' && name) page = pluginPage(main, name, leave.signal, latest.caller);
   else if (kind === 'plugins') page = pluginsPage(main, leave.signal);
   else if (kind === 'wiring') page = wiringPage(main, leave.signal);
+  else if (kind === 'calls') page = callsPage(main, listCalls);
+  else if (kind === 'call' && name) page = callPage(main, name, leave.signal);
   else if (kind === 'deployment' && name)
-    page = deploymentPage(main, decodeURIComponent(name), leave.signal, latest.caller);
+    page = deploymentPage(main, name, leave.signal, latest.caller, listCalls);
   else page = overviewPage(main, latest.caller);
+  showPage();
+}
+
+/** Asks for what the page of the address shows, over one connection for all of it. */
+function connect() {
+  connection?.close();
+  connection = undefined;
+  if (document.hidden || isLocked) return;
+  const [kind, name] = place();
+  const query = new URLSearchParams({ overview: 'true' });
+  if (kind === 'deployment' && name) {
+    query.set('log', name);
+    query.set('calls', name);
+  } else if (kind === 'calls') query.set('calls', '');
+  if (query.has('calls')) query.set('kind', kindOfCalls);
+  connection = follow(query, {
+    live() {
+      if (latest) showStatus(latest.status, latest.status);
+    },
+    lost(error, wait) {
+      const what = error?.status ? 'refused' : error ? 'not reached' : 'ended';
+      showStatus(`${what}, again in ${milliseconds(Math.max(wait, 1000))}`, 'failed');
+      if (!page) main.replaceChildren(notice(error?.message ?? 'the gateway has ended the connection'));
+    },
+    unauthorized: (error) => askForToken(error.message),
+    overview(event) {
+      latest = merged(latest, event);
+      showHead();
+      if (!page) open();
+      else showPage();
+    },
+    calls: (event) => page?.calls?.(event),
+    log: (event) => page?.log?.(event),
+    refused: (event) => page?.refused?.(event),
+    change(event) {
+      const of = event.deployment ? ` of ${event.deployment}` : '';
+      news.textContent = `${event.kind}${of}: ${event.outcome}`;
+      setTimeout((text) => news.textContent === text && news.replaceChildren(), NEWS, news.textContent);
+      page?.change?.(event);
+    },
+  });
+}
+
+function showPage() {
+  shownAt = performance.now();
   page.show(latest);
 }
 
+/** Has the calls of this kind listed. */
+function listCalls(kind) {
+  kindOfCalls = kind;
+  connect();
+}
+
 function askForToken(message) {
-  turn += 1;
+  isLocked = true;
+  connection?.close();
   page = undefined;
   leave.abort();
   const token = element('input', { type: 'password', id: 'token', autocomplete: 'off' });
@@ -50,7 +125,8 @@ function askForToken(message) {
       onsubmit: (event) => {
         event.preventDefault();
         useToken(token.value.trim());
-        refresh();
+        isLocked = false;
+        connect();
       },
     },
     element('label', {}, 'Token ', token),
@@ -58,13 +134,18 @@ function askForToken(message) {
   );
   main.replaceChildren(element('h1', {}, 'A token is needed'), form, element('p', { class: 'quiet' }, message));
   footer.replaceChildren();
-  status.textContent = '';
+  showStatus('', '');
   token.focus();
 }
 
+/** Shows the state of the gateway, or of the connection to it. Only a new text is read out. */
+function showStatus(text, kind) {
+  if (status.textContent !== text) status.textContent = text;
+  status.className = `state ${kind}`;
+}
+
 function showHead() {
-  status.textContent = latest.status;
-  status.className = `state ${latest.status}`;
+  showStatus(latest.status, latest.status);
   const { name, may } = latest.caller;
   footer.replaceChildren(
     `metagate ${latest.version}, addresses below /${latest.prefix}/. You are "${name}" and may: ${may.join(', ')}. `,
@@ -76,33 +157,6 @@ function showHead() {
         askForToken('The token was forgotten.');
       }),
     );
-}
-
-/** Reads the overview, and again after a while. */
-async function refresh() {
-  const own = turn;
-  try {
-    const overview = await read('/api/overview');
-    if (own !== turn) return undefined;
-    latest = overview;
-    const isFirst = !page;
-    showHead();
-    if (isFirst) open();
-    else page.show(latest);
-  } catch (error) {
-    if (own !== turn) return undefined;
-    if (error.status === 401 || error.status === 429) return askForToken(error.message);
-    status.textContent = error.status ? 'refused' : 'not reached';
-    status.className = 'state failed';
-    if (!page) main.replaceChildren(notice(error.message));
-  }
-  return setTimeout(whenSeen, INTERVAL, own);
-}
-
-function whenSeen(own) {
-  if (own !== turn) return undefined;
-  if (!document.hidden) return refresh();
-  return document.addEventListener('visibilitychange', () => whenSeen(own), { once: true });
 }
 
 function chooseTheme(theme) {
@@ -118,8 +172,14 @@ theme.addEventListener('change', () => {
   chooseTheme(theme.value);
 });
 addEventListener('hashchange', () => {
-  if (!latest) return;
+  if (!latest || isLocked) return;
+  kindOfCalls = 'all';
   open();
+  connect();
   main.focus();
 });
-refresh();
+document.addEventListener('visibilitychange', connect);
+setInterval(() => {
+  if (page && connection && performance.now() - shownAt >= STALE) showPage();
+}, STALE / 3);
+connect();

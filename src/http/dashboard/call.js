@@ -1,5 +1,6 @@
 // The form that calls a function: a field for each parameter, headers, and the answer.
 
+import { linkOf } from './calls.js';
 import { button, element, notice } from './dom.js';
 import { milliseconds } from './format.js';
 
@@ -65,6 +66,8 @@ export function functionForm(fn, { call: send, reason }) {
           element('strong', { class: status < 400 ? 'ready' : 'bad' }, String(status)),
           ` in ${milliseconds(lasted)}, request `,
           element('code', {}, id),
+          ' ',
+          element('a', { href: linkOf(id) }, 'Timeline'),
         ),
         element('pre', { tabindex: '0', 'aria-label': 'Body of the answer' }, body),
         element(

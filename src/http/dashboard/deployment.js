@@ -2,6 +2,7 @@
 
 import { change, read, Refused, whyNot } from './api.js';
 import { functionForm } from './call.js';
+import { callList } from './calls.js';
 import { chainSections } from './chain.js';
 import { button, element, notice, table } from './dom.js';
 import { ago, bytes, milliseconds, NOTHING, rate } from './format.js';
@@ -46,7 +47,7 @@ function confirmed(question) {
   });
 }
 
-export function deploymentPage(main, name, signal, caller) {
+export function deploymentPage(main, name, signal, caller, listCalls) {
   const figures = element('dl');
   const body = element('div', {}, element('p', { class: 'quiet' }, 'loading …'));
   const message = element('div', { role: 'status' });
@@ -58,7 +59,8 @@ export function deploymentPage(main, name, signal, caller) {
     body,
   );
   const reason = whyNot(caller, name);
-  const log = logTail(name, signal);
+  const log = logTail(name);
+  const calls = callList(name, listCalls);
 
   async function attempt(what, done) {
     message.replaceChildren(element('p', { class: 'quiet' }, `${what} …`));
@@ -123,17 +125,33 @@ export function deploymentPage(main, name, signal, caller) {
         : [element('p', { class: 'quiet' }, 'none, or not loaded yet')]),
       ...(chain ? chainSections(chain) : []),
       ...(releases ? releasesTable(releases).filter(Boolean) : []),
-      log,
+      element('h2', {}, 'Last calls'),
+      calls.section,
+      log.section,
       element('h2', {}, 'Remove'),
       button('Delete this deployment', remove, { reason: reason ?? ofConfiguration, kind: 'danger' }),
       element('p', { class: 'quiet' }, reason ?? ofConfiguration ?? ''),
     );
   }
 
-  load().catch((error) => {
+  function failed(error) {
     if (!signal.aborted) body.replaceChildren(notice(error.message));
-  });
+  }
+
+  load().catch(failed);
   return {
+    calls: calls.add,
+    log: log.add,
+    refused: ({ what, message: why }) => (what === 'log' ? log : calls).refuse(why),
+    /** Someone else has changed it: what is shown may be old, and forms may hold what the user has typed. */
+    change({ kind, deployment, outcome }) {
+      if (deployment !== name || message.textContent.startsWith(kind)) return;
+      const again = button('Show it', () => {
+        message.replaceChildren();
+        load().catch(failed);
+      });
+      message.replaceChildren(element('p', {}, `${kind}: ${outcome} `, again));
+    },
     show({ deployments }) {
       const line = deployments.find((one) => one.name === name);
       const facts = line

@@ -1,13 +1,12 @@
 // The log of a deployment as it grows, with a filter.
 
-import { events } from './api.js';
 import { element, notice } from './dom.js';
 
 /** Lines that are kept. */
 const LINES = 2000;
 
-/** The log; it ends when `signal` aborts. */
-export function logTail(name, signal) {
+/** The log of a deployment. */
+export function logTail(name) {
   const lines = [];
   const filter = element('input', { type: 'search', placeholder: 'text', oninput: () => draw() });
   const shown = element('pre', { tabindex: '0', 'aria-label': `Log of ${name}` });
@@ -29,14 +28,16 @@ export function logTail(name, signal) {
     element('div', { class: 'bar' }, element('label', {}, 'Lines with ', filter)),
     shown,
   );
-  events(`/api/logs/${encodeURIComponent(name)}?follow=true`, signal, (line) => {
-    lines.push(line);
+  /** Adds the lines of an event; the first of a connection has all that are kept. */
+  function add({ whole, lost, lines: added }) {
+    if (whole) lines.length = 0;
+    if (lost > 0) lines.push(`… ${lost} lines were not shown in time`);
+    lines.push(...added);
     if (lines.length > LINES) lines.splice(0, lines.length - LINES);
     if (!waits) requestAnimationFrame(draw);
     waits = true;
-  }).catch((error) => {
-    if (!signal.aborted) section.append(notice(error.message));
-  });
+  }
+
   draw();
-  return section;
+  return { section, add, refuse: (reason) => section.append(notice(reason)) };
 }

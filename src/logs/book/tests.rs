@@ -35,8 +35,37 @@ async fn short_lines_take_no_more_memory_than_long_ones() {
         book.note("");
     }
     let lines = book.since(0).0;
-    let taken: usize = lines.iter().map(|line| line.len() + size_of::<(LogSource, Arc<str>)>() + 16).sum();
+    let taken: usize = lines.iter().map(|line| line.len() + size_of::<Line>() + 16).sum();
     assert!((RING_BYTES / 4..=RING_BYTES).contains(&taken), "{taken} bytes for {} lines", lines.len());
+}
+
+#[test]
+fn lines_of_a_call_are_those_that_name_it_and_those_of_its_time() {
+    let (_folder, book) = book();
+    for (at, text) in [
+        (1, "earlier"),
+        (2, "{\"message\":\"other\",\"request_id\":\"it-too\"}"),
+        (3, "{\"message\":\"node\",\"request_id\":\"it\"}"),
+        (3, "{\"message\": \"python\", \"request_id\": \"it\"}"),
+        (5, "meanwhile"),
+        (9, "later"),
+    ] {
+        let text = format_line(SystemTime::UNIX_EPOCH + Duration::from_secs(at), LogSource::Stdout, text.as_bytes());
+        book.ring.lock().keep(Line { source: LogSource::Stdout, text: text.into(), call: None });
+    }
+    book.report("it", "f failed: Error\n  at f");
+    let (from, to) = ("1970-01-01T00:00:04.000Z", "1970-01-01T00:00:06.000Z");
+    let lines = book.of_call("it", from, to, 10);
+    let found: Vec<(&str, bool)> = lines.iter().map(|(line, own)| (line.rsplit(' ').next().unwrap(), *own)).collect();
+    let wanted = [
+        ("{\"message\":\"node\",\"request_id\":\"it\"}", true),
+        ("\"it\"}", true),
+        ("meanwhile", false),
+        ("Error", true),
+        ("f", true),
+    ];
+    assert_eq!(found, wanted);
+    assert_eq!(book.of_call("it", from, to, 2).len(), 2);
 }
 
 #[tokio::test]
