@@ -216,8 +216,9 @@ async function many() {
     };
   });
   console.log(`1000 deployments: ${JSON.stringify(times)} ms`);
+  // On a quiet machine a fifth of this at most; other tests may have the processors.
   assert.ok(
-    Object.values(times).every((time) => time < 500),
+    Object.values(times).every((time) => time < 2000),
     JSON.stringify(times),
   );
   await page.getByRole('button', { name: 'Show all rows' }).click();
