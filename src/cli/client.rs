@@ -181,12 +181,12 @@ impl Client {
     /// # Errors
     /// The gateway is not reachable, or its answer is not a success.
     pub(super) fn get(&self, path: &str) -> anyhow::Result<Response<Body>> {
-        self.checked(self.get_request(path)?.call())
+        self.checked(path, self.get_request(path)?.call())
     }
 
     /// The same; the whole answer has to come within this time.
     pub(super) fn get_within(&self, path: &str, time: Duration) -> anyhow::Result<Response<Body>> {
-        self.checked(self.get_request(path)?.config().timeout_global(Some(time)).build().call())
+        self.checked(path, self.get_request(path)?.config().timeout_global(Some(time)).build().call())
     }
 
     /// The answer to a GET request, whatever its status. It has 5 s.
@@ -200,26 +200,29 @@ impl Client {
 
     /// Sends JSON in a POST request; errors as in [`Client::get`].
     pub(super) fn post(&self, path: &str, json: &str) -> anyhow::Result<Response<Body>> {
-        self.checked(self.post_request(path, "application/json")?.send(json))
+        self.checked(path, self.post_request(path, "application/json")?.send(json))
     }
 
     /// Sends JSON in a POST request whose answer is a stream of events.
     pub(super) fn post_for_events(&self, path: &str, json: &str) -> anyhow::Result<Response<Body>> {
-        self.checked(self.post_request(path, "application/json")?.header(ACCEPT, EVENT_STREAM).send(json))
+        self.checked(path, self.post_request(path, "application/json")?.header(ACCEPT, EVENT_STREAM).send(json))
     }
 
     /// Streams a body in a POST request. `Expect: 100-continue` lets the gateway refuse the request before the body is
     /// sent.
     pub(super) fn upload(&self, path: &str, upload: &mut Upload<'_>) -> anyhow::Result<Response<Body>> {
         let request = self.post_request(path, upload.content_type)?.header(CONTENT_LENGTH, upload.length);
-        self.checked(request.header(EXPECT, "100-continue").send(SendBody::from_reader(upload.body)))
+        self.checked(path, request.header(EXPECT, "100-continue").send(SendBody::from_reader(upload.body)))
     }
 
-    fn checked(&self, answer: Result<Response<Body>, ureq::Error>) -> anyhow::Result<Response<Body>> {
-        let mut response = answer.with_context(|| {
-            let base = self.base("/api/");
-            format!("no gateway at {base}: start one with \"metagate serve\", or set --url")
-        })?;
+    fn checked(&self, path: &str, answer: Result<Response<Body>, ureq::Error>) -> anyhow::Result<Response<Body>> {
+        let mut response = match answer {
+            Ok(response) => response,
+            Err(error) => {
+                let said = unreached(self.base(path), &error);
+                return Err(anyhow::Error::new(error).context(said));
+            }
+        };
         if response.status().is_success() {
             return Ok(response);
         }
@@ -254,4 +257,16 @@ impl Client {
             Err(unknown) => unknown,
         }
     }
+}
+
+/// What to do where there was no answer.
+fn unreached(base: &str, error: &ureq::Error) -> String {
+    let text = error.to_string();
+    if text.contains("UnknownIssuer") {
+        return format!("the certificate of {base} is of an authority that is not known here: name it with --ca");
+    }
+    if text.contains("CertificateRequired") {
+        return format!("{base} asks for a certificate of the client: set --cert and --key");
+    }
+    format!("no gateway at {base}: start one with \"metagate serve\", or set --url")
 }

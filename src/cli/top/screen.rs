@@ -129,13 +129,13 @@ impl Screen {
         frame.render_widget(self.head(), head);
         let shown = self.overview.sorted(self.order, &self.filter);
         let names = shown.iter().map(|deployment| deployment.name.chars().count()).max().unwrap_or(0);
-        let widths = HEAD.iter().enumerate().map(|(column, title)| match column {
-            0 => Constraint::Min(u16::try_from(names.clamp(4, 64)).unwrap_or(64)),
-            1 => Constraint::Length(8),
-            _ => Constraint::Length(u16::try_from(title.len().max(7)).unwrap_or(8)),
+        let columns = columns_within(usize::from(body.width), names);
+        let widths = columns.iter().map(|column| match column {
+            0 => Constraint::Min(width(0, names)),
+            other => Constraint::Length(width(*other, names)),
         });
-        let titles = HEAD.iter().enumerate().map(|(column, title)| cell(column, (*title).to_owned()));
-        let table = Table::new(shown.iter().map(|deployment| row(deployment)), widths)
+        let titles = columns.iter().map(|column| cell(*column, HEAD[*column].to_owned()));
+        let table = Table::new(shown.iter().map(|deployment| row(deployment, &columns)), widths)
             .header(Row::new(titles).style(Modifier::BOLD))
             .row_highlight_style(Modifier::REVERSED);
         let chosen = self.selected.selected().and_then(|at| shown.get(at.min(shown.len().saturating_sub(1))));
@@ -183,8 +183,35 @@ enum Next {
     Leave,
 }
 
-fn row(deployment: &Deployment) -> Row<'static> {
-    let cells = deployment.cells().into_iter().enumerate().map(|(column, text)| {
+/// The columns in the order in which they are left out where the terminal is narrow, the last ones first.
+const BY_IMPORTANCE: [usize; HEAD.len()] = [0, 4, 5, 7, 1, 3, 8, 10, 11, 9, 6, 2];
+
+/// The columns that a line of this width has room for, in the order of the table.
+fn columns_within(line: usize, longest_name: usize) -> Vec<usize> {
+    let mut room = line;
+    let fits = |column: &usize| {
+        let needed = usize::from(width(*column, longest_name)) + 1;
+        room = room.saturating_sub(needed);
+        *column == 0 || room > 0
+    };
+    let mut columns: Vec<usize> = BY_IMPORTANCE.into_iter().take_while(fits).collect();
+    columns.sort_unstable();
+    columns
+}
+
+/// The width of a column.
+fn width(column: usize, longest_name: usize) -> u16 {
+    let width = match column {
+        0 => longest_name.clamp(4, 64),
+        1 => 8,
+        _ => HEAD[column].len().max(7),
+    };
+    u16::try_from(width).unwrap_or(64)
+}
+
+fn row(deployment: &Deployment, columns: &[usize]) -> Row<'static> {
+    let cells = deployment.cells().into_iter().enumerate().filter(|(column, _)| columns.contains(column));
+    let cells = cells.map(|(column, text)| {
         let colour = match (column, text.as_str()) {
             (1, "ready") => Some(Color::Green),
             (1, "failed") => Some(Color::Red),
@@ -203,4 +230,16 @@ fn row(deployment: &Deployment) -> Row<'static> {
 fn cell(column: usize, text: String) -> Cell<'static> {
     let alignment = if column < 2 { Alignment::Left } else { Alignment::Right };
     Cell::from(Text::from(text).alignment(alignment))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_narrow_terminal_has_the_columns_that_matter_most() {
+        assert_eq!(columns_within(200, 10), (0..HEAD.len()).collect::<Vec<_>>());
+        assert_eq!(columns_within(60, 10), [0, 1, 3, 4, 5, 7]);
+        assert_eq!(columns_within(5, 10), [0]);
+    }
 }

@@ -11,7 +11,7 @@ use crate::gateway::simulation::machine::Machine;
 /// Parts of the seeds that are run if the environment does not say which; each is a test, so that they share the cores.
 pub(super) const PARTS: u64 = 4;
 /// Seeds of a part.
-const SEEDS: u64 = 2_500;
+const SEEDS: u64 = 1_000;
 /// What happens in some run, or the simulation shows nothing about it.
 const HAPPENS: [&str; 23] = [
     "call_timeout",
