@@ -292,8 +292,7 @@ impl App {
         servers.wait().await;
         self.gateway.hand_over();
         let drain = self.config.server.drain.get();
-        // Clients would lose a request that they send at the moment of the close. Most connections get one before, whose
-        // answer says that it is their last.
+        // A request that is sent at the moment of the close is lost. Most connections get one before.
         connections.begin_drain((drain / 2).clamp(IDLE_GRACE, HAND_OVER_IDLE));
         let _timed_out = tokio::time::timeout(drain, connections.drained()).await;
         self.gateway.stop(Duration::ZERO).await;

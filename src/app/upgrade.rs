@@ -51,8 +51,8 @@ impl Upgrading {
             return Err(UpgradeError::Impossible(reason));
         }
         if self.program.is_child_of_init && !self.notify.is_heard() {
-            let reason = "process 1, which has started the gateway, would take its end for that of the service: replace \
-                          the container, or restart the service; a unit of systemd needs Type=notify";
+            let reason = "process 1, which has started the gateway, would take its end for that of the service: \
+                          replace the container, or restart the service; a unit of systemd needs Type=notify";
             return Err(UpgradeError::Impossible(reason));
         }
         if self.has_predecessor.load(Ordering::Relaxed) {
