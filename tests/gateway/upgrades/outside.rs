@@ -74,7 +74,7 @@ fn up9_below_the_init_of_a_container_an_upgrade_is_refused() {
     let old = gateway.pids();
     // The admin API does not know who asks from outside of its namespace.
     gateway.signal(Signal::USR2);
-    wait_for("the refusal", || gateway.log().contains("not upgraded").then_some(()));
+    wait_for("the refusal", || gateway.log().contains("upgrade failed").then_some(()));
     assert!(gateway.log().contains("process 1, which has started the gateway"), "{}", gateway.log());
     assert_eq!(gateway.pids(), old);
     assert!(gateway.call().ends_with('3'));
