@@ -223,11 +223,10 @@ impl SocketFile {
 
     fn set_later_mode(&mut self) -> io::Result<()> {
         let Some(mode) = self.later_mode.take() else { return Ok(()) };
-        let found = fs::symlink_metadata(&self.path)?;
-        if (found.dev(), found.ino()) != self.file || found.permissions().mode() & 0o7777 == mode {
-            return Ok(());
+        if identity(&self.path)? == self.file {
+            fs::set_permissions(&self.path, fs::Permissions::from_mode(mode))?;
         }
-        fs::set_permissions(&self.path, fs::Permissions::from_mode(mode))
+        Ok(())
     }
 
     /// Leaves the file where it is.

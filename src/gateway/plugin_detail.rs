@@ -123,9 +123,7 @@ impl PluginDetail {
             recording: plugin.live_recording().look(RecordingState::of),
         }
     }
-}
 
-impl PluginDetail {
     /// Leaves out what the plugin wrote when it failed: it may be part of its configuration or of a call.
     pub fn hide_words(&mut self) {
         for error in &mut self.last_errors {

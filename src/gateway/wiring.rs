@@ -166,9 +166,7 @@ impl Gateway {
             plugins,
         }
     }
-}
 
-impl Gateway {
     /// The ways of calls to the deployments that `shows` and whose name, routes or plugins contain `filter`, the first
     /// `most` by name.
     #[must_use]

@@ -90,7 +90,7 @@ impl RecentFailures {
 }
 
 fn shortened(text: &str, most: usize) -> &str {
-    &text[..text.floor_char_boundary(most.min(text.len()))]
+    &text[..text.floor_char_boundary(most)]
 }
 
 #[cfg(test)]

@@ -3,13 +3,12 @@
 
 use std::convert::Infallible;
 use std::sync::Arc;
-use std::time::Duration;
 
 use axum::Extension;
 use axum::Json;
 use axum::Router;
 use axum::extract::{Path, Query, State};
-use axum::response::sse::{Event, KeepAlive, Sse};
+use axum::response::sse::Event;
 use axum::response::{IntoResponse, Response};
 use axum::routing::{get, post};
 use bytes::Bytes;
@@ -38,7 +37,6 @@ use crate::registry::record::{Origin, Variables};
 /// Limits of the variables that a deploy sets: their number, and the bytes of all of them.
 const VARIABLES: usize = 256;
 const VARIABLE_BYTES: usize = 64 * 1024;
-const KEEP_ALIVE: Duration = Duration::from_secs(15);
 
 /// The address for uploads of packages, whose bodies may be longer than others and are streamed.
 pub const UPLOAD_PATH: &str = "/api/package/create";
@@ -288,7 +286,7 @@ async fn follow(deployer: &Arc<Deployer>, begun: Result<Deploying, Problem>, hea
             logs::Line::End(event) => event,
         })
     });
-    Sse::new(events).keep_alive(KeepAlive::new().interval(KEEP_ALIVE)).into_response()
+    reply::events(events)
 }
 
 /// `{"prefix":"local","suffix":"math","version":"v1"}`; events have `release` too.

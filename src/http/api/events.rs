@@ -9,12 +9,12 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use axum::extract::{RawQuery, State};
-use axum::response::sse::{Event, KeepAlive, Sse};
+use axum::response::sse::Event;
 use axum::response::{IntoResponse, Response};
 use axum::routing::get;
 use axum::{Extension, Router};
 use futures_util::{StreamExt, stream};
-use http::{HeaderMap, HeaderName};
+use http::HeaderMap;
 use serde_json::{Value, json};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::time::{Interval, MissedTickBehavior, interval};
@@ -26,6 +26,7 @@ use crate::http::api::caller::{Caller, Need};
 use crate::http::api::event_query::EventQuery;
 use crate::http::api::log_lines::LogLines;
 use crate::http::api::{overview, recent_calls, reply};
+use crate::http::call::stream_answer::NO_BUFFERING;
 use crate::http::problem::{Code, Problem, deployment_not_found};
 use crate::http::recent_calls::{RecentCalls, Wanted};
 
@@ -35,11 +36,8 @@ const STREAMS: usize = 64;
 const RETRY: Duration = Duration::from_secs(5);
 /// The time between two looks.
 const INTERVAL: Duration = Duration::from_secs(1);
-const KEEP_ALIVE: Duration = Duration::from_secs(15);
 /// Calls of one event.
 const CALLS: usize = 100;
-/// Asks nginx and those like it not to gather events.
-const NO_BUFFERING: (HeaderName, &str) = (HeaderName::from_static("x-accel-buffering"), "no");
 
 /// What streams are made of.
 #[derive(Clone)]
@@ -77,7 +75,7 @@ async fn events(
     };
     let ends = sources.deployer.gateway.drain_begins();
     let events = stream::unfold(Watching::new(sources, caller, query, permit), next).take_until(ends);
-    ([NO_BUFFERING], Sse::new(events).keep_alive(KeepAlive::new().interval(KEEP_ALIVE))).into_response()
+    ([(NO_BUFFERING, "no")], reply::events(events)).into_response()
 }
 
 /// One stream.

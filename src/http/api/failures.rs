@@ -5,7 +5,7 @@ use std::time::Duration;
 use http::StatusCode;
 
 use crate::gateway::deploy_error::DeployError;
-use crate::http::disk_fault::{READ_ONLY_RETRY, from_disk};
+use crate::http::disk_fault::{from_disk, read_only};
 use crate::http::problem::{Code, Problem};
 use crate::registry::store::StorageError;
 use crate::source::SourceError;
@@ -50,9 +50,7 @@ pub fn from_deploy(error: &DeployError) -> Problem {
         DeployError::Load(failure) => {
             return Problem::new(code_of_load(failure.kind), with_last_output(&message, &failure.stderr));
         }
-        DeployError::Storage(StorageError::ReadOnly(_) | StorageError::Held(_)) => {
-            return Problem::new(Code::ReadOnly, message).retry_after(READ_ONLY_RETRY);
-        }
+        DeployError::Storage(StorageError::ReadOnly(_) | StorageError::Held(_)) => return read_only(message),
         DeployError::Storage(StorageError::Disk { act, cause }) => {
             return from_disk(cause, act);
         }

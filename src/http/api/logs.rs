@@ -2,12 +2,11 @@
 
 use std::convert::Infallible;
 use std::sync::Arc;
-use std::time::Duration;
 
 use axum::Extension;
 use axum::Json;
 use axum::extract::{Path, Query, State};
-use axum::response::sse::{Event, KeepAlive, Sse};
+use axum::response::sse::Event;
 use axum::response::{IntoResponse, Response};
 use futures_util::{Stream, StreamExt, stream};
 use http::HeaderMap;
@@ -20,8 +19,6 @@ use crate::http::api::caller::{Caller, Need};
 use crate::http::api::{json_body, reply};
 use crate::http::problem::{Code, Problem, deployment_not_found};
 use crate::logs::book::LogBook;
-
-const KEEP_ALIVE: Duration = Duration::from_secs(15);
 
 /// The query of `GET /api/logs/<name>`.
 #[derive(Debug, Deserialize)]
@@ -51,9 +48,7 @@ pub async fn logs(
         return reply::problem(deployment_not_found(&name), &headers);
     };
     if query.follow {
-        Sse::new(follow(book).take_until(deployer.gateway.drain_begins()))
-            .keep_alive(KeepAlive::new().interval(KEEP_ALIVE))
-            .into_response()
+        reply::events(follow(book).take_until(deployer.gateway.drain_begins()))
     } else {
         ([(CONTENT_TYPE, "text/plain; charset=utf-8")], book.text()).into_response()
     }

@@ -10,13 +10,13 @@ use http::header::HeaderMap;
 use crate::gateway::deployer::Deployer;
 use crate::gateway::reload_request::{OVER_HTTP, Rejected, ReloadFailure};
 use crate::http::api::{failures, reply};
-use crate::http::disk_fault::READ_ONLY_RETRY;
+use crate::http::disk_fault::read_only;
 use crate::http::problem::{Code, Problem};
 
 /// Waits for the reload. The first failure makes the answer an error; the others are in the log and in `/readyz`.
 pub async fn reload(State(deployer): State<Arc<Deployer>>, headers: HeaderMap) -> Response {
     if let Some(reason) = deployer.held_changes() {
-        return reply::problem(Problem::new(Code::ReadOnly, reason).retry_after(READ_ONLY_RETRY), &headers);
+        return reply::problem(read_only(reason), &headers);
     }
     let problem = match deployer.reloads.request(OVER_HTTP).await {
         None => Problem::new(Code::Draining, "the gateway is stopping"),

@@ -10,7 +10,7 @@ use http::header::HeaderMap;
 use crate::gateway::deployer::Deployer;
 use crate::gateway::upgrades::UpgradeError;
 use crate::http::api::reply;
-use crate::http::disk_fault::READ_ONLY_RETRY;
+use crate::http::disk_fault::read_only;
 use crate::http::problem::{Code, Problem};
 
 /// Answers `{"pid", "previous"}`: the process that serves now, and the one that finishes its calls.
@@ -21,9 +21,7 @@ pub async fn upgrade(State(deployer): State<Arc<Deployer>>, headers: HeaderMap) 
     };
     let message = error.to_string();
     let problem = match error {
-        UpgradeError::UnderWay | UpgradeError::PreviousFinishes => {
-            Problem::new(Code::ReadOnly, message).retry_after(READ_ONLY_RETRY)
-        }
+        UpgradeError::UnderWay | UpgradeError::PreviousFinishes => read_only(message),
         UpgradeError::NotServing => Problem::new(Code::Draining, message),
         UpgradeError::Impossible(_) => Problem::new(Code::NotImplemented, message),
         UpgradeError::Failed(_) => Problem::new(Code::UpgradeFailed, message),

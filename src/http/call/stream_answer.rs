@@ -28,7 +28,7 @@ const HELD_BYTES: usize = 64 << 10;
 /// `Retry-After` where there are too many streams.
 const RETRY: Duration = Duration::from_secs(1);
 /// Asks nginx and those like it not to gather events.
-const NO_BUFFERING: HeaderName = HeaderName::from_static("x-accel-buffering");
+pub const NO_BUFFERING: HeaderName = HeaderName::from_static("x-accel-buffering");
 
 /// The answer to a call of this function.
 ///

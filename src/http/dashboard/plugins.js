@@ -112,37 +112,18 @@ function errorsOf({ last_errors: errors }) {
   );
 }
 
-export function pluginPage(main, name, signal, { name: who, may }) {
-  const reason = may.includes('admin') ? undefined : `the token "${who}" may only: ${may.join(', ')}`;
-  const body = element('div', {}, element('p', { class: 'quiet' }, 'loading …'));
-  const recording = recordingSection(name, signal, reason);
-  main.replaceChildren(
-    element('p', {}, element('a', { href: '#/plugins' }, '← Plugins')),
-    element('h1', {}, name),
-    body,
-    recording,
-  );
+/** A page that reads the plugins each time it is shown, and draws what `choose` takes of them when that has changed. */
+function following(body, signal, choose, draw) {
   let text = '';
   let isLoading = false;
 
   async function load() {
     isLoading = true;
     try {
-      const plugin = (await read('/api/plugins', { signal })).find((one) => one.name === name);
-      recording.hidden = !plugin?.settings;
-      if (text === JSON.stringify(plugin ?? null)) return;
-      text = JSON.stringify(plugin ?? null);
-      if (!plugin) return body.replaceChildren(notice('There is no such plugin.'));
-      if (!plugin.settings) return body.replaceChildren(notice(plugin.error ?? 'It is not loaded.'));
-      return body.replaceChildren(
-        stateOf(plugin),
-        element('h2', {}, 'Hooks'),
-        hooksOf(plugin),
-        element('h2', {}, 'Last errors'),
-        errorsOf(plugin),
-        element('h2', {}, 'Settings'),
-        settingsOf(plugin),
-      );
+      const chosen = choose(await read('/api/plugins', { signal }));
+      if (text === JSON.stringify(chosen)) return;
+      text = JSON.stringify(chosen);
+      body.replaceChildren(...draw(chosen));
     } catch (error) {
       if (!signal.aborted) body.replaceChildren(notice(error.message));
       text = '';
@@ -156,6 +137,33 @@ export function pluginPage(main, name, signal, { name: who, may }) {
       if (!isLoading && !signal.aborted) load();
     },
   };
+}
+
+export function pluginPage(main, name, signal, { name: who, may }) {
+  const reason = may.includes('admin') ? undefined : `the token "${who}" may only: ${may.join(', ')}`;
+  const body = element('div', {}, element('p', { class: 'quiet' }, 'loading …'));
+  const recording = recordingSection(name, signal, reason);
+  main.replaceChildren(
+    element('p', {}, element('a', { href: '#/plugins' }, '← Plugins')),
+    element('h1', {}, name),
+    body,
+    recording,
+  );
+  const choose = (plugins) => plugins.find((plugin) => plugin.name === name) ?? null;
+  return following(body, signal, choose, (plugin) => {
+    recording.hidden = !plugin?.settings;
+    if (!plugin) return [notice('There is no such plugin.')];
+    if (!plugin.settings) return [notice(plugin.error ?? 'It is not loaded.')];
+    return [
+      stateOf(plugin),
+      element('h2', {}, 'Hooks'),
+      hooksOf(plugin),
+      element('h2', {}, 'Last errors'),
+      errorsOf(plugin),
+      element('h2', {}, 'Settings'),
+      settingsOf(plugin),
+    ];
+  });
 }
 
 const COLUMNS = [
@@ -186,31 +194,14 @@ function rowOf(one) {
 export function pluginsPage(main, signal) {
   const body = element('div', {}, element('p', { class: 'quiet' }, 'loading …'));
   main.replaceChildren(element('h1', {}, 'Plugins'), body);
-  let text = '';
-  let isLoading = false;
-
-  async function load() {
-    isLoading = true;
-    try {
-      const plugins = await read('/api/plugins', { signal });
-      if (text === JSON.stringify(plugins)) return;
-      text = JSON.stringify(plugins);
-      body.replaceChildren(
-        plugins.length > 0
-          ? table(COLUMNS, plugins.map(rowOf), 'cards')
-          : element('p', { class: 'quiet' }, 'No plugins are configured.'),
-      );
-    } catch (error) {
-      if (!signal.aborted) body.replaceChildren(notice(error.message));
-      text = '';
-    } finally {
-      isLoading = false;
-    }
-  }
-
-  return {
-    show() {
-      if (!isLoading && !signal.aborted) load();
-    },
-  };
+  return following(
+    body,
+    signal,
+    (plugins) => plugins,
+    (plugins) => [
+      plugins.length > 0
+        ? table(COLUMNS, plugins.map(rowOf), 'cards')
+        : element('p', { class: 'quiet' }, 'No plugins are configured.'),
+    ],
+  );
 }

@@ -1,3 +1,5 @@
+//! What is kept of calls, how long, and who finds it.
+
 use std::time::Instant;
 
 use http::Method;
