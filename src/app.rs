@@ -42,6 +42,7 @@ use crate::app::listeners::Listeners;
 use crate::app::notify::Notify;
 use crate::app::operator_logs::OperatorLogs;
 use crate::app::predecessor::Predecessor;
+use crate::app::reload::Watched;
 use crate::app::signals::Signals;
 use crate::app::successor::Program;
 use crate::app::terminal::Terminal;
@@ -130,6 +131,8 @@ pub async fn run(
     let listeners = Listeners::bind(&config, given)?;
     let logs = OperatorLogs::open(&config)?;
     let terminal = Terminal::of_standard_error(options.log_format).context("starting the terminal's output")?;
+    // After the last file that the gateway itself makes beside the configuration.
+    let watched = Watched::start(&config);
     let app = App::build(config, data_dir, logs, certificates, terminal, notify)?;
     // Compiling a plugin or looking for a program may take long; a signal does not wait for it.
     let interrupted = tokio::select! {
@@ -144,7 +147,7 @@ pub async fn run(
         app.gateway.kill().await;
         return Ok(());
     }
-    app.serve(listeners, options.watches_functions, &mut signals, out, predecessor).await
+    app.serve(listeners, watched, options.watches_functions, &mut signals, out, predecessor).await
 }
 
 /// A gateway with everything it needs, before and while it serves.
@@ -185,7 +188,7 @@ impl App {
         let instance = Instance::current();
         let left_behind = instance.sweep_orphans();
         if left_behind > 0 {
-            tracing::warn!(orphans = left_behind, "ended processes that an earlier gateway left behind");
+            tracing::warn!(processes = left_behind, "ended processes that an earlier gateway left behind");
         }
         let walls = instance.walls();
         report_missing(&walls, &config);
@@ -266,9 +269,13 @@ impl App {
             let deployments = self.deployer.readiness().deployments;
             let mut served = deployments.iter().filter(|deployment| serves.contains(&deployment.name));
             if let Some(failed) = served.clone().find(|deployment| deployment.status == "failed") {
-                let reason = failed.error.as_ref().map_or("", |error| error.message.as_str());
+                let (reason, last) = failed.error.as_ref().map_or(("", None), |error| {
+                    (error.message.as_str(), error.stderr.lines().rfind(|line| !line.trim().is_empty()))
+                });
+                let last = last.map_or_else(String::new, |line| format!(": {}", line.trim()));
                 let name = &failed.name;
-                let words = format!("deployment {name:?}, which the running gateway serves, does not load: {reason}");
+                let words =
+                    format!("deployment {name:?}, which the running gateway serves, does not load: {reason}{last}");
                 return Err(anyhow::anyhow!(words).into());
             }
             if served.all(|deployment| deployment.status == "ready") {

@@ -10,6 +10,7 @@ pub mod connection_owner;
 pub mod control_group;
 mod descent;
 pub mod environment;
+pub mod hierarchies;
 pub mod launch;
 mod limits;
 pub mod memory;

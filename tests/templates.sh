@@ -65,8 +65,12 @@ add_failure() {
         printf '\n\ndef deep(text):\n    if text: raise ValueError(f"no {text} here")\n' >>app.py
         shown=("ValueError: no cabin here" 'app.py", line' "in deep")
         ;;
-    # zig leaves the names of functions out.
-    c) return ;;
+    c)
+        sed -i 's|^ *// Later plugins.*|if (has_header(call, "x-fail")) deep();|' hooks.c
+        local deep='__attribute__((noinline)) static void deep(void) { FAIL("no cabin here"); }'
+        sed -i "s|^static bool has_header|$deep\n\n&|" hooks.c
+        shown=("log: error hooks.c:" "no cabin here" "in: " "deep")
+        ;;
     esac
     cat >failing.toml <<-'TOML'
 	[[case]]

@@ -1,6 +1,7 @@
 //! Reading the configuration again while the gateway serves, requested by SIGHUP, by the admin API or by a watcher. One
 //! reload runs at a time; requests that arrive during a reload share the next one.
 
+use std::collections::BTreeSet;
 use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
 use std::time::Duration;
@@ -14,6 +15,7 @@ use crate::app::config_watch::ConfigWatch;
 use crate::app::function_watch;
 use crate::app::hidden::hidden;
 use crate::config::{self, Config, Fault, Faults, PluginConfig, ServerConfig};
+use crate::gateway::Gateway;
 use crate::gateway::deployer::Deployer;
 use crate::gateway::reload_queue::{self, ReloadReceiver, ReloadResult, ReloadSender};
 use crate::gateway::reload_request::{Functions, OVER_HTTP, Rejected, ReloadFailure, ReloadRequest, Reloaded};
@@ -32,23 +34,38 @@ const PAUSE: Duration = Duration::from_millis(300);
 /// The name under which the task is supervised.
 const TASK: &str = "reload";
 
+/// The watch of the configuration's files, from before plugins and deployments start: what changes meanwhile is read
+/// once the gateway serves.
+pub(super) struct Watched {
+    watch: ConfigWatch,
+    requests: ReloadSender,
+    received: ReloadReceiver,
+}
+
+impl Watched {
+    pub(super) fn start(config: &Config) -> Self {
+        let (requests, received) = reload_queue::channel();
+        Self { watch: ConfigWatch::start(config, requests.clone()), requests, received }
+    }
+}
+
 /// A handle for requesting reloads.
 pub(super) struct Reloading {
     requests: ReloadSender,
 }
 
 impl Reloading {
-    /// Starts the task that reloads, and the watchers that request reloads. They end when `stop` is cancelled.
+    /// Starts the task that reloads. It ends when `stop` is cancelled.
     pub(super) fn start(
         config: &Config,
+        watched: Watched,
         deployer: &Arc<Deployer>,
         front: &Arc<Front>,
         audit: &AuditLog,
-        watches_functions: bool,
         tasks: &TaskTracker,
         stop: &CancellationToken,
     ) -> Self {
-        let (requests, received) = reload_queue::channel();
+        let Watched { watch, requests, received } = watched;
         deployer.reloads.serve_with(requests.clone());
         deployer.gateway.check_routes(&config.routes);
         let reloader = Reloader {
@@ -57,7 +74,7 @@ impl Reloading {
             front: Arc::clone(front),
             audit: audit.clone(),
             received,
-            requests: requests.clone(),
+            watch,
         };
         // Shared, so that after a panic the task continues with the same requests and configuration.
         let reloader = Arc::new(Mutex::new(reloader));
@@ -65,13 +82,15 @@ impl Reloading {
             let reloader = Arc::clone(&reloader);
             async move { reloader.lock().await.run().await }
         });
-        if watches_functions {
-            let (gateway, sender) = (Arc::clone(&deployer.gateway), requests.clone());
-            supervise::until_stopped(tasks, stop, function_watch::TASK, move || {
-                function_watch::watch(Arc::clone(&gateway), sender.clone())
-            });
-        }
         Self { requests }
+    }
+
+    /// Requests a reload whenever files of the functions change, until `stop` is cancelled.
+    pub(super) fn watch_functions(&self, gateway: &Arc<Gateway>, tasks: &TaskTracker, stop: &CancellationToken) {
+        let (gateway, sender) = (Arc::clone(gateway), self.requests.clone());
+        supervise::until_stopped(tasks, stop, function_watch::TASK, move || {
+            function_watch::watch(Arc::clone(&gateway), sender.clone())
+        });
     }
 
     /// Requests a reload, with a check of the functions' files. Does not wait for it.
@@ -88,13 +107,11 @@ struct Reloader {
     front: Arc<Front>,
     audit: AuditLog,
     received: ReloadReceiver,
-    /// For the watcher.
-    requests: ReloadSender,
+    watch: ConfigWatch,
 }
 
 impl Reloader {
     async fn run(&mut self) {
-        let mut watch = ConfigWatch::start(&self.config, self.requests.clone());
         loop {
             let reload = self.received.next(SETTLE).await;
             supervise::panic_point(TASK);
@@ -111,7 +128,7 @@ impl Reloader {
                 }
             };
             drop(turn);
-            watch.follow(&self.config);
+            self.watch.follow(&self.config);
             self.record(reload.cause, &reloaded);
             let is_waited_for = reload.is_waited_for;
             reload.finish(reloaded);
@@ -137,22 +154,25 @@ impl Reloader {
         for fault in &faults {
             tracing::error!(reason = %fault, "plugin settings rejected: the plugin in service stays");
         }
-        if needs_restart(&self.config, &config) {
+        let needs_restart = needs_restart(&self.config, &config);
+        if !needs_restart.is_empty() {
             tracing::warn!(
-                "changes of [server] (except [server.cors]), [admin], [metrics], [dashboard], [access_log], \
-                 [traces] and [deploy] need a restart of the gateway"
+                tables = needs_restart.join(", "),
+                "changes of these tables need a restart of the gateway, or `metagate upgrade`"
             );
         }
         for warning in config::idle_plugins(&config, &plugins).into_iter().chain(config::route_warnings(&config)) {
             tracing::warn!("{warning}");
         }
         let plugins = self.with_running(plugins, &config, &faults);
+        let in_service = self.in_service();
         self.deployer.gateway.hide(hidden(&config, &plugins));
         self.deployer.gateway.check_routes(&config.routes);
         let reloading = self.deployer.reload(&config.plugins, plugins.clone(), config.deployments.clone(), functions);
         let traced = TracedChange { kind: "reload", deployment: None, part_of: PartOf::Nothing };
-        let reloaded = change::traced(self.deployer.gateway.tracer(), traced, reloading, fault_of).await;
-        log(&reloaded, &plugins);
+        let mut reloaded = change::traced(self.deployer.gateway.tracer(), traced, reloading, fault_of).await;
+        reloaded.needs_restart = needs_restart;
+        log(&reloaded, &plugins, &in_service);
         // [server], [admin], [metrics], [dashboard], [access_log], [traces] and [deploy] keep the values that the
         // gateway started with.
         self.front.replace(&config);
@@ -165,6 +185,12 @@ impl Reloader {
         let failures: Vec<String> = failures.chain(faults.iter().map(Fault::without_line)).collect();
         self.deployer.reloads.record_failure((!failures.is_empty()).then(|| failures.join("\n")));
         Ok(Arc::new(reloaded))
+    }
+
+    /// The names of the plugins in service.
+    fn in_service(&self) -> BTreeSet<String> {
+        let set = self.deployer.gateway.plugins();
+        set.plugins.iter().map(|plugin| plugin.settings.name.to_string()).collect()
     }
 
     /// Reads the configuration and the settings of its plugins, those with faults left out.
@@ -213,16 +239,20 @@ impl Reloader {
     }
 }
 
-fn needs_restart(old: &Config, new: &Config) -> bool {
+/// The tables that have changed and keep the values that the gateway started with.
+fn needs_restart(old: &Config, new: &Config) -> Vec<&'static str> {
     // CORS is replaced by a reload.
     let server = ServerConfig { cors: old.server.cors.clone(), ..new.server.clone() };
-    old.server != server
-        || old.admin != new.admin
-        || old.metrics != new.metrics
-        || old.dashboard != new.dashboard
-        || old.access_log != new.access_log
-        || old.traces != new.traces
-        || old.deploy != new.deploy
+    let changed = [
+        ("server", old.server != server),
+        ("admin", old.admin != new.admin),
+        ("metrics", old.metrics != new.metrics),
+        ("dashboard", old.dashboard != new.dashboard),
+        ("access_log", old.access_log != new.access_log),
+        ("traces", old.traces != new.traces),
+        ("deploy", old.deploy != new.deploy),
+    ];
+    changed.into_iter().filter(|(_, has_changed)| *has_changed).map(|(table, _)| table).collect()
 }
 
 /// Why a reload failed in part, if it did.
@@ -231,12 +261,14 @@ fn fault_of(reloaded: &Reloaded) -> Option<String> {
     (!failures.is_empty()).then(|| failures.join("\n"))
 }
 
-fn log(reloaded: &Reloaded, plugins: &[PluginConfig]) {
+fn log(reloaded: &Reloaded, plugins: &[PluginConfig], in_service: &BTreeSet<String>) {
     for failure in &reloaded.failures {
         match failure {
             ReloadFailure::Plugin(error) => {
                 let fault = error.fault(plugins);
-                tracing::error!(plugin = %error.name, reason = %fault, "plugin not loaded: the one in service stays");
+                let instead =
+                    if in_service.contains(error.name.as_str()) { "the one in service stays" } else { "it is new" };
+                tracing::error!(plugin = %error.name, reason = %fault, "plugin not loaded: {instead}");
             }
             ReloadFailure::Deployment { name, failure } => {
                 let reason = &failure.message;

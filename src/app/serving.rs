@@ -15,7 +15,7 @@ use tokio_util::task::TaskTracker;
 use crate::app::connection_limits::connection_limits;
 use crate::app::listeners::{Listeners, Parts, Served};
 use crate::app::predecessor::Predecessor;
-use crate::app::reload::Reloading;
+use crate::app::reload::{Reloading, Watched};
 use crate::app::signals::{Signal, Signals};
 use crate::app::sockets::ListeningSocket;
 use crate::app::successor::{Starting, Succeeded};
@@ -63,6 +63,7 @@ impl App {
     pub(super) async fn serve(
         self,
         mut listeners: Listeners,
+        watched: Watched,
         watches_functions: bool,
         signals: &mut Signals,
         mut out: impl Write,
@@ -71,8 +72,10 @@ impl App {
         let front = Arc::new(Front::new(&self.config, self.gateway.prefix.clone()));
         let (background, stop) = (&self.background, &self.stop_background);
         let audit = &self.logs.audit;
-        let reloading =
-            Reloading::start(&self.config, &self.deployer, &front, audit, watches_functions, background, stop);
+        let reloading = Reloading::start(&self.config, watched, &self.deployer, &front, audit, background, stop);
+        if watches_functions {
+            reloading.watch_functions(&self.gateway, background, stop);
+        }
         self.replace_changed_folders();
         self.look_at_calls();
         let stored = self.deployer.stored_names().len();
@@ -111,6 +114,7 @@ impl App {
                 self.gateway.kill().await;
             }
         }
+        self.spawner.remove_groups();
         tracer::flush(self.gateway.tracer()).await;
         self.logs.flush().await;
         tracing::info!("stopped");

@@ -90,12 +90,12 @@ impl Starting {
         }
     }
 
-    fn begin(&self, start: impl FnOnce() -> io::Result<Child>) -> Result<Child, String> {
+    fn begin(&self, path: &Path, start: impl FnOnce() -> io::Result<Child>) -> Result<Child, String> {
         let mut state = self.0.lock();
         if state.is_stopped {
             return Err("the gateway is stopping".to_owned());
         }
-        let child = start().map_err(|error| format!("the new program cannot be started: {error}"))?;
+        let child = start().map_err(|error| format!("the new program {path:?} cannot be started: {error}"))?;
         state.pid = Some(child.id());
         Ok(child)
     }
@@ -121,7 +121,7 @@ pub(super) fn start(
 ) -> Result<Succeeded, String> {
     let (channel, theirs) = Channel::pair().map_err(|error| format!("making a channel: {error}"))?;
     let Program { path, arguments, .. } = program;
-    let mut child = starting.begin(|| spawner.start_successor(path, arguments, SUCCESSOR, theirs))?;
+    let mut child = starting.begin(path, || spawner.start_successor(path, arguments, SUCCESSOR, theirs))?;
     let pid = child.id();
     tracing::info!(pid, program = %program.path.display(), "upgrade: the new program starts");
     let accepted = handed_over(&channel, inheritance, time);

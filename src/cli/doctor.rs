@@ -13,6 +13,9 @@ use crate::config::{self, Config, Isolation, RunAs};
 use crate::process::tree::Instance;
 use crate::process::walls::machine::{Wall, has_user_namespaces};
 
+/// The configuration, unless another one is given.
+const USUAL: &str = "metagate.toml";
+
 /// Show how well this machine can isolate workers.
 #[derive(Debug, Args)]
 #[command(long_about = "Try out every wall that metagate puts around workers on this machine: Landlock, filters of \
@@ -21,13 +24,14 @@ use crate::process::walls::machine::{Wall, has_user_namespaces};
     Example:\n  metagate doctor examples/quickstart/metagate.toml\n\n\
     Exit codes: 0 every wall can be put up, 1 some are missing, 78 configuration refused.")]
 pub(super) struct Doctor {
-    /// The configuration file. Without one only the machine is shown.
+    /// The configuration file. Default: metagate.toml, if there is one; otherwise only the machine is shown.
     config: Option<PathBuf>,
 }
 
 impl Doctor {
     pub(super) fn run(self, out: &mut impl Write) -> anyhow::Result<ExitCode> {
-        let config = match self.config.as_deref().map(config::load).transpose() {
+        let usual = Some(PathBuf::from(USUAL)).filter(|path| path.is_file());
+        let config = match self.config.or(usual).as_deref().map(config::load).transpose() {
             Ok(config) => config,
             Err(faults) => {
                 stderr::print_line(&faults);

@@ -23,6 +23,7 @@ use crate::config::{
 use crate::deployment::Prefix;
 use crate::gateway::plan::plan_workers;
 use crate::plugin::Plugin;
+use crate::process::hierarchies;
 use crate::runtime::scripts::WorkerScripts;
 
 /// Show the plugins, limits and environment of a deployment or a function, and why it has them.
@@ -151,7 +152,10 @@ fn show_wasm(deployment: &DeploymentConfig, why: &str, out: &mut impl Write) -> 
 
 fn show_limits(deployment: &DeploymentConfig, out: &mut impl Write) -> anyhow::Result<()> {
     let DeploymentConfig { workers, concurrency, queue, timeout, load_timeout, max_memory, .. } = deployment;
-    let memory = max_memory.map_or_else(|| "no limit".to_owned(), |size| size.to_string());
+    let memory = max_memory.map_or_else(
+        || format!("{} MiB (a quarter of this machine's)", hierarchies::usual_memory() >> 20),
+        |size| size.to_string(),
+    );
     writeln!(
         out,
         "  limits       timeout {timeout}, load_timeout {load_timeout}, workers {} to {}, concurrency {concurrency}, \

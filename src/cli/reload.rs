@@ -27,12 +27,14 @@ struct Reloaded {
     plugins: Vec<String>,
     deployed: Vec<String>,
     removed: Vec<String>,
+    #[serde(default)]
+    needs_restart: Vec<String>,
 }
 
 impl Reload {
     pub(super) fn run(self, out: &mut impl Write) -> anyhow::Result<ExitCode> {
         let text = self.client.post("/api/reload", "")?.body_mut().read_to_string()?;
-        let Reloaded { plugins, deployed, removed } = serde_json::from_str(&text)?;
+        let Reloaded { plugins, deployed, removed, needs_restart } = serde_json::from_str(&text)?;
         if deployed.is_empty() && removed.is_empty() {
             writeln!(out, "no deployment has changed")?;
         }
@@ -40,6 +42,10 @@ impl Reload {
             if !names.is_empty() {
                 writeln!(out, "{what}: {}", names.join(", "))?;
             }
+        }
+        if !needs_restart.is_empty() {
+            let tables: Vec<String> = needs_restart.iter().map(|table| format!("[{table}]")).collect();
+            writeln!(out, "needs a restart, or `metagate upgrade`: {}", tables.join(", "))?;
         }
         Ok(ExitCode::SUCCESS)
     }

@@ -81,9 +81,13 @@ fn check_admin(config: &Config, faults: &mut Faults) {
     if let Some(token) = &config.admin.token {
         check_token("admin.token", "the token", token);
     }
-    for token in &config.admin.tokens {
+    for (row, token) in config.admin.tokens.iter().enumerate() {
         if let Some(secret) = &token.token {
-            check_token("admin.tokens", &format!("the token of {:?}", token.name), secret);
+            check_token(
+                &format!("{}.token", token_row(config, row)),
+                &format!("the token of {:?}", token.name),
+                secret,
+            );
         }
     }
     check_holders(config, faults);
@@ -94,27 +98,31 @@ fn check_admin(config: &Config, faults: &mut Faults) {
 fn check_distinct(config: &Config, faults: &mut Faults) {
     let digest = |secret: &Secret| <[u8; 32]>::from(Sha256::digest(secret.expose().as_bytes()));
     let owner = config.admin.token.as_ref().map(|token| (OWNER, digest(token)));
-    let others = config.admin.tokens.iter().filter_map(|token| {
-        let of_secret = token.token.as_ref().map(digest);
-        Some((token.name.as_str(), of_secret.or_else(|| token.sha256.map(|digest| *digest.bytes()))?))
-    });
-    let mut seen: BTreeMap<[u8; 32], &str> = BTreeMap::new();
-    for (name, digest) in owner.into_iter().chain(others) {
-        if let Some(first) = seen.insert(digest, name) {
-            let message = format!("the tokens of {first:?} and {name:?} are the same");
-            faults.push(Fault::new(config.locations.of("admin.tokens"), message));
+    let mut seen: BTreeMap<[u8; 32], &str> = owner.into_iter().map(|(name, digest)| (digest, name)).collect();
+    for (row, token) in config.admin.tokens.iter().enumerate() {
+        let given = token.token.as_ref().map(digest).or_else(|| token.sha256.map(|digest| *digest.bytes()));
+        if let Some(first) = given.and_then(|digest| seen.insert(digest, &token.name)) {
+            let message = format!("the tokens of {first:?} and {:?} are the same", token.name);
+            faults.push(Fault::new(config.locations.of(&token_row(config, row)), message));
         }
     }
 }
 
+/// The key of one of `[admin] tokens`: of the whole list if some of its tables were refused, since the others have moved
+/// up.
+fn token_row(config: &Config, row: usize) -> String {
+    let are_all_read = !config.locations.has(&format!("admin.tokens.{}", config.admin.tokens.len()));
+    if are_all_read { format!("admin.tokens.{row}") } else { "admin.tokens".to_owned() }
+}
+
 /// Names of holders are unique and printable, and each has one token.
 fn check_holders(config: &Config, faults: &mut Faults) {
-    let at = config.locations.of("admin.tokens");
-    let was_sound = faults.is_empty();
     let mut names = BTreeSet::from([OWNER, NOBODY]);
-    for token in &config.admin.tokens {
-        let name = token.name.as_str();
-        let mut fault = |message: String| faults.push(Fault::new(at.clone(), message));
+    for (row, token) in config.admin.tokens.iter().enumerate() {
+        let (name, row) = (token.name.as_str(), token_row(config, row));
+        let mut fault = |message: String| faults.push(Fault::new(config.locations.of(&row), message));
+        // A value that was refused is a fault already.
+        let may_be_refused = |key: &str| row == "admin.tokens" || config.locations.has(&format!("{row}.{key}"));
         if name.is_empty() || name.len() > 64 || name.chars().any(char::is_control) {
             fault(format!("{name:?} is no name of a token: 1 to 64 bytes, without control characters"));
         } else if !names.insert(name) {
@@ -127,8 +135,9 @@ fn check_holders(config: &Config, faults: &mut Faults) {
         }
         match (&token.token, &token.sha256) {
             (Some(_), Some(_)) => fault(format!("{name:?} has both \"token\" and \"sha256\"; it takes one of them")),
-            // A value that was refused is a fault already.
-            (None, None) if was_sound => fault(format!("{name:?} has neither \"token\" nor \"sha256\"")),
+            (None, None) if !may_be_refused("token") && !may_be_refused("sha256") => {
+                fault(format!("{name:?} has neither \"token\" nor \"sha256\""));
+            }
             _ => {}
         }
     }

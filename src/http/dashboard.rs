@@ -27,9 +27,10 @@ const SCRIPT: &str = "text/javascript; charset=utf-8";
 /// A file: its address, its type, its contents.
 type File = (&'static str, &'static str, &'static str);
 
-const FILES: [File; 21] = [
+const FILES: [File; 22] = [
     ("/", HTML, include_str!("dashboard/index.html")),
     ("/dashboard", HTML, include_str!("dashboard/index.html")),
+    ("/dashboard/", HTML, include_str!("dashboard/index.html")),
     ("/dashboard/style.css", CSS, include_str!("dashboard/style.css")),
     ("/dashboard/app.js", SCRIPT, include_str!("dashboard/app.js")),
     ("/dashboard/api.js", SCRIPT, include_str!("dashboard/api.js")),

@@ -2,19 +2,22 @@
 //! own: they are kept longer than the calls that went well. How a ring is bounded is left to `ring`.
 
 mod kept_call;
+mod pace;
 mod ring;
 
 use std::collections::HashMap;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use arc_swap::ArcSwap;
 
 pub use self::kept_call::{CallOf, KeptCall, Kind, kept_name, kept_path};
 pub use self::ring::Numbered;
 use self::ring::{Filter, Ring, share};
+use crate::clock;
 use crate::deployment::DeploymentName;
+use crate::metrics::calls::Ended;
 
 /// Deployments, those that were removed included, whose calls are kept. The least recently called is forgotten first.
 const DEPLOYMENTS: usize = if cfg!(test) { 200 } else { 4096 };
@@ -24,6 +27,7 @@ const DEPLOYMENTS: usize = if cfg!(test) { 200 } else { 4096 };
 pub struct RecentCalls {
     /// A call whose answer began after this is slow.
     slow: Duration,
+    since: Instant,
     rings: ArcSwap<HashMap<DeploymentName, Arc<Ring>>>,
     /// Of calls of what is not deployed.
     nowhere: Ring,
@@ -48,13 +52,22 @@ impl RecentCalls {
     /// Keeps calls from now on. `slow`: a call whose answer begins later than this is slow.
     #[must_use]
     pub fn new(slow: Duration) -> Self {
-        Self { slow, rings: ArcSwap::default(), nowhere: Ring::default(), next: AtomicU64::new(0) }
+        Self { slow, since: clock::now(), rings: ArcSwap::default(), nowhere: Ring::default(), next: AtomicU64::new(0) }
     }
 
     /// The time after which a call is slow.
     #[must_use]
     pub fn slow(&self) -> Duration {
         self.slow
+    }
+
+    /// Whether a call that ends at this time is to be kept: each that failed or was slow is, and of the others as many
+    /// as people can follow.
+    #[must_use]
+    pub fn takes(&self, deployment: &DeploymentName, ended: &Ended, now: Instant) -> bool {
+        let passed = u64::try_from(now.saturating_duration_since(self.since).as_nanos()).unwrap_or(u64::MAX);
+        let takes = || self.rings.load().get(deployment.as_str()).is_none_or(|ring| ring.pace.takes(passed));
+        Kind::of(ended, self.slow) != Kind::Ordinary || takes()
     }
 
     /// Keeps a call.

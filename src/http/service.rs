@@ -13,7 +13,7 @@ use http::header::{CONNECTION, CONTENT_LENGTH, ORIGIN};
 use http::request::Parts;
 use http::{HeaderValue, Method, Request, Response, Version};
 use hyper::body::Incoming;
-use tracing::{Instrument, field};
+use tracing::Instrument;
 
 use crate::gateway::Gateway;
 use crate::http::api::call_from_page;
@@ -33,6 +33,7 @@ use crate::http::reply_body::ReplyBody;
 use crate::http::request_body;
 use crate::http::request_id;
 use crate::http::response_headers::{self, After};
+use crate::invocation::trace_context::TraceId;
 use crate::supervise;
 
 /// `Retry-After` when there are too many connections.
@@ -90,12 +91,11 @@ impl Service {
     }
 
     /// Answers a client's request.
-    pub async fn answer(&self, request: Request<Incoming>, client: &ClientConnection) -> Response<ReplyBody> {
+    pub async fn answer(&self, mut request: Request<Incoming>, client: &ClientConnection) -> Response<ReplyBody> {
         let is_head = *request.method() == Method::HEAD;
         let id = request_id::of(request.headers());
-        let span = match self.observers.tracer {
-            // The id is added once the request's place in a trace is known.
-            Some(_) => tracing::info_span!("request", request_id = request_id::text(&id), trace_id = field::Empty),
+        let span = match self.begin_trace(&mut request) {
+            Some(trace) => tracing::info_span!("request", request_id = request_id::text(&id), trace_id = %trace),
             None => tracing::debug_span!("request", request_id = request_id::text(&id)),
         };
         let answer = AssertUnwindSafe(self.answer_held(request, &id, client)).catch_unwind().instrument(span).await;
@@ -117,6 +117,14 @@ impl Service {
         };
         response_headers::set(response.headers_mut(), id, after);
         if is_head { without_content(response) } else { response }
+    }
+
+    /// Gives a request its place in a trace, where there are traces. Returns the trace if it is recorded.
+    fn begin_trace(&self, request: &mut Request<Incoming>) -> Option<TraceId> {
+        let begun = self.observers.tracer.as_ref()?.begin(request.headers());
+        let recorded = begun.context.is_sampled.then_some(begun.context.trace);
+        request.extensions_mut().insert(begun);
+        recorded
     }
 
     /// Routes a request, and counts its answer in the budgets until it is written.

@@ -2,6 +2,7 @@
 //! its number of processes. When trees are in groups that share the processors between them, `processors` decides.
 //! Where the machine permits none, `tree` falls back to process groups and a mark in the environment.
 
+use std::collections::BTreeSet;
 use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
@@ -9,12 +10,11 @@ use std::time::Duration;
 
 use rustix::process::{Pid, Signal, kill_process};
 
+use crate::process::hierarchies::{self, unified_parent, v1_parent};
 use crate::process::processors::{Place, Processors, Share};
 
 /// The file with the controllers that a group of v2 passes on to its children.
 const CHILDREN: &str = "cgroup.subtree_control";
-/// The share of this machine's memory that one process tree may use unless a limit is set.
-const MEMORY_SHARE: u64 = 4;
 /// Controllers of v2 whose children are limited here.
 const CONTROLLERS: [&str; 3] = ["memory", "pids", "cpu"];
 /// Attempts to remove a group while its last processes end, 2 ms apart. A busy machine may need all of them.
@@ -84,7 +84,7 @@ impl Groups {
             None => None,
         };
         let processors = Processors::new(place, unified.as_deref());
-        Self { unified, memory, processes, processors, most_memory: memory_of_machine(&mounts, &own) / MEMORY_SHARE }
+        Self { unified, memory, processes, processors, most_memory: hierarchies::usual_memory() }
     }
 
     /// Whether trees can be killed whole, limited in memory, limited in processes, and given a share of the processors.
@@ -125,14 +125,19 @@ impl Groups {
         group.limits = TreeLimits { memory: Some(memory), ..limits };
         Ok(())
     }
-}
 
-impl Drop for Groups {
-    fn drop(&mut self) {
+    /// Removes this gateway's own groups, once those of its trees are gone.
+    pub fn remove(&self) {
         let controllers = self.memory.iter().chain(&self.processes).map(|controller| controller.group.as_path());
         for path in self.unified.as_deref().into_iter().chain(controllers).chain(self.processors.group()) {
             let _busy_or_gone = fs::remove_dir(path);
         }
+    }
+}
+
+impl Drop for Groups {
+    fn drop(&mut self) {
+        self.remove();
     }
 }
 
@@ -220,17 +225,19 @@ impl TreeGroup {
 }
 
 /// Kills the processes in a group and in the groups below it. Groups of v1 have no `cgroup.kill`: their processes are
-/// killed one by one.
-pub fn kill_all(path: &Path) {
+/// killed one by one. Adds the ids of all of them to `killed`.
+pub fn kill_all(path: &Path, killed: &mut BTreeSet<i32>) {
     for child in groups_below(path) {
-        kill_all(&child);
+        kill_all(&child, killed);
     }
+    let listed = fs::read_to_string(path.join("cgroup.procs")).unwrap_or_default();
+    let pids: Vec<i32> = listed.lines().filter_map(|pid| pid.parse().ok()).collect();
     if fs::write(path.join("cgroup.kill"), "1").is_err() {
-        let listed = fs::read_to_string(path.join("cgroup.procs")).unwrap_or_default();
-        for pid in listed.lines().filter_map(|pid| Pid::from_raw(pid.parse().ok()?)) {
+        for pid in pids.iter().filter_map(|pid| Pid::from_raw(*pid)) {
             let _already_ended = kill_process(pid, Signal::KILL);
         }
     }
+    killed.extend(pids);
 }
 
 /// Removes a group and the groups below it, whose processes were killed.
@@ -265,59 +272,4 @@ fn make(parent: &Path, instance: &str, needed: &str) -> Option<PathBuf> {
     }
     let _empty = fs::remove_dir(&group);
     None
-}
-
-/// The memory of this machine, or the limit of the group that this process is in, in bytes.
-fn memory_of_machine(mounts: &str, own: &str) -> u64 {
-    let machine = rustix::system::sysinfo();
-    let all = machine.totalram.saturating_mul(u64::from(machine.mem_unit));
-    let files = [
-        unified_parent(mounts, own).map(|group| group.join("memory.max")),
-        v1_parent(mounts, own, "memory").map(|group| group.join("memory.limit_in_bytes")),
-    ];
-    let limits = files.into_iter().flatten().filter_map(|file| fs::read_to_string(file).ok()?.trim().parse().ok());
-    limits.fold(all, u64::min)
-}
-
-fn unified_parent(mounts: &str, own: &str) -> Option<PathBuf> {
-    let mount = mount_point(mounts, |kind, _| kind == "cgroup2")?;
-    let path = own.lines().find_map(|line| line.strip_prefix("0::"))?;
-    Some(Path::new(&mount).join(path.trim_start_matches('/')))
-}
-
-/// The group of this process in the v1 hierarchy of a controller.
-fn v1_parent(mounts: &str, own: &str, controller: &str) -> Option<PathBuf> {
-    let mount = mount_point(mounts, |kind, options| kind == "cgroup" && options.split(',').any(|o| o == controller))?;
-    let path = own.lines().find_map(|line| {
-        let (controllers, path) = line.split_once(':')?.1.split_once(':')?;
-        controllers.split(',').any(|c| c == controller).then_some(path)
-    })?;
-    Some(Path::new(&mount).join(path.trim_start_matches('/')))
-}
-
-/// Where a file system of the wanted kind is mounted. Format: `proc(5)`, `/proc/self/mounts`.
-fn mount_point(mounts: &str, wanted: impl Fn(&str, &str) -> bool) -> Option<String> {
-    mounts.lines().find_map(|line| {
-        let mut fields = line.split(' ').skip(1);
-        let (point, kind, options) = (fields.next()?, fields.next()?, fields.next()?);
-        wanted(kind, options).then(|| point.to_owned())
-    })
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    const MOUNTS: &str = "proc /proc proc rw 0 0\n\
-        cgroup /sys/fs/cgroup/memory cgroup rw,relatime,memory 0 0\n\
-        cgroup2 /sys/fs/cgroup/unified cgroup2 rw,relatime 0 0\n";
-
-    #[test]
-    fn the_groups_parents_are_found_in_both_hierarchies() {
-        let own = "4:memory:/box\n0::/\n";
-        assert_eq!(unified_parent(MOUNTS, own), Some(PathBuf::from("/sys/fs/cgroup/unified/")));
-        assert_eq!(v1_parent(MOUNTS, own, "memory"), Some(PathBuf::from("/sys/fs/cgroup/memory/box")));
-        assert_eq!(v1_parent(MOUNTS, own, "pids"), None);
-        assert_eq!(v1_parent("cgroup2 /sys/fs/cgroup cgroup2 rw 0 0", own, "memory"), None);
-    }
 }

@@ -162,7 +162,12 @@ impl Spawner {
         self.children.forget(i32::try_from(pid).ok().and_then(Pid::from_raw));
     }
 
-    /// Ends what gateways that have ended left behind. Returns how much it found. Blocks.
+    /// Removes the control groups of this gateway, once every process has ended.
+    pub fn remove_groups(&self) {
+        self.instance.remove_groups();
+    }
+
+    /// Ends the processes that gateways which have ended left behind. Returns how many it found. Blocks.
     pub fn sweep_orphans(&self) -> usize {
         self.instance.sweep_orphans()
     }

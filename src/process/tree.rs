@@ -1,6 +1,7 @@
 //! The process tree of a child, and how all of it ends. A control group holds the tree where there is one. Otherwise
 //! the process group and the mark in the environment find it.
 
+use std::collections::BTreeSet;
 use std::fs;
 use std::time::{Duration, Instant};
 
@@ -57,16 +58,22 @@ impl Instance {
         self.groups.processors.look(looks);
     }
 
-    /// Kills the processes that gateways which have ended left behind. Returns how many processes and groups it found.
+    /// Removes the control groups of this gateway, once every tree has ended.
+    pub fn remove_groups(&self) {
+        self.groups.remove();
+    }
+
+    /// Kills the processes that gateways which have ended left behind, and removes their control groups. Returns how
+    /// many processes it found.
     pub fn sweep_orphans(&self) -> usize {
         let entries = Groups::parents().into_iter().flat_map(|parent| fs::read_dir(parent).into_iter().flatten());
         let dead = entries.flatten().filter(|entry| entry.file_name().to_str().is_some_and(is_dead_instance));
         let groups: Vec<_> = dead.map(|entry| entry.path()).collect();
+        let mut killed = BTreeSet::new();
         for group in &groups {
-            tracing::info!(group = %group.display(), "ending the control group of a dead gateway");
-            control_group::kill_all(group);
+            tracing::debug!(group = %group.display(), "ending the control group of a dead gateway");
+            control_group::kill_all(group, &mut killed);
         }
-        let mut found = groups.len();
         for (pid, mark) in marked_processes() {
             if mark.split('/').next().is_some_and(is_dead_instance) {
                 tracing::info!(
@@ -75,7 +82,7 @@ impl Instance {
                     "ending a process that a dead gateway left behind"
                 );
                 kill(pid);
-                found += 1;
+                killed.insert(pid.as_raw_nonzero().get());
             }
         }
         // A group can be removed once its processes have ended, and a process is in a group of each controller: all are
@@ -83,7 +90,7 @@ impl Instance {
         for group in &groups {
             control_group::remove_all(group);
         }
-        found
+        killed.len()
     }
 }
 

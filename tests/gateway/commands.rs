@@ -71,12 +71,12 @@ fn failures_of_commands_have_an_exit_code_and_a_message() {
             1,
             "deployment \"js\" has no function \"nosuch\" (function_not_found, status 404)",
         ),
-        (&["invoke", "other", "f"], 1, "no deployment \"other\": there are py, js"),
+        (&["invoke", "other", "f"], 1, "no deployment \"other\": there are js, py"),
         (&["invoke", "py", "pair", "1"], 1, "argument \"b\" is missing: pair(a, b) (bad_argument, status 422)"),
         (&["inspect", "other"], 1, "no deployment \"other\""),
-        (&["logs", "other"], 1, "no deployment \"other\": there are py, js"),
-        (&["releases", "other"], 1, "no deployment \"other\": there are py, js"),
-        (&["rollback", "other"], 1, "no deployment \"other\": there are py, js"),
+        (&["logs", "other"], 1, "no deployment \"other\": there are js, py"),
+        (&["releases", "other"], 1, "no deployment \"other\": there are js, py"),
+        (&["rollback", "other"], 1, "no deployment \"other\": there are js, py"),
         (&["nosuch"], 2, "unrecognized subcommand"),
         (&["inspect", "--nosuch"], 2, "unexpected argument"),
     ];
@@ -96,7 +96,7 @@ fn inspect_lists_deployments_and_their_functions() {
     assert_eq!(code, Some(0));
     let cells: Vec<Vec<&str>> = out.lines().map(|line| line.split_whitespace().collect()).collect();
     assert_eq!(cells[0], ["NAME", "STATUS", "RELEASE", "ORIGIN", "FUNCTIONS", "ADDRESS"]);
-    for (row, name) in cells[1..].iter().zip(["py", "js"]) {
+    for (row, name) in cells[1..].iter().zip(["js", "py"]) {
         assert_eq!((row[0], row[1]), (name, "ready"), "{out}");
         assert_eq!(row[5], format!("{url}/local/{name}/v1/call/"));
     }
@@ -200,7 +200,7 @@ fn check_reports_every_fault_with_its_position_and_writes_nothing() {
     fs::remove_file(folder.path().join("index.js")).unwrap();
     let (code, _, err) = run(&["check", "no-such-file.toml"]);
     assert_eq!(code, Some(1));
-    assert!(err.contains("no configuration at \"no-such-file.toml\": create the file, or give"), "{err}");
+    assert!(err.contains("no configuration at \"no-such-file.toml\": create the file, with `metagate init`"), "{err}");
     let left: Vec<_> = fs::read_dir(folder.path()).unwrap().map(|entry| entry.unwrap().file_name()).collect();
     assert_eq!(left, ["metagate.toml"]);
 }

@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::fs;
 use std::os::fd::OwnedFd;
+use std::path::Path;
 use std::process::{Command, Stdio};
 use std::thread;
 use std::time::Duration;
@@ -264,4 +265,24 @@ fn assert_reaps_orphans(configure: impl FnOnce(&mut Command)) {
     // The kernel ends a namespace, and every process in it, with its first process.
     gateway.signal(Signal::KILL);
     gateway.wait_end();
+}
+
+#[test]
+fn a_gateway_that_stops_leaves_no_control_group_behind() {
+    let gateway = Gateway::ready(&Faulty::functions("node", "node-deaths").toml());
+    let start = format!("metagate-{}-", gateway.pid());
+    let own = fs::read_to_string("/proc/self/cgroup").unwrap();
+    let own: Vec<&str> = own.lines().filter_map(|line| line.rsplit(':').next()).collect();
+    let groups = || {
+        let mounts = ["", "unified", "memory", "pids", "cpu", "cpu,cpuacct"]
+            .map(|mount| Path::new("/sys/fs/cgroup").join(mount));
+        let places = mounts.iter().flat_map(|mount| own.iter().map(|path| mount.join(path.trim_start_matches('/'))));
+        let entries = places.flat_map(|place| fs::read_dir(place).into_iter().flatten().flatten());
+        entries.filter(|entry| entry.file_name().to_string_lossy().starts_with(&start)).count()
+    };
+    if has_control_group(gateway.pid()) {
+        assert!(groups() > 0, "no group is found");
+    }
+    assert!(gateway.stop().success());
+    assert_eq!(groups(), 0);
 }

@@ -58,7 +58,10 @@ fn a_token_is_for_what_it_may_and_nothing_else() {
     assert_eq!(get(&gateway, "/api/inspect", SHOPS).body, "[]", "it sees its own deployments");
     let refused = get(&gateway, "/api/inspect", "figures");
     assert_error(&refused, 403, "forbidden");
-    assert_eq!(refused.message(), "the token \"prometheus\" is not for this: it may \"metrics\"");
+    assert_eq!(
+        refused.message(),
+        "the token \"prometheus\" may \"metrics\"; this needs \"read\", \"deploy:<name>\" or \"admin\""
+    );
     assert_error(&get(&gateway, "/metrics", SHOPS_SHA256), 401, "unauthorized");
     let details = |token| get(&gateway, "/readyz", token).json()["deployments"].is_array();
     assert_eq!(["everything", "look"].map(details), [true; 2]);
@@ -93,6 +96,25 @@ fn faults(tokens: &str) -> String {
     fs::write(&file, format!("[admin]\ntokens = {tokens}\n")).unwrap();
     let checked = metagate().arg("check").arg(&file).output().unwrap();
     String::from_utf8_lossy(&checked.stderr).into_owned() + &String::from_utf8_lossy(&checked.stdout)
+}
+
+#[test]
+fn faults_of_tokens_stand_at_their_row_and_do_not_hide_behind_others() {
+    let told =
+        faults("[\n{ name = \"a\", may = [\"read\"] },\n{ name = \"b\", token = \"\", may = [\"read\"] },\n]\nx = 1");
+    for fault in [":3:1: \"a\" has neither", ":4:23: the token of \"b\" is empty", ":6:1: unknown key"] {
+        assert!(told.contains(fault), "{fault}: {told}");
+    }
+}
+
+#[test]
+fn the_names_of_schemes_are_case_insensitive() {
+    let gateway = Gateway::ready("[admin]\ntoken = \"everything\"\n");
+    for (value, status) in
+        [("bearer everything", 200), ("JWT everything", 200), ("everything", 401), ("Basic everything", 401)]
+    {
+        assert_eq!(gateway.get_with("/api/inspect", &[("authorization", value)]).status, status, "{value}");
+    }
 }
 
 #[test]

@@ -30,6 +30,7 @@ mod bindings {
 struct ApiKey;
 
 bindings::export!(ApiKey with_types_in bindings);
+plugin_config::log_panics!(crate::bindings::metagate::plugin::log);
 
 static KEYRING: OnceLock<Keyring> = OnceLock::new();
 

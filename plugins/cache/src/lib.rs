@@ -41,6 +41,7 @@ const KEY: &str = "cache_key";
 struct Cache;
 
 bindings::export!(Cache with_types_in bindings);
+plugin_config::log_panics!(crate::bindings::metagate::plugin::log);
 
 static POLICY: OnceLock<Policy> = OnceLock::new();
 

@@ -40,6 +40,7 @@ mod bindings {
 struct Jwt;
 
 bindings::export!(Jwt with_types_in bindings);
+plugin_config::log_panics!(crate::bindings::metagate::plugin::log);
 
 static POLICY: OnceLock<Policy> = OnceLock::new();
 

@@ -31,6 +31,7 @@ mod bindings {
 struct PolicyOnLoad;
 
 bindings::export!(PolicyOnLoad with_types_in bindings);
+plugin_config::log_panics!(crate::bindings::metagate::plugin::log);
 
 static POLICY: OnceLock<Policy> = OnceLock::new();
 

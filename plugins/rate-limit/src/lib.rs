@@ -36,6 +36,7 @@ const TRIES: usize = 32;
 struct RateLimit;
 
 bindings::export!(RateLimit with_types_in bindings);
+plugin_config::log_panics!(crate::bindings::metagate::plugin::log);
 
 static POLICY: OnceLock<Policy> = OnceLock::new();
 

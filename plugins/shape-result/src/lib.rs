@@ -30,6 +30,7 @@ mod bindings {
 struct ShapeResult;
 
 bindings::export!(ShapeResult with_types_in bindings);
+plugin_config::log_panics!(crate::bindings::metagate::plugin::log);
 
 static SHAPE: OnceLock<Shape> = OnceLock::new();
 

@@ -35,6 +35,7 @@ mod bindings {
 struct TransformArgs;
 
 bindings::export!(TransformArgs with_types_in bindings);
+plugin_config::log_panics!(crate::bindings::metagate::plugin::log);
 
 static RULES: OnceLock<Vec<Rule>> = OnceLock::new();
 

@@ -102,6 +102,7 @@ impl Client {
         const READING: &str = "reading the gateway's answer";
         let text = self.get("/api/inspect")?.body_mut().read_to_string().context(READING)?;
         let mut deployments: Vec<Deployment> = serde_json::from_str(&text).context(READING)?;
+        deployments.sort_by(|one, other| one.suffix.cmp(&other.suffix));
         for deployment in &mut deployments {
             // The gateway gives the origin of deployments that were made over HTTP only.
             deployment.origin.get_or_insert_with(|| "toml".to_owned());

@@ -38,8 +38,10 @@ impl TokenDigest {
         let mut values = headers.get_all(AUTHORIZATION).iter();
         let (Some(value), None) = (values.next(), values.next()) else { return None };
         let value = value.as_bytes();
-        let given = value.strip_prefix(b"Bearer ").or_else(|| value.strip_prefix(b"jwt "))?;
-        Some(Self::of(given))
+        // The names of schemes are case-insensitive (RFC 9110, 11.1).
+        let (scheme, given) = value.split_at(value.iter().position(|byte| *byte == b' ')?);
+        let is_known = scheme.eq_ignore_ascii_case(b"Bearer") || scheme.eq_ignore_ascii_case(b"jwt");
+        is_known.then(|| Self::of(&given[1..]))
     }
 }
 

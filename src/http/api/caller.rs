@@ -135,14 +135,16 @@ impl Caller {
             return Ok(());
         }
         let may: Vec<String> = self.permissions().iter().map(|permission| format!("{permission:?}")).collect();
-        let what = match need {
-            Need::Any => "this",
-            Need::Metrics => "metrics",
-            Need::Read => "what \"read\" shows",
-            Need::ReadOf(_) | Need::Change | Need::ChangeOf(_) => "this deployment",
-            Need::Admin => "what \"admin\" may",
+        let needed = match need {
+            Need::Any => "\"read\", \"deploy:<name>\" or \"admin\"".to_owned(),
+            Need::Metrics => "\"metrics\", \"read\" or \"admin\"".to_owned(),
+            Need::Read => "\"read\" or \"admin\"".to_owned(),
+            Need::ReadOf(name) => format!("\"read\", {:?} or \"admin\"", format!("deploy:{name}")),
+            Need::Change => "\"deploy:<name>\" or \"admin\"".to_owned(),
+            Need::ChangeOf(name) => format!("{:?} or \"admin\"", format!("deploy:{name}")),
+            Need::Admin => "\"admin\"".to_owned(),
         };
-        let message = format!("the token {:?} is not for {what}: it may {}", self.name, may.join(", "));
+        let message = format!("the token {:?} may {}; this needs {needed}", self.name, may.join(", "));
         Err(Problem::new(Code::Forbidden, message))
     }
 }

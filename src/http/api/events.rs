@@ -141,7 +141,11 @@ impl Watching {
             book.inspect_err(|problem| refuse("log", problem)).ok()
         });
         let of_one = query.calls.as_ref().and_then(Option::as_deref);
-        if let Some(Err(problem)) = of_one.map(|name| caller.check(Need::ReadOf(name))) {
+        let may_follow = |name: &str| {
+            caller.check(Need::ReadOf(name))?;
+            sources.deployer.log_of(name).map(|_| ()).ok_or_else(|| deployment_not_found(name))
+        };
+        if let Some(Err(problem)) = of_one.map(may_follow) {
             refuse("calls", &problem);
             query.calls = None;
         }

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use http::HeaderMap;
+use http::request::Parts;
 
 use crate::http::access_log::AccessLog;
 use crate::http::call::call_head::CallHead;
@@ -33,7 +34,8 @@ pub struct Observers {
 #[derive(Debug)]
 pub struct Observed {
     observers: Arc<Observers>,
-    head: CallHead,
+    /// None of a call that is neither logged nor traced.
+    head: Option<CallHead>,
     trace: Option<Begun>,
 }
 
@@ -44,14 +46,14 @@ impl Observers {
         self.access_log.is_some() || self.tracer.is_some()
     }
 
-    /// Begins to look at a call with these headers.
+    /// Begins to look at a call of this request. `head` is asked for what is kept of it.
     #[must_use]
-    pub fn begin(self: &Arc<Self>, headers: &HeaderMap, head: CallHead) -> Box<Observed> {
-        let trace = self.tracer.as_ref().map(|tracer| tracer.begin(headers));
-        if let Some(trace) = &trace {
-            tracing::Span::current().record("trace_id", tracing::field::display(trace.context.trace));
-        }
-        Box::new(Observed { observers: Arc::clone(self), head, trace })
+    pub fn begin(self: &Arc<Self>, request: &Parts, head: impl FnOnce() -> CallHead) -> Box<Observed> {
+        // A request has got its place in a trace when it came; one that the gateway has made itself has none.
+        let given = request.extensions.get::<Begun>().cloned();
+        let trace = given.or_else(|| Some(self.tracer.as_ref()?.begin(&request.headers)));
+        let is_shown = self.access_log.is_some() || trace.as_ref().is_some_and(|trace| trace.context.is_sampled);
+        Box::new(Observed { observers: Arc::clone(self), head: is_shown.then(head), trace })
     }
 }
 
@@ -77,8 +79,8 @@ impl Observed {
 
     /// Has the access log have a line for the call, which has ended.
     pub fn log(&self, ended: &Ended) {
-        if let Some(log) = &self.observers.access_log {
-            log.end(&self.head, self.trace.as_ref().map(|trace| &trace.context), ended);
+        if let (Some(log), Some(head)) = (&self.observers.access_log, &self.head) {
+            log.end(head, self.trace.as_ref().map(|trace| &trace.context), ended);
         }
     }
 
@@ -87,8 +89,8 @@ impl Observed {
         if self.sampled().is_none() {
             return;
         }
-        if let (Some(tracer), Some(trace)) = (&self.observers.tracer, &self.trace) {
-            tracer.send(call_spans::of_call(&self.head, trace, moment, begun, ended, steps.to_vec()));
+        if let (Some(tracer), Some(trace), Some(head)) = (&self.observers.tracer, &self.trace, &self.head) {
+            tracer.send(call_spans::of_call(head, trace, moment, begun, ended, steps.to_vec()));
         }
     }
 }

@@ -176,7 +176,9 @@ impl<'a> CallRecord<'a> {
             stream: self.streams_since.map(clock::since),
         };
         let counted = self.counted();
-        let keeping = self.keeping(counted.as_ref(), begun.at);
+        let recent = self.client.observers.recent.as_ref();
+        let is_kept = recent.is_some_and(|all| all.takes(&self.deployment.name, &ended, begun.at + ended.duration));
+        let keeping = if is_kept { self.keeping(counted.as_ref(), begun.at) } else { None };
         begun.end(counted.as_ref(), ended, keeping);
     }
 
@@ -301,8 +303,8 @@ fn observe(
     if !client.observers.any() {
         return None;
     }
-    let call_head = CallHead::new(client.id, client.connection, client.route, head, deployment, function);
-    Some(client.observers.begin(&head.headers, call_head))
+    let kept = || CallHead::new(client.id, client.connection, client.route, head, deployment, function);
+    Some(client.observers.begin(head, kept))
 }
 
 /// The code of an error; empty for any other answer.

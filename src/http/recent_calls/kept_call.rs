@@ -28,6 +28,23 @@ pub enum Kind {
     Slow,
 }
 
+impl Kind {
+    /// The kind of a call that has ended so. An error that was slow is an error.
+    #[must_use]
+    pub fn of(ended: &Ended, slow: Duration) -> Self {
+        match () {
+            () if outcomes::is_error(ended.status, &ended.code) => Self::Error,
+            () if is_slow(ended, slow) => Self::Slow,
+            () => Self::Ordinary,
+        }
+    }
+}
+
+/// Whether an answer began later than after this time. A stream may go on for hours.
+fn is_slow(ended: &Ended, slow: Duration) -> bool {
+    ended.duration.saturating_sub(ended.stream.unwrap_or_default()) > slow
+}
+
 /// What was asked for.
 #[derive(Debug)]
 pub struct CallOf {
@@ -76,10 +93,10 @@ impl KeptCall {
         Self { of, ended, steps }
     }
 
-    /// Whether its answer began later than after this time. A stream may go on for hours.
+    /// Whether its answer began later than after this time.
     #[must_use]
     pub fn is_slow(&self, slow: Duration) -> bool {
-        self.ended.duration.saturating_sub(self.ended.stream.unwrap_or_default()) > slow
+        is_slow(&self.ended, slow)
     }
 
     /// Whether it failed by a fault that is not its caller's.
@@ -88,14 +105,10 @@ impl KeptCall {
         outcomes::is_error(self.ended.status, &self.ended.code)
     }
 
-    /// Its kind. An error that was slow is an error.
+    /// Its kind.
     #[must_use]
     pub fn kind(&self, slow: Duration) -> Kind {
-        match () {
-            () if self.is_error() => Kind::Error,
-            () if self.is_slow(slow) => Kind::Slow,
-            () => Kind::Ordinary,
-        }
+        Kind::of(&self.ended, slow)
     }
 
     /// Bytes that it takes.

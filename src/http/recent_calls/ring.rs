@@ -9,6 +9,7 @@ use std::time::Duration;
 use parking_lot::Mutex;
 
 use crate::http::recent_calls::kept_call::{KeptCall, Kind};
+use crate::http::recent_calls::pace::Pace;
 
 /// Calls that are kept: of those that went well, of errors, of slow ones.
 const LIMITS: [(Kind, usize); 3] = [(Kind::Ordinary, 128), (Kind::Error, 64), (Kind::Slow, 64)];
@@ -35,7 +36,11 @@ pub(super) struct Filter {
 
 /// The last calls of one deployment.
 #[derive(Debug, Default)]
-pub(super) struct Ring(Mutex<Calls>);
+pub(super) struct Ring {
+    /// Which calls that went well it takes.
+    pub(super) pace: Pace,
+    calls: Mutex<Calls>,
+}
 
 #[derive(Debug, Default)]
 struct Calls {
@@ -60,7 +65,7 @@ impl Ring {
     /// Keeps a call, which gets the next number, and at most `share` bytes of calls.
     pub(super) fn keep(&self, call: Arc<KeptCall>, kind: Kind, next: &AtomicU64, share: usize) {
         let bytes = call.bytes();
-        let mut calls = self.0.lock();
+        let mut calls = self.calls.lock();
         // Within the lock: who looks at numbers below the next one finds their calls.
         calls.newest = next.fetch_add(1, Ordering::SeqCst);
         let number = calls.newest;
@@ -76,12 +81,12 @@ impl Ring {
 
     /// Forgets the oldest calls until the others take no more bytes than this.
     pub(super) fn shrink(&self, share: usize) {
-        self.0.lock().shrink(share);
+        self.calls.lock().shrink(share);
     }
 
     /// Adds the calls that are looked for.
     pub(super) fn list(&self, filter: &Filter, found: &mut Vec<Numbered>) {
-        let calls = self.0.lock();
+        let calls = self.calls.lock();
         for (queue, (own, _)) in calls.queues.iter().zip(LIMITS) {
             let is_wanted = |call: &KeptCall| match filter.kind {
                 None => true,
@@ -96,14 +101,14 @@ impl Ring {
 
     /// The newest call with this request id.
     pub(super) fn find(&self, id: &str) -> Option<Numbered> {
-        let calls = self.0.lock();
+        let calls = self.calls.lock();
         let of_id = |queue: &Queue| queue.calls.iter().rfind(|(_, call)| *call.of.id == *id).cloned();
         calls.queues.iter().filter_map(of_id).max_by_key(|(number, _)| *number)
     }
 
     /// The number of its newest call.
     pub(super) fn newest(&self) -> u64 {
-        self.0.lock().newest
+        self.calls.lock().newest
     }
 }
 

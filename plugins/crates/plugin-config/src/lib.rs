@@ -1,7 +1,8 @@
 //! Reads `[plugin.config]`: the JSON text becomes a checked type, an error names the key that is wrong. Durations,
-//! sizes and globs are written as in the gateway's own configuration.
+//! sizes and globs are written as in the gateway's own configuration. And what a panic leaves in the log.
 
 mod glob;
+mod panics;
 mod units;
 
 use serde::de::DeserializeOwned;

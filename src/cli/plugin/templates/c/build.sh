@@ -18,7 +18,8 @@ fi
 types=bindings/plugin_component_type.o
 [ -e "$types" ] || types=bindings/plugin_component_type.c
 
-# A core module that carries its component type: the gateway makes it a component when it loads it.
-$zig cc -target wasm32-wasi -mexec-model=reactor -std=c17 -Oz -s -Wall -Wextra \
+# A core module that carries its component type: the gateway makes it a component when it loads it. -g1 keeps the names
+# of functions, which are in the stack of a hook that traps.
+$zig cc -target wasm32-wasi -mexec-model=reactor -std=c17 -Oz -g1 -Wall -Wextra \
     hooks.c bindings/plugin.c "$types" -o {{name}}.wasm
 ls -l {{name}}.wasm

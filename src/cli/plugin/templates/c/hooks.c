@@ -4,6 +4,18 @@
 typedef exports_metagate_plugin_before_invoke_borrow_invocation_t invocation_t;
 typedef exports_metagate_plugin_before_invoke_verdict_t verdict_t;
 
+// Ends the hook as a fault, for what must not happen: the message and its place are in the log and in `plugin test`.
+#define FAIL(message) fail(__FILE__ ":" TEXT(__LINE__) ": " message)
+#define TEXT(number) TEXT_OF(number)
+#define TEXT_OF(number) #number
+
+__attribute__((unused)) _Noreturn static void fail(const char *text) {
+  plugin_string_t line;
+  plugin_string_set(&line, text);
+  metagate_plugin_log_write(METAGATE_PLUGIN_LOG_LEVEL_ERROR, &line);
+  __builtin_trap();
+}
+
 static bool has_header(invocation_t call, const char *name) {
   plugin_string_t key, value;
   plugin_string_set(&key, name);  // for arguments: points to the literal
