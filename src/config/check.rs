@@ -108,8 +108,8 @@ fn check_distinct(config: &Config, faults: &mut Faults) {
     }
 }
 
-/// The key of one of `[admin] tokens`: of the whole list if some of its tables were refused, since the others have moved
-/// up.
+/// The key of one of `[admin] tokens`: of the whole list if some of its tables were refused, since the others have
+/// moved up.
 fn token_row(config: &Config, row: usize) -> String {
     let are_all_read = !config.locations.has(&format!("admin.tokens.{}", config.admin.tokens.len()));
     if are_all_read { format!("admin.tokens.{row}") } else { "admin.tokens".to_owned() }

@@ -168,7 +168,8 @@ pub(super) fn resolved(path: &Path, folder: &Path) -> PathBuf {
 fn unreadable(path: &Path, error: &io::Error) -> Faults {
     let message = if error.kind() == io::ErrorKind::NotFound {
         format!(
-            "no configuration at {path:?}: create the file, with `metagate init` for instance, or give the path of another one"
+            "no configuration at {path:?}: create the file, with `metagate init` for instance, or give the path of \
+             another one"
         )
     } else {
         format!("reading {path:?}: {error}")

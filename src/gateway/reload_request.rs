@@ -63,8 +63,8 @@ pub struct Reloaded {
     pub deployed: Vec<String>,
     /// Deployments that were taken out of service.
     pub removed: Vec<String>,
-    /// Tables of the configuration whose changes take effect after a restart or an upgrade; left out of the JSON if there
-    /// are none.
+    /// Tables of the configuration whose changes take effect after a restart or an upgrade; left out of the JSON if
+    /// there are none.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub needs_restart: Vec<&'static str>,
     /// The changes that failed. In each case the old plugin or deployment stays in service.
