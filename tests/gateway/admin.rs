@@ -117,7 +117,7 @@ fn a1_with_a_token_the_api_needs_it() {
         &[("authorization", "Bearer wrong")],
         &[("authorization", TOKEN)],
         &[("authorization", "Basic eDp5")],
-        &[("authorization", &format!("bearer {TOKEN}"))],
+        &[("authorization", &format!("Basic {TOKEN}"))],
         &[("authorization", &right), ("authorization", &right)],
         &[("authorization", &format!("{right}x"))],
     ];
