@@ -8,13 +8,11 @@ use clap::Args;
 
 use crate::cli::exit::EXIT_CONFIG;
 use crate::cli::isolation;
+use crate::cli::nearby;
 use crate::cli::stderr;
 use crate::config::{self, Config, Isolation, RunAs};
 use crate::process::tree::Instance;
 use crate::process::walls::machine::{Wall, has_user_namespaces};
-
-/// The configuration, unless another one is given.
-const USUAL: &str = "metagate.toml";
 
 /// Show how well this machine can isolate workers.
 #[derive(Debug, Args)]
@@ -30,7 +28,7 @@ pub(super) struct Doctor {
 
 impl Doctor {
     pub(super) fn run(self, out: &mut impl Write) -> anyhow::Result<ExitCode> {
-        let usual = Some(PathBuf::from(USUAL)).filter(|path| path.is_file());
+        let usual = Some(PathBuf::from(nearby::FILE)).filter(|path| path.is_file());
         let config = match self.config.or(usual).as_deref().map(config::load).transpose() {
             Ok(config) => config,
             Err(faults) => {

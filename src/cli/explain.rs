@@ -23,7 +23,7 @@ use crate::config::{
 use crate::deployment::Prefix;
 use crate::gateway::plan::plan_workers;
 use crate::plugin::Plugin;
-use crate::process::hierarchies;
+use crate::process::hierarchies::Hierarchies;
 use crate::runtime::scripts::WorkerScripts;
 
 /// Show the plugins, limits and environment of a deployment or a function, and why it has them.
@@ -153,7 +153,7 @@ fn show_wasm(deployment: &DeploymentConfig, why: &str, out: &mut impl Write) -> 
 fn show_limits(deployment: &DeploymentConfig, out: &mut impl Write) -> anyhow::Result<()> {
     let DeploymentConfig { workers, concurrency, queue, timeout, load_timeout, max_memory, .. } = deployment;
     let memory = max_memory.map_or_else(
-        || format!("{} MiB (a quarter of this machine's)", hierarchies::usual_memory() >> 20),
+        || format!("{} MiB (a quarter of this machine's)", Hierarchies::current().usual_memory() >> 20),
         |size| size.to_string(),
     );
     writeln!(

@@ -11,10 +11,10 @@ use anyhow::{Context, bail};
 use clap::Args;
 
 use crate::cli::deploy::derived_name;
+use crate::cli::nearby::FILE;
 use crate::deployment::DeploymentName;
 use crate::runtime;
 
-const FILE: &str = "metagate.toml";
 /// Levels of folders below this one that are looked into, and the folders that are listed at most.
 const DEPTH: usize = 2;
 const FOLDERS: usize = 50;

@@ -27,6 +27,7 @@ const DEPLOYMENTS: usize = if cfg!(test) { 200 } else { 4096 };
 pub struct RecentCalls {
     /// A call whose answer began after this is slow.
     slow: Duration,
+    /// From when on the paces of deployments count.
     since: Instant,
     rings: ArcSwap<HashMap<DeploymentName, Arc<Ring>>>,
     /// Of calls of what is not deployed.

@@ -10,7 +10,7 @@ use std::time::Duration;
 
 use rustix::process::{Pid, Signal, kill_process};
 
-use crate::process::hierarchies::{self, unified_parent, v1_parent};
+use crate::process::hierarchies::Hierarchies;
 use crate::process::processors::{Place, Processors, Share};
 
 /// The file with the controllers that a group of v2 passes on to its children.
@@ -56,9 +56,8 @@ impl Groups {
     /// Makes this gateway's own groups, named by `instance`, below the group that it runs in.
     #[must_use]
     pub fn discover(instance: &str) -> Self {
-        let mounts = fs::read_to_string("/proc/self/mounts").unwrap_or_default();
-        let own = fs::read_to_string("/proc/self/cgroup").unwrap_or_default();
-        let unified = unified_parent(&mounts, &own).and_then(|parent| make(&parent, instance, "cgroup.kill"));
+        let hierarchies = Hierarchies::current();
+        let unified = hierarchies.unified_parent().and_then(|parent| make(&parent, instance, "cgroup.kill"));
         if let Some(group) = &unified {
             for name in CONTROLLERS {
                 let _not_here = fs::write(group.join(CHILDREN), format!("+{name}"));
@@ -71,7 +70,7 @@ impl Groups {
             if let Some(group) = unified.clone().filter(|_| is_passed_on) {
                 return Some(Controller { group, file: v2 });
             }
-            let group = make(&v1_parent(&mounts, &own, name)?, instance, v1)?;
+            let group = make(&hierarchies.v1_parent(name)?, instance, v1)?;
             Some(Controller { group, file: v1 })
         };
         let memory = controller("memory.max", "memory", "memory.limit_in_bytes");
@@ -79,12 +78,12 @@ impl Groups {
         let place = match controller("cpu.weight", "cpu", "cpu.shares") {
             Some(Controller { group, file: "cpu.weight" }) => Some(Place::Unified(group)),
             Some(Controller { group: trees, .. }) => {
-                v1_parent(&mounts, &own, "cpu").map(|own| Place::Apart { own, trees })
+                hierarchies.v1_parent("cpu").map(|own| Place::Apart { own, trees })
             }
             None => None,
         };
         let processors = Processors::new(place, unified.as_deref());
-        Self { unified, memory, processes, processors, most_memory: hierarchies::usual_memory() }
+        Self { unified, memory, processes, processors, most_memory: hierarchies.usual_memory() }
     }
 
     /// Whether trees can be killed whole, limited in memory, limited in processes, and given a share of the processors.
@@ -97,10 +96,9 @@ impl Groups {
     /// The parents in which gateways make their groups: those of this gateway and of gateways that have ended.
     #[must_use]
     pub fn parents() -> Vec<PathBuf> {
-        let mounts = fs::read_to_string("/proc/self/mounts").unwrap_or_default();
-        let own = fs::read_to_string("/proc/self/cgroup").unwrap_or_default();
-        let v1 = ["memory", "pids", "cpu"].map(|name| v1_parent(&mounts, &own, name));
-        v1.into_iter().chain([unified_parent(&mounts, &own)]).flatten().collect()
+        let hierarchies = Hierarchies::current();
+        let v1 = ["memory", "pids", "cpu"].map(|name| hierarchies.v1_parent(name));
+        v1.into_iter().chain([hierarchies.unified_parent()]).flatten().collect()
     }
 
     /// Makes the groups of one process tree; all of them or none.

@@ -135,17 +135,14 @@ impl Watching {
             refused.push_back(event("refused", &json!({ "what": what, "code": code, "message": message })));
         };
         // A refused part does not end the others: the page shows them all.
-        let log = query.log.as_deref().and_then(|name| {
-            let book = caller.check(Need::ReadOf(name));
-            let book = book.and_then(|()| sources.deployer.log_of(name).ok_or_else(|| deployment_not_found(name)));
-            book.inspect_err(|problem| refuse("log", problem)).ok()
-        });
-        let of_one = query.calls.as_ref().and_then(Option::as_deref);
-        let may_follow = |name: &str| {
+        let book_of = |name: &str| {
             caller.check(Need::ReadOf(name))?;
-            sources.deployer.log_of(name).map(|_| ()).ok_or_else(|| deployment_not_found(name))
+            sources.deployer.log_of(name).ok_or_else(|| deployment_not_found(name))
         };
-        if let Some(Err(problem)) = of_one.map(may_follow) {
+        let log = query.log.as_deref();
+        let log = log.and_then(|name| book_of(name).inspect_err(|problem| refuse("log", problem)).ok());
+        let of_one = query.calls.as_ref().and_then(Option::as_deref);
+        if let Some(Err(problem)) = of_one.map(book_of) {
             refuse("calls", &problem);
             query.calls = None;
         }
