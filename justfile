@@ -11,6 +11,10 @@ build:
 test filter="":
     cargo nextest run --locked {{ filter }}
 
+# Call what the OpenAPI documents of four gateways describe, with so many generated requests for each operation.
+fuzz-descriptions examples="500":
+    METAGATE_FUZZED_CALLS={{ examples }} cargo test --locked --test gateway describes_is_true
+
 # Run the simulation with the seeds below a number.
 simulate seeds="100000":
     METAGATE_SIMULATE={{ seeds }} cargo test --locked --lib every_call_ends_once -- --nocapture
@@ -29,6 +33,10 @@ lint:
 # Check dependencies for known vulnerabilities: before a release, where GitHub can be reached.
 audit:
     cargo deny --locked check advisories
+
+# Run all server checks of the official conformance tests of the Model Context Protocol (needs `npm install` in tests/npm).
+conformance *arguments:
+    tests/conformance.sh {{ arguments }}
 
 # Run every check and test, as CI does.
 all:

@@ -8,6 +8,7 @@ mod completions;
 mod counted;
 mod delete;
 mod deploy;
+mod diff;
 mod doctor;
 mod exit;
 mod explain;
@@ -29,6 +30,7 @@ mod serve;
 mod stderr;
 mod table;
 mod top;
+mod typed_client;
 mod types;
 mod upgrade;
 
@@ -63,6 +65,7 @@ enum Command {
     Explain(explain::Explain),
     Reload(reload::Reload),
     Deploy(deploy::Deploy),
+    Diff(diff::Diff),
     Invoke(invoke::Invoke),
     Inspect(inspect::Inspect),
     Logs(logs::Logs),
@@ -72,6 +75,7 @@ enum Command {
     Delete(delete::Delete),
     Plugin(plugin::Plugin),
     Schema(schema::Schema),
+    Client(typed_client::TypedClient),
     Types(types::Types),
     Upgrade(upgrade::Upgrade),
     Completions(completions::Completions),
@@ -92,6 +96,7 @@ pub fn run() -> ExitCode {
         Command::Explain(command) => command.run(&mut out),
         Command::Reload(command) => command.run(&mut out),
         Command::Deploy(command) => command.run(&mut out),
+        Command::Diff(command) => command.run(&mut out),
         Command::Invoke(command) => command.run(&mut out),
         Command::Inspect(command) => command.run(&mut out),
         Command::Logs(command) => command.run(&mut out),
@@ -101,6 +106,7 @@ pub fn run() -> ExitCode {
         Command::Delete(command) => command.run(&mut out),
         Command::Plugin(command) => command.run(&mut out),
         Command::Schema(command) => command.run(&mut out),
+        Command::Client(command) => command.run(&mut out),
         Command::Types(command) => command.run(&mut out),
         Command::Upgrade(command) => command.run(&mut out),
         Command::Completions(command) => command.run(Cli::command(), &mut out),

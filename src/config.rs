@@ -27,6 +27,7 @@ pub use crate::config::tables::cors::CorsConfig;
 pub use crate::config::tables::deploy::DeployConfig;
 pub use crate::config::tables::deployment::DeploymentConfig;
 pub use crate::config::tables::grants::Grants;
+pub use crate::config::tables::mcp::McpConfig;
 pub use crate::config::tables::plugin::PluginConfig;
 pub use crate::config::tables::plugins::PluginsConfig;
 pub use crate::config::tables::route::RouteConfig;
@@ -36,8 +37,8 @@ pub use crate::config::tables::traces::TracesConfig;
 pub use crate::config::tables::wasm_functions::{WasmFunctionsConfig, WasmGrants};
 pub use crate::config::values::bytes_rule::BytesRule;
 pub use crate::config::values::choice::{
-    AccessLogFormat, ArgumentOrder, ClientCertificates, Compression, Handler, HookName, Instances, Isolation, Mode,
-    OnError, PluginIsolation, TlsVersion,
+    AccessLogFormat, ArgumentOrder, ClientCertificates, Compression, Describe, Handler, HookName, Instances, Isolation,
+    Mode, OnError, PluginIsolation, TlsVersion,
 };
 pub use crate::config::values::collector::Collector;
 pub use crate::config::values::cors_origin::CorsOrigin;

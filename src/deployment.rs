@@ -170,6 +170,8 @@ pub struct Function {
     pub takes: Takes,
     /// Whether the body of a whole HTTP request may follow the call piece by piece.
     pub streams_body: bool,
+    /// The path at which the web app behind it answers with an OpenAPI document of its own.
+    pub openapi: Option<Box<str>>,
     /// Its parameters, result and description.
     pub signature: Signature,
 }
@@ -179,7 +181,7 @@ impl Function {
     #[must_use]
     pub fn new(name: &str, takes: Takes, signature: Signature) -> Self {
         let quoted = serde_json::Value::from(name).to_string().into_boxed_str();
-        Self { name: name.into(), quoted, takes, streams_body: false, signature }
+        Self { name: name.into(), quoted, takes, streams_body: false, openapi: None, signature }
     }
 }
 

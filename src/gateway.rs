@@ -4,12 +4,14 @@
 mod blocking;
 pub mod call;
 mod change_lock;
+pub mod compare;
 pub mod configured;
 pub mod counted;
 pub mod create;
 pub mod delete;
 pub mod deploy_error;
 pub mod deployer;
+pub mod deploying;
 pub mod failure;
 mod folder_changes;
 pub mod inspect;

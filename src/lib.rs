@@ -26,6 +26,7 @@
 //! | 2 | [`plugin`] | WebAssembly plugins: load, chain, one hook call, imports |
 //! | 2 | [`runtime`] | how workers of a language are started, one file a runtime, and the worker scripts |
 //! | 1 | [`ipc`] | the channel to a worker: messages, lines, ids of calls |
+//! | 1 | [`describe`] | what functions say about themselves: JSON Schemas, OpenAPI, tools, typed clients, what differs |
 //! | 1 | [`config`] | the TOML file: reading, tables, values, faults with their place |
 //! | 1 | [`wasm`] | the WebAssembly engine: compiling, the cache of compiled code, limits, the clock |
 //! | 1 | [`outbound`] | requests to permitted addresses |
@@ -51,6 +52,7 @@ pub mod cli;
 pub mod clock;
 pub mod config;
 pub mod deployment;
+pub mod describe;
 pub mod files;
 pub mod gateway;
 pub mod hex;

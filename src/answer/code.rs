@@ -47,6 +47,8 @@ codes! {
     AlreadyDeployed = "already_deployed", BAD_REQUEST;
     /// Too many changes of the deployment wait.
     DeployInProgress = "deploy_in_progress", CONFLICT;
+    /// The release would break callers, and is not to be put in service then.
+    Incompatible = "incompatible", CONFLICT;
     /// The deployment has no such function.
     FunctionNotFound = "function_not_found", NOT_FOUND;
     /// Several scripts of the deployment have a function of this name.

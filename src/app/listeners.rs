@@ -14,6 +14,7 @@ use crate::app::sockets::{self, Bound, ListeningSocket};
 use crate::config::{Config, Listen};
 use crate::gateway::deployer::Deployer;
 use crate::http::api::access::Access;
+use crate::http::api::descriptions::Descriptions;
 use crate::http::api::metrics::Figures;
 use crate::http::api::router;
 use crate::http::bodies::Bodies;
@@ -21,6 +22,7 @@ use crate::http::call::observers::Observers;
 use crate::http::connection::accept::{ConnectionLimits, Listening};
 use crate::http::dashboard;
 use crate::http::forwarded::TrustedProxies;
+use crate::http::mcp;
 use crate::http::recent_calls::RecentCalls;
 use crate::http::request_body::BodyLimits;
 use crate::http::service::Service;
@@ -115,17 +117,21 @@ impl Listeners {
         let max_upload = config.deploy.max_upload.bytes();
         let recent = config.dashboard.enabled.then(|| Arc::new(RecentCalls::new(config.dashboard.slow.get())));
         let observers = Arc::new(Observers { recent: recent.clone(), ..observers(parts) });
+        let descriptions = Descriptions::new(Arc::clone(deployer), access.clone(), Arc::clone(figures.front()));
+        let health = health.merge(descriptions.of_deployments());
+        let tools = Arc::new(mcp::server::Server::new(access.clone(), Arc::clone(figures.front())));
         let dashboard = || if config.dashboard.enabled { dashboard::routes() } else { Router::new() };
         let api = |bodies| {
             let api = router::api(deployer, &access, &audit, max_upload, figures.clone(), bodies, recent.as_ref());
-            api.merge(dashboard())
+            api.merge(dashboard()).merge(descriptions.of_api())
         };
         let service = |router: Router, serves_calls, bodies| {
             let gateway = Arc::clone(&deployer.gateway);
             let proxies = TrustedProxies::new(&config.server.trusted_proxies, config.server.proxy_protocol);
             let router = router::with_fallbacks(router);
             let service = Service::new(gateway, router, serves_calls, bodies, proxies, Arc::clone(figures.front()));
-            service.with_observers(Arc::clone(&observers)).with_certificates(config.server.client_ca.is_some())
+            let service = service.with_observers(Arc::clone(&observers)).with_tools(Arc::clone(&tools));
+            service.with_certificates(config.server.client_ca.is_some())
         };
         let bodies = Arc::new(Bodies::new(body_limits));
         deployer.gateway.share_room(Arc::clone(figures.buffers()) as Arc<dyn Room>);

@@ -52,6 +52,8 @@ pub(super) struct Client {
 const DEFAULT_URL: &str = "http://localhost:9000";
 /// What the address of a UNIX socket begins with.
 const UNIX: &str = "unix:";
+/// Answers that may take long come as events, if the gateway has some.
+const EVENT_STREAM_OR_JSON: &str = "text/event-stream, application/json";
 /// How long an answer to a probe may take.
 const PROBE_LIMIT: Duration = Duration::from_secs(5);
 
@@ -212,6 +214,7 @@ impl Client {
     /// sent.
     pub(super) fn upload(&self, path: &str, upload: &mut Upload<'_>) -> anyhow::Result<Response<Body>> {
         let request = self.post_request(path, upload.content_type)?.header(CONTENT_LENGTH, upload.length);
+        let request = request.header(ACCEPT, EVENT_STREAM_OR_JSON);
         self.checked(path, request.header(EXPECT, "100-continue").send(SendBody::from_reader(upload.body)))
     }
 

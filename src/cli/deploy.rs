@@ -2,14 +2,15 @@
 //! `outcome` show the answer of the gateway.
 
 mod detect;
-mod environment;
+pub(super) mod environment;
 mod example;
 pub(super) mod interrupt;
 pub(super) mod outcome;
 mod pack;
+pub(super) mod packed;
 pub(super) mod progress;
 mod project;
-mod upload;
+pub(super) mod upload;
 
 use std::io::Write;
 use std::path::{Path, PathBuf};
@@ -21,10 +22,10 @@ use clap::Args;
 use serde_json::json;
 
 use crate::cli::client::Client;
-use crate::cli::deploy::detect::Detected;
 use crate::cli::deploy::environment::{Environment, Variable};
 use crate::cli::deploy::interrupt::Interrupt;
-use crate::cli::deploy::progress::{Progress, size};
+use crate::cli::deploy::packed::Packed;
+use crate::cli::deploy::progress::Progress;
 use crate::cli::stderr;
 use crate::deployment::{BadName, DeploymentName};
 
@@ -40,7 +41,7 @@ The \
     the dependencies of package.json and requirements.txt. The variables in the folder's .env are sent, not the \
     file.\n\n\
     Example:\n  metagate deploy functions/math\n  metagate deploy . --name math --env GREETING=hello --env-file \
-    production.env"
+    production.env\n  metagate deploy functions/math --check-compat"
 )]
 pub(super) struct Deploy {
     /// The folder.
@@ -55,6 +56,13 @@ pub(super) struct Deploy {
     /// File with variables, used instead of the folder's .env.
     #[arg(long, value_name = "FILE")]
     env_file: Option<PathBuf>,
+    /// Refuse the release if it breaks callers of the one in service: a function that is gone, a new parameter that is
+    /// required, a narrower type.
+    #[arg(long)]
+    check_compat: bool,
+    /// With --check-compat: deploy such a release all the same, and show what breaks.
+    #[arg(long, requires = "check_compat")]
+    force: bool,
     #[command(flatten)]
     client: Client,
 }
@@ -70,24 +78,17 @@ impl Deploy {
             Some(name) => name.clone(),
             None => name_of(&folder)?,
         };
-        let environment = Environment::read(&folder, self.env_file.as_deref(), &self.env)?;
+        let environment = Environment::read(Some(&folder), self.env_file.as_deref(), &self.env)?;
         let progress = Progress::start();
         let interrupt = Interrupt::watch("nothing was deployed");
         self.check_gateway(&name)?;
 
-        let files = pack::list(&folder)?;
-        let detected = Detected::of(files.iter().map(|file| file.path.as_path()));
-        let package = pack::write(&files)?;
-        progress.say(&format!("packed {} of {name:?}, {}", detected.of_files(files.len()), size(package.length)));
-        let missing_entry = project::missing_entry(&folder, files.iter().map(|file| file.path.as_path()));
-        let workspace = project::workspace_dependencies(&folder);
-        for warning in missing_entry.iter().chain(&workspace) {
-            progress.say(&format!("warning: {warning}"));
-        }
+        let packed = Packed::of_folder(&folder, &name, &progress)?;
+        let workspace = packed.workspace.clone();
         if !environment.is_empty() {
             progress.say(&format!("environment: {environment}"));
         }
-        upload::send(&self.client, &name, &detected.runners, package, &progress)?;
+        upload::send(&self.client, &name, packed, &progress)?;
 
         interrupt.now(&format!("the gateway continues the change; \"metagate inspect {name}\" shows the result"));
         let request = json!({
@@ -97,9 +98,11 @@ impl Deploy {
             "env": environment.to_json(),
             "plan": "Essential",
             "version": "v1",
+            "check_compat": self.check_compat,
+            "force": self.force,
         });
         let answer = self.client.post_for_events("/api/deploy/create", &request.to_string())?;
-        let outcome = outcome::follow(answer, &progress)?;
+        let outcome = outcome::follow(answer, outcome::DEPLOYED, &progress)?;
         progress.end();
         let Some(deployed) = outcome.report(&name)? else {
             if let Some(warning) = workspace {

@@ -9,6 +9,7 @@ use serde_json::Value;
 use crate::cli::client::Client;
 use crate::cli::client::deployments::{Deployment, DeploymentError};
 use crate::cli::table;
+use crate::describe::words;
 
 /// Show the deployments of a running gateway.
 #[derive(Debug, Args)]
@@ -132,46 +133,7 @@ fn prefixed(prefix: &str, text: &str) -> String {
 
 /// A type by its name in the language; without one, what is known from its schema.
 fn type_text(name: &str, schema: &Value) -> String {
-    const LONGEST: usize = 60;
-    let full = if name.is_empty() { schema_text(schema, 3) } else { name.to_owned() };
-    if full.chars().count() <= LONGEST { full } else { full.chars().take(LONGEST - 1).chain(['…']).collect() }
-}
-
-/// `integer`, `string[]`, `"a" | "b"`; empty for a schema that allows anything.
-fn schema_text(schema: &Value, depth: usize) -> String {
-    let joined = |parts: &[Value], one: &dyn Fn(&Value) -> String| {
-        let mut texts: Vec<String> = Vec::new();
-        for text in parts.iter().map(one).filter(|text| !text.is_empty()) {
-            if !texts.contains(&text) {
-                texts.push(text);
-            }
-        }
-        texts.join(" | ")
-    };
-    let inner = |schema: &Value| if depth == 0 { String::new() } else { schema_text(schema, depth - 1) };
-    if let Some(values) = schema["enum"].as_array() {
-        return joined(values, &Value::to_string);
-    }
-    if let Some(choices) = schema["anyOf"].as_array().or_else(|| schema["oneOf"].as_array()) {
-        // A choice within a choice is one of its parts.
-        let parts = |choice: &Value| choice["anyOf"].as_array().cloned().unwrap_or_else(|| vec![choice.clone()]);
-        return joined(&choices.iter().flat_map(parts).collect::<Vec<_>>(), &inner);
-    }
-    if let Some(reference) = schema["$ref"].as_str() {
-        return reference.rsplit('/').next().unwrap_or_default().to_owned();
-    }
-    match (&schema["type"], inner(&schema["items"])) {
-        (Value::String(kind), item) if kind == "array" && !item.is_empty() => {
-            if item.contains(' ') {
-                format!("({item})[]")
-            } else {
-                format!("{item}[]")
-            }
-        }
-        (Value::String(kind), _) => schema["title"].as_str().filter(|_| kind == "object").unwrap_or(kind).to_owned(),
-        (Value::Array(kinds), _) => joined(kinds, &|kind| text(kind).to_owned()),
-        _ => schema.get("const").map(Value::to_string).unwrap_or_default(),
-    }
+    if name.is_empty() { words::of_schema(schema) } else { words::shortened(name) }
 }
 
 fn text(value: &Value) -> &str {
@@ -202,7 +164,5 @@ mod tests {
             r#"async order(id: UUID, size?: "s" | "m", tags: (string | null)[], *rest, **more) -> Order"#
         );
         assert_eq!(signature(&json!({"name": "f"})), "f()");
-        let nested = json!({"anyOf": [{"anyOf": [{"type": "string"}, {"type": "null"}]}, {"type": "null"}]});
-        assert_eq!(schema_text(&nested, 3), "string | null");
     }
 }

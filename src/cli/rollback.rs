@@ -44,7 +44,7 @@ impl Rollback {
         };
         let answer = self.client.post_for_events(&format!("/api/rollback/{name}"), &wanted.to_string());
         let answer = answer.map_err(|error| self.client.with_known_names(name.as_str(), error))?;
-        let outcome = outcome::follow(answer, &progress)?;
+        let outcome = outcome::follow(answer, outcome::DEPLOYED, &progress)?;
         progress.end();
         let Some(deployed) = outcome.report(name)? else { return Ok(ExitCode::FAILURE) };
         let seconds = started.elapsed().as_secs_f64();

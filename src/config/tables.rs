@@ -8,6 +8,7 @@ pub(super) mod dashboard;
 pub(super) mod deploy;
 pub(super) mod deployment;
 pub(super) mod grants;
+pub(super) mod mcp;
 pub(super) mod metrics;
 pub(super) mod plugin;
 pub(super) mod plugins;

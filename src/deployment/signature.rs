@@ -14,6 +14,9 @@ pub struct Signature {
     /// The JSON Schema (2020-12) of results; `{}` if nothing is known.
     #[serde(default = "anything")]
     pub returns: Value,
+    /// The JSON Schema of each item, if the results are streams.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub items: Option<Value>,
     /// What the function does, in its author's words.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub description: Option<String>,
@@ -74,6 +77,7 @@ impl Signature {
         Self {
             parameters: signature["args"].as_array().into_iter().flatten().map(parameter).collect(),
             returns: schema_of_type_id(&signature["ret"]["type"]["id"]),
+            items: None,
             description: None,
         }
     }

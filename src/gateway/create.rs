@@ -8,24 +8,16 @@ use tokio::sync::oneshot;
 
 use crate::deployment::DeploymentName;
 use crate::gateway::change_lock::ChangeLock;
+use crate::gateway::compare::CompatCheck;
 use crate::gateway::deploy_error::DeployError;
 use crate::gateway::deployer::{Deployer, blocking};
+use crate::gateway::deploying::Deploying;
 use crate::invocation::trace_context::TraceContext;
 use crate::logs::book::LogBook;
 use crate::metrics::changes::ChangeKind;
 use crate::registry::StoredRelease;
 use crate::registry::record::{Record, Release, Variables};
 use crate::traces::change::{self, PartOf, TracedChange};
-
-/// A change of a deployment in progress. It runs to its end even if this is dropped.
-pub struct Deploying {
-    /// The deployment's log, which has a line for each step.
-    pub logs: Arc<LogBook>,
-    /// The number of the first log line about this change.
-    pub first_line: u64,
-    /// Receives the result.
-    pub result: oneshot::Receiver<Result<Deployed, DeployError>>,
-}
 
 /// A release that has been put in service.
 #[derive(Debug, Clone)]
@@ -39,15 +31,15 @@ pub struct Deployed {
 /// A change of a deployment.
 enum Change {
     /// Deploy the upload, with these variables; without an upload, deploy the current files again.
-    Create(Variables),
+    Create(Variables, CompatCheck),
     /// Deploy the stored release of this number; without a number, the one before the release in service.
     Rollback(Option<u64>),
 }
 
 impl Deployer {
     /// Starts to deploy the stored upload of a name, with these variables in the environment of its workers. Without an
-    /// upload since the last deploy, the files in service are deployed again with the variables. `caller`: the span
-    /// that the request comes from.
+    /// upload since the last deploy, the files in service are deployed again with the variables. `check`: what happens
+    /// if the release breaks callers of the one in service. `caller`: the span that the request comes from.
     ///
     /// # Errors
     ///
@@ -57,12 +49,13 @@ impl Deployer {
         self: &Arc<Self>,
         name: &str,
         env: Variables,
+        check: CompatCheck,
         caller: Option<TraceContext>,
-    ) -> Result<Deploying, DeployError> {
+    ) -> Result<Deploying<Deployed>, DeployError> {
         let unknown = || DeployError::UnknownId(name.to_owned());
         let record = self.store.record(name).filter(|record| record.upload.is_some() || record.live.is_some());
         let name = record.ok_or_else(unknown)?.name;
-        self.start_change(name, Change::Create(env), caller)
+        self.start_change(name, Change::Create(env, check), caller)
     }
 
     /// Starts to put a stored release in service; without a number, the one before the release in service.
@@ -75,7 +68,7 @@ impl Deployer {
         name: &str,
         number: Option<u64>,
         caller: Option<TraceContext>,
-    ) -> Result<Deploying, DeployError> {
+    ) -> Result<Deploying<Deployed>, DeployError> {
         self.check_not_configured(name)?;
         let record = self.store.record(name).ok_or_else(|| DeployError::NotFound(name.to_owned()))?;
         find_release(&record, number)?;
@@ -87,7 +80,7 @@ impl Deployer {
         name: DeploymentName,
         wanted: Change,
         caller: Option<TraceContext>,
-    ) -> Result<Deploying, DeployError> {
+    ) -> Result<Deploying<Deployed>, DeployError> {
         if self.gateway.is_draining() {
             return Err(DeployError::Stopping);
         }
@@ -98,7 +91,7 @@ impl Deployer {
         let (sender, result) = oneshot::channel();
         let (deployer, log) = (Arc::clone(self), Arc::clone(&logs));
         self.gateway.tasks.spawn(async move {
-            let kind = if matches!(wanted, Change::Create(_)) { ChangeKind::Deploy } else { ChangeKind::Rollback };
+            let kind = if matches!(wanted, Change::Create(..)) { ChangeKind::Deploy } else { ChangeKind::Rollback };
             let traced = TracedChange {
                 kind: if matches!(kind, ChangeKind::Deploy) { "deploy" } else { "rollback" },
                 deployment: Some(name.as_str()),
@@ -140,9 +133,9 @@ impl Deployer {
             Change::Rollback(number) => {
                 let release = find_release(&record, number)?;
                 log.note(&format!("rolling back to release {}", release.number));
-                self.serve_release(record, release, lock).await
+                self.serve_release(record, release, CompatCheck::Off, lock).await
             }
-            Change::Create(env) => self.make_and_serve(record, env, lock, log).await,
+            Change::Create(env, check) => self.make_and_serve(record, env, check, lock).await,
         }
     }
 
@@ -150,17 +143,18 @@ impl Deployer {
         self: &Arc<Self>,
         mut record: Record,
         env: Variables,
+        check: CompatCheck,
         lock: ChangeLock,
-        log: &Arc<LogBook>,
     ) -> Result<Deployed, DeployError> {
         let (name, number) = (record.name.clone(), record.next);
+        let log = &self.gateway.logs.book(&name);
         record.next += 1;
         log.note(&format!("deploying release {number}"));
         let pending = self.add_pending_if_new(&name, number);
         let served = match self.make_release(&record, number, env, &lock, log).await {
             Ok(release) => {
                 record.upload = None;
-                self.serve_release(record, release, lock).await
+                self.serve_release(record, release, check, lock).await
             }
             Err(error) => Err(self.record_failure(&name, number, error).await),
         };
@@ -176,6 +170,7 @@ impl Deployer {
         self: &Arc<Self>,
         record: Record,
         release: Release,
+        check: CompatCheck,
         lock: ChangeLock,
     ) -> Result<Deployed, DeployError> {
         let (name, number) = (record.name.clone(), release.number);
@@ -191,6 +186,11 @@ impl Deployer {
             Ok(deployment) => deployment,
             Err(error) => return Err(self.record_failure(&name, number, error).await),
         };
+        if let Err(error) = self.check_compatibility(&deployment, check, &self.gateway.logs.book(&name)) {
+            let error = self.record_failure(&name, number, error).await;
+            self.gateway.drain_in_background(&deployment, Some(lock));
+            return Err(error);
+        }
         let (store, keep) = (Arc::clone(&self.store), self.settings.keep as usize);
         let saved = blocking(move || Ok(store.save(with_live(record, release, keep))?)).await;
         if let Err(error) = saved {

@@ -3,6 +3,7 @@
 use std::io;
 use std::sync::Arc;
 
+use crate::describe::difference::{Effect, FunctionChange};
 use crate::registry::store::StorageError;
 use crate::source::SourceError;
 use crate::source::archive::ArchiveError;
@@ -39,6 +40,12 @@ pub enum DeployError {
     /// The caller may not change the deployment.
     #[error("the token is not for the deployment {0:?}")]
     NotPermitted(String),
+    /// The caller may not have other code run with the settings of a deployment of the configuration.
+    #[error(
+        "{0:?} is a deployment of the configuration file, whose variables and permissions the package would have: this \
+         needs a token that may \"admin\""
+    )]
+    NotPermittedOfConfiguration(String),
     /// Too many changes of the deployment wait.
     #[error("too many changes of {0:?} wait already: try again when they are done")]
     InProgress(String),
@@ -60,6 +67,17 @@ pub enum DeployError {
     /// The release did not load.
     #[error("{}", .0.message)]
     Load(Arc<LoadFailure>),
+    /// No release of the deployment is in service.
+    #[error("no release of {0:?} is in service: there is nothing to compare with")]
+    NotInService(String),
+    /// The release breaks callers of the one in service, and was to be refused then.
+    #[error("the release would break callers of {name:?}: {}", in_words(changes))]
+    Incompatible {
+        /// The deployment.
+        name: String,
+        /// What differs.
+        changes: Vec<FunctionChange>,
+    },
     /// The change could not be stored.
     #[error(transparent)]
     Storage(#[from] StorageError),
@@ -98,6 +116,9 @@ impl DeployError {
             | Self::NotFound(_)
             | Self::NoRelease { .. }
             | Self::NotPermitted(_)
+            | Self::NotPermittedOfConfiguration(_)
+            | Self::NotInService(_)
+            | Self::Incompatible { .. }
             | Self::InProgress(_)
             | Self::Repository(_)
             | Self::Storage(_)
@@ -107,4 +128,16 @@ impl DeployError {
             | Self::Internal => None,
         }
     }
+}
+
+/// The changes that break callers, of which the first are named.
+fn in_words(changes: &[FunctionChange]) -> String {
+    const NAMED: usize = 5;
+    let mut breaking = changes.iter().filter(|change| change.effect == Effect::Breaks);
+    let mut words: Vec<String> = breaking.by_ref().take(NAMED).map(ToString::to_string).collect();
+    let more = breaking.count();
+    if more > 0 {
+        words.push(format!("and {more} more"));
+    }
+    words.join("; ")
 }

@@ -2,8 +2,8 @@
 //! `rollout`.
 
 use std::path::PathBuf;
-use std::sync::Arc;
 use std::sync::atomic::Ordering;
+use std::sync::{Arc, Weak};
 use std::time::Duration;
 
 use arc_swap::ArcSwap;
@@ -101,7 +101,8 @@ impl Gateway {
         let settings = load_hooks::settings(&config, *limits);
         let (runtime, folder) = (plan.kind.name(), plan.folder.display());
         tracing::info!(deployment = %config.name, %runtime, %folder, "starting deployment");
-        let admission = Admission::new(Arc::clone(&self.plugins), *release, Arc::clone(&deployment.labels));
+        let served = self.deployment(config.name.as_str()).map_or_else(Weak::new, |served| Arc::downgrade(&served));
+        let admission = Admission::new(Arc::clone(&self.plugins), *release, Arc::clone(&deployment.labels), served);
         let files: Arc<dyn CheckRelease> = match deployment.loaded_folder().cloned() {
             Some(folder) => {
                 Arc::new(self.folder_changes.check_of(deployment.name.clone(), deployment.sequence, folder))

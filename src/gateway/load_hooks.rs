@@ -4,7 +4,7 @@
 use std::collections::BTreeMap;
 use std::future::Future;
 use std::pin::Pin;
-use std::sync::Arc;
+use std::sync::{Arc, Weak};
 
 use parking_lot::Mutex;
 
@@ -12,8 +12,8 @@ use crate::config::{DeploymentConfig, HookName, Secret};
 use crate::deployment::Exports;
 use crate::gateway::VERSION;
 use crate::plugin::plugins::{PluginSet, Plugins};
-use crate::plugin::release::{self, Adjusted, Files, Limits, Offered, Release, Stage};
-use crate::registry::Labels;
+use crate::plugin::release::{self, Adjusted, Compared, Files, Limits, Offered, Release, Stage};
+use crate::registry::{Deployment, Labels};
 use crate::runtime::Plan;
 use crate::worker::admission::Admit;
 use crate::worker::settings::Settings;
@@ -39,6 +39,7 @@ pub(super) fn release_of(config: &DeploymentConfig, plan: &Plan, origin: &str) -
         files: Arc::new(Files::of_folder(&config.path)),
         environment: config.env.keys().cloned().collect(),
         stage: Stage::BeforeLoad,
+        compared: Compared::Nothing,
         adjusted: Adjusted { limits, ..Adjusted::default() },
     }
 }
@@ -66,6 +67,8 @@ pub(super) struct Admission {
     plugins: Arc<Plugins>,
     release: Release,
     labels: Labels,
+    /// The deployment that was in service when this release began to load.
+    served: Weak<Deployment>,
     /// The last decision. A worker that is started again usually loads the same functions, and the decision about them
     /// stands as long as the same plugins are in service.
     approved: Mutex<Option<Approved>>,
@@ -82,8 +85,16 @@ struct Approved {
 }
 
 impl Admission {
-    pub(super) fn new(plugins: Arc<Plugins>, release: Release, labels: Labels) -> Self {
-        Self { plugins, release, labels, approved: Mutex::new(None) }
+    pub(super) fn new(plugins: Arc<Plugins>, release: Release, labels: Labels, served: Weak<Deployment>) -> Self {
+        Self { plugins, release, labels, served, approved: Mutex::new(None) }
+    }
+
+    /// What a release that has loaded is compared with.
+    fn compared(&self, exports: &Exports) -> Compared {
+        let served = self.served.upgrade().and_then(|served| served.pool()?.exports());
+        let Some(before) = served else { return Compared::Nothing };
+        let after = Arc::new(release::names_only(exports.functions.clone(), exports.aliases.clone()));
+        Compared::Served { before, after }
     }
 
     async fn decide(&self, exports: Exports) -> Result<Exports, String> {
@@ -102,6 +113,7 @@ impl Admission {
         }
         let mut release = Box::new(self.release.clone());
         release.stage = Stage::AfterLoad;
+        release.compared = self.compared(&exports);
         release.adjusted.functions.clone_from(&loaded);
         let release = chain.after_load(release).await.map_err(|refusal| refusal.to_string())?;
         let Adjusted { functions, labels, .. } = release.adjusted;

@@ -1,23 +1,36 @@
 //! Making a release: unpack its archive, install its dependencies, move its files into the store, and read its
 //! settings.
 
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use crate::config::{DeploymentConfig, RuntimeKind};
-use crate::deployment::DeploymentName;
+use crate::deployment::{DeploymentName, MetaCallJson};
 use crate::gateway::change_lock::ChangeLock;
 use crate::gateway::deploy_error::DeployError;
 use crate::gateway::deployer::{Deployer, blocking};
 use crate::gateway::packages::{FILES, unpack};
 use crate::gateway::run_as;
 use crate::logs::book::LogBook;
-use crate::registry::record::{Record, Release, Upload, Variables};
+use crate::registry::record::{Origin, Record, Release, Variables};
 use crate::runtime;
 use crate::source;
 use crate::source::env_file;
 use crate::source::staging::Staging;
 use crate::traces::change;
+
+/// An archive that becomes the files of a release.
+pub(super) struct Archive {
+    /// Its file.
+    pub(super) file: PathBuf,
+    /// Where it came from.
+    pub(super) origin: Origin,
+    /// Metacall files next to it.
+    pub(super) jsons: Vec<MetaCallJson>,
+    /// The runners whose dependencies are to be installed; none if the files decide.
+    pub(super) runners: Option<Vec<String>>,
+}
 
 impl Deployer {
     /// Makes the release with this number: from the upload, or from the files of the current release with other
@@ -36,7 +49,13 @@ impl Deployer {
             let current = record.live_release().ok_or_else(unknown)?;
             return Ok(Release { number, files: current.files, origin: current.origin.clone(), created, env });
         };
-        let making = self.make_files(&record.name, upload, log);
+        let archive = Archive {
+            file: self.store.archive(&record.name, &upload.archive),
+            origin: upload.origin.clone(),
+            jsons: upload.jsons.clone(),
+            runners: upload.runners.clone(),
+        };
+        let making = self.make_files(&record.name, archive, log);
         let staging = self.unless_given_up(lock, &record.name, making).await??;
         let (store, name) = (Arc::clone(&self.store), record.name.clone());
         // Not under `unless_given_up`: the move would continue in the background, and the next change of the name,
@@ -45,22 +64,21 @@ impl Deployer {
         Ok(Release { number, files: number, origin: upload.origin.clone(), created, env })
     }
 
-    /// The files of an upload with their dependencies, in a staging folder.
-    async fn make_files(
+    /// The files of an archive with their dependencies, in a staging folder.
+    pub(super) async fn make_files(
         &self,
         name: &DeploymentName,
-        upload: &Upload,
+        archive: Archive,
         log: &Arc<LogBook>,
     ) -> Result<Staging, DeployError> {
         let staging = self.make_staging().await?;
-        let archive = self.store.archive(name, &upload.archive);
+        let Archive { file, origin, jsons, runners } = archive;
         let permit = Arc::clone(&self.unpacking).acquire_owned().await.map_err(|_| DeployError::Stopping)?;
-        let unpacked = upload.clone();
         // A blocking task cannot be cancelled. It owns the permit and the folder, so both are held until it ends, even
         // if this deploy is given up.
         let unpacking = blocking(move || {
             let _permit = permit;
-            unpack(&archive, &staging.path().join(FILES), &unpacked.origin, &unpacked.jsons)?;
+            unpack(&file, &staging.path().join(FILES), &origin, &jsons)?;
             Ok(staging)
         });
         let staging = change::step("unpack", unpacking).await?;
@@ -77,7 +95,7 @@ impl Deployer {
         })
         .await?;
         let files = staging.path().join(FILES);
-        let installing = self.tools.installer.install(name, user, &files, upload.runners.as_deref(), log);
+        let installing = self.tools.installer.install(name, user, &files, runners.as_deref(), log);
         change::step("dependencies", installing).await?;
         Ok(staging)
     }

@@ -27,6 +27,17 @@ const SCRIPT: &str = "text/javascript; charset=utf-8";
 /// A file: its address, its type, its contents.
 type File = (&'static str, &'static str, &'static str);
 
+/// The page that describes functions, among the files for it.
+pub const DOCS_PAGE: &str = "docs.html";
+
+const DOCS: [File; 5] = [
+    (DOCS_PAGE, HTML, include_str!("dashboard/docs.html")),
+    ("docs.js", SCRIPT, include_str!("dashboard/docs.js")),
+    ("api.js", SCRIPT, include_str!("dashboard/api.js")),
+    ("dom.js", SCRIPT, include_str!("dashboard/dom.js")),
+    ("style.css", CSS, include_str!("dashboard/style.css")),
+];
+
 const FILES: [File; 22] = [
     ("/", HTML, include_str!("dashboard/index.html")),
     ("/dashboard", HTML, include_str!("dashboard/index.html")),
@@ -62,6 +73,13 @@ pub fn routes() -> Router {
     })
 }
 
+/// A file of the pages that describe functions, which stand next to the documents that they show.
+pub fn docs(name: &str, headers: &HeaderMap) -> Option<Response> {
+    static TAGS: LazyLock<Vec<String>> = LazyLock::new(|| DOCS.iter().map(|(_, _, content)| tag(content)).collect());
+    let found = DOCS.iter().zip(TAGS.iter()).find(|((own, _, _), _)| *own == name);
+    found.map(|(file, tag)| answer(file, tag, headers))
+}
+
 fn answer((_, content_type, content): &'static File, tag: &str, headers: &HeaderMap) -> Response {
     let safety = [
         (CONTENT_SECURITY_POLICY, POLICY),
@@ -79,7 +97,8 @@ fn answer((_, content_type, content): &'static File, tag: &str, headers: &Header
     (safety, [(CONTENT_TYPE, *content_type)], *content).into_response()
 }
 
-fn tag(content: &str) -> String {
+/// The entity tag of a text.
+pub fn tag(content: &str) -> String {
     let digest = config::Sha256::new(Sha256::digest(content.as_bytes()).into()).to_string();
     format!("\"{}\"", &digest[..24])
 }

@@ -8,13 +8,14 @@ use std::collections::HashMap;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use arc_swap::ArcSwapOption;
+use arc_swap::{ArcSwap, ArcSwapOption};
 use http::header::HOST;
-use http::{Method, Request};
-use percent_encoding::percent_decode_str;
+use http::{HeaderValue, Method, Request};
+use percent_encoding::{NON_ALPHANUMERIC, percent_decode_str, utf8_percent_encode};
 
-use crate::config::{Config, CorsConfig};
+use crate::config::{Config, CorsConfig, Describe, McpConfig, RoutePart};
 use crate::deployment::{DeploymentName, Prefix, RESERVED_NAMES};
+use crate::describe::openapi::RouteAddress;
 use crate::http::front::cors::CorsPolicy;
 use crate::http::front::routes::{Found, Route, Routes};
 use crate::http::path::{self, Target};
@@ -26,6 +27,9 @@ pub struct Front {
     /// The first part of addresses that no route takes.
     prefix: Prefix,
     table: ArcSwapOption<Table>,
+    describe: ArcSwap<DescribeRules>,
+    /// Which functions are tools.
+    mcp: ArcSwap<McpConfig>,
     /// Preflights that were answered with a permission, and those that were refused.
     preflights: [AtomicU64; 2],
 }
@@ -36,6 +40,13 @@ struct Table {
     routes: Routes,
     cors: Option<Arc<CorsPolicy>>,
     deployments: HashMap<DeploymentName, Arc<CorsPolicy>>,
+}
+
+/// Who may read descriptions: of deployments that say so themselves, and of the others and the admin API.
+#[derive(Debug, Default)]
+struct DescribeRules {
+    deployments: HashMap<DeploymentName, Describe>,
+    others: Describe,
 }
 
 /// What the front has for a request.
@@ -64,7 +75,8 @@ impl Front {
     /// The front of a configuration.
     #[must_use]
     pub fn new(config: &Config, prefix: Prefix) -> Self {
-        let front = Self { prefix, table: ArcSwapOption::empty(), preflights: Default::default() };
+        let (table, describe, mcp) = (ArcSwapOption::empty(), ArcSwap::default(), ArcSwap::default());
+        let front = Self { prefix, table, describe, mcp, preflights: Default::default() };
         front.replace(config);
         front
     }
@@ -72,6 +84,39 @@ impl Front {
     /// Makes it that of another configuration, in one step.
     pub fn replace(&self, config: &Config) {
         self.table.store(Table::of(config).map(Arc::new));
+        let own = config.deployments.iter().filter_map(|one| Some((one.name.clone(), one.describe?)));
+        let rules = DescribeRules { deployments: own.collect(), others: config.server.describe };
+        self.describe.store(Arc::new(rules));
+        self.mcp.store(Arc::new(config.mcp.clone()));
+    }
+
+    /// Who may read the description of a deployment, or without one that of the admin API.
+    #[must_use]
+    pub fn describe(&self, deployment: Option<&str>) -> Describe {
+        let rules = self.describe.load();
+        deployment.and_then(|name| rules.deployments.get(name)).copied().unwrap_or(rules.others)
+    }
+
+    /// The routes that lead to functions of a deployment, as descriptions have them.
+    #[must_use]
+    pub fn routes_to(&self, deployment: &str) -> Vec<RouteAddress> {
+        let table = self.table.load();
+        let routes = table.as_ref().map(|table| table.routes.iter()).into_iter().flatten();
+        routes.filter(|route| route.to.deployment.as_str() == deployment).filter_map(|route| described(route)).collect()
+    }
+
+    /// Which functions are tools.
+    #[must_use]
+    pub fn mcp(&self) -> Arc<McpConfig> {
+        self.mcp.load_full()
+    }
+
+    /// Whether pages of an origin may use an address.
+    #[must_use]
+    pub fn permits(&self, origin: &HeaderValue, path: &str) -> bool {
+        let table = self.table.load();
+        let policy = table.as_ref().and_then(|table| table.policy_at(path));
+        policy.is_some_and(|policy| policy.permits(origin))
     }
 
     /// What there is for a request.
@@ -81,7 +126,8 @@ impl Front {
         let table = table.as_ref()?;
         let path = request.uri().path();
         let mut cors = None;
-        let taken = if table.routes.is_empty() || !may_be_routed(path, &self.prefix) {
+        let is_own = path == path::TOOLS && self.mcp.load().enabled;
+        let taken = if is_own || table.routes.is_empty() || !may_be_routed(path, &self.prefix) {
             Taken::No
         } else {
             let (method, host) = (request.method(), host_of(request));
@@ -143,11 +189,33 @@ impl Table {
             Ok(Target::Call(address)) => address.name,
             Ok(Target::Http(address)) => address.name,
             Ok(Target::Static(address)) => address.name,
+            Ok(Target::Tools(Some(address))) => address.name,
+            Ok(Target::Tools(None)) => return self.cors.as_ref(),
             Ok(Target::Other) | Err(_) if path == "/" || is_own(first_part(path)) => return None,
             Ok(Target::Other) | Err(_) => return self.cors.as_ref(),
         };
         self.deployments.get(name.as_ref()).or(self.cors.as_ref())
     }
+}
+
+/// A route to a function, as descriptions have it.
+fn described(route: &Route) -> Option<RouteAddress> {
+    let parts = route.path.parts();
+    let text = |part: &RoutePart| match part {
+        RoutePart::Text(text) => format!("/{}", utf8_percent_encode(text, NON_ALPHANUMERIC)),
+        RoutePart::Parameter(name) | RoutePart::Tail(name) => format!("/{{{name}}}"),
+    };
+    let parameter = |part: &RoutePart| match part {
+        RoutePart::Text(_) => None,
+        RoutePart::Parameter(name) | RoutePart::Tail(name) => Some(name.clone()),
+    };
+    Some(RouteAddress {
+        path: if parts.is_empty() { "/".to_owned() } else { parts.iter().map(text).collect() },
+        parameters: parts.iter().filter_map(parameter).collect(),
+        host: route.host.as_ref().map(ToString::to_string).filter(|host| !host.contains('*')),
+        methods: route.methods.clone(),
+        function: route.to.function.clone()?,
+    })
 }
 
 fn other_methods(method: &Method, methods: &str) -> Taken {

@@ -5,11 +5,15 @@ use std::borrow::Cow;
 use percent_encoding::percent_decode_str;
 
 use crate::deployment::{BadName, check_name};
+use crate::describe::operation;
+use crate::gateway::VERSION;
 use crate::http::problem::{Code, Problem};
 
 const FUNCTION_LIMIT: usize = 256;
 /// The file that stands for its folder.
 pub const INDEX: &str = "index.html";
+/// The address of the tools of all deployments.
+pub const TOOLS: &str = "/mcp";
 /// Parts of the longest address of a call: four, and a function with the path of its script.
 const CALL_PARTS: usize = 20;
 
@@ -53,6 +57,17 @@ pub struct HttpAddress<'a> {
     pub rest: &'a str,
 }
 
+/// The address of the tools of a deployment: `/<prefix>/<name>/<version>/mcp`.
+#[derive(Debug, PartialEq, Eq)]
+pub struct ToolsAddress<'a> {
+    /// The first part of the address.
+    pub prefix: Cow<'a, str>,
+    /// The deployment.
+    pub name: Cow<'a, str>,
+    /// The version; deployments are at `v1`.
+    pub version: Cow<'a, str>,
+}
+
 /// What a path addresses.
 #[derive(Debug, PartialEq, Eq)]
 pub enum Target<'a> {
@@ -62,6 +77,8 @@ pub enum Target<'a> {
     Http(HttpAddress<'a>),
     /// A file of a deployment.
     Static(StaticAddress<'a>),
+    /// The tools of a deployment, or of all at [`TOOLS`].
+    Tools(Option<ToolsAddress<'a>>),
     /// Anything else.
     Other,
 }
@@ -82,6 +99,9 @@ pub enum Target<'a> {
 /// `bad_name` for a path that a proxy or a function could read differently, such as encoded slashes and dots.
 pub fn parse(path: &str) -> Result<Target<'_>, Problem> {
     let bad = |message: String| Problem::new(Code::BadName, message);
+    if path == TOOLS {
+        return Ok(Target::Tools(None));
+    }
     let Some(rest) = path.strip_prefix('/').filter(|rest| !rest.is_empty()) else { return Ok(Target::Other) };
     let (rest, slash_at_end) = rest.strip_suffix('/').map_or((rest, false), |rest| (rest, true));
     let mut parts: [Cow<'_, str>; 5] = Default::default();
@@ -107,6 +127,11 @@ pub fn parse(path: &str) -> Result<Target<'_>, Problem> {
         check_rest(rest).map_err(bad)?;
         return Ok(Target::Http(HttpAddress { prefix, name, version, rest }));
     }
+    if count == 4 && parts[3] == "mcp" && !slash_at_end {
+        let [prefix, name, version, ..] = parts;
+        check_names(&prefix, &name).map_err(bad)?;
+        return Ok(Target::Tools(Some(ToolsAddress { prefix, name, version })));
+    }
     let is_static = match (parts[3].as_ref(), count) {
         ("static", _) => true,
         ("call" | "await", 5..=CALL_PARTS) if !slash_at_end => false,
@@ -131,6 +156,12 @@ pub fn parse(path: &str) -> Result<Target<'_>, Problem> {
         }
     }
     Ok(Target::Call(CallAddress { prefix, name, version, function }))
+}
+
+/// The address of a function.
+#[must_use]
+pub fn of_call(prefix: &str, name: &str, function: &str) -> String {
+    format!("/{prefix}/{name}/{VERSION}{}", operation::address(function))
 }
 
 /// Whether an address is in the part of the gateway's addresses that begins with the prefix.

@@ -27,6 +27,7 @@ use crate::http::client_connection::{ClientConnection, Place};
 use crate::http::connection::head::{self, HEADER_COUNT, HEADERS_LIMIT, URI_LIMIT};
 use crate::http::forwarded::{ProxyClient, TrustedProxies};
 use crate::http::front::{Entry, Front, Taken, cors};
+use crate::http::mcp;
 use crate::http::path::{self, Target};
 use crate::http::problem::{self, Code, Problem};
 use crate::http::reply_body::ReplyBody;
@@ -51,6 +52,7 @@ pub struct Service {
     observers: Arc<Observers>,
     /// Whether plugins and functions see the subjects of clients' certificates.
     shows_certificates: bool,
+    tools: Option<Arc<mcp::server::Server>>,
 }
 
 impl Service {
@@ -65,7 +67,17 @@ impl Service {
         front: Arc<Front>,
     ) -> Self {
         let observers = Arc::default();
-        Self { gateway, router, serves_calls, bodies, proxies, front, observers, shows_certificates: false }
+        Self {
+            gateway,
+            router,
+            serves_calls,
+            bodies,
+            proxies,
+            front,
+            observers,
+            shows_certificates: false,
+            tools: None,
+        }
     }
 
     /// With these looking at each call.
@@ -78,6 +90,12 @@ impl Service {
     #[must_use]
     pub fn with_certificates(self, shows_certificates: bool) -> Self {
         Self { shows_certificates, ..self }
+    }
+
+    /// With functions as tools, where the configuration wants that.
+    #[must_use]
+    pub fn with_tools(self, tools: Arc<mcp::server::Server>) -> Self {
+        Self { tools: Some(tools), ..self }
     }
 
     fn client<'a>(&'a self, id: &'a HeaderValue, connection: &'a ClientConnection) -> Client<'a> {
@@ -255,10 +273,16 @@ impl Service {
             Target::Static(address) if self.serves_calls => {
                 Box::pin(self.serve_file(&address, request, self.client(id, connection))).await
             }
-            Target::Other if self.serves_calls && path::is_below(uri.path(), self.gateway.prefix.as_str()) => {
+            Target::Tools(address) if self.serves_calls && self.offers_tools(address.as_ref()) => {
+                let client = self.client(id, connection);
+                Box::pin(self.serve_tools(address.as_ref(), request, client)).await
+            }
+            Target::Tools(_) | Target::Other
+                if self.serves_calls && path::is_below(uri.path(), self.gateway.prefix.as_str()) =>
+            {
                 Box::pin(self.answer_nowhere(uri.path(), request, id, connection)).await
             }
-            Target::Call(_) | Target::Http(_) | Target::Static(_) | Target::Other => {
+            Target::Call(_) | Target::Http(_) | Target::Static(_) | Target::Tools(_) | Target::Other => {
                 self.route_to_api(request, id, connection).await
             }
         }

@@ -97,7 +97,8 @@ pub fn parse(data: &[u8], own: &OwnScripts<'_>) -> Result<Exports, BadMetaData> 
                 // How bodies come is between the gateway and the worker.
                 function["http"] = Value::Bool(true);
             }
-            let function = Function { streams_body, ..Function::new(&name, takes, signature) };
+            let openapi = function.get("openapi").and_then(Value::as_str).filter(|path| is_path(path)).map(Into::into);
+            let function = Function { streams_body, openapi, ..Function::new(&name, takes, signature) };
             functions.insert(name, Arc::new(function));
         }
         packages.insert(language, Value::Array(own_handles));
@@ -147,6 +148,11 @@ fn takes(function: &Value) -> Takes {
         Some(Value::String(text)) if text == STREAM => Takes::Request,
         _ => Takes::Arguments,
     }
+}
+
+/// Whether an app's path may be part of an address.
+fn is_path(text: &str) -> bool {
+    text.starts_with('/') && text.len() <= 256 && text.bytes().all(|byte| byte.is_ascii_graphic())
 }
 
 /// The strings of the array under this key; none if there is no such array.

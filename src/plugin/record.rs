@@ -130,7 +130,7 @@ impl Recorder {
                 "deployment": before.deployment, "version": before.version, "origin": before.origin,
                 "runtime": before.runtime, "languages": before.languages, "files": files,
                 "environment": before.all_variables(), "limits": limits, "labels": before.adjusted.labels,
-                "functions": functions.collect::<Vec<_>>(),
+                "functions": functions.collect::<Vec<_>>(), "changes": before.changes(),
             },
             "expect": expect,
         });

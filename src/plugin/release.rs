@@ -1,23 +1,23 @@
 //! A release before it takes calls, as load hooks see and adjust it.
 
+mod files;
+mod offered;
+
 use std::collections::BTreeMap;
-use std::fs;
-use std::io::Read;
-use std::path::{Component, Path, PathBuf};
-use std::sync::{Arc, OnceLock};
+use std::sync::Arc;
 use std::time::Duration;
 
-use serde_json::Value;
-
 use crate::config::{HookName, Size, Timeout, check_variable};
-use crate::deployment::{Exports, Function};
+use crate::deployment::Exports;
+use crate::describe::difference::{self, FunctionChange};
+
+pub use files::{DistantFiles, Files};
+use offered::callable;
+pub use offered::{Offered, names_only, offered, shaped};
 
 /// The handle of a release in the interface.
 pub struct ReleaseHandle;
 
-/// Largest number of files that a hook can list, and largest file in bytes that it can read.
-const FILES_LIMIT: usize = 10_000;
-const READ_LIMIT: u64 = 1 << 20;
 const LABELS_LIMIT: usize = 32;
 const LABEL_VALUE_LIMIT: usize = 256;
 const VARIABLE_LIMIT: usize = 32 << 10;
@@ -43,8 +43,27 @@ pub struct Release {
     pub environment: Vec<String>,
     /// The stage of the load.
     pub stage: Stage,
+    /// What its functions are compared with.
+    pub compared: Compared,
     /// The adjustments of the hooks that have run.
     pub adjusted: Adjusted,
+}
+
+/// What the functions of a release are compared with.
+#[derive(Debug, Clone, Default)]
+pub enum Compared {
+    /// Nothing: no release is in service, or no worker has loaded this one.
+    #[default]
+    Nothing,
+    /// The functions of the release in service.
+    Served {
+        /// Those in service.
+        before: Arc<Exports>,
+        /// Those of this release, without the adjustments of hooks.
+        after: Arc<Exports>,
+    },
+    /// It was compared elsewhere.
+    Known(Vec<FunctionChange>),
 }
 
 /// The stage of a load.
@@ -93,118 +112,6 @@ pub struct Limits {
     pub queue: u32,
     /// Memory of each worker in bytes.
     pub max_memory: Option<u64>,
-}
-
-/// A function that a release offers.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Offered {
-    /// The name under which the worker exports it.
-    pub original: String,
-    /// Names and types of its parameters.
-    pub parameters: Vec<(String, String)>,
-    /// The type of its result.
-    pub returns: String,
-    /// Whether it returns a promise or is a coroutine.
-    pub is_async: bool,
-}
-
-/// The files of a release.
-#[derive(Debug)]
-pub enum Files {
-    /// In a folder, listed on first use.
-    Folder(PathBuf, OnceLock<Vec<String>>),
-    /// In memory, by path.
-    Given(BTreeMap<String, Vec<u8>>),
-    /// In the gateway, seen from the process of a plugin.
-    InGateway(Box<dyn DistantFiles>),
-}
-
-/// Files that another process reads for this one.
-pub trait DistantFiles: Send + Sync + std::fmt::Debug {
-    /// As [`Files::list`].
-    fn list(&self) -> Vec<String>;
-    /// As [`Files::read`].
-    fn read(&self, path: &str) -> Result<Vec<u8>, String>;
-}
-
-impl Files {
-    /// The files of a folder.
-    #[must_use]
-    pub fn of_folder(folder: &Path) -> Self {
-        Self::Folder(folder.to_owned(), OnceLock::new())
-    }
-
-    /// The relative paths, sorted, at most as many as the limit.
-    #[must_use]
-    pub fn list(&self) -> Vec<String> {
-        match self {
-            Self::Folder(folder, listed) => listed.get_or_init(|| list(folder)).clone(),
-            Self::Given(files) => files.keys().take(FILES_LIMIT).cloned().collect(),
-            Self::InGateway(files) => files.list(),
-        }
-    }
-
-    /// The bytes of one file.
-    pub fn read(&self, path: &str) -> Result<Vec<u8>, String> {
-        match self {
-            Self::Given(files) => files.get(path).cloned().ok_or_else(|| format!("no file {path:?}")),
-            Self::Folder(folder, _) => read_below(folder, path),
-            Self::InGateway(files) => files.read(path),
-        }
-    }
-}
-
-fn list(folder: &Path) -> Vec<String> {
-    let mut files = Vec::new();
-    let mut folders = vec![folder.to_owned()];
-    let mut seen = 0;
-    while let Some(next) = folders.pop() {
-        seen += 1;
-        if seen > FILES_LIMIT {
-            break;
-        }
-        let Ok(entries) = fs::read_dir(&next) else { continue };
-        for entry in entries.flatten() {
-            let Ok(kind) = entry.file_type() else { continue };
-            // Links are not followed: they may lead out of the folder, or form a loop.
-            if kind.is_dir() {
-                folders.push(entry.path());
-            } else if kind.is_file()
-                && let Some(path) = entry.path().strip_prefix(folder).ok().and_then(Path::to_str)
-            {
-                files.push(path.to_owned());
-            }
-        }
-        if files.len() > 4 * FILES_LIMIT {
-            break;
-        }
-    }
-    files.sort_unstable();
-    files.truncate(FILES_LIMIT);
-    files
-}
-
-fn read_below(folder: &Path, path: &str) -> Result<Vec<u8>, String> {
-    let inside = Path::new(path).components().all(|part| matches!(part, Component::Normal(_) | Component::CurDir));
-    let leads_out = || format!("{path:?} leads out of the release");
-    if !inside {
-        return Err(leads_out());
-    }
-    let failed = |error: std::io::Error| format!("reading {path:?}: {}", error.kind());
-    let whole = folder.canonicalize().map_err(failed)?;
-    let found = folder.join(path).canonicalize().map_err(failed)?;
-    if !found.starts_with(&whole) {
-        return Err(leads_out());
-    }
-    if !found.is_file() {
-        return Err(format!("{path:?} is not a file"));
-    }
-    let mut bytes = Vec::new();
-    fs::File::open(&found).and_then(|file| file.take(READ_LIMIT + 1).read_to_end(&mut bytes)).map_err(failed)?;
-    if bytes.len() as u64 > READ_LIMIT {
-        return Err(format!("{path:?} has more than {READ_LIMIT} bytes"));
-    }
-    Ok(bytes)
 }
 
 impl Release {
@@ -273,6 +180,19 @@ impl Release {
         Ok(())
     }
 
+    /// How its functions differ for callers from those of the release in service, with the adjustments so far.
+    #[must_use]
+    pub fn changes(&self) -> Vec<FunctionChange> {
+        match &self.compared {
+            Compared::Nothing => Vec::new(),
+            Compared::Known(changes) => changes.clone(),
+            Compared::Served { before, after } => {
+                let (functions, aliases) = callable(after, &self.adjusted.functions);
+                difference::between(before, &names_only(functions, aliases))
+            }
+        }
+    }
+
     fn only_in(&self, stage: Stage, what: &str) -> Result<(), String> {
         let hook = stage.hook().as_str();
         if self.stage == stage { Ok(()) } else { Err(format!("{what} works in {hook} only")) }
@@ -335,78 +255,4 @@ fn replace<T: PartialOrd>(now: &mut T, new: T) -> Option<()> {
 
 fn milliseconds(time: Duration) -> String {
     format!("{}ms", time.as_millis())
-}
-
-/// The functions that a worker exports, with their descriptions.
-#[must_use]
-pub fn offered(exports: &Exports) -> BTreeMap<String, Offered> {
-    let mut described: BTreeMap<&str, &Value> = BTreeMap::new();
-    let handles = exports.packages.as_object().into_iter().flat_map(|languages| languages.values());
-    for function in handles.filter_map(Value::as_array).flatten().flat_map(functions_of) {
-        described.insert(text(&function["name"]), function);
-    }
-    let describe = |function: &Function| {
-        let entry = described.get(&*function.name).copied().unwrap_or(&Value::Null);
-        let signature = &entry["signature"];
-        let parameters = signature["args"].as_array().into_iter().flatten();
-        Offered {
-            original: function.name.to_string(),
-            parameters: parameters.map(|arg| (text(&arg["name"]).to_owned(), kind(&arg["type"]))).collect(),
-            returns: kind(&signature["ret"]["type"]),
-            is_async: entry["async"].as_bool().unwrap_or(false),
-        }
-    };
-    exports.functions.iter().map(|(name, function)| (name.to_string(), describe(function))).collect()
-}
-
-/// The exports, reduced to the offered functions under their offered names.
-#[must_use]
-pub fn shaped(mut exports: Exports, offered: &BTreeMap<String, Offered>) -> Exports {
-    let mut new_names: BTreeMap<&str, &str> = BTreeMap::new();
-    let mut functions = std::collections::HashMap::with_capacity(offered.len());
-    for (name, function) in offered {
-        new_names.insert(&function.original, name);
-        if let Some(known) = exports.functions.get(&*function.original) {
-            functions.insert(name.clone().into_boxed_str(), Arc::clone(known));
-        }
-    }
-    let languages = exports.packages.as_object_mut().into_iter().flat_map(|languages| languages.values_mut());
-    for handle in languages.filter_map(Value::as_array_mut).flatten() {
-        let Some(listed) =
-            handle.get_mut("scope").and_then(|scope| scope.get_mut("funcs")).and_then(Value::as_array_mut)
-        else {
-            continue;
-        };
-        listed.retain_mut(|function| match new_names.get(text(&function["name"])) {
-            Some(name) => {
-                if text(&function["name"]) != *name {
-                    function["name"] = Value::from(*name);
-                    function.as_object_mut().map(|function| function.remove("aliases"));
-                }
-                true
-            }
-            None => false,
-        });
-    }
-    // A renamed function loses its old aliases.
-    let aliases = std::mem::take(&mut exports.aliases).into_iter();
-    let kept = |(alias, name): &(Box<str>, Box<str>)| {
-        !functions.contains_key(alias) && offered.get(&**name).is_some_and(|function| *function.original == **name)
-    };
-    exports.aliases = aliases.filter(kept).collect();
-    exports.functions = functions;
-    exports
-}
-
-fn functions_of(handle: &Value) -> impl Iterator<Item = &Value> {
-    handle["scope"]["funcs"].as_array().into_iter().flatten()
-}
-
-fn text(value: &Value) -> &str {
-    value.as_str().unwrap_or_default()
-}
-
-fn kind(value: &Value) -> String {
-    // MetaCall writes a type as its name or as an object with one.
-    value.as_str().or_else(|| value["name"].as_str()).unwrap_or_default().to_owned()
 }

@@ -264,9 +264,11 @@ function describeFunction(name, fn, parameters, typed) {
   const args = parameters.map(({ name: arg }, at) => ({ name: arg, type: typeOf(typed?.texts[at]) }));
   const signature = { ret: { type: typeOf(typed?.result) }, args };
   const described = { name, signature, async: types.isAsyncFunction(fn) };
-  if (typed !== undefined) return { ...described, schema: typed.schema };
+  const items = types.isGeneratorFunction(fn) ? { items: {} } : {};
+  if (typed !== undefined) return { ...described, schema: { ...typed.schema, ...items } };
   const isPlain = parameters.every((one) => !one.isRest && !one.isOptional && !one.isPattern);
-  return isPlain ? described : { ...described, schema: schemaOf(parameters) };
+  if (isPlain && items.items === undefined) return described;
+  return { ...described, schema: { ...schemaOf(parameters), ...items } };
 }
 
 function schemaOf(parameters) {

@@ -494,9 +494,19 @@ function declarationIn(comments, named) {
   const type = tags.find(({ tag }) => tag === 'type')?.type;
   const isOwn = own.params.length > 0 || own.returns !== undefined || type === undefined;
   const { params, returns, inOrder } = isOwn ? own : named.functionOf(type) ?? own;
-  const about = description || tags.find(({ tag }) => tag === 'description')?.description;
+  const text = description || tags.find(({ tag }) => tag === 'description')?.description;
+  const about = [text, ...statusesIn(tags)].filter(Boolean).join('\n') || undefined;
   if (params.length === 0 && returns === undefined && !about) return undefined;
   return { params, returns, description: about, inOrder };
+}
+
+// The statuses that `@throws` declares, as lines of the description: `@throws 404 no such order`.
+function statusesIn(tags) {
+  const thrown = tags.filter(({ tag }) => tag === 'throws' || tag === 'exception');
+  return thrown.flatMap(({ type, name, description }) => {
+    const words = [type, name, description].filter(Boolean).join(' ');
+    return /^[45]\d\d\b/.test(words) ? [`@throws ${words}`] : [];
+  });
 }
 
 function isOverload({ tag }) {

@@ -125,9 +125,10 @@ function isFile(value) {
 }
 
 const isFalse = () => false;
+const SAFE_INTEGER = { type: 'integer', minimum: Number.MIN_SAFE_INTEGER, maximum: Number.MAX_SAFE_INTEGER };
 const PLAIN = {
   number: plain('number', { type: 'number' }, Number.isFinite, numberOf),
-  integer: plain('integer', { type: 'integer' }, Number.isSafeInteger, integerOf),
+  integer: plain('integer', SAFE_INTEGER, Number.isSafeInteger, integerOf),
   string: plain('string', { type: 'string' }, (value) => typeof value === 'string', never),
   boolean: plain('boolean', { type: 'boolean' }, (value) => typeof value === 'boolean', booleanOf),
   null: plain('null', { type: 'null' }, (value) => value === null, never),

@@ -275,6 +275,7 @@ TYPE_IDS = {bool: 0, int: 4, float: 6, str: 7, bytes: 8, list: 9, dict: 10}
 UNKNOWN = {"name": "", "id": 20}
 DESCRIPTION_LENGTH = 1_000  # characters of a docstring in the metadata
 VARARGS, VARKEYWORDS, COROUTINE = 0x04, 0x08, 0x80 | 0x100 | 0x200  # code flags; COROUTINE: any kind of `async def`
+STREAM = 0x20 | 0x200  # any kind of generator
 
 
 def describe_type(annotation, scope):
@@ -344,7 +345,8 @@ def schema_without_types(function):
         listed.append({"name": name, "kind": kind, "required": required, "schema": {}})
     text = function.__doc__
     description = {"description": text[:DESCRIPTION_LENGTH]} if isinstance(text, str) else {}
-    return {"parameters": listed, "returns": {}, **description}
+    items = {"items": {}} if code.co_flags & STREAM else {}
+    return {"parameters": listed, "returns": {}, **items, **description}
 
 
 # ---- Loading ---------------------------------------------------------------------------------------------------------

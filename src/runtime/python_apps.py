@@ -43,6 +43,9 @@ class App:
         functions["http"] = (self.runner.http, 0, float("inf"), False)
         signature = {"ret": UNKNOWN, "args": []}
         listed = {"name": "http", "http": self.runner.http_takes, "signature": signature, "async": self.runner.is_async}
+        openapi = getattr(self.target, "openapi_url", None)  # of FastAPI: where its own document is
+        if isinstance(openapi, str):
+            listed["openapi"] = openapi
         handle = next((one for one in handles if os.path.basename(one["name"]) == self.script), None)
         if handle is None:
             scope = {"name": "global_namespace", "funcs": [], "classes": [], "objects": []}

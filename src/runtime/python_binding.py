@@ -20,7 +20,7 @@ MESSAGE_LENGTH = 500  # characters of a message, and of the place that it names
 MODEL_FAULTS = 3  # faults of one model in a message
 TYPES = 2_000  # types of one function: more, as of one that expands without end, take any value
 SCHEMA_LENGTH = 8_192  # characters of the JSON Schema of a function
-VARARGS, VARKEYWORDS = 0x04, 0x08  # code flags
+VARARGS, VARKEYWORDS, STREAM = 0x04, 0x08, 0x20 | 0x200  # code flags; STREAM: any kind of generator
 EMPTY = object()  # a parameter without a default
 ANY_KEY = object()  # the fields of a type that takes objects with any keys
 
@@ -942,6 +942,17 @@ def annotated_part(function):
     return function
 
 
+def items_of(function, compiler, annotation):
+    """The schema of what a generator yields; None for other functions."""
+    if not flags_of(function) & STREAM:
+        return None
+    if isinstance(annotation, str):
+        annotation = compiler.evaluate(annotation)
+    arguments = getattr(annotation, "__args__", None) or ()
+    item = safely(compiler, arguments[0]) if arguments else None
+    return item.schema if item else {}
+
+
 class Binder:
     """Binds the arguments of calls of one function."""
 
@@ -966,6 +977,7 @@ class Binder:
                     one.type = optional(one.type)
         returns = safely(compiler, annotations["return"]) if "return" in annotations else None
         self.returns = returns.schema if returns else {}
+        self.items = items_of(inner, compiler, annotations.get("return"))
         self.description = getattr(inner, "__doc__", None)
         self.positional = [one for one in self.parameters if one.kind is POSITIONAL]
         self.order = [one.name for one in self.positional]
@@ -999,6 +1011,8 @@ class Binder:
             for p in self.parameters
         ]
         description = {"description": self.description} if isinstance(self.description, str) else {}
+        if self.items is not None:
+            return {"parameters": listed, "returns": {}, "items": whole(self.items), **description}
         return {"parameters": listed, "returns": whole(self.returns), **description}
 
     def fewest(self):
@@ -1073,8 +1087,9 @@ class Binder:
                 raise BadArgument(f"argument {quote(one.name)} is missing: {self.signature()}", one.name)
         if not self.takes_keywords:
             return self.all_in_order(values), {}
-        rest = values.pop(self.rest.name, None) if self.rest else None
-        if rest is not None:
+        rest = None
+        if self.rest and self.rest.name in values:
+            rest = values.pop(self.rest.name)
             if type(rest) is not list and text:
                 rest = [rest]  # a key that comes once
             if type(rest) is not list:

@@ -57,6 +57,12 @@ export async function open(origin, executablePath, modules, screenshots) {
     assert.deepEqual(found, [], what);
   }
 
+  /** Chooses a theme; a page without a choice follows the system. */
+  async function useTheme(theme) {
+    if ((await page.locator('#theme').count()) > 0) await page.selectOption('#theme', theme);
+    else await page.emulateMedia({ colorScheme: theme === '' ? null : theme });
+  }
+
   /** Checks the page in both themes and on a phone; with a name it is painted. */
   async function inspect(what, name) {
     for (const [look, theme, size] of [
@@ -65,7 +71,7 @@ export async function open(origin, executablePath, modules, screenshots) {
       ['phone', 'light', PHONE],
     ]) {
       if (size) await page.setViewportSize(size);
-      await page.selectOption('#theme', theme);
+      await useTheme(theme);
       await accessible(`${what}, ${look}`);
       if (size) {
         const width = await page.evaluate(() => document.documentElement.scrollWidth);
@@ -75,7 +81,7 @@ export async function open(origin, executablePath, modules, screenshots) {
       if (name) await page.screenshot({ path: join(screenshots, `${name}-${look}.png`) });
     }
     await page.setViewportSize({ width: 1280, height: 800 });
-    await page.selectOption('#theme', '');
+    await useTheme('');
   }
 
   return { browser, page, complaints, inspect };

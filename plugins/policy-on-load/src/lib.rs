@@ -10,6 +10,7 @@ use plugin_heap as _;
 use crate::bindings::exports::metagate::plugin::after_load::Guest as AfterLoad;
 use crate::bindings::exports::metagate::plugin::before_load::{Guest as BeforeLoad, Release};
 use crate::bindings::exports::metagate::plugin::lifecycle::Guest as Lifecycle;
+use crate::bindings::metagate::plugin::types::Effect;
 use crate::policy::Policy;
 
 mod bindings {
@@ -67,7 +68,23 @@ impl BeforeLoad for PolicyOnLoad {
 impl AfterLoad for PolicyOnLoad {
     fn after_load(release: &Release) -> Result<(), String> {
         let functions: Vec<String> = release.functions().into_iter().map(|function| function.name).collect();
-        policy().hidden(&functions)?.into_iter().try_for_each(|function| release.hide(function))
+        policy().hidden(&functions)?.into_iter().try_for_each(|function| release.hide(function))?;
+        if policy().deny_breaking { refuse_breaking(release) } else { Ok(()) }
+    }
+}
+
+/// Refuses a release that breaks callers of the one in service.
+fn refuse_breaking(release: &Release) -> Result<(), String> {
+    let changes = release.changes();
+    let breaking: Vec<String> = changes
+        .iter()
+        .filter(|change| matches!(change.effect, Effect::Breaks))
+        .map(|change| format!("{}: {}", change.function, change.message))
+        .collect();
+    match breaking.as_slice() {
+        [] => Ok(()),
+        [first] => Err(format!("it breaks callers: {first}")),
+        [first, others @ ..] => Err(format!("it breaks callers: {first}, and {} more changes", others.len())),
     }
 }
 

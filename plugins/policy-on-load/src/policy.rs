@@ -22,6 +22,9 @@ struct Config {
     /// Functions that are hidden from callers.
     #[serde(default)]
     hide_functions: Vec<Glob>,
+    /// Whether a release is refused that breaks callers of the one in service.
+    #[serde(default)]
+    deny_breaking: bool,
     /// Environment variables of the workers.
     #[serde(default)]
     env: BTreeMap<String, String>,
@@ -39,6 +42,8 @@ pub struct Policy {
     allow_languages: Option<Vec<String>>,
     deny_functions: Vec<Glob>,
     hide_functions: Vec<Glob>,
+    /// Whether a release is refused that breaks callers of the one in service.
+    pub deny_breaking: bool,
     /// Environment variables of the workers.
     pub env: BTreeMap<String, String>,
     /// Limits that no release may exceed.
@@ -69,6 +74,7 @@ impl Policy {
             allow_languages: config.allow_languages,
             deny_functions: config.deny_functions,
             hide_functions: config.hide_functions,
+            deny_breaking: config.deny_breaking,
             env: config.env,
             labels: config.labels,
         })
@@ -160,6 +166,7 @@ mod tests {
             (r#"{"limits": {"timeout": "fast"}}"#, "limits.timeout: "),
             (r#"{"limits": {"timeouts": "1s"}}"#, "limits.timeouts: there is no such limit"),
             (r#"{"limits": {"concurrency": 1.5}}"#, "limits.concurrency: invalid type"),
+            (r#"{"deny_breaking": "yes"}"#, "deny_breaking: invalid type"),
             (r#"{"deny_names": "tmp-*"}"#, "deny_names: invalid type"),
         ] {
             let refusal = Policy::read(config).err().unwrap_or_else(|| panic!("accepted: {config}"));

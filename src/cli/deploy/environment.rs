@@ -13,7 +13,7 @@ use crate::source::env_file;
 
 /// One variable of the command line: `NAME=VALUE`, or `NAME` for the value from this command's environment.
 #[derive(Debug, Clone)]
-pub(super) struct Variable {
+pub(crate) struct Variable {
     name: String,
     value: Secret,
 }
@@ -36,18 +36,20 @@ impl FromStr for Variable {
 
 /// Variables by name; printed without their values.
 #[derive(Debug)]
-pub(super) struct Environment {
+pub(crate) struct Environment {
     variables: BTreeMap<String, Secret>,
     /// The file that some variables were read from.
     file: Option<String>,
 }
 
 impl Environment {
-    /// The variables of `file`, or else of the folder's `.env`, overridden by those of the command line.
-    pub(super) fn read(folder: &Path, file: Option<&Path>, given: &[Variable]) -> anyhow::Result<Self> {
-        let mut variables = match file {
-            Some(file) => env_file::read_file(file).with_context(|| format!("reading {}", file.display()))?,
-            None => env_file::read(folder).context("reading .env")?,
+    /// The variables of `file`, or else of the folder's `.env` if there is a folder, overridden by those of the command
+    /// line.
+    pub(crate) fn read(folder: Option<&Path>, file: Option<&Path>, given: &[Variable]) -> anyhow::Result<Self> {
+        let mut variables = match (file, folder) {
+            (Some(file), _) => env_file::read_file(file).with_context(|| format!("reading {}", file.display()))?,
+            (None, Some(folder)) => env_file::read(folder).context("reading .env")?,
+            (None, None) => BTreeMap::new(),
         };
         let from_file = !variables.is_empty();
         let file = file.map_or_else(|| env_file::FILE.to_owned(), |file| file.display().to_string());
@@ -56,7 +58,7 @@ impl Environment {
     }
 
     /// Whether there are no variables.
-    pub(super) fn is_empty(&self) -> bool {
+    pub(crate) fn is_empty(&self) -> bool {
         self.variables.is_empty()
     }
 
@@ -89,7 +91,7 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         fs::write(folder.path().join(".env"), "A=one\nB=two\n").unwrap();
         let given = ["B=three".parse().unwrap(), "C=a=b".parse().unwrap()];
-        let environment = Environment::read(folder.path(), None, &given).unwrap();
+        let environment = Environment::read(Some(folder.path()), None, &given).unwrap();
         let sent = environment.to_json();
         assert_eq!(sent, json!([{"name":"A","value":"one"},{"name":"B","value":"three"},{"name":"C","value":"a=b"}]));
         assert_eq!(environment.to_string(), "A, B, C (from .env)");
@@ -102,9 +104,9 @@ mod tests {
         fs::write(folder.path().join(".env"), "A=one\n").unwrap();
         let file = folder.path().join("other");
         fs::write(&file, "B=two\n").unwrap();
-        let environment = Environment::read(folder.path(), Some(&file), &[]).unwrap();
+        let environment = Environment::read(Some(folder.path()), Some(&file), &[]).unwrap();
         assert_eq!(environment.to_json(), json!([{"name":"B","value":"two"}]));
-        assert!(Environment::read(folder.path(), Some(&folder.path().join("none")), &[]).is_err());
+        assert!(Environment::read(Some(folder.path()), Some(&folder.path().join("none")), &[]).is_err());
     }
 
     #[test]

@@ -3,6 +3,7 @@
 
 use anyhow::{Context, bail};
 use serde::Deserialize;
+use serde::de::DeserializeOwned;
 use ureq::Body;
 use ureq::http::Response;
 
@@ -12,10 +13,13 @@ use crate::cli::deploy::progress::{Progress, plain};
 use crate::cli::stderr;
 use crate::deployment::DeploymentName;
 
-/// The result of a deploy or rollback.
-pub(crate) enum Outcome {
-    /// The release is in service.
-    Deployed(Deployed),
+/// The last event of a deploy or rollback that succeeds.
+pub(crate) const DEPLOYED: &str = "deployed";
+
+/// The result of a deploy, a rollback or a comparison.
+pub(crate) enum Outcome<T = Deployed> {
+    /// It succeeded: the release is in service, or was compared.
+    Done(T),
     /// The release was not put in service; the previous one, if any, stays. Lines of the log that were shown are not
     /// repeated in the report.
     Failed {
@@ -43,12 +47,16 @@ pub(crate) struct Failed {
     error: GatewayError,
 }
 
-/// Shows the log events of an answer until the result arrives.
-pub(crate) fn follow(mut answer: Response<Body>, progress: &Progress) -> anyhow::Result<Outcome> {
+/// Shows the log events of an answer until the result arrives. `success` is the event of the one that is wanted.
+pub(crate) fn follow<T: DeserializeOwned>(
+    mut answer: Response<Body>,
+    success: &str,
+    progress: &Progress,
+) -> anyhow::Result<Outcome<T>> {
     const READING: &str = "reading the gateway's answer";
     if !is_event_stream(&answer) {
         let text = answer.body_mut().read_to_string().context(READING)?;
-        return Ok(Outcome::Deployed(serde_json::from_str(&text).context(READING)?));
+        return Ok(Outcome::Done(serde_json::from_str(&text).context(READING)?));
     }
     progress.waiting("the gateway installs and loads the release");
     let mut shown = Vec::new();
@@ -56,7 +64,7 @@ pub(crate) fn follow(mut answer: Response<Body>, progress: &Progress) -> anyhow:
         let event = event.context(READING)?;
         match event.name.as_str() {
             "log" => shown.extend(event.data.lines().map(|line| progress.log(line))),
-            "deployed" => return Ok(Outcome::Deployed(serde_json::from_str(&event.data).context(READING)?)),
+            name if name == success => return Ok(Outcome::Done(serde_json::from_str(&event.data).context(READING)?)),
             "failed" => {
                 let failed = serde_json::from_str(&event.data).context(READING)?;
                 return Ok(Outcome::Failed { failed, shown });
@@ -75,13 +83,9 @@ impl Outcome {
     /// The result is unknown.
     pub(crate) fn report(self, name: &DeploymentName) -> anyhow::Result<Option<Deployed>> {
         match self {
-            Self::Deployed(deployed) => Ok(Some(deployed)),
-            Self::Failed { failed: Failed { status, error: GatewayError { code, message, .. } }, shown } => {
-                let (reason, output) = not_shown(&message, &shown);
-                let reason = reason
-                    .unwrap_or_else(|| format!("the release of {name:?} is not in service, for the reason above"));
-                stderr::print_line(format_args!("error: {reason} ({code}, status {status})"));
-                output.iter().for_each(|line| stderr::print_line(format_args!("  | {line}")));
+            Self::Done(deployed) => Ok(Some(deployed)),
+            Self::Failed { failed, shown } => {
+                print_failure(&failed, &shown, &format!("the release of {name:?} is not in service"));
                 Ok(None)
             }
             Self::Unknown => bail!(
@@ -89,6 +93,15 @@ impl Outcome {
             ),
         }
     }
+}
+
+/// Prints why it failed, without what was shown: then that is what `failure` says.
+pub(crate) fn print_failure(failed: &Failed, shown: &[String], failure: &str) {
+    let Failed { status, error: GatewayError { code, message, .. } } = failed;
+    let (reason, output) = not_shown(message, shown);
+    let reason = reason.unwrap_or_else(|| format!("{failure}, for the reason above"));
+    stderr::print_line(format_args!("error: {reason} ({code}, status {status})"));
+    output.iter().for_each(|line| stderr::print_line(format_args!("  | {line}")));
 }
 
 /// The first line of the message and the lines after it, without those that are the end of a line in `shown`.

@@ -76,7 +76,7 @@ impl Drop for Progress {
 }
 
 /// A line from the gateway without control characters, so that it cannot move the cursor or change colours.
-pub(super) fn plain(line: &str) -> String {
+pub(crate) fn plain(line: &str) -> String {
     let mut plain = String::new();
     let mut characters = line.chars();
     while let Some(character) = characters.next() {

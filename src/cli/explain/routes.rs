@@ -101,7 +101,10 @@ fn show_own(path: &str, prefix: &Prefix, out: &mut impl Write) -> anyhow::Result
         }
         Ok(Target::Http(http)) => (Some((http.name.to_string(), None)), "whole requests to a deployment".to_owned()),
         Ok(Target::Static(file)) => (Some((file.name.to_string(), None)), "a file of a deployment".to_owned()),
-        Ok(Target::Other) => {
+        Ok(Target::Tools(Some(tools))) => {
+            (Some((tools.name.to_string(), None)), "the tools of a deployment".to_owned())
+        }
+        Ok(Target::Tools(None) | Target::Other) => {
             (None, format!("the gateway itself: no route takes its addresses, or those below /{prefix}"))
         }
         Err(problem) => bail!("{path:?} is no address: {}", problem.message()),

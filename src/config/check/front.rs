@@ -61,6 +61,9 @@ fn taken(route: &RouteConfig, config: &Config) -> Option<String> {
         let names = RESERVED_NAMES.map(|name| format!("/{name}")).join(", ");
         return Some(format!("these addresses are reserved for the gateway: {names}"));
     }
+    if config.mcp.enabled && first == "mcp" && route.path.parts().len() == 1 {
+        return Some("the tools of [mcp] are at /mcp".to_owned());
+    }
     let is_prefix = config.server.prefix.as_ref().is_some_and(|prefix| prefix.as_str() == first);
     is_prefix.then(|| format!("addresses below /{first} are those of deployments, because it is the prefix"))
 }

@@ -11,6 +11,7 @@ use crate::config::tables::admin::AdminConfig;
 use crate::config::tables::dashboard::DashboardConfig;
 use crate::config::tables::deploy::DeployConfig;
 use crate::config::tables::deployment::DeploymentConfig;
+use crate::config::tables::mcp::McpConfig;
 use crate::config::tables::metrics::MetricsConfig;
 use crate::config::tables::plugin::PluginConfig;
 use crate::config::tables::plugins::PluginsConfig;
@@ -37,6 +38,9 @@ pub struct Config {
     /// The page at the address of the admin API.
     #[serde(default, deserialize_with = "field::table")]
     pub dashboard: DashboardConfig,
+    /// Functions as tools for models. Default: none are.
+    #[serde(default, deserialize_with = "field::table")]
+    pub mcp: McpConfig,
     /// A line for each call. Default: none.
     #[serde(default, deserialize_with = "field::some_table")]
     pub access_log: Option<AccessLogConfig>,

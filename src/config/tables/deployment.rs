@@ -9,7 +9,7 @@ use serde::Deserialize;
 use crate::config::locations::Locations;
 use crate::config::tables::cors::CorsConfig;
 use crate::config::tables::wasm_functions::WasmFunctionsConfig;
-use crate::config::values::choice::{ArgumentOrder, Handler, Isolation};
+use crate::config::values::choice::{ArgumentOrder, Describe, Handler, Isolation};
 use crate::config::values::endpoint::Endpoint;
 use crate::config::values::field;
 use crate::config::values::run_as::RunAs;
@@ -146,6 +146,9 @@ pub struct DeploymentConfig {
     /// `[server.cors]`.
     #[serde(default, deserialize_with = "field::some_table")]
     pub cors: Option<CorsConfig>,
+    /// Who may read what its functions are: "admin" or "public", as in `[server]`. Default: that of `[server]`.
+    #[serde(default)]
+    pub describe: Option<Describe>,
     /// For runtime = "wasm": how its functions run, and their permissions.
     #[serde(default)]
     pub wasm: WasmFunctionsConfig,
@@ -191,6 +194,7 @@ impl DeploymentConfig {
             max_processes: default_max_processes(),
             static_files: StaticFiles::default(),
             cors: None,
+            describe: None,
             wasm: WasmFunctionsConfig::default(),
             locations: Locations::default(),
         }
@@ -200,9 +204,9 @@ impl DeploymentConfig {
     /// within its file is unchanged.
     #[must_use]
     pub fn has_same_settings(&self, other: &Self) -> bool {
-        let Self { cors, locations, .. } = self;
-        // `cors` concerns no worker, and is replaced without a new release.
-        let other = Self { cors: cors.clone(), locations: locations.clone(), ..other.clone() };
+        let Self { cors, describe, locations, .. } = self;
+        // `cors` and `describe` concern no worker, and are replaced without a new release.
+        let other = Self { cors: cors.clone(), describe: *describe, locations: locations.clone(), ..other.clone() };
         *self == other
     }
 }

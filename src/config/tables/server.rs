@@ -8,7 +8,7 @@ use serde::Deserialize;
 
 use crate::config::tables::cors::CorsConfig;
 use crate::config::tables::tls::TlsConfig;
-use crate::config::values::choice::{ClientCertificates, TlsVersion};
+use crate::config::values::choice::{ClientCertificates, Describe, TlsVersion};
 use crate::config::values::delay::Delay;
 use crate::config::values::field;
 use crate::config::values::listen::{self, Listen};
@@ -96,6 +96,9 @@ pub struct ServerConfig {
     /// Which web pages of other origins may call functions. Default: none.
     #[serde(deserialize_with = "field::some_table")]
     pub cors: Option<CorsConfig>,
+    /// Who may read the descriptions of functions and of the admin API (`openapi.json`, `docs`): "admin" (those who may
+    /// use the admin API) or "public" (everyone). Default "admin".
+    pub describe: Describe,
 }
 
 /// The default of `max_buffered`.
@@ -140,6 +143,7 @@ impl Default for ServerConfig {
             proxy_protocol: false,
             server_timing: false,
             cors: None,
+            describe: Describe::default(),
         }
     }
 }

@@ -87,6 +87,19 @@ choices!(
     }
 );
 choices!(
+    /// Who may read the descriptions of functions.
+    #[derive(Default)]
+    Describe,
+    "\"admin\" or \"public\"",
+    {
+        /// Those who may use the admin API.
+        #[default]
+        Admin = "admin",
+        /// Everyone.
+        Public = "public",
+    }
+);
+choices!(
     /// Compression of what is sent.
     #[derive(Default)]
     Compression,

@@ -9,7 +9,7 @@ use axum::extract::{Request, State};
 use axum::middleware::Next;
 use axum::response::Response;
 use http::Method;
-use http::header::{AUTHORIZATION, HOST, HeaderMap, ORIGIN};
+use http::header::{AUTHORIZATION, HeaderMap};
 use http::request::Parts;
 use sha2::{Digest as _, Sha256};
 use subtle::ConstantTimeEq;
@@ -21,6 +21,7 @@ use crate::http::api::reply;
 use crate::http::api::wrong_tokens::{Guess, WrongTokens};
 use crate::http::client_connection::Program;
 use crate::http::problem::{Code, Problem};
+use crate::http::web_pages;
 use crate::process::connection_owner::{Owner, Owners};
 
 /// The SHA-256 of a token. All digests have one length, so the time of a comparison reveals nothing about the token.
@@ -125,6 +126,24 @@ impl Access {
         }
     }
 
+    /// Who makes a request, where the address is not one of the admin API's. A wrong token counts as a guess.
+    ///
+    /// # Errors
+    ///
+    /// As for the API: 401 `unauthorized`, 403 `forbidden`, 429 `rate_limited`.
+    pub async fn reader(&self, head: &Parts) -> Result<Caller, Problem> {
+        if matches!(self, Self::OtherPrograms(_)) && web_pages::may_be_rebound(&head.uri, &head.headers) {
+            return Err(rebound());
+        }
+        self.check(head).await
+    }
+
+    /// Whether a request carries a token of the admin API.
+    #[must_use]
+    pub fn has_token(&self, headers: &HeaderMap) -> bool {
+        matches!(self, Self::Token(check) if check.holder(headers).is_some())
+    }
+
     /// Whether an answer may have what the API shows.
     pub async fn shows_details(&self, head: &Parts) -> bool {
         match self {
@@ -190,44 +209,19 @@ pub async fn require_access(State(access): State<Access>, request: Request, next
 /// machine, and a browser runs the programs of every page.
 pub async fn refuse_pages(State(access): State<Access>, request: Request, next: Next) -> Response {
     let changes = !matches!(*request.method(), Method::GET | Method::HEAD);
-    if changes && !is_of_own_page(&request) {
+    if changes && !web_pages::is_of_own_page(request.uri(), request.headers()) {
         let problem = Problem::new(Code::Forbidden, "the admin API accepts no changes from web pages of other origins");
         return reply::problem(problem, request.headers());
     }
-    if matches!(access, Access::OtherPrograms(_)) && may_be_rebound(&request) {
-        let message = "without a token the admin API answers to localhost and to IP addresses, not to other names";
-        return reply::problem(Problem::new(Code::Forbidden, message), request.headers());
+    if matches!(access, Access::OtherPrograms(_)) && web_pages::may_be_rebound(request.uri(), request.headers()) {
+        return reply::problem(rebound(), request.headers());
     }
     next.run(request).await
 }
 
-/// Whether a request comes from a page of the address that it is for, such as the dashboard, or from no page.
-/// Browsers set the header, pages cannot.
-fn is_of_own_page(request: &Request) -> bool {
-    let Some(origin) = request.headers().get(ORIGIN) else { return true };
-    let authority = match request.uri().authority() {
-        Some(authority) => Some(authority.as_str()),
-        None => request.headers().get(HOST).and_then(|host| host.to_str().ok()),
-    };
-    let origin = origin.to_str().ok().and_then(|origin| origin.split_once("://"));
-    let (Some(authority), Some((scheme, host))) = (authority, origin) else { return false };
-    matches!(scheme, "http" | "https") && host.eq_ignore_ascii_case(authority)
-}
-
-/// Whether a request names this machine by a name that an attacker's DNS server may have pointed here (DNS rebinding):
-/// to a browser, a page under that name has the gateway's own origin. IP addresses and names without a dot are safe
-/// from that.
-fn may_be_rebound(request: &Request) -> bool {
-    let host = match request.uri().host() {
-        Some(host) => host,
-        None => match request.headers().get(HOST).and_then(|host| host.to_str().ok()) {
-            Some(host) => host.rsplit_once(':').filter(|(_, port)| !port.contains(']')).map_or(host, |(host, _)| host),
-            None => return true,
-        },
-    };
-    let host = host.trim_start_matches('[').trim_end_matches(']').trim_end_matches('.');
-    let is_safe = host.parse::<IpAddr>().is_ok() || host.to_ascii_lowercase().ends_with(".localhost");
-    host.contains('.') && !is_safe
+fn rebound() -> Problem {
+    let message = "without a token the admin API answers to localhost and to IP addresses, not to other names";
+    Problem::new(Code::Forbidden, message)
 }
 
 #[cfg(test)]

@@ -15,11 +15,9 @@ use http::header::{self, CONTENT_TYPE, HOST};
 use http::request::Parts;
 use http::{HeaderMap, HeaderName, HeaderValue, Method, Request};
 use http_body_util::BodyExt;
-use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
 use serde::{Deserialize, Serialize};
 
 use crate::clock;
-use crate::gateway::VERSION;
 use crate::gateway::deployer::Deployer;
 use crate::http::api::caller::{Caller, Need};
 use crate::http::api::{json_body, reply};
@@ -28,6 +26,7 @@ use crate::http::call::invoke;
 use crate::http::call::lookup::Client;
 use crate::http::call::observers::Observers;
 use crate::http::client_connection::ClientConnection;
+use crate::http::path;
 use crate::http::problem::{Code, Problem};
 use crate::http::reply_body::ReplyBody;
 use crate::http::request_id;
@@ -57,9 +56,6 @@ const NOT_OWN: [&str; 14] = [
     "x-real-ip",
 ];
 const OF_PROXIES: &str = "x-forwarded-";
-
-/// What a name may have in an address as it is.
-const IN_ADDRESS: AsciiSet = NON_ALPHANUMERIC.remove(b'-').remove(b'.').remove(b'_').remove(b'~').remove(b'/');
 
 /// Whether functions can be called at the address that a request came to, in the extensions of the request.
 #[derive(Debug, Clone, Copy)]
@@ -165,8 +161,7 @@ fn head_of(
     if let Some(agent) = asked.get(header::USER_AGENT) {
         own.entry(header::USER_AGENT).or_insert(agent.clone());
     }
-    let [name, function] = [name, function].map(|part| utf8_percent_encode(part, &IN_ADDRESS));
-    let address = format!("/{}/{name}/{VERSION}/call/{function}", deployer.gateway.prefix);
+    let address = path::of_call(deployer.gateway.prefix.as_str(), name, function);
     let made = Request::builder().method(Method::POST).uri(address).body(());
     let (mut head, ()) =
         made.map_err(|error| Problem::new(Code::BadRequest, format!("no such address: {error}")))?.into_parts();

@@ -65,7 +65,9 @@ impl<'a> Need<'a> {
             "/api/reload" => Self::Admin,
             // What was recorded holds what callers send.
             path if path.starts_with("/api/plugins/") => Self::Admin,
-            "/api/package/create" | "/api/deploy/create" | "/api/deploy/delete" => Self::Change,
+            "/api/package/create" | "/api/package/compare" | "/api/deploy/create" | "/api/deploy/delete" => {
+                Self::Change
+            }
             path if path.starts_with("/api/repository/") => Self::Change,
             // Their handlers show what the caller may see.
             "/api/inspect" | "/api/overview" | "/api/recent-calls" | "/api/events" | "/api/wiring"

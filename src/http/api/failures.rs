@@ -35,9 +35,12 @@ pub fn from_deploy(error: &DeployError) -> Problem {
     let message = error.to_string();
     let code = match error {
         DeployError::AlreadyDeployed(_) => Code::AlreadyDeployed,
-        DeployError::OfConfiguration(_) | DeployError::NotPermitted(_) => Code::Forbidden,
+        DeployError::OfConfiguration(_)
+        | DeployError::NotPermitted(_)
+        | DeployError::NotPermittedOfConfiguration(_) => Code::Forbidden,
         DeployError::UnknownId(_) => Code::BadRequest,
-        DeployError::NotFound(_) => Code::DeploymentNotFound,
+        DeployError::NotFound(_) | DeployError::NotInService(_) => Code::DeploymentNotFound,
+        DeployError::Incompatible { .. } => Code::Incompatible,
         DeployError::NoRelease { .. } => Code::NotFound,
         DeployError::InProgress(_) => Code::DeployInProgress,
         DeployError::GivenUp(_) => return Problem::new(Code::Deleted, message).with_status(StatusCode::CONFLICT),

@@ -15,8 +15,8 @@ use crate::gateway::overview::Overviews;
 use crate::http::api::access::{self, Access};
 use crate::http::api::metrics::Figures;
 use crate::http::api::{
-    audited, call_from_page, deploy, events, inspect, logs, metacall, metrics, overview, plugins, recent_calls, reload,
-    reply, unread_body, upgrade, wiring,
+    audited, call_from_page, deploy, events, inspect, logs, metacall, metrics, overview, packages, plugins,
+    recent_calls, reload, reply, unread_body, upgrade, wiring,
 };
 use crate::http::bodies::Bodies;
 use crate::http::problem::{Code, Problem};
@@ -60,7 +60,7 @@ pub fn api(
         .merge(deploy::routes(Arc::clone(deployer)))
         .layer(middleware::from_fn_with_state(bodies, unread_body::read_whole))
         // Its body is streamed.
-        .merge(deploy::upload(Arc::clone(deployer), max_upload))
+        .merge(packages::routes(Arc::clone(deployer), max_upload))
         .layer(middleware::from_fn_with_state(access.clone(), access::require_access))
         .layer(middleware::from_fn_with_state(audit.clone(), audited::audit))
         .layer(middleware::from_fn_with_state(access.clone(), access::refuse_pages));

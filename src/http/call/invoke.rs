@@ -8,7 +8,8 @@ use http::request::Parts;
 use http::{HeaderValue, Method, Request, Response};
 use hyper::body::{Body, Incoming, SizeHint};
 
-use crate::deployment::Takes;
+use crate::deployment::{Function, Takes};
+use crate::describe::query;
 use crate::gateway::{Gateway, VERSION};
 use crate::http::bodies::Bodies;
 use crate::http::buffers::SMALL;
@@ -27,6 +28,8 @@ use crate::registry::Deployment;
 
 /// The methods of a function's address.
 const METHODS: &str = "GET, HEAD, POST, OPTIONS";
+/// Those of a function that requires what the query of a GET cannot carry.
+const METHODS_WITH_BODY: &str = "POST, OPTIONS";
 
 /// Calls the function that an address names. What the head of the request shows to be wrong is refused before its body
 /// is read.
@@ -49,7 +52,7 @@ pub async fn call(
         }
     };
     if head.method == Method::OPTIONS {
-        return Box::pin(options(&head, body)).await;
+        return Box::pin(options(&head, body, methods_of(&deployment, &address.function))).await;
     }
     let mut record = CallRecord::begin(client, &deployment, &address.function, &head, &body.size_hint());
     let answered = answer(gateway, &mut head, body, client, bodies, &mut record).await;
@@ -164,10 +167,20 @@ fn deployment_for(
 }
 
 /// The methods of a function, for who asks for them. Nothing runs.
-async fn options(head: &Parts, body: Incoming) -> Result<Response<ReplyBody>, Problem> {
-    let mut response = problem::methods(METHODS);
+async fn options(head: &Parts, body: Incoming, methods: &str) -> Result<Response<ReplyBody>, Problem> {
+    let mut response = problem::methods(methods);
     if !request_body::drop_unread(head, body).await {
         response.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
     }
     Ok(response)
+}
+
+fn methods_of(deployment: &Deployment, function: &str) -> &'static str {
+    let Some((pool, exports)) = deployment.pool().and_then(|pool| Some((pool, pool.exports()?))) else {
+        return METHODS;
+    };
+    let name = exports.aliases.get(function).map_or(function, AsRef::as_ref);
+    let needs_body = |function: &Arc<Function>| query::needs_body(&function.signature);
+    let by_name = pool.wants_names() && exports.functions.get(name).is_some_and(needs_body);
+    if by_name { METHODS_WITH_BODY } else { METHODS }
 }

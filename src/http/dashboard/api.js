@@ -14,13 +14,18 @@ export function useToken(token) {
   sessionStorage.setItem(TOKEN, token);
 }
 
+/** The token of the admin API, if one was given. */
+export function heldToken() {
+  return sessionStorage.getItem(TOKEN) ?? '';
+}
+
 export function forgetToken() {
   sessionStorage.removeItem(TOKEN);
 }
 
 /** Asks the gateway. Throws `Refused` unless it succeeds. */
 export async function ask(path, { method = 'GET', headers = {}, body, signal } = {}) {
-  const token = sessionStorage.getItem(TOKEN);
+  const token = heldToken();
   const authorization = token ? { authorization: `Bearer ${token}` } : {};
   const answer = await fetch(path, {
     method,

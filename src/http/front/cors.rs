@@ -77,6 +77,12 @@ impl CorsPolicy {
         self.origins.iter().any(|permitted| permitted.permits(text)).then(|| origin.cloned())?
     }
 
+    /// Whether pages of an origin may see answers.
+    #[must_use]
+    pub fn permits(&self, origin: &HeaderValue) -> bool {
+        self.allowed(Some(origin)).is_some()
+    }
+
     /// Answers a preflight.
     ///
     /// # Errors

@@ -10,12 +10,12 @@ use tower::ServiceExt;
 
 use crate::http::api::access::Peer;
 use crate::http::api::call_from_page::{self, Entrance, ServesCalls};
-use crate::http::api::deploy::UPLOAD_PATH;
+use crate::http::api::packages::takes_upload;
 use crate::http::api::unread_body::UnreadBody;
 use crate::http::buffers::{Class, Held};
 use crate::http::call::lookup::Client;
 use crate::http::client_connection::ClientConnection;
-use crate::http::path::StaticAddress;
+use crate::http::path::{StaticAddress, ToolsAddress};
 use crate::http::problem::{Code, Problem};
 use crate::http::reply_body::ReplyBody;
 use crate::http::request_body;
@@ -52,6 +52,24 @@ impl Service {
         Ok(response)
     }
 
+    /// Whether an address is one of tools.
+    pub(super) fn offers_tools(&self, address: Option<&ToolsAddress<'_>>) -> bool {
+        self.tools.as_ref().is_some_and(|tools| tools.offers(address))
+    }
+
+    /// Answers a request to the tools of one deployment, or of all.
+    pub(super) async fn serve_tools(
+        &self,
+        address: Option<&ToolsAddress<'_>>,
+        request: Request<Incoming>,
+        client: Client<'_>,
+    ) -> Result<Response<ReplyBody>, Problem> {
+        match &self.tools {
+            Some(tools) => tools.serve(&self.gateway, address, request, client, &self.bodies).await,
+            None => Err(Problem::new(Code::NotFound, "there are no tools here")),
+        }
+    }
+
     /// Answers a request for what no deployment has. Next to a web app that is a slip: the answer has its address.
     pub(super) async fn answer_nowhere(
         &self,
@@ -62,6 +80,9 @@ impl Service {
     ) -> Result<Response<ReplyBody>, Problem> {
         let name = path.split('/').nth(2).unwrap_or_default();
         let deployment = self.gateway.deployment(name);
+        if is_description(path) {
+            return self.route_to_api(request, id, connection).await;
+        }
         let Some(app) = deployment.and_then(|deployment| self.gateway.address_of_app(&deployment)) else {
             return self.route_to_api(request, id, connection).await;
         };
@@ -88,7 +109,7 @@ impl Service {
             let (observers, bodies) = (Arc::clone(&self.observers), Arc::clone(&self.bodies));
             head.extensions.insert(Entrance { connection: connection.clone(), observers, bodies });
         }
-        if head.method == Method::POST && head.uri.path() == UPLOAD_PATH {
+        if head.method == Method::POST && takes_upload(head.uri.path()) {
             let mut held = Held::nothing(&connection.buffers);
             held.grow_to(UPLOAD_BUFFER, Class::Upload)?;
             return Ok(self.route_upload(head, body).await);
@@ -120,4 +141,10 @@ impl Service {
         }
         response.map(ReplyBody::Streamed)
     }
+}
+
+/// Whether an address below a deployment's is that of its description.
+fn is_description(path: &str) -> bool {
+    let below = path.splitn(5, '/').nth(4).unwrap_or_default();
+    ["openapi.json", "docs"].contains(&below) || below.starts_with("docs/")
 }

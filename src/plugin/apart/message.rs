@@ -8,6 +8,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
 use crate::config::{HookName, InvokeGrant, PluginName};
+use crate::describe::difference::FunctionChange;
 use crate::plugin::apart::change::Change;
 use crate::plugin::apart::few::few;
 use crate::plugin::fault::Fault;
@@ -141,6 +142,7 @@ pub(crate) struct SentRelease {
     pub(crate) max_memory: Option<u64>,
     pub(crate) labels: BTreeMap<String, String>,
     pub(crate) functions: BTreeMap<String, SentFunction>,
+    pub(crate) changes: Vec<FunctionChange>,
 }
 
 /// A function of a release.

@@ -21,7 +21,7 @@ use crate::plugin::held_stream::HeldStream;
 use crate::plugin::host::input::{CallInput, HookInput, OutcomeInput};
 use crate::plugin::invocation::{Context, Invocation};
 use crate::plugin::outcome::{Content, Outcome, Source};
-use crate::plugin::release::{Adjusted, DistantFiles, Files, Limits, Offered, Release, Stage};
+use crate::plugin::release::{Adjusted, Compared, DistantFiles, Files, Limits, Offered, Release, Stage};
 
 /// An input that cannot be read.
 #[derive(Debug, thiserror::Error)]
@@ -138,6 +138,7 @@ pub(crate) fn release(release: &Release) -> SentRelease {
         max_memory: limits.max_memory,
         labels: labels.clone(),
         functions: functions.iter().map(|(name, offered)| (name.clone(), function(offered))).collect(),
+        changes: release.changes(),
     }
 }
 
@@ -224,6 +225,7 @@ fn received_release(sent: SentRelease, files: Box<dyn DistantFiles>) -> Release 
         files: Arc::new(Files::InGateway(files)),
         environment: sent.environment,
         stage: if sent.is_loaded { Stage::AfterLoad } else { Stage::BeforeLoad },
+        compared: Compared::Known(sent.changes),
         adjusted: Adjusted {
             environment: sent.set_environment,
             limits,

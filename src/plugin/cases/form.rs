@@ -9,6 +9,7 @@ use serde_json::{Map, Value};
 
 use crate::config::HookName;
 use crate::deployment::DeploymentName;
+use crate::describe::difference::FunctionChange;
 use crate::plugin::cases::moment::{Moment, Span};
 use crate::plugin::cases::texts::{Texts, Wanted, Word};
 use crate::plugin::cases::value::Json;
@@ -185,6 +186,7 @@ pub(super) struct Staged {
     pub(super) limits: BTreeMap<String, Word>,
     pub(super) labels: BTreeMap<String, String>,
     pub(super) functions: Vec<Function>,
+    pub(super) changes: Vec<FunctionChange>,
 }
 
 impl Default for Staged {
@@ -200,6 +202,7 @@ impl Default for Staged {
             limits: BTreeMap::new(),
             labels: BTreeMap::new(),
             functions: Vec::new(),
+            changes: Vec::new(),
         }
     }
 }

@@ -18,7 +18,7 @@ use crate::plugin::headers;
 use crate::plugin::host::input::{CallInput, HookInput, OutcomeInput};
 use crate::plugin::invocation::Invocation;
 use crate::plugin::outcome::{Content, Outcome, Source};
-use crate::plugin::release::{Adjusted, Files, Limits, Offered, Release, Stage};
+use crate::plugin::release::{Adjusted, Compared, Files, Limits, Offered, Release, Stage};
 
 /// The default limits of a release: those of a deployment that sets none.
 const LIMITS: [(&str, &str); 4] =
@@ -128,6 +128,7 @@ pub(super) fn release(staged: Staged, stage: Stage) -> Result<Release, String> {
         files: Arc::new(Files::Given(files)),
         environment: staged.environment,
         stage,
+        compared: Compared::Known(staged.changes),
         adjusted: Adjusted {
             environment: BTreeMap::new(),
             limits,

@@ -3,9 +3,10 @@
 use wasmtime::component::Resource;
 use wasmtime::{Result, format_err};
 
+use crate::describe::difference::{Effect, FunctionChange};
 use crate::plugin::apart::change::Change;
 use crate::plugin::bindings::metagate::plugin::release::{FunctionInfo, Host, HostRelease, Pair};
-use crate::plugin::bindings::metagate::plugin::types::Parameter;
+use crate::plugin::bindings::metagate::plugin::types::{self, Parameter};
 use crate::plugin::host::input::HookInput;
 use crate::plugin::host::state::HostState;
 use crate::plugin::release::{Release, ReleaseHandle};
@@ -94,6 +95,18 @@ impl HostRelease for HostState {
             is_async: offered.is_async,
         });
         Ok(described.collect())
+    }
+
+    fn changes(&mut self, _: Handle) -> Result<Vec<types::Change>> {
+        let shown = |FunctionChange { function, effect, message }| {
+            let effect = match effect {
+                Effect::Breaks => types::Effect::Breaks,
+                Effect::Unclear => types::Effect::Unclear,
+                Effect::Compatible => types::Effect::Compatible,
+            };
+            types::Change { function, effect, message }
+        };
+        Ok(self.release()?.changes().into_iter().map(shown).collect())
     }
 
     fn hide(&mut self, _: Handle, function: String) -> Result<Result<(), String>> {

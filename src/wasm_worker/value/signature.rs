@@ -62,7 +62,7 @@ impl Signature {
             required: shape.default_value().is_none(),
             schema,
         });
-        deployment::Signature { parameters: described.collect(), returns, description: None }
+        deployment::Signature { parameters: described.collect(), returns, items: None, description: None }
     }
 
     /// Appends the JSON of the function's result, at most `limit` bytes. Appends nothing if it fails.

@@ -16,6 +16,7 @@ pub(super) struct Fields {
     jsons: Option<Vec<MetaCallJson>>,
     runners: Option<Vec<String>>,
     version: Option<String>,
+    env: Option<Vec<u8>>,
 }
 
 impl Fields {
@@ -27,6 +28,7 @@ impl Fields {
             "jsons" => put(&mut self.jsons, name, read_json(name, bytes)?),
             "runners" => put(&mut self.runners, name, read_json(name, bytes)?),
             "version" => put(&mut self.version, name, read_text(name, bytes)?),
+            "env" => put(&mut self.env, name, bytes.to_vec()),
             _ => Ok(()),
         }
     }
@@ -48,7 +50,8 @@ impl Fields {
             return Err(refused("parts are missing".to_owned()));
         };
         let kind = self.kind.unwrap_or_default();
-        Ok(Upload { id, kind, jsons, runners: self.runners, version: self.version, archive })
+        let Self { runners, version, env, .. } = self;
+        Ok(Upload { id, kind, jsons, runners, version, env, archive })
     }
 }
 

@@ -21,6 +21,8 @@ pub struct Upload {
     pub runners: Option<Vec<String>>,
     /// The version that the client wants.
     pub version: Option<String>,
+    /// The part `env`, as it was sent.
+    pub env: Option<Vec<u8>>,
     /// The file, in the folder that was given for it.
     pub archive: PathBuf,
 }

@@ -1,0 +1,23 @@
+//! What functions say about themselves, made of their signatures alone: documents for programs and people, tools for
+//! models. Who may read them, and how they are sent, is left to `http`.
+
+mod abilities;
+pub mod client;
+pub mod declared;
+mod definitions;
+pub mod difference;
+pub mod fit;
+pub mod gateway;
+pub mod openapi;
+pub mod operation;
+pub mod query;
+mod responses;
+pub mod schema;
+pub mod tool_input;
+pub mod tool_names;
+pub mod tool_output;
+pub mod tools;
+pub mod words;
+
+pub use abilities::Abilities;
+pub use definitions::Definitions;

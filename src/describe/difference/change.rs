@@ -1,0 +1,64 @@
+//! What a difference is, and how it is told.
+
+use serde::{Deserialize, Serialize};
+
+use crate::describe::difference::covered::{Covered, Mismatch, Of};
+
+/// What a change means for those who call a function as before.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Effect {
+    /// Some calls fail now, or have a result of another type.
+    Breaks,
+    /// That depends on what the schemas do not say, or say in a way that is not compared.
+    Unclear,
+    /// Calls go on as before.
+    Compatible,
+}
+
+/// A difference between the functions of two releases:
+/// `{"function":"add","effect":"breaks","message":"parameter b is new and required"}`.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct FunctionChange {
+    /// The function, by the name that callers use.
+    pub function: String,
+    /// What it means for callers.
+    pub effect: Effect,
+    /// What has changed, for people.
+    pub message: String,
+}
+
+impl std::fmt::Display for FunctionChange {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "{}: {}", self.function, self.message)
+    }
+}
+
+/// The changes of one function, in the making.
+pub(super) struct Changes(pub(super) Vec<(Effect, String)>);
+
+impl Changes {
+    pub(super) fn add(&mut self, effect: Effect, message: String) {
+        self.0.push((effect, message));
+    }
+
+    /// Adds what a comparison of two schemas of one thing has found, if that is something.
+    pub(super) fn add_covered(&mut self, what: &str, covered: Covered, of: Of) {
+        let (effect, mismatch) = match covered {
+            Covered::Yes => return,
+            Covered::Unclear(mismatch) => (Effect::Unclear, mismatch),
+            Covered::No(mismatch) => (Effect::Breaks, mismatch),
+        };
+        let Mismatch { path, narrow, wide } = mismatch;
+        let (was, is) = match of {
+            Of::Arguments => (narrow, wide),
+            Of::Results => (wide, narrow),
+        };
+        let message = if was == is {
+            format!("{what}{path}: its schema has changed")
+        } else {
+            format!("{what}{path}: was {was}, is {is}")
+        };
+        self.add(effect, message);
+    }
+}

@@ -1,0 +1,135 @@
+//! Whether a JSON Schema (2020-12) admits every value of another one. Schemas of functions are compared by their
+//! structure; where that does not decide, the answer is that it is unclear.
+
+mod keywords;
+mod kinds;
+
+use std::collections::HashSet;
+
+use serde_json::{Value, json};
+
+use crate::describe::difference::covered::{Covered, Mismatch, Of};
+use crate::describe::difference::covering::kinds::Kind;
+use crate::describe::difference::part::Part;
+
+/// Most pairs of schemas that one comparison looks at, and most levels of them.
+const MOST: usize = 4_000;
+const DEEPEST: usize = 64;
+
+/// One comparison of two schemas.
+pub(super) struct Comparison {
+    of: Of,
+    left: usize,
+    depth: usize,
+    /// The pairs of schemas that are being compared, or have been: those that refer to themselves come back to them.
+    seen: HashSet<(usize, usize, Kind)>,
+}
+
+impl Comparison {
+    pub(super) fn of(of: Of) -> Self {
+        Self { of, left: MOST, depth: 0, seen: HashSet::new() }
+    }
+
+    /// Whether the wide schema admits every value of the narrow one.
+    pub(super) fn covers(mut self, wide: &Value, narrow: &Value) -> Covered {
+        self.parts(Part::whole(wide), Part::whole(narrow), "")
+    }
+
+    fn parts(&mut self, wide: Part<'_>, narrow: Part<'_>, path: &str) -> Covered {
+        let found = || Mismatch::new(path, narrow.words(), wide.words());
+        if self.left == 0 || self.depth >= DEEPEST {
+            return Covered::Unclear(found());
+        }
+        self.left -= 1;
+        if wide.says_nothing() || narrow.is_never() || is_same(wide, narrow) {
+            return Covered::Yes;
+        }
+        let (Some(wide), Some(narrow)) = (wide.resolved(), narrow.resolved()) else { return Covered::Unclear(found()) };
+        if wide.says_nothing() || narrow.is_never() {
+            return Covered::Yes;
+        }
+        if wide.is_never() {
+            return Covered::No(found());
+        }
+        self.depth += 1;
+        let covered = self.choices(wide, narrow, path);
+        self.depth -= 1;
+        covered
+    }
+
+    /// Each alternative of the narrow one, or each type of its values, must be covered.
+    fn choices(&mut self, wide: Part<'_>, narrow: Part<'_>, path: &str) -> Covered {
+        if let Some(choices) = narrow.choices() {
+            let others = narrow.keywords().any(|keyword| !matches!(keyword, "anyOf" | "oneOf"));
+            let mut covered = Covered::Yes;
+            for choice in choices {
+                covered = covered.and(|| self.parts(wide, narrow.at(choice), path));
+            }
+            return if others { covered.weakened() } else { covered };
+        }
+        let mut covered = Covered::Yes;
+        if let Some(values) = narrow.values() {
+            for value in values {
+                let one = json!({ "const": value });
+                covered = covered.and(|| self.of_kind(wide, narrow.at(&one), Kind::of_value(value), path));
+            }
+            return covered;
+        }
+        for kind in kinds::named(narrow) {
+            covered = covered.and(|| self.of_kind(wide, narrow, kind, path));
+        }
+        covered
+    }
+
+    /// Whether the values of the narrow one that are of this type are covered.
+    fn of_kind(&mut self, wide: Part<'_>, narrow: Part<'_>, kind: Kind, path: &str) -> Covered {
+        let unclear = || Covered::Unclear(Mismatch::new(path, narrow.words(), wide.words()));
+        let Some(wide) = wide.resolved().filter(|_| self.left > 0) else { return unclear() };
+        self.left -= 1;
+        let pair = (address(wide.schema), address(narrow.schema), kind);
+        // Only these have parts that may lead back to them.
+        let has_parts = matches!(kind, Kind::Array | Kind::Object) && narrow.values().is_none();
+        if has_parts && !self.seen.insert(pair) {
+            return Covered::Yes;
+        }
+        let mut covered = self.own_keywords(wide, narrow, kind, path);
+        if let Some(choices) = wide.choices() {
+            covered = covered.and(|| self.some_choice(wide, choices, narrow, kind, path));
+        }
+        for all in wide.get("allOf").and_then(Value::as_array).into_iter().flatten() {
+            covered = covered.and(|| self.of_kind(wide.at(all), narrow, kind, path));
+        }
+        if has_parts && covered != Covered::Yes {
+            // Another way to the same pair must not find it proven.
+            self.seen.remove(&pair);
+        }
+        covered
+    }
+
+    fn some_choice(&mut self, wide: Part<'_>, choices: &[Value], narrow: Part<'_>, kind: Kind, path: &str) -> Covered {
+        if let Some(only) = kinds::only_choice(choices, wide, kind) {
+            // What is wrong with it says more than that none fits.
+            return self.of_kind(only, narrow, kind, path);
+        }
+        let mut best = Covered::No(Mismatch::new(path, narrow.words(), wide.words()));
+        for choice in choices {
+            match self.of_kind(wide.at(choice), narrow, kind, path) {
+                Covered::Yes => return Covered::Yes,
+                Covered::Unclear(_) => best = best.weakened(),
+                Covered::No(_) => {}
+            }
+        }
+        // Values that no alternative admits alone may be admitted by several together.
+        let together = choices.iter().any(|choice| wide.at(choice).resolved().is_none_or(|one| one.values().is_some()));
+        if together { best.weakened() } else { best }
+    }
+}
+
+fn address(schema: &Value) -> usize {
+    std::ptr::from_ref(schema).addr()
+}
+
+/// Whether two schemas are equal, with all that they may refer to.
+fn is_same(one: Part<'_>, other: Part<'_>) -> bool {
+    one.schema == other.schema && one.root.get("$defs") == other.root.get("$defs")
+}

@@ -1,0 +1,207 @@
+//! `GET /<prefix>/<name>/<version>/openapi.json` and `GET /api/openapi.json`: what functions and the admin API take and
+//! answer, for those who may know. Next to each is a page for people, `docs`, which holds no data itself: it asks for
+//! the document as any other client does.
+
+use std::collections::HashMap;
+use std::sync::{Arc, LazyLock};
+use std::time::Duration;
+
+use axum::Router;
+use axum::extract::{Path, Request, State};
+use axum::response::{IntoResponse, Response};
+use axum::routing::get;
+use bytes::Bytes;
+use http::header::{CACHE_CONTROL, CONTENT_TYPE, ETAG, IF_NONE_MATCH};
+use http::request::Parts;
+use http::{HeaderMap, StatusCode};
+use parking_lot::Mutex;
+
+use crate::config::Describe;
+use crate::deployment::Exports;
+use crate::describe::openapi::{self, RouteAddress, Subject};
+use crate::describe::{Abilities, gateway};
+use crate::gateway::VERSION;
+use crate::gateway::deployer::Deployer;
+use crate::http::api::access::Access;
+use crate::http::api::caller::Need;
+use crate::http::api::reply;
+use crate::http::call::lookup;
+use crate::http::dashboard;
+use crate::http::front::Front;
+use crate::http::problem::{Code, Problem};
+use crate::registry::Deployment;
+
+/// Documents that are kept. Others are made again when they are asked for.
+const KEPT: usize = 64;
+/// `Retry-After` while a deployment has not loaded.
+const RETRY: Duration = Duration::from_secs(1);
+
+/// The documents of a gateway.
+#[derive(Clone)]
+pub struct Descriptions {
+    deployer: Arc<Deployer>,
+    access: Access,
+    front: Arc<Front>,
+    kept: Arc<Mutex<HashMap<String, Kept>>>,
+}
+
+/// A document, and what it was made of.
+struct Kept {
+    exports: Arc<Exports>,
+    release: Option<u64>,
+    abilities: Abilities,
+    routes: Vec<RouteAddress>,
+    document: Document,
+}
+
+/// A document as it is sent.
+#[derive(Clone)]
+struct Document {
+    text: Bytes,
+    tag: String,
+}
+
+impl Document {
+    fn new(text: String) -> Self {
+        Self { tag: dashboard::tag(&text), text: text.into() }
+    }
+
+    fn answer(self, headers: &HeaderMap) -> Response {
+        let is_known = headers.get(IF_NONE_MATCH).is_some_and(|known| known.as_bytes() == self.tag.as_bytes());
+        let always = [(CACHE_CONTROL, "no-cache"), (ETAG, self.tag.as_str())];
+        if is_known {
+            return (StatusCode::NOT_MODIFIED, always).into_response();
+        }
+        (always, [(CONTENT_TYPE, "application/json")], self.text).into_response()
+    }
+}
+
+impl Descriptions {
+    /// The documents of a gateway, for those who may use its API and others if `front` says so.
+    #[must_use]
+    pub fn new(deployer: Arc<Deployer>, access: Access, front: Arc<Front>) -> Self {
+        Self { deployer, access, front, kept: Arc::default() }
+    }
+
+    /// The routes of deployments.
+    pub fn of_deployments(&self) -> Router {
+        let at = |file: &str| format!("/{{prefix}}/{{name}}/{{version}}/{file}");
+        Router::new()
+            .route(&at("openapi.json"), get(of_deployment))
+            .route(&at("docs"), get(page_of_deployment))
+            .with_state(self.clone())
+            .route(&at("docs/{file}"), get(file_of_deployment))
+    }
+
+    /// The routes of the gateway's own document.
+    pub fn of_api(&self) -> Router {
+        Router::new()
+            .route("/api/openapi.json", get(of_api))
+            .with_state(self.clone())
+            .route("/api/docs", get(|headers: HeaderMap| async move { page(&headers) }))
+            .route("/api/docs/{file}", get(file_of_api))
+    }
+
+    async fn check(&self, head: &Parts, deployment: Option<&str>) -> Result<(), Problem> {
+        match (self.front.describe(deployment), deployment) {
+            (Describe::Public, _) => Ok(()),
+            (Describe::Admin, Some(name)) => self.access.reader(head).await?.check(Need::ReadOf(name)),
+            (Describe::Admin, None) => self.access.reader(head).await?.check(Need::Any),
+        }
+    }
+
+    async fn document(&self, deployment: Arc<Deployment>) -> Result<Document, Problem> {
+        let Some((pool, exports)) = deployment.pool().and_then(|pool| Some((pool, pool.exports()?))) else {
+            let message = format!("deployment {:?} has not loaded, so its functions are unknown", deployment.name);
+            return Err(Problem::new(Code::Starting, message).retry_after(RETRY));
+        };
+        let abilities =
+            Abilities { names: pool.wants_names(), files: pool.takes_files(), plugins: deployment.has_chains() };
+        let name = deployment.name.as_str().to_owned();
+        let routes = self.front.routes_to(&name);
+        let release = deployment.stored().map(|stored| stored.number);
+        if let Some(kept) = self.kept.lock().get(&name)
+            && Arc::ptr_eq(&kept.exports, &exports)
+            && (kept.release, kept.abilities) == (release, abilities)
+            && kept.routes == routes
+        {
+            return Ok(kept.document.clone());
+        }
+        let base = format!("/{}/{name}/{}", self.deployer.gateway.prefix, VERSION);
+        let made = tokio::task::spawn_blocking(move || {
+            let subject = Subject { name: &name, base: &base, release, exports: &exports, abilities, routes: &routes };
+            let document = Document::new(openapi::document(&subject).to_string());
+            (name, Kept { exports, release, abilities, routes, document })
+        });
+        let (name, kept) =
+            made.await.map_err(|_| Problem::new(Code::Internal, "the gateway failed while it wrote the document"))?;
+        let document = kept.document.clone();
+        let mut all = self.kept.lock();
+        if all.len() >= KEPT {
+            all.clear();
+        }
+        all.insert(name, kept);
+        Ok(document)
+    }
+}
+
+type Address = Path<(String, String, String)>;
+
+async fn of_deployment(
+    State(descriptions): State<Descriptions>,
+    Path((prefix, name, version)): Address,
+    request: Request,
+) -> Response {
+    let (head, _) = request.into_parts();
+    let found = async {
+        descriptions.check(&head, Some(&name)).await?;
+        let deployment = lookup::deployment_at(&descriptions.deployer.gateway, &prefix, &name, &version)?;
+        descriptions.document(deployment).await
+    };
+    match found.await {
+        Ok(document) => document.answer(&head.headers),
+        Err(problem) => reply::problem(problem, &head.headers),
+    }
+}
+
+async fn page_of_deployment(
+    State(descriptions): State<Descriptions>,
+    Path((prefix, name, version)): Address,
+    headers: HeaderMap,
+) -> Response {
+    match lookup::deployment_at(&descriptions.deployer.gateway, &prefix, &name, &version) {
+        Ok(_) => page(&headers),
+        Err(problem) => reply::problem(problem, &headers),
+    }
+}
+
+async fn file_of_deployment(
+    Path((_, _, _, file)): Path<(String, String, String, String)>,
+    headers: HeaderMap,
+) -> Response {
+    file_of_page(&file, &headers)
+}
+
+async fn file_of_api(Path(file): Path<String>, headers: HeaderMap) -> Response {
+    file_of_page(&file, &headers)
+}
+
+fn page(headers: &HeaderMap) -> Response {
+    file_of_page(dashboard::DOCS_PAGE, headers)
+}
+
+fn file_of_page(file: &str, headers: &HeaderMap) -> Response {
+    let missing = || reply::problem(Problem::new(Code::NotFound, format!("the page has no file {file:?}")), headers);
+    dashboard::docs(file, headers).unwrap_or_else(missing)
+}
+
+/// The document of the gateway's own API. `router` is described there, and nothing else.
+static OF_API: LazyLock<Document> = LazyLock::new(|| Document::new(gateway::document().to_string()));
+
+async fn of_api(State(descriptions): State<Descriptions>, request: Request) -> Response {
+    let (head, _) = request.into_parts();
+    match descriptions.check(&head, None).await {
+        Ok(()) => OF_API.clone().answer(&head.headers),
+        Err(problem) => reply::problem(problem, &head.headers),
+    }
+}

@@ -1,0 +1,194 @@
+// The page that describes functions: it reads the OpenAPI document next to it, lists the operations, and calls them
+// from a form.
+
+import { forgetToken, heldToken, read, useToken } from './api.js';
+import { button, element, notice } from './dom.js';
+
+const METHODS = ['get', 'post', 'put', 'patch', 'delete'];
+const main = document.getElementById('main');
+
+/** What a reference stands for. */
+function resolved(all, part) {
+  let found = part;
+  for (let steps = 0; found?.$ref !== undefined && steps < 32; steps += 1) {
+    const path = found.$ref.replace(/^#\//, '').split('/');
+    found = path.reduce((value, key) => value?.[decodeURIComponent(key).replace(/~1/g, '/').replace(/~0/g, '~')], all);
+  }
+  return found ?? {};
+}
+
+/** A schema in a few words. */
+function words(all, schema, depth = 0) {
+  if (schema?.$ref !== undefined && depth > 0) return schema.$ref.replace(/.*\//, '');
+  const { type, enum: values, anyOf, items, const: only } = resolved(all, schema);
+  if (only !== undefined) return JSON.stringify(only);
+  if (values !== undefined) return values.map((value) => JSON.stringify(value)).join(' | ');
+  if (anyOf !== undefined && depth < 4) return anyOf.map((one) => words(all, one, depth + 1)).join(' | ');
+  if (type === 'array' && items !== undefined && depth < 4) return `array of ${words(all, items, depth + 1)}`;
+  return [type ?? 'any'].flat().join(' | ');
+}
+
+/** Where an operation has its values: in the path, in the query, or in the body. */
+function inputsOf(all, operation) {
+  const given = (operation.parameters ?? [])
+    .map((one) => resolved(all, one))
+    .filter((one) => one.in !== 'header')
+    .map(({ name, in: place, required = false, schema = {} }) => ({ name, place, required, schema }));
+  const content = operation.requestBody?.content ?? {};
+  if (content['application/json'] === undefined) return given;
+  const body = resolved(all, content['application/json'].schema);
+  if (body.type !== 'object' || body.properties === undefined) {
+    const { required = false } = operation.requestBody;
+    return [...given, { name: 'body', place: 'whole', required, schema: body }];
+  }
+  const named = Object.entries(body.properties).map(([name, schema]) => {
+    const required = body.required?.includes(name) === true;
+    return { name, place: 'body', required, schema };
+  });
+  return [...given, ...named];
+}
+
+/** The value of a field: text stands for itself where a string is wanted, and is JSON otherwise. */
+function valueOf(all, { name, schema }, text) {
+  if (resolved(all, schema).type === 'string') return text;
+  try {
+    return JSON.parse(text);
+  } catch (error) {
+    throw new Error(`${name}: ${error.message}`);
+  }
+}
+
+/** The address and the body of a call with these values. */
+function request(all, path, fields) {
+  let address = path;
+  let body;
+  const query = new URLSearchParams();
+  for (const { input, field } of fields) {
+    const isText = resolved(all, field.schema).type === 'string';
+    if (input.value === '' && !(field.required && isText)) continue;
+    if (field.place === 'path') address = address.replace(`{${field.name}}`, encodeURIComponent(input.value));
+    else if (field.place === 'query') query.append(field.name, input.value);
+    else if (field.place === 'whole') body = valueOf(all, field, input.value);
+    else body = { ...body, [field.name]: valueOf(all, field, input.value) };
+  }
+  const asked = query.toString();
+  return { address: asked === '' ? address : `${address}?${asked}`, body };
+}
+
+function inputFor(all, field) {
+  const { enum: values } = resolved(all, field.schema);
+  if (values === undefined) return element('input', { placeholder: words(all, field.schema), autocomplete: 'off' });
+  const options = values.map((value) => {
+    const text = typeof value === 'string' ? value : JSON.stringify(value);
+    return element('option', { value: text }, text);
+  });
+  return element('select', {}, field.required ? null : element('option', { value: '' }, ''), options);
+}
+
+function operationForm(all, path, method, operation, authorized) {
+  const fields = inputsOf(all, operation).map((field) => ({ field, input: inputFor(all, field) }));
+  const answer = element('div', { class: 'answer', role: 'status' });
+  const name = `${method.toUpperCase()} ${path}`;
+  const call = button('Call', () => run(), { kind: 'main', label: `Call ${name}` });
+
+  async function run() {
+    call.disabled = true;
+    answer.replaceChildren(element('span', { class: 'quiet' }, 'calling …'));
+    try {
+      const { address, body } = request(all, path, fields);
+      const isSent = method !== 'get' && operation.requestBody !== undefined && body !== undefined;
+      const got = await fetch(address, {
+        method: method.toUpperCase(),
+        headers: { ...authorized(), ...(isSent ? { 'content-type': 'application/json' } : {}) },
+        body: isSent ? JSON.stringify(body) : undefined,
+        credentials: 'omit',
+      });
+      const kind = got.headers.get('content-type') ?? '';
+      answer.replaceChildren(
+        element('p', {}, element('strong', { class: got.ok ? 'ready' : 'bad' }, String(got.status)), ` ${kind}`),
+        element('pre', { tabindex: '0', 'aria-label': 'Body of the answer' }, await got.text()),
+      );
+    } catch (error) {
+      answer.replaceChildren(notice(error.message));
+    }
+    call.disabled = false;
+  }
+
+  const labels = fields.map(({ field, input }) => {
+    const title = `${field.name}${field.required ? '' : ' (optional)'}`;
+    const { description } = field.schema;
+    const more = description ? element('span', { class: 'quiet' }, description) : null;
+    return element('label', { class: 'field' }, element('span', {}, title), input, more);
+  });
+  const responses = Object.entries(operation.responses ?? {}).map(([status, response]) =>
+    element('li', {}, element('code', {}, status), ` ${resolved(all, response).description ?? ''}`),
+  );
+  return element(
+    'details',
+    { 'data-operation': name },
+    element('summary', {}, element('code', {}, name), ` ${operation.summary ?? ''}`),
+    element(
+      'div',
+      {},
+      operation.description ? element('p', { class: 'quiet' }, operation.description) : null,
+      labels,
+      call,
+      answer,
+      element('details', {}, element('summary', {}, 'Answers'), element('div', {}, element('ul', {}, responses))),
+    ),
+  );
+}
+
+function show(all) {
+  document.title = all.info.title;
+  document.getElementById('name').textContent = all.info.title;
+  const isApi = location.pathname === '/api/docs';
+  const input = element('input', { type: 'password', autocomplete: 'off' });
+  const authorized = () => {
+    const token = isApi ? heldToken() : input.value;
+    return token === '' ? {} : { authorization: `Bearer ${token}` };
+  };
+  const forms = Object.entries(all.paths ?? {}).flatMap(([path, item]) =>
+    METHODS.filter((method) => item[method] !== undefined).map((method) =>
+      operationForm(all, path, method, item[method], authorized),
+    ),
+  );
+  const { externalDocs: more } = all;
+  main.replaceChildren(
+    element('h1', {}, all.info.title),
+    all.info.description ? element('p', { class: 'quiet' }, all.info.description) : '',
+    more ? element('p', {}, element('a', { href: more.url }, more.description ?? more.url)) : '',
+    isApi ? '' : element('label', { class: 'field' }, element('span', {}, 'Token of calls, if they need one'), input),
+    ...(forms.length > 0 ? forms : [element('p', {}, 'There are no functions.')]),
+  );
+}
+
+function askForToken(reason) {
+  const input = element('input', { type: 'password', autocomplete: 'off' });
+  const open = (event) => {
+    event.preventDefault();
+    useToken(input.value);
+    load();
+  };
+  main.replaceChildren(
+    notice(reason),
+    element(
+      'form',
+      { onsubmit: open },
+      element('label', { class: 'field' }, element('span', {}, 'Token of the admin API'), input),
+      element('button', { class: 'main' }, 'Open'),
+    ),
+  );
+}
+
+async function load() {
+  try {
+    show(await read(`${location.pathname.replace(/\/docs$/, '')}/openapi.json`));
+  } catch (error) {
+    if (error.status === 401) forgetToken();
+    if (error.status === 401 || error.status === 403) askForToken(error.message);
+    else main.replaceChildren(notice(error.message));
+  }
+}
+
+load();

@@ -1,0 +1,15 @@
+//! The Model Context Protocol: functions as tools, at `/mcp` and at the address of each deployment. A call of a tool is
+//! a call of its function, with everything that belongs to one. Protocol:
+//! <https://modelcontextprotocol.io/specification/2026-07-28> and 2025-11-25.
+
+pub mod answers;
+pub mod asked;
+pub mod catalog;
+pub mod gathered;
+pub mod message;
+pub mod progress;
+pub mod revision;
+pub mod rpc_error;
+pub mod server;
+pub mod tool_call;
+pub mod tool_result;

@@ -1,0 +1,197 @@
+//! Functions describe themselves: OpenAPI documents, who may read them, and whether what they say is true.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use std::time::Instant;
+
+use serde_json::{Value, json};
+
+use crate::support::{Gateway, fixture};
+use crate::wasm;
+
+fn table(name: &str, path: &Path) -> String {
+    format!("[[deployment]]\nname = {name:?}\npath = {path:?}\n")
+}
+
+fn document(gateway: &Gateway, name: &str) -> Value {
+    let answer = gateway.get(&format!("/local/{name}/v1/openapi.json"));
+    assert_eq!(answer.status, 200, "{answer:?}");
+    assert_eq!(answer.header("content-type"), Some("application/json"));
+    answer.json()
+}
+
+/// Runs a script of `tests/openapi` with the packages that it needs.
+#[track_caller]
+fn run_script(script: &str, arguments: &[&str]) {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let packages = root.join("tests/pypi/packages");
+    assert!(
+        packages.join("schemathesis").is_dir(),
+        "run tests/run.sh: there is no schemathesis in tests/pypi/packages"
+    );
+    let mut command = Command::new("python3");
+    command.env("PYTHONPATH", packages).env("PYTHONDONTWRITEBYTECODE", "1").env_remove("PYTHONHOME");
+    let output = command.arg(root.join("tests/openapi").join(script)).args(arguments).output().unwrap();
+    let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
+    assert!(output.status.success(), "{}{}", text(&output.stdout), text(&output.stderr));
+}
+
+/// Checks a document with the official schema.
+#[track_caller]
+fn assert_valid(gateway: &Gateway, document: &Value) {
+    let file = gateway.folder.path().join("document.json");
+    fs::write(&file, document.to_string()).unwrap();
+    run_script("valid.py", &[file.to_str().unwrap()]);
+}
+
+#[track_caller]
+fn fuzz(gateway: &Gateway, path: &str, skipped: &[&str]) {
+    let examples = std::env::var("METAGATE_FUZZED_CALLS").unwrap_or_else(|_| "10".to_owned());
+    let url = gateway.url(path);
+    run_script("fuzz.py", &[&[url.as_str(), &examples], skipped].concat());
+}
+
+fn python() -> PathBuf {
+    fixture("described-python")
+}
+
+#[test]
+fn a_document_has_the_functions_at_their_addresses_with_their_schemas() {
+    let routes = "[[route]]\npath = \"/halves/{value}\"\nmethods = [\"GET\"]\nto = \"py/half\"\n";
+    let gateway = Gateway::ready(&format!("{}{routes}", table("py", &python())));
+    let document = document(&gateway, "py");
+    assert_valid(&gateway, &document);
+    let call = |function: &str| &document["paths"][format!("/local/py/v1/call/{function}")];
+    let body = |function: &str| &call(function)["post"]["requestBody"]["content"]["application/json"]["schema"];
+    assert_eq!(body("half")["required"], json!(["value"]));
+    assert_eq!(body("half")["properties"]["value"], json!({"type": "integer"}));
+    assert_eq!(body("repeat")["properties"]["upper"]["type"], "boolean");
+    assert_eq!(body("settings")["additionalProperties"], json!({"type": "integer"}));
+    assert_eq!(body("total")["properties"]["numbers"]["items"], json!({"type": "integer"}));
+    let tree = &document["components"]["schemas"]["Tree"];
+    assert_eq!(tree["properties"]["below"]["items"]["$ref"], "#/components/schemas/Tree");
+    assert_eq!(call("repeat")["post"]["summary"], "Says a text again.");
+    assert_eq!(call("half")["get"]["parameters"][0]["in"], "query");
+    assert_eq!(call("count").get("get"), None);
+    let result = &call("half")["post"]["responses"]["200"]["content"]["application/json"]["schema"];
+    assert_eq!(result, &json!({"type": "number"}));
+    for status in ["400", "404", "413", "415", "422", "500", "502", "503", "504"] {
+        assert!(call("half")["post"]["responses"][status]["$ref"].is_string(), "{status}");
+    }
+    let routed = &document["paths"]["/halves/{value}"];
+    assert_eq!(routed["get"]["parameters"][0]["schema"], json!({"type": "integer"}));
+    assert_eq!(routed.get("post"), None);
+    let tag = gateway.get("/local/py/v1/openapi.json").header("etag").unwrap().to_owned();
+    assert_eq!(gateway.get_with("/local/py/v1/openapi.json", &[("if-none-match", &tag)]).status, 304);
+    assert_eq!(gateway.get("/local/other/v1/openapi.json").code(), "deployment_not_found");
+    assert_eq!(gateway.get("/local/py/v2/openapi.json").code(), "deployment_not_found");
+}
+
+#[test]
+fn descriptions_are_for_those_who_may_use_the_api_unless_they_are_public() {
+    let admin = "[admin]\ntoken = \"secret\"\ntokens = [{ name = \"o\", token = \"other\", may = [\"deploy:x\"] }]\n";
+    let tables = |server: &str, own: &str| format!("{server}{admin}{}{own}", table("py", &python()));
+    let status = |gateway: &Gateway, path: &str, token: &str| {
+        gateway.get_with(path, &[("authorization", &format!("Bearer {token}"))]).status
+    };
+    let (own, api) = ("/local/py/v1/openapi.json", "/api/openapi.json");
+    let gateway = Gateway::ready(&tables("", ""));
+    for path in [own, api] {
+        assert_eq!((gateway.get(path).status, status(&gateway, path, "secret")), (401, 200), "{path}");
+    }
+    assert_eq!((status(&gateway, own, "other"), status(&gateway, api, "other")), (403, 200));
+    for path in ["/local/py/v1/docs", "/local/py/v1/docs/docs.js", "/api/docs", "/api/docs/style.css"] {
+        let page = gateway.get(path);
+        assert_eq!(page.status, 200, "{path}");
+        assert!(page.header("content-security-policy").unwrap().starts_with("default-src 'self'"), "{path}");
+    }
+    assert_eq!(gateway.get("/local/other/v1/docs").code(), "deployment_not_found");
+    assert_eq!(gateway.get("/api/docs/other.js").code(), "not_found");
+    let gateway = Gateway::ready(&tables("", "describe = \"public\"\n"));
+    assert_eq!((gateway.get(own).status, gateway.get(api).status), (200, 401));
+    let gateway = Gateway::ready(&tables("[server]\ndescribe = \"public\"\n", "describe = \"admin\"\n"));
+    assert_eq!((gateway.get(own).status, gateway.get(api).status), (401, 200));
+}
+
+#[test]
+fn a_web_app_with_a_document_of_its_own_is_referred_to() {
+    let (gateway, _copy) = crate::python_apps::serving("fastapi", "");
+    let document = document(&gateway, "it");
+    assert_valid(&gateway, &document);
+    let url = document["externalDocs"]["url"].as_str().unwrap().to_owned();
+    assert_eq!(url, "/local/it/v1/http/openapi.json");
+    assert!(gateway.get(&url).json()["paths"]["/hi/{name}"].is_object());
+}
+
+#[test]
+fn the_document_of_the_api_describes_every_route_and_nothing_else() {
+    let gateway = Gateway::ready("");
+    let document = gateway.get("/api/openapi.json").json();
+    assert_valid(&gateway, &document);
+    let mut described: Vec<String> = document["paths"].as_object().unwrap().keys().cloned().collect();
+    let source = Path::new(env!("CARGO_MANIFEST_DIR")).join("src/http/api");
+    let mut routed: Vec<String> = fs::read_dir(source)
+        .unwrap()
+        .map(|entry| entry.unwrap().path())
+        .filter(|path| path.is_file())
+        .flat_map(|path| routes_in(&fs::read_to_string(path).unwrap()))
+        .filter(|path| path != "/api/docs/{file}")
+        .collect();
+    described.sort();
+    routed.sort();
+    assert_eq!(described, routed);
+}
+
+/// The addresses that a file gives to `.route(`.
+fn routes_in(source: &str) -> Vec<String> {
+    let given = source.split(".route(\"").skip(1).filter_map(|rest| rest.split('"').next());
+    given.map(|path| path.replace("{*", "{")).collect()
+}
+
+#[test]
+fn what_a_node_deployment_describes_is_true() {
+    let gateway = Gateway::ready(&table("it", &fixture("described-node")));
+    assert_valid(&gateway, &document(&gateway, "it"));
+    fuzz(&gateway, "/local/it/v1/openapi.json", &[]);
+}
+
+#[test]
+fn what_a_python_deployment_describes_is_true() {
+    let gateway = Gateway::ready(&table("it", &python()));
+    fuzz(&gateway, "/local/it/v1/openapi.json", &[]);
+}
+
+#[test]
+fn what_a_wasm_deployment_describes_is_true() {
+    let (gateway, _folder) = wasm::serving(wasm::TEXTS, "");
+    assert_valid(&gateway, &document(&gateway, "it"));
+    fuzz(&gateway, "/local/it/v1/openapi.json", &["--whole-numbers", "text", "text.get"]);
+}
+
+#[test]
+fn what_the_api_describes_is_true() {
+    let gateway = Gateway::ready(&table("py", &python()));
+    // A stream without an end, and an upgrade of the gateway under test.
+    fuzz(&gateway, "/api/openapi.json", &["--whole-numbers", "events", "upgrade"]);
+}
+
+#[test]
+fn the_page_that_describes_functions_calls_them_in_a_browser() {
+    let gateway = Gateway::ready(&format!("[admin]\ntoken = \"everything\"\n{}", table("py", &python())));
+    crate::dashboard::browse("docs.mjs", &gateway.url(""), &[]);
+}
+
+#[test]
+fn the_document_of_a_thousand_functions_is_made_fast() {
+    let folder = tempfile::tempdir().unwrap();
+    let function =
+        |n: usize| format!("def f{n}(a: int, b: str = \"x\") -> dict[str, int]:\n    \"\"\"Does {n}.\"\"\"\n\n");
+    fs::write(folder.path().join("main.py"), (0..1000).map(function).collect::<String>()).unwrap();
+    let gateway = Gateway::ready(&table("it", folder.path()));
+    let start = Instant::now();
+    let first = document(&gateway, "it");
+    let made = start.elapsed();
+    assert_eq!(first["paths"].as_object().unwrap().len(), 1000);
+    println!("1,000 functions: {made:?}");
+}
