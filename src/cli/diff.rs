@@ -84,7 +84,7 @@ impl Diff {
         let compared: Compared = match outcome {
             Outcome::Done(compared) => compared,
             Outcome::Failed { failed, shown } => {
-                outcome::print_failure(&failed, &shown, &format!("the package for {:?} does not load", self.name));
+                outcome::print_failure(&failed, &shown, &format!("the package was not compared with {:?}", self.name));
                 return Ok(ExitCode::FAILURE);
             }
             Outcome::Unknown => bail!("the connection ended before the result; nothing was deployed"),

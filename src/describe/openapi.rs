@@ -124,3 +124,49 @@ fn add_route(
         item[method] = operation::operation(function, &way, method, subject.abilities, definitions);
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::collections::HashMap;
+    use std::sync::Arc;
+    use std::time::{Duration, Instant};
+
+    use super::*;
+    use crate::deployment::{Accepts, Function, Takes};
+
+    /// The time is that of an unoptimised build.
+    #[test]
+    fn the_document_of_a_thousand_functions_is_made_within_a_second() {
+        let order = json!({"$ref": "#/$defs/Order", "$defs": {"Order": {"type": "object", "properties": {
+            "id": {"type": "integer"}, "tags": {"type": "array", "items": {"type": "string"}}}, "required": ["id"]}}});
+        let signature = json!({"description": "Adds an order.\n\n:raises 404: no such customer", "returns": order,
+            "parameters": [{"name": "customer", "required": true, "schema": {"type": "string"}},
+                {"name": "order", "required": true, "schema": order},
+                {"name": "urgent", "required": false, "schema": {"type": "boolean"}}]});
+        let function = |number: u32| {
+            let (name, signature) = (format!("f{number}"), serde_json::from_value(signature.clone()).unwrap());
+            (name.as_str().into(), Arc::new(Function::new(&name, Takes::Arguments, signature)))
+        };
+        let exports = Exports {
+            functions: (0..1_000).map(function).collect(),
+            aliases: HashMap::new(),
+            accepts: Accepts::default(),
+            packages: json!({}),
+            warnings: Vec::new(),
+        };
+        let abilities = Abilities { names: true, files: true, plugins: true };
+        let base = "/local/shop/v1";
+        let subject = Subject { name: "shop", base, release: None, exports: &exports, abilities, routes: &[] };
+        let mut times: Vec<Duration> = (0..5)
+            .map(|_| {
+                let begun = Instant::now();
+                let text = document(&subject).to_string();
+                assert!(text.len() > 1_000_000, "{}", text.len());
+                begun.elapsed()
+            })
+            .collect();
+        times.sort();
+        println!("1,000 functions: {times:?}");
+        assert!(times[2] < Duration::from_secs(1), "{times:?}");
+    }
+}
