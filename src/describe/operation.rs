@@ -100,7 +100,7 @@ fn body(signature: &Signature, way: &Way<'_>, abilities: Abilities, definitions:
         let schema = json!({"type": "string", "format": "binary", "minLength": 1});
         content.insert("application/octet-stream".to_owned(), json!({"schema": schema}));
     }
-    if abilities.files && is_named && signature.parameters.iter().any(|one| is_file(&one.schema)) {
+    if abilities.files && is_named && signature.parameters.iter().any(|one| schema::has_files(&one.schema)) {
         // No JSON is a file.
         content = Map::from_iter([("multipart/form-data".to_owned(), json!({"schema": schema}))]);
     }
@@ -145,8 +145,4 @@ fn stream(items: &Value) -> Value {
         "text/event-stream": lines("An event for each item, with the item as JSON in its `data`."),
         "application/x-ndjson": lines("A line of JSON for each item."),
     })
-}
-
-fn is_file(schema: &Value) -> bool {
-    schema["format"] == "binary" || schema["items"]["format"] == "binary"
 }

@@ -107,7 +107,7 @@ fn as_text(schema: &Value) -> Option<Value> {
         return values.iter().all(|one| !(one.is_null() || one.is_object() || one.is_array())).then(|| schema.clone());
     }
     let is_scalar = matches!(object.get("type")?.as_str()?, "string" | "integer" | "number" | "boolean");
-    (is_scalar && object.get("format").is_none_or(|format| format != "binary")).then(|| schema.clone())
+    (is_scalar && !schema::is_file(object)).then(|| schema.clone())
 }
 
 /// A part of a schema as one of its own.

@@ -56,6 +56,32 @@ pub fn in_order(signature: &Signature) -> Value {
     definitions.into_schema(schema)
 }
 
+/// Whether some values of a schema are files, or lists of them: no JSON is one.
+///
+/// ```
+/// use metagate::describe::schema::has_files;
+/// use serde_json::json;
+///
+/// let of_node = json!({"type": "string", "format": "binary"});
+/// let of_python = json!({"type": "string", "contentMediaType": "application/octet-stream"});
+/// assert!(has_files(&of_node) && has_files(&json!({"type": "array", "items": of_python})));
+/// assert!(has_files(&json!({"anyOf": [of_python, {"type": "null"}]})));
+/// assert!(!has_files(&json!({"type": "string", "contentMediaType": "application/json"})));
+/// ```
+#[must_use]
+pub fn has_files(schema: &Value) -> bool {
+    let choices = schema["anyOf"].as_array().is_some_and(|all| all.iter().any(has_files));
+    choices || schema.as_object().is_some_and(is_file) || schema.get("items").is_some_and(has_files)
+}
+
+/// Whether the values of a schema are files, as the workers describe them.
+#[must_use]
+pub fn is_file(schema: &Map<String, Value>) -> bool {
+    let has = |keyword: &str, value: &str| schema.get(keyword).is_some_and(|there| there == value);
+    let is_raw = has("contentMediaType", "application/octet-stream") && !schema.contains_key("contentEncoding");
+    has("format", "binary") || is_raw
+}
+
 /// As [`by_name`], with the definitions elsewhere.
 pub fn object(signature: &Signature, definitions: &mut Definitions) -> Option<Value> {
     if let Some(object) = itself(signature) {

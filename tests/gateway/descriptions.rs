@@ -7,6 +7,7 @@ use std::time::Instant;
 
 use serde_json::{Value, json};
 
+use crate::exports::folder;
 use crate::support::{Gateway, fixture};
 use crate::wasm;
 
@@ -122,6 +123,23 @@ fn a_web_app_with_a_document_of_its_own_is_referred_to() {
     let url = document["externalDocs"]["url"].as_str().unwrap().to_owned();
     assert_eq!(url, "/local/it/v1/http/openapi.json");
     assert!(gateway.get(&url).json()["paths"]["/hi/{name}"].is_object());
+}
+
+#[test]
+fn functions_that_take_files_have_a_form_as_their_body() {
+    let python =
+        folder(&[("main.py", "from metagate import File\n\ndef f(title: str, file: File) -> int:\n    return 1\n")]);
+    let typed = "/** @param {string} title @param {File} file */\nexports.f = (title, file) => 1;\n";
+    let node = folder(&[("index.js", typed)]);
+    let gateway = Gateway::ready(&(table("python", python.path()) + &table("node", node.path())));
+    for name in ["python", "node"] {
+        let document = document(&gateway, name);
+        assert_valid(&gateway, &document);
+        let methods = &document["paths"][format!("/local/{name}/v1/call/f")];
+        let content = methods["post"]["requestBody"]["content"].as_object().unwrap();
+        assert_eq!(content.keys().collect::<Vec<_>>(), ["multipart/form-data"], "{name}");
+        assert_eq!(methods["get"], Value::Null, "{name}: no query is a file");
+    }
 }
 
 #[test]

@@ -11,6 +11,7 @@ use serde_json::{Map, Value};
 use crate::describe::Definitions;
 use crate::describe::client::types::{Field, Named, Shape, Side, Type, literals, union};
 use crate::describe::client::words::{self, Names};
+use crate::describe::schema::is_file;
 
 /// Deepest schemas.
 const DEEPEST: usize = 48;
@@ -258,8 +259,7 @@ fn text(object: &Map<String, Value>, side: Side) -> Type {
     if object.get("contentEncoding").is_some_and(|encoding| encoding == "base64") {
         return Type::Bytes;
     }
-    // Both are how workers describe a file.
-    if format == Some("binary") || object.contains_key("contentMediaType") {
+    if is_file(object) {
         return Type::File;
     }
     TIMES.into_iter().find(|(name, _)| format == Some(*name)).map_or(Type::Text, |(_, kind)| kind)
