@@ -216,6 +216,12 @@ pub struct Exports {
 }
 
 impl Exports {
+    /// The function that callers reach by this name or alias.
+    #[must_use]
+    pub fn function(&self, called: &str) -> Option<&Arc<Function>> {
+        self.functions.get(self.aliases.get(called).map_or(called, AsRef::as_ref))
+    }
+
     /// The full names of the functions that have this name behind the name of their script or interface, sorted, if
     /// there are several: none of them is called by the bare name.
     #[must_use]

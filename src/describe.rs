@@ -11,6 +11,7 @@ pub mod gateway;
 pub mod openapi;
 pub mod operation;
 pub mod query;
+pub mod reference;
 mod responses;
 pub mod schema;
 pub mod tool_input;

@@ -3,8 +3,9 @@
 
 use std::collections::{BTreeMap, HashMap};
 
-use percent_encoding::percent_decode_str;
 use serde_json::{Map, Value, json};
+
+use crate::describe::reference::definition;
 
 /// Deepest schemas, in levels; what is deeper allows anything.
 const DEEPEST: usize = 64;
@@ -66,7 +67,7 @@ impl Definitions {
             };
             names.insert(name.as_str(), format!("{}{name_here}", self.place));
         }
-        let place = |reference: &str| names.get(name_in(reference)?.as_str()).cloned();
+        let place = |reference: &str| names.get(definition(reference)?.as_str()).cloned();
         for (name, definition) in added {
             self.all.insert(name, moved(definition, &place, 0));
         }
@@ -104,12 +105,6 @@ impl Definitions {
     }
 }
 
-/// The name of the definition that a reference is to.
-fn name_in(reference: &str) -> Option<String> {
-    let name = percent_decode_str(reference.strip_prefix("#/$defs/")?).decode_utf8().ok()?;
-    Some(name.replace("~1", "/").replace("~0", "~"))
-}
-
 /// The text of a definition and of all those that it refers to, of these: equal texts mean the same.
 fn text_of(name: &str, own: &Map<String, Value>) -> String {
     let mut reached = BTreeMap::new();
@@ -126,7 +121,7 @@ fn add_references(schema: &Value, found: &mut Vec<String>) {
     match schema {
         Value::Array(items) => items.iter().for_each(|one| add_references(one, found)),
         Value::Object(object) => {
-            found.extend(object.get("$ref").and_then(Value::as_str).and_then(name_in));
+            found.extend(object.get("$ref").and_then(Value::as_str).and_then(definition));
             object.values().for_each(|one| add_references(one, found));
         }
         _ => {}

@@ -6,8 +6,6 @@ mod covering;
 mod parameters;
 mod part;
 
-use std::sync::Arc;
-
 use serde_json::Value;
 
 use crate::deployment::{Exports, Function, HTTP_FUNCTION, Signature, Takes};
@@ -28,7 +26,7 @@ pub fn between(before: &Exports, after: &Exports) -> Vec<FunctionChange> {
         changes.push(FunctionChange { function: function.to_owned(), effect, message });
     };
     for (name, old) in &before.functions {
-        match called(after, name) {
+        match after.function(name) {
             Some(new) => {
                 of_function(old, new).0.into_iter().for_each(|(effect, message)| add(name, effect, message));
             }
@@ -36,11 +34,11 @@ pub fn between(before: &Exports, after: &Exports) -> Vec<FunctionChange> {
         }
     }
     for (alias, name) in &before.aliases {
-        if called(after, alias).is_none() && called(after, name).is_some() {
+        if after.function(alias).is_none() && after.function(name).is_some() {
             add(alias, Effect::Breaks, gone(after, alias));
         }
     }
-    for name in after.functions.keys().filter(|name| called(before, name).is_none()) {
+    for name in after.functions.keys().filter(|name| before.function(name).is_none()) {
         add(name, Effect::Compatible, "is new".to_owned());
     }
     changes.sort_by(|one, other| (one.effect, &one.function).cmp(&(other.effect, &other.function)));
@@ -52,12 +50,6 @@ pub fn between(before: &Exports, after: &Exports) -> Vec<FunctionChange> {
 #[must_use]
 pub fn breaks(changes: &[FunctionChange]) -> bool {
     changes.iter().any(|change| change.effect == Effect::Breaks)
-}
-
-/// The function that is called by this name.
-fn called<'a>(exports: &'a Exports, name: &str) -> Option<&'a Arc<Function>> {
-    let functions = &exports.functions;
-    functions.get(name).or_else(|| functions.get(exports.aliases.get(name)?))
 }
 
 fn gone(after: &Exports, name: &str) -> String {

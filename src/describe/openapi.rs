@@ -99,11 +99,8 @@ fn add_route(
     ids: &mut HashSet<String>,
     definitions: &mut Definitions,
 ) {
-    let exports = subject.exports;
-    let name = exports.aliases.get(route.function.as_str()).map_or(route.function.as_str(), AsRef::as_ref);
-    let Some(function) = exports.functions.get(name).filter(|function| function.takes == Takes::Arguments) else {
-        return;
-    };
+    let function = subject.exports.function(&route.function);
+    let Some(function) = function.filter(|function| function.takes == Takes::Arguments) else { return };
     let methods: Vec<String> = match &route.methods {
         Some(methods) => methods.iter().map(|method| method.to_ascii_lowercase()).collect(),
         None => ANY_METHOD.iter().map(|method| method.to_ascii_lowercase()).collect(),

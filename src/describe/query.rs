@@ -6,7 +6,7 @@ use std::borrow::Cow;
 use serde_json::{Map, Value, json};
 
 use crate::deployment::{Parameter, ParameterKind, Signature};
-use crate::describe::{Abilities, Definitions, schema};
+use crate::describe::{Abilities, Definitions, reference, schema};
 
 /// Whether a function can be called with a query as well as with a body: whether the text of a query can carry
 /// everything that it requires, each argument by its name.
@@ -88,7 +88,7 @@ fn is_list(schema: &Value) -> bool {
 fn as_text(schema: &Value) -> Option<Value> {
     let object = schema.as_object()?;
     if let Some(Value::String(reference)) = object.get("$ref") {
-        let definition = object.get("$defs")?.get(reference.strip_prefix("#/$defs/")?)?;
+        let definition = object.get("$defs")?.get(reference::definition(reference)?)?;
         // One that refers to another, as a recursive one does, is no text.
         let is_plain = definition.get("$ref").is_none() && as_text(&with_definitions(definition, schema)).is_some();
         return is_plain.then(|| schema.clone());

@@ -1,6 +1,7 @@
 //! Comparing: an uploaded package loads as its release would, and its functions are compared with those of the release
 //! in service. Nothing of it stays.
 
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -11,7 +12,7 @@ use crate::deployment::{DeploymentName, Exports};
 use crate::describe::difference::{self, Effect, FunctionChange};
 use crate::gateway::change_lock::ChangeLock;
 use crate::gateway::deploy_error::DeployError;
-use crate::gateway::deployer::{Deployer, blocking};
+use crate::gateway::deployer::Deployer;
 use crate::gateway::deploying::Deploying;
 use crate::gateway::packages::{FILES, Package};
 use crate::gateway::release_files::Archive;
@@ -19,7 +20,6 @@ use crate::gateway::rollout::drain_pool;
 use crate::logs::book::LogBook;
 use crate::registry::record::Variables;
 use crate::registry::{Deployment, StoredRelease};
-use crate::source::env_file;
 
 /// Most changes that the log names.
 const NOTED: usize = 20;
@@ -127,29 +127,26 @@ impl Deployer {
         changes
     }
 
-    /// The settings of the deployment in service for files elsewhere, with one worker.
+    /// The settings of the deployment in service for files elsewhere, with one worker. `env`: the variables; none for
+    /// those of the release in service.
     async fn config_to_compare(
         &self,
         served: &Deployment,
-        files: std::path::PathBuf,
+        files: PathBuf,
         env: Option<Variables>,
     ) -> Result<DeploymentConfig, DeployError> {
-        let of = files.clone();
-        let own = blocking(move || Ok(env_file::read(&of)?)).await?;
         let mut config = match served.config() {
-            Some(config) => DeploymentConfig { path: files, ..config.clone() },
-            None => {
-                let mut config = self.settings.deployment(served.name.clone(), files);
-                config.env = own;
-                let deployed = self.store.record(served.name.as_str());
-                let release = deployed.as_ref().and_then(|record| record.live_release());
-                if let (None, Some(release)) = (&env, release) {
-                    config.env.extend(release.env.secrets());
-                }
+            Some(config) => {
+                let mut config = DeploymentConfig { path: files, ..config.clone() };
+                config.env.extend(env.iter().flat_map(Variables::secrets));
                 config
             }
+            None => {
+                let record = self.store.record(served.name.as_str());
+                let deployed = || record?.live_release().map(|release| release.env.clone());
+                self.config_for(&served.name, files, &env.or_else(deployed).unwrap_or_default()).await?
+            }
         };
-        config.env.extend(env.iter().flat_map(Variables::secrets));
         config.workers = Workers::default();
         Ok(config)
     }

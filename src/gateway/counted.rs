@@ -41,7 +41,5 @@ impl Counted {
 /// The name of the function that a caller called by this one, if the release has it.
 #[must_use]
 pub fn own_name(deployment: &Deployment, called: &str) -> Option<Box<str>> {
-    let exports = deployment.pool()?.exports()?;
-    let name = exports.aliases.get(called).map_or(called, AsRef::as_ref);
-    exports.functions.get(name).map(|function| function.name.clone())
+    Some(deployment.pool()?.exports()?.function(called)?.name.clone())
 }

@@ -100,17 +100,26 @@ impl Deployer {
         Ok(staging)
     }
 
-    /// The settings of a stored release: `[deploy]`, its files, its `.env`, and the variables that it was deployed
-    /// with, which win over `.env`.
+    /// The settings of a stored release.
     pub(super) async fn config_of(
         &self,
         name: &DeploymentName,
         release: &Release,
     ) -> Result<DeploymentConfig, DeployError> {
-        let files = self.store.files(name, release.files);
+        self.config_for(name, self.store.files(name, release.files), &release.env).await
+    }
+
+    /// The settings of a release with these files: `[deploy]`, its `.env`, and the variables that it is deployed with,
+    /// which win over `.env`.
+    pub(super) async fn config_for(
+        &self,
+        name: &DeploymentName,
+        files: PathBuf,
+        env: &Variables,
+    ) -> Result<DeploymentConfig, DeployError> {
         let mut config = self.settings.deployment(name.clone(), files.clone());
         config.env = blocking(move || Ok(env_file::read(&files)?)).await?;
-        config.env.extend(release.env.secrets());
+        config.env.extend(env.secrets());
         Ok(config)
     }
 }

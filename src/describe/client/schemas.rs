@@ -5,12 +5,12 @@ mod tests;
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 
-use percent_encoding::percent_decode_str;
 use serde_json::{Map, Value};
 
 use crate::describe::Definitions;
 use crate::describe::client::types::{Field, Named, Shape, Side, Type, literals, union};
 use crate::describe::client::words::{self, Names};
+use crate::describe::reference;
 use crate::describe::schema::is_file;
 
 /// Deepest schemas.
@@ -142,8 +142,7 @@ impl Types {
     }
 
     fn reference(&mut self, reference: &str, place: &Place<'_>) -> Type {
-        let name = reference.strip_prefix("#/$defs/").unwrap_or_default();
-        let name = percent_decode_str(name).decode_utf8_lossy().replace("~1", "/").replace("~0", "~");
+        let Some(name) = reference::definition(reference) else { return Type::Any };
         let Some(definition) = self.definitions.get(&name).cloned() else { return Type::Any };
         let title = definition["title"].as_str().filter(|title| name.starts_with(title)).unwrap_or(&name);
         let title = words::capitalized(title);
@@ -199,10 +198,11 @@ impl Types {
                     if text(object, Side::Argument) != Type::Text {
                         return true;
                     }
-                    if let Some(name) = object.get("$ref").and_then(Value::as_str)
-                        && seen.insert(name)
-                    {
-                        open.extend(self.definitions.get(name.trim_start_matches("#/$defs/")));
+                    if let Some(name) = object.get("$ref").and_then(Value::as_str).and_then(reference::definition) {
+                        let named = self.definitions.get(&name);
+                        if seen.insert(name) {
+                            open.extend(named);
+                        }
                     }
                     open.extend(object.values());
                 }

@@ -23,7 +23,7 @@ pub(super) fn compare(old: &[Parameter], new: &[Parameter], changes: &mut Change
         }
     }
     for (at, one) in new.iter().enumerate() {
-        if before.same_as(one, at).is_none() && !before.has_other_name(after, at) {
+        if before.same_as(one, at).is_none() && before.renamed(after, at).is_none() {
             let (effect, is) =
                 if one.required { (Effect::Breaks, "required") } else { (Effect::Compatible, "optional") };
             changes.add(effect, format!("{} is new and {is}", title(one, at)));
@@ -54,11 +54,6 @@ impl<'a> Listed<'a> {
         let ordered = |one: &&Parameter| one.kind == ParameterKind::Positional;
         let is_ordered = self.0.get(at).is_some_and(|one| ordered(&one));
         is_ordered.then(|| self.0[..=at].iter().filter(ordered).count())
-    }
-
-    /// Whether the parameter at a place of the other function has another name here, and is the same by order.
-    fn has_other_name(self, other: Listed<'_>, at: usize) -> bool {
-        self.renamed(other, at).is_some()
     }
 
     /// The parameter here that is reached by the same argument as that one of the other function, if neither function

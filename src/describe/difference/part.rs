@@ -1,8 +1,8 @@
 //! A schema, and what can be read of it.
 
-use percent_encoding::percent_decode_str;
 use serde_json::Value;
 
+use crate::describe::reference::definition;
 use crate::describe::words;
 
 /// Most references that are followed from one to the next.
@@ -53,10 +53,9 @@ impl<'a> Part<'a> {
             if self.keywords().any(|keyword| keyword != "$ref") {
                 return None;
             }
-            self.schema = match reference.strip_prefix("#/$defs/") {
-                Some(name) => self.root.get("$defs")?.get(unescaped(name)?)?,
-                None if reference == "#" => self.root,
-                None => return None,
+            self.schema = match reference {
+                "#" => self.root,
+                _ => self.root.get("$defs")?.get(definition(reference)?)?,
             };
         }
         None
@@ -92,9 +91,4 @@ impl<'a> Part<'a> {
         let text = words::of_schema(self.schema);
         if text.is_empty() { "anything".to_owned() } else { text }
     }
-}
-
-fn unescaped(name: &str) -> Option<String> {
-    let name = percent_decode_str(name).decode_utf8().ok()?;
-    Some(name.replace("~1", "/").replace("~0", "~"))
 }

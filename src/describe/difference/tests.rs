@@ -1,4 +1,7 @@
+//! What each kind of change means for callers, by example.
+
 use std::collections::HashMap;
+use std::sync::Arc;
 
 use serde_json::json;
 

@@ -8,7 +8,7 @@ use http::request::Parts;
 use http::{HeaderValue, Method, Request, Response};
 use hyper::body::{Body, Incoming, SizeHint};
 
-use crate::deployment::{Function, Takes};
+use crate::deployment::Takes;
 use crate::describe::query;
 use crate::gateway::{Gateway, VERSION};
 use crate::http::bodies::Bodies;
@@ -175,12 +175,8 @@ async fn options(head: &Parts, body: Incoming, methods: &str) -> Result<Response
     Ok(response)
 }
 
-fn methods_of(deployment: &Deployment, function: &str) -> &'static str {
-    let Some((pool, exports)) = deployment.pool().and_then(|pool| Some((pool, pool.exports()?))) else {
-        return METHODS;
-    };
-    let name = exports.aliases.get(function).map_or(function, AsRef::as_ref);
-    let needs_body = |function: &Arc<Function>| query::needs_body(&function.signature);
-    let by_name = pool.wants_names() && exports.functions.get(name).is_some_and(needs_body);
-    if by_name { METHODS_WITH_BODY } else { METHODS }
+fn methods_of(deployment: &Deployment, called: &str) -> &'static str {
+    let by_name = deployment.pool().is_some_and(|pool| pool.wants_names());
+    let function = lookup::exported(deployment, called).filter(|_| by_name);
+    if function.is_some_and(|function| query::needs_body(&function.signature)) { METHODS_WITH_BODY } else { METHODS }
 }

@@ -103,9 +103,7 @@ fn takes_bytes(deployment: &Deployment, function: &str) -> bool {
 /// The function of this name, if the release has loaded and has it.
 #[must_use]
 pub fn exported(deployment: &Deployment, called: &str) -> Option<Arc<Function>> {
-    let exports = deployment.pool()?.exports()?;
-    let name = exports.aliases.get(called).map_or(called, AsRef::as_ref);
-    exports.functions.get(name).cloned()
+    deployment.pool()?.exports()?.function(called).cloned()
 }
 
 /// Checks that a deployment has a function and room for a call, if reading the body of the request would take long: a
