@@ -30,7 +30,7 @@
 //! | 1 | [`config`] | the TOML file: reading, tables, values, faults with their place |
 //! | 1 | [`wasm`] | the WebAssembly engine: compiling, the cache of compiled code, limits, the clock |
 //! | 1 | [`outbound`] | requests to permitted addresses |
-//! | 1 | [`process`] | child processes, their trees and control groups, orphans; tools (git, npm, pip) |
+//! | 1 | [`process`] | child processes, their trees and control groups, orphans; utilities (git, npm, pip) |
 //! | 1 | [`logs`] | logs of deployments |
 //! | 1 | [`metrics`] | what is counted about calls and hooks, for scrapes |
 //! | 1 | [`telemetry`] | the gateway's own log |

@@ -22,7 +22,7 @@ pub mod program;
 pub mod spawner;
 mod stat;
 mod tcp_table;
-pub mod tool;
 pub mod tree;
 pub mod usage;
+pub mod utility;
 pub mod walls;

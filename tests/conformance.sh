@@ -1,23 +1,19 @@
 #!/usr/bin/env bash
 # Runs the official conformance tests of the Model Context Protocol against the gateway, all server scenarios in both
-# revisions. tests/mcp-conformance.yml lists those that are expected to fail, with the reason. Needs `npm install` in
-# tests/npm. Arguments go to the program, such as `--scenario tools-list`.
+# revisions. tests/mcp-conformance-2025-11-25.yml lists those that are expected to fail, with the reason. Needs `npm
+# install` in tests/npm and the packages of tests/run.sh in tests/pypi. Arguments go to the program, such as
+# `--scenario tools-list`.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
 cargo build --locked --quiet
 folder=$(mktemp -d)
 trap 'kill "$gateway" 2>/dev/null; wait; rm -rf "$folder"' EXIT
-cat >"$folder/metagate.toml" <<TOML
-[server]
-listen = "127.0.0.1:0"
-prefix = "local"
-[mcp]
-enabled = true
-[[deployment]]
-name = "tools"
-path = "$PWD/tests/fixtures/tools-node"
-TOML
+{
+  printf '[server]\nlisten = "127.0.0.1:0"\nprefix = "local"\n'
+  sed -e "s|\"mcp-conformance\"|\"$PWD/tests/fixtures/mcp-conformance\"|" -e "s|\"\.\./|\"$PWD/tests/|" \
+    tests/fixtures/mcp-conformance.toml
+} >"$folder/metagate.toml"
 mkfifo "$folder/lines"
 "${CARGO_TARGET_DIR:-target}/debug/metagate" serve "$folder/metagate.toml" >"$folder/lines" 2>"$folder/log" &
 gateway=$!
@@ -30,7 +26,9 @@ program=tests/npm/node_modules/@modelcontextprotocol/conformance/dist/index.js
 status=0
 for revision in 2025-11-25 2026-07-28; do
   echo "== $revision"
-  "$node" "$program" server --url "$url/local/tools/v1/mcp" --suite all --spec-version "$revision" \
-    --expected-failures "tests/mcp-conformance-$revision.yml" "$@" || status=1
+  options=(--suite all --spec-version "$revision")
+  expected="tests/mcp-conformance-$revision.yml"
+  [ -f "$expected" ] && options+=(--expected-failures "$expected")
+  "$node" "$program" server --url "$url/local/conformance/v1/mcp" "${options[@]}" "$@" || status=1
 done
 exit "$status"

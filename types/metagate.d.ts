@@ -17,7 +17,7 @@ export interface CallRequest {
   readonly host: string;
   /** When the gateway gives the call up. */
   readonly deadline: Date | undefined;
-  /** What plugins share with functions, such as the identity of the caller. */
+  /** What plugins share with functions, such as the identity of the caller; in calls by MCP clients also `mcp`. */
   readonly context: Record<string, any>;
   /** Fires when the caller has left or the call has timed out. */
   readonly signal: AbortSignal;

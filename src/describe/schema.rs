@@ -15,12 +15,6 @@ pub fn has_names(signature: &Signature) -> bool {
     signature.parameters.iter().all(|one| is_name(&one.name) && seen.insert(&one.name))
 }
 
-/// Whether the only parameter of a function gets the object with the arguments itself.
-#[must_use]
-pub fn takes_whole(signature: &Signature) -> bool {
-    itself(signature).is_some()
-}
-
 /// Whether an object can carry the arguments of a function, because they have names or are that object.
 pub(super) fn has_place_for_names(signature: &Signature) -> bool {
     itself(signature).is_some() || has_names(signature)

@@ -58,8 +58,9 @@ impl ToolInput {
     /// The arguments of a function with this signature.
     #[must_use]
     pub fn of(signature: &Signature) -> Self {
-        if schema::takes_whole(signature) {
-            return Self { schema: schema::by_name(signature).unwrap_or_default(), form: Form::Whole };
+        if let Some(only) = schema::itself(signature) {
+            // As its author wrote it, with `$schema`, anchors and conditions: it is the root here as it was there.
+            return Self { schema: only.schema.clone(), form: Form::Whole };
         }
         let named = with_names(signature);
         let (own, all) = (&signature.parameters, &named.parameters);

@@ -6,6 +6,7 @@ use std::sync::Arc;
 use serde_json::{Map, Value};
 
 use crate::deployment::{DeploymentName, Exports, Function, Takes};
+use crate::describe::mirrored::{self, MirroredParameter};
 use crate::describe::tool_input::ToolInput;
 use crate::describe::tool_names;
 use crate::describe::tool_output::ToolOutput;
@@ -34,16 +35,28 @@ pub struct Tool {
     pub input: ToolInput,
     /// Its result.
     pub output: ToolOutput,
+    /// What clients repeat of its arguments in headers.
+    pub mirrored: Vec<MirroredParameter>,
     /// What follows its name in the list of tools: the members of a JSON object, without its braces.
     pub members: String,
+}
+
+/// What the configuration says about tools.
+#[derive(Clone, Copy)]
+pub struct ToolRules<'a> {
+    /// Clients repeat the parameters of these names in headers.
+    pub headers: &'a [String],
+    /// Whether a function of a deployment is something else than a tool.
+    pub is_other: &'a dyn Fn(&DeploymentName, &str) -> bool,
 }
 
 impl ReleaseTools {
     /// The tools of a release. Takes time for many functions.
     #[must_use]
-    pub fn of(deployment: &DeploymentName, exports: Arc<Exports>) -> Self {
+    pub fn of(deployment: &DeploymentName, exports: Arc<Exports>, rules: &ToolRules<'_>) -> Self {
         let are_called = exports.functions.values().filter(|function| function.takes == Takes::Arguments);
-        let mut tools: Vec<Tool> = are_called.map(|function| Tool::of(deployment, function)).collect();
+        let are_tools = are_called.filter(|function| !(rules.is_other)(deployment, &function.name));
+        let mut tools: Vec<Tool> = are_tools.map(|function| Tool::of(deployment, function, rules.headers)).collect();
         tools.sort_by(|one, other| one.name.cmp(&other.name));
         Self { deployment: deployment.clone(), exports, tools }
     }
@@ -56,8 +69,9 @@ impl ReleaseTools {
 }
 
 impl Tool {
-    fn of(deployment: &DeploymentName, function: &Function) -> Self {
-        let (input, output) = (ToolInput::of(&function.signature), ToolOutput::of(&function.signature));
+    fn of(deployment: &DeploymentName, function: &Function, headers: &[String]) -> Self {
+        let (mut input, output) = (ToolInput::of(&function.signature), ToolOutput::of(&function.signature));
+        let mirrored = mirrored::mirror(&mut input.schema, headers);
         let name = tool_names::of_function(&function.name);
         let mut members = Map::new();
         if name != *function.name {
@@ -78,6 +92,7 @@ impl Tool {
             function: function.name.clone(),
             input,
             output,
+            mirrored,
             members: members[1..members.len() - 1].to_owned(),
         }
     }

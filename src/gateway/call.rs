@@ -60,6 +60,8 @@ pub struct Call<'a> {
     pub deadline: Instant,
     /// The plugins that this call comes from. They do not run on it.
     pub callers: Vec<PluginName>,
+    /// What the client of a tool has said besides the arguments: the text of a JSON object, for the function.
+    pub mcp: Option<Arc<str>>,
     /// What keeps its steps, if something asks for them.
     pub timeline: Option<Arc<Timeline>>,
 }
@@ -76,8 +78,8 @@ struct Sent<'a> {
 
 impl Call<'_> {
     fn head(&self) -> RequestHead<'_> {
-        let Call { request_id: id, method, target, headers, peer, .. } = self;
-        RequestHead { id, method, target: target.as_ref(), headers, peer: *peer, context: None }
+        let Call { request_id: id, method, target, headers, peer, mcp, .. } = self;
+        RequestHead { id, method, target: target.as_ref(), headers, peer: *peer, context: None, mcp: mcp.as_deref() }
     }
 
     fn into_invocation(self, deployment: &Deployment, function: &str) -> Box<Invocation> {
@@ -89,6 +91,7 @@ impl Call<'_> {
             started: self.started,
             takes: self.takes,
             callers: self.callers,
+            mcp: self.mcp,
             timeline: self.timeline,
             ..Invocation::new(self.request_id, deployment.name.clone(), function, self.arguments, self.deadline)
         })
@@ -308,8 +311,9 @@ impl Gateway {
 }
 
 fn head_of(call: &Invocation) -> RequestHead<'_> {
-    let Invocation { id, method, target, headers, peer, context, .. } = call;
-    RequestHead { id, method, target: target.as_deref(), headers, peer: *peer, context: Some(context) }
+    let Invocation { id, method, target, headers, peer, context, mcp, .. } = call;
+    let (context, mcp) = (Some(context), mcp.as_deref());
+    RequestHead { id, method, target: target.as_deref(), headers, peer: *peer, context, mcp }
 }
 
 /// The answer that a function gave to a whole HTTP request.

@@ -72,6 +72,7 @@ async fn call_for_plugin(gateway: Arc<Gateway>, call: FunctionCall) -> Result<By
         // The plugin's own call, which waits for this one, has less time left than the function may take.
         deadline: deadline.min(deployment.deadline(started)),
         callers,
+        mcp: None,
         timeline: record.timeline().cloned(),
     };
     let Outcome { status, times, content, headers, .. } = gateway.call(&deployment, call).await;

@@ -26,6 +26,9 @@ const HOP_BY_HOP: [HeaderName; 9] = [
     HeaderName::from_static("x-metagate-error"),
 ];
 
+/// The key in the context under which functions find what the client of a tool has said.
+const MCP: &str = "mcp";
+
 /// The parts of a request's head.
 #[derive(Debug)]
 pub struct RequestHead<'a> {
@@ -41,6 +44,8 @@ pub struct RequestHead<'a> {
     pub peer: IpAddr,
     /// What plugins have set.
     pub context: Option<&'a Context>,
+    /// What the client of a tool has said besides the arguments: the text of a JSON object.
+    pub mcp: Option<&'a str>,
 }
 
 #[derive(Serialize)]
@@ -79,9 +84,19 @@ impl RequestHead<'_> {
             scheme: if is_https { "https" } else { "http" },
             host: self.host(),
             base,
-            context: self.context.and_then(for_function),
+            context: self.for_function(),
         };
         serde_json::to_string(&form).expect("texts always render as JSON")
+    }
+
+    /// The values that plugins have shared for the function, and what the client of a tool has said; none if there is
+    /// nothing. No plugin can put its own in the place of the client's.
+    fn for_function(&self) -> Option<serde_json::Map<String, serde_json::Value>> {
+        let shared = self.context.into_iter().flat_map(Context::for_function);
+        let all = shared.chain(self.mcp.map(|said| (MCP, said)));
+        let values = all.map(|(key, value)| (key.to_owned(), serde_json::from_str(value).unwrap_or_default()));
+        let values: serde_json::Map<_, _> = values.collect();
+        (!values.is_empty()).then_some(values)
     }
 
     fn host(&self) -> Cow<'_, str> {
@@ -99,14 +114,4 @@ pub(super) fn pairs(headers: &HeaderMap) -> Vec<(&str, &str)> {
 /// Whether a header concerns one connection.
 pub(super) fn is_hop_by_hop(name: &HeaderName) -> bool {
     HOP_BY_HOP.contains(name) || name.as_str().starts_with("proxy-")
-}
-
-/// The values that plugins have shared for the function; none if there are none.
-fn for_function(context: &Context) -> Option<serde_json::Map<String, serde_json::Value>> {
-    let mut values = serde_json::Map::new();
-    for (key, value) in context.for_function() {
-        let value = serde_json::from_str(value).unwrap_or_default();
-        values.insert(key.to_owned(), value);
-    }
-    (!values.is_empty()).then_some(values)
 }

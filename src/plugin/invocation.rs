@@ -59,6 +59,8 @@ pub struct Invocation {
     /// The plugins through which the call comes. They do not run on it, so that they cannot call themselves without
     /// end.
     pub callers: Vec<PluginName>,
+    /// What the client of a tool has said besides the arguments: the text of a JSON object, for the function.
+    pub mcp: Option<Arc<str>>,
     /// What keeps its steps, if something asks for them.
     pub timeline: Option<Arc<Timeline>>,
 }
@@ -82,6 +84,7 @@ impl Invocation {
             context: Context::default(),
             takes: Takes::Arguments,
             callers: Vec::new(),
+            mcp: None,
             timeline: None,
         }
     }

@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 use crate::deployment::DeploymentName;
 use crate::logs::book::{LogBook, LogSource};
 use crate::process::spawner::Spawner;
-use crate::process::tool::{self, Tool, ToolError, ToolLimits};
+use crate::process::utility::{self, Utility, UtilityError, UtilityLimits};
 use crate::process::walls::Walls;
 use crate::process::walls::level::Level;
 use crate::process::walls::user::User;
@@ -180,7 +180,7 @@ impl Installer {
         let root = release.to_owned();
         let searching = tokio::task::spawn_blocking(move || {
             let found = Found::look(&root)?;
-            let find = |program: &str| tool::find(program).ok();
+            let find = |program: &str| utility::find(program).ok();
             let is_followed = |lock: &PathBuf| node::is_followed(lock, &find) || python::is_followed(lock, &find);
             let unread = found.locks.iter().filter(|lock| !is_followed(lock));
             let unread: Vec<String> = unread.map(|lock| step::place(&root, lock)).collect();
@@ -237,22 +237,22 @@ impl Installer {
             walls.ports.extend([HTTPS, network::NAME_SERVER]);
             walls
         });
-        let tool = Tool {
+        let utility = Utility {
             program,
             args: step.args.clone(),
             env,
             folder: step.folder.clone(),
-            limits: ToolLimits { time, memory: Some(MEMORY), file: Some(FILE) },
+            limits: UtilityLimits { time, memory: Some(MEMORY), file: Some(FILE) },
             walls,
         };
         let failed =
             |how, output| InstallError::Failed { command: step.command, folder: step.place.clone(), how, output };
-        let ended = tool::run(&self.spawner, &tool, &mut |_, line| book.print(LogSource::Install, line)).await;
+        let ended = utility::run(&self.spawner, &utility, &mut |_, line| book.print(LogSource::Install, line)).await;
         match ended {
             Ok(finished) if finished.succeeded() => Ok(()),
             Ok(finished) if step.is_missing(&finished.last_output) => Err(missing()),
             Ok(finished) => Err(failed(finished.how(), finished.last_output)),
-            Err(ToolError::TimedOut { last_output, .. }) => Err(timed_out(last_output)),
+            Err(UtilityError::TimedOut { last_output, .. }) => Err(timed_out(last_output)),
             Err(error) => Err(failed("could not be started".to_owned(), error.to_string())),
         }
     }
@@ -260,14 +260,14 @@ impl Installer {
 
 /// Finds an installer. Python is run without a version manager's script, which would write to the manager's own folder
 /// after pip has run.
-async fn find(program: &'static str) -> Result<PathBuf, ToolError> {
-    let found = tool::find(program)?;
+async fn find(program: &'static str) -> Result<PathBuf, UtilityError> {
+    let found = utility::find(program)?;
     if program != python::PROGRAM {
         return Ok(found);
     }
     // The script may have to be run.
     let looking = tokio::task::spawn_blocking(move || runtime::python::behind_script(found));
-    looking.await.map_err(|error| ToolError::Spawn(error.to_string()))
+    looking.await.map_err(|error| UtilityError::Spawn(error.to_string()))
 }
 
 impl InstallerWalls {

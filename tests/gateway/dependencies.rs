@@ -17,7 +17,7 @@ use zip::ZipWriter;
 use zip::write::SimpleFileOptions;
 
 use crate::support::{Gateway, PATIENCE, marked};
-use crate::tools::{on_one_thread, spawner};
+use crate::utilities::{on_one_thread, spawner};
 
 const TIME: Duration = Duration::from_secs(120);
 

@@ -1,7 +1,9 @@
 //! Functions as tools of the Model Context Protocol: lists, calls, both kinds of clients, and what is refused.
 
+mod asking;
 mod clients;
 mod conformance;
+mod crowds;
 mod refused;
 mod wide;
 

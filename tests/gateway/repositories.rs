@@ -15,7 +15,7 @@ use tempfile::TempDir;
 use zip::ZipArchive;
 
 use crate::support::{PATIENCE, fixture, marked};
-use crate::tools::{on_one_thread, spawner};
+use crate::utilities::{on_one_thread, spawner};
 
 mod added;
 mod hostile;

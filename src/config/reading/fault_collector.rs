@@ -17,6 +17,7 @@ use crate::config::reading::source::Source;
 use crate::config::reading::tree::{self, Step};
 use crate::config::tables::admin::TokenConfig;
 use crate::config::tables::deployment::DeploymentConfig;
+use crate::config::tables::mcp::McpResource;
 use crate::config::tables::plugin::PluginConfig;
 use crate::config::tables::route::RouteConfig;
 use crate::config::tables::tls::TlsConfig;
@@ -168,6 +169,9 @@ fn required_keys(route: &[Step]) -> Option<&'static [&'static str]> {
         [Step::Key(key)] if key == "traces" => Some(&TracesConfig::REQUIRED),
         [Step::Key(table), Step::Key(key), Step::Index(_)] if table == "admin" && key == "tokens" => {
             Some(&TokenConfig::REQUIRED)
+        }
+        [Step::Key(table), Step::Key(key), Step::Index(_)] if table == "mcp" && key == "resource" => {
+            Some(&McpResource::REQUIRED)
         }
         [Step::Key(table), Step::Key(key), Step::Index(_)]
             if ["server", "admin"].contains(&table.as_str()) && key == "tls" =>

@@ -146,6 +146,7 @@ impl World {
                 started: clock::now(),
                 deadline,
                 callers: Vec::new(),
+                mcp: None,
                 timeline: None,
             };
             let outcome = gateway.call(&deployment, call).await;

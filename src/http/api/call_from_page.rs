@@ -22,7 +22,7 @@ use crate::gateway::deployer::Deployer;
 use crate::http::api::caller::{Caller, Need};
 use crate::http::api::{json_body, reply};
 use crate::http::bodies::Bodies;
-use crate::http::call::invoke;
+use crate::http::call::invoke::{self, Posted};
 use crate::http::call::lookup::Client;
 use crate::http::call::observers::Observers;
 use crate::http::client_connection::ClientConnection;
@@ -180,7 +180,8 @@ async fn answer(
     let Entrance { connection, observers, bodies } = entrance;
     let client = Client { id, connection, observers, route: None };
     let begun = clock::now();
-    let called = invoke::call_with_body(&deployer.gateway, (name, function), head, body, client, bodies).await;
+    let posted = Posted { body, mcp: None };
+    let called = invoke::call_with_body(&deployer.gateway, (name, function), head, posted, client, bodies).await;
     let response = called.unwrap_or_else(|problem| problem.into_response(request_id::text(id)));
     let (head, body) = response.into_parts();
     let (bytes, complete) = read_shown(body).await;

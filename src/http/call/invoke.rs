@@ -91,7 +91,7 @@ async fn answer(
             (arguments, body.into_held())
         }
     };
-    run(gateway, arguments, head, client, bodies, record).await
+    run(gateway, arguments, head, client, bodies, record, None).await
 }
 
 /// Calls the function with these arguments.
@@ -102,12 +102,23 @@ async fn run(
     client: Client<'_>,
     bodies: &Bodies,
     record: &mut CallRecord<'_>,
+    mcp: Option<Arc<str>>,
 ) -> Result<Response<ReplyBody>, Problem> {
     let (deployment, function) = (record.deployment, record.function);
-    let call = record.call(Takes::Arguments, arguments, head);
+    let mut call = record.call(Takes::Arguments, arguments, head);
+    call.mcp = mcp;
     let outcome = gateway.call(deployment, call).await;
     record.answered(&outcome);
     stream_answer::of_outcome(outcome, deployment, function, client, bodies).await
+}
+
+/// The body of a request that has been read.
+#[derive(Debug)]
+pub struct Posted {
+    /// The body.
+    pub body: Bytes,
+    /// What the client of a tool has said besides the arguments: the text of a JSON object.
+    pub mcp: Option<Arc<str>>,
 }
 
 /// Calls a function of a deployment with a body that has been read: what a request to its address would come to.
@@ -119,7 +130,7 @@ pub async fn call_with_body(
     gateway: &Arc<Gateway>,
     (name, function): (&str, &str),
     mut head: Parts,
-    body: Bytes,
+    Posted { body, mcp }: Posted,
     client: Client<'_>,
     bodies: &Bodies,
 ) -> Result<Response<ReplyBody>, Problem> {
@@ -139,7 +150,7 @@ pub async fn call_with_body(
         bodies.elsewhere(move || arguments::from_body(&body, &kind, keys)).await
     };
     let answered = match read {
-        Ok(arguments) => run(gateway, arguments, &mut head, client, bodies, &mut record).await,
+        Ok(arguments) => run(gateway, arguments, &mut head, client, bodies, &mut record, mcp).await,
         Err(problem) => Err(problem),
     };
     record.end(answered)

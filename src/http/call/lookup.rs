@@ -62,6 +62,7 @@ impl<'a> Client<'a> {
             started,
             deadline: deployment.deadline(started),
             callers: Vec::new(),
+            mcp: None,
             timeline: None,
         }
     }

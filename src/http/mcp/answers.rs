@@ -34,16 +34,27 @@ pub fn completed(id: &str, revision: Revision, members: &str, meta: Map<String, 
     json_response(StatusCode::OK, message(id, revision, members, meta).into())
 }
 
+/// The answer with which a function asks its client.
+#[must_use]
+pub fn input_required(id: &str, members: &str) -> Response<ReplyBody> {
+    let text = of_type("input_required", id, Revision::Stateless, members, Map::new());
+    json_response(StatusCode::OK, text.into())
+}
+
 /// The message with a result of these members.
 #[must_use]
-pub fn message(id: &str, revision: Revision, members: &str, mut meta: Map<String, Value>) -> String {
+pub fn message(id: &str, revision: Revision, members: &str, meta: Map<String, Value>) -> String {
+    of_type("complete", id, revision, members, meta)
+}
+
+fn of_type(result_type: &str, id: &str, revision: Revision, members: &str, mut meta: Map<String, Value>) -> String {
     let mut result = members.to_owned();
     let mut add = |member: &str| {
         result.push_str(if result.is_empty() { "" } else { "," });
         result.push_str(member);
     };
     if revision == Revision::Stateless {
-        add(r#""resultType":"complete""#);
+        add(&format!(r#""resultType":"{result_type}""#));
         meta.insert("io.modelcontextprotocol/serverInfo".to_owned(), server_info());
     }
     if !meta.is_empty() {

@@ -2,24 +2,41 @@
 
 use std::sync::Arc;
 
-use serde_json::{Value, json};
+use serde_json::{Map, Value, json};
 
-use crate::config::McpConfig;
+use crate::config::{FunctionTarget, McpConfig, ResourceUri};
+use crate::deployment::Function;
+use crate::describe::tool_names;
 use crate::gateway::Gateway;
 use crate::http::bodies::Bodies;
 use crate::http::call::lookup::Client;
 use crate::http::mcp::answers::{kept, server_info};
 use crate::http::mcp::catalog::{Catalog, Found};
-use crate::http::mcp::message::Params;
+use crate::http::mcp::offer::Offer;
+use crate::http::mcp::params::Params;
 use crate::http::mcp::revision::{self, Revision};
 use crate::http::mcp::rpc_error::RpcError;
+use crate::http::problem::Problem;
 use crate::registry::Deployment;
 
 /// Longest name of a function.
 const NAME_LIMIT: usize = 256;
 
+/// A function that is a prompt or a resource.
+#[derive(Clone)]
+pub struct Named {
+    /// Its name for the client.
+    pub name: String,
+    /// Its deployment.
+    pub deployment: Arc<Deployment>,
+    /// The function.
+    pub function: Arc<Function>,
+}
+
 /// A request to the tools of one deployment, or of all.
 pub struct Asked<'a> {
+    /// What there is.
+    pub offer: &'a Offer,
     /// The gateway.
     pub gateway: &'a Arc<Gateway>,
     /// None: all deployments.
@@ -33,6 +50,15 @@ pub struct Asked<'a> {
 }
 
 impl Asked<'_> {
+    /// The tools of what is deployed now.
+    ///
+    /// # Errors
+    ///
+    /// `draining` if the gateway stops.
+    pub async fn catalog(&self) -> Result<Arc<Catalog>, Problem> {
+        self.offer.catalogs.current(self.gateway, &self.settings, self.bodies).await
+    }
+
     /// The tool of this name and its deployment. Of a release that has not loaded nothing is known: the call waits for
     /// it, as any other does.
     #[must_use]
@@ -44,6 +70,44 @@ impl Asked<'_> {
         let found = catalog.find_in(deployment.name.as_str(), name);
         let may_come = catalog.of(deployment.name.as_str()).is_none() && (1..=NAME_LIMIT).contains(&name.len());
         (found.is_some() || may_come).then(|| (Arc::clone(deployment), found))
+    }
+
+    /// The functions that are prompts.
+    pub fn prompts(&self) -> impl Iterator<Item = Named> {
+        self.settings.prompts.iter().filter_map(|target| self.named(target))
+    }
+
+    /// The functions that are resources.
+    pub fn resources(&self) -> impl Iterator<Item = (&ResourceUri, Named)> {
+        self.settings.resource.iter().filter_map(|one| Some((&one.uri, self.named(&one.to)?)))
+    }
+
+    /// A function that a prompt or resource leads to, if it is offered here and its release has loaded.
+    fn named(&self, target: &FunctionTarget) -> Option<Named> {
+        let deployment = self.gateway.deployment(target.deployment.as_str()).filter(|_| self.is_here(target))?;
+        let function = deployment.pool()?.exports()?.function(&target.function).cloned()?;
+        let name = match &self.deployment {
+            Some(_) => tool_names::of_function(&target.function),
+            None => tool_names::of_deployment(target.deployment.as_str(), &target.function),
+        };
+        Some(Named { name, deployment, function })
+    }
+
+    fn is_here(&self, target: &FunctionTarget) -> bool {
+        let name = target.deployment.as_str();
+        self.deployment.as_ref().is_none_or(|here| here.name.as_str() == name) && self.settings.offers(name)
+    }
+
+    /// Whether there are prompts at this address, loaded or not.
+    #[must_use]
+    pub fn has_prompts(&self) -> bool {
+        self.settings.prompts.iter().any(|target| self.is_here(target))
+    }
+
+    /// Whether there are resources at this address, loaded or not.
+    #[must_use]
+    pub fn has_resources(&self) -> bool {
+        self.settings.resource.iter().any(|one| self.is_here(&one.to))
     }
 
     /// The members of the answer to `server/discover`.
@@ -72,6 +136,10 @@ impl Asked<'_> {
     fn abilities(&self) -> String {
         let instructions = self.settings.instructions.as_deref();
         let instructions = instructions.map(|text| format!(r#","instructions":{}"#, Value::from(text)));
-        format!(r#""capabilities":{{"tools":{{}}}}{}"#, instructions.unwrap_or_default())
+        let mut capabilities = Map::from_iter([("tools".to_owned(), json!({}))]);
+        let (prompts, resources) = (self.has_prompts(), self.has_resources());
+        let others = [("prompts", prompts), ("resources", resources), ("completions", prompts || resources)];
+        capabilities.extend(others.into_iter().filter(|(_, is)| *is).map(|(name, _)| (name.to_owned(), json!({}))));
+        format!(r#""capabilities":{}{}"#, Value::Object(capabilities), instructions.unwrap_or_default())
     }
 }

@@ -1,19 +1,13 @@
 //! The messages of clients: JSON-RPC 2.0, one request or notification in a body. Batches are not part of the protocol.
 
-use std::borrow::Cow;
-
 use bytes::Bytes;
 use http::StatusCode;
-use serde::{Deserialize, Deserializer};
+use serde::Deserialize;
 use serde_json::value::RawValue;
 
+use crate::http::mcp::params::{ID_FORM, ID_LIMIT, Params, is_id, present};
 use crate::http::mcp::rpc_error::RpcError;
 use crate::json;
-
-/// Most bytes of the id of a request, which its answer repeats.
-const ID_LIMIT: usize = 1024;
-/// What ids are.
-const ID_FORM: &str = "a text or a whole number";
 
 /// A request or notification.
 #[derive(Debug)]
@@ -24,27 +18,6 @@ pub struct Message {
     pub method: String,
     /// How it is asked.
     pub params: Params,
-}
-
-/// The parameters that some method has. Others are ignored, as the protocol wants.
-#[derive(Debug, Default)]
-pub struct Params {
-    /// The revision that `_meta` names.
-    pub version: Option<String>,
-    /// Whether `_meta` has the capabilities of the client.
-    pub has_capabilities: bool,
-    /// The place in a trace.
-    pub trace: Option<String>,
-    /// How notifications of progress name the request, as JSON text, if the client wants them.
-    pub progress_token: Option<Box<str>>,
-    /// The revision that `initialize` asks for.
-    pub protocol_version: Option<String>,
-    /// The tool.
-    pub name: Option<String>,
-    /// The arguments: the text of a JSON object.
-    pub arguments: Option<Bytes>,
-    /// Where a list goes on.
-    pub cursor: Option<String>,
 }
 
 /// A message that is not understood, with its id if that could be read.
@@ -66,46 +39,6 @@ struct RawMessage<'a> {
     method: Option<&'a RawValue>,
     #[serde(borrow, default, deserialize_with = "present")]
     params: Option<&'a RawValue>,
-}
-
-#[derive(Deserialize)]
-struct RawParams<'a> {
-    #[serde(borrow, default, rename = "_meta")]
-    meta: Option<&'a RawValue>,
-    #[serde(borrow, default, rename = "protocolVersion")]
-    protocol_version: Option<Cow<'a, str>>,
-    #[serde(borrow, default)]
-    name: Option<Cow<'a, str>>,
-    #[serde(borrow, default)]
-    arguments: Option<&'a RawValue>,
-    #[serde(borrow, default)]
-    cursor: Option<Cow<'a, str>>,
-}
-
-#[derive(Deserialize)]
-struct RawMeta<'a> {
-    #[serde(borrow, default, rename = "io.modelcontextprotocol/protocolVersion")]
-    version: Option<Cow<'a, str>>,
-    #[serde(borrow, default, rename = "io.modelcontextprotocol/clientCapabilities")]
-    capabilities: Option<&'a RawValue>,
-    #[serde(borrow, default, rename = "traceparent")]
-    trace: Option<Cow<'a, str>>,
-    #[serde(borrow, default, rename = "progressToken")]
-    progress_token: Option<&'a RawValue>,
-}
-
-impl<'a> RawMeta<'a> {
-    fn read(text: &'a RawValue) -> Result<Self, RpcError> {
-        if !text.get().starts_with('{') {
-            return Err(RpcError::invalid_params("\"_meta\" is an object"));
-        }
-        serde_json::from_str(text.get()).map_err(|error| RpcError::invalid_params(&error.to_string()))
-    }
-}
-
-/// Reads a value that is there, `null` included.
-fn present<'de: 'a, 'a, D: Deserializer<'de>>(deserializer: D) -> Result<Option<&'a RawValue>, D::Error> {
-    <&'de RawValue>::deserialize(deserializer).map(Some)
 }
 
 impl Message {
@@ -139,49 +72,11 @@ impl Message {
     }
 }
 
-impl Params {
-    fn read(text: &RawValue, body: &Bytes) -> Result<Self, RpcError> {
-        if !text.get().starts_with('{') {
-            return Err(RpcError::invalid_params("\"params\" is an object"));
-        }
-        let raw: RawParams<'_> =
-            serde_json::from_str(text.get()).map_err(|error| RpcError::invalid_params(&error.to_string()))?;
-        let arguments = raw.arguments.map(RawValue::get);
-        if arguments.is_some_and(|arguments| !arguments.starts_with('{')) {
-            return Err(RpcError::invalid_params("\"arguments\" is an object with the arguments by name"));
-        }
-        let meta = raw.meta.map(RawMeta::read).transpose()?;
-        let meta = meta.as_ref();
-        let progress_token = meta.and_then(|meta| meta.progress_token).map(|token| {
-            is_id(token).then(|| token.get().into()).ok_or_else(|| {
-                RpcError::invalid_params(&format!("\"progressToken\" is {ID_FORM} of {ID_LIMIT} bytes at most"))
-            })
-        });
-        let owned = |text: &Cow<'_, str>| text.clone().into_owned();
-        Ok(Self {
-            version: meta.and_then(|meta| meta.version.as_ref()).map(owned),
-            has_capabilities: meta.and_then(|meta| meta.capabilities).is_some_and(|of| of.get().starts_with('{')),
-            trace: meta.and_then(|meta| meta.trace.as_ref()).map(owned),
-            progress_token: progress_token.transpose()?,
-            protocol_version: raw.protocol_version.as_ref().map(owned),
-            name: raw.name.as_ref().map(owned),
-            arguments: arguments.map(|text| body.slice_ref(text.as_bytes())),
-            cursor: raw.cursor.as_ref().map(owned),
-        })
-    }
-}
-
 /// The id of a request: a text or a whole number, and never `null`.
 fn id_of(text: &RawValue) -> Result<Box<str>, RpcError> {
     let message =
         || RpcError::invalid_request(&format!("the id of a request is {ID_FORM} of {ID_LIMIT} bytes at most"));
     is_id(text).then(|| text.get().into()).ok_or_else(message)
-}
-
-fn is_id(text: &RawValue) -> bool {
-    let text = text.get();
-    let is_whole = || text.strip_prefix('-').unwrap_or(text).bytes().all(|byte| byte.is_ascii_digit());
-    text.len() <= ID_LIMIT && (text.starts_with('"') || is_whole())
 }
 
 fn not_json(reason: &str) -> RpcError {
@@ -204,7 +99,7 @@ mod tests {
         assert_eq!((message.id.as_deref(), message.method.as_str()), (Some("7"), "tools/call"));
         assert_eq!(message.params.arguments.as_deref(), Some(&br#"{"x":1.50}"#[..]));
         assert_eq!(message.params.version.as_deref(), Some("v"));
-        assert!(message.params.has_capabilities);
+        assert!(message.params.capabilities.is_some());
         assert!(read(r#"{"jsonrpc":"2.0","method":"notifications/initialized"}"#).unwrap().id.is_none());
         assert_eq!(read(r#"{"jsonrpc":"2.0","id":"a\"b","method":"x"}"#).unwrap().id.as_deref(), Some(r#""a\"b""#));
     }

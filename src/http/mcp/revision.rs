@@ -1,14 +1,11 @@
 //! Revisions of the protocol: which one a request is of, and whether its headers agree with its body. Rules:
 //! <https://modelcontextprotocol.io/specification/2026-07-28/basic/transports/streamable-http#server-validation>.
 
-use std::borrow::Cow;
-
-use base64::Engine;
-use base64::engine::general_purpose::STANDARD;
 use http::{HeaderMap, StatusCode};
 use serde_json::json;
 
 use crate::http::mcp::message::Message;
+use crate::http::mcp::repeated::{check_header, decoded, single};
 use crate::http::mcp::rpc_error::RpcError;
 
 /// The revision in which every request says all about itself.
@@ -20,7 +17,7 @@ pub const WITH_HANDSHAKE: [&str; 3] = ["2025-11-25", "2025-06-18", "2025-03-26"]
 const VERSION: &str = "mcp-protocol-version";
 /// The header with the method.
 const METHOD: &str = "mcp-method";
-/// The header with the name of the tool.
+/// The header with the name of the tool or prompt, or the URI of the resource.
 const NAME: &str = "mcp-name";
 
 /// What the client of a request knows.
@@ -64,7 +61,7 @@ impl Revision {
 }
 
 fn check_stateless(message: &Message, headers: &HeaderMap, header: Option<&str>) -> Result<(), RpcError> {
-    let Some(version) = message.params.version.as_deref().filter(|_| message.params.has_capabilities) else {
+    let Some(version) = message.params.version.as_deref().filter(|_| message.params.capabilities.is_some()) else {
         let message = "\"params._meta\" has \"io.modelcontextprotocol/protocolVersion\" and \
                        \"io.modelcontextprotocol/clientCapabilities\" in every request";
         return Err(RpcError::invalid_params(message));
@@ -74,7 +71,12 @@ fn check_stateless(message: &Message, headers: &HeaderMap, header: Option<&str>)
         return Err(unsupported(version));
     }
     check_header(METHOD, single(headers, METHOD)?, &message.method)?;
-    if let (true, Some(name)) = (message.method == "tools/call", message.params.name.as_deref()) {
+    let named = match message.method.as_str() {
+        "tools/call" | "prompts/get" => message.params.name.as_deref(),
+        "resources/read" => message.params.uri.as_deref(),
+        _ => None,
+    };
+    if let Some(name) = named {
         let header = single(headers, NAME)?.map(decoded).transpose()?;
         check_header(NAME, header.as_deref(), name)?;
     }
@@ -92,36 +94,6 @@ fn unsupported(version: &str) -> RpcError {
 /// All revisions that are supported, the newest first.
 pub fn supported() -> impl Iterator<Item = &'static str> {
     std::iter::once(STATELESS).chain(WITH_HANDSHAKE)
-}
-
-fn check_header(name: &str, header: Option<&str>, in_body: &str) -> Result<(), RpcError> {
-    match header {
-        Some(header) if header == in_body => Ok(()),
-        Some(header) => {
-            let message = format!("header mismatch: {name} is {header:?}, and the body has {in_body:?}");
-            Err(RpcError::header_mismatch(message))
-        }
-        None => Err(RpcError::header_mismatch(format!("header mismatch: {name} is missing"))),
-    }
-}
-
-/// The value of a header that may occur once.
-fn single<'h>(headers: &'h HeaderMap, name: &str) -> Result<Option<&'h str>, RpcError> {
-    let mut values = headers.get_all(name).iter();
-    let (first, second) = (values.next(), values.next());
-    let Some(first) = first else { return Ok(None) };
-    let text = first.to_str().ok().filter(|_| second.is_none());
-    let malformed = || RpcError::header_mismatch(format!("header mismatch: {name} is one line of ASCII"));
-    text.map(|text| Some(text.trim_matches([' ', '\t']))).ok_or_else(malformed)
-}
-
-/// The value of a header that may be encoded: `=?base64?…?=`.
-fn decoded(value: &str) -> Result<Cow<'_, str>, RpcError> {
-    let Some(encoded) = value.strip_prefix("=?base64?").and_then(|rest| rest.strip_suffix("?=")) else {
-        return Ok(Cow::Borrowed(value));
-    };
-    let text = STANDARD.decode(encoded).ok().and_then(|bytes| String::from_utf8(bytes).ok());
-    text.map(Cow::Owned).ok_or_else(|| RpcError::header_mismatch(format!("header mismatch: {value:?} is no base64")))
 }
 
 #[cfg(test)]

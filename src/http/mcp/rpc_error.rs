@@ -32,8 +32,12 @@ impl RpcError {
     pub const INVALID_PARAMS: i32 = -32602;
     /// The gateway cannot answer.
     pub const INTERNAL: i32 = -32603;
+    /// There is no such resource, for clients with a handshake.
+    pub const NO_RESOURCE: i32 = -32002;
     /// Headers contradict the body.
     pub const HEADER_MISMATCH: i32 = -32020;
+    /// A function asks what the client cannot answer.
+    pub const MISSING_CAPABILITY: i32 = -32021;
     /// The revision is not supported.
     pub const UNSUPPORTED_VERSION: i32 = -32022;
 
@@ -77,12 +81,18 @@ impl RpcError {
     /// The answer to the request of this id, with this status.
     #[must_use]
     pub fn into_response(self, id: Option<&str>, status: StatusCode) -> Response<ReplyBody> {
+        json_response(status, self.into_message(id).into())
+    }
+
+    /// The message with the answer to the request of this id.
+    #[must_use]
+    pub fn into_message(self, id: Option<&str>) -> String {
         let mut error = json!({"code": self.code, "message": self.message});
         if let Some(data) = self.data {
             error["data"] = data;
         }
         let id = id.map_or_else(String::new, |id| format!(r#""id":{id},"#));
-        json_response(status, format!(r#"{{"jsonrpc":"2.0",{id}"error":{error}}}"#).into())
+        format!(r#"{{"jsonrpc":"2.0",{id}"error":{error}}}"#)
     }
 }
 

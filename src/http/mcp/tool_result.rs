@@ -80,24 +80,54 @@ impl CallAnswer {
         if self.status.is_client_error() || self.status.is_server_error() {
             return self.as_error();
         }
-        let kind = self.headers.get(CONTENT_TYPE).and_then(|kind| kind.to_str().ok()).unwrap_or_default();
-        let essence = kind.split(';').next().unwrap_or_default().trim().to_ascii_lowercase();
-        let text = std::str::from_utf8(&self.body).ok();
-        match (essence.as_str(), text) {
+        match (self.essence().as_str(), std::str::from_utf8(&self.body)) {
             // A JavaScript function that returns nothing.
-            (_, Some("")) if output.schema().is_none() => ToolResult::of_text(""),
-            (_, Some("")) => of_json("null", output),
-            ("application/json", Some(text)) if is_json(text) => of_json(text, output),
-            (kind, Some(text)) if is_text(kind) => ToolResult::of_text(text),
-            ("multipart/form-data", _) if let Some(blocks) = self.parts(kind, uri) => ToolResult::of_blocks(&blocks),
-            (essence, _) => ToolResult::of_blocks(&[block(essence, &self.body, uri)]),
+            (_, Ok("")) if output.schema().is_some() => of_json("null", output),
+            ("application/json", Ok(text)) if is_json(text) => of_json(text, output),
+            _ => ToolResult { members: format!(r#""content":{}"#, json!(self.blocks(uri))), meta: Map::new() },
         }
     }
 
+    /// The blocks of an answer that is not JSON: a text, an image, a sound or a file, or one for each part of a form.
+    #[must_use]
+    pub fn blocks(&self, uri: &str) -> Vec<Value> {
+        match (self.essence().as_str(), std::str::from_utf8(&self.body)) {
+            (_, Ok("")) => vec![text_block("")],
+            (kind, Ok(text)) if is_text(kind) => vec![text_block(text)],
+            ("multipart/form-data", _) if let Some(blocks) = self.parts(uri) => blocks,
+            (essence, _) => vec![block(essence, &self.body, uri)],
+        }
+    }
+
+    /// The content of a resource.
+    #[must_use]
+    pub fn into_contents(self, uri: &str) -> Value {
+        let kind = self.essence();
+        match std::str::from_utf8(&self.body) {
+            Ok(json) if let ("application/json", Ok(text)) = (kind.as_str(), serde_json::from_str::<String>(json)) => {
+                json!({"uri": uri, "mimeType": "text/plain", "text": text})
+            }
+            Ok(text) if is_text(&kind) => {
+                let kind = if kind.is_empty() { "text/plain" } else { &kind };
+                json!({"uri": uri, "mimeType": kind, "text": text})
+            }
+            _ => json!({"uri": uri, "mimeType": kind, "blob": STANDARD.encode(&self.body)}),
+        }
+    }
+
+    /// The type of the content, without parameters.
+    fn essence(&self) -> String {
+        self.kind().split(';').next().unwrap_or_default().trim().to_ascii_lowercase()
+    }
+
+    fn kind(&self) -> &str {
+        self.headers.get(CONTENT_TYPE).and_then(|kind| kind.to_str().ok()).unwrap_or_default()
+    }
+
     /// A block for each part of a form; none if it is malformed.
-    fn parts(&self, kind: &str, uri: &str) -> Option<Vec<Value>> {
+    fn parts(&self, uri: &str) -> Option<Vec<Value>> {
         let whole = stream::iter([Ok::<_, Infallible>(self.body.clone())]);
-        let mut form = Multipart::new(whole, multer::parse_boundary(kind).ok()?);
+        let mut form = Multipart::new(whole, multer::parse_boundary(self.kind()).ok()?);
         let read = async {
             let mut blocks = Vec::new();
             while let Some(field) = form.next_field().await? {
@@ -107,7 +137,7 @@ impl CallAnswer {
                     format!("{uri}#{}", utf8_percent_encode(name.as_deref().unwrap_or_default(), NON_ALPHANUMERIC));
                 let bytes = field.bytes().await?;
                 blocks.push(match std::str::from_utf8(&bytes).ok().filter(|_| is_text(&kind)) {
-                    Some(text) if name.is_none() => json!({"type": "text", "text": text}),
+                    Some(text) if name.is_none() => text_block(text),
                     Some(text) => {
                         json!({"type": "resource", "resource": {"uri": uri, "mimeType": kind, "text": text}})
                     }
@@ -147,16 +177,10 @@ impl CallAnswer {
     }
 }
 
-impl ToolResult {
-    /// A text.
-    #[must_use]
-    pub fn of_text(text: &str) -> Self {
-        Self { members: content_of(text), meta: Map::new() }
-    }
-
-    fn of_blocks(blocks: &[Value]) -> Self {
-        Self { members: format!(r#""content":{}"#, json!(blocks)), meta: Map::new() }
-    }
+/// A block with a text.
+#[must_use]
+pub fn text_block(text: &str) -> Value {
+    json!({"type": "text", "text": text})
 }
 
 /// A block with bytes.

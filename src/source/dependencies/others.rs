@@ -3,7 +3,7 @@
 use std::path::Path;
 
 use crate::logs::book::{LogBook, LogSource};
-use crate::process::tool;
+use crate::process::utility;
 use crate::runtime::metacall;
 use crate::source::dependencies::runner::Runner;
 use crate::source::dependencies::search::Found;
@@ -44,7 +44,7 @@ fn step(
 
 /// The steps if the MetaCall runtime is installed; else none, and a line in the log for each.
 pub(super) fn with_metacall<'a>(steps: impl Iterator<Item = &'a Step>, book: &LogBook) -> Vec<Step> {
-    if tool::find(metacall::PROGRAM).is_ok() {
+    if utility::find(metacall::PROGRAM).is_ok() {
         return steps.cloned().collect();
     }
     for step in steps {

@@ -8,7 +8,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use crate::process::spawner::Spawner;
-use crate::process::tool::{self, Finished, Tool, ToolError, ToolLimits};
+use crate::process::utility::{self, Finished, Utility, UtilityError, UtilityLimits};
 use crate::process::walls::Walls;
 use crate::process::walls::level::Level;
 use crate::source::network;
@@ -85,7 +85,7 @@ impl Git {
         let folder = home.unwrap_or(Path::new("/")).to_owned();
         Ok(Self {
             spawner,
-            program: tool::find("git").map_err(|_| RepositoryError::NoGit)?,
+            program: utility::find("git").map_err(|_| RepositoryError::NoGit)?,
             settings: settings.flat_map(|setting| ["-c".into(), setting.into()]).collect(),
             env: environment(address, home),
             folder,
@@ -111,14 +111,14 @@ impl Git {
 
     /// Queries the server and returns git's output.
     pub(super) async fn ask(&self, args: &[&str], url: &str, limit: usize) -> Result<Vec<u8>, RepositoryError> {
-        let tool = self.tool(None, args.iter().copied().chain(self.upload_pack()).chain(["--", url]));
-        self.printed(&tool, limit).await
+        let utility = self.utility(None, args.iter().copied().chain(self.upload_pack()).chain(["--", url]));
+        self.printed(&utility, limit).await
     }
 
     /// Clones to `name` in the folder that git may write to.
     pub(super) async fn clone(&self, args: &[&str], url: &str, name: &str) -> Result<(), RepositoryError> {
-        let tool = self.tool(None, args.iter().copied().chain(self.upload_pack()).chain(["--", url, name]));
-        self.printed(&tool, 4096).await.map(|_| ())
+        let utility = self.utility(None, args.iter().copied().chain(self.upload_pack()).chain(["--", url, name]));
+        self.printed(&utility, 4096).await.map(|_| ())
     }
 
     /// Returns git's output about a fetched repository.
@@ -128,18 +128,18 @@ impl Git {
         args: &[&str],
         limit: usize,
     ) -> Result<Vec<u8>, RepositoryError> {
-        self.printed(&self.tool(Some(repository), args.iter().copied()), limit).await
+        self.printed(&self.utility(Some(repository), args.iter().copied()), limit).await
     }
 
     /// Writes git's output about a fetched repository to a file.
     pub(super) async fn write(&self, repository: &Path, args: &[&str], file: File) -> Result<(), RepositoryError> {
-        let tool = self.tool(Some(repository), args.iter().copied());
-        let finished = tool::write_to(&self.spawner, &tool, file).await.map_err(|error| self.error(error))?;
+        let utility = self.utility(Some(repository), args.iter().copied());
+        let finished = utility::write_to(&self.spawner, &utility, file).await.map_err(|error| self.error(error))?;
         self.check(&finished)
     }
 
-    async fn printed(&self, tool: &Tool, limit: usize) -> Result<Vec<u8>, RepositoryError> {
-        let collected = tool::collect(&self.spawner, tool, limit).await;
+    async fn printed(&self, utility: &Utility, limit: usize) -> Result<Vec<u8>, RepositoryError> {
+        let collected = utility::collect(&self.spawner, utility, limit).await;
         let (finished, printed) = collected.map_err(|error| self.error(error))?;
         self.check(&finished).map(|()| printed)
     }
@@ -148,16 +148,16 @@ impl Git {
         self.is_folder.then_some(UPLOAD_PACK)
     }
 
-    fn tool<'a>(&self, repository: Option<&Path>, args: impl Iterator<Item = &'a str>) -> Tool {
+    fn utility<'a>(&self, repository: Option<&Path>, args: impl Iterator<Item = &'a str>) -> Utility {
         let repository = repository.unwrap_or(Path::new(NO_REPOSITORY));
         let mut env = self.env.clone();
         env.push(("GIT_DIR".into(), repository.into()));
-        Tool {
+        Utility {
             program: self.program.clone(),
             args: self.settings.iter().cloned().chain(args.map(Into::into)).collect(),
             env,
             folder: self.folder.clone(),
-            limits: ToolLimits {
+            limits: UtilityLimits {
                 time: self.deadline.saturating_duration_since(Instant::now()),
                 memory: Some(MEMORY),
                 file: Some(self.size_limit),
@@ -178,13 +178,13 @@ impl Git {
         Err(RepositoryError::Failed { reason: reason::of(&output, &finished.how()), output })
     }
 
-    fn error(&self, error: ToolError) -> RepositoryError {
+    fn error(&self, error: UtilityError) -> RepositoryError {
         match error {
-            ToolError::TimedOut { last_output, .. } => {
+            UtilityError::TimedOut { last_output, .. } => {
                 RepositoryError::TimedOut { limit: self.limit, output: last_output }
             }
-            ToolError::NotThere(_) => RepositoryError::NoGit,
-            ToolError::Spawn(_) | ToolError::TooMuch { .. } => {
+            UtilityError::NotThere(_) => RepositoryError::NoGit,
+            UtilityError::Spawn(_) | UtilityError::TooMuch { .. } => {
                 RepositoryError::Failed { reason: format!("git {error}"), output: String::new() }
             }
         }

@@ -11,7 +11,8 @@ use crate::support::{Gateway, fixture};
 /// A gateway whose list of tools has several pages.
 fn serving() -> Gateway {
     Gateway::ready(&format!(
-        "[mcp]\nenabled = true\npage_size = 7\ninstructions = \"Be kind.\"\n\
+        "[mcp]\nenabled = true\npage_size = 7\ninstructions = \"Be kind.\"\nprompts = [\"tools/review\"]\n\
+         [[mcp.resource]]\nuri = \"prices://{{id}}\"\nto = \"tools/price_of\"\n\
          [[deployment]]\nname = \"tools\"\npath = {:?}\n",
         fixture("tools-node")
     ))
@@ -23,7 +24,7 @@ fn tests() -> PathBuf {
 
 /// Checks what a client prints.
 #[track_caller]
-fn assert_works(command: &mut Command) {
+fn assert_works(command: &mut Command, is_older: bool) {
     let output = command.output().unwrap();
     let stderr = String::from_utf8_lossy(&output.stderr);
     assert!(output.status.success(), "{command:?}: {stderr}");
@@ -33,6 +34,10 @@ fn assert_works(command: &mut Command) {
     assert_eq!((&seen["sum"], &seen["price"]), (&json!({"result": 3}), &json!({"total": 5})), "{seen}");
     assert_eq!((&seen["failed"], &seen["image"]), (&json!(true), &json!("image/png")), "{seen}");
     assert_eq!(seen["unknown"], -32602, "{seen}");
+    assert_eq!((&seen["prompts"], &seen["prompt"]), (&json!(["review"]), &json!("Review price 1 times.")), "{seen}");
+    assert_eq!(seen["price_of"], "{\"id\":7,\"price\":14}", "{seen}");
+    let booked = seen["booked"].as_str().unwrap();
+    assert!(booked == "booked for 4 on 2026-12-01" || (is_older && booked.contains("2026-07-28")), "{seen}");
     // A client that is told the revision does not ask what there is.
     assert!(seen["instructions"].is_null() || seen["instructions"] == "Be kind.", "{seen}");
 }
@@ -45,7 +50,7 @@ fn the_typescript_clients_list_and_call_tools() {
     for version in [["2", "2026-07-28"], ["2", "legacy"], ["1", "legacy"]] {
         let mut command = Command::new("node");
         command.arg(fixture("mcp-client.mjs")).arg(&packages).arg(gateway.url(ONE)).args(version);
-        assert_works(&mut command);
+        assert_works(&mut command, version[1] == "legacy");
     }
 }
 
@@ -57,6 +62,6 @@ fn the_python_client_lists_and_calls_tools() {
     for mode in ["2026-07-28", "auto", "legacy"] {
         let mut command = Command::new("python3");
         command.env("PYTHONPATH", &packages).arg(fixture("mcp_client.py")).arg(gateway.url(ONE)).arg(mode);
-        assert_works(&mut command);
+        assert_works(&mut command, mode == "legacy");
     }
 }

@@ -162,6 +162,37 @@ fn a_client_that_leaves_ends_its_call() {
 }
 
 #[test]
+fn odd_headers_and_ids_get_the_right_answer() {
+    let gateway = serving("");
+    let asked = || json!({"name": "add", "arguments": {"a": 1}});
+    for accepted in ["text/html", "application/json;q=0", ""] {
+        let answer = ask_with(&gateway, ONE, "tools/call", asked(), &[("accept", accepted)]);
+        assert_eq!(text(&answer.json()["result"]), "2", "{accepted}");
+        assert_eq!(answer.header("content-type"), Some("application/json"), "there is no other form");
+    }
+    let other = ask_with(&gateway, ONE, "tools/call", asked(), &[("mcp-protocol-version", "2025-11-25")]);
+    assert_eq!((other.status, &other.json()["error"]["code"]), (400, &json!(-32020)), "two revisions");
+    let older = |id: &str, version: &str| {
+        let body = format!("{{\"jsonrpc\":\"2.0\",\"id\":{id},\"method\":\"ping\"}}");
+        gateway.post("/mcp", &[JSON, ("mcp-protocol-version", version), ("mcp-session-id", "any")], body)
+    };
+    for version in ["garbage", "2024-11-05", "2030-01-01", ""] {
+        let answer = older("1", version);
+        assert_eq!((answer.status, &answer.json()["error"]["code"]), (400, &json!(-32022)), "{version:?}: {answer:?}");
+    }
+    for id in ["0", "-1", "123456789012345678901234567890", "\"\"", "\"\\u0000 \\\"\""] {
+        let answer = older(id, "2025-11-25");
+        assert!(answer.status == 200 && answer.body.contains(&format!("\"id\":{id},")), "{answer:?}");
+    }
+    for id in ["null", "1.5", "[1]", "true", &format!("\"{}\"", "x".repeat(1024))] {
+        let answer = older(id, "2025-11-25");
+        assert_eq!((answer.status, &answer.json()["error"]["code"]), (400, &json!(-32600)), "{id}");
+    }
+    let told = gateway.post("/mcp", &[JSON], "{\"jsonrpc\":\"2.0\",\"method\":\"tools/call\",\"params\":{}}");
+    assert_eq!((told.status, told.body.as_str()), (202, ""), "a notification calls nothing");
+}
+
+#[test]
 fn faults_of_the_table_have_their_place() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("metagate.toml");
@@ -170,6 +201,10 @@ fn faults_of_the_table_have_their_place() {
         ("[mcp]\npage_size = 0\n", ":2:13", "1 to 1000"),
         ("[mcp]\ndeployments = []\n", ":2:15", "list"),
         ("[mcp]\ninstructions = \"\"\n", ":2:16", "16384"),
+        ("[mcp]\nheaders = [\"a b\"]\n", ":2:12", "part of the name of a header"),
+        ("[mcp]\nprompts = [\"a\"]\n", ":2:12", "<deployment>/<function>"),
+        ("[[mcp.resource]]\nuri = \"a\"\nto = \"a/b\"\n", ":2:7", "scheme"),
+        ("[[mcp.resource]]\nuri = \"a:b\"\n", ":1:", "to"),
         ("[mcp]\nenable = true\n", ":2:1", "enabled"),
         ("[mcp]\nenabled = true\n[[route]]\npath = \"/mcp\"\nto = \"a/b\"\n", ":4:8", "/mcp"),
     ] {

@@ -199,6 +199,7 @@ async fn one_call(gateway: &Arc<Gateway>) -> Outcome {
         started: Instant::now(),
         deadline: Instant::now() + PATIENCE,
         callers: Vec::new(),
+        mcp: None,
         timeline: None,
     };
     gateway.call(&deployment, call).await

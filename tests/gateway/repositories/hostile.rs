@@ -11,7 +11,7 @@ use serde_json::{Value, json};
 
 use super::{RepositoryError, Says, folder_url, git, listed, repositories};
 use crate::support::{Gateway, wait_for};
-use crate::tools::on_one_thread;
+use crate::utilities::on_one_thread;
 
 /// Addresses that are never fetched from. `MARK` is a file that must not be created.
 const ADDRESSES: [&str; 73] = [

@@ -1,4 +1,4 @@
-//! Tools: programs that run to their end, such as git, npm or pip. They are started through the same launcher as
+//! Utilities: programs that run to their end, such as git, npm or pip. They are started through the same launcher as
 //! workers, with limits of time, memory and file size, and their whole process tree ends with them.
 
 use std::ffi::OsString;
@@ -18,12 +18,12 @@ use crate::process::child::{Ended, Process};
 use crate::process::output::{LAST_OUTPUT, Output};
 use crate::process::program;
 use crate::process::spawner::{Spawner, Start, Started};
-use crate::process::tool::printed::{Lines, Tail};
+use crate::process::utility::printed::{Lines, Tail};
 use crate::process::walls::Walls;
 
 mod printed;
 
-/// Bytes of one read, and the pause after a full one: a tool can print at most some 8 MB a second.
+/// Bytes of one read, and the pause after a full one: a utility can print at most some 8 MB a second.
 const READ_BYTES: usize = 16 * 1024;
 const FLOOD_PAUSE: Duration = Duration::from_millis(2);
 /// How long the end of a killed process is awaited: one that hangs in a system call ends only when the call does.
@@ -31,7 +31,7 @@ const KILL_WAIT: Duration = Duration::from_secs(2);
 
 /// A program to run to its end. It inherits nothing from the gateway; its standard input is empty.
 #[derive(Debug)]
-pub struct Tool {
+pub struct Utility {
     /// The program, absolute: see [`find`].
     pub program: PathBuf,
     /// Its arguments.
@@ -41,14 +41,14 @@ pub struct Tool {
     /// The folder that it runs in.
     pub folder: PathBuf,
     /// Its limits.
-    pub limits: ToolLimits,
+    pub limits: UtilityLimits,
     /// What it may reach; everything that the gateway's user may if there are no walls.
     pub walls: Option<Walls>,
 }
 
-/// The limits of a tool.
+/// The limits of a utility.
 #[derive(Debug, Clone, Copy)]
-pub struct ToolLimits {
+pub struct UtilityLimits {
     /// How long it may run.
     pub time: Duration,
     /// Memory of its process tree in bytes; of each process where there are no control groups.
@@ -57,7 +57,7 @@ pub struct ToolLimits {
     pub file: Option<u64>,
 }
 
-/// How a tool ended, with success or without.
+/// How a utility ended, with success or without.
 #[derive(Debug, Clone)]
 pub struct Finished {
     /// How its first process ended.
@@ -68,8 +68,8 @@ pub struct Finished {
     pub last_output: String,
 }
 
-/// Receives the bytes that a tool prints.
-type Receive<'a> = dyn FnMut(Output, &[u8]) -> Result<(), ToolError> + Send + 'a;
+/// Receives the bytes that a utility prints.
+type Receive<'a> = dyn FnMut(Output, &[u8]) -> Result<(), UtilityError> + Send + 'a;
 
 impl Finished {
     /// Whether it exited with code 0.
@@ -86,10 +86,10 @@ impl Finished {
     }
 }
 
-/// Why a tool did not run to its end.
-// The messages follow the tool's name: `"git" printed more than …`.
+/// Why a utility did not run to its end.
+// The messages follow the utility's name: `"git" printed more than …`.
 #[derive(Debug, thiserror::Error)]
-pub enum ToolError {
+pub enum UtilityError {
     /// There is no such program.
     #[error("there is no {0:?} on the gateway's PATH")]
     NotThere(String),
@@ -112,60 +112,60 @@ pub enum ToolError {
     },
 }
 
-/// Finds a tool on the gateway's PATH.
-pub fn find(name: &str) -> Result<PathBuf, ToolError> {
-    program::find(name.as_ref(), "PATH").map_err(|_| ToolError::NotThere(name.to_owned()))
+/// Finds a utility on the gateway's PATH.
+pub fn find(name: &str) -> Result<PathBuf, UtilityError> {
+    program::find(name.as_ref(), "PATH").map_err(|_| UtilityError::NotThere(name.to_owned()))
 }
 
-/// Runs a tool to its end and gives `print` each line of both outputs as it comes, cut at 8 KiB. No process of its
+/// Runs a utility to its end and gives `print` each line of both outputs as it comes, cut at 8 KiB. No process of its
 /// tree is left when this returns; if it is dropped earlier, the tree is ended in the background.
 pub async fn run(
     spawner: &Spawner,
-    tool: &Tool,
+    utility: &Utility,
     print: &mut (dyn FnMut(Output, &str) + Send),
-) -> Result<Finished, ToolError> {
+) -> Result<Finished, UtilityError> {
     let (mut out, mut err) = (Lines::default(), Lines::default());
     let mut receive = |output, bytes: &[u8]| {
         let lines = if output == Output::Stdout { &mut out } else { &mut err };
         lines.add(bytes, &mut |line| print(output, line));
         Ok(())
     };
-    let finished = follow(spawner, tool, Stdio::piped(), &mut receive).await;
+    let finished = follow(spawner, utility, Stdio::piped(), &mut receive).await;
     out.end(&mut |line| print(Output::Stdout, line));
     err.end(&mut |line| print(Output::Stderr, line));
     finished
 }
 
-/// Runs a tool to its end and returns its standard output, at most `limit` bytes; otherwise as [`run`].
-pub async fn collect(spawner: &Spawner, tool: &Tool, limit: usize) -> Result<(Finished, Vec<u8>), ToolError> {
+/// Runs a utility to its end and returns its standard output, at most `limit` bytes; otherwise as [`run`].
+pub async fn collect(spawner: &Spawner, utility: &Utility, limit: usize) -> Result<(Finished, Vec<u8>), UtilityError> {
     let mut printed = Vec::new();
     let mut receive = |output, bytes: &[u8]| {
         if output == Output::Stdout {
             printed.extend_from_slice(bytes);
         }
-        if printed.len() > limit { Err(ToolError::TooMuch { limit }) } else { Ok(()) }
+        if printed.len() > limit { Err(UtilityError::TooMuch { limit }) } else { Ok(()) }
     };
-    let finished = follow(spawner, tool, Stdio::piped(), &mut receive).await?;
+    let finished = follow(spawner, utility, Stdio::piped(), &mut receive).await?;
     Ok((finished, printed))
 }
 
-/// Runs a tool to its end with its standard output in a file, whose size `limits.file` bounds; otherwise as [`run`].
-pub async fn write_to(spawner: &Spawner, tool: &Tool, file: File) -> Result<Finished, ToolError> {
-    follow(spawner, tool, file.into(), &mut |_, _| Ok(())).await
+/// Runs a utility to its end with its standard output in a file, whose size `limits.file` bounds; otherwise as [`run`].
+pub async fn write_to(spawner: &Spawner, utility: &Utility, file: File) -> Result<Finished, UtilityError> {
+    follow(spawner, utility, file.into(), &mut |_, _| Ok(())).await
 }
 
-/// Reads both outputs until the tool has ended, then ends the rest of its tree.
+/// Reads both outputs until the utility has ended, then ends the rest of its tree.
 async fn follow(
     spawner: &Spawner,
-    tool: &Tool,
+    utility: &Utility,
     stdout: Stdio,
     receive: &mut Receive<'_>,
-) -> Result<Finished, ToolError> {
+) -> Result<Finished, UtilityError> {
     let Started { process, stdout, stderr } =
-        spawner.start(tool.start(stdout)).map_err(|error| ToolError::Spawn(format!("{error:#}")))?;
+        spawner.start(utility.start(stdout)).map_err(|error| UtilityError::Spawn(format!("{error:#}")))?;
     let mut running = Running { process: Some(process), ends_inline: false };
     let mut tail = Tail::default();
-    let ended = match watch(&mut running, stdout, stderr, tool.limits.time, &mut tail, receive).await {
+    let ended = match watch(&mut running, stdout, stderr, utility.limits.time, &mut tail, receive).await {
         Ok(ended) => ended,
         Err(error) => {
             running.end().await;
@@ -176,7 +176,7 @@ async fn follow(
     running.end().await;
     let last_output = tail.text();
     if Process::was_not_run(ended, &last_output) {
-        return Err(ToolError::Spawn(last_output));
+        return Err(UtilityError::Spawn(last_output));
     }
     Ok(Finished { ended, out_of_memory, last_output })
 }
@@ -188,7 +188,7 @@ async fn watch(
     time: Duration,
     tail: &mut Tail,
     receive: &mut Receive<'_>,
-) -> Result<Ended, ToolError> {
+) -> Result<Ended, UtilityError> {
     let mut stderr = Some(stderr);
     let (mut out, mut err) = (Vec::with_capacity(READ_BYTES), Vec::with_capacity(READ_BYTES));
     let mut ended = None;
@@ -208,7 +208,7 @@ async fn watch(
             }
             () = &mut deadline => match ended {
                 Some(ended) => return Ok(ended),
-                None => return Err(ToolError::TimedOut { limit: time, last_output: tail.text() }),
+                None => return Err(UtilityError::TimedOut { limit: time, last_output: tail.text() }),
             },
         };
         tail.add(output, bytes);
@@ -233,7 +233,7 @@ async fn read(pipe: &mut Option<impl AsyncRead + Unpin>, buffer: &mut Vec<u8>) {
     }
 }
 
-impl Tool {
+impl Utility {
     fn start(&self, stdout: Stdio) -> Start<'_> {
         Start {
             program: &self.program,
@@ -250,7 +250,7 @@ impl Tool {
     }
 }
 
-/// A running tool. Dropping it ends its process tree.
+/// A running utility. Dropping it ends its process tree.
 struct Running {
     /// Present until the tree is ended.
     process: Option<Process>,
@@ -275,7 +275,7 @@ impl Running {
         if let Some(process) = self.process.take() {
             let finished = tokio::task::spawn_blocking(move || process.finish_tree()).await;
             if let Err(error) = finished {
-                tracing::error!(%error, "process tree of a tool could not be ended");
+                tracing::error!(%error, "process tree of a utility could not be ended");
             }
         }
     }

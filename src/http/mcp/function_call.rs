@@ -1,4 +1,4 @@
-//! One call of a tool: a request to the address of its function, with the client's own headers, so that every plugin,
+//! One call of a function: a request to its address, with the client's own headers, so that every plugin,
 //! limit and log sees it as any other call.
 
 use std::sync::Arc;
@@ -12,7 +12,7 @@ use http::{HeaderValue, Response, Uri, response};
 use crate::gateway::Gateway;
 use crate::http::bodies::Bodies;
 use crate::http::buffers::SMALL;
-use crate::http::call::invoke;
+use crate::http::call::invoke::{self, Posted};
 use crate::http::call::lookup::Client;
 use crate::http::call::record::Refused;
 use crate::http::mcp::catalog::Found;
@@ -38,18 +38,28 @@ const OF_MESSAGE: [HeaderName; 9] = [
     HeaderName::from_static("prefer"),
 ];
 const JSON: HeaderValue = HeaderValue::from_static("application/json");
+const FORM: HeaderValue = HeaderValue::from_static("application/x-www-form-urlencoded");
 const LINES: HeaderValue = HeaderValue::from_static("application/x-ndjson");
 
-/// A call of a tool.
-pub struct ToolCall<'a> {
+/// What a function is called with.
+#[derive(Debug)]
+pub enum Given {
+    /// The arguments of a tool: the text of a JSON object. Without the tool, its release has not loaded.
+    Object(Bytes, Option<Found>),
+    /// Texts by the names of parameters, which become what these are declared as, as those of a form do.
+    Texts(Vec<(String, String)>),
+}
+
+/// A call of a function.
+pub struct FunctionCall<'a> {
     /// The deployment.
     pub deployment: &'a Deployment,
-    /// The tool; none if the release has not loaded.
-    pub found: Option<&'a Found>,
     /// The function.
     pub function: &'a str,
-    /// The arguments: the text of a JSON object.
-    pub arguments: Bytes,
+    /// The arguments.
+    pub given: Given,
+    /// What the client has said besides them: the text of a JSON object.
+    pub said: Arc<str>,
     /// Whether the items of a stream are wanted as they come.
     pub shows_progress: bool,
 }
@@ -63,7 +73,7 @@ pub enum Called {
     Items(Items),
 }
 
-impl ToolCall<'_> {
+impl FunctionCall<'_> {
     /// Makes the call. `head` is that of the client's request.
     pub async fn run(self, gateway: &Arc<Gateway>, head: Parts, client: Client<'_>, bodies: &Bodies) -> Called {
         let (limit, shows_progress) = (self.deployment.timeout, self.shows_progress);
@@ -93,12 +103,16 @@ impl ToolCall<'_> {
         client: Client<'_>,
         bodies: &Bodies,
     ) -> Result<Response<ReplyBody>, Problem> {
-        let Self { deployment, found, function, arguments, shows_progress } = self;
+        let Self { deployment, function, given, said, shows_progress } = self;
         let name = deployment.name.as_str();
         let mut head = head_of_call(head, &path::of_call(gateway.prefix.as_str(), name, function))?;
+        head.headers.insert(CONTENT_TYPE, if matches!(given, Given::Texts(_)) { FORM } else { JSON });
         head.headers.insert(ACCEPT, if shows_progress { LINES } else { JSON });
-        match body_of(deployment, found, arguments, bodies).await {
-            Ok(body) => invoke::call_with_body(gateway, (name, function), head, body, client, bodies).await,
+        match body_of(deployment, given, bodies).await {
+            Ok(body) => {
+                let posted = Posted { body, mcp: Some(said) };
+                invoke::call_with_body(gateway, (name, function), head, posted, client, bodies).await
+            }
             Err(problem) => {
                 Refused { client, function, head: &head }.record(gateway, Some(deployment), &problem);
                 Err(problem)
@@ -108,13 +122,14 @@ impl ToolCall<'_> {
 }
 
 /// The body of a call with these arguments.
-async fn body_of(
-    deployment: &Deployment,
-    found: Option<&Found>,
-    arguments: Bytes,
-    bodies: &Bodies,
-) -> Result<Bytes, Problem> {
-    let Some(found) = found.cloned() else { return Ok(arguments) };
+async fn body_of(deployment: &Deployment, given: Given, bodies: &Bodies) -> Result<Bytes, Problem> {
+    let (arguments, found) = match given {
+        Given::Object(arguments, Some(found)) => (arguments, found),
+        Given::Object(arguments, None) => return Ok(arguments),
+        Given::Texts(pairs) => {
+            return Ok(form_urlencoded::Serializer::new(String::new()).extend_pairs(pairs).finish().into());
+        }
+    };
     let by_names = deployment.pool().is_some_and(|pool| pool.wants_names());
     let is_small = arguments.len() <= SMALL;
     let make = move || {
@@ -135,7 +150,6 @@ fn head_of_call(mut head: Parts, address: &str) -> Result<Parts, Problem> {
     for name in OF_MESSAGE {
         head.headers.remove(name);
     }
-    head.headers.insert(CONTENT_TYPE, JSON);
     Ok(head)
 }
 

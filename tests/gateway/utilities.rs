@@ -7,8 +7,8 @@ use std::time::{Duration, Instant};
 use metagate::process::child::Ended;
 use metagate::process::output::Output;
 use metagate::process::spawner::Spawner;
-use metagate::process::tool::{self, Finished, Tool, ToolError, ToolLimits};
 use metagate::process::tree::Instance;
+use metagate::process::utility::{self, Finished, Utility, UtilityError, UtilityLimits};
 
 use crate::support::{PATIENCE, marked, wait_for};
 
@@ -22,22 +22,22 @@ pub(crate) fn on_one_thread<T>(future: impl Future<Output = T>) -> T {
     tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap().block_on(future)
 }
 
-fn shell(folder: &Path, script: &str) -> Tool {
-    Tool {
+fn shell(folder: &Path, script: &str) -> Utility {
+    Utility {
         program: PathBuf::from("/bin/sh"),
         args: vec!["-c".into(), script.into()],
         env: vec![("PATH".into(), std::env::var_os("PATH").unwrap())],
         folder: folder.to_owned(),
-        limits: ToolLimits { time: PATIENCE, memory: None, file: None },
+        limits: UtilityLimits { time: PATIENCE, memory: None, file: None },
         walls: None,
     }
 }
 
-fn run(tool: &Tool) -> (Result<Finished, ToolError>, Vec<(Output, String)>) {
+fn run(utility: &Utility) -> (Result<Finished, UtilityError>, Vec<(Output, String)>) {
     let mut lines = Vec::new();
     let spawner = spawner();
     let finished =
-        on_one_thread(tool::run(&spawner, tool, &mut |output, line: &str| lines.push((output, line.to_owned()))));
+        on_one_thread(utility::run(&spawner, utility, &mut |output, line: &str| lines.push((output, line.to_owned()))));
     (finished, lines)
 }
 
@@ -54,7 +54,7 @@ fn lines_of_both_outputs_are_printed_and_the_last_output_kept() {
 }
 
 #[test]
-fn a_tool_has_no_environment_input_or_descriptor_of_the_gateway() {
+fn a_utility_has_no_environment_input_or_descriptor_of_the_gateway() {
     let folder = tempfile::tempdir().unwrap();
     let script = "env | cut -d= -f1 | sort | grep -v -e _ -e PWD -e SHLVL; cat; ls /proc/self/fd";
     let (finished, lines) = run(&shell(folder.path(), script));
@@ -64,14 +64,14 @@ fn a_tool_has_no_environment_input_or_descriptor_of_the_gateway() {
 }
 
 #[test]
-fn a_tool_that_takes_too_long_is_ended_with_all_that_it_started() {
+fn a_utility_that_takes_too_long_is_ended_with_all_that_it_started() {
     let folder = tempfile::tempdir().unwrap();
-    let mut tool = shell(folder.path(), "echo begun >&2; setsid sleep 1000 & sleep 1000 & wait");
-    tool.limits.time = Duration::from_millis(300);
-    let (finished, _) = run(&tool);
+    let mut utility = shell(folder.path(), "echo begun >&2; setsid sleep 1000 & sleep 1000 & wait");
+    utility.limits.time = Duration::from_millis(300);
+    let (finished, _) = run(&utility);
     match finished {
-        Err(ToolError::TimedOut { limit, last_output }) => {
-            assert_eq!((limit, last_output.as_str()), (tool.limits.time, "begun"));
+        Err(UtilityError::TimedOut { limit, last_output }) => {
+            assert_eq!((limit, last_output.as_str()), (utility.limits.time, "begun"));
         }
         other => panic!("{other:?}"),
     }
@@ -79,7 +79,7 @@ fn a_tool_that_takes_too_long_is_ended_with_all_that_it_started() {
 }
 
 #[test]
-fn what_a_tool_leaves_running_does_not_hold_up_its_end() {
+fn what_a_utility_leaves_running_does_not_hold_up_its_end() {
     let folder = tempfile::tempdir().unwrap();
     let start = Instant::now();
     let (finished, lines) = run(&shell(folder.path(), "setsid sleep 1000 & echo done"));
@@ -90,14 +90,14 @@ fn what_a_tool_leaves_running_does_not_hold_up_its_end() {
 }
 
 #[test]
-fn a_tool_whose_caller_is_gone_is_ended() {
+fn a_utility_whose_caller_is_gone_is_ended() {
     let folder = tempfile::tempdir().unwrap();
     let begun = folder.path().join("begun");
-    let tool = shell(folder.path(), "setsid sleep 1000 & touch begun; sleep 1000");
+    let utility = shell(folder.path(), "setsid sleep 1000 & touch begun; sleep 1000");
     let spawner = spawner();
     on_one_thread(async {
         let mut ignore = |_: Output, _: &str| {};
-        let running = tool::run(&spawner, &tool, &mut ignore);
+        let running = utility::run(&spawner, &utility, &mut ignore);
         let mut look = tokio::time::interval(Duration::from_millis(5));
         let until_begun = async {
             while !begun.exists() {
@@ -117,10 +117,10 @@ fn a_tool_whose_caller_is_gone_is_ended() {
     fs::remove_file(&begun).unwrap();
     // Without anybody who could end it in the background it is ended at once.
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
-    let (spawner, tool) = (std::sync::Arc::new(spawner), std::sync::Arc::new(tool));
-    let (theirs, its) = (std::sync::Arc::clone(&spawner), std::sync::Arc::clone(&tool));
+    let (spawner, utility) = (std::sync::Arc::new(spawner), std::sync::Arc::new(utility));
+    let (theirs, its) = (std::sync::Arc::clone(&spawner), std::sync::Arc::clone(&utility));
     runtime.block_on(async {
-        tokio::spawn(async move { tool::run(&theirs, &its, &mut |_, _| {}).await });
+        tokio::spawn(async move { utility::run(&theirs, &its, &mut |_, _| {}).await });
         while !begun.exists() {
             tokio::time::sleep(Duration::from_millis(5)).await;
         }
@@ -133,11 +133,11 @@ fn a_tool_whose_caller_is_gone_is_ended() {
 fn standard_output_can_be_collected_up_to_a_bound() {
     let folder = tempfile::tempdir().unwrap();
     let spawner = spawner();
-    let tool = shell(folder.path(), "head -c 100000 /dev/zero; echo why >&2");
-    let (finished, printed) = on_one_thread(tool::collect(&spawner, &tool, 100_000)).unwrap();
+    let utility = shell(folder.path(), "head -c 100000 /dev/zero; echo why >&2");
+    let (finished, printed) = on_one_thread(utility::collect(&spawner, &utility, 100_000)).unwrap();
     assert_eq!((printed.len(), finished.last_output.as_str()), (100_000, "why"));
     let endless = shell(folder.path(), "cat /dev/zero");
-    let error = on_one_thread(tool::collect(&spawner, &endless, 100_000)).unwrap_err();
+    let error = on_one_thread(utility::collect(&spawner, &endless, 100_000)).unwrap_err();
     assert_eq!(error.to_string(), "printed more than 100000 bytes");
     assert_eq!(marked(std::process::id()), Vec::<u32>::new());
 }
@@ -146,13 +146,13 @@ fn standard_output_can_be_collected_up_to_a_bound() {
 fn files_do_not_grow_beyond_their_bound() {
     let folder = tempfile::tempdir().unwrap();
     let spawner = spawner();
-    let mut tool = shell(folder.path(), "head -c 5000 /dev/zero");
-    tool.limits.file = Some(10_000);
+    let mut utility = shell(folder.path(), "head -c 5000 /dev/zero");
+    utility.limits.file = Some(10_000);
     let path = folder.path().join("printed");
-    assert!(on_one_thread(tool::write_to(&spawner, &tool, File::create(&path).unwrap())).unwrap().succeeded());
+    assert!(on_one_thread(utility::write_to(&spawner, &utility, File::create(&path).unwrap())).unwrap().succeeded());
     assert_eq!(fs::metadata(&path).unwrap().len(), 5000);
-    tool.args[1] = "exec cat /dev/zero".into();
-    let finished = on_one_thread(tool::write_to(&spawner, &tool, File::create(&path).unwrap())).unwrap();
+    utility.args[1] = "exec cat /dev/zero".into();
+    let finished = on_one_thread(utility::write_to(&spawner, &utility, File::create(&path).unwrap())).unwrap();
     assert_eq!(finished.how(), "exited by signal 25");
     assert_eq!(fs::metadata(&path).unwrap().len(), 10_000);
 }
@@ -160,9 +160,9 @@ fn files_do_not_grow_beyond_their_bound() {
 #[test]
 fn memory_is_bounded() {
     let folder = tempfile::tempdir().unwrap();
-    let mut tool = shell(folder.path(), "exec python3 -c 'b = bytearray(300 << 20); print(len(b))'");
-    tool.limits.memory = Some(100 << 20);
-    let (finished, lines) = run(&tool);
+    let mut utility = shell(folder.path(), "exec python3 -c 'b = bytearray(300 << 20); print(len(b))'");
+    utility.limits.memory = Some(100 << 20);
+    let (finished, lines) = run(&utility);
     let finished = finished.unwrap();
     assert!(!finished.succeeded() && lines.iter().all(|(output, _)| *output == Output::Stderr), "{lines:?}");
     assert!(finished.out_of_memory || finished.last_output.contains("MemoryError"), "{finished:?}");
@@ -171,22 +171,25 @@ fn memory_is_bounded() {
 #[test]
 fn a_program_that_cannot_be_run_is_told_from_one_that_fails() {
     let folder = tempfile::tempdir().unwrap();
-    let mut tool = shell(folder.path(), "");
-    tool.program = "/nowhere/git".into();
-    let error = run(&tool).0.unwrap_err().to_string();
+    let mut utility = shell(folder.path(), "");
+    utility.program = "/nowhere/git".into();
+    let error = run(&utility).0.unwrap_err().to_string();
     assert!(error.contains("running \"/nowhere/git\": No such file or directory"), "{error}");
-    assert_eq!(tool::find("no-such-git").unwrap_err().to_string(), "there is no \"no-such-git\" on the gateway's PATH");
+    assert_eq!(
+        utility::find("no-such-git").unwrap_err().to_string(),
+        "there is no \"no-such-git\" on the gateway's PATH"
+    );
     let (finished, _) = run(&shell(folder.path(), "exit 127"));
     assert_eq!(finished.unwrap().ended, Ended::Code(127));
 }
 
 #[test]
-fn a_tool_that_floods_is_read_to_its_end() {
+fn a_utility_that_floods_is_read_to_its_end() {
     let folder = tempfile::tempdir().unwrap();
     let mut count = 0_usize;
     let spawner = spawner();
-    let tool = shell(folder.path(), "yes 0123456789 | head -c 11000000");
-    let finished = on_one_thread(tool::run(&spawner, &tool, &mut |_, _| count += 1)).unwrap();
+    let utility = shell(folder.path(), "yes 0123456789 | head -c 11000000");
+    let finished = on_one_thread(utility::run(&spawner, &utility, &mut |_, _| count += 1)).unwrap();
     assert!(finished.succeeded());
     assert_eq!(count, 1_000_000);
 }

@@ -1,4 +1,4 @@
-//! The output of a tool: split into lines as it comes, and the end of it kept for messages.
+//! The output of a utility: split into lines as it comes, and the end of it kept for messages.
 
 use crate::process::output::Output;
 
