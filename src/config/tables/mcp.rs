@@ -32,7 +32,9 @@ pub struct McpConfig {
     /// Functions that write prompts for users to choose from, and are no tools: `["shop/review"]`. Default: none.
     #[serde(deserialize_with = "prompts")]
     pub prompts: Vec<FunctionTarget>,
-    /// Resources, which functions answer with. Default: none.
+    /// Resources that clients read: tables `[[mcp.resource]]`, each with `uri` (`"orders://open"`, or
+    /// `"orders://{id}"`, whose variables are arguments) and `to`, the function that answers with the content.
+    /// Default: none.
     #[serde(deserialize_with = "field::tables")]
     pub resource: Vec<McpResource>,
     /// Maximum number of tools, prompts or resources in one answer; clients ask for the rest. 1 to 1000. Default 250.

@@ -57,8 +57,7 @@ impl Pending<'_> {
             return Ok(unauthorized(id, &answer));
         }
         let answer = if questions::asks(&answer) {
-            let states = &asked.offer.states;
-            match questions::members(&answer, revision, &self.capabilities, &self.function, states) {
+            match self.questions(&answer) {
                 Ok(members) => return Ok(input_required(id, &members)),
                 Err(CannotAsk::Client(error)) => return Ok(failed(id, revision, error)),
                 Err(CannotAsk::Function(message)) => {
@@ -78,6 +77,16 @@ impl Pending<'_> {
         })
     }
 
+    /// The members of the result with which the function asks.
+    fn questions(&self, answer: &CallAnswer) -> Result<String, CannotAsk> {
+        if self.revision != Revision::Stateless {
+            let message = "the function asks its client, which has not said that it answers";
+            return Err(CannotAsk::Function(message.to_owned()));
+        }
+        let asked = questions::read(answer, &self.capabilities)?;
+        questions::members(asked, &self.function, &self.asked.offer.states)
+    }
+
     /// What makes the message with the result of a stream when that has ended.
     pub fn finish(self) -> impl FnOnce(Result<Bytes, Problem>) -> String + Send + 'static {
         let Self { revision, called_as, .. } = self;
@@ -95,7 +104,11 @@ impl Pending<'_> {
 
 impl CalledAs {
     /// The members of the result.
-    fn result(self, answer: CallAnswer, revision: Revision) -> Result<ToolResult, RpcError> {
+    ///
+    /// # Errors
+    ///
+    /// A prompt or a resource has no result.
+    pub fn result(self, answer: CallAnswer, revision: Revision) -> Result<ToolResult, RpcError> {
         let uri = match &self {
             Self::Tool(found, uri) => {
                 let output = found.as_ref().map_or(&ToolOutput::Undeclared, |found| &found.tool().output);
@@ -132,11 +145,17 @@ pub fn no_resource(uri: &str, revision: Revision) -> RpcError {
     RpcError::new(StatusCode::BAD_REQUEST, code, "there is no such resource").with_data(json!({"uri": uri}))
 }
 
-/// The error of a function that has no result: prompts and resources cannot show it otherwise.
+/// The error of a function that has no result: prompts and resources cannot show it otherwise. Clients read errors from
+/// answers of the status 400 and from those that succeed.
 fn error_of(answer: &CallAnswer) -> RpcError {
-    let (words, error) = answer.error();
-    let code = if answer.status.is_client_error() { RpcError::INVALID_PARAMS } else { RpcError::INTERNAL };
-    RpcError::new(answer.status, code, words).with_data(Value::Object(error))
+    let (words, mut error) = answer.error();
+    error.insert("status".to_owned(), answer.status.as_u16().into());
+    let (status, code) = if answer.status.is_client_error() {
+        (StatusCode::BAD_REQUEST, RpcError::INVALID_PARAMS)
+    } else {
+        (StatusCode::OK, RpcError::INTERNAL)
+    };
+    RpcError::new(status, code, words).with_data(Value::Object(error))
 }
 
 /// The messages of a prompt: those that the function returns, or one of the user with each block of its answer.
@@ -149,7 +168,7 @@ fn messages(answer: &CallAnswer, uri: &str) -> Result<Value, RpcError> {
     };
     let malformed = || {
         let message = "the function returned no messages: each is {\"role\": \"user\" | \"assistant\", \"content\": …}";
-        RpcError::new(StatusCode::BAD_GATEWAY, RpcError::INTERNAL, message)
+        RpcError::new(StatusCode::OK, RpcError::INTERNAL, message)
     };
     let message = |mut message: Value| {
         let is_known = matches!(message["role"].as_str(), Some("user" | "assistant"));

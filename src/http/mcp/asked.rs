@@ -9,6 +9,7 @@ use crate::deployment::Function;
 use crate::describe::tool_names;
 use crate::gateway::Gateway;
 use crate::http::bodies::Bodies;
+use crate::http::buffers::Held;
 use crate::http::call::lookup::Client;
 use crate::http::mcp::answers::{kept, server_info};
 use crate::http::mcp::catalog::{Catalog, Found};
@@ -45,8 +46,10 @@ pub struct Asked<'a> {
     pub settings: Arc<McpConfig>,
     /// Who asks.
     pub client: Client<'a>,
+    /// What counts the body of the request in the budgets.
+    pub held: Arc<Held>,
     /// Where large bodies are worked on.
-    pub bodies: &'a Bodies,
+    pub bodies: &'a Arc<Bodies>,
 }
 
 impl Asked<'_> {
@@ -82,15 +85,33 @@ impl Asked<'_> {
         self.settings.resource.iter().filter_map(|one| Some((&one.uri, self.named(&one.to)?)))
     }
 
+    /// The prompt of this name.
+    #[must_use]
+    pub fn prompt(&self, name: &str) -> Option<Named> {
+        let target =
+            self.settings.prompts.iter().find(|target| self.is_here(target) && self.name_of(target) == name)?;
+        self.named(target)
+    }
+
+    /// The resource at a URI, and the values of the variables in it.
+    #[must_use]
+    pub fn resource(&self, uri: &str) -> Option<(Vec<(&str, String)>, Named)> {
+        let mut all = self.settings.resource.iter();
+        all.find_map(|one| Some((one.uri.values(uri)?, self.named(&one.to)?)))
+    }
+
     /// A function that a prompt or resource leads to, if it is offered here and its release has loaded.
     fn named(&self, target: &FunctionTarget) -> Option<Named> {
         let deployment = self.gateway.deployment(target.deployment.as_str()).filter(|_| self.is_here(target))?;
         let function = deployment.pool()?.exports()?.function(&target.function).cloned()?;
-        let name = match &self.deployment {
+        Some(Named { name: self.name_of(target), deployment, function })
+    }
+
+    fn name_of(&self, target: &FunctionTarget) -> String {
+        match &self.deployment {
             Some(_) => tool_names::of_function(&target.function),
             None => tool_names::of_deployment(target.deployment.as_str(), &target.function),
-        };
-        Some(Named { name, deployment, function })
+        }
     }
 
     fn is_here(&self, target: &FunctionTarget) -> bool {

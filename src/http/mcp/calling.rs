@@ -1,5 +1,8 @@
 //! `tools/call`, `prompts/get` and `resources/read`: calls of functions.
 
+use std::collections::HashMap;
+use std::sync::Arc;
+
 use bytes::Bytes;
 use http::header::{ACCEPT, AUTHORIZATION};
 use http::request::Parts;
@@ -12,12 +15,13 @@ use crate::http::mcp::answered::{CalledAs, Pending, no_resource};
 use crate::http::mcp::answers::failed;
 use crate::http::mcp::asked::{Asked, Named};
 use crate::http::mcp::catalog::Found;
+use crate::http::mcp::dialogue::{Dialogue, Repeat};
 use crate::http::mcp::function_call::{Called, FunctionCall, Given};
 use crate::http::mcp::input_required as questions;
 use crate::http::mcp::params::Params;
 use crate::http::mcp::revision::Revision;
 use crate::http::mcp::rpc_error::RpcError;
-use crate::http::mcp::{progress, repeated};
+use crate::http::mcp::{progress, repeated, sessions};
 use crate::http::path;
 use crate::http::problem::Problem;
 use crate::http::reply_body::ReplyBody;
@@ -44,7 +48,7 @@ pub struct CallRequest<'a> {
 
 /// What is called.
 struct Target<'a> {
-    deployment: &'a Deployment,
+    deployment: &'a Arc<Deployment>,
     function: &'a str,
     given: Given,
     called_as: CalledAs,
@@ -85,11 +89,11 @@ impl CallRequest<'_> {
     /// `draining` if the gateway stops.
     pub async fn get_prompt(mut self) -> Result<Response<ReplyBody>, Problem> {
         let name = self.params.name.take().unwrap_or_default();
-        let Some(prompt) = self.asked.prompts().find(|prompt| prompt.name == name) else {
+        let Some(prompt) = self.asked.prompt(&name) else {
             return Ok(self.refuse(unknown("prompt", &name)));
         };
         let given = self.params.arguments.take().unwrap_or_else(|| Bytes::from_static(b"{}"));
-        let Ok(mut texts) = serde_json::from_slice::<std::collections::HashMap<String, String>>(&given) else {
+        let Ok(mut texts) = serde_json::from_slice::<HashMap<String, String>>(&given) else {
             return Ok(self.refuse(RpcError::invalid_params("the arguments of a prompt are texts")));
         };
         // In the order of the function, for runtimes that take no names.
@@ -111,7 +115,7 @@ impl CallRequest<'_> {
         let Some(uri) = self.params.uri.take() else {
             return Ok(self.refuse(RpcError::invalid_params("\"uri\" is the URI of a resource")));
         };
-        let found = self.asked.resources().find_map(|(template, named)| Some((template.values(&uri)?, named)));
+        let found = self.asked.resource(&uri);
         let Some((values, Named { deployment, function, .. })) = found else {
             let error = no_resource(&uri, self.revision);
             return Ok(self.refuse(error));
@@ -123,19 +127,44 @@ impl CallRequest<'_> {
 
     async fn call(mut self, target: Target<'_>) -> Result<Response<ReplyBody>, Problem> {
         let Target { deployment, function, given, called_as } = target;
-        let token = self.take_over();
+        let (takes_events, token) = self.take_over();
         let Self { asked, revision, id, mut params, head } = self;
         let name = format!("{}/{function}", deployment.name);
-        let capabilities = params.capabilities.clone().unwrap_or_default();
+        let capabilities = match revision {
+            Revision::Stateless => params.capabilities.take().unwrap_or_default(),
+            Revision::WithHandshake => sessions::capabilities(&head.headers),
+        };
+        params.capabilities = Some(capabilities.clone());
         let said = match questions::said(&mut params, &name, &asked.offer.states) {
             Ok(said) => said.into(),
             Err(error) => return Ok(failed(id, revision, error)),
         };
+        // Clients of the stateless revision call again themselves.
+        let may_be_asked = revision == Revision::WithHandshake && takes_events && !capabilities.is_empty();
+        let repeat = may_be_asked.then(|| Repeat {
+            gateway: Arc::clone(asked.gateway),
+            deployment: Arc::clone(deployment),
+            function: function.to_owned(),
+            given: given.clone(),
+            head: head.clone(),
+            request_id: asked.client.id.clone(),
+            connection: asked.client.connection.clone(),
+            observers: Arc::clone(asked.client.observers),
+            held: Arc::clone(&asked.held),
+            bodies: Arc::clone(asked.bodies),
+        });
         let call = FunctionCall { deployment, function, given, said, shows_progress: token.is_some() };
         let answered = call.run(asked.gateway, head, asked.client, asked.bodies).await;
         let pending = Pending { asked, revision, id, called_as, function: name, capabilities };
         match answered {
-            Called::Answer(answer) => pending.answer(answer).await,
+            Called::Answer(answer) => match repeat.filter(|_| questions::asks(&answer)) {
+                Some(repeat) => {
+                    let (answers, id) = (asked.offer.answers.clone(), id.into());
+                    let Pending { called_as, capabilities, .. } = pending;
+                    Ok(Dialogue { repeat, answers, id, called_as, capabilities }.begin(answer))
+                }
+                None => pending.answer(answer).await,
+            },
             Called::Items(items) => Ok(progress::answer(items, token.unwrap_or_default(), pending.finish())),
         }
     }
@@ -150,9 +179,9 @@ impl CallRequest<'_> {
         format!("metagate:{}", path::of_call(prefix, deployment.name.as_str(), function))
     }
 
-    /// Makes the head of the client's request that of the call. Returns the token of the client for progress, if it
-    /// takes that.
-    fn take_over(&mut self) -> Option<Box<str>> {
+    /// Makes the head of the client's request that of the call. Returns whether the client takes events, and its token
+    /// for progress.
+    fn take_over(&mut self) -> (bool, Option<Box<str>>) {
         let Self { asked, params, head, .. } = self;
         if asked.offer.access.has_token(&head.headers) {
             // It is for lists. Functions and plugins never see it.
@@ -163,7 +192,7 @@ impl CallRequest<'_> {
         }
         let mut accepted = head.headers.get_all(ACCEPT).iter();
         let takes_events = accepted.any(|kinds| kinds.to_str().is_ok_and(|kinds| kinds.contains(EVENTS)));
-        params.progress_token.take().filter(|_| takes_events)
+        (takes_events, params.progress_token.take().filter(|_| takes_events))
     }
 }
 

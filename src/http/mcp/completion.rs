@@ -38,7 +38,7 @@ pub fn complete(asked: &Asked<'_>, params: &Params) -> Result<String, RpcError> 
         RpcError::invalid_params("\"ref\" is a prompt or a resource, and \"argument\" has a name and a value")
     })?;
     let found = match &reference {
-        Reference::Prompt { name } => asked.prompts().find(|prompt| prompt.name == *name),
+        Reference::Prompt { name } => asked.prompt(name),
         Reference::Resource { uri } => {
             asked.resources().find(|(template, _)| template.as_str() == uri).map(|(_, resource)| resource)
         }

@@ -42,7 +42,7 @@ const FORM: HeaderValue = HeaderValue::from_static("application/x-www-form-urlen
 const LINES: HeaderValue = HeaderValue::from_static("application/x-ndjson");
 
 /// What a function is called with.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub enum Given {
     /// The arguments of a tool: the text of a JSON object. Without the tool, its release has not loaded.
     Object(Bytes, Option<Found>),

@@ -1,6 +1,7 @@
 //! Functions that ask their client before they have a result: a user, its model, or its folders. Such an answer of a
 //! function is a result of the type `input_required`, and the client calls again with the answers. Nothing waits in
-//! between. Pattern: <https://modelcontextprotocol.io/specification/2026-07-28/basic/patterns/mrtr>.
+//! between. Clients of older revisions are asked by `dialogue`. Pattern:
+//! <https://modelcontextprotocol.io/specification/2026-07-28/basic/patterns/mrtr>.
 
 use http::StatusCode;
 use http::header::CONTENT_TYPE;
@@ -9,7 +10,6 @@ use serde_json::{Map, Value, json};
 
 use crate::http::mcp::params::Params;
 use crate::http::mcp::request_states::RequestStates;
-use crate::http::mcp::revision::Revision;
 use crate::http::mcp::rpc_error::RpcError;
 use crate::http::mcp::tool_result::CallAnswer;
 
@@ -18,14 +18,19 @@ const ASKS: &str = "application/vnd.metagate.input-required+json";
 /// Most bytes of the state of a function: clients return it with the next call.
 const STATE_LIMIT: usize = 64 * 1024;
 
+/// Most questions at once.
+const MOST: usize = 32;
+
 /// What a function asks.
-#[derive(Deserialize)]
+#[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
-struct Asked {
+pub struct Questions {
+    /// Requests to the client, by names.
     #[serde(default, rename = "inputRequests")]
-    requests: Map<String, Value>,
+    pub requests: Map<String, Value>,
+    /// What the function needs again.
     #[serde(default)]
-    state: Option<Value>,
+    pub state: Option<Value>,
 }
 
 #[derive(Deserialize)]
@@ -68,30 +73,23 @@ pub fn said(params: &mut Params, function: &str, states: &RequestStates) -> Resu
     Ok(said.to_string())
 }
 
-/// The members of the result with which a function, `<deployment>/<function>`, asks.
+/// What a function asks with this answer.
 ///
 /// # Errors
 ///
 /// The function or the client does not allow it.
-pub fn members(
-    answer: &CallAnswer,
-    revision: Revision,
-    capabilities: &Map<String, Value>,
-    function: &str,
-    states: &RequestStates,
-) -> Result<String, CannotAsk> {
-    if revision != Revision::Stateless {
-        let message = "the function asks its client, which only those of revision 2026-07-28 answer";
-        return Err(CannotAsk::Function(message.to_owned()));
-    }
+pub fn read(answer: &CallAnswer, capabilities: &Map<String, Value>) -> Result<Questions, CannotAsk> {
     let malformed =
         |reason: &dyn std::fmt::Display| CannotAsk::Function(format!("the function asks wrongly: {reason}"));
-    let Asked { requests, state } = serde_json::from_slice(&answer.body).map_err(|error| malformed(&error))?;
-    if requests.is_empty() && state.is_none() {
+    let asked: Questions = serde_json::from_slice(&answer.body).map_err(|error| malformed(&error))?;
+    if asked.requests.is_empty() && asked.state.is_none() {
         return Err(malformed(&"it needs \"inputRequests\", \"state\" or both"));
     }
+    if asked.requests.len() > MOST {
+        return Err(malformed(&format!("{} questions exceed the limit ({MOST})", asked.requests.len())));
+    }
     let mut needed = Map::new();
-    for (name, request) in &requests {
+    for (name, request) in &asked.requests {
         let request = Request::deserialize(request).map_err(|error| malformed(&format!("{name:?}: {error}")))?;
         let Some(capability) = request.capability() else {
             return Err(malformed(&format!("{name:?}: no method {:?}", request.method)));
@@ -105,6 +103,16 @@ pub fn members(
         let error = RpcError::new(StatusCode::BAD_REQUEST, RpcError::MISSING_CAPABILITY, message);
         return Err(CannotAsk::Client(error.with_data(json!({"requiredCapabilities": needed}))));
     }
+    Ok(asked)
+}
+
+/// The members of the result with which a function, `<deployment>/<function>`, asks.
+///
+/// # Errors
+///
+/// Its state is too long.
+pub fn members(asked: Questions, function: &str, states: &RequestStates) -> Result<String, CannotAsk> {
+    let Questions { requests, state } = asked;
     let mut members = Vec::new();
     if !requests.is_empty() {
         members.push(format!(r#""inputRequests":{}"#, Value::Object(requests)));
@@ -112,7 +120,8 @@ pub fn members(
     if let Some(state) = state {
         let sealed = states.seal(function, &state);
         if sealed.len() > STATE_LIMIT {
-            return Err(malformed(&format!("a state of {} bytes exceeds the limit ({STATE_LIMIT})", sealed.len())));
+            let message = format!("the function's state of {} bytes exceeds the limit ({STATE_LIMIT})", sealed.len());
+            return Err(CannotAsk::Function(message));
         }
         members.push(format!(r#""requestState":"{sealed}""#));
     }
@@ -152,7 +161,7 @@ mod tests {
         let answer = CallAnswer { status: StatusCode::OK, headers, body: body.to_string().into() };
         assert!(asks(&answer));
         let capabilities = capabilities.as_object().unwrap();
-        let made = members(&answer, Revision::Stateless, capabilities, "a/b", &RequestStates::default())?;
+        let made = members(read(&answer, capabilities)?, "a/b", &RequestStates::default())?;
         Ok(serde_json::from_str(&format!("{{{made}}}")).unwrap())
     }
 

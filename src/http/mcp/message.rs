@@ -3,6 +3,7 @@
 use bytes::Bytes;
 use http::StatusCode;
 use serde::Deserialize;
+use serde_json::Value;
 use serde_json::value::RawValue;
 
 use crate::http::mcp::params::{ID_FORM, ID_LIMIT, Params, is_id, present};
@@ -18,6 +19,20 @@ pub struct Message {
     pub method: String,
     /// How it is asked.
     pub params: Params,
+}
+
+/// What a client sends.
+#[derive(Debug)]
+pub enum Received {
+    /// A request or notification.
+    Message(Box<Message>),
+    /// The answer to a question of this id: the result, or `null` for an error.
+    Answer {
+        /// The id.
+        id: String,
+        /// The result.
+        result: Value,
+    },
 }
 
 /// A message that is not understood, with its id if that could be read.
@@ -39,9 +54,13 @@ struct RawMessage<'a> {
     method: Option<&'a RawValue>,
     #[serde(borrow, default, deserialize_with = "present")]
     params: Option<&'a RawValue>,
+    #[serde(borrow, default, deserialize_with = "present")]
+    result: Option<&'a RawValue>,
+    #[serde(borrow, default, deserialize_with = "present")]
+    error: Option<&'a RawValue>,
 }
 
-impl Message {
+impl Received {
     /// Reads the body of a request.
     ///
     /// # Errors
@@ -63,12 +82,20 @@ impl Message {
         if raw.jsonrpc.is_none_or(|version| version.get() != "\"2.0\"") {
             return Err(bad(RpcError::invalid_request("a message has \"jsonrpc\": \"2.0\"")));
         }
+        let is_answer = raw.method.is_none() && (raw.result.is_some() || raw.error.is_some());
+        if let Some(id) = id.as_deref().filter(|_| is_answer).and_then(|id| serde_json::from_str(id).ok()) {
+            // The gateway's own ids are texts.
+            let result = raw.result.and_then(|result| serde_json::from_str(result.get()).ok());
+            return Ok(Self::Answer { id, result: result.unwrap_or_default() });
+        }
         let method = raw.method.and_then(|method| serde_json::from_str(method.get()).ok());
         let Some(method) = method else {
-            return Err(bad(RpcError::invalid_request("a message has a \"method\"; answers are not expected here")));
+            return Err(bad(RpcError::invalid_request(
+                "a message has a \"method\", or answers a question of the server",
+            )));
         };
         let params = raw.params.map(|params| Params::read(params, body)).transpose().map_err(bad)?;
-        Ok(Self { id, method, params: params.unwrap_or_default() })
+        Ok(Self::Message(Box::new(Message { id, method, params: params.unwrap_or_default() })))
     }
 }
 
@@ -88,7 +115,10 @@ mod tests {
     use super::*;
 
     fn read(body: &str) -> Result<Message, i32> {
-        Message::read(&Bytes::copy_from_slice(body.as_bytes())).map_err(|bad| bad.error.code)
+        match Received::read(&Bytes::copy_from_slice(body.as_bytes())).map_err(|bad| bad.error.code)? {
+            Received::Message(message) => Ok(*message),
+            Received::Answer { id, .. } => panic!("an answer: {id}"),
+        }
     }
 
     #[test]
@@ -102,6 +132,18 @@ mod tests {
         assert!(message.params.capabilities.is_some());
         assert!(read(r#"{"jsonrpc":"2.0","method":"notifications/initialized"}"#).unwrap().id.is_none());
         assert_eq!(read(r#"{"jsonrpc":"2.0","id":"a\"b","method":"x"}"#).unwrap().id.as_deref(), Some(r#""a\"b""#));
+    }
+
+    #[test]
+    fn an_answer_has_an_id_and_a_result_or_an_error() {
+        for (body, expected) in [
+            (r#"{"jsonrpc":"2.0","id":"q","result":{"action":"accept"}}"#, r#"{"action":"accept"}"#),
+            (r#"{"jsonrpc":"2.0","id":"q","error":{"code":-32601,"message":"no"}}"#, "null"),
+        ] {
+            let received = Received::read(&Bytes::from(body)).unwrap();
+            let Received::Answer { id, result } = received else { panic!("{body}") };
+            assert_eq!((id.as_str(), result.to_string().as_str()), ("q", expected));
+        }
     }
 
     #[test]

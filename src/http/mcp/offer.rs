@@ -9,6 +9,7 @@ use crate::http::api::access::Access;
 use crate::http::api::caller::Need;
 use crate::http::front::Front;
 use crate::http::mcp::catalog::Catalogs;
+use crate::http::mcp::client_answers::ClientAnswers;
 use crate::http::mcp::request_states::RequestStates;
 use crate::http::problem::Problem;
 
@@ -21,6 +22,8 @@ pub struct Offer {
     pub front: Arc<Front>,
     /// The tools.
     pub catalogs: Catalogs,
+    /// The questions to clients of older revisions that wait.
+    pub answers: ClientAnswers,
     /// What functions keep while clients answer them.
     pub states: RequestStates,
 }

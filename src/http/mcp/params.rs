@@ -21,6 +21,8 @@ pub struct Params {
     pub version: Option<String>,
     /// The capabilities of the client that `_meta` has.
     pub capabilities: Option<Map<String, Value>>,
+    /// The capabilities of the client that `initialize` has.
+    pub handshake_capabilities: Option<Map<String, Value>>,
     /// The place in a trace.
     pub trace: Option<String>,
     /// How notifications of progress name the request, as JSON text, if the client wants them.
@@ -51,6 +53,8 @@ struct RawParams<'a> {
     meta: Option<&'a RawValue>,
     #[serde(borrow, default, rename = "protocolVersion")]
     protocol_version: Option<Cow<'a, str>>,
+    #[serde(borrow, default)]
+    capabilities: Option<&'a RawValue>,
     #[serde(borrow, default)]
     name: Option<Cow<'a, str>>,
     #[serde(borrow, default)]
@@ -113,11 +117,12 @@ impl Params {
                 RpcError::invalid_params(&format!("\"progressToken\" is {ID_FORM} of {ID_LIMIT} bytes at most"))
             })
         });
-        let capabilities = meta.and_then(|meta| meta.capabilities);
+        let capabilities = |of: Option<&RawValue>| of.and_then(|of| serde_json::from_str(of.get()).ok());
         let owned = |text: &Cow<'_, str>| text.clone().into_owned();
         Ok(Self {
             version: meta.and_then(|meta| meta.version.as_ref()).map(owned),
-            capabilities: capabilities.and_then(|of| serde_json::from_str(of.get()).ok()),
+            capabilities: capabilities(meta.and_then(|meta| meta.capabilities)),
+            handshake_capabilities: capabilities(raw.capabilities),
             trace: meta.and_then(|meta| meta.trace.as_ref()).map(owned),
             progress_token: progress_token.transpose()?,
             protocol_version: raw.protocol_version.as_ref().map(owned),

@@ -102,11 +102,12 @@ mod tests {
     use http::{HeaderName, HeaderValue};
 
     use super::*;
+    use crate::http::mcp::message::Received;
 
     fn of(method: &str, meta: &str, headers: &[(&'static str, &'static str)]) -> Result<Revision, i32> {
         let params = if method == "tools/call" { r#""name":"größe","# } else { "" };
         let body = format!(r#"{{"jsonrpc":"2.0","id":1,"method":"{method}","params":{{{params}"_meta":{{{meta}}}}}}}"#);
-        let message = Message::read(&Bytes::from(body)).unwrap();
+        let Received::Message(message) = Received::read(&Bytes::from(body)).unwrap() else { panic!() };
         let of_text = |(name, value): &(&'static str, &'static str)| {
             (HeaderName::from_static(name), HeaderValue::from_static(value))
         };

@@ -6,7 +6,7 @@ use http::header::{CONTENT_TYPE, ORIGIN};
 use http::request::Parts;
 use http::{Method, Request, Response, StatusCode};
 use hyper::body::Incoming;
-use serde_json::Map;
+use serde_json::{Map, Value};
 
 use crate::gateway::Gateway;
 use crate::http::api::access::{Access, Peer};
@@ -17,12 +17,14 @@ use crate::http::mcp::answers::{accepted, completed, failed};
 use crate::http::mcp::asked::Asked;
 use crate::http::mcp::calling::CallRequest;
 use crate::http::mcp::catalog::Catalogs;
+use crate::http::mcp::client_answers::ClientAnswers;
 use crate::http::mcp::listing::Resources;
-use crate::http::mcp::message::{BadMessage, Message};
+use crate::http::mcp::message::{BadMessage, Message, Received};
 use crate::http::mcp::offer::Offer;
 use crate::http::mcp::request_states::RequestStates;
 use crate::http::mcp::revision::Revision;
 use crate::http::mcp::rpc_error::RpcError;
+use crate::http::mcp::sessions::{self, SESSION};
 use crate::http::mcp::{completion, listing};
 use crate::http::path::ToolsAddress;
 use crate::http::problem::{self, Code, Problem};
@@ -41,7 +43,13 @@ impl Server {
     /// The tools whose lists are for those who have this access.
     #[must_use]
     pub fn new(access: Access, front: Arc<Front>) -> Self {
-        Self(Offer { access, front, catalogs: Catalogs::default(), states: RequestStates::default() })
+        Self(Offer {
+            access,
+            front,
+            catalogs: Catalogs::default(),
+            states: RequestStates::default(),
+            answers: ClientAnswers::default(),
+        })
     }
 
     /// Whether there are tools at an address.
@@ -62,7 +70,7 @@ impl Server {
         address: Option<&ToolsAddress<'_>>,
         request: Request<Incoming>,
         client: Client<'_>,
-        bodies: &Bodies,
+        bodies: &Arc<Bodies>,
     ) -> Result<Response<ReplyBody>, Problem> {
         let (mut head, body) = request.into_parts();
         let deployment = match self.check(gateway, address, &head) {
@@ -73,20 +81,31 @@ impl Server {
             request_body::drop_unread(&head, body).await;
             return Ok(problem::methods(METHODS));
         }
-        let read = |body: &mut ReadBody| Ok(Message::read(&body.bytes));
+        let read = |body: &mut ReadBody| Ok(Received::read(&body.bytes));
         let (message, body) = bodies.read(&head, body, &client.connection.buffers, read).await?;
-        // What is held of the body counts in the budgets until the call has ended.
-        let _held = body.into_held();
+        // What is held of the body counts in the budgets until the call, or the questions of its function, have ended.
+        let held = Arc::new(body.into_held());
         head.extensions.insert(Peer(client.connection.peer));
         head.extensions.insert(Arc::clone(&client.connection.program));
-        let asked = Asked { offer: &self.0, gateway, deployment, settings: self.0.front.mcp(), client, bodies };
+        let asked = Asked { offer: &self.0, gateway, deployment, settings: self.0.front.mcp(), client, held, bodies };
         match message {
-            Ok(message) => answer(&asked, message, head).await,
+            Ok(Received::Message(message)) => answer(&asked, *message, head).await,
+            Ok(Received::Answer { id, result }) => Ok(self.take_answer(&id, result)),
             Err(BadMessage { id, error }) => {
                 let status = error.status;
                 Ok(error.into_response(id.as_deref(), status))
             }
         }
+    }
+
+    /// Takes the answer to a question of this id.
+    fn take_answer(&self, id: &str, result: Value) -> Response<ReplyBody> {
+        if self.0.answers.give(id, result) {
+            return accepted();
+        }
+        let error = RpcError::invalid_request("no question of this id waits for an answer");
+        let status = error.status;
+        error.into_response(Some(&Value::from(id).to_string()), status)
     }
 
     /// Checks what the head of a request shows. Returns the deployment that it is for; none for all.
@@ -139,6 +158,7 @@ async fn answer(asked: &Asked<'_>, message: Message, head: Parts) -> Result<Resp
     let Some(id) = id else { return Ok(accepted()) };
     let (has_prompts, has_resources) = (asked.has_prompts(), asked.has_resources());
     let request = |params, head| CallRequest { asked, revision, id: &id, params, head };
+    let session = params.handshake_capabilities.as_ref().filter(|_| method == "initialize").and_then(sessions::begin);
     let answered = match (method.as_str(), revision) {
         ("tools/call", _) => return request(params, head).call_tool().await,
         ("prompts/get", _) if has_prompts => return request(params, head).get_prompt().await,
@@ -160,8 +180,12 @@ async fn answer(asked: &Asked<'_>, message: Message, head: Parts) -> Result<Resp
             Err(RpcError::new(StatusCode::NOT_FOUND, RpcError::METHOD_NOT_FOUND, message))
         }
     };
-    Ok(match answered {
+    let mut response = match answered {
         Ok(members) => completed(&id, revision, &members, Map::new()),
         Err(error) => failed(&id, revision, error),
-    })
+    };
+    if let Some(session) = session {
+        response.headers_mut().insert(SESSION, session);
+    }
+    Ok(response)
 }

@@ -1,9 +1,12 @@
 //! Functions that ask their client, prompts, resources, and parameters in headers.
 
+use std::io::{BufRead, BufReader, Write};
+use std::net::TcpStream;
+
 use serde_json::{Value, json};
 
 use super::{ONE, STATELESS, ask, ask_with, message, names, text, tool};
-use crate::support::{Answer, Gateway, fixture};
+use crate::support::{Answer, Gateway, fixture, wait_for};
 
 const ELICITATION: &str = "io.modelcontextprotocol/clientCapabilities";
 
@@ -67,7 +70,71 @@ fn a_function_asks_and_is_called_again_with_the_answers() {
     let older = json!({"jsonrpc": "2.0", "id": 1, "method": "tools/call",
         "params": {"name": "book", "arguments": {"people": 4}}});
     let older = gateway.post(ONE, &[("content-type", "application/json")], older.to_string()).json()["result"].clone();
-    assert!(older["isError"] == true && text(&older).contains("2026-07-28"), "{older}");
+    assert!(older["isError"] == true && text(&older).contains("has not said that it answers"), "{older}");
+}
+
+#[test]
+fn an_older_client_is_asked_while_its_request_waits() {
+    let gateway = serving("");
+    let post = |body: &Value, headers: &[(&str, &str)]| {
+        let mut all = vec![("content-type", "application/json"), ("accept", "application/json, text/event-stream")];
+        all.extend(headers);
+        gateway.post(ONE, &all, body.to_string())
+    };
+    let about = json!({"protocolVersion": "2025-11-25", "clientInfo": {"name": "a", "version": "1"},
+        "capabilities": {"elicitation": {"form": {}}}});
+    let begun = post(&json!({"jsonrpc": "2.0", "id": 1, "method": "initialize", "params": about}), &[]);
+    let session = begun.header("mcp-session-id").unwrap().to_owned();
+    let asked = json!({"jsonrpc": "2.0", "id": "mine", "method": "tools/call",
+        "params": {"name": "book", "arguments": {"people": 4}}});
+    let ask = || {
+        let (mut stream, body) = (gateway.connect(), asked.to_string());
+        write!(
+            stream,
+            "POST {ONE} HTTP/1.1\r\nhost: a\r\ncontent-type: application/json\r\nmcp-session-id: {session}\r\n\
+             accept: application/json, text/event-stream\r\ncontent-length: {}\r\n\r\n{body}",
+            body.len()
+        )
+        .unwrap();
+        let mut reader = BufReader::new(stream);
+        let question = next_event(&mut reader);
+        assert_eq!((&question["method"], in_flight(&gateway)), (&json!("elicitation/create"), 0), "no call waits");
+        (reader, question)
+    };
+    let answer = |id: &Value, result: Value| {
+        post(&json!({"jsonrpc": "2.0", "id": id, "result": result}), &[("mcp-session-id", &session)])
+    };
+    let (mut reader, question) = ask();
+    let day = json!({"action": "accept", "content": {"day": "2026-12-01"}});
+    let given = answer(&question["id"], day.clone());
+    assert_eq!((given.status, given.body.as_str()), (202, ""));
+    let last = next_event(&mut reader);
+    assert_eq!((&last["id"], text(&last["result"])), (&json!("mine"), "booked for 4 on 2026-12-01"));
+    assert_eq!(error_code(&answer(&question["id"], day.clone())), (400, Some(-32600)), "it has its answer");
+    let (mut reader, question) = ask();
+    let refused = json!({"code": -32601, "message": "no"});
+    let refused = json!({"jsonrpc": "2.0", "id": question["id"], "error": refused});
+    assert_eq!(post(&refused, &[]).status, 202);
+    assert_eq!(text(&next_event(&mut reader)["result"]), "not booked");
+    let (reader, question) = ask();
+    drop(reader);
+    wait_for("the end of the question", || (answer(&question["id"], day.clone()).status == 400).then_some(()));
+}
+
+fn in_flight(gateway: &Gateway) -> u64 {
+    gateway.readiness("tools")["in_flight"].as_u64().unwrap()
+}
+
+/// The message of the next event of a stream.
+fn next_event(reader: &mut BufReader<TcpStream>) -> Value {
+    let mut line = String::new();
+    loop {
+        line.clear();
+        assert!(reader.read_line(&mut line).unwrap() > 0, "the stream ended");
+        if let Some(data) = line.strip_prefix("data: ") {
+            return serde_json::from_str(data).unwrap();
+        }
+    }
 }
 
 #[test]
@@ -89,8 +156,7 @@ fn prompts_and_resources_are_functions() {
     assert_eq!(messages[0], json!({"role": "user", "content": {"type": "text", "text": "Review price 2 times."}}));
     assert_eq!(messages[1]["role"], "assistant");
     for wrong in [json!({}), json!({"topic": "other"}), json!({"topic": "price", "count": "x"}), json!({"topic": 1})] {
-        let status = if wrong["topic"] == 1 { 400 } else { 422 };
-        assert_eq!(error_code(&get(wrong.clone())), (status, Some(-32602)), "{wrong}");
+        assert_eq!(error_code(&get(wrong.clone())), (400, Some(-32602)), "{wrong}");
     }
     let argument = json!({"name": "topic", "value": "p"});
     let completed = json!({"ref": {"type": "ref/prompt", "name": "review"}, "argument": argument});
@@ -121,7 +187,7 @@ fn a_resource_is_read_by_calling_its_function() {
         let (code, answer) = read(missing);
         assert_eq!((code.1, &answer["error"]["data"]["uri"]), (Some(-32602), &json!(missing)), "{answer}");
     }
-    assert_eq!(read("prices://x").0, (422, Some(-32602)), "no number");
+    assert_eq!(read("prices://x").0, (400, Some(-32602)), "no number");
     let older = json!({"jsonrpc": "2.0", "id": 1, "method": "resources/read", "params": {"uri": "others:x"}});
     let older = gateway.post(ONE, &[("content-type", "application/json")], older.to_string());
     assert_eq!(error_code(&older), (200, Some(-32002)));

@@ -24,7 +24,7 @@ fn tests() -> PathBuf {
 
 /// Checks what a client prints.
 #[track_caller]
-fn assert_works(command: &mut Command, is_older: bool) {
+fn assert_works(command: &mut Command) {
     let output = command.output().unwrap();
     let stderr = String::from_utf8_lossy(&output.stderr);
     assert!(output.status.success(), "{command:?}: {stderr}");
@@ -36,8 +36,7 @@ fn assert_works(command: &mut Command, is_older: bool) {
     assert_eq!(seen["unknown"], -32602, "{seen}");
     assert_eq!((&seen["prompts"], &seen["prompt"]), (&json!(["review"]), &json!("Review price 1 times.")), "{seen}");
     assert_eq!(seen["price_of"], "{\"id\":7,\"price\":14}", "{seen}");
-    let booked = seen["booked"].as_str().unwrap();
-    assert!(booked == "booked for 4 on 2026-12-01" || (is_older && booked.contains("2026-07-28")), "{seen}");
+    assert_eq!(seen["booked"], "booked for 4 on 2026-12-01", "{seen}");
     // A client that is told the revision does not ask what there is.
     assert!(seen["instructions"].is_null() || seen["instructions"] == "Be kind.", "{seen}");
 }
@@ -50,7 +49,7 @@ fn the_typescript_clients_list_and_call_tools() {
     for version in [["2", "2026-07-28"], ["2", "legacy"], ["1", "legacy"]] {
         let mut command = Command::new("node");
         command.arg(fixture("mcp-client.mjs")).arg(&packages).arg(gateway.url(ONE)).args(version);
-        assert_works(&mut command, version[1] == "legacy");
+        assert_works(&mut command);
     }
 }
 
@@ -62,6 +61,6 @@ fn the_python_client_lists_and_calls_tools() {
     for mode in ["2026-07-28", "auto", "legacy"] {
         let mut command = Command::new("python3");
         command.env("PYTHONPATH", &packages).arg(fixture("mcp_client.py")).arg(gateway.url(ONE)).arg(mode);
-        assert_works(&mut command, mode == "legacy");
+        assert_works(&mut command);
     }
 }
