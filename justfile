@@ -11,7 +11,7 @@ build:
 test filter="":
     cargo nextest run --locked {{ filter }}
 
-# Call what the OpenAPI documents of four gateways describe, with so many generated requests for each operation.
+# Call what the OpenAPI documents of six gateways describe, with so many generated requests for each operation.
 fuzz-descriptions examples="500":
     METAGATE_FUZZED_CALLS={{ examples }} cargo test --locked --test gateway describes_is_true
 

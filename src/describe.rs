@@ -8,6 +8,7 @@ mod definitions;
 pub mod difference;
 pub mod fit;
 pub mod gateway;
+pub mod members;
 pub mod mirrored;
 pub mod openapi;
 pub mod operation;

@@ -1,7 +1,7 @@
 //! The definitions of one document. Each schema of a signature has its own `$defs`; those of one document stand in one
 //! place and each under a name of its own.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::HashMap;
 
 use serde_json::{Map, Value, json};
 
@@ -9,6 +9,9 @@ use crate::describe::reference::definition;
 
 /// Deepest schemas, in levels; what is deeper allows anything.
 const DEEPEST: usize = 64;
+/// Definitions of one name that another one of this name is compared with. One that differs from so many stands for
+/// itself.
+const MOST_ALIKE: usize = 64;
 /// Base64 as workers read it: padded, without bits that mean nothing. `contentEncoding` alone refuses no text.
 const BASE64: &str = "^(?:[A-Za-z0-9+/]{4})*(?:[A-Za-z0-9+/][AQgw]==|[A-Za-z0-9+/]{2}[AEIMQUYcgkosw048]=)?$";
 /// Keywords whose values are data, not schemas.
@@ -24,8 +27,24 @@ const PLACES: [&str; 8] =
 pub struct Definitions {
     place: &'static str,
     all: Map<String, Value>,
-    /// The names of definitions by their text, as their authors wrote it with all that they refer to.
-    known: HashMap<String, String>,
+    /// The definitions as their authors wrote them, by the names that they had there.
+    known: HashMap<String, Vec<Known>>,
+}
+
+/// A definition that a document has.
+#[derive(Debug)]
+struct Known {
+    /// What it was, and all that it refers to, by the names of its author; `None` where a reference led nowhere.
+    origin: HashMap<String, Option<Value>>,
+    /// Its name in the document.
+    name: String,
+}
+
+impl Known {
+    /// Whether it is what these definitions have under its name: everything that it refers to is the same there.
+    fn is_of(&self, own: &Map<String, Value>) -> bool {
+        self.origin.iter().all(|(name, definition)| own.get(name) == definition.as_ref())
+    }
 }
 
 impl Definitions {
@@ -54,13 +73,14 @@ impl Definitions {
         let mut names = HashMap::new();
         let mut added = Vec::new();
         for (name, definition) in own {
-            let text = text_of(name, own);
-            let name_here = match self.known.get(&text) {
-                Some(known) => known.clone(),
+            let alike = self.known.get(name).map(Vec::as_slice).unwrap_or_default();
+            let name_here = match alike.iter().take(MOST_ALIKE).find(|known| known.is_of(own)) {
+                Some(known) => known.name.clone(),
                 None => {
                     let free = self.free_name(name);
                     self.all.insert(free.clone(), Value::Null);
-                    self.known.insert(text, free.clone());
+                    let known = Known { origin: reached_from(name, own), name: free.clone() };
+                    self.known.entry(name.clone()).or_default().push(known);
                     added.push((free.clone(), definition));
                     free
                 }
@@ -90,13 +110,13 @@ impl Definitions {
     }
 
     fn free_name(&self, name: &str) -> String {
+        let mut count = self.known.get(name).map_or(1, Vec::len);
         let fits = |c: char| if c.is_ascii_alphanumeric() || matches!(c, '.' | '_' | '-') { c } else { '_' };
         let mut name: String = name.chars().map(fits).collect();
         if name.is_empty() {
             name.push('_');
         }
         let mut free = name.clone();
-        let mut count = 1;
         while self.all.contains_key(&free) {
             count += 1;
             free = format!("{name}_{count}");
@@ -105,16 +125,19 @@ impl Definitions {
     }
 }
 
-/// The text of a definition and of all those that it refers to, of these: equal texts mean the same.
-fn text_of(name: &str, own: &Map<String, Value>) -> String {
-    let mut reached = BTreeMap::new();
+/// A definition and all those that it refers to, of these.
+fn reached_from(name: &str, own: &Map<String, Value>) -> HashMap<String, Option<Value>> {
+    let mut reached = HashMap::new();
     let mut open = vec![name.to_owned()];
     while let Some(name) = open.pop() {
-        let Some(definition) = own.get(&name).filter(|_| !reached.contains_key(&name)) else { continue };
-        add_references(definition, &mut open);
-        reached.insert(name, definition.to_string());
+        if reached.contains_key(&name) {
+            continue;
+        }
+        let definition = own.get(&name);
+        definition.into_iter().for_each(|one| add_references(one, &mut open));
+        reached.insert(name, definition.cloned());
     }
-    format!("{name} {reached:?}")
+    reached
 }
 
 fn add_references(schema: &Value, found: &mut Vec<String>) {

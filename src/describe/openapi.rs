@@ -2,10 +2,11 @@
 
 use std::collections::{BTreeMap, HashSet};
 
+use serde::Serialize;
 use serde_json::{Map, Value, json};
 
 use crate::deployment::{Exports, Function, Takes};
-use crate::describe::operation::{self, Way};
+use crate::describe::operation::{self, Described, Operation, Way};
 use crate::describe::{Abilities, Definitions, query, responses};
 
 /// The methods that an OpenAPI document describes, of a route for all.
@@ -45,45 +46,94 @@ pub struct RouteAddress {
     pub function: String,
 }
 
-/// The document of a deployment.
-#[must_use]
-pub fn document(subject: &Subject<'_>) -> Value {
+/// A document. Its parts are written as they are made, without a tree of values of the whole.
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+struct Document<'a> {
+    openapi: &'static str,
+    info: Value,
+    servers: Value,
+    paths: BTreeMap<String, PathItem<'a>>,
+    components: Components,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    external_docs: Option<Value>,
+}
+
+/// What one path has.
+#[derive(Default, Serialize)]
+struct PathItem<'a> {
+    #[serde(skip_serializing_if = "Option::is_none")]
+    servers: Option<Value>,
+    #[serde(flatten)]
+    operations: BTreeMap<String, Operation<'a>>,
+}
+
+#[derive(Serialize)]
+struct Components {
+    schemas: Map<String, Value>,
+    responses: Map<String, Value>,
+}
+
+/// The text of the document of a deployment.
+///
+/// # Errors
+/// A part of it is no JSON, which no signature can bring about.
+pub fn document(subject: &Subject<'_>) -> serde_json::Result<String> {
     let mut definitions = Definitions::in_components();
     for (name, schema) in responses::schemas() {
         definitions.add(name, schema);
     }
-    let mut paths = Map::new();
     let functions: BTreeMap<&str, &Function> =
         subject.exports.functions.iter().map(|(name, function)| (&**name, &**function)).collect();
-    for (name, function) in functions.iter().filter(|(_, function)| function.takes == Takes::Arguments) {
-        let mut item = Map::new();
-        let mut add = |method: &str, id: String| {
-            let way = Way { id, path: &[] };
-            let operation = operation::operation(function, &way, method, subject.abilities, &mut definitions);
-            item.insert(method.to_owned(), operation);
-        };
-        if query::takes_query(&function.signature, subject.abilities) {
-            add("get", format!("{name}.get"));
-        }
-        add("post", (*name).to_owned());
-        paths.insert(format!("{}{}", subject.base, operation::address(name)), item.into());
+    let takes_arguments = functions.iter().filter(|(_, function)| function.takes == Takes::Arguments);
+    let described: BTreeMap<&str, Described<'_>> = takes_arguments
+        .map(|(name, function)| (*name, Described::new(function, subject.abilities, &mut definitions)))
+        .collect();
+    let mut paths = BTreeMap::new();
+    for (name, described) in &described {
+        let path = format!("{}{}", subject.base, operation::address(name));
+        paths.insert(path, own_path(described, name, subject.abilities, &mut definitions));
     }
     let mut ids = HashSet::new();
     for route in subject.routes {
-        add_route(subject, route, &mut paths, &mut ids, &mut definitions);
+        let function = subject.exports.function(&route.function).and_then(|function| described.get(&*function.name));
+        if let Some(described) = function {
+            let item = paths.entry(route.path.clone()).or_default();
+            add_route(route, described, item, &mut ids, subject.abilities, &mut definitions);
+        }
     }
-    let mut document = json!({
-        "openapi": "3.1.0",
-        "info": info(subject),
-        "servers": [{"url": "/"}],
-        "paths": paths,
-        "components": {"schemas": definitions.into_map(), "responses": responses::components()},
-    });
-    if let Some(app) = functions.values().find_map(|function| function.openapi.as_deref()) {
+    let app = functions.values().find_map(|function| function.openapi.as_deref());
+    let external_docs = app.map(|app| {
         let url = format!("{}/http{app}", subject.base);
-        document["externalDocs"] = json!({"description": "The document of the deployment's web app.", "url": url});
+        json!({"description": "The document of the deployment's web app.", "url": url})
+    });
+    serde_json::to_string(&Document {
+        openapi: "3.1.0",
+        info: info(subject),
+        servers: json!([{"url": "/"}]),
+        paths,
+        components: Components { schemas: definitions.into_map(), responses: responses::components() },
+        external_docs,
+    })
+}
+
+/// The operations at a function's own address.
+fn own_path<'a>(
+    described: &'a Described<'a>,
+    name: &str,
+    abilities: Abilities,
+    definitions: &mut Definitions,
+) -> PathItem<'a> {
+    let mut item = PathItem::default();
+    let mut add = |method: &str, id: String| {
+        let operation = Operation::new(described, Way { id, path: &[] }, method, abilities, definitions);
+        item.operations.insert(method.to_owned(), operation);
+    };
+    if query::takes_query(&described.function().signature, abilities) {
+        add("get", format!("{name}.get"));
     }
-    document
+    add("post", name.to_owned());
+    item
 }
 
 fn info(subject: &Subject<'_>) -> Value {
@@ -92,25 +142,23 @@ fn info(subject: &Subject<'_>) -> Value {
 }
 
 /// Adds the operations of a route, unless a route before it has them.
-fn add_route(
-    subject: &Subject<'_>,
+fn add_route<'a>(
     route: &RouteAddress,
-    paths: &mut Map<String, Value>,
+    described: &'a Described<'a>,
+    item: &mut PathItem<'a>,
     ids: &mut HashSet<String>,
+    abilities: Abilities,
     definitions: &mut Definitions,
 ) {
-    let function = subject.exports.function(&route.function);
-    let Some(function) = function.filter(|function| function.takes == Takes::Arguments) else { return };
     let methods: Vec<String> = match &route.methods {
         Some(methods) => methods.iter().map(|method| method.to_ascii_lowercase()).collect(),
         None => ANY_METHOD.iter().map(|method| method.to_ascii_lowercase()).collect(),
     };
-    let item = paths.entry(route.path.clone()).or_insert_with(|| json!({}));
     if let Some(host) = &route.host {
-        item["servers"] = json!([{"url": format!("//{host}")}]);
+        item.servers = Some(json!([{"url": format!("//{host}")}]));
     }
-    for method in methods.iter().filter(|method| METHODS.contains(&method.as_str()) && *method != "head") {
-        if item.get(method).is_some() {
+    for method in methods.into_iter().filter(|method| METHODS.contains(&method.as_str()) && method != "head") {
+        if item.operations.contains_key(&method) {
             continue;
         }
         let mut id = format!("{method} {}", route.path);
@@ -118,7 +166,8 @@ fn add_route(
             id.push('_');
         }
         let way = Way { id, path: &route.parameters };
-        item[method] = operation::operation(function, &way, method, subject.abilities, definitions);
+        let operation = Operation::new(described, way, &method, abilities, definitions);
+        item.operations.insert(method, operation);
     }
 }
 
@@ -126,14 +175,18 @@ fn add_route(
 mod tests {
     use std::collections::HashMap;
     use std::sync::Arc;
-    use std::time::{Duration, Instant};
+    use std::time::Duration;
+
+    use rustix::time::{ClockId, clock_gettime};
 
     use super::*;
     use crate::deployment::{Accepts, Function, Takes};
 
-    /// The time is that of an unoptimised build.
+    /// An unoptimised build takes five times as long as one for use. The time is that of the processor, since other
+    /// programs share it.
     #[test]
-    fn the_document_of_a_thousand_functions_is_made_within_a_second() {
+    fn the_document_of_a_thousand_functions_is_made_within_50_ms() {
+        let bound = Duration::from_millis(if cfg!(debug_assertions) { 250 } else { 50 });
         let order = json!({"$ref": "#/$defs/Order", "$defs": {"Order": {"type": "object", "properties": {
             "id": {"type": "integer"}, "tags": {"type": "array", "items": {"type": "string"}}}, "required": ["id"]}}});
         let signature = json!({"description": "Adds an order.\n\n:raises 404: no such customer", "returns": order,
@@ -154,16 +207,13 @@ mod tests {
         let abilities = Abilities { names: true, files: true, plugins: true };
         let base = "/local/shop/v1";
         let subject = Subject { name: "shop", base, release: None, exports: &exports, abilities, routes: &[] };
-        let mut times: Vec<Duration> = (0..5)
-            .map(|_| {
-                let begun = Instant::now();
-                let text = document(&subject).to_string();
-                assert!(text.len() > 1_000_000, "{}", text.len());
-                begun.elapsed()
-            })
-            .collect();
-        times.sort();
-        println!("1,000 functions: {times:?}");
-        assert!(times[2] < Duration::from_secs(1), "{times:?}");
+        let time = || {
+            let begun = Duration::try_from(clock_gettime(ClockId::ThreadCPUTime)).unwrap();
+            let text = document(&subject).unwrap();
+            assert!(text.len() > 1_000_000, "{}", text.len());
+            Duration::try_from(clock_gettime(ClockId::ThreadCPUTime)).unwrap() - begun
+        };
+        let times: Vec<Duration> = (0..8).map(|_| time()).collect();
+        assert!(*times.iter().min().unwrap() < bound, "{times:?}");
     }
 }

@@ -1,16 +1,47 @@
 //! The operations of an OpenAPI document that call one function: at its own address, and at those of routes.
 
+use std::borrow::Cow;
+
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
+use serde::Serialize;
 use serde_json::{Map, Value, json};
 
 use crate::deployment::{Function, Signature};
-use crate::describe::{Abilities, Definitions, declared, query, responses, schema};
+use crate::describe::declared::{self, Declared};
+use crate::describe::members::of_members;
+use crate::describe::responses::Answers;
+use crate::describe::{Abilities, Definitions, query, schema};
 
 /// What a part of an address may have as it is.
 const IN_ADDRESS: AsciiSet = NON_ALPHANUMERIC.remove(b'-').remove(b'.').remove(b'_').remove(b'~').remove(b'/');
 /// A part of a path that is text: no slash, no control character, and neither `.` nor `..`.
 const PART: &str = r"^(?!\.{1,2}$)[^/\\\u0000-\u001f\u007f-\u009f]+$";
 const IN_ORDER: &str = "The arguments may also be given in order, as a JSON array.";
+
+/// What every operation of a function says of it.
+#[derive(Debug)]
+pub struct Described<'a> {
+    function: &'a Function,
+    summary: String,
+    description: String,
+    answers: Answers,
+}
+
+impl<'a> Described<'a> {
+    /// What is said of a function whose schemas refer to these definitions.
+    pub fn new(function: &'a Function, abilities: Abilities, definitions: &mut Definitions) -> Self {
+        let text = function.signature.description.as_deref().unwrap_or_default();
+        let (declared, description) = declared::of_description(text);
+        let summary = summary(function, &description);
+        Self { function, summary, description, answers: answers(function, &declared, abilities, definitions) }
+    }
+
+    /// The function.
+    #[must_use]
+    pub fn function(&self) -> &'a Function {
+        self.function
+    }
+}
 
 /// A way to a function.
 #[derive(Debug)]
@@ -21,47 +52,53 @@ pub struct Way<'a> {
     pub path: &'a [String],
 }
 
+/// An operation.
+#[derive(Debug, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Operation<'a> {
+    operation_id: String,
+    summary: &'a str,
+    #[serde(skip_serializing_if = "str::is_empty")]
+    description: &'a str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    request_body: Option<Value>,
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    parameters: Vec<Value>,
+    responses: &'a Answers,
+}
+
 /// The address of a function below that of its deployment.
 #[must_use]
 pub fn address(function: &str) -> String {
     format!("/call/{}", utf8_percent_encode(function, &IN_ADDRESS))
 }
 
-/// The operation that calls a function with a body, or with a query.
-pub fn operation(
-    function: &Function,
-    way: &Way<'_>,
-    method: &str,
-    abilities: Abilities,
-    definitions: &mut Definitions,
-) -> Value {
-    let has_body = !matches!(method, "get" | "delete" | "head");
-    let signature = &function.signature;
-    let mut operation = Map::new();
-    operation.insert("operationId".to_owned(), way.id.as_str().into());
-    let (declared, description) = declared::of_description(signature.description.as_deref().unwrap_or_default());
-    operation.insert("summary".to_owned(), summary(function, &description).into());
-    if !description.is_empty() {
-        operation.insert("description".to_owned(), description.into());
-    }
-    let mut parameters: Vec<Value> = way.path.iter().map(|name| path_parameter(name, signature, definitions)).collect();
-    let rest = without(signature, way.path);
-    if has_body {
-        if !rest.parameters.is_empty() || signature.parameters.is_empty() && way.path.is_empty() {
-            operation.insert("requestBody".to_owned(), body(&rest, way, abilities, definitions));
+impl<'a> Operation<'a> {
+    /// The operation that calls a function with a body, or with a query.
+    #[must_use]
+    pub fn new(
+        described: &'a Described<'a>,
+        way: Way<'_>,
+        method: &str,
+        abilities: Abilities,
+        definitions: &mut Definitions,
+    ) -> Self {
+        let has_body = !matches!(method, "get" | "delete" | "head");
+        let signature = &described.function.signature;
+        let mut parameters: Vec<Value> =
+            way.path.iter().map(|name| path_parameter(name, signature, definitions)).collect();
+        let rest = without(signature, way.path);
+        let mut request_body = None;
+        if has_body {
+            if !rest.parameters.is_empty() || signature.parameters.is_empty() && way.path.is_empty() {
+                request_body = Some(body(&rest, &way, abilities, definitions));
+            }
+        } else if query::takes_query(&rest, abilities) {
+            parameters.extend(query::parameters(&rest, definitions));
         }
-    } else if query::takes_query(&rest, abilities) {
-        parameters.extend(query::parameters(&rest, definitions));
+        let Described { summary, description, answers, .. } = described;
+        Self { operation_id: way.id, summary, description, request_body, parameters, responses: answers }
     }
-    if !parameters.is_empty() {
-        operation.insert("parameters".to_owned(), parameters.into());
-    }
-    let mut answers = answers(signature, abilities, definitions);
-    for one in &declared {
-        responses::declare(&mut answers, one);
-    }
-    operation.insert("responses".to_owned(), answers.into());
-    operation.into()
 }
 
 fn summary(function: &Function, description: &str) -> String {
@@ -70,10 +107,13 @@ fn summary(function: &Function, description: &str) -> String {
 }
 
 /// A signature without the parameters that the path gives.
-fn without(signature: &Signature, path: &[String]) -> Signature {
+fn without<'a>(signature: &'a Signature, path: &[String]) -> Cow<'a, Signature> {
+    if path.is_empty() {
+        return Cow::Borrowed(signature);
+    }
     let mut rest = signature.clone();
     rest.parameters.retain(|one| !path.contains(&one.name));
-    rest
+    Cow::Owned(rest)
 }
 
 fn path_parameter(name: &str, signature: &Signature, definitions: &mut Definitions) -> Value {
@@ -84,52 +124,50 @@ fn path_parameter(name: &str, signature: &Signature, definitions: &mut Definitio
         schema["type"] = "string".into();
         schema["pattern"] = PART.into();
     }
-    json!({"name": name, "in": "path", "required": true, "schema": schema})
+    of_members([("name", name.into()), ("in", "path".into()), ("required", true.into()), ("schema", schema)])
 }
 
 fn body(signature: &Signature, way: &Way<'_>, abilities: Abilities, definitions: &mut Definitions) -> Value {
     let by_name = if abilities.names { schema::object(signature, definitions) } else { None };
     let is_named = by_name.is_some();
     let schema = by_name.unwrap_or_else(|| schema::array(signature, definitions));
-    let mut content = Map::new();
-    content.insert("application/json".to_owned(), json!({"schema": schema}));
+    // No JSON is a file.
+    let is_form = abilities.files && is_named && signature.parameters.iter().any(|one| schema::has_files(&one.schema));
+    let kind = if is_form { "multipart/form-data" } else { "application/json" };
+    let mut content = of_members([(kind, of_members([("schema", schema)]))]);
     let others_optional = signature.parameters.iter().skip(1).all(|one| !one.required);
-    let first = signature.parameters.first().filter(|_| abilities.files && others_optional);
+    let first = signature.parameters.first().filter(|_| abilities.files && others_optional && !is_form);
     if first.is_some_and(|first| first.schema["contentEncoding"] == "base64") {
         // An empty body is none.
-        let schema = json!({"type": "string", "format": "binary", "minLength": 1});
-        content.insert("application/octet-stream".to_owned(), json!({"schema": schema}));
+        content["application/octet-stream"] = json!({"schema": {"type": "string", "format": "binary", "minLength": 1}});
     }
-    if abilities.files && is_named && signature.parameters.iter().any(|one| schema::has_files(&one.schema)) {
-        // No JSON is a file.
-        content = Map::from_iter([("multipart/form-data".to_owned(), json!({"schema": schema}))]);
-    }
-    let mut body = json!({"required": signature.parameters.iter().any(|one| one.required), "content": content});
+    let required = signature.parameters.iter().any(|one| one.required);
+    let mut body = of_members([("required", required.into()), ("content", content)]);
     if is_named && way.path.is_empty() && !signature.parameters.is_empty() {
         body["description"] = IN_ORDER.into();
     }
     body
 }
 
-fn answers(signature: &Signature, abilities: Abilities, definitions: &mut Definitions) -> Map<String, Value> {
-    let mut answers = responses::of_call();
+fn answers(function: &Function, declared: &[Declared], abilities: Abilities, definitions: &mut Definitions) -> Answers {
+    let signature = &function.signature;
     let content = match &signature.items {
         Some(items) => stream(&definitions.adopt(items)),
-        None => result(&definitions.adopt(&signature.returns), abilities),
+        None => result(definitions.adopt(&signature.returns), abilities),
     };
     let description = if signature.items.is_some() { "A stream of results." } else { "The function's result." };
-    answers.insert("200".to_owned(), json!({"description": description, "content": content}));
+    let mut answers = Answers::new(of_members([("description", description.into()), ("content", content)]), declared);
     if abilities.files || abilities.plugins {
-        let description = "An error with a status of the function's own, or of a plugin.";
-        answers.insert("default".to_owned(), json!({"description": description}));
+        answers.set_others("An error with a status of the function's own, or of a plugin.");
     }
     answers
 }
 
 /// The forms of a result.
-fn result(schema: &Value, abilities: Abilities) -> Value {
-    let mut content = json!({"application/json": {"schema": schema}});
-    if *schema == json!({}) && abilities.files {
+fn result(schema: Value, abilities: Abilities) -> Value {
+    let is_any = schema.as_object().is_some_and(Map::is_empty);
+    let mut content = of_members([("application/json", of_members([("schema", schema)]))]);
+    if is_any && abilities.files {
         // A response of the function's own, bytes, or a stream.
         content["*/*"] = json!({});
     }

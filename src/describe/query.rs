@@ -3,10 +3,14 @@
 
 use std::borrow::Cow;
 
-use serde_json::{Map, Value, json};
+use serde_json::{Map, Value};
 
 use crate::deployment::{Parameter, ParameterKind, Signature};
+use crate::describe::members::of_members;
 use crate::describe::{Abilities, Definitions, reference, schema};
+
+/// Most references and choices that lead to the schema of a text.
+const DEEPEST: usize = 16;
 
 /// Whether a function can be called with a query as well as with a body: whether the text of a query can carry
 /// everything that it requires, each argument by its name.
@@ -21,7 +25,7 @@ pub fn takes_query(signature: &Signature, abilities: Abilities) -> bool {
 /// Whether a function requires what text cannot carry: objects, for example.
 #[must_use]
 pub fn needs_body(signature: &Signature) -> bool {
-    arguments(signature).iter().any(|one| one.required && in_query(one).is_none())
+    arguments(signature).iter().any(|one| one.required && !is_in_query(one))
 }
 
 /// The parameters of the query for a function that takes one.
@@ -30,7 +34,9 @@ pub(super) fn parameters(signature: &Signature, definitions: &mut Definitions) -
     let described = |one: &Parameter| {
         let mut schema = definitions.adopt(&in_query(one)?);
         let description = schema.as_object_mut().and_then(|schema| schema.remove("description"));
-        let mut parameter = json!({"name": one.name, "in": "query", "required": one.required, "schema": schema});
+        let (name, required) = (one.name.as_str().into(), one.required.into());
+        let mut parameter =
+            of_members([("name", name), ("in", "query".into()), ("required", required), ("schema", schema)]);
         if let Some(description) = description {
             parameter["description"] = description;
         }
@@ -54,14 +60,26 @@ fn arguments(signature: &Signature) -> Cow<'_, [Parameter]> {
     fields.iter().map(field).collect::<Vec<_>>().into()
 }
 
+/// Whether text can carry an argument: itself, or each item of a list.
+fn is_in_query(parameter: &Parameter) -> bool {
+    let schema = &parameter.schema;
+    match parameter.kind {
+        ParameterKind::Positional | ParameterKind::KeywordOnly => {
+            is_text(schema, schema, 0) || is_list(schema) && is_text(&schema["items"], schema, 0)
+        }
+        ParameterKind::Rest => is_text(schema, schema, 0),
+        // Its names are the caller's.
+        ParameterKind::RestByName => false,
+    }
+}
+
 /// The schema of an argument as text; `None` if text cannot carry it.
 fn in_query(parameter: &Parameter) -> Option<Value> {
+    let schema = &parameter.schema;
     match parameter.kind {
-        ParameterKind::Positional | ParameterKind::KeywordOnly => as_text(&parameter.schema)
-            .or_else(|| list(&parameter.schema["items"], &parameter.schema).filter(|_| is_list(&parameter.schema))),
-        ParameterKind::Rest => list(&parameter.schema, &parameter.schema),
-        // Its names are the caller's.
-        ParameterKind::RestByName => None,
+        _ if !is_in_query(parameter) => None,
+        ParameterKind::Rest => list(schema, schema),
+        _ => as_text(schema).or_else(|| list(&schema["items"], schema)),
     }
 }
 
@@ -83,31 +101,50 @@ fn is_list(schema: &Value) -> bool {
     schema["type"] == "array" && schema.get("prefixItems").is_none()
 }
 
-/// The schema of a value that text can be: text, a number or a truth value, never null. Text is a value without a type
-/// as it is.
-fn as_text(schema: &Value) -> Option<Value> {
-    let object = schema.as_object()?;
+/// Whether values of a schema can be text: text, numbers or truth values, never null alone. Its references are to the
+/// definitions of this whole.
+fn is_text(schema: &Value, whole: &Value, depth: usize) -> bool {
+    let Some(object) = schema.as_object().filter(|_| depth < DEEPEST) else { return false };
     if let Some(Value::String(reference)) = object.get("$ref") {
-        let definition = object.get("$defs")?.get(reference::definition(reference)?)?;
+        let definition = reference::definition(reference).and_then(|name| whole.get("$defs")?.get(name));
         // One that refers to another, as a recursive one does, is no text.
-        let is_plain = definition.get("$ref").is_none() && as_text(&with_definitions(definition, schema)).is_some();
-        return is_plain.then(|| schema.clone());
+        return definition.is_some_and(|one| one.get("$ref").is_none() && is_text(one, whole, depth + 1));
     }
-    if object.keys().all(|keyword| matches!(keyword.as_str(), "description" | "title" | "default" | "$defs")) {
+    if has_no_type(object) {
+        return true;
+    }
+    if let Some(choice) = object.get("anyOf") {
+        return only_choice(choice).is_some_and(|only| is_text(only, whole, depth + 1));
+    }
+    if let Some(values) = object.get("enum").and_then(Value::as_array) {
+        return values.iter().all(|one| !(one.is_null() || one.is_object() || one.is_array()));
+    }
+    let is_scalar = |kind: &str| matches!(kind, "string" | "integer" | "number" | "boolean");
+    object.get("type").and_then(Value::as_str).is_some_and(is_scalar) && !schema::is_file(object)
+}
+
+/// The schema of a value that text can be, as text; `None` if it cannot. Text is a value without a type as it is.
+fn as_text(schema: &Value) -> Option<Value> {
+    let object = schema.as_object().filter(|_| is_text(schema, schema, 0))?;
+    if has_no_type(object) {
         let mut text = object.clone();
         text.insert("type".to_owned(), "string".into());
         return Some(text.into());
     }
-    if let Some(choices) = object.get("anyOf").and_then(Value::as_array) {
-        let mut others = choices.iter().filter(|one| one["type"] != "null");
-        let (only, None) = (others.next()?, others.next()) else { return None };
-        return as_text(&with_definitions(only, schema));
+    match object.get("anyOf").filter(|_| !object.contains_key("$ref")) {
+        Some(choice) => as_text(&with_definitions(only_choice(choice)?, schema)),
+        None => Some(schema.clone()),
     }
-    if let Some(values) = object.get("enum").and_then(Value::as_array) {
-        return values.iter().all(|one| !(one.is_null() || one.is_object() || one.is_array())).then(|| schema.clone());
-    }
-    let is_scalar = matches!(object.get("type")?.as_str()?, "string" | "integer" | "number" | "boolean");
-    (is_scalar && !schema::is_file(object)).then(|| schema.clone())
+}
+
+fn has_no_type(schema: &Map<String, Value>) -> bool {
+    schema.keys().all(|keyword| matches!(keyword.as_str(), "description" | "title" | "default" | "$defs"))
+}
+
+/// The only one of several schemas that is not for null.
+fn only_choice(choices: &Value) -> Option<&Value> {
+    let mut others = choices.as_array()?.iter().filter(|one| one["type"] != "null");
+    others.next().filter(|_| others.next().is_none())
 }
 
 /// A part of a schema as one of its own.
@@ -121,6 +158,8 @@ fn with_definitions(part: &Value, whole: &Value) -> Value {
 
 #[cfg(test)]
 mod tests {
+    use serde_json::json;
+
     use super::*;
 
     const ALL: Abilities = Abilities { names: true, files: true, plugins: false };
@@ -155,6 +194,7 @@ mod tests {
             json!({"type": "array", "items": {"type": "object"}}),
             json!({"$ref": "#/$defs/Tree", "$defs": {"Tree": {"type": "object"}}}),
             json!({"$ref": "#/$defs/A", "$defs": {"A": {"$ref": "#/$defs/A"}}}),
+            json!({"$ref": "#/$defs/A", "$defs": {"A": {"anyOf": [{"$ref": "#/$defs/A"}, {"type": "null"}]}}}),
             json!({"anyOf": [{"type": "string"}, {"type": "integer"}]}),
         ] {
             assert_eq!(schemas(&json!([{"name": "a", "required": true, "schema": schema}])), None, "{schema}");

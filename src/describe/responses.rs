@@ -1,5 +1,11 @@
 //! The answers with an error that several operations of an OpenAPI document share.
 
+use std::collections::BTreeMap;
+use std::sync::LazyLock;
+
+use serde::ser::SerializeMap;
+use serde::{Serialize, Serializer};
+use serde_json::value::RawValue;
 use serde_json::{Map, Value, json};
 
 use crate::answer::code::Code;
@@ -74,25 +80,62 @@ pub(super) fn components() -> Map<String, Value> {
     OF_CALLS.iter().map(|one| (one.name.to_owned(), response(one))).collect()
 }
 
-/// The errors of one call, by status, as references to the components.
-#[must_use]
-pub(super) fn of_call() -> Map<String, Value> {
-    let reference = |one: &Shared| json!({"$ref": format!("#/components/responses/{}", one.name)});
-    OF_CALLS.iter().map(|one| (one.status.to_string(), reference(one))).collect()
+/// The answers to the calls of one function, by status.
+#[derive(Debug)]
+pub(super) struct Answers {
+    result: Value,
+    declared: BTreeMap<u16, String>,
+    others: Option<&'static str>,
 }
 
-/// Adds an error that the function itself declares to the errors of its call. Its status may be one of the gateway's:
-/// then it stands in the place of that, with both meanings.
-pub(super) fn declare(answers: &mut Map<String, Value>, declared: &Declared) {
-    let Declared { status, means } = declared;
-    let own = OF_CALLS.iter().find(|one| one.status == *status);
-    let description = match own {
-        Some(one) => format!("{means} Or: {}", described(one)),
-        None => means.clone(),
-    };
-    // The function may answer with a body of its own.
-    answers.insert(status.to_string(), json!({"description": description}));
+impl Answers {
+    /// A result, the errors of calls, and those that the function itself declares. Their status may be one of the
+    /// gateway's: then they stand in the place of that, with both meanings.
+    #[must_use]
+    pub(super) fn new(result: Value, declared: &[Declared]) -> Self {
+        let means = |one: &Declared| match OF_CALLS.iter().find(|shared| shared.status == one.status) {
+            Some(shared) => format!("{} Or: {}", one.means, described(shared)),
+            None => one.means.clone(),
+        };
+        let declared = declared.iter().map(|one| (one.status, means(one))).collect();
+        Self { result, declared, others: None }
+    }
+
+    /// Says what answers with other statuses are.
+    pub(super) fn set_others(&mut self, description: &'static str) {
+        self.others = Some(description);
+    }
 }
+
+/// A description without a schema: the function may answer with a body of its own.
+#[derive(Serialize)]
+struct Words<'a> {
+    description: &'a str,
+}
+
+impl Serialize for Answers {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        let mut map = serializer.serialize_map(None)?;
+        map.serialize_entry("200", &self.result)?;
+        for (status, reference) in REFERENCES.iter().filter(|(status, _)| !self.declared.contains_key(status)) {
+            map.serialize_entry(status, reference)?;
+        }
+        for (status, description) in &self.declared {
+            map.serialize_entry(status, &Words { description })?;
+        }
+        if let Some(description) = self.others {
+            map.serialize_entry("default", &Words { description })?;
+        }
+        map.end()
+    }
+}
+
+/// The errors of calls by status, as references to the components: made once, as most operations have them all.
+static REFERENCES: LazyLock<Vec<(u16, Box<RawValue>)>> = LazyLock::new(|| {
+    let reference = |one: &Shared| format!("{{\"$ref\":\"#/components/responses/{}\"}}", one.name);
+    let raw = |one: &Shared| Some((one.status, RawValue::from_string(reference(one)).ok()?));
+    OF_CALLS.iter().filter_map(raw).collect()
+});
 
 /// The schemas of errors: of any, and of arguments that do not fit.
 #[must_use]

@@ -7,6 +7,7 @@ use serde_json::{Map, Value, json};
 
 use crate::deployment::{Parameter, ParameterKind, Signature};
 use crate::describe::Definitions;
+use crate::describe::members::of_members;
 
 /// Whether an object can carry the arguments of a function by name: every parameter has a name of its own.
 #[must_use]
@@ -94,14 +95,17 @@ pub fn object(signature: &Signature, definitions: &mut Definitions) -> Option<Va
                 others = schema;
                 continue;
             }
-            ParameterKind::Rest => properties.insert(one.name.clone(), json!({"type": "array", "items": schema})),
+            ParameterKind::Rest => {
+                let list = of_members([("type", "array".into()), ("items", schema)]);
+                properties.insert(one.name.clone(), list)
+            }
             ParameterKind::Positional | ParameterKind::KeywordOnly => properties.insert(one.name.clone(), schema),
         };
         if one.required {
             required.push(one.name.as_str());
         }
     }
-    let mut object = json!({"type": "object", "properties": properties});
+    let mut object = of_members([("type", "object".into()), ("properties", properties.into())]);
     if !required.is_empty() {
         object["required"] = json!(required);
     }

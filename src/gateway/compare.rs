@@ -54,8 +54,8 @@ impl Deployer {
     ///
     /// # Errors
     ///
-    /// The archive is unusable, no release of the deployment is in service, or the gateway accepts no changes.
-    pub async fn compare(
+    /// No release of the deployment is in service, or it may not be compared with.
+    pub fn compare(
         self: &Arc<Self>,
         package: Package,
         env: Option<Variables>,
@@ -63,7 +63,6 @@ impl Deployer {
     ) -> Result<Deploying<Comparison>, DeployError> {
         let name = package.name.clone();
         self.comparable(&name, with_configured)?;
-        let package = self.unpack_to_check(package).await?;
         let logs = self.gateway.logs.book(&name);
         let first_line = logs.position();
         let (sender, result) = oneshot::channel();

@@ -124,7 +124,7 @@ impl Deployer {
         }
     }
 
-    pub(super) async fn unpack_to_check(&self, package: Package) -> Result<Package, DeployError> {
+    async fn unpack_to_check(&self, package: Package) -> Result<Package, DeployError> {
         let permit = Arc::clone(&self.unpacking).acquire_owned().await.map_err(|_| DeployError::Stopping)?;
         // A blocking task cannot be cancelled. It owns the permits, so they are held until it ends.
         let checking = blocking(move || {

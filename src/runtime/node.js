@@ -370,7 +370,7 @@ async function load({ id, path: folder, jsons, app, handler }) {
     const module = path.relative(folder, file).slice(0, -path.extname(file).length || undefined);
     try {
       const exported = new Map(); // the last of a name counts
-      const namespace = await loadScript(file);
+      const { namespace } = await loadScript(file);
       for (const one of exportsOf(namespace, path.parse(script).name)) exported.set(one[0], one);
       const declarationOf = lookUp(declarations[file], namespace?.default) ?? readComments(file);
       loaded.push({ language, script, module, namespace, exported: [...exported.values()], declarationOf });
@@ -514,18 +514,21 @@ function readComments(file) {
   }
 }
 
-// Tries CommonJS first: it loads faster, and Node reports when a file is an ECMAScript module.
+// Tries CommonJS first: it loads faster, and Node reports when a file is an ECMAScript module. What a script exports is
+// inside an object, and imported through a module that exports it as a whole: a promise of exports with a function
+// `then` would call that.
 async function loadScript(file) {
   process.argv[1] = file;
   if (TYPESCRIPT.test(file)) requireTypeScript();
   if (!/\.m[jt]s$/.test(file)) {
     try {
-      return Module.createRequire(file)(file);
+      return { namespace: Module.createRequire(file)(file) };
     } catch (error) {
       if (error?.code !== 'ERR_REQUIRE_ESM' && error?.code !== 'ERR_REQUIRE_ASYNC_MODULE') throw error;
     }
   }
-  return import(pathToFileURL(file));
+  const source = `export * as namespace from ${stringify(pathToFileURL(file))}`;
+  return import(`data:text/javascript,${encodeURIComponent(source)}`);
 }
 
 // Throws an error if this Node does not run TypeScript, by itself or with what NODE_OPTIONS loads.
@@ -1155,8 +1158,12 @@ function send(type, data) {
   answer(messageLine(type, data));
 }
 
+// Half of a surrogate pair is no text for the gateway: one in an error, for example of a text that was cut, becomes
+// U+FFFD. JSON.stringify writes each as an escape; other escapes are left alone.
 function messageLine(type, data) {
-  return stringify({ type, data }) + '\n';
+  const line = stringify({ type, data }) + '\n';
+  if (!line.includes('\\ud')) return line;
+  return line.replace(/\\(?:u(d[89a-f][0-9a-f]{2})|.)/g, (escape, half) => (half === undefined ? escape : '\ufffd'));
 }
 
 function answer(line) {

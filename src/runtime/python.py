@@ -308,7 +308,7 @@ def parameter_names(function):
 
 def describe_function(name, function):
     """A function as the metadata lists it; `schema` has what its declared types say."""
-    is_async, inner = False, function
+    is_async, inner, declares_result = False, function, False
     for _ in range(100):  # through decorators, to the function with the signature
         code = getattr(inner, "__code__", None)
         is_async = is_async or bool(code and code.co_flags & COROUTINE)
@@ -319,10 +319,11 @@ def describe_function(name, function):
         annotations, scope = getattr(inner, "__annotations__", {}), getattr(inner, "__globals__", {})
         args = [{"name": arg, "type": describe_type(annotations.get(arg), scope)} for arg in parameter_names(inner)]
         ret = describe_type(annotations.get("return"), scope)
+        declares_result = "return" in annotations
     except Exception:  # a function without a signature, or whose annotations raise, can still be called
         args, ret = [], UNKNOWN
     described = {"name": name, "signature": {"ret": {"type": ret}, "args": args}, "async": is_async}
-    if ret is not UNKNOWN:
+    if declares_result:
         binder_of(name, function)
     if binders.get(name):
         described["schema"] = binders[name].schema()
@@ -944,7 +945,9 @@ class FunctionNotFound(Exception):
 
 
 def message_line(kind, data):
-    return f'{{"type":"{kind}","data":{"".join(encoder(None)(data, 0))}}}\n'
+    """Half of a surrogate pair is no text for the gateway: one in an error, such as a file's name, becomes a `?`."""
+    line = f'{{"type":"{kind}","data":{"".join(encoder(None)(data, 0))}}}\n'
+    return line if line.isascii() else line.encode("utf-8", "replace").decode("utf-8")
 
 
 max_message = float("inf")  # bytes of a line that the gateway reads

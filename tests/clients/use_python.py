@@ -109,6 +109,7 @@ def mistakes(client: Client) -> None:
     client.remove()  # type: ignore[attr-defined]
     client.corner({"x": 1, "y": 2})["z"]  # type: ignore[typeddict-item]
     text: str = client.total(1)  # type: ignore[assignment]
+    text = next(client.break_off())  # type: ignore[assignment]
     Client()  # type: ignore[call-arg]
     del text
 

@@ -8,7 +8,9 @@ use std::time::Instant;
 use serde_json::{Value, json};
 
 use crate::exports::folder;
-use crate::support::{Gateway, fixture};
+use crate::repositories::repositories;
+use crate::support::{Gateway, fixture, metagate};
+use crate::upgrades::running::{Running, TABLES};
 use crate::wasm;
 
 fn table(name: &str, path: &Path) -> String {
@@ -47,10 +49,14 @@ fn assert_valid(gateway: &Gateway, document: &Value) {
 }
 
 #[track_caller]
-fn fuzz(gateway: &Gateway, path: &str, skipped: &[&str]) {
-    let examples = std::env::var("METAGATE_FUZZED_CALLS").unwrap_or_else(|_| "10".to_owned());
+fn fuzz(gateway: &Gateway, path: &str, options: &[&str]) {
     let url = gateway.url(path);
-    run_script("fuzz.py", &[&[url.as_str(), &examples], skipped].concat());
+    run_script("fuzz.py", &[&[url.as_str(), &examples()], options].concat());
+}
+
+/// How many requests each operation gets.
+fn examples() -> String {
+    std::env::var("METAGATE_FUZZED_CALLS").unwrap_or_else(|_| "10".to_owned())
 }
 
 fn python() -> PathBuf {
@@ -182,16 +188,46 @@ fn what_a_python_deployment_describes_is_true() {
 
 #[test]
 fn what_a_wasm_deployment_describes_is_true() {
-    let (gateway, _folder) = wasm::serving(wasm::TEXTS, "");
+    // A text of any length would be one beyond the memory of the component.
+    let short = "(param i32) (result i32)\n (local.set 0 (i32.and (local.get 0) (i32.const 255)))";
+    let texts = wasm::TEXTS.replacen("(param i32) (result i32)", short, 1);
+    let (gateway, _folder) = wasm::serving(&texts, "");
     assert_valid(&gateway, &document(&gateway, "it"));
-    fuzz(&gateway, "/local/it/v1/openapi.json", &["--whole-numbers", "text", "text.get"]);
+    fuzz(&gateway, "/local/it/v1/openapi.json", &[]);
+}
+
+#[test]
+fn what_a_wasm_deployment_with_types_describes_is_true() {
+    let (gateway, _folder) = wasm::serving(wasm::typed::TYPED, "");
+    assert_valid(&gateway, &document(&gateway, "it"));
+    fuzz(&gateway, "/local/it/v1/openapi.json", &[]);
 }
 
 #[test]
 fn what_the_api_describes_is_true() {
-    let gateway = Gateway::ready(&table("py", &python()));
-    // A stream without an end, and an upgrade of the gateway under test.
-    fuzz(&gateway, "/api/openapi.json", &["--whole-numbers", "events", "upgrade"]);
+    let plugin = fixture("plugins-0.1.0").join("cache.wasm");
+    let repositories = repositories(&[("main.py", "def answer(value: int = 1) -> int:\n    return value\n")]);
+    let folder = format!("file://{}/", repositories.path().display());
+    let gateway = Gateway::ready(&format!(
+        "[deploy]\nrepositories = [{folder:?}]\n{}[[plugin]]\nname = \"recorded\"\npath = {plugin:?}\n\
+         grants = {{ store = true }}\nconfig = {{ functions = [\"half\"] }}\n",
+        table("py", &python())
+    ));
+    for _release in 1..=2 {
+        let mut deploy = metagate();
+        deploy.args(["deploy", "--name", "released", "--url", &gateway.url("")]);
+        assert!(deploy.arg(repositories.path().join("team/app")).output().unwrap().status.success());
+    }
+    // An upgrade replaces the process under test: the next test has one that may be replaced.
+    let repository = format!("{folder}team/app.git");
+    fuzz(&gateway, "/api/openapi.json", &["--repository", &repository, "--skip", "upgrade"]);
+}
+
+#[test]
+fn what_a_gateway_that_is_replaced_describes_is_true() {
+    let running = Running::start(TABLES);
+    let url = format!("http://{}/api/openapi.json", running.address);
+    run_script("fuzz.py", &[&url, &examples(), "--only", "upgrade"]);
 }
 
 #[test]

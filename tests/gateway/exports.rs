@@ -212,3 +212,16 @@ fn w12_files_that_describe_a_project_are_read_only_if_they_are_small_regular_one
     assert_ok(&gateway.call("c", "fine", "[]"), "2");
     assert_eq!(gateway.post("/api/reload", &[], "").status, 200);
 }
+
+#[test]
+fn node_scripts_may_export_a_function_named_then() {
+    let common = "exports.then = (value) => `then ${value}`;\nexports.other = () => 1;\n";
+    let module = "export const then = (value) => `then ${value}`;\nexport const other = () => 1;\n";
+    let waiting = format!("await null;\n{module}");
+    for (name, text) in [("index.js", common), ("index.mjs", module), ("index.mjs", &waiting)] {
+        let files = folder(&[(name, text)]);
+        let gateway = serving(files.path());
+        assert_ok(&gateway.call("it", "then", "[1]"), "\"then 1\"");
+        assert_ok(&gateway.call("it", "other", "[]"), "1");
+    }
+}

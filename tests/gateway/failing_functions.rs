@@ -25,6 +25,7 @@ fn w19_a_node_function_that_fails_does_not_end_its_worker() {
         "w19-throws-node",
         &[
             ("throws", "TypeError: b is not a number"),
+            ("throwsHalf", "not \u{fffd}"),
             ("throwsText", "only text"),
             ("throwsNothing", "undefined"),
             ("rejects", "RangeError: too far"),
@@ -40,6 +41,7 @@ fn w19_a_python_function_that_fails_does_not_end_its_worker() {
         "w19-throws-python",
         &[
             ("throws", "TypeError: b is not a number"),
+            ("raises_half", "ValueError: not ?"),
             ("rejects", "ValueError: too far"),
             ("exits", "SystemExit"),
             ("circular", "result"),

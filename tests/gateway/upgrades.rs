@@ -1,7 +1,7 @@
 //! Upgrades: a new program takes the listening sockets over from the old one, and no call is lost.
 
 mod outside;
-mod running;
+pub(crate) mod running;
 
 use std::fs;
 use std::io::{Read, Write};

@@ -1,91 +1,157 @@
 """Calls what an OpenAPI document describes with generated requests.
 
-    python3 fuzz.py URL EXAMPLES [--whole-numbers] [SKIPPED…]
+    python3 fuzz.py URL EXAMPLES [--repository URL] [--only OPERATION | --skip OPERATION…]
 
 URL is that of the document. Each operation gets so many examples, valid ones and others; operations whose ids are given
-are skipped. All checks of Schemathesis apply. What is added to them, as this file is also its module of hooks:
+are skipped. All checks of Schemathesis apply, but for what follows; this file is also its module of hooks.
 
-- MetaCall's rules of arguments take more than the schema says: an array gives them in order, and so does an object none
-  of whose keys is a parameter. Such bodies are no violations, so they are left out.
+Requests that are not sent, because what the gateway does with them is documented in words, not in schemas:
+
+- MetaCall's rules of arguments take more than the schema says: an array gives them in order, and so does an object or a
+  query none of whose keys is a parameter.
+
+Checks that are made otherwise:
+
 - A GET may have the body of a POST. Documents describe a GET only where a query carries the arguments, because most
-  programs cannot send such a body; that others are not refused is no fault.
+  programs cannot send such a body: in place of a 405 it has to have an answer that the POST has. Other methods have a
+  405 with `Allow`.
 - A status that only `default` describes is reported: `default` stands for functions and plugins that answer with
   statuses of their own, and those that are called here declare theirs.
-- For JSON Schema 1.0 is an integer. Functions in WebAssembly take only 1, which no schema can say: with --whole-numbers
-  such numbers are sent without their fraction.
-- That a body is well-formed does not make it an archive, the address of a repository or the name of a package that has
-  arrived: of operations that take one it is not expected that every body succeeds.
+
+What schemas cannot say, the requests to the API get from the gateway itself (`real.py`): most have the names of
+deployments, plugins, functions and calls that exist, archives, addresses of repositories, numbers of releases. Of these
+it is checked that they are accepted. That any other text is no archive and no address is no fault: a body of operations
+that take one may be refused although it is well-formed.
+
+Streams of events have no end: they are closed after their head, which is checked.
 """
 
 import os
 import subprocess
 import sys
 import tempfile
+from argparse import ArgumentParser
 from pathlib import Path
 
 import schemathesis
+from schemathesis.core.parameters import ParameterLocation
+
+sys.path.insert(0, str(Path(__file__).parent))
+from real import RELEASED, Resources  # noqa: E402
 
 PHASES = "examples,coverage,fuzzing"
-WHOLE_NUMBERS = "METAGATE_WHOLE_NUMBERS"
-MEANT = ["deploy", "createPackage", "addRepository", "branches", "repositoryFiles"]
-CONFIG = "[[operations]]\ninclude-operation-id = {}\nchecks.positive_data_acceptance.enabled = false\n"
+FUZZED, REPOSITORY, EXAMPLES = "METAGATE_FUZZED", "METAGATE_REPOSITORY", "METAGATE_EXAMPLES"
+MEANT = ["deploy", "createPackage", "comparePackage", "addRepository", "branches", "repositoryFiles"]
+CONFIG = """
+[[operations]]
+include-operation-id = {meant}
+checks.positive_data_acceptance.enabled = false
+
+[[operations]]
+include-path-regex = "/call/"
+checks.unsupported_method.enabled = false
+"""
+
+resources = Resources(os.environ.get(FUZZED), os.environ.get(REPOSITORY), int(os.environ.get(EXAMPLES, "0")))
+
+
+def is_call(case):
+    return "/call/" in case.operation.path
+
+
+def is_other_method(case):
+    return case.method.upper() != case.operation.method.upper()
 
 
 @schemathesis.hook
 def filter_case(context, case):
-    if case.method == "GET" and case.operation.method.upper() == "POST" and "/call/" in case.path:
-        return False
-    if case.method != "POST" or "/call/" not in case.path or type(case.body) not in (list, dict):
+    if case.operation.path == "/api/deploy/delete" and type(case.body) is dict and case.body.get("suffix") == RELEASED:
+        return False  # other requests need it
+    if not is_call(case) or is_other_method(case):
         return True
+    raw = case.operation.definition.raw
     if type(case.body) is list:
         return False
-    content = case.operation.definition.raw["requestBody"]["content"].get("application/json", {})
-    schema = content.get("schema", {})
-    names = schema.get("properties", {})
-    return schema.get("additionalProperties") is not False or case.body == {} or any(key in names for key in case.body)
+    if type(case.body) is dict and case.body:
+        content = raw["requestBody"]["content"].get("application/json", {})
+        schema = content.get("schema", {})
+        names = schema.get("properties", {})
+        return schema.get("additionalProperties") is not False or any(key in names for key in case.body)
+    names = [one["name"] for one in raw.get("parameters", []) if one["in"] == "query"]
+    return not case.query or not names or any(key in names for key in case.query)
 
 
-def without_fractions(value):
-    if isinstance(value, float) and value.is_integer():
-        return int(value)
-    if isinstance(value, list):
-        return [without_fractions(item) for item in value]
-    if isinstance(value, dict):
-        return {key: without_fractions(item) for key, item in value.items()}
-    return value
+def close_stream(response, **_others):
+    if response.headers.get("content-type", "").startswith("text/event-stream"):
+        response._content = b""
+        response.close()
+    return response
 
 
 @schemathesis.hook
 def before_call(context, case, kwargs):
-    if WHOLE_NUMBERS in os.environ:
-        case.body = without_fractions(case.body)
+    if "text/event-stream" in str(case.operation.definition.raw["responses"].get("200", {})):
+        kwargs["stream"] = True
+        kwargs["hooks"] = {"response": close_stream}
+    if is_call(case) or is_other_method(case) or case.meta is None:
+        return
+    is_valid = {place: not case.meta.is_negative_at(place) for place in ParameterLocation}
+    resources.give(case, is_valid[ParameterLocation.PATH], is_valid[ParameterLocation.BODY], all(is_valid.values()))
+
+
+@schemathesis.hook
+def after_call(context, case, response):
+    resources.note(case, response)
 
 
 @schemathesis.check
 def is_described(context, response, case):
-    if case.method != case.operation.method.upper():
-        return  # a method that is not described: another check looks at the answer
+    is_get_of_post = case.method.upper() == "GET" and is_call(case)
+    if is_other_method(case) and not is_get_of_post:
+        return  # the next check looks at the answer
     described = case.operation.definition.raw["responses"]
     status = str(response.status_code)
     assert status in described or f"{status[0]}XX" in described, f"{status} is not described"
 
 
-def main(url, examples, *others):
-    skipped = [name for name in others if name != "--whole-numbers"]
+@schemathesis.check
+def other_methods_are_refused(context, response, case):
+    method = case.method.upper()
+    if not is_call(case) or not is_other_method(case) or method in ("GET", "HEAD", "OPTIONS"):
+        return
+    assert response.status_code == 405, f"{method} was answered with {response.status_code}"
+    assert "POST" in str(response.headers.get("allow")), "there is no Allow"
+
+
+@schemathesis.check
+def what_is_real_is_accepted(context, response, case):
+    refusal = resources.refusal(case, response)
+    assert refusal is None, refusal
+
+
+def main():
+    parser = ArgumentParser()
+    parser.add_argument("url")
+    parser.add_argument("examples")
+    parser.add_argument("--skip", action="append", default=[])
+    parser.add_argument("--only")
+    parser.add_argument("--repository", default="")
+    given = parser.parse_args()
     environment = dict(os.environ, SCHEMATHESIS_HOOKS="fuzz")
+    environment.update({FUZZED: given.url, REPOSITORY: given.repository, EXAMPLES: given.examples})
     environment["PYTHONPATH"] = os.pathsep.join([str(Path(__file__).parent), os.environ.get("PYTHONPATH", "")])
-    if "--whole-numbers" in others:
-        environment[WHOLE_NUMBERS] = "1"
-    left_out = [word for name in skipped for word in ("--exclude-operation-id", name)]
-    options = ["--max-examples", examples, "--phases", PHASES, "--generation-deterministic", "--no-color"]
+    chosen = [word for name in given.skip for word in ("--exclude-operation-id", name)]
+    if given.only:
+        chosen += ["--include-operation-id", given.only]
+    options = ["--max-examples", given.examples, "--phases", PHASES, "--generation-deterministic", "--no-color"]
     code = "from schemathesis.cli import schemathesis; schemathesis()"
     with tempfile.TemporaryDirectory() as folder:
         config = Path(folder, "schemathesis.toml")
-        config.write_text(CONFIG.format(MEANT))
-        command = [sys.executable, "-c", code, "--config-file", str(config), "run", url, *options, *left_out]
+        config.write_text(CONFIG.format(meant=MEANT))
+        command = [sys.executable, "-c", code, "--config-file", str(config), "run", given.url, *options, *chosen]
         # It keeps what it finds below the folder in which it runs.
         sys.exit(subprocess.run(command, env=environment, cwd=folder).returncode)
 
 
 if __name__ == "__main__":
-    main(*sys.argv[1:])
+    main()

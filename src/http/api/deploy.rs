@@ -79,7 +79,7 @@ struct Delete {
 #[derive(Debug, Default, Deserialize)]
 #[serde(deny_unknown_fields)]
 struct Rollback {
-    #[serde(default)]
+    #[serde(default, deserialize_with = "json_body::whole")]
     release: Option<u64>,
 }
 

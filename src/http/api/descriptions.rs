@@ -130,11 +130,11 @@ impl Descriptions {
         let base = format!("/{}/{name}/{}", self.deployer.gateway.prefix, VERSION);
         let made = tokio::task::spawn_blocking(move || {
             let subject = Subject { name: &name, base: &base, release, exports: &exports, abilities, routes: &routes };
-            let document = Document::new(openapi::document(&subject).to_string());
-            (name, Kept { exports, release, abilities, routes, document })
+            let document = Document::new(openapi::document(&subject).ok()?);
+            Some((name, Kept { exports, release, abilities, routes, document }))
         });
-        let (name, kept) =
-            made.await.map_err(|_| Problem::new(Code::Internal, "the gateway failed while it wrote the document"))?;
+        let failed = || Problem::new(Code::Internal, "the gateway failed while it wrote the document");
+        let (name, kept) = made.await.ok().flatten().ok_or_else(failed)?;
         let document = kept.document.clone();
         let mut all = self.kept.lock();
         if all.len() >= KEPT {

@@ -120,7 +120,7 @@ async fn compare(
 ) -> Response {
     let begun = async {
         let (package, env) = uploads.receive(&headers, body, &caller).await?;
-        let comparing = uploads.deployer.compare(package, env, caller.may(Need::Admin)).await;
+        let comparing = uploads.deployer.compare(package, env, caller.may(Need::Admin));
         comparing.map_err(|error| from_deploy(&error))
     };
     let success = Success { event: "compared", body: compared };

@@ -45,8 +45,11 @@ struct Recordings {
 #[derive(Debug, Default, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 struct Wanted {
+    #[serde(deserialize_with = "json_body::whole")]
     cases: Option<usize>,
+    #[serde(deserialize_with = "json_body::whole")]
     bytes: Option<usize>,
+    #[serde(deserialize_with = "json_body::whole")]
     seconds: Option<u64>,
 }
 
@@ -54,6 +57,7 @@ struct Wanted {
 #[derive(Debug, Default, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 struct Again {
+    #[serde(deserialize_with = "json_body::whole")]
     case: Option<usize>,
 }
 

@@ -4,6 +4,9 @@ use std::str::FromStr;
 
 use wasmtime::component::Val;
 
+/// Digits of the largest `u64`.
+const MOST_DIGITS: usize = 20;
+
 /// A number type.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Number {
@@ -22,7 +25,7 @@ pub(super) enum Number {
 /// Why a JSON text is not a number of a type.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum NoNumber {
-    /// It is not a number, or it has a fraction or an exponent and the type is an integer.
+    /// It is not a number, or it is not whole and the type is an integer.
     Other,
     /// The number is too large or too small.
     Range,
@@ -110,8 +113,38 @@ fn integer<T: FromStr + Default>(text: &str) -> Result<T, NoNumber> {
         return Ok(T::default());
     }
     let digits = text.strip_prefix('-').unwrap_or(text);
-    let whole = !digits.is_empty() && digits.bytes().all(|b| b.is_ascii_digit());
-    Err(if whole { NoNumber::Range } else { NoNumber::Other })
+    if !digits.is_empty() && digits.bytes().all(|b| b.is_ascii_digit()) {
+        return Err(NoNumber::Range);
+    }
+    match whole(text) {
+        Some(digits) => digits.parse().map_err(|_| NoNumber::Range),
+        None => Err(NoNumber::Other),
+    }
+}
+
+/// The digits of a number with a fraction or an exponent that is whole all the same: `1.0`, `1e2`.
+fn whole(text: &str) -> Option<String> {
+    let (number, exponent) = match text.split_once(['e', 'E']) {
+        Some((number, exponent)) => (number, exponent.parse::<i32>().ok()?),
+        None => (text, 0),
+    };
+    let (sign, number) = number.strip_prefix('-').map_or(("", number), |number| ("-", number));
+    let (before, fraction) = number.split_once('.').unwrap_or((number, "0"));
+    let is_digits = |digits: &str| !digits.is_empty() && digits.bytes().all(|b| b.is_ascii_digit());
+    if !is_digits(before) || !is_digits(fraction) {
+        return None;
+    }
+    let digits = format!("{before}{fraction}");
+    let digits = digits.trim_start_matches('0');
+    let significant = digits.trim_end_matches('0');
+    if significant.is_empty() {
+        return Some("0".to_owned());
+    }
+    let dropped = i64::try_from(digits.len() - significant.len()).ok()?;
+    let zeros = i64::from(exponent) - i64::try_from(fraction.len()).ok()? + dropped;
+    // More zeros than the widest type has digits: too many for it, whatever their number.
+    let zeros = usize::try_from(zeros).ok()?.min(MOST_DIGITS);
+    Some(format!("{sign}{significant}{}", "0".repeat(zeros)))
 }
 
 fn float<T: FromStr + Copy>(text: &str, finite: impl Fn(T) -> bool) -> Result<T, NoNumber> {

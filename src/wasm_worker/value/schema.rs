@@ -76,7 +76,7 @@ impl SchemaWriter {
             }
             Shape::Enum(names) => json!({"enum": self.names(names)?}),
             Shape::Flags(names) => {
-                json!({"type": "array", "items": {"enum": self.names(names)?}, "uniqueItems": true})
+                json!({"type": "array", "items": {"enum": self.names(names)?}})
             }
             Shape::Option(item) => {
                 let some =

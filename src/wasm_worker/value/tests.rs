@@ -94,9 +94,17 @@ fn integers_are_exact() {
     assert_eq!(wrong("u8", "-1"), "-1 is out of range");
     assert_eq!(wrong("u64", "18446744073709551616"), "18446744073709551616 is out of range");
     assert_eq!(wrong("s64", "-9223372036854775809"), "-9223372036854775809 is out of range");
-    assert_eq!(wrong("u32", "1.0"), "expected u32, got 1.0");
-    assert_eq!(wrong("u32", "1e2"), "expected u32, got 1e2");
-    assert_eq!(wrong("u32", "-0.0"), "expected u32, got -0.0");
+    // What JSON Schema counts as an integer.
+    for (whole, value) in
+        [("1.0", "1"), ("1e2", "100"), ("-0.0", "0"), ("0e99", "0"), ("1200E-2", "12"), ("42.00e0", "42")]
+    {
+        also("u32", whole, value);
+    }
+    also("u64", "1.8446744073709551615e19", "18446744073709551615");
+    also("s64", "-9.223372036854775808E+18", "-9223372036854775808");
+    for other in ["1.5", "1e-1", "1.01e1"] {
+        assert_eq!(wrong("u32", other), format!("expected u32, got {other}"));
+    }
     assert_eq!(wrong("u32", "-1e-999"), "expected u32, got -1e-999");
     assert_eq!(wrong("u32", "\"1\""), "expected u32, got \"1\"");
     assert_eq!(wrong("u32", "null"), "expected u32, got null");
