@@ -17,6 +17,7 @@ pub mod query;
 pub mod reference;
 mod responses;
 pub mod schema;
+pub mod signatures;
 pub mod tool_input;
 pub mod tool_names;
 pub mod tool_output;

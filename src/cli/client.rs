@@ -232,12 +232,11 @@ impl Client {
         let status = response.status();
         let text = response.body_mut().read_to_string().unwrap_or_default();
         match serde_json::from_str::<ErrorBody>(&text) {
-            Ok(ErrorBody { error }) if status.as_u16() == 401 => {
+            Ok(ErrorBody { error: GatewayError { code, .. } }) if status.as_u16() == 401 => {
                 let fault = if self.token().is_some() { "the given token is wrong" } else { "no token was given" };
-                bail!(
-                    "the gateway requires its admin token, and {fault}: set --token or METAGATE_TOKEN ({}, status 401)",
-                    error.code
-                )
+                let message =
+                    format!("the gateway requires its admin token, and {fault}: set --token or METAGATE_TOKEN");
+                Err(Refused { message, code, status: 401, payload: String::new() }.into())
             }
             Ok(ErrorBody { error: GatewayError { code, message, payload } }) => {
                 let payload = payload.map_or_else(String::new, |payload| format!("\n{payload}"));
@@ -245,6 +244,16 @@ impl Client {
             }
             Err(_) => bail!("the gateway answered with status {status}"),
         }
+    }
+
+    /// The same gateway, at another address.
+    pub(super) fn at(self, url: &str) -> Self {
+        Self { url: Some(url.to_owned()), ..self }
+    }
+
+    /// Whether the gateway refused a request because of who sent it.
+    pub(super) fn is_denial(error: &anyhow::Error) -> bool {
+        error.downcast_ref::<Refused>().is_some_and(|refused| matches!(refused.status, 401 | 403))
     }
 
     /// The error to report for a request about the deployment `name`. Where the gateway has no such deployment, the

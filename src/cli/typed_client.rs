@@ -1,19 +1,21 @@
 //! `metagate client`: the source of a typed client of a deployment.
 
-use std::collections::BTreeMap;
 use std::fs::{self, Metadata, OpenOptions};
 use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
-use anyhow::{Context, bail};
+use anyhow::{Context, anyhow, bail};
 use clap::{Args, ValueEnum};
 use serde::Deserialize;
 
 use crate::cli::client::Client;
-use crate::cli::client::deployments::Deployment;
-use crate::deployment::Signature;
+use crate::deployment::check_name;
 use crate::describe::client::{self, Subject};
+
+/// Most bytes of the signatures of a deployment.
+const MOST: u64 = 256 * 1024 * 1024;
+const READING: &str = "reading the gateway's answer";
 
 /// Write a typed client of a deployment's functions.
 #[derive(Debug, Args)]
@@ -22,10 +24,11 @@ use crate::describe::client::{self, Subject};
     long_about = "Write the source of a typed client of a deployment: one file, made of the signatures of its \
         functions, without dependencies. TypeScript runs in Node 22 and in browsers, Python from 3.9 on.\n\n\
         Examples:\n  metagate client prices --lang ts --output src/prices.ts\n  \
-        metagate client stats --lang python > stats_client.py"
+        metagate client stats --lang python > stats_client.py\n  \
+        metagate client https://functions.example.com/local/prices/v1 --lang ts"
 )]
 pub(super) struct TypedClient {
-    /// The deployment.
+    /// The deployment: its name, or its address, https://host/<prefix>/<name>/v1.
     name: String,
     /// The language.
     #[arg(long)]
@@ -61,8 +64,14 @@ impl From<Language> for client::Language {
 impl TypedClient {
     pub(super) fn run(self, out: &mut impl Write) -> anyhow::Result<ExitCode> {
         let language = client::Language::from(self.lang);
-        let deployment = self.client.deployment(&self.name)?;
-        let subject = subject(&deployment)?;
+        let (client, path, name) = match place(&self.name)? {
+            Some(place) => (self.client.at(place.url), place.path, place.name),
+            None => {
+                let path = format!("/{}/{}/v1", prefix(&self.client, &self.name)?, self.name);
+                (self.client, path, self.name.as_str())
+            }
+        };
+        let subject = subject(&client, &path, name)?;
         let text = client::module(&subject, language);
         match &self.output {
             None => out.write_all(text.as_bytes())?,
@@ -77,23 +86,59 @@ impl TypedClient {
     }
 }
 
-fn subject(deployment: &Deployment) -> anyhow::Result<Subject> {
-    let Deployment { suffix, status, prefix, version, .. } = deployment;
-    let mut functions = BTreeMap::new();
-    for function in deployment.functions().filter(|function| !function.takes_requests()) {
-        let name = function.function["name"].as_str().unwrap_or_default().to_owned();
-        let signature = Signature::deserialize(&function.function["schema"])
-            .with_context(|| format!("reading the signature of {name:?}"))?;
-        functions.insert(name, signature);
+/// Where a deployment is.
+struct Place<'a> {
+    url: &'a str,
+    path: String,
+    name: &'a str,
+}
+
+/// The parts of the address of a deployment, or of one of its documents; `None` for a name.
+fn place(text: &str) -> anyhow::Result<Option<Place<'_>>> {
+    if !text.contains('/') {
+        return Ok(None);
     }
-    if functions.is_empty() {
-        if deployment.functions().next().is_some() {
-            bail!("{suffix:?} takes whole HTTP requests: it has no functions that a client could call");
+    let documents = ["/openapi.json", "/signatures.json", "/docs", "/"];
+    let address = documents.iter().find_map(|end| text.strip_suffix(end)).unwrap_or(text);
+    let mut parts = address.rsplitn(4, '/');
+    let mut part = || parts.next().filter(|part| !part.is_empty());
+    match (part(), part(), part(), part()) {
+        (Some(version), Some(name), Some(prefix), Some(url)) if !url.ends_with(['/', ':']) => {
+            Ok(Some(Place { url, path: format!("/{prefix}/{name}/{version}"), name }))
         }
-        bail!("{suffix:?} has no functions: it is {status}");
+        _ => bail!("{text:?} is no address of a deployment: https://host/<prefix>/<name>/v1"),
     }
-    let base = format!("/{prefix}/{suffix}/{version}");
-    Ok(Subject { name: suffix.clone(), base, release: deployment.release, functions })
+}
+
+/// The prefix of a gateway's deployments.
+fn prefix(client: &Client, name: &str) -> anyhow::Result<String> {
+    #[derive(Deserialize)]
+    struct Readiness {
+        prefix: String,
+    }
+    check_name(name).map_err(|error| anyhow!("{name:?} is no name of a deployment: {error}"))?;
+    // Not through `get`: the status is 503 while a deployment is not ready.
+    let text = client.probe("/readyz")?.body_mut().read_to_string().context(READING)?;
+    let readiness = serde_json::from_str::<Readiness>(&text);
+    let unknown = || anyhow!("the gateway does not say its prefix: give the address, https://host/<prefix>/{name}/v1");
+    Ok(readiness.map_err(|_| unknown())?.prefix)
+}
+
+fn subject(client: &Client, path: &str, name: &str) -> anyhow::Result<Subject> {
+    let answer = client.get(&format!("{path}/signatures.json")).map_err(|error| {
+        if Client::is_denial(&error) {
+            let public = "with describe = \"public\" it would to everyone";
+            error.context(format!("{name:?} describes itself to those who may use the admin API; {public}"))
+        } else {
+            client.with_known_names(name, error)
+        }
+    });
+    let text = answer?.body_mut().with_config().limit(MOST).read_to_string().context(READING)?;
+    let subject: Subject = serde_json::from_str(&text).context(READING)?;
+    if subject.functions.is_empty() {
+        bail!("{name:?} has no functions that a client could call: whole HTTP requests have no signature");
+    }
+    Ok(subject)
 }
 
 /// Writes a file through another one in its folder, and says whether it was another before. Without `force` a file

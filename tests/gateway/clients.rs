@@ -151,3 +151,30 @@ fn a_client_is_the_same_each_time_and_replaces_only_its_own_file() {
     let unknown = made.client("absent", "ts").output().unwrap();
     assert!(text(&unknown).contains("no deployment \"absent\": there is only shop"), "{unknown:?}");
 }
+
+#[test]
+fn a_client_of_a_public_deployment_needs_no_token() {
+    let table =
+        |name: &str, more: &str| format!("[[deployment]]\nname = {name:?}\npath = {:?}\n{more}", fixture("echo-node"));
+    let admin = "[admin]\ntoken = \"secret\"\n";
+    let made = Made::new(&[admin, &table("open", "describe = \"public\"\n"), &table("closed", "")].concat());
+    let with_token = |name: &str| run(made.client(name, "ts").args(["--token", "secret"]));
+    let open = run(&mut made.client("open", "ts"));
+    assert_eq!(open, with_token("open"));
+    for end in ["", "/", "/docs", "/openapi.json"] {
+        let address = made.gateway.url(&format!("/local/open/v1{end}"));
+        let mut command = metagate();
+        assert_eq!(run(command.args(["client", &address, "--lang", "ts"])), open, "{address}");
+    }
+    assert!(with_token("closed").contains("async run("));
+    for (name, words) in [
+        ("closed", "with describe = \"public\" it would to everyone"),
+        ("absent", "no token was given"),
+        ("local/open", "is no address of a deployment"),
+        ("a b", "is no name of a deployment"),
+    ] {
+        let refused = made.client(name, "ts").output().unwrap();
+        assert_eq!(refused.status.code(), Some(1), "{refused:?}");
+        assert!(text(&refused).contains(words), "{refused:?}");
+    }
+}

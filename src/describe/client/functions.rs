@@ -2,6 +2,8 @@
 
 use std::collections::BTreeMap;
 
+use serde::Deserialize;
+
 use crate::deployment::{Parameter, ParameterKind, Signature};
 use crate::describe::client::schemas::{Types, described};
 use crate::describe::client::types::{Named, Side, Type};
@@ -9,14 +11,15 @@ use crate::describe::client::words::{self, Names};
 use crate::describe::declared::{self, Declared};
 use crate::describe::{Definitions, operation, schema};
 
-/// What a module is made of.
-#[derive(Debug)]
+/// What a module is made of, as `signatures.json` of a deployment has it.
+#[derive(Debug, Deserialize)]
 pub struct Subject {
     /// The name of the deployment.
     pub name: String,
     /// Its address: `/local/math/v1`.
     pub base: String,
     /// The number of its release, if it has one.
+    #[serde(default)]
     pub release: Option<u64>,
     /// Its functions by name. Those that take whole requests are no part of a client.
     pub functions: BTreeMap<String, Signature>,

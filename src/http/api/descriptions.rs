@@ -1,6 +1,6 @@
 //! `GET /<prefix>/<name>/<version>/openapi.json` and `GET /api/openapi.json`: what functions and the admin API take and
-//! answer, for those who may know. Next to each is a page for people, `docs`, which holds no data itself: it asks for
-//! the document as any other client does.
+//! answer, for those who may know; and `signatures.json`, which `metagate client` asks for. Next to each `openapi.json`
+//! is a page for people, `docs`, which holds no data itself: it asks for the document as any other client does.
 
 use std::collections::HashMap;
 use std::sync::{Arc, LazyLock};
@@ -19,7 +19,7 @@ use parking_lot::Mutex;
 use crate::config::Describe;
 use crate::deployment::Exports;
 use crate::describe::openapi::{self, RouteAddress, Subject};
-use crate::describe::{Abilities, gateway};
+use crate::describe::{Abilities, gateway, signatures};
 use crate::gateway::VERSION;
 use crate::gateway::deployer::Deployer;
 use crate::http::api::access::Access;
@@ -42,7 +42,14 @@ pub struct Descriptions {
     deployer: Arc<Deployer>,
     access: Access,
     front: Arc<Front>,
-    kept: Arc<Mutex<HashMap<String, Kept>>>,
+    kept: Arc<Mutex<HashMap<(Form, String), Kept>>>,
+}
+
+/// A form of the description of a deployment.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+enum Form {
+    OpenApi,
+    Signatures,
 }
 
 /// A document, and what it was made of.
@@ -87,7 +94,8 @@ impl Descriptions {
     pub fn of_deployments(&self) -> Router {
         let at = |file: &str| format!("/{{prefix}}/{{name}}/{{version}}/{file}");
         Router::new()
-            .route(&at("openapi.json"), get(of_deployment))
+            .route(&at("openapi.json"), get(openapi_of_deployment))
+            .route(&at("signatures.json"), get(signatures_of_deployment))
             .route(&at("docs"), get(page_of_deployment))
             .with_state(self.clone())
             .route(&at("docs/{file}"), get(file_of_deployment))
@@ -110,7 +118,7 @@ impl Descriptions {
         }
     }
 
-    async fn document(&self, deployment: Arc<Deployment>) -> Result<Document, Problem> {
+    async fn document(&self, form: Form, deployment: Arc<Deployment>) -> Result<Document, Problem> {
         let Some((pool, exports)) = deployment.pool().and_then(|pool| Some((pool, pool.exports()?))) else {
             let message = format!("deployment {:?} has not loaded, so its functions are unknown", deployment.name);
             return Err(Problem::new(Code::Starting, message).retry_after(RETRY));
@@ -120,7 +128,8 @@ impl Descriptions {
         let name = deployment.name.as_str().to_owned();
         let routes = self.front.routes_to(&name);
         let release = deployment.stored().map(|stored| stored.number);
-        if let Some(kept) = self.kept.lock().get(&name)
+        let key = (form, name.clone());
+        if let Some(kept) = self.kept.lock().get(&key)
             && Arc::ptr_eq(&kept.exports, &exports)
             && (kept.release, kept.abilities) == (release, abilities)
             && kept.routes == routes
@@ -130,25 +139,38 @@ impl Descriptions {
         let base = format!("/{}/{name}/{}", self.deployer.gateway.prefix, VERSION);
         let made = tokio::task::spawn_blocking(move || {
             let subject = Subject { name: &name, base: &base, release, exports: &exports, abilities, routes: &routes };
-            let document = Document::new(openapi::document(&subject).ok()?);
-            Some((name, Kept { exports, release, abilities, routes, document }))
+            let text = match form {
+                Form::OpenApi => openapi::document(&subject),
+                Form::Signatures => signatures::document(&subject),
+            };
+            let document = Document::new(text.ok()?);
+            Some(Kept { exports, release, abilities, routes, document })
         });
         let failed = || Problem::new(Code::Internal, "the gateway failed while it wrote the document");
-        let (name, kept) = made.await.ok().flatten().ok_or_else(failed)?;
+        let kept = made.await.ok().flatten().ok_or_else(failed)?;
         let document = kept.document.clone();
         let mut all = self.kept.lock();
         if all.len() >= KEPT {
             all.clear();
         }
-        all.insert(name, kept);
+        all.insert(key, kept);
         Ok(document)
     }
 }
 
 type Address = Path<(String, String, String)>;
 
+async fn openapi_of_deployment(descriptions: State<Descriptions>, address: Address, request: Request) -> Response {
+    of_deployment(&descriptions, Form::OpenApi, address, request).await
+}
+
+async fn signatures_of_deployment(descriptions: State<Descriptions>, address: Address, request: Request) -> Response {
+    of_deployment(&descriptions, Form::Signatures, address, request).await
+}
+
 async fn of_deployment(
-    State(descriptions): State<Descriptions>,
+    descriptions: &Descriptions,
+    form: Form,
     Path((prefix, name, version)): Address,
     request: Request,
 ) -> Response {
@@ -156,7 +178,7 @@ async fn of_deployment(
     let found = async {
         descriptions.check(&head, Some(&name)).await?;
         let deployment = lookup::deployment_at(&descriptions.deployer.gateway, &prefix, &name, &version)?;
-        descriptions.document(deployment).await
+        descriptions.document(form, deployment).await
     };
     match found.await {
         Ok(document) => document.answer(&head.headers),

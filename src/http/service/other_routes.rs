@@ -146,5 +146,5 @@ impl Service {
 /// Whether an address below a deployment's is that of its description.
 fn is_description(path: &str) -> bool {
     let below = path.splitn(5, '/').nth(4).unwrap_or_default();
-    ["openapi.json", "docs"].contains(&below) || below.starts_with("docs/")
+    ["openapi.json", "signatures.json", "docs"].contains(&below) || below.starts_with("docs/")
 }
