@@ -46,6 +46,11 @@ all:
 bench what="compare":
     python3 benches/{{ what }}.py
 
+# Has asynchronous calls accepted while the gateway and its workers are killed; checks that none is lost.
+accepted *arguments:
+    cargo build --release --locked
+    python3 benches/accepted.py target/release/metagate {{ arguments }}
+
 # Call functions while a nemesis kills, freezes and fills what it can, then check the history: `--calls 1000000`.
 chaos *arguments:
     python3 benches/chaos {{ arguments }}

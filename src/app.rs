@@ -48,6 +48,7 @@ use crate::app::successor::Program;
 use crate::app::terminal::Terminal;
 use crate::config::{self, Config, DeployConfig, Faults, Isolation};
 use crate::deployment::Prefix;
+use crate::gateway::async_calls::AsyncCalls;
 use crate::gateway::deployer::{Deployer, ReleaseTools};
 use crate::gateway::plugin_calls::FunctionsForPlugins;
 use crate::gateway::run_as::user_of_git;
@@ -210,7 +211,8 @@ impl App {
         let launcher = Launcher { spawner: Arc::clone(&spawner), workers, scripts, walls, users };
         let gateway = Gateway::new(prefix, private, plugins, launcher, log_files)
             .with_echo(terminal.as_ref().map(Terminal::echo))
-            .with_tracer(tracer::start(&config)?);
+            .with_tracer(tracer::start(&config)?)
+            .with_async_calls(AsyncCalls::new(&config));
         let gateway = Arc::new(if config.metrics.enabled { gateway } else { gateway.without_metrics() });
         functions.open(&gateway, Handle::current());
         let tools = release_tools(&config.deploy, staging, &spawner, caches)?;

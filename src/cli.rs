@@ -1,6 +1,7 @@
 //! The commands, one file each; this file has the parts that they share: arguments, output, exit codes.
 
 mod backup;
+mod calls;
 mod check;
 mod client;
 mod compiled;
@@ -72,6 +73,7 @@ enum Command {
     Top(top::Top),
     Releases(releases::Releases),
     Rollback(rollback::Rollback),
+    Calls(calls::Calls),
     Delete(delete::Delete),
     Plugin(plugin::Plugin),
     Schema(schema::Schema),
@@ -103,6 +105,7 @@ pub fn run() -> ExitCode {
         Command::Top(command) => command.run(&mut out),
         Command::Releases(command) => command.run(&mut out),
         Command::Rollback(command) => command.run(&mut out),
+        Command::Calls(command) => command.run(&mut out),
         Command::Delete(command) => command.run(&mut out),
         Command::Plugin(command) => command.run(&mut out),
         Command::Schema(command) => command.run(&mut out),

@@ -22,6 +22,7 @@ pub use crate::config::reading::nearest;
 pub use crate::config::schema::schema;
 pub use crate::config::tables::access_log::AccessLogConfig;
 pub use crate::config::tables::admin::{AdminConfig, TokenConfig};
+pub use crate::config::tables::async_calls::{AsyncConfig, DeploymentAsyncConfig};
 pub use crate::config::tables::config::Config;
 pub use crate::config::tables::cors::CorsConfig;
 pub use crate::config::tables::deploy::DeployConfig;
@@ -31,6 +32,7 @@ pub use crate::config::tables::mcp::{McpConfig, McpResource};
 pub use crate::config::tables::plugin::PluginConfig;
 pub use crate::config::tables::plugins::PluginsConfig;
 pub use crate::config::tables::route::RouteConfig;
+pub use crate::config::tables::schedule::ScheduleConfig;
 pub use crate::config::tables::server::ServerConfig;
 pub use crate::config::tables::tls::TlsConfig;
 pub use crate::config::tables::traces::TracesConfig;
@@ -38,10 +40,11 @@ pub use crate::config::tables::wasm_functions::{WasmFunctionsConfig, WasmGrants}
 pub use crate::config::values::bytes_rule::BytesRule;
 pub use crate::config::values::choice::{
     AccessLogFormat, ArgumentOrder, ClientCertificates, Compression, Describe, Handler, HookName, Instances, Isolation,
-    Mode, OnError, PluginIsolation, TlsVersion,
+    Missed, Mode, OnError, PluginIsolation, TlsVersion,
 };
 pub use crate::config::values::collector::Collector;
 pub use crate::config::values::cors_origin::CorsOrigin;
+pub use crate::config::values::cron::{CronExpression, ZoneName};
 pub use crate::config::values::delay::Delay;
 pub use crate::config::values::endpoint::Endpoint;
 pub use crate::config::values::function_target::FunctionTarget;
@@ -50,8 +53,10 @@ pub use crate::config::values::http_words::{HeaderWord, MethodName};
 pub use crate::config::values::json_table::dates_to_text;
 pub use crate::config::values::listen::{Listen, ListenAddress, Listener};
 pub use crate::config::values::pattern::{BadPattern, Pattern};
+pub use crate::config::values::period::Period;
 pub use crate::config::values::permission::Permission;
 pub use crate::config::values::plugin_name::{BadPluginName, PluginName};
+pub use crate::config::values::rate::Rate;
 pub use crate::config::values::ratio::Ratio;
 pub use crate::config::values::repository_prefix::RepositoryPrefix;
 pub use crate::config::values::resource_uri::ResourceUri;

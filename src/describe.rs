@@ -3,11 +3,14 @@
 
 mod abilities;
 pub mod client;
+pub mod declaration;
 pub mod declared;
 mod definitions;
 pub mod difference;
 pub mod fit;
 pub mod gateway;
+mod guarded;
+pub mod guards;
 pub mod members;
 pub mod mirrored;
 pub mod openapi;

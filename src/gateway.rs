@@ -1,6 +1,7 @@
 //! The gateway without HTTP: the deployments that serve, and how a call reaches one of their workers. Changes of what
 //! is deployed are left to `deployer`.
 
+pub mod async_calls;
 mod blocking;
 pub mod call;
 mod change_lock;
@@ -58,6 +59,7 @@ use tokio_util::task::TaskTracker;
 
 use crate::config::{RoutePath, RouteTarget};
 use crate::deployment::Prefix;
+use crate::gateway::async_calls::AsyncCalls;
 use crate::gateway::folder_changes::FolderChanges;
 use crate::gateway::log_books::LogBooks;
 use crate::logs::book::Echo;
@@ -105,6 +107,7 @@ pub struct Gateway {
     logs: LogBooks,
     calls: Option<Calls>,
     tracer: Option<Arc<Tracer>>,
+    async_calls: Option<Arc<AsyncCalls>>,
     /// Requests to replace releases whose folders have changed.
     folder_changes: FolderChanges,
     sequence: AtomicU64,
@@ -147,6 +150,7 @@ impl Gateway {
             logs: LogBooks::new(log_files),
             calls: Some(Calls::default()),
             tracer: None,
+            async_calls: None,
             folder_changes: FolderChanges::default(),
             sequence: AtomicU64::new(1),
             swap: Mutex::new(()),
@@ -204,6 +208,18 @@ impl Gateway {
     #[must_use]
     pub fn with_tracer(self, tracer: Option<Arc<Tracer>>) -> Self {
         Self { tracer, ..self }
+    }
+
+    /// With asynchronous calls.
+    #[must_use]
+    pub fn with_async_calls(self, calls: AsyncCalls) -> Self {
+        Self { async_calls: Some(Arc::new(calls)), ..self }
+    }
+
+    /// The asynchronous calls, where they are kept.
+    #[must_use]
+    pub fn async_calls(&self) -> Option<&Arc<AsyncCalls>> {
+        self.async_calls.as_ref()
     }
 
     /// What makes traces, if they are on.

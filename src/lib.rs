@@ -18,6 +18,7 @@
 //! | 7 | [`app`] | composition: configuration → plugins → deployments → serve → reload → drain |
 //! | 6 | [`http`] | connections and their limits, routes, the call path, the admin API, static files |
 //! | 5 | [`gateway`] | use cases without HTTP: call, deploy, roll back, delete, reload; plugins and workers meet here |
+//! | 4 | [`queue`] | asynchronous calls and keys of calls: their state machine, and the file that keeps them |
 //! | 4 | [`registry`] | name → deployment in memory, and the store: the durable record of releases |
 //! | 4 | [`source`] | files of a release: archives, repositories, dependencies |
 //! | 3 | [`worker`] | pools, seats and supervisors, dispatch; the lifecycle of a worker as a pure state machine |
@@ -68,6 +69,7 @@ mod planted;
 pub mod plugin;
 pub mod plugin_process;
 pub mod process;
+pub mod queue;
 pub mod registry;
 pub mod runtime;
 pub mod source;

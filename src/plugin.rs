@@ -30,6 +30,7 @@ pub mod verdict;
 mod bindings;
 mod config_schema;
 mod crossing;
+mod declarations;
 mod headers;
 pub(crate) mod hook_call;
 pub(crate) mod hook_time;
@@ -50,7 +51,8 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Instant;
 
-use crate::config::{HookName, PluginConfig};
+use crate::config::{HookName, Mode, PluginConfig};
+use crate::describe::declaration::Declaration;
 use crate::plugin::apart::Apart;
 use crate::plugin::breakers::Part;
 use crate::plugin::component::Surface;
@@ -78,6 +80,8 @@ pub struct Plugin {
     pub figures: Figures,
     /// Its last failures.
     pub failures: RecentFailures,
+    /// What it declares about itself; none if it declares nothing.
+    declaration: Option<Arc<Declaration>>,
     /// Records the hook calls, if the configuration names a file for them or an operator has started it.
     recorder: Recorder,
     home: Home,
@@ -134,6 +138,16 @@ impl Plugin {
     #[must_use]
     pub fn used_hooks(&self) -> Vec<HookName> {
         HookName::ALL.iter().copied().filter(|hook| self.has(*hook)).collect()
+    }
+
+    /// What it declares about itself; none if it declares nothing. In observe mode its verdicts have no effect, and
+    /// neither has what it declares.
+    #[must_use]
+    pub fn declaration(&self) -> Option<Arc<Declaration>> {
+        match self.settings.mode {
+            Mode::Observe => Some(Arc::default()),
+            Mode::Enforce => self.declaration.clone(),
+        }
     }
 
     /// The parts of its hook calls whose breaker is open.

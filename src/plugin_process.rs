@@ -99,15 +99,19 @@ fn load_plugin(
         Ok(compiled) => compiled,
         Err(error) => {
             let refusal = refused("path".to_owned(), &Reason::NotAPlugin(error));
-            return Ok((Loaded { surface: None, hooks: Vec::new(), refusal }, None));
+            return Ok((Loaded { surface: None, hooks: Vec::new(), declaration: None, refusal }, None));
         }
     };
     let surface = Some(compiled.surface.sent());
     Ok(match loader.link(settings, compiled) {
-        Ok(plugin) => (Loaded { surface, hooks: plugin.used_hooks(), refusal: None }, Some(plugin)),
+        Ok(plugin) => {
+            let declaration =
+                plugin.declaration().map(|declaration| serde_json::to_string(&*declaration)).transpose()?;
+            (Loaded { surface, hooks: plugin.used_hooks(), declaration, refusal: None }, Some(plugin))
+        }
         Err(error) => {
             let refusal = refused(error.key, &error.reason);
-            (Loaded { surface, hooks: Vec::new(), refusal }, None)
+            (Loaded { surface, hooks: Vec::new(), declaration: None, refusal }, None)
         }
     })
 }

@@ -13,7 +13,8 @@ step() { printf '\n== %s\n' "$*"; }
 surface() { "$metagate" plugin inspect --json "$1" | python3 -c '
 import json, sys
 report = json.load(sys.stdin)
-print(json.dumps({key: report[key] for key in ("hooks", "lifecycle", "imports", "wasi")}, sort_keys=True))'; }
+keys = ("hooks", "lifecycle", "declarations", "imports", "wasi")
+print(json.dumps({key: report[key] for key in keys}, sort_keys=True))'; }
 
 step "example plugins in Rust"
 plugins/build.sh

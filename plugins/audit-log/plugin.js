@@ -30,6 +30,17 @@ export const lifecycle = {
   },
 };
 
+// It ends no call with an error.
+export const declarations = {
+  refusals() {
+    return [];
+  },
+
+  securitySchemes() {
+    return [];
+  },
+};
+
 export const beforeInvoke = {
   beforeInvoke(call) {
     if (settings.include_arguments || settings.headers.length > 0) {

@@ -5,6 +5,7 @@ import json
 from componentize_py_types import Err
 from wit_world import exports
 from wit_world.exports.before_invoke import Verdict_Proceed, Verdict_Reject
+from wit_world.exports.declarations import Refusal
 from wit_world.imports import clock
 from wit_world.imports.types import Problem
 
@@ -29,6 +30,21 @@ class Lifecycle(exports.Lifecycle):
             raise Err(str(reason)) from None
 
 
+class Declarations(exports.Declarations):
+    """What documents say of the plugin: the statuses and codes of its rules."""
+
+    def refusals(self):
+        described = {}
+        for rule in RULES:
+            described.setdefault((rule.status, rule.code), rule.message)
+        # A declaration has room for as many, and for descriptions of 500 bytes.
+        first = list(described.items())[:256]
+        return [Refusal(status, code, description(message), []) for (status, code), message in first]
+
+    def security_schemes(self):
+        return []
+
+
 class BeforeInvoke(exports.BeforeInvoke):
     """The hook: the first rule that the call breaks ends it."""
 
@@ -45,6 +61,12 @@ class BeforeInvoke(exports.BeforeInvoke):
             if broken is not None:
                 return Verdict_Reject(Problem(rule.status, rule.code, rule.message or broken, []))
         return Verdict_Proceed()
+
+
+def description(message):
+    """The message of a rule as a description."""
+    text = "".join(c if c.isprintable() else " " for c in message or "").strip()
+    return text[:125] or "The call breaks a rule."
 
 
 class Seen:

@@ -23,6 +23,29 @@ bool exports_metagate_plugin_lifecycle_start(plugin_string_t *config, plugin_str
   return false;
 }
 
+void exports_metagate_plugin_declarations_refusals(exports_metagate_plugin_declarations_list_refusal_t *refusals) {
+  refusals->ptr = NULL;
+  refusals->len = 0;
+  if (!settings.enabled) return;
+  exports_metagate_plugin_declarations_refusal_t *refusal = malloc(sizeof *refusal);
+  plugin_string_t *header = malloc(sizeof *header);
+  if (refusal == NULL || header == NULL) abort();
+  plugin_string_dup(header, "retry-after");
+  refusal->status = 503;
+  plugin_string_dup(&refusal->code, "maintenance");
+  plugin_string_dup(&refusal->description, "The function is down for maintenance.");
+  refusal->headers.ptr = header;
+  refusal->headers.len = 1;
+  refusals->ptr = refusal;
+  refusals->len = 1;
+}
+
+void exports_metagate_plugin_declarations_security_schemes(
+    exports_metagate_plugin_declarations_list_security_scheme_t *schemes) {
+  schemes->ptr = NULL;
+  schemes->len = 0;
+}
+
 // Text for an import, which does not take ownership of it.
 static plugin_string_t lent(struct text text) { return (plugin_string_t){(uint8_t *)text.ptr, text.len}; }
 

@@ -55,6 +55,14 @@ codes! {
     AmbiguousFunction = "ambiguous_function", NOT_FOUND;
     /// No call with the request id is kept.
     CallNotFound = "call_not_found", NOT_FOUND;
+    /// The call has ended, or has not: it cannot be changed in this way.
+    CallState = "call_state", CONFLICT;
+    /// A call with this idempotency key is under way.
+    IdempotencyKeyInUse = "idempotency_key_in_use", CONFLICT;
+    /// The idempotency key was used for another request.
+    IdempotencyKeyReused = "idempotency_key_reused", UNPROCESSABLE_ENTITY;
+    /// Asynchronous calls cannot be kept.
+    QueueUnavailable = "queue_unavailable", SERVICE_UNAVAILABLE;
     /// The address has no resource.
     NotFound = "not_found", NOT_FOUND;
     /// The address does not accept this method.

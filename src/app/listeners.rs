@@ -14,6 +14,7 @@ use crate::app::sockets::{self, Bound, ListeningSocket};
 use crate::config::{Config, Listen};
 use crate::gateway::deployer::Deployer;
 use crate::http::api::access::Access;
+use crate::http::api::async_calls;
 use crate::http::api::descriptions::Descriptions;
 use crate::http::api::metrics::Figures;
 use crate::http::api::router;
@@ -118,7 +119,7 @@ impl Listeners {
         let recent = config.dashboard.enabled.then(|| Arc::new(RecentCalls::new(config.dashboard.slow.get())));
         let observers = Arc::new(Observers { recent: recent.clone(), ..observers(parts) });
         let descriptions = Descriptions::new(Arc::clone(deployer), access.clone(), Arc::clone(figures.front()));
-        let health = health.merge(descriptions.of_deployments());
+        let health = health.merge(descriptions.of_deployments()).merge(async_calls::of_ids(&deployer.gateway));
         let tools = Arc::new(mcp::server::Server::new(access.clone(), Arc::clone(figures.front())));
         let dashboard = || if config.dashboard.enabled { dashboard::routes() } else { Router::new() };
         let api = |bodies| {

@@ -176,6 +176,9 @@ impl Reloader {
         // [server], [admin], [metrics], [dashboard], [access_log], [traces] and [deploy] keep the values that the
         // gateway started with.
         self.front.replace(&config);
+        if let Some(calls) = self.deployer.gateway.async_calls() {
+            calls.replace_rules(&config);
+        }
         self.config.server.cors = config.server.cors;
         self.config.routes = config.routes;
         self.config.deployments = config.deployments;

@@ -10,6 +10,7 @@ use std::time::Duration;
 use anyhow::Context;
 use parking_lot::Mutex;
 use tokio::sync::mpsc;
+use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use crate::app::connection_limits::connection_limits;
@@ -22,6 +23,8 @@ use crate::app::successor::{Starting, Succeeded};
 use crate::app::upgrade::Upgrading;
 use crate::app::{App, RunError, terminal, tracer};
 use crate::config::ServerConfig;
+use crate::gateway::Gateway;
+use crate::gateway::async_calls::{dispatch, schedules};
 use crate::gateway::configured::FOLDERS;
 use crate::gateway::overview::{self, LOOKS};
 use crate::http::api::metrics::Figures;
@@ -95,7 +98,7 @@ impl App {
         match predecessor {
             None => {
                 written.context("writing to standard output")?;
-                self.notify.ready();
+                self.begin_alone();
             }
             // Whoever has started the first gateway may not read any more.
             Some(predecessor) => {
@@ -119,6 +122,12 @@ impl App {
         self.logs.flush().await;
         tracing::info!("stopped");
         Ok(())
+    }
+
+    /// Nothing else serves the data folder.
+    fn begin_alone(&self) {
+        try_async_calls(&self.gateway, &self.background, &self.stop_background);
+        self.notify.ready();
     }
 
     /// Shows the addresses of deployments on the terminal, if there is one.
@@ -185,6 +194,7 @@ impl App {
         predecessor.report_success(taken)?;
         let (deployer, owners, spawner) = (Arc::clone(&self.deployer), self.owners.clone(), Arc::clone(&self.spawner));
         let (lock, has_predecessor) = (Arc::clone(&self.lock), Arc::clone(&self.has_predecessor));
+        let (background, stop) = (self.background.clone(), self.stop_background.clone());
         self.background.spawn(async move {
             predecessor.ended().await;
             let taking_over = tokio::task::spawn_blocking(move || {
@@ -198,6 +208,7 @@ impl App {
                 tracing::warn!(%error, "the lock of the data folder could not be given the new process id");
             }
             deployer.release_changes();
+            try_async_calls(&deployer.gateway, &background, &stop);
             has_predecessor.store(false, Ordering::Relaxed);
             tracing::info!("the gateway before the upgrade has ended");
             // Changes of files and SIGHUP while this one started were the old one's to take.
@@ -268,7 +279,7 @@ impl App {
         tracing::info!(%signal, "stopping: waiting for calls in flight");
         self.gateway.begin_drain();
         connections.begin_drain(IDLE_GRACE);
-        let _timed_out = tokio::time::timeout(drain.get(), connections.drained()).await;
+        let _timed_out = tokio::time::timeout(drain.get(), self.calls_ended(connections)).await;
         self.gateway.stop(Duration::ZERO).await;
         // Before the listeners: nobody connects to a UNIX socket that accepts no more, and copies keep sockets open.
         drop(mem::take(&mut *sockets.lock()));
@@ -298,9 +309,17 @@ impl App {
         let drain = self.config.server.drain.get();
         // A request that is sent at the moment of the close is lost. Most connections get one before.
         connections.begin_drain((drain / 2).clamp(IDLE_GRACE, HAND_OVER_IDLE));
-        let _timed_out = tokio::time::timeout(drain, connections.drained()).await;
+        let _timed_out = tokio::time::timeout(drain, self.calls_ended(connections)).await;
         self.gateway.stop(Duration::ZERO).await;
         let _timed_out = tokio::time::timeout(CLOSE_GRACE, connections.ended()).await;
+    }
+
+    /// Completes when no call is under way.
+    async fn calls_ended(&self, connections: &OpenConnections) {
+        connections.drained().await;
+        if let Some(calls) = self.gateway.async_calls() {
+            calls.idle().await;
+        }
     }
 
     fn replace_changed_folders(&self) {
@@ -321,4 +340,16 @@ impl App {
             overview::look_at_calls(Arc::clone(&gateway))
         });
     }
+}
+
+/// Has asynchronous calls tried from now on: no other gateway does.
+fn try_async_calls(gateway: &Arc<Gateway>, background: &TaskTracker, stop: &CancellationToken) {
+    let Some(calls) = gateway.async_calls() else { return };
+    let (gateway, tried, tidied) = (Arc::clone(gateway), Arc::clone(calls), Arc::clone(calls));
+    supervise::until_stopped(background, stop, dispatch::DISPATCH, move || {
+        dispatch::dispatch(Arc::clone(&gateway), Arc::clone(&tried))
+    });
+    supervise::until_stopped(background, stop, dispatch::TIDYING, move || dispatch::tidy(Arc::clone(&tidied)));
+    let scheduled = Arc::clone(calls);
+    supervise::until_stopped(background, stop, schedules::SCHEDULES, move || schedules::run(Arc::clone(&scheduled)));
 }

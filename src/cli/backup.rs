@@ -11,13 +11,15 @@ use crate::cli::counted::counted;
 use crate::cli::exit::EXIT_CONFIG;
 use crate::cli::stderr;
 use crate::config;
+use crate::queue;
 use crate::registry::store::backup::{self, Copied};
 
 /// Copy the data folder, also while a gateway uses it.
 #[derive(Debug, Args)]
 #[command(long_about = "Copy the data folder of a configuration: every deployment that was made over HTTP with its \
     releases, variables and uploads, and the users that deployments run as. A gateway may use the folder meanwhile: \
-    each deployment is copied as it was at one moment. Logs and compiled code are left out.\n\n\
+    each deployment is copied as it was at one moment, and so are the asynchronous calls. Logs and compiled code are \
+    left out. Calls that wait in the copy are made again by a gateway that uses it.\n\n\
     The copy is a data folder. To restore it, stop the gateway and put the copy in the place of data_dir, or set \
     data_dir to it. It holds the variables of deployments, so only its owner can read it.\n\n\
     Run it as the user that the gateway runs as, or as root.\n\n\
@@ -42,7 +44,11 @@ impl Backup {
         };
         let Copied { deployments, releases, damaged } = backup::copy(&config.server.data_dir, &self.folder)?;
         let (deployments, releases) = (counted(deployments, "deployment"), counted(releases, "release"));
-        writeln!(out, "copied {deployments} with {releases} to {}", self.folder.display())?;
+        let calls = queue::backup::copy(&config.server.data_dir, &self.folder)?;
+        let calls = calls.map_or_else(String::new, |calls| {
+            format!(", {}", counted(usize::try_from(calls).unwrap_or(usize::MAX), "asynchronous call"))
+        });
+        writeln!(out, "copied {deployments} with {releases}{calls} to {}", self.folder.display())?;
         if !damaged.is_empty() {
             bail!("left out, because no record of theirs can be read: {}", damaged.join(", "));
         }

@@ -191,6 +191,19 @@ impl Client {
         self.checked(path, self.get_request(path)?.config().timeout_global(Some(time)).build().call())
     }
 
+    /// Sends a DELETE request.
+    ///
+    /// # Errors
+    /// The gateway is not reachable, or its answer is not a success.
+    pub(super) fn delete(&self, path: &str) -> anyhow::Result<Response<Body>> {
+        let request = self.agent(path)?.delete(self.url(path));
+        let request = match self.authorization() {
+            Some(value) => request.header(AUTHORIZATION, value),
+            None => request,
+        };
+        self.checked(path, request.call())
+    }
+
     /// The answer to a GET request, whatever its status. It has 5 s.
     ///
     /// # Errors

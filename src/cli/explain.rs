@@ -24,6 +24,8 @@ use crate::deployment::Prefix;
 use crate::gateway::plan::plan_workers;
 use crate::plugin::Plugin;
 use crate::process::hierarchies::Hierarchies;
+use crate::process::tree::Instance;
+use crate::queue;
 use crate::runtime::scripts::WorkerScripts;
 
 /// Show the plugins, limits and environment of a deployment or a function, and why it has them.
@@ -91,9 +93,27 @@ impl Explain {
                  gateway)"
             )?;
         }
+        show_schedules(&config, deployment, self.function.as_deref(), out)?;
         show_plugins(deployment, self.function.as_deref(), &set.plugins, out)?;
         Ok(ExitCode::SUCCESS)
     }
+}
+
+/// When the configuration calls its functions.
+fn show_schedules(
+    config: &Config,
+    deployment: &DeploymentConfig,
+    function: Option<&str>,
+    out: &mut impl Write,
+) -> anyhow::Result<()> {
+    let own = config.schedules.iter().filter(|schedule| schedule.to.deployment == deployment.name);
+    let asked = own.filter(|schedule| function.is_none() || schedule.to.function.as_deref() == function);
+    for schedule in asked {
+        let next: Vec<String> = schedule.next_times(queue::now()).map(|time| time.to_string()).collect();
+        let (name, times) = (schedule.known_as(), schedule.times());
+        writeln!(out, "  schedule     {name:?}: {} {times}; next {}", schedule.to, next.join(", "))?;
+    }
+    Ok(())
 }
 
 /// Whether the first word is a method.
@@ -152,10 +172,7 @@ fn show_wasm(deployment: &DeploymentConfig, why: &str, out: &mut impl Write) -> 
 
 fn show_limits(deployment: &DeploymentConfig, out: &mut impl Write) -> anyhow::Result<()> {
     let DeploymentConfig { workers, concurrency, queue, timeout, load_timeout, max_memory, .. } = deployment;
-    let memory = max_memory.map_or_else(
-        || format!("{} MiB (a quarter of this machine's)", Hierarchies::current().usual_memory() >> 20),
-        |size| size.to_string(),
-    );
+    let memory = max_memory.map_or_else(usual_memory, |size| size.to_string());
     writeln!(
         out,
         "  limits       timeout {timeout}, load_timeout {load_timeout}, workers {} to {}, concurrency {concurrency}, \
@@ -163,6 +180,15 @@ fn show_limits(deployment: &DeploymentConfig, out: &mut impl Write) -> anyhow::R
         workers.min, workers.max
     )?;
     Ok(())
+}
+
+/// What a worker without `max_memory` may use.
+fn usual_memory() -> String {
+    let walls = Instance::current().walls();
+    match walls.iter().find(|wall| wall.name == "memory") {
+        Some(wall) if !wall.up => format!("not limited here ({})", wall.by),
+        _ => format!("{} MiB (a quarter of this machine's)", Hierarchies::current().usual_memory() >> 20),
+    }
 }
 
 /// The names of the variables, joined; `None` if there are none.
@@ -254,7 +280,18 @@ fn show_running(
         settings.max_memory
     )?;
     writeln!(out, "     grants    {}", grants(settings))?;
+    if matches!(hook, HookName::BeforeInvoke | HookName::AfterInvoke) {
+        writeln!(out, "     refuses   {}", refusals(plugin))?;
+    }
     Ok(())
+}
+
+/// The errors with which a plugin ends calls, as far as it declares them.
+fn refusals(plugin: &Plugin) -> String {
+    let Some(declaration) = plugin.declaration() else { return "with errors that it does not declare".to_owned() };
+    let texts: Vec<String> =
+        declaration.refusals.iter().map(|refusal| format!("{} {}", refusal.status, refusal.code)).collect();
+    if texts.is_empty() { "no call".to_owned() } else { texts.join(", ") }
 }
 
 fn grants(settings: &PluginConfig) -> String {

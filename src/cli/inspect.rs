@@ -7,7 +7,7 @@ use clap::Args;
 use serde_json::Value;
 
 use crate::cli::client::Client;
-use crate::cli::client::deployments::{Deployment, DeploymentError};
+use crate::cli::client::deployments::{Deployment, DeploymentError, Schedule};
 use crate::cli::table;
 use crate::describe::words;
 
@@ -84,6 +84,10 @@ fn show(deployment: &Deployment, out: &mut impl Write) -> std::io::Result<()> {
     }
     for (label, value) in &deployment.labels {
         writeln!(out, "  label {label}: {value}")?;
+    }
+    for Schedule { name, function, times, next } in &deployment.schedules {
+        let next = next.first().map_or("never", String::as_str);
+        writeln!(out, "  schedule {name}: {function} {times}, next {next}")?;
     }
     for warning in &deployment.warnings {
         writeln!(out, "  warning: {warning}")?;

@@ -4,6 +4,7 @@
 pub(super) mod front;
 mod isolation;
 mod listen;
+mod schedules;
 mod tls;
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -48,6 +49,7 @@ pub(super) fn check(config: &Config, faults: &mut Faults) {
     }
     config.plugin_list.iter().filter_map(name_pattern).for_each(|fault| faults.push(fault));
     isolation::check(config, faults);
+    schedules::check(config, faults);
     check_deploy_runtime(config, faults);
     for deployment in &config.deployments {
         check_runtime(deployment, faults);

@@ -76,6 +76,7 @@ struct AllLocations {
     deployments: Vec<(usize, Locations)>,
     plugins: Vec<(usize, Locations)>,
     routes: Vec<(usize, Locations)>,
+    schedules: Vec<(usize, Locations)>,
 }
 
 impl AllLocations {
@@ -85,6 +86,7 @@ impl AllLocations {
             deployments: document.locations_of_tables("deployment"),
             plugins: document.locations_of_tables("plugin"),
             routes: document.locations_of_tables("route"),
+            schedules: document.locations_of_tables("schedule"),
         }
     }
 
@@ -95,6 +97,8 @@ impl AllLocations {
         let plugins = config.plugin_list.iter_mut().map(|plugin| &mut plugin.locations);
         assign(self.plugins, tables(tree, "plugin"), plugins);
         assign(self.routes, tables(tree, "route"), config.routes.iter_mut().map(|route| &mut route.locations));
+        let schedules = config.schedules.iter_mut().map(|schedule| &mut schedule.locations);
+        assign(self.schedules, tables(tree, "schedule"), schedules);
     }
 }
 

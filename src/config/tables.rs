@@ -2,6 +2,7 @@
 
 pub(super) mod access_log;
 pub(super) mod admin;
+pub(super) mod async_calls;
 pub(super) mod config;
 pub(super) mod cors;
 pub(super) mod dashboard;
@@ -13,6 +14,7 @@ pub(super) mod metrics;
 pub(super) mod plugin;
 pub(super) mod plugins;
 pub(super) mod route;
+pub(super) mod schedule;
 pub(super) mod server;
 pub(super) mod tls;
 pub(super) mod traces;

@@ -7,6 +7,4 @@ pub struct Abilities {
     pub names: bool,
     /// Whether bytes and files are arguments and results, and functions answer with whole responses.
     pub files: bool,
-    /// Whether a plugin applies whose refusals are not known.
-    pub plugins: bool,
 }

@@ -1,11 +1,12 @@
 //! The OpenAPI 3.1 document of a deployment: what its functions take, answer and refuse, at each of their addresses.
 
-use std::collections::{BTreeMap, HashSet};
+use std::collections::{BTreeMap, HashMap, HashSet};
 
 use serde::Serialize;
 use serde_json::{Map, Value, json};
 
 use crate::deployment::{Exports, Function, Takes};
+use crate::describe::guards::{Guard, Guards};
 use crate::describe::operation::{self, Described, Operation, Way};
 use crate::describe::{Abilities, Definitions, query, responses};
 
@@ -29,6 +30,8 @@ pub struct Subject<'a> {
     pub abilities: Abilities,
     /// The routes that lead to its functions.
     pub routes: &'a [RouteAddress],
+    /// The plugins that calls of its functions run through, by function; none for those that are not there.
+    pub guards: &'a HashMap<Box<str>, Vec<Guard>>,
 }
 
 /// A route that leads to a function.
@@ -72,6 +75,8 @@ struct PathItem<'a> {
 struct Components {
     schemas: Map<String, Value>,
     responses: Map<String, Value>,
+    #[serde(rename = "securitySchemes", skip_serializing_if = "Map::is_empty")]
+    security_schemes: Map<String, Value>,
 }
 
 /// The text of the document of a deployment.
@@ -80,6 +85,8 @@ struct Components {
 /// A part of it is no JSON, which no signature can bring about.
 pub fn document(subject: &Subject<'_>) -> serde_json::Result<String> {
     let mut definitions = Definitions::in_components();
+    let mut guards = Guards::default();
+    let mut guarded = |name: &str| guards.of(subject.guards.get(name).map_or(&[], Vec::as_slice));
     for (name, schema) in responses::schemas() {
         definitions.add(name, schema);
     }
@@ -87,7 +94,7 @@ pub fn document(subject: &Subject<'_>) -> serde_json::Result<String> {
         subject.exports.functions.iter().map(|(name, function)| (&**name, &**function)).collect();
     let takes_arguments = functions.iter().filter(|(_, function)| function.takes == Takes::Arguments);
     let described: BTreeMap<&str, Described<'_>> = takes_arguments
-        .map(|(name, function)| (*name, Described::new(function, subject.abilities, &mut definitions)))
+        .map(|(name, function)| (*name, Described::new(function, guarded(name), subject.abilities, &mut definitions)))
         .collect();
     let mut paths = BTreeMap::new();
     for (name, described) in &described {
@@ -112,7 +119,7 @@ pub fn document(subject: &Subject<'_>) -> serde_json::Result<String> {
         info: info(subject),
         servers: json!([{"url": "/"}]),
         paths,
-        components: Components { schemas: definitions.into_map(), responses: responses::components() },
+        components: components(definitions, guards),
         external_docs,
     })
 }
@@ -134,6 +141,13 @@ fn own_path<'a>(
     }
     add("post", name.to_owned());
     item
+}
+
+fn components(definitions: Definitions, guards: Guards) -> Components {
+    let Guards { responses: refused, schemes: security_schemes, .. } = guards;
+    let mut responses = responses::components();
+    responses.extend(refused);
+    Components { schemas: definitions.into_map(), responses, security_schemes }
 }
 
 fn info(subject: &Subject<'_>) -> Value {
@@ -173,7 +187,6 @@ fn add_route<'a>(
 
 #[cfg(test)]
 mod tests {
-    use std::collections::HashMap;
     use std::sync::Arc;
     use std::time::Duration;
 
@@ -204,9 +217,17 @@ mod tests {
             packages: json!({}),
             warnings: Vec::new(),
         };
-        let abilities = Abilities { names: true, files: true, plugins: true };
+        let abilities = Abilities { names: true, files: true };
         let base = "/local/shop/v1";
-        let subject = Subject { name: "shop", base, release: None, exports: &exports, abilities, routes: &[] };
+        let subject = Subject {
+            name: "shop",
+            base,
+            release: None,
+            exports: &exports,
+            abilities,
+            routes: &[],
+            guards: &HashMap::new(),
+        };
         let time = || {
             let begun = Duration::try_from(clock_gettime(ClockId::ThreadCPUTime)).unwrap();
             let text = document(&subject).unwrap();

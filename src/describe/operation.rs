@@ -1,6 +1,7 @@
 //! The operations of an OpenAPI document that call one function: at its own address, and at those of routes.
 
 use std::borrow::Cow;
+use std::sync::Arc;
 
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
 use serde::Serialize;
@@ -8,6 +9,7 @@ use serde_json::{Map, Value, json};
 
 use crate::deployment::{Function, Signature};
 use crate::describe::declared::{self, Declared};
+use crate::describe::guarded::Guarded;
 use crate::describe::members::of_members;
 use crate::describe::responses::Answers;
 use crate::describe::{Abilities, Definitions, query, schema};
@@ -28,12 +30,18 @@ pub struct Described<'a> {
 }
 
 impl<'a> Described<'a> {
-    /// What is said of a function whose schemas refer to these definitions.
-    pub fn new(function: &'a Function, abilities: Abilities, definitions: &mut Definitions) -> Self {
+    /// What is said of a function whose schemas refer to these definitions, and what its plugins add.
+    pub(super) fn new(
+        function: &'a Function,
+        guarded: Arc<Guarded>,
+        abilities: Abilities,
+        definitions: &mut Definitions,
+    ) -> Self {
         let text = function.signature.description.as_deref().unwrap_or_default();
         let (declared, description) = declared::of_description(text);
         let summary = summary(function, &description);
-        Self { function, summary, description, answers: answers(function, &declared, abilities, definitions) }
+        let answers = answers(function, &declared, guarded, abilities, definitions);
+        Self { function, summary, description, answers }
     }
 
     /// The function.
@@ -64,6 +72,8 @@ pub struct Operation<'a> {
     request_body: Option<Value>,
     #[serde(skip_serializing_if = "Vec::is_empty")]
     parameters: Vec<Value>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    security: Option<&'a Value>,
     responses: &'a Answers,
 }
 
@@ -97,7 +107,8 @@ impl<'a> Operation<'a> {
             parameters.extend(query::parameters(&rest, definitions));
         }
         let Described { summary, description, answers, .. } = described;
-        Self { operation_id: way.id, summary, description, request_body, parameters, responses: answers }
+        let security = answers.security();
+        Self { operation_id: way.id, summary, description, request_body, parameters, security, responses: answers }
     }
 }
 
@@ -149,16 +160,29 @@ fn body(signature: &Signature, way: &Way<'_>, abilities: Abilities, definitions:
     body
 }
 
-fn answers(function: &Function, declared: &[Declared], abilities: Abilities, definitions: &mut Definitions) -> Answers {
+fn answers(
+    function: &Function,
+    declared: &[Declared],
+    guarded: Arc<Guarded>,
+    abilities: Abilities,
+    definitions: &mut Definitions,
+) -> Answers {
     let signature = &function.signature;
     let content = match &signature.items {
         Some(items) => stream(&definitions.adopt(items)),
         None => result(definitions.adopt(&signature.returns), abilities),
     };
     let description = if signature.items.is_some() { "A stream of results." } else { "The function's result." };
-    let mut answers = Answers::new(of_members([("description", description.into()), ("content", content)]), declared);
-    if abilities.files || abilities.plugins {
-        answers.set_others("An error with a status of the function's own, or of a plugin.");
+    let others = match (abilities.files, guarded.is_open) {
+        (true, true) => Some("An error with a status of the function's own, or of a plugin."),
+        (true, false) => Some("An error with a status of the function's own."),
+        (false, true) => Some("An error with a status of a plugin's own."),
+        (false, false) => None,
+    };
+    let result = of_members([("description", description.into()), ("content", content)]);
+    let mut answers = Answers::new(result, declared, guarded);
+    if let Some(others) = others {
+        answers.set_others(others);
     }
     answers
 }

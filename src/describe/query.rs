@@ -162,7 +162,7 @@ mod tests {
 
     use super::*;
 
-    const ALL: Abilities = Abilities { names: true, files: true, plugins: false };
+    const ALL: Abilities = Abilities { names: true, files: true };
 
     fn described(parameters: &Value) -> Option<Vec<Value>> {
         let signature: Signature = serde_json::from_value(json!({"parameters": parameters})).unwrap();

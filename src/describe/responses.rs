@@ -1,7 +1,7 @@
 //! The answers with an error that several operations of an OpenAPI document share.
 
-use std::collections::BTreeMap;
-use std::sync::LazyLock;
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::{Arc, LazyLock};
 
 use serde::ser::SerializeMap;
 use serde::{Serialize, Serializer};
@@ -9,7 +9,9 @@ use serde_json::value::RawValue;
 use serde_json::{Map, Value, json};
 
 use crate::answer::code::Code;
+use crate::describe::declaration::Refusal;
 use crate::describe::declared::Declared;
+use crate::describe::guarded::Guarded;
 
 /// A shared answer: its name, what it means, its status, and its codes.
 struct Shared {
@@ -85,20 +87,28 @@ pub(super) fn components() -> Map<String, Value> {
 pub(super) struct Answers {
     result: Value,
     declared: BTreeMap<u16, String>,
+    guarded: Arc<Guarded>,
     others: Option<&'static str>,
 }
 
 impl Answers {
-    /// A result, the errors of calls, and those that the function itself declares. Their status may be one of the
-    /// gateway's: then they stand in the place of that, with both meanings.
+    /// A result, the errors of calls, those of its plugins, and those that the function itself declares. Their status
+    /// may be one of the others': then they stand in the place of that, with all meanings.
     #[must_use]
-    pub(super) fn new(result: Value, declared: &[Declared]) -> Self {
-        let means = |one: &Declared| match OF_CALLS.iter().find(|shared| shared.status == one.status) {
-            Some(shared) => format!("{} Or: {}", one.means, described(shared)),
-            None => one.means.clone(),
+    pub(super) fn new(result: Value, declared: &[Declared], guarded: Arc<Guarded>) -> Self {
+        let means = |one: &Declared| {
+            let own = of_status(one.status).map(described);
+            let refused = guarded.means.get(&one.status).map(String::as_str);
+            let all = [Some(one.means.as_str()), own.as_deref(), refused];
+            all.into_iter().flatten().collect::<Vec<_>>().join(" Or: ")
         };
         let declared = declared.iter().map(|one| (one.status, means(one))).collect();
-        Self { result, declared, others: None }
+        Self { result, declared, guarded, others: None }
+    }
+
+    /// The value of `security`, if a plugin wants a credential.
+    pub(super) fn security(&self) -> Option<&Value> {
+        self.guarded.security.as_ref()
     }
 
     /// Says what answers with other statuses are.
@@ -117,7 +127,13 @@ impl Serialize for Answers {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         let mut map = serializer.serialize_map(None)?;
         map.serialize_entry("200", &self.result)?;
-        for (status, reference) in REFERENCES.iter().filter(|(status, _)| !self.declared.contains_key(status)) {
+        let refused = &self.guarded.answers;
+        let is_left = |status: &u16| !self.declared.contains_key(status);
+        let of_gateway = REFERENCES.iter().filter(|(status, _)| is_left(status) && !refused.contains_key(status));
+        for (status, reference) in of_gateway {
+            map.serialize_entry(status, reference)?;
+        }
+        for (status, reference) in refused.iter().filter(|(status, _)| is_left(status)) {
             map.serialize_entry(status, reference)?;
         }
         for (status, description) in &self.declared {
@@ -136,6 +152,38 @@ static REFERENCES: LazyLock<Vec<(u16, Box<RawValue>)>> = LazyLock::new(|| {
     let raw = |one: &Shared| Some((one.status, RawValue::from_string(reference(one)).ok()?));
     OF_CALLS.iter().filter_map(raw).collect()
 });
+
+/// The answer of this status of functions whose plugins end calls with these errors, `means` in words. Its status may
+/// be one of the gateway's, whose errors it then stands for as well.
+pub(super) fn refused(status: u16, means: &str, refusals: &[(&str, &Refusal)]) -> Value {
+    let codes: BTreeSet<&str> = refusals.iter().map(|(_, refusal)| refusal.code.as_str()).collect();
+    let refusal = json!({
+        "allOf": [{"$ref": "#/components/schemas/Error"}],
+        "properties": {"error": {"type": "object", "properties": {"code": {"enum": codes}}}},
+    });
+    let (mut answer, schema) = match of_status(status) {
+        Some(own) => {
+            let mut answer = response(own);
+            answer["description"] = format!("{} Or: {means}", described(own)).into();
+            let schema = json!({"anyOf": [answer["content"]["application/json"]["schema"], refusal]});
+            (answer, schema)
+        }
+        None => (json!({"description": means, "headers": headers_of(status)}), refusal),
+    };
+    for name in refusals.iter().flat_map(|(_, refusal)| &refusal.headers) {
+        let is_there =
+            answer["headers"].as_object().is_some_and(|all| all.keys().any(|one| one.eq_ignore_ascii_case(name)));
+        if !is_there {
+            answer["headers"][name] = json!({"schema": {"type": "string"}});
+        }
+    }
+    answer["content"] = json!({"application/json": {"schema": schema}});
+    answer
+}
+
+fn of_status(status: u16) -> Option<&'static Shared> {
+    OF_CALLS.iter().find(|one| one.status == status)
+}
 
 /// The schemas of errors: of any, and of arguments that do not fit.
 #[must_use]
@@ -173,18 +221,22 @@ pub(super) fn schemas() -> [(&'static str, Value); 2] {
 
 fn response(shared: &Shared) -> Value {
     let schema = if shared.name == "BadArgument" { "BadArgument" } else { "Error" };
+    json!({
+        "description": described(shared),
+        "headers": headers_of(shared.status),
+        "content": {"application/json": {"schema": {"$ref": format!("#/components/schemas/{schema}")}}},
+    })
+}
+
+fn headers_of(status: u16) -> Value {
     let mut headers = json!({
         "x-metagate-error": {"description": "The code.", "schema": {"type": "string"}},
         "x-request-id": {"description": "The id of the request.", "schema": {"type": "string"}},
     });
-    if shared.status == 503 {
+    if status == 503 {
         headers["Retry-After"] = json!({"description": "Seconds.", "schema": {"type": "integer"}});
     }
-    json!({
-        "description": described(shared),
-        "headers": headers,
-        "content": {"application/json": {"schema": {"$ref": format!("#/components/schemas/{schema}")}}},
-    })
+    headers
 }
 
 fn described(shared: &Shared) -> String {

@@ -68,12 +68,12 @@ pub struct Call<'a> {
 
 /// What is sent to a worker.
 #[derive(Clone, Copy)]
-struct Sent<'a> {
-    function: &'a str,
-    takes: Takes,
-    arguments: &'a Arguments,
-    head: &'a RequestHead<'a>,
-    timeline: Option<&'a Arc<Timeline>>,
+pub(super) struct Sent<'a> {
+    pub(super) function: &'a str,
+    pub(super) takes: Takes,
+    pub(super) arguments: &'a Arguments,
+    pub(super) head: &'a RequestHead<'a>,
+    pub(super) timeline: Option<&'a Arc<Timeline>>,
 }
 
 impl Call<'_> {
@@ -82,7 +82,7 @@ impl Call<'_> {
         RequestHead { id, method, target: target.as_ref(), headers, peer: *peer, context: None, mcp: mcp.as_deref() }
     }
 
-    fn into_invocation(self, deployment: &Deployment, function: &str) -> Box<Invocation> {
+    pub(super) fn into_invocation(self, deployment: &Deployment, function: &str) -> Box<Invocation> {
         Box::new(Invocation {
             method: self.method.into(),
             target: self.target.map(Box::new),
@@ -206,7 +206,7 @@ impl Gateway {
     }
 
     /// Sends a call to a worker. If the release stopped before it took the call, the release that replaced it gets it.
-    async fn deliver(
+    pub(super) async fn deliver(
         &self,
         deployment: &Deployment,
         sent: Sent<'_>,
@@ -272,7 +272,7 @@ fn end_steps(timeline: Option<&Arc<Timeline>>, outcome: &Outcome) {
 }
 
 /// The times of a call that has just ended, and that began to wait for a worker at `start`.
-fn completed(times: Times, start: Instant) -> Times {
+pub(super) fn completed(times: Times, start: Instant) -> Times {
     let whole = clock::since(start);
     match times.worker {
         Some(_) => Times { worker: Some(whole.saturating_sub(times.queue)), ..times },
@@ -282,7 +282,7 @@ fn completed(times: Times, start: Instant) -> Times {
 
 impl Gateway {
     /// The outcome of a call that failed.
-    fn failed(&self, error: CallError, deployment: &Deployment, function: &str, takes: Takes) -> Outcome {
+    pub(super) fn failed(&self, error: CallError, deployment: &Deployment, function: &str, takes: Takes) -> Outcome {
         let source = match &error {
             CallError::Function(error) if error.kind != ErrorKind::Argument => Source::FunctionError,
             _ => Source::Gateway,
@@ -310,7 +310,7 @@ impl Gateway {
     }
 }
 
-fn head_of(call: &Invocation) -> RequestHead<'_> {
+pub(super) fn head_of(call: &Invocation) -> RequestHead<'_> {
     let Invocation { id, method, target, headers, peer, context, mcp, .. } = call;
     let (context, mcp) = (Some(context), mcp.as_deref());
     RequestHead { id, method, target: target.as_deref(), headers, peer: *peer, context, mcp }

@@ -7,6 +7,7 @@ use serde::Serialize;
 use serde_json::Value;
 
 use crate::config::HookName;
+use crate::gateway::async_calls::inspected::InspectedSchedule;
 use crate::gateway::plugin_detail::PluginDetail;
 use crate::gateway::readiness::{self, PluginReadiness, Reason};
 use crate::gateway::{Gateway, VERSION};
@@ -39,6 +40,9 @@ pub struct InspectedDeployment {
     /// The labels that load hooks of plugins have set.
     #[serde(skip_serializing_if = "BTreeMap::is_empty")]
     pub labels: BTreeMap<String, String>,
+    /// When its functions are called by the configuration.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub schedules: Vec<InspectedSchedule>,
     /// What is odd about it although it serves.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub warnings: Vec<String>,
@@ -140,6 +144,7 @@ impl Gateway {
             release: deployment.stored().map(|stored| stored.number),
             origin: deployment.stored().map(|stored| stored.origin),
             labels: deployment.labels.lock().clone(),
+            schedules: self.async_calls().map(|calls| calls.schedules_of(&deployment.name)).unwrap_or_default(),
             warnings: state.warnings,
             error: state.error,
         })

@@ -8,6 +8,7 @@ use serde::Serialize;
 
 use crate::clock;
 use crate::config::{HookName, PluginConfig};
+use crate::describe::declaration::Declaration;
 use crate::gateway::Gateway;
 use crate::gateway::wiring::Cost;
 use crate::plugin::Plugin;
@@ -24,6 +25,8 @@ pub struct PluginDetail {
     pub grants: Vec<String>,
     /// The keys of its own configuration. Their values may be secrets.
     pub config_keys: Vec<String>,
+    /// What it declares about itself: the errors with which it ends calls, and the ways of proof that it accepts.
+    pub declares: Option<Declaration>,
     /// Each hook that is used.
     pub hook_figures: Vec<HookDetail>,
     /// Its last failures, the newest first.
@@ -118,6 +121,7 @@ impl PluginDetail {
             settings: ShownSettings::of(settings),
             grants: settings.grants.described(),
             config_keys: settings.config.keys().cloned().collect(),
+            declares: plugin.declaration().map(|declaration| Declaration::clone(&declaration)),
             hook_figures: plugin.used_hooks().into_iter().map(|hook| HookDetail::of(plugin, hook)).collect(),
             last_errors: plugin.failures.newest().into_iter().map(LastError::of).collect(),
             recording: plugin.live_recording().look(RecordingState::of),

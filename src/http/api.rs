@@ -2,6 +2,7 @@
 //! own.
 
 pub mod access;
+pub mod async_calls;
 pub mod audited;
 pub mod call_from_page;
 pub mod caller;

@@ -7,6 +7,7 @@ pub mod body_kind;
 mod call_end;
 pub mod call_head;
 mod call_spans;
+pub mod deferral;
 pub mod form;
 pub mod framing;
 pub mod invoke;

@@ -198,8 +198,11 @@ impl Table {
     }
 }
 
-/// A route to a function, as descriptions have it.
+/// A route to a function, as descriptions have it; none for whole requests, and where nobody waits for the answer.
 fn described(route: &Route) -> Option<RouteAddress> {
+    if route.is_async {
+        return None;
+    }
     let parts = route.path.parts();
     let text = |part: &RoutePart| match part {
         RoutePart::Text(text) => format!("/{}", utf8_percent_encode(text, NON_ALPHANUMERIC)),

@@ -28,6 +28,8 @@ pub struct CallAddress<'a> {
     pub version: Cow<'a, str>,
     /// The function; up to 16 parts with `/` between them.
     pub function: Cow<'a, str>,
+    /// Nobody waits for the call: `async` in place of `call`.
+    pub is_async: bool,
 }
 
 /// The address of a file: `/<prefix>/<name>/<version>/static/<path>`.
@@ -134,13 +136,14 @@ pub fn parse(path: &str) -> Result<Target<'_>, Problem> {
     }
     let is_static = match (parts[3].as_ref(), count) {
         ("static", _) => true,
-        ("call" | "await", 5..=CALL_PARTS) if !slash_at_end => false,
-        ("call" | "await", 4..=CALL_PARTS) => {
+        ("call" | "await" | "async", 5..=CALL_PARTS) if !slash_at_end => false,
+        ("call" | "await" | "async", 4..=CALL_PARTS) => {
             return Err(bad("the address of a call ends with a function's name".to_owned()));
         }
         _ => return Ok(Target::Other),
     };
-    let [prefix, name, version, _, mut function] = parts;
+    let [prefix, name, version, kind, mut function] = parts;
+    let is_async = kind == "async";
     check_names(&prefix, &name).map_err(bad)?;
     if is_static {
         let mut path: Vec<_> = rest.split('/').skip(4).map(decode).collect::<Result<_, _>>().map_err(bad)?;
@@ -148,14 +151,12 @@ pub fn parse(path: &str) -> Result<Target<'_>, Problem> {
         return Ok(Target::Static(StaticAddress { prefix, name, version, path }));
     }
     check_function(&function).map_err(bad)?;
-    if count > 5 {
-        for raw in rest.split('/').skip(5) {
-            let part = decode(raw).map_err(bad)?;
-            check_function(&part).map_err(bad)?;
-            function = Cow::Owned(format!("{function}/{part}"));
-        }
+    for raw in rest.split('/').skip(5) {
+        let part = decode(raw).map_err(bad)?;
+        check_function(&part).map_err(bad)?;
+        function = Cow::Owned(format!("{function}/{part}"));
     }
-    Ok(Target::Call(CallAddress { prefix, name, version, function }))
+    Ok(Target::Call(CallAddress { prefix, name, version, function, is_async }))
 }
 
 /// The address of a function.

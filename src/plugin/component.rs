@@ -9,6 +9,7 @@ use wasmtime::component::types::ComponentItem;
 use crate::config::{HookName, PluginConfig};
 use crate::hex;
 use crate::plugin::apart::message::SentSurface;
+use crate::plugin::declarations::DECLARATIONS;
 use crate::wasm::Wasm;
 use crate::wasm::componentize::{self, NotAComponent};
 
@@ -74,6 +75,8 @@ pub struct Surface {
     pub hooks: Vec<HookName>,
     /// Whether it exports `lifecycle`, which checks its configuration.
     pub lifecycle: bool,
+    /// Whether it exports `declarations`, which says how it refuses.
+    pub declarations: bool,
     /// Interfaces of `metagate:plugin` that it imports.
     pub imports: Vec<String>,
     /// Interfaces of WASI that it imports.
@@ -146,8 +149,9 @@ fn surface(
         let found = if others.is_empty() { String::new() } else { format!("; it exports {}", others.join(", ")) };
         return Err(NotAPlugin::NoHook { found });
     }
-    let lifecycle = exported.iter().any(|name| name == LIFECYCLE);
-    Ok(Surface { hooks, lifecycle, imports, wasi, uses_arguments, size, sha256, made_by })
+    let exports = |interface: &str| exported.iter().any(|name| name == interface);
+    let (lifecycle, declarations) = (exports(LIFECYCLE), exports(DECLARATIONS));
+    Ok(Surface { hooks, lifecycle, declarations, imports, wasi, uses_arguments, size, sha256, made_by })
 }
 
 /// The interface that an import or export names, if it is in [`PACKAGE`]. Another version is an error.
@@ -167,6 +171,7 @@ impl Surface {
         Self {
             hooks: Vec::new(),
             lifecycle: false,
+            declarations: false,
             imports: Vec::new(),
             wasi: Vec::new(),
             uses_arguments: true,
@@ -178,14 +183,14 @@ impl Surface {
 
     /// The same with what the component's own process has found.
     pub(super) fn and(self, found: SentSurface) -> Self {
-        let SentSurface { hooks, lifecycle, imports, wasi, uses_arguments, made_by } = found;
-        Self { hooks, lifecycle, imports, wasi, uses_arguments, made_by, ..self }
+        let SentSurface { hooks, lifecycle, declarations, imports, wasi, uses_arguments, made_by } = found;
+        Self { hooks, lifecycle, declarations, imports, wasi, uses_arguments, made_by, ..self }
     }
 
     /// What a component's own process tells the gateway.
     pub(crate) fn sent(&self) -> SentSurface {
-        let Self { hooks, lifecycle, imports, wasi, uses_arguments, made_by, .. } = self.clone();
-        SentSurface { hooks, lifecycle, imports, wasi, uses_arguments, made_by }
+        let Self { hooks, lifecycle, declarations, imports, wasi, uses_arguments, made_by, .. } = self.clone();
+        SentSurface { hooks, lifecycle, declarations, imports, wasi, uses_arguments, made_by }
     }
 
     /// The imports that need a grant and have none, with the TOML of each. A grant that is present as an empty list

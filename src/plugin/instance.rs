@@ -6,9 +6,11 @@ use wasmtime::component::{Component, ComponentExportIndex, ComponentType, Instan
 use wasmtime::{Store, UpdateDeadline, format_err};
 
 use crate::config::HookName;
+use crate::describe::declaration::Declaration;
 use crate::plugin::apart::change::Change;
 use crate::plugin::bindings::metagate::plugin::types::{Problem, Response};
 use crate::plugin::component::{LIFECYCLE, PACKAGE, VERSION};
+use crate::plugin::declarations::{DECLARATIONS, RawRefusal, RawScheme, declaration};
 use crate::plugin::hook_time::HookTime;
 use crate::plugin::host::input::HookInput;
 use crate::plugin::host::state::HostState;
@@ -53,6 +55,8 @@ pub(super) struct Indices {
     after_invoke: Option<ComponentExportIndex>,
     config_schema: Option<ComponentExportIndex>,
     start: Option<ComponentExportIndex>,
+    refusals: Option<ComponentExportIndex>,
+    security_schemes: Option<ComponentExportIndex>,
 }
 
 impl Indices {
@@ -69,6 +73,8 @@ impl Indices {
             after_invoke: hook(HookName::AfterInvoke),
             config_schema: find(LIFECYCLE, "config-schema"),
             start: find(LIFECYCLE, "start"),
+            refusals: find(DECLARATIONS, "refusals"),
+            security_schemes: find(DECLARATIONS, "security-schemes"),
         }
     }
 
@@ -96,6 +102,8 @@ pub(crate) struct Instance {
     after_invoke: Option<OutcomeHook>,
     config_schema: Option<TypedFunc<(), (Option<String>,)>>,
     start: Option<Start>,
+    refusals: Option<TypedFunc<(), (Vec<RawRefusal>,)>>,
+    security_schemes: Option<TypedFunc<(), (Vec<RawScheme>,)>>,
     /// Hook calls that it may still serve.
     pub(super) uses_left: u32,
     /// When it last became idle.
@@ -142,6 +150,8 @@ impl Instance {
             after_invoke: function!(after_invoke),
             config_schema: function!(config_schema),
             start: function!(start),
+            refusals: function!(refusals),
+            security_schemes: function!(security_schemes),
             store,
             uses_left: max_uses,
             last_used: Instant::now(),
@@ -163,6 +173,14 @@ impl Instance {
             Some(function) => Ok(function.call_async(&mut self.store, (config,)).await?.0),
             None => Ok(Ok(())),
         }
+    }
+
+    /// What it declares about itself, not checked; `None` if it declares nothing.
+    pub(super) async fn declaration(&mut self) -> wasmtime::Result<Option<Declaration>> {
+        let (Some(refusals), Some(schemes)) = (&self.refusals, &self.security_schemes) else { return Ok(None) };
+        let (refusals,) = refusals.call_async(&mut self.store, ()).await?;
+        let (schemes,) = schemes.call_async(&mut self.store, ()).await?;
+        Ok(Some(declaration(refusals, schemes)))
     }
 
     /// Gives it the input of a hook call.

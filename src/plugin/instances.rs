@@ -7,6 +7,7 @@ use parking_lot::Mutex;
 use wasmtime::component::InstancePre;
 
 use crate::config::{Instances, PluginConfig};
+use crate::describe::declaration::Declaration;
 use crate::plugin::fault::Fault;
 use crate::plugin::hook_time::HookTime;
 use crate::plugin::host::granted::Granted;
@@ -90,6 +91,19 @@ impl PluginInstances {
             Ok(Err(reason)) => Err(Fault::Refused(reason)),
             Err(error) => Err(call_fault(settings, &error, &instance)),
         }
+    }
+
+    /// Asks a started instance what it declares about itself.
+    pub(super) async fn declaration(
+        &self,
+        settings: &PluginConfig,
+        instance: &mut Instance,
+        time: HookTime,
+    ) -> Result<Option<Declaration>, Fault> {
+        instance.begin(HookInput::Nothing, time);
+        let declared = instance.declaration().await;
+        instance.end();
+        declared.map_err(|error| call_fault(settings, &error, instance))
     }
 
     /// Keeps an instance for the next hook call, unless it has served all its calls or is too large.

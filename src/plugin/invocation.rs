@@ -159,8 +159,8 @@ impl Context {
         })
     }
 
-    /// The context of [`Self::sent_to`], in that process.
-    pub(super) fn received(entries: impl Iterator<Item = (String, String, PluginName, bool)>) -> Self {
+    /// The context that was sent to this process, or that of [`Self::entries`].
+    pub fn received(entries: impl Iterator<Item = (String, String, PluginName, bool)>) -> Self {
         let entry = |(key, value, owner, shared): (String, String, _, _)| Entry {
             key: key.into(),
             value: value.into(),
@@ -170,7 +170,18 @@ impl Context {
         Self(entries.map(entry).collect())
     }
 
-    /// Sets a shared value of `owner`, for cases.
+    /// The keys, values and owners of all entries, and whether they are shared, for a call that goes on later.
+    pub fn entries(&self) -> impl Iterator<Item = (&str, &str, &PluginName, bool)> {
+        self.0.iter().map(|Entry { key, value, owner, shared }| (&**key, &**value, owner, *shared))
+    }
+
+    /// The value of a key that any plugin has shared.
+    #[must_use]
+    pub fn shared(&self, key: &str) -> Option<&str> {
+        self.0.iter().rfind(|entry| entry.shared && *entry.key == *key).map(|entry| &*entry.value)
+    }
+
+    /// Sets a shared value of `owner`: for cases, and for what the gateway says of a call.
     pub fn share(&mut self, key: &str, value: &str, owner: PluginName) {
         self.set(Entry { key: key.into(), value: value.into(), owner, shared: true });
     }

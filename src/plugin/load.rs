@@ -15,6 +15,7 @@ use sha2::Digest;
 use wasmtime::component::Linker;
 
 use crate::config::{HookName, PluginConfig, PluginName, Sha256};
+use crate::describe::declaration::Declaration;
 use crate::plugin::component::{self, Compiled, NotAPlugin, Surface};
 use crate::plugin::config_schema::{self, Refusal};
 use crate::plugin::fault::Fault;
@@ -35,6 +36,7 @@ use crate::plugin::slots::Slots;
 use crate::plugin::store::Stores;
 use crate::plugin::threads::Threads;
 use crate::plugin::trial::SharedBreakers;
+use crate::plugin::verdict::readable;
 use crate::plugin::{Home, Plugin};
 use crate::wasm::Wasm;
 use crate::wasm::budget::MemoryBudget;
@@ -118,11 +120,14 @@ impl Loader {
 
     /// Makes a plugin from a compiled component and starts it, without checking its grants. Blocks.
     pub(crate) fn link(&self, settings: PluginConfig, compiled: Compiled) -> Result<Arc<Plugin>, LoadError> {
-        let plugin = self.assemble(settings, compiled)?;
+        let mut plugin = self.assemble(settings, compiled)?;
         let Home::Here(instances) = &plugin.home else { return Ok(Arc::new(plugin)) };
         let started = self.threads.handle().block_on(try_out(&plugin, instances));
         match started {
-            Ok(()) => Ok(Arc::new(plugin)),
+            Ok(declaration) => {
+                plugin.declaration = declaration.map(Arc::new);
+                Ok(Arc::new(plugin))
+            }
             Err((key, reason)) => Err(LoadError { name: plugin.settings.name.clone(), key, reason }),
         }
     }
@@ -178,6 +183,7 @@ impl Loader {
         }
         Ok(Plugin {
             home,
+            declaration: None,
             hooks: used,
             slots: Slots::new(settings.max_instances),
             counters: self.counters_of(&settings.name),
@@ -243,8 +249,9 @@ fn check_hooks(settings: &PluginConfig, surface: &Surface) -> Result<(), Reason>
     Err(Reason::NoSuchHook { hook: missing.as_str().to_owned(), exported })
 }
 
-/// Checks the configuration against the schema and starts an instance. A warm one is kept for the first hook call.
-async fn try_out(plugin: &Plugin, instances: &PluginInstances) -> Result<(), (String, Reason)> {
+/// Checks the configuration against the schema, starts an instance, and asks it what it declares. A warm one is kept
+/// for the first hook call.
+async fn try_out(plugin: &Plugin, instances: &PluginInstances) -> Result<Option<Declaration>, (String, Reason)> {
     let time = start_time();
     if let Some(schema) = schema_of(plugin, instances, time).await? {
         let checked = config_schema::check_in_time(schema, plugin.settings.config.clone(), START_LIMIT);
@@ -254,13 +261,16 @@ async fn try_out(plugin: &Plugin, instances: &PluginInstances) -> Result<(), (St
         })?;
     }
     let _ticking = plugin.wasm.ticker().begin();
-    match plugin.start_instance(instances, time).await {
-        Ok(instance) => {
-            instances.keep(&plugin.settings, instance);
-            Ok(())
-        }
-        Err(fault) => Err(("config".to_owned(), Reason::Start(slow_start(fault)))),
+    let started = plugin.start_instance(instances, time).await;
+    let mut instance = started.map_err(|fault| ("config".to_owned(), Reason::Start(slow_start(fault))))?;
+    let at_file = |reason| ("path".to_owned(), reason);
+    let declared = instances.declaration(&plugin.settings, &mut instance, time).await;
+    let declaration = declared.map_err(|fault| at_file(Reason::Start(slow_start(fault))))?;
+    if let Some(declaration) = &declaration {
+        declaration.check().map_err(|reason| at_file(Reason::BadDeclaration(readable(&reason))))?;
     }
+    instances.keep(&plugin.settings, instance);
+    Ok(declaration)
 }
 
 fn start_time() -> HookTime {

@@ -61,6 +61,9 @@ pub enum Reason {
     /// Its schema is not a JSON Schema.
     #[error("its config-schema is not a JSON Schema: {0}")]
     BadSchema(String),
+    /// What it declares about itself is not valid.
+    #[error("its declarations are not valid: {0}")]
+    BadDeclaration(String),
     /// It did not start.
     #[error("it {}", .0.brief())]
     Start(Fault),

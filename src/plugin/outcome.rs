@@ -10,6 +10,7 @@ use http::header::{
 use http::{HeaderName, HeaderValue};
 
 use crate::answer::{self, Detail, Failure};
+use crate::describe::declaration::check_code;
 use crate::invocation::stream::StreamFormat;
 use crate::invocation::times::Times;
 use crate::plugin::headers;
@@ -212,13 +213,7 @@ pub(super) fn checked_problem<'a>(
     pairs: impl ExactSizeIterator<Item = (&'a str, &'a str)>,
 ) -> Result<Failure, String> {
     check_status(status, 400)?;
-    let is_code = |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'_';
-    if code.is_empty() || code.len() > 64 || !code.bytes().all(is_code) {
-        return Err(format!(
-            "{:?} is not a valid code: it must be 1 to 64 lower case letters, digits and \"_\"",
-            shortened(&code)
-        ));
-    }
+    check_code(&code)?;
     if message.len() > 4096 {
         return Err(format!("a message of {} bytes exceeds the limit of 4096", message.len()));
     }
@@ -245,8 +240,4 @@ fn check_status(status: u16, least: u16) -> Result<(), String> {
 
 fn check_body(body: &str, limit: usize) -> Result<(), String> {
     if body.is_empty() { Ok(()) } else { check_json(body, limit) }
-}
-
-fn shortened(text: &str) -> &str {
-    &text[..text.floor_char_boundary(80)]
 }

@@ -35,6 +35,13 @@ const echoed = await call('POST /local/py/v1/call/echo', { value: '"<img src=x o
 await echoed.locator(body, { hasText: 'onerror' }).waitFor();
 assert.equal(await page.locator('img').count(), 0, 'what functions return is text');
 await inspect('the functions of a deployment');
+await page.goto(`${origin}/local/guarded/v1/docs`);
+await page.getByRole('heading', { name: 'guarded' }).waitFor();
+const unknown = await call('GET /local/guarded/v1/call/half', { value: '5' });
+await unknown.locator(body, { hasText: 'unauthorized' }).waitFor();
+await page.getByLabel('key: An API key.').fill('alice-key');
+await unknown.getByRole('button', { name: 'Call GET /local/guarded/v1/call/half' }).click();
+await unknown.locator(body, { hasText: '2.5' }).waitFor();
 await page.goto(`${origin}/api/docs`);
 await page.getByRole('heading', { name: 'metagate' }).waitFor();
 await page.getByText('GET /api/inspect', { exact: true }).waitFor();

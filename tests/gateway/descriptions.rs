@@ -17,7 +17,7 @@ fn table(name: &str, path: &Path) -> String {
     format!("[[deployment]]\nname = {name:?}\npath = {path:?}\n")
 }
 
-fn document(gateway: &Gateway, name: &str) -> Value {
+pub(crate) fn document(gateway: &Gateway, name: &str) -> Value {
     let answer = gateway.get(&format!("/local/{name}/v1/openapi.json"));
     assert_eq!(answer.status, 200, "{answer:?}");
     assert_eq!(answer.header("content-type"), Some("application/json"));
@@ -42,7 +42,7 @@ fn run_script(script: &str, arguments: &[&str]) {
 
 /// Checks a document with the official schema.
 #[track_caller]
-fn assert_valid(gateway: &Gateway, document: &Value) {
+pub(crate) fn assert_valid(gateway: &Gateway, document: &Value) {
     let file = gateway.folder.path().join("document.json");
     fs::write(&file, document.to_string()).unwrap();
     run_script("valid.py", &[file.to_str().unwrap()]);
@@ -232,7 +232,12 @@ fn what_a_gateway_that_is_replaced_describes_is_true() {
 
 #[test]
 fn the_page_that_describes_functions_calls_them_in_a_browser() {
-    let gateway = Gateway::ready(&format!("[admin]\ntoken = \"everything\"\n{}", table("py", &python())));
+    let admin = "[admin]\ntoken = \"everything\"\n";
+    let key = Path::new(env!("CARGO_MANIFEST_DIR")).join("plugins/api-key/api-key.wasm");
+    let plugin = format!("[[plugin]]\nname = \"key\"\npath = {key:?}\ndeployments = [\"guarded\"]\n");
+    let config = "config = { keys = { alice = \"alice-key\" } }\n";
+    let deployments = table("py", &python()) + &table("guarded", &python());
+    let gateway = Gateway::ready(&format!("{admin}{plugin}{config}{deployments}"));
     crate::dashboard::browse("docs.mjs", &gateway.url(""), &[]);
 }
 

@@ -6,6 +6,8 @@
 mod access_log;
 mod admin;
 mod arguments;
+mod async_calls;
+mod async_faults;
 mod calls;
 mod changed_folders;
 mod chaos;
@@ -70,6 +72,7 @@ mod responses;
 mod routes;
 mod run_as;
 mod runtimes;
+mod schedules;
 mod shutdown;
 mod slips;
 mod static_files;

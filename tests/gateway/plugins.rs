@@ -7,6 +7,7 @@ mod breakers;
 mod callers;
 mod chains;
 pub(crate) mod component;
+mod declarations;
 mod examples_apart;
 mod failures;
 mod grants;

@@ -4,7 +4,7 @@ mod outside;
 pub(crate) mod running;
 
 use std::fs;
-use std::io::{Read, Write};
+use std::io::{BufRead, BufReader, Read, Write};
 use std::net::TcpStream;
 use std::os::unix::net::UnixStream;
 use std::path::Path;
@@ -227,4 +227,24 @@ fn up6_addresses_that_a_new_configuration_adds_and_removes_are_opened_and_closed
     assert!(UnixStream::connect(gateway.path("other.sock")).is_ok());
     assert!(!gateway.path("gate.sock").exists());
     assert!(gateway.call().ends_with('3'));
+}
+
+#[test]
+fn following_a_log_goes_on_with_the_new_program_and_repeats_nothing() {
+    let gateway = Running::start(TABLES);
+    let mut child = gateway.spawn(&["logs", "math", "--follow"]);
+    let mut lines = BufReader::new(child.stdout.take().unwrap()).lines().map(Result::unwrap);
+    let mut seen = Vec::new();
+    let mut wait_until = |words: &str| {
+        let found = lines.by_ref().inspect(|line| seen.push(line.clone())).any(|line| line.ends_with(words));
+        assert!(found, "no {words}: {seen:?}");
+    };
+    gateway.post("/local/math/v1/call/say", "[\"one\"]");
+    wait_until(" out one");
+    assert!(gateway.command(&["upgrade"]).0, "{}", gateway.log());
+    gateway.post("/local/math/v1/call/say", "[\"two\"]");
+    wait_until(" out two");
+    gateway.signal(Signal::TERM);
+    assert!(child.wait().unwrap().success());
+    assert_eq!(seen.iter().filter(|line| line.ends_with(" out one")).count(), 1, "{seen:?}");
 }

@@ -8,6 +8,9 @@ use std::sync::OnceLock;
 use plugin_heap as _;
 
 use crate::bindings::exports::metagate::plugin::before_invoke::{Guest as BeforeInvoke, Invocation, Problem, Verdict};
+use crate::bindings::exports::metagate::plugin::declarations::{
+    Credential, Guest as Declarations, Refusal, SecurityScheme,
+};
 use crate::bindings::exports::metagate::plugin::lifecycle::Guest as Lifecycle;
 use crate::bindings::metagate::plugin::types::Pair;
 use crate::keyring::Keyring;
@@ -21,6 +24,7 @@ mod bindings {
                 include metagate:plugin/imports@0.1.0;
                 export metagate:plugin/before-invoke@0.1.0;
                 export metagate:plugin/lifecycle@0.1.0;
+                export metagate:plugin/declarations@0.1.0;
             }
         ",
         generate_all,
@@ -45,9 +49,33 @@ impl Lifecycle for ApiKey {
     }
 }
 
+impl Declarations for ApiKey {
+    fn refusals() -> Vec<Refusal> {
+        vec![
+            Refusal {
+                status: 401,
+                code: "unauthorized".to_owned(),
+                description: "The API key is missing or not known.".to_owned(),
+                headers: vec!["www-authenticate".to_owned()],
+            },
+            Refusal {
+                status: 500,
+                code: "caller_not_kept".to_owned(),
+                description: "The caller cannot be told to the next plugins.".to_owned(),
+                headers: Vec::new(),
+            },
+        ]
+    }
+
+    fn security_schemes() -> Vec<SecurityScheme> {
+        let credential = Credential::Header(keyring().header().to_owned());
+        vec![SecurityScheme { credential, description: "An API key.".to_owned() }]
+    }
+}
+
 impl BeforeInvoke for ApiKey {
     fn before_invoke(call: &Invocation) -> Verdict {
-        let keyring = KEYRING.get().expect("the gateway starts an instance before its first hook");
+        let keyring = keyring();
         let Some(key) = call.header(keyring.header()) else {
             return unauthorized(keyring, format!("this function wants an API key in the header {}", keyring.header()));
         };
@@ -67,6 +95,10 @@ impl BeforeInvoke for ApiKey {
         call.remove_header(keyring.header());
         Verdict::Proceed
     }
+}
+
+fn keyring() -> &'static Keyring {
+    KEYRING.get().expect("the gateway starts an instance before its first hook")
 }
 
 fn unauthorized(keyring: &Keyring, message: String) -> Verdict {

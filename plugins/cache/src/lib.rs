@@ -10,6 +10,7 @@ use plugin_heap as _;
 
 use crate::bindings::exports::metagate::plugin::after_invoke::{Guest as AfterInvoke, Outcome};
 use crate::bindings::exports::metagate::plugin::before_invoke::{Guest as BeforeInvoke, Invocation, Verdict};
+use crate::bindings::exports::metagate::plugin::declarations::{Guest as Declarations, Refusal, SecurityScheme};
 use crate::bindings::exports::metagate::plugin::lifecycle::Guest as Lifecycle;
 use crate::bindings::metagate::plugin::outcome::Source;
 use crate::bindings::metagate::plugin::types::{Pair, Response};
@@ -27,6 +28,7 @@ mod bindings {
                 export metagate:plugin/before-invoke@0.1.0;
                 export metagate:plugin/after-invoke@0.1.0;
                 export metagate:plugin/lifecycle@0.1.0;
+                export metagate:plugin/declarations@0.1.0;
             }
         ",
         generate_all,
@@ -53,6 +55,17 @@ impl Lifecycle for Cache {
     fn start(config: String) -> Result<(), String> {
         let policy = Policy::read(&config)?;
         POLICY.set(policy).map_err(|_| "the plugin has been started before".to_owned())
+    }
+}
+
+/// It ends no call with an error.
+impl Declarations for Cache {
+    fn refusals() -> Vec<Refusal> {
+        Vec::new()
+    }
+
+    fn security_schemes() -> Vec<SecurityScheme> {
+        Vec::new()
     }
 }
 

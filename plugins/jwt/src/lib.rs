@@ -13,6 +13,9 @@ use std::sync::OnceLock;
 use plugin_heap as _;
 
 use crate::bindings::exports::metagate::plugin::before_invoke::{Guest as BeforeInvoke, Invocation, Problem, Verdict};
+use crate::bindings::exports::metagate::plugin::declarations::{
+    Credential, Guest as Declarations, Refusal as Declared, SecurityScheme,
+};
 use crate::bindings::exports::metagate::plugin::lifecycle::Guest as Lifecycle;
 use crate::bindings::metagate::plugin::clock;
 use crate::bindings::metagate::plugin::types::Pair;
@@ -31,6 +34,7 @@ mod bindings {
                 include metagate:plugin/imports@0.1.0;
                 export metagate:plugin/before-invoke@0.1.0;
                 export metagate:plugin/lifecycle@0.1.0;
+                export metagate:plugin/declarations@0.1.0;
             }
         ",
         generate_all,
@@ -73,14 +77,46 @@ impl Lifecycle for Jwt {
     }
 }
 
+impl Declarations for Jwt {
+    fn refusals() -> Vec<Declared> {
+        let declared = |status, code: &str, description: &str, header: Option<&str>| Declared {
+            status,
+            code: code.to_owned(),
+            description: description.to_owned(),
+            headers: header.map(str::to_owned).into_iter().collect(),
+        };
+        let mut all = vec![
+            declared(401, "unauthorized", "The token is missing or not valid.", Some("www-authenticate")),
+            declared(500, "claims_not_kept", "The claims cannot be told to the next plugins.", None),
+        ];
+        if policy().jwks.is_some() {
+            let description = "The keys that tokens are checked with cannot be had now.";
+            all.push(declared(503, "keys_unavailable", description, Some("retry-after")));
+        }
+        all
+    }
+
+    fn security_schemes() -> Vec<SecurityScheme> {
+        let credential = match policy().header.as_str() {
+            "authorization" => Credential::Bearer("JWT".to_owned()),
+            header => Credential::Header(header.to_owned()),
+        };
+        vec![SecurityScheme { credential, description: "A JSON Web Token.".to_owned() }]
+    }
+}
+
 impl BeforeInvoke for Jwt {
     fn before_invoke(call: &Invocation) -> Verdict {
-        let policy = POLICY.get().expect("the gateway starts an instance before its first hook");
+        let policy = policy();
         match admit(policy, call) {
             Ok(()) => Verdict::Proceed,
             Err(refusal) => Verdict::Reject(refusal.into_problem(&policy.header)),
         }
     }
+}
+
+fn policy() -> &'static Policy {
+    POLICY.get().expect("the gateway starts an instance before its first hook")
 }
 
 fn admit(policy: &Policy, call: &Invocation) -> Result<(), Refusal> {

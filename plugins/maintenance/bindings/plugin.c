@@ -109,6 +109,84 @@ void __wasm_export_exports_metagate_plugin_before_invoke_before_invoke_post_retu
   }
 }
 
+// Exported Functions from `metagate:plugin/declarations@0.1.0`
+
+__attribute__((__weak__, __export_name__("cabi_post_metagate:plugin/declarations@0.1.0#refusals")))
+void __wasm_export_exports_metagate_plugin_declarations_refusals_post_return(uint8_t * arg0) {
+  size_t len0 = *((size_t*) (arg0 + sizeof(void*)));
+  if (len0 > 0) {
+    uint8_t *ptr1 = *((uint8_t **) (arg0 + 0));
+    for (size_t i2 = 0; i2 < len0; i2++) {
+      uint8_t *base = ptr1 + i2 * (7*sizeof(void*));
+      (void) base;
+      if ((*((size_t*) (base + (2*sizeof(void*))))) > 0) {
+        free(*((uint8_t **) (base + sizeof(void*))));
+      }
+      if ((*((size_t*) (base + (4*sizeof(void*))))) > 0) {
+        free(*((uint8_t **) (base + (3*sizeof(void*)))));
+      }
+      size_t len = *((size_t*) (base + (6*sizeof(void*))));
+      if (len > 0) {
+        uint8_t *ptr = *((uint8_t **) (base + (5*sizeof(void*))));
+        for (size_t i = 0; i < len; i++) {
+          uint8_t *base = ptr + i * (2*sizeof(void*));
+          (void) base;
+          if ((*((size_t*) (base + sizeof(void*)))) > 0) {
+            free(*((uint8_t **) (base + 0)));
+          }
+        }
+        free(ptr);
+      }
+    }
+    free(ptr1);
+  }
+}
+
+__attribute__((__weak__, __export_name__("cabi_post_metagate:plugin/declarations@0.1.0#security-schemes")))
+void __wasm_export_exports_metagate_plugin_declarations_security_schemes_post_return(uint8_t * arg0) {
+  size_t len = *((size_t*) (arg0 + sizeof(void*)));
+  if (len > 0) {
+    uint8_t *ptr = *((uint8_t **) (arg0 + 0));
+    for (size_t i = 0; i < len; i++) {
+      uint8_t *base = ptr + i * (5*sizeof(void*));
+      (void) base;
+      switch ((int32_t) (int32_t) *((uint8_t*) (base + 0))) {
+        case 0: {
+          if ((*((size_t*) (base + (2*sizeof(void*))))) > 0) {
+            free(*((uint8_t **) (base + sizeof(void*))));
+          }
+          break;
+        }
+        case 1: {
+          if ((*((size_t*) (base + (2*sizeof(void*))))) > 0) {
+            free(*((uint8_t **) (base + sizeof(void*))));
+          }
+          break;
+        }
+        case 2: {
+          if ((*((size_t*) (base + (2*sizeof(void*))))) > 0) {
+            free(*((uint8_t **) (base + sizeof(void*))));
+          }
+          break;
+        }
+        case 3: {
+          break;
+        }
+        case 4: {
+          if ((*((size_t*) (base + (2*sizeof(void*))))) > 0) {
+            free(*((uint8_t **) (base + sizeof(void*))));
+          }
+          break;
+        }
+      }
+      if ((*((size_t*) (base + (4*sizeof(void*))))) > 0) {
+        free(*((uint8_t **) (base + (3*sizeof(void*)))));
+      }
+    }
+    free(ptr);
+  }
+}
+
 // Exported Functions from `metagate:plugin/lifecycle@0.1.0`
 
 __attribute__((__weak__, __export_name__("cabi_post_metagate:plugin/lifecycle@0.1.0#config-schema")))
@@ -186,6 +264,11 @@ void metagate_plugin_types_problem_free(metagate_plugin_types_problem_t *ptr) {
   plugin_string_free(&ptr->code);
   plugin_string_free(&ptr->message);
   metagate_plugin_types_list_pair_free(&ptr->headers);
+}
+
+void metagate_plugin_types_change_free(metagate_plugin_types_change_t *ptr) {
+  plugin_string_free(&ptr->function);
+  plugin_string_free(&ptr->message);
 }
 
 void metagate_plugin_types_parameter_free(metagate_plugin_types_parameter_t *ptr) {
@@ -277,6 +360,71 @@ void exports_metagate_plugin_before_invoke_verdict_free(exports_metagate_plugin_
       exports_metagate_plugin_before_invoke_problem_free(&ptr->val.reject);
       break;
     }
+  }
+}
+
+void plugin_list_string_free(plugin_list_string_t *ptr) {
+  size_t list_len = ptr->len;
+  if (list_len > 0) {
+    plugin_string_t *list_ptr = ptr->ptr;
+    for (size_t i = 0; i < list_len; i++) {
+      plugin_string_free(&list_ptr[i]);
+    }
+    free(list_ptr);
+  }
+}
+
+void exports_metagate_plugin_declarations_refusal_free(exports_metagate_plugin_declarations_refusal_t *ptr) {
+  plugin_string_free(&ptr->code);
+  plugin_string_free(&ptr->description);
+  plugin_list_string_free(&ptr->headers);
+}
+
+void exports_metagate_plugin_declarations_credential_free(exports_metagate_plugin_declarations_credential_t *ptr) {
+  switch ((int32_t) ptr->tag) {
+    case 0: {
+      plugin_string_free(&ptr->val.header);
+      break;
+    }
+    case 1: {
+      plugin_string_free(&ptr->val.query);
+      break;
+    }
+    case 2: {
+      plugin_string_free(&ptr->val.cookie);
+      break;
+    }
+    case 4: {
+      plugin_string_free(&ptr->val.bearer);
+      break;
+    }
+  }
+}
+
+void exports_metagate_plugin_declarations_security_scheme_free(exports_metagate_plugin_declarations_security_scheme_t *ptr) {
+  exports_metagate_plugin_declarations_credential_free(&ptr->credential);
+  plugin_string_free(&ptr->description);
+}
+
+void exports_metagate_plugin_declarations_list_refusal_free(exports_metagate_plugin_declarations_list_refusal_t *ptr) {
+  size_t list_len = ptr->len;
+  if (list_len > 0) {
+    exports_metagate_plugin_declarations_refusal_t *list_ptr = ptr->ptr;
+    for (size_t i = 0; i < list_len; i++) {
+      exports_metagate_plugin_declarations_refusal_free(&list_ptr[i]);
+    }
+    free(list_ptr);
+  }
+}
+
+void exports_metagate_plugin_declarations_list_security_scheme_free(exports_metagate_plugin_declarations_list_security_scheme_t *ptr) {
+  size_t list_len = ptr->len;
+  if (list_len > 0) {
+    exports_metagate_plugin_declarations_security_scheme_t *list_ptr = ptr->ptr;
+    for (size_t i = 0; i < list_len; i++) {
+      exports_metagate_plugin_declarations_security_scheme_free(&list_ptr[i]);
+    }
+    free(list_ptr);
   }
 }
 
@@ -550,6 +698,26 @@ uint8_t * __wasm_export_exports_metagate_plugin_before_invoke_before_invoke(int3
   if (borrow != 0) {
     __wasm_import_metagate_plugin_invocation_invocation_drop(borrow);
   }
+  return ptr;
+}
+
+__attribute__((__export_name__("metagate:plugin/declarations@0.1.0#refusals")))
+uint8_t * __wasm_export_exports_metagate_plugin_declarations_refusals(void) {
+  exports_metagate_plugin_declarations_list_refusal_t ret;
+  exports_metagate_plugin_declarations_refusals(&ret);
+  uint8_t *ptr = (uint8_t *) &RET_AREA;
+  *((size_t*)(ptr + sizeof(void*))) = (ret).len;
+  *((uint8_t **)(ptr + 0)) = (uint8_t *) (ret).ptr;
+  return ptr;
+}
+
+__attribute__((__export_name__("metagate:plugin/declarations@0.1.0#security-schemes")))
+uint8_t * __wasm_export_exports_metagate_plugin_declarations_security_schemes(void) {
+  exports_metagate_plugin_declarations_list_security_scheme_t ret;
+  exports_metagate_plugin_declarations_security_schemes(&ret);
+  uint8_t *ptr = (uint8_t *) &RET_AREA;
+  *((size_t*)(ptr + sizeof(void*))) = (ret).len;
+  *((uint8_t **)(ptr + 0)) = (uint8_t *) (ret).ptr;
   return ptr;
 }
 

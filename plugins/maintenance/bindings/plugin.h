@@ -14,12 +14,11 @@ typedef struct plugin_string_t {
   size_t len;
 } plugin_string_t;
 
-// JSON text in UTF-8. What a plugin passes as JSON is parsed by the gateway like a client's input: it has to be valid,
-// at most 128 levels deep and within the gateway's `max_body`.
+// JSON text in UTF-8. The gateway parses JSON of a plugin like that of a client: it must be valid, at most 128
+// levels deep and within the gateway's `max_body`.
 typedef plugin_string_t metagate_plugin_types_json_t;
 
-// One header or one environment variable. Header names are lower case when they arrive; in comparisons their case does
-// not matter.
+// One header or one environment variable. Header names arrive in lower case; comparisons ignore their case.
 typedef struct metagate_plugin_types_pair_t {
   plugin_string_t   name;
   plugin_string_t   value;
@@ -30,34 +29,53 @@ typedef struct {
   size_t len;
 } metagate_plugin_types_list_pair_t;
 
-// An answer given without the function.
+// An answer in place of the function's.
 typedef struct metagate_plugin_types_response_t {
   // 200 to 599.
   uint16_t   status;
-  // Added to the answer. Not those that frame it or that the gateway sets: `content-length`, `connection`,
+  // Headers of the answer, except those that frame it or that the gateway sets: `content-length`, `connection`,
   // `transfer-encoding`, `x-request-id`, `x-metagate-error` and the like.
   metagate_plugin_types_list_pair_t   headers;
-  // JSON, or nothing at all.
+  // JSON, or empty.
   metagate_plugin_types_json_t   body;
 } metagate_plugin_types_response_t;
 
-// A refusal, shown to the caller in the gateway's one error shape:
+// A refusal. The caller sees it in the shape of all errors:
 // `{"error": {"code": …, "message": …, "request_id": …}}`.
 typedef struct metagate_plugin_types_problem_t {
   // 400 to 599.
   uint16_t   status;
-  // For programs: 1 to 64 of lower case letters, digits and underscores, such as `unauthorized`.
+  // The code for programs: 1 to 64 lower case letters, digits and underscores, such as `unauthorized`.
   plugin_string_t   code;
-  // One sentence, for people.
+  // One sentence for people.
   plugin_string_t   message;
-  // `www-authenticate`, `retry-after` and the like; not those that `response.headers` excludes.
+  // `www-authenticate`, `retry-after` and the like, except those that `response.headers` excludes.
   metagate_plugin_types_list_pair_t   headers;
 } metagate_plugin_types_problem_t;
+
+// What a change of a function means for those who call it as before.
+typedef uint8_t metagate_plugin_types_effect_t;
+
+// Some calls fail, or have a result of another type.
+#define METAGATE_PLUGIN_TYPES_EFFECT_BREAKS 0
+// That depends on what schemas do not say.
+#define METAGATE_PLUGIN_TYPES_EFFECT_UNCLEAR 1
+// Calls go on as before.
+#define METAGATE_PLUGIN_TYPES_EFFECT_COMPATIBLE 2
+
+// How a function of a release differs from that of the release in service.
+typedef struct metagate_plugin_types_change_t {
+  // The function, by the name that callers use.
+  plugin_string_t   function;
+  metagate_plugin_types_effect_t   effect;
+  // What has changed: `parameter b is new and required`.
+  plugin_string_t   message;
+} metagate_plugin_types_change_t;
 
 // A parameter of a function.
 typedef struct metagate_plugin_types_parameter_t {
   plugin_string_t   name;
-  // The type as the language names it, empty where it is not known.
+  // The type, as the language names it; empty if it is not known.
   plugin_string_t   kind;
 } metagate_plugin_types_parameter_t;
 
@@ -66,13 +84,13 @@ typedef struct {
   size_t len;
 } metagate_plugin_types_list_parameter_t;
 
-// A function that a release offers, as its worker has told.
+// A function that a release exports, as its worker reported it.
 typedef struct metagate_plugin_types_function_info_t {
   plugin_string_t   name;
   metagate_plugin_types_list_parameter_t   parameters;
-  // The result's type as the language names it, empty where it is not known.
+  // The type of the result, as the language names it; empty if it is not known.
   plugin_string_t   returns;
-  // Whether it gives a promise or is a coroutine.
+  // Whether it returns a promise or is a coroutine.
   bool   is_async;
 } metagate_plugin_types_function_info_t;
 
@@ -114,7 +132,7 @@ typedef metagate_plugin_types_response_t exports_metagate_plugin_before_invoke_r
 
 typedef metagate_plugin_types_problem_t exports_metagate_plugin_before_invoke_problem_t;
 
-// What is to become of the call.
+// What happens to the call.
 typedef struct exports_metagate_plugin_before_invoke_verdict_t {
   uint8_t tag;
   union {
@@ -123,14 +141,70 @@ typedef struct exports_metagate_plugin_before_invoke_verdict_t {
   } val;
 } exports_metagate_plugin_before_invoke_verdict_t;
 
-// On to the next hook, and then to the function.
+// Continue with the next hook, and after the last one with the function.
 #define EXPORTS_METAGATE_PLUGIN_BEFORE_INVOKE_VERDICT_PROCEED 0
-// Answer now. The after-hooks of the plugins before this one in the chain still run.
+// Answer now, without the function. The after-hooks of plugins that are earlier in the chain still run.
 #define EXPORTS_METAGATE_PLUGIN_BEFORE_INVOKE_VERDICT_RESPOND 1
-// Refuse now; likewise.
+// Refuse now, with an error. The same after-hooks run.
 #define EXPORTS_METAGATE_PLUGIN_BEFORE_INVOKE_VERDICT_REJECT 2
 
 typedef metagate_plugin_invocation_borrow_invocation_t exports_metagate_plugin_before_invoke_borrow_invocation_t;
+
+typedef struct {
+  plugin_string_t *ptr;
+  size_t len;
+} plugin_list_string_t;
+
+// An error with which the plugin ends calls, in a before-hook or an after-hook.
+typedef struct exports_metagate_plugin_declarations_refusal_t {
+  // 400 to 599.
+  uint16_t   status;
+  // The code, as in a `problem`.
+  plugin_string_t   code;
+  // What it means for the caller: 1 to 500 bytes of text.
+  plugin_string_t   description;
+  // The names of the headers that the answer has, such as `retry-after`: at most 8.
+  plugin_list_string_t   headers;
+} exports_metagate_plugin_declarations_refusal_t;
+
+// Where a call carries what proves who the caller is.
+typedef struct exports_metagate_plugin_declarations_credential_t {
+  uint8_t tag;
+  union {
+    plugin_string_t     header;
+    plugin_string_t     query;
+    plugin_string_t     cookie;
+    plugin_string_t     bearer;
+  } val;
+} exports_metagate_plugin_declarations_credential_t;
+
+// In the header of this name.
+#define EXPORTS_METAGATE_PLUGIN_DECLARATIONS_CREDENTIAL_HEADER 0
+// In the parameter of this name of the query.
+#define EXPORTS_METAGATE_PLUGIN_DECLARATIONS_CREDENTIAL_QUERY 1
+// In the cookie of this name.
+#define EXPORTS_METAGATE_PLUGIN_DECLARATIONS_CREDENTIAL_COOKIE 2
+// In `Authorization: Basic …`.
+#define EXPORTS_METAGATE_PLUGIN_DECLARATIONS_CREDENTIAL_BASIC 3
+// In `Authorization: Bearer …`. The format of the token, such as `JWT`; empty if there is nothing to say.
+#define EXPORTS_METAGATE_PLUGIN_DECLARATIONS_CREDENTIAL_BEARER 4
+
+// A way for callers to prove who they are.
+typedef struct exports_metagate_plugin_declarations_security_scheme_t {
+  exports_metagate_plugin_declarations_credential_t   credential;
+  // What the credential is and where it comes from: 1 to 500 bytes of text.
+  plugin_string_t   description;
+} exports_metagate_plugin_declarations_security_scheme_t;
+
+typedef struct {
+  exports_metagate_plugin_declarations_refusal_t *ptr;
+  size_t len;
+} exports_metagate_plugin_declarations_list_refusal_t;
+
+typedef struct {
+  exports_metagate_plugin_declarations_security_scheme_t *ptr;
+  size_t len;
+} exports_metagate_plugin_declarations_list_security_scheme_t;
 
 typedef metagate_plugin_types_json_t exports_metagate_plugin_lifecycle_json_t;
 
@@ -140,46 +214,53 @@ typedef struct {
 } exports_metagate_plugin_lifecycle_option_json_t;
 
 // Imported Functions from `metagate:plugin/invocation@0.1.0`
-// The request id, also in the answer's `x-request-id`.
+// The request id, which the answer has in `x-request-id`.
 extern void metagate_plugin_invocation_method_invocation_id(metagate_plugin_invocation_borrow_invocation_t self, plugin_string_t *ret);
 // The deployment's name.
 extern void metagate_plugin_invocation_method_invocation_deployment(metagate_plugin_invocation_borrow_invocation_t self, plugin_string_t *ret);
 // The version in the address, `v1`.
 extern void metagate_plugin_invocation_method_invocation_version(metagate_plugin_invocation_borrow_invocation_t self, plugin_string_t *ret);
-// The function's name as the caller wrote it. The deployment may have none of this name: the call then ends with
-// `function_not_found` once the before-hooks have let it pass.
+// The function's own name, even if the caller used an alias; `http` for a whole HTTP request. If the
+// deployment has no such function, the call ends with `function_not_found` after its before-hooks.
 extern void metagate_plugin_invocation_method_invocation_function(metagate_plugin_invocation_borrow_invocation_t self, plugin_string_t *ret);
-// `GET` or `POST`; `INTERNAL` where another plugin calls.
+// `GET` or `POST`, or any method for a whole HTTP request; `INTERNAL` for the call of a plugin.
 extern void metagate_plugin_invocation_method_invocation_method(metagate_plugin_invocation_borrow_invocation_t self, plugin_string_t *ret);
-// The client's IP address, without the port.
+// The client's IP address, without the port; `unix` for a client over a UNIX socket.
 extern void metagate_plugin_invocation_method_invocation_peer(metagate_plugin_invocation_borrow_invocation_t self, plugin_string_t *ret);
-// The first value of a request header; none where it is not there or not text.
+// The first value of a request header; none if it is missing or not text.
 extern bool metagate_plugin_invocation_method_invocation_header(metagate_plugin_invocation_borrow_invocation_t self, plugin_string_t *name, plugin_string_t *ret);
-// All request headers that are text.
+// All request headers whose values are text.
 extern void metagate_plugin_invocation_method_invocation_headers(metagate_plugin_invocation_borrow_invocation_t self, metagate_plugin_invocation_list_pair_t *ret);
-// Replaces a request header for the hooks that follow. Fails, with the reason, on what is not a header.
+// Replaces a request header for the following hooks, and for a function that takes whole HTTP requests. The
+// error is the reason, such as a name that is not valid.
 extern bool metagate_plugin_invocation_method_invocation_set_header(metagate_plugin_invocation_borrow_invocation_t self, plugin_string_t *name, plugin_string_t *value, plugin_string_t *err);
-// Takes a request header away from the hooks that follow.
+// Removes a request header for the same readers.
 extern void metagate_plugin_invocation_method_invocation_remove_header(metagate_plugin_invocation_borrow_invocation_t self, plugin_string_t *name);
-// The arguments: a JSON array.
+// The arguments: a JSON array. For a whole HTTP request it has one element without the headers,
+// `{"method":"GET","uri":"/path?query","body":"text"}`; a body that is not UTF-8 is in `base64` instead.
 extern void metagate_plugin_invocation_method_invocation_arguments(metagate_plugin_invocation_borrow_invocation_t self, metagate_plugin_invocation_json_t *ret);
 // Their length in bytes, without copying them.
 extern uint64_t metagate_plugin_invocation_method_invocation_arguments_size(metagate_plugin_invocation_borrow_invocation_t self);
-// Replaces the arguments. Fails, with the reason, unless they are a JSON array within the limits. After the
-// function has run it has no effect on it.
+// Replaces the arguments. The error is the reason: not a JSON array, or beyond the limits. In an after-hook
+// it has no effect on the function, which has run.
 extern bool metagate_plugin_invocation_method_invocation_set_arguments(metagate_plugin_invocation_borrow_invocation_t self, metagate_plugin_invocation_json_t *arguments, plugin_string_t *err);
 // Milliseconds until the call's deadline.
 extern uint64_t metagate_plugin_invocation_method_invocation_remaining(metagate_plugin_invocation_borrow_invocation_t self);
-// A value of the call's context: the one that this plugin has put there, else one that another has shared under
-// this key.
+// A value of the call's context: the one that this plugin set, else one that another plugin shared under this
+// key.
 extern bool metagate_plugin_invocation_method_invocation_context(metagate_plugin_invocation_borrow_invocation_t self, plugin_string_t *key, metagate_plugin_invocation_json_t *ret);
-// Puts a value into the call's context, where the hooks that follow find it, also the after-hooks. Only this
-// plugin sees it, unless it is `shared`. Fails, with the reason, on what is not JSON, and beyond 64 values or
-// 64 KiB in one call.
+// Sets a value of the call's context for the following hooks, after-hooks included. Only this plugin can read
+// it, unless it is `shared`. The function gets the shared values whose keys begin with `function.`, if its
+// worker asks for the request: `function.user` is `request().context.user` there. The error is the reason: not
+// JSON, or more than 64 values or 64 KiB in one call.
 extern bool metagate_plugin_invocation_method_invocation_set_context(metagate_plugin_invocation_borrow_invocation_t self, plugin_string_t *key, metagate_plugin_invocation_json_t *value, bool shared, plugin_string_t *err);
 
 // Exported Functions from `metagate:plugin/before-invoke@0.1.0`
 void exports_metagate_plugin_before_invoke_before_invoke(exports_metagate_plugin_before_invoke_borrow_invocation_t call, exports_metagate_plugin_before_invoke_verdict_t *ret);
+
+// Exported Functions from `metagate:plugin/declarations@0.1.0`
+void exports_metagate_plugin_declarations_refusals(exports_metagate_plugin_declarations_list_refusal_t *ret);
+void exports_metagate_plugin_declarations_security_schemes(exports_metagate_plugin_declarations_list_security_scheme_t *ret);
 
 // Exported Functions from `metagate:plugin/lifecycle@0.1.0`
 bool exports_metagate_plugin_lifecycle_config_schema(exports_metagate_plugin_lifecycle_json_t *ret);
@@ -196,6 +277,8 @@ void metagate_plugin_types_list_pair_free(metagate_plugin_types_list_pair_t *ptr
 void metagate_plugin_types_response_free(metagate_plugin_types_response_t *ptr);
 
 void metagate_plugin_types_problem_free(metagate_plugin_types_problem_t *ptr);
+
+void metagate_plugin_types_change_free(metagate_plugin_types_change_t *ptr);
 
 void metagate_plugin_types_parameter_free(metagate_plugin_types_parameter_t *ptr);
 
@@ -224,6 +307,18 @@ void exports_metagate_plugin_before_invoke_response_free(exports_metagate_plugin
 void exports_metagate_plugin_before_invoke_problem_free(exports_metagate_plugin_before_invoke_problem_t *ptr);
 
 void exports_metagate_plugin_before_invoke_verdict_free(exports_metagate_plugin_before_invoke_verdict_t *ptr);
+
+void plugin_list_string_free(plugin_list_string_t *ptr);
+
+void exports_metagate_plugin_declarations_refusal_free(exports_metagate_plugin_declarations_refusal_t *ptr);
+
+void exports_metagate_plugin_declarations_credential_free(exports_metagate_plugin_declarations_credential_t *ptr);
+
+void exports_metagate_plugin_declarations_security_scheme_free(exports_metagate_plugin_declarations_security_scheme_t *ptr);
+
+void exports_metagate_plugin_declarations_list_refusal_free(exports_metagate_plugin_declarations_list_refusal_t *ptr);
+
+void exports_metagate_plugin_declarations_list_security_scheme_free(exports_metagate_plugin_declarations_list_security_scheme_t *ptr);
 
 void exports_metagate_plugin_lifecycle_json_free(exports_metagate_plugin_lifecycle_json_t *ptr);
 

@@ -9,6 +9,7 @@ use std::sync::OnceLock;
 use plugin_heap as _;
 
 use crate::bindings::exports::metagate::plugin::before_invoke::{Guest as BeforeInvoke, Invocation, Problem, Verdict};
+use crate::bindings::exports::metagate::plugin::declarations::{Guest as Declarations, Refusal, SecurityScheme};
 use crate::bindings::exports::metagate::plugin::lifecycle::Guest as Lifecycle;
 use crate::bindings::metagate::plugin::types::Pair;
 use crate::bindings::metagate::plugin::{clock, log, store};
@@ -24,6 +25,7 @@ mod bindings {
                 include metagate:plugin/imports@0.1.0;
                 export metagate:plugin/before-invoke@0.1.0;
                 export metagate:plugin/lifecycle@0.1.0;
+                export metagate:plugin/declarations@0.1.0;
             }
         ",
         generate_all,
@@ -48,6 +50,29 @@ impl Lifecycle for RateLimit {
     fn start(config: String) -> Result<(), String> {
         let policy = Policy::read(&config)?;
         POLICY.set(policy).map_err(|_| "the plugin has been started before".to_owned())
+    }
+}
+
+impl Declarations for RateLimit {
+    fn refusals() -> Vec<Refusal> {
+        vec![
+            Refusal {
+                status: 429,
+                code: "rate_limited".to_owned(),
+                description: "The rate limit is used up for now.".to_owned(),
+                headers: vec!["retry-after".to_owned()],
+            },
+            Refusal {
+                status: 503,
+                code: "rate_limit_failed".to_owned(),
+                description: "Whether the call is within its rate limit cannot be told now.".to_owned(),
+                headers: Vec::new(),
+            },
+        ]
+    }
+
+    fn security_schemes() -> Vec<SecurityScheme> {
+        Vec::new()
     }
 }
 

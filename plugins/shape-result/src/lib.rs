@@ -7,6 +7,7 @@ use std::sync::OnceLock;
 use plugin_heap as _;
 
 use crate::bindings::exports::metagate::plugin::after_invoke::{Guest as AfterInvoke, Invocation, Outcome};
+use crate::bindings::exports::metagate::plugin::declarations::{Guest as Declarations, Refusal, SecurityScheme};
 use crate::bindings::exports::metagate::plugin::lifecycle::Guest as Lifecycle;
 use crate::bindings::metagate::plugin::log;
 use crate::bindings::metagate::plugin::types::Problem;
@@ -21,11 +22,15 @@ mod bindings {
                 include metagate:plugin/imports@0.1.0;
                 export metagate:plugin/after-invoke@0.1.0;
                 export metagate:plugin/lifecycle@0.1.0;
+                export metagate:plugin/declarations@0.1.0;
             }
         ",
         generate_all,
     });
 }
+
+/// The code of results that cannot be shaped.
+const NOT_SHAPED: &str = "result_not_shaped";
 
 struct ShapeResult;
 
@@ -45,9 +50,27 @@ impl Lifecycle for ShapeResult {
     }
 }
 
+impl Declarations for ShapeResult {
+    fn refusals() -> Vec<Refusal> {
+        let refusal = |status, code: &str, description: &str| Refusal {
+            status,
+            code: code.to_owned(),
+            description: description.to_owned(),
+            headers: Vec::new(),
+        };
+        let mut all = vec![refusal(500, NOT_SHAPED, "The result cannot be brought into its shape.")];
+        all.extend(shape().errors().map(|(code, status)| refusal(status, code, "The error of this code.")));
+        all
+    }
+
+    fn security_schemes() -> Vec<SecurityScheme> {
+        Vec::new()
+    }
+}
+
 impl AfterInvoke for ShapeResult {
     fn after_invoke(_: &Invocation, outcome: &Outcome) {
-        let shape = SHAPE.get().expect("the gateway starts an instance before its first hook");
+        let shape = shape();
         let done = match outcome.code() {
             Some(code) => shape.status_of(&code).map_or(Ok(()), |status| outcome.set_status(status)),
             None if shape.keeps_results() || !(200..300).contains(&outcome.status()) => Ok(()),
@@ -59,12 +82,16 @@ impl AfterInvoke for ShapeResult {
     }
 }
 
+fn shape() -> &'static Shape {
+    SHAPE.get().expect("the gateway starts an instance before its first hook")
+}
+
 /// Answers with an error instead: the unchanged result may contain values that were to be left out.
 fn hold_back(outcome: &Outcome, reason: &str) {
     log::write(log::Level::Error, &format!("the result cannot be shaped: {reason}"));
     let problem = Problem {
         status: 500,
-        code: "result_not_shaped".to_owned(),
+        code: NOT_SHAPED.to_owned(),
         message: "the function's result could not be brought into its shape".to_owned(),
         headers: Vec::new(),
     };

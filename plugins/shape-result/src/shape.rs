@@ -68,6 +68,16 @@ impl Shape {
         self.errors.get(code).copied()
     }
 
+    /// The first 255 configured codes, with their statuses. No error has a code of another form.
+    pub fn errors(&self) -> impl Iterator<Item = (&str, u16)> {
+        let is_code = |code: &str| {
+            let is_part = |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'_';
+            (1..=64).contains(&code.len()) && code.bytes().all(is_part)
+        };
+        let all = self.errors.iter().map(|(code, status)| (code.as_str(), *status));
+        all.filter(move |(code, _)| is_code(code)).take(255)
+    }
+
     /// Whether every result is left unchanged.
     pub fn keeps_results(&self) -> bool {
         self.envelope.is_none() && self.keeps_values()

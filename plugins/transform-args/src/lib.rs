@@ -14,6 +14,7 @@ use plugin_heap as _;
 
 use crate::arguments::{parse, transform};
 use crate::bindings::exports::metagate::plugin::before_invoke::{Guest as BeforeInvoke, Invocation, Problem, Verdict};
+use crate::bindings::exports::metagate::plugin::declarations::{Guest as Declarations, Refusal, SecurityScheme};
 use crate::bindings::exports::metagate::plugin::lifecycle::Guest as Lifecycle;
 use crate::rule::{Rule, read_rules};
 
@@ -26,6 +27,7 @@ mod bindings {
                 include metagate:plugin/imports@0.1.0;
                 export metagate:plugin/before-invoke@0.1.0;
                 export metagate:plugin/lifecycle@0.1.0;
+                export metagate:plugin/declarations@0.1.0;
             }
         ",
         generate_all,
@@ -47,6 +49,21 @@ impl Lifecycle for TransformArgs {
     fn start(config: String) -> Result<(), String> {
         let rules = read_rules(&config)?;
         RULES.set(rules).map_err(|_| "the plugin has been started before".to_owned())
+    }
+}
+
+impl Declarations for TransformArgs {
+    fn refusals() -> Vec<Refusal> {
+        vec![Refusal {
+            status: 422,
+            code: "invalid_arguments".to_owned(),
+            description: "The arguments do not fit the rules of the function.".to_owned(),
+            headers: Vec::new(),
+        }]
+    }
+
+    fn security_schemes() -> Vec<SecurityScheme> {
+        Vec::new()
     }
 }
 

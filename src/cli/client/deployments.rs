@@ -25,9 +25,20 @@ pub(crate) struct Deployment {
     #[serde(default)]
     pub(crate) labels: BTreeMap<String, String>,
     #[serde(default)]
+    pub(crate) schedules: Vec<Schedule>,
+    #[serde(default)]
     pub(crate) warnings: Vec<String>,
     #[serde(default)]
     pub(crate) error: Option<DeploymentError>,
+}
+
+/// When the configuration calls a function.
+#[derive(Debug, Deserialize)]
+pub(crate) struct Schedule {
+    pub(crate) name: String,
+    pub(crate) function: String,
+    pub(crate) times: String,
+    pub(crate) next: Vec<String>,
 }
 
 /// Why a deployment failed.

@@ -77,11 +77,13 @@ impl Inspect {
         let listed = |names: &[String]| if names.is_empty() { "none".to_owned() } else { names.join(", ") };
         let hooks: Vec<String> = surface.hooks.iter().map(ToString::to_string).collect();
         let lifecycle = if surface.lifecycle { "checks its configuration" } else { "none" };
+        let declares = if surface.declarations { "its errors and security schemes" } else { "nothing" };
         for (what, value) in [
             ("file", self.subject.file.display().to_string()),
             ("interface", format!("{PACKAGE}@{VERSION}")),
             ("hooks", hooks.join(", ")),
             ("lifecycle", lifecycle.to_owned()),
+            ("declares", declares.to_owned()),
             ("imports", listed(&surface.imports)),
             ("wasi", listed(&surface.wasi)),
             ("made by", listed(&surface.made_by)),
@@ -105,7 +107,7 @@ impl Inspect {
     ) -> std::io::Result<()> {
         let object = json!({
             "file": self.subject.file, "interface": format!("{PACKAGE}@{VERSION}"), "hooks": surface.hooks,
-            "lifecycle": surface.lifecycle, "imports": surface.imports,
+            "lifecycle": surface.lifecycle, "declarations": surface.declarations, "imports": surface.imports,
             "wasi": surface.wasi, "made_by": surface.made_by,
             "size": surface.size, "sha256": surface.sha256_text(), "config_schema": schema, "toml": table,
         });

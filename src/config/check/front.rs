@@ -7,7 +7,7 @@ use crate::config::tables::cors::CorsConfig;
 use crate::config::tables::route::RouteConfig;
 use crate::config::values::cors_origin::CorsOrigin;
 use crate::config::values::route_path::RoutePart;
-use crate::deployment::RESERVED_NAMES;
+use crate::deployment::{DeploymentName, RESERVED_NAMES};
 
 /// Checks the rules and adds to `faults`.
 pub(super) fn check(config: &Config, faults: &mut Faults) {
@@ -38,6 +38,15 @@ fn check_cors(cors: Option<&CorsConfig>, key: &str, locations: &Locations, fault
 fn check_routes(config: &Config, faults: &mut Faults) {
     for (at, route) in config.routes.iter().enumerate() {
         check_cors(route.cors.as_ref(), "cors", &route.locations, faults);
+        if route.is_async && !may_be_async(config, &route.to.deployment) {
+            let message =
+                format!("calls of {:?} are not asynchronous: \"enabled\" is false", route.to.deployment.as_str());
+            faults.push(Fault::new(route.locations.of("async"), message));
+        }
+        if route.is_async && route.to.function.is_none() {
+            let message = format!("whole requests are not asynchronous: write \"{}/<function>\" in \"to\"", route.to);
+            faults.push(Fault::new(route.locations.of("async"), message));
+        }
         if let Some(message) = taken(route, config) {
             faults.push(Fault::new(route.locations.of("path"), message));
             continue;
@@ -90,5 +99,25 @@ pub fn route_warnings(config: &Config) -> Vec<String> {
             route.to.deployment.as_str()
         )
     };
-    unknown.map(warning).collect()
+    unknown.map(warning).chain(schedule_warnings(config)).collect()
+}
+
+/// Schedules of deployments that the file does not have.
+fn schedule_warnings(config: &Config) -> impl Iterator<Item = String> + '_ {
+    let is_known = |name: &DeploymentName| config.deployments.iter().any(|deployment| deployment.name == *name);
+    let unknown = config.schedules.iter().filter(move |schedule| !is_known(&schedule.to.deployment));
+    unknown.map(|schedule| {
+        let place = schedule.locations.of("to").map_or_else(String::new, |location| format!("{location}: "));
+        format!(
+            "{place}the schedule calls {:?}, which is no deployment of this file: its calls are dead until one is \
+             uploaded",
+            schedule.to.deployment.as_str()
+        )
+    })
+}
+
+/// Whether calls of a deployment may be asynchronous; those that are uploaded follow `[async]`.
+fn may_be_async(config: &Config, name: &DeploymentName) -> bool {
+    let own = config.deployments.iter().find(|deployment| deployment.name == *name);
+    own.and_then(|deployment| deployment.async_calls.enabled).unwrap_or(config.async_calls.enabled)
 }

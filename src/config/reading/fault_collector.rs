@@ -20,6 +20,7 @@ use crate::config::tables::deployment::DeploymentConfig;
 use crate::config::tables::mcp::McpResource;
 use crate::config::tables::plugin::PluginConfig;
 use crate::config::tables::route::RouteConfig;
+use crate::config::tables::schedule::ScheduleConfig;
 use crate::config::tables::tls::TlsConfig;
 use crate::config::tables::traces::TracesConfig;
 
@@ -165,6 +166,7 @@ fn required_keys(route: &[Step]) -> Option<&'static [&'static str]> {
     match route {
         [Step::Key(key), Step::Index(_)] if key == "deployment" => Some(&DeploymentConfig::REQUIRED),
         [Step::Key(key), Step::Index(_)] if key == "route" => Some(&RouteConfig::REQUIRED),
+        [Step::Key(key), Step::Index(_)] if key == "schedule" => Some(&ScheduleConfig::REQUIRED),
         [Step::Key(key), Step::Index(_)] if key == "plugin" => Some(&PluginConfig::REQUIRED),
         [Step::Key(key)] if key == "traces" => Some(&TracesConfig::REQUIRED),
         [Step::Key(table), Step::Key(key), Step::Index(_)] if table == "admin" && key == "tokens" => {

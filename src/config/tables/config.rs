@@ -8,6 +8,7 @@ use serde::Deserialize;
 use crate::config::locations::Locations;
 use crate::config::tables::access_log::AccessLogConfig;
 use crate::config::tables::admin::AdminConfig;
+use crate::config::tables::async_calls::AsyncConfig;
 use crate::config::tables::dashboard::DashboardConfig;
 use crate::config::tables::deploy::DeployConfig;
 use crate::config::tables::deployment::DeploymentConfig;
@@ -16,6 +17,7 @@ use crate::config::tables::metrics::MetricsConfig;
 use crate::config::tables::plugin::PluginConfig;
 use crate::config::tables::plugins::PluginsConfig;
 use crate::config::tables::route::RouteConfig;
+use crate::config::tables::schedule::ScheduleConfig;
 use crate::config::tables::server::ServerConfig;
 use crate::config::tables::traces::TracesConfig;
 use crate::config::values::field;
@@ -41,6 +43,9 @@ pub struct Config {
     /// Functions as tools for models. Default: none are.
     #[serde(default, deserialize_with = "field::table")]
     pub mcp: McpConfig,
+    /// Calls that nobody waits for: how often they are tried, and how long they are kept.
+    #[serde(default, rename = "async", deserialize_with = "field::table")]
+    pub async_calls: AsyncConfig,
     /// A line for each call. Default: none.
     #[serde(default, deserialize_with = "field::some_table")]
     pub access_log: Option<AccessLogConfig>,
@@ -57,6 +62,9 @@ pub struct Config {
     /// request takes it.
     #[serde(default, rename = "route", deserialize_with = "field::tables")]
     pub routes: Vec<RouteConfig>,
+    /// Calls of functions at times of their own.
+    #[serde(default, rename = "schedule", deserialize_with = "field::tables")]
+    pub schedules: Vec<ScheduleConfig>,
     /// Settings of all plugins.
     #[serde(default, deserialize_with = "field::table")]
     pub plugins: PluginsConfig,

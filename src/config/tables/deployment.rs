@@ -7,6 +7,7 @@ use schemars::JsonSchema;
 use serde::Deserialize;
 
 use crate::config::locations::Locations;
+use crate::config::tables::async_calls::DeploymentAsyncConfig;
 use crate::config::tables::cors::CorsConfig;
 use crate::config::tables::wasm_functions::WasmFunctionsConfig;
 use crate::config::values::choice::{ArgumentOrder, Describe, Handler, Isolation};
@@ -149,6 +150,9 @@ pub struct DeploymentConfig {
     /// Who may read what its functions are: "admin" or "public", as in `[server]`. Default: that of `[server]`.
     #[serde(default)]
     pub describe: Option<Describe>,
+    /// Its calls that nobody waits for. Default: as in `[async]`.
+    #[serde(default, rename = "async", deserialize_with = "field::table")]
+    pub async_calls: DeploymentAsyncConfig,
     /// For runtime = "wasm": how its functions run, and their permissions.
     #[serde(default)]
     pub wasm: WasmFunctionsConfig,
@@ -195,6 +199,7 @@ impl DeploymentConfig {
             static_files: StaticFiles::default(),
             cors: None,
             describe: None,
+            async_calls: DeploymentAsyncConfig::default(),
             wasm: WasmFunctionsConfig::default(),
             locations: Locations::default(),
         }
@@ -204,9 +209,15 @@ impl DeploymentConfig {
     /// within its file is unchanged.
     #[must_use]
     pub fn has_same_settings(&self, other: &Self) -> bool {
-        let Self { cors, describe, locations, .. } = self;
-        // `cors` and `describe` concern no worker, and are replaced without a new release.
-        let other = Self { cors: cors.clone(), describe: *describe, locations: locations.clone(), ..other.clone() };
+        let Self { cors, describe, async_calls, locations, .. } = self;
+        // `cors`, `describe` and `async` concern no worker, and are replaced without a new release.
+        let other = Self {
+            cors: cors.clone(),
+            describe: *describe,
+            async_calls: async_calls.clone(),
+            locations: locations.clone(),
+            ..other.clone()
+        };
         *self == other
     }
 }

@@ -27,6 +27,10 @@ pub struct RouteConfig {
     pub host: Option<RouteHost>,
     /// The function, as `"<deployment>/<function>"`, or `"<deployment>"`, whose function for whole requests gets them.
     pub to: RouteTarget,
+    /// Whether nobody waits for its calls: they are answered with 202 and the address of the call. Only for functions.
+    /// Default false.
+    #[serde(default, rename = "async")]
+    pub is_async: bool,
     /// Which web pages of other origins may use it, in place of the deployment's `cors` and `[server.cors]`. Default:
     /// those of these.
     #[serde(default, deserialize_with = "field::some_table")]

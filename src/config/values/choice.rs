@@ -100,6 +100,19 @@ choices!(
     }
 );
 choices!(
+    /// What becomes of times that passed while the gateway did not run.
+    #[derive(Default)]
+    Missed,
+    "\"skip\" or \"once\"",
+    {
+        /// Nothing.
+        #[default]
+        Skip = "skip",
+        /// The last of them is made up for.
+        Once = "once",
+    }
+);
+choices!(
     /// Compression of what is sent.
     #[derive(Default)]
     Compression,

@@ -31,6 +31,11 @@ pub struct Delay(Duration);
 impl Delay {
     pub(crate) const NONE: Self = Self(Duration::ZERO);
 
+    /// So many seconds; at most 3600.
+    pub(crate) const fn seconds(seconds: u64) -> Self {
+        Self(Duration::from_secs(seconds))
+    }
+
     /// So many minutes; at most 60.
     pub(crate) const fn minutes(minutes: u64) -> Self {
         Self(Duration::from_secs(60 * minutes))

@@ -69,6 +69,9 @@ impl<'a> Need<'a> {
                 Self::Change
             }
             path if path.starts_with("/api/repository/") => Self::Change,
+            // Their handlers ask for the deployment.
+            "/api/calls" => Self::Any,
+            path if path.starts_with("/api/calls/") => Self::Change,
             // Their handlers show what the caller may see.
             "/api/inspect" | "/api/overview" | "/api/recent-calls" | "/api/events" | "/api/wiring"
             | "/api/deploy/logs" | "/validate" => Self::Any,

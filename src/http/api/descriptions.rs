@@ -3,7 +3,7 @@
 //! is a page for people, `docs`, which holds no data itself: it asks for the document as any other client does.
 
 use std::collections::HashMap;
-use std::sync::{Arc, LazyLock};
+use std::sync::{Arc, LazyLock, Weak};
 use std::time::Duration;
 
 use axum::Router;
@@ -18,6 +18,7 @@ use parking_lot::Mutex;
 
 use crate::config::Describe;
 use crate::deployment::Exports;
+use crate::describe::guards::Guard;
 use crate::describe::openapi::{self, RouteAddress, Subject};
 use crate::describe::{Abilities, gateway, signatures};
 use crate::gateway::VERSION;
@@ -29,6 +30,8 @@ use crate::http::call::lookup;
 use crate::http::dashboard;
 use crate::http::front::Front;
 use crate::http::problem::{Code, Problem};
+use crate::plugin::Plugin;
+use crate::plugin::deployment_chain::DeploymentChain;
 use crate::registry::Deployment;
 
 /// Documents that are kept. Others are made again when they are asked for.
@@ -58,6 +61,7 @@ struct Kept {
     release: Option<u64>,
     abilities: Abilities,
     routes: Vec<RouteAddress>,
+    chain: Weak<DeploymentChain>,
     document: Document,
 }
 
@@ -123,8 +127,8 @@ impl Descriptions {
             let message = format!("deployment {:?} has not loaded, so its functions are unknown", deployment.name);
             return Err(Problem::new(Code::Starting, message).retry_after(RETRY));
         };
-        let abilities =
-            Abilities { names: pool.wants_names(), files: pool.takes_files(), plugins: deployment.has_chains() };
+        let abilities = Abilities { names: pool.wants_names(), files: pool.takes_files() };
+        let chain = deployment.chain.load_full();
         let name = deployment.name.as_str().to_owned();
         let routes = self.front.routes_to(&name);
         let release = deployment.stored().map(|stored| stored.number);
@@ -133,18 +137,28 @@ impl Descriptions {
             && Arc::ptr_eq(&kept.exports, &exports)
             && (kept.release, kept.abilities) == (release, abilities)
             && kept.routes == routes
+            && kept.chain.as_ptr() == Arc::as_ptr(&chain)
         {
             return Ok(kept.document.clone());
         }
         let base = format!("/{}/{name}/{}", self.deployer.gateway.prefix, VERSION);
         let made = tokio::task::spawn_blocking(move || {
-            let subject = Subject { name: &name, base: &base, release, exports: &exports, abilities, routes: &routes };
+            let guards = guards(&exports, &chain);
+            let subject = Subject {
+                name: &name,
+                base: &base,
+                release,
+                exports: &exports,
+                abilities,
+                routes: &routes,
+                guards: &guards,
+            };
             let text = match form {
                 Form::OpenApi => openapi::document(&subject),
                 Form::Signatures => signatures::document(&subject),
             };
             let document = Document::new(text.ok()?);
-            Some(Kept { exports, release, abilities, routes, document })
+            Some(Kept { exports, release, abilities, routes, chain: Arc::downgrade(&chain), document })
         });
         let failed = || Problem::new(Code::Internal, "the gateway failed while it wrote the document");
         let kept = made.await.ok().flatten().ok_or_else(failed)?;
@@ -156,6 +170,14 @@ impl Descriptions {
         all.insert(key, kept);
         Ok(document)
     }
+}
+
+/// What the plugins of each function declare.
+fn guards(exports: &Exports, chain: &DeploymentChain) -> HashMap<Box<str>, Vec<Guard>> {
+    let of_plugin = |plugin: &Arc<Plugin>| Guard { plugin: plugin.name().into(), declaration: plugin.declaration() };
+    let of_function = |function: &str| Some(chain.of(function, || false)?.plugins().iter().map(of_plugin).collect());
+    let all = exports.functions.keys();
+    all.filter_map(|function| Some((function.clone(), of_function(function)?))).collect()
 }
 
 type Address = Path<(String, String, String)>;

@@ -1,6 +1,7 @@
 //! `GET /metrics`: what the gateway counts, read at each scrape. A scraper that asks for OpenMetrics gets that, any
 //! other the text format of Prometheus.
 
+mod async_calls;
 mod calls;
 mod families;
 mod gateway;
@@ -124,6 +125,7 @@ impl Collector for Counters {
         let readiness = deployer.readiness();
         let deployments: Vec<_> = readiness.deployments.iter().map(|one| (one.name.as_str(), one)).collect();
         calls::calls(&mut encoder, &deployer.gateway)?;
+        async_calls::async_calls(&mut encoder, &deployer.gateway)?;
         family(&mut encoder, "deployment", &deployments, &gateway::DEPLOYMENT_GAUGES, MetricType::Gauge)?;
         family(&mut encoder, "deployment", &deployments, &gateway::DEPLOYMENT_COUNTERS, MetricType::Counter)?;
         workers::workers(&mut encoder, &deployer.gateway.deployments(), &figures.processor_times)?;

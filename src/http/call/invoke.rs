@@ -15,6 +15,7 @@ use crate::http::bodies::Bodies;
 use crate::http::buffers::SMALL;
 use crate::http::call::arguments;
 use crate::http::call::body_kind::BodyKind;
+use crate::http::call::deferral::{self, Deferral};
 use crate::http::call::lookup::{self, Client};
 use crate::http::call::record::{CallRecord, Refused};
 use crate::http::call::spooled_form;
@@ -51,12 +52,51 @@ pub async fn call(
             return Err(Box::pin(request_body::refuse(&head, body, problem)).await);
         }
     };
+    let deferral = match deferral::of_request(gateway, &deployment, &head, address.is_async) {
+        Ok(deferral) => deferral,
+        Err(problem) => {
+            Refused { client, function: &address.function, head: &head }.record(gateway, Some(&deployment), &problem);
+            return Err(Box::pin(request_body::refuse(&head, body, problem)).await);
+        }
+    };
     if head.method == Method::OPTIONS {
         return Box::pin(options(&head, body, methods_of(&deployment, &address.function))).await;
     }
     let mut record = CallRecord::begin(client, &deployment, &address.function, &head, &body.size_hint());
-    let answered = answer(gateway, &mut head, body, client, bodies, &mut record).await;
+    let answered = match deferral {
+        None => answer(gateway, &mut head, body, client, bodies, &mut record).await,
+        // Boxed: it would enlarge the future of every call.
+        Some(deferral) => Box::pin(defer(gateway, &mut head, body, client, bodies, &mut record, &deferral)).await,
+    };
     record.end(answered)
+}
+
+/// Reads the arguments, and has the call made later, or once for its key.
+async fn defer(
+    gateway: &Arc<Gateway>,
+    head: &mut Parts,
+    body: Incoming,
+    client: Client<'_>,
+    bodies: &Bodies,
+    record: &mut CallRecord<'_>,
+    deferral: &Deferral,
+) -> Result<Response<ReplyBody>, Problem> {
+    let (deployment, function) = (record.deployment, record.function);
+    lookup::check_function(gateway, deployment, function, Takes::Arguments)?;
+    let (keys, kind) = lookup::body_of(deployment, function, head);
+    let query = head.uri.query().filter(|query| !query.is_empty()).map(str::to_owned);
+    let arguments = move |body: &mut ReadBody| match query {
+        Some(query) if body.bytes.is_empty() => arguments::from_query(&query, keys),
+        _ => {
+            body.hold_line()?;
+            arguments::from_body(&body.bytes, &kind, keys)
+        }
+    };
+    let (arguments, body) = bodies.read(head, body, &client.connection.buffers, arguments).await?;
+    record.request_bytes = body.bytes.len() as u64;
+    let _held = body.into_held();
+    let call = record.call(Takes::Arguments, arguments, head);
+    deferral::answer(gateway, call, deferral, client, bodies, record).await
 }
 
 /// Reads the arguments and calls the function.

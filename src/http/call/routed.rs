@@ -12,6 +12,7 @@ use crate::gateway::Gateway;
 use crate::http::bodies::Bodies;
 use crate::http::call::arguments::{self, Keys};
 use crate::http::call::body_kind::BodyKind;
+use crate::http::call::deferral;
 use crate::http::call::lookup::{self, Client};
 use crate::http::call::record::{CallRecord, Refused};
 use crate::http::call::route_arguments::{self, Given};
@@ -69,14 +70,22 @@ async fn call(
         Err(problem) => return Err(request_body::refuse(&head, body, problem).await),
     };
     let mut record = CallRecord::begin(client, &deployment, function, &head, &body.size_hint());
-    let answered = answer(gateway, path, &mut head, body, client, bodies, &mut record).await;
+    let by_route = ByRoute { path, is_async: route.is_async };
+    let answered = answer(gateway, by_route, &mut head, body, client, bodies, &mut record).await;
     record.end(answered)
+}
+
+/// What a route says about a call.
+struct ByRoute {
+    /// The arguments that the path has.
+    path: Vec<(String, String)>,
+    is_async: bool,
 }
 
 /// Reads the arguments, adds those of the path, and calls the function.
 async fn answer(
     gateway: &Arc<Gateway>,
-    path: Vec<(String, String)>,
+    ByRoute { path, is_async }: ByRoute,
     head: &mut Parts,
     body: Incoming,
     client: Client<'_>,
@@ -84,6 +93,7 @@ async fn answer(
     record: &mut CallRecord<'_>,
 ) -> Result<Response<ReplyBody>, Problem> {
     let (deployment, function) = (record.deployment, record.function);
+    let deferral = deferral::of_request(gateway, deployment, head, is_async)?;
     let (keys, kind) = lookup::body_of(deployment, function, head);
     let query = head.uri.query().filter(|query| !query.is_empty()).map(str::to_owned);
     let function_of = if body.is_end_stream() { None } else { lookup::exported(deployment, function) };
@@ -94,7 +104,7 @@ async fn answer(
     };
     let buffers = &client.connection.buffers;
     let (arguments, _held) = match kind {
-        BodyKind::Multipart(boundary) if lookup::may_be_taken_in_pieces(head, &body) => {
+        BodyKind::Multipart(boundary) if deferral.is_none() && lookup::may_be_taken_in_pieces(head, &body) => {
             let read = spooled_form::read(deployment, head, body, &boundary, Keys::Keep, buffers, bodies);
             let (from_body, held) = Box::pin(read).await?;
             (with_address(from_body)?, held)
@@ -112,6 +122,11 @@ async fn answer(
     let mut call = record.call(Takes::Arguments, arguments, head);
     if let Some(target) = &mut call.target {
         target.base = Some(0);
+    }
+    if let Some(deferral) = &deferral {
+        lookup::check_function(gateway, deployment, function, Takes::Arguments)?;
+        // Boxed: it would enlarge the future of every call.
+        return Box::pin(deferral::answer(gateway, call, deferral, client, bodies, record)).await;
     }
     let outcome = gateway.call(deployment, call).await;
     record.answered(&outcome);

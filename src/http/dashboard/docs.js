@@ -99,7 +99,7 @@ function operationForm(all, path, method, operation, authorized) {
       const isSent = method !== 'get' && operation.requestBody !== undefined && body !== undefined;
       const got = await fetch(address, {
         method: method.toUpperCase(),
-        headers: { ...authorized(), ...(isSent ? { 'content-type': 'application/json' } : {}) },
+        headers: { ...authorized(operation), ...(isSent ? { 'content-type': 'application/json' } : {}) },
         body: isSent ? JSON.stringify(body) : undefined,
         credentials: 'omit',
       });
@@ -139,15 +139,46 @@ function operationForm(all, path, method, operation, authorized) {
   );
 }
 
+/** The header in which a credential of this value goes; none if it goes in no header. */
+function headerOf({ type, in: place, name, scheme }, value) {
+  if (type === 'apiKey' && place === 'header') return { [name]: value };
+  if (type !== 'http') return undefined;
+  const bytes = new TextEncoder().encode(value);
+  const text = scheme === 'basic' ? btoa(String.fromCharCode(...bytes)) : value;
+  return { authorization: `${scheme === 'basic' ? 'Basic' : 'Bearer'} ${text}` };
+}
+
+/** Fields for what calls prove who they are with, and the headers of an operation that their values make. */
+function credentialsOf(all) {
+  const field = () => element('input', { type: 'password', autocomplete: 'off' });
+  const label = (title, input) => element('label', { class: 'field' }, element('span', {}, title), input);
+  const declared = Object.entries(all.components?.securitySchemes ?? {})
+    .filter(([, scheme]) => headerOf(scheme, '') !== undefined)
+    .map(([name, scheme]) => ({ name, scheme, input: field() }));
+  if (declared.length === 0) {
+    const input = field();
+    const headers = () => (input.value === '' ? {} : { authorization: `Bearer ${input.value}` });
+    return { labels: [label('Token of calls, if they need one', input)], headers };
+  }
+  const headers = (operation) => {
+    const wanted = new Set((operation.security ?? []).flatMap((one) => Object.keys(one)));
+    const given = declared.filter(({ name, input }) => wanted.has(name) && input.value !== '');
+    return Object.assign({}, ...given.map(({ scheme, input }) => headerOf(scheme, input.value)));
+  };
+  const labels = declared.map(({ name, scheme, input }) => {
+    const form = scheme.scheme === 'basic' ? ' (name:password)' : '';
+    return label(`${name}: ${scheme.description ?? ''}${form}`, input);
+  });
+  return { labels, headers };
+}
+
 function show(all) {
   document.title = all.info.title;
   document.getElementById('name').textContent = all.info.title;
   const isApi = location.pathname === '/api/docs';
-  const input = element('input', { type: 'password', autocomplete: 'off' });
-  const authorized = () => {
-    const token = isApi ? heldToken() : input.value;
-    return token === '' ? {} : { authorization: `Bearer ${token}` };
-  };
+  const credentials = credentialsOf(all);
+  const token = () => (heldToken() === '' ? {} : { authorization: `Bearer ${heldToken()}` });
+  const authorized = isApi ? token : credentials.headers;
   const forms = Object.entries(all.paths ?? {}).flatMap(([path, item]) =>
     METHODS.filter((method) => item[method] !== undefined).map((method) =>
       operationForm(all, path, method, item[method], authorized),
@@ -158,7 +189,7 @@ function show(all) {
     element('h1', {}, all.info.title),
     all.info.description ? element('p', { class: 'quiet' }, all.info.description) : '',
     more ? element('p', {}, element('a', { href: more.url }, more.description ?? more.url)) : '',
-    isApi ? '' : element('label', { class: 'field' }, element('span', {}, 'Token of calls, if they need one'), input),
+    ...(isApi ? [] : credentials.labels),
     ...(forms.length > 0 ? forms : [element('p', {}, 'There are no functions.')]),
   );
 }

@@ -23,6 +23,8 @@ pub struct Route {
     pub methods: Option<Vec<String>>,
     /// Where it leads.
     pub to: RouteTarget,
+    /// Nobody waits for its calls.
+    pub is_async: bool,
     /// What pages of other origins may do there, if that is its own.
     pub cors: Option<Arc<CorsPolicy>>,
     /// Where it is written.
@@ -38,6 +40,7 @@ impl Route {
             host: config.host.clone(),
             methods: config.accepted().map(|methods| methods.into_iter().map(str::to_owned).collect()),
             to: config.to.clone(),
+            is_async: config.is_async,
             cors: config.cors.as_ref().map(|cors| Arc::new(CorsPolicy::new(cors))),
             location: config.locations.of("path"),
         }

@@ -196,6 +196,9 @@ pub(crate) struct Loaded {
     /// The hooks that it runs.
     #[serde(deserialize_with = "few")]
     pub(crate) hooks: Vec<HookName>,
+    /// What it declares about itself, if it does: the JSON of a `Declaration`.
+    #[serde(default)]
+    pub(crate) declaration: Option<String>,
     /// Why it cannot be used.
     pub(crate) refusal: Option<Refusal>,
 }
@@ -219,6 +222,8 @@ pub(crate) struct SentSurface {
     #[serde(deserialize_with = "few")]
     pub(crate) hooks: Vec<HookName>,
     pub(crate) lifecycle: bool,
+    #[serde(default)]
+    pub(crate) declarations: bool,
     #[serde(deserialize_with = "few")]
     pub(crate) imports: Vec<String>,
     #[serde(deserialize_with = "few")]

@@ -49,11 +49,11 @@ fn a_new_plugin_has_its_name_everywhere_and_the_gateways_interface() {
             let copied = folder.join("wit/deps/metagate-plugin").join(file.file_name().unwrap());
             assert_eq!(fs::read(&copied).unwrap(), fs::read(&file).unwrap(), "{}", copied.display());
         }
-        // The interface resolves everything in its world, which exports one hook.
+        // The interface resolves everything in its world, which exports one hook and what the plugin declares.
         let mut resolve = wit_parser::Resolve::default();
         let (package, _) = resolve.push_dir(folder.join("wit")).unwrap();
         let world = resolve.select_world(&[package], None).unwrap();
-        assert_eq!(resolve.worlds[world].exports.len(), 1, "{language}");
+        assert_eq!(resolve.worlds[world].exports.len(), 2, "{language}");
     }
 }
 

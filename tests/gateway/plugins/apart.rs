@@ -13,8 +13,8 @@ use serde_json::{Value, json};
 use crate::faulty::{assert_error, assert_ok, send_signal};
 use crate::plugins::component::{Code, Plugin};
 use crate::plugins::{
-    Files, MORE_KEYS, asked, assert_failed, boundaries, call_do, chains, deployment, grants, hostile, loads, policy,
-    put, refusal_of, reload, state_of, table, with_plugin,
+    Files, MORE_KEYS, asked, assert_failed, boundaries, call_do, chains, declarations, deployment, grants, hostile,
+    loads, policy, put, refusal_of, reload, state_of, table, with_plugin,
 };
 use crate::support::{Gateway, fixture, metagate, wait_for};
 
@@ -90,6 +90,14 @@ fn policies_are_the_same_in_a_process_of_its_own() {
         policy::a_hook_runs_to_its_end_when_its_caller_goes_away,
         policy::hook_calls_beyond_max_instances_wait_and_those_beyond_the_queue_are_refused,
         policy::in_observe_mode_verdicts_are_counted_and_not_applied,
+    ]);
+}
+
+#[test]
+fn declarations_are_the_same_in_a_process_of_its_own() {
+    apart(&[
+        declarations::a_document_lists_what_the_plugins_of_each_function_declare,
+        declarations::a_declaration_that_is_not_valid_is_a_fault_of_its_plugin,
     ]);
 }
 

@@ -2,6 +2,7 @@
 //! repository.
 
 mod code;
+mod declared;
 
 use std::collections::BTreeSet;
 use std::fmt::Write;

@@ -17,6 +17,7 @@ pub(crate) const TABLES: &str = "[server]\nlisten = [\"127.0.0.1:0\", \"unix:gat
     data_dir = \"data\"\nupgrade_timeout = \"10s\"\n[[deployment]]\nname = \"math\"\npath = \"math\"\n";
 const SCRIPT: &str = "while (require('fs').existsSync(__dirname + '/hang'));\n\
     exports.add = (a, b) => a + b;\n\
+    exports.say = (text) => console.log(text);\n\
     exports.detach = () => {\n\
       const child = require('child_process').spawn('sleep', ['1000'], { detached: true, stdio: 'ignore' });\n\
       child.unref();\n  return child.pid;\n};\n\

@@ -54,7 +54,7 @@ async fn what_is_for_the_load_is_answered_during_the_load_only() {
     let mut rig = Rig::new();
     let is_unknown = |answer: Answer| matches!(answer, Answer::Failed(words) if words.contains("no such hook call"));
     assert!(!is_unknown(rig.ask(0, Request::Files, b"").await));
-    let loaded = Loaded { surface: None, hooks: Vec::new(), refusal: None };
+    let loaded = Loaded { surface: None, hooks: Vec::new(), declaration: None, refusal: None };
     rig.send(&FromProcess::Loaded(Box::new(loaded)), b"").await;
     assert!(is_unknown(rig.ask(0, Request::Files, b"").await));
 }

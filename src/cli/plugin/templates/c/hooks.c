@@ -1,6 +1,8 @@
 // The plugin {{name}}: refuses calls with the header x-blocked, and adds the header x-seen-by to the others.
 #include "bindings/plugin.h"
 
+#include <stdlib.h>
+
 typedef exports_metagate_plugin_before_invoke_borrow_invocation_t invocation_t;
 typedef exports_metagate_plugin_before_invoke_verdict_t verdict_t;
 
@@ -49,4 +51,21 @@ void exports_metagate_plugin_before_invoke_before_invoke(invocation_t call, verd
   // Later plugins see this header.
   set_header(call, "x-seen-by", "{{name}}");
   verdict->tag = EXPORTS_METAGATE_PLUGIN_BEFORE_INVOKE_VERDICT_PROCEED;
+}
+
+// What the documents of functions say of this plugin. Keep it true: list every error with which it ends calls.
+void exports_metagate_plugin_declarations_refusals(exports_metagate_plugin_declarations_list_refusal_t *refusals) {
+  exports_metagate_plugin_declarations_refusal_t *refusal = calloc(1, sizeof *refusal);
+  if (refusal == NULL) FAIL("no memory");
+  refusal->status = 403;
+  plugin_string_dup(&refusal->code, "blocked");
+  plugin_string_dup(&refusal->description, "The call has the header x-blocked.");
+  refusals->ptr = refusal;
+  refusals->len = 1;
+}
+
+void exports_metagate_plugin_declarations_security_schemes(
+    exports_metagate_plugin_declarations_list_security_scheme_t *schemes) {
+  schemes->ptr = NULL;
+  schemes->len = 0;
 }

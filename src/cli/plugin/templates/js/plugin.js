@@ -14,3 +14,14 @@ export const beforeInvoke = {
     return { tag: "proceed" };
   },
 };
+
+// What the documents of functions say of this plugin. Keep it true: list every error with which it ends calls.
+export const declarations = {
+  refusals() {
+    return [{ status: 403, code: "blocked", description: "The call has the header x-blocked.", headers: [] }];
+  },
+
+  securitySchemes() {
+    return [];
+  },
+};

@@ -2,6 +2,7 @@
 
 from wit_world import exports
 from wit_world.exports.before_invoke import Verdict_Proceed, Verdict_Reject
+from wit_world.exports.declarations import Refusal
 from wit_world.imports.types import Problem
 
 
@@ -15,3 +16,13 @@ class BeforeInvoke(exports.BeforeInvoke):
         # Later plugins see this header. A setter raises on an invalid header; the hook fails if nothing catches it.
         call.set_header("x-seen-by", "{{name}}")
         return Verdict_Proceed()
+
+
+class Declarations(exports.Declarations):
+    """What the documents of functions say of this plugin. Keep it true: list every error with which it ends calls."""
+
+    def refusals(self):
+        return [Refusal(403, "blocked", "The call has the header x-blocked.", [])]
+
+    def security_schemes(self):
+        return []

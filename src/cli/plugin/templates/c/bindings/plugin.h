@@ -14,12 +14,11 @@ typedef struct plugin_string_t {
   size_t len;
 } plugin_string_t;
 
-// JSON text in UTF-8. What a plugin passes as JSON is parsed by the gateway like a client's input: it has to be valid,
-// at most 128 levels deep and within the gateway's `max_body`.
+// JSON text in UTF-8. The gateway parses JSON of a plugin like that of a client: it must be valid, at most 128
+// levels deep and within the gateway's `max_body`.
 typedef plugin_string_t metagate_plugin_types_json_t;
 
-// One header or one environment variable. Header names are lower case when they arrive; in comparisons their case does
-// not matter.
+// One header or one environment variable. Header names arrive in lower case; comparisons ignore their case.
 typedef struct metagate_plugin_types_pair_t {
   plugin_string_t   name;
   plugin_string_t   value;
@@ -30,34 +29,53 @@ typedef struct {
   size_t len;
 } metagate_plugin_types_list_pair_t;
 
-// An answer given without the function.
+// An answer in place of the function's.
 typedef struct metagate_plugin_types_response_t {
   // 200 to 599.
   uint16_t   status;
-  // Added to the answer. Not those that frame it or that the gateway sets: `content-length`, `connection`,
+  // Headers of the answer, except those that frame it or that the gateway sets: `content-length`, `connection`,
   // `transfer-encoding`, `x-request-id`, `x-metagate-error` and the like.
   metagate_plugin_types_list_pair_t   headers;
-  // JSON, or nothing at all.
+  // JSON, or empty.
   metagate_plugin_types_json_t   body;
 } metagate_plugin_types_response_t;
 
-// A refusal, shown to the caller in the gateway's one error shape:
+// A refusal. The caller sees it in the shape of all errors:
 // `{"error": {"code": …, "message": …, "request_id": …}}`.
 typedef struct metagate_plugin_types_problem_t {
   // 400 to 599.
   uint16_t   status;
-  // For programs: 1 to 64 of lower case letters, digits and underscores, such as `unauthorized`.
+  // The code for programs: 1 to 64 lower case letters, digits and underscores, such as `unauthorized`.
   plugin_string_t   code;
-  // One sentence, for people.
+  // One sentence for people.
   plugin_string_t   message;
-  // `www-authenticate`, `retry-after` and the like; not those that `response.headers` excludes.
+  // `www-authenticate`, `retry-after` and the like, except those that `response.headers` excludes.
   metagate_plugin_types_list_pair_t   headers;
 } metagate_plugin_types_problem_t;
+
+// What a change of a function means for those who call it as before.
+typedef uint8_t metagate_plugin_types_effect_t;
+
+// Some calls fail, or have a result of another type.
+#define METAGATE_PLUGIN_TYPES_EFFECT_BREAKS 0
+// That depends on what schemas do not say.
+#define METAGATE_PLUGIN_TYPES_EFFECT_UNCLEAR 1
+// Calls go on as before.
+#define METAGATE_PLUGIN_TYPES_EFFECT_COMPATIBLE 2
+
+// How a function of a release differs from that of the release in service.
+typedef struct metagate_plugin_types_change_t {
+  // The function, by the name that callers use.
+  plugin_string_t   function;
+  metagate_plugin_types_effect_t   effect;
+  // What has changed: `parameter b is new and required`.
+  plugin_string_t   message;
+} metagate_plugin_types_change_t;
 
 // A parameter of a function.
 typedef struct metagate_plugin_types_parameter_t {
   plugin_string_t   name;
-  // The type as the language names it, empty where it is not known.
+  // The type, as the language names it; empty if it is not known.
   plugin_string_t   kind;
 } metagate_plugin_types_parameter_t;
 
@@ -66,13 +84,13 @@ typedef struct {
   size_t len;
 } metagate_plugin_types_list_parameter_t;
 
-// A function that a release offers, as its worker has told.
+// A function that a release exports, as its worker reported it.
 typedef struct metagate_plugin_types_function_info_t {
   plugin_string_t   name;
   metagate_plugin_types_list_parameter_t   parameters;
-  // The result's type as the language names it, empty where it is not known.
+  // The type of the result, as the language names it; empty if it is not known.
   plugin_string_t   returns;
-  // Whether it gives a promise or is a coroutine.
+  // Whether it returns a promise or is a coroutine.
   bool   is_async;
 } metagate_plugin_types_function_info_t;
 
@@ -116,7 +134,7 @@ typedef metagate_plugin_types_pair_t metagate_plugin_outcome_pair_t;
 
 typedef metagate_plugin_types_problem_t metagate_plugin_outcome_problem_t;
 
-// Who has ended the call.
+// What ended the call.
 typedef uint8_t metagate_plugin_outcome_source_t;
 
 // The function returned.
@@ -125,7 +143,8 @@ typedef uint8_t metagate_plugin_outcome_source_t;
 #define METAGATE_PLUGIN_OUTCOME_SOURCE_FUNCTION_ERROR 1
 // A before-hook answered, rejected or failed.
 #define METAGATE_PLUGIN_OUTCOME_SOURCE_PLUGIN 2
-// The gateway could not: no such function, a crash, a timeout, too many calls.
+// The gateway failed the call: no such function, arguments that do not fit, a crash, a timeout, too many
+// calls.
 #define METAGATE_PLUGIN_OUTCOME_SOURCE_GATEWAY 3
 
 typedef struct metagate_plugin_outcome_own_outcome_t {
@@ -139,6 +158,8 @@ typedef struct metagate_plugin_outcome_borrow_outcome_t {
 typedef metagate_plugin_types_pair_t metagate_plugin_release_pair_t;
 
 typedef metagate_plugin_types_function_info_t metagate_plugin_release_function_info_t;
+
+typedef metagate_plugin_types_change_t metagate_plugin_release_change_t;
 
 typedef struct metagate_plugin_release_own_release_t {
   int32_t __handle;
@@ -175,6 +196,11 @@ typedef struct {
   metagate_plugin_release_function_info_t *ptr;
   size_t len;
 } metagate_plugin_release_list_function_info_t;
+
+typedef struct {
+  metagate_plugin_release_change_t *ptr;
+  size_t len;
+} metagate_plugin_release_list_change_t;
 
 typedef uint8_t metagate_plugin_log_level_t;
 
@@ -222,15 +248,16 @@ typedef struct metagate_plugin_http_request_t {
   plugin_string_t   url;
   metagate_plugin_http_list_pair_t   headers;
   plugin_list_u8_t   body;
-  // Milliseconds for all of it; 0 and anything longer than what the hook has left mean what it has left.
+  // The time for the whole request in milliseconds; 0, or more than the hook has left, means the time it has
+  // left.
   uint64_t   timeout;
 } metagate_plugin_http_request_t;
 
-// What came back, whatever its status.
+// A response, with any status.
 typedef struct metagate_plugin_http_response_t {
   uint16_t   status;
   metagate_plugin_http_list_pair_t   headers;
-  // At most 4 MiB: a longer one is an error.
+  // At most 4 MiB; a longer body is an error.
   plugin_list_u8_t   body;
 } metagate_plugin_http_response_t;
 
@@ -258,7 +285,7 @@ typedef metagate_plugin_types_response_t exports_metagate_plugin_before_invoke_r
 
 typedef metagate_plugin_types_problem_t exports_metagate_plugin_before_invoke_problem_t;
 
-// What is to become of the call.
+// What happens to the call.
 typedef struct exports_metagate_plugin_before_invoke_verdict_t {
   uint8_t tag;
   union {
@@ -267,82 +294,139 @@ typedef struct exports_metagate_plugin_before_invoke_verdict_t {
   } val;
 } exports_metagate_plugin_before_invoke_verdict_t;
 
-// On to the next hook, and then to the function.
+// Continue with the next hook, and after the last one with the function.
 #define EXPORTS_METAGATE_PLUGIN_BEFORE_INVOKE_VERDICT_PROCEED 0
-// Answer now. The after-hooks of the plugins before this one in the chain still run.
+// Answer now, without the function. The after-hooks of plugins that are earlier in the chain still run.
 #define EXPORTS_METAGATE_PLUGIN_BEFORE_INVOKE_VERDICT_RESPOND 1
-// Refuse now; likewise.
+// Refuse now, with an error. The same after-hooks run.
 #define EXPORTS_METAGATE_PLUGIN_BEFORE_INVOKE_VERDICT_REJECT 2
 
 typedef metagate_plugin_invocation_borrow_invocation_t exports_metagate_plugin_before_invoke_borrow_invocation_t;
 
+// An error with which the plugin ends calls, in a before-hook or an after-hook.
+typedef struct exports_metagate_plugin_declarations_refusal_t {
+  // 400 to 599.
+  uint16_t   status;
+  // The code, as in a `problem`.
+  plugin_string_t   code;
+  // What it means for the caller: 1 to 500 bytes of text.
+  plugin_string_t   description;
+  // The names of the headers that the answer has, such as `retry-after`: at most 8.
+  plugin_list_string_t   headers;
+} exports_metagate_plugin_declarations_refusal_t;
+
+// Where a call carries what proves who the caller is.
+typedef struct exports_metagate_plugin_declarations_credential_t {
+  uint8_t tag;
+  union {
+    plugin_string_t     header;
+    plugin_string_t     query;
+    plugin_string_t     cookie;
+    plugin_string_t     bearer;
+  } val;
+} exports_metagate_plugin_declarations_credential_t;
+
+// In the header of this name.
+#define EXPORTS_METAGATE_PLUGIN_DECLARATIONS_CREDENTIAL_HEADER 0
+// In the parameter of this name of the query.
+#define EXPORTS_METAGATE_PLUGIN_DECLARATIONS_CREDENTIAL_QUERY 1
+// In the cookie of this name.
+#define EXPORTS_METAGATE_PLUGIN_DECLARATIONS_CREDENTIAL_COOKIE 2
+// In `Authorization: Basic …`.
+#define EXPORTS_METAGATE_PLUGIN_DECLARATIONS_CREDENTIAL_BASIC 3
+// In `Authorization: Bearer …`. The format of the token, such as `JWT`; empty if there is nothing to say.
+#define EXPORTS_METAGATE_PLUGIN_DECLARATIONS_CREDENTIAL_BEARER 4
+
+// A way for callers to prove who they are.
+typedef struct exports_metagate_plugin_declarations_security_scheme_t {
+  exports_metagate_plugin_declarations_credential_t   credential;
+  // What the credential is and where it comes from: 1 to 500 bytes of text.
+  plugin_string_t   description;
+} exports_metagate_plugin_declarations_security_scheme_t;
+
+typedef struct {
+  exports_metagate_plugin_declarations_refusal_t *ptr;
+  size_t len;
+} exports_metagate_plugin_declarations_list_refusal_t;
+
+typedef struct {
+  exports_metagate_plugin_declarations_security_scheme_t *ptr;
+  size_t len;
+} exports_metagate_plugin_declarations_list_security_scheme_t;
+
 // Imported Functions from `metagate:plugin/invocation@0.1.0`
-// The request id, also in the answer's `x-request-id`.
+// The request id, which the answer has in `x-request-id`.
 extern void metagate_plugin_invocation_method_invocation_id(metagate_plugin_invocation_borrow_invocation_t self, plugin_string_t *ret);
 // The deployment's name.
 extern void metagate_plugin_invocation_method_invocation_deployment(metagate_plugin_invocation_borrow_invocation_t self, plugin_string_t *ret);
 // The version in the address, `v1`.
 extern void metagate_plugin_invocation_method_invocation_version(metagate_plugin_invocation_borrow_invocation_t self, plugin_string_t *ret);
-// The function's name as the caller wrote it. The deployment may have none of this name: the call then ends with
-// `function_not_found` once the before-hooks have let it pass.
+// The function's own name, even if the caller used an alias; `http` for a whole HTTP request. If the
+// deployment has no such function, the call ends with `function_not_found` after its before-hooks.
 extern void metagate_plugin_invocation_method_invocation_function(metagate_plugin_invocation_borrow_invocation_t self, plugin_string_t *ret);
-// `GET` or `POST`; `INTERNAL` where another plugin calls.
+// `GET` or `POST`, or any method for a whole HTTP request; `INTERNAL` for the call of a plugin.
 extern void metagate_plugin_invocation_method_invocation_method(metagate_plugin_invocation_borrow_invocation_t self, plugin_string_t *ret);
-// The client's IP address, without the port.
+// The client's IP address, without the port; `unix` for a client over a UNIX socket.
 extern void metagate_plugin_invocation_method_invocation_peer(metagate_plugin_invocation_borrow_invocation_t self, plugin_string_t *ret);
-// The first value of a request header; none where it is not there or not text.
+// The first value of a request header; none if it is missing or not text.
 extern bool metagate_plugin_invocation_method_invocation_header(metagate_plugin_invocation_borrow_invocation_t self, plugin_string_t *name, plugin_string_t *ret);
-// All request headers that are text.
+// All request headers whose values are text.
 extern void metagate_plugin_invocation_method_invocation_headers(metagate_plugin_invocation_borrow_invocation_t self, metagate_plugin_invocation_list_pair_t *ret);
-// Replaces a request header for the hooks that follow. Fails, with the reason, on what is not a header.
+// Replaces a request header for the following hooks, and for a function that takes whole HTTP requests. The
+// error is the reason, such as a name that is not valid.
 extern bool metagate_plugin_invocation_method_invocation_set_header(metagate_plugin_invocation_borrow_invocation_t self, plugin_string_t *name, plugin_string_t *value, plugin_string_t *err);
-// Takes a request header away from the hooks that follow.
+// Removes a request header for the same readers.
 extern void metagate_plugin_invocation_method_invocation_remove_header(metagate_plugin_invocation_borrow_invocation_t self, plugin_string_t *name);
-// The arguments: a JSON array.
+// The arguments: a JSON array. For a whole HTTP request it has one element without the headers,
+// `{"method":"GET","uri":"/path?query","body":"text"}`; a body that is not UTF-8 is in `base64` instead.
 extern void metagate_plugin_invocation_method_invocation_arguments(metagate_plugin_invocation_borrow_invocation_t self, metagate_plugin_invocation_json_t *ret);
 // Their length in bytes, without copying them.
 extern uint64_t metagate_plugin_invocation_method_invocation_arguments_size(metagate_plugin_invocation_borrow_invocation_t self);
-// Replaces the arguments. Fails, with the reason, unless they are a JSON array within the limits. After the
-// function has run it has no effect on it.
+// Replaces the arguments. The error is the reason: not a JSON array, or beyond the limits. In an after-hook
+// it has no effect on the function, which has run.
 extern bool metagate_plugin_invocation_method_invocation_set_arguments(metagate_plugin_invocation_borrow_invocation_t self, metagate_plugin_invocation_json_t *arguments, plugin_string_t *err);
 // Milliseconds until the call's deadline.
 extern uint64_t metagate_plugin_invocation_method_invocation_remaining(metagate_plugin_invocation_borrow_invocation_t self);
-// A value of the call's context: the one that this plugin has put there, else one that another has shared under
-// this key.
+// A value of the call's context: the one that this plugin set, else one that another plugin shared under this
+// key.
 extern bool metagate_plugin_invocation_method_invocation_context(metagate_plugin_invocation_borrow_invocation_t self, plugin_string_t *key, metagate_plugin_invocation_json_t *ret);
-// Puts a value into the call's context, where the hooks that follow find it, also the after-hooks. Only this
-// plugin sees it, unless it is `shared`. Fails, with the reason, on what is not JSON, and beyond 64 values or
-// 64 KiB in one call.
+// Sets a value of the call's context for the following hooks, after-hooks included. Only this plugin can read
+// it, unless it is `shared`. The function gets the shared values whose keys begin with `function.`, if its
+// worker asks for the request: `function.user` is `request().context.user` there. The error is the reason: not
+// JSON, or more than 64 values or 64 KiB in one call.
 extern bool metagate_plugin_invocation_method_invocation_set_context(metagate_plugin_invocation_borrow_invocation_t self, plugin_string_t *key, metagate_plugin_invocation_json_t *value, bool shared, plugin_string_t *err);
 
 // Imported Functions from `metagate:plugin/outcome@0.1.0`
-// Who has ended the call. Setters do not change it.
+// What ended the call. Setters do not change it.
 extern metagate_plugin_outcome_source_t metagate_plugin_outcome_method_outcome_source(metagate_plugin_outcome_borrow_outcome_t self);
 // The HTTP status.
 extern uint16_t metagate_plugin_outcome_method_outcome_status(metagate_plugin_outcome_borrow_outcome_t self);
-// The code of the error, where it is one.
+// The code of the error; none for a result.
 extern bool metagate_plugin_outcome_method_outcome_code(metagate_plugin_outcome_borrow_outcome_t self, plugin_string_t *ret);
-// The result as JSON, empty where the function gave none; of an error its whole JSON as the caller will see it.
+// The result as JSON, empty if the function returned nothing; for an error, the JSON that the caller will
+// see. For the answer of a function that takes whole HTTP requests, its body, which need not be JSON; empty
+// if that is not UTF-8 text.
 extern void metagate_plugin_outcome_method_outcome_body(metagate_plugin_outcome_borrow_outcome_t self, metagate_plugin_outcome_json_t *ret);
 // The body's length in bytes, without copying it.
 extern uint64_t metagate_plugin_outcome_method_outcome_body_size(metagate_plugin_outcome_borrow_outcome_t self);
-// The first value of an answer's header.
+// The first value of a header of the answer.
 extern bool metagate_plugin_outcome_method_outcome_header(metagate_plugin_outcome_borrow_outcome_t self, plugin_string_t *name, plugin_string_t *ret);
 // Microseconds since the request was read.
 extern uint64_t metagate_plugin_outcome_method_outcome_elapsed(metagate_plugin_outcome_borrow_outcome_t self);
-// Microseconds of these that the call spent waiting for its worker and in it; 0 if it never got there.
+// The part of `elapsed` that the call spent waiting for a worker and in it; 0 if it did not reach one.
 extern uint64_t metagate_plugin_outcome_method_outcome_in_worker(metagate_plugin_outcome_borrow_outcome_t self);
-// Replaces the status, 200 to 599. Fails, with the reason, on another.
+// Replaces the status, 200 to 599. The error is the reason.
 extern bool metagate_plugin_outcome_method_outcome_set_status(metagate_plugin_outcome_borrow_outcome_t self, uint16_t status, plugin_string_t *err);
-// Replaces the body. What was an error is one no more: without `set-status` its status becomes 200. Fails, with the
-// reason, unless it is JSON within the limits, or empty.
+// Replaces the body. An error becomes a result: without `set-status` its status becomes 200. The error is the
+// reason: neither empty nor JSON, or beyond the limits. Headers of a function's own HTTP answer that describe
+// its body, such as the content type, are removed with that body.
 extern bool metagate_plugin_outcome_method_outcome_set_body(metagate_plugin_outcome_borrow_outcome_t self, metagate_plugin_outcome_json_t *body, plugin_string_t *err);
-// Sets a header of the answer. Fails, with the reason, on what is not a header and on those that
-// `response.headers` excludes.
+// Sets a header of the answer. The error is the reason: not a valid header, or one that `response.headers`
+// excludes.
 extern bool metagate_plugin_outcome_method_outcome_set_header(metagate_plugin_outcome_borrow_outcome_t self, plugin_string_t *name, plugin_string_t *value, plugin_string_t *err);
-// Takes a header away that a plugin has set.
+// Removes a header that a plugin set.
 extern void metagate_plugin_outcome_method_outcome_remove_header(metagate_plugin_outcome_borrow_outcome_t self, plugin_string_t *name);
-// Makes an error of it. Fails, with the reason, unless it is a problem that a before-hook could reject with.
+// Makes the outcome an error. The error is the reason: a problem with which a before-hook could not reject.
 extern bool metagate_plugin_outcome_method_outcome_set_problem(metagate_plugin_outcome_borrow_outcome_t self, metagate_plugin_outcome_problem_t *problem, plugin_string_t *err);
 
 // Imported Functions from `metagate:plugin/release@0.1.0`
@@ -350,36 +434,41 @@ extern bool metagate_plugin_outcome_method_outcome_set_problem(metagate_plugin_o
 extern void metagate_plugin_release_method_release_deployment(metagate_plugin_release_borrow_release_t self, plugin_string_t *ret);
 // The version in its address, `v1`.
 extern void metagate_plugin_release_method_release_version(metagate_plugin_release_borrow_release_t self, plugin_string_t *ret);
-// Where it comes from: `toml`, `package` or `repository`.
+// Its origin: `toml`, `package` or `repository`.
 extern void metagate_plugin_release_method_release_origin(metagate_plugin_release_borrow_release_t self, plugin_string_t *ret);
-// What runs it: `node`, `python`, `wasm`, `metacall` or `command`.
+// Its runtime: `node`, `python`, `wasm`, `metacall` or `command`.
 extern void metagate_plugin_release_method_release_runtime(metagate_plugin_release_borrow_release_t self, plugin_string_t *ret);
 // The languages of its scripts, as `metacall.json` names them: `node`, `py`, `ts`, …
 extern void metagate_plugin_release_method_release_languages(metagate_plugin_release_borrow_release_t self, plugin_list_string_t *ret);
-// Paths of its files, relative, sorted; the first 10,000.
+// The relative paths of its files, sorted; the first 10,000.
 extern void metagate_plugin_release_method_release_files(metagate_plugin_release_borrow_release_t self, plugin_list_string_t *ret);
-// One of its files, of at most 1 MiB. Fails, with the reason, on a path that leads out of the release.
+// The content of one of its files, at most 1 MiB. The error is the reason, such as a path out of the release.
 extern bool metagate_plugin_release_method_release_read(metagate_plugin_release_borrow_release_t self, plugin_string_t *path, plugin_list_u8_t *ret, plugin_string_t *err);
-// The names of its environment variables; never their values.
+// The names of its environment variables, without their values.
 extern void metagate_plugin_release_method_release_environment(metagate_plugin_release_borrow_release_t self, plugin_list_string_t *ret);
-// Sets an environment variable of its workers. In before-load only. Fails, with the reason, on a name that is no
-// variable's or that the gateway keeps for itself.
+// Sets an environment variable of its workers; in before-load only. The error is the reason: a name that is
+// not valid or is reserved for the gateway.
 extern bool metagate_plugin_release_method_release_set_environment(metagate_plugin_release_borrow_release_t self, plugin_string_t *name, plugin_string_t *value, plugin_string_t *err);
-// Its limits by the names of their TOML keys: `timeout`, `load_timeout`, `concurrency`, `queue`, `max_memory`.
+// Its limits, by their TOML keys: `timeout`, `load_timeout`, `concurrency`, `queue`, `max_memory`.
 extern void metagate_plugin_release_method_release_limits(metagate_plugin_release_borrow_release_t self, metagate_plugin_release_list_pair_t *ret);
-// Tightens a limit: a duration as in `"5s"`, a whole number, a size as in `"64MiB"`. In before-load only. Fails,
-// with the reason, on an unknown name, and where the limit would be wider than it is.
+// Tightens a limit, in before-load only. The value is a duration such as `"5s"`, an integer, or a size such as
+// `"64MiB"`. The error is the reason: an unknown name, or a value that would widen the limit.
 extern bool metagate_plugin_release_method_release_set_limit(metagate_plugin_release_borrow_release_t self, plugin_string_t *name, plugin_string_t *value, plugin_string_t *err);
-// Its labels, shown in the gateway's inspection.
+// Its labels, which `/api/inspect` shows.
 extern void metagate_plugin_release_method_release_labels(metagate_plugin_release_borrow_release_t self, metagate_plugin_release_list_pair_t *ret);
-// Sets a label: a name of 1 to 64 letters, digits, `.`, `_`, `-` or `/`, a value of at most 256 bytes; at most 32.
+// Sets a label: a name of 1 to 64 letters, digits, `.`, `_`, `-` or `/`, a value of at most 256 bytes; at
+// most 32.
 extern bool metagate_plugin_release_method_release_set_label(metagate_plugin_release_borrow_release_t self, plugin_string_t *name, plugin_string_t *value, plugin_string_t *err);
-// The functions that it offers, sorted by name. In after-load; before that there are none.
+// The functions that it exports, sorted by name; empty before after-load.
 extern void metagate_plugin_release_method_release_functions(metagate_plugin_release_borrow_release_t self, metagate_plugin_release_list_function_info_t *ret);
-// Takes a function away from callers. In after-load only. Fails, with the reason, where there is none of this name.
+// How the functions, as hooks have adjusted them so far, differ for callers from those of the release in
+// service; those that break callers first, at most 1,000. Empty before after-load, and without a release in
+// service.
+extern void metagate_plugin_release_method_release_changes(metagate_plugin_release_borrow_release_t self, metagate_plugin_release_list_change_t *ret);
+// Hides a function from callers; in after-load only. The error is the reason, such as an unknown name.
 extern bool metagate_plugin_release_method_release_hide(metagate_plugin_release_borrow_release_t self, plugin_string_t *function, plugin_string_t *err);
-// Offers a function under another name. In after-load only. Fails, with the reason, where there is none of this
-// name or the new one is taken.
+// Renames a function for callers; in after-load only. The error is the reason: an unknown name, or a new name
+// that is taken.
 extern bool metagate_plugin_release_method_release_rename(metagate_plugin_release_borrow_release_t self, plugin_string_t *function, plugin_string_t *to, plugin_string_t *err);
 
 // Imported Functions from `metagate:plugin/log@0.1.0`
@@ -387,56 +476,62 @@ extern bool metagate_plugin_release_method_release_rename(metagate_plugin_releas
 extern void metagate_plugin_log_write(metagate_plugin_log_level_t level, plugin_string_t *message);
 
 // Imported Functions from `metagate:plugin/config@0.1.0`
-// The configuration as a JSON object, `{}` where there is none. The same for the life of an instance.
+// The configuration as a JSON object, `{}` without that table. It is the same for the life of an instance.
 extern void metagate_plugin_config_get(metagate_plugin_config_json_t *ret);
 
 // Imported Functions from `metagate:plugin/clock@0.1.0`
 // The wall clock, in milliseconds since 1970.
 extern uint64_t metagate_plugin_clock_now(void);
-// A clock that never goes back, in nanoseconds since some point in the past.
+// A monotonic clock, in nanoseconds since an arbitrary time.
 extern uint64_t metagate_plugin_clock_monotonic(void);
 
 // Imported Functions from `metagate:plugin/random@0.1.0`
-// Unpredictable bytes, at most 65,536 at a time: asking for more traps.
+// Unpredictable bytes, at most 65,536 in one call; a larger length traps.
 extern void metagate_plugin_random_bytes(uint32_t length, plugin_list_u8_t *ret);
 
 // Imported Functions from `metagate:plugin/store@0.1.0`
-// The value of a key; none where there is none or its time is over. Of a counter its number as decimal text.
+// The value of a key; none if it was never set or has expired. For a counter, its number as decimal text.
 extern bool metagate_plugin_store_get(plugin_string_t *key, plugin_list_u8_t *ret);
-// Sets a value for `ttl` milliseconds; 0 keeps it. Fails, with the reason, beyond the limits.
+// Sets a value that expires after `ttl` milliseconds; with 0 it does not expire. The error is the reason, such as
+// a value beyond the limits.
 extern bool metagate_plugin_store_set(plugin_string_t *key, plugin_list_u8_t *value, uint64_t ttl, plugin_string_t *err);
 // Removes a value.
 extern void metagate_plugin_store_delete(plugin_string_t *key);
-// Adds to a counter that starts at 0 and ends `ttl` milliseconds (0: never) after its first addition; gives its new
-// value. Fails, with the reason, where the value is no number or would overflow.
+// Adds to a counter and returns its new value. A counter starts at 0 and expires `ttl` milliseconds after its
+// first addition (0: never). The error is the reason: the value is not a number, or would overflow.
 extern bool metagate_plugin_store_increment(plugin_string_t *key, int64_t by, uint64_t ttl, int64_t *ret, plugin_string_t *err);
-// Sets `new` only where the value is still `old` (none: there is no value), in one step; tells whether it did.
+// Sets `new` if the value is still `old` (none: not set), in one step. Returns whether it was set.
 extern bool metagate_plugin_store_compare_and_set(plugin_string_t *key, plugin_list_u8_t *maybe_old, plugin_list_u8_t *new_, uint64_t ttl, bool *ret, plugin_string_t *err);
 
 // Imported Functions from `metagate:plugin/http@0.1.0`
-// Sends a request and waits for the answer. Fails, with the reason, on an address that is not granted, on a network
-// failure and when the time is over.
+// Sends a request and waits for the response. The error is the reason: an address that is not granted, a network
+// failure, or a timeout.
 extern bool metagate_plugin_http_send(metagate_plugin_http_request_t *request, metagate_plugin_http_response_t *ret, plugin_string_t *err);
 
 // Imported Functions from `metagate:plugin/env@0.1.0`
-// The value of a granted variable that is set.
+// The value of a variable; none if it is not granted or not set.
 extern bool metagate_plugin_env_get(plugin_string_t *name, plugin_string_t *ret);
 
 // Imported Functions from `metagate:plugin/secrets@0.1.0`
-// The secret of this name.
+// The secret of this name; none if it is not granted.
 extern bool metagate_plugin_secrets_get(plugin_string_t *name, plugin_string_t *ret);
 
 // Imported Functions from `metagate:plugin/metrics@0.1.0`
-// Adds to a counter. Names are 1 to 64 of lower case letters, digits and underscores; at most 64 counters a plugin.
+// Adds to a counter. A name has 1 to 64 lower case letters, digits and underscores; a plugin has at most 64
+// counters.
 extern bool metagate_plugin_metrics_add(plugin_string_t *counter, uint64_t by, plugin_string_t *err);
 
 // Imported Functions from `metagate:plugin/invoke@0.1.0`
-// Calls a function with a JSON array of arguments and waits for its result, within the time that the hook has left. The
-// call runs through the plugins of that function; this plugin is not among them. At most four calls deep.
+// Calls a function with a JSON array of arguments and waits for its result, within the time that the hook has
+// left. The call runs through the plugins of that function, without this plugin. Calls may be nested four deep.
 extern bool metagate_plugin_invoke_call(plugin_string_t *deployment, plugin_string_t *function, metagate_plugin_invoke_json_t *arguments, metagate_plugin_invoke_json_t *ret, metagate_plugin_invoke_problem_t *err);
 
 // Exported Functions from `metagate:plugin/before-invoke@0.1.0`
 void exports_metagate_plugin_before_invoke_before_invoke(exports_metagate_plugin_before_invoke_borrow_invocation_t call, exports_metagate_plugin_before_invoke_verdict_t *ret);
+
+// Exported Functions from `metagate:plugin/declarations@0.1.0`
+void exports_metagate_plugin_declarations_refusals(exports_metagate_plugin_declarations_list_refusal_t *ret);
+void exports_metagate_plugin_declarations_security_schemes(exports_metagate_plugin_declarations_list_security_scheme_t *ret);
 
 // Helper Functions
 
@@ -449,6 +544,8 @@ void metagate_plugin_types_list_pair_free(metagate_plugin_types_list_pair_t *ptr
 void metagate_plugin_types_response_free(metagate_plugin_types_response_t *ptr);
 
 void metagate_plugin_types_problem_free(metagate_plugin_types_problem_t *ptr);
+
+void metagate_plugin_types_change_free(metagate_plugin_types_change_t *ptr);
 
 void metagate_plugin_types_parameter_free(metagate_plugin_types_parameter_t *ptr);
 
@@ -486,6 +583,8 @@ void metagate_plugin_release_pair_free(metagate_plugin_release_pair_t *ptr);
 
 void metagate_plugin_release_function_info_free(metagate_plugin_release_function_info_t *ptr);
 
+void metagate_plugin_release_change_free(metagate_plugin_release_change_t *ptr);
+
 extern void metagate_plugin_release_release_drop_own(metagate_plugin_release_own_release_t handle);
 
 extern metagate_plugin_release_borrow_release_t metagate_plugin_release_borrow_release(metagate_plugin_release_own_release_t handle);
@@ -499,6 +598,8 @@ void metagate_plugin_release_result_list_u8_string_free(metagate_plugin_release_
 void metagate_plugin_release_list_pair_free(metagate_plugin_release_list_pair_t *ptr);
 
 void metagate_plugin_release_list_function_info_free(metagate_plugin_release_list_function_info_t *ptr);
+
+void metagate_plugin_release_list_change_free(metagate_plugin_release_list_change_t *ptr);
 
 void metagate_plugin_config_json_free(metagate_plugin_config_json_t *ptr);
 
@@ -529,6 +630,16 @@ void exports_metagate_plugin_before_invoke_response_free(exports_metagate_plugin
 void exports_metagate_plugin_before_invoke_problem_free(exports_metagate_plugin_before_invoke_problem_t *ptr);
 
 void exports_metagate_plugin_before_invoke_verdict_free(exports_metagate_plugin_before_invoke_verdict_t *ptr);
+
+void exports_metagate_plugin_declarations_refusal_free(exports_metagate_plugin_declarations_refusal_t *ptr);
+
+void exports_metagate_plugin_declarations_credential_free(exports_metagate_plugin_declarations_credential_t *ptr);
+
+void exports_metagate_plugin_declarations_security_scheme_free(exports_metagate_plugin_declarations_security_scheme_t *ptr);
+
+void exports_metagate_plugin_declarations_list_refusal_free(exports_metagate_plugin_declarations_list_refusal_t *ptr);
+
+void exports_metagate_plugin_declarations_list_security_scheme_free(exports_metagate_plugin_declarations_list_security_scheme_t *ptr);
 
 // Sets the string `ret` to reference the input string `s` without copying it
 void plugin_string_set(plugin_string_t *ret, const char*s);

@@ -1,0 +1,89 @@
+//! The tables `[async]` and `[deployment.async]`: calls that nobody waits for.
+
+use schemars::JsonSchema;
+use serde::Deserialize;
+
+use crate::config::values::delay::Delay;
+use crate::config::values::field;
+use crate::config::values::period::Period;
+use crate::config::values::rate::Rate;
+use crate::config::values::size::Size;
+
+/// `[async]`: asynchronous calls. What decides about tries can be set for each deployment as well.
+#[derive(Debug, Clone, PartialEq, Deserialize, JsonSchema)]
+#[serde(default, deny_unknown_fields, expecting = "a table")]
+pub struct AsyncConfig {
+    /// Whether callers may ask for it. Default true.
+    pub enabled: bool,
+    /// Tries of a call that may fail; after that it is dead. 1 to 100. Default 5.
+    #[serde(deserialize_with = "field::within::<1, 100, _, _>")]
+    #[schemars(range(min = 1, max = 100))]
+    pub attempts: u32,
+    /// Delay before the second try, half of it at random; it doubles with each further one. "0s" to "1h". Default
+    /// "1s".
+    pub backoff: Delay,
+    /// The longest delay between two tries. "0s" to "1h". Default "5m".
+    pub max_backoff: Delay,
+    /// A call that has waited for so long is dead. "1ms" to "365d". Default "24h".
+    pub max_age: Period,
+    /// How long a call and its result are kept after its end. "1ms" to "365d". Default "24h".
+    pub keep: Period,
+    /// How long a dead call is kept, which somebody may want to try again. "1ms" to "365d". Default "7d".
+    pub keep_dead: Period,
+    /// Maximum number of calls of a deployment that are tried at a time. 1 to 4096. Default 16.
+    #[serde(deserialize_with = "field::within::<1, 4096, _, _>")]
+    #[schemars(range(min = 1, max = 4096))]
+    pub concurrency: u32,
+    /// Maximum number of calls that wait or are tried, of all deployments. At least 1. Default 1000000.
+    #[serde(deserialize_with = "field::within::<1, { u32::MAX }, _, _>")]
+    #[schemars(range(min = 1))]
+    pub max_waiting: u32,
+    /// Maximum size of all requests and results that are kept. The oldest results make room for new ones; calls that
+    /// have not ended never do. At least 1 byte. Default "2GiB".
+    pub max_bytes: Size,
+}
+
+impl Default for AsyncConfig {
+    fn default() -> Self {
+        Self {
+            enabled: true,
+            attempts: 5,
+            backoff: Delay::seconds(1),
+            max_backoff: Delay::minutes(5),
+            max_age: Period::hours(24),
+            keep: Period::hours(24),
+            keep_dead: Period::hours(7 * 24),
+            concurrency: 16,
+            max_waiting: 1_000_000,
+            max_bytes: Size::mebibytes(2048),
+        }
+    }
+}
+
+/// `[deployment.async]`: asynchronous calls of this deployment. What is not set is as in `[async]`.
+#[derive(Debug, Clone, Default, PartialEq, Deserialize, JsonSchema)]
+#[serde(default, deny_unknown_fields, expecting = "a table")]
+pub struct DeploymentAsyncConfig {
+    /// Whether callers may ask for it.
+    pub enabled: Option<bool>,
+    /// Tries of a call that may fail; after that it is dead. 1 to 100.
+    #[serde(deserialize_with = "field::within::<1, 100, _, _>")]
+    #[schemars(range(min = 1, max = 100))]
+    pub attempts: Option<u32>,
+    /// Delay before the second try, half of it at random; it doubles with each further one. "0s" to "1h".
+    pub backoff: Option<Delay>,
+    /// The longest delay between two tries. "0s" to "1h".
+    pub max_backoff: Option<Delay>,
+    /// A call that has waited for so long is dead. "1ms" to "365d".
+    pub max_age: Option<Period>,
+    /// How long a call and its result are kept after its end. "1ms" to "365d".
+    pub keep: Option<Period>,
+    /// How long a dead call is kept. "1ms" to "365d".
+    pub keep_dead: Option<Period>,
+    /// Maximum number of calls that are tried at a time. 1 to 4096.
+    #[serde(deserialize_with = "field::within::<1, 4096, _, _>")]
+    #[schemars(range(min = 1, max = 4096))]
+    pub concurrency: Option<u32>,
+    /// Maximum number of tries in a time, such as "10/s" or "100/m". Default: no limit.
+    pub rate: Option<Rate>,
+}

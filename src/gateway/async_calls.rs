@@ -1,0 +1,107 @@
+//! Asynchronous calls: accepted once they are on the disk, then tried until they have ended. Before-hooks run when a
+//! call is accepted, after-hooks at the end of each try.
+
+pub mod accept;
+mod attempt;
+pub mod dispatch;
+pub mod inspected;
+mod keyed;
+pub mod rules;
+pub mod schedules;
+mod stored_call;
+
+use std::collections::HashMap;
+use std::sync::Arc;
+
+use arc_swap::ArcSwap;
+use parking_lot::Mutex;
+use tokio::sync::Notify;
+use tokio_util::sync::CancellationToken;
+
+use crate::config::Config;
+use crate::deployment::DeploymentName;
+use crate::gateway::async_calls::inspected::InspectedSchedule;
+use crate::gateway::async_calls::rules::Rules;
+use crate::queue::{CallId, Queue};
+
+/// The key under which plugins, and functions as `async`, find which try of which call this is: an object with `id` and
+/// `try`; while the call is accepted, `try` is 0.
+pub const CONTEXT_KEY: &str = "function.async";
+
+/// The asynchronous calls of a gateway.
+#[derive(Debug)]
+pub struct AsyncCalls {
+    /// The calls.
+    pub queue: Queue,
+    rules: ArcSwap<Rules>,
+    running: Mutex<Running>,
+    /// A try has ended.
+    ended: Notify,
+    /// The schedules have changed.
+    rescheduled: Notify,
+}
+
+/// The tries under way.
+#[derive(Debug, Default)]
+struct Running {
+    /// What ends each, with the serial of the try.
+    calls: HashMap<CallId, (u32, CancellationToken)>,
+    deployments: HashMap<Box<str>, usize>,
+    bytes: usize,
+}
+
+impl AsyncCalls {
+    /// The calls in the data folder of a configuration.
+    #[must_use]
+    pub fn new(config: &Config) -> Self {
+        let rules = Rules::of(config);
+        Self {
+            queue: Queue::new(&config.server.data_dir, rules.bounds()),
+            rules: ArcSwap::from_pointee(rules),
+            running: Mutex::default(),
+            ended: Notify::new(),
+            rescheduled: Notify::new(),
+        }
+    }
+
+    /// Takes the rules of another configuration, for calls that are accepted and tries that begin from now on.
+    pub fn replace_rules(&self, config: &Config) {
+        let rules = Rules::of(config);
+        self.queue.set_bounds(rules.bounds());
+        self.rules.store(Arc::new(rules));
+        self.queue.due.notify_one();
+        self.rescheduled.notify_one();
+    }
+
+    /// What holds for a deployment.
+    #[must_use]
+    pub fn rules(&self) -> Arc<Rules> {
+        self.rules.load_full()
+    }
+
+    /// The schedules of a deployment.
+    #[must_use]
+    pub fn schedules_of(&self, name: &DeploymentName) -> Vec<InspectedSchedule> {
+        let rules = self.rules();
+        let own = rules.schedules.iter().filter(|schedule| schedule.to.deployment == *name);
+        own.map(InspectedSchedule::of).collect()
+    }
+
+    /// Ends the try of a call, if one is under way.
+    pub fn end_try(&self, id: CallId) {
+        if let Some((_, end)) = self.running.lock().calls.get(&id) {
+            end.cancel();
+        }
+    }
+
+    /// Completes when no try is under way.
+    pub async fn idle(&self) {
+        loop {
+            let ended = self.ended.notified();
+            if self.running.lock().calls.is_empty() {
+                return;
+            }
+            ended.await;
+        }
+    }
+}

@@ -1,0 +1,210 @@
+//! Looks for calls that are due, and has them tried, as many at a time as the rules permit.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use tokio_util::sync::CancellationToken;
+
+use crate::clock;
+use crate::gateway::Gateway;
+use crate::gateway::async_calls::attempt::attempt;
+use crate::gateway::async_calls::{AsyncCalls, Running};
+use crate::queue::progress::State;
+use crate::queue::{self, Begun, Fault, Room, Try};
+
+/// The name of the task that has calls tried, in the log and the metrics.
+pub const DISPATCH: &str = "async-calls";
+/// The name of the task that looks after calls whose time is over.
+pub const TIDYING: &str = "async-calls-tidying";
+
+/// Tries under way at a time, of all deployments.
+const TRIES: usize = 512;
+/// Bytes of their requests.
+const BYTES: usize = 64 << 20;
+/// The longest wait without a look: clocks are set, and another process may have added calls.
+const LONGEST_WAIT: Duration = Duration::from_secs(10);
+/// The pause after a fault of the queue.
+const FAULT_PAUSE: Duration = Duration::from_secs(1);
+/// The pause between two looks at what time has done to calls.
+const TIDY_PAUSE: Duration = Duration::from_secs(1);
+
+/// Looks between two at the files of calls.
+const SWEEP_TURNS: u32 = 1800;
+
+/// When the next tries of deployments with a rate may begin.
+type Paces = HashMap<Box<str>, Instant>;
+
+/// Has calls tried that are due, without end. Those whose tries an earlier gateway did not end come first.
+pub async fn dispatch(gateway: Arc<Gateway>, calls: Arc<AsyncCalls>) {
+    while !calls.queue.has_file() {
+        calls.queue.due.notified().await;
+    }
+    recover(&calls).await;
+    let (mut paces, mut last) = (Paces::new(), Box::from(""));
+    loop {
+        let due = calls.queue.due.notified();
+        let ended = calls.ended.notified();
+        let wait = match begin(&calls, &mut paces, &mut last).await {
+            Ok((begun, paced)) => {
+                let next = begun.next.map(wait_until);
+                for one in begun.tries {
+                    start(&gateway, &calls, one);
+                }
+                [next, paced].into_iter().flatten().min().unwrap_or(LONGEST_WAIT).min(LONGEST_WAIT)
+            }
+            Err(fault) => {
+                tracing::warn!(%fault, "asynchronous calls wait: their file cannot be used");
+                FAULT_PAUSE
+            }
+        };
+        tokio::select! {
+            () = due => {}
+            () = ended => {}
+            () = tokio::time::sleep(wait) => {}
+        }
+    }
+}
+
+async fn recover(calls: &AsyncCalls) {
+    loop {
+        match calls.queue.recover().await {
+            Ok(0) => return,
+            Ok(count) => return tracing::info!(calls = count, "calls go on that an earlier gateway did not end"),
+            Err(fault) => tracing::warn!(%fault, "asynchronous calls cannot go on yet"),
+        }
+        tokio::time::sleep(FAULT_PAUSE).await;
+    }
+}
+
+/// Begins the tries that may begin. Returns them, and how long deployments with a rate have to wait.
+async fn begin(calls: &AsyncCalls, paces: &mut Paces, last: &mut Box<str>) -> Result<(Begun, Option<Duration>), Fault> {
+    let rules = calls.rules();
+    let (room, under_way) = {
+        let Running { calls, deployments, bytes } = &*calls.running.lock();
+        let room = Room { tries: TRIES.saturating_sub(calls.len()), bytes: BYTES.saturating_sub(*bytes) };
+        (room, deployments.clone())
+    };
+    let now = clock::now();
+    paces.retain(|_, next| *next > now);
+    let paced = paces.clone();
+    let (asked, free_rules) = (Arc::clone(&rules), now);
+    let free = move |name: &str| {
+        let rules = asked.of_deployment(name);
+        let free = rules.concurrency.saturating_sub(under_way.get(name).copied().unwrap_or(0));
+        match rules.rate {
+            Some(_) if paced.get(name).is_some_and(|next| *next > free_rules) => 0,
+            Some(_) => free.min(1),
+            None => free,
+        }
+    };
+    let begun = calls.queue.begin_tries(last.clone(), room, free).await?;
+    for one in &begun.tries {
+        if let Some(rate) = rules.of_deployment(&one.deployment).rate {
+            paces.insert(one.deployment.clone(), now + rate.interval());
+        }
+    }
+    if let Some(one) = begun.tries.last() {
+        *last = one.deployment.clone();
+    }
+    let wait = paces.values().min().map(|next| next.saturating_duration_since(now));
+    Ok((begun, wait))
+}
+
+fn wait_until(due: queue::progress::Millis) -> Duration {
+    Duration::from_millis(u64::try_from(due - queue::now()).unwrap_or(0))
+}
+
+/// A try under way, for as long as it is.
+struct UnderWay {
+    calls: Arc<AsyncCalls>,
+    one: Try,
+}
+
+impl Drop for UnderWay {
+    fn drop(&mut self) {
+        let Running { calls, deployments, bytes } = &mut *self.calls.running.lock();
+        if calls.get(&self.one.id).is_some_and(|(serial, _)| *serial == self.one.serial) {
+            calls.remove(&self.one.id);
+        }
+        *bytes = bytes.saturating_sub(size_of(&self.one));
+        if let Some(count) = deployments.get_mut(&self.one.deployment) {
+            *count -= 1;
+            if *count == 0 {
+                deployments.remove(&self.one.deployment);
+            }
+        }
+        self.calls.ended.notify_waiters();
+    }
+}
+
+fn size_of(one: &Try) -> usize {
+    one.request.as_ref().map_or(0, bytes::Bytes::len)
+}
+
+/// Has a try made by a task of its own.
+fn start(gateway: &Arc<Gateway>, calls: &Arc<AsyncCalls>, one: Try) {
+    let end = CancellationToken::new();
+    {
+        let Running { calls, deployments, bytes } = &mut *calls.running.lock();
+        calls.insert(one.id, (one.serial, end.clone()));
+        *deployments.entry(one.deployment.clone()).or_default() += 1;
+        *bytes += size_of(&one);
+    }
+    let under_way = UnderWay { calls: Arc::clone(calls), one };
+    let tried = Arc::clone(gateway);
+    gateway.tasks.spawn(async move {
+        let UnderWay { calls, one } = &under_way;
+        let Some(Some((how, answer))) = end.run_until_cancelled(attempt(&tried, one)).await else { return };
+        loop {
+            match calls.queue.end(one, how, Some(answer.clone())).await {
+                Ok(state) => {
+                    if state == Some(State::Dead) {
+                        let Try { id, deployment, function, origin, .. } = one;
+                        let (code, message) = (&*answer.code, &*answer.message);
+                        tracing::warn!(
+                            %id, %deployment, %function, %origin, code, message,
+                            "an asynchronous call is dead"
+                        );
+                    }
+                    return;
+                }
+                Err(fault) => {
+                    let id = one.id;
+                    tracing::warn!(%fault, %id, "what a call came to cannot be kept yet");
+                }
+            }
+            // Its result is worth waiting for the disk, as long as the gateway runs.
+            tokio::select! {
+                () = tokio::time::sleep(FAULT_PAUSE) => {}
+                () = tried.drain_begins() => return,
+                () = end.cancelled() => return,
+            }
+        }
+    });
+}
+
+/// Ends calls that have become too old and removes those whose time is over, without end.
+pub async fn tidy(calls: Arc<AsyncCalls>) {
+    let mut turns = 0_u32;
+    loop {
+        tokio::time::sleep(TIDY_PAUSE).await;
+        turns = (turns + 1) % SWEEP_TURNS;
+        if turns == 0
+            && calls.queue.has_file()
+            && let Err(fault) = calls.queue.sweep().await
+        {
+            tracing::warn!(%fault, "files of calls that are not kept were not removed");
+        }
+        while calls.queue.has_file() {
+            match calls.queue.tidy().await {
+                Ok(tidied) if tidied.more => {}
+                Ok(_) => break,
+                Err(fault) => {
+                    tracing::warn!(%fault, "calls whose time is over were not removed");
+                    break;
+                }
+            }
+        }
+    }
+}

@@ -1,0 +1,70 @@
+//! What the configuration says about asynchronous calls.
+
+use std::collections::HashMap;
+use std::time::Duration;
+
+use crate::config::{AsyncConfig, Config, DeploymentAsyncConfig, Rate, ScheduleConfig};
+use crate::deployment::DeploymentName;
+use crate::queue::Bounds;
+use crate::queue::progress::Policy;
+
+/// The rules of all deployments.
+#[derive(Debug)]
+pub struct Rules {
+    all: AsyncConfig,
+    deployments: HashMap<DeploymentName, DeploymentAsyncConfig>,
+    /// The schedules.
+    pub schedules: Vec<ScheduleConfig>,
+}
+
+/// The rules of one deployment.
+#[derive(Debug, Clone, Copy)]
+pub struct RulesOf {
+    /// Whether callers may ask for asynchronous calls.
+    pub enabled: bool,
+    /// What decides about tries.
+    pub policy: Policy,
+    /// A call that has waited so long is dead.
+    pub max_age: Duration,
+    /// Calls that are tried at a time.
+    pub concurrency: usize,
+    /// Tries in a time.
+    pub rate: Option<Rate>,
+}
+
+impl Rules {
+    /// Those of a configuration.
+    #[must_use]
+    pub fn of(config: &Config) -> Self {
+        let own = config.deployments.iter().filter(|one| one.async_calls != DeploymentAsyncConfig::default());
+        let deployments = own.map(|one| (one.name.clone(), one.async_calls.clone())).collect();
+        Self { all: config.async_calls.clone(), deployments, schedules: config.schedules.clone() }
+    }
+
+    /// How much may be held.
+    #[must_use]
+    pub fn bounds(&self) -> Bounds {
+        Bounds { waiting: self.all.max_waiting.into(), bytes: self.all.max_bytes.bytes() }
+    }
+
+    /// Those of a deployment.
+    #[must_use]
+    pub fn of_deployment(&self, name: &str) -> RulesOf {
+        let none = DeploymentAsyncConfig::default();
+        let (all, own) = (&self.all, self.deployments.get(name).unwrap_or(&none));
+        let policy = Policy {
+            attempts: own.attempts.unwrap_or(all.attempts),
+            backoff: own.backoff.unwrap_or(all.backoff).get(),
+            max_backoff: own.max_backoff.unwrap_or(all.max_backoff).get(),
+            keep: own.keep.unwrap_or(all.keep).get(),
+            keep_dead: own.keep_dead.unwrap_or(all.keep_dead).get(),
+        };
+        RulesOf {
+            enabled: own.enabled.unwrap_or(all.enabled),
+            policy,
+            max_age: own.max_age.unwrap_or(all.max_age).get(),
+            concurrency: own.concurrency.unwrap_or(all.concurrency) as usize,
+            rate: own.rate,
+        }
+    }
+}

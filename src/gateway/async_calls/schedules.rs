@@ -1,0 +1,235 @@
+//! Calls at times of their own. Each time of a schedule has at most one call: the call and the time are written in one
+//! step. Plugins do not run when such a call is accepted: it comes from the configuration, not from a caller.
+
+use std::cmp::Reverse;
+use std::collections::{BinaryHeap, HashMap, HashSet};
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use bytes::Bytes;
+use serde_json::Value;
+
+use crate::config::{Missed, ScheduleConfig};
+use crate::gateway::async_calls::AsyncCalls;
+use crate::gateway::async_calls::rules::Rules;
+use crate::gateway::async_calls::stored_call::StoredCall;
+use crate::invocation::Arguments;
+use crate::plugin::invocation::Invocation;
+use crate::queue::progress::{Millis, after};
+use crate::queue::{self, CallId, DueTick, Fault, NewCall, Priority, Tick};
+
+/// The name of the task, in the log and the metrics.
+pub const SCHEDULES: &str = "schedules";
+
+/// The longest wait without a look: clocks are set.
+const LONGEST_WAIT: Duration = Duration::from_secs(30);
+/// The pause after a fault of the queue.
+const FAULT_PAUSE: Duration = Duration::from_secs(1);
+/// A time that passed so recently while the gateway did not run is made up for in any case: a restart is no absence.
+const RESTART: i64 = 60_000;
+/// Times of one schedule that are made up for after a stall of the gateway.
+const MOST_LATE: usize = 100;
+/// Calls that one change accepts.
+const BATCH: usize = 256;
+
+/// Makes the calls of all schedules, without end.
+pub async fn run(calls: Arc<AsyncCalls>) {
+    let mut known: HashMap<Box<str>, Millis> = HashMap::new();
+    let mut is_first = true;
+    loop {
+        let rules = calls.rules();
+        if rules.schedules.is_empty() {
+            calls.rescheduled.notified().await;
+            continue;
+        }
+        if is_first {
+            match calls.queue.run(|database| database.last_ticks()).await {
+                Ok(last) => known = last,
+                Err(fault) => {
+                    tracing::warn!(%fault, "schedules wait: their file cannot be used");
+                    tokio::time::sleep(FAULT_PAUSE).await;
+                    continue;
+                }
+            }
+        }
+        let mut plan = match Plan::new(&calls, &rules, &mut known).await {
+            Ok(plan) => plan,
+            Err(fault) => {
+                tracing::warn!(%fault, "schedules wait: their file cannot be used");
+                tokio::time::sleep(FAULT_PAUSE).await;
+                continue;
+            }
+        };
+        is_first = false;
+        plan.follow(&calls, &rules, &mut known).await;
+    }
+}
+
+/// When schedules are due next, by their place in the rules.
+struct Plan {
+    next: BinaryHeap<Reverse<(Millis, usize)>>,
+}
+
+impl Plan {
+    /// The plan of schedules that were last due at the `known` times. Times that passed meanwhile are passed over or
+    /// made up for.
+    async fn new(calls: &AsyncCalls, rules: &Rules, known: &mut HashMap<Box<str>, Millis>) -> Result<Self, Fault> {
+        let now = queue::now();
+        let (mut next, mut begun, mut names) = (BinaryHeap::new(), Vec::new(), HashSet::new());
+        for (at, schedule) in rules.schedules.iter().enumerate() {
+            let name: Box<str> = schedule.known_as().into();
+            names.insert(name.clone());
+            let last = match known.get(&name) {
+                Some(last) => {
+                    let passed = schedule.last_until(now).filter(|tick| tick > last);
+                    let is_made = |tick: &Millis| schedule.missed == Missed::Once || now - tick <= RESTART;
+                    match passed {
+                        // Just before it, so that it is the next one.
+                        Some(tick) if is_made(&tick) => tick - 1,
+                        Some(_) => now,
+                        None => *last,
+                    }
+                }
+                None => now,
+            };
+            if known.get(&name) != Some(&last) {
+                begun.push((name.clone(), last));
+                known.insert(name, last);
+            }
+            if let Some(tick) = schedule.next_after(last) {
+                next.push(Reverse((tick, at)));
+            }
+        }
+        // One that comes back later begins anew.
+        known.retain(|name, _| names.contains(&**name));
+        if !begun.is_empty() {
+            let begin = move |database: &mut queue::Database| {
+                begun.iter().try_for_each(|(name, last)| database.begin_schedule(name, *last))
+            };
+            calls.queue.run(begin).await?;
+        }
+        Ok(Self { next })
+    }
+
+    /// Makes the calls until the rules are others.
+    async fn follow(&mut self, calls: &AsyncCalls, rules: &Arc<Rules>, known: &mut HashMap<Box<str>, Millis>) {
+        while Arc::ptr_eq(rules, &calls.rules()) {
+            let now = queue::now();
+            let due = self.due(rules, now);
+            if !due.is_empty() && !accept(calls, rules, due, known).await {
+                return;
+            }
+            let next = self.next.peek().map_or(LONGEST_WAIT, |Reverse((tick, _))| {
+                Duration::from_millis(u64::try_from(tick - queue::now()).unwrap_or(0)).min(LONGEST_WAIT)
+            });
+            tokio::select! {
+                () = calls.rescheduled.notified() => return,
+                () = tokio::time::sleep(next) => {}
+            }
+        }
+    }
+
+    /// The times that are due, some at a time; each schedule has its next one then.
+    fn due(&mut self, rules: &Rules, now: Millis) -> Vec<(Millis, usize)> {
+        let mut due = Vec::new();
+        while let Some(Reverse((tick, at))) = self.next.peek().copied()
+            && tick <= now
+            && due.len() < BATCH
+        {
+            self.next.pop();
+            due.push((tick, at));
+            let schedule = &rules.schedules[at];
+            let mut next = schedule.next_after(tick);
+            let is_too_late = next.is_some_and(|next| late(schedule, next, now) > MOST_LATE);
+            if is_too_late {
+                next = schedule.next_after(now);
+            }
+            if let Some(next) = next {
+                self.next.push(Reverse((next, at)));
+            }
+        }
+        due
+    }
+}
+
+/// How many times of a schedule have passed since this one, up to a few more than may be made up for.
+fn late(schedule: &ScheduleConfig, from: Millis, now: Millis) -> usize {
+    let mut tick = Some(from);
+    let mut count = 0;
+    while let Some(passed) = tick.filter(|tick| *tick <= now)
+        && count <= MOST_LATE
+    {
+        count += 1;
+        tick = schedule.next_after(passed);
+    }
+    count
+}
+
+/// Accepts the calls of due times. False if they have to be looked for again.
+async fn accept(
+    calls: &AsyncCalls,
+    rules: &Rules,
+    due: Vec<(Millis, usize)>,
+    known: &mut HashMap<Box<str>, Millis>,
+) -> bool {
+    let ticks: Vec<DueTick> =
+        due.iter().filter_map(|(tick, at)| due_tick(rules, &rules.schedules[*at], *tick)).collect();
+    match calls.queue.accept_ticks(ticks).await {
+        Ok(accepted) => {
+            let is_whole = accepted.len() == due.len();
+            for ((tick, at), accepted) in due.into_iter().zip(accepted) {
+                let name = rules.schedules[at].known_as();
+                if accepted == Tick::Overlaps {
+                    tracing::info!(schedule = name, "the call before has not ended: this time is passed over");
+                }
+                known.insert(name.into(), tick);
+            }
+            is_whole
+        }
+        Err(fault) => {
+            tracing::warn!(%fault, calls = due.len(), "calls of schedules were not accepted: trying again");
+            tokio::time::sleep(FAULT_PAUSE).await;
+            false
+        }
+    }
+}
+
+fn due_tick(rules: &Rules, schedule: &ScheduleConfig, tick: Millis) -> Option<DueTick> {
+    let (deployment, function) = (&schedule.to.deployment, schedule.to.function.as_deref()?);
+    let id = CallId::random().ok()?;
+    let name = schedule.known_as();
+    let of = rules.of_deployment(deployment.as_str());
+    let arguments = arguments_of(schedule.arguments.as_ref());
+    let mut call = Invocation::new(&id.to_string(), deployment.clone(), function, arguments, Instant::now());
+    call.method = "INTERNAL".into();
+    let jitter = schedule.jitter.get().mul_f64(fastrand::f64());
+    let accepted = queue::now();
+    let call = NewCall {
+        id,
+        deployment: deployment.as_str().into(),
+        function: function.into(),
+        priority: Priority::Normal,
+        origin: format!("schedule {name}").into(),
+        accepted,
+        due: after(accepted, jitter),
+        expires: after(accepted, of.max_age),
+        policy: of.policy,
+        request: StoredCall::of(&call, Vec::new())?.to_bytes(),
+        key: None,
+    };
+    Some(DueTick { name: name.into(), tick, may_overlap: schedule.overlap, call })
+}
+
+/// The arguments of a schedule: a list as it is, a table by name.
+fn arguments_of(arguments: Option<&Value>) -> Arguments {
+    let of = |value: &Value| Bytes::from(value.to_string());
+    match arguments {
+        Some(list @ Value::Array(_)) => Arguments::from_checked(of(list)),
+        Some(Value::Object(table)) => {
+            let names: Vec<&str> = table.keys().map(String::as_str).collect();
+            let values = Value::Array(table.values().cloned().collect());
+            Arguments::from_checked(of(&values)).named(&names)
+        }
+        _ => Arguments::none(),
+    }
+}

@@ -1,0 +1,398 @@
+//! `/api/calls`: asynchronous calls. Who has the id of a call may look at it and take it back, without a token; lists
+//! and changes of others' calls are for those who may use the API.
+
+use std::convert::Infallible;
+use std::sync::Arc;
+use std::time::Duration;
+
+use axum::body::Body;
+use axum::extract::{Path, RawQuery, State};
+use axum::response::sse::Event;
+use axum::response::{IntoResponse, Response};
+use axum::routing::{get, post};
+use axum::{Extension, Router};
+use bytes::Bytes;
+use http::header::{ACCEPT, CACHE_CONTROL, CONTENT_TYPE};
+use http::{HeaderMap, HeaderName, HeaderValue, StatusCode};
+
+use crate::config::Delay;
+use crate::gateway::Gateway;
+use crate::gateway::async_calls::AsyncCalls;
+use crate::gateway::async_calls::accept::failure_of;
+use crate::http::api::caller::{Caller, Need};
+use crate::http::api::reply;
+use crate::http::problem::{Code, Problem};
+use crate::http::shown_call;
+use crate::queue::progress::State as CallState;
+use crate::queue::{Answer, CallId, Changed, Fault, Filter, Kept, Watch};
+
+/// The longest wait for the end of a call.
+const LONGEST_WAIT: Duration = Duration::from_secs(60);
+/// How often a call is looked at that another process may change.
+const LOOK: Duration = Duration::from_secs(5);
+/// Calls of a list: unless asked for another number, and at most.
+const USUAL: u32 = 50;
+const MOST: u32 = 500;
+/// Calls that one transaction changes.
+const BATCH: u32 = 500;
+
+/// A call, and what it came to.
+type Looked = (Kept, Option<Answer>);
+
+/// The routes for who has an id.
+pub fn of_ids(gateway: &Arc<Gateway>) -> Router {
+    Router::new()
+        .route("/api/calls/{id}", get(look).delete(cancel))
+        .route("/api/calls/{id}/result", get(result))
+        .with_state(Arc::clone(gateway))
+}
+
+/// The routes for those who may use the API.
+pub fn routes(gateway: &Arc<Gateway>) -> Router {
+    Router::new()
+        .route("/api/calls", get(list))
+        .route("/api/calls/{id}/retry", post(retry))
+        .route("/api/calls/redrive", post(redrive))
+        .route("/api/calls/purge", post(purge))
+        .with_state(Arc::clone(gateway))
+}
+
+fn not_found() -> Problem {
+    Problem::new(Code::CallNotFound, "no call with this id is kept")
+}
+
+fn problem_of(fault: &Fault) -> Problem {
+    let failure = failure_of(fault);
+    let code = if failure.status == 507 { Code::InsufficientStorage } else { Code::QueueUnavailable };
+    Problem::new(code, fault.to_string()).retry_after(LOOK)
+}
+
+/// The calls and an id in an address.
+fn named<'a>(gateway: &'a Gateway, id: &str) -> Result<(&'a Arc<AsyncCalls>, CallId), Problem> {
+    let calls = gateway.async_calls().ok_or_else(not_found)?;
+    Ok((calls, id.parse().map_err(|_| not_found())?))
+}
+
+async fn found(calls: &AsyncCalls, id: CallId) -> Result<Looked, Problem> {
+    calls.queue.look(id).await.map_err(|fault| problem_of(&fault))?.ok_or_else(not_found)
+}
+
+/// A call as an answer. It changes, so nobody may keep it.
+fn shown(kept: &Kept, answer: Option<&Answer>) -> Response {
+    let headers = [
+        (CONTENT_TYPE, HeaderValue::from_static("application/json")),
+        (CACHE_CONTROL, HeaderValue::from_static("no-store")),
+    ];
+    (headers, shown_call::json(kept, answer)).into_response()
+}
+
+async fn look(
+    State(gateway): State<Arc<Gateway>>,
+    Path(id): Path<String>,
+    RawQuery(query): RawQuery,
+    headers: HeaderMap,
+) -> Response {
+    let looked = async {
+        let wait = wait_of(query.as_deref().unwrap_or_default())?;
+        let (calls, id) = named(&gateway, &id)?;
+        let events = headers.get(ACCEPT).is_some_and(|accept| accept.as_bytes().starts_with(b"text/event-stream"));
+        if events {
+            return follow(&gateway, calls, id).await;
+        }
+        let (kept, answer) = match wait {
+            Some(wait) => ended(&gateway, calls, id, wait).await?,
+            None => found(calls, id).await?,
+        };
+        Ok(shown(&kept, answer.as_ref()))
+    };
+    looked.await.unwrap_or_else(|problem| reply::problem(problem, &headers))
+}
+
+/// `wait=30s`, or `wait=30`.
+fn wait_of(query: &str) -> Result<Option<Duration>, Problem> {
+    let mut wait = None;
+    for (name, value) in form_urlencoded::parse(query.as_bytes()) {
+        if name != "wait" {
+            let name: String = name.chars().take(40).collect();
+            return Err(Problem::new(Code::BadRequest, format!("there is no parameter {name:?}, only wait")));
+        }
+        let seconds = value.parse().ok().map(Duration::from_secs);
+        let parsed = seconds.or_else(|| value.parse::<Delay>().ok().map(Delay::get));
+        match parsed {
+            Some(parsed) if parsed <= LONGEST_WAIT => wait = Some(parsed),
+            _ => return Err(Problem::new(Code::BadRequest, "wait is a duration such as \"30s\", up to \"60s\"")),
+        }
+    }
+    Ok(wait)
+}
+
+fn watch(calls: &AsyncCalls, id: CallId) -> Result<Watch, Problem> {
+    let too_many = || Problem::new(Code::Overloaded, "too many wait for calls").retry_after(LOOK);
+    calls.queue.watchers.watch(id).ok_or_else(too_many)
+}
+
+/// A call when it has ended, or as it is after this time.
+async fn ended(gateway: &Gateway, calls: &AsyncCalls, id: CallId, wait: Duration) -> Result<Looked, Problem> {
+    let looked = found(calls, id).await?;
+    if looked.0.progress.state.has_ended() {
+        return Ok(looked);
+    }
+    let watch = watch(calls, id)?;
+    let over = tokio::time::sleep(wait);
+    tokio::pin!(over);
+    let drained = gateway.drain_begins();
+    tokio::pin!(drained);
+    loop {
+        let changed = watch.changed();
+        let looked = found(calls, id).await?;
+        if looked.0.progress.state.has_ended() {
+            return Ok(looked);
+        }
+        tokio::select! {
+            () = changed => {}
+            () = tokio::time::sleep(LOOK) => {}
+            () = &mut over => return found(calls, id).await,
+            () = &mut drained => return Ok(looked),
+        }
+    }
+}
+
+/// The states of a call as server-sent events, until it has ended.
+async fn follow(gateway: &Arc<Gateway>, calls: &Arc<AsyncCalls>, id: CallId) -> Result<Response, Problem> {
+    found(calls, id).await?;
+    let watch = watch(calls, id)?;
+    let (gateway, calls) = (Arc::clone(gateway), Arc::clone(calls));
+    let states = futures_util::stream::unfold(Some((watch, None)), move |following| {
+        let (gateway, calls) = (Arc::clone(&gateway), Arc::clone(&calls));
+        async move {
+            let (watch, last) = following?;
+            let (kept, answer) = next(&gateway, &calls, &watch, id, last).await?;
+            let text = String::from_utf8(shown_call::json(&kept, answer.as_ref()).to_vec()).ok()?;
+            let event = Event::default().event("state").data(text);
+            let progress = kept.progress;
+            let rest = (!progress.state.has_ended()).then_some((watch, Some((progress.state, progress.serial))));
+            Some((Ok::<_, Infallible>(event), rest))
+        }
+    });
+    Ok(reply::events(states))
+}
+
+/// The next state of a call; none if it is not kept any more, or the gateway stops.
+async fn next(
+    gateway: &Gateway,
+    calls: &AsyncCalls,
+    watch: &Watch,
+    id: CallId,
+    last: Option<(CallState, u32)>,
+) -> Option<Looked> {
+    loop {
+        let changed = watch.changed();
+        let looked = calls.queue.look(id).await.ok()??;
+        if last != Some((looked.0.progress.state, looked.0.progress.serial)) {
+            return Some(looked);
+        }
+        tokio::select! {
+            () = changed => {}
+            () = tokio::time::sleep(LOOK) => {}
+            () = gateway.drain_begins() => return None,
+        }
+    }
+}
+
+/// The answer that a plain call would have had.
+async fn result(State(gateway): State<Arc<Gateway>>, Path(id): Path<String>, headers: HeaderMap) -> Response {
+    let answered = async {
+        let (calls, id) = named(&gateway, &id)?;
+        let (kept, answer) = found(calls, id).await?;
+        let Some(answer) = answer else {
+            let state = kept.progress.state.as_str();
+            return Err(Problem::new(Code::CallState, format!("the call is {state}, and has no result")));
+        };
+        Ok(as_it_was(answer))
+    };
+    answered.await.unwrap_or_else(|problem| reply::problem(problem, &headers))
+}
+
+fn as_it_was(answer: Answer) -> Response {
+    let headers = shown_call::headers_of(&answer);
+    let mut response = Response::new(Body::from(answer.body));
+    *response.status_mut() = StatusCode::from_u16(answer.status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
+    for (name, value) in headers {
+        if let (Ok(name), Ok(value)) = (HeaderName::try_from(name), HeaderValue::try_from(value)) {
+            response.headers_mut().append(name, value);
+        }
+    }
+    response
+}
+
+async fn cancel(State(gateway): State<Arc<Gateway>>, Path(id): Path<String>, headers: HeaderMap) -> Response {
+    let cancelled = async {
+        let (calls, id) = named(&gateway, &id)?;
+        if !calls.queue.has_file() {
+            return Err(not_found());
+        }
+        let changed = calls.queue.cancel(id).await.map_err(|fault| problem_of(&fault))?;
+        calls.end_try(id);
+        changed_to(&changed, "cancelled")
+    };
+    cancelled.await.unwrap_or_else(|problem| reply::problem(problem, &headers))
+}
+
+fn changed_to(changed: &Changed, to: &str) -> Result<Response, Problem> {
+    match changed {
+        Changed::Now(kept) => Ok(shown(kept, None)),
+        Changed::Refused(kept) => {
+            let state = kept.progress.state.as_str();
+            Err(Problem::new(Code::CallState, format!("the call is {state} and cannot be {to}")))
+        }
+        Changed::Unknown => Err(not_found()),
+    }
+}
+
+/// A query of a list, or the body of a change.
+#[derive(Debug, Default)]
+struct Asked {
+    filter: Filter,
+    before: Option<i64>,
+    limit: Option<u32>,
+}
+
+impl Asked {
+    fn parse(query: &str, known: &[&str]) -> Result<Self, Problem> {
+        let bad = |message: String| Problem::new(Code::BadRequest, message);
+        let mut asked = Self::default();
+        for (name, value) in form_urlencoded::parse(query.as_bytes()) {
+            if !known.contains(&&*name) {
+                let name: String = name.chars().take(40).collect();
+                return Err(bad(format!("there is no parameter {name:?}, only {}", known.join(", "))));
+            }
+            match &*name {
+                "deployment" => asked.filter.deployment = Some(value.into()),
+                "state" => {
+                    let state = CallState::ALL.into_iter().find(|state| state.as_str() == value);
+                    let names = CallState::ALL.map(CallState::as_str).join(", ");
+                    asked.filter.state = Some(state.ok_or_else(|| bad(format!("state is one of {names}")))?);
+                }
+                "before" => {
+                    let row = number_of(&value).ok_or_else(|| bad("before is a number from 0".to_owned()));
+                    asked.before = Some(row?);
+                }
+                _ => {
+                    let limit = value.parse().ok().filter(|limit| (1..=MOST).contains(limit));
+                    asked.limit = Some(limit.ok_or_else(|| bad(format!("limit is a number from 1 to {MOST}")))?);
+                }
+            }
+        }
+        Ok(asked)
+    }
+
+    fn need(&self) -> Need<'_> {
+        self.filter.deployment.as_deref().map_or(Need::Read, Need::ReadOf)
+    }
+
+    fn need_of_change(&self) -> Need<'_> {
+        self.filter.deployment.as_deref().map_or(Need::Admin, Need::ChangeOf)
+    }
+}
+
+async fn list(
+    State(gateway): State<Arc<Gateway>>,
+    Extension(caller): Extension<Caller>,
+    RawQuery(query): RawQuery,
+    headers: HeaderMap,
+) -> Response {
+    let listed = async {
+        let known = ["deployment", "state", "before", "limit"];
+        let asked = Asked::parse(query.as_deref().unwrap_or_default(), &known)?;
+        caller.check(asked.need())?;
+        let calls = gateway.async_calls().filter(|calls| calls.queue.has_file());
+        let Some(calls) = calls else { return Ok(listed_json(&caller, &[], None, (0, 0))) };
+        let limit = asked.limit.unwrap_or(USUAL);
+        let work = move |database: &mut _| {
+            let database: &mut crate::queue::Database = database;
+            Ok((database.list(&asked.filter, asked.before, limit)?, database.room()?))
+        };
+        let (kept, room) = calls.queue.run(work).await.map_err(|fault| problem_of(&fault))?;
+        let next = (kept.len() >= limit as usize).then(|| kept.last().map(|last| last.row)).flatten();
+        Ok(listed_json(&caller, &kept, next, room))
+    };
+    listed.await.unwrap_or_else(|problem| reply::problem(problem, &headers))
+}
+
+/// A list of calls. Who has an id may take the call back: those who may only look see a part of it.
+fn listed_json(caller: &Caller, kept: &[Kept], next: Option<i64>, (waiting, bytes): (u64, u64)) -> Response {
+    let mut text = Vec::from(format!(r#"{{"waiting":{waiting},"bytes":{bytes},"calls":["#));
+    for (at, kept) in kept.iter().enumerate() {
+        text.extend_from_slice(if at == 0 { b"" } else { b"," });
+        let may_change = caller.may(Need::ChangeOf(&kept.deployment));
+        text.extend_from_slice(&if may_change { shown_call::json(kept, None) } else { shown_call::json_of_list(kept) });
+    }
+    text.extend_from_slice(next.map_or("]}".to_owned(), |next| format!(r#"],"before":{next}}}"#)).as_bytes());
+    ([(CONTENT_TYPE, HeaderValue::from_static("application/json"))], Bytes::from(text)).into_response()
+}
+
+async fn retry(
+    State(gateway): State<Arc<Gateway>>,
+    Extension(caller): Extension<Caller>,
+    Path(id): Path<String>,
+    headers: HeaderMap,
+) -> Response {
+    let retried = async {
+        let (calls, id) = named(&gateway, &id)?;
+        let (kept, _) = found(calls, id).await?;
+        caller.check(Need::ChangeOf(&kept.deployment))?;
+        let max_age = calls.rules().of_deployment(&kept.deployment).max_age;
+        let changed = calls.queue.retry(id, max_age).await.map_err(|fault| problem_of(&fault))?;
+        changed_to(&changed, "tried again")
+    };
+    retried.await.unwrap_or_else(|problem| reply::problem(problem, &headers))
+}
+
+/// Queues all dead calls again, of one deployment or of all.
+async fn redrive(
+    State(gateway): State<Arc<Gateway>>,
+    Extension(caller): Extension<Caller>,
+    RawQuery(query): RawQuery,
+    headers: HeaderMap,
+) -> Response {
+    let redriven = async {
+        let asked = Asked::parse(query.as_deref().unwrap_or_default(), &["deployment"])?;
+        caller.check(asked.need_of_change())?;
+        let Some(calls) = gateway.async_calls().filter(|calls| calls.queue.has_file()) else { return Ok(counted(0)) };
+        let deployment = asked.filter.deployment;
+        let max_age = calls.rules().of_deployment(deployment.as_deref().unwrap_or_default()).max_age;
+        let count = calls.queue.redrive(deployment, max_age, BATCH).await.map_err(|fault| problem_of(&fault))?;
+        Ok(counted(count))
+    };
+    redriven.await.unwrap_or_else(|problem| reply::problem(problem, &headers))
+}
+
+/// Removes calls that have ended.
+async fn purge(
+    State(gateway): State<Arc<Gateway>>,
+    Extension(caller): Extension<Caller>,
+    RawQuery(query): RawQuery,
+    headers: HeaderMap,
+) -> Response {
+    let purged = async {
+        let asked = Asked::parse(query.as_deref().unwrap_or_default(), &["deployment", "state"])?;
+        caller.check(asked.need_of_change())?;
+        if asked.filter.state.is_some_and(|state| !state.has_ended()) {
+            let message = "only calls that have ended are removed: done, dead or cancelled";
+            return Err(Problem::new(Code::BadRequest, message));
+        }
+        let Some(calls) = gateway.async_calls().filter(|calls| calls.queue.has_file()) else { return Ok(counted(0)) };
+        let count = calls.queue.purge(asked.filter, BATCH).await.map_err(|fault| problem_of(&fault))?;
+        Ok(counted(count))
+    };
+    purged.await.unwrap_or_else(|problem| reply::problem(problem, &headers))
+}
+
+fn counted(count: usize) -> Response {
+    reply::json(&serde_json::json!({ "calls": count }))
+}
+
+/// A row as a list gives it.
+fn number_of(text: &str) -> Option<i64> {
+    text.parse().ok().filter(|number: &i64| *number >= 0)
+}

@@ -1,0 +1,392 @@
+//! Asynchronous calls: a call is accepted once it is on the disk, and is tried until it has ended. The queue knows
+//! neither workers nor HTTP; what a call is made of, and what it came to, are bytes to it. Everything is in one SQLite
+//! file, with large bodies as files beside it.
+
+mod accepting;
+pub mod backup;
+mod bodies;
+mod call;
+mod call_id;
+mod database;
+mod fault;
+mod figures;
+mod keys;
+mod looking;
+mod places;
+pub mod progress;
+mod schedules;
+#[cfg(test)]
+mod simulation;
+mod thread;
+mod tidying;
+mod trying;
+mod watchers;
+
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::{Duration, SystemTime};
+
+use arc_swap::ArcSwap;
+use bytes::Bytes;
+use tokio::sync::{Notify, OnceCell};
+
+pub use accepting::Bounds;
+use bodies::Part;
+pub use call::{Accepted, Answer, CallKey, Filter, INLINE, Kept, NewCall, Priority, Try};
+pub use call_id::{CallId, NotAnId};
+pub use database::Database;
+pub use fault::Fault;
+pub use figures::Figures;
+pub use keys::Reserved;
+pub use looking::Changed;
+use places::{BODIES, FILE};
+use progress::{Millis, State, TryEnd};
+pub use schedules::Tick;
+use thread::Writer;
+pub use tidying::Tidied;
+pub use trying::{Begun, Room};
+pub use watchers::{Watch, Watchers};
+
+/// The asynchronous calls of a gateway. Nothing is opened, and no thread runs, before it is used.
+#[derive(Debug)]
+pub struct Queue {
+    folder: PathBuf,
+    writer: OnceCell<Writer>,
+    /// Tells the plain calls of this process from those of others that have ended.
+    owner: i64,
+    bounds: ArcSwap<Bounds>,
+    /// Calls may be due that nobody has looked for.
+    pub due: Notify,
+    /// Who waits for the ends of calls.
+    pub watchers: Watchers,
+    /// What is counted of them.
+    pub figures: Arc<Figures>,
+}
+
+impl Queue {
+    /// The queue in a data folder.
+    #[must_use]
+    pub fn new(data_dir: &Path, bounds: Bounds) -> Self {
+        Self {
+            folder: places::of_data_folder(data_dir),
+            writer: OnceCell::new(),
+            owner: fastrand::i64(..),
+            bounds: ArcSwap::from_pointee(bounds),
+            due: Notify::new(),
+            watchers: Watchers::default(),
+            figures: Arc::default(),
+        }
+    }
+
+    /// Changes how much it may hold.
+    pub fn set_bounds(&self, bounds: Bounds) {
+        self.bounds.store(Arc::new(bounds));
+    }
+
+    /// Whether calls were accepted here before.
+    #[must_use]
+    pub fn has_file(&self) -> bool {
+        self.writer.initialized() || self.folder.join(FILE).exists()
+    }
+
+    /// Accepts a call: it is on the disk when this returns [`Accepted::New`].
+    ///
+    /// # Errors
+    ///
+    /// The queue or the disk is full, or the file is not usable.
+    pub async fn accept(&self, call: NewCall) -> Result<Accepted, Fault> {
+        let bounds = **self.bounds.load();
+        let accepted = if call.request.len() > INLINE {
+            let (writer, folder) = (self.writer().await?.clone(), self.bodies());
+            // A task of its own: whoever asks may leave, and the file would be nobody's.
+            let whole = tokio::spawn(accept_large(writer, folder, call, bounds));
+            whole.await.unwrap_or(Err(Fault::Stopped))
+        } else {
+            self.run(move |database| database.accept(&call, bounds)).await
+        };
+        if matches!(accepted, Ok(Accepted::New)) {
+            self.figures.accepted(1);
+            self.due.notify_one();
+        }
+        accepted
+    }
+
+    /// Begins tries of calls that are due; see [`Database::begin_tries`].
+    ///
+    /// # Errors
+    ///
+    /// The file is not usable.
+    pub async fn begin_tries(
+        &self,
+        first: Box<str>,
+        room: Room,
+        free: impl FnMut(&str) -> usize + Send + 'static,
+    ) -> Result<Begun, Fault> {
+        let begun = self.run(move |database| database.begin_tries(now(), &first, room, free)).await?;
+        self.figures.tries(begun.tries.len() as u64);
+        for one in &begun.tries {
+            self.watchers.changed(one.id);
+        }
+        Ok(begun)
+    }
+
+    /// Ends a try. Returns where the call is then; none if it was cancelled meanwhile.
+    ///
+    /// # Errors
+    ///
+    /// The disk or the room for answers is full: the try is under way still.
+    pub async fn end(&self, one: &Try, end: TryEnd, answer: Option<Answer>) -> Result<Option<State>, Fault> {
+        let (id, of, bounds) = (one.id, (one.row, one.serial), **self.bounds.load());
+        if let Some(answer) = answer.as_ref().filter(|answer| answer.body.len() > INLINE) {
+            self.writer().await?;
+            write_body(self.bodies(), id, Part::Answer, answer.body.clone()).await?;
+        }
+        let at = (now(), fastrand::f64());
+        let state = self.run(move |database| database.end(of, end, answer.as_ref(), at, bounds)).await?;
+        if let Some(state) = state {
+            self.figures.ended(state, 1);
+        }
+        self.watchers.changed(id);
+        Ok(state)
+    }
+
+    /// Reserves a key for a plain call.
+    ///
+    /// # Errors
+    ///
+    /// The disk is full, or the file is not usable.
+    pub async fn reserve(&self, key: CallKey, keep: Duration) -> Result<Reserved, Fault> {
+        let owner = self.owner;
+        self.run(move |database| database.reserve(key, owner, progress::after(now(), keep), now())).await
+    }
+
+    /// Keeps the answer of the call under a key.
+    ///
+    /// # Errors
+    ///
+    /// The disk is full, or the file is not usable.
+    pub async fn keep_answer_of(&self, key: CallKey, answer: Answer) -> Result<(), Fault> {
+        let bounds = **self.bounds.load();
+        self.run(move |database| database.keep_answer_of(key.key, &answer, bounds)).await
+    }
+
+    /// Gives a key up.
+    ///
+    /// # Errors
+    ///
+    /// The file is not usable.
+    pub async fn release(&self, key: CallKey) -> Result<(), Fault> {
+        let owner = self.owner;
+        self.run(move |database| database.release(key.key, owner)).await
+    }
+
+    /// Takes a call back.
+    ///
+    /// # Errors
+    ///
+    /// The file is not usable.
+    pub async fn cancel(&self, id: CallId) -> Result<Changed, Fault> {
+        let changed = self.run(move |database| database.cancel(id, now())).await?;
+        if matches!(changed, Changed::Now(_)) {
+            self.figures.ended(State::Cancelled, 1);
+        }
+        self.watchers.changed(id);
+        Ok(changed)
+    }
+
+    /// Queues a call again that is dead or was cancelled.
+    ///
+    /// # Errors
+    ///
+    /// The file is not usable.
+    pub async fn retry(&self, id: CallId, max_age: Duration) -> Result<Changed, Fault> {
+        let changed = self.run(move |database| database.retry(id, max_age, now())).await?;
+        self.watchers.changed(id);
+        self.due.notify_one();
+        Ok(changed)
+    }
+
+    /// A call, with what it came to if it has ended; none if it is not kept.
+    ///
+    /// # Errors
+    ///
+    /// The file is not usable.
+    pub async fn look(&self, id: CallId) -> Result<Option<(Kept, Option<Answer>)>, Fault> {
+        if !self.has_file() {
+            return Ok(None);
+        }
+        let look = move |database: &mut Database| {
+            let Some(kept) = database.kept(id)? else { return Ok(None) };
+            let answer = if kept.progress.state.has_ended() { database.answer(&kept)? } else { None };
+            Ok(Some((kept, answer)))
+        };
+        self.run(look).await
+    }
+
+    /// Queues all dead calls again, of one deployment or of all, so many at a time. Returns how many.
+    ///
+    /// # Errors
+    ///
+    /// The file is not usable; some of them may be queued then.
+    pub async fn redrive(&self, deployment: Option<Box<str>>, max_age: Duration, batch: u32) -> Result<usize, Fault> {
+        let mut count = 0;
+        loop {
+            let deployment = deployment.clone();
+            let done = move |database: &mut Database| database.redrive(deployment.as_deref(), max_age, now(), batch);
+            let done = self.run(done).await?;
+            count += done;
+            self.due.notify_one();
+            if done < batch as usize {
+                return Ok(count);
+            }
+        }
+    }
+
+    /// Removes all calls that have ended and are meant, so many at a time. Returns how many.
+    ///
+    /// # Errors
+    ///
+    /// The file is not usable; some of them may be removed then.
+    pub async fn purge(&self, filter: Filter, batch: u32) -> Result<usize, Fault> {
+        let mut count = 0;
+        loop {
+            let filter = filter.clone();
+            let done = self.run(move |database| database.purge(&filter, batch)).await?;
+            count += done;
+            if done < batch as usize {
+                return Ok(count);
+            }
+        }
+    }
+
+    /// Removes the files of calls that are not kept.
+    ///
+    /// # Errors
+    ///
+    /// The folder cannot be read.
+    pub async fn sweep(&self) -> Result<(), Fault> {
+        self.run(|database| database.sweep()).await
+    }
+
+    /// Ends calls that are too old, and removes those whose time is over.
+    ///
+    /// # Errors
+    ///
+    /// The file is not usable.
+    pub async fn tidy(&self) -> Result<Tidied, Fault> {
+        let tidied = self.run(|database| database.tidy(now())).await?;
+        self.figures.ended(State::Dead, tidied.expired.len() as u64);
+        for id in &tidied.expired {
+            self.watchers.changed(*id);
+        }
+        Ok(tidied)
+    }
+
+    /// Accepts the calls of times of schedules that are due, as far as there is room: what became of the first ones.
+    /// See [`Database::accept_tick`].
+    ///
+    /// # Errors
+    ///
+    /// The queue or the disk is full: none of the times has its call.
+    pub async fn accept_ticks(&self, due: Vec<DueTick>) -> Result<Vec<Tick>, Fault> {
+        let bounds = **self.bounds.load();
+        let accepted = self.run(move |database| {
+            let mut ticks = Vec::new();
+            for DueTick { name, tick, may_overlap, call } in &due {
+                match database.within(|database| database.accept_tick(name, *tick, call, *may_overlap, bounds)) {
+                    Ok(accepted) => ticks.push(accepted),
+                    // Those before it have their calls.
+                    Err(_) if !ticks.is_empty() => break,
+                    Err(fault) => return Err(fault),
+                }
+            }
+            Ok(ticks)
+        });
+        let accepted = accepted.await?;
+        self.figures.accepted(accepted.iter().filter(|tick| **tick == Tick::Accepted).count() as u64);
+        self.due.notify_one();
+        Ok(accepted)
+    }
+
+    /// Does something with the file. When this returns, it is on the disk; on a fault, it has not happened.
+    ///
+    /// # Errors
+    ///
+    /// What `work` returns; the disk does not take it; the file cannot be opened.
+    pub async fn run<T: Send + 'static>(
+        &self,
+        work: impl FnOnce(&mut Database) -> Result<T, Fault> + Send + 'static,
+    ) -> Result<T, Fault> {
+        self.writer().await?.run(work).await
+    }
+
+    /// Opens the file and lets the tries go on that were under way when the gateway before this one ended. Returns how
+    /// many there were.
+    ///
+    /// # Errors
+    ///
+    /// The file is not usable.
+    pub async fn recover(&self) -> Result<usize, Fault> {
+        let owner = self.owner;
+        self.run(move |database| {
+            database.sweep()?;
+            database.recover(now(), owner)
+        })
+        .await
+    }
+
+    async fn writer(&self) -> Result<&Writer, Fault> {
+        let open = || async {
+            let (folder, bodies, figures) = (self.folder.clone(), self.bodies(), Arc::clone(&self.figures));
+            let opened = tokio::task::spawn_blocking(move || {
+                thread::make_folder(&bodies).map_err(|error| Fault::of_io("the folder of calls", &error))?;
+                Writer::start(&folder.join(FILE), &bodies, figures)
+            });
+            opened.await.unwrap_or(Err(Fault::Stopped))
+        };
+        self.writer.get_or_try_init(open).await
+    }
+
+    fn bodies(&self) -> PathBuf {
+        self.folder.join(BODIES)
+    }
+}
+
+/// Accepts a call whose request is a file of its own.
+async fn accept_large(writer: Writer, folder: PathBuf, call: NewCall, bounds: Bounds) -> Result<Accepted, Fault> {
+    let id = call.id;
+    write_body(folder.clone(), id, Part::Request, call.request.clone()).await?;
+    let accepted = writer.run(move |database| database.accept(&call, bounds)).await;
+    if !matches!(accepted, Ok(Accepted::New)) {
+        bodies::remove(&folder, id, Part::Request);
+    }
+    accepted
+}
+
+async fn write_body(folder: PathBuf, id: CallId, part: Part, body: Bytes) -> Result<(), Fault> {
+    let written = tokio::task::spawn_blocking(move || bodies::write(&folder, id, part, &body)).await;
+    match written {
+        Ok(written) => written.map_err(|error| Fault::of_io("the body of a call", &error)),
+        Err(_) => Err(Fault::Stopped),
+    }
+}
+
+/// A time of a schedule that is due.
+#[derive(Debug)]
+pub struct DueTick {
+    /// The name of the schedule.
+    pub name: Box<str>,
+    /// The time.
+    pub tick: Millis,
+    /// Whether its call is made while that of the time before has not ended.
+    pub may_overlap: bool,
+    /// The call.
+    pub call: NewCall,
+}
+
+/// The present, as the queue counts it.
+#[must_use]
+pub fn now() -> Millis {
+    let since = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
+    Millis::try_from(since.as_millis()).unwrap_or(Millis::MAX)
+}

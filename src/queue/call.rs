@@ -1,0 +1,154 @@
+//! Asynchronous calls as the queue keeps them. What a call is made of, and what it came to, are bytes that the queue
+//! does not read.
+
+use bytes::Bytes;
+
+use crate::queue::call_id::CallId;
+use crate::queue::progress::{Millis, Policy, Progress, State};
+
+/// Bytes of a request or an answer that are kept in the database; larger ones are files beside it.
+pub const INLINE: usize = 256 << 10;
+
+/// Which of two calls of a deployment goes first.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Priority {
+    /// Before the others.
+    #[default]
+    Normal,
+    /// When no other call of the deployment waits.
+    Low,
+}
+
+impl Priority {
+    /// Its name in answers.
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Normal => "normal",
+            Self::Low => "low",
+        }
+    }
+}
+
+/// A call to be accepted.
+#[derive(Debug, Clone)]
+pub struct NewCall {
+    /// Its id.
+    pub id: CallId,
+    /// The deployment.
+    pub deployment: Box<str>,
+    /// The function.
+    pub function: Box<str>,
+    /// Which calls it goes after.
+    pub priority: Priority,
+    /// Where it comes from, such as the name of a schedule; empty for a caller.
+    pub origin: Box<str>,
+    /// When it was accepted.
+    pub accepted: Millis,
+    /// When it is tried first.
+    pub due: Millis,
+    /// When it is too old.
+    pub expires: Millis,
+    /// What decides about further tries.
+    pub policy: Policy,
+    /// What it is made of.
+    pub request: Bytes,
+    /// The key that only one call may have, and what that call must be like.
+    pub key: Option<CallKey>,
+}
+
+/// A key, and a digest of what is asked for under it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct CallKey {
+    /// The digest of the key and of who has used it for what.
+    pub key: [u8; 32],
+    /// The digest of the request.
+    pub fingerprint: [u8; 32],
+}
+
+/// What became of a call that was to be accepted.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Accepted {
+    /// It is on the disk.
+    New,
+    /// This call was accepted before under the same key.
+    Before(CallId),
+    /// The key belongs to another request.
+    OtherRequest,
+    /// A plain call under the key is under way.
+    UnderWay,
+}
+
+/// A try to be made.
+#[derive(Debug, Clone)]
+pub struct Try {
+    /// The row of the call.
+    pub row: i64,
+    /// The call's id.
+    pub id: CallId,
+    /// Which of the tries of the call it is; the first is 1.
+    pub number: u32,
+    /// Tells this try from others of the call.
+    pub serial: u32,
+    /// The deployment.
+    pub deployment: Box<str>,
+    /// The function.
+    pub function: Box<str>,
+    /// Where the call comes from.
+    pub origin: Box<str>,
+    /// What the call is made of; none if its file is gone.
+    pub request: Option<Bytes>,
+    /// Whether this is the last try if it fails.
+    pub is_last: bool,
+}
+
+/// What a try came to.
+#[derive(Debug, Clone, Default)]
+pub struct Answer {
+    /// The HTTP status.
+    pub status: u16,
+    /// The code of an error; empty for none.
+    pub code: Box<str>,
+    /// The message of an error.
+    pub message: Box<str>,
+    /// Headers and the like, which the queue does not read.
+    pub head: Box<str>,
+    /// The body.
+    pub body: Bytes,
+}
+
+/// A call as it is shown.
+#[derive(Debug, Clone)]
+pub struct Kept {
+    /// Its row: larger for calls accepted later.
+    pub row: i64,
+    /// Its id.
+    pub id: CallId,
+    /// The deployment.
+    pub deployment: Box<str>,
+    /// The function.
+    pub function: Box<str>,
+    /// Which calls it goes after.
+    pub priority: Priority,
+    /// Where it comes from.
+    pub origin: Box<str>,
+    /// When it was accepted.
+    pub accepted: Millis,
+    /// When its last try began.
+    pub began: Option<Millis>,
+    /// When it ended.
+    pub ended: Option<Millis>,
+    /// How far it is.
+    pub progress: Progress,
+    /// The status, code and message of its last try.
+    pub last: Option<(u16, Box<str>, Box<str>)>,
+}
+
+/// Which calls are meant.
+#[derive(Debug, Clone, Default)]
+pub struct Filter {
+    /// Of this deployment.
+    pub deployment: Option<Box<str>>,
+    /// In this state.
+    pub state: Option<State>,
+}

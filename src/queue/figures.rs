@@ -1,0 +1,61 @@
+//! What is counted of asynchronous calls, for metrics.
+
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use crate::queue::progress::State;
+
+/// Counts since the start of the process, and how much is held now.
+#[derive(Debug, Default)]
+pub struct Figures {
+    accepted: AtomicU64,
+    tries: AtomicU64,
+    done: AtomicU64,
+    dead: AtomicU64,
+    cancelled: AtomicU64,
+    waiting: AtomicU64,
+    bytes: AtomicU64,
+}
+
+impl Figures {
+    pub(super) fn accepted(&self, calls: u64) {
+        self.accepted.fetch_add(calls, Ordering::Relaxed);
+    }
+
+    pub(super) fn tries(&self, tries: u64) {
+        self.tries.fetch_add(tries, Ordering::Relaxed);
+    }
+
+    pub(super) fn ended(&self, state: State, calls: u64) {
+        let counter = match state {
+            State::Done => &self.done,
+            State::Dead => &self.dead,
+            State::Cancelled => &self.cancelled,
+            State::Queued | State::Running => return,
+        };
+        counter.fetch_add(calls, Ordering::Relaxed);
+    }
+
+    pub(super) fn holds(&self, waiting: u64, bytes: u64) {
+        self.waiting.store(waiting, Ordering::Relaxed);
+        self.bytes.store(bytes, Ordering::Relaxed);
+    }
+
+    /// Calls that were accepted, and tries that were begun.
+    #[must_use]
+    pub fn totals(&self) -> (u64, u64) {
+        (self.accepted.load(Ordering::Relaxed), self.tries.load(Ordering::Relaxed))
+    }
+
+    /// Calls that have ended, by state.
+    #[must_use]
+    pub fn ends(&self) -> [(State, u64); 3] {
+        let of = |counter: &AtomicU64| counter.load(Ordering::Relaxed);
+        [(State::Done, of(&self.done)), (State::Dead, of(&self.dead)), (State::Cancelled, of(&self.cancelled))]
+    }
+
+    /// Calls that have not ended, and bytes of requests and results.
+    #[must_use]
+    pub fn held(&self) -> (u64, u64) {
+        (self.waiting.load(Ordering::Relaxed), self.bytes.load(Ordering::Relaxed))
+    }
+}

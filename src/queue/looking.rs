@@ -1,0 +1,203 @@
+//! Calls are looked at, taken back and queued again.
+
+use std::time::Duration;
+
+use bytes::Bytes;
+use rusqlite::types::Value;
+use rusqlite::{OptionalExtension, Row, params, params_from_iter};
+
+use crate::queue::bodies::Part;
+use crate::queue::call::{Answer, Filter, Kept, Priority};
+use crate::queue::call_id::CallId;
+use crate::queue::database::{Database, PROGRESS, number_of, progress_of};
+use crate::queue::fault::Fault;
+use crate::queue::progress::{Millis, Note, State};
+
+/// The columns of [`kept_of`], in their order.
+const KEPT: &str = "row, id, deployment, function, priority, origin, accepted, began, ended, status, code, message";
+
+/// What became of a call that was to be changed.
+#[derive(Debug, Clone)]
+pub enum Changed {
+    /// It is so now.
+    Now(Box<Kept>),
+    /// Its state does not permit it.
+    Refused(Box<Kept>),
+    /// No such call is kept.
+    Unknown,
+}
+
+impl Database {
+    /// A call; none if it is not kept.
+    ///
+    /// # Errors
+    ///
+    /// The file is not usable.
+    pub fn kept(&self, id: CallId) -> Result<Option<Kept>, Fault> {
+        let mut select =
+            self.connection.prepare_cached(&format!("SELECT {KEPT}, {PROGRESS} FROM calls WHERE id = ?1"))?;
+        Ok(select.query_row([id.as_bytes()], kept_of).optional()?)
+    }
+
+    /// What a call that has ended came to; none if it has no answer, or that is gone.
+    ///
+    /// # Errors
+    ///
+    /// The file is not usable.
+    pub fn answer(&self, kept: &Kept) -> Result<Option<Answer>, Fault> {
+        let mut select = self.connection.prepare_cached("SELECT head FROM answers WHERE row = ?1")?;
+        let Some(head) = select.query_row([kept.row], |row| row.get::<_, Box<str>>(0)).optional()? else {
+            return Ok(None);
+        };
+        let Some(body) = self.body(kept.row, kept.id, Part::Answer)? else { return Ok(None) };
+        let (status, code, message) = kept.last.clone().unwrap_or_default();
+        Ok(Some(Answer { status, code, message, head, body }))
+    }
+
+    /// What a call is made of; none if that is gone.
+    ///
+    /// # Errors
+    ///
+    /// The file is not usable.
+    pub fn request(&self, kept: &Kept) -> Result<Option<Bytes>, Fault> {
+        self.body(kept.row, kept.id, Part::Request)
+    }
+
+    /// Calls, the newest first, older than the one in row `before`; at most `most` of them.
+    ///
+    /// # Errors
+    ///
+    /// The file is not usable.
+    pub fn list(&self, filter: &Filter, before: Option<i64>, most: u32) -> Result<Vec<Kept>, Fault> {
+        let (condition, mut values) = condition_of(filter);
+        values.push(Value::Integer(before.unwrap_or(i64::MAX)));
+        values.push(Value::Integer(most.into()));
+        let mut select = self.connection.prepare_cached(&format!(
+            "SELECT {KEPT}, {PROGRESS} FROM calls WHERE {condition} AND row < ? ORDER BY row DESC LIMIT ?"
+        ))?;
+        Ok(select.query_map(params_from_iter(values), kept_of)?.collect::<Result<_, _>>()?)
+    }
+
+    /// Takes a call back.
+    ///
+    /// # Errors
+    ///
+    /// The file is not usable.
+    pub fn cancel(&mut self, id: CallId, now: Millis) -> Result<Changed, Fault> {
+        let Some(kept) = self.kept(id)? else { return Ok(Changed::Unknown) };
+        let Some((progress, policy)) = self.progress(kept.row)? else { return Ok(Changed::Unknown) };
+        match progress.cancel(policy, now) {
+            Some(next) => {
+                self.save(kept.row, &next, now, Note::Plain)?;
+                self.shown(id)
+            }
+            // Whoever asks twice has what he wants.
+            None if progress.state == State::Cancelled => Ok(Changed::Now(Box::new(kept))),
+            None => Ok(Changed::Refused(Box::new(kept))),
+        }
+    }
+
+    /// Queues a call again that is dead or was cancelled.
+    ///
+    /// # Errors
+    ///
+    /// The file is not usable.
+    pub fn retry(&mut self, id: CallId, max_age: Duration, now: Millis) -> Result<Changed, Fault> {
+        let Some(kept) = self.kept(id)? else { return Ok(Changed::Unknown) };
+        let Some(next) = kept.progress.retry(max_age, now) else { return Ok(Changed::Refused(Box::new(kept))) };
+        self.requeue(&kept, &next, now)?;
+        self.shown(id)
+    }
+
+    /// Queues dead calls of a filter again, the oldest first, at most `most`. Returns how many.
+    ///
+    /// # Errors
+    ///
+    /// The file is not usable.
+    pub fn redrive(
+        &mut self,
+        deployment: Option<&str>,
+        max_age: Duration,
+        now: Millis,
+        most: u32,
+    ) -> Result<usize, Fault> {
+        let filter = Filter { deployment: deployment.map(Into::into), state: Some(State::Dead) };
+        let dead = self.oldest(&filter, most)?;
+        for kept in &dead {
+            if let Some(next) = kept.progress.retry(max_age, now) {
+                self.requeue(kept, &next, now)?;
+            }
+        }
+        Ok(dead.len())
+    }
+
+    /// Removes calls that have ended, the oldest first, at most `most`. Returns how many.
+    ///
+    /// # Errors
+    ///
+    /// The file is not usable.
+    pub fn purge(&mut self, filter: &Filter, most: u32) -> Result<usize, Fault> {
+        let over = self.oldest(filter, most)?;
+        for kept in &over {
+            self.remove(kept.row, kept.id)?;
+        }
+        Ok(over.len())
+    }
+
+    fn oldest(&self, filter: &Filter, most: u32) -> Result<Vec<Kept>, Fault> {
+        let (condition, mut values) = condition_of(filter);
+        values.push(Value::Integer(most.into()));
+        let mut select = self.connection.prepare_cached(&format!(
+            "SELECT {KEPT}, {PROGRESS} FROM calls WHERE {condition} AND state >= 2 ORDER BY row LIMIT ?"
+        ))?;
+        Ok(select.query_map(params_from_iter(values), kept_of)?.collect::<Result<_, _>>()?)
+    }
+
+    /// The answer of an earlier end goes.
+    fn requeue(&mut self, kept: &Kept, next: &crate::queue::progress::Progress, now: Millis) -> Result<(), Fault> {
+        let answer = self.answer(kept)?.map_or(0, |answer| answer.body.len());
+        self.connection.prepare_cached("DELETE FROM answers WHERE row = ?1")?.execute([kept.row])?;
+        self.connection
+            .prepare_cached("UPDATE calls SET size = size - ?2 WHERE row = ?1")?
+            .execute(params![kept.row, i64::try_from(answer).unwrap_or(0)])?;
+        self.save(kept.row, next, now, Note::Plain)
+    }
+
+    fn shown(&self, id: CallId) -> Result<Changed, Fault> {
+        Ok(self.kept(id)?.map_or(Changed::Unknown, |kept| Changed::Now(Box::new(kept))))
+    }
+}
+
+/// The condition of a filter, with its values.
+fn condition_of(filter: &Filter) -> (String, Vec<Value>) {
+    let (mut condition, mut values) = ("1".to_owned(), Vec::new());
+    if let Some(state) = filter.state {
+        // Written out: a partial index is found by it.
+        condition.push_str(&format!(" AND state = {}", number_of(state)));
+    }
+    if let Some(deployment) = &filter.deployment {
+        condition.push_str(" AND deployment = ?");
+        values.push(Value::Text(deployment.to_string()));
+    }
+    (condition, values)
+}
+
+fn kept_of(row: &Row<'_>) -> rusqlite::Result<Kept> {
+    let status: Option<u16> = row.get(9)?;
+    let code: Option<Box<str>> = row.get(10)?;
+    let message: Option<Box<str>> = row.get(11)?;
+    let was_tried = status.is_some() || code.is_some();
+    Ok(Kept {
+        row: row.get(0)?,
+        id: CallId::from_bytes(row.get(1)?),
+        deployment: row.get(2)?,
+        function: row.get(3)?,
+        priority: if row.get::<_, i64>(4)? == 0 { Priority::Normal } else { Priority::Low },
+        origin: row.get(5)?,
+        accepted: row.get(6)?,
+        began: row.get(7)?,
+        ended: row.get(8)?,
+        progress: progress_of(row, 12)?,
+        last: was_tried.then(|| (status.unwrap_or(0), code.unwrap_or_default(), message.unwrap_or_default())),
+    })
+}

@@ -1,0 +1,98 @@
+//! What time does to calls: they become too old, are removed after their end, and go on after the gateway's end.
+
+use std::time::Duration;
+
+use rusqlite::{OptionalExtension, Row, params};
+
+use crate::queue::bodies;
+use crate::queue::call_id::CallId;
+use crate::queue::database::{Database, POLICY, PROGRESS, policy_of, progress_of};
+use crate::queue::fault::Fault;
+use crate::queue::progress::{Millis, Policy, Progress};
+
+/// Calls that one turn looks after.
+const TURN: u32 = 256;
+
+/// The age of a file that belongs to no call: younger ones may get theirs yet.
+const SWEPT_AFTER: Duration = Duration::from_secs(600);
+
+/// What a turn has done.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Tidied {
+    /// Calls that have become too old.
+    pub expired: Vec<CallId>,
+    /// Whether more is to be done at once.
+    pub more: bool,
+}
+
+impl Database {
+    /// Has the tries that were under way when a gateway ended made again. Returns how many there were. `owner` is this
+    /// process.
+    ///
+    /// # Errors
+    ///
+    /// The file is not usable.
+    pub fn recover(&mut self, now: Millis, owner: i64) -> Result<usize, Fault> {
+        let running = self.rows("state = 1", u32::MAX, now)?;
+        for (row, _, progress, policy) in &running {
+            if let Some((next, note)) = progress.interrupt(*policy, now) {
+                self.save(*row, &next, now, note)?;
+            }
+        }
+        // Nobody knows what became of plain calls: whoever made them may make them again.
+        self.connection.execute("DELETE FROM keys WHERE owner IS NOT NULL AND owner <> ?1", [owner])?;
+        Ok(running.len())
+    }
+
+    /// Removes the files of calls that are not kept.
+    ///
+    /// # Errors
+    ///
+    /// The folder cannot be read.
+    pub fn sweep(&self) -> Result<(), Fault> {
+        let is_kept = |id: CallId| {
+            let found = self.connection.query_row("SELECT 1 FROM calls WHERE id = ?1", [id.as_bytes()], |_| Ok(()));
+            // In doubt it stays.
+            !matches!(found.optional(), Ok(None))
+        };
+        bodies::sweep(&self.bodies, SWEPT_AFTER, is_kept).map_err(|error| Fault::of_io("the bodies of calls", &error))
+    }
+
+    /// Ends calls that are too old, and removes those whose time is over.
+    ///
+    /// # Errors
+    ///
+    /// The file is not usable.
+    pub fn tidy(&mut self, now: Millis) -> Result<Tidied, Fault> {
+        let old = self.rows("state = 0 AND expires <= ?1", TURN, now)?;
+        let mut expired = Vec::new();
+        for (row, id, progress, policy) in &old {
+            if let Some((next, note)) = progress.expire(*policy, now) {
+                self.save(*row, &next, now, note)?;
+                expired.push(*id);
+            }
+        }
+        let over = self.rows("state >= 2 AND due <= ?1", TURN, now)?;
+        for (row, id, ..) in &over {
+            self.remove(*row, *id)?;
+        }
+        let keys = self
+            .connection
+            .prepare_cached(
+                "DELETE FROM keys WHERE key IN (SELECT key FROM keys WHERE until <= ?1 ORDER BY until LIMIT ?2)",
+            )?
+            .execute(params![now, TURN])?;
+        let most = [old.len(), over.len(), keys].into_iter().max().unwrap_or(0);
+        Ok(Tidied { more: most >= TURN as usize, expired })
+    }
+
+    fn rows(&self, which: &str, most: u32, now: Millis) -> Result<Vec<(i64, CallId, Progress, Policy)>, Fault> {
+        let mut select = self
+            .connection
+            .prepare_cached(&format!("SELECT row, id, {PROGRESS}, {POLICY} FROM calls WHERE {which} LIMIT ?2"))?;
+        let read = |row: &Row<'_>| {
+            Ok((row.get(0)?, CallId::from_bytes(row.get(1)?), progress_of(row, 2)?, policy_of(row, 9)?))
+        };
+        Ok(select.query_map(params![now, most], read)?.collect::<Result<_, _>>()?)
+    }
+}

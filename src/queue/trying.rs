@@ -1,0 +1,251 @@
+//! Calls that wait are tried, and end.
+
+use rusqlite::{OptionalExtension, Row, params};
+
+use crate::queue::accepting::Bounds;
+use crate::queue::bodies::{self, Part};
+use crate::queue::call::{Answer, INLINE, Try};
+use crate::queue::call_id::CallId;
+use crate::queue::database::{Database, POLICY, PROGRESS, number_of, policy_of, progress_of};
+use crate::queue::fault::Fault;
+use crate::queue::progress::{Millis, Note, Policy, Progress, State, TryEnd};
+
+/// The deployments with calls that wait, by one look at the index for each.
+const DEPLOYMENTS: &str = "
+WITH RECURSIVE names (name) AS (
+  SELECT (SELECT deployment FROM calls WHERE state = 0 ORDER BY deployment LIMIT 1)
+  UNION ALL
+  SELECT (SELECT deployment FROM calls WHERE state = 0 AND deployment > name ORDER BY deployment LIMIT 1)
+  FROM names WHERE name IS NOT NULL
+) SELECT name FROM names WHERE name IS NOT NULL";
+
+/// How many tries may begin now.
+#[derive(Debug, Clone, Copy)]
+pub struct Room {
+    /// Tries in all.
+    pub tries: usize,
+    /// Bytes of their requests, beyond the first.
+    pub bytes: usize,
+}
+
+/// The tries that begin.
+#[derive(Debug, Default)]
+pub struct Begun {
+    /// The tries.
+    pub tries: Vec<Try>,
+    /// When the next call is due, of deployments that had room left; none if no call waits there.
+    pub next: Option<Millis>,
+}
+
+/// A row that waits.
+struct Waiting {
+    row: i64,
+    progress: Progress,
+    policy: Policy,
+}
+
+impl Database {
+    /// Begins tries of calls that are due. `free` says how many more of a deployment may be under way; the deployments
+    /// after `first` have their turn first.
+    ///
+    /// # Errors
+    ///
+    /// The file is not usable.
+    pub fn begin_tries(
+        &mut self,
+        now: Millis,
+        first: &str,
+        mut room: Room,
+        mut free: impl FnMut(&str) -> usize,
+    ) -> Result<Begun, Fault> {
+        let mut names: Vec<Box<str>> = {
+            let mut select = self.connection.prepare_cached(DEPLOYMENTS)?;
+            select.query_map([], |row| row.get(0))?.collect::<Result<_, _>>()?
+        };
+        let turn = names.partition_point(|name| **name <= *first);
+        names.rotate_left(turn);
+        let mut begun = Begun::default();
+        for name in names {
+            let mut left = free(&name);
+            for priority in [0, 1] {
+                if left == 0 || room.tries == 0 || room.bytes == 0 {
+                    break;
+                }
+                let due = self.due(&name, priority, now, left.min(room.tries))?;
+                let asked = left.min(room.tries);
+                if due.len() < asked {
+                    let next = self.next_due(&name, priority, now)?;
+                    begun.next = [begun.next, next].into_iter().flatten().min();
+                }
+                for waiting in due {
+                    if room.bytes == 0 {
+                        break;
+                    }
+                    if let Some(one) = self.begin_try(&waiting, now)? {
+                        let size = one.request.as_ref().map_or(0, bytes::Bytes::len);
+                        room = Room { tries: room.tries - 1, bytes: room.bytes.saturating_sub(size) };
+                        left -= 1;
+                        begun.tries.push(one);
+                    }
+                }
+            }
+        }
+        Ok(begun)
+    }
+
+    fn due(&self, name: &str, priority: i64, now: Millis, most: usize) -> Result<Vec<Waiting>, Fault> {
+        let mut select = self.connection.prepare_cached(&format!(
+            "SELECT row, {PROGRESS}, {POLICY} FROM calls WHERE state = 0 AND deployment = ?1 AND priority = ?2 \
+             AND due <= ?3 ORDER BY due, row LIMIT ?4"
+        ))?;
+        let most = i64::try_from(most).unwrap_or(i64::MAX);
+        let read = |row: &Row<'_>| {
+            Ok(Waiting { row: row.get(0)?, progress: progress_of(row, 1)?, policy: policy_of(row, 8)? })
+        };
+        Ok(select.query_map(params![name, priority, now, most], read)?.collect::<Result<_, _>>()?)
+    }
+
+    fn next_due(&self, name: &str, priority: i64, now: Millis) -> Result<Option<Millis>, Fault> {
+        let mut select = self.connection.prepare_cached(
+            "SELECT due FROM calls WHERE state = 0 AND deployment = ?1 AND priority = ?2 AND due > ?3 \
+             ORDER BY due LIMIT 1",
+        )?;
+        Ok(select.query_row(params![name, priority, now], |row| row.get(0)).optional()?)
+    }
+
+    /// Begins a try; none if the call has become too old, and is dead now.
+    fn begin_try(&mut self, waiting: &Waiting, now: Millis) -> Result<Option<Try>, Fault> {
+        let Waiting { row, progress, policy } = *waiting;
+        let Some(begun) = progress.begin(now) else {
+            if let Some((expired, note)) = progress.expire(policy, now) {
+                self.save(row, &expired, now, note)?;
+            }
+            return Ok(None);
+        };
+        self.connection
+            .prepare_cached("UPDATE calls SET state = 1, tries = ?2, serial = ?3, began = ?4 WHERE row = ?1")?
+            .execute(params![row, begun.tries, begun.serial, now])?;
+        let (id, deployment, function, origin) = self
+            .connection
+            .prepare_cached("SELECT id, deployment, function, origin FROM calls WHERE row = ?1")?
+            .query_row([row], |row| Ok((row.get(0)?, row.get(1)?, row.get(2)?, row.get(3)?)))?;
+        let id = CallId::from_bytes(id);
+        let request = self.body(row, id, Part::Request)?;
+        let (number, serial, is_last) = (begun.tries, begun.serial, begun.failures + 1 >= policy.attempts);
+        Ok(Some(Try { row, id, number, serial, deployment, function, origin, request, is_last }))
+    }
+
+    /// A body; none if it is gone.
+    pub(super) fn body(&self, row: i64, id: CallId, part: Part) -> Result<Option<bytes::Bytes>, Fault> {
+        let select = match part {
+            Part::Request => "SELECT body FROM requests WHERE row = ?1",
+            Part::Answer => "SELECT body FROM answers WHERE row = ?1",
+        };
+        let mut select = self.connection.prepare_cached(select)?;
+        let inline: Option<Option<Vec<u8>>> = select.query_row([row], |row| row.get(0)).optional()?;
+        Ok(match inline {
+            Some(Some(bytes)) => Some(bytes.into()),
+            Some(None) => bodies::read(&self.bodies, id, part),
+            None => None,
+        })
+    }
+
+    /// Ends a try. Returns where the call is then; none if that try is not under way any more.
+    ///
+    /// # Errors
+    ///
+    /// The disk or the room for answers is full: the try is under way still.
+    pub fn end(
+        &mut self,
+        (row, serial): (i64, u32),
+        end: TryEnd,
+        answer: Option<&Answer>,
+        (now, jitter): (Millis, f64),
+        bounds: Bounds,
+    ) -> Result<Option<State>, Fault> {
+        let Some((progress, policy)) = self.progress(row)? else { return Ok(None) };
+        let Some(next) = progress.end(serial, end, policy, now, jitter) else { return Ok(None) };
+        if let Some(answer) = answer {
+            let message = shortened(&answer.message);
+            self.connection
+                .prepare_cached("UPDATE calls SET status = ?2, code = ?3, message = ?4 WHERE row = ?1")?
+                .execute(params![row, answer.status, answer.code, message])?;
+            if next.state.has_ended() {
+                self.keep_answer(row, next.state, answer, bounds)?;
+            }
+        }
+        self.save(row, &next, now, Note::Plain)?;
+        Ok(Some(next.state))
+    }
+
+    /// A call that is done needs its request no more. Its result makes room for itself; the error of a dead call, which
+    /// never makes room for others, is kept whole only where there is some.
+    fn keep_answer(&mut self, row: i64, state: State, answer: &Answer, bounds: Bounds) -> Result<(), Fault> {
+        let bytes = answer.body.len() as u64;
+        let mut select = self.connection.prepare_cached("SELECT id FROM calls WHERE row = ?1")?;
+        let id = CallId::from_bytes(select.query_row([row], |row| row.get(0))?);
+        drop(select);
+        if state == State::Done {
+            self.connection.prepare_cached("DELETE FROM requests WHERE row = ?1")?.execute([row])?;
+            self.connection.prepare_cached("UPDATE calls SET size = 0 WHERE row = ?1")?.execute([row])?;
+            self.gone.push((id, Part::Request));
+        }
+        let held = self.evict(bytes, bounds)?;
+        if state == State::Dead && held + bytes > bounds.bytes {
+            self.gone.push((id, Part::Answer));
+            return Ok(());
+        }
+        let body = (answer.body.len() <= INLINE).then_some(&answer.body[..]);
+        self.connection.prepare_cached("INSERT OR REPLACE INTO answers VALUES (?1, ?2, ?3)")?.execute(params![
+            row,
+            answer.head,
+            body
+        ])?;
+        self.connection
+            .prepare_cached("UPDATE calls SET size = size + ?2 WHERE row = ?1")?
+            .execute(params![row, i64::try_from(bytes).unwrap_or(i64::MAX)])?;
+        Ok(())
+    }
+
+    /// How far a call is; none if it is not kept.
+    pub(super) fn progress(&self, row: i64) -> Result<Option<(Progress, Policy)>, Fault> {
+        let mut select =
+            self.connection.prepare_cached(&format!("SELECT {PROGRESS}, {POLICY} FROM calls WHERE row = ?1"))?;
+        let read = |row: &Row<'_>| Ok((progress_of(row, 0)?, policy_of(row, 7)?));
+        Ok(select.query_row([row], read).optional()?)
+    }
+
+    /// Writes how far a call is.
+    pub(super) fn save(&mut self, row: i64, progress: &Progress, now: Millis, note: Note) -> Result<(), Fault> {
+        let Progress { state, tries, failures, interruptions, serial, due, expires } = *progress;
+        let ended = state.has_ended().then_some(now);
+        self.connection
+            .prepare_cached(
+                "UPDATE calls SET state = ?2, tries = ?3, failures = ?4, interruptions = ?5, serial = ?6, due = ?7, \
+                 expires = ?8, ended = ?9 WHERE row = ?1",
+            )?
+            .execute(params![row, number_of(state), tries, failures, interruptions, serial, due, expires, ended])?;
+        let said = match note {
+            Note::Plain => return Ok(()),
+            Note::Expired => ("expired", "the call was not done before it became too old (max_age)"),
+            Note::Interrupted => ("interrupted", "the gateway has ended during too many tries of the call"),
+        };
+        self.connection
+            .prepare_cached(
+                "UPDATE calls SET code = ?2, message = ?3 || coalesce('; its last try: ' || message, '') \
+                             WHERE row = ?1",
+            )?
+            .execute(params![row, said.0, said.1])?;
+        Ok(())
+    }
+}
+
+/// A message, cut where it is long: it is in every list.
+fn shortened(message: &str) -> &str {
+    const LONGEST: usize = 2048;
+    let mut end = message.len().min(LONGEST);
+    while !message.is_char_boundary(end) {
+        end -= 1;
+    }
+    &message[..end]
+}
