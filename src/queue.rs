@@ -390,3 +390,9 @@ pub fn now() -> Millis {
     let since = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
     Millis::try_from(since.as_millis()).unwrap_or(Millis::MAX)
 }
+
+/// How long it is until a time; nothing if that has passed.
+#[must_use]
+pub fn until(time: Millis) -> Duration {
+    Duration::from_millis(u64::try_from(time - now()).unwrap_or(0))
+}

@@ -12,6 +12,7 @@ mod stored_call;
 
 use std::collections::HashMap;
 use std::sync::Arc;
+use std::time::Duration;
 
 use arc_swap::ArcSwap;
 use parking_lot::Mutex;
@@ -27,6 +28,9 @@ use crate::queue::{CallId, Queue};
 /// The key under which plugins, and functions as `async`, find which try of which call this is: an object with `id` and
 /// `try`; while the call is accepted, `try` is 0.
 pub const CONTEXT_KEY: &str = "function.async";
+
+/// The pause after a fault of the queue.
+const FAULT_PAUSE: Duration = Duration::from_secs(1);
 
 /// The asynchronous calls of a gateway.
 #[derive(Debug)]

@@ -9,6 +9,7 @@ use std::time::{Duration, Instant};
 use bytes::Bytes;
 use http::header::ACCEPT;
 use http::{HeaderMap, HeaderValue};
+use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 use tracing::{Instrument, Span};
 
@@ -68,12 +69,12 @@ pub struct Call<'a> {
 
 /// What is sent to a worker.
 #[derive(Clone, Copy)]
-pub(super) struct Sent<'a> {
-    pub(super) function: &'a str,
-    pub(super) takes: Takes,
-    pub(super) arguments: &'a Arguments,
-    pub(super) head: &'a RequestHead<'a>,
-    pub(super) timeline: Option<&'a Arc<Timeline>>,
+struct Sent<'a> {
+    function: &'a str,
+    takes: Takes,
+    arguments: &'a Arguments,
+    head: &'a RequestHead<'a>,
+    timeline: Option<&'a Arc<Timeline>>,
 }
 
 impl Call<'_> {
@@ -160,17 +161,7 @@ impl Gateway {
         let span = call.timeline.as_ref().map_or_else(Span::none, |_| Span::current());
         let running = async move { gateway.run_chain(&chain, &deployment, call, Some(&left)).await };
         let whole = tokio::spawn(running.instrument(span));
-        match whole.await {
-            Ok(outcome) => outcome,
-            Err(error) => match error.try_into_panic() {
-                Ok(panic) => std::panic::resume_unwind(panic),
-                // The runtime is shutting down.
-                Err(_) => {
-                    let failure = failure::of_call(CallError::Stopping, "", "", Takes::Arguments);
-                    Box::new(Outcome::failed(Source::Gateway, failure))
-                }
-            },
-        }
+        outcome_of(whole).await
     }
 
     async fn run_chain(
@@ -182,20 +173,13 @@ impl Gateway {
     ) -> Box<Outcome> {
         let begun = clock::now();
         let (call, passed, ended) = chain.before_invoke(call).await;
-        let delivered = clock::now();
         let mut times = Times::default();
         let outcome = match ended {
             Some(outcome) => outcome,
             None => {
-                let Invocation { function, takes, arguments, deadline, timeline, .. } = &*call;
-                let patience = Patience { deadline: *deadline, caller_left };
-                let (head, timeline) = (head_of(&call), timeline.as_ref());
-                let sent = Sent { function, takes: *takes, arguments, head: &head, timeline };
-                let answered = self.deliver(deployment, sent, patience, &mut times).await;
-                let outcome = answered.unwrap_or_else(|error| self.failed(error, deployment, function, *takes));
-                end_steps(timeline, &outcome);
-                times = completed(times, delivered);
-                Box::new(Outcome { times, ..outcome })
+                let outcome = self.ask(deployment, &call, caller_left).await;
+                times = outcome.times;
+                Box::new(outcome)
             }
         };
         let (_, mut outcome) = chain.after_invoke(call, outcome, passed).await;
@@ -205,8 +189,26 @@ impl Gateway {
         outcome
     }
 
+    /// Has a worker answer a call whose before-hooks have run.
+    pub(super) async fn ask(
+        &self,
+        deployment: &Deployment,
+        call: &Invocation,
+        caller_left: Option<&CancellationToken>,
+    ) -> Outcome {
+        let Invocation { function, takes, arguments, deadline, timeline, .. } = call;
+        let (begun, mut times) = (clock::now(), Times::default());
+        let patience = Patience { deadline: *deadline, caller_left };
+        let (head, timeline) = (head_of(call), timeline.as_ref());
+        let sent = Sent { function, takes: *takes, arguments, head: &head, timeline };
+        let answered = self.deliver(deployment, sent, patience, &mut times).await;
+        let outcome = answered.unwrap_or_else(|error| self.failed(error, deployment, function, *takes));
+        end_steps(timeline, &outcome);
+        Outcome { times: completed(times, begun), ..outcome }
+    }
+
     /// Sends a call to a worker. If the release stopped before it took the call, the release that replaced it gets it.
-    pub(super) async fn deliver(
+    async fn deliver(
         &self,
         deployment: &Deployment,
         sent: Sent<'_>,
@@ -264,6 +266,21 @@ impl Gateway {
     }
 }
 
+/// The outcome of a call that runs on a task of its own.
+pub(super) async fn outcome_of(whole: JoinHandle<Box<Outcome>>) -> Box<Outcome> {
+    match whole.await {
+        Ok(outcome) => outcome,
+        Err(error) => match error.try_into_panic() {
+            Ok(panic) => std::panic::resume_unwind(panic),
+            // The runtime is shutting down.
+            Err(_) => {
+                let failure = failure::of_call(CallError::Stopping, "", "", Takes::Arguments);
+                Box::new(Outcome::failed(Source::Gateway, failure))
+            }
+        },
+    }
+}
+
 /// Ends the steps that have failed with a call: what they wait for does not come any more.
 fn end_steps(timeline: Option<&Arc<Timeline>>, outcome: &Outcome) {
     if let (Some(timeline), Content::Problem { code, .. }) = (timeline, &outcome.content) {
@@ -272,7 +289,7 @@ fn end_steps(timeline: Option<&Arc<Timeline>>, outcome: &Outcome) {
 }
 
 /// The times of a call that has just ended, and that began to wait for a worker at `start`.
-pub(super) fn completed(times: Times, start: Instant) -> Times {
+fn completed(times: Times, start: Instant) -> Times {
     let whole = clock::since(start);
     match times.worker {
         Some(_) => Times { worker: Some(whole.saturating_sub(times.queue)), ..times },
@@ -310,7 +327,7 @@ impl Gateway {
     }
 }
 
-pub(super) fn head_of(call: &Invocation) -> RequestHead<'_> {
+fn head_of(call: &Invocation) -> RequestHead<'_> {
     let Invocation { id, method, target, headers, peer, context, mcp, .. } = call;
     let (context, mcp) = (Some(context), mcp.as_deref());
     RequestHead { id, method, target: target.as_deref(), headers, peer: *peer, context, mcp }

@@ -57,6 +57,26 @@ pub struct NewCall {
     pub key: Option<CallKey>,
 }
 
+impl NewCall {
+    /// The call as it is shown once it was accepted.
+    #[must_use]
+    pub fn kept(&self) -> Kept {
+        Kept {
+            row: 0,
+            id: self.id,
+            deployment: self.deployment.clone(),
+            function: self.function.clone(),
+            priority: self.priority,
+            origin: self.origin.clone(),
+            accepted: self.accepted,
+            began: None,
+            ended: None,
+            progress: Progress::accepted(self.due, self.expires),
+            last: None,
+        }
+    }
+}
+
 /// A key, and a digest of what is asked for under it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct CallKey {
@@ -120,7 +140,7 @@ pub struct Answer {
 /// A call as it is shown.
 #[derive(Debug, Clone)]
 pub struct Kept {
-    /// Its row: larger for calls accepted later.
+    /// Its row: larger for calls accepted later; 0 for one that is accepted just now.
     pub row: i64,
     /// Its id.
     pub id: CallId,

@@ -18,7 +18,7 @@ use crate::gateway::call::Call;
 use crate::plugin::invocation::Invocation;
 use crate::plugin::outcome::{Outcome, Source};
 use crate::queue::progress::after;
-use crate::queue::{self, Accepted, CallId, CallKey, Fault, NewCall, Priority};
+use crate::queue::{self, Accepted, CallId, CallKey, Fault, Kept, NewCall, Priority};
 use crate::registry::Deployment;
 
 /// The `retry-after` of a call that was not accepted.
@@ -40,8 +40,10 @@ pub struct Wish<'a> {
 /// What became of a call.
 #[derive(Debug)]
 pub enum Acceptance {
-    /// It is on the disk, now or since an earlier request with its key.
-    Accepted(CallId),
+    /// It is on the disk now.
+    New(Box<Kept>),
+    /// It is there since an earlier request with its key.
+    Before(CallId),
     /// A plugin has answered, or it cannot be accepted.
     Ended(Box<Outcome>),
 }
@@ -85,9 +87,10 @@ impl Gateway {
         let Some(new) = new_call(id, &call, passed, (wish, key), rules) else {
             return ended(Failure::of_code(Code::InvalidJson, "the arguments are not JSON"));
         };
+        let kept = Box::new(new.kept());
         match calls.queue.accept(new).await {
-            Ok(Accepted::New) => Acceptance::Accepted(id),
-            Ok(Accepted::Before(before)) => Acceptance::Accepted(before),
+            Ok(Accepted::New) => Acceptance::New(kept),
+            Ok(Accepted::Before(before)) => Acceptance::Before(before),
             Ok(Accepted::OtherRequest) => ended(key_reused()),
             Ok(Accepted::UnderWay) => ended(key_in_use()),
             Err(fault) => ended(failure_of(&fault)),
@@ -135,7 +138,8 @@ fn ended(failure: Failure) -> Acceptance {
     Acceptance::Ended(Box::new(Outcome::failed(Source::Gateway, failure)))
 }
 
-fn new_call(
+/// A call to be accepted; none if its arguments are not JSON.
+pub(super) fn new_call(
     id: CallId,
     call: &Invocation,
     passed: Vec<PluginName>,

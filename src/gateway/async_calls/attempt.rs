@@ -14,19 +14,15 @@ use crate::config::PluginName;
 use crate::deployment::Takes;
 use crate::gateway::async_calls::accept::share_try;
 use crate::gateway::async_calls::stored_call::StoredCall;
-use crate::gateway::call::{Sent, completed, head_of};
 use crate::gateway::counted::Counted;
 use crate::gateway::plugin_call_record::{CallRecord, Called, Ending};
 use crate::gateway::{Gateway, failure};
-use crate::invocation::times::Times;
 use crate::plugin::chain::Chain;
-use crate::plugin::invocation::Invocation;
 use crate::plugin::outcome::{Content, Outcome, Source};
 use crate::queue::progress::TryEnd;
 use crate::queue::{Answer, Try};
 use crate::registry::Deployment;
 use crate::worker::failure::CallError;
-use crate::worker::patience::Patience;
 
 /// The header that carries an error's code.
 const ERROR_HEADER: HeaderName = HeaderName::from_static("x-metagate-error");
@@ -72,23 +68,14 @@ async fn made(
     one: &Try,
     stored: StoredCall,
 ) -> (Outcome, Option<Duration>) {
-    let begun = clock::now();
     let function = &*one.function;
-    let deadline = deployment.deadline(begun);
+    let deadline = deployment.deadline(clock::now());
     let (mut call, passed) = stored.into_invocation(deployment.name.clone(), function, deadline);
     share_try(&mut call, one.id, one.number);
     let request_id = call.id.clone();
     let called = Called { deployment: deployment.name.as_str(), function, id: &request_id };
     let record = CallRecord::begin(gateway, None, called, call.arguments.as_json().len());
-    let mut times = Times::default();
-    let answered = {
-        let Invocation { takes, arguments, timeline, .. } = &*call;
-        let head = head_of(&call);
-        let sent = Sent { function, takes: *takes, arguments, head: &head, timeline: timeline.as_ref() };
-        gateway.deliver(deployment, sent, Patience { deadline, caller_left: None }, &mut times).await
-    };
-    let outcome = answered.unwrap_or_else(|error| gateway.failed(error, deployment, function, Takes::Arguments));
-    let mut outcome = Box::new(Outcome { times: completed(times, begun), ..outcome });
+    let mut outcome = Box::new(gateway.ask(deployment, &call, None).await);
     let untaken = untaken(&outcome);
     if let Some(chain) = chain_of(deployment, function, &passed) {
         let count = chain.plugins().len();

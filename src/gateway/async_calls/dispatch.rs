@@ -9,7 +9,7 @@ use tokio_util::sync::CancellationToken;
 use crate::clock;
 use crate::gateway::Gateway;
 use crate::gateway::async_calls::attempt::attempt;
-use crate::gateway::async_calls::{AsyncCalls, Running};
+use crate::gateway::async_calls::{AsyncCalls, FAULT_PAUSE, Running};
 use crate::queue::progress::State;
 use crate::queue::{self, Begun, Fault, Room, Try};
 
@@ -24,8 +24,6 @@ const TRIES: usize = 512;
 const BYTES: usize = 64 << 20;
 /// The longest wait without a look: clocks are set, and another process may have added calls.
 const LONGEST_WAIT: Duration = Duration::from_secs(10);
-/// The pause after a fault of the queue.
-const FAULT_PAUSE: Duration = Duration::from_secs(1);
 /// The pause between two looks at what time has done to calls.
 const TIDY_PAUSE: Duration = Duration::from_secs(1);
 
@@ -47,7 +45,7 @@ pub async fn dispatch(gateway: Arc<Gateway>, calls: Arc<AsyncCalls>) {
         let ended = calls.ended.notified();
         let wait = match begin(&calls, &mut paces, &mut last).await {
             Ok((begun, paced)) => {
-                let next = begun.next.map(wait_until);
+                let next = begun.next.map(queue::until);
                 for one in begun.tries {
                     start(&gateway, &calls, one);
                 }
@@ -109,10 +107,6 @@ async fn begin(calls: &AsyncCalls, paces: &mut Paces, last: &mut Box<str>) -> Re
     }
     let wait = paces.values().min().map(|next| next.saturating_duration_since(now));
     Ok((begun, wait))
-}
-
-fn wait_until(due: queue::progress::Millis) -> Duration {
-    Duration::from_millis(u64::try_from(due - queue::now()).unwrap_or(0))
 }
 
 /// A try under way, for as long as it is.

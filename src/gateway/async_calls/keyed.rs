@@ -2,30 +2,23 @@
 //! request get its answer. Answers of 500 and more are not kept: the next call under the key is made again.
 
 use std::sync::Arc;
-use std::time::Duration;
 
 use http::{HeaderName, HeaderValue};
 use tracing::Span;
 
 use crate::answer::Failure;
 use crate::answer::code::Code;
-use crate::clock;
 use crate::deployment::Takes;
-use crate::gateway::async_calls::AsyncCalls;
+use crate::gateway::Gateway;
 use crate::gateway::async_calls::accept::{failure_of, fingerprint_of, key_in_use, key_of, key_reused};
 use crate::gateway::async_calls::attempt::{answer_of, gathered, headers_of};
-use crate::gateway::call::{Call, Sent, completed, head_of};
-use crate::gateway::{Gateway, failure};
-use crate::invocation::times::Times;
+use crate::gateway::async_calls::{AsyncCalls, FAULT_PAUSE};
+use crate::gateway::call::{Call, outcome_of};
 use crate::plugin::invocation::Invocation;
 use crate::plugin::outcome::{Outcome, Source};
 use crate::queue::{Answer, CallKey, Reserved};
 use crate::registry::Deployment;
-use crate::worker::failure::CallError;
-use crate::worker::patience::Patience;
 
-/// The pause after a fault of the queue.
-const FAULT_PAUSE: Duration = Duration::from_secs(1);
 /// Says that an answer is that of an earlier call.
 const REPLAYED: HeaderName = HeaderName::from_static("idempotency-replayed");
 
@@ -49,16 +42,7 @@ impl Gateway {
         let made = async move { gateway.make_once(&calls, &deployment, call, (&key, fingerprint)).await };
         // A task of its own: it goes on when its caller leaves, who may ask again.
         let whole = self.tasks.spawn(tracing::Instrument::instrument(made, span));
-        match whole.await {
-            Ok(outcome) => *outcome,
-            Err(error) => match error.try_into_panic() {
-                Ok(panic) => std::panic::resume_unwind(panic),
-                Err(_) => {
-                    let failure = failure::of_call(CallError::Stopping, "", "", Takes::Arguments);
-                    Outcome::failed(Source::Gateway, failure)
-                }
-            },
-        }
+        *outcome_of(whole).await
     }
 
     async fn make_once(
@@ -81,7 +65,7 @@ impl Gateway {
             None => match calls.queue.reserve(key, keep).await {
                 Ok(Reserved::New) => {
                     is_reserved = true;
-                    Box::new(self.asked(deployment, &call).await)
+                    Box::new(self.ask(deployment, &call, None).await)
                 }
                 Ok(Reserved::Before(Some(answer))) => return Box::new(replayed(*answer)),
                 Ok(Reserved::Before(None)) => failed(gone()),
@@ -113,18 +97,6 @@ impl Gateway {
             });
         }
         Box::new(outcome)
-    }
-
-    /// What a worker answers.
-    async fn asked(&self, deployment: &Deployment, call: &Invocation) -> Outcome {
-        let Invocation { function, takes, arguments, deadline, timeline, .. } = call;
-        let (begun, mut times) = (clock::now(), Times::default());
-        let head = head_of(call);
-        let sent = Sent { function, takes: *takes, arguments, head: &head, timeline: timeline.as_ref() };
-        let patience = Patience { deadline: *deadline, caller_left: None };
-        let answered = self.deliver(deployment, sent, patience, &mut times).await;
-        let outcome = answered.unwrap_or_else(|error| self.failed(error, deployment, function, *takes));
-        Outcome { times: completed(times, begun), ..outcome }
     }
 }
 

@@ -10,21 +10,19 @@ use bytes::Bytes;
 use serde_json::Value;
 
 use crate::config::{Missed, ScheduleConfig};
-use crate::gateway::async_calls::AsyncCalls;
+use crate::gateway::async_calls::accept::{Wish, new_call};
 use crate::gateway::async_calls::rules::Rules;
-use crate::gateway::async_calls::stored_call::StoredCall;
+use crate::gateway::async_calls::{AsyncCalls, FAULT_PAUSE};
 use crate::invocation::Arguments;
 use crate::plugin::invocation::Invocation;
 use crate::queue::progress::{Millis, after};
-use crate::queue::{self, CallId, DueTick, Fault, NewCall, Priority, Tick};
+use crate::queue::{self, CallId, DueTick, Fault, NewCall, Tick};
 
 /// The name of the task, in the log and the metrics.
 pub const SCHEDULES: &str = "schedules";
 
 /// The longest wait without a look: clocks are set.
 const LONGEST_WAIT: Duration = Duration::from_secs(30);
-/// The pause after a fault of the queue.
-const FAULT_PAUSE: Duration = Duration::from_secs(1);
 /// A time that passed so recently while the gateway did not run is made up for in any case: a restart is no absence.
 const RESTART: i64 = 60_000;
 /// Times of one schedule that are made up for after a stall of the gateway.
@@ -119,9 +117,8 @@ impl Plan {
             if !due.is_empty() && !accept(calls, rules, due, known).await {
                 return;
             }
-            let next = self.next.peek().map_or(LONGEST_WAIT, |Reverse((tick, _))| {
-                Duration::from_millis(u64::try_from(tick - queue::now()).unwrap_or(0)).min(LONGEST_WAIT)
-            });
+            let next =
+                self.next.peek().map_or(LONGEST_WAIT, |Reverse((tick, _))| queue::until(*tick).min(LONGEST_WAIT));
             tokio::select! {
                 () = calls.rescheduled.notified() => return,
                 () = tokio::time::sleep(next) => {}
@@ -203,20 +200,10 @@ fn due_tick(rules: &Rules, schedule: &ScheduleConfig, tick: Millis) -> Option<Du
     let mut call = Invocation::new(&id.to_string(), deployment.clone(), function, arguments, Instant::now());
     call.method = "INTERNAL".into();
     let jitter = schedule.jitter.get().mul_f64(fastrand::f64());
-    let accepted = queue::now();
-    let call = NewCall {
-        id,
-        deployment: deployment.as_str().into(),
-        function: function.into(),
-        priority: Priority::Normal,
-        origin: format!("schedule {name}").into(),
-        accepted,
-        due: after(accepted, jitter),
-        expires: after(accepted, of.max_age),
-        policy: of.policy,
-        request: StoredCall::of(&call, Vec::new())?.to_bytes(),
-        key: None,
-    };
+    let origin = format!("schedule {name}");
+    let wish = Wish { origin: &origin, ..Wish::default() };
+    let call = new_call(id, &call, Vec::new(), (wish, None), of)?;
+    let call = NewCall { due: after(call.accepted, jitter), ..call };
     Some(DueTick { name: name.into(), tick, may_overlap: schedule.overlap, call })
 }
 

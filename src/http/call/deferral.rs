@@ -3,12 +3,12 @@
 
 use std::sync::Arc;
 
-use bytes::Bytes;
 use http::header::{CONTENT_TYPE, LOCATION};
 use http::request::Parts;
 use http::{HeaderMap, HeaderName, HeaderValue, Method, Response, StatusCode};
 
 use crate::gateway::Gateway;
+use crate::gateway::async_calls::AsyncCalls;
 use crate::gateway::async_calls::accept::{Acceptance, Wish, failure_of};
 use crate::gateway::call::Call;
 use crate::http::bodies::Bodies;
@@ -64,9 +64,7 @@ impl Deferral {
         let priority = headers.get(PRIORITY).map(priority_of).transpose()?.unwrap_or_default();
         Ok(Some(Self { is_async: by_address || prefers, is_preference: prefers, key, priority }))
     }
-}
 
-impl Deferral {
     /// The same where calls are not asynchronous: none if that is all that was asked for.
     #[must_use]
     pub fn without_async(self) -> Option<Self> {
@@ -141,8 +139,9 @@ pub async fn answer(
 ) -> Result<Response<ReplyBody>, Problem> {
     let (deployment, function) = (record.deployment, record.function);
     let outcome = match (&deferral.key, gateway.async_calls()) {
-        (Some(key), Some(calls)) if !deferral.is_async => gateway.call_once(calls, deployment, call, key).await,
-        _ => return Ok(accept(gateway, deployment, call, deferral).await),
+        (_, Some(calls)) if deferral.is_async => return Ok(accept(gateway, calls, deployment, call, deferral).await),
+        (Some(key), Some(calls)) => gateway.call_once(calls, deployment, call, key).await,
+        (None, _) | (_, None) => gateway.call(deployment, call).await,
     };
     record.answered(&outcome);
     stream_answer::of_outcome(outcome, deployment, function, client, bodies).await
@@ -163,32 +162,32 @@ fn is_offered(gateway: &Gateway, deployment: &Deployment, deferral: &Deferral) -
 /// Accepts a call, and answers with where it is found.
 async fn accept(
     gateway: &Arc<Gateway>,
+    calls: &AsyncCalls,
     deployment: &Arc<Deployment>,
     call: Call<'_>,
     deferral: &Deferral,
 ) -> Response<ReplyBody> {
     let request_id = call.request_id;
-    let Some(calls) = gateway.async_calls() else { return Response::new(ReplyBody::full(Bytes::new())) };
     let wish = Wish { key: deferral.key.as_deref(), priority: deferral.priority, origin: "" };
-    let id = match gateway.accept(calls, deployment, call, wish).await {
-        Acceptance::Accepted(id) => id,
+    let (kept, result) = match gateway.accept(calls, deployment, call, wish).await {
+        Acceptance::New(kept) => (*kept, None),
+        Acceptance::Before(id) => match calls.queue.look(id).await {
+            Ok(Some(found)) => found,
+            Ok(None) => {
+                let message = "the call with this idempotency-key has ended, and is not kept any more";
+                return Problem::new(Code::CallNotFound, message).into_response(request_id);
+            }
+            Err(fault) => {
+                return answer::render(Outcome::failed(Source::Gateway, failure_of(&fault)), request_id);
+            }
+        },
         Acceptance::Ended(outcome) => return answer::render(*outcome, request_id),
-    };
-    let (kept, result) = match calls.queue.look(id).await {
-        Ok(Some(found)) => found,
-        Ok(None) => {
-            let message = "the call with this idempotency-key has ended, and is not kept any more";
-            return Problem::new(Code::CallNotFound, message).into_response(request_id);
-        }
-        Err(fault) => {
-            return answer::render(Outcome::failed(Source::Gateway, failure_of(&fault)), request_id);
-        }
     };
     let mut response = Response::new(ReplyBody::full(shown_call::json(&kept, result.as_ref())));
     *response.status_mut() = StatusCode::ACCEPTED;
     let headers = response.headers_mut();
     headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
-    if let Ok(location) = HeaderValue::from_str(&shown_call::address(id)) {
+    if let Ok(location) = HeaderValue::from_str(&shown_call::address(kept.id)) {
         headers.insert(LOCATION, location);
     }
     if deferral.is_preference {

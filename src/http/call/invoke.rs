@@ -13,7 +13,7 @@ use crate::describe::query;
 use crate::gateway::{Gateway, VERSION};
 use crate::http::bodies::Bodies;
 use crate::http::buffers::SMALL;
-use crate::http::call::arguments;
+use crate::http::call::arguments::{self, Keys};
 use crate::http::call::body_kind::BodyKind;
 use crate::http::call::deferral::{self, Deferral};
 use crate::http::call::lookup::{self, Client};
@@ -42,20 +42,17 @@ pub async fn call(
     bodies: &Bodies,
 ) -> Result<Response<ReplyBody>, Problem> {
     let (mut head, body) = request.into_parts();
-    let deployment = match deployment_for(gateway, &address, &head, &body) {
-        Ok(deployment) => deployment,
+    let found = deployment_for(gateway, &address, &head, &body).and_then(|deployment| {
+        let deferral = deferral::of_request(gateway, &deployment, &head, address.is_async)?;
+        Ok((deployment, deferral))
+    });
+    let (deployment, deferral) = match found {
+        Ok(found) => found,
         Err(problem) => {
             let deployment = lookup::deployment_at(gateway, &address.prefix, &address.name, &address.version).ok();
             let refused = Refused { client, function: &address.function, head: &head };
             refused.record(gateway, deployment.as_deref(), &problem);
             // Boxed: it would enlarge the future of every call.
-            return Err(Box::pin(request_body::refuse(&head, body, problem)).await);
-        }
-    };
-    let deferral = match deferral::of_request(gateway, &deployment, &head, address.is_async) {
-        Ok(deferral) => deferral,
-        Err(problem) => {
-            Refused { client, function: &address.function, head: &head }.record(gateway, Some(&deployment), &problem);
             return Err(Box::pin(request_body::refuse(&head, body, problem)).await);
         }
     };
@@ -84,19 +81,28 @@ async fn defer(
     let (deployment, function) = (record.deployment, record.function);
     lookup::check_function(gateway, deployment, function, Takes::Arguments)?;
     let (keys, kind) = lookup::body_of(deployment, function, head);
+    let read = arguments_of(head, kind, keys);
+    let (arguments, body) = bodies.read(head, body, &client.connection.buffers, read).await?;
+    record.request_bytes = body.bytes.len() as u64;
+    let _held = body.into_held();
+    let call = record.call(Takes::Arguments, arguments, head);
+    deferral::answer(gateway, call, deferral, client, bodies, record).await
+}
+
+/// Makes the arguments of a body, or of the query of a request without one.
+fn arguments_of(
+    head: &Parts,
+    kind: BodyKind,
+    keys: Keys,
+) -> impl FnOnce(&mut ReadBody) -> Result<Arguments, Problem> + Send + use<> {
     let query = head.uri.query().filter(|query| !query.is_empty()).map(str::to_owned);
-    let arguments = move |body: &mut ReadBody| match query {
+    move |body| match query {
         Some(query) if body.bytes.is_empty() => arguments::from_query(&query, keys),
         _ => {
             body.hold_line()?;
             arguments::from_body(&body.bytes, &kind, keys)
         }
-    };
-    let (arguments, body) = bodies.read(head, body, &client.connection.buffers, arguments).await?;
-    record.request_bytes = body.bytes.len() as u64;
-    let _held = body.into_held();
-    let call = record.call(Takes::Arguments, arguments, head);
-    deferral::answer(gateway, call, deferral, client, bodies, record).await
+    }
 }
 
 /// Reads the arguments and calls the function.
@@ -118,15 +124,8 @@ async fn answer(
             Box::pin(spooled_form::read(deployment, head, body, &boundary, keys, buffers, bodies)).await?
         }
         kind => {
-            let query = head.uri.query().filter(|query| !query.is_empty()).map(str::to_owned);
-            let arguments = move |body: &mut ReadBody| match query {
-                Some(query) if body.bytes.is_empty() => arguments::from_query(&query, keys),
-                _ => {
-                    body.hold_line()?;
-                    arguments::from_body(&body.bytes, &kind, keys)
-                }
-            };
-            let (arguments, body) = bodies.read(head, body, buffers, arguments).await?;
+            let read = arguments_of(head, kind, keys);
+            let (arguments, body) = bodies.read(head, body, buffers, read).await?;
             record.request_bytes = body.bytes.len() as u64;
             (arguments, body.into_held())
         }
