@@ -32,6 +32,7 @@ import os
 import subprocess
 import sys
 import tempfile
+import time
 from argparse import ArgumentParser
 from pathlib import Path
 
@@ -44,6 +45,7 @@ from real import RELEASED, Resources  # noqa: E402
 PHASES = "examples,coverage,fuzzing"
 FUZZED, REPOSITORY, EXAMPLES = "METAGATE_FUZZED", "METAGATE_REPOSITORY", "METAGATE_EXAMPLES"
 CHANGES = ["/api/deploy/create", "/api/deploy/delete"]
+UPGRADE = "/api/upgrade"
 MEANT = ["deploy", "createPackage", "comparePackage", "addRepository", "branches", "repositoryFiles"]
 CONFIG = """
 [[operations]]
@@ -97,8 +99,20 @@ def close_stream(response, **_others):
     return response
 
 
+def after_the_last_upgrade(response, **_others):
+    """The answer once the upgrade before is over: until then each request is refused, whatever it says."""
+    end = time.monotonic() + 20
+    while response.status_code == 503 and time.monotonic() < end:
+        time.sleep(0.1)
+        _read = response.content
+        response = response.connection.send(response.request, timeout=20)
+    return response
+
+
 @schemathesis.hook
 def before_call(context, case, kwargs):
+    if case.operation.path == UPGRADE:
+        kwargs["hooks"] = {"response": after_the_last_upgrade}
     if "text/event-stream" in str(case.operation.definition.raw["responses"].get("200", {})):
         kwargs["stream"] = True
         kwargs["hooks"] = {"response": close_stream}
