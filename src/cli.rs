@@ -88,7 +88,12 @@ enum Command {
 #[must_use]
 pub fn run() -> ExitCode {
     let mut out = std::io::stdout().lock();
-    let result = match Cli::parse().command {
+    let command = Cli::parse().command;
+    let failure = match command {
+        Command::Diff(_) => ExitCode::from(exit::EXIT_NOTHING_COMPARED),
+        _ => ExitCode::FAILURE,
+    };
+    let result = match command {
         Command::Init(command) => command.run(&mut out),
         Command::Serve(command) => command.run(&mut out),
         Command::Check(command) => command.run(&mut out),
@@ -123,7 +128,7 @@ pub fn run() -> ExitCode {
         Err(error) => {
             // It may be the answer of a function.
             stderr::print_line(plain::plain(&format!("error: {error:#}")));
-            ExitCode::FAILURE
+            failure
         }
     }
 }

@@ -14,6 +14,7 @@ mod keys;
 mod looking;
 mod places;
 pub mod progress;
+mod reader;
 mod schedules;
 #[cfg(test)]
 mod simulation;
@@ -32,7 +33,7 @@ use tokio::sync::{Notify, OnceCell};
 
 pub use accepting::Bounds;
 use bodies::Part;
-pub use call::{Accepted, Answer, CallKey, Filter, INLINE, Kept, NewCall, Priority, Try};
+pub use call::{Accepted, Answer, AnswerHead, CallKey, Filter, INLINE, Kept, NewCall, Priority, Try};
 pub use call_id::{CallId, NotAnId};
 pub use database::Database;
 pub use fault::Fault;
@@ -41,6 +42,7 @@ pub use keys::Reserved;
 pub use looking::Changed;
 use places::{BODIES, FILE};
 use progress::{Millis, State, TryEnd};
+use reader::Reader;
 pub use schedules::Tick;
 use thread::Writer;
 pub use tidying::Tidied;
@@ -51,7 +53,7 @@ pub use watchers::{Watch, Watchers};
 #[derive(Debug)]
 pub struct Queue {
     folder: PathBuf,
-    writer: OnceCell<Writer>,
+    threads: OnceCell<(Writer, Reader)>,
     /// Tells the plain calls of this process from those of others that have ended.
     owner: i64,
     bounds: ArcSwap<Bounds>,
@@ -69,7 +71,7 @@ impl Queue {
     pub fn new(data_dir: &Path, bounds: Bounds) -> Self {
         Self {
             folder: places::of_data_folder(data_dir),
-            writer: OnceCell::new(),
+            threads: OnceCell::new(),
             owner: fastrand::i64(..),
             bounds: ArcSwap::from_pointee(bounds),
             due: Notify::new(),
@@ -86,7 +88,7 @@ impl Queue {
     /// Whether calls were accepted here before.
     #[must_use]
     pub fn has_file(&self) -> bool {
-        self.writer.initialized() || self.folder.join(FILE).exists()
+        self.threads.initialized() || self.folder.join(FILE).exists()
     }
 
     /// Accepts a call: it is on the disk when this returns [`Accepted::New`].
@@ -206,21 +208,39 @@ impl Queue {
         Ok(changed)
     }
 
-    /// A call, with what it came to if it has ended; none if it is not kept.
+    /// A call, with the head of what it came to if it has ended; none if it is not kept.
     ///
     /// # Errors
     ///
     /// The file is not usable.
-    pub async fn look(&self, id: CallId) -> Result<Option<(Kept, Option<Answer>)>, Fault> {
+    pub async fn look(&self, id: CallId) -> Result<Option<(Kept, Option<AnswerHead>)>, Fault> {
         if !self.has_file() {
             return Ok(None);
         }
-        let look = move |database: &mut Database| {
+        let look = move |database: &Database| {
             let Some(kept) = database.kept(id)? else { return Ok(None) };
-            let answer = if kept.progress.state.has_ended() { database.answer(&kept)? } else { None };
-            Ok(Some((kept, answer)))
+            let head = if kept.progress.state.has_ended() { database.answer_head(&kept)? } else { None };
+            Ok(Some((kept, head)))
         };
-        self.run(look).await
+        self.read(look).await
+    }
+
+    /// What a call came to that has ended; none if that is gone.
+    ///
+    /// # Errors
+    ///
+    /// The file is not usable.
+    pub async fn answer(&self, kept: Kept, head: AnswerHead) -> Result<Option<Answer>, Fault> {
+        let (row, id) = (kept.row, kept.id);
+        let body = if head.bytes > INLINE as u64 {
+            let folder = self.bodies();
+            let read = tokio::task::spawn_blocking(move || bodies::read(&folder, id, Part::Answer));
+            read.await.map_err(|_| Fault::Stopped)?
+        } else {
+            self.read(move |database| database.body(row, id, Part::Answer)).await?
+        };
+        let (status, code, message) = kept.last.unwrap_or_default();
+        Ok(body.map(|body| Answer { status, code, message, head: head.head, body }))
     }
 
     /// Queues all dead calls again, of one deployment or of all, so many at a time. Returns how many.
@@ -320,6 +340,18 @@ impl Queue {
         self.writer().await?.run(work).await
     }
 
+    /// Looks at the file, as the last change that was finished has left it.
+    ///
+    /// # Errors
+    ///
+    /// What `look` returns; the file cannot be opened.
+    pub async fn read<T: Send + 'static>(
+        &self,
+        look: impl FnOnce(&Database) -> Result<T, Fault> + Send + 'static,
+    ) -> Result<T, Fault> {
+        self.threads().await?.1.run(look).await
+    }
+
     /// Opens the file and lets the tries go on that were under way when the gateway before this one ended. Returns how
     /// many there were.
     ///
@@ -336,15 +368,21 @@ impl Queue {
     }
 
     async fn writer(&self) -> Result<&Writer, Fault> {
+        Ok(&self.threads().await?.0)
+    }
+
+    async fn threads(&self) -> Result<&(Writer, Reader), Fault> {
         let open = || async {
             let (folder, bodies, figures) = (self.folder.clone(), self.bodies(), Arc::clone(&self.figures));
             let opened = tokio::task::spawn_blocking(move || {
                 thread::make_folder(&bodies).map_err(|error| Fault::of_io("the folder of calls", &error))?;
-                Writer::start(&folder.join(FILE), &bodies, figures)
+                let file = folder.join(FILE);
+                let writer = Writer::start(&file, &bodies, figures)?;
+                Ok((writer, Reader::start(&file, &bodies)?))
             });
             opened.await.unwrap_or(Err(Fault::Stopped))
         };
-        self.writer.get_or_try_init(open).await
+        self.threads.get_or_try_init(open).await
     }
 
     fn bodies(&self) -> PathBuf {

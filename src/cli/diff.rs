@@ -15,6 +15,7 @@ use crate::cli::deploy::outcome::{self, Outcome};
 use crate::cli::deploy::packed::Packed;
 use crate::cli::deploy::progress::{Progress, plain};
 use crate::cli::deploy::upload;
+use crate::cli::exit::EXIT_NOTHING_COMPARED;
 use crate::cli::table;
 use crate::deployment::DeploymentName;
 use crate::describe::difference::{Effect, FunctionChange};
@@ -26,8 +27,8 @@ use crate::describe::difference::{Effect, FunctionChange};
     gateway installs and loads it as a release, compares the signatures of its functions with those of the release in \
     service, and removes it again: calls go on, and nothing is deployed.\n\n\
     A change breaks callers if calls that were right fail afterwards, or have a result of another type: a function \
-    that is gone, a new parameter that is required, a narrower type. It is unclear where types say nothing. The exit \
-    code is 1 if a change breaks callers.\n\n\
+    that is gone, a new parameter that is required, a narrower type. It is unclear where types say nothing.\n\n\
+    The exit code is 1 if a change breaks callers, and 2 if nothing could be compared.\n\n\
     Example:\n  metagate diff math functions/math\n  metagate diff math build/math.zip --json"
 )]
 pub(super) struct Diff {
@@ -85,7 +86,7 @@ impl Diff {
             Outcome::Done(compared) => compared,
             Outcome::Failed { failed, shown } => {
                 outcome::print_failure(&failed, &shown, &format!("the package was not compared with {:?}", self.name));
-                return Ok(ExitCode::FAILURE);
+                return Ok(ExitCode::from(EXIT_NOTHING_COMPARED));
             }
             Outcome::Unknown => bail!("the connection ended before the result; nothing was deployed"),
         };

@@ -154,7 +154,7 @@ fn body(signature: &Signature, way: &Way<'_>, abilities: Abilities, definitions:
     }
     let required = signature.parameters.iter().any(|one| one.required);
     let mut body = of_members([("required", required.into()), ("content", content)]);
-    if is_named && way.path.is_empty() && !signature.parameters.is_empty() {
+    if is_named && !is_form && way.path.is_empty() && !signature.parameters.is_empty() {
         body["description"] = IN_ORDER.into();
     }
     body

@@ -30,11 +30,12 @@ type File = (&'static str, &'static str, &'static str);
 /// The page that describes functions, among the files for it.
 pub const DOCS_PAGE: &str = "docs.html";
 
-const DOCS: [File; 5] = [
+const DOCS: [File; 6] = [
     (DOCS_PAGE, HTML, include_str!("dashboard/docs.html")),
     ("docs.js", SCRIPT, include_str!("dashboard/docs.js")),
     ("api.js", SCRIPT, include_str!("dashboard/api.js")),
     ("dom.js", SCRIPT, include_str!("dashboard/dom.js")),
+    ("values.js", SCRIPT, include_str!("dashboard/values.js")),
     ("style.css", CSS, include_str!("dashboard/style.css")),
 ];
 

@@ -56,6 +56,11 @@ pub(super) fn read(folder: &Path, id: CallId, part: Part) -> Option<Bytes> {
     fs::read(path(folder, id, part)).map(Bytes::from).ok()
 }
 
+/// The bytes of a body; none if its file is gone.
+pub(super) fn size(folder: &Path, id: CallId, part: Part) -> Option<u64> {
+    fs::metadata(path(folder, id, part)).map(|metadata| metadata.len()).ok()
+}
+
 /// Removes a body, if it is there.
 pub(super) fn remove(folder: &Path, id: CallId, part: Part) {
     match fs::remove_file(path(folder, id, part)) {

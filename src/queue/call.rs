@@ -137,6 +137,15 @@ pub struct Answer {
     pub body: Bytes,
 }
 
+/// What a call came to, without the body.
+#[derive(Debug, Clone)]
+pub struct AnswerHead {
+    /// Headers and the like, which the queue does not read.
+    pub head: Box<str>,
+    /// The bytes of the body.
+    pub bytes: u64,
+}
+
 /// A call as it is shown.
 #[derive(Debug, Clone)]
 pub struct Kept {

@@ -3,7 +3,7 @@
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use rusqlite::{Connection, Row, TransactionBehavior};
+use rusqlite::{Connection, OpenFlags, Row, TransactionBehavior};
 
 use crate::queue::bodies::{self, Part};
 use crate::queue::call_id::CallId;
@@ -110,6 +110,19 @@ impl Database {
     /// The file is damaged, is of a later version, or cannot be written.
     pub fn open(file: &Path, bodies: &Path) -> Result<Self, Fault> {
         Self::prepare(Connection::open(file)?, bodies)
+    }
+
+    /// Opens the file that is there, only to look at it.
+    ///
+    /// # Errors
+    ///
+    /// The file is damaged, or cannot be read.
+    pub(super) fn open_to_read(file: &Path, bodies: &Path) -> Result<Self, Fault> {
+        let flags = OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_NO_MUTEX;
+        let connection = Connection::open_with_flags(file, flags)?;
+        connection.busy_timeout(BUSY)?;
+        connection.pragma_update(None, "trusted_schema", false)?;
+        Ok(Self { connection, bodies: bodies.to_owned(), gone: Vec::new() })
     }
 
     /// A database in memory, for simulations.

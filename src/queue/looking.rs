@@ -6,8 +6,8 @@ use bytes::Bytes;
 use rusqlite::types::Value;
 use rusqlite::{OptionalExtension, Row, params, params_from_iter};
 
-use crate::queue::bodies::Part;
-use crate::queue::call::{Answer, Filter, Kept, Priority};
+use crate::queue::bodies::{self, Part};
+use crate::queue::call::{Answer, AnswerHead, Filter, Kept, Priority};
 use crate::queue::call_id::CallId;
 use crate::queue::database::{Database, PROGRESS, number_of, progress_of};
 use crate::queue::fault::Fault;
@@ -37,6 +37,19 @@ impl Database {
         let mut select =
             self.connection.prepare_cached(&format!("SELECT {KEPT}, {PROGRESS} FROM calls WHERE id = ?1"))?;
         Ok(select.query_row([id.as_bytes()], kept_of).optional()?)
+    }
+
+    /// What a call that has ended came to, without its body; none if it has no answer, or that is gone.
+    ///
+    /// # Errors
+    ///
+    /// The file is not usable.
+    pub fn answer_head(&self, kept: &Kept) -> Result<Option<AnswerHead>, Fault> {
+        let mut select = self.connection.prepare_cached("SELECT head, length(body) FROM answers WHERE row = ?1")?;
+        let found = select.query_row([kept.row], |row| Ok((row.get(0)?, row.get::<_, Option<i64>>(1)?)));
+        let Some((head, inline)) = found.optional()? else { return Ok(None) };
+        let bytes = inline.map(i64::unsigned_abs).or_else(|| bodies::size(&self.bodies, kept.id, Part::Answer));
+        Ok(bytes.map(|bytes| AnswerHead { head, bytes }))
     }
 
     /// What a call that has ended came to; none if it has no answer, or that is gone.

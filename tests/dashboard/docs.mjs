@@ -35,6 +35,39 @@ const echoed = await call('POST /local/py/v1/call/echo', { value: '"<img src=x o
 await echoed.locator(body, { hasText: 'onerror' }).waitFor();
 assert.equal(await page.locator('img').count(), 0, 'what functions return is text');
 await inspect('the functions of a deployment');
+
+const at = (name) => `POST /local/fields/v1/call/${name}`;
+await page.goto(`${origin}/local/fields/v1/docs`);
+await page.getByRole('heading', { name: 'fields' }).waitFor();
+const picked = page.locator(`details[data-operation="${at('pick')}"]`);
+await picked.locator('summary').first().click();
+await picked.getByLabel('level').selectOption('high');
+await picked.getByRole('button', { name: `Call ${at('pick')}` }).click();
+await picked.locator(body, { hasText: '"high"' }).waitFor();
+for (const [text, other, answer] of [
+  ['hello', '007', '["hello","007"]'],
+  ['5', '5', '["5",5]'],
+  ['null', '"5"', '[null,"5"]'],
+]) {
+  const maybe = page.locator(`details[data-operation="${at('maybe')}"]`);
+  if (text === 'hello') await maybe.locator('summary').first().click();
+  await maybe.getByLabel('text').fill(text);
+  await maybe.getByLabel('other').fill(other);
+  await maybe.getByRole('button', { name: `Call ${at('maybe')}` }).click();
+  await maybe.locator(body, { hasText: answer }).waitFor();
+}
+const digits = '12345678901234567891';
+const big = await call(at('big'), { number: digits });
+await big.locator(body, { hasText: digits }).waitFor();
+const upload = page.locator(`details[data-operation="${at('upload')}"]`);
+await upload.locator('summary').first().click();
+await upload.getByLabel('title').fill('5');
+const file = { name: 'a.txt', mimeType: 'text/plain', buffer: Buffer.from(' bytes') };
+await upload.getByLabel('file').setInputFiles(file);
+await upload.getByRole('button', { name: `Call ${at('upload')}` }).click();
+await upload.locator(body, { hasText: '"5 bytes"' }).waitFor();
+await inspect('fields of every kind');
+
 await page.goto(`${origin}/local/guarded/v1/docs`);
 await page.getByRole('heading', { name: 'guarded' }).waitFor();
 const unknown = await call('GET /local/guarded/v1/call/half', { value: '5' });

@@ -6,7 +6,8 @@ use serde_json::json;
 
 use crate::async_calls::{FUNCTIONS, accepted, ended, gateway_with};
 use crate::exports::folder;
-use crate::support::Gateway;
+use crate::support::{Gateway, wait_for};
+use crate::wire::Wire;
 
 const JSON: (&str, &str) = ("content-type", "application/json");
 
@@ -43,4 +44,32 @@ fn a_stream_has_to_end_in_time() {
     assert_eq!((&dead["state"], &dead["error"]["code"]), (&json!("dead"), &json!("call_timeout")), "{dead}");
     let keyed = gateway.post("/local/m/v1/call/forever", &[JSON, ("idempotency-key", "k")], "");
     assert_eq!((keyed.status, keyed.code()), (504, "call_timeout"));
+}
+
+#[test]
+fn results_count_in_the_budget_until_they_are_written() {
+    let text = "def text(size):\n    return 'x' * size\n";
+    let functions = folder(&[("main.py", text)]);
+    let server = "max_buffered = \"32MiB\"";
+    let deployment = format!("[[deployment]]\nname = \"m\"\npath = {:?}\n", functions.path());
+    let gateway = Gateway::ready(&format!("{server}\n{deployment}"));
+    let send = |size: usize| accepted(&gateway.post("/local/m/v1/async/text", &[JSON], format!("[{size}]")));
+    let large = send(24 << 20);
+    assert_eq!(ended(&gateway, &large)["state"], "done");
+    let events = gateway.get_with(&large, &[("accept", "text/event-stream")]);
+    assert!(events.body.contains(r#""state":"done""#) && events.body.len() < 1000, "{}", events.body);
+
+    let unread: Vec<Wire> = (0..4)
+        .map(|_| {
+            let mut connection = Wire::open(&gateway);
+            connection.send(format!("GET {large}/result HTTP/1.1\r\nhost: x\r\n\r\n"));
+            connection
+        })
+        .collect();
+    let refused = wait_for("a refusal", || Some(gateway.get(&large)).filter(|answer| answer.status == 503));
+    assert_eq!(refused.code(), "overloaded");
+    assert_eq!(ended(&gateway, &send(10))["result"], "x".repeat(10));
+    drop(unread);
+    let read = wait_for("room", || Some(gateway.get(&large)).filter(|answer| answer.status == 200));
+    assert_eq!(read.json()["result"].as_str().map(str::len), Some(24 << 20));
 }

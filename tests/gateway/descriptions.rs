@@ -236,7 +236,14 @@ fn the_page_that_describes_functions_calls_them_in_a_browser() {
     let key = Path::new(env!("CARGO_MANIFEST_DIR")).join("plugins/api-key/api-key.wasm");
     let plugin = format!("[[plugin]]\nname = \"key\"\npath = {key:?}\ndeployments = [\"guarded\"]\n");
     let config = "config = { keys = { alice = \"alice-key\" } }\n";
-    let deployments = table("py", &python()) + &table("guarded", &python());
+    let fields = "from typing import Literal, Optional, Union\n\nfrom metagate import File\n\n\n\
+                  def pick(level: Literal['low', 'high']) -> str:\n    return level\n\n\n\
+                  def maybe(text: Optional[str] = None, other: Union[int, str] = 0) -> list:\n    \
+                  return [text, other]\n\n\n\
+                  def big(number: int) -> int:\n    return number\n\n\n\
+                  def upload(title: str, file: File) -> str:\n    return title + file.read().decode()\n";
+    let folder = folder(&[("main.py", fields)]);
+    let deployments = table("py", &python()) + &table("guarded", &python()) + &table("fields", folder.path());
     let gateway = Gateway::ready(&format!("{admin}{plugin}{config}{deployments}"));
     crate::dashboard::browse("docs.mjs", &gateway.url(""), &[]);
 }

@@ -41,7 +41,7 @@ pub async fn run(calls: Arc<AsyncCalls>) {
             continue;
         }
         if is_first {
-            match calls.queue.run(|database| database.last_ticks()).await {
+            match calls.queue.read(|database| database.last_ticks()).await {
                 Ok(last) => known = last,
                 Err(fault) => {
                     tracing::warn!(%fault, "schedules wait: their file cannot be used");

@@ -21,10 +21,11 @@ use crate::gateway::async_calls::AsyncCalls;
 use crate::gateway::async_calls::accept::failure_of;
 use crate::http::api::caller::{Caller, Need};
 use crate::http::api::reply;
+use crate::http::buffers::{Class, ConnectionBuffers, Held, SMALL};
 use crate::http::problem::{Code, Problem};
 use crate::http::shown_call;
 use crate::queue::progress::State as CallState;
-use crate::queue::{Answer, CallId, Changed, Fault, Filter, Kept, Watch};
+use crate::queue::{Answer, AnswerHead, CallId, Changed, Database, Fault, Filter, Kept, Watch};
 
 /// The longest wait for the end of a call.
 const LONGEST_WAIT: Duration = Duration::from_secs(60);
@@ -33,11 +34,13 @@ const LOOK: Duration = Duration::from_secs(5);
 /// Calls of a list: unless asked for another number, and at most.
 const USUAL: u32 = 50;
 const MOST: u32 = 500;
+/// The largest result that an event has; larger ones are asked for.
+const LARGEST_OF_EVENTS: u64 = 256 << 10;
 /// Calls that one transaction changes.
 const BATCH: u32 = 500;
 
-/// A call, and what it came to.
-type Looked = (Kept, Option<Answer>);
+/// A call, and the head of what it came to.
+type Looked = (Kept, Option<AnswerHead>);
 
 /// The routes for who has an id.
 pub fn of_ids(gateway: &Arc<Gateway>) -> Router {
@@ -78,18 +81,47 @@ async fn found(calls: &AsyncCalls, id: CallId) -> Result<Looked, Problem> {
 }
 
 /// A call as an answer. It changes, so nobody may keep it.
-fn shown(kept: &Kept, answer: Option<&Answer>) -> Response {
+fn shown(json: Bytes) -> Response {
     let headers = [
         (CONTENT_TYPE, HeaderValue::from_static("application/json")),
         (CACHE_CONTROL, HeaderValue::from_static("no-store")),
     ];
-    (headers, shown_call::json(kept, answer)).into_response()
+    (headers, json).into_response()
+}
+
+/// Reads what a call came to, once the budgets of the client have room for that many times its bytes.
+async fn answer_of(
+    calls: &AsyncCalls,
+    (kept, head): &Looked,
+    buffers: &Arc<ConnectionBuffers>,
+    times: usize,
+) -> Result<(Option<Answer>, Held), Problem> {
+    let mut held = Held::nothing(buffers);
+    let Some(head) = head else { return Ok((None, held)) };
+    let bytes = usize::try_from(head.bytes).unwrap_or(usize::MAX);
+    held.grow_to(bytes.saturating_mul(times), Class::Answer)?;
+    let answer = calls.queue.answer(kept.clone(), head.clone()).await.map_err(|fault| problem_of(&fault))?;
+    Ok((answer, held))
+}
+
+/// A call as JSON, with what it came to. It counts in the budgets until it is written.
+async fn json_of(calls: &AsyncCalls, looked: Looked, buffers: &Arc<ConnectionBuffers>) -> Result<Bytes, Problem> {
+    // The result is there twice while the JSON is made.
+    let (answer, held) = answer_of(calls, &looked, buffers, 2).await?;
+    let is_large = answer.as_ref().is_some_and(|answer| answer.body.len() > SMALL);
+    let make = move || held.attach(shown_call::json(&looked.0, answer.as_ref()));
+    if !is_large {
+        return Ok(make());
+    }
+    let made = tokio::task::spawn_blocking(make).await;
+    made.map_err(|error| Problem::new(Code::Internal, format!("the call could not be shown: {error}")))
 }
 
 async fn look(
     State(gateway): State<Arc<Gateway>>,
     Path(id): Path<String>,
     RawQuery(query): RawQuery,
+    Extension(buffers): Extension<Arc<ConnectionBuffers>>,
     headers: HeaderMap,
 ) -> Response {
     let looked = async {
@@ -97,13 +129,13 @@ async fn look(
         let (calls, id) = named(&gateway, &id)?;
         let events = headers.get(ACCEPT).is_some_and(|accept| accept.as_bytes().starts_with(b"text/event-stream"));
         if events {
-            return follow(&gateway, calls, id).await;
+            return follow(&gateway, calls, id, buffers).await;
         }
-        let (kept, answer) = match wait {
+        let looked = match wait {
             Some(wait) => ended(&gateway, calls, id, wait).await?,
             None => found(calls, id).await?,
         };
-        Ok(shown(&kept, answer.as_ref()))
+        Ok(shown(json_of(calls, looked, &buffers).await?))
     };
     looked.await.unwrap_or_else(|problem| reply::problem(problem, &headers))
 }
@@ -158,18 +190,24 @@ async fn ended(gateway: &Gateway, calls: &AsyncCalls, id: CallId, wait: Duration
 }
 
 /// The states of a call as server-sent events, until it has ended.
-async fn follow(gateway: &Arc<Gateway>, calls: &Arc<AsyncCalls>, id: CallId) -> Result<Response, Problem> {
+async fn follow(
+    gateway: &Arc<Gateway>,
+    calls: &Arc<AsyncCalls>,
+    id: CallId,
+    buffers: Arc<ConnectionBuffers>,
+) -> Result<Response, Problem> {
     found(calls, id).await?;
     let watch = watch(calls, id)?;
     let (gateway, calls) = (Arc::clone(gateway), Arc::clone(calls));
     let states = futures_util::stream::unfold(Some((watch, None)), move |following| {
-        let (gateway, calls) = (Arc::clone(&gateway), Arc::clone(&calls));
+        let (gateway, calls, buffers) = (Arc::clone(&gateway), Arc::clone(&calls), Arc::clone(&buffers));
         async move {
             let (watch, last) = following?;
-            let (kept, answer) = next(&gateway, &calls, &watch, id, last).await?;
-            let text = String::from_utf8(shown_call::json(&kept, answer.as_ref()).to_vec()).ok()?;
-            let event = Event::default().event("state").data(text);
+            let (kept, head) = next(&gateway, &calls, &watch, id, last).await?;
             let progress = kept.progress;
+            let small = head.filter(|head| head.bytes <= LARGEST_OF_EVENTS);
+            let json = json_of(&calls, (kept, small), &buffers).await.ok()?;
+            let event = Event::default().event("state").data(str::from_utf8(&json).ok()?);
             let rest = (!progress.state.has_ended()).then_some((watch, Some((progress.state, progress.serial))));
             Some((Ok::<_, Infallible>(event), rest))
         }
@@ -200,22 +238,26 @@ async fn next(
 }
 
 /// The answer that a plain call would have had.
-async fn result(State(gateway): State<Arc<Gateway>>, Path(id): Path<String>, headers: HeaderMap) -> Response {
+async fn result(
+    State(gateway): State<Arc<Gateway>>,
+    Path(id): Path<String>,
+    Extension(buffers): Extension<Arc<ConnectionBuffers>>,
+    headers: HeaderMap,
+) -> Response {
     let answered = async {
         let (calls, id) = named(&gateway, &id)?;
-        let (kept, answer) = found(calls, id).await?;
-        let Some(answer) = answer else {
-            let state = kept.progress.state.as_str();
-            return Err(Problem::new(Code::CallState, format!("the call is {state}, and has no result")));
-        };
-        Ok(as_it_was(answer))
+        let looked = found(calls, id).await?;
+        let state = looked.0.progress.state.as_str();
+        let (answer, held) = answer_of(calls, &looked, &buffers, 1).await?;
+        let none = || Problem::new(Code::CallState, format!("the call is {state}, and has no result"));
+        Ok(as_it_was(answer.ok_or_else(none)?, held))
     };
     answered.await.unwrap_or_else(|problem| reply::problem(problem, &headers))
 }
 
-fn as_it_was(answer: Answer) -> Response {
+fn as_it_was(answer: Answer, held: Held) -> Response {
     let headers = shown_call::headers_of(&answer);
-    let mut response = Response::new(Body::from(answer.body));
+    let mut response = Response::new(Body::from(held.attach(answer.body)));
     *response.status_mut() = StatusCode::from_u16(answer.status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
     for (name, value) in headers {
         if let (Ok(name), Ok(value)) = (HeaderName::try_from(name), HeaderValue::try_from(value)) {
@@ -240,7 +282,7 @@ async fn cancel(State(gateway): State<Arc<Gateway>>, Path(id): Path<String>, hea
 
 fn changed_to(changed: &Changed, to: &str) -> Result<Response, Problem> {
     match changed {
-        Changed::Now(kept) => Ok(shown(kept, None)),
+        Changed::Now(kept) => Ok(shown(shown_call::json(kept, None))),
         Changed::Refused(kept) => {
             let state = kept.progress.state.as_str();
             Err(Problem::new(Code::CallState, format!("the call is {state} and cannot be {to}")))
@@ -308,11 +350,9 @@ async fn list(
         let calls = gateway.async_calls().filter(|calls| calls.queue.has_file());
         let Some(calls) = calls else { return Ok(listed_json(&caller, &[], None, (0, 0))) };
         let limit = asked.limit.unwrap_or(USUAL);
-        let work = move |database: &mut _| {
-            let database: &mut crate::queue::Database = database;
-            Ok((database.list(&asked.filter, asked.before, limit)?, database.room()?))
-        };
-        let (kept, room) = calls.queue.run(work).await.map_err(|fault| problem_of(&fault))?;
+        let look =
+            move |database: &Database| Ok((database.list(&asked.filter, asked.before, limit)?, database.room()?));
+        let (kept, room) = calls.queue.read(look).await.map_err(|fault| problem_of(&fault))?;
         let next = (kept.len() >= limit as usize).then(|| kept.last().map(|last| last.row)).flatten();
         Ok(listed_json(&caller, &kept, next, room))
     };

@@ -169,10 +169,10 @@ async fn accept(
 ) -> Response<ReplyBody> {
     let request_id = call.request_id;
     let wish = Wish { key: deferral.key.as_deref(), priority: deferral.priority, origin: "" };
-    let (kept, result) = match gateway.accept(calls, deployment, call, wish).await {
-        Acceptance::New(kept) => (*kept, None),
+    let kept = match gateway.accept(calls, deployment, call, wish).await {
+        Acceptance::New(kept) => *kept,
         Acceptance::Before(id) => match calls.queue.look(id).await {
-            Ok(Some(found)) => found,
+            Ok(Some((kept, _))) => kept,
             Ok(None) => {
                 let message = "the call with this idempotency-key has ended, and is not kept any more";
                 return Problem::new(Code::CallNotFound, message).into_response(request_id);
@@ -183,7 +183,7 @@ async fn accept(
         },
         Acceptance::Ended(outcome) => return answer::render(*outcome, request_id),
     };
-    let mut response = Response::new(ReplyBody::full(shown_call::json(&kept, result.as_ref())));
+    let mut response = Response::new(ReplyBody::full(shown_call::json(&kept, None)));
     *response.status_mut() = StatusCode::ACCEPTED;
     let headers = response.headers_mut();
     headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));

@@ -3,19 +3,10 @@
 
 import { forgetToken, heldToken, read, useToken } from './api.js';
 import { button, element, notice } from './dom.js';
+import { inputsOf, request, resolved } from './values.js';
 
 const METHODS = ['get', 'post', 'put', 'patch', 'delete'];
 const main = document.getElementById('main');
-
-/** What a reference stands for. */
-function resolved(all, part) {
-  let found = part;
-  for (let steps = 0; found?.$ref !== undefined && steps < 32; steps += 1) {
-    const path = found.$ref.replace(/^#\//, '').split('/');
-    found = path.reduce((value, key) => value?.[decodeURIComponent(key).replace(/~1/g, '/').replace(/~0/g, '~')], all);
-  }
-  return found ?? {};
-}
 
 /** A schema in a few words. */
 function words(all, schema, depth = 0) {
@@ -28,54 +19,8 @@ function words(all, schema, depth = 0) {
   return [type ?? 'any'].flat().join(' | ');
 }
 
-/** Where an operation has its values: in the path, in the query, or in the body. */
-function inputsOf(all, operation) {
-  const given = (operation.parameters ?? [])
-    .map((one) => resolved(all, one))
-    .filter((one) => one.in !== 'header')
-    .map(({ name, in: place, required = false, schema = {} }) => ({ name, place, required, schema }));
-  const content = operation.requestBody?.content ?? {};
-  if (content['application/json'] === undefined) return given;
-  const body = resolved(all, content['application/json'].schema);
-  if (body.type !== 'object' || body.properties === undefined) {
-    const { required = false } = operation.requestBody;
-    return [...given, { name: 'body', place: 'whole', required, schema: body }];
-  }
-  const named = Object.entries(body.properties).map(([name, schema]) => {
-    const required = body.required?.includes(name) === true;
-    return { name, place: 'body', required, schema };
-  });
-  return [...given, ...named];
-}
-
-/** The value of a field: text stands for itself where a string is wanted, and is JSON otherwise. */
-function valueOf(all, { name, schema }, text) {
-  if (resolved(all, schema).type === 'string') return text;
-  try {
-    return JSON.parse(text);
-  } catch (error) {
-    throw new Error(`${name}: ${error.message}`);
-  }
-}
-
-/** The address and the body of a call with these values. */
-function request(all, path, fields) {
-  let address = path;
-  let body;
-  const query = new URLSearchParams();
-  for (const { input, field } of fields) {
-    const isText = resolved(all, field.schema).type === 'string';
-    if (input.value === '' && !(field.required && isText)) continue;
-    if (field.place === 'path') address = address.replace(`{${field.name}}`, encodeURIComponent(input.value));
-    else if (field.place === 'query') query.append(field.name, input.value);
-    else if (field.place === 'whole') body = valueOf(all, field, input.value);
-    else body = { ...body, [field.name]: valueOf(all, field, input.value) };
-  }
-  const asked = query.toString();
-  return { address: asked === '' ? address : `${address}?${asked}`, body };
-}
-
 function inputFor(all, field) {
+  if (field.files) return element('input', { type: 'file', multiple: field.files === 'many' });
   const { enum: values } = resolved(all, field.schema);
   if (values === undefined) return element('input', { placeholder: words(all, field.schema), autocomplete: 'off' });
   const options = values.map((value) => {
@@ -86,7 +31,8 @@ function inputFor(all, field) {
 }
 
 function operationForm(all, path, method, operation, authorized) {
-  const fields = inputsOf(all, operation).map((field) => ({ field, input: inputFor(all, field) }));
+  const { fields: described, kind } = inputsOf(all, operation);
+  const fields = described.map((field) => ({ field, input: inputFor(all, field) }));
   const answer = element('div', { class: 'answer', role: 'status' });
   const name = `${method.toUpperCase()} ${path}`;
   const call = button('Call', () => run(), { kind: 'main', label: `Call ${name}` });
@@ -95,17 +41,17 @@ function operationForm(all, path, method, operation, authorized) {
     call.disabled = true;
     answer.replaceChildren(element('span', { class: 'quiet' }, 'calling …'));
     try {
-      const { address, body } = request(all, path, fields);
-      const isSent = method !== 'get' && operation.requestBody !== undefined && body !== undefined;
+      const values = fields.map(({ field, input }) => ({ field, text: input.value, files: input.files }));
+      const { address, body, headers } = request(all, path, kind, values);
       const got = await fetch(address, {
         method: method.toUpperCase(),
-        headers: { ...authorized(operation), ...(isSent ? { 'content-type': 'application/json' } : {}) },
-        body: isSent ? JSON.stringify(body) : undefined,
+        headers: { ...authorized(operation), ...headers },
+        body,
         credentials: 'omit',
       });
-      const kind = got.headers.get('content-type') ?? '';
+      const type = got.headers.get('content-type') ?? '';
       answer.replaceChildren(
-        element('p', {}, element('strong', { class: got.ok ? 'ready' : 'bad' }, String(got.status)), ` ${kind}`),
+        element('p', {}, element('strong', { class: got.ok ? 'ready' : 'bad' }, String(got.status)), ` ${type}`),
         element('pre', { tabindex: '0', 'aria-label': 'Body of the answer' }, await got.text()),
       );
     } catch (error) {
@@ -130,7 +76,9 @@ function operationForm(all, path, method, operation, authorized) {
     element(
       'div',
       {},
-      operation.description ? element('p', { class: 'quiet' }, operation.description) : null,
+      operation.description && operation.description !== operation.summary
+        ? element('p', { class: 'quiet lines' }, operation.description)
+        : null,
       labels,
       call,
       answer,

@@ -104,6 +104,7 @@ impl Service {
         head.headers.insert(request_id::HEADER, id.clone());
         head.extensions.insert(Peer(connection.peer));
         head.extensions.insert(Arc::clone(&connection.program));
+        head.extensions.insert(Arc::clone(&connection.buffers));
         head.extensions.insert(ServesCalls(self.serves_calls));
         if head.uri.path().starts_with(call_from_page::PREFIX) {
             let (observers, bodies) = (Arc::clone(&self.observers), Arc::clone(&self.bodies));
