@@ -51,6 +51,11 @@ accepted *arguments:
     cargo build --release --locked
     python3 benches/accepted.py target/release/metagate {{ arguments }}
 
+# Has schedules run while the gateway is killed; checks that each of their times has one call.
+schedules *arguments:
+    cargo build --release --locked
+    python3 benches/schedules.py target/release/metagate {{ arguments }}
+
 # Call functions while a nemesis kills, freezes and fills what it can, then check the history: `--calls 1000000`.
 chaos *arguments:
     python3 benches/chaos {{ arguments }}

@@ -8,6 +8,7 @@ pub mod declared;
 mod definitions;
 pub mod difference;
 pub mod fit;
+pub mod function_address;
 pub mod gateway;
 mod guarded;
 pub mod guards;

@@ -20,12 +20,13 @@ mod schedules;
 mod simulation;
 mod thread;
 mod tidying;
+mod time;
 mod trying;
 mod watchers;
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::time::{Duration, SystemTime};
+use std::time::Duration;
 
 use arc_swap::ArcSwap;
 use bytes::Bytes;
@@ -46,6 +47,7 @@ use reader::Reader;
 pub use schedules::Tick;
 use thread::Writer;
 pub use tidying::Tidied;
+pub use time::{now, time_of_day, until};
 pub use trying::{Begun, Room};
 pub use watchers::{Watch, Watchers};
 
@@ -162,14 +164,14 @@ impl Queue {
         self.run(move |database| database.reserve(key, owner, progress::after(now(), keep), now())).await
     }
 
-    /// Keeps the answer of the call under a key.
+    /// Keeps the answer of the call under a key for so long.
     ///
     /// # Errors
     ///
     /// The disk is full, or the file is not usable.
-    pub async fn keep_answer_of(&self, key: CallKey, answer: Answer) -> Result<(), Fault> {
+    pub async fn keep_answer_of(&self, key: CallKey, answer: Answer, keep: Duration) -> Result<(), Fault> {
         let bounds = **self.bounds.load();
-        self.run(move |database| database.keep_answer_of(key.key, &answer, bounds)).await
+        self.run(move |database| database.keep_answer_of(key.key, &answer, progress::after(now(), keep), bounds)).await
     }
 
     /// Gives a key up.
@@ -243,15 +245,21 @@ impl Queue {
         Ok(body.map(|body| Answer { status, code, message, head: head.head, body }))
     }
 
-    /// Queues all dead calls again, of one deployment or of all, so many at a time. Returns how many.
+    /// Queues all dead calls again, of one deployment or of all, so many at a time; `max_age` is that of a deployment's
+    /// calls. Returns how many.
     ///
     /// # Errors
     ///
     /// The file is not usable; some of them may be queued then.
-    pub async fn redrive(&self, deployment: Option<Box<str>>, max_age: Duration, batch: u32) -> Result<usize, Fault> {
+    pub async fn redrive(
+        &self,
+        deployment: Option<Box<str>>,
+        max_age: impl Fn(&str) -> Duration + Clone + Send + 'static,
+        batch: u32,
+    ) -> Result<usize, Fault> {
         let mut count = 0;
         loop {
-            let deployment = deployment.clone();
+            let (deployment, max_age) = (deployment.clone(), max_age.clone());
             let done = move |database: &mut Database| database.redrive(deployment.as_deref(), max_age, now(), batch);
             let done = self.run(done).await?;
             count += done;
@@ -420,17 +428,4 @@ pub struct DueTick {
     pub may_overlap: bool,
     /// The call.
     pub call: NewCall,
-}
-
-/// The present, as the queue counts it.
-#[must_use]
-pub fn now() -> Millis {
-    let since = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
-    Millis::try_from(since.as_millis()).unwrap_or(Millis::MAX)
-}
-
-/// How long it is until a time; nothing if that has passed.
-#[must_use]
-pub fn until(time: Millis) -> Duration {
-    Duration::from_millis(u64::try_from(time - now()).unwrap_or(0))
 }

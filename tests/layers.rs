@@ -107,7 +107,7 @@ const TIME_OF_DAY: [&str; 15] = [
     "src/plugin/cases/world.rs",     // the clock of plugins in tests
     "src/plugin/outside.rs",         // the clock of plugins
     "src/plugin/record.rs",          // when a call was recorded
-    "src/queue.rs",                  // when asynchronous calls were accepted, and when they are due
+    "src/queue/time.rs",             // when asynchronous calls were accepted, and when they are due
     "src/registry/store/open.rs",    // the names of files that are set aside
     "src/telemetry/audit.rs",        // the time of a line
     "src/traces/sending.rs",         // how long a collector asks to wait

@@ -1,17 +1,15 @@
 //! The definitions of one document. Each schema of a signature has its own `$defs`; those of one document stand in one
 //! place and each under a name of its own.
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 use serde_json::{Map, Value, json};
+use sha2::{Digest as _, Sha256};
 
 use crate::describe::reference::definition;
 
 /// Deepest schemas, in levels; what is deeper allows anything.
 const DEEPEST: usize = 64;
-/// Definitions of one name that another one of this name is compared with. One that differs from so many stands for
-/// itself.
-const MOST_ALIKE: usize = 64;
 /// Base64 as workers read it: padded, without bits that mean nothing. `contentEncoding` alone refuses no text.
 const BASE64: &str = "^(?:[A-Za-z0-9+/]{4})*(?:[A-Za-z0-9+/][AQgw]==|[A-Za-z0-9+/]{2}[AEIMQUYcgkosw048]=)?$";
 /// Keywords whose values are data, not schemas.
@@ -27,31 +25,17 @@ const PLACES: [&str; 8] =
 pub struct Definitions {
     place: &'static str,
     all: Map<String, Value>,
-    /// The definitions as their authors wrote them, by the names that they had there.
-    known: HashMap<String, Vec<Known>>,
-}
-
-/// A definition that a document has.
-#[derive(Debug)]
-struct Known {
-    /// What it was, and all that it refers to, by the names of its author; `None` where a reference led nowhere.
-    origin: HashMap<String, Option<Value>>,
-    /// Its name in the document.
-    name: String,
-}
-
-impl Known {
-    /// Whether it is what these definitions have under its name: everything that it refers to is the same there.
-    fn is_of(&self, own: &Map<String, Value>) -> bool {
-        self.origin.iter().all(|(name, definition)| own.get(name) == definition.as_ref())
-    }
+    /// The names of definitions here, by the digest of what they were where their authors wrote them.
+    known: HashMap<[u8; 32], String>,
+    /// How many definitions have had a name.
+    counts: HashMap<String, usize>,
 }
 
 impl Definitions {
     /// Definitions in the `$defs` of a schema.
     #[must_use]
     pub fn in_schema() -> Self {
-        Self { place: "#/$defs/", all: Map::new(), known: HashMap::new() }
+        Self { place: "#/$defs/", all: Map::new(), known: HashMap::new(), counts: HashMap::new() }
     }
 
     /// Definitions in the components of an OpenAPI document.
@@ -72,15 +56,15 @@ impl Definitions {
         let Some(own) = schema.get("$defs").and_then(Value::as_object) else { return moved(schema, &|_| None, 0) };
         let mut names = HashMap::new();
         let mut added = Vec::new();
+        let digests = Digests::new(own);
         for (name, definition) in own {
-            let alike = self.known.get(name).map(Vec::as_slice).unwrap_or_default();
-            let name_here = match alike.iter().take(MOST_ALIKE).find(|known| known.is_of(own)) {
-                Some(known) => known.name.clone(),
+            let digest = digests.of(name);
+            let name_here = match self.known.get(&digest) {
+                Some(known) => known.clone(),
                 None => {
                     let free = self.free_name(name);
                     self.all.insert(free.clone(), Value::Null);
-                    let known = Known { origin: reached_from(name, own), name: free.clone() };
-                    self.known.entry(name.clone()).or_default().push(known);
+                    self.known.insert(digest, free.clone());
                     added.push((free.clone(), definition));
                     free
                 }
@@ -109,35 +93,63 @@ impl Definitions {
         schema
     }
 
-    fn free_name(&self, name: &str) -> String {
-        let mut count = self.known.get(name).map_or(1, Vec::len);
+    fn free_name(&mut self, name: &str) -> String {
+        let count = self.counts.entry(name.to_owned()).or_default();
         let fits = |c: char| if c.is_ascii_alphanumeric() || matches!(c, '.' | '_' | '-') { c } else { '_' };
         let mut name: String = name.chars().map(fits).collect();
         if name.is_empty() {
             name.push('_');
         }
-        let mut free = name.clone();
-        while self.all.contains_key(&free) {
-            count += 1;
-            free = format!("{name}_{count}");
+        loop {
+            *count += 1;
+            let free = if *count == 1 { name.clone() } else { format!("{name}_{count}") };
+            if !self.all.contains_key(&free) {
+                return free;
+            }
         }
-        free
     }
 }
 
-/// A definition and all those that it refers to, of these.
-fn reached_from(name: &str, own: &Map<String, Value>) -> HashMap<String, Option<Value>> {
-    let mut reached = HashMap::new();
-    let mut open = vec![name.to_owned()];
-    while let Some(name) = open.pop() {
-        if reached.contains_key(&name) {
-            continue;
-        }
-        let definition = own.get(&name);
-        definition.into_iter().for_each(|one| add_references(one, &mut open));
-        reached.insert(name, definition.cloned());
+/// Digests of the definitions of one schema: two that have the same mean the same, with all that they refer to.
+struct Digests<'a> {
+    /// The text of each definition, and the names that it refers to.
+    all: BTreeMap<&'a str, (String, Vec<String>)>,
+}
+
+impl<'a> Digests<'a> {
+    fn new(own: &'a Map<String, Value>) -> Self {
+        let described = |definition: &Value| {
+            let mut references = Vec::new();
+            add_references(definition, &mut references);
+            (definition.to_string(), references)
+        };
+        Self { all: own.iter().map(|(name, definition)| (name.as_str(), described(definition))).collect() }
     }
-    reached
+
+    /// The digest of a definition: its name, and everything that it reaches, by name, in the order of the names.
+    fn of(&self, name: &str) -> [u8; 32] {
+        let mut reached = BTreeSet::new();
+        let mut open = vec![name];
+        while let Some(name) = open.pop() {
+            if reached.insert(name)
+                && let Some((_, references)) = self.all.get(name)
+            {
+                open.extend(references.iter().map(String::as_str));
+            }
+        }
+        let mut digest = Sha256::new();
+        let mut add = |text: &str| {
+            digest.update((text.len() as u64).to_be_bytes());
+            digest.update(text);
+        };
+        add(name);
+        for name in reached {
+            add(name);
+            // A reference that leads nowhere has no text.
+            add(self.all.get(name).map_or("", |(text, _)| text));
+        }
+        digest.finalize().into()
+    }
 }
 
 fn add_references(schema: &Value, found: &mut Vec<String>) {

@@ -8,7 +8,7 @@ use serde_json::{Map, Value, json};
 use crate::deployment::{Exports, Function, Takes};
 use crate::describe::guards::{Guard, Guards};
 use crate::describe::operation::{self, Described, Operation, Way};
-use crate::describe::{Abilities, Definitions, query, responses};
+use crate::describe::{Abilities, Definitions, function_address, query, responses};
 
 /// The methods that an OpenAPI document describes, of a route for all.
 const ANY_METHOD: [&str; 2] = ["GET", "POST"];
@@ -92,8 +92,10 @@ pub fn document(subject: &Subject<'_>) -> serde_json::Result<String> {
     }
     let functions: BTreeMap<&str, &Function> =
         subject.exports.functions.iter().map(|(name, function)| (&**name, &**function)).collect();
-    let takes_arguments = functions.iter().filter(|(_, function)| function.takes == Takes::Arguments);
-    let described: BTreeMap<&str, Described<'_>> = takes_arguments
+    let is_callable =
+        |name: &str, function: &Function| function.takes == Takes::Arguments && function_address::exists(name);
+    let callable = functions.iter().filter(|(name, function)| is_callable(name, function));
+    let described: BTreeMap<&str, Described<'_>> = callable
         .map(|(name, function)| (*name, Described::new(function, guarded(name), subject.abilities, &mut definitions)))
         .collect();
     let mut paths = BTreeMap::new();

@@ -5,6 +5,7 @@
 pub mod answered;
 pub mod answers;
 pub mod asked;
+pub mod asker;
 pub mod calling;
 pub mod catalog;
 pub mod client_answers;

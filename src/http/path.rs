@@ -5,11 +5,10 @@ use std::borrow::Cow;
 use percent_encoding::percent_decode_str;
 
 use crate::deployment::{BadName, check_name};
-use crate::describe::operation;
+use crate::describe::{function_address, operation};
 use crate::gateway::VERSION;
 use crate::http::problem::{Code, Problem};
 
-const FUNCTION_LIMIT: usize = 256;
 /// The file that stands for its folder.
 pub const INDEX: &str = "index.html";
 /// The address of the tools of all deployments.
@@ -221,15 +220,8 @@ pub(crate) fn decode(raw: &str) -> Result<Cow<'_, str>, String> {
     Ok(part)
 }
 
-/// A function's name may be any identifier of its language, also with dots, dashes, `$` or `@`, and with spaces between
-/// words: JavaScript exports such names.
 fn check_function(name: &str) -> Result<(), String> {
-    let fits = |c: char| {
-        c.is_alphanumeric() || matches!(c, '_' | '-' | '.' | '$' | '@' | '#' | ':' | ' ' | '\u{200c}' | '\u{200d}')
-    };
-    let is_trimmed = !name.starts_with(' ') && !name.ends_with(' ');
-    let is_long = name.is_empty() || name.len() > FUNCTION_LIMIT;
-    if is_long || !is_trimmed || !name.chars().all(fits) || name.contains("..") {
+    if !function_address::is_part(name) {
         return Err(format!("{:?} is not a function name", name.chars().take(80).collect::<String>()));
     }
     Ok(())

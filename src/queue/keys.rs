@@ -59,7 +59,8 @@ impl Database {
             })
             .optional()?;
         match found {
-            Some((_, (.., until), _)) if until <= now => {
+            // One whose call is under way lasts as long as that.
+            Some((_, (_, false, until), _)) if until <= now => {
                 self.connection.prepare_cached("DELETE FROM keys WHERE key = ?1")?.execute([key])?;
             }
             Some((known, ..)) if known != fingerprint => return Ok(Reserved::OtherRequest),
@@ -80,7 +81,13 @@ impl Database {
     /// # Errors
     ///
     /// The disk is full, or the file is not usable.
-    pub fn keep_answer_of(&mut self, key: [u8; 32], answer: &Answer, bounds: Bounds) -> Result<(), Fault> {
+    pub fn keep_answer_of(
+        &mut self,
+        key: [u8; 32],
+        answer: &Answer,
+        until: Millis,
+        bounds: Bounds,
+    ) -> Result<(), Fault> {
         let Answer { status, code, message, head, body } = answer.clone();
         let bytes = body.len() as u64;
         let keyed: i64 = self.connection.query_row("SELECT keyed FROM room", [], |row| row.get(0))?;
@@ -90,8 +97,8 @@ impl Database {
         let head = has_room.then(|| serde_json::to_string(&head).unwrap_or_default());
         let (body, size) = if has_room { (Some(&body[..]), body.len()) } else { (None, 0) };
         self.connection
-            .prepare_cached("UPDATE keys SET owner = NULL, head = ?2, body = ?3, size = ?4 WHERE key = ?1")?
-            .execute(params![key, head, body, i64::try_from(size).unwrap_or(i64::MAX)])?;
+            .prepare_cached("UPDATE keys SET owner = NULL, head = ?2, body = ?3, size = ?4, until = ?5 WHERE key = ?1")?
+            .execute(params![key, head, body, i64::try_from(size).unwrap_or(i64::MAX), until])?;
         Ok(())
     }
 

@@ -130,14 +130,14 @@ impl Database {
     pub fn redrive(
         &mut self,
         deployment: Option<&str>,
-        max_age: Duration,
+        max_age: impl Fn(&str) -> Duration,
         now: Millis,
         most: u32,
     ) -> Result<usize, Fault> {
         let filter = Filter { deployment: deployment.map(Into::into), state: Some(State::Dead) };
         let dead = self.oldest(&filter, most)?;
         for kept in &dead {
-            if let Some(next) = kept.progress.retry(max_age, now) {
+            if let Some(next) = kept.progress.retry(max_age(&kept.deployment), now) {
                 self.requeue(kept, &next, now)?;
             }
         }

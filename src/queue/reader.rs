@@ -1,4 +1,4 @@
-//! The thread that reads the file of the queue for those who only look: they wait for no change, and no change for them.
+//! The thread that reads the file of the queue for those who only look: they wait for no change, and none for them.
 
 use std::path::Path;
 

@@ -6,7 +6,7 @@ use rusqlite::{OptionalExtension, Row, params};
 
 use crate::queue::bodies;
 use crate::queue::call_id::CallId;
-use crate::queue::database::{Database, POLICY, PROGRESS, policy_of, progress_of};
+use crate::queue::database::{Database, POLICY, PROGRESS, millis, policy_of, progress_of};
 use crate::queue::fault::Fault;
 use crate::queue::progress::{Millis, Policy, Progress};
 
@@ -15,6 +15,9 @@ const TURN: u32 = 256;
 
 /// The age of a file that belongs to no call: younger ones may get theirs yet.
 const SWEPT_AFTER: Duration = Duration::from_secs(600);
+
+/// No call waits longer for a try than this, or than its longest backoff.
+const LONGEST_WAIT: Duration = Duration::from_secs(24 * 60 * 60);
 
 /// What a turn has done.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -39,6 +42,10 @@ impl Database {
                 self.save(*row, &next, now, note)?;
             }
         }
+        // Times of a clock that has been set back since then would not come.
+        self.connection
+            .prepare_cached("UPDATE calls SET due = ?1 WHERE state = 0 AND due > ?1 + max(max_backoff, ?2)")?
+            .execute(params![now, millis(LONGEST_WAIT)])?;
         // Nobody knows what became of plain calls: whoever made them may make them again.
         self.connection.execute("DELETE FROM keys WHERE owner IS NOT NULL AND owner <> ?1", [owner])?;
         Ok(running.len())
@@ -79,7 +86,8 @@ impl Database {
         let keys = self
             .connection
             .prepare_cached(
-                "DELETE FROM keys WHERE key IN (SELECT key FROM keys WHERE until <= ?1 ORDER BY until LIMIT ?2)",
+                "DELETE FROM keys WHERE key IN \
+                 (SELECT key FROM keys WHERE until <= ?1 AND owner IS NULL ORDER BY until LIMIT ?2)",
             )?
             .execute(params![now, TURN])?;
         let most = [old.len(), over.len(), keys].into_iter().max().unwrap_or(0);

@@ -50,11 +50,11 @@ fn a_stream_has_to_end_in_time() {
 fn results_count_in_the_budget_until_they_are_written() {
     let text = "def text(size):\n    return 'x' * size\n";
     let functions = folder(&[("main.py", text)]);
-    let server = "max_buffered = \"32MiB\"";
+    let server = "max_buffered = \"24MiB\"";
     let deployment = format!("[[deployment]]\nname = \"m\"\npath = {:?}\n", functions.path());
     let gateway = Gateway::ready(&format!("{server}\n{deployment}"));
     let send = |size: usize| accepted(&gateway.post("/local/m/v1/async/text", &[JSON], format!("[{size}]")));
-    let large = send(24 << 20);
+    let large = send(15 << 20);
     assert_eq!(ended(&gateway, &large)["state"], "done");
     let events = gateway.get_with(&large, &[("accept", "text/event-stream")]);
     assert!(events.body.contains(r#""state":"done""#) && events.body.len() < 1000, "{}", events.body);
@@ -71,5 +71,5 @@ fn results_count_in_the_budget_until_they_are_written() {
     assert_eq!(ended(&gateway, &send(10))["result"], "x".repeat(10));
     drop(unread);
     let read = wait_for("room", || Some(gateway.get(&large)).filter(|answer| answer.status == 200));
-    assert_eq!(read.json()["result"].as_str().map(str::len), Some(24 << 20));
+    assert_eq!(read.json()["result"].as_str().map(str::len), Some(15 << 20));
 }

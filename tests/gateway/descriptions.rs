@@ -3,11 +3,13 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
+use std::thread;
 use std::time::Instant;
 
 use serde_json::{Value, json};
 
 use crate::exports::folder;
+use crate::faulty::memory_of;
 use crate::repositories::repositories;
 use crate::support::{Gateway, fixture, metagate};
 use crate::upgrades::running::{Running, TABLES};
@@ -93,6 +95,43 @@ fn a_document_has_the_functions_at_their_addresses_with_their_schemas() {
     assert_eq!(gateway.get_with("/local/py/v1/openapi.json", &[("if-none-match", &tag)]).status, 304);
     assert_eq!(gateway.get("/local/other/v1/openapi.json").code(), "deployment_not_found");
     assert_eq!(gateway.get("/local/py/v2/openapi.json").code(), "deployment_not_found");
+}
+
+#[test]
+fn functions_without_an_address_are_not_described() {
+    let code =
+        "const f = () => 1;\nmodule.exports = { '../../../../api/rollback/x': f, 'a//b': f, 'import(': f, ok: f };\n";
+    let exports = folder(&[("index.js", code)]);
+    let gateway = Gateway::ready(&table("js", exports.path()));
+    let document = document(&gateway, "js");
+    let paths: Vec<&str> = document["paths"].as_object().unwrap().keys().map(String::as_str).collect();
+    assert_eq!(paths, ["/local/js/v1/call/ok"]);
+}
+
+#[test]
+fn a_ring_of_many_types_is_described_once_for_all_who_ask() {
+    const TYPES: usize = 40;
+    let types: String = (0..TYPES)
+        .map(|n| {
+            format!(
+                "/** @typedef {{object}} T{n} @property {{T{}}} [next] @property {{number}} [of{n}] */\n",
+                (n + 1) % TYPES
+            )
+        })
+        .collect();
+    let functions: String =
+        (0..60).map(|n| format!("/** @param {{T{}}} t */\nexports.f{n} = (t) => {n};\n", n % TYPES)).collect();
+    let exports = folder(&[("index.js", &(types + &functions))]);
+    let gateway = Gateway::ready(&table("js", exports.path()));
+    let most = || memory_of(gateway.pid(), "VmHWM");
+    let before = most();
+    let texts: Vec<String> = thread::scope(|scope| {
+        let asked: Vec<_> = (0..8).map(|_| scope.spawn(|| gateway.get("/local/js/v1/openapi.json").body)).collect();
+        asked.into_iter().map(|text| text.join().unwrap()).collect()
+    });
+    assert!(texts.iter().all(|text| text.contains("\"T39\"") && *text == texts[0]), "{}", texts[0]);
+    let more = most() - before;
+    assert!(more < 100 << 10, "{more} KiB");
 }
 
 #[test]

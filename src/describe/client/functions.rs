@@ -9,7 +9,7 @@ use crate::describe::client::schemas::{Types, described};
 use crate::describe::client::types::{Named, Side, Type};
 use crate::describe::client::words::{self, Names};
 use crate::describe::declared::{self, Declared};
-use crate::describe::{Definitions, operation, schema};
+use crate::describe::{Definitions, function_address, operation, schema};
 
 /// What a module is made of, as `signatures.json` of a deployment has it.
 #[derive(Debug, Deserialize)]
@@ -128,7 +128,7 @@ impl Module {
     #[must_use]
     pub(super) fn new(subject: &Subject, reserved: Reserved) -> Self {
         let mut definitions = Definitions::in_schema();
-        let functions = subject.functions.iter().filter(|(name, _)| has_address(name));
+        let functions = subject.functions.iter().filter(|(name, _)| function_address::exists(name));
         let functions: Vec<(&String, Signature)> =
             functions.map(|(name, one)| (name, adopted(one, &mut definitions))).collect();
         let texts: Vec<&str> = functions.iter().map(|(name, _)| name.as_str()).collect();
@@ -151,11 +151,6 @@ impl Module {
             .collect();
         Self { methods, types: types.into_named() }
     }
-}
-
-/// Whether an address leads to a function of this name: `..` would lead elsewhere.
-fn has_address(name: &str) -> bool {
-    name.split('/').all(|part| !matches!(part, "" | "." | ".."))
 }
 
 /// The signature with schemas that refer to these definitions.

@@ -45,7 +45,7 @@ pub async fn dispatch(gateway: Arc<Gateway>, calls: Arc<AsyncCalls>) {
         let ended = calls.ended.notified();
         let wait = match begin(&calls, &mut paces, &mut last).await {
             Ok((begun, paced)) => {
-                let next = begun.next.map(queue::until);
+                let next = begun.next.map(|next| queue::until(next, queue::now()));
                 for one in begun.tries {
                     start(&gateway, &calls, one);
                 }

@@ -26,7 +26,7 @@ impl InspectedSchedule {
             name: schedule.known_as(),
             function: schedule.to.function.clone().unwrap_or_default(),
             times: schedule.times(),
-            next: schedule.next_times(queue::now()).map(|time| time.to_string()).collect(),
+            next: schedule.next_times(queue::time_of_day()).map(|time| time.to_string()).collect(),
         }
     }
 }

@@ -2,6 +2,7 @@
 //! request get its answer. Answers of 500 and more are not kept: the next call under the key is made again.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use http::{HeaderName, HeaderValue};
 use tracing::Span;
@@ -84,11 +85,11 @@ impl Gateway {
         }
         let outcome = gathered(*outcome, deadline).await;
         let kept = (outcome.status < 500).then(|| answer_of(&outcome, &request_id));
-        if !settle(calls, key, kept.clone()).await {
+        if !settle(calls, key, kept.clone(), keep).await {
             // Until it is kept, others with the key are told that the call is under way.
             let (gateway, calls) = (Arc::clone(self), Arc::clone(calls));
             self.tasks.spawn(async move {
-                while !settle(&calls, key, kept.clone()).await {
+                while !settle(&calls, key, kept.clone(), keep).await {
                     tokio::select! {
                         () = tokio::time::sleep(FAULT_PAUSE) => {}
                         () = gateway.drain_begins() => return,
@@ -100,10 +101,10 @@ impl Gateway {
     }
 }
 
-/// Keeps the answer of a key, or gives the key up. False if the disk does not take it.
-async fn settle(calls: &AsyncCalls, key: CallKey, answer: Option<Answer>) -> bool {
+/// Keeps the answer of a key for so long, or gives the key up. False if the disk does not take it.
+async fn settle(calls: &AsyncCalls, key: CallKey, answer: Option<Answer>, keep: Duration) -> bool {
     let settled = match answer {
-        Some(answer) => calls.queue.keep_answer_of(key, answer).await,
+        Some(answer) => calls.queue.keep_answer_of(key, answer, keep).await,
         None => calls.queue.release(key).await,
     };
     settled.inspect_err(|fault| tracing::warn!(%fault, "the answer of a call with a key cannot be kept yet")).is_ok()

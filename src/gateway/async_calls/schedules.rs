@@ -72,7 +72,7 @@ impl Plan {
     /// The plan of schedules that were last due at the `known` times. Times that passed meanwhile are passed over or
     /// made up for.
     async fn new(calls: &AsyncCalls, rules: &Rules, known: &mut HashMap<Box<str>, Millis>) -> Result<Self, Fault> {
-        let now = queue::now();
+        let now = queue::time_of_day();
         let (mut next, mut begun, mut names) = (BinaryHeap::new(), Vec::new(), HashSet::new());
         for (at, schedule) in rules.schedules.iter().enumerate() {
             let name: Box<str> = schedule.known_as().into();
@@ -112,13 +112,13 @@ impl Plan {
     /// Makes the calls until the rules are others.
     async fn follow(&mut self, calls: &AsyncCalls, rules: &Arc<Rules>, known: &mut HashMap<Box<str>, Millis>) {
         while Arc::ptr_eq(rules, &calls.rules()) {
-            let now = queue::now();
+            let now = queue::time_of_day();
             let due = self.due(rules, now);
             if !due.is_empty() && !accept(calls, rules, due, known).await {
                 return;
             }
-            let next =
-                self.next.peek().map_or(LONGEST_WAIT, |Reverse((tick, _))| queue::until(*tick).min(LONGEST_WAIT));
+            let wait = |Reverse((tick, _)): &Reverse<(Millis, _)>| queue::until(*tick, queue::time_of_day());
+            let next = self.next.peek().map_or(LONGEST_WAIT, wait).min(LONGEST_WAIT);
             tokio::select! {
                 () = calls.rescheduled.notified() => return,
                 () = tokio::time::sleep(next) => {}

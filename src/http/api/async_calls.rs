@@ -400,7 +400,8 @@ async fn redrive(
         caller.check(asked.need_of_change())?;
         let Some(calls) = gateway.async_calls().filter(|calls| calls.queue.has_file()) else { return Ok(counted(0)) };
         let deployment = asked.filter.deployment;
-        let max_age = calls.rules().of_deployment(deployment.as_deref().unwrap_or_default()).max_age;
+        let rules = calls.rules();
+        let max_age = move |name: &str| rules.of_deployment(name).max_age;
         let count = calls.queue.redrive(deployment, max_age, BATCH).await.map_err(|fault| problem_of(&fault))?;
         Ok(counted(count))
     };

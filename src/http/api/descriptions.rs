@@ -15,6 +15,7 @@ use http::header::{CACHE_CONTROL, CONTENT_TYPE, ETAG, IF_NONE_MATCH};
 use http::request::Parts;
 use http::{HeaderMap, StatusCode};
 use parking_lot::Mutex;
+use tokio::sync::Semaphore;
 
 use crate::config::Describe;
 use crate::deployment::Exports;
@@ -46,6 +47,8 @@ pub struct Descriptions {
     access: Access,
     front: Arc<Front>,
     kept: Arc<Mutex<HashMap<(Form, String), Kept>>>,
+    /// Documents are made one at a time: many who ask for one get the same.
+    making: Arc<Semaphore>,
 }
 
 /// A form of the description of a deployment.
@@ -91,7 +94,7 @@ impl Descriptions {
     /// The documents of a gateway, for those who may use its API and others if `front` says so.
     #[must_use]
     pub fn new(deployer: Arc<Deployer>, access: Access, front: Arc<Front>) -> Self {
-        Self { deployer, access, front, kept: Arc::default() }
+        Self { deployer, access, front, kept: Arc::default(), making: Arc::new(Semaphore::new(1)) }
     }
 
     /// The routes of deployments.
@@ -133,13 +136,23 @@ impl Descriptions {
         let routes = self.front.routes_to(&name);
         let release = deployment.stored().map(|stored| stored.number);
         let key = (form, name.clone());
-        if let Some(kept) = self.kept.lock().get(&key)
-            && Arc::ptr_eq(&kept.exports, &exports)
-            && (kept.release, kept.abilities) == (release, abilities)
-            && kept.routes == routes
-            && kept.chain.as_ptr() == Arc::as_ptr(&chain)
-        {
-            return Ok(kept.document.clone());
+        let known = || {
+            let all = self.kept.lock();
+            let is_this = |kept: &&Kept| {
+                Arc::ptr_eq(&kept.exports, &exports)
+                    && (kept.release, kept.abilities) == (release, abilities)
+                    && kept.routes == routes
+                    && kept.chain.as_ptr() == Arc::as_ptr(&chain)
+            };
+            all.get(&key).filter(is_this).map(|kept| kept.document.clone())
+        };
+        if let Some(document) = known() {
+            return Ok(document);
+        }
+        let _turn = self.making.acquire().await;
+        // Somebody else may have asked for it meanwhile.
+        if let Some(document) = known() {
+            return Ok(document);
         }
         let base = format!("/{}/{name}/{}", self.deployer.gateway.prefix, VERSION);
         let made = tokio::task::spawn_blocking(move || {

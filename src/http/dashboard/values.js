@@ -105,6 +105,10 @@ export function request(all, path, kind, values) {
     else if (kind === 'multipart/form-data') form.append(name, text);
     else members.push(`${JSON.stringify(name)}:${jsonOf(all, field, text)}`);
   }
+  // Parts such as `..` would lead elsewhere.
+  if (new URL(address, location.origin).pathname !== address.replace(/[?#].*/s, '')) {
+    throw new Error(`${address} leads elsewhere`);
+  }
   const asked = query.toString();
   const json = whole ?? (members.length > 0 ? `{${members.join(',')}}` : undefined);
   // The browser writes the type of a form, with its boundary.

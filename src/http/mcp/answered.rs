@@ -9,6 +9,7 @@ use crate::describe::tool_output::ToolOutput;
 use crate::http::buffers::SMALL;
 use crate::http::mcp::answers::{completed, failed, input_required, message, unauthorized};
 use crate::http::mcp::asked::Asked;
+use crate::http::mcp::asker::Asker;
 use crate::http::mcp::catalog::Found;
 use crate::http::mcp::input_required::{self as questions, CannotAsk};
 use crate::http::mcp::revision::Revision;
@@ -39,8 +40,8 @@ pub struct Pending<'a> {
     pub id: &'a str,
     /// What the function was called as.
     pub called_as: CalledAs,
-    /// `<deployment>/<function>`
-    pub function: String,
+    /// Which call it is.
+    pub asker: Asker,
     /// Those of the client.
     pub capabilities: Map<String, Value>,
 }
@@ -84,7 +85,7 @@ impl Pending<'_> {
             return Err(CannotAsk::Function(message.to_owned()));
         }
         let asked = questions::read(answer, &self.capabilities)?;
-        questions::members(asked, &self.function, &self.asked.offer.states)
+        questions::members(asked, &self.asker, &self.asked.offer.states)
     }
 
     /// What makes the message with the result of a stream when that has ended.

@@ -14,6 +14,7 @@ use crate::http::buffers::SMALL;
 use crate::http::mcp::answered::{CalledAs, Pending, no_resource};
 use crate::http::mcp::answers::failed;
 use crate::http::mcp::asked::{Asked, Named};
+use crate::http::mcp::asker::Asker;
 use crate::http::mcp::catalog::Found;
 use crate::http::mcp::dialogue::{Dialogue, Repeat};
 use crate::http::mcp::function_call::{Called, FunctionCall, Given};
@@ -129,13 +130,14 @@ impl CallRequest<'_> {
         let Target { deployment, function, given, called_as } = target;
         let (takes_events, token) = self.take_over();
         let Self { asked, revision, id, mut params, head } = self;
-        let name = format!("{}/{function}", deployment.name);
+        let authorization = head.headers.get(AUTHORIZATION).cloned();
+        let asker = Asker { function: format!("{}/{function}", deployment.name), given: given.clone(), authorization };
         let capabilities = match revision {
             Revision::Stateless => params.capabilities.take().unwrap_or_default(),
             Revision::WithHandshake => sessions::capabilities(&head.headers),
         };
         params.capabilities = Some(capabilities.clone());
-        let said = match questions::said(&mut params, &name, &asked.offer.states) {
+        let said = match questions::said(&mut params, &asker, &asked.offer.states) {
             Ok(said) => said.into(),
             Err(error) => return Ok(failed(id, revision, error)),
         };
@@ -155,7 +157,7 @@ impl CallRequest<'_> {
         });
         let call = FunctionCall { deployment, function, given, said, shows_progress: token.is_some() };
         let answered = call.run(asked.gateway, head, asked.client, asked.bodies).await;
-        let pending = Pending { asked, revision, id, called_as, function: name, capabilities };
+        let pending = Pending { asked, revision, id, called_as, asker, capabilities };
         match answered {
             Called::Answer(answer) => match repeat.filter(|_| questions::asks(&answer)) {
                 Some(repeat) => {

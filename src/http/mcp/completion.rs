@@ -1,5 +1,6 @@
 //! `completion/complete`: what an argument of a prompt or resource may be, where the type of the parameter lists it.
 
+use http::request::Parts;
 use serde::Deserialize;
 use serde_json::{Value, json};
 
@@ -27,8 +28,8 @@ struct Argument {
 ///
 /// # Errors
 ///
-/// The parameters are malformed, or there is no such prompt or resource.
-pub fn complete(asked: &Asked<'_>, params: &Params) -> Result<String, RpcError> {
+/// The parameters are malformed, there is no such prompt or resource, or the client may not read its description.
+pub async fn complete(asked: &Asked<'_>, params: &Params, head: &Parts) -> Result<String, RpcError> {
     let read = || {
         let reference: Reference = serde_json::from_str(params.reference.as_deref()?).ok()?;
         let argument: Argument = serde_json::from_str(params.argument.as_deref()?).ok()?;
@@ -44,6 +45,8 @@ pub fn complete(asked: &Asked<'_>, params: &Params) -> Result<String, RpcError> 
         }
     };
     let found = found.ok_or_else(|| RpcError::invalid_params("there is no such prompt or resource"))?;
+    // What a type lists is part of a description, as in lists.
+    asked.offer.check(found.deployment.name.as_str(), head).await.map_err(|problem| RpcError::of_problem(&problem))?;
     let values = prompt::choices(&found.function, &argument.name, &argument.value);
     let completion: Value = json!({"values": values, "total": values.len(), "hasMore": false});
     Ok(format!(r#""completion":{completion}"#))

@@ -8,6 +8,7 @@ use http::header::CONTENT_TYPE;
 use serde::Deserialize;
 use serde_json::{Map, Value, json};
 
+use crate::http::mcp::asker::Asker;
 use crate::http::mcp::params::Params;
 use crate::http::mcp::request_states::RequestStates;
 use crate::http::mcp::rpc_error::RpcError;
@@ -60,9 +61,9 @@ pub fn asks(answer: &CallAnswer) -> bool {
 ///
 /// # Errors
 ///
-/// The state is not one that the function has given.
-pub fn said(params: &mut Params, function: &str, states: &RequestStates) -> Result<String, RpcError> {
-    let state = params.request_state.take().map(|sealed| states.open(function, &sealed)).transpose()?;
+/// The state is not one that the function has given in a call with these arguments, by this client.
+pub fn said(params: &mut Params, asker: &Asker, states: &RequestStates) -> Result<String, RpcError> {
+    let state = params.request_state.take().map(|sealed| states.open(&asker.label(), &sealed)).transpose()?;
     let mut said = json!({"capabilities": params.capabilities.take().unwrap_or_default()});
     if let Some(responses) = params.input_responses.take() {
         said["inputResponses"] = responses.into();
@@ -106,19 +107,19 @@ pub fn read(answer: &CallAnswer, capabilities: &Map<String, Value>) -> Result<Qu
     Ok(asked)
 }
 
-/// The members of the result with which a function, `<deployment>/<function>`, asks.
+/// The members of the result with which a function asks.
 ///
 /// # Errors
 ///
 /// Its state is too long.
-pub fn members(asked: Questions, function: &str, states: &RequestStates) -> Result<String, CannotAsk> {
+pub fn members(asked: Questions, asker: &Asker, states: &RequestStates) -> Result<String, CannotAsk> {
     let Questions { requests, state } = asked;
     let mut members = Vec::new();
     if !requests.is_empty() {
         members.push(format!(r#""inputRequests":{}"#, Value::Object(requests)));
     }
     if let Some(state) = state {
-        let sealed = states.seal(function, &state);
+        let sealed = states.seal(&asker.label(), &state);
         if sealed.len() > STATE_LIMIT {
             let message = format!("the function's state of {} bytes exceeds the limit ({STATE_LIMIT})", sealed.len());
             return Err(CannotAsk::Function(message));
@@ -155,13 +156,16 @@ mod tests {
     use http::{HeaderMap, HeaderValue};
 
     use super::*;
+    use crate::http::mcp::function_call::Given;
 
     fn asked(body: &Value, capabilities: &Value) -> Result<Value, CannotAsk> {
         let headers = HeaderMap::from_iter([(CONTENT_TYPE, HeaderValue::from_static(ASKS))]);
         let answer = CallAnswer { status: StatusCode::OK, headers, body: body.to_string().into() };
         assert!(asks(&answer));
         let capabilities = capabilities.as_object().unwrap();
-        let made = members(read(&answer, capabilities)?, "a/b", &RequestStates::default())?;
+        let given = Given::Object("{}".into(), None);
+        let asker = Asker { function: "a/b".to_owned(), given, authorization: None };
+        let made = members(read(&answer, capabilities)?, &asker, &RequestStates::default())?;
         Ok(serde_json::from_str(&format!("{{{made}}}")).unwrap())
     }
 

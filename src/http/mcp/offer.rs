@@ -29,6 +29,15 @@ pub struct Offer {
 }
 
 impl Offer {
+    /// Checks that the client may read the description of a deployment.
+    ///
+    /// # Errors
+    ///
+    /// It may not.
+    pub async fn check(&self, deployment: &str, head: &Parts) -> Result<(), Problem> {
+        self.readable(&[deployment], head).await.map(|_| ())
+    }
+
     /// Which of the descriptions of these deployments the client may read.
     ///
     /// # Errors

@@ -30,11 +30,11 @@ impl Default for RequestStates {
 }
 
 impl RequestStates {
-    /// A state of a function, `<deployment>/<function>`, as clients get it.
+    /// The state of a call with this label, as clients get it.
     #[must_use]
-    pub fn seal(&self, function: &str, state: &Value) -> String {
+    pub fn seal(&self, label: &str, state: &Value) -> String {
         let text = state.to_string();
-        let seal = self.seal_of(function, text.as_bytes());
+        let seal = self.seal_of(label, text.as_bytes());
         format!("{}.{}", URL_SAFE_NO_PAD.encode(text), URL_SAFE_NO_PAD.encode(seal))
     }
 
@@ -42,24 +42,26 @@ impl RequestStates {
     ///
     /// # Errors
     ///
-    /// It is none that this function got from this process.
-    pub fn open(&self, function: &str, sealed: &str) -> Result<Value, RpcError> {
+    /// It is none that a call with this label got from this process.
+    pub fn open(&self, label: &str, sealed: &str) -> Result<Value, RpcError> {
         let opened = || {
             let (text, seal) = sealed.split_once('.')?;
             let (text, seal) = (URL_SAFE_NO_PAD.decode(text).ok()?, URL_SAFE_NO_PAD.decode(seal).ok()?);
-            let is_own = bool::from(self.seal_of(function, &text).ct_eq(seal.as_slice()));
+            let is_own = bool::from(self.seal_of(label, &text).ct_eq(seal.as_slice()));
             serde_json::from_slice(&text).ok().filter(|_| is_own)
         };
         opened().ok_or_else(|| {
-            RpcError::invalid_params("\"requestState\" is not one that this tool has given: begin without it")
+            RpcError::invalid_params(
+                "\"requestState\" is not one that this tool has given for these arguments: begin without it",
+            )
         })
     }
 
-    /// HMAC-SHA256 (RFC 2104) of the function and its state.
-    fn seal_of(&self, function: &str, text: &[u8]) -> [u8; 32] {
+    /// HMAC-SHA256 (RFC 2104) of the label and the state.
+    fn seal_of(&self, label: &str, text: &[u8]) -> [u8; 32] {
         let keyed = |pad: u8| Sha256::new_with_prefix(self.0.map(|byte| byte ^ pad));
-        // Names have no zero bytes.
-        let inner = keyed(0x36).chain_update(function).chain_update([0]).chain_update(text).finalize();
+        // Labels have no zero bytes.
+        let inner = keyed(0x36).chain_update(label).chain_update([0]).chain_update(text).finalize();
         keyed(0x5c).chain_update(inner).finalize().into()
     }
 }

@@ -171,7 +171,7 @@ async fn answer(asked: &Asked<'_>, message: Message, head: Parts) -> Result<Resp
         ("resources/templates/list", _) if has_resources => {
             listing::resources(asked, revision, &params, &head, Resources::Templates).await
         }
-        ("completion/complete", _) if has_prompts || has_resources => completion::complete(asked, &params),
+        ("completion/complete", _) if has_prompts || has_resources => completion::complete(asked, &params, &head).await,
         ("server/discover", Revision::Stateless) => Ok(asked.discovered()),
         ("initialize", Revision::WithHandshake) => asked.initialized(&params),
         ("ping", Revision::WithHandshake) => Ok(String::new()),

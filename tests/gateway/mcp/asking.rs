@@ -23,7 +23,11 @@ fn serving(tables: &str) -> Gateway {
 
 /// The answer to a call of a client that answers questions to its user.
 fn book(gateway: &Gateway, more: &Value, capabilities: Value) -> Answer {
-    let mut asked = message("tools/call", json!({"name": "book", "arguments": {"people": 4}}));
+    book_for(gateway, 4, more, capabilities)
+}
+
+fn book_for(gateway: &Gateway, people: u32, more: &Value, capabilities: Value) -> Answer {
+    let mut asked = message("tools/call", json!({"name": "book", "arguments": {"people": people}}));
     asked["params"]["_meta"][ELICITATION] = capabilities;
     for (name, value) in more.as_object().unwrap() {
         asked["params"][name] = value.clone();
@@ -53,6 +57,8 @@ fn a_function_asks_and_is_called_again_with_the_answers() {
     assert_eq!(text(&answered(state).json()["result"]), "booked for 4 on 2026-12-01");
     let declined = json!({"inputResponses": {"day": {"action": "decline"}}, "requestState": state});
     assert_eq!(text(&book(&gateway, &declined, elicitation()).json()["result"]), "not booked");
+    let other = book_for(&gateway, 5, &json!({"inputResponses": {}, "requestState": state}), elicitation());
+    assert_eq!(error_code(&other), (400, Some(-32602)), "other arguments");
     for changed in [format!("{state}x"), state.replacen(char::is_alphanumeric, "_", 1), String::new()] {
         assert_eq!(error_code(&answered(&changed)), (400, Some(-32602)), "{changed}");
     }
@@ -205,6 +211,8 @@ fn plugins_and_tokens_guard_prompts_and_resources() {
         let token = [("authorization", "Bearer secret")];
         assert_eq!(ask_with(&gateway, ONE, method, json!({}), &token).status, 200, "{method}");
     }
+    let choices = json!({"ref": {"type": "ref/prompt", "name": "review"}, "argument": {"name": "x", "value": ""}});
+    assert_eq!(ask_with(&gateway, ONE, "completion/complete", choices, &[]).status, 401);
     let read = |headers: &[(&str, &str)]| {
         let headers: Vec<_> = headers.iter().copied().chain([("mcp-name", "prices://7")]).collect();
         ask_with(&gateway, ONE, "resources/read", json!({"uri": "prices://7"}), &headers).status
