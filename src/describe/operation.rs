@@ -130,6 +130,9 @@ fn without<'a>(signature: &'a Signature, path: &[String]) -> Cow<'a, Signature> 
 fn path_parameter(name: &str, signature: &Signature, definitions: &mut Definitions) -> Value {
     let own = signature.parameters.iter().find(|one| one.name == name);
     let mut schema = own.map_or_else(|| json!({}), |own| definitions.adopt(&own.schema));
+    if let Some(schema) = schema.as_object_mut() {
+        schema.shift_remove("default"); // a path always has a value
+    }
     let is_free = schema.get("type").is_none_or(|kind| kind == "string") && schema.get("enum").is_none();
     if is_free && schema.get("pattern").is_none() && schema.get("$ref").is_none() && schema.get("format").is_none() {
         schema["type"] = "string".into();

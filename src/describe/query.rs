@@ -128,6 +128,8 @@ fn as_text(schema: &Value) -> Option<Value> {
     let object = schema.as_object().filter(|_| is_text(schema, schema, 0))?;
     if has_no_type(object) {
         let mut text = object.clone();
+        // A default of another type is none that the query can have.
+        text.retain(|keyword, value| keyword != "default" || value.is_string());
         text.insert("type".to_owned(), "string".into());
         return Some(text.into());
     }

@@ -65,7 +65,7 @@ fn diff_names_what_breaks_callers_and_deploys_nothing() {
     let expected = "\
 EFFECT      FUNCTION  CHANGE
 breaks      name      parameter lang is new and required
-breaks      name      the result: was string, is null
+breaks      name      the result: was string, may also be null
 breaks      old       is gone
 compatible  add       parameter c is new and optional
 compatible  new       is new
