@@ -15,7 +15,9 @@ mod looking;
 mod places;
 pub mod progress;
 mod reader;
+mod reporting;
 mod schedules;
+pub mod shown;
 #[cfg(test)]
 mod simulation;
 mod thread;
@@ -34,7 +36,7 @@ use tokio::sync::{Notify, OnceCell};
 
 pub use accepting::Bounds;
 use bodies::Part;
-pub use call::{Accepted, Answer, AnswerHead, CallKey, Filter, INLINE, Kept, NewCall, Priority, Try};
+pub use call::{Accepted, Answer, AnswerHead, CallKey, Callback, Filter, INLINE, Kept, NewCall, Priority, Try};
 pub use call_id::{CallId, NotAnId};
 pub use database::Database;
 pub use fault::Fault;
@@ -44,6 +46,7 @@ pub use looking::Changed;
 use places::{BODIES, FILE};
 use progress::{Millis, State, TryEnd};
 use reader::Reader;
+pub use reporting::is_origin;
 pub use schedules::Tick;
 use thread::Writer;
 pub use tidying::Tidied;
@@ -109,7 +112,7 @@ impl Queue {
             self.run(move |database| database.accept(&call, bounds)).await
         };
         if matches!(accepted, Ok(Accepted::New)) {
-            self.figures.accepted(1);
+            self.figures.accept(1);
             self.due.notify_one();
         }
         accepted
@@ -127,7 +130,9 @@ impl Queue {
         free: impl FnMut(&str) -> usize + Send + 'static,
     ) -> Result<Begun, Fault> {
         let begun = self.run(move |database| database.begin_tries(now(), &first, room, free)).await?;
-        self.figures.tries(begun.tries.len() as u64);
+        let callbacks = begun.tries.iter().filter(|one| one.callback.is_some()).count();
+        self.figures.calls.tries((begun.tries.len() - callbacks) as u64);
+        self.figures.callbacks.tries(callbacks as u64);
         for one in &begun.tries {
             self.watchers.changed(one.id);
         }
@@ -148,7 +153,7 @@ impl Queue {
         let at = (now(), fastrand::f64());
         let state = self.run(move |database| database.end(of, end, answer.as_ref(), at, bounds)).await?;
         if let Some(state) = state {
-            self.figures.ended(state, 1);
+            self.figures.of(one.callback.is_some()).ended(state, 1);
         }
         self.watchers.changed(id);
         Ok(state)
@@ -191,10 +196,12 @@ impl Queue {
     /// The file is not usable.
     pub async fn cancel(&self, id: CallId) -> Result<Changed, Fault> {
         let changed = self.run(move |database| database.cancel(id, now())).await?;
-        if matches!(changed, Changed::Now(_)) {
-            self.figures.ended(State::Cancelled, 1);
+        if let Changed::Now(kept) = &changed {
+            self.figures.of(kept.reports.is_some()).ended(State::Cancelled, 1);
         }
         self.watchers.changed(id);
+        // Its end may have to be reported.
+        self.due.notify_one();
         Ok(changed)
     }
 
@@ -303,9 +310,15 @@ impl Queue {
     /// The file is not usable.
     pub async fn tidy(&self) -> Result<Tidied, Fault> {
         let tidied = self.run(|database| database.tidy(now())).await?;
-        self.figures.ended(State::Dead, tidied.expired.len() as u64);
-        for id in &tidied.expired {
+        let callbacks = tidied.expired.iter().filter(|(_, is_callback)| *is_callback).count();
+        self.figures.calls.ended(State::Dead, (tidied.expired.len() - callbacks) as u64);
+        self.figures.callbacks.ended(State::Dead, callbacks as u64);
+        for (id, _) in &tidied.expired {
             self.watchers.changed(*id);
+        }
+        if !tidied.expired.is_empty() {
+            // Their ends may have to be reported.
+            self.due.notify_one();
         }
         Ok(tidied)
     }
@@ -331,7 +344,7 @@ impl Queue {
             Ok(ticks)
         });
         let accepted = accepted.await?;
-        self.figures.accepted(accepted.iter().filter(|tick| **tick == Tick::Accepted).count() as u64);
+        self.figures.accept(accepted.iter().filter(|tick| **tick == Tick::Accepted).count() as u64);
         self.due.notify_one();
         Ok(accepted)
     }

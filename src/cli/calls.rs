@@ -231,6 +231,8 @@ struct Listing {
     accepted: String,
     #[serde(default)]
     error: Option<ListedError>,
+    #[serde(default)]
+    callback_of: Option<String>,
 }
 
 #[derive(Deserialize)]
@@ -270,9 +272,10 @@ fn list(
 }
 
 fn row(listing: Listing) -> [String; 6] {
-    let Listing { id, state, deployment, function, tries, accepted, error } = listing;
+    let Listing { id, state, deployment, function, tries, accepted, error, callback_of } = listing;
+    let kind = if callback_of.is_some() { "callback of " } else { "" };
     let error = error.map_or_else(|| "-".to_owned(), |error| format!("{}: {}", error.code, error.message));
-    [id, state, format!("{deployment}/{function}"), tries.to_string(), accepted, error]
+    [id, state, format!("{kind}{deployment}/{function}"), tries.to_string(), accepted, error]
 }
 
 fn write_json(text: &str, out: &mut impl Write) -> anyhow::Result<()> {

@@ -3,6 +3,7 @@
 
 pub mod accept;
 mod attempt;
+pub mod callbacks;
 pub mod dispatch;
 pub mod inspected;
 mod keyed;
@@ -50,7 +51,8 @@ pub struct AsyncCalls {
 struct Running {
     /// What ends each, with the serial of the try.
     calls: HashMap<CallId, (u32, CancellationToken)>,
-    deployments: HashMap<Box<str>, usize>,
+    /// How many of each lane: a deployment, or the origin of callbacks.
+    lanes: HashMap<Box<str>, usize>,
     bytes: usize,
 }
 

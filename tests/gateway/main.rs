@@ -8,6 +8,8 @@ mod admin;
 mod arguments;
 mod async_calls;
 mod async_faults;
+mod async_seen;
+mod callbacks;
 mod calls;
 mod changed_folders;
 mod chaos;

@@ -3,6 +3,8 @@
 use schemars::JsonSchema;
 use serde::Deserialize;
 
+use crate::config::tables::callbacks::CallbacksConfig;
+use crate::config::values::callback_url::CallbackUrl;
 use crate::config::values::delay::Delay;
 use crate::config::values::field;
 use crate::config::values::period::Period;
@@ -41,6 +43,9 @@ pub struct AsyncConfig {
     /// Maximum size of all requests and results that are kept. The oldest results make room for new ones; calls that
     /// have not ended never do. At least 1 byte. Default "2GiB".
     pub max_bytes: Size,
+    /// Requests that report the ends of calls. Default: none.
+    #[serde(deserialize_with = "field::table")]
+    pub callbacks: CallbacksConfig,
 }
 
 impl Default for AsyncConfig {
@@ -56,6 +61,7 @@ impl Default for AsyncConfig {
             concurrency: 16,
             max_waiting: 1_000_000,
             max_bytes: Size::mebibytes(2048),
+            callbacks: CallbacksConfig::default(),
         }
     }
 }
@@ -86,4 +92,7 @@ pub struct DeploymentAsyncConfig {
     pub concurrency: Option<u32>,
     /// Maximum number of tries in a time, such as "10/s" or "100/m". Default: no limit.
     pub rate: Option<Rate>,
+    /// Where the end of a call is reported to that asks for no other place. `[async.callbacks]` has to permit it.
+    /// Default: nowhere.
+    pub callback: Option<CallbackUrl>,
 }

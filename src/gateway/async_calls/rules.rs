@@ -1,12 +1,14 @@
 //! What the configuration says about asynchronous calls.
 
 use std::collections::HashMap;
+use std::sync::Arc;
 use std::time::Duration;
 
-use crate::config::{AsyncConfig, Config, DeploymentAsyncConfig, Rate, ScheduleConfig};
+use crate::config::{AsyncConfig, CallbackUrl, Config, DeploymentAsyncConfig, Rate, ScheduleConfig};
 use crate::deployment::DeploymentName;
-use crate::queue::Bounds;
+use crate::gateway::async_calls::callbacks::{Callbacks, OF_ORIGIN};
 use crate::queue::progress::Policy;
+use crate::queue::{Bounds, Callback, is_origin};
 
 /// The rules of all deployments.
 #[derive(Debug)]
@@ -15,6 +17,8 @@ pub struct Rules {
     deployments: HashMap<DeploymentName, DeploymentAsyncConfig>,
     /// The schedules.
     pub schedules: Vec<ScheduleConfig>,
+    /// Where ends of calls may be reported.
+    pub callbacks: Arc<Callbacks>,
 }
 
 /// The rules of one deployment.
@@ -38,13 +42,32 @@ impl Rules {
     pub fn of(config: &Config) -> Self {
         let own = config.deployments.iter().filter(|one| one.async_calls != DeploymentAsyncConfig::default());
         let deployments = own.map(|one| (one.name.clone(), one.async_calls.clone())).collect();
-        Self { all: config.async_calls.clone(), deployments, schedules: config.schedules.clone() }
+        let callbacks = Arc::new(Callbacks::new(&config.async_calls.callbacks));
+        Self { all: config.async_calls.clone(), deployments, schedules: config.schedules.clone(), callbacks }
     }
 
     /// How much may be held.
     #[must_use]
     pub fn bounds(&self) -> Bounds {
         Bounds { waiting: self.all.max_waiting.into(), bytes: self.all.max_bytes.bytes() }
+    }
+
+    /// Where the end of a call of a deployment is reported to, if it asks for this place or for none.
+    #[must_use]
+    pub fn callback(&self, deployment: &str, asked: Option<&CallbackUrl>) -> Option<Callback> {
+        let own = || self.deployments.get(deployment).and_then(|own| own.callback.as_ref());
+        let url = asked.or_else(own)?;
+        Some(Callback { url: url.to_string().into(), max_age: self.callbacks.max_age() })
+    }
+
+    /// Tries of a lane at a time, and in a time: the lanes of callbacks are origins, those of other calls deployments.
+    #[must_use]
+    pub(super) fn of_lane(&self, lane: &str) -> (usize, Option<Rate>) {
+        if is_origin(lane) {
+            return (OF_ORIGIN, None);
+        }
+        let RulesOf { concurrency, rate, .. } = self.of_deployment(lane);
+        (concurrency, rate)
     }
 
     /// Those of a deployment.

@@ -23,8 +23,8 @@ use crate::http::api::caller::{Caller, Need};
 use crate::http::api::reply;
 use crate::http::buffers::{Class, ConnectionBuffers, Held, SMALL};
 use crate::http::problem::{Code, Problem};
-use crate::http::shown_call;
 use crate::queue::progress::State as CallState;
+use crate::queue::shown;
 use crate::queue::{Answer, AnswerHead, CallId, Changed, Database, Fault, Filter, Kept, Watch};
 
 /// The longest wait for the end of a call.
@@ -109,7 +109,7 @@ async fn json_of(calls: &AsyncCalls, looked: Looked, buffers: &Arc<ConnectionBuf
     // The result is there twice while the JSON is made.
     let (answer, held) = answer_of(calls, &looked, buffers, 2).await?;
     let is_large = answer.as_ref().is_some_and(|answer| answer.body.len() > SMALL);
-    let make = move || held.attach(shown_call::json(&looked.0, answer.as_ref()));
+    let make = move || held.attach(shown::json(&looked.0, answer.as_ref()));
     if !is_large {
         return Ok(make());
     }
@@ -256,7 +256,7 @@ async fn result(
 }
 
 fn as_it_was(answer: Answer, held: Held) -> Response {
-    let headers = shown_call::headers_of(&answer);
+    let headers = shown::headers_of(&answer);
     let mut response = Response::new(Body::from(held.attach(answer.body)));
     *response.status_mut() = StatusCode::from_u16(answer.status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
     for (name, value) in headers {
@@ -282,7 +282,7 @@ async fn cancel(State(gateway): State<Arc<Gateway>>, Path(id): Path<String>, hea
 
 fn changed_to(changed: &Changed, to: &str) -> Result<Response, Problem> {
     match changed {
-        Changed::Now(kept) => Ok(shown(shown_call::json(kept, None))),
+        Changed::Now(kept) => Ok(shown(shown::json(kept, None))),
         Changed::Refused(kept) => {
             let state = kept.progress.state.as_str();
             Err(Problem::new(Code::CallState, format!("the call is {state} and cannot be {to}")))
@@ -365,7 +365,7 @@ fn listed_json(caller: &Caller, kept: &[Kept], next: Option<i64>, (waiting, byte
     for (at, kept) in kept.iter().enumerate() {
         text.extend_from_slice(if at == 0 { b"" } else { b"," });
         let may_change = caller.may(Need::ChangeOf(&kept.deployment));
-        text.extend_from_slice(&if may_change { shown_call::json(kept, None) } else { shown_call::json_of_list(kept) });
+        text.extend_from_slice(&if may_change { shown::json(kept, None) } else { shown::json_of_list(kept) });
     }
     text.extend_from_slice(next.map_or("]}".to_owned(), |next| format!(r#"],"before":{next}}}"#)).as_bytes());
     ([(CONTENT_TYPE, HeaderValue::from_static("application/json"))], Bytes::from(text)).into_response()
