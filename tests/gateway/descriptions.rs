@@ -11,7 +11,7 @@ use serde_json::{Value, json};
 use crate::exports::folder;
 use crate::faulty::memory_of;
 use crate::repositories::repositories;
-use crate::support::{Gateway, fixture, metagate};
+use crate::support::{Gateway, fixture, metagate, wait_for};
 use crate::upgrades::running::{Running, TABLES};
 use crate::wasm;
 
@@ -106,6 +106,18 @@ fn functions_without_an_address_are_not_described() {
     let document = document(&gateway, "js");
     let paths: Vec<&str> = document["paths"].as_object().unwrap().keys().map(String::as_str).collect();
     assert_eq!(paths, ["/local/js/v1/call/ok"]);
+}
+
+#[test]
+fn why_a_release_has_no_document_is_what_calls_of_it_are_told() {
+    let broken = folder(&[("main.py", "raise ValueError('no such setting')\n")]);
+    let gateway = Gateway::start(&table("broken", broken.path()));
+    let answer = wait_for("a failed load", || {
+        Some(gateway.get("/local/broken/v1/openapi.json")).filter(|answer| answer.code() == "load_failed")
+    });
+    let call = gateway.call("broken", "f", "[]");
+    assert_eq!((answer.status, call.code()), (503, "load_failed"));
+    assert_eq!(answer.json()["error"]["message"], call.json()["error"]["message"]);
 }
 
 #[test]

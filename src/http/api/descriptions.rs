@@ -18,7 +18,7 @@ use parking_lot::Mutex;
 use tokio::sync::Semaphore;
 
 use crate::config::Describe;
-use crate::deployment::Exports;
+use crate::deployment::{Exports, Takes};
 use crate::describe::guards::Guard;
 use crate::describe::openapi::{self, RouteAddress, Subject};
 use crate::describe::{Abilities, gateway, signatures};
@@ -34,6 +34,7 @@ use crate::http::problem::{Code, Problem};
 use crate::plugin::Plugin;
 use crate::plugin::deployment_chain::DeploymentChain;
 use crate::registry::Deployment;
+use crate::worker::failure::CallError;
 
 /// Documents that are kept. Others are made again when they are asked for.
 const KEPT: usize = 64;
@@ -127,8 +128,7 @@ impl Descriptions {
 
     async fn document(&self, form: Form, deployment: Arc<Deployment>) -> Result<Document, Problem> {
         let Some((pool, exports)) = deployment.pool().and_then(|pool| Some((pool, pool.exports()?))) else {
-            let message = format!("deployment {:?} has not loaded, so its functions are unknown", deployment.name);
-            return Err(Problem::new(Code::Starting, message).retry_after(RETRY));
+            return Err(self.unknown(&deployment));
         };
         let abilities = Abilities { names: pool.wants_names(), files: pool.takes_files() };
         let chain = deployment.chain.load_full();
@@ -182,6 +182,24 @@ impl Descriptions {
         }
         all.insert(key, kept);
         Ok(document)
+    }
+}
+
+impl Descriptions {
+    /// Why the functions of a deployment that has not loaded are unknown: what calls of it would be told.
+    fn unknown(&self, deployment: &Deployment) -> Problem {
+        let (code, message) = match deployment.pool().and_then(|pool| pool.refusal()) {
+            Some(error @ (CallError::NotLoaded(..) | CallError::CrashLoop(_))) => {
+                let is_loop = matches!(error, CallError::CrashLoop(_));
+                let failure = self.deployer.gateway.failure_of(error, deployment, "", Takes::Arguments);
+                (if is_loop { Code::CrashLoop } else { Code::LoadFailed }, failure.message)
+            }
+            _ => {
+                let message = format!("deployment {:?} has not loaded, so its functions are unknown", deployment.name);
+                (Code::Starting, message)
+            }
+        };
+        Problem::new(code, message).with_status(Code::Starting.status()).retry_after(RETRY)
     }
 }
 
