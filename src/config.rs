@@ -22,7 +22,7 @@ pub use crate::config::reading::nearest;
 pub use crate::config::schema::schema;
 pub use crate::config::tables::access_log::AccessLogConfig;
 pub use crate::config::tables::admin::{AdminConfig, TokenConfig};
-pub use crate::config::tables::async_calls::{AsyncConfig, DeploymentAsyncConfig};
+pub use crate::config::tables::async_calls::{AsyncConfig, AsyncLimit, DeploymentAsyncConfig};
 pub use crate::config::tables::callbacks::CallbacksConfig;
 pub use crate::config::tables::config::Config;
 pub use crate::config::tables::cors::CorsConfig;

@@ -7,6 +7,7 @@ pub mod backup;
 mod bodies;
 mod call;
 mod call_id;
+mod counting;
 mod database;
 mod fault;
 mod figures;
@@ -38,6 +39,7 @@ pub use accepting::Bounds;
 use bodies::Part;
 pub use call::{Accepted, Answer, AnswerHead, CallKey, Callback, Filter, INLINE, Kept, NewCall, Priority, Try};
 pub use call_id::{CallId, NotAnId};
+pub use counting::Counts;
 pub use database::Database;
 pub use fault::Fault;
 pub use figures::Figures;
@@ -252,22 +254,22 @@ impl Queue {
         Ok(body.map(|body| Answer { status, code, message, head: head.head, body }))
     }
 
-    /// Queues all dead calls again, of one deployment or of all, so many at a time; `max_age` is that of a deployment's
-    /// calls. Returns how many.
+    /// Queues all dead calls of a filter again, whatever state it names, so many at a time; `max_age` is that of a
+    /// deployment's calls. Returns how many.
     ///
     /// # Errors
     ///
     /// The file is not usable; some of them may be queued then.
     pub async fn redrive(
         &self,
-        deployment: Option<Box<str>>,
+        filter: Filter,
         max_age: impl Fn(&str) -> Duration + Clone + Send + 'static,
         batch: u32,
     ) -> Result<usize, Fault> {
         let mut count = 0;
         loop {
-            let (deployment, max_age) = (deployment.clone(), max_age.clone());
-            let done = move |database: &mut Database| database.redrive(deployment.as_deref(), max_age, now(), batch);
+            let (filter, max_age) = (filter.clone(), max_age.clone());
+            let done = move |database: &mut Database| database.redrive(filter, max_age, now(), batch);
             let done = self.run(done).await?;
             count += done;
             self.due.notify_one();

@@ -6,6 +6,7 @@ use serde::Serialize;
 use serde_json::{Map, Value, json};
 
 use crate::deployment::{Exports, Function, Takes};
+use crate::describe::deferred::{self, Waits};
 use crate::describe::guards::{Guard, Guards};
 use crate::describe::operation::{self, Described, Operation, Way};
 use crate::describe::{Abilities, Definitions, function_address, query, responses};
@@ -47,6 +48,8 @@ pub struct RouteAddress {
     pub methods: Option<Vec<String>>,
     /// The function.
     pub function: String,
+    /// Whether nobody waits for its calls.
+    pub is_async: bool,
 }
 
 /// A document. Its parts are written as they are made, without a tree of values of the whole.
@@ -74,6 +77,7 @@ struct PathItem<'a> {
 #[derive(Serialize)]
 struct Components {
     schemas: Map<String, Value>,
+    parameters: Map<String, Value>,
     responses: Map<String, Value>,
     #[serde(rename = "securitySchemes", skip_serializing_if = "Map::is_empty")]
     security_schemes: Map<String, Value>,
@@ -90,6 +94,7 @@ pub fn document(subject: &Subject<'_>) -> serde_json::Result<String> {
     for (name, schema) in responses::schemas() {
         definitions.add(name, schema);
     }
+    definitions.add(deferred::SCHEMA, deferred::schema());
     let functions: BTreeMap<&str, &Function> =
         subject.exports.functions.iter().map(|(name, function)| (&**name, &**function)).collect();
     let is_callable =
@@ -134,8 +139,10 @@ fn own_path<'a>(
     definitions: &mut Definitions,
 ) -> PathItem<'a> {
     let mut item = PathItem::default();
+    let waits = if abilities.deferred { Waits::AsPreferred } else { Waits::Always };
     let mut add = |method: &str, id: String| {
-        let operation = Operation::new(described, Way { id, path: &[] }, method, abilities, definitions);
+        let way = Way { id, path: &[], waits };
+        let operation = Operation::new(described, way, method, abilities, definitions);
         item.operations.insert(method.to_owned(), operation);
     };
     if query::takes_query(&described.function().signature, abilities) {
@@ -149,7 +156,9 @@ fn components(definitions: Definitions, guards: Guards) -> Components {
     let Guards { responses: refused, schemes: security_schemes, .. } = guards;
     let mut responses = responses::components();
     responses.extend(refused);
-    Components { schemas: definitions.into_map(), responses, security_schemes }
+    responses.insert("Accepted".to_owned(), deferred::accepted());
+    let parameters = deferred::parameter_components();
+    Components { schemas: definitions.into_map(), parameters, responses, security_schemes }
 }
 
 fn info(subject: &Subject<'_>) -> Value {
@@ -173,6 +182,11 @@ fn add_route<'a>(
     if let Some(host) = &route.host {
         item.servers = Some(json!([{"url": format!("//{host}")}]));
     }
+    let waits = match (route.is_async, abilities.deferred) {
+        (true, _) => Waits::Never,
+        (false, true) => Waits::AsPreferred,
+        (false, false) => Waits::Always,
+    };
     for method in methods.into_iter().filter(|method| METHODS.contains(&method.as_str()) && method != "head") {
         if item.operations.contains_key(&method) {
             continue;
@@ -181,7 +195,7 @@ fn add_route<'a>(
         while !ids.insert(id.clone()) {
             id.push('_');
         }
-        let way = Way { id, path: &route.parameters };
+        let way = Way { id, path: &route.parameters, waits };
         let operation = Operation::new(described, way, &method, abilities, definitions);
         item.operations.insert(method, operation);
     }
@@ -219,7 +233,7 @@ mod tests {
             packages: json!({}),
             warnings: Vec::new(),
         };
-        let abilities = Abilities { names: true, files: true };
+        let abilities = Abilities { names: true, files: true, deferred: true };
         let base = "/local/shop/v1";
         let subject = Subject {
             name: "shop",

@@ -204,6 +204,8 @@ pub struct Kept {
 pub struct Filter {
     /// Of this deployment.
     pub deployment: Option<Box<str>>,
+    /// Of this function.
+    pub function: Option<Box<str>>,
     /// In this state.
     pub state: Option<State>,
 }

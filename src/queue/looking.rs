@@ -137,12 +137,12 @@ impl Database {
     /// The file is not usable.
     pub fn redrive(
         &mut self,
-        deployment: Option<&str>,
+        filter: Filter,
         max_age: impl Fn(&str) -> Duration,
         now: Millis,
         most: u32,
     ) -> Result<usize, Fault> {
-        let filter = Filter { deployment: deployment.map(Into::into), state: Some(State::Dead) };
+        let filter = Filter { state: Some(State::Dead), ..filter };
         let dead = self.oldest(&filter, most)?;
         for kept in &dead {
             if let Some(next) = kept.progress.retry(max_age(&kept.deployment), now) {
@@ -199,6 +199,10 @@ fn condition_of(filter: &Filter) -> (String, Vec<Value>) {
     if let Some(deployment) = &filter.deployment {
         condition.push_str(" AND deployment = ?");
         values.push(Value::Text(deployment.to_string()));
+    }
+    if let Some(function) = &filter.function {
+        condition.push_str(" AND function = ?");
+        values.push(Value::Text(function.to_string()));
     }
     (condition, values)
 }

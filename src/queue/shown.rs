@@ -24,6 +24,13 @@ pub fn address(id: CallId) -> String {
     format!("{PREFIX}{id}")
 }
 
+/// The id in the address of a call, or in that of its result.
+#[must_use]
+pub fn id_in(path: &str) -> Option<CallId> {
+    let rest = path.strip_prefix(PREFIX)?;
+    rest.strip_suffix("/result").unwrap_or(rest).parse().ok()
+}
+
 #[derive(Serialize)]
 struct Shown<'a> {
     id: String,

@@ -14,6 +14,7 @@ use crate::repositories::repositories;
 use crate::support::{Gateway, fixture, metagate, wait_for};
 use crate::upgrades::running::{Running, TABLES};
 use crate::wasm;
+use crate::wire;
 
 fn table(name: &str, path: &Path) -> String {
     format!("[[deployment]]\nname = {name:?}\npath = {path:?}\n")
@@ -68,7 +69,8 @@ fn python() -> PathBuf {
 #[test]
 fn a_document_has_the_functions_at_their_addresses_with_their_schemas() {
     let routes = "[[route]]\npath = \"/halves/{value}\"\nmethods = [\"GET\"]\nto = \"py/half\"\n";
-    let gateway = Gateway::ready(&format!("{}{routes}", table("py", &python())));
+    let later = "[[route]]\npath = \"/later/{value}\"\nmethods = [\"PUT\"]\nasync = true\nto = \"py/half\"\n";
+    let gateway = Gateway::ready(&format!("{}{routes}{later}", table("py", &python())));
     let document = document(&gateway, "py");
     assert_valid(&gateway, &document);
     let call = |function: &str| &document["paths"][format!("/local/py/v1/call/{function}")];
@@ -91,6 +93,14 @@ fn a_document_has_the_functions_at_their_addresses_with_their_schemas() {
     let routed = &document["paths"]["/halves/{value}"];
     assert_eq!(routed["get"]["parameters"][0]["schema"], json!({"type": "integer"}));
     assert_eq!(routed.get("post"), None);
+    let is_reference = |parameter: &Value, name: &str| parameter["$ref"] == format!("#/components/parameters/{name}");
+    let of_half = call("half")["post"]["parameters"].as_array().unwrap();
+    assert!(is_reference(&of_half[0], "Prefer") && is_reference(&of_half[1], "IdempotencyKey"), "{of_half:?}");
+    assert_eq!(call("half")["post"]["responses"]["202"]["$ref"], "#/components/responses/Accepted");
+    // Where nobody waits, the only result is that the call was accepted.
+    let later = &document["paths"]["/later/{value}"]["put"];
+    assert_eq!((later["responses"].get("200"), later["responses"]["202"].is_object()), (None, true));
+    assert_eq!(wire::send(&gateway, "PUT", "/later/4", &[], "").status, 202);
     let tag = gateway.get("/local/py/v1/openapi.json").header("etag").unwrap().to_owned();
     assert_eq!(gateway.get_with("/local/py/v1/openapi.json", &[("if-none-match", &tag)]).status, 304);
     assert_eq!(gateway.get("/local/other/v1/openapi.json").code(), "deployment_not_found");

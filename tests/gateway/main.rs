@@ -8,6 +8,7 @@ mod admin;
 mod arguments;
 mod async_calls;
 mod async_faults;
+mod async_operating;
 mod async_seen;
 mod callbacks;
 mod calls;

@@ -25,6 +25,7 @@ pub(super) fn check(config: &Config, faults: &mut Faults) {
     for deployment in &config.deployments {
         check_url(&deployment.locations, "async.callback", &deployment.async_calls.callback);
     }
+    check_url(&config.locations, "deploy.async.callback", &config.deploy.async_calls.callback);
     for schedule in &config.schedules {
         check_url(&schedule.locations, "callback", &schedule.callback);
     }

@@ -64,19 +64,19 @@ fn not_found() -> Problem {
     Problem::new(Code::CallNotFound, "no call with this id is kept")
 }
 
-fn problem_of(fault: &Fault) -> Problem {
+pub(super) fn problem_of(fault: &Fault) -> Problem {
     let failure = failure_of(fault);
     let code = if failure.status == 507 { Code::InsufficientStorage } else { Code::QueueUnavailable };
     Problem::new(code, fault.to_string()).retry_after(LOOK)
 }
 
 /// The calls and an id in an address.
-fn named<'a>(gateway: &'a Gateway, id: &str) -> Result<(&'a Arc<AsyncCalls>, CallId), Problem> {
+pub(super) fn named<'a>(gateway: &'a Gateway, id: &str) -> Result<(&'a Arc<AsyncCalls>, CallId), Problem> {
     let calls = gateway.async_calls().ok_or_else(not_found)?;
     Ok((calls, id.parse().map_err(|_| not_found())?))
 }
 
-async fn found(calls: &AsyncCalls, id: CallId) -> Result<Looked, Problem> {
+pub(super) async fn found(calls: &AsyncCalls, id: CallId) -> Result<Looked, Problem> {
     calls.queue.look(id).await.map_err(|fault| problem_of(&fault))?.ok_or_else(not_found)
 }
 
@@ -310,6 +310,7 @@ impl Asked {
             }
             match &*name {
                 "deployment" => asked.filter.deployment = Some(value.into()),
+                "function" => asked.filter.function = Some(value.into()),
                 "state" => {
                     let state = CallState::ALL.into_iter().find(|state| state.as_str() == value);
                     let names = CallState::ALL.map(CallState::as_str).join(", ");
@@ -344,7 +345,7 @@ async fn list(
     headers: HeaderMap,
 ) -> Response {
     let listed = async {
-        let known = ["deployment", "state", "before", "limit"];
+        let known = ["deployment", "function", "state", "before", "limit"];
         let asked = Asked::parse(query.as_deref().unwrap_or_default(), &known)?;
         caller.check(asked.need())?;
         let calls = gateway.async_calls().filter(|calls| calls.queue.has_file());
@@ -396,13 +397,12 @@ async fn redrive(
     headers: HeaderMap,
 ) -> Response {
     let redriven = async {
-        let asked = Asked::parse(query.as_deref().unwrap_or_default(), &["deployment"])?;
+        let asked = Asked::parse(query.as_deref().unwrap_or_default(), &["deployment", "function"])?;
         caller.check(asked.need_of_change())?;
         let Some(calls) = gateway.async_calls().filter(|calls| calls.queue.has_file()) else { return Ok(counted(0)) };
-        let deployment = asked.filter.deployment;
         let rules = calls.rules();
         let max_age = move |name: &str| rules.of_deployment(name).max_age;
-        let count = calls.queue.redrive(deployment, max_age, BATCH).await.map_err(|fault| problem_of(&fault))?;
+        let count = calls.queue.redrive(asked.filter, max_age, BATCH).await.map_err(|fault| problem_of(&fault))?;
         Ok(counted(count))
     };
     redriven.await.unwrap_or_else(|problem| reply::problem(problem, &headers))
@@ -416,7 +416,7 @@ async fn purge(
     headers: HeaderMap,
 ) -> Response {
     let purged = async {
-        let asked = Asked::parse(query.as_deref().unwrap_or_default(), &["deployment", "state"])?;
+        let asked = Asked::parse(query.as_deref().unwrap_or_default(), &["deployment", "function", "state"])?;
         caller.check(asked.need_of_change())?;
         if asked.filter.state.is_some_and(|state| !state.has_ended()) {
             let message = "only calls that have ended are removed: done, dead or cancelled";

@@ -130,7 +130,9 @@ impl Descriptions {
         let Some((pool, exports)) = deployment.pool().and_then(|pool| Some((pool, pool.exports()?))) else {
             return Err(self.unknown(&deployment));
         };
-        let abilities = Abilities { names: pool.wants_names(), files: pool.takes_files() };
+        let calls = self.deployer.gateway.async_calls();
+        let deferred = calls.is_some_and(|calls| calls.rules().of_deployment(deployment.name.as_str()).enabled);
+        let abilities = Abilities { names: pool.wants_names(), files: pool.takes_files(), deferred };
         let chain = deployment.chain.load_full();
         let name = deployment.name.as_str().to_owned();
         let routes = self.front.routes_to(&name);

@@ -128,7 +128,7 @@ pub fn of_request(
         let problem = Problem::new(Code::MethodNotAllowed, "an asynchronous call is made with GET or POST, not HEAD");
         return Err(problem.allowing("GET, POST, OPTIONS"));
     }
-    if !matches!(head.method, Method::GET | Method::POST) {
+    if matches!(head.method, Method::HEAD | Method::OPTIONS) {
         // Questions about the address, and answers without a body.
         return Ok(None);
     }
