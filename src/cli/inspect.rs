@@ -131,7 +131,10 @@ fn signature(function: &Value) -> String {
     });
     let parameters: Vec<String> = parameters.collect();
     let prefix = if function["async"].as_bool() == Some(true) { "async " } else { "" };
-    let result = type_text(text(&named["ret"]["type"]["name"]), &schema["returns"]);
+    let result = match (text(&named["ret"]["type"]["name"]), schema.get("items")) {
+        ("", Some(items)) => format!("stream of {}", or_anything(&words::of_schema(items))),
+        (name, _) => type_text(name, &schema["returns"]),
+    };
     format!("{prefix}{}({}){}", text(&function["name"]), parameters.join(", "), prefixed(" -> ", &result))
 }
 
@@ -142,6 +145,10 @@ fn prefixed(prefix: &str, text: &str) -> String {
 /// A type by its name in the language; without one, what is known from its schema.
 fn type_text(name: &str, schema: &Value) -> String {
     if name.is_empty() { words::of_schema(schema) } else { words::shortened(name) }
+}
+
+fn or_anything(text: &str) -> &str {
+    if text.is_empty() { "anything" } else { text }
 }
 
 fn text(value: &Value) -> &str {
@@ -172,5 +179,8 @@ mod tests {
             r#"async order(id: UUID, size?: "s" | "m", tags: (string | null)[], *rest, **more) -> Order"#
         );
         assert_eq!(signature(&json!({"name": "f"})), "f()");
+        let stream = |items: Value| signature(&json!({"name": "f", "schema": {"returns": {}, "items": items}}));
+        assert_eq!(stream(json!({"type": "integer"})), "f() -> stream of integer");
+        assert_eq!(stream(json!({})), "f() -> stream of anything");
     }
 }

@@ -29,19 +29,22 @@ pub struct Definitions {
     known: HashMap<[u8; 32], String>,
     /// How many definitions have had a name.
     counts: HashMap<String, usize>,
+    /// The names here of the named types within schemas, by the digest of what they are; `None` if these stay where they
+    /// are.
+    shared: Option<HashMap<[u8; 32], String>>,
 }
 
 impl Definitions {
     /// Definitions in the `$defs` of a schema.
     #[must_use]
     pub fn in_schema() -> Self {
-        Self { place: "#/$defs/", all: Map::new(), known: HashMap::new(), counts: HashMap::new() }
+        Self { place: "#/$defs/", all: Map::new(), known: HashMap::new(), counts: HashMap::new(), shared: None }
     }
 
-    /// Definitions in the components of an OpenAPI document.
+    /// Definitions in the components of an OpenAPI document, which has each named type there once.
     #[must_use]
     pub fn in_components() -> Self {
-        Self { place: "#/components/schemas/", ..Self::in_schema() }
+        Self { place: "#/components/schemas/", shared: Some(HashMap::new()), ..Self::in_schema() }
     }
 
     /// Adds a definition of the document's own, before any others.
@@ -53,7 +56,10 @@ impl Definitions {
     /// from here allows anything.
     #[must_use]
     pub fn adopt(&mut self, schema: &Value) -> Value {
-        let Some(own) = schema.get("$defs").and_then(Value::as_object) else { return moved(schema, &|_| None, 0) };
+        let Some(own) = schema.get("$defs").and_then(Value::as_object) else {
+            let schema = moved(schema, &|_| None, 0);
+            return self.share(schema);
+        };
         let mut names = HashMap::new();
         let mut added = Vec::new();
         let digests = Digests::new(own);
@@ -73,9 +79,67 @@ impl Definitions {
         }
         let place = |reference: &str| names.get(definition(reference)?.as_str()).cloned();
         for (name, definition) in added {
-            self.all.insert(name, moved(definition, &place, 0));
+            let definition = moved(definition, &place, 0);
+            let definition = self.share_parts(definition);
+            self.all.insert(name, definition);
         }
-        moved(schema, &place, 0)
+        let schema = moved(schema, &place, 0);
+        self.share(schema)
+    }
+
+    /// The schema with references in place of the named types in it, and of itself if it is one.
+    fn share(&mut self, schema: Value) -> Value {
+        let shared = self.share_parts(schema);
+        let is_named = shared["type"] == "object" && shared["properties"].is_object() && shared["title"].is_string();
+        match shared {
+            Value::Object(object) if is_named && self.shared.is_some() => self.reference_to(object),
+            shared => shared,
+        }
+    }
+
+    fn share_parts(&mut self, schema: Value) -> Value {
+        let Value::Object(object) = schema else { return schema };
+        if self.shared.is_none() {
+            return object.into();
+        }
+        let mut share = |(key, value): (String, Value)| {
+            let value = match value {
+                value if DATA.contains(&key.as_str()) => value,
+                Value::Object(named) if NAMED.contains(&key.as_str()) => {
+                    Value::Object(named.into_iter().map(|(name, one)| (name, self.share(one))).collect())
+                }
+                Value::Array(items) => items.into_iter().map(|one| self.share(one)).collect(),
+                value => self.share(value),
+            };
+            (key, value)
+        };
+        Value::Object(object.into_iter().map(&mut share).collect())
+    }
+
+    /// A reference to a named type, which becomes a definition unless there is one that is the same. What is said of
+    /// the value in this place stays here.
+    fn reference_to(&mut self, mut object: Map<String, Value>) -> Value {
+        let mut reference = Map::new();
+        for key in ["description", "default"] {
+            reference.extend(object.shift_remove_entry(key));
+        }
+        let title = object.get("title").and_then(Value::as_str).unwrap_or_default().to_owned();
+        let digest: [u8; 32] = Sha256::digest(serde_json::to_string(&object).unwrap_or_default()).into();
+        let known = self.shared.as_ref().and_then(|shared| shared.get(&digest)).cloned();
+        let name = known.unwrap_or_else(|| {
+            let of_author = self.all.get(&title).and_then(Value::as_object);
+            let name = if of_author.is_some_and(|there| is_same_type(there, &object)) {
+                title
+            } else {
+                let free = self.free_name(&title);
+                self.all.insert(free.clone(), object.into());
+                free
+            };
+            self.shared.get_or_insert_default().insert(digest, name.clone());
+            name
+        });
+        reference.insert("$ref".to_owned(), format!("{}{name}", self.place).into());
+        reference.into()
     }
 
     /// The definitions by name.
@@ -108,6 +172,12 @@ impl Definitions {
             }
         }
     }
+}
+
+/// Whether a definition has the members of a type, apart from what is said of it.
+fn is_same_type(definition: &Map<String, Value>, object: &Map<String, Value>) -> bool {
+    let said = definition.keys().filter(|key| matches!(key.as_str(), "description" | "default")).count();
+    definition.len() - said == object.len() && object.iter().all(|(key, value)| definition.get(key) == Some(value))
 }
 
 /// Digests of the definitions of one schema: two that have the same mean the same, with all that they refer to.
@@ -197,4 +267,42 @@ fn moved(schema: &Value, place: &impl Fn(&str) -> Option<String>, depth: usize) 
         copy.insert("pattern".to_owned(), BASE64.into());
     }
     copy.into()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn named_types_stand_in_one_place_of_a_document() {
+        let item = json!({"type": "object", "title": "Item", "properties": {"id": {"type": "string"}}});
+        let order = |about: &str| {
+            let items = json!({"type": "array", "items": item});
+            let properties = json!({"items": items, "default": {"type": "object", "title": "x"}});
+            json!({"type": "object", "title": "Order<1>", "description": about, "properties": properties})
+        };
+        let mut definitions = Definitions::in_components();
+        for about in ["one", "another"] {
+            let expected = json!({"description": about, "$ref": "#/components/schemas/Order_1_"});
+            assert_eq!(definitions.adopt(&order(about)), expected);
+        }
+        let other = json!({"type": "object", "title": "Item", "properties": {"id": {"type": "integer"}}});
+        for _ in 1..=2 {
+            assert_eq!(definitions.adopt(&other), json!({"$ref": "#/components/schemas/Item_2"}));
+        }
+        let all = definitions.into_map();
+        assert_eq!(all.keys().collect::<Vec<_>>(), ["Item", "Order_1_", "Item_2"]);
+        assert_eq!(all["Order_1_"]["properties"]["items"]["items"], json!({"$ref": "#/components/schemas/Item"}));
+        assert_eq!(Definitions::in_schema().adopt(&item), item);
+    }
+
+    #[test]
+    fn a_type_that_contains_itself_is_the_definition_that_it_refers_to() {
+        let tree = json!({"type": "object", "title": "Tree", "properties": {"below": {"$ref": "#/$defs/Tree"}}});
+        let mut whole = tree.clone();
+        whole["$defs"] = json!({"Tree": tree});
+        let mut definitions = Definitions::in_components();
+        assert_eq!(definitions.adopt(&whole), json!({"$ref": "#/components/schemas/Tree"}));
+        assert_eq!(definitions.into_map().len(), 1);
+    }
 }

@@ -175,23 +175,26 @@ fn answers(
     definitions: &mut Definitions,
 ) -> Answers {
     let signature = &function.signature;
-    let content = match &signature.items {
-        Some(items) => stream(&definitions.adopt(items)),
-        None => result(definitions.adopt(&signature.returns), abilities),
+    let result = match &signature.items {
+        Some(items) => success("A stream of results.", stream(&definitions.adopt(items))),
+        None if signature.returns == json!({"not": {}}) => json!({"description": "Nothing: there is no body."}),
+        None => success("The function's result.", result(definitions.adopt(&signature.returns), abilities)),
     };
-    let description = if signature.items.is_some() { "A stream of results." } else { "The function's result." };
     let others = match (abilities.files, guarded.is_open) {
-        (true, true) => Some("An error with a status of the function's own, or of a plugin."),
-        (true, false) => Some("An error with a status of the function's own."),
+        (true, true) => Some("An answer with a status of the function's own, or an error of a plugin."),
+        (true, false) => Some("An answer with a status of the function's own: a result, such as 201, or an error."),
         (false, true) => Some("An error with a status of a plugin's own."),
         (false, false) => None,
     };
-    let result = of_members([("description", description.into()), ("content", content)]);
     let mut answers = Answers::new(result, declared, guarded);
     if let Some(others) = others {
         answers.set_others(others);
     }
     answers
+}
+
+fn success(description: &str, content: Value) -> Value {
+    of_members([("description", description.into()), ("content", content)])
 }
 
 /// The forms of a result.

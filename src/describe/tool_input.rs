@@ -71,7 +71,12 @@ impl ToolInput {
             by_order: has_made_up || is_single,
             parameters: all.iter().map(|one| NamedParameter { name: one.name.clone(), kind: one.kind }).collect(),
         };
-        Self { schema: schema::by_name(&named).unwrap_or_default(), form }
+        let mut schema = schema::by_name(&named).unwrap_or_default();
+        if let Some(properties) = schema.get_mut("properties").and_then(Value::as_object_mut) {
+            // What takes a file and may be missing is missing: no JSON is a file.
+            properties.retain(|_, property| !schema::has_files(property));
+        }
+        Self { schema, form }
     }
 
     /// The body of a call with these arguments, the text of an object: an object by names, or an array. `by_names`:
@@ -199,6 +204,15 @@ mod tests {
         let names: Vec<&String> = second.schema["properties"].as_object().unwrap().keys().collect();
         assert_eq!(names, ["argument2", "argument2_", "argument3"]);
         assert_eq!(second.body_of(r#"{"argument2_":2,"argument2":1}"#, true).unwrap(), "[1,2]");
+    }
+
+    #[test]
+    fn files_are_no_arguments_of_tools() {
+        let file = json!({"anyOf": [{"type": "string", "format": "binary"}, {"type": "null"}]});
+        let titled = input(&json!([{"name": "title", "required": true}, {"name": "cover", "required": false,
+            "schema": file}]));
+        assert_eq!(titled.schema["properties"], json!({"title": {}}));
+        assert_eq!(titled.body_of(r#"{"title":"a"}"#, true).unwrap(), r#"{"title":"a"}"#);
     }
 
     #[test]

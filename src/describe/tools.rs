@@ -7,6 +7,7 @@ use serde_json::{Map, Value};
 
 use crate::deployment::{DeploymentName, Exports, Function, Takes};
 use crate::describe::mirrored::{self, MirroredParameter};
+use crate::describe::schema::has_files;
 use crate::describe::tool_input::ToolInput;
 use crate::describe::tool_names;
 use crate::describe::tool_output::ToolOutput;
@@ -55,7 +56,12 @@ impl ReleaseTools {
     #[must_use]
     pub fn of(deployment: &DeploymentName, exports: Arc<Exports>, rules: &ToolRules<'_>) -> Self {
         let are_called = exports.functions.values().filter(|function| function.takes == Takes::Arguments);
-        let are_tools = are_called.filter(|function| !(rules.is_other)(deployment, &function.name));
+        let may_be_tools = are_called.filter(|function| !(rules.is_other)(deployment, &function.name));
+        // Arguments of tools are JSON, and no JSON is a file.
+        let needs_file = |function: &Function| {
+            function.signature.parameters.iter().any(|one| one.required && has_files(&one.schema))
+        };
+        let are_tools = may_be_tools.filter(|function| !needs_file(function));
         let mut tools: Vec<Tool> = are_tools.map(|function| Tool::of(deployment, function, rules.headers)).collect();
         tools.sort_by(|one, other| one.name.cmp(&other.name));
         Self { deployment: deployment.clone(), exports, tools }

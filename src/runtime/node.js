@@ -45,7 +45,7 @@ const sourceOf = Function.prototype.call.bind(Function.prototype.toString);
 const LANGUAGES = ['node', 'ts'];
 const TYPESCRIPT = /(?<!\.d)\.[cm]?ts$/;
 // Comments that declare types, and imports of scripts that may have them.
-const COMMENTS = /@(?:param|arg|argument|returns?|type)\b/;
+const COMMENTS = /@(?:param|arg|argument|returns?|yields?|type)\b/;
 const IMPORTS = /\b(?:from|import)\s*\(?\s*['"]\./;
 // What a script has that names the module `metagate`, or takes in another one that may.
 const OPEN_TELEMETRY = Symbol.for('opentelemetry.js.api.1'); // where its API has its parts
@@ -264,24 +264,24 @@ function describeFunction(name, fn, parameters, typed) {
   const args = parameters.map(({ name: arg }, at) => ({ name: arg, type: typeOf(typed?.texts[at]) }));
   const signature = { ret: { type: typeOf(typed?.result) }, args };
   const described = { name, signature, async: types.isAsyncFunction(fn) };
+  if (typed !== undefined) return { ...described, schema: typed.schema };
   const items = types.isGeneratorFunction(fn) ? { items: {} } : {};
-  if (typed !== undefined) return { ...described, schema: { ...typed.schema, ...items } };
   const isPlain = parameters.every((one) => !one.isRest && !one.isOptional && !one.isPattern);
   if (isPlain && items.items === undefined) return described;
   return { ...described, schema: { ...schemaOf(parameters), ...items } };
 }
 
 function schemaOf(parameters) {
-  const listed = parameters.map(({ name: arg, isRest, isOptional, isPattern, isList }) => ({
+  const listed = parameters.map(({ name: arg, isRest, isOptional, isPattern, isList, preset }) => ({
     name: arg,
     kind: isRest ? 'rest' : 'positional',
     required: !isRest && !isOptional,
-    schema: isPattern ? { type: isList ? 'array' : 'object' } : {},
+    schema: isPattern ? { type: isList ? 'array' : 'object' } : { default: preset },
   }));
   return { parameters: listed, returns: {} };
 }
 
-// The parameters as {name, isRest, isOptional, isPattern, isList, isNamed}. Names are as written in the source; `arg0`…
+// The parameters as {name, isRest, isOptional, isPattern, isList, isNamed, preset}. Names are as written in the source; `arg0`…
 // for native and bound functions and for long patterns.
 function parametersOf(fn) {
   const source = sourceOf(fn);
@@ -291,12 +291,12 @@ function parametersOf(fn) {
     const unknown = { isRest: false, isOptional: true, isPattern: false, isNamed: false };
     return Array.from({ length }, (_, i) => ({ name: `arg${i}`, ...unknown }));
   }
-  return list.map(({ parameter, isOptional }, i) => {
+  return list.map(({ parameter, isOptional, preset }, i) => {
     const isRest = parameter.startsWith('...');
     const text = isRest ? parameter.slice(3) : parameter;
     const isPattern = /^[{[]/.test(text);
     const name = parameter.length <= 60 ? text : `arg${i}`;
-    return { name, isRest, isOptional, isPattern, isList: text[0] === '[', isNamed: !isPattern };
+    return { name, isRest, isOptional, isPattern, isList: text[0] === '[', isNamed: !isPattern, preset };
   });
 }
 
@@ -307,14 +307,17 @@ const REGEX = /\/(?:\\.|\[(?:\\.|[^\]\\\n])*\]|[^/\\\n[])+\//uy;
 const VALUE_END = /^(?!(?:return|typeof|void|delete|await|yield|case|in|of)$)[^]*[\p{ID_Continue}$)\]}'"`]$/u;
 const PARAMETER = /^(?:\.\.\.)?(?:[\p{ID_Start}$_][\p{ID_Continue}$]*$|[{[])/u;
 
-// The parameters in a function's source, without defaults and comments, as {parameter, isOptional: has a default}, or
-// undefined if it has no parameter list.
+const PLAIN_PRESET = /^(?:true|false|null|-?\d+(?:\.\d+)?|(['"])[^'"\\]{0,200}\1)$/;
+
+// The parameters in a function's source, without comments, as {parameter, isOptional: has a default, preset: that one if
+// it is a plain value}, or undefined if it has no parameter list.
 function parameterList(source) {
   const list = [];
   let inside = false; // the parentheses of the parameter list
   let inDefault = false;
   let depth = 0; // of brackets
   let text = ''; // the current parameter; before the list, the last word
+  let preset = ''; // the default
   let last = ''; // the previous token
   for (let at = 0, token; at < source.length; at += token.length) {
     token = tokenAt(TOKEN, source, at);
@@ -332,11 +335,13 @@ function parameterList(source) {
       text = inside ? '' : token; // `async`, `function`, a name, or the one parameter of an arrow function
     } else if (depth === 0 || (depth === 1 && token === ',')) {
       const parameter = text.trim().replace(/\s+/g, ' ').replace(/(?<=[[{(]) | (?=[\]}),:])/g, '');
-      if (parameter !== '') list.push({ parameter, isOptional: inDefault });
+      const value = PLAIN_PRESET.test(preset) ? parse(preset.replace(/^'|'$/g, '"')) : undefined;
+      if (parameter !== '') list.push({ parameter, isOptional: inDefault, preset: value });
       if (depth === 0) return list;
-      text = '';
+      text = preset = '';
       inDefault = false;
     } else {
+      if (inDefault) preset += token;
       inDefault ||= depth === 1 && token === '=';
       if (!inDefault) text += token;
     }
@@ -365,7 +370,7 @@ async function load({ id, path: folder, jsons, app, handler }) {
   const loaded = []; // {language, script, module: its name in addresses, namespace, exported, declarationOf}
   const files = filesOf(folder, jsons, app);
   const isAsking = provideModule(files);
-  const declarations = readTypeScript(files, folder);
+  const { declarations, warnings: unread } = readTypeScript(files, folder);
   for (const { language, script, file } of files) {
     const module = path.relative(folder, file).slice(0, -path.extname(file).length || undefined);
     try {
@@ -387,7 +392,8 @@ async function load({ id, path: folder, jsons, app, handler }) {
   if (found === undefined) openServers();
   texts.clear();
   functions = table;
-  const warnings = warningsOf(found);
+  const warned = [...warningsOf(found), ...unread];
+  const warnings = warned.length === 0 ? undefined : warned;
   send('GetApplicationMetadata', {
     status: 'ready', prefix: '', suffix: id, version: 'v1', accepts, packages, warnings, ports: [],
   });
@@ -470,7 +476,7 @@ function addApp({ language, script, http, serve }, table) {
 
 // What an app hides.
 function warningsOf(app) {
-  if (app?.left === undefined || app.left.length === 0) return undefined;
+  if (app?.left === undefined || app.left.length === 0) return [];
   return [`${app.script} exports a web app: functions are not called (${short(app.left.join(', '), 200)})`];
 }
 
@@ -478,17 +484,21 @@ function isLoaded(name) {
   return require.cache[path.join(__dirname, name)] !== undefined;
 }
 
-// What the types of TypeScript scripts say, by file; nothing without the package `typescript`.
+// What the types of TypeScript scripts say, by file, nothing without the package `typescript`; and what is not read.
 function readTypeScript(files, folder) {
   const scripts = files.map(({ file }) => file).filter((file) => TYPESCRIPT.test(file));
-  if (scripts.length === 0) return {};
+  if (scripts.length === 0) return { declarations: {}, warnings: [] };
+  const names = short(scripts.map((file) => path.basename(file)).join(', '), 200);
   try {
-    return require('./node_typescript.js').readAll(scripts, folder);
+    const { declarations, unknown } = require('./node_typescript.js').readAll(scripts, folder);
+    const lost = short(unknown.join(', '), 200);
+    const what = `${names}: TypeScript does not find ${lost}, and parameters of such types take any value`;
+    return { declarations, warnings: lost === '' ? [] : [`${what}: npm install the packages with these types`] };
   } catch (error) {
-    const names = scripts.map((file) => path.basename(file)).join(', ');
     const reason = /^\w*Error: .*/m.exec(error?.stderr)?.[0] ?? error?.message;
-    console.error(`metagate: the types of ${names} are not known: ${reason}`);
-    return {};
+    const warning = `the types of ${names} are not known: ${short(reason, 200)}`;
+    console.error(`metagate: ${warning}`);
+    return { declarations: {}, warnings: [warning] };
   }
 }
 
@@ -664,7 +674,8 @@ function addFunctions(loaded, table) {
 function typesOf(declarationOf, own, fn, name, parameters) {
   const declaration = declarationOf?.(name, fn);
   if (declaration === undefined) return undefined;
-  return require('./node_binding.js').prepare(declaration, parameters, signatureOf({ name: own, parameters }));
+  const signature = signatureOf({ name: own, parameters });
+  return require('./node_binding.js').prepare(declaration, parameters, signature, types.isGeneratorFunction(fn));
 }
 
 // What to do about a module that is not found, or nothing.

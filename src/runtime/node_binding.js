@@ -33,7 +33,7 @@ class BadArgument {
 // its only parameter, and that one `hasOwnName`, a field of the parameter's name, or `hasFreeKeys`; its `schema`, and
 // `texts` and `result`, the types as they are written, for the metadata. Destructured parameters get the names of their
 // declarations.
-function prepare({ params, returns, description, inOrder }, parameters, signature) {
+function prepare({ params, returns, description, inOrder }, parameters, signature, isGenerator) {
   const compiler = new Compiler();
   const declared = matched(params, parameters, inOrder === true);
   const types = declared.map((one) => compiler.whole(one?.type));
@@ -43,14 +43,14 @@ function prepare({ params, returns, description, inOrder }, parameters, signatur
   }
   const isOptional = parameters.map((one, at) => one.isOptional || one.isRest || !declared[at]
     || declared[at].optional === true || takesNothing(declared[at].type));
-  const result = compiler.whole(returns);
+  const results = resultsOf(returns, isGenerator);
   const listed = parameters.map((one, at) => ({
     name: one.name,
     kind: one.isRest ? 'rest' : 'positional',
     required: !isOptional[at],
-    schema: schemaOf(types[at], declared[at]),
+    schema: schemaOf(types[at], declared[at], one.preset),
   }));
-  const schema = bounded({ parameters: listed, returns: result.schema, ...(description ? { description } : {}) });
+  const schema = bounded({ parameters: listed, ...results, ...(description ? { description } : {}) });
   const isTyped = types.some((type) => !type.isAny);
   const check = isTyped ? checkOf(parameters, types, isOptional, listed.map(({ name }) => name), signature) : undefined;
   const [only] = parameters;
@@ -63,6 +63,16 @@ function prepare({ params, returns, description, inOrder }, parameters, signatur
   return { check, needsDigits, takesObject, hasOwnName, hasFreeKeys, schema, ...written };
 }
 
+// What a declared result says: `returns`, and `items` if it is a stream. A generator may be declared as any `Iterable`.
+function resultsOf(type, isGenerator) {
+  const compiler = new Compiler(true);
+  if (type?.is === 'stream' || isGenerator) {
+    const isKnown = type?.is === 'stream' || type?.is === 'array';
+    return { returns: {}, items: isKnown ? compiler.whole(type.of).schema : {} };
+  }
+  return { returns: compiler.whole(type).schema };
+}
+
 // The declaration of each parameter: the one with its name; for a destructured one, the one in its place.
 function matched(params, parameters, inOrder) {
   return parameters.map((one, at) => {
@@ -73,16 +83,28 @@ function matched(params, parameters, inOrder) {
   });
 }
 
-function schemaOf({ schema }, declared) {
+// `preset`: the default of the parameter, which counts if callers may send it as well.
+function schemaOf(type, declared, preset) {
   const details = {};
   if (declared?.description) details.description = declared.description;
-  if (declared?.default !== undefined) details.default = declared.default;
-  return { ...schema, ...details };
+  const known = declared?.default ?? (preset !== undefined && fits(type, preset) ? preset : undefined);
+  if (known !== undefined) details.default = known;
+  return { ...type.schema, ...details };
+}
+
+function fits(type, value) {
+  try {
+    type.check(value, false);
+    return true;
+  } catch {
+    return false;
+  }
 }
 
 function bounded(schema) {
   if (stringify(schema).length <= SCHEMA_LENGTH) return schema;
-  return { ...schema, parameters: schema.parameters.map((one) => ({ ...one, schema: {} })), returns: {} };
+  const parameters = schema.parameters.map((one) => ({ ...one, schema: {} }));
+  return { ...schema, parameters, returns: {}, ...(schema.items === undefined ? {} : { items: {} }) };
 }
 
 function checkOf(parameters, types, isOptional, names, signature) {

@@ -33,6 +33,10 @@ const WORDS = {
 };
 const LISTS = new Set(['Array', 'array', 'ReadonlyArray', 'Iterable', 'Set', 'ReadonlySet']);
 const RECORDS = new Set(['Object', 'object', 'Record', 'Map', 'ReadonlyMap']);
+const STREAMS = new Set([
+  'AsyncGenerator', 'AsyncIterable', 'AsyncIterableIterator', 'AsyncIterator', 'Generator', 'IterableIterator',
+  'Iterator', 'ReadableStream',
+]);
 const WRAPPERS = new Set(['Promise', 'PromiseLike', 'Readonly', 'Awaited']);
 
 // Reads one type expression, as JSDoc and TypeScript write them.
@@ -165,6 +169,7 @@ class Reader {
       return ANY;
     }
     const given = this.next('<') || this.next('.<') ? this.list('>') : [];
+    if (STREAMS.has(word)) return { is: 'stream', of: given[0] ?? ANY };
     if (LISTS.has(word)) return { is: word.endsWith('Set') ? 'set' : 'array', of: given[0] ?? ANY };
     if (RECORDS.has(word)) {
       const others = given[1] ?? ANY;
@@ -522,11 +527,15 @@ function overloadsIn({ description, tags }, named) {
   });
 }
 
-// What `@param` and `@returns` say.
+// What `@param`, `@returns` and `@yields` say.
 function declaredBy(tags, named) {
   const params = parametersIn(tags.filter(({ tag }) => tag === 'param'), named);
-  const returns = tags.find(({ tag }) => tag === 'returns')?.type;
-  return { params, returns: returns === undefined ? undefined : read(returns, named).type };
+  const typeIn = (...names) => {
+    const text = tags.find(({ tag, type }) => names.includes(tag) && type !== undefined)?.type;
+    return text === undefined ? undefined : read(text, named).type;
+  };
+  const yielded = typeIn('yields', 'yield');
+  return { params, returns: yielded === undefined ? typeIn('returns') : { is: 'stream', of: yielded } };
 }
 
 module.exports = { declarationsOf };

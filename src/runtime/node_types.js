@@ -7,6 +7,7 @@
 //   {is: 'literal', value}          {is: 'array', of}            {is: 'tuple', of: [type], least, rest}
 //   {is: 'set', of}                 {is: 'map', of}              {is: 'union', of: [type]}
 //   {is: 'object', name, fields: {key: {type, optional, description}}, others}    {is: 'ref', name}: of a named one
+//   {is: 'stream', of}: what a function returns that gives its results one after another
 //
 // Texts of a query or a form are converted to the declared types (`"7"` for a number); JSON text never is.
 //
@@ -140,6 +141,9 @@ const PLAIN = {
   File: plain('file', { type: 'string', format: 'binary' }, isFile, never),
 };
 const ANY = { check: (value) => value, schema: {}, expected: 'any value', isExact: () => true, isAny: true };
+// Results are of other forms: bytes are text where they can be, and what a file is depends on where it is.
+const BYTES_OF_RESULT = { type: 'string', description: 'Text if the bytes are UTF-8, else base64.' };
+const RESULTS = { bytes: { ...PLAIN.bytes, schema: BYTES_OF_RESULT }, File: ANY };
 
 // --- long numbers ----------------------------------------------------------------------------------------------------
 
@@ -199,9 +203,10 @@ function withoutLongNumbers(value) {
 
 // --- types with parts ------------------------------------------------------------------------------------------------
 
-// Makes the types of one function.
+// Makes the types of one function; those of its results are only described, as what node.js makes of values.
 class Compiler {
-  constructor() {
+  constructor(isResult = false) {
+    this.isResult = isResult;
     this.open = new Map(); // named types that are being made, for those that contain themselves
     this.inside = new Set(); // those of them that do
     this.needsDigits = false; // a type keeps all digits of numbers
@@ -239,7 +244,7 @@ class Compiler {
       case 'object': return this.object(type);
       case 'union': return this.union(type);
       case 'ref': return this.again(type.name);
-      default: return PLAIN[type.is] ?? ANY;
+      default: return (this.isResult && RESULTS[type.is]) || (PLAIN[type.is] ?? ANY);
     }
   }
 
@@ -257,7 +262,7 @@ class Compiler {
   set(type) {
     const { check, schema } = this.array(type);
     const make = (value, isText) => new Set(check(value, isText));
-    return { check: make, schema: { ...schema, uniqueItems: true }, expected: 'array', isExact: isFalse };
+    return { check: make, schema, expected: 'array', isExact: isFalse };
   }
 
   map(type) {
@@ -284,11 +289,13 @@ class Compiler {
     const expected = name === undefined ? 'object' : `object (${name})`;
     const made = { schema: {}, expected, isExact: isFalse, isObject: true };
     made.fields = Object.keys(fields);
+    made.marks = new Map(); // types of fields that take a few values only, such as `kind: 'circle'`
     made.hasFreeKeys = others !== undefined || made.fields.length === 0;
     if (name !== undefined) this.open.set(name, made);
     const known = new Map();
     for (const [key, { type, optional }] of Object.entries(fields)) {
       known.set(key, { type: this.typeOf(type), isOptional: optional === true || takesNothing(type) });
+      if (isOfFew(type)) made.marks.set(key, known.get(key).type);
     }
     const rest = others && this.typeOf(others);
     made.check = (value, isText) => {
@@ -338,7 +345,7 @@ class Compiler {
           if (misfit.path.length > (deepest?.path.length ?? 0)) deepest = misfit;
         }
       }
-      throw deepest ?? new Misfit(expected, value);
+      throw markedMisfit(members, value) ?? deepest ?? new Misfit(expected, value);
     };
     const isObject = members.every((member) => member.isObject || member === PLAIN.null);
     const fields = members.flatMap((member) => member.fields ?? []);
@@ -346,6 +353,36 @@ class Compiler {
     const schema = { anyOf: members.map((member) => member.schema) };
     return { check, schema, expected, isExact: isFalse, takesText, isObject, fields, hasFreeKeys };
   }
+}
+
+function isOfFew(type) {
+  return type?.is === 'literal' || (type?.is === 'union' && type.of.every(isOfFew));
+}
+
+// What is wrong with the member of a union that a field of few values, such as `kind`, shows to be meant; or with that
+// field. Undefined if no such field tells.
+function markedMisfit(members, value) {
+  if (!isRecord(value)) return undefined;
+  const meant = new Set();
+  const wrong = [];
+  for (const member of members) {
+    for (const [key, mark] of member.marks ?? []) {
+      if (!Object.hasOwn(value, key)) continue;
+      if (mark.isExact(value[key])) meant.add(member);
+      else wrong.push([key, mark.expected]);
+    }
+  }
+  if (meant.size === 1) {
+    try {
+      [...meant][0].check(value, false);
+    } catch (misfit) {
+      return misfit instanceof Misfit ? misfit : undefined;
+    }
+  }
+  const keys = new Set(wrong.map(([key]) => key));
+  if (meant.size > 0 || keys.size !== 1) return undefined;
+  const [key] = keys;
+  return new Misfit([...new Set(wrong.map(([, expected]) => expected))].join(' or '), value[key]).at(step(key));
 }
 
 function literals(values) {
@@ -436,7 +473,13 @@ function merged(all) {
     return { ...param, optional, type: isAny ? undefined : oneOf(same.flatMap((one) => one?.type ?? [])) };
   });
   const { description } = all.find((one) => one.description) ?? {};
-  return { params, returns: oneOf(all.flatMap(({ returns }) => returns ?? [])), description, inOrder: true };
+  return { params, returns: resultOf(all.flatMap(({ returns }) => returns ?? [])), description, inOrder: true };
+}
+
+// Of several results, which are streams all or none.
+function resultOf(types) {
+  if (!types.some(({ is }) => is === 'stream')) return oneOf(types);
+  return types.every(({ is }) => is === 'stream') ? { is: 'stream', of: oneOf(types.map(({ of }) => of)) } : { is: 'any' };
 }
 
 function oneOf(types) {
@@ -459,6 +502,7 @@ function writtenType(type, depth) {
     case 'literal': return stringify(type.value);
     case 'array': return `${item(type.of)}[]`;
     case 'set': return `Set<${inner(type.of)}>`;
+    case 'stream': return `AsyncIterable<${inner(type.of)}>`;
     case 'map': return `Map<string, ${inner(type.of)}>`;
     case 'tuple': return `[${type.of.map(inner).join(', ')}]`;
     case 'union': return [...new Set(type.of.map(inner))].join(' | ');

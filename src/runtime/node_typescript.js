@@ -23,10 +23,10 @@ const ANY = { is: 'any' };
 
 // --- in the worker ---------------------------------------------------------------------------------------------------
 
-// The declarations of some scripts: file → {name: declaration}. Empty if the deployment has no such package.
+// The `declarations` of some scripts, file → {name: declaration}, and the `unknown` names of types in them. Empty if the deployment has no such package.
 function readAll(files, folder) {
   const compiler = compilerOf(files[0], folder);
-  if (compiler === undefined) return {};
+  if (compiler === undefined) return { declarations: {}, unknown: [] };
   const kept = keptFile(compiler, files);
   const known = kept === undefined ? undefined : readKept(kept);
   if (known !== undefined) return known;
@@ -35,7 +35,7 @@ function readAll(files, folder) {
   const printed = execFileSync(process.execPath, [__filename, compiler, ...files], { ...options, env });
   const found = parse(printed);
   if (kept !== undefined) keep(kept, printed);
-  return found.declarations;
+  return found;
 }
 
 // The deployment's own `typescript`, not one of the system.
@@ -59,8 +59,8 @@ function keptFile(compiler, files) {
 
 function readKept(file) {
   try {
-    const { stamps, declarations } = parse(fs.readFileSync(file, 'utf8'));
-    return Object.entries(stamps).every(([source, stamp]) => stampOf(source) === stamp) ? declarations : undefined;
+    const found = parse(fs.readFileSync(file, 'utf8'));
+    return Object.entries(found.stamps).every(([source, stamp]) => stampOf(source) === stamp) ? found : undefined;
   } catch {
     return undefined;
   }
@@ -75,9 +75,9 @@ function keep(file, text) {
   }
 }
 
-// What changes when a file is written.
+// What changes when a file is written; nothing of one that is not there.
 function stampOf(file) {
-  const { mtimeMs, ctimeMs, size } = fs.statSync(file);
+  const { mtimeMs, ctimeMs, size } = fs.statSync(file, { throwIfNoEntry: false }) ?? {};
   return `${mtimeMs} ${ctimeMs} ${size}`;
 }
 
@@ -85,8 +85,35 @@ function stampOf(file) {
 
 function main([compiler, ...files]) {
   const ts = require(compiler);
-  if (typeof ts.createProgram !== 'function') throw new Error(`typescript ${ts.version} has no createProgram`);
-  const program = ts.createProgram(files, {
+  if (typeof ts.createProgram !== 'function') {
+    throw new Error(`typescript ${ts.version} has no createProgram; npm install typescript@5`);
+  }
+  const configuration = ts.findConfigFile(path.dirname(files[0]), ts.sys.fileExists);
+  const options = optionsOf(ts, files[0], configuration);
+  const hasNode = nodeTypes(files[0]) !== undefined;
+  const program = ts.createProgram(hasNode ? files : [...files, LACKING], options, hostOf(ts, options));
+  const reader = new Reader(ts, program.getTypeChecker());
+  const declarations = {};
+  for (const file of files) declarations[file] = reader.exportsOf(program.getSourceFile(file));
+  const sources = program.getSourceFiles().map(({ fileName }) => fileName);
+  const own = sources.filter((file) => !file.startsWith(path.dirname(compiler)) && file !== LACKING);
+  const besides = [configuration, nodeTypes(files[0])].filter((file) => file !== undefined);
+  const stamps = Object.fromEntries([compiler, ...own, ...besides].map((file) => [file, stampOf(file)]));
+  const missing = hasNode ? [] : [path.join(path.dirname(files[0]), 'node_modules', '@types', 'node', 'package.json')];
+  for (const file of missing) stamps[file] = stampOf(file);
+  process.stdout.write(stringify({ stamps, declarations, unknown: [...reader.unknown] }));
+}
+
+// How the compiler reads the scripts: by what their tsconfig.json says of names and of libraries, else as Node runs
+// them. The module `metagate` is the worker's own.
+function optionsOf(ts, file, configuration) {
+  const { compilerOptions } = (configuration && ts.readConfigFile(configuration, ts.sys.readFile).config) ?? {};
+  const folder = path.dirname(configuration ?? file);
+  const { paths = {}, baseUrl = '.', types, typeRoots, lib } = compilerOptions ?? {};
+  const libraries = Array.isArray(lib) ? lib : [];
+  const absolute = (one) => path.resolve(folder, baseUrl, one);
+  const known = Object.entries(paths).map(([name, places]) => [name, [places].flat().map(absolute)]);
+  return {
     noEmit: true,
     strict: true,
     skipLibCheck: true,
@@ -94,24 +121,103 @@ function main([compiler, ...files]) {
     target: ts.ScriptTarget.ES2022,
     module: ts.ModuleKind.NodeNext,
     moduleResolution: ts.ModuleResolutionKind.NodeNext,
-    lib: ['lib.es2022.d.ts'],
-    types: [],
+    lib: ['lib.es2022.d.ts', ...libraries.map((name) => `lib.${String(name).toLowerCase()}.d.ts`)],
+    types: [...new Set([...(Array.isArray(types) ? types : []), ...(nodeTypes(file) === undefined ? [] : ['node'])])],
+    ...(Array.isArray(typeRoots) ? { typeRoots: typeRoots.map((one) => path.resolve(folder, one)) } : {}),
+    paths: { metagate: [path.join(__dirname, 'metagate.d.ts')], ...Object.fromEntries(known) },
+  };
+}
+
+// The package.json of the types of Node, if the deployment has them.
+function nodeTypes(file) {
+  try {
+    return createRequire(file).resolve('@types/node/package.json');
+  } catch {
+    return undefined;
+  }
+}
+
+// The classes of Node that functions take and return, for deployments without the types of Node. They are declared so
+// that the library for browsers adds to them, where a script refers to it.
+const LACKING = path.join(__dirname, 'metagate-lacking.d.ts');
+const LACKING_TEXT = `
+interface Blob {
+  readonly size: number; readonly type: string;
+  arrayBuffer(): Promise<ArrayBuffer>; bytes(): Promise<Uint8Array>; text(): Promise<string>;
+  slice(start?: number, end?: number, type?: string): Blob; stream(): ReadableStream<Uint8Array>;
+}
+interface File extends Blob { readonly name: string; readonly lastModified: number; }
+interface URLSearchParams { get(name: string): string | null; getAll(name: string): string[]; has(name: string): boolean; }
+interface URL {
+  href: string; protocol: string; username: string; password: string; host: string; hostname: string; port: string;
+  pathname: string; search: string; hash: string; readonly origin: string; readonly searchParams: URLSearchParams;
+  toJSON(): string; toString(): string;
+}
+interface Headers { get(name: string): string | null; has(name: string): boolean; getSetCookie(): string[]; }
+interface AbortSignal { readonly aborted: boolean; readonly reason: any; throwIfAborted(): void; }
+interface ReadableStream<R = any> { getReader(): any; [Symbol.asyncIterator](): AsyncIterableIterator<R>; }
+interface Response {
+  readonly status: number; readonly ok: boolean; readonly headers: Headers; readonly body: ReadableStream<any> | null;
+  arrayBuffer(): Promise<ArrayBuffer>; json(): Promise<any>; text(): Promise<string>; blob(): Promise<Blob>;
+}
+interface Buffer extends Uint8Array { toString(encoding?: string, start?: number, end?: number): string; }
+declare var Blob: { prototype: Blob; new (parts?: any[], options?: any): Blob };
+declare var File: { prototype: File; new (parts: any[], name: string, options?: any): File };
+declare var URLSearchParams: { prototype: URLSearchParams; new (init?: any): URLSearchParams };
+declare var URL: { prototype: URL; new (url: string | URL, base?: string | URL): URL };
+declare var Headers: { prototype: Headers; new (init?: any): Headers };
+declare var Response: {
+  prototype: Response; new (body?: any, init?: any): Response; json(data: any, init?: any): Response;
+  redirect(url: string | URL, status?: number): Response; error(): Response;
+};
+declare var Buffer: {
+  prototype: Buffer; from(value: any, encoding?: any, length?: number): Buffer;
+  alloc(size: number, fill?: any, encoding?: string): Buffer; concat(list: readonly Uint8Array[]): Buffer;
+  byteLength(text: any, encoding?: string): number; isBuffer(value: any): value is Buffer;
+};
+declare module 'buffer' {
+  type OwnBuffer = globalThis.Buffer; const OwnBuffer: typeof globalThis.Buffer;
+  type OwnFile = globalThis.File; const OwnFile: typeof globalThis.File;
+  type OwnBlob = globalThis.Blob; const OwnBlob: typeof globalThis.Blob;
+  export { OwnBuffer as Buffer, OwnFile as File, OwnBlob as Blob };
+}
+declare module 'url' {
+  type OwnURL = globalThis.URL; const OwnURL: typeof globalThis.URL;
+  export { OwnURL as URL };
+}
+declare module 'node:buffer' { export * from 'buffer'; }
+declare module 'node:url' { export * from 'url'; }
+`;
+
+function hostOf(ts, options) {
+  const host = ts.createCompilerHost(options);
+  const { getSourceFile, fileExists, readFile } = host;
+  return Object.assign(host, {
+    fileExists: (file) => file === LACKING || fileExists.call(host, file),
+    readFile: (file) => (file === LACKING ? LACKING_TEXT : readFile.call(host, file)),
+    getSourceFile: (file, ...rest) => (file === LACKING
+      ? ts.createSourceFile(file, LACKING_TEXT, ts.ScriptTarget.ES2022) : getSourceFile.call(host, file, ...rest)),
   });
-  const reader = new Reader(ts, program.getTypeChecker());
-  const declarations = {};
-  for (const file of files) declarations[file] = reader.exportsOf(program.getSourceFile(file));
-  const sources = program.getSourceFiles().map(({ fileName }) => fileName);
-  const own = sources.filter((file) => !file.startsWith(path.dirname(compiler)));
-  const stamps = Object.fromEntries([compiler, ...own].map((file) => [file, stampOf(file)]));
-  process.stdout.write(stringify({ stamps, declarations }));
 }
 
 // Types of the library by name. A typed array of bytes is text in base64, as in results.
 const LIBRARY = { Date: 'Date', URL: 'URL', Buffer: 'bytes', Uint8Array: 'bytes', File: 'File', Blob: 'File' };
+// What a function returns that gives its results one after another.
+const STREAMS = new Set([
+  'AsyncGenerator', 'AsyncIterable', 'AsyncIterableIterator', 'AsyncIterator', 'AsyncIteratorObject', 'Generator',
+  'IterableIterator', 'Iterator', 'IteratorObject', 'ReadableStream',
+]);
+// Where libraries are declared.
+const LIBRARIES = new RegExp([
+  /[\\/]typescript[\\/]lib[\\/]lib\.[^\\/]*\.d\.ts$/,
+  /[\\/]node_modules[\\/](?:@types[\\/]node|undici-types|buffer)[\\/][^]*\.d\.[mc]?ts$/,
+  /[\\/]metagate-lacking\.d\.ts$/,
+].map(({ source }) => source).join('|'));
 
 class Reader {
   constructor(ts, checker) {
-    Object.assign(this, { ts, checker, open: new Set() });
+    // `unknown`: the names of types that are found nowhere.
+    Object.assign(this, { ts, checker, open: new Set(), unknown: new Set() });
   }
 
   // The declarations of what a script exports, and of the functions in the objects that it exports.
@@ -164,6 +270,7 @@ class Reader {
     const type = checker.getTypeOfSymbolAtLocation(symbol, node ?? source);
     const rest = node?.dotDotDotToken !== undefined;
     const optional = node?.questionToken !== undefined || node?.initializer !== undefined;
+    this.noteUnknown(node?.type);
     const read = optional ? withoutNothing(this.typeOf(type, 0)) : this.typeOf(type, 0);
     const isPattern = node?.name !== undefined && !ts.isIdentifier(node.name);
     return {
@@ -173,6 +280,16 @@ class Reader {
       rest,
       description: ts.displayPartsToString(symbol.getDocumentationComment(checker)) || undefined,
     };
+  }
+
+  // Notes the names in the type of a parameter that the compiler does not find.
+  noteUnknown(node) {
+    if (node === undefined) return;
+    const { ts, checker } = this;
+    if (ts.isTypeReferenceNode(node) && checker.getTypeFromTypeNode(node).intrinsicName === 'error') {
+      this.unknown.add(node.typeName.getText());
+    }
+    ts.forEachChild(node, (child) => this.noteUnknown(child));
   }
 
   awaited(type) {
@@ -230,7 +347,8 @@ class Reader {
     if (type.getCallSignatures().length > 0) return ANY;
     if (this.isLibrary(type)) {
       if (Object.hasOwn(LIBRARY, name)) return { is: LIBRARY[name] };
-      if (['Iterable', 'Iterator'].includes(name)) return { is: 'array', of: of() };
+      if (name === 'Iterable') return { is: 'array', of: of() };
+      if (STREAMS.has(name)) return { is: 'stream', of: of() };
       if (['Set', 'ReadonlySet'].includes(name)) return { is: 'set', of: of() };
       if (['Map', 'ReadonlyMap'].includes(name)) {
         const [key, value] = checker.getTypeArguments(type);
@@ -247,8 +365,8 @@ class Reader {
   }
 
   isLibrary(type) {
-    const source = type.symbol?.declarations?.[0]?.getSourceFile();
-    return source !== undefined && /[\\/]typescript[\\/]lib[\\/]lib\.[^\\/]*\.d\.ts$/.test(source.fileName);
+    const declarations = type.symbol?.declarations ?? [];
+    return declarations.some((one) => LIBRARIES.test(one.getSourceFile().fileName));
   }
 
   tuple(type, depth) {

@@ -103,6 +103,11 @@ def render_bytes(value):
         return b2a_base64(data, newline=False).decode()
 
 
+def render_model(value):
+    """A model of pydantic by the aliases of its fields, as its schema and FastAPI have them."""
+    return (value.model_dump if hasattr(value, "model_dump") else value.dict)(by_alias=True)
+
+
 # By module and name, so that the worker imports none of these modules.
 CONVERSIONS = {
     ("datetime", "datetime"): lambda value: value.isoformat(),
@@ -124,6 +129,7 @@ CONVERSIONS = {
     ("pandas", "DataFrame"): lambda value: value.to_dict(orient="records"),
     ("pandas.core.series", "Series"): lambda value: value.to_list(),
     ("pandas", "Series"): lambda value: value.to_list(),
+    ("pydantic.main", "BaseModel"): render_model,
     ("builtins", "bytes"): render_bytes,
     ("builtins", "bytearray"): render_bytes,
     ("builtins", "memoryview"): render_bytes,
@@ -141,7 +147,7 @@ def convert(value):
         return list(value)
     if isinstance(value, Mapping):
         return dict(value)
-    for method in ("model_dump", "dict"):  # pydantic 2 and 1, and what looks like them
+    for method in ("model_dump", "dict"):  # what looks like models of pydantic
         if callable(getattr(kind, method, None)):
             return getattr(value, method)()
     if hasattr(kind, "__dataclass_fields__"):
@@ -274,6 +280,9 @@ def explain(value, path, parents=()):
 TYPE_IDS = {bool: 0, int: 4, float: 6, str: 7, bytes: 8, list: 9, dict: 10}
 UNKNOWN = {"name": "", "id": 20}
 DESCRIPTION_LENGTH = 1_000  # characters of a docstring in the metadata
+DEFAULT_LENGTH = 200  # characters of a default in the metadata
+# What docstrings that describe parameters have.
+PARAMETER_MARKS = (":param", "@param", ":arg", "Args:", "Arguments:", "Parameters", "Params:")
 VARARGS, VARKEYWORDS, COROUTINE = 0x04, 0x08, 0x80 | 0x100 | 0x200  # code flags; COROUTINE: any kind of `async def`
 STREAM = 0x20 | 0x200  # any kind of generator
 
@@ -335,7 +344,11 @@ def describe_function(name, function):
 def schema_without_types(function):
     code, defaults = function.__code__, len(function.__defaults__ or ())
     named = code.co_argcount + code.co_kwonlyargcount
-    by_name = function.__kwdefaults__ or {}
+    by_name, by_order = function.__kwdefaults__ or {}, function.__defaults__ or ()
+    known = {**dict(zip(code.co_varnames[code.co_argcount - defaults :], by_order)), **by_name}
+    text = function.__doc__
+    is_marked = isinstance(text, str) and any(mark in text for mark in PARAMETER_MARKS)
+    texts = own_module("python_binding").described_names(text) if is_marked else {}
     listed = []
     for at, name in enumerate(parameter_names(function)):
         kind, required = "positional", at < code.co_argcount - defaults
@@ -343,11 +356,19 @@ def schema_without_types(function):
             kind, required = "keyword-only", name not in by_name
         elif name in code.co_varnames[named:]:
             kind = "rest" if code.co_flags & VARARGS and name == code.co_varnames[named] else "rest-by-name"
-        listed.append({"name": name, "kind": kind, "required": required, "schema": {}})
-    text = function.__doc__
+        notes = {"description": texts[name]} if name in texts else {}
+        if name in known and is_plain_default(known[name]):
+            notes["default"] = known[name]
+        listed.append({"name": name, "kind": kind, "required": required, "schema": notes})
     description = {"description": text[:DESCRIPTION_LENGTH]} if isinstance(text, str) else {}
     items = {"items": {}} if code.co_flags & STREAM else {}
     return {"parameters": listed, "returns": {}, **items, **description}
+
+
+def is_plain_default(value):
+    if type(value) is float:
+        return value - value == 0
+    return type(value) in SCALARS and (type(value) is not str or len(value) <= DEFAULT_LENGTH)
 
 
 # ---- Loading ---------------------------------------------------------------------------------------------------------

@@ -20,6 +20,7 @@ MESSAGE_LENGTH = 500  # characters of a message, and of the place that it names
 MODEL_FAULTS = 3  # faults of one model in a message
 TYPES = 2_000  # types of one function: more, as of one that expands without end, take any value
 SCHEMA_LENGTH = 8_192  # characters of the JSON Schema of a function
+DEFAULT_LENGTH = 200  # characters of a default in it
 VARARGS, VARKEYWORDS, STREAM = 0x04, 0x08, 0x20 | 0x200  # code flags; STREAM: any kind of generator
 EMPTY = object()  # a parameter without a default
 ANY_KEY = object()  # the fields of a type that takes objects with any keys
@@ -60,16 +61,17 @@ class Type:
     """What is known of a type: `check(value, text)` returns the value to pass or raises `Mismatch`; `text` is True for
     values of a query or a form, else false, and may be the `Texts` of numbers. `exact(value)` says whether it is of the
     type without conversion. `fields` are the keys of a type that takes an object, or ANY_KEY; None for other types.
-    `is_str` marks types that take every text, or each that keeps some rules."""
+    `is_str` marks types that take every text, or each that keeps some rules. `marks` are the types of those fields that
+    take a few values only, such as `kind: Literal["circle"]`: they tell the members of a union apart."""
 
-    __slots__ = ("check", "schema", "expected", "exact", "fields", "is_str")
+    __slots__ = ("check", "schema", "expected", "exact", "fields", "is_str", "marks")
 
-    def __init__(self, check, schema, expected, exact=None, fields=None, is_str=False):
+    def __init__(self, check, schema, expected, exact=None, fields=None, is_str=False, marks=None):
         self.check, self.schema, self.expected = check, schema, expected
-        self.exact, self.fields, self.is_str = exact, fields, is_str
+        self.exact, self.fields, self.is_str, self.marks = exact, fields, is_str, marks
 
     def with_schema(self, schema):
-        return Type(self.check, schema, self.expected, self.exact, self.fields, self.is_str)
+        return Type(self.check, schema, self.expected, self.exact, self.fields, self.is_str, self.marks)
 
 
 def found(value):
@@ -334,10 +336,11 @@ def library_type(kind):
 
 
 class Compiler:
-    """Makes the types of one scope: the names that annotations refer to."""
+    """Makes the types of one scope: the names that annotations refer to. Those of results are only described: their
+    schemas say what python.py makes of values."""
 
-    def __init__(self, scope):
-        self.scope = scope
+    def __init__(self, scope, is_result=False):
+        self.scope, self.is_result = scope, is_result
         self.open = {}  # classes that are being made, for those that contain themselves
         self.made = [0]  # types so far, shared with the compilers of other scopes
         self.definitions = {}  # classes that contain themselves, by the names of their schemas; shared likewise
@@ -361,7 +364,7 @@ class Compiler:
         if annotation is None:
             annotation = type(None)
         if type(annotation) is type and annotation in PLAIN:
-            return plain_type(annotation)
+            return self.plain_type(annotation)
         if hasattr(annotation, "__metadata__"):
             return self.annotated(annotation)
         origin = getattr(annotation, "__origin__", None)
@@ -370,6 +373,11 @@ class Compiler:
         if isinstance(annotation, type):
             return self.class_type(annotation)
         return None
+
+    def plain_type(self, kind):
+        if self.is_result and kind in (bytes, bytearray):
+            return PLAIN[kind].with_schema(BYTES_OF_RESULT)
+        return plain_type(kind)
 
     def evaluate(self, text):
         try:
@@ -448,7 +456,10 @@ class Compiler:
                     return member.check(value, text)
                 except Mismatch as mismatch:
                     inner += [mismatch] if mismatch.path else []
-            # Of several members it is not known which one was meant.
+            # Of several members it is known which one was meant if a field of few values says so.
+            known = marked(members, value)
+            if known:
+                raise known
             raise inner[0] if len(inner) == 1 else Mismatch(expected, value)
 
         objects = [member.fields for member in members if member is not PLAIN[type(None)]]
@@ -486,10 +497,7 @@ class Compiler:
             except TypeError:  # an item that cannot be hashed
                 raise Mismatch("array of plain values", value) from None
 
-        schema = {"type": "array", **({"items": item.schema} if item else {})}
-        if make in (set, frozenset):
-            schema["uniqueItems"] = True
-        return Type(check, schema, "array")
+        return Type(check, {"type": "array", **({"items": item.schema} if item else {})}, "array")
 
     def mapping(self, make, arguments):
         key, value_type = (self.type_of(argument) for argument in (*arguments, object, object)[:2])
@@ -521,7 +529,7 @@ class Compiler:
                 self.definitions[place.schema["$ref"].rpartition("/")[2]] = place
             return place
         if kind in PLAIN:
-            return plain_type(kind)
+            return self.plain_type(kind)
         if kind in ITEMS or kind is tuple:
             return self.items(ITEMS.get(kind, tuple), ())
         if kind is dict:
@@ -536,8 +544,11 @@ class Compiler:
         if ("enum", "Enum") in bases:
             return enum_type(kind)
         if callable(getattr(kind, "model_validate_json", None)):
+            def describe():
+                return worker.own_module("python_models").described(kind, self.is_result, BYTES_OF_RESULT)
+
             # As JSON: what is text in JSON for want of another form, such as a date, is so in strict models too.
-            return model_type(kind, kind.model_validate_json, getattr(kind, "model_json_schema", None), True)
+            return model_type(kind, kind.model_validate_json, describe, True)
         if callable(getattr(kind, "parse_obj", None)) and hasattr(kind, "__fields__"):
             return model_type(kind, kind.parse_obj, getattr(kind, "schema", None), False)
         # Of a class that contains itself, the inner one refers to this place.
@@ -546,8 +557,10 @@ class Compiler:
         made = self.record_type(kind)
         if made is None:
             del self.open[kind]
-            return library_type(kind)
+            # What a file is as a result depends on where it is.
+            return None if self.is_result and is_file(kind) else library_type(kind)
         place.check, place.schema, place.expected, place.fields = made.check, made.schema, made.expected, made.fields
+        place.marks = made.marks
         return place
 
     def record_type(self, kind):
@@ -566,7 +579,7 @@ class Compiler:
     def of_owner(self, kind, name):
         """The compiler for the module of the class that declares a field."""
         owner = next((base for base in kind.__mro__ if name in base.__dict__.get("__annotations__", {})), kind)
-        inner = Compiler(getattr(sys.modules.get(owner.__module__), "__dict__", self.scope))
+        inner = Compiler(getattr(sys.modules.get(owner.__module__), "__dict__", self.scope), self.is_result)
         inner.open, inner.made, inner.definitions = self.open, self.made, self.definitions
         return inner
 
@@ -574,12 +587,23 @@ class Compiler:
         from dataclasses import MISSING, fields
 
         known = kind.__dataclass_fields__.values()
-        if not kind.__dataclass_params__.init or any("INITVAR" in str(one._field_type) for one in known):
+        takes_others = not kind.__dataclass_params__.init or any("INITVAR" in str(one._field_type) for one in known)
+        if takes_others and not self.is_result:
             return None  # its constructor takes other arguments than its fields
-        fields = [field for field in fields(kind) if field.init]
+        fields = [field for field in fields(kind) if field.init or self.is_result]
         types = self.field_types(kind, {field.name: field.type for field in fields})
-        required = [f.name for f in fields if f.default is MISSING and f.default_factory is MISSING]
-        return record(kind.__name__, types, required, lambda values: construct(kind, values))
+        required = [f.name for f in fields if not f.init or f.default is MISSING and f.default_factory is MISSING]
+        return self.record(kind, types, required, lambda values: construct(kind, values))
+
+    def record(self, kind, types, required, make):
+        """A type with fields, which its class describes. A result of a class may be one of its subclasses."""
+        made = record(kind.__name__, types, required, make)
+        about = own_docstring(kind)
+        properties = described_properties(made.schema["properties"], about)
+        schema = {**made.schema, "properties": properties, **({"description": about} if about else {})}
+        if self.is_result and type.__subclasses__(kind):
+            del schema["additionalProperties"]
+        return made.with_schema(schema)
 
     def typed_dict(self, kind):
         types = self.field_types(kind, kind.__annotations__)
@@ -589,7 +613,7 @@ class Compiler:
             mark = self.of_owner(kind, name).mark_of(annotation)
             if mark == "Required" or mark != "NotRequired" and name in kind.__required_keys__:
                 required.append(name)
-        return record(kind.__name__, types, required, dict)
+        return self.record(kind, types, required, dict)
 
     def mark_of(self, annotation):
         """`Required` or `NotRequired` around an annotation, if it is there."""
@@ -608,7 +632,12 @@ class Compiler:
         annotations = getattr(kind, "__annotations__", {})
         types = self.field_types(kind, {name: annotations.get(name, object) for name in kind._fields})
         required = [name for name in kind._fields if name not in kind._field_defaults]
-        by_name = record(kind.__name__, types, required, lambda values: construct(kind, values))
+        if self.is_result:  # an array, as of every tuple
+            items = [{**(one.schema if one else {}), "title": name} for name, one in types.items()]
+            size = {"minItems": len(items), "maxItems": len(items)}
+            schema = {"type": "array", "title": kind.__name__, "prefixItems": items, **size}
+            return ANY.with_schema(schema)
+        by_name = self.record(kind, types, required, lambda values: construct(kind, values))
 
         def check(value, text):
             if type(value) is list:
@@ -617,9 +646,11 @@ class Compiler:
                 value = dict(zip(types, value))
             return by_name.check(value, text)
 
-        return Type(check, by_name.schema, by_name.expected, None, by_name.fields)
+        return Type(check, by_name.schema, by_name.expected, None, by_name.fields, marks=by_name.marks)
 
 
+# The worker sends bytes as text if they are UTF-8, else in base64.
+BYTES_OF_RESULT = {"type": "string", "description": "Text if the bytes are UTF-8, else base64."}
 ANY = Type(lambda value, text: value, {}, "any value", lambda value: True)
 ITEMS = {list: list, set: set, frozenset: frozenset}
 ABSTRACT_ITEMS = {
@@ -675,7 +706,34 @@ def record(name, types, required, make):
 
     properties = {key: one.schema if one else {} for key, one in types.items()}
     schema = {"type": "object", "title": name, "properties": properties, "required": list(required)}
-    return Type(check, {**schema, "additionalProperties": False}, f"object ({name})", None, frozenset(types))
+    marks = {key: one for key, one in types.items() if one and "enum" in one.schema}
+    expected = f"object ({name})"
+    return Type(check, {**schema, "additionalProperties": False}, expected, None, frozenset(types), marks=marks)
+
+
+def marked(members, value):
+    """What is wrong with the member of a union that a field of few values, such as `kind`, shows to be meant; or with
+    that field. None if no such field tells."""
+    if type(value) is not dict:
+        return None
+    meant, wrong = [], []
+    for member in members:
+        for key, mark in (member.marks or {}).items():
+            if key in value:
+                try:
+                    mark.check(value[key], False)
+                    meant.append(member)
+                except Mismatch as mismatch:
+                    wrong.append((key, mismatch))
+    if len(meant) == 1:
+        try:
+            meant[0].check(value, False)
+        except Mismatch as mismatch:
+            return mismatch
+    if meant or not wrong or len({key for key, _ in wrong}) > 1:
+        return None
+    expected = " or ".join(dict.fromkeys(mismatch.expected for _, mismatch in wrong))
+    return Mismatch(expected, wrong[0][1].value, f".{wrong[0][0]}")
 
 
 def with_definitions(schema, known):
@@ -699,6 +757,96 @@ def with_definitions(schema, known):
     return {**whole, "$defs": definitions} if definitions else whole
 
 
+# ---- Docstrings ------------------------------------------------------------------------------------------------------
+
+# The headings of lists of parameters and of fields.
+HEADINGS = ("args", "arguments", "parameters", "params", "keyword args", "keyword arguments", "other parameters")
+FIELD_HEADINGS = ("attributes", "fields")
+
+
+def own_docstring(kind):
+    """What a class says of itself; of dataclasses and named tuples not the signature that Python makes up."""
+    text = kind.__dict__.get("__doc__")
+    if not isinstance(text, str) or text.startswith(f"{kind.__name__}("):
+        return None
+    return "\n".join(clean_lines(text)).strip() or None
+
+
+def clean_lines(text):
+    """The lines of a docstring without the indentation of its code."""
+    lines = text.expandtabs().splitlines()
+    margin = min((len(one) - len(one.lstrip()) for one in lines[1:] if one.strip()), default=0)
+    return [line.strip() if not at else line[margin:].rstrip() for at, line in enumerate(lines)]
+
+
+def described_properties(properties, text):
+    """The schemas of fields with what a docstring says of them."""
+    found = described_names(text, FIELD_HEADINGS + HEADINGS)
+    return {
+        name: {"description": found[name], **schema} if name in found and "$ref" not in schema else schema
+        for name, schema in properties.items()
+    }
+
+
+def described_names(text, headings=HEADINGS):
+    """What a docstring says of parameters, by their names: `:param name: …`, `name: …` below `Args:`, `name : type` with
+    further lines below `Parameters` and a line of dashes."""
+    if not isinstance(text, str):
+        return {}
+    lines, found, at = clean_lines(text), {}, 0
+    while at < len(lines):
+        line, following = lines[at], lines[at + 1] if at + 1 < len(lines) else ""
+        heading = line.strip().rstrip(":").lower()
+        at += 1
+        if line.startswith((":param", "@param", ":arg", ":var", ":ivar", ":key")):
+            words, _, rest = line[1:].partition(":") if line[0] == ":" else line.partition(":")
+            name = words.split()[-1].lstrip("*")
+            at = add_text(found, name, rest, lines, at, 0)
+        elif heading in headings and following.strip() and set(following.strip()) == {"-"}:
+            at = numpy_section(found, lines, at + 1)
+        elif heading in headings and line.endswith(":"):
+            at = google_section(found, lines, at, indentation(line))
+    return {name: text for name, text in found.items() if text}
+
+
+def indentation(line):
+    return len(line) - len(line.lstrip())
+
+
+def google_section(found, lines, at, margin):
+    while at < len(lines):
+        line = lines[at]
+        if line.strip() and indentation(line) <= margin:
+            break
+        at += 1
+        words, mark, rest = line.partition(":")
+        name = words.strip().partition(" ")[0].partition("(")[0].lstrip("*")
+        if mark and name.isidentifier():
+            at = add_text(found, name, rest, lines, at, indentation(line))
+    return at
+
+
+def numpy_section(found, lines, at):
+    while at < len(lines) and lines[at].strip():
+        names = lines[at].partition(":")[0]
+        if at + 1 < len(lines) and set(lines[at + 1].strip()) == {"-"}:  # the next heading
+            break
+        margin, first = indentation(lines[at]), at + 1
+        for name in names.split(","):
+            at = add_text(found, name.strip().lstrip("*"), "", lines, first, margin)
+    return at
+
+
+def add_text(found, name, text, lines, at, margin):
+    """Adds the text of a name and the lines that are indented below it; returns the place of the next line."""
+    words = [text.strip()]
+    while at < len(lines) and lines[at].strip() and indentation(lines[at]) > margin:
+        words.append(lines[at].strip())
+        at += 1
+    found.setdefault(name, " ".join(filter(None, words)))
+    return at
+
+
 def enum_type(kind):
     values = [member.value for member in kind]
     expected = "one of " + ", ".join(map(found, values))
@@ -717,7 +865,14 @@ def enum_type(kind):
                 pass
         raise Mismatch(expected, value)
 
-    return Type(check, {"enum": [value for value in values if is_plain(value)]}, expected)
+    return Type(check, values_schema(kind, values), expected)
+
+
+def values_schema(kind, values):
+    """Flags have more values than their members, and some values have a JSON form of their own only as parts."""
+    if hasattr(kind, "_flag_mask_") or any(base.__name__ == "Flag" for base in kind.__mro__):
+        return {"type": "integer"}
+    return {"enum": values} if all(map(is_plain, values)) else {}
 
 
 def is_plain(value):
@@ -843,6 +998,18 @@ class Parameter:
     def required(self):
         return self.default is EMPTY and self.kind in (POSITIONAL, KEYWORD)
 
+    def default_note(self):
+        """The default as a schema has it, if it is a plain value that callers may send as well."""
+        default = getattr(self.default, "value", None) if hasattr(type(self.default), "_member_map_") else self.default
+        if not is_plain(default) or type(default) is str and len(default) > DEFAULT_LENGTH:
+            return {}
+        try:
+            if self.type:
+                self.type.check(default, False)
+        except Exception:
+            return {}
+        return {"default": default}
+
 
 def parameters_of(function):
     """The parameters, in inspect.signature's order. It reads the code object, because importing inspect costs 7 ms.
@@ -942,12 +1109,18 @@ def annotated_part(function):
     return function
 
 
+# What such functions return is sent as a stream, whoever has made it.
+ITERATORS = ("Iterator", "Generator", "AsyncIterator", "AsyncIterable", "AsyncGenerator")
+
+
 def items_of(function, compiler, annotation):
-    """The schema of what a generator yields; None for other functions."""
-    if not flags_of(function) & STREAM:
-        return None
+    """The schema of what a generator yields, or an iterator gives; None for other functions."""
     if isinstance(annotation, str):
         annotation = compiler.evaluate(annotation)
+    kind = getattr(annotation, "__origin__", annotation)
+    is_iterator = getattr(kind, "__module__", None) == "collections.abc" and kind.__name__ in ITERATORS
+    if not flags_of(function) & STREAM and not is_iterator:
+        return None
     arguments = getattr(annotation, "__args__", None) or ()
     item = safely(compiler, arguments[0]) if arguments else None
     return item.schema if item else {}
@@ -975,9 +1148,10 @@ class Binder:
                 one.type = safely(compiler, annotations[one.name])
                 if one.type and one.default is None:
                     one.type = optional(one.type)
-        returns = safely(compiler, annotations["return"]) if "return" in annotations else None
-        self.returns = returns.schema if returns else {}
-        self.items = items_of(inner, compiler, annotations.get("return"))
+        results = Compiler(compiler.scope, is_result=True)
+        returns = safely(results, annotations["return"]) if "return" in annotations else None
+        self.returns, self.definitions_of_results = returns.schema if returns else {}, results.definitions
+        self.items = items_of(inner, results, annotations.get("return"))
         self.description = getattr(inner, "__doc__", None)
         self.positional = [one for one in self.parameters if one.kind is POSITIONAL]
         self.order = [one.name for one in self.positional]
@@ -991,29 +1165,38 @@ class Binder:
 
     def schema(self):
         """What `inspect` shows of the function."""
-        whole = self.whole_schema()
-        try:
-            import json
+        for has_notes in (True, False):
+            whole = self.whole_schema(has_notes)
+            try:
+                import json
 
-            is_small = len(json.dumps(whole, allow_nan=False)) <= SCHEMA_LENGTH
-        except Exception:  # a default or a bound without a JSON form
-            is_small = False
-        if is_small:
-            return whole
+                if len(json.dumps(whole, allow_nan=False)) <= SCHEMA_LENGTH:
+                    return whole
+            except Exception:  # a bound without a JSON form
+                pass
         return {**whole, "parameters": [{**one, "schema": {}} for one in whole["parameters"]], "returns": {}}
 
-    def whole_schema(self):
-        def whole(schema):
-            return with_definitions(schema, {name: place.schema for name, place in self.definitions.items()})
+    def whole_schema(self, has_notes):
+        """`has_notes`: with defaults, and with what the docstring says of parameters."""
 
-        listed = [
-            {"name": p.name, "kind": p.kind, "required": p.required(), "schema": whole(p.type.schema if p.type else {})}
-            for p in self.parameters
-        ]
+        def whole(schema, definitions):
+            return with_definitions(schema, {name: place.schema for name, place in definitions.items()})
+
+        texts = described_names(self.description) if has_notes else {}
+        listed = []
+        for one in self.parameters:
+            schema = whole(one.type.schema if one.type else {}, self.definitions)
+            if one.name in texts:
+                schema = {"description": texts[one.name], **schema}
+            if has_notes:
+                schema = {**schema, **one.default_note()}
+            listed.append({"name": one.name, "kind": one.kind, "required": one.required(), "schema": schema})
         description = {"description": self.description} if isinstance(self.description, str) else {}
+        returns = whole(self.returns, self.definitions_of_results)
         if self.items is not None:
-            return {"parameters": listed, "returns": {}, "items": whole(self.items), **description}
-        return {"parameters": listed, "returns": whole(self.returns), **description}
+            items = whole(self.items, self.definitions_of_results)
+            return {"parameters": listed, "returns": {}, "items": items, **description}
+        return {"parameters": listed, "returns": returns, **description}
 
     def fewest(self):
         """The fewest arguments of a call by order; infinity if some are by name only."""

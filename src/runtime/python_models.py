@@ -92,6 +92,43 @@ class Model:
         return found
 
 
+def described(kind, is_result, bytes_of_result):
+    """The schema of what a model takes, or of what python.py makes of one that is a result."""
+    mode = "serialization" if is_result else "validation"
+    try:
+        return kind.model_json_schema(mode=mode, schema_generator=generator(is_result, bytes_of_result))
+    except (TypeError, ImportError):  # of something that looks like a model
+        return kind.model_json_schema()
+
+
+def generator(is_result, bytes_of_result):
+    from pydantic.json_schema import GenerateJsonSchema
+
+    class Generator(GenerateJsonSchema):
+        def set_schema(self, schema):
+            return self.list_schema(schema)  # it takes what is there several times
+
+        def frozenset_schema(self, schema):
+            return self.list_schema(schema)
+
+        def default_schema(self, schema):
+            found = super().default_schema(schema)
+            if is_result and found.get("type") == "number" and isinstance(found.get("default"), str):
+                del found["default"]  # of a timedelta
+            return found
+
+        def bytes_schema(self, schema):
+            return bytes_of_result if is_result else super().bytes_schema(schema)
+
+        def timedelta_schema(self, schema):
+            return {"type": "number"} if is_result else super().timedelta_schema(schema)
+
+        def decimal_schema(self, schema):
+            return {"type": "string"} if is_result else super().decimal_schema(schema)
+
+    return Generator
+
+
 def fields_of(schema, key):
     """The fields with a key, by name or by another name for it."""
     fields = schema.get("fields", ())

@@ -8,11 +8,12 @@ const NODE: &str = include_str!("node.js");
 const PYTHON: &str = include_str!("python.py");
 const METACALL: &str = include_str!("metacall.js");
 /// Modules of the worker scripts, which not every deployment needs: name and text.
-const MODULES: [(&str, &str); 28] = [
+const MODULES: [(&str, &str); 29] = [
     ("node_binding.js", include_str!("node_binding.js")),
     ("node_types.js", include_str!("node_types.js")),
     ("node_jsdoc.js", include_str!("node_jsdoc.js")),
     ("node_typescript.js", include_str!("node_typescript.js")),
+    ("metagate.d.ts", include_str!("../../types/metagate.d.ts")),
     ("node_metagate.js", include_str!("node_metagate.js")),
     ("node_resolve.js", include_str!("node_resolve.js")),
     ("node_requests.js", include_str!("node_requests.js")),

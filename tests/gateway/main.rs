@@ -22,6 +22,7 @@ mod crashes;
 mod dashboard;
 mod dependencies;
 mod deploys;
+mod described_types;
 mod descriptions;
 mod endings;
 mod escapes;

@@ -9,6 +9,7 @@ mod wide;
 
 use serde_json::{Value, json};
 
+use crate::exports::folder;
 use crate::support::{Answer, Gateway, fixture};
 
 const STATELESS: &str = "2026-07-28";
@@ -78,6 +79,21 @@ fn names(list: &Value) -> Vec<&str> {
 
 fn tool<'a>(list: &'a Value, name: &str) -> &'a Value {
     list["tools"].as_array().unwrap().iter().find(|tool| tool["name"] == name).unwrap_or_else(|| panic!("no {name}"))
+}
+
+#[test]
+fn functions_that_need_a_file_are_no_tools() {
+    let script = "from metagate import File\nfrom typing import Optional\n\n\ndef upload(file: File) -> int:\n    \
+                  return 1\n\n\ndef titled(title: str, cover: Optional[File] = None) -> str:\n    return title\n";
+    let files = folder(&[("main.py", script)]);
+    let gateway = Gateway::ready(&format!(
+        "[mcp]\nenabled = true\n[[deployment]]\nname = \"tools\"\npath = {:?}\n",
+        files.path()
+    ));
+    let list = ask(&gateway, ONE, "tools/list", json!({}));
+    assert_eq!(names(&list), ["titled"]);
+    assert_eq!(tool(&list, "titled")["inputSchema"]["properties"], json!({"title": {"type": "string"}}));
+    assert_eq!(text(&call(&gateway, ONE, "titled", json!({"title": "a"}))), "a");
 }
 
 #[test]

@@ -30,7 +30,8 @@ fn typescript(has_compiler: bool) -> (Gateway, TempDir) {
     let text = |name| std::fs::read_to_string(fixture("typed-typescript").join(name)).unwrap();
     let copy = folder(&[("index.mts", &text("index.mts")), ("amounts.ts", &text("amounts.ts"))]);
     if has_compiler {
-        symlink(packages(), copy.path().join("node_modules")).unwrap();
+        std::fs::create_dir(copy.path().join("node_modules")).unwrap();
+        symlink(packages().join("typescript"), copy.path().join("node_modules/typescript")).unwrap();
     }
     let table = format!("[[deployment]]\nname = \"it\"\npath = {:?}\ninterpreter = {:?}\n", copy.path(), new_node());
     (Gateway::ready(&table), copy)
@@ -191,7 +192,7 @@ fn typescript_runs_as_it_is_and_its_types_are_checked() {
     );
     let ship = schema(&gateway, "ship");
     assert_eq!(ship["description"], "Ships an order.");
-    assert_eq!(ship["parameters"][1]["schema"], json!({"enum": ["low", "high"]}));
+    assert_eq!(ship["parameters"][1]["schema"], json!({"enum": ["low", "high"], "default": "low"}));
     assert_eq!(ship["returns"]["properties"], json!({"total": {"type": "number"}}));
 }
 

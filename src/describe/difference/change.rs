@@ -49,15 +49,13 @@ impl Changes {
             Covered::Unclear(mismatch) => (Effect::Unclear, mismatch),
             Covered::No(mismatch) => (Effect::Breaks, mismatch),
         };
-        let Mismatch { path, narrow, wide } = mismatch;
-        let (was, is) = match of {
-            Of::Arguments => (narrow, wide),
-            Of::Results => (wide, narrow),
-        };
-        let message = if was == is {
-            format!("{what}{path}: its schema has changed")
-        } else {
-            format!("{what}{path}: was {was}, is {is}")
+        let Mismatch { path, narrow, wide, is_part } = mismatch;
+        let message = match of {
+            _ if narrow == wide => format!("{what}{path}: its schema has changed"),
+            Of::Arguments if is_part => format!("{what}{path}: no longer takes {narrow}, takes {wide}"),
+            Of::Results if is_part => format!("{what}{path}: was {wide}, may also be {narrow}"),
+            Of::Arguments => format!("{what}{path}: was {narrow}, is {wide}"),
+            Of::Results => format!("{what}{path}: was {wide}, is {narrow}"),
         };
         self.add(effect, message);
     }

@@ -29,11 +29,13 @@ pub(super) struct Mismatch {
     pub(super) narrow: String,
     /// What the wide one says.
     pub(super) wide: String,
+    /// Whether the narrow one says further things, which the wide one admits.
+    pub(super) is_part: bool,
 }
 
 impl Mismatch {
     pub(super) fn new(path: &str, narrow: String, wide: String) -> Self {
-        Self { path: path.to_owned(), narrow, wide }
+        Self { path: path.to_owned(), narrow, wide, is_part: false }
     }
 }
 

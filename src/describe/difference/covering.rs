@@ -11,6 +11,7 @@ use serde_json::{Value, json};
 use crate::describe::difference::covered::{Covered, Mismatch, Of};
 use crate::describe::difference::covering::kinds::Kind;
 use crate::describe::difference::part::Part;
+use crate::describe::words;
 
 /// Most pairs of schemas that one comparison looks at, and most levels of them.
 const MOST: usize = 4_000;
@@ -61,20 +62,20 @@ impl Comparison {
     fn choices(&mut self, wide: Part<'_>, narrow: Part<'_>, path: &str) -> Covered {
         if let Some(choices) = narrow.choices() {
             let others = narrow.keywords().any(|keyword| !matches!(keyword, "anyOf" | "oneOf"));
-            let mut covered = Covered::Yes;
-            for choice in choices {
-                covered = covered.and(|| self.parts(wide, narrow.at(choice), path));
-            }
+            let parts = choices.iter().map(|choice| narrow.at(choice));
+            let found = parts.map(|part| (part.words(), self.parts(wide, part, path))).collect();
+            let covered = together(found, Mismatch::new(path, narrow.words(), wide.words()));
             return if others { covered.weakened() } else { covered };
         }
-        let mut covered = Covered::Yes;
         if let Some(values) = narrow.values() {
-            for value in values {
+            let of_value = |value: &&Value| {
                 let one = json!({ "const": value });
-                covered = covered.and(|| self.of_kind(wide, narrow.at(&one), Kind::of_value(value), path));
-            }
-            return covered;
+                (value.to_string(), self.of_kind(wide, narrow.at(&one), Kind::of_value(value), path))
+            };
+            let found = values.iter().map(of_value).collect();
+            return together(found, Mismatch::new(path, narrow.words(), wide.words()));
         }
+        let mut covered = Covered::Yes;
         for kind in kinds::named(narrow) {
             covered = covered.and(|| self.of_kind(wide, narrow, kind, path));
         }
@@ -122,6 +123,24 @@ impl Comparison {
         // Values that no alternative admits alone may be admitted by several together.
         let together = choices.iter().any(|choice| wide.at(choice).resolved().is_none_or(|one| one.values().is_some()));
         if together { best.weakened() } else { best }
+    }
+}
+
+/// What several alternatives, in words, come to. `whole` is the mismatch of them all.
+fn together(alternatives: Vec<(String, Covered)>, whole: Mismatch) -> Covered {
+    let count = alternatives.len();
+    let (mut refused, mut others) = (Vec::new(), Covered::Yes);
+    for (words, covered) in alternatives {
+        match covered {
+            Covered::No(found) if found.path == whole.path && found.narrow == words => refused.push(words),
+            covered => others = others.and(|| covered),
+        }
+    }
+    match others {
+        Covered::No(_) => others,
+        _ if refused.is_empty() => others,
+        _ if refused.len() == count => Covered::No(whole),
+        _ => Covered::No(Mismatch { narrow: words::shortened(&refused.join(" | ")), is_part: true, ..whole }),
     }
 }
 

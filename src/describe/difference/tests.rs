@@ -113,11 +113,11 @@ fn arguments_may_become_wider_and_results_narrower() {
     assert_eq!(of_argument(integer.clone(), number.clone()), [""; 0]);
     assert_eq!(of_argument(number.clone(), integer.clone()), ["Breaks parameter a: was number, is integer"]);
     assert_eq!(of_argument(text.clone(), or_null.clone()), [""; 0]);
-    assert_eq!(of_argument(or_null.clone(), text.clone()), ["Breaks parameter a: was null, is string"]);
+    assert_eq!(of_argument(or_null.clone(), text.clone()), ["Breaks parameter a: no longer takes null, takes string"]);
     assert_eq!(of_argument(json!({}), text.clone()), ["Breaks parameter a: was anything, is string"]);
     assert_eq!(of_result(number.clone(), integer.clone()), [""; 0]);
     assert_eq!(of_result(integer, number), ["Breaks the result: was integer, is number"]);
-    assert_eq!(of_result(text.clone(), or_null), ["Breaks the result: was string, is null"]);
+    assert_eq!(of_result(text.clone(), or_null), ["Breaks the result: was string, may also be null"]);
     assert_eq!(of_result(json!({}), text.clone()), [""; 0]);
     assert_eq!(of_result(text, json!({})), ["Unclear the result: was string, is anything"]);
 }
@@ -151,7 +151,7 @@ fn values_bounds_and_patterns_are_compared() {
         assert_eq!(of_argument(other.clone(), one.clone()), [""; 0], "{other} → {one}");
     }
     for (old, new, expected) in [
-        (listed(json!(["a", "b"])), listed(json!(["b"])), "Breaks parameter a: was \"a\", is \"b\""),
+        (listed(json!(["a", "b"])), listed(json!(["b"])), "Breaks parameter a: no longer takes \"a\", takes \"b\""),
         (
             json!({"type": "integer"}),
             json!({"type": "integer", "maximum": 9}),
@@ -181,6 +181,28 @@ fn values_bounds_and_patterns_are_compared() {
     ] {
         assert_eq!(of_argument(old.clone(), new.clone()), [expected], "{old} → {new}");
     }
+}
+
+#[test]
+fn what_is_new_among_several_is_named() {
+    let listed = |values: Value| json!({ "enum": values });
+    let grown = of_result(listed(json!(["a", "b"])), listed(json!(["a", "b", "c", "d"])));
+    assert_eq!(grown, ["Breaks the result: was \"a\" | \"b\", may also be \"c\" | \"d\""]);
+    let (either, text) = (json!({"anyOf": [{"type": "integer"}, {"type": "null"}]}), json!({"type": "string"}));
+    assert_eq!(of_argument(either, text), ["Breaks parameter a: was integer | null, is string"]);
+    let pair = |size: u32| json!({"type": "array", "minItems": size, "maxItems": size});
+    let longer = "Breaks the result: was an array of at most 2, is an array of at most 3";
+    assert_eq!(of_result(pair(2), pair(3)), [longer]);
+}
+
+#[test]
+fn members_of_a_named_tuple_that_change_places_are_noticed() {
+    let point = |names: [&str; 2]| {
+        let items = names.map(|name| json!({"type": "integer", "title": name}));
+        json!({"type": "array", "title": "Point", "prefixItems": items, "minItems": 2, "maxItems": 2})
+    };
+    assert_eq!(of_result(point(["x", "y"]), point(["y", "x"])), ["Unclear the result[]: was x, is y"]);
+    assert_eq!(of_result(point(["x", "y"]), point(["x", "y"])), [""; 0]);
 }
 
 #[test]

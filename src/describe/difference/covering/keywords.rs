@@ -83,7 +83,14 @@ impl Comparison {
         let path = format!("{path}[]");
         let mut covered = Covered::Yes;
         for at in 0..=first(wide).max(first(narrow)) {
-            covered = covered.and(|| self.parts(item(wide, at), item(narrow, at), &path));
+            let (wide_item, narrow_item) = (item(wide, at), item(narrow, at));
+            covered = covered.and(|| self.parts(wide_item, narrow_item, &path));
+            // A named tuple, such as a point (x, y): what stands at a place may be something else now.
+            if let (Some(there), Some(here)) = (name_of(wide, wide_item), name_of(narrow, narrow_item))
+                && there != here
+            {
+                covered = covered.and(|| Covered::Unclear(Mismatch::new(&path, here.to_owned(), there.to_owned())));
+            }
         }
         covered
     }
@@ -197,7 +204,19 @@ fn of_whole(wide: Part<'_>, narrow: Part<'_>, kind: Kind, path: &str) -> Covered
 }
 
 fn said(part: Part<'_>, keyword: &str) -> String {
-    part.get(keyword).map_or_else(|| format!("without {keyword}"), |value| format!("{keyword} {value}"))
+    match (part.get(keyword), keyword) {
+        (None, "minItems" | "maxItems") => "an array of any length".to_owned(),
+        (None, _) => format!("without {keyword}"),
+        (Some(value), "minItems") => format!("an array of {value} or more"),
+        (Some(value), "maxItems") => format!("an array of at most {value}"),
+        (Some(value), _) => format!("{keyword} {value}"),
+    }
+}
+
+/// The name of an item of a named tuple.
+fn name_of<'a>(array: Part<'a>, item: Part<'a>) -> Option<&'a str> {
+    array.get("title").filter(|_| array.get("prefixItems").is_some())?;
+    item.get("title").and_then(Value::as_str)
 }
 
 fn applies(keyword: &str, kind: Kind) -> bool {
