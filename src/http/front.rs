@@ -20,8 +20,8 @@ use crate::http::front::cors::CorsPolicy;
 use crate::http::front::routes::{Found, Route, Routes};
 use crate::http::path::{self, Target};
 use crate::http::problem::{Code, Problem};
-use crate::http::shown_call;
 use crate::queue::CallId;
+use crate::queue::shown;
 
 /// The front of a gateway.
 #[derive(Debug)]
@@ -129,7 +129,7 @@ impl Front {
         let table = self.table.load();
         let table = table.as_ref()?;
         let path = request.uri().path();
-        if let Some(id) = shown_call::id_in(path).filter(|_| table.has_cors()) {
+        if let Some(id) = shown::id_in(path).filter(|_| table.has_cors()) {
             return Some(Box::new(Entry { taken: Taken::OfCall(id), cors: None }));
         }
         let mut cors = None;
