@@ -103,12 +103,12 @@ pub fn document(subject: &Subject<'_>) -> serde_json::Result<String> {
     let described: BTreeMap<&str, Described<'_>> = callable
         .map(|(name, function)| (*name, Described::new(function, guarded(name), subject.abilities, &mut definitions)))
         .collect();
+    let mut ids: HashSet<String> = described.keys().map(|name| (*name).to_owned()).collect();
     let mut paths = BTreeMap::new();
     for (name, described) in &described {
         let path = format!("{}{}", subject.base, operation::address(name));
-        paths.insert(path, own_path(described, name, subject.abilities, &mut definitions));
+        paths.insert(path, own_path(described, name, &mut ids, subject.abilities, &mut definitions));
     }
-    let mut ids = HashSet::new();
     for route in subject.routes {
         let function = subject.exports.function(&route.function).and_then(|function| described.get(&*function.name));
         if let Some(described) = function {
@@ -135,6 +135,7 @@ pub fn document(subject: &Subject<'_>) -> serde_json::Result<String> {
 fn own_path<'a>(
     described: &'a Described<'a>,
     name: &str,
+    ids: &mut HashSet<String>,
     abilities: Abilities,
     definitions: &mut Definitions,
 ) -> PathItem<'a> {
@@ -146,7 +147,7 @@ fn own_path<'a>(
         item.operations.insert(method.to_owned(), operation);
     };
     if query::takes_query(&described.function().signature, abilities) {
-        add("get", format!("{name}.get"));
+        add("get", unused(ids, format!("{name}.get")));
     }
     add("post", name.to_owned());
     item
@@ -191,14 +192,19 @@ fn add_route<'a>(
         if item.operations.contains_key(&method) {
             continue;
         }
-        let mut id = format!("{method} {}", route.path);
-        while !ids.insert(id.clone()) {
-            id.push('_');
-        }
+        let id = unused(ids, format!("{method} {}", route.path));
         let way = Way { id, path: &route.parameters, waits };
         let operation = Operation::new(described, way, &method, abilities, definitions);
         item.operations.insert(method, operation);
     }
+}
+
+/// An id that no other operation has.
+fn unused(ids: &mut HashSet<String>, mut id: String) -> String {
+    while !ids.insert(id.clone()) {
+        id.push('_');
+    }
+    id
 }
 
 #[cfg(test)]
@@ -252,5 +258,42 @@ mod tests {
         };
         let times: Vec<Duration> = (0..8).map(|_| time()).collect();
         assert!(*times.iter().min().unwrap() < bound, "{times:?}");
+    }
+
+    #[test]
+    fn no_two_operations_have_one_id() {
+        let plain = json!({"parameters": []});
+        let function = |name: &str| {
+            let signature = serde_json::from_value(plain.clone()).unwrap();
+            (name.into(), Arc::new(Function::new(name, Takes::Arguments, signature)))
+        };
+        let exports = Exports {
+            functions: ["f", "f.get", "get /r"].map(function).into(),
+            aliases: HashMap::new(),
+            accepts: Accepts::default(),
+            packages: json!({}),
+            warnings: Vec::new(),
+        };
+        let route = RouteAddress {
+            path: "/r".into(),
+            parameters: Vec::new(),
+            methods: Some(vec!["GET".into()]),
+            host: None,
+            function: "f".into(),
+        };
+        let subject = Subject {
+            name: "shop",
+            base: "/local/shop/v1",
+            release: None,
+            exports: &exports,
+            abilities: Abilities { names: true, files: true },
+            routes: &[route],
+            guards: &HashMap::new(),
+        };
+        let document: Value = serde_json::from_str(&document(&subject).unwrap()).unwrap();
+        let operations = document["paths"].as_object().unwrap().values().flat_map(|item| item.as_object().unwrap());
+        let ids: Vec<_> = operations.filter_map(|(_, operation)| operation["operationId"].as_str()).collect();
+        let unique: HashSet<_> = ids.iter().collect();
+        assert!(ids.len() >= 6 && unique.len() == ids.len(), "{ids:?}");
     }
 }

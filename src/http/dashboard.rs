@@ -93,11 +93,18 @@ fn answer((_, content_type, content): &'static File, tag: &str, headers: &Header
         (CACHE_CONTROL, "no-cache"),
         (ETAG, tag),
     ];
-    let is_known = headers.get(IF_NONE_MATCH).is_some_and(|known| known.as_bytes() == tag.as_bytes());
+    let is_known = is_known(headers, tag);
     if is_known {
         return (StatusCode::NOT_MODIFIED, safety).into_response();
     }
     (safety, [(CONTENT_TYPE, *content_type)], *content).into_response()
+}
+
+/// Whether a client says that it has what has this tag: one of a list, maybe weak, or any (RFC 9110, section 13.1.2).
+pub fn is_known(headers: &HeaderMap, tag: &str) -> bool {
+    let lists = headers.get_all(IF_NONE_MATCH).iter().filter_map(|list| list.to_str().ok());
+    let mut tags = lists.flat_map(|list| list.split(',')).map(str::trim);
+    tags.any(|one| one == "*" || one.strip_prefix("W/").unwrap_or(one) == tag)
 }
 
 /// The entity tag of a text.

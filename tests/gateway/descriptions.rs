@@ -102,7 +102,10 @@ fn a_document_has_the_functions_at_their_addresses_with_their_schemas() {
     assert_eq!((later["responses"].get("200"), later["responses"]["202"].is_object()), (None, true));
     assert_eq!(wire::send(&gateway, "PUT", "/later/4", &[], "").status, 202);
     let tag = gateway.get("/local/py/v1/openapi.json").header("etag").unwrap().to_owned();
-    assert_eq!(gateway.get_with("/local/py/v1/openapi.json", &[("if-none-match", &tag)]).status, 304);
+    for (known, status) in [(&*tag, 304), (&format!("\"x\", W/{tag}"), 304), ("*", 304), ("\"x\"", 200)] {
+        let answer = gateway.get_with("/local/py/v1/openapi.json", &[("if-none-match", known)]);
+        assert_eq!(answer.status, status, "{known}");
+    }
     assert_eq!(gateway.get("/local/other/v1/openapi.json").code(), "deployment_not_found");
     assert_eq!(gateway.get("/local/py/v2/openapi.json").code(), "deployment_not_found");
 }

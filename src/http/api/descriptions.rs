@@ -11,7 +11,7 @@ use axum::extract::{Path, Request, State};
 use axum::response::{IntoResponse, Response};
 use axum::routing::get;
 use bytes::Bytes;
-use http::header::{CACHE_CONTROL, CONTENT_TYPE, ETAG, IF_NONE_MATCH};
+use http::header::{CACHE_CONTROL, CONTENT_TYPE, ETAG};
 use http::request::Parts;
 use http::{HeaderMap, StatusCode};
 use parking_lot::Mutex;
@@ -61,7 +61,7 @@ enum Form {
 
 /// A document, and what it was made of.
 struct Kept {
-    exports: Arc<Exports>,
+    exports: Weak<Exports>,
     release: Option<u64>,
     abilities: Abilities,
     routes: Vec<RouteAddress>,
@@ -82,7 +82,7 @@ impl Document {
     }
 
     fn answer(self, headers: &HeaderMap) -> Response {
-        let is_known = headers.get(IF_NONE_MATCH).is_some_and(|known| known.as_bytes() == self.tag.as_bytes());
+        let is_known = dashboard::is_known(headers, &self.tag);
         let always = [(CACHE_CONTROL, "no-cache"), (ETAG, self.tag.as_str())];
         if is_known {
             return (StatusCode::NOT_MODIFIED, always).into_response();
@@ -141,7 +141,7 @@ impl Descriptions {
         let known = || {
             let all = self.kept.lock();
             let is_this = |kept: &&Kept| {
-                Arc::ptr_eq(&kept.exports, &exports)
+                kept.exports.as_ptr() == Arc::as_ptr(&exports)
                     && (kept.release, kept.abilities) == (release, abilities)
                     && kept.routes == routes
                     && kept.chain.as_ptr() == Arc::as_ptr(&chain)
@@ -173,12 +173,21 @@ impl Descriptions {
                 Form::Signatures => signatures::document(&subject),
             };
             let document = Document::new(text.ok()?);
-            Some(Kept { exports, release, abilities, routes, chain: Arc::downgrade(&chain), document })
+            Some(Kept {
+                exports: Arc::downgrade(&exports),
+                release,
+                abilities,
+                routes,
+                chain: Arc::downgrade(&chain),
+                document,
+            })
         });
         let failed = || Problem::new(Code::Internal, "the gateway failed while it wrote the document");
         let kept = made.await.ok().flatten().ok_or_else(failed)?;
         let document = kept.document.clone();
         let mut all = self.kept.lock();
+        // Those of deployments that are gone, or of releases before.
+        all.retain(|_, kept| kept.exports.strong_count() > 0);
         if all.len() >= KEPT {
             all.clear();
         }
