@@ -22,7 +22,8 @@ pub use crate::config::reading::nearest;
 pub use crate::config::schema::schema;
 pub use crate::config::tables::access_log::AccessLogConfig;
 pub use crate::config::tables::admin::{AdminConfig, TokenConfig};
-pub use crate::config::tables::async_calls::{AsyncConfig, DeploymentAsyncConfig};
+pub use crate::config::tables::async_calls::{AsyncConfig, AsyncLimit, DeploymentAsyncConfig};
+pub use crate::config::tables::callbacks::CallbacksConfig;
 pub use crate::config::tables::config::Config;
 pub use crate::config::tables::cors::CorsConfig;
 pub use crate::config::tables::deploy::DeployConfig;
@@ -38,6 +39,7 @@ pub use crate::config::tables::tls::TlsConfig;
 pub use crate::config::tables::traces::TracesConfig;
 pub use crate::config::tables::wasm_functions::{WasmFunctionsConfig, WasmGrants};
 pub use crate::config::values::bytes_rule::BytesRule;
+pub use crate::config::values::callback_url::CallbackUrl;
 pub use crate::config::values::choice::{
     AccessLogFormat, ArgumentOrder, ClientCertificates, Compression, Describe, Handler, HookName, Instances, Isolation,
     Missed, Mode, OnError, PluginIsolation, TlsVersion,
@@ -69,6 +71,7 @@ pub use crate::config::values::scope::{Exclusion, InvokeGrant};
 pub use crate::config::values::secret::Secret;
 pub use crate::config::values::server_name::ServerName;
 pub use crate::config::values::sha256::{BadSha256, Sha256};
+pub use crate::config::values::signing_secret::SigningSecret;
 pub use crate::config::values::size::Size;
 pub use crate::config::values::static_files::StaticFiles;
 pub use crate::config::values::timeout::Timeout;

@@ -11,7 +11,7 @@ use std::sync::Arc;
 use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use serde::{Deserialize, Serialize};
 
-pub use signature::{Parameter, ParameterKind, Signature};
+pub use signature::{Parameter, ParameterKind, Signature, is_left_out};
 
 const NAME_PATTERN: &str = "^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$";
 const NAME_LIMIT: usize = 64;

@@ -5,6 +5,7 @@ mod abilities;
 pub mod client;
 pub mod declaration;
 pub mod declared;
+pub mod deferred;
 mod definitions;
 pub mod difference;
 pub mod fit;

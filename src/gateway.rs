@@ -57,7 +57,7 @@ use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
-use crate::config::{RoutePath, RouteTarget};
+use crate::config::{FunctionTarget, RoutePath, RouteTarget};
 use crate::deployment::Prefix;
 use crate::gateway::async_calls::AsyncCalls;
 use crate::gateway::folder_changes::FolderChanges;
@@ -129,6 +129,8 @@ pub struct Gateway {
     room: OnceLock<Arc<dyn Room>>,
     /// The routes of the configuration, and where they lead.
     route_targets: ArcSwap<Vec<(RoutePath, RouteTarget)>>,
+    /// The functions that the configuration names otherwise: as what, by which name, and where they are.
+    named_functions: ArcSwap<Vec<(&'static str, String, FunctionTarget)>>,
 }
 
 impl Gateway {
@@ -162,6 +164,7 @@ impl Gateway {
             kill: CancellationToken::new(),
             room: OnceLock::new(),
             route_targets: ArcSwap::default(),
+            named_functions: ArcSwap::default(),
         }
     }
 

@@ -25,7 +25,6 @@ pub mod request_body;
 pub mod request_id;
 pub mod response_headers;
 pub mod service;
-pub mod shown_call;
 pub mod static_files;
 pub mod streamed_body;
 pub mod streamed_upload;

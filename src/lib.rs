@@ -42,6 +42,7 @@
 //! | 0 | [`deployment`] | names, functions, signatures, metacall.json |
 //! | 0 | [`files`] | bounded reading of files that functions may have changed |
 //! | 0 | [`hex`] | bytes as text |
+//! | 0 | [`hmac`] | seals that only those can make who have the key |
 //! | 0 | [`invocation`] | arguments and other parts of a call |
 //! | 0 | [`json`] | bounds on JSON text |
 //! | 0 | [`supervise`] | restarts long-lived tasks that panic |
@@ -57,6 +58,7 @@ pub mod describe;
 pub mod files;
 pub mod gateway;
 pub mod hex;
+pub mod hmac;
 pub mod http;
 pub mod invocation;
 pub mod ipc;

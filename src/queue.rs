@@ -7,6 +7,7 @@ pub mod backup;
 mod bodies;
 mod call;
 mod call_id;
+mod counting;
 mod database;
 mod fault;
 mod figures;
@@ -15,7 +16,9 @@ mod looking;
 mod places;
 pub mod progress;
 mod reader;
+mod reporting;
 mod schedules;
+pub mod shown;
 #[cfg(test)]
 mod simulation;
 mod thread;
@@ -34,8 +37,9 @@ use tokio::sync::{Notify, OnceCell};
 
 pub use accepting::Bounds;
 use bodies::Part;
-pub use call::{Accepted, Answer, AnswerHead, CallKey, Filter, INLINE, Kept, NewCall, Priority, Try};
+pub use call::{Accepted, Answer, AnswerHead, CallKey, Callback, Filter, INLINE, Kept, NewCall, Priority, Try};
 pub use call_id::{CallId, NotAnId};
+pub use counting::Counts;
 pub use database::Database;
 pub use fault::Fault;
 pub use figures::Figures;
@@ -44,6 +48,7 @@ pub use looking::Changed;
 use places::{BODIES, FILE};
 use progress::{Millis, State, TryEnd};
 use reader::Reader;
+pub use reporting::is_origin;
 pub use schedules::Tick;
 use thread::Writer;
 pub use tidying::Tidied;
@@ -109,7 +114,7 @@ impl Queue {
             self.run(move |database| database.accept(&call, bounds)).await
         };
         if matches!(accepted, Ok(Accepted::New)) {
-            self.figures.accepted(1);
+            self.figures.accept(1);
             self.due.notify_one();
         }
         accepted
@@ -127,7 +132,9 @@ impl Queue {
         free: impl FnMut(&str) -> usize + Send + 'static,
     ) -> Result<Begun, Fault> {
         let begun = self.run(move |database| database.begin_tries(now(), &first, room, free)).await?;
-        self.figures.tries(begun.tries.len() as u64);
+        let callbacks = begun.tries.iter().filter(|one| one.callback.is_some()).count();
+        self.figures.calls.tries((begun.tries.len() - callbacks) as u64);
+        self.figures.callbacks.tries(callbacks as u64);
         for one in &begun.tries {
             self.watchers.changed(one.id);
         }
@@ -148,7 +155,7 @@ impl Queue {
         let at = (now(), fastrand::f64());
         let state = self.run(move |database| database.end(of, end, answer.as_ref(), at, bounds)).await?;
         if let Some(state) = state {
-            self.figures.ended(state, 1);
+            self.figures.of(one.callback.is_some()).ended(state, 1);
         }
         self.watchers.changed(id);
         Ok(state)
@@ -191,10 +198,12 @@ impl Queue {
     /// The file is not usable.
     pub async fn cancel(&self, id: CallId) -> Result<Changed, Fault> {
         let changed = self.run(move |database| database.cancel(id, now())).await?;
-        if matches!(changed, Changed::Now(_)) {
-            self.figures.ended(State::Cancelled, 1);
+        if let Changed::Now(kept) = &changed {
+            self.figures.of(kept.reports.is_some()).ended(State::Cancelled, 1);
         }
         self.watchers.changed(id);
+        // Its end may have to be reported.
+        self.due.notify_one();
         Ok(changed)
     }
 
@@ -245,22 +254,22 @@ impl Queue {
         Ok(body.map(|body| Answer { status, code, message, head: head.head, body }))
     }
 
-    /// Queues all dead calls again, of one deployment or of all, so many at a time; `max_age` is that of a deployment's
-    /// calls. Returns how many.
+    /// Queues all dead calls of a filter again, whatever state it names, so many at a time; `max_age` is that of a
+    /// deployment's calls. Returns how many.
     ///
     /// # Errors
     ///
     /// The file is not usable; some of them may be queued then.
     pub async fn redrive(
         &self,
-        deployment: Option<Box<str>>,
+        filter: Filter,
         max_age: impl Fn(&str) -> Duration + Clone + Send + 'static,
         batch: u32,
     ) -> Result<usize, Fault> {
         let mut count = 0;
         loop {
-            let (deployment, max_age) = (deployment.clone(), max_age.clone());
-            let done = move |database: &mut Database| database.redrive(deployment.as_deref(), max_age, now(), batch);
+            let (filter, max_age) = (filter.clone(), max_age.clone());
+            let done = move |database: &mut Database| database.redrive(filter, max_age, now(), batch);
             let done = self.run(done).await?;
             count += done;
             self.due.notify_one();
@@ -303,9 +312,15 @@ impl Queue {
     /// The file is not usable.
     pub async fn tidy(&self) -> Result<Tidied, Fault> {
         let tidied = self.run(|database| database.tidy(now())).await?;
-        self.figures.ended(State::Dead, tidied.expired.len() as u64);
-        for id in &tidied.expired {
+        let callbacks = tidied.expired.iter().filter(|(_, is_callback)| *is_callback).count();
+        self.figures.calls.ended(State::Dead, (tidied.expired.len() - callbacks) as u64);
+        self.figures.callbacks.ended(State::Dead, callbacks as u64);
+        for (id, _) in &tidied.expired {
             self.watchers.changed(*id);
+        }
+        if !tidied.expired.is_empty() {
+            // Their ends may have to be reported.
+            self.due.notify_one();
         }
         Ok(tidied)
     }
@@ -331,7 +346,7 @@ impl Queue {
             Ok(ticks)
         });
         let accepted = accepted.await?;
-        self.figures.accepted(accepted.iter().filter(|tick| **tick == Tick::Accepted).count() as u64);
+        self.figures.accept(accepted.iter().filter(|tick| **tick == Tick::Accepted).count() as u64);
         self.due.notify_one();
         Ok(accepted)
     }

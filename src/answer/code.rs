@@ -61,6 +61,8 @@ codes! {
     IdempotencyKeyInUse = "idempotency_key_in_use", CONFLICT;
     /// The idempotency key was used for another request.
     IdempotencyKeyReused = "idempotency_key_reused", UNPROCESSABLE_ENTITY;
+    /// The end of a call may not be reported there.
+    CallbackNotAllowed = "callback_not_allowed", FORBIDDEN;
     /// Asynchronous calls cannot be kept.
     QueueUnavailable = "queue_unavailable", SERVICE_UNAVAILABLE;
     /// The address has no resource.

@@ -14,7 +14,7 @@ use tokio_util::task::TaskTracker;
 use crate::app::config_watch::ConfigWatch;
 use crate::app::function_watch;
 use crate::app::hidden::hidden;
-use crate::config::{self, Config, Fault, Faults, PluginConfig, ServerConfig};
+use crate::config::{self, Config, DeployConfig, Fault, Faults, PluginConfig, ServerConfig};
 use crate::gateway::Gateway;
 use crate::gateway::deployer::Deployer;
 use crate::gateway::reload_queue::{self, ReloadReceiver, ReloadResult, ReloadSender};
@@ -67,7 +67,7 @@ impl Reloading {
     ) -> Self {
         let Watched { watch, requests, received } = watched;
         deployer.reloads.serve_with(requests.clone());
-        deployer.gateway.check_routes(&config.routes);
+        deployer.gateway.check_targets(config);
         let reloader = Reloader {
             config: config.clone(),
             deployer: Arc::clone(deployer),
@@ -167,14 +167,14 @@ impl Reloader {
         let plugins = self.with_running(plugins, &config, &faults);
         let in_service = self.in_service();
         self.deployer.gateway.hide(hidden(&config, &plugins));
-        self.deployer.gateway.check_routes(&config.routes);
+        self.deployer.gateway.check_targets(&config);
         let reloading = self.deployer.reload(&config.plugins, plugins.clone(), config.deployments.clone(), functions);
         let traced = TracedChange { kind: "reload", deployment: None, part_of: PartOf::Nothing };
         let mut reloaded = change::traced(self.deployer.gateway.tracer(), traced, reloading, fault_of).await;
         reloaded.needs_restart = needs_restart;
         log(&reloaded, &plugins, &in_service);
-        // [server], [admin], [metrics], [dashboard], [access_log], [traces] and [deploy] keep the values that the
-        // gateway started with.
+        // [server], [admin], [metrics], [dashboard], [access_log], [traces] and [deploy] without [deploy.async] keep
+        // the values that the gateway started with.
         self.front.replace(&config);
         if let Some(calls) = self.deployer.gateway.async_calls() {
             calls.replace_rules(&config);
@@ -244,8 +244,9 @@ impl Reloader {
 
 /// The tables that have changed and keep the values that the gateway started with.
 fn needs_restart(old: &Config, new: &Config) -> Vec<&'static str> {
-    // CORS is replaced by a reload.
+    // CORS and the limits of asynchronous calls are replaced by a reload.
     let server = ServerConfig { cors: old.server.cors.clone(), ..new.server.clone() };
+    let deploy = DeployConfig { async_calls: old.deploy.async_calls.clone(), ..new.deploy.clone() };
     let changed = [
         ("server", old.server != server),
         ("admin", old.admin != new.admin),
@@ -253,7 +254,7 @@ fn needs_restart(old: &Config, new: &Config) -> Vec<&'static str> {
         ("dashboard", old.dashboard != new.dashboard),
         ("access_log", old.access_log != new.access_log),
         ("traces", old.traces != new.traces),
-        ("deploy", old.deploy != new.deploy),
+        ("deploy", old.deploy != deploy),
     ];
     changed.into_iter().filter(|(_, has_changed)| *has_changed).map(|(table, _)| table).collect()
 }

@@ -43,6 +43,9 @@ struct List {
     /// Those of this deployment.
     #[arg(long, value_parser = DeploymentName::new)]
     deployment: Option<DeploymentName>,
+    /// Those of this function.
+    #[arg(long)]
+    function: Option<String>,
     /// Those in this state.
     #[arg(long)]
     state: Option<StateName>,
@@ -58,6 +61,9 @@ struct Dead {
     /// Those of this deployment.
     #[arg(long, value_parser = DeploymentName::new)]
     deployment: Option<DeploymentName>,
+    /// Those of this function.
+    #[arg(long)]
+    function: Option<String>,
     #[command(flatten)]
     page: Page,
     #[command(flatten)]
@@ -111,6 +117,9 @@ struct Redrive {
     /// Those of this deployment. Default: those of all.
     #[arg(long, value_parser = DeploymentName::new)]
     deployment: Option<DeploymentName>,
+    /// Those of this function.
+    #[arg(long)]
+    function: Option<String>,
     #[command(flatten)]
     client: Client,
 }
@@ -121,6 +130,9 @@ struct Purge {
     /// Those of this deployment. Default: those of all.
     #[arg(long, value_parser = DeploymentName::new)]
     deployment: Option<DeploymentName>,
+    /// Those of this function.
+    #[arg(long)]
+    function: Option<String>,
     /// Those in this state. Default: all that have ended.
     #[arg(long)]
     state: Option<EndName>,
@@ -149,11 +161,11 @@ enum EndName {
 impl Calls {
     pub(super) fn run(self, out: &mut impl Write) -> anyhow::Result<ExitCode> {
         match self.command {
-            Command::List(List { deployment, state, page, client }) => {
-                list(&client, deployment.as_ref(), state.as_ref().map(name_of).as_deref(), &page, out)?;
+            Command::List(List { deployment, function, state, page, client }) => {
+                list(&client, [text(deployment), function, state.as_ref().map(name_of)], &page, out)?;
             }
-            Command::Dead(Dead { deployment, page, client }) => {
-                list(&client, deployment.as_ref(), Some("dead"), &page, out)?;
+            Command::Dead(Dead { deployment, function, page, client }) => {
+                list(&client, [text(deployment), function, Some("dead".to_owned())], &page, out)?;
             }
             Command::Show(Show { id, client }) => {
                 let text = client.get(&format!("/api/calls/{id}"))?.body_mut().read_to_string()?;
@@ -167,17 +179,24 @@ impl Calls {
                 client.delete(&format!("/api/calls/{id}"))?;
                 writeln!(out, "call {id} is cancelled")?;
             }
-            Command::Redrive(Redrive { deployment, client }) => {
-                let count = changed(&client, "redrive", deployment.as_ref(), None)?;
+            Command::Redrive(Redrive { deployment, function, client }) => {
+                let count = changed(&client, "redrive", [text(deployment), function, None])?;
                 writeln!(out, "{} queued again", counted(count))?;
             }
-            Command::Purge(Purge { deployment, state, client }) => {
-                let count = changed(&client, "purge", deployment.as_ref(), state.as_ref().map(name_of).as_deref())?;
+            Command::Purge(Purge { deployment, function, state, client }) => {
+                let count = changed(&client, "purge", [text(deployment), function, state.as_ref().map(name_of)])?;
                 writeln!(out, "{} removed", counted(count))?;
             }
         }
         Ok(ExitCode::SUCCESS)
     }
+}
+
+/// The deployment, the function and the state of the calls that are meant.
+type Wanted = [Option<String>; 3];
+
+fn text(name: Option<DeploymentName>) -> Option<String> {
+    name.map(|name| name.to_string())
 }
 
 fn name_of<T: ValueEnum>(state: &T) -> String {
@@ -201,13 +220,8 @@ fn query(pairs: &[(&str, Option<String>)]) -> String {
 }
 
 /// `POST /api/calls/<change>`: how many calls were changed.
-fn changed(
-    client: &Client,
-    change: &str,
-    deployment: Option<&DeploymentName>,
-    state: Option<&str>,
-) -> anyhow::Result<u64> {
-    let query = query(&[("deployment", deployment.map(ToString::to_string)), ("state", state.map(str::to_owned))]);
+fn changed(client: &Client, change: &str, [deployment, function, state]: Wanted) -> anyhow::Result<u64> {
+    let query = query(&[("deployment", deployment), ("function", function), ("state", state)]);
     let text = client.post(&format!("/api/calls/{change}{query}"), "")?.body_mut().read_to_string()?;
     let answer: Value = serde_json::from_str(&text).context("reading the gateway's answer")?;
     Ok(answer["calls"].as_u64().unwrap_or(0))
@@ -231,6 +245,8 @@ struct Listing {
     accepted: String,
     #[serde(default)]
     error: Option<ListedError>,
+    #[serde(default)]
+    callback_of: Option<String>,
 }
 
 #[derive(Deserialize)]
@@ -241,14 +257,14 @@ struct ListedError {
 
 fn list(
     client: &Client,
-    deployment: Option<&DeploymentName>,
-    state: Option<&str>,
+    [deployment, function, state]: Wanted,
     page: &Page,
     out: &mut impl Write,
 ) -> anyhow::Result<()> {
     let query = query(&[
-        ("deployment", deployment.map(ToString::to_string)),
-        ("state", state.map(str::to_owned)),
+        ("deployment", deployment),
+        ("function", function),
+        ("state", state),
         ("limit", Some(page.limit.to_string())),
         ("before", page.before.map(|before| before.to_string())),
     ]);
@@ -270,9 +286,10 @@ fn list(
 }
 
 fn row(listing: Listing) -> [String; 6] {
-    let Listing { id, state, deployment, function, tries, accepted, error } = listing;
+    let Listing { id, state, deployment, function, tries, accepted, error, callback_of } = listing;
+    let kind = if callback_of.is_some() { "callback of " } else { "" };
     let error = error.map_or_else(|| "-".to_owned(), |error| format!("{}: {}", error.code, error.message));
-    [id, state, format!("{deployment}/{function}"), tries.to_string(), accepted, error]
+    [id, state, format!("{kind}{deployment}/{function}"), tries.to_string(), accepted, error]
 }
 
 fn write_json(text: &str, out: &mut impl Write) -> anyhow::Result<()> {

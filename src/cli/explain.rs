@@ -1,6 +1,7 @@
 //! `metagate explain`: the plugins, limits and environment that apply to a deployment or a function, and why. Which
-//! route takes a request is left to `routes`.
+//! route takes a request is left to `routes`, asynchronous calls to `asynchronous`.
 
+mod asynchronous;
 mod routes;
 
 use std::collections::BTreeMap;
@@ -25,7 +26,6 @@ use crate::gateway::plan::plan_workers;
 use crate::plugin::Plugin;
 use crate::process::hierarchies::Hierarchies;
 use crate::process::tree::Instance;
-use crate::queue;
 use crate::runtime::scripts::WorkerScripts;
 
 /// Show the plugins, limits and environment of a deployment or a function, and why it has them.
@@ -93,27 +93,10 @@ impl Explain {
                  gateway)"
             )?;
         }
-        show_schedules(&config, deployment, self.function.as_deref(), out)?;
+        asynchronous::show_schedules(&config, deployment, self.function.as_deref(), out)?;
         show_plugins(deployment, self.function.as_deref(), &set.plugins, out)?;
         Ok(ExitCode::SUCCESS)
     }
-}
-
-/// When the configuration calls its functions.
-fn show_schedules(
-    config: &Config,
-    deployment: &DeploymentConfig,
-    function: Option<&str>,
-    out: &mut impl Write,
-) -> anyhow::Result<()> {
-    let own = config.schedules.iter().filter(|schedule| schedule.to.deployment == deployment.name);
-    let asked = own.filter(|schedule| function.is_none() || schedule.to.function.as_deref() == function);
-    for schedule in asked {
-        let next: Vec<String> = schedule.next_times(queue::now()).map(|time| time.to_string()).collect();
-        let (name, times) = (schedule.known_as(), schedule.times());
-        writeln!(out, "  schedule     {name:?}: {} {times}; next {}", schedule.to, next.join(", "))?;
-    }
-    Ok(())
 }
 
 /// Whether the first word is a method.
@@ -143,13 +126,14 @@ fn show_deployment(config: &Config, deployment: &DeploymentConfig, out: &mut imp
         Ok(plan) => {
             let why = if deployment.runtime.is_some() { "configured" } else { "detected from its files" };
             if plan.kind == RuntimeKind::Wasm {
-                return show_wasm(deployment, why, out);
+                return show_wasm(config, deployment, why, out);
             }
             writeln!(out, "  runtime      {} ({why}): {}", plan.kind.name(), plan.program.display())?;
         }
         Err(refusal) => writeln!(out, "  runtime      none: {refusal}")?,
     }
     show_limits(deployment, out)?;
+    asynchronous::show_limits(config, deployment, out)?;
     let own = variables(env).map_or_else(String::new, |names| format!("{names}, "));
     writeln!(out, "  environment  {own}PATH, HOME, LANG and TZ of the gateway")?;
     Ok(())
@@ -157,10 +141,11 @@ fn show_deployment(config: &Config, deployment: &DeploymentConfig, out: &mut imp
 
 /// A deployment in WebAssembly: metagate itself runs its functions, and they reach only the folders and origins that
 /// are granted.
-fn show_wasm(deployment: &DeploymentConfig, why: &str, out: &mut impl Write) -> anyhow::Result<()> {
+fn show_wasm(config: &Config, deployment: &DeploymentConfig, why: &str, out: &mut impl Write) -> anyhow::Result<()> {
     let WasmFunctionsConfig { instances, max_memory, bytes, grants } = &deployment.wasm;
     writeln!(out, "  runtime      wasm ({why}): metagate")?;
     show_limits(deployment, out)?;
+    asynchronous::show_limits(config, deployment, out)?;
     writeln!(out, "  instances    {}, max_memory {max_memory} each; list<u8> as {bytes}", instances.as_str())?;
     writeln!(out, "  environment  {}", variables(&deployment.env).unwrap_or_else(|| "none".to_owned()))?;
     let http: Vec<String> = grants.http.iter().map(ToString::to_string).collect();

@@ -7,7 +7,7 @@ use clap::Args;
 use serde_json::Value;
 
 use crate::cli::client::Client;
-use crate::cli::client::deployments::{Deployment, DeploymentError, Schedule};
+use crate::cli::client::deployments::{AsyncLimits, Deployment, DeploymentError, Schedule};
 use crate::cli::table;
 use crate::describe::words;
 
@@ -88,6 +88,10 @@ fn show(deployment: &Deployment, out: &mut impl Write) -> std::io::Result<()> {
     for Schedule { name, function, times, next } in &deployment.schedules {
         let next = next.first().map_or("never", String::as_str);
         writeln!(out, "  schedule {name}: {function} {times}, next {next}")?;
+    }
+    if let Some(AsyncLimits { table, limits }) = &deployment.async_limits {
+        let limits: Vec<String> = limits.iter().map(|(key, value)| format!("{key} {value}")).collect();
+        writeln!(out, "  async {} ({table})", limits.join(", "))?;
     }
     for warning in &deployment.warnings {
         writeln!(out, "  warning: {warning}")?;

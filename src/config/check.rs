@@ -1,6 +1,7 @@
 //! Rules between keys and between deployments. A key whose value was refused counts as written, so that one mistake is
 //! reported once.
 
+mod callbacks;
 pub(super) mod front;
 mod isolation;
 mod listen;
@@ -50,6 +51,7 @@ pub(super) fn check(config: &Config, faults: &mut Faults) {
     config.plugin_list.iter().filter_map(name_pattern).for_each(|fault| faults.push(fault));
     isolation::check(config, faults);
     schedules::check(config, faults);
+    callbacks::check(config, faults);
     check_deploy_runtime(config, faults);
     for deployment in &config.deployments {
         check_runtime(deployment, faults);

@@ -1,6 +1,7 @@
 //! The values that keys take, as checked types, and the functions that read them.
 
 pub(super) mod bytes_rule;
+pub(super) mod callback_url;
 pub(super) mod choice;
 pub(super) mod collector;
 pub(super) mod cors_origin;
@@ -31,6 +32,7 @@ pub(super) mod secret;
 pub(super) mod sent_headers;
 pub(super) mod server_name;
 pub(super) mod sha256;
+pub(super) mod signing_secret;
 pub(super) mod size;
 pub(super) mod static_files;
 pub(super) mod timeout;

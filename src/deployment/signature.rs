@@ -4,7 +4,10 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
 /// Most bytes of the signature of one function as JSON. A longer one is made from the ids of types instead.
-const LIMIT: usize = 64 * 1024;
+const LIMIT: usize = 128 * 1024;
+
+/// The `$comment` of a schema that allows anything in place of one that is not known, because it was too long.
+const LEFT_OUT: &str = "left out: the schemas of the function are too long";
 
 /// What is known of a function. As JSON it is the `schema` of a function in MetaData and in `metagate inspect --json`.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -62,9 +65,30 @@ impl Signature {
     /// which every parameter counts as required.
     #[must_use]
     pub fn of_metadata(function: &Value) -> Self {
-        let sent = function.get("schema").filter(|schema| schema.to_string().len() <= LIMIT);
-        sent.and_then(|schema| Self::deserialize(schema).ok())
-            .unwrap_or_else(|| Self::of_type_ids(&function["signature"]))
+        let Some(sent) = function.get("schema") else { return Self::of_type_ids(&function["signature"]) };
+        let fits = sent.to_string().len() <= LIMIT;
+        if let Some(signature) = Self::deserialize(sent).ok().filter(|_| fits) {
+            return signature;
+        }
+        let mut signature = Self::of_type_ids(&function["signature"]);
+        if fits {
+            return signature;
+        }
+        for schema in signature.parameters.iter_mut().map(|one| &mut one.schema).chain([&mut signature.returns]) {
+            if schema == &anything() {
+                *schema = left_out();
+            }
+        }
+        signature
+    }
+
+    /// The parameters whose types are not known because they were too long, by name, and the result.
+    #[must_use]
+    pub fn left_out(&self) -> Vec<&str> {
+        let parameters = self.parameters.iter().map(|one| (one.name.as_str(), &one.schema));
+        let all =
+            parameters.chain([("the result", &self.returns)]).chain(self.items.iter().map(|one| ("the items", one)));
+        all.filter(|(_, schema)| is_left_out(schema)).map(|(name, _)| name).collect()
     }
 
     fn of_type_ids(signature: &Value) -> Self {
@@ -81,6 +105,16 @@ impl Signature {
             description: None,
         }
     }
+}
+
+fn left_out() -> Value {
+    json!({"$comment": LEFT_OUT})
+}
+
+/// Whether a schema stands for one that was too long to be sent.
+#[must_use]
+pub fn is_left_out(schema: &Value) -> bool {
+    schema.get("$comment").is_some_and(|comment| comment == LEFT_OUT)
 }
 
 /// The JSON Schema of values of a type by MetaCall's id of it; the table is in docs/worker-protocol.md.
@@ -127,9 +161,13 @@ mod tests {
             "returns": {"type": "string"}});
         let of = |function: &Value| serde_json::to_value(Signature::of_metadata(function)).unwrap();
         assert_eq!(of(&json!({"signature": signature})), expected);
-        for odd in [json!(1), json!({"parameters": 1}), json!({"parameters": [], "x": "y".repeat(LIMIT)})] {
+        for odd in [json!(1), json!({"parameters": 1})] {
             assert_eq!(of(&json!({"signature": signature, "schema": odd})), expected);
         }
+        let long = json!({"signature": signature, "schema": {"parameters": [], "x": "y".repeat(LIMIT)}});
+        assert_eq!(of(&long)["parameters"][0]["schema"], json!({"type": "integer"}));
+        assert_eq!(of(&long)["parameters"][1]["schema"], left_out());
+        assert_eq!(Signature::of_metadata(&long).left_out(), ["b"]);
         for odd in [json!({}), json!({"signature": 1}), json!({"signature": {"args": {"a": 1}, "ret": []}})] {
             assert_eq!(of(&odd), json!({"parameters": [], "returns": {}}), "{odd}");
         }

@@ -7,4 +7,6 @@ pub struct Abilities {
     pub names: bool,
     /// Whether bytes and files are arguments and results, and functions answer with whole responses.
     pub files: bool,
+    /// Whether calls may be asynchronous.
+    pub deferred: bool,
 }

@@ -3,8 +3,11 @@
 mod change;
 mod covered;
 mod covering;
+mod itself;
 mod parameters;
 mod part;
+
+use std::sync::Arc;
 
 use serde_json::Value;
 
@@ -34,8 +37,15 @@ pub fn between(before: &Exports, after: &Exports) -> Vec<FunctionChange> {
         }
     }
     for (alias, name) in &before.aliases {
-        if after.function(alias).is_none() && after.function(name).is_some() {
-            add(alias, Effect::Breaks, gone(after, alias));
+        let Some(old) = before.functions.get(name) else { continue };
+        let same = after.function(name);
+        match after.function(alias) {
+            None if same.is_some() => add(alias, Effect::Breaks, gone(after, alias)),
+            // Callers of this name reach another function now.
+            Some(new) if same.is_none_or(|same| !Arc::ptr_eq(same, new)) => {
+                of_function(old, new).0.into_iter().for_each(|(effect, message)| add(alias, effect, message));
+            }
+            _ => {}
         }
     }
     for name in after.functions.keys().filter(|name| before.function(name).is_none()) {
@@ -79,6 +89,7 @@ fn of_function(old: &Function, new: &Function) -> Changes {
 
 fn of_signature(old: &Signature, new: &Signature, changes: &mut Changes) {
     parameters::compare(&old.parameters, &new.parameters, changes);
+    itself::compare(&old.parameters, &new.parameters, changes);
     match (&old.items, &new.items) {
         (Some(old), Some(new)) => changes.add_covered("the items", results(old, new), Of::Results),
         (None, Some(_)) => changes.add(Effect::Breaks, "the result is a stream now".to_owned()),
@@ -95,5 +106,7 @@ fn results(old: &Value, new: &Value) -> Covered {
     }
 }
 
+#[cfg(test)]
+mod sampled;
 #[cfg(test)]
 mod tests;

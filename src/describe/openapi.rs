@@ -6,6 +6,7 @@ use serde::Serialize;
 use serde_json::{Map, Value, json};
 
 use crate::deployment::{Exports, Function, Takes};
+use crate::describe::deferred::{self, Waits};
 use crate::describe::guards::{Guard, Guards};
 use crate::describe::operation::{self, Described, Operation, Way};
 use crate::describe::{Abilities, Definitions, function_address, query, responses};
@@ -47,6 +48,8 @@ pub struct RouteAddress {
     pub methods: Option<Vec<String>>,
     /// The function.
     pub function: String,
+    /// Whether nobody waits for its calls.
+    pub is_async: bool,
 }
 
 /// A document. Its parts are written as they are made, without a tree of values of the whole.
@@ -74,6 +77,7 @@ struct PathItem<'a> {
 #[derive(Serialize)]
 struct Components {
     schemas: Map<String, Value>,
+    parameters: Map<String, Value>,
     responses: Map<String, Value>,
     #[serde(rename = "securitySchemes", skip_serializing_if = "Map::is_empty")]
     security_schemes: Map<String, Value>,
@@ -90,6 +94,7 @@ pub fn document(subject: &Subject<'_>) -> serde_json::Result<String> {
     for (name, schema) in responses::schemas() {
         definitions.add(name, schema);
     }
+    definitions.add(deferred::SCHEMA, deferred::schema());
     let functions: BTreeMap<&str, &Function> =
         subject.exports.functions.iter().map(|(name, function)| (&**name, &**function)).collect();
     let is_callable =
@@ -98,12 +103,12 @@ pub fn document(subject: &Subject<'_>) -> serde_json::Result<String> {
     let described: BTreeMap<&str, Described<'_>> = callable
         .map(|(name, function)| (*name, Described::new(function, guarded(name), subject.abilities, &mut definitions)))
         .collect();
+    let mut ids: HashSet<String> = described.keys().map(|name| (*name).to_owned()).collect();
     let mut paths = BTreeMap::new();
     for (name, described) in &described {
         let path = format!("{}{}", subject.base, operation::address(name));
-        paths.insert(path, own_path(described, name, subject.abilities, &mut definitions));
+        paths.insert(path, own_path(described, name, &mut ids, subject.abilities, &mut definitions));
     }
-    let mut ids = HashSet::new();
     for route in subject.routes {
         let function = subject.exports.function(&route.function).and_then(|function| described.get(&*function.name));
         if let Some(described) = function {
@@ -130,16 +135,19 @@ pub fn document(subject: &Subject<'_>) -> serde_json::Result<String> {
 fn own_path<'a>(
     described: &'a Described<'a>,
     name: &str,
+    ids: &mut HashSet<String>,
     abilities: Abilities,
     definitions: &mut Definitions,
 ) -> PathItem<'a> {
     let mut item = PathItem::default();
+    let waits = if abilities.deferred { Waits::AsPreferred } else { Waits::Always };
     let mut add = |method: &str, id: String| {
-        let operation = Operation::new(described, Way { id, path: &[] }, method, abilities, definitions);
+        let way = Way { id, path: &[], waits };
+        let operation = Operation::new(described, way, method, abilities, definitions);
         item.operations.insert(method.to_owned(), operation);
     };
     if query::takes_query(&described.function().signature, abilities) {
-        add("get", format!("{name}.get"));
+        add("get", unused(ids, format!("{name}.get")));
     }
     add("post", name.to_owned());
     item
@@ -149,7 +157,9 @@ fn components(definitions: Definitions, guards: Guards) -> Components {
     let Guards { responses: refused, schemes: security_schemes, .. } = guards;
     let mut responses = responses::components();
     responses.extend(refused);
-    Components { schemas: definitions.into_map(), responses, security_schemes }
+    responses.insert("Accepted".to_owned(), deferred::accepted());
+    let parameters = deferred::parameter_components();
+    Components { schemas: definitions.into_map(), parameters, responses, security_schemes }
 }
 
 fn info(subject: &Subject<'_>) -> Value {
@@ -173,18 +183,28 @@ fn add_route<'a>(
     if let Some(host) = &route.host {
         item.servers = Some(json!([{"url": format!("//{host}")}]));
     }
+    let waits = match (route.is_async, abilities.deferred) {
+        (true, _) => Waits::Never,
+        (false, true) => Waits::AsPreferred,
+        (false, false) => Waits::Always,
+    };
     for method in methods.into_iter().filter(|method| METHODS.contains(&method.as_str()) && method != "head") {
         if item.operations.contains_key(&method) {
             continue;
         }
-        let mut id = format!("{method} {}", route.path);
-        while !ids.insert(id.clone()) {
-            id.push('_');
-        }
-        let way = Way { id, path: &route.parameters };
+        let id = unused(ids, format!("{method} {}", route.path));
+        let way = Way { id, path: &route.parameters, waits };
         let operation = Operation::new(described, way, &method, abilities, definitions);
         item.operations.insert(method, operation);
     }
+}
+
+/// An id that no other operation has.
+fn unused(ids: &mut HashSet<String>, mut id: String) -> String {
+    while !ids.insert(id.clone()) {
+        id.push('_');
+    }
+    id
 }
 
 #[cfg(test)]
@@ -219,7 +239,7 @@ mod tests {
             packages: json!({}),
             warnings: Vec::new(),
         };
-        let abilities = Abilities { names: true, files: true };
+        let abilities = Abilities { names: true, files: true, deferred: true };
         let base = "/local/shop/v1";
         let subject = Subject {
             name: "shop",
@@ -238,5 +258,42 @@ mod tests {
         };
         let times: Vec<Duration> = (0..8).map(|_| time()).collect();
         assert!(*times.iter().min().unwrap() < bound, "{times:?}");
+    }
+
+    #[test]
+    fn no_two_operations_have_one_id() {
+        let plain = json!({"parameters": []});
+        let function = |name: &str| {
+            let signature = serde_json::from_value(plain.clone()).unwrap();
+            (name.into(), Arc::new(Function::new(name, Takes::Arguments, signature)))
+        };
+        let exports = Exports {
+            functions: ["f", "f.get", "get /r"].map(function).into(),
+            aliases: HashMap::new(),
+            accepts: Accepts::default(),
+            packages: json!({}),
+            warnings: Vec::new(),
+        };
+        let route = RouteAddress {
+            path: "/r".into(),
+            parameters: Vec::new(),
+            methods: Some(vec!["GET".into()]),
+            host: None,
+            function: "f".into(),
+        };
+        let subject = Subject {
+            name: "shop",
+            base: "/local/shop/v1",
+            release: None,
+            exports: &exports,
+            abilities: Abilities { names: true, files: true },
+            routes: &[route],
+            guards: &HashMap::new(),
+        };
+        let document: Value = serde_json::from_str(&document(&subject).unwrap()).unwrap();
+        let operations = document["paths"].as_object().unwrap().values().flat_map(|item| item.as_object().unwrap());
+        let ids: Vec<_> = operations.filter_map(|(_, operation)| operation["operationId"].as_str()).collect();
+        let unique: HashSet<_> = ids.iter().collect();
+        assert!(ids.len() >= 6 && unique.len() == ids.len(), "{ids:?}");
     }
 }

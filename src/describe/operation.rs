@@ -9,9 +9,10 @@ use serde_json::{Map, Value, json};
 
 use crate::deployment::{Function, Signature};
 use crate::describe::declared::{self, Declared};
+use crate::describe::deferred::{self, Waits};
 use crate::describe::guarded::Guarded;
 use crate::describe::members::of_members;
-use crate::describe::responses::Answers;
+use crate::describe::responses::{Answers, Responses};
 use crate::describe::{Abilities, Definitions, query, schema};
 
 /// What a part of an address may have as it is.
@@ -58,6 +59,8 @@ pub struct Way<'a> {
     pub id: String,
     /// The parameters that the path gives.
     pub path: &'a [String],
+    /// Whether callers wait.
+    pub waits: Waits,
 }
 
 /// An operation.
@@ -74,7 +77,7 @@ pub struct Operation<'a> {
     parameters: Vec<Value>,
     #[serde(skip_serializing_if = "Option::is_none")]
     security: Option<&'a Value>,
-    responses: &'a Answers,
+    responses: Responses<'a>,
 }
 
 /// The address of a function below that of its deployment.
@@ -106,9 +109,13 @@ impl<'a> Operation<'a> {
         } else if query::takes_query(&rest, abilities) {
             parameters.extend(query::parameters(&rest, definitions));
         }
+        if !matches!(method, "options" | "trace") {
+            parameters.extend(deferred::parameters(way.waits));
+        }
         let Described { summary, description, answers, .. } = described;
         let security = answers.security();
-        Self { operation_id: way.id, summary, description, request_body, parameters, security, responses: answers }
+        let responses = Responses { answers, waits: way.waits };
+        Self { operation_id: way.id, summary, description, request_body, parameters, security, responses }
     }
 }
 

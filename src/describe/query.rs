@@ -164,7 +164,7 @@ mod tests {
 
     use super::*;
 
-    const ALL: Abilities = Abilities { names: true, files: true };
+    const ALL: Abilities = Abilities { names: true, files: true, deferred: true };
 
     fn described(parameters: &Value) -> Option<Vec<Value>> {
         let signature: Signature = serde_json::from_value(json!({"parameters": parameters})).unwrap();

@@ -11,6 +11,7 @@ use serde_json::{Map, Value, json};
 use crate::answer::code::Code;
 use crate::describe::declaration::Refusal;
 use crate::describe::declared::Declared;
+use crate::describe::deferred::{ACCEPTED, Waits};
 use crate::describe::guarded::Guarded;
 
 /// A shared answer: its name, what it means, its status, and its codes.
@@ -26,20 +27,33 @@ const fn shared(name: &'static str, means: &'static str, status: u16, codes: &'s
 }
 
 /// The errors of calls.
-const OF_CALLS: [Shared; 14] = [
+const OF_CALLS: [Shared; 16] = [
     shared("BadRequest", "The request is malformed.", 400, &[Code::BadRequest, Code::InvalidJson, Code::BadName]),
     shared(
         "NotFound",
         "There is no such function.",
         404,
-        &[Code::DeploymentNotFound, Code::FunctionNotFound, Code::AmbiguousFunction, Code::NotFound],
+        &[
+            Code::DeploymentNotFound,
+            Code::FunctionNotFound,
+            Code::AmbiguousFunction,
+            Code::NotFound,
+            Code::CallNotFound,
+        ],
     ),
     shared("MethodNotAllowed", "The address has other methods.", 405, &[Code::MethodNotAllowed]),
     shared("RequestTimeout", "The request arrived too slowly.", 408, &[Code::RequestTimeout]),
+    shared("KeyInUse", "A call under the same `Idempotency-Key` has not ended.", 409, &[Code::IdempotencyKeyInUse]),
     shared("PayloadTooLarge", "The body is too large.", 413, &[Code::PayloadTooLarge]),
     shared("UriTooLong", "The address is too long.", 414, &[Code::UriTooLong]),
     shared("UnsupportedMediaType", "The body has a type that is not read.", 415, &[Code::UnsupportedMediaType]),
-    shared("BadArgument", "The arguments do not fit the function, which has not run.", 422, &[Code::BadArgument]),
+    shared(
+        "BadArgument",
+        "The arguments do not fit the function, or are others than those of the same `Idempotency-Key`. The function \
+         has not run.",
+        422,
+        &[Code::BadArgument, Code::IdempotencyKeyReused],
+    ),
     shared("HeadersTooLarge", "The headers are too many or too long.", 431, &[Code::HeadersTooLarge]),
     shared(
         "FunctionError",
@@ -66,6 +80,7 @@ const OF_CALLS: [Shared; 14] = [
             Code::Starting,
             Code::Draining,
             Code::PluginFailed,
+            Code::QueueUnavailable,
         ],
     ),
     shared(
@@ -73,6 +88,12 @@ const OF_CALLS: [Shared; 14] = [
         "The call timed out, and may have had an effect.",
         504,
         &[Code::CallTimeout, Code::LoadTimeout],
+    ),
+    shared(
+        "InsufficientStorage",
+        "There is no room for an asynchronous call, or for the answer under an `Idempotency-Key`.",
+        507,
+        &[Code::InsufficientStorage],
     ),
 ];
 
@@ -123,12 +144,25 @@ struct Words<'a> {
     description: &'a str,
 }
 
-impl Serialize for Answers {
+/// The answers of one operation.
+#[derive(Debug)]
+pub(super) struct Responses<'a> {
+    pub(super) answers: &'a Answers,
+    pub(super) waits: Waits,
+}
+
+impl Serialize for Responses<'_> {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        let Answers { result, declared, guarded, others } = self.answers;
         let mut map = serializer.serialize_map(None)?;
-        map.serialize_entry("200", &self.result)?;
-        let refused = &self.guarded.answers;
-        let is_left = |status: &u16| !self.declared.contains_key(status);
+        if self.waits != Waits::Never {
+            map.serialize_entry("200", result)?;
+        }
+        let refused = &guarded.answers;
+        let is_left = |status: &u16| !declared.contains_key(status);
+        if self.waits != Waits::Always && is_left(&202) {
+            map.serialize_entry("202", &*ACCEPTED)?;
+        }
         let of_gateway = REFERENCES.iter().filter(|(status, _)| is_left(status) && !refused.contains_key(status));
         for (status, reference) in of_gateway {
             map.serialize_entry(status, reference)?;
@@ -136,10 +170,10 @@ impl Serialize for Answers {
         for (status, reference) in refused.iter().filter(|(status, _)| is_left(status)) {
             map.serialize_entry(status, reference)?;
         }
-        for (status, description) in &self.declared {
+        for (status, description) in declared {
             map.serialize_entry(status, &Words { description })?;
         }
-        if let Some(description) = self.others {
+        if let Some(description) = others {
             map.serialize_entry("default", &Words { description })?;
         }
         map.end()
@@ -220,11 +254,16 @@ pub(super) fn schemas() -> [(&'static str, Value); 2] {
 }
 
 fn response(shared: &Shared) -> Value {
-    let schema = if shared.name == "BadArgument" { "BadArgument" } else { "Error" };
+    let mut schema = json!({"$ref": "#/components/schemas/Error"});
+    if shared.status == 422 {
+        let reused = json!({"code": {"const": Code::IdempotencyKeyReused.as_str()}});
+        let reused = json!({"allOf": [schema], "properties": {"error": {"type": "object", "properties": reused}}});
+        schema = json!({"anyOf": [{"$ref": "#/components/schemas/BadArgument"}, reused]});
+    }
     json!({
         "description": described(shared),
         "headers": headers_of(shared.status),
-        "content": {"application/json": {"schema": {"$ref": format!("#/components/schemas/{schema}")}}},
+        "content": {"application/json": {"schema": schema}},
     })
 }
 

@@ -3,6 +3,8 @@
 
 pub mod accept;
 mod attempt;
+pub mod callbacks;
+mod counts;
 pub mod dispatch;
 pub mod inspected;
 mod keyed;
@@ -12,7 +14,7 @@ mod stored_call;
 
 use std::collections::HashMap;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use arc_swap::ArcSwap;
 use parking_lot::Mutex;
@@ -21,9 +23,9 @@ use tokio_util::sync::CancellationToken;
 
 use crate::config::Config;
 use crate::deployment::DeploymentName;
-use crate::gateway::async_calls::inspected::InspectedSchedule;
+use crate::gateway::async_calls::inspected::{InspectedLimits, InspectedRequest, InspectedSchedule};
 use crate::gateway::async_calls::rules::Rules;
-use crate::queue::{CallId, Queue};
+use crate::queue::{self, CallId, Counts, Fault, Queue};
 
 /// The key under which plugins, and functions as `async`, find which try of which call this is: an object with `id` and
 /// `try`; while the call is accepted, `try` is 0.
@@ -31,6 +33,9 @@ pub const CONTEXT_KEY: &str = "function.async";
 
 /// The pause after a fault of the queue.
 const FAULT_PAUSE: Duration = Duration::from_secs(1);
+
+/// The calls of each deployment that has some.
+pub type CallCounts = Arc<HashMap<Box<str>, Counts>>;
 
 /// The asynchronous calls of a gateway.
 #[derive(Debug)]
@@ -43,6 +48,8 @@ pub struct AsyncCalls {
     ended: Notify,
     /// The schedules have changed.
     rescheduled: Notify,
+    /// The last counts, and until when they are shown.
+    counted: Mutex<Option<(Instant, CallCounts)>>,
 }
 
 /// The tries under way.
@@ -50,7 +57,8 @@ pub struct AsyncCalls {
 struct Running {
     /// What ends each, with the serial of the try.
     calls: HashMap<CallId, (u32, CancellationToken)>,
-    deployments: HashMap<Box<str>, usize>,
+    /// How many of each lane: a deployment, or the origin of callbacks.
+    lanes: HashMap<Box<str>, usize>,
     bytes: usize,
 }
 
@@ -65,6 +73,7 @@ impl AsyncCalls {
             running: Mutex::default(),
             ended: Notify::new(),
             rescheduled: Notify::new(),
+            counted: Mutex::default(),
         }
     }
 
@@ -89,6 +98,28 @@ impl AsyncCalls {
         let rules = self.rules();
         let own = rules.schedules.iter().filter(|schedule| schedule.to.deployment == *name);
         own.map(InspectedSchedule::of).collect()
+    }
+
+    /// The limits of its own that a deployment has; none if it has those of all.
+    #[must_use]
+    pub fn limits_of(&self, name: &DeploymentName) -> Option<InspectedLimits> {
+        InspectedLimits::of(self.rules().described(name.as_str()))
+    }
+
+    /// What a call is made of; none if it is not kept.
+    ///
+    /// # Errors
+    ///
+    /// The file is not usable.
+    pub async fn request_of(&self, id: CallId) -> Result<Option<InspectedRequest>, Fault> {
+        let look = move |database: &queue::Database| match database.kept(id)? {
+            Some(kept) => database.request(&kept),
+            None => Ok(None),
+        };
+        let Some(request) = self.queue.read(look).await? else { return Ok(None) };
+        // It may have megabytes.
+        let read = tokio::task::spawn_blocking(move || InspectedRequest::read(&request));
+        Ok(read.await.ok().flatten())
     }
 
     /// Ends the try of a call, if one is under way.

@@ -115,8 +115,9 @@ impl Deployer {
         let (loaded, changes) = match self.unless_given_up(lock, &name, loading).await? {
             Ok(deployment) => {
                 let exports = deployment.pool().and_then(|pool| pool.exports());
-                let changes = exports.map(|after| difference::between(before, &after));
-                (deployment, Ok(changes.unwrap_or_default()))
+                let unknown = || DeployError::NotComparable(name.as_str().to_owned());
+                let changes = exports.ok_or_else(unknown).map(|after| difference::between(before, &after));
+                (deployment, changes)
             }
             Err((deployment, failure)) => (deployment, Err(DeployError::Load(failure))),
         };
@@ -182,11 +183,21 @@ impl Deployer {
         if check == CompatCheck::Off {
             return Ok(());
         }
-        let Ok((_, before)) = self.in_service(&candidate.name) else {
+        let name = candidate.name.as_str();
+        let before = self.in_service(&candidate.name).ok().map(|(_, before)| before);
+        let is_first = || {
+            // Of a first deploy there is a deployment already, without a release.
+            self.store.record(name).is_none_or(|record| record.live_release().is_none())
+        };
+        if before.is_none() && is_first() {
             log.note("no release is in service: nothing to compare with");
             return Ok(());
+        }
+        let (Some(before), Some(after)) = (before, candidate.pool().and_then(|pool| pool.exports())) else {
+            let error = DeployError::NotComparable(name.to_owned());
+            log.note(&error.to_string());
+            return if check == CompatCheck::Refuse { Err(error) } else { Ok(()) };
         };
-        let Some(after) = candidate.pool().and_then(|pool| pool.exports()) else { return Ok(()) };
         let changes = difference::between(&before, &after);
         let words = |change: &FunctionChange| match change.effect {
             Effect::Breaks => Some(format!("breaks callers: {change}")),

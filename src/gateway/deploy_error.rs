@@ -70,6 +70,12 @@ pub enum DeployError {
     /// No release of the deployment is in service.
     #[error("no release of {0:?} is in service: there is nothing to compare with")]
     NotInService(String),
+    /// The functions of the release in service, or of the new one, are not known.
+    #[error(
+        "the functions of {0:?} cannot be compared while its release in service, or the new one, is not loaded: deploy \
+         without the check, or with \"force\""
+    )]
+    NotComparable(String),
     /// The release breaks callers of the one in service, and was to be refused then.
     #[error("the release would break callers of {name:?}: {}", in_words(changes))]
     Incompatible {
@@ -118,6 +124,7 @@ impl DeployError {
             | Self::NotPermitted(_)
             | Self::NotPermittedOfConfiguration(_)
             | Self::NotInService(_)
+            | Self::NotComparable(_)
             | Self::Incompatible { .. }
             | Self::InProgress(_)
             | Self::Repository(_)

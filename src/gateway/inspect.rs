@@ -7,7 +7,7 @@ use serde::Serialize;
 use serde_json::Value;
 
 use crate::config::HookName;
-use crate::gateway::async_calls::inspected::InspectedSchedule;
+use crate::gateway::async_calls::inspected::{InspectedLimits, InspectedSchedule};
 use crate::gateway::plugin_detail::PluginDetail;
 use crate::gateway::readiness::{self, PluginReadiness, Reason};
 use crate::gateway::{Gateway, VERSION};
@@ -43,6 +43,9 @@ pub struct InspectedDeployment {
     /// When its functions are called by the configuration.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub schedules: Vec<InspectedSchedule>,
+    /// The limits of its asynchronous calls, where they are not those of all.
+    #[serde(rename = "async", skip_serializing_if = "Option::is_none")]
+    pub async_limits: Option<InspectedLimits>,
     /// What is odd about it although it serves.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub warnings: Vec<String>,
@@ -145,6 +148,7 @@ impl Gateway {
             origin: deployment.stored().map(|stored| stored.origin),
             labels: deployment.labels.lock().clone(),
             schedules: self.async_calls().map(|calls| calls.schedules_of(&deployment.name)).unwrap_or_default(),
+            async_limits: self.async_calls().and_then(|calls| calls.limits_of(&deployment.name)),
             warnings: state.warnings,
             error: state.error,
         })

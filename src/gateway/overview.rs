@@ -10,10 +10,12 @@ use serde::Serialize;
 use crate::clock;
 use crate::deployment::DeploymentName;
 use crate::gateway::Gateway;
+use crate::gateway::async_calls::CallCounts;
 use crate::gateway::deployer::Deployer;
 use crate::gateway::readiness::{self, DeploymentReadiness, Reason};
 use crate::metrics::history::Past;
 use crate::process::usage::{self, TreeUsage};
+use crate::queue::Counts;
 use crate::registry::Deployment;
 use crate::supervise;
 
@@ -87,6 +89,9 @@ struct Line<'a> {
     restarts: u64,
     error: Option<Reason>,
     warnings: Vec<String>,
+    /// Its asynchronous calls; none where none wait, are tried or are dead.
+    #[serde(rename = "async")]
+    async_calls: Option<Counts>,
     history: Minutes,
 }
 
@@ -137,8 +142,12 @@ impl Overviews {
             return Arc::clone(overview);
         }
         let (deployer, usage) = (Arc::clone(&self.deployer), Arc::clone(&self.usage));
+        let counts = match deployer.gateway.async_calls() {
+            Some(calls) => calls.counts().await,
+            None => CallCounts::default(),
+        };
         // The files of processes are read, and thousands of lines take milliseconds.
-        let made = tokio::task::spawn_blocking(move || overview(&deployer, &mut usage.lock()));
+        let made = tokio::task::spawn_blocking(move || overview(&deployer, &mut usage.lock(), &counts));
         let overview = match made.await {
             Ok(overview) => Arc::new(overview),
             Err(panicked) => std::panic::resume_unwind(panicked.into_panic()),
@@ -175,13 +184,13 @@ impl Usage {
     }
 }
 
-fn overview(deployer: &Deployer, usage: &mut Usage) -> Overview {
+fn overview(deployer: &Deployer, usage: &mut Usage, counts: &CallCounts) -> Overview {
     let all = deployer.gateway.deployments();
     let ids = |deployment: &Deployment| deployment.pool().map(|pool| pool.process_ids()).unwrap_or_default();
     let processes: Vec<BTreeSet<i32>> = all.iter().map(|deployment| ids(deployment)).collect();
     usage.refresh(&processes.iter().flatten().copied().collect(), clock::now());
     let lines = all.iter().zip(&processes).map(|(deployment, ids)| {
-        let line = line(deployment, usage, ids);
+        let line = Line { async_calls: counts.get(deployment.name.as_str()).copied(), ..line(deployment, usage, ids) };
         (deployment.name.clone(), serde_json::to_string(&line).unwrap_or_default().into())
     });
     let deployments = lines.collect();
@@ -216,6 +225,7 @@ fn line<'a>(deployment: &'a Deployment, usage: &Usage, ids: &BTreeSet<i32>) -> L
         restarts,
         error: state.error,
         warnings: state.warnings,
+        async_calls: None,
         history: past.map(|past| minutes(&past)).unwrap_or_default(),
     }
 }

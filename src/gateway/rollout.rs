@@ -67,7 +67,7 @@ impl Gateway {
         let step = if matches!(deployment.state, State::Pending) { None } else { change::begin("swap") };
         let _swap = self.swap.lock();
         deployment.chain.store(Arc::new(self.plugins.current().chain_of(deployment.name.as_str())));
-        self.check_routes_to(&deployment.name, deployment.pool());
+        self.check_targets_in(&deployment.name, deployment.pool());
         let replaced = self.registry.put(deployment);
         timeline::succeed(step);
         replaced

@@ -3,6 +3,7 @@
 
 pub mod access;
 pub mod async_calls;
+pub mod async_request;
 pub mod audited;
 pub mod call_from_page;
 pub mod caller;

@@ -39,7 +39,7 @@ const DOCS: [File; 6] = [
     ("style.css", CSS, include_str!("dashboard/style.css")),
 ];
 
-const FILES: [File; 22] = [
+const FILES: [File; 24] = [
     ("/", HTML, include_str!("dashboard/index.html")),
     ("/dashboard", HTML, include_str!("dashboard/index.html")),
     ("/dashboard/", HTML, include_str!("dashboard/index.html")),
@@ -58,6 +58,8 @@ const FILES: [File; 22] = [
     ("/dashboard/logs.js", SCRIPT, include_str!("dashboard/logs.js")),
     ("/dashboard/overview.js", SCRIPT, include_str!("dashboard/overview.js")),
     ("/dashboard/plugins.js", SCRIPT, include_str!("dashboard/plugins.js")),
+    ("/dashboard/queue.js", SCRIPT, include_str!("dashboard/queue.js")),
+    ("/dashboard/queued.js", SCRIPT, include_str!("dashboard/queued.js")),
     ("/dashboard/recording.js", SCRIPT, include_str!("dashboard/recording.js")),
     ("/dashboard/timeline.js", SCRIPT, include_str!("dashboard/timeline.js")),
     ("/dashboard/wiring.js", SCRIPT, include_str!("dashboard/wiring.js")),
@@ -91,11 +93,18 @@ fn answer((_, content_type, content): &'static File, tag: &str, headers: &Header
         (CACHE_CONTROL, "no-cache"),
         (ETAG, tag),
     ];
-    let is_known = headers.get(IF_NONE_MATCH).is_some_and(|known| known.as_bytes() == tag.as_bytes());
+    let is_known = is_known(headers, tag);
     if is_known {
         return (StatusCode::NOT_MODIFIED, safety).into_response();
     }
     (safety, [(CONTENT_TYPE, *content_type)], *content).into_response()
+}
+
+/// Whether a client says that it has what has this tag: one of a list, maybe weak, or any (RFC 9110, section 13.1.2).
+pub fn is_known(headers: &HeaderMap, tag: &str) -> bool {
+    let lists = headers.get_all(IF_NONE_MATCH).iter().filter_map(|list| list.to_str().ok());
+    let mut tags = lists.flat_map(|list| list.split(',')).map(str::trim);
+    tags.any(|one| one == "*" || one.strip_prefix("W/").unwrap_or(one) == tag)
 }
 
 /// The entity tag of a text.

@@ -20,6 +20,8 @@ use crate::http::front::cors::CorsPolicy;
 use crate::http::front::routes::{Found, Route, Routes};
 use crate::http::path::{self, Target};
 use crate::http::problem::{Code, Problem};
+use crate::queue::CallId;
+use crate::queue::shown;
 
 /// The front of a gateway.
 #[derive(Debug)]
@@ -67,6 +69,8 @@ pub enum Taken {
     Methods(String),
     /// The address has other methods.
     Refused(Problem),
+    /// It is about this asynchronous call, whose deployment decides about pages of other origins.
+    OfCall(CallId),
     /// None takes it.
     No,
 }
@@ -125,6 +129,9 @@ impl Front {
         let table = self.table.load();
         let table = table.as_ref()?;
         let path = request.uri().path();
+        if let Some(id) = shown::id_in(path).filter(|_| table.has_cors()) {
+            return Some(Box::new(Entry { taken: Taken::OfCall(id), cors: None }));
+        }
         let mut cors = None;
         let is_own = path == path::TOOLS && self.mcp.load().enabled;
         let taken = if is_own || table.routes.is_empty() || !may_be_routed(path, &self.prefix) {
@@ -151,6 +158,16 @@ impl Front {
         (cors.is_some() || !matches!(taken, Taken::No)).then(|| Box::new(Entry { taken, cors: cors.cloned() }))
     }
 
+    /// What pages of an origin may do at the address of an asynchronous call: those that may call its deployment may
+    /// look at it and take it back. For a call that is not kept, those that may call anything.
+    #[must_use]
+    pub fn policy_of_call(&self, deployment: Option<&str>, origin: &HeaderValue) -> Option<Arc<CorsPolicy>> {
+        let table = self.table.load();
+        let policies = table.as_ref()?.policies_of_calls(deployment);
+        let permitting = policies.iter().find(|policy| policy.permits(origin));
+        permitting.or(policies.first()).map(|policy| Arc::new(policy.of_calls()))
+    }
+
     /// Counts the answer to a preflight.
     pub fn count_preflight(&self, permitted: bool) {
         self.preflights[usize::from(!permitted)].fetch_add(1, Ordering::Relaxed);
@@ -173,6 +190,21 @@ impl Table {
         let (routes, cors) = (Routes::new(&config.routes), config.server.cors.as_ref().map(policy));
         let is_empty = routes.is_empty() && cors.is_none() && deployments.is_empty();
         (!is_empty).then_some(Self { routes, cors, deployments })
+    }
+
+    fn has_cors(&self) -> bool {
+        self.cors.is_some() || !self.deployments.is_empty() || self.routes.iter().any(|route| route.cors.is_some())
+    }
+
+    /// The policies at addresses of a deployment, those of routes to it included; without one, all there are.
+    fn policies_of_calls(&self, deployment: Option<&str>) -> Vec<&Arc<CorsPolicy>> {
+        let routes =
+            self.routes.iter().filter(|route| deployment.is_none_or(|name| route.to.deployment.as_str() == name));
+        let own: Vec<_> = match deployment {
+            Some(name) => self.deployments.get(name).or(self.cors.as_ref()).into_iter().collect(),
+            None => self.cors.iter().chain(self.deployments.values()).collect(),
+        };
+        own.into_iter().chain(routes.filter_map(|route| route.cors.as_ref())).collect()
     }
 
     /// The policy of a route.
@@ -198,11 +230,8 @@ impl Table {
     }
 }
 
-/// A route to a function, as descriptions have it; none for whole requests, and where nobody waits for the answer.
+/// A route to a function, as descriptions have it; none for whole requests.
 fn described(route: &Route) -> Option<RouteAddress> {
-    if route.is_async {
-        return None;
-    }
     let parts = route.path.parts();
     let text = |part: &RoutePart| match part {
         RoutePart::Text(text) => format!("/{}", utf8_percent_encode(text, NON_ALPHANUMERIC)),
@@ -218,6 +247,7 @@ fn described(route: &Route) -> Option<RouteAddress> {
         host: route.host.as_ref().map(ToString::to_string).filter(|host| !host.contains('*')),
         methods: route.methods.clone(),
         function: route.to.function.clone()?,
+        is_async: route.is_async,
     })
 }
 

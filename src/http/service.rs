@@ -178,9 +178,13 @@ impl Service {
         id: &HeaderValue,
         connection: &ClientConnection,
     ) -> Result<Response<ReplyBody>, Problem> {
-        let Entry { taken, cors } = *entry;
-        let Some(cors) = cors else { return self.take(taken, request, id, connection).await };
+        let Entry { taken, mut cors } = *entry;
         let origin = request.headers().get(ORIGIN).cloned();
+        if let Taken::OfCall(call) = taken {
+            let Some(origin) = &origin else { return self.answer_without_origin(request, id, connection).await };
+            cors = self.front.policy_of_call(self.deployment_of_call(call).await.as_deref(), origin);
+        }
+        let Some(cors) = cors else { return self.take(taken, request, id, connection).await };
         let is_preflight = cors::is_preflight(request.method(), request.headers());
         let answer = if is_preflight && !self.gateway.is_draining() && connection.place != Place::Reserved {
             let (head, body) = request.into_parts();
@@ -207,7 +211,7 @@ impl Service {
         connection: &ClientConnection,
     ) -> Result<Response<ReplyBody>, Problem> {
         let answer = match taken {
-            Taken::No => return self.route(request, id, connection).await,
+            Taken::No | Taken::OfCall(_) => return self.route(request, id, connection).await,
             _ if self.gateway.is_draining() => return Err(problem::draining()),
             _ if connection.place == Place::Reserved => return Err(too_many_connections()),
             Taken::By(route) => {

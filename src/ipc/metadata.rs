@@ -105,10 +105,24 @@ pub fn parse(data: &[u8], own: &OwnScripts<'_>) -> Result<Exports, BadMetaData> 
     }
     let aliases = aliases.into_usable(&functions);
     let mut warnings: Vec<String> = texts(&data, "warnings").take(WARNINGS).map(cut).collect();
+    warnings.extend(left_out(&functions));
     if functions.is_empty() {
         warnings.push(NO_FUNCTIONS.to_owned());
     }
     Ok(Exports { functions, aliases, accepts, packages: Value::Object(packages), warnings })
+}
+
+/// Which types are not known because they are too long, if some are.
+fn left_out(functions: &HashMap<Box<str>, Arc<Function>>) -> Option<String> {
+    let words = |function: &Arc<Function>| {
+        let left_out = function.signature.left_out();
+        (!left_out.is_empty()).then(|| format!("{} ({})", function.name, left_out.join(", ")))
+    };
+    let mut all: Vec<String> = functions.values().filter_map(words).collect();
+    all.sort_unstable();
+    let text =
+        format!("schemas are left out of the descriptions, since those of a function are too long: {}", all.join("; "));
+    (!all.is_empty()).then(|| cut(&text))
 }
 
 /// Aliases with the name of their function; `None` for an alias that two functions claim.

@@ -68,11 +68,13 @@ impl Database {
 
     fn insert(&self, call: &NewCall) -> Result<i64, Fault> {
         let NewCall { id, deployment, function, origin, priority, accepted, due, expires, policy, request, .. } = call;
+        let callback = call.callback.as_ref();
         self.connection
             .prepare_cached(
                 "INSERT INTO calls (id, deployment, function, origin, priority, state, tries, failures, \
-                 interruptions, serial, accepted, due, expires, attempts, backoff, max_backoff, keep, keep_dead, size) \
-                 VALUES (?1, ?2, ?3, ?4, ?5, 0, 0, 0, 0, 0, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14)",
+                 interruptions, serial, accepted, due, expires, attempts, backoff, max_backoff, keep, keep_dead, size, \
+                 callback, callback_age) \
+                 VALUES (?1, ?2, ?3, ?4, ?5, 0, 0, 0, 0, 0, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15, ?16)",
             )?
             .execute(params![
                 id.as_bytes(),
@@ -89,6 +91,8 @@ impl Database {
                 millis(policy.keep),
                 millis(policy.keep_dead),
                 i64::try_from(request.len()).unwrap_or(i64::MAX),
+                callback.map(|callback| &callback.url),
+                callback.map(|callback| millis(callback.max_age)),
             ])?;
         Ok(self.connection.last_insert_rowid())
     }

@@ -1,6 +1,8 @@
 //! Asynchronous calls as the queue keeps them. What a call is made of, and what it came to, are bytes that the queue
 //! does not read.
 
+use std::time::Duration;
+
 use bytes::Bytes;
 
 use crate::queue::call_id::CallId;
@@ -55,6 +57,8 @@ pub struct NewCall {
     pub request: Bytes,
     /// The key that only one call may have, and what that call must be like.
     pub key: Option<CallKey>,
+    /// Where its end is reported to.
+    pub callback: Option<Callback>,
 }
 
 impl NewCall {
@@ -73,8 +77,20 @@ impl NewCall {
             ended: None,
             progress: Progress::accepted(self.due, self.expires),
             last: None,
+            callback: self.callback.as_ref().map(|callback| callback.url.clone()),
+            reports: None,
+            report: None,
         }
     }
+}
+
+/// Where the end of a call is reported to.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Callback {
+    /// The URL.
+    pub url: Box<str>,
+    /// How long that is tried.
+    pub max_age: Duration,
 }
 
 /// A key, and a digest of what is asked for under it.
@@ -114,8 +130,12 @@ pub struct Try {
     pub deployment: Box<str>,
     /// The function.
     pub function: Box<str>,
+    /// Whose limit of tries it counts for: the deployment, or the origin of a callback.
+    pub lane: Box<str>,
     /// Where the call comes from.
     pub origin: Box<str>,
+    /// Where it goes, if it is a callback.
+    pub callback: Option<Box<str>>,
     /// What the call is made of; none if its file is gone.
     pub request: Option<Bytes>,
     /// Whether this is the last try if it fails.
@@ -171,6 +191,12 @@ pub struct Kept {
     pub progress: Progress,
     /// The status, code and message of its last try.
     pub last: Option<(u16, Box<str>, Box<str>)>,
+    /// Where its end is reported to; where a callback goes.
+    pub callback: Option<Box<str>>,
+    /// The call whose end it reports, if it is a callback.
+    pub reports: Option<CallId>,
+    /// The callback that reports its end, the last one of several.
+    pub report: Option<Box<Self>>,
 }
 
 /// Which calls are meant.
@@ -178,6 +204,8 @@ pub struct Kept {
 pub struct Filter {
     /// Of this deployment.
     pub deployment: Option<Box<str>>,
+    /// Of this function.
+    pub function: Option<Box<str>>,
     /// In this state.
     pub state: Option<State>,
 }

@@ -11,7 +11,7 @@ use crate::queue::fault::Fault;
 use crate::queue::progress::{Policy, Progress, State};
 
 /// The version of the tables. A file of a later one is not touched.
-const VERSION: i64 = 1;
+const VERSION: i64 = 2;
 /// How long a change waits for another process that uses the file, during an upgrade.
 const BUSY: Duration = Duration::from_secs(5);
 /// Pages of the write-ahead log after which it is moved into the file.
@@ -88,6 +88,19 @@ CREATE TRIGGER keys_removed AFTER DELETE ON keys BEGIN
 END;
 ";
 
+/// What version 2 adds. `callback` is where the end of a call is reported to, `callback_age` how long that is tried.
+/// The report is a row of its own: `reports` is the call, and `lane` the origin that it goes to. Tries of a lane share
+/// one limit; that of other calls is their deployment.
+const CALLBACKS: &str = "
+ALTER TABLE calls ADD COLUMN callback TEXT;
+ALTER TABLE calls ADD COLUMN callback_age INTEGER;
+ALTER TABLE calls ADD COLUMN reports BLOB;
+ALTER TABLE calls ADD COLUMN lane TEXT;
+DROP INDEX calls_waiting;
+CREATE INDEX calls_waiting ON calls (coalesce(lane, deployment), priority, due, row) WHERE state = 0;
+CREATE INDEX calls_reporting ON calls (reports, row) WHERE reports IS NOT NULL;
+";
+
 /// The columns of [`progress_of`] and [`policy_of`], in their order.
 pub(super) const PROGRESS: &str = "state, tries, failures, interruptions, serial, due, expires";
 pub(super) const POLICY: &str = "attempts, backoff, max_backoff, keep, keep_dead";
@@ -142,16 +155,16 @@ impl Database {
         connection.pragma_update(None, "trusted_schema", false)?;
         let transaction = connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
         let version: i64 = transaction.pragma_query_value(None, "user_version", |row| row.get(0))?;
-        match version {
-            0 => {
-                transaction.execute_batch(TABLES)?;
-                transaction.pragma_update(None, "user_version", VERSION)?;
-            }
-            VERSION => {}
-            later => {
-                let text = format!("the file of asynchronous calls has format {later}, this program knows {VERSION}");
-                return Err(Fault::Broken(text.into()));
-            }
+        if version > VERSION {
+            let text = format!("the file of asynchronous calls has format {version}, this program knows {VERSION}");
+            return Err(Fault::Broken(text.into()));
+        }
+        // Each version has the tables of those before.
+        for step in [TABLES, CALLBACKS].into_iter().skip(usize::try_from(version).unwrap_or(0)) {
+            transaction.execute_batch(step)?;
+        }
+        if version < VERSION {
+            transaction.pragma_update(None, "user_version", VERSION)?;
         }
         transaction.commit()?;
         Ok(Self { connection, bodies: bodies.to_owned(), gone: Vec::new() })
@@ -244,4 +257,32 @@ pub(super) fn number_of(state: State) -> i64 {
 /// Whole milliseconds of a duration, as they are kept.
 pub(super) fn millis(duration: Duration) -> i64 {
     i64::try_from(duration.as_millis()).unwrap_or(i64::MAX)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::queue::trying::Room;
+
+    #[test]
+    fn a_file_of_the_version_before_opens_with_its_calls() {
+        let folder = tempfile::tempdir().unwrap();
+        let file = folder.path().join("calls.sqlite");
+        let before = Connection::open(&file).unwrap();
+        before.execute_batch(TABLES).unwrap();
+        before.pragma_update(None, "user_version", 1).unwrap();
+        let insert = "INSERT INTO calls VALUES (1, zeroblob(16), 'shop', 'order', '', 0, 0, 0, 0, 0, 0, 1, 1, 9999, \
+                      NULL, NULL, 3, 1000, 9000, 9000, 9000, 2, NULL, NULL, NULL); \
+                      INSERT INTO requests VALUES (1, x'5b5d')";
+        before.execute_batch(insert).unwrap();
+        drop(before);
+        for _ in 0..2 {
+            let mut database = Database::open(&file, folder.path()).unwrap();
+            let room = Room { tries: 1, callbacks: 1, bytes: 1 };
+            let begun = database.begin_tries(5, "", room, |_| 1).unwrap();
+            let [one] = &begun.tries[..] else { panic!("the call is gone") };
+            assert_eq!((&*one.lane, one.request.as_deref(), &one.callback), ("shop", Some(&b"[]"[..]), &None));
+            assert_eq!(database.recover(5, 0).unwrap(), 1);
+        }
+    }
 }

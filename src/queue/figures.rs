@@ -8,19 +8,24 @@ use crate::queue::progress::State;
 #[derive(Debug, Default)]
 pub struct Figures {
     accepted: AtomicU64,
-    tries: AtomicU64,
-    done: AtomicU64,
-    dead: AtomicU64,
-    cancelled: AtomicU64,
+    /// Of calls of functions.
+    pub calls: Ends,
+    /// Of callbacks.
+    pub callbacks: Ends,
     waiting: AtomicU64,
     bytes: AtomicU64,
 }
 
-impl Figures {
-    pub(super) fn accepted(&self, calls: u64) {
-        self.accepted.fetch_add(calls, Ordering::Relaxed);
-    }
+/// Tries, and how calls have ended.
+#[derive(Debug, Default)]
+pub struct Ends {
+    tries: AtomicU64,
+    done: AtomicU64,
+    dead: AtomicU64,
+    cancelled: AtomicU64,
+}
 
+impl Ends {
     pub(super) fn tries(&self, tries: u64) {
         self.tries.fetch_add(tries, Ordering::Relaxed);
     }
@@ -35,15 +40,10 @@ impl Figures {
         counter.fetch_add(calls, Ordering::Relaxed);
     }
 
-    pub(super) fn holds(&self, waiting: u64, bytes: u64) {
-        self.waiting.store(waiting, Ordering::Relaxed);
-        self.bytes.store(bytes, Ordering::Relaxed);
-    }
-
-    /// Calls that were accepted, and tries that were begun.
+    /// Tries that were begun.
     #[must_use]
-    pub fn totals(&self) -> (u64, u64) {
-        (self.accepted.load(Ordering::Relaxed), self.tries.load(Ordering::Relaxed))
+    pub fn total(&self) -> u64 {
+        self.tries.load(Ordering::Relaxed)
     }
 
     /// Calls that have ended, by state.
@@ -51,6 +51,27 @@ impl Figures {
     pub fn ends(&self) -> [(State, u64); 3] {
         let of = |counter: &AtomicU64| counter.load(Ordering::Relaxed);
         [(State::Done, of(&self.done)), (State::Dead, of(&self.dead)), (State::Cancelled, of(&self.cancelled))]
+    }
+}
+
+impl Figures {
+    pub(super) fn accept(&self, calls: u64) {
+        self.accepted.fetch_add(calls, Ordering::Relaxed);
+    }
+
+    pub(super) fn of(&self, is_callback: bool) -> &Ends {
+        if is_callback { &self.callbacks } else { &self.calls }
+    }
+
+    pub(super) fn holds(&self, waiting: u64, bytes: u64) {
+        self.waiting.store(waiting, Ordering::Relaxed);
+        self.bytes.store(bytes, Ordering::Relaxed);
+    }
+
+    /// Calls that were accepted.
+    #[must_use]
+    pub fn accepted(&self) -> u64 {
+        self.accepted.load(Ordering::Relaxed)
     }
 
     /// Calls that have not ended, and bytes of requests and results.

@@ -14,7 +14,8 @@ use crate::queue::fault::Fault;
 use crate::queue::progress::{Millis, Note, State};
 
 /// The columns of [`kept_of`], in their order.
-const KEPT: &str = "row, id, deployment, function, priority, origin, accepted, began, ended, status, code, message";
+pub(super) const KEPT: &str = "row, id, deployment, function, priority, origin, accepted, began, ended, status, \
+                               code, message, callback, reports";
 
 /// What became of a call that was to be changed.
 #[derive(Debug, Clone)]
@@ -36,7 +37,14 @@ impl Database {
     pub fn kept(&self, id: CallId) -> Result<Option<Kept>, Fault> {
         let mut select =
             self.connection.prepare_cached(&format!("SELECT {KEPT}, {PROGRESS} FROM calls WHERE id = ?1"))?;
-        Ok(select.query_row([id.as_bytes()], kept_of).optional()?)
+        let mut kept = select.query_row([id.as_bytes()], kept_of).optional()?;
+        if let Some(kept) = &mut kept
+            && kept.callback.is_some()
+            && kept.reports.is_none()
+        {
+            kept.report = self.report_of(id)?.map(Box::new);
+        }
+        Ok(kept)
     }
 
     /// What a call that has ended came to, without its body; none if it has no answer, or that is gone.
@@ -129,12 +137,12 @@ impl Database {
     /// The file is not usable.
     pub fn redrive(
         &mut self,
-        deployment: Option<&str>,
+        filter: Filter,
         max_age: impl Fn(&str) -> Duration,
         now: Millis,
         most: u32,
     ) -> Result<usize, Fault> {
-        let filter = Filter { deployment: deployment.map(Into::into), state: Some(State::Dead) };
+        let filter = Filter { state: Some(State::Dead), ..filter };
         let dead = self.oldest(&filter, most)?;
         for kept in &dead {
             if let Some(next) = kept.progress.retry(max_age(&kept.deployment), now) {
@@ -192,10 +200,14 @@ fn condition_of(filter: &Filter) -> (String, Vec<Value>) {
         condition.push_str(" AND deployment = ?");
         values.push(Value::Text(deployment.to_string()));
     }
+    if let Some(function) = &filter.function {
+        condition.push_str(" AND function = ?");
+        values.push(Value::Text(function.to_string()));
+    }
     (condition, values)
 }
 
-fn kept_of(row: &Row<'_>) -> rusqlite::Result<Kept> {
+pub(super) fn kept_of(row: &Row<'_>) -> rusqlite::Result<Kept> {
     let status: Option<u16> = row.get(9)?;
     let code: Option<Box<str>> = row.get(10)?;
     let message: Option<Box<str>> = row.get(11)?;
@@ -210,7 +222,10 @@ fn kept_of(row: &Row<'_>) -> rusqlite::Result<Kept> {
         accepted: row.get(6)?,
         began: row.get(7)?,
         ended: row.get(8)?,
-        progress: progress_of(row, 12)?,
+        progress: progress_of(row, 14)?,
         last: was_tried.then(|| (status.unwrap_or(0), code.unwrap_or_default(), message.unwrap_or_default())),
+        callback: row.get(12)?,
+        reports: row.get::<_, Option<_>>(13)?.map(CallId::from_bytes),
+        report: None,
     })
 }

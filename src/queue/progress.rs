@@ -103,6 +103,8 @@ pub enum TryEnd {
     Final,
     /// With an error that another try may not have.
     Failed,
+    /// The same, and whoever answered asks for this delay at least.
+    FailedFor(Duration),
     /// No worker took it. It is tried again after this delay, and no attempt is used up.
     NotBegun(Duration),
 }
@@ -142,15 +144,8 @@ impl Progress {
         Some(match end {
             TryEnd::Done => ended.stop(State::Done, policy, now),
             TryEnd::Final => ended.stop(State::Dead, policy, now),
-            TryEnd::Failed => {
-                let failed = Self { failures: self.failures + 1, ..ended };
-                let next = after(now, delay(policy, failed.failures, jitter));
-                if failed.failures >= policy.attempts || next >= self.expires {
-                    failed.stop(State::Dead, policy, now)
-                } else {
-                    Self { state: State::Queued, due: next, ..failed }
-                }
-            }
+            TryEnd::Failed => ended.fail(Duration::ZERO, policy, now, jitter),
+            TryEnd::FailedFor(asked) => ended.fail(asked, policy, now, jitter),
             TryEnd::NotBegun(delay) => {
                 let due = after(now, delay);
                 Self { state: State::Queued, tries: self.tries.saturating_sub(1), due, ..ended }
@@ -191,6 +186,15 @@ impl Progress {
         let may = matches!(self.state, State::Dead | State::Cancelled);
         let expires = after(now, max_age);
         may.then_some(Self { state: State::Queued, failures: 0, interruptions: 0, due: now, expires, ..self })
+    }
+
+    fn fail(self, asked: Duration, policy: Policy, now: Millis, jitter: f64) -> Self {
+        let failed = Self { failures: self.failures + 1, ..self };
+        let next = after(now, delay(policy, failed.failures, jitter).max(asked));
+        if failed.failures >= policy.attempts || next >= self.expires {
+            return failed.stop(State::Dead, policy, now);
+        }
+        Self { state: State::Queued, due: next, ..failed }
     }
 
     fn stop(self, state: State, policy: Policy, now: Millis) -> Self {
@@ -247,6 +251,17 @@ mod tests {
         let call = call.end(call.serial, TryEnd::Failed, POLICY, 5000, 1.0).unwrap();
         assert_eq!((call.state, call.tries, call.due), (State::Dead, 3, 605_000));
         assert_eq!(call.begin(1_000_000), None);
+    }
+
+    #[test]
+    fn whoever_answers_may_ask_for_a_longer_delay() {
+        for (asked, due) in [(0, 2000), (1, 2000), (60, 61_000)] {
+            let end = TryEnd::FailedFor(Duration::from_secs(asked));
+            let call = running().end(1, end, POLICY, 1000, 1.0).unwrap();
+            assert_eq!((call.state, call.due, call.failures), (State::Queued, due, 1));
+        }
+        let beyond = TryEnd::FailedFor(Duration::from_secs(1000));
+        assert_eq!(running().end(1, beyond, POLICY, 0, 1.0).unwrap().state, State::Dead, "it would be too old");
     }
 
     #[test]

@@ -1,6 +1,8 @@
 //! A seeded simulation of the queue on its real tables: callers accept, cancel and queue calls again, tries end in all
 //! ways, time passes, and the gateway ends between any two steps. What was acknowledged must stay true.
 
+mod reports;
+
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 use std::time::Duration;
@@ -18,7 +20,7 @@ use crate::queue::trying::Room;
 
 const TIGHT: Bounds = Bounds { waiting: 40, bytes: 400 };
 const WIDE: Bounds = Bounds { waiting: 40, bytes: 1 << 30 };
-const ALL: Room = Room { tries: 8, bytes: 4000 };
+const ALL: Room = Room { tries: 8, callbacks: 4, bytes: 4000 };
 
 /// A gateway, its callers, and what they were told.
 struct Simulated {
@@ -35,6 +37,8 @@ struct Simulated {
     keys: BTreeMap<u8, CallId>,
     /// Ids of calls whose end with a result was acknowledged.
     done: BTreeSet<CallId>,
+    /// Ids of calls of which a report has ended.
+    reported: BTreeSet<CallId>,
 }
 
 impl Simulated {
@@ -49,12 +53,14 @@ impl Simulated {
             told: BTreeMap::new(),
             keys: BTreeMap::new(),
             done: BTreeSet::new(),
+            reported: BTreeSet::new(),
         }
     }
 
     /// A transaction of some steps, which a crash may end before or after it is on the disk.
     fn transaction(&mut self) {
         let (told, keys, done) = (self.told.clone(), self.keys.clone(), self.done.clone());
+        let reported = self.reported.clone();
         self.database.begin().unwrap();
         for _ in 0..self.random.usize(1..5) {
             self.step();
@@ -63,7 +69,7 @@ impl Simulated {
             0 => {
                 // It ends before the commit: nothing has happened.
                 self.database.connection.execute_batch("ROLLBACK").unwrap();
-                (self.told, self.keys, self.done) = (told, keys, done);
+                (self.told, self.keys, self.done, self.reported) = (told, keys, done, reported);
                 self.crash();
             }
             1 | 2 => {
@@ -128,6 +134,7 @@ impl Simulated {
             policy,
             request: Bytes::copy_from_slice(&bytes),
             key: key.map(|key| CallKey { key: [key; 32], fingerprint: [key; 32] }),
+            callback: self.some_callback(),
         };
         let bounds = self.bounds;
         match self.database.within(|database| database.accept(&call, bounds)) {
@@ -153,7 +160,11 @@ impl Simulated {
             let may = !matches!(known, Some(State::Done | State::Cancelled | State::Dead));
             assert!(may, "seed {}: a call that is {known:?} is tried", self.seed);
             assert!(self.tries.iter().all(|other| other.id != one.id), "seed {}: tried twice at once", self.seed);
-            assert_eq!(one.request.as_deref(), Some(&one.id.as_bytes()[..]), "seed {}", self.seed);
+            if one.callback.is_some() {
+                self.told.entry(one.id).or_insert(None);
+            } else {
+                assert_eq!(one.request.as_deref(), Some(&one.id.as_bytes()[..]), "seed {}", self.seed);
+            }
             self.tries.push(one);
         }
     }
@@ -184,6 +195,8 @@ impl Simulated {
                     assert!(self.done.insert(one.id), "seed {}: done twice", self.seed);
                 }
                 self.told.insert(one.id, Some(state));
+                let reported = self.reported_by(one.id).filter(|_| state.has_ended());
+                self.reported.extend(reported);
             }
             // It was cancelled meanwhile.
             Ok(None) => {
@@ -204,6 +217,7 @@ impl Simulated {
         let Some(id) = self.some_call() else { return };
         if let Changed::Now(kept) = self.database.within(|database| database.cancel(id, self.now)).unwrap() {
             self.told.insert(id, Some(kept.progress.state));
+            self.reported.extend(kept.reports);
         }
     }
 
@@ -252,9 +266,11 @@ impl Simulated {
             self.database.connection.query_row(sums, [], |row| Ok((row.get(0)?, row.get(1)?))).unwrap();
         let (waiting, bytes) = (u64::try_from(waiting).unwrap(), u64::try_from(bytes).unwrap());
         assert_eq!(self.database.room().unwrap(), (waiting, bytes), "seed {}", self.seed);
-        // One result may be there beyond the bound.
+        let (of_reports, unreported) = self.reports();
+        assert_eq!(unreported, [], "seed {}: ends that are not reported", self.seed);
+        // One result may be there beyond the bound, and reports.
         assert!(
-            waiting <= self.bounds.waiting && bytes <= self.bounds.bytes + 16,
+            waiting <= self.bounds.waiting && bytes <= self.bounds.bytes + 16 + of_reports,
             "seed {}: {waiting} {bytes}",
             self.seed
         );

@@ -3,8 +3,8 @@
 
 use std::fs::OpenOptions;
 use std::io;
-use std::os::unix::fs::OpenOptionsExt;
-use std::path::Path;
+use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use parking_lot::Mutex;
@@ -56,7 +56,8 @@ impl Writer {
         let started = supervise::forever_thread(NAME, move || {
             let taken = first.lock().take();
             let Some(mut database) = taken.or_else(|| reopened(&file, &bodies)) else { return };
-            serve(&mut database, &mut receiver.lock(), &figures);
+            let place = Place { id: Place::id_of(&file), file: file.clone() };
+            serve(&mut database, &mut receiver.lock(), &figures, &place);
         });
         started.map_err(|error| Fault::of_io("the thread of the queue", &error))?;
         Ok(Self { jobs: sender })
@@ -91,9 +92,31 @@ fn reopened(file: &Path, bodies: &Path) -> Option<Database> {
         .ok()
 }
 
-fn serve(database: &mut Database, jobs: &mut mpsc::Receiver<Job>, figures: &Figures) {
+/// Where the open file is, if it still is there.
+struct Place {
+    file: PathBuf,
+    /// The device, and the number of the file on it.
+    id: Option<(u64, u64)>,
+}
+
+impl Place {
+    fn id_of(file: &Path) -> Option<(u64, u64)> {
+        std::fs::metadata(file).map(|found| (found.dev(), found.ino())).ok()
+    }
+
+    /// Checks that nobody has removed or replaced the file: what is written into it then would be lost.
+    fn check(&self) -> Result<(), Fault> {
+        if self.id.is_some() && Self::id_of(&self.file) == self.id {
+            return Ok(());
+        }
+        let text = format!("{} was removed or replaced: the gateway has to start again", self.file.display());
+        Err(Fault::Broken(text.into()))
+    }
+}
+
+fn serve(database: &mut Database, jobs: &mut mpsc::Receiver<Job>, figures: &Figures, place: &Place) {
     while let Some(first) = jobs.blocking_recv() {
-        if let Err(fault) = database.begin() {
+        if let Err(fault) = place.check().and_then(|()| database.begin()) {
             tracing::warn!(%fault, "the file of asynchronous calls is not usable");
             first(Err(fault))(Ok(()));
             continue;

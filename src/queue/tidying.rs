@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use rusqlite::{OptionalExtension, Row, params};
+use rusqlite::{OptionalExtension, params};
 
 use crate::queue::bodies;
 use crate::queue::call_id::CallId;
@@ -22,10 +22,19 @@ const LONGEST_WAIT: Duration = Duration::from_secs(24 * 60 * 60);
 /// What a turn has done.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Tidied {
-    /// Calls that have become too old.
-    pub expired: Vec<CallId>,
+    /// Calls that have become too old, and whether they are callbacks.
+    pub expired: Vec<(CallId, bool)>,
     /// Whether more is to be done at once.
     pub more: bool,
+}
+
+/// A call that time does something to.
+struct Row {
+    row: i64,
+    id: CallId,
+    progress: Progress,
+    policy: Policy,
+    is_callback: bool,
 }
 
 impl Database {
@@ -37,7 +46,7 @@ impl Database {
     /// The file is not usable.
     pub fn recover(&mut self, now: Millis, owner: i64) -> Result<usize, Fault> {
         let running = self.rows("state = 1", u32::MAX, now)?;
-        for (row, _, progress, policy) in &running {
+        for Row { row, progress, policy, .. } in &running {
             if let Some((next, note)) = progress.interrupt(*policy, now) {
                 self.save(*row, &next, now, note)?;
             }
@@ -73,14 +82,14 @@ impl Database {
     pub fn tidy(&mut self, now: Millis) -> Result<Tidied, Fault> {
         let old = self.rows("state = 0 AND expires <= ?1", TURN, now)?;
         let mut expired = Vec::new();
-        for (row, id, progress, policy) in &old {
+        for Row { row, id, progress, policy, is_callback } in &old {
             if let Some((next, note)) = progress.expire(*policy, now) {
                 self.save(*row, &next, now, note)?;
-                expired.push(*id);
+                expired.push((*id, *is_callback));
             }
         }
         let over = self.rows("state >= 2 AND due <= ?1", TURN, now)?;
-        for (row, id, ..) in &over {
+        for Row { row, id, .. } in &over {
             self.remove(*row, *id)?;
         }
         let keys = self
@@ -94,12 +103,18 @@ impl Database {
         Ok(Tidied { more: most >= TURN as usize, expired })
     }
 
-    fn rows(&self, which: &str, most: u32, now: Millis) -> Result<Vec<(i64, CallId, Progress, Policy)>, Fault> {
-        let mut select = self
-            .connection
-            .prepare_cached(&format!("SELECT row, id, {PROGRESS}, {POLICY} FROM calls WHERE {which} LIMIT ?2"))?;
-        let read = |row: &Row<'_>| {
-            Ok((row.get(0)?, CallId::from_bytes(row.get(1)?), progress_of(row, 2)?, policy_of(row, 9)?))
+    fn rows(&self, which: &str, most: u32, now: Millis) -> Result<Vec<Row>, Fault> {
+        let mut select = self.connection.prepare_cached(&format!(
+            "SELECT row, id, {PROGRESS}, {POLICY}, reports IS NOT NULL FROM calls WHERE {which} LIMIT ?2"
+        ))?;
+        let read = |row: &rusqlite::Row<'_>| {
+            Ok(Row {
+                row: row.get(0)?,
+                id: CallId::from_bytes(row.get(1)?),
+                progress: progress_of(row, 2)?,
+                policy: policy_of(row, 9)?,
+                is_callback: row.get(14)?,
+            })
         };
         Ok(select.query_map(params![now, most], read)?.collect::<Result<_, _>>()?)
     }

@@ -9,13 +9,15 @@ use crate::queue::call_id::CallId;
 use crate::queue::database::{Database, POLICY, PROGRESS, number_of, policy_of, progress_of};
 use crate::queue::fault::Fault;
 use crate::queue::progress::{Millis, Note, Policy, Progress, State, TryEnd};
+use crate::queue::reporting::is_origin;
 
-/// The deployments with calls that wait, by one look at the index for each.
-const DEPLOYMENTS: &str = "
+/// The lanes with calls that wait, by one look at the index for each.
+const LANES: &str = "
 WITH RECURSIVE names (name) AS (
-  SELECT (SELECT deployment FROM calls WHERE state = 0 ORDER BY deployment LIMIT 1)
+  SELECT (SELECT coalesce(lane, deployment) FROM calls WHERE state = 0 ORDER BY coalesce(lane, deployment) LIMIT 1)
   UNION ALL
-  SELECT (SELECT deployment FROM calls WHERE state = 0 AND deployment > name ORDER BY deployment LIMIT 1)
+  SELECT (SELECT coalesce(lane, deployment) FROM calls WHERE state = 0 AND coalesce(lane, deployment) > name
+          ORDER BY coalesce(lane, deployment) LIMIT 1)
   FROM names WHERE name IS NOT NULL
 ) SELECT name FROM names WHERE name IS NOT NULL";
 
@@ -24,6 +26,8 @@ WITH RECURSIVE names (name) AS (
 pub struct Room {
     /// Tries in all.
     pub tries: usize,
+    /// Those of callbacks.
+    pub callbacks: usize,
     /// Bytes of their requests, beyond the first.
     pub bytes: usize,
 }
@@ -45,7 +49,7 @@ struct Waiting {
 }
 
 impl Database {
-    /// Begins tries of calls that are due. `free` says how many more of a deployment may be under way; the deployments
+    /// Begins tries of calls that are due. `free` says how many more of a lane may be under way; the lanes
     /// after `first` have their turn first.
     ///
     /// # Errors
@@ -59,14 +63,15 @@ impl Database {
         mut free: impl FnMut(&str) -> usize,
     ) -> Result<Begun, Fault> {
         let mut names: Vec<Box<str>> = {
-            let mut select = self.connection.prepare_cached(DEPLOYMENTS)?;
+            let mut select = self.connection.prepare_cached(LANES)?;
             select.query_map([], |row| row.get(0))?.collect::<Result<_, _>>()?
         };
         let turn = names.partition_point(|name| **name <= *first);
         names.rotate_left(turn);
         let mut begun = Begun::default();
         for name in names {
-            let mut left = free(&name);
+            let is_of_callbacks = is_origin(&name);
+            let mut left = if is_of_callbacks { free(&name).min(room.callbacks) } else { free(&name) };
             for priority in [0, 1] {
                 if left == 0 || room.tries == 0 || room.bytes == 0 {
                     break;
@@ -83,7 +88,8 @@ impl Database {
                     }
                     if let Some(one) = self.begin_try(&waiting, now)? {
                         let size = one.request.as_ref().map_or(0, bytes::Bytes::len);
-                        room = Room { tries: room.tries - 1, bytes: room.bytes.saturating_sub(size) };
+                        let callbacks = room.callbacks - usize::from(is_of_callbacks);
+                        room = Room { tries: room.tries - 1, callbacks, bytes: room.bytes.saturating_sub(size) };
                         left -= 1;
                         begun.tries.push(one);
                     }
@@ -95,8 +101,8 @@ impl Database {
 
     fn due(&self, name: &str, priority: i64, now: Millis, most: usize) -> Result<Vec<Waiting>, Fault> {
         let mut select = self.connection.prepare_cached(&format!(
-            "SELECT row, {PROGRESS}, {POLICY} FROM calls WHERE state = 0 AND deployment = ?1 AND priority = ?2 \
-             AND due <= ?3 ORDER BY due, row LIMIT ?4"
+            "SELECT row, {PROGRESS}, {POLICY} FROM calls WHERE state = 0 AND coalesce(lane, deployment) = ?1 \
+             AND priority = ?2 AND due <= ?3 ORDER BY due, row LIMIT ?4"
         ))?;
         let most = i64::try_from(most).unwrap_or(i64::MAX);
         let read = |row: &Row<'_>| {
@@ -107,7 +113,7 @@ impl Database {
 
     fn next_due(&self, name: &str, priority: i64, now: Millis) -> Result<Option<Millis>, Fault> {
         let mut select = self.connection.prepare_cached(
-            "SELECT due FROM calls WHERE state = 0 AND deployment = ?1 AND priority = ?2 AND due > ?3 \
+            "SELECT due FROM calls WHERE state = 0 AND coalesce(lane, deployment) = ?1 AND priority = ?2 AND due > ?3 \
              ORDER BY due LIMIT 1",
         )?;
         Ok(select.query_row(params![name, priority, now], |row| row.get(0)).optional()?)
@@ -125,14 +131,27 @@ impl Database {
         self.connection
             .prepare_cached("UPDATE calls SET state = 1, tries = ?2, serial = ?3, began = ?4 WHERE row = ?1")?
             .execute(params![row, begun.tries, begun.serial, now])?;
-        let (id, deployment, function, origin) = self
-            .connection
-            .prepare_cached("SELECT id, deployment, function, origin FROM calls WHERE row = ?1")?
-            .query_row([row], |row| Ok((row.get(0)?, row.get(1)?, row.get(2)?, row.get(3)?)))?;
-        let id = CallId::from_bytes(id);
-        let request = self.body(row, id, Part::Request)?;
-        let (number, serial, is_last) = (begun.tries, begun.serial, begun.failures + 1 >= policy.attempts);
-        Ok(Some(Try { row, id, number, serial, deployment, function, origin, request, is_last }))
+        let mut select = self.connection.prepare_cached(
+            "SELECT id, deployment, function, origin, coalesce(lane, deployment), iif(reports IS NULL, NULL, callback) \
+             FROM calls WHERE row = ?1",
+        )?;
+        let one = select.query_row([row], |columns| {
+            Ok(Try {
+                row,
+                id: CallId::from_bytes(columns.get(0)?),
+                number: begun.tries,
+                serial: begun.serial,
+                deployment: columns.get(1)?,
+                function: columns.get(2)?,
+                origin: columns.get(3)?,
+                lane: columns.get(4)?,
+                callback: columns.get(5)?,
+                request: None,
+                is_last: begun.failures + 1 >= policy.attempts,
+            })
+        })?;
+        drop(select);
+        Ok(Some(Try { request: self.body(row, one.id, Part::Request)?, ..one }))
     }
 
     /// A body; none if it is gone.
@@ -215,7 +234,7 @@ impl Database {
         Ok(select.query_row([row], read).optional()?)
     }
 
-    /// Writes how far a call is.
+    /// Writes how far a call is. Where it ends, its end is reported if somebody has asked for that.
     pub(super) fn save(&mut self, row: i64, progress: &Progress, now: Millis, note: Note) -> Result<(), Fault> {
         let Progress { state, tries, failures, interruptions, serial, due, expires } = *progress;
         let ended = state.has_ended().then_some(now);
@@ -226,17 +245,19 @@ impl Database {
             )?
             .execute(params![row, number_of(state), tries, failures, interruptions, serial, due, expires, ended])?;
         let said = match note {
-            Note::Plain => return Ok(()),
-            Note::Expired => ("expired", "the call was not done before it became too old (max_age)"),
-            Note::Interrupted => ("interrupted", "the gateway has ended during too many tries of the call"),
+            Note::Plain => None,
+            Note::Expired => Some(("expired", "the call was not done before it became too old (max_age)")),
+            Note::Interrupted => Some(("interrupted", "the gateway has ended during too many tries of the call")),
         };
-        self.connection
-            .prepare_cached(
-                "UPDATE calls SET code = ?2, message = ?3 || coalesce('; its last try: ' || message, '') \
-                             WHERE row = ?1",
-            )?
-            .execute(params![row, said.0, said.1])?;
-        Ok(())
+        if let Some((code, message)) = said {
+            self.connection
+                .prepare_cached(
+                    "UPDATE calls SET code = ?2, message = ?3 || coalesce('; its last try: ' || message, '') \
+                     WHERE row = ?1",
+                )?
+                .execute(params![row, code, message])?;
+        }
+        if state.has_ended() { self.report_end(row, now) } else { Ok(()) }
     }
 }
 

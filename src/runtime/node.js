@@ -517,7 +517,7 @@ function readComments(file) {
   if (!declares(file) && !IMPORTS.test(readText(file)) && !ownFiles().some(declares)) return undefined;
   try {
     const declarationOf = require('./node_jsdoc.js').declarationsOf(file);
-    return (name, fn) => declarationOf(name, sourceOf(fn));
+    return (name, fn) => declarationOf(name, sourceOf(fn), typeof fn.name === 'string' ? fn.name : '');
   } catch (error) {
     console.error(`metagate: the comments of ${path.basename(file)} are not read: ${error?.message}`);
     return undefined;

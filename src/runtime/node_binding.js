@@ -13,7 +13,9 @@ const {
 const { stringify } = JSON;
 
 const MESSAGE_LENGTH = 500; // characters of a message, and of the place that it names
-const SCHEMA_LENGTH = 8_192; // characters of the JSON Schema of a function
+const SCHEMA_LENGTH = 8_192; // characters of the JSON Schemas of a function
+const DESCRIPTION_LENGTH = 8_192; // characters of the description of a function
+const LEFT_OUT = { $comment: 'left out: the schemas of the function are too long' }; // the gateway knows it
 
 // Arguments that do not fit the function, which was not run.
 class BadArgument {
@@ -50,7 +52,8 @@ function prepare({ params, returns, description, inOrder }, parameters, signatur
     required: !isOptional[at],
     schema: schemaOf(types[at], declared[at], one.preset),
   }));
-  const schema = bounded({ parameters: listed, ...results, ...(description ? { description } : {}) });
+  const about = description ? { description: short(description, DESCRIPTION_LENGTH) } : {};
+  const schema = { ...bounded({ parameters: listed, ...results }), ...about };
   const isTyped = types.some((type) => !type.isAny);
   const check = isTyped ? checkOf(parameters, types, isOptional, listed.map(({ name }) => name), signature) : undefined;
   const [only] = parameters;
@@ -101,10 +104,19 @@ function fits(type, value) {
   }
 }
 
-function bounded(schema) {
-  if (stringify(schema).length <= SCHEMA_LENGTH) return schema;
-  const parameters = schema.parameters.map((one) => ({ ...one, schema: {} }));
-  return { ...schema, parameters, returns: {}, ...(schema.items === undefined ? {} : { items: {} }) };
+// The longest schemas are left out if all are too long together. Arguments are checked all the same.
+function bounded({ parameters, ...results }) {
+  const names = Object.keys(results);
+  const kept = [...parameters.map(({ schema }) => schema), ...names.map((name) => results[name])];
+  const lengths = kept.map((schema) => stringify(schema).length);
+  for (let all = lengths.reduce((sum, one) => sum + one, 0); all > SCHEMA_LENGTH;) {
+    const longest = lengths.indexOf(Math.max(...lengths));
+    all -= lengths[longest];
+    lengths[longest] = 0;
+    kept[longest] = LEFT_OUT;
+  }
+  const of = names.map((name, at) => [name, kept[parameters.length + at]]);
+  return { parameters: parameters.map((one, at) => ({ ...one, schema: kept[at] })), ...Object.fromEntries(of) };
 }
 
 function checkOf(parameters, types, isOptional, names, signature) {

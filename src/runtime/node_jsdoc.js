@@ -13,7 +13,10 @@ const FILES = 200; // files of one script that are searched
 const FILE_SIZE = 1024 * 1024; // bytes of a file that is searched
 const DEPTH = 40; // levels of a type
 const OVERLOADS = 20; // comments of one function
-const OCCURRENCES = 20; // places of the same text that are looked at
+const OCCURRENCES = 10_000; // places of the same text that are looked at
+const SAME = 20; // places with the same text and name
+const GIVEN = 8; // names that one assignment gives
+const NAME_LENGTH = 200; // characters of a name and its assignment
 const ANY = { is: 'any' };
 
 // --- types -----------------------------------------------------------------------------------------------------------
@@ -262,8 +265,16 @@ class Reader {
   }
 }
 
+const ESCAPED = /\\(?:u\{([0-9a-f]{1,6})\}|u([0-9a-f]{4})|x([0-9a-f]{2})|(\r\n|[^]))/gi;
+const ESCAPES = { n: '\n', r: '\r', t: '\t', b: '\b', f: '\f', v: '\v', 0: '\0', '\n': '', '\r\n': '' };
+
+// The value of a text in quotes, with the escapes of JavaScript.
 function unquoted(text) {
-  return text.slice(1, -1).replace(/\\(.)/g, '$1');
+  return text.slice(1, -1).replace(ESCAPED, (whole, long, four, two, plain) => {
+    if (plain !== undefined) return ESCAPES[plain] ?? plain;
+    const code = parseInt(long ?? four ?? two, 16);
+    return code <= 0x10ffff ? String.fromCodePoint(code) : whole;
+  });
 }
 
 function union(members) {
@@ -373,6 +384,12 @@ function record() {
 const IMPORT = /(?:\bfrom\s*|\bimport\s*\(?\s*|\brequire\s*\(\s*)(['"])(\.[^'"\n]*)\1/g;
 // What may stand between a comment and the text of its function.
 const LEAD = /^\s*(?:(?:export|default|const|let|var|static|async)\s+|[\p{ID_Continue}$.[\]'"]+\s*[:=]\s*)*\(*\s*$/u;
+// What may follow the text of an arrow function: anything else continues it.
+const BEHIND = /^[^\S\n\r]*(?:$|[;,)}\]\n\r]|\/[/*])/;
+// The name in the text of a function or a method.
+const DECLARED = /^(?:async\b\s*)?(?:function\b\s*)?\*?\s*(?<name>[\p{ID_Start}$_][\p{ID_Continue}$]*)\s*\(/u;
+const NAME_PART = /[\p{ID_Continue}$]/u;
+const SPACE = /\s/;
 const NAMED = /@(?:typedef|property|prop|callback)\b/;
 const OVERLOAD = /@overload\b/;
 
@@ -447,24 +464,95 @@ function signatureIn(source, named) {
   }
 }
 
-// A function that finds the declaration of an exported function of a script by its name and its source.
+// A function that finds the declaration of an exported function of a script by the name of the export, its source, and
+// the name that the function itself has.
 function declarationsOf(script) {
   const sources = sourcesOf(script);
-  return (name, source) => {
-    const candidates = [];
-    for (const { text, named } of sources) {
-      for (let at = text.indexOf(source), n = 0; at !== -1 && n < OCCURRENCES; at = text.indexOf(source, at + 1), n++) {
-        const found = commentsBefore(text, at);
-        if (found !== undefined) candidates.push({ ...found, named, isNamed: found.lead.includes(name) });
-      }
-    }
-    const best = candidates.find(({ isNamed }) => isNamed) ?? candidates[0];
-    return best === undefined ? undefined : declarationIn(best.comments, best.named);
+  const known = new Map(); // the places of a source
+  return (name, source, ownName) => {
+    if (!known.has(source)) known.set(source, placesOf(source, sources));
+    const places = placesNamed(known.get(source), name, source, ownName);
+    if (places.length > SAME) return undefined;
+    const [first, ...others] = places.map(({ text, at, named }) => ({ comments: commentsBefore(text, at), named }));
+    // Of places that say different things it is not known which one is meant.
+    const isSame = ({ comments, named }) => named === first.named && String(comments) === String(first.comments);
+    if (first?.comments === undefined || !others.every(isSame)) return undefined;
+    return declarationIn(first.comments, first.named);
   };
 }
 
-// The comments that end before a function, the nearest first, and what stands between them and it. Only those of
-// overloads may be more than one.
+// The places where the text of a function stands as a whole: {text, at, named, given}, with the names that it is given
+// there.
+function placesOf(source, sources) {
+  const places = [];
+  for (const { text, named } of sources) {
+    for (let at = text.indexOf(source); at !== -1 && places.length < OCCURRENCES; at = text.indexOf(source, at + 1)) {
+      if (isWhole(text, at, source)) places.push({ text, at, named, given: givenBefore(text, at) });
+    }
+  }
+  return places;
+}
+
+// The places that a function may be from: those that give it the name that it has, if some do; those of its
+// declaration, if it has its name from there; those that give it the name of the export; those that give it none.
+function placesNamed(places, name, source, ownName) {
+  const giving = (wanted) => places.filter(({ given }) => given.includes(wanted));
+  const isDeclared = ownName !== '' && DECLARED.exec(source)?.groups.name === ownName;
+  const groups = [
+    () => (ownName === '' || isDeclared ? [] : giving(ownName)),
+    () => (isDeclared ? places : []),
+    () => giving(name),
+    // Were there more places than are looked at, one that gives the name may be among those.
+    () => (places.length < OCCURRENCES ? places.filter(({ given }) => given.length === 0) : []),
+  ];
+  for (const group of groups) {
+    const found = group();
+    if (found.length > 0) return found;
+  }
+  return [];
+}
+
+// Whether the text of a function at a place is not the start or the end of a longer one.
+function isWhole(text, at, source) {
+  const before = text.slice(Math.max(0, at - 10), at);
+  if (/[\p{ID_Continue}$#]$/u.test(before) || (!source.startsWith('async') && /\basync\s+$/.test(before))) return false;
+  return source.endsWith('}') || BEHIND.test(text.slice(at + source.length, at + source.length + NAME_LENGTH));
+}
+
+// The names that assignments before a place give: `a` and `b` of `exports.a = exports.b =`, `a` of `'a':`; none of
+// `module.exports =`.
+function givenBefore(text, end) {
+  const given = [];
+  const start = Math.max(0, end - NAME_LENGTH);
+  let at = end;
+  const back = (isSkipped) => {
+    while (at > start && isSkipped(text[at - 1])) at -= 1;
+  };
+  while (given.length < GIVEN) {
+    back((one) => SPACE.test(one) || (given.length === 0 && one === '('));
+    if (!':='.includes(text[at - 1] || ' ') || '=!<>'.includes(text[at - 2])) break;
+    at -= 1;
+    back((one) => SPACE.test(one));
+    const isComputed = text[at - 1] === ']';
+    if (isComputed) at -= 1;
+    const quote = text[at - 1];
+    const last = at;
+    if (quote === "'" || quote === '"') {
+      at -= 1;
+      back((one) => one !== quote);
+      given.push(text.slice(at, last - 1));
+      at -= 1;
+    } else {
+      back((one) => NAME_PART.test(one));
+      if (isComputed || at === last) break; // by a variable, or none
+      given.push(text.slice(at, last));
+    }
+    back((one) => NAME_PART.test(one) || '.['.includes(one)); // the object that has the name
+  }
+  return given.filter((one) => one !== 'exports');
+}
+
+// The comments that end before a function, the nearest first. Only those of overloads may be more than one.
 function commentsBefore(text, at) {
   const end = text.lastIndexOf('*/', at);
   const nearest = commentThatEnds(text, end);
@@ -479,7 +567,7 @@ function commentsBefore(text, at) {
     comments.push(one);
     from = before.length - one.length;
   }
-  return { comments, lead };
+  return comments;
 }
 
 // The comment of JSDoc whose last two characters are at `end`.

@@ -126,6 +126,7 @@ function isFile(value) {
 }
 
 const isFalse = () => false;
+const DIGITS = '^[ \\t\\n\\r]*[-+]?[0-9]+[ \\t\\n\\r]*$'; // the text of a bigint
 const SAFE_INTEGER = { type: 'integer', minimum: Number.MIN_SAFE_INTEGER, maximum: Number.MAX_SAFE_INTEGER };
 const PLAIN = {
   number: plain('number', { type: 'number' }, Number.isFinite, numberOf),
@@ -134,7 +135,7 @@ const PLAIN = {
   boolean: plain('boolean', { type: 'boolean' }, (value) => typeof value === 'boolean', booleanOf),
   null: plain('null', { type: 'null' }, (value) => value === null, never),
   undefined: plain('nothing', { not: {} }, (value) => value === undefined, never),
-  bigint: plain('integer', { type: ['integer', 'string'] }, isFalse, bigintOf),
+  bigint: plain('integer', { type: ['integer', 'string'], pattern: DIGITS }, isFalse, bigintOf),
   Date: plain('date and time (ISO 8601)', { type: 'string', format: 'date-time' }, isFalse, dateOf),
   URL: plain('URL', { type: 'string', format: 'uri' }, isFalse, urlOf),
   bytes: plain('base64 text', { type: 'string', contentEncoding: 'base64' }, isUint8Array, bytesOf),

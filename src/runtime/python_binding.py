@@ -19,8 +19,10 @@ FOUND_LENGTH = 80  # characters of a value in a message
 MESSAGE_LENGTH = 500  # characters of a message, and of the place that it names
 MODEL_FAULTS = 3  # faults of one model in a message
 TYPES = 2_000  # types of one function: more, as of one that expands without end, take any value
-SCHEMA_LENGTH = 8_192  # characters of the JSON Schema of a function
+SCHEMA_LENGTH = 8_192  # characters of the JSON Schemas of a function
 DEFAULT_LENGTH = 200  # characters of a default in it
+DESCRIPTION_LENGTH = 8_192  # characters of the description of a function
+LEFT_OUT = {"$comment": "left out: the schemas of the function are too long"}  # the gateway knows it
 VARARGS, VARKEYWORDS, STREAM = 0x04, 0x08, 0x20 | 0x200  # code flags; STREAM: any kind of generator
 EMPTY = object()  # a parameter without a default
 ANY_KEY = object()  # the fields of a type that takes objects with any keys
@@ -234,6 +236,11 @@ def iso(kind):
     return lambda value: kind.fromisoformat(value[:-1] + "+00:00" if value[-1:] in "Zz" else value)
 
 
+NUMBER_TEXT = r"^[ \t\n\r]*[-+]?(?:[0-9]+(?:\.[0-9]*)?|\.[0-9]+)(?:[eE][-+]?[0-9]{1,3})?[ \t\n\r]*$"
+INTEGER_TEXT = r"^[ \t\n\r]*[-+]?[0-9]+[ \t\n\r]*$"
+BOOLEAN_TEXT = (
+    r"^[ \t\n\r]*(?:[Tt][Rr][Uu][Ee]|1|[Yy][Ee][Ss]|[Oo][Nn]|[Ff][Aa][Ll][Ss][Ee]|0|[Nn][Oo]|[Oo][Ff][Ff])[ \t\n\r]*$"
+)
 NUMBER_LENGTH = 4_300  # digits of a number, as in Python itself: reading more takes long
 EXACT_DIGITS = 15  # every decimal number of so many digits survives the way into a float and back
 needs_texts = False  # a type has been seen that keeps all digits
@@ -285,7 +292,7 @@ def decimal_type(kind):
                 return number
         raise Mismatch("decimal number", value)
 
-    return Type(check, {"type": ["string", "number"]}, "decimal number")
+    return Type(check, {"type": ["string", "number"], "pattern": NUMBER_TEXT}, "decimal number")
 
 
 def duration_type(kind):
@@ -299,7 +306,8 @@ def duration_type(kind):
                 pass
         raise Mismatch("duration in seconds", value)
 
-    return Type(check, {"type": "number"}, "duration in seconds")
+    least, most = (limit.days * 86_400 for limit in (kind.min, kind.max))
+    return Type(check, {"type": "number", "minimum": least, "maximum": most + 86_399}, "duration in seconds")
 
 
 def library_type(kind):
@@ -328,7 +336,8 @@ def library_type(kind):
         if "Address" in name:
             return from_text(kind, name, {**text, "format": version})
         network = "2001:db8::/64" if version == "ipv6" else "192.0.2.0/24"
-        return from_text(kind, name, {**text, "examples": [network]})
+        pattern = r"^[0-9A-Fa-f:.]+(?:/[0-9]+)?$" if version == "ipv6" else r"^[0-9]+(?:\.[0-9]+){3}(?:/[0-9.]+)?$"
+        return from_text(kind, name, {**text, "pattern": pattern, "examples": [network]})
     return None
 
 
@@ -395,17 +404,14 @@ class Compiler:
                 rules += constraints(one, details)
         if inner is None and not rules:
             return None
-        kind = {"array": "Items", "object": "Properties"}.get(inner.schema.get("type") if inner else None)
-        if kind:  # the keywords of texts are others
-            details = {key.replace("Length", kind): value for key, value in details.items()}
-        if inner is None:
-            inner = ANY
+        inner = inner or ANY
+        details = with_lengths(details, inner.schema)
         if not rules:
             return inner.with_schema({**inner.schema, **details})
 
         def check(value, text):
             checked = inner.check(value, text)
-            for holds, expected in rules if checked is not None else ():
+            for holds, expected in rules if checked is not None else ():  # no rule is for null
                 try:
                     fits = holds(checked)
                 except Exception:
@@ -518,7 +524,8 @@ class Compiler:
             return made
 
         schema = {"type": "object", **({"additionalProperties": value_type.schema} if value_type else {})}
-        return Type(check, schema, "object", None, ANY_KEY)
+        names = as_key(key.schema) if key and key is not PLAIN[str] else {}
+        return Type(check, {**schema, **({"propertyNames": names} if names else {})}, "object", None, ANY_KEY)
 
     # ---- Classes ----
 
@@ -663,6 +670,40 @@ def plain_type(kind):
     global needs_texts
     needs_texts = needs_texts or kind is int
     return PLAIN[kind]
+
+
+def as_key(schema):
+    """The schema of the texts that stand for values as keys of an object."""
+    kind = schema.get("type")
+    if "anyOf" in schema:
+        return {"anyOf": [as_key(one) for one in schema["anyOf"]]}
+    if "enum" in schema:
+        words = (TRUE if value else FALSE for value in schema["enum"] if type(value) is bool)
+        return {"enum": list(dict.fromkeys([*map(str, schema["enum"]), *(word for one in words for word in one)]))}
+    if kind == "string" or not schema:
+        return schema
+    if kind == "null":
+        return {"not": {}}
+    pattern = {"integer": INTEGER_TEXT, "number": NUMBER_TEXT, "boolean": BOOLEAN_TEXT}.get(str(kind), "")
+    rules = {keyword: value for keyword, value in schema.items() if keyword not in ("type", "items", "prefixItems")}
+    return {"type": "string", "pattern": pattern, **rules}
+
+
+def with_lengths(details, schema):
+    """The keywords of constraints on values of a schema: the lengths of lists and objects have others than those of
+    texts, and bytes are counted in base64."""
+    kinds = {"string": ["Length"], "array": ["Items"], "object": ["Properties"]}
+    keywords = kinds.get(str(schema.get("type")), ["Length", "Items", "Properties"])
+    found = {}
+    for keyword, value in details.items():
+        if not keyword.endswith("Length"):
+            found[keyword] = value
+        elif schema.get("contentEncoding") == "base64":
+            found[keyword] = -(-value // 3) * 4
+            found["format" + keyword[0].upper() + keyword[1:]] = value
+        else:
+            found.update({keyword.replace("Length", one): value for one in keywords})
+    return found
 
 
 def joined(fields):
@@ -955,7 +996,11 @@ def constraints(item, details):
     def add(attribute, keyword, holds, words):
         bound = getattr(item, attribute, None)
         if bound is not None and not callable(bound):
-            details[keyword] = bound if is_plain(bound) else str(bound)
+            number = number_of(bound)
+            if number is not None:
+                details[keyword] = number
+            else:  # a bound that is no number of JSON Schema, in the form that validators of formats have for it
+                details["format" + keyword[0].upper() + keyword[1:]] = str(bound)
             rules.append((lambda value: holds(value, bound), f"{words} {bound}"))
 
     add("ge", "minimum", lambda value, bound: value >= bound, "a value of at least")
@@ -975,6 +1020,18 @@ def constraints(item, details):
         except re.error:  # of another dialect
             pass
     return rules
+
+
+def number_of(bound):
+    """A bound as a number of JSON, or None if it is none."""
+    try:
+        bound = bound.total_seconds() if hasattr(bound, "total_seconds") else bound
+        if type(bound) not in (int, float):
+            number = float(bound) if type(bound).__name__ == "Decimal" else None
+            bound = int(number) if number is not None and number == int(number) and int(number) == bound else number
+        return bound if bound - bound == 0 else None
+    except Exception:
+        return None
 
 
 def is_multiple(value, bound):
@@ -1109,6 +1166,16 @@ def annotated_part(function):
     return function
 
 
+def length_of(schema):
+    """The characters of a schema as JSON; more than any limit if a default or a bound has no form in it."""
+    import json
+
+    try:
+        return len(json.dumps(schema, allow_nan=False, ensure_ascii=False))
+    except Exception:
+        return float("inf")
+
+
 # What such functions return is sent as a stream, whoever has made it.
 ITERATORS = ("Iterator", "Generator", "AsyncIterator", "AsyncIterable", "AsyncGenerator")
 
@@ -1164,17 +1231,21 @@ class Binder:
         self.is_typed = any(one.type for one in self.parameters)
 
     def schema(self):
-        """What `inspect` shows of the function."""
+        """What `inspect` shows of the function. Schemas without a JSON form are left out, and the longest ones if all
+        are too long together, with defaults and descriptions or without. Arguments are checked all the same."""
         for has_notes in (True, False):
             whole = self.whole_schema(has_notes)
-            try:
-                import json
-
-                if len(json.dumps(whole, allow_nan=False)) <= SCHEMA_LENGTH:
-                    return whole
-            except Exception:  # a bound without a JSON form
-                pass
-        return {**whole, "parameters": [{**one, "schema": {}} for one in whole["parameters"]], "returns": {}}
+            places = [(one, "schema") for one in whole["parameters"]]
+            places += [(whole, key) for key in ("returns", "items") if key in whole]
+            lengths = [length_of(place[key]) for place, key in places]
+            if sum(lengths) <= SCHEMA_LENGTH:
+                return whole
+        while sum(lengths) > SCHEMA_LENGTH:
+            longest = lengths.index(max(lengths))
+            lengths[longest] = 0
+            place, key = places[longest]
+            place[key] = LEFT_OUT
+        return whole
 
     def whole_schema(self, has_notes):
         """`has_notes`: with defaults, and with what the docstring says of parameters."""
@@ -1191,7 +1262,9 @@ class Binder:
             if has_notes:
                 schema = {**schema, **one.default_note()}
             listed.append({"name": one.name, "kind": one.kind, "required": one.required(), "schema": schema})
-        description = {"description": self.description} if isinstance(self.description, str) else {}
+        description = {}
+        if isinstance(self.description, str):
+            description = {"description": shortened(self.description, DESCRIPTION_LENGTH)}
         returns = whole(self.returns, self.definitions_of_results)
         if self.items is not None:
             items = whole(self.items, self.definitions_of_results)

@@ -7,6 +7,7 @@
 import assert from 'node:assert/strict';
 import { join } from 'node:path';
 import { open as openBrowser } from './browser.mjs';
+import { queue as useQueue } from './queue.mjs';
 
 const [origin, executablePath, modules, screenshots, folder] = process.argv.slice(2);
 const TOKEN = 'everything';
@@ -150,6 +151,10 @@ async function live() {
   await page.locator('#status', { hasText: 'ready' }).waitFor();
 }
 
+function queue() {
+  return useQueue({ page, origin, inspect, token: TOKEN, hostile: HOSTILE });
+}
+
 /** A folder and a zip of it are deployed, with their steps. */
 async function deploys() {
   for (const [choice, files, as] of [
@@ -268,10 +273,17 @@ async function reader() {
   await page.goto(`${origin}/#/`);
   await page.getByText('The token "looker" deploys nothing').waitFor();
   assert.ok(await page.getByRole('button', { name: 'Folder …' }).isDisabled());
+  // Who has the id of a call may take it back: it is not shown to who may only look.
+  await page.goto(`${origin}/#/queue`);
+  await page.getByText('math/fail').first().waitFor();
+  assert.equal(await page.locator('tr[data-id]').getByRole('link').count(), 0);
+  assert.ok(await page.getByRole('button', { name: 'Remove ended calls' }).isDisabled());
+  await page.getByText('the token "looker" may only: read').waitFor();
 }
 
 try {
-  for (const part of [open, overview, deployment, calls, live, releases, deploys, plugins, many, byKeys, reader]) {
+  const changes = [queue, releases, deploys];
+  for (const part of [open, overview, deployment, calls, live, ...changes, plugins, many, byKeys, reader]) {
     const begun = performance.now();
     await part();
     console.log(`${part.name}: ${Math.round(performance.now() - begun)} ms`);

@@ -73,3 +73,29 @@ fn results_count_in_the_budget_until_they_are_written() {
     let read = wait_for("room", || Some(gateway.get(&large)).filter(|answer| answer.status == 200));
     assert_eq!(read.json()["result"].as_str().map(str::len), Some(15 << 20));
 }
+
+#[test]
+fn nothing_is_accepted_into_a_file_that_is_gone() {
+    let functions = folder(&[("main.py", FUNCTIONS)]);
+    let gateway = gateway_with("", functions.path());
+    let send = || gateway.post("/local/m/v1/async/double", &[JSON], "[2]");
+    assert_eq!(ended(&gateway, &accepted(&send()))["result"], 4);
+    std::fs::remove_file(gateway.folder.path().join("data/async/calls.sqlite")).unwrap();
+    let refused = send();
+    assert_eq!((refused.status, refused.code()), (503, "queue_unavailable"), "{refused:?}");
+    assert!(refused.body.contains("was removed or replaced"), "{}", refused.body);
+}
+
+#[test]
+fn answers_under_keys_leave_room_for_calls_that_wait() {
+    let functions = folder(&[("main.py", "def text(size):\n    return 'x' * size\n")]);
+    let gateway = gateway_with("[async]\nmax_bytes = \"2MiB\"\n", functions.path());
+    let keyed = |key: &str| gateway.post("/local/m/v1/call/text", &[JSON, ("idempotency-key", key)], "[204800]");
+    for key in ["a", "b", "c"] {
+        assert_eq!(keyed(key).status, 200);
+    }
+    assert_eq!(keyed("a").header("idempotency-replayed"), Some("true"));
+    let no_room = keyed("c");
+    assert_eq!((no_room.status, no_room.code()), (507, "insufficient_storage"), "{no_room:?}");
+    assert_eq!(ended(&gateway, &accepted(&gateway.post("/local/m/v1/async/text", &[JSON], "[10]")))["state"], "done");
+}

@@ -7,6 +7,7 @@ use crate::wire::{Wire, request};
 
 const APP: &str = "https://app.example.com";
 const CALL: &str = "/local/it/v1/call/args";
+const EXPOSED: &str = "x-request-id, x-metagate-error, location, preference-applied, retry-after, idempotency-replayed";
 
 /// Sends a request, and reads the answer with or without a body.
 fn ask(gateway: &Gateway, method: &str, path: &str, headers: &[(&str, &str)]) -> Answer {
@@ -36,8 +37,12 @@ fn all<'a>(answer: &'a Answer, name: &str) -> Vec<&'a str> {
 #[test]
 fn without_a_table_no_page_may_call() {
     let gateway = Gateway::ready(&deployment("it"));
-    for answer in [preflight(&gateway, CALL, APP), ask(&gateway, "GET", CALL, &[("origin", APP)])] {
-        assert!(answer.headers.iter().all(|(name, _)| !name.starts_with("access-control") && name != "vary"));
+    let address = ask(&gateway, "POST", CALL, &[("prefer", "respond-async")]);
+    let address = address.header("location").unwrap();
+    for path in [CALL, address] {
+        let answers = [preflight(&gateway, path, APP), ask(&gateway, "GET", path, &[("origin", APP)])];
+        let names = answers.iter().flat_map(|answer| &answer.headers).map(|(name, _)| name);
+        assert!(names.into_iter().all(|name| !name.starts_with("access-control") && name != "vary"), "{path}");
     }
 }
 
@@ -57,7 +62,7 @@ fn pages_of_listed_origins_may_call_and_read_every_answer() {
         for (path, status) in [(CALL, 200), ("/local/it/v1/call/none", 404), ("/local/none/v1/call/f", 404)] {
             let answer = ask(&gateway, "GET", path, &[("origin", origin)]);
             assert_eq!((answer.status, allowed(&answer)), (status, Some(origin)), "{path}");
-            assert_eq!(answer.header("access-control-expose-headers"), Some("x-request-id, x-metagate-error"));
+            assert_eq!(answer.header("access-control-expose-headers"), Some(EXPOSED));
             assert_eq!(all(&answer, "vary"), ["Origin"], "{path}");
         }
     }
@@ -126,6 +131,63 @@ fn a_deployment_has_its_own_rules_and_a_reload_changes_them_without_a_new_worker
     wait_for("the reload", || (of_own(APP).as_deref() == Some(APP)).then_some(()));
     assert_eq!(of_own("http://localhost:5173"), None);
     assert_eq!(gateway.worker_pids(), workers);
+}
+
+/// Has a page make an asynchronous call. Returns its address.
+fn accepted(gateway: &Gateway, path: &str, origin: &str) -> String {
+    let answer = ask(gateway, "POST", path, &[("origin", origin), ("prefer", "respond-async")]);
+    assert_eq!((answer.status, allowed(&answer)), (202, Some(origin)), "{answer:?}");
+    assert_eq!(answer.header("preference-applied"), Some("respond-async"));
+    answer.header("location").unwrap().to_owned()
+}
+
+#[test]
+fn a_page_that_may_call_may_follow_its_asynchronous_calls_and_no_other_page_may() {
+    let (shop, other) = ("https://shop.example", "https://other.example");
+    let tables = format!(
+        "{}[deployment.cors]\norigins = [{APP:?}]\nmethods = [\"POST\"]\n{}[deployment.cors]\norigins = [{other:?}]\n\
+         [[route]]\npath = \"/orders\"\nto = \"it/args\"\n[route.cors]\norigins = [{shop:?}]\ncredentials = true\n",
+        deployment("it"),
+        deployment("elsewhere"),
+    );
+    let gateway = Gateway::ready(&tables);
+    let preflight_of = |address: &str, origin: &str| {
+        let headers = [("origin", origin), ("access-control-request-method", "DELETE")];
+        ask(&gateway, "OPTIONS", address, &headers)
+    };
+    // A route's own rules count for what is called by it, and a deployment's for all its calls.
+    for (path, origin) in [(CALL, APP), ("/orders", shop)] {
+        let address = accepted(&gateway, path, origin);
+        for address in [address.clone(), format!("{address}/result")] {
+            let answer = preflight_of(&address, origin);
+            assert_eq!((answer.status, allowed(&answer)), (204, Some(origin)), "{address}");
+            assert_eq!(answer.header("access-control-allow-methods"), Some("GET, HEAD, DELETE"));
+            let refused = preflight_of(&address, other);
+            assert_eq!((refused.status, allowed(&refused)), (403, None), "{address}");
+        }
+        let answer = ask(&gateway, "GET", &format!("{address}?wait=10s"), &[("origin", origin)]);
+        assert_eq!((answer.status, allowed(&answer)), (200, Some(origin)), "{answer:?}");
+        assert_eq!(answer.header("access-control-expose-headers"), Some(EXPOSED));
+        for (origin, may) in [(Some(origin), Some(origin)), (Some(other), None), (None, None)] {
+            let headers: Vec<_> = origin.into_iter().map(|origin| ("origin", origin)).collect();
+            let answer = ask(&gateway, "GET", &format!("{address}/result"), &headers);
+            assert_eq!((answer.status, allowed(&answer), all(&answer, "vary")), (200, may, vec!["Origin"]));
+        }
+        // It has ended: 409. A page may read that, too.
+        let answer = ask(&gateway, "DELETE", &address, &[("origin", origin)]);
+        assert_eq!((answer.status, allowed(&answer)), (409, Some(origin)), "{answer:?}");
+        let mut events = Wire::open(&gateway);
+        events.send(request("GET", &address, &[("origin", origin), ("accept", "text/event-stream")], ""));
+        assert_eq!(allowed(&events.answer_without_body()), Some(origin));
+    }
+    // Of a call that is not kept, a page that may call anything sees that it is not; lists are for the admin API alone.
+    let gone = format!("/api/calls/{}", "0".repeat(32));
+    let answer = ask(&gateway, "GET", &gone, &[("origin", other)]);
+    assert_eq!((answer.status, allowed(&answer)), (404, Some(other)));
+    assert_eq!(allowed(&ask(&gateway, "GET", &gone, &[("origin", "https://evil.example")])), None);
+    for path in ["/api/calls", "/api/calls/redrive"] {
+        assert_eq!(allowed(&preflight_of(path, APP)), None, "{path}");
+    }
 }
 
 #[test]

@@ -5,7 +5,7 @@ mod bad_uploads;
 mod clients;
 mod commands;
 mod disks;
-mod durability;
+pub(crate) mod durability;
 mod hostile_archives;
 mod interrupted;
 mod releases;

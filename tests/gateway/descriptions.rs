@@ -11,9 +11,10 @@ use serde_json::{Value, json};
 use crate::exports::folder;
 use crate::faulty::memory_of;
 use crate::repositories::repositories;
-use crate::support::{Gateway, fixture, metagate};
+use crate::support::{Gateway, fixture, metagate, wait_for};
 use crate::upgrades::running::{Running, TABLES};
 use crate::wasm;
+use crate::wire;
 
 fn table(name: &str, path: &Path) -> String {
     format!("[[deployment]]\nname = {name:?}\npath = {path:?}\n")
@@ -68,7 +69,8 @@ fn python() -> PathBuf {
 #[test]
 fn a_document_has_the_functions_at_their_addresses_with_their_schemas() {
     let routes = "[[route]]\npath = \"/halves/{value}\"\nmethods = [\"GET\"]\nto = \"py/half\"\n";
-    let gateway = Gateway::ready(&format!("{}{routes}", table("py", &python())));
+    let later = "[[route]]\npath = \"/later/{value}\"\nmethods = [\"PUT\"]\nasync = true\nto = \"py/half\"\n";
+    let gateway = Gateway::ready(&format!("{}{routes}{later}", table("py", &python())));
     let document = document(&gateway, "py");
     assert_valid(&gateway, &document);
     let call = |function: &str| &document["paths"][format!("/local/py/v1/call/{function}")];
@@ -91,8 +93,19 @@ fn a_document_has_the_functions_at_their_addresses_with_their_schemas() {
     let routed = &document["paths"]["/halves/{value}"];
     assert_eq!(routed["get"]["parameters"][0]["schema"], json!({"type": "integer"}));
     assert_eq!(routed.get("post"), None);
+    let is_reference = |parameter: &Value, name: &str| parameter["$ref"] == format!("#/components/parameters/{name}");
+    let of_half = call("half")["post"]["parameters"].as_array().unwrap();
+    assert!(is_reference(&of_half[0], "Prefer") && is_reference(&of_half[1], "IdempotencyKey"), "{of_half:?}");
+    assert_eq!(call("half")["post"]["responses"]["202"]["$ref"], "#/components/responses/Accepted");
+    // Where nobody waits, the only result is that the call was accepted.
+    let later = &document["paths"]["/later/{value}"]["put"];
+    assert_eq!((later["responses"].get("200"), later["responses"]["202"].is_object()), (None, true));
+    assert_eq!(wire::send(&gateway, "PUT", "/later/4", &[], "").status, 202);
     let tag = gateway.get("/local/py/v1/openapi.json").header("etag").unwrap().to_owned();
-    assert_eq!(gateway.get_with("/local/py/v1/openapi.json", &[("if-none-match", &tag)]).status, 304);
+    for (known, status) in [(&*tag, 304), (&format!("\"x\", W/{tag}"), 304), ("*", 304), ("\"x\"", 200)] {
+        let answer = gateway.get_with("/local/py/v1/openapi.json", &[("if-none-match", known)]);
+        assert_eq!(answer.status, status, "{known}");
+    }
     assert_eq!(gateway.get("/local/other/v1/openapi.json").code(), "deployment_not_found");
     assert_eq!(gateway.get("/local/py/v2/openapi.json").code(), "deployment_not_found");
 }
@@ -106,6 +119,18 @@ fn functions_without_an_address_are_not_described() {
     let document = document(&gateway, "js");
     let paths: Vec<&str> = document["paths"].as_object().unwrap().keys().map(String::as_str).collect();
     assert_eq!(paths, ["/local/js/v1/call/ok"]);
+}
+
+#[test]
+fn why_a_release_has_no_document_is_what_calls_of_it_are_told() {
+    let broken = folder(&[("main.py", "raise ValueError('no such setting')\n")]);
+    let gateway = Gateway::start(&table("broken", broken.path()));
+    let answer = wait_for("a failed load", || {
+        Some(gateway.get("/local/broken/v1/openapi.json")).filter(|answer| answer.code() == "load_failed")
+    });
+    let call = gateway.call("broken", "f", "[]");
+    assert_eq!((answer.status, call.code()), (503, "load_failed"));
+    assert_eq!(answer.json()["error"]["message"], call.json()["error"]["message"]);
 }
 
 #[test]

@@ -38,7 +38,7 @@ fn typescript(has_compiler: bool) -> (Gateway, TempDir) {
 }
 
 /// The `schema` of a function.
-fn schema(gateway: &Gateway, function: &str) -> Value {
+pub(crate) fn schema(gateway: &Gateway, function: &str) -> Value {
     let all = gateway.get("/api/inspect").json();
     let packages = all[0]["packages"].as_object().unwrap();
     let functions = packages.values().flat_map(|handles| handles.as_array().unwrap());

@@ -5,7 +5,7 @@ mod apart;
 mod boundaries;
 mod breakers;
 mod callers;
-mod chains;
+pub(crate) mod chains;
 pub(crate) mod component;
 mod declarations;
 mod examples_apart;

@@ -83,6 +83,24 @@ fn a_route_to_a_function_that_is_not_there_is_logged_when_its_deployment_has_loa
     drop(folder);
 }
 
+#[test]
+fn a_prompt_a_resource_and_a_schedule_of_a_function_that_is_not_there_are_logged() {
+    let files = [("main.py", "def order(id=1):\n    return id\n")];
+    let more = "[mcp]\nenabled = true\nprompts = [\"it/order\", \"it/ordr\"]\n[[mcp.resource]]\n\
+                uri = \"orders://open\"\nto = \"it/opn\"\n[[schedule]]\nto = \"it/orders\"\ncron = \"0 0 29 2 *\"\nname = \"leap\"\n";
+    let (gateway, folder) = serving(&files, more);
+    for (kind, of, function) in
+        [("prompt", "it/ordr", "ordr"), ("resource", "orders://open", "opn"), ("schedule", "leap", "orders")]
+    {
+        gateway.wait_log(&format!(
+            "the configuration names a function that its deployment does not have kind=\"{kind}\" of=\"{of}\" \
+             deployment=it function=\"{function}\" nearest="
+        ));
+    }
+    assert!(!gateway.log().contains("function=\"order\""), "{}", gateway.log());
+    drop(folder);
+}
+
 /// Annotated parameters, in both languages.
 const TYPED: [(&str, &str); 2] = [
     (

@@ -26,6 +26,8 @@ pub(crate) struct Deployment {
     pub(crate) labels: BTreeMap<String, String>,
     #[serde(default)]
     pub(crate) schedules: Vec<Schedule>,
+    #[serde(default, rename = "async")]
+    pub(crate) async_limits: Option<AsyncLimits>,
     #[serde(default)]
     pub(crate) warnings: Vec<String>,
     #[serde(default)]
@@ -39,6 +41,13 @@ pub(crate) struct Schedule {
     pub(crate) function: String,
     pub(crate) times: String,
     pub(crate) next: Vec<String>,
+}
+
+/// The limits of its own that a deployment has for asynchronous calls.
+#[derive(Debug, Deserialize)]
+pub(crate) struct AsyncLimits {
+    pub(crate) table: String,
+    pub(crate) limits: BTreeMap<String, String>,
 }
 
 /// Why a deployment failed.

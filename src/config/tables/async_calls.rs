@@ -3,6 +3,8 @@
 use schemars::JsonSchema;
 use serde::Deserialize;
 
+use crate::config::tables::callbacks::CallbacksConfig;
+use crate::config::values::callback_url::CallbackUrl;
 use crate::config::values::delay::Delay;
 use crate::config::values::field;
 use crate::config::values::period::Period;
@@ -41,6 +43,9 @@ pub struct AsyncConfig {
     /// Maximum size of all requests and results that are kept. The oldest results make room for new ones; calls that
     /// have not ended never do. At least 1 byte. Default "2GiB".
     pub max_bytes: Size,
+    /// Requests that report the ends of calls. Default: none.
+    #[serde(deserialize_with = "field::table")]
+    pub callbacks: CallbacksConfig,
 }
 
 impl Default for AsyncConfig {
@@ -56,6 +61,7 @@ impl Default for AsyncConfig {
             concurrency: 16,
             max_waiting: 1_000_000,
             max_bytes: Size::mebibytes(2048),
+            callbacks: CallbacksConfig::default(),
         }
     }
 }
@@ -86,4 +92,54 @@ pub struct DeploymentAsyncConfig {
     pub concurrency: Option<u32>,
     /// Maximum number of tries in a time, such as "10/s" or "100/m". Default: no limit.
     pub rate: Option<Rate>,
+    /// Where the end of a call is reported to that asks for no other place. `[async.callbacks]` has to permit it.
+    /// Default: nowhere.
+    pub callback: Option<CallbackUrl>,
+}
+
+/// A limit in force of the asynchronous calls of a deployment.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct AsyncLimit {
+    /// Its key.
+    pub key: &'static str,
+    /// Its value, as it is written.
+    pub value: String,
+    /// Whether it is the deployment's own; otherwise it is that of `[async]`.
+    pub is_own: bool,
+}
+
+impl DeploymentAsyncConfig {
+    /// The limits in force, where `all` is the table `[async]`.
+    #[must_use]
+    pub fn described(&self, all: &AsyncConfig) -> Vec<AsyncLimit> {
+        fn limit<T: ToString>(key: &'static str, own: Option<T>, all: &dyn ToString) -> AsyncLimit {
+            let is_own = own.is_some();
+            AsyncLimit { key, value: own.map_or_else(|| all.to_string(), |own| own.to_string()), is_own }
+        }
+        vec![
+            limit("enabled", self.enabled, &all.enabled),
+            limit("attempts", self.attempts, &all.attempts),
+            limit("backoff", self.backoff, &all.backoff),
+            limit("max_backoff", self.max_backoff, &all.max_backoff),
+            limit("max_age", self.max_age, &all.max_age),
+            limit("keep", self.keep, &all.keep),
+            limit("keep_dead", self.keep_dead, &all.keep_dead),
+            limit("concurrency", self.concurrency, &all.concurrency),
+            limit("rate", self.rate, &"none"),
+        ]
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_limit_says_where_it_comes_from() {
+        let own = DeploymentAsyncConfig { attempts: Some(2), ..DeploymentAsyncConfig::default() };
+        let limits = own.described(&AsyncConfig::default());
+        let of = |key| limits.iter().find(|limit| limit.key == key).map(|limit| (limit.value.as_str(), limit.is_own));
+        assert_eq!((of("attempts"), of("concurrency")), (Some(("2", true)), Some(("16", false))));
+        assert_eq!(of("rate"), Some(("none", false)));
+    }
 }

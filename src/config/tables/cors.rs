@@ -19,7 +19,8 @@ pub struct CorsConfig {
     /// Headers that pages may send; `"*"` for all. Default `["*"]`.
     pub headers: Vec<HeaderWord>,
     /// Headers of answers that pages may read, in addition to those that browsers always show; `"*"` for all, which has
-    /// no effect with credentials. Default `["x-request-id", "x-metagate-error"]`.
+    /// no effect with credentials. Default `["x-request-id", "x-metagate-error", "location", "preference-applied",
+    /// "retry-after", "idempotency-replayed"]`.
     pub expose: Vec<HeaderWord>,
     /// Whether pages may send cookies and HTTP authentication. Not with the origin `"*"`. Default false.
     pub credentials: bool,
@@ -30,11 +31,19 @@ pub struct CorsConfig {
 impl Default for CorsConfig {
     fn default() -> Self {
         let name = |name| HeaderWord::Name(http::HeaderName::from_static(name));
+        let exposed = [
+            "x-request-id",
+            "x-metagate-error",
+            "location",
+            "preference-applied",
+            "retry-after",
+            "idempotency-replayed",
+        ];
         Self {
             origins: Vec::new(),
             methods: None,
             headers: vec![HeaderWord::Any],
-            expose: vec![name("x-request-id"), name("x-metagate-error")],
+            expose: exposed.map(name).into(),
             credentials: false,
             max_age: Delay::minutes(10),
         }

@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use schemars::JsonSchema;
 use serde::{Deserialize, Deserializer};
 
+use crate::config::tables::async_calls::DeploymentAsyncConfig;
 use crate::config::tables::deployment::{
     DeploymentConfig, default_concurrency, default_cpu_weight, default_load_timeout, default_max_file_size,
     default_max_files, default_max_processes, default_queue, default_stream_idle_timeout, default_timeout,
@@ -100,6 +101,9 @@ pub struct DeployConfig {
     /// Files of each deployment that every caller can read, as in `[[deployment]]`: false, true or a folder such as
     /// "public". Default false.
     pub static_files: StaticFiles,
+    /// Asynchronous calls of each deployment, as in `[[deployment]]`. A reload replaces it. Default: as in `[async]`.
+    #[serde(rename = "async", deserialize_with = "field::table")]
+    pub async_calls: DeploymentAsyncConfig,
     /// Releases that are kept per deployment, including the one in service. 1 to 100. Default 5.
     #[serde(deserialize_with = "field::within::<1, 100, _, _>")]
     #[schemars(range(min = 1, max = 100))]
@@ -134,6 +138,7 @@ impl Default for DeployConfig {
             max_file_size: default_max_file_size(),
             max_processes: default_max_processes(),
             static_files: StaticFiles::default(),
+            async_calls: DeploymentAsyncConfig::default(),
             keep: 5,
         }
     }
@@ -164,6 +169,7 @@ impl DeployConfig {
             max_file_size: self.max_file_size,
             max_processes: self.max_processes,
             static_files: self.static_files.clone(),
+            async_calls: self.async_calls.clone(),
             ..DeploymentConfig::new(name, path)
         }
     }

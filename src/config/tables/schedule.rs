@@ -6,6 +6,7 @@ use serde::Deserialize;
 use serde_json::Value;
 
 use crate::config::locations::Locations;
+use crate::config::values::callback_url::CallbackUrl;
 use crate::config::values::choice::Missed;
 use crate::config::values::cron::{CronExpression, ZoneName};
 use crate::config::values::delay::Delay;
@@ -45,6 +46,10 @@ pub struct ScheduleConfig {
     /// The longest time by which a call is delayed at random. "0s" to "1h". Default "0s".
     #[serde(default = "no_delay")]
     pub jitter: Delay,
+    /// Where the ends of its calls are reported to. `[async.callbacks]` has to permit it. Default: as the deployment's
+    /// own table says.
+    #[serde(default)]
+    pub callback: Option<CallbackUrl>,
     /// The locations of this table and its keys.
     #[serde(skip)]
     pub locations: Locations,

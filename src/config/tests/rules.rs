@@ -40,6 +40,25 @@ fn keys_must_fit_each_other() {
 }
 
 #[test]
+fn callbacks_are_signed_and_go_only_to_permitted_places() {
+    let secret = "secret = \"whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw\"";
+    let table = |keys: &str| format!("[async.callbacks]\nhttp = [\"https://a.example\"]\n{keys}\n");
+    read(&table(secret)).unwrap();
+    assert_faults(&table(""), &[(2, 8, "\"http\" needs \"secret\" in [async.callbacks]")]);
+    assert_faults(&table("secret = \"c2hvcnQ=\""), &[(3, 10, "24 to 64 bytes in base64")]);
+    let deployment = |url: &str| {
+        let keys = format!("[[deployment]]\nname = \"m\"\npath = \"m\"\nasync = {{ callback = \"{url}\" }}\n");
+        format!("{}{keys}", table(secret))
+    };
+    read(&deployment("https://a.example/orders?shop=1")).unwrap();
+    let other = "does not permit \"https://b.example\"";
+    assert_faults(&deployment("https://b.example/orders"), &[(7, 22, other)]);
+    assert_faults(&deployment("/orders"), &[(7, 22, "an absolute URL")]);
+    let schedule = "[[schedule]]\nto = \"m/f\"\nevery = \"1m\"\ncallback = \"https://b.example/\"\n";
+    assert_faults(&format!("{}{schedule}", deployment("https://a.example/")), &[(11, 12, other)]);
+}
+
+#[test]
 fn a_name_serves_once_but_a_folder_may_serve_twice() {
     let one = |name: &str| format!("[[deployment]]\nname = \"{name}\"\npath = \"x\"\n");
     read(&(one("a") + &one("b"))).unwrap();

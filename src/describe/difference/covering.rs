@@ -10,25 +10,30 @@ use serde_json::{Value, json};
 
 use crate::describe::difference::covered::{Covered, Mismatch, Of};
 use crate::describe::difference::covering::kinds::Kind;
-use crate::describe::difference::part::Part;
+use crate::describe::difference::part::{Part, is_same};
 use crate::describe::words;
 
 /// Most pairs of schemas that one comparison looks at, and most levels of them.
 const MOST: usize = 4_000;
 const DEEPEST: usize = 64;
 
+/// Two schemas by their addresses, the wide one first, and the type of the values that are compared.
+type Pair = (usize, usize, Kind);
+
 /// One comparison of two schemas.
 pub(super) struct Comparison {
     of: Of,
     left: usize,
     depth: usize,
-    /// The pairs of schemas that are being compared, or have been: those that refer to themselves come back to them.
-    seen: HashSet<(usize, usize, Kind)>,
+    /// The pairs of schemas that are being compared, or are proven: those that refer to themselves come back to them.
+    seen: HashSet<Pair>,
+    /// The same pairs, in the order in which they came.
+    order: Vec<Pair>,
 }
 
 impl Comparison {
     pub(super) fn of(of: Of) -> Self {
-        Self { of, left: MOST, depth: 0, seen: HashSet::new() }
+        Self { of, left: MOST, depth: 0, seen: HashSet::new(), order: Vec::new() }
     }
 
     /// Whether the wide schema admits every value of the narrow one.
@@ -42,6 +47,9 @@ impl Comparison {
             return Covered::Unclear(found());
         }
         self.left -= 1;
+        if wide.is_left_out() || narrow.is_left_out() {
+            return Covered::Unclear(found());
+        }
         if wide.says_nothing() || narrow.is_never() || is_same(wide, narrow) {
             return Covered::Yes;
         }
@@ -90,8 +98,12 @@ impl Comparison {
         let pair = (address(wide.schema), address(narrow.schema), kind);
         // Only these have parts that may lead back to them.
         let has_parts = matches!(kind, Kind::Array | Kind::Object) && narrow.values().is_none();
-        if has_parts && !self.seen.insert(pair) {
-            return Covered::Yes;
+        let before = self.order.len();
+        if has_parts {
+            if !self.seen.insert(pair) {
+                return Covered::Yes;
+            }
+            self.order.push(pair);
         }
         let mut covered = self.own_keywords(wide, narrow, kind, path);
         if let Some(choices) = wide.choices() {
@@ -101,8 +113,10 @@ impl Comparison {
             covered = covered.and(|| self.of_kind(wide.at(all), narrow, kind, path));
         }
         if has_parts && covered != Covered::Yes {
-            // Another way to the same pair must not find it proven.
-            self.seen.remove(&pair);
+            // Another way must find neither this pair proven, nor those whose proof may rest on it.
+            for refuted in self.order.drain(before..) {
+                self.seen.remove(&refuted);
+            }
         }
         covered
     }
@@ -112,9 +126,12 @@ impl Comparison {
             // What is wrong with it says more than that none fits.
             return self.of_kind(only, narrow, kind, path);
         }
+        // Of these exactly one must admit a value; which one may, a discriminator says.
+        let is_exclusive = wide.get("oneOf").is_some() && wide.get("discriminator").is_none();
         let mut best = Covered::No(Mismatch::new(path, narrow.words(), wide.words()));
         for choice in choices {
             match self.of_kind(wide.at(choice), narrow, kind, path) {
+                Covered::Yes if is_exclusive => best = best.weakened(),
                 Covered::Yes => return Covered::Yes,
                 Covered::Unclear(_) => best = best.weakened(),
                 Covered::No(_) => {}
@@ -146,9 +163,4 @@ fn together(alternatives: Vec<(String, Covered)>, whole: Mismatch) -> Covered {
 
 fn address(schema: &Value) -> usize {
     std::ptr::from_ref(schema).addr()
-}
-
-/// Whether two schemas are equal, with all that they may refer to.
-fn is_same(one: Part<'_>, other: Part<'_>) -> bool {
-    one.schema == other.schema && one.root.get("$defs") == other.root.get("$defs")
 }

@@ -2,7 +2,7 @@
 
 use crate::deployment::{Parameter, ParameterKind};
 use crate::describe::difference::change::{Changes, Effect};
-use crate::describe::difference::covered::Of;
+use crate::describe::difference::covered::{Covered, Of};
 use crate::describe::difference::covering::Comparison;
 
 /// Adds the differences between the parameters of a function before and after.
@@ -24,9 +24,7 @@ pub(super) fn compare(old: &[Parameter], new: &[Parameter], changes: &mut Change
     }
     for (at, one) in new.iter().enumerate() {
         if before.same_as(one, at).is_none() && before.renamed(after, at).is_none() {
-            let (effect, is) =
-                if one.required { (Effect::Breaks, "required") } else { (Effect::Compatible, "optional") };
-            changes.add(effect, format!("{} is new and {is}", title(one, at)));
+            is_new(one, at, before, changes);
         }
     }
 }
@@ -65,8 +63,40 @@ impl<'a> Listed<'a> {
         stands_alone.then_some(one)
     }
 
-    fn takes(self, kind: ParameterKind) -> bool {
-        self.0.iter().any(|one| one.kind == kind)
+    /// The parameter that takes all further arguments of a kind.
+    fn rest(self, kind: ParameterKind) -> Option<&'a Parameter> {
+        self.0.iter().find(|one| one.kind == kind)
+    }
+
+    /// The parameters that take the arguments of another one of this kind, where there is none of its own: by order and
+    /// by name, as far as arguments reach it so. `None` in place of one that is not there.
+    fn in_place_of(self, one: &Parameter) -> Vec<Option<&'a Parameter>> {
+        let by_order = (one.kind == ParameterKind::Positional).then(|| self.rest(ParameterKind::Rest));
+        by_order.into_iter().chain([self.rest(ParameterKind::RestByName)]).collect()
+    }
+}
+
+/// Adds that a parameter is new. It may take arguments that one for further arguments took before.
+fn is_new(one: &Parameter, at: usize, before: Listed<'_>, changes: &mut Changes) {
+    let what = title(one, at);
+    if one.required {
+        return changes.add(Effect::Breaks, format!("{what} is new and required"));
+    }
+    changes.add(Effect::Compatible, format!("{what} is new and optional"));
+    if one.kind == ParameterKind::RestByName {
+        return;
+    }
+    for took in before.in_place_of(one).into_iter().flatten() {
+        let taken = format!("{what} takes what {} took", title(took, 0));
+        // Of arguments by order in one by name there is a list.
+        let covered = match one.kind {
+            ParameterKind::Rest => Covered::Yes,
+            _ => Comparison::of(Of::Arguments).covers(&one.schema, &took.schema),
+        };
+        match covered {
+            Covered::Yes => changes.add(Effect::Unclear, taken),
+            covered => changes.add_covered(&taken, covered, Of::Arguments),
+        }
     }
 }
 
@@ -76,12 +106,16 @@ fn gone(one: &Parameter, at: usize, (before, after): (Listed<'_>, Listed<'_>), c
         changes.add(Effect::Breaks, format!("{what} is called {} now, which breaks calls by name", new.name));
         return of_parameter(one, new, at, changes);
     }
-    let effect = match one.kind {
-        ParameterKind::KeywordOnly | ParameterKind::Positional if after.takes(ParameterKind::RestByName) => {
-            Effect::Unclear
-        }
-        _ => Effect::Breaks,
+    let heirs = match one.kind {
+        ParameterKind::Rest | ParameterKind::RestByName => vec![None],
+        ParameterKind::Positional | ParameterKind::KeywordOnly => after.in_place_of(one),
     };
+    let fits = |heir: &Option<&Parameter>| {
+        heir.is_some_and(|heir| {
+            !matches!(Comparison::of(Of::Arguments).covers(&heir.schema, &one.schema), Covered::No(_))
+        })
+    };
+    let effect = if heirs.iter().all(fits) { Effect::Unclear } else { Effect::Breaks };
     changes.add(effect, format!("{what} is gone"));
 }
 
@@ -94,10 +128,14 @@ fn of_parameter(old: &Parameter, new: &Parameter, at: usize, changes: &mut Chang
     if old.kind == ParameterKind::Positional && new.kind == ParameterKind::KeywordOnly {
         changes.add(Effect::Breaks, format!("{what}: was an argument by order too, is one by name only"));
     }
+    if old.kind == ParameterKind::Rest && old.name != new.name {
+        let (was, is) = (title(old, at), title(new, at));
+        changes.add(Effect::Breaks, format!("{was} is called {is} now, which breaks calls by name"));
+    }
     changes.add_covered(&what, Comparison::of(Of::Arguments).covers(&new.schema, &old.schema), Of::Arguments);
 }
 
-fn title(one: &Parameter, at: usize) -> String {
+pub(super) fn title(one: &Parameter, at: usize) -> String {
     match (one.kind, one.name.as_str()) {
         (ParameterKind::Rest, name) => format!("parameter *{name}"),
         (ParameterKind::RestByName, name) => format!("parameter **{name}"),

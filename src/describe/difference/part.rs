@@ -2,6 +2,7 @@
 
 use serde_json::Value;
 
+use crate::deployment::is_left_out;
 use crate::describe::reference::definition;
 use crate::describe::words;
 
@@ -70,6 +71,11 @@ impl<'a> Part<'a> {
         self.schema == &Value::Bool(true) || self.schema.is_object() && self.keywords().next().is_none()
     }
 
+    /// Whether it is not known, because it was too long to be sent.
+    pub(super) fn is_left_out(self) -> bool {
+        is_left_out(self.schema)
+    }
+
     pub(super) fn is_never(self) -> bool {
         self.schema == &Value::Bool(false)
     }
@@ -88,7 +94,47 @@ impl<'a> Part<'a> {
     }
 
     pub(super) fn words(self) -> String {
+        if self.is_left_out() {
+            return "too long to be described".to_owned();
+        }
+        if self.is_never() {
+            return "not allowed".to_owned();
+        }
         let text = words::of_schema(self.schema);
         if text.is_empty() { "anything".to_owned() } else { text }
+    }
+}
+
+/// Whether two schemas are equal, with all that they may refer to.
+pub(super) fn is_same(one: Part<'_>, other: Part<'_>) -> bool {
+    one.schema == other.schema && refer_alike(one.schema, one.root, other.root)
+}
+
+/// Whether a keyword says the same in both.
+pub(super) fn has_same(one: Part<'_>, other: Part<'_>, keyword: &str) -> bool {
+    let value = one.get(keyword);
+    value == other.get(keyword) && value.is_none_or(|value| refer_alike(value, one.root, other.root))
+}
+
+/// Whether the references in a schema lead to the same in both roots.
+fn refer_alike(schema: &Value, one: &Value, other: &Value) -> bool {
+    let elsewhere = |reference: &str| !reference.starts_with("#/$defs/");
+    let has_same_definitions = || {
+        let definitions = one.get("$defs");
+        let leave = |schema| refers(schema, &elsewhere);
+        definitions == other.get("$defs") && !leave(schema) && !definitions.is_some_and(leave)
+    };
+    one == other || !refers(schema, &|_| true) || has_same_definitions()
+}
+
+/// Whether there is a reference of a kind in a schema.
+fn refers(schema: &Value, is_meant: &dyn Fn(&str) -> bool) -> bool {
+    match schema {
+        Value::Object(members) => members.iter().any(|(key, value)| match value {
+            Value::String(reference) => matches!(key.as_str(), "$ref" | "$dynamicRef") && is_meant(reference),
+            _ => refers(value, is_meant),
+        }),
+        Value::Array(items) => items.iter().any(|item| refers(item, is_meant)),
+        _ => false,
     }
 }

@@ -1,5 +1,7 @@
 //! What each kind of change means for callers, by example.
 
+mod overlooked;
+
 use std::collections::HashMap;
 use std::sync::Arc;
 

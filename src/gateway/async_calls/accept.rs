@@ -8,10 +8,10 @@ use sha2::{Digest, Sha256};
 
 use crate::answer::code::Code;
 use crate::answer::{self, Failure};
-use crate::config::PluginName;
+use crate::config::{CallbackUrl, PluginName};
 use crate::deployment::Takes;
 use crate::gateway::Gateway;
-use crate::gateway::async_calls::rules::RulesOf;
+use crate::gateway::async_calls::rules::Rules;
 use crate::gateway::async_calls::stored_call::StoredCall;
 use crate::gateway::async_calls::{AsyncCalls, CONTEXT_KEY};
 use crate::gateway::call::Call;
@@ -35,6 +35,8 @@ pub struct Wish<'a> {
     pub priority: Priority,
     /// Where it comes from; empty for a caller.
     pub origin: &'a str,
+    /// Where its end is to be reported. The configuration permits it.
+    pub callback: Option<&'a CallbackUrl>,
 }
 
 /// What became of a call.
@@ -83,8 +85,7 @@ impl Gateway {
             call = seen;
         }
         let key = wish.key.map(|key| CallKey { key: key_of(&call, "async", key), fingerprint });
-        let rules = calls.rules().of_deployment(deployment.name.as_str());
-        let Some(new) = new_call(id, &call, passed, (wish, key), rules) else {
+        let Some(new) = new_call(id, &call, passed, (wish, key), &calls.rules()) else {
             return ended(Failure::of_code(Code::InvalidJson, "the arguments are not JSON"));
         };
         let kept = Box::new(new.kept());
@@ -144,12 +145,15 @@ pub(super) fn new_call(
     call: &Invocation,
     passed: Vec<PluginName>,
     (wish, key): (Wish<'_>, Option<CallKey>),
-    rules: RulesOf,
+    rules: &Rules,
 ) -> Option<NewCall> {
+    let deployment = call.deployment.as_str();
+    let callback = rules.callback(deployment, wish.callback);
+    let rules = rules.of_deployment(deployment);
     let accepted = queue::now();
     Some(NewCall {
         id,
-        deployment: call.deployment.as_str().into(),
+        deployment: deployment.into(),
         function: call.function.clone(),
         priority: wish.priority,
         origin: wish.origin.into(),
@@ -159,6 +163,7 @@ pub(super) fn new_call(
         policy: rules.policy,
         request: StoredCall::of(call, passed)?.to_bytes(),
         key,
+        callback,
     })
 }
 

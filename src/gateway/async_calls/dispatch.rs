@@ -9,9 +9,9 @@ use tokio_util::sync::CancellationToken;
 use crate::clock;
 use crate::gateway::Gateway;
 use crate::gateway::async_calls::attempt::attempt;
-use crate::gateway::async_calls::{AsyncCalls, FAULT_PAUSE, Running};
-use crate::queue::progress::State;
-use crate::queue::{self, Begun, Fault, Room, Try};
+use crate::gateway::async_calls::{AsyncCalls, FAULT_PAUSE, Running, callbacks};
+use crate::queue::progress::{State, TryEnd};
+use crate::queue::{self, Answer, Begun, Fault, Room, Try, is_origin};
 
 /// The name of the task that has calls tried, in the log and the metrics.
 pub const DISPATCH: &str = "async-calls";
@@ -22,6 +22,8 @@ pub const TIDYING: &str = "async-calls-tidying";
 const TRIES: usize = 512;
 /// Bytes of their requests.
 const BYTES: usize = 64 << 20;
+/// How long a gateway that stops waits for the receivers of callbacks.
+const CALLBACK_DRAIN: Duration = Duration::from_secs(2);
 /// The longest wait without a look: clocks are set, and another process may have added calls.
 const LONGEST_WAIT: Duration = Duration::from_secs(10);
 /// The pause between two looks at what time has done to calls.
@@ -79,31 +81,36 @@ async fn recover(calls: &AsyncCalls) {
 async fn begin(calls: &AsyncCalls, paces: &mut Paces, last: &mut Box<str>) -> Result<(Begun, Option<Duration>), Fault> {
     let rules = calls.rules();
     let (room, under_way) = {
-        let Running { calls, deployments, bytes } = &*calls.running.lock();
-        let room = Room { tries: TRIES.saturating_sub(calls.len()), bytes: BYTES.saturating_sub(*bytes) };
-        (room, deployments.clone())
+        let Running { calls, lanes, bytes } = &*calls.running.lock();
+        let callbacks: usize = lanes.iter().filter(|(lane, _)| is_origin(lane)).map(|(_, count)| count).sum();
+        let room = Room {
+            tries: TRIES.saturating_sub(calls.len()),
+            callbacks: callbacks::OF_ALL.saturating_sub(callbacks),
+            bytes: BYTES.saturating_sub(*bytes),
+        };
+        (room, lanes.clone())
     };
     let now = clock::now();
     paces.retain(|_, next| *next > now);
     let paced = paces.clone();
     let (asked, free_rules) = (Arc::clone(&rules), now);
-    let free = move |name: &str| {
-        let rules = asked.of_deployment(name);
-        let free = rules.concurrency.saturating_sub(under_way.get(name).copied().unwrap_or(0));
-        match rules.rate {
-            Some(_) if paced.get(name).is_some_and(|next| *next > free_rules) => 0,
+    let free = move |lane: &str| {
+        let (most, rate) = asked.of_lane(lane);
+        let free = most.saturating_sub(under_way.get(lane).copied().unwrap_or(0));
+        match rate {
+            Some(_) if paced.get(lane).is_some_and(|next| *next > free_rules) => 0,
             Some(_) => free.min(1),
             None => free,
         }
     };
     let begun = calls.queue.begin_tries(last.clone(), room, free).await?;
     for one in &begun.tries {
-        if let Some(rate) = rules.of_deployment(&one.deployment).rate {
-            paces.insert(one.deployment.clone(), now + rate.interval());
+        if let (_, Some(rate)) = rules.of_lane(&one.lane) {
+            paces.insert(one.lane.clone(), now + rate.interval());
         }
     }
     if let Some(one) = begun.tries.last() {
-        *last = one.deployment.clone();
+        *last = one.lane.clone();
     }
     let wait = paces.values().min().map(|next| next.saturating_duration_since(now));
     Ok((begun, wait))
@@ -117,15 +124,15 @@ struct UnderWay {
 
 impl Drop for UnderWay {
     fn drop(&mut self) {
-        let Running { calls, deployments, bytes } = &mut *self.calls.running.lock();
+        let Running { calls, lanes, bytes } = &mut *self.calls.running.lock();
         if calls.get(&self.one.id).is_some_and(|(serial, _)| *serial == self.one.serial) {
             calls.remove(&self.one.id);
         }
         *bytes = bytes.saturating_sub(size_of(&self.one));
-        if let Some(count) = deployments.get_mut(&self.one.deployment) {
+        if let Some(count) = lanes.get_mut(&self.one.lane) {
             *count -= 1;
             if *count == 0 {
-                deployments.remove(&self.one.deployment);
+                lanes.remove(&self.one.lane);
             }
         }
         self.calls.ended.notify_waiters();
@@ -140,26 +147,21 @@ fn size_of(one: &Try) -> usize {
 fn start(gateway: &Arc<Gateway>, calls: &Arc<AsyncCalls>, one: Try) {
     let end = CancellationToken::new();
     {
-        let Running { calls, deployments, bytes } = &mut *calls.running.lock();
+        let Running { calls, lanes, bytes } = &mut *calls.running.lock();
         calls.insert(one.id, (one.serial, end.clone()));
-        *deployments.entry(one.deployment.clone()).or_default() += 1;
+        *lanes.entry(one.lane.clone()).or_default() += 1;
         *bytes += size_of(&one);
     }
     let under_way = UnderWay { calls: Arc::clone(calls), one };
     let tried = Arc::clone(gateway);
     gateway.tasks.spawn(async move {
         let UnderWay { calls, one } = &under_way;
-        let Some(Some((how, answer))) = end.run_until_cancelled(attempt(&tried, one)).await else { return };
+        let Some(Some((how, answer))) = end.run_until_cancelled(made(&tried, calls, one)).await else { return };
         loop {
             match calls.queue.end(one, how, Some(answer.clone())).await {
                 Ok(state) => {
                     if state == Some(State::Dead) {
-                        let Try { id, deployment, function, origin, .. } = one;
-                        let (code, message) = (&*answer.code, &*answer.message);
-                        tracing::warn!(
-                            %id, %deployment, %function, %origin, code, message,
-                            "an asynchronous call is dead"
-                        );
+                        log_death(one, &answer);
                     }
                     return;
                 }
@@ -176,6 +178,26 @@ fn start(gateway: &Arc<Gateway>, calls: &Arc<AsyncCalls>, one: Try) {
             }
         }
     });
+}
+
+/// Makes a try. None if the gateway ends meanwhile: another one makes it again.
+async fn made(gateway: &Arc<Gateway>, calls: &AsyncCalls, one: &Try) -> Option<(TryEnd, Answer)> {
+    let Some(url) = &one.callback else { return attempt(gateway, one).await };
+    let permitted = Arc::clone(&calls.rules().callbacks);
+    tokio::select! {
+        made = callbacks::deliver(permitted, url, one) => Some(made),
+        () = async { gateway.drain_begins().await; tokio::time::sleep(CALLBACK_DRAIN).await } => None,
+    }
+}
+
+fn log_death(one: &Try, answer: &Answer) {
+    let Try { id, deployment, function, origin, lane, callback, .. } = one;
+    let (code, message) = (&*answer.code, &*answer.message);
+    if callback.is_some() {
+        tracing::warn!(%id, %deployment, %function, to = %lane, code, message, "a callback is dead");
+    } else {
+        tracing::warn!(%id, %deployment, %function, %origin, code, message, "an asynchronous call is dead");
+    }
 }
 
 /// Ends calls that have become too old and removes those whose time is over, without end.

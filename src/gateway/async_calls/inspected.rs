@@ -1,8 +1,11 @@
-//! Schedules as `inspect` shows them.
+//! Schedules, limits and requests as those who operate the gateway see them.
+
+use std::collections::BTreeMap;
 
 use serde::Serialize;
 
-use crate::config::ScheduleConfig;
+use crate::config::{AsyncLimit, PluginName, ScheduleConfig};
+use crate::gateway::async_calls::stored_call::StoredCall;
 use crate::queue;
 
 /// A schedule of a deployment.
@@ -28,5 +31,43 @@ impl InspectedSchedule {
             times: schedule.times(),
             next: schedule.next_times(queue::time_of_day()).map(|time| time.to_string()).collect(),
         }
+    }
+}
+
+/// The limits of asynchronous calls that a deployment has of its own.
+#[derive(Debug, Serialize)]
+pub struct InspectedLimits {
+    /// The table that sets them.
+    table: &'static str,
+    /// Their values, as they are written.
+    limits: BTreeMap<&'static str, String>,
+}
+
+impl InspectedLimits {
+    /// Those of a table among all that are in force.
+    pub(super) fn of((limits, table): (Vec<AsyncLimit>, &'static str)) -> Option<Self> {
+        let own = limits.into_iter().filter(|limit| limit.is_own).map(|limit| (limit.key, limit.value));
+        let limits: BTreeMap<_, _> = own.collect();
+        (!limits.is_empty()).then_some(Self { table, limits })
+    }
+}
+
+/// What a call is made of, without what its caller has sent.
+#[derive(Debug, Serialize)]
+pub struct InspectedRequest {
+    /// The id of the request that has made it.
+    request_id: Box<str>,
+    /// The bytes of its arguments as JSON.
+    arguments_bytes: usize,
+    /// The plugins whose before-hooks have let it pass.
+    passed: Vec<PluginName>,
+}
+
+impl InspectedRequest {
+    /// That of a call as it is kept; none if it cannot be read.
+    pub(super) fn read(kept: &[u8]) -> Option<Self> {
+        let call = StoredCall::read(kept).ok()?;
+        let arguments_bytes = call.arguments_bytes();
+        Some(Self { request_id: call.request_id, arguments_bytes, passed: call.passed })
     }
 }

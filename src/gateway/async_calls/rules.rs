@@ -1,20 +1,27 @@
 //! What the configuration says about asynchronous calls.
 
 use std::collections::HashMap;
+use std::sync::Arc;
 use std::time::Duration;
 
-use crate::config::{AsyncConfig, Config, DeploymentAsyncConfig, Rate, ScheduleConfig};
+use crate::config::{AsyncConfig, AsyncLimit, CallbackUrl, Config, DeploymentAsyncConfig, Rate, ScheduleConfig};
 use crate::deployment::DeploymentName;
-use crate::queue::Bounds;
+use crate::gateway::async_calls::callbacks::{Callbacks, OF_ORIGIN};
 use crate::queue::progress::Policy;
+use crate::queue::{Bounds, Callback, is_origin};
 
 /// The rules of all deployments.
 #[derive(Debug)]
 pub struct Rules {
     all: AsyncConfig,
+    /// Those of the deployments of the configuration.
     deployments: HashMap<DeploymentName, DeploymentAsyncConfig>,
+    /// Those of deployments that come over the API.
+    deployed: DeploymentAsyncConfig,
     /// The schedules.
     pub schedules: Vec<ScheduleConfig>,
+    /// Where ends of calls may be reported.
+    pub callbacks: Arc<Callbacks>,
 }
 
 /// The rules of one deployment.
@@ -36,9 +43,14 @@ impl Rules {
     /// Those of a configuration.
     #[must_use]
     pub fn of(config: &Config) -> Self {
-        let own = config.deployments.iter().filter(|one| one.async_calls != DeploymentAsyncConfig::default());
-        let deployments = own.map(|one| (one.name.clone(), one.async_calls.clone())).collect();
-        Self { all: config.async_calls.clone(), deployments, schedules: config.schedules.clone() }
+        let own = config.deployments.iter();
+        Self {
+            all: config.async_calls.clone(),
+            deployments: own.map(|one| (one.name.clone(), one.async_calls.clone())).collect(),
+            deployed: config.deploy.async_calls.clone(),
+            schedules: config.schedules.clone(),
+            callbacks: Arc::new(Callbacks::new(&config.async_calls.callbacks)),
+        }
     }
 
     /// How much may be held.
@@ -47,11 +59,37 @@ impl Rules {
         Bounds { waiting: self.all.max_waiting.into(), bytes: self.all.max_bytes.bytes() }
     }
 
+    /// Those of a deployment as texts, with the name of the table that may set them for it.
+    #[must_use]
+    pub fn described(&self, name: &str) -> (Vec<AsyncLimit>, &'static str) {
+        match self.deployments.get(name) {
+            Some(own) => (own.described(&self.all), "[deployment.async]"),
+            None => (self.deployed.described(&self.all), "[deploy.async]"),
+        }
+    }
+
+    /// Where the end of a call of a deployment is reported to, if it asks for this place or for none.
+    #[must_use]
+    pub fn callback(&self, deployment: &str, asked: Option<&CallbackUrl>) -> Option<Callback> {
+        let own = || self.deployments.get(deployment).unwrap_or(&self.deployed).callback.as_ref();
+        let url = asked.or_else(own)?;
+        Some(Callback { url: url.to_string().into(), max_age: self.callbacks.max_age() })
+    }
+
+    /// Tries of a lane at a time, and in a time: the lanes of callbacks are origins, those of other calls deployments.
+    #[must_use]
+    pub(super) fn of_lane(&self, lane: &str) -> (usize, Option<Rate>) {
+        if is_origin(lane) {
+            return (OF_ORIGIN, None);
+        }
+        let RulesOf { concurrency, rate, .. } = self.of_deployment(lane);
+        (concurrency, rate)
+    }
+
     /// Those of a deployment.
     #[must_use]
     pub fn of_deployment(&self, name: &str) -> RulesOf {
-        let none = DeploymentAsyncConfig::default();
-        let (all, own) = (&self.all, self.deployments.get(name).unwrap_or(&none));
+        let (all, own) = (&self.all, self.deployments.get(name).unwrap_or(&self.deployed));
         let policy = Policy {
             attempts: own.attempts.unwrap_or(all.attempts),
             backoff: own.backoff.unwrap_or(all.backoff).get(),

@@ -195,14 +195,13 @@ fn due_tick(rules: &Rules, schedule: &ScheduleConfig, tick: Millis) -> Option<Du
     let (deployment, function) = (&schedule.to.deployment, schedule.to.function.as_deref()?);
     let id = CallId::random().ok()?;
     let name = schedule.known_as();
-    let of = rules.of_deployment(deployment.as_str());
     let arguments = arguments_of(schedule.arguments.as_ref());
     let mut call = Invocation::new(&id.to_string(), deployment.clone(), function, arguments, Instant::now());
     call.method = "INTERNAL".into();
     let jitter = schedule.jitter.get().mul_f64(fastrand::f64());
     let origin = format!("schedule {name}");
-    let wish = Wish { origin: &origin, ..Wish::default() };
-    let call = new_call(id, &call, Vec::new(), (wish, None), of)?;
+    let wish = Wish { origin: &origin, callback: schedule.callback.as_ref(), ..Wish::default() };
+    let call = new_call(id, &call, Vec::new(), (wish, None), rules)?;
     let call = NewCall { due: after(call.accepted, jitter), ..call };
     Some(DueTick { name: name.into(), tick, may_overlap: schedule.overlap, call })
 }

@@ -67,6 +67,11 @@ impl StoredCall {
         })
     }
 
+    /// The bytes of its arguments.
+    pub(super) fn arguments_bytes(&self) -> usize {
+        self.arguments.get().len()
+    }
+
     /// As it is kept.
     pub(super) fn to_bytes(&self) -> Bytes {
         serde_json::to_vec(self).expect("texts always render as JSON").into()

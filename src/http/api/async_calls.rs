@@ -23,8 +23,8 @@ use crate::http::api::caller::{Caller, Need};
 use crate::http::api::reply;
 use crate::http::buffers::{Class, ConnectionBuffers, Held, SMALL};
 use crate::http::problem::{Code, Problem};
-use crate::http::shown_call;
 use crate::queue::progress::State as CallState;
+use crate::queue::shown;
 use crate::queue::{Answer, AnswerHead, CallId, Changed, Database, Fault, Filter, Kept, Watch};
 
 /// The longest wait for the end of a call.
@@ -64,19 +64,19 @@ fn not_found() -> Problem {
     Problem::new(Code::CallNotFound, "no call with this id is kept")
 }
 
-fn problem_of(fault: &Fault) -> Problem {
+pub(super) fn problem_of(fault: &Fault) -> Problem {
     let failure = failure_of(fault);
     let code = if failure.status == 507 { Code::InsufficientStorage } else { Code::QueueUnavailable };
     Problem::new(code, fault.to_string()).retry_after(LOOK)
 }
 
 /// The calls and an id in an address.
-fn named<'a>(gateway: &'a Gateway, id: &str) -> Result<(&'a Arc<AsyncCalls>, CallId), Problem> {
+pub(super) fn named<'a>(gateway: &'a Gateway, id: &str) -> Result<(&'a Arc<AsyncCalls>, CallId), Problem> {
     let calls = gateway.async_calls().ok_or_else(not_found)?;
     Ok((calls, id.parse().map_err(|_| not_found())?))
 }
 
-async fn found(calls: &AsyncCalls, id: CallId) -> Result<Looked, Problem> {
+pub(super) async fn found(calls: &AsyncCalls, id: CallId) -> Result<Looked, Problem> {
     calls.queue.look(id).await.map_err(|fault| problem_of(&fault))?.ok_or_else(not_found)
 }
 
@@ -109,7 +109,7 @@ async fn json_of(calls: &AsyncCalls, looked: Looked, buffers: &Arc<ConnectionBuf
     // The result is there twice while the JSON is made.
     let (answer, held) = answer_of(calls, &looked, buffers, 2).await?;
     let is_large = answer.as_ref().is_some_and(|answer| answer.body.len() > SMALL);
-    let make = move || held.attach(shown_call::json(&looked.0, answer.as_ref()));
+    let make = move || held.attach(shown::json(&looked.0, answer.as_ref()));
     if !is_large {
         return Ok(make());
     }
@@ -256,7 +256,7 @@ async fn result(
 }
 
 fn as_it_was(answer: Answer, held: Held) -> Response {
-    let headers = shown_call::headers_of(&answer);
+    let headers = shown::headers_of(&answer);
     let mut response = Response::new(Body::from(held.attach(answer.body)));
     *response.status_mut() = StatusCode::from_u16(answer.status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
     for (name, value) in headers {
@@ -282,7 +282,7 @@ async fn cancel(State(gateway): State<Arc<Gateway>>, Path(id): Path<String>, hea
 
 fn changed_to(changed: &Changed, to: &str) -> Result<Response, Problem> {
     match changed {
-        Changed::Now(kept) => Ok(shown(shown_call::json(kept, None))),
+        Changed::Now(kept) => Ok(shown(shown::json(kept, None))),
         Changed::Refused(kept) => {
             let state = kept.progress.state.as_str();
             Err(Problem::new(Code::CallState, format!("the call is {state} and cannot be {to}")))
@@ -310,6 +310,7 @@ impl Asked {
             }
             match &*name {
                 "deployment" => asked.filter.deployment = Some(value.into()),
+                "function" => asked.filter.function = Some(value.into()),
                 "state" => {
                     let state = CallState::ALL.into_iter().find(|state| state.as_str() == value);
                     let names = CallState::ALL.map(CallState::as_str).join(", ");
@@ -344,7 +345,7 @@ async fn list(
     headers: HeaderMap,
 ) -> Response {
     let listed = async {
-        let known = ["deployment", "state", "before", "limit"];
+        let known = ["deployment", "function", "state", "before", "limit"];
         let asked = Asked::parse(query.as_deref().unwrap_or_default(), &known)?;
         caller.check(asked.need())?;
         let calls = gateway.async_calls().filter(|calls| calls.queue.has_file());
@@ -365,7 +366,7 @@ fn listed_json(caller: &Caller, kept: &[Kept], next: Option<i64>, (waiting, byte
     for (at, kept) in kept.iter().enumerate() {
         text.extend_from_slice(if at == 0 { b"" } else { b"," });
         let may_change = caller.may(Need::ChangeOf(&kept.deployment));
-        text.extend_from_slice(&if may_change { shown_call::json(kept, None) } else { shown_call::json_of_list(kept) });
+        text.extend_from_slice(&if may_change { shown::json(kept, None) } else { shown::json_of_list(kept) });
     }
     text.extend_from_slice(next.map_or("]}".to_owned(), |next| format!(r#"],"before":{next}}}"#)).as_bytes());
     ([(CONTENT_TYPE, HeaderValue::from_static("application/json"))], Bytes::from(text)).into_response()
@@ -396,13 +397,12 @@ async fn redrive(
     headers: HeaderMap,
 ) -> Response {
     let redriven = async {
-        let asked = Asked::parse(query.as_deref().unwrap_or_default(), &["deployment"])?;
+        let asked = Asked::parse(query.as_deref().unwrap_or_default(), &["deployment", "function"])?;
         caller.check(asked.need_of_change())?;
         let Some(calls) = gateway.async_calls().filter(|calls| calls.queue.has_file()) else { return Ok(counted(0)) };
-        let deployment = asked.filter.deployment;
         let rules = calls.rules();
         let max_age = move |name: &str| rules.of_deployment(name).max_age;
-        let count = calls.queue.redrive(deployment, max_age, BATCH).await.map_err(|fault| problem_of(&fault))?;
+        let count = calls.queue.redrive(asked.filter, max_age, BATCH).await.map_err(|fault| problem_of(&fault))?;
         Ok(counted(count))
     };
     redriven.await.unwrap_or_else(|problem| reply::problem(problem, &headers))
@@ -416,7 +416,7 @@ async fn purge(
     headers: HeaderMap,
 ) -> Response {
     let purged = async {
-        let asked = Asked::parse(query.as_deref().unwrap_or_default(), &["deployment", "state"])?;
+        let asked = Asked::parse(query.as_deref().unwrap_or_default(), &["deployment", "function", "state"])?;
         caller.check(asked.need_of_change())?;
         if asked.filter.state.is_some_and(|state| !state.has_ended()) {
             let message = "only calls that have ended are removed: done, dead or cancelled";

@@ -71,6 +71,7 @@ impl<'a> Need<'a> {
             path if path.starts_with("/api/repository/") => Self::Change,
             // Their handlers ask for the deployment.
             "/api/calls" => Self::Any,
+            path if path.starts_with("/api/calls/") && path.ends_with("/request") => Self::Any,
             path if path.starts_with("/api/calls/") => Self::Change,
             // Their handlers show what the caller may see.
             "/api/inspect" | "/api/overview" | "/api/recent-calls" | "/api/events" | "/api/wiring"

@@ -11,14 +11,14 @@ use axum::extract::{Path, Request, State};
 use axum::response::{IntoResponse, Response};
 use axum::routing::get;
 use bytes::Bytes;
-use http::header::{CACHE_CONTROL, CONTENT_TYPE, ETAG, IF_NONE_MATCH};
+use http::header::{CACHE_CONTROL, CONTENT_TYPE, ETAG};
 use http::request::Parts;
 use http::{HeaderMap, StatusCode};
 use parking_lot::Mutex;
 use tokio::sync::Semaphore;
 
 use crate::config::Describe;
-use crate::deployment::Exports;
+use crate::deployment::{Exports, Takes};
 use crate::describe::guards::Guard;
 use crate::describe::openapi::{self, RouteAddress, Subject};
 use crate::describe::{Abilities, gateway, signatures};
@@ -34,6 +34,7 @@ use crate::http::problem::{Code, Problem};
 use crate::plugin::Plugin;
 use crate::plugin::deployment_chain::DeploymentChain;
 use crate::registry::Deployment;
+use crate::worker::failure::CallError;
 
 /// Documents that are kept. Others are made again when they are asked for.
 const KEPT: usize = 64;
@@ -60,7 +61,7 @@ enum Form {
 
 /// A document, and what it was made of.
 struct Kept {
-    exports: Arc<Exports>,
+    exports: Weak<Exports>,
     release: Option<u64>,
     abilities: Abilities,
     routes: Vec<RouteAddress>,
@@ -81,7 +82,7 @@ impl Document {
     }
 
     fn answer(self, headers: &HeaderMap) -> Response {
-        let is_known = headers.get(IF_NONE_MATCH).is_some_and(|known| known.as_bytes() == self.tag.as_bytes());
+        let is_known = dashboard::is_known(headers, &self.tag);
         let always = [(CACHE_CONTROL, "no-cache"), (ETAG, self.tag.as_str())];
         if is_known {
             return (StatusCode::NOT_MODIFIED, always).into_response();
@@ -127,10 +128,11 @@ impl Descriptions {
 
     async fn document(&self, form: Form, deployment: Arc<Deployment>) -> Result<Document, Problem> {
         let Some((pool, exports)) = deployment.pool().and_then(|pool| Some((pool, pool.exports()?))) else {
-            let message = format!("deployment {:?} has not loaded, so its functions are unknown", deployment.name);
-            return Err(Problem::new(Code::Starting, message).retry_after(RETRY));
+            return Err(self.unknown(&deployment));
         };
-        let abilities = Abilities { names: pool.wants_names(), files: pool.takes_files() };
+        let calls = self.deployer.gateway.async_calls();
+        let deferred = calls.is_some_and(|calls| calls.rules().of_deployment(deployment.name.as_str()).enabled);
+        let abilities = Abilities { names: pool.wants_names(), files: pool.takes_files(), deferred };
         let chain = deployment.chain.load_full();
         let name = deployment.name.as_str().to_owned();
         let routes = self.front.routes_to(&name);
@@ -139,7 +141,7 @@ impl Descriptions {
         let known = || {
             let all = self.kept.lock();
             let is_this = |kept: &&Kept| {
-                Arc::ptr_eq(&kept.exports, &exports)
+                kept.exports.as_ptr() == Arc::as_ptr(&exports)
                     && (kept.release, kept.abilities) == (release, abilities)
                     && kept.routes == routes
                     && kept.chain.as_ptr() == Arc::as_ptr(&chain)
@@ -171,17 +173,44 @@ impl Descriptions {
                 Form::Signatures => signatures::document(&subject),
             };
             let document = Document::new(text.ok()?);
-            Some(Kept { exports, release, abilities, routes, chain: Arc::downgrade(&chain), document })
+            Some(Kept {
+                exports: Arc::downgrade(&exports),
+                release,
+                abilities,
+                routes,
+                chain: Arc::downgrade(&chain),
+                document,
+            })
         });
         let failed = || Problem::new(Code::Internal, "the gateway failed while it wrote the document");
         let kept = made.await.ok().flatten().ok_or_else(failed)?;
         let document = kept.document.clone();
         let mut all = self.kept.lock();
+        // Those of deployments that are gone, or of releases before.
+        all.retain(|_, kept| kept.exports.strong_count() > 0);
         if all.len() >= KEPT {
             all.clear();
         }
         all.insert(key, kept);
         Ok(document)
+    }
+}
+
+impl Descriptions {
+    /// Why the functions of a deployment that has not loaded are unknown: what calls of it would be told.
+    fn unknown(&self, deployment: &Deployment) -> Problem {
+        let (code, message) = match deployment.pool().and_then(|pool| pool.refusal()) {
+            Some(error @ (CallError::NotLoaded(..) | CallError::CrashLoop(_))) => {
+                let is_loop = matches!(error, CallError::CrashLoop(_));
+                let failure = self.deployer.gateway.failure_of(error, deployment, "", Takes::Arguments);
+                (if is_loop { Code::CrashLoop } else { Code::LoadFailed }, failure.message)
+            }
+            _ => {
+                let message = format!("deployment {:?} has not loaded, so its functions are unknown", deployment.name);
+                (Code::Starting, message)
+            }
+        };
+        Problem::new(code, message).with_status(Code::Starting.status()).retry_after(RETRY)
     }
 }
 

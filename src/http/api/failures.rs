@@ -40,7 +40,7 @@ pub fn from_deploy(error: &DeployError) -> Problem {
         | DeployError::NotPermittedOfConfiguration(_) => Code::Forbidden,
         DeployError::UnknownId(_) => Code::BadRequest,
         DeployError::NotFound(_) | DeployError::NotInService(_) => Code::DeploymentNotFound,
-        DeployError::Incompatible { .. } => Code::Incompatible,
+        DeployError::Incompatible { .. } | DeployError::NotComparable(_) => Code::Incompatible,
         DeployError::NoRelease { .. } => Code::NotFound,
         DeployError::InProgress(_) => Code::DeployInProgress,
         DeployError::GivenUp(_) => return Problem::new(Code::Deleted, message).with_status(StatusCode::CONFLICT),

@@ -7,6 +7,7 @@ use http::header::{CONTENT_TYPE, LOCATION};
 use http::request::Parts;
 use http::{HeaderMap, HeaderName, HeaderValue, Method, Response, StatusCode};
 
+use crate::config::CallbackUrl;
 use crate::gateway::Gateway;
 use crate::gateway::async_calls::AsyncCalls;
 use crate::gateway::async_calls::accept::{Acceptance, Wish, failure_of};
@@ -17,14 +18,14 @@ use crate::http::call::record::CallRecord;
 use crate::http::call::{answer, stream_answer};
 use crate::http::problem::{Code, Problem};
 use crate::http::reply_body::ReplyBody;
-use crate::http::shown_call;
 use crate::plugin::outcome::{Outcome, Source};
-use crate::queue::Priority;
+use crate::queue::{Priority, shown};
 use crate::registry::Deployment;
 
 const PREFER: HeaderName = HeaderName::from_static("prefer");
 const PREFERENCE_APPLIED: HeaderName = HeaderName::from_static("preference-applied");
 const IDEMPOTENCY_KEY: HeaderName = HeaderName::from_static("idempotency-key");
+const CALLBACK: HeaderName = HeaderName::from_static("callback");
 const PRIORITY: HeaderName = HeaderName::from_static("x-metagate-priority");
 /// The preference.
 const RESPOND_ASYNC: &str = "respond-async";
@@ -40,6 +41,8 @@ pub struct Deferral {
     /// The key under which it is made once.
     pub key: Option<Box<str>>,
     priority: Priority,
+    /// Where its end is to be reported.
+    callback: Option<CallbackUrl>,
 }
 
 impl Deferral {
@@ -62,7 +65,9 @@ impl Deferral {
             return Ok(None);
         }
         let priority = headers.get(PRIORITY).map(priority_of).transpose()?.unwrap_or_default();
-        Ok(Some(Self { is_async: by_address || prefers, is_preference: prefers, key, priority }))
+        let is_async = by_address || prefers;
+        let callback = if is_async { callback_of(headers)? } else { None };
+        Ok(Some(Self { is_async, is_preference: prefers, key, priority, callback }))
     }
 
     /// The same where calls are not asynchronous: none if that is all that was asked for.
@@ -89,6 +94,16 @@ fn key_of(value: &HeaderValue) -> Result<Box<str>, Problem> {
     Err(Problem::new(Code::BadRequest, message))
 }
 
+fn callback_of(headers: &HeaderMap) -> Result<Option<CallbackUrl>, Problem> {
+    let mut values = headers.get_all(CALLBACK).iter();
+    let (value, further) = (values.next(), values.next());
+    if further.is_some() {
+        return Err(Problem::new(Code::BadRequest, "more than one callback"));
+    }
+    let refused = |error: String| Problem::new(Code::BadRequest, format!("callback: {error}"));
+    value.map(|value| value.to_str().unwrap_or_default().parse().map_err(refused)).transpose()
+}
+
 fn priority_of(value: &HeaderValue) -> Result<Priority, Problem> {
     match value.as_bytes() {
         b"normal" => Ok(Priority::Normal),
@@ -102,7 +117,7 @@ fn priority_of(value: &HeaderValue) -> Result<Priority, Problem> {
 /// # Errors
 ///
 /// 400 `bad_request`: a header is malformed. 404 `not_found`: calls of the deployment cannot be asynchronous, and the
-/// address asks for it.
+/// address asks for it. 403 `callback_not_allowed`: its end may not be reported there.
 pub fn of_request(
     gateway: &Gateway,
     deployment: &Deployment,
@@ -113,7 +128,7 @@ pub fn of_request(
         let problem = Problem::new(Code::MethodNotAllowed, "an asynchronous call is made with GET or POST, not HEAD");
         return Err(problem.allowing("GET, POST, OPTIONS"));
     }
-    if !matches!(head.method, Method::GET | Method::POST) {
+    if matches!(head.method, Method::HEAD | Method::OPTIONS) {
         // Questions about the address, and answers without a body.
         return Ok(None);
     }
@@ -121,7 +136,19 @@ pub fn of_request(
     if deferral.is_async && !is_offered(gateway, deployment, &deferral)? {
         return Ok(deferral.without_async());
     }
+    if let Some(url) = &deferral.callback {
+        check_callback(gateway, url)?;
+    }
     Ok(Some(deferral))
+}
+
+fn check_callback(gateway: &Gateway, url: &CallbackUrl) -> Result<(), Problem> {
+    if gateway.async_calls().is_some_and(|calls| calls.rules().callbacks.permits(url)) {
+        return Ok(());
+    }
+    let origin = url.get().origin().ascii_serialization();
+    let message = format!("\"http\" in [async.callbacks] does not permit {origin:?}");
+    Err(Problem::new(Code::CallbackNotAllowed, message))
 }
 
 /// Has a call made later, and answers with where it is found; or once for its key, with its outcome.
@@ -168,7 +195,12 @@ async fn accept(
     deferral: &Deferral,
 ) -> Response<ReplyBody> {
     let request_id = call.request_id;
-    let wish = Wish { key: deferral.key.as_deref(), priority: deferral.priority, origin: "" };
+    let wish = Wish {
+        key: deferral.key.as_deref(),
+        priority: deferral.priority,
+        origin: "",
+        callback: deferral.callback.as_ref(),
+    };
     let kept = match gateway.accept(calls, deployment, call, wish).await {
         Acceptance::New(kept) => *kept,
         Acceptance::Before(id) => match calls.queue.look(id).await {
@@ -183,11 +215,11 @@ async fn accept(
         },
         Acceptance::Ended(outcome) => return answer::render(*outcome, request_id),
     };
-    let mut response = Response::new(ReplyBody::full(shown_call::json(&kept, None)));
+    let mut response = Response::new(ReplyBody::full(shown::json(&kept, None)));
     *response.status_mut() = StatusCode::ACCEPTED;
     let headers = response.headers_mut();
     headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
-    if let Ok(location) = HeaderValue::from_str(&shown_call::address(kept.id)) {
+    if let Ok(location) = HeaderValue::from_str(&shown::address(kept.id)) {
         headers.insert(LOCATION, location);
     }
     if deferral.is_preference {
@@ -223,6 +255,10 @@ mod tests {
     fn a_malformed_header_is_refused() {
         assert!(of(&[("idempotency-key", "")]).is_err());
         assert!(of(&[("prefer", "respond-async"), ("x-metagate-priority", "high")]).is_err());
+        for callback in ["", "/orders", "ftp://a.b/c", "https://me:pw@a.b", "https://a.b/#c"] {
+            assert!(of(&[("prefer", "respond-async"), ("callback", callback)]).is_err(), "{callback}");
+            assert!(of(&[("idempotency-key", "k"), ("callback", callback)]).is_ok(), "a plain call has none");
+        }
         let keyed = of(&[("idempotency-key", "\"k-1\"")]).unwrap().unwrap();
         assert!(!keyed.is_async && keyed.key.as_deref() == Some("\"k-1\""));
     }

@@ -9,6 +9,8 @@ import { follow, merged } from './events.js';
 import { milliseconds } from './format.js';
 import { overviewPage } from './overview.js';
 import { pluginPage, pluginsPage } from './plugins.js';
+import { queuePage } from './queue.js';
+import { queuedCallPage } from './queued.js';
 import { callPage } from './timeline.js';
 import { wiringPage } from './wiring.js';
 
@@ -45,7 +47,8 @@ function open() {
   leave.abort();
   leave = new AbortController();
   const [kind, name] = place();
-  const area = { plugins: 'plugins', wiring: 'wiring', calls: 'calls', call: 'calls' }[kind] ?? '';
+  const areas = { call: 'calls', queued: 'queue' };
+  const area = areas[kind] ?? (['plugins', 'wiring', 'calls', 'queue'].includes(kind) ? kind : '');
   for (const link of document.querySelectorAll('nav a')) {
     if (link.getAttribute('href') === `#/${area}`) link.setAttribute('aria-current', 'page');
     else link.removeAttribute('aria-current');
@@ -54,6 +57,8 @@ function open() {
   else if (kind === 'plugins') page = pluginsPage(main, leave.signal);
   else if (kind === 'wiring') page = wiringPage(main, leave.signal);
   else if (kind === 'calls') page = callsPage(main, listCalls);
+  else if (kind === 'queue') page = queuePage(main, name, leave.signal, latest.caller);
+  else if (kind === 'queued' && name) page = queuedCallPage(main, name, leave.signal, latest.caller);
   else if (kind === 'call' && name) page = callPage(main, name, leave.signal);
   else if (kind === 'deployment' && name)
     page = deploymentPage(main, name, leave.signal, latest.caller, listCalls);

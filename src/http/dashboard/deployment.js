@@ -4,8 +4,9 @@ import { change, read, Refused, whyNot } from './api.js';
 import { functionForm } from './call.js';
 import { callList } from './calls.js';
 import { chainSections } from './chain.js';
-import { button, element, notice, table } from './dom.js';
+import { button, confirmed, element, notice, table } from './dom.js';
 import { ago, bytes, milliseconds, NOTHING, rate } from './format.js';
+import { countsOf, linkOf as linkOfQueue } from './queue.js';
 import { callerOf } from './invoke.js';
 import { logTail } from './logs.js';
 
@@ -23,28 +24,6 @@ async function found(path, name) {
     if (error instanceof Refused && error.status < 500) return undefined;
     throw error;
   }
-}
-
-function confirmed(question) {
-  return new Promise((resolve) => {
-    const dialog = element(
-      'dialog',
-      { 'aria-label': question },
-      element('p', {}, question),
-      element(
-        'form',
-        { method: 'dialog', class: 'bar' },
-        element('button', { value: 'no' }, 'Cancel'),
-        element('button', { value: 'yes', class: 'danger' }, 'Confirm'),
-      ),
-    );
-    dialog.addEventListener('close', () => {
-      dialog.remove();
-      resolve(dialog.returnValue === 'yes');
-    });
-    document.body.append(dialog);
-    dialog.showModal();
-  });
 }
 
 export function deploymentPage(main, name, signal, caller, listCalls) {
@@ -99,6 +78,19 @@ export function deploymentPage(main, name, signal, caller, listCalls) {
     ];
   }
 
+  function schedulesTable(schedules) {
+    const rows = schedules.map((one) => [
+      one.name,
+      one.function,
+      one.times,
+      element('span', {}, one.next.map((time) => element('time', { datetime: time, class: 'line' }, time))),
+    ]);
+    return [
+      element('h2', {}, 'Schedules'),
+      table([['Name'], ['Function'], ['Times'], ['Next']], rows, 'cards', 'Schedules'),
+    ];
+  }
+
   async function remove() {
     if (!(await confirmed(`Delete ${name} with all its releases?`))) return;
     try {
@@ -125,7 +117,9 @@ export function deploymentPage(main, name, signal, caller, listCalls) {
         : [element('p', { class: 'quiet' }, 'none, or not loaded yet')]),
       ...(chain ? chainSections(chain) : []),
       ...(releases ? releasesTable(releases).filter(Boolean) : []),
+      ...(own?.schedules ? schedulesTable(own.schedules) : []),
       element('h2', {}, 'Last calls'),
+      element('p', {}, element('a', { href: linkOfQueue(name) }, 'Asynchronous calls')),
       calls.section,
       log.section,
       element('h2', {}, 'Remove'),
@@ -160,6 +154,7 @@ export function deploymentPage(main, name, signal, caller, listCalls) {
             ['Release', line.release === null ? line.origin : `#${line.release}, ${line.origin}`],
             ['Workers', `${line.workers.ready} ready of ${line.workers.all}, ${line.restarts} replaced`],
             ['Calls', `${rate(line.calls_per_second)} a second, ${line.in_flight} in flight, ${line.queued} queued`],
+            ['Asynchronous', countsOf(line.async)],
             ['Duration', `p50 ${milliseconds(line.p50_ms)}, p99 ${milliseconds(line.p99_ms)}`],
             ['Errors', `${rate(line.errors_per_second)} a second`],
             ['Uses', `${bytes(line.memory)}, ${line.cpu === null ? NOTHING : line.cpu.toFixed(2)} processors`],

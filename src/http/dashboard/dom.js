@@ -72,6 +72,29 @@ export function button(title, onclick, { reason, kind, label } = {}) {
   );
 }
 
+/** Asks a question. Whether it was confirmed. */
+export function confirmed(question) {
+  return new Promise((resolve) => {
+    const dialog = element(
+      'dialog',
+      { 'aria-label': question },
+      element('p', {}, question),
+      element(
+        'form',
+        { method: 'dialog', class: 'bar' },
+        element('button', { value: 'no' }, 'Cancel'),
+        element('button', { value: 'yes', class: 'danger' }, 'Confirm'),
+      ),
+    );
+    dialog.addEventListener('close', () => {
+      dialog.remove();
+      resolve(dialog.returnValue === 'yes');
+    });
+    document.body.append(dialog);
+    dialog.showModal();
+  });
+}
+
 export function notice(text) {
   return element('p', { class: 'notice', role: 'alert' }, text);
 }

@@ -3,6 +3,7 @@
 import { deployArea } from './deploy.js';
 import { button, chart, element } from './dom.js';
 import { ago, bytes, milliseconds, NOTHING, rate } from './format.js';
+import { countsOf } from './queue.js';
 
 /** Title, value to sort by, what is shown, whether it is a number. */
 const COLUMNS = [
@@ -25,6 +26,12 @@ const COLUMNS = [
   ],
   ['Memory', (line) => line.memory, (line) => bytes(line.memory), true],
   ['Last use', (line) => line.last_used ?? '', (line) => ago(line.last_used), true],
+  [
+    'Asynchronous',
+    (line) => (line.async ? line.async.queued + line.async.running + line.async.dead : -1),
+    (line) => countsOf(line.async),
+    true,
+  ],
   ['Last hour', (line) => line.history.calls.reduce((all, one) => all + one, 0), (line) => chart(line.history)],
 ];
 

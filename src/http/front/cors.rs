@@ -14,6 +14,8 @@ use crate::http::reply_body::ReplyBody;
 
 const ANY: HeaderValue = HeaderValue::from_static("*");
 const METHODS: HeaderValue = HeaderValue::from_static("GET, HEAD, POST, PUT, PATCH, DELETE");
+/// What may be done with an asynchronous call.
+const METHODS_OF_CALLS: HeaderValue = HeaderValue::from_static("GET, HEAD, DELETE");
 /// What the answer to a preflight depends on.
 const PREFLIGHT_VARY: HeaderValue =
     HeaderValue::from_static("Origin, Access-Control-Request-Method, Access-Control-Request-Headers");
@@ -27,7 +29,7 @@ const OWN: [HeaderName; 5] = [
 ];
 
 /// What pages of other origins may do at some addresses.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub struct CorsPolicy {
     origins: Vec<CorsOrigin>,
     methods: HeaderValue,
@@ -61,6 +63,12 @@ impl CorsPolicy {
             credentials: config.credentials,
             max_age: HeaderValue::from(config.max_age.get().as_secs()),
         }
+    }
+
+    /// The same at the addresses of asynchronous calls: whoever may make a call may follow it, and take it back.
+    #[must_use]
+    pub fn of_calls(&self) -> Self {
+        Self { methods: METHODS_OF_CALLS, ..self.clone() }
     }
 
     /// Whether the answer is the same for every origin.
@@ -129,7 +137,7 @@ impl CorsPolicy {
 }
 
 /// Adds `Vary: Origin` unless the answer has it.
-fn add_vary(headers: &mut HeaderMap) {
+pub fn add_vary(headers: &mut HeaderMap) {
     let names = headers.get_all(VARY).iter().flat_map(|line| line.as_bytes().split(|byte| *byte == b','));
     let has_it = names.map(<[u8]>::trim_ascii).any(|name| name.eq_ignore_ascii_case(b"origin") || name == b"*");
     if !has_it {

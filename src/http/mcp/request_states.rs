@@ -4,13 +4,10 @@
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use serde_json::Value;
-use sha2::{Digest as _, Sha256};
 use subtle::ConstantTimeEq;
 
+use crate::hmac::{self, BLOCK};
 use crate::http::mcp::rpc_error::RpcError;
-
-/// Bytes of a block of SHA-256.
-const BLOCK: usize = 64;
 
 /// The seal of these states.
 #[derive(Debug)]
@@ -59,10 +56,8 @@ impl RequestStates {
 
     /// HMAC-SHA256 (RFC 2104) of the label and the state.
     fn seal_of(&self, label: &str, text: &[u8]) -> [u8; 32] {
-        let keyed = |pad: u8| Sha256::new_with_prefix(self.0.map(|byte| byte ^ pad));
         // Labels have no zero bytes.
-        let inner = keyed(0x36).chain_update(label).chain_update([0]).chain_update(text).finalize();
-        keyed(0x5c).chain_update(inner).finalize().into()
+        hmac::sha256(&self.0, &[label.as_bytes(), &[0], text])
     }
 }
 

@@ -15,6 +15,7 @@ use crate::http::api::unread_body::UnreadBody;
 use crate::http::buffers::{Class, Held};
 use crate::http::call::lookup::Client;
 use crate::http::client_connection::ClientConnection;
+use crate::http::front::cors;
 use crate::http::path::{StaticAddress, ToolsAddress};
 use crate::http::problem::{Code, Problem};
 use crate::http::reply_body::ReplyBody;
@@ -23,6 +24,7 @@ use crate::http::request_id;
 use crate::http::service::Service;
 use crate::http::static_files;
 use crate::http::streamed_body;
+use crate::queue::CallId;
 
 /// Bytes of a refused package that are read and dropped on a stream of HTTP/2.
 const UNWANTED_BYTES: usize = 256 * 1024 * 1024;
@@ -49,6 +51,25 @@ impl Service {
         }
         let mut response = file.map_err(Problem::closing)?;
         response.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
+        Ok(response)
+    }
+
+    /// The deployment of an asynchronous call, if that is kept.
+    pub(super) async fn deployment_of_call(&self, id: CallId) -> Option<Box<str>> {
+        let calls = self.gateway.async_calls().filter(|calls| calls.queue.has_file())?;
+        let kept = calls.queue.read(move |database| database.kept(id)).await.ok()?;
+        kept.map(|kept| kept.deployment)
+    }
+
+    /// Answers a request of no page about an asynchronous call. Caches must not give the answer to a page.
+    pub(super) async fn answer_without_origin(
+        &self,
+        request: Request<Incoming>,
+        id: &HeaderValue,
+        connection: &ClientConnection,
+    ) -> Result<Response<ReplyBody>, Problem> {
+        let mut response = self.route_to_api(request, id, connection).await?;
+        cors::add_vary(response.headers_mut());
         Ok(response)
     }
 

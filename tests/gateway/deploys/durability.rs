@@ -12,7 +12,7 @@ use crate::support::{Gateway, metagate, wait_for};
 
 /// Ends the gateway in this way and starts another one on its data folder.
 #[track_caller]
-fn restart(mut gateway: Gateway, signal: Signal) -> Gateway {
+pub(crate) fn restart(mut gateway: Gateway, signal: Signal) -> Gateway {
     gateway.signal(signal);
     gateway.wait_end();
     let folder = std::mem::replace(&mut gateway.folder, TempDir::new().unwrap());

@@ -1,14 +1,16 @@
 //! The keywords of schemas, compared one by one for the values of one type.
 
-use serde_json::{Number, Value};
+use std::cmp::Ordering;
+
+use serde_json::{Number, Value, json};
 
 use crate::describe::difference::covered::{Covered, Mismatch, Of};
 use crate::describe::difference::covering::Comparison;
 use crate::describe::difference::covering::kinds::{self, Kind};
-use crate::describe::difference::part::Part;
+use crate::describe::difference::part::{Part, has_same, is_same};
 
 /// Keywords that are read, here or with the alternatives.
-const READ: [&str; 20] = [
+const READ: [&str; 22] = [
     "type",
     "enum",
     "const",
@@ -29,10 +31,17 @@ const READ: [&str; 20] = [
     "required",
     "additionalProperties",
     "minProperties",
+    "maxProperties",
+    "propertyNames",
 ];
 /// Keywords that restrict, and of which two are the same or not.
-const WHOLE: [&str; 7] =
-    ["pattern", "format", "contentEncoding", "contentMediaType", "multipleOf", "uniqueItems", "propertyNames"];
+const WHOLE: [&str; 6] = ["pattern", "format", "contentEncoding", "contentMediaType", "multipleOf", "uniqueItems"];
+/// Those of them that say how a value is sent: without them it is sent in another way.
+const FORMS: [&str; 2] = ["contentEncoding", "contentMediaType"];
+/// A format that says so, too.
+const FILE: &str = "binary";
+/// Keywords for numbers.
+const BOUNDS: [&str; 5] = ["minimum", "maximum", "exclusiveMinimum", "exclusiveMaximum", "multipleOf"];
 /// Keywords that restrict the values of the narrow schema in a way that is not read.
 const UNREAD: [&str; 9] = [
     "allOf",
@@ -72,7 +81,8 @@ impl Comparison {
             _ => covered,
         };
         let is_read = |keyword: &str| READ.contains(&keyword) || WHOLE.contains(&keyword);
-        if wide.keywords().any(|keyword| !is_read(keyword) && wide.get(keyword) != narrow.get(keyword)) {
+        let has_both = wide.get("anyOf").is_some() && wide.get("oneOf").is_some();
+        if has_both || wide.keywords().any(|keyword| !is_read(keyword) && !has_same(wide, narrow, keyword)) {
             covered = covered.and(|| Covered::Unclear(whole()));
         }
         if narrow.keywords().any(|keyword| UNREAD.contains(&keyword)) { covered.weakened() } else { covered }
@@ -81,8 +91,10 @@ impl Comparison {
     fn of_items(&mut self, wide: Part<'_>, narrow: Part<'_>, path: &str) -> Covered {
         let first = |part: Part<'_>| part.get("prefixItems").and_then(Value::as_array).map_or(0, Vec::len);
         let path = format!("{path}[]");
+        let most = narrow.get("maxItems").and_then(Value::as_u64).unwrap_or(u64::MAX);
+        let exists = |at: &usize| u64::try_from(*at).is_ok_and(|at| at < most);
         let mut covered = Covered::Yes;
-        for at in 0..=first(wide).max(first(narrow)) {
+        for at in (0..=first(wide).max(first(narrow))).take_while(exists) {
             let (wide_item, narrow_item) = (item(wide, at), item(narrow, at));
             covered = covered.and(|| self.parts(wide_item, narrow_item, &path));
             // A named tuple, such as a point (x, y): what stands at a place may be something else now.
@@ -114,21 +126,54 @@ impl Comparison {
                 Some(there) => self.parts(wide.at(there), narrow.at(schema), &path),
             });
         }
-        covered.and(|| self.of_others(wide, narrow, path))
+        for (name, schema) in properties(wide).filter(|(name, _)| declared(narrow, name).is_none()) {
+            covered = covered.and(|| self.of_further(wide.at(schema), narrow, &member(path, name)));
+        }
+        if let Some(there) = others(wide) {
+            covered = covered.and(|| self.of_further(wide.at(there), narrow, &member(path, "*")));
+        }
+        covered.and(|| self.of_names(wide, narrow, path))
     }
 
-    /// Members without a name of their own in the narrow schema.
-    fn of_others(&mut self, wide: Part<'_>, narrow: Part<'_>, path: &str) -> Covered {
-        let Some(there) = others(wide) else { return Covered::Yes };
-        let path = member(path, "*");
-        match others(narrow) {
-            Some(Value::Bool(false)) => Covered::Yes,
-            _ if there == &Value::Bool(false) && self.of == Of::Results => Covered::Yes,
-            Some(others) => self.parts(wide.at(there), narrow.at(others), &path),
-            // An object that names its members has no others, even if it may.
-            None if properties(narrow).next().is_some() => Covered::Yes,
-            None => Covered::No(Mismatch::new(&path, "anything".into(), wide.at(there).words())),
+    /// Whether what the narrow schema admits for members that it does not name is covered. `wide` is the schema of such
+    /// a member.
+    fn of_further(&mut self, wide: Part<'_>, narrow: Part<'_>, path: &str) -> Covered {
+        let anything = Value::Bool(true);
+        let schema = narrow.get("additionalProperties");
+        let has_patterns = narrow.get("patternProperties").is_some();
+        if schema == Some(&Value::Bool(false)) && !has_patterns || wide.is_never() && self.of == Of::Results {
+            return Covered::Yes;
         }
+        // An object that names its members is rarely sent with others, even if it may be.
+        let is_rare = schema.is_none() && properties(narrow).next().is_some();
+        let schema = schema.filter(|_| !has_patterns).unwrap_or(&anything);
+        let covered = self.parts(wide, narrow.at(schema), path);
+        let says_nothing = narrow.at(schema).says_nothing() && self.of == Of::Results;
+        let is_unclear = is_rare || says_nothing || narrow.get("propertyNames").is_some();
+        if is_unclear { covered.weakened() } else { covered }
+    }
+
+    /// Whether the names of members are covered.
+    fn of_names(&mut self, wide: Part<'_>, narrow: Part<'_>, path: &str) -> Covered {
+        let Some(there) = wide.get("propertyNames") else { return Covered::Yes };
+        let text = json!({"type": "string"});
+        let wide = wide.at(there);
+        let narrow = narrow.at(narrow.get("propertyNames").unwrap_or(&text));
+        let path = format!("{path} (names)");
+        if is_same(wide, narrow) {
+            return Covered::Yes;
+        }
+        let covered = match narrow.resolved() {
+            // A name is a text, even where its schema does not say so.
+            Some(names) if names.choices().is_none() && names.values().is_none() => {
+                self.of_kind(wide, names, Kind::String, &path)
+            }
+            _ => self.parts(wide, narrow, &path),
+        };
+        // Of names that stand for numbers, workers send what must hold for these.
+        let is_other = |keyword: &str| BOUNDS.contains(&keyword) && wide.get(keyword) != narrow.get(keyword);
+        let unclear = || Covered::Unclear(Mismatch::new(&path, narrow.words(), wide.words()));
+        covered.and(|| if wide.keywords().any(is_other) { unclear() } else { Covered::Yes })
     }
 }
 
@@ -142,7 +187,7 @@ fn of_values(wide: Part<'_>, narrow: Part<'_>, listed: &[&Value], kind: Kind, pa
         }
     }
     let is_choice = |keyword: &str| matches!(keyword, "type" | "enum" | "const" | "anyOf" | "oneOf" | "allOf");
-    let says_more = wide.keywords().any(|keyword| !is_choice(keyword) && wide.get(keyword) != narrow.get(keyword));
+    let says_more = wide.keywords().any(|keyword| !is_choice(keyword) && !has_same(wide, narrow, keyword));
     if allowed.is_none() && says_more {
         return Covered::Unclear(Mismatch::new(path, narrow.words(), wide.words()));
     }
@@ -161,43 +206,57 @@ fn of_bounds(wide: Part<'_>, narrow: Part<'_>, kind: Kind, path: &str) -> Covere
     let mut covered = Covered::Yes;
     for (keywords, is_lower) in [(lower, true), (upper, false)] {
         for keyword in keywords {
-            let Some(bound) = number(wide, keyword).filter(|bound| !is_natural(keyword, *bound)) else { continue };
+            let Some(bound) = wide.get(keyword).filter(|bound| !is_natural(keyword, bound)) else { continue };
+            let found = || Mismatch::new(path, said(narrow, keyword), said(wide, keyword));
+            let Some(bound) = bound.as_number() else { return Covered::Unclear(found()) };
+            // Whether a bound of the narrow schema is within this one; `None` where that is not known.
             let is_within = |there: &&str| {
-                let Some(value) = number(narrow, there) else { return false };
+                let Some(value) = narrow.get(there) else { return Some(false) };
                 // An inclusive bound equal to an exclusive one lets one value more through.
                 let touches = keyword.starts_with("exclusive") && !there.starts_with("exclusive");
-                let is_inside = if is_lower { value > bound } else { value < bound };
-                is_inside || value.to_bits() == bound.to_bits() && !touches
+                let inside = if is_lower { Ordering::Greater } else { Ordering::Less };
+                let order = compared(value.as_number()?, bound)?;
+                Some(order == inside || order == Ordering::Equal && !touches)
             };
-            covered = covered.and(|| {
-                Covered::unless(keywords.iter().any(is_within), || {
-                    Mismatch::new(path, said(narrow, keyword), said(wide, keyword))
-                })
+            let within: Vec<_> = keywords.iter().map(is_within).collect();
+            covered = covered.and(|| match within.contains(&Some(true)) {
+                true => Covered::Yes,
+                false if within.contains(&None) => Covered::Unclear(found()),
+                false => Covered::No(found()),
             });
         }
     }
     covered
 }
 
-fn number(part: Part<'_>, keyword: &str) -> Option<f64> {
-    part.get(keyword).and_then(Value::as_number).and_then(Number::as_f64)
+/// The order of two numbers; `None` if they may differ in digits that were lost when they were read.
+fn compared(one: &Number, other: &Number) -> Option<Ordering> {
+    /// From here on a float stands for several whole numbers.
+    const INEXACT: f64 = 9_007_199_254_740_992.0;
+    if let (Some(one), Some(other)) = (one.as_i128(), other.as_i128()) {
+        return Some(one.cmp(&other));
+    }
+    let (one, other) = (one.as_f64()?, other.as_f64()?);
+    one.partial_cmp(&other).filter(|order| *order != Ordering::Equal || one.abs() < INEXACT)
 }
 
 /// Whether a bound holds for every value anyway.
-fn is_natural(keyword: &str, bound: f64) -> bool {
-    bound <= 0.0 && matches!(keyword, "minLength" | "minItems" | "minProperties")
+fn is_natural(keyword: &str, bound: &Value) -> bool {
+    bound.as_f64().is_some_and(|bound| bound <= 0.0) && matches!(keyword, "minLength" | "minItems" | "minProperties")
 }
 
 /// Keywords that restrict, and of which two that differ are not compared.
 fn of_whole(wide: Part<'_>, narrow: Part<'_>, kind: Kind, path: &str) -> Covered {
     let mut covered = Covered::Yes;
     for keyword in WHOLE.iter().filter(|keyword| applies(keyword, kind)) {
-        let there = narrow.get(keyword);
-        if wide.get(keyword).is_none_or(|value| value == &Value::Bool(false) || there == Some(value)) {
+        let (here, there) = (wide.get(keyword), narrow.get(keyword));
+        let is_lost = || FORMS.contains(keyword) || there.is_some_and(|form| form == FILE);
+        let holds = here.is_none_or(|value| value == &Value::Bool(false)) && !(there.is_some() && is_lost());
+        if holds || here == there {
             continue;
         }
         let found = Mismatch::new(path, said(narrow, keyword), said(wide, keyword));
-        let is_unclear = there.is_some() && matches!(*keyword, "pattern" | "multipleOf" | "propertyNames");
+        let is_unclear = there.is_some() && matches!(*keyword, "pattern" | "multipleOf");
         covered = covered.and(|| if is_unclear { Covered::Unclear(found) } else { Covered::No(found) });
     }
     covered
@@ -223,7 +282,6 @@ fn applies(keyword: &str, kind: Kind) -> bool {
     match keyword {
         "multipleOf" => matches!(kind, Kind::Integer | Kind::Number),
         "uniqueItems" => kind == Kind::Array,
-        "propertyNames" => kind == Kind::Object,
         _ => kind == Kind::String,
     }
 }

@@ -12,18 +12,23 @@ use crate::http::api::metrics::families::{as_number, counter};
 pub(super) fn async_calls(encoder: &mut DescriptorEncoder<'_>, gateway: &Gateway) -> fmt::Result {
     let Some(calls) = gateway.async_calls() else { return Ok(()) };
     let figures = &calls.queue.figures;
-    let ((accepted, tries), (waiting, bytes)) = (figures.totals(), figures.held());
+    let (waiting, bytes) = figures.held();
     for (name, help, count) in [
-        ("metagate_async_calls_accepted", "Asynchronous calls that were accepted", accepted),
-        ("metagate_async_tries", "Tries of asynchronous calls that were begun", tries),
+        ("metagate_async_calls_accepted", "Asynchronous calls that were accepted", figures.accepted()),
+        ("metagate_async_tries", "Tries of asynchronous calls that were begun", figures.calls.total()),
+        ("metagate_async_callback_tries", "Tries of callbacks that were begun", figures.callbacks.total()),
     ] {
         let mut metric = encoder.encode_descriptor(name, help, None, MetricType::Counter)?;
         metric.encode_counter::<NoLabelSet, u64, u64>(&count, None)?;
     }
-    let help = "Asynchronous calls that have ended, by state";
-    let mut metric = encoder.encode_descriptor("metagate_async_calls_ended", help, None, MetricType::Counter)?;
-    for (state, count) in figures.ends() {
-        counter(&mut metric, &[("state", state.as_str())], count)?;
+    for (name, help, ends) in [
+        ("metagate_async_calls_ended", "Asynchronous calls that have ended, by state", figures.calls.ends()),
+        ("metagate_async_callbacks_ended", "Callbacks that have ended, by state", figures.callbacks.ends()),
+    ] {
+        let mut metric = encoder.encode_descriptor(name, help, None, MetricType::Counter)?;
+        for (state, count) in ends {
+            counter(&mut metric, &[("state", state.as_str())], count)?;
+        }
     }
     for (name, help, count) in [
         ("metagate_async_calls_waiting", "Asynchronous calls that have not ended", waiting),

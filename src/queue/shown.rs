@@ -7,9 +7,11 @@ use base64::engine::general_purpose::STANDARD;
 use bytes::Bytes;
 use serde::Serialize;
 use serde_json::value::RawValue;
+use url::Url;
 
+use crate::queue::call::{Answer, Kept};
+use crate::queue::call_id::CallId;
 use crate::queue::progress::{Millis, State};
-use crate::queue::{Answer, CallId, Kept};
 
 /// Digits of an id that are shown to those who may only look.
 const SHOWN_DIGITS: usize = 8;
@@ -20,6 +22,13 @@ pub const PREFIX: &str = "/api/calls/";
 #[must_use]
 pub fn address(id: CallId) -> String {
     format!("{PREFIX}{id}")
+}
+
+/// The id in the address of a call, or in that of its result.
+#[must_use]
+pub fn id_in(path: &str) -> Option<CallId> {
+    let rest = path.strip_prefix(PREFIX)?;
+    rest.strip_suffix("/result").unwrap_or(rest).parse().ok()
 }
 
 #[derive(Serialize)]
@@ -50,29 +59,75 @@ struct Shown<'a> {
     #[serde(skip_serializing_if = "Option::is_none")]
     result: Option<Box<RawValue>>,
     #[serde(skip_serializing_if = "Option::is_none")]
+    result_at: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
     error: Option<Box<RawValue>>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    callback: Option<ShownCallback>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    callback_of: Option<String>,
+}
+
+/// Where the end of a call is reported to, and how far that is.
+#[derive(Serialize)]
+struct ShownCallback {
+    url: String,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    id: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    state: Option<State>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    tries: Option<u32>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    next_try: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    ended: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    error: Option<Box<RawValue>>,
+}
+
+/// Who sees a call.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Viewer {
+    /// Whoever may change it.
+    Owner,
+    /// Whoever may only look: ids, and the paths of callbacks, are not whole.
+    Reader,
+    /// Whoever is sent the report of its end.
+    Receiver,
 }
 
 /// A call as a JSON object.
 #[must_use]
 pub fn json(kept: &Kept, answer: Option<&Answer>) -> Bytes {
-    shown(kept, answer, kept.id.to_string())
+    shown(kept, answer, Viewer::Owner)
+}
+
+/// A call that has ended, as its end is reported. A result that is not given is there at its address.
+#[must_use]
+pub(super) fn report(kept: &Kept, answer: Option<&Answer>) -> Bytes {
+    shown(kept, answer, Viewer::Receiver)
 }
 
 /// A call for those who may only look at it: with the first digits of its id.
 #[must_use]
 pub fn json_of_list(kept: &Kept) -> Bytes {
-    let id = kept.id.to_string();
-    shown(kept, None, format!("{}…", &id[..SHOWN_DIGITS]))
+    shown(kept, None, Viewer::Reader)
 }
 
-fn shown(kept: &Kept, answer: Option<&Answer>, id: String) -> Bytes {
+fn id_for(viewer: Viewer, id: CallId) -> String {
+    let id = id.to_string();
+    if viewer == Viewer::Reader { format!("{}…", &id[..SHOWN_DIGITS]) } else { id }
+}
+
+fn shown(kept: &Kept, answer: Option<&Answer>, viewer: Viewer) -> Bytes {
     let progress = kept.progress;
     let (state, has_ended) = (progress.state, progress.state.has_ended());
     let content_type = answer.and_then(|answer| header_of(answer, "content-type"));
-    let result = answer.filter(|_| state == State::Done).and_then(|answer| value_of(answer, content_type.as_deref()));
+    let has_result = state == State::Done && kept.reports.is_none();
+    let result = answer.filter(|_| has_result).and_then(|answer| value_of(answer, content_type.as_deref()));
     let shown = Shown {
-        id,
+        id: id_for(viewer, kept.id),
         state,
         deployment: &kept.deployment,
         function: &kept.function,
@@ -86,11 +141,35 @@ fn shown(kept: &Kept, answer: Option<&Answer>, id: String) -> Bytes {
         expires: (!has_ended).then(|| time(progress.expires)),
         removed: has_ended.then(|| time(progress.due)),
         status: kept.last.as_ref().map(|last| last.0).filter(|status| *status > 0),
-        content_type: content_type.filter(|_| state == State::Done),
+        content_type: content_type.filter(|_| has_result),
+        result_at: (viewer == Viewer::Receiver && has_result && result.is_none())
+            .then(|| format!("{}/result", address(kept.id))),
         result,
         error: (state != State::Done).then(|| error_of(kept, answer)).flatten(),
+        callback: kept
+            .callback
+            .as_deref()
+            .filter(|_| viewer != Viewer::Receiver)
+            .map(|url| callback_of(kept, url, viewer)),
+        callback_of: kept.reports.map(|id| id_for(viewer, id)),
     };
     serde_json::to_vec(&shown).expect("texts always render as JSON").into()
+}
+
+fn callback_of(kept: &Kept, url: &str, viewer: Viewer) -> ShownCallback {
+    let report = kept.report.as_deref();
+    let progress = report.map(|report| report.progress);
+    // A path may have a secret of its receiver in it.
+    let origin = || Url::parse(url).map_or_else(|_| String::new(), |url| url.origin().ascii_serialization());
+    ShownCallback {
+        url: if viewer == Viewer::Reader { origin() } else { url.to_owned() },
+        id: report.map(|report| id_for(viewer, report.id)),
+        state: progress.map(|progress| progress.state),
+        tries: progress.map(|progress| progress.tries),
+        next_try: progress.filter(|progress| progress.state == State::Queued).map(|progress| time(progress.due)),
+        ended: report.filter(|report| report.progress.state.has_ended()).and_then(|report| report.ended).map(time),
+        error: report.filter(|report| report.progress.state != State::Done).and_then(|report| error_of(report, None)),
+    }
 }
 
 /// The value of a header of an answer.
