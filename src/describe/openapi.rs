@@ -280,13 +280,14 @@ mod tests {
             methods: Some(vec!["GET".into()]),
             host: None,
             function: "f".into(),
+            is_async: false,
         };
         let subject = Subject {
             name: "shop",
             base: "/local/shop/v1",
             release: None,
             exports: &exports,
-            abilities: Abilities { names: true, files: true },
+            abilities: Abilities { names: true, files: true, deferred: false },
             routes: &[route],
             guards: &HashMap::new(),
         };
