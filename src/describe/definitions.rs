@@ -29,7 +29,7 @@ pub struct Definitions {
     known: HashMap<[u8; 32], String>,
     /// How many definitions have had a name.
     counts: HashMap<String, usize>,
-    /// The names here of the named types within schemas, by the digest of what they are; `None` if these stay where they
+    /// The names here of the named types within schemas, by the digest of what they are; `None` if they stay where they
     /// are.
     shared: Option<HashMap<[u8; 32], String>>,
 }

@@ -281,8 +281,8 @@ function schemaOf(parameters) {
   return { parameters: listed, returns: {} };
 }
 
-// The parameters as {name, isRest, isOptional, isPattern, isList, isNamed, preset}. Names are as written in the source; `arg0`…
-// for native and bound functions and for long patterns.
+// The parameters as {name, isRest, isOptional, isPattern, isList, isNamed, preset}. Names are as written in the source;
+// `arg0`… for native and bound functions and for long patterns.
 function parametersOf(fn) {
   const source = sourceOf(fn);
   const list = source.endsWith('{ [native code] }') ? undefined : parameterList(source);
@@ -309,8 +309,8 @@ const PARAMETER = /^(?:\.\.\.)?(?:[\p{ID_Start}$_][\p{ID_Continue}$]*$|[{[])/u;
 
 const PLAIN_PRESET = /^(?:true|false|null|-?\d+(?:\.\d+)?|(['"])[^'"\\]{0,200}\1)$/;
 
-// The parameters in a function's source, without comments, as {parameter, isOptional: has a default, preset: that one if
-// it is a plain value}, or undefined if it has no parameter list.
+// The parameters in a function's source, without comments, as {parameter, isOptional: has a default, preset: that one
+// if it is a plain value}, or undefined if it has no parameter list.
 function parameterList(source) {
   const list = [];
   let inside = false; // the parentheses of the parameter list

@@ -479,8 +479,9 @@ function merged(all) {
 
 // Of several results, which are streams all or none.
 function resultOf(types) {
-  if (!types.some(({ is }) => is === 'stream')) return oneOf(types);
-  return types.every(({ is }) => is === 'stream') ? { is: 'stream', of: oneOf(types.map(({ of }) => of)) } : { is: 'any' };
+  const streams = types.filter(({ is }) => is === 'stream');
+  if (streams.length === 0) return oneOf(types);
+  return streams.length < types.length ? { is: 'any' } : { is: 'stream', of: oneOf(streams.map(({ of }) => of)) };
 }
 
 function oneOf(types) {

@@ -23,7 +23,8 @@ const ANY = { is: 'any' };
 
 // --- in the worker ---------------------------------------------------------------------------------------------------
 
-// The `declarations` of some scripts, file → {name: declaration}, and the `unknown` names of types in them. Empty if the deployment has no such package.
+// The `declarations` of some scripts, file → {name: declaration}, and the `unknown` names of types in them. Empty if the
+// deployment has no such package.
 function readAll(files, folder) {
   const compiler = compilerOf(files[0], folder);
   if (compiler === undefined) return { declarations: {}, unknown: [] };
@@ -147,7 +148,9 @@ interface Blob {
   slice(start?: number, end?: number, type?: string): Blob; stream(): ReadableStream<Uint8Array>;
 }
 interface File extends Blob { readonly name: string; readonly lastModified: number; }
-interface URLSearchParams { get(name: string): string | null; getAll(name: string): string[]; has(name: string): boolean; }
+interface URLSearchParams {
+  get(name: string): string | null; getAll(name: string): string[]; has(name: string): boolean;
+}
 interface URL {
   href: string; protocol: string; username: string; password: string; host: string; hostname: string; port: string;
   pathname: string; search: string; hash: string; readonly origin: string; readonly searchParams: URLSearchParams;

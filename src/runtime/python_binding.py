@@ -830,8 +830,8 @@ def described_properties(properties, text):
 
 
 def described_names(text, headings=HEADINGS):
-    """What a docstring says of parameters, by their names: `:param name: …`, `name: …` below `Args:`, `name : type` with
-    further lines below `Parameters` and a line of dashes."""
+    """What a docstring says of parameters, by their names: `:param name: …`, `name: …` below `Args:`, `name : type`
+    with further lines below `Parameters` and a line of dashes."""
     if not isinstance(text, str):
         return {}
     lines, found, at = clean_lines(text), {}, 0
