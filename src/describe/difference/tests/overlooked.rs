@@ -17,7 +17,10 @@ fn members_that_were_allowed_without_a_name_count() {
         (typed("x", "string"), closed.clone(), "Unclear parameter a.*: was anything, is not allowed"),
         (map("string"), closed.clone(), "Breaks parameter a.*: was string, is not allowed"),
     ] {
-        assert_eq!(of_argument(before.clone(), after.clone()), [expected], "{before} → {after}");
+        let mut found = of_argument(before.clone(), after.clone());
+        // Of the object itself: another thing.
+        found.retain(|change| !change.ends_with("is read in another way if it just has this name"));
+        assert_eq!(found, [expected], "{before} → {after}");
     }
     assert_eq!(of_argument(closed, json!({"type": "object", "properties": {"y": {"type": "string"}}})), [""; 0]);
     let found = of_result(typed("x", "integer"), map("string"));
