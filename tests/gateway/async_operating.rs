@@ -54,7 +54,7 @@ fn calls_are_counted_by_deployment_and_chosen_by_function() {
     let id_of = |location: &str| location.rsplit('/').next().unwrap().to_owned();
     assert_eq!(listed(ADMIN, "function=gone"), [id_of(&dead[1])]);
     assert_eq!(listed("Bearer look", "function=gone"), [format!("{}…", &id_of(&dead[1])[..8])]);
-    assert_eq!(listed(ADMIN, "function=none"), [String::new(); 0]);
+    assert!(listed(ADMIN, "function=none").is_empty());
     assert_eq!(ask(&gateway, "Bearer others", "/api/calls").code(), "forbidden");
     // What a call is made of: never its arguments.
     let request = format!("{}/request", dead[1]);

@@ -136,7 +136,7 @@ impl Tape {
                     json!({"pattern": "^a"}),
                     json!({"maxLength": 1}),
                     json!({"$ref": "#/$defs/A"}),
-                ])
+                ]);
             }
             _ => {}
         }
