@@ -281,7 +281,6 @@ mod tests {
             host: None,
             is_async: false,
             function: "f".into(),
-            is_async: false,
         };
         let subject = Subject {
             name: "shop",

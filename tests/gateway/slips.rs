@@ -87,7 +87,8 @@ fn a_route_to_a_function_that_is_not_there_is_logged_when_its_deployment_has_loa
 fn a_prompt_a_resource_and_a_schedule_of_a_function_that_is_not_there_are_logged() {
     let files = [("main.py", "def order(id=1):\n    return id\n")];
     let more = "[mcp]\nenabled = true\nprompts = [\"it/order\", \"it/ordr\"]\n[[mcp.resource]]\n\
-                uri = \"orders://open\"\nto = \"it/opn\"\n[[schedule]]\nto = \"it/orders\"\ncron = \"0 0 29 2 *\"\nname = \"leap\"\n";
+                uri = \"orders://open\"\nto = \"it/opn\"\n[[schedule]]\nto = \"it/orders\"\n\
+                cron = \"0 0 29 2 *\"\nname = \"leap\"\n";
     let (gateway, folder) = serving(&files, more);
     for (kind, of, function) in
         [("prompt", "it/ordr", "ordr"), ("resource", "orders://open", "opn"), ("schedule", "leap", "orders")]

@@ -35,6 +35,7 @@ use crate::plugin::Plugin;
 use crate::plugin::deployment_chain::DeploymentChain;
 use crate::registry::Deployment;
 use crate::worker::failure::CallError;
+use crate::worker::pool::Pool;
 
 /// Documents that are kept. Others are made again when they are asked for.
 const KEPT: usize = 64;
@@ -130,11 +131,9 @@ impl Descriptions {
         let Some((pool, exports)) = deployment.pool().and_then(|pool| Some((pool, pool.exports()?))) else {
             return Err(self.unknown(&deployment));
         };
-        let calls = self.deployer.gateway.async_calls();
-        let deferred = calls.is_some_and(|calls| calls.rules().of_deployment(deployment.name.as_str()).enabled);
-        let abilities = Abilities { names: pool.wants_names(), files: pool.takes_files(), deferred };
-        let chain = deployment.chain.load_full();
         let name = deployment.name.as_str().to_owned();
+        let abilities = self.abilities(&name, pool);
+        let chain = deployment.chain.load_full();
         let routes = self.front.routes_to(&name);
         let release = deployment.stored().map(|stored| stored.number);
         let key = (form, name.clone());
@@ -184,6 +183,16 @@ impl Descriptions {
         });
         let failed = || Problem::new(Code::Internal, "the gateway failed while it wrote the document");
         let kept = made.await.ok().flatten().ok_or_else(failed)?;
+        Ok(self.keep(key, kept))
+    }
+
+    fn abilities(&self, name: &str, pool: &Pool) -> Abilities {
+        let calls = self.deployer.gateway.async_calls();
+        let deferred = calls.is_some_and(|calls| calls.rules().of_deployment(name).enabled);
+        Abilities { names: pool.wants_names(), files: pool.takes_files(), deferred }
+    }
+
+    fn keep(&self, key: (Form, String), kept: Kept) -> Document {
         let document = kept.document.clone();
         let mut all = self.kept.lock();
         // Those of deployments that are gone, or of releases before.
@@ -192,11 +201,9 @@ impl Descriptions {
             all.clear();
         }
         all.insert(key, kept);
-        Ok(document)
+        document
     }
-}
 
-impl Descriptions {
     /// Why the functions of a deployment that has not loaded are unknown: what calls of it would be told.
     fn unknown(&self, deployment: &Deployment) -> Problem {
         let (code, message) = match deployment.pool().and_then(|pool| pool.refusal()) {

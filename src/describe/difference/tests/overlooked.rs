@@ -98,7 +98,7 @@ fn parameters_may_take_what_others_took() {
     let is_new = "Compatible parameter b is new and optional".to_owned();
     for (all, name) in [(&rest, "*rest"), (&more, "**more")] {
         let breaks = format!("Breaks parameter b takes what parameter {name} took: was integer, is string");
-        let before = taking(std::slice::from_ref(all));
+        let before = taking(slice::from_ref(all));
         assert_eq!(changes(before.clone(), taking(&[text.clone(), all.clone()])), [breaks, is_new.clone()]);
         let unclear = format!("Unclear parameter b takes what parameter {name} took");
         assert_eq!(changes(before, taking(&[number.clone(), all.clone()])), [unclear, is_new.clone()]);
