@@ -208,7 +208,8 @@ impl Dispatch {
     }
 
     /// As [`Seats::unavailable`], for a release that has never loaded: callers get the reason instead of a crash loop.
-    fn unavailable_before_load(&self) -> Option<CallError> {
+    #[must_use]
+    pub fn unavailable_before_load(&self) -> Option<CallError> {
         let seats = self.seats.lock();
         match (seats.unavailable()?, seats.failure()) {
             (CallError::CrashLoop(wait), Some((failure, _))) => Some(CallError::NotLoaded(wait, failure)),

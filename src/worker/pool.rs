@@ -153,6 +153,12 @@ impl Pool {
         self.context.dispatch.refusal()
     }
 
+    /// Why a release that has never loaded answers no call; none while nothing speaks against it.
+    #[must_use]
+    pub fn refusal_before_load(&self) -> Option<CallError> {
+        self.context.dispatch.unavailable_before_load()
+    }
+
     /// Whether a call should carry the names of its arguments. Before the first load the answer is a guess by runtime.
     pub fn wants_names(&self) -> bool {
         let context = &self.context;

@@ -206,7 +206,7 @@ impl Descriptions {
 
     /// Why the functions of a deployment that has not loaded are unknown: what calls of it would be told.
     fn unknown(&self, deployment: &Deployment) -> Problem {
-        let (code, message) = match deployment.pool().and_then(|pool| pool.refusal()) {
+        let (code, message) = match deployment.pool().and_then(|pool| pool.refusal_before_load()) {
             Some(error @ (CallError::NotLoaded(..) | CallError::CrashLoop(_))) => {
                 let is_loop = matches!(error, CallError::CrashLoop(_));
                 let failure = self.deployer.gateway.failure_of(error, deployment, "", Takes::Arguments);
