@@ -23,8 +23,8 @@ const ANY = { is: 'any' };
 
 // --- in the worker ---------------------------------------------------------------------------------------------------
 
-// The `declarations` of some scripts, file → {name: declaration}, and the `unknown` names of types in them. Empty if the
-// deployment has no such package.
+// The `declarations` of some scripts, file → {name: declaration}, and the `unknown` names of types in them. Empty if
+// the deployment has no such package.
 function readAll(files, folder) {
   const compiler = compilerOf(files[0], folder);
   if (compiler === undefined) return { declarations: {}, unknown: [] };
