@@ -9,6 +9,7 @@ result, and every key must have one call. Prints the figures, and ends with 1 if
 """
 
 import argparse
+import contextlib
 import http.client
 import json
 import os
@@ -74,6 +75,26 @@ class Gateway:
                     os.kill(random.choice(workers), signal.SIGKILL)
                 except ProcessLookupError:
                     pass
+
+
+@contextlib.contextmanager
+def serving(program, functions, tables=""):
+    """A gateway in a folder of its own that serves the functions as `m`."""
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    with tempfile.TemporaryDirectory() as folder:
+        os.makedirs(os.path.join(folder, "functions"))
+        with open(os.path.join(folder, "functions", "main.py"), "w") as file:
+            file.write(functions)
+        with open(os.path.join(folder, "metagate.toml"), "w") as file:
+            file.write(CONFIG.format(port=port) + tables)
+        gateway = Gateway(program, folder, port)
+        try:
+            yield gateway
+        finally:
+            gateway.process.terminate()
+            gateway.process.wait()
 
 
 class Client:
@@ -144,7 +165,6 @@ def in_threads(target, shares):
         thread.join()
 
 
-
 def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("program", help="the metagate program")
@@ -153,21 +173,8 @@ def main():
     parser.add_argument("--kill-gateway", type=float, default=5, help="seconds between two kills; 0 for none")
     parser.add_argument("--kill-worker", type=float, default=1, help="seconds between two kills; 0 for none")
     options = parser.parse_args()
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
-    with tempfile.TemporaryDirectory() as folder:
-        os.makedirs(os.path.join(folder, "functions"))
-        with open(os.path.join(folder, "functions", "main.py"), "w") as file:
-            file.write(FUNCTIONS)
-        with open(os.path.join(folder, "metagate.toml"), "w") as file:
-            file.write(CONFIG.format(port=port))
-        gateway = Gateway(options.program, folder, port)
-        try:
-            return run(gateway, options)
-        finally:
-            gateway.process.terminate()
-            gateway.process.wait()
+    with serving(options.program, FUNCTIONS) as gateway:
+        return run(gateway, options)
 
 
 def run(gateway, options):

@@ -12,13 +12,11 @@ import argparse
 import collections
 import json
 import os
-import socket
 import sqlite3
 import sys
-import tempfile
 import time
 
-from accepted import CONFIG, Client, Gateway
+from accepted import Client, serving
 
 FUNCTIONS = "def tick(n: int) -> int:\n    return n\n"
 SCHEDULE = """
@@ -40,24 +38,11 @@ def main():
     parser.add_argument("--period", type=int, default=30, help="seconds between two times of a schedule")
     parser.add_argument("--between", type=float, default=11, help="seconds between two kills")
     options = parser.parse_args()
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
-    with tempfile.TemporaryDirectory() as folder:
-        os.makedirs(os.path.join(folder, "functions"))
-        with open(os.path.join(folder, "functions", "main.py"), "w") as file:
-            file.write(FUNCTIONS)
-        with open(os.path.join(folder, "metagate.toml"), "w") as file:
-            file.write(CONFIG.format(port=port))
-            file.writelines(SCHEDULE.format(n=n, period=options.period) for n in range(options.schedules))
-        # Every schedule begins in the same period.
-        wait_for_phase(options.period, 2)
-        gateway = Gateway(options.program, folder, port)
-        try:
-            return run(gateway, folder, options)
-        finally:
-            gateway.process.terminate()
-            gateway.process.wait()
+    tables = "".join(SCHEDULE.format(n=n, period=options.period) for n in range(options.schedules))
+    # Every schedule begins in the same period.
+    wait_for_phase(options.period, 2)
+    with serving(options.program, FUNCTIONS, tables) as gateway:
+        return run(gateway, options)
 
 
 def wait_for_phase(period, phase):
@@ -65,7 +50,7 @@ def wait_for_phase(period, phase):
     time.sleep((phase - time.time()) % period)
 
 
-def run(gateway, folder, options):
+def run(gateway, options):
     first = int(time.time() // options.period)
     for _ in range(options.restarts):
         time.sleep(options.between)
@@ -76,7 +61,7 @@ def run(gateway, folder, options):
     while client.request("GET", "/api/calls?limit=1")[1]["waiting"] > 0:
         time.sleep(1)
     passed = int(time.time() // options.period) - first
-    calls, states = calls_by_schedule(os.path.join(folder, "data", "async", "calls.sqlite"))
+    calls, states = calls_by_schedule(os.path.join(gateway.folder, "data", "async", "calls.sqlite"))
     expected = {times, passed}
     missed = sum(max(0, times - calls[f"schedule s{n}"]) for n in range(options.schedules))
     twice = sum(max(0, calls[f"schedule s{n}"] - passed) for n in range(options.schedules))

@@ -250,8 +250,7 @@ impl Queue {
         } else {
             self.read(move |database| database.body(row, id, Part::Answer)).await?
         };
-        let (status, code, message) = kept.last.unwrap_or_default();
-        Ok(body.map(|body| Answer { status, code, message, head: head.head, body }))
+        Ok(body.map(|body| head.with(kept.last, body)))
     }
 
     /// Queues all dead calls of a filter again, whatever state it names, so many at a time; `max_age` is that of a

@@ -39,7 +39,7 @@ const DOCS: [File; 6] = [
     ("style.css", CSS, include_str!("dashboard/style.css")),
 ];
 
-const FILES: [File; 24] = [
+const FILES: [File; 25] = [
     ("/", HTML, include_str!("dashboard/index.html")),
     ("/dashboard", HTML, include_str!("dashboard/index.html")),
     ("/dashboard/", HTML, include_str!("dashboard/index.html")),
@@ -60,6 +60,7 @@ const FILES: [File; 24] = [
     ("/dashboard/plugins.js", SCRIPT, include_str!("dashboard/plugins.js")),
     ("/dashboard/queue.js", SCRIPT, include_str!("dashboard/queue.js")),
     ("/dashboard/queued.js", SCRIPT, include_str!("dashboard/queued.js")),
+    ("/dashboard/values.js", SCRIPT, include_str!("dashboard/values.js")),
     ("/dashboard/recording.js", SCRIPT, include_str!("dashboard/recording.js")),
     ("/dashboard/timeline.js", SCRIPT, include_str!("dashboard/timeline.js")),
     ("/dashboard/wiring.js", SCRIPT, include_str!("dashboard/wiring.js")),

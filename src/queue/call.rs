@@ -166,6 +166,15 @@ pub struct AnswerHead {
     pub bytes: u64,
 }
 
+impl AnswerHead {
+    /// The whole answer. `last` is what its call has of it.
+    #[must_use]
+    pub fn with(self, last: Option<(u16, Box<str>, Box<str>)>, body: Bytes) -> Answer {
+        let (status, code, message) = last.unwrap_or_default();
+        Answer { status, code, message, head: self.head, body }
+    }
+}
+
 /// A call as it is shown.
 #[derive(Debug, Clone)]
 pub struct Kept {

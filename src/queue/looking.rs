@@ -66,13 +66,9 @@ impl Database {
     ///
     /// The file is not usable.
     pub fn answer(&self, kept: &Kept) -> Result<Option<Answer>, Fault> {
-        let mut select = self.connection.prepare_cached("SELECT head FROM answers WHERE row = ?1")?;
-        let Some(head) = select.query_row([kept.row], |row| row.get::<_, Box<str>>(0)).optional()? else {
-            return Ok(None);
-        };
-        let Some(body) = self.body(kept.row, kept.id, Part::Answer)? else { return Ok(None) };
-        let (status, code, message) = kept.last.clone().unwrap_or_default();
-        Ok(Some(Answer { status, code, message, head, body }))
+        let Some(head) = self.answer_head(kept)? else { return Ok(None) };
+        let body = self.body(kept.row, kept.id, Part::Answer)?;
+        Ok(body.map(|body| head.with(kept.last.clone(), body)))
     }
 
     /// What a call is made of; none if that is gone.
@@ -176,7 +172,7 @@ impl Database {
 
     /// The answer of an earlier end goes.
     fn requeue(&mut self, kept: &Kept, next: &crate::queue::progress::Progress, now: Millis) -> Result<(), Fault> {
-        let answer = self.answer(kept)?.map_or(0, |answer| answer.body.len());
+        let answer = self.answer_head(kept)?.map_or(0, |head| head.bytes);
         self.connection.prepare_cached("DELETE FROM answers WHERE row = ?1")?.execute([kept.row])?;
         self.connection
             .prepare_cached("UPDATE calls SET size = size - ?2 WHERE row = ?1")?

@@ -14,7 +14,7 @@ use crate::queue::progress::Millis;
 use crate::queue::shown;
 
 /// Bytes of an answer that is in the report itself; a larger one is there by its address.
-const REPORTED: i64 = 64 << 10;
+const REPORTED: u64 = 64 << 10;
 
 /// Whether a lane is the origin that callbacks go to; other lanes are deployments.
 #[must_use]
@@ -66,9 +66,7 @@ impl Database {
 
     /// What a call came to, if that is small. Large answers are not read for it.
     fn small_answer(&self, kept: &Kept) -> Result<Option<Answer>, Fault> {
-        let mut select = self.connection.prepare_cached("SELECT length(body) FROM answers WHERE row = ?1")?;
-        let length: Option<Option<i64>> = select.query_row([kept.row], |row| row.get(0)).optional()?;
-        let is_small = length.flatten().is_some_and(|length| length <= REPORTED);
+        let is_small = self.answer_head(kept)?.is_some_and(|head| head.bytes <= REPORTED);
         if is_small { self.answer(kept) } else { Ok(None) }
     }
 

@@ -93,12 +93,12 @@ async fn begin(calls: &AsyncCalls, paces: &mut Paces, last: &mut Box<str>) -> Re
     let now = clock::now();
     paces.retain(|_, next| *next > now);
     let paced = paces.clone();
-    let (asked, free_rules) = (Arc::clone(&rules), now);
+    let asked = Arc::clone(&rules);
     let free = move |lane: &str| {
         let (most, rate) = asked.of_lane(lane);
         let free = most.saturating_sub(under_way.get(lane).copied().unwrap_or(0));
         match rate {
-            Some(_) if paced.get(lane).is_some_and(|next| *next > free_rules) => 0,
+            Some(_) if paced.get(lane).is_some_and(|next| *next > now) => 0,
             Some(_) => free.min(1),
             None => free,
         }

@@ -3,6 +3,7 @@
 import { linkOf } from './calls.js';
 import { button, element, notice } from './dom.js';
 import { milliseconds } from './format.js';
+import { isGiven, memberOf } from './values.js';
 
 function signature({ name, schema }) {
   const kind = (of) => (typeof of?.type === 'string' ? of.type : 'any');
@@ -15,11 +16,6 @@ function placeholder(schema) {
     { string: 'text', integer: '0', number: '0.0', boolean: 'true', array: '[]', object: '{}' }[schema?.type] ??
     'JSON'
   );
-}
-
-/** The value of a field: text stands for itself where a string is wanted, and is JSON otherwise. */
-function valueOf(text, schema) {
-  return schema?.type === 'string' ? text : JSON.parse(text);
 }
 
 /** A function with its form. `call`: what calls it; `reason`: why it may not be called. */
@@ -36,15 +32,10 @@ export function functionForm(fn, { call: send, reason }) {
     call.disabled = true;
     answer.replaceChildren(element('span', { class: 'quiet' }, 'calling …'));
     try {
-      const args = {};
-      for (const { parameter, input } of fields) {
-        if (input.value === '' && !(parameter.required && parameter.schema?.type === 'string')) continue;
-        try {
-          args[parameter.name] = valueOf(input.value, parameter.schema);
-        } catch (error) {
-          throw new Error(`${parameter.name}: ${error.message}`);
-        }
-      }
+      // Each schema has the definitions that it refers to.
+      const members = fields
+        .filter(({ parameter, input }) => isGiven(parameter.schema, parameter, input.value))
+        .map(({ parameter, input }) => memberOf(parameter.schema, parameter, input.value));
       const own = headers.value
         .split('\n')
         .filter((line) => line.trim())
@@ -56,7 +47,7 @@ export function functionForm(fn, { call: send, reason }) {
       const begun = performance.now();
       const hasType = own.some(([name]) => name.toLowerCase() === 'content-type');
       const type = hasType ? [] : [['content-type', 'application/json']];
-      const { status, headers: answered, body, id } = await send([...type, ...own], JSON.stringify(args));
+      const { status, headers: answered, body, id } = await send([...type, ...own], `{${members.join(',')}}`);
       const lasted = performance.now() - begun;
       const all = answered.map(([name, value]) => `${name}: ${value}`).join('\n');
       answer.replaceChildren(

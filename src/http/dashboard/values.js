@@ -85,8 +85,12 @@ export function jsonOf(all, { name, schema }, text) {
   return text.trim();
 }
 
-/** Whether an empty field has a value all the same: the empty text. */
-const isEmptyText = (all, { required, schema }) => required && resolved(all, schema).type === 'string';
+/** Whether a field has a value: an empty one only if it is required to be a text. */
+export const isGiven = (all, { required, schema }, text) =>
+  text !== '' || (required && resolved(all, schema).type === 'string');
+
+/** The member of a JSON object that a field becomes. */
+export const memberOf = (all, field, text) => `${JSON.stringify(field.name)}:${jsonOf(all, field, text)}`;
 
 /** The address, the body and its type for a call with these values, each `{field, text, files}`. */
 export function request(all, path, kind, values) {
@@ -98,12 +102,12 @@ export function request(all, path, kind, values) {
   for (const { field, text, files } of values) {
     const { name, place } = field;
     for (const file of files ?? []) form.append(name, file);
-    if (field.files || (text === '' && !isEmptyText(all, field))) continue;
+    if (field.files || !isGiven(all, field, text)) continue;
     if (place === 'path') address = address.replace(`{${name}}`, encodeURIComponent(text));
     else if (place === 'query') query.append(name, text);
     else if (place === 'whole') whole = jsonOf(all, field, text);
     else if (kind === 'multipart/form-data') form.append(name, text);
-    else members.push(`${JSON.stringify(name)}:${jsonOf(all, field, text)}`);
+    else members.push(memberOf(all, field, text));
   }
   // Parts such as `..` would lead elsewhere.
   if (new URL(address, location.origin).pathname !== address.replace(/[?#].*/s, '')) {
