@@ -116,14 +116,17 @@ function isPlainItem(item, depth) {
   }
 }
 
-// Renders as JSON.stringify does, but tracks the place of each value for errors. It is several times slower.
+// Renders as JSON.stringify does, but tracks the place of each value for errors, and writes a BigInt as a number with
+// all its digits. It is several times slower.
 function renderCarefully(root) {
   const open = []; // the objects that contain the value, outermost first: {holder, path}
-  return stringify(root, function check(key, rendered) {
+  let mark; // begins the texts that stand for a BigInt: no value has it
+  const json = stringify(root, function check(key, rendered) {
     while (open.length > 0 && open.at(-1).holder !== this) open.pop();
     const place = open.length === 0 ? 'result' : open.at(-1).path + step(this, key);
     // What the value was before its own toJSON: a Buffer's makes numbers of it.
     const value = convert(this[key], rendered);
+    if (typeof value === 'bigint') return (mark ??= require('crypto').randomUUID()) + value;
     const lost = whyNotJSON(value);
     if (lost !== undefined) throw notJSON(`${place} is ${lost}`);
     if (typeof value === 'object' && value !== null) {
@@ -134,6 +137,7 @@ function renderCarefully(root) {
     }
     return value;
   });
+  return mark === undefined ? json : json.replace(new RegExp(`"${mark}(-?\\d+)"`, 'g'), '$1');
 }
 
 function step(holder, key) {
@@ -183,7 +187,6 @@ function renderBytes(bytes) {
 
 function whyNotJSON(value) {
   switch (typeof value) {
-    case 'bigint': return 'a BigInt: JSON has no integer of any size here; return a string or Number';
     case 'function': return 'a function: JSON has no functions';
     case 'symbol': return 'a Symbol: JSON has no symbols; return a string';
     case 'number':
@@ -490,7 +493,11 @@ function readTypeScript(files, folder) {
   if (scripts.length === 0) return { declarations: {}, warnings: [] };
   const names = short(scripts.map((file) => path.basename(file)).join(', '), 200);
   try {
-    const { declarations, unknown } = require('./node_typescript.js').readAll(scripts, folder);
+    const { declarations, unknown, isUnread } = require('./node_typescript.js').readAll(scripts, folder);
+    if (isUnread) {
+      const why = 'the types of TypeScript are read with the package typescript, which is not there';
+      return { declarations, warnings: [`${names}: ${why}: npm install typescript`] };
+    }
     const lost = short(unknown.join(', '), 200);
     const what = `${names}: TypeScript does not find ${lost}, and parameters of such types take any value`;
     return { declarations, warnings: lost === '' ? [] : [`${what}: npm install the packages with these types`] };

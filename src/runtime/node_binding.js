@@ -39,6 +39,10 @@ function prepare({ params, returns, description, inOrder }, parameters, signatur
   const compiler = new Compiler();
   const declared = matched(params, parameters, inOrder === true);
   const types = declared.map((one) => compiler.whole(one?.type));
+  const [only] = parameters;
+  // The gateway describes such an object by the fields that its pattern takes, whatever name a comment gives it.
+  const isItself = parameters.length === 1 && only.isPattern && !only.isRest && types[0].schema.type === 'object';
+  const pattern = isItself ? only.name : undefined;
   for (const [at, one] of parameters.entries()) {
     const name = one.isPattern ? declared[at]?.name : undefined;
     if (name !== undefined && WORD.test(name)) Object.assign(one, { name, isNamed: true });
@@ -47,7 +51,7 @@ function prepare({ params, returns, description, inOrder }, parameters, signatur
     || declared[at].optional === true || takesNothing(declared[at].type));
   const results = resultsOf(returns, isGenerator);
   const listed = parameters.map((one, at) => ({
-    name: one.name,
+    name: pattern ?? one.name,
     kind: one.isRest ? 'rest' : 'positional',
     required: !isOptional[at],
     schema: schemaOf(types[at], declared[at], one.preset),
@@ -55,8 +59,8 @@ function prepare({ params, returns, description, inOrder }, parameters, signatur
   const about = description ? { description: short(description, DESCRIPTION_LENGTH) } : {};
   const schema = { ...bounded({ parameters: listed, ...results }), ...about };
   const isTyped = types.some((type) => !type.isAny);
-  const check = isTyped ? checkOf(parameters, types, isOptional, listed.map(({ name }) => name), signature) : undefined;
-  const [only] = parameters;
+  const names = parameters.map(({ name }) => name);
+  const check = isTyped ? checkOf(parameters, types, isOptional, names, signature) : undefined;
   const takesObject = parameters.length === 1 && !only.isRest && types[0].isObject === true;
   const hasOwnName = takesObject && types[0].fields.includes(only.name);
   const hasFreeKeys = !takesObject || types[0].hasFreeKeys;

@@ -7,7 +7,7 @@
 const fs = require('fs');
 const path = require('path');
 
-const { merged } = require('./node_types.js');
+const { merged, withStatuses } = require('./node_types.js');
 
 const FILES = 200; // files of one script that are searched
 const FILE_SIZE = 1024 * 1024; // bytes of a file that is searched
@@ -588,18 +588,15 @@ function declarationIn(comments, named) {
   const isOwn = own.params.length > 0 || own.returns !== undefined || type === undefined;
   const { params, returns, inOrder } = isOwn ? own : named.functionOf(type) ?? own;
   const text = description || tags.find(({ tag }) => tag === 'description')?.description;
-  const about = [text, ...statusesIn(tags)].filter(Boolean).join('\n') || undefined;
+  const about = withStatuses(text, thrownIn(tags));
   if (params.length === 0 && returns === undefined && !about) return undefined;
   return { params, returns, description: about, inOrder };
 }
 
-// The statuses that `@throws` declares, as lines of the description: `@throws 404 no such order`.
-function statusesIn(tags) {
+// What `@throws` says.
+function thrownIn(tags) {
   const thrown = tags.filter(({ tag }) => tag === 'throws' || tag === 'exception');
-  return thrown.flatMap(({ type, name, description }) => {
-    const words = [type, name, description].filter(Boolean).join(' ');
-    return /^[45]\d\d\b/.test(words) ? [`@throws ${words}`] : [];
-  });
+  return thrown.map(({ type, name, description }) => [type, name, description].filter(Boolean).join(' '));
 }
 
 function isOverload({ tag }) {

@@ -144,7 +144,11 @@ const PLAIN = {
 const ANY = { check: (value) => value, schema: {}, expected: 'any value', isExact: () => true, isAny: true };
 // Results are of other forms: bytes are text where they can be, and what a file is depends on where it is.
 const BYTES_OF_RESULT = { type: 'string', description: 'Text if the bytes are UTF-8, else base64.' };
-const RESULTS = { bytes: { ...PLAIN.bytes, schema: BYTES_OF_RESULT }, File: ANY };
+const RESULTS = {
+  bytes: { ...PLAIN.bytes, schema: BYTES_OF_RESULT },
+  bigint: { ...PLAIN.bigint, schema: { type: 'integer' } }, // with all its digits
+  File: ANY,
+};
 
 // --- long numbers ----------------------------------------------------------------------------------------------------
 
@@ -477,6 +481,13 @@ function merged(all) {
   return { params, returns: resultOf(all.flatMap(({ returns }) => returns ?? [])), description, inOrder: true };
 }
 
+// A description with the statuses that `@throws` and `@exception` declare, as lines of it: `@throws 404 no such order`.
+function withStatuses(description, thrown) {
+  const lines = thrown.map((words) => words.replace(/\s+/g, ' ').replace(/^\{([^}]*)\}/, '$1'));
+  const statuses = lines.filter((words) => /^[45]\d\d\b/.test(words)).map((words) => `@throws ${words}`);
+  return [description, ...statuses].filter(Boolean).join('\n') || undefined;
+}
+
 // Of several results, which are streams all or none.
 function resultOf(types) {
   const streams = types.filter(({ is }) => is === 'stream');
@@ -521,5 +532,6 @@ function writtenType(type, depth) {
 }
 
 module.exports = {
-  Compiler, Misfit, found, merged, short, takesNothing, textOf, withLongNumbers, withoutLongNumbers, WORD,
+  Compiler, Misfit, found, merged, short, takesNothing, textOf, withLongNumbers, withoutLongNumbers, withStatuses,
+  WORD,
 };

@@ -10,7 +10,7 @@ const fs = require('fs');
 const { createRequire } = require('module');
 const path = require('path');
 
-const { merged } = require('./node_types.js');
+const { merged, withStatuses } = require('./node_types.js');
 
 const { parse, stringify } = JSON;
 
@@ -23,11 +23,11 @@ const ANY = { is: 'any' };
 
 // --- in the worker ---------------------------------------------------------------------------------------------------
 
-// The `declarations` of some scripts, file → {name: declaration}, and the `unknown` names of types in them. Empty if
-// the deployment has no such package.
+// The `declarations` of some scripts, file → {name: declaration}, and the `unknown` names of types in them; `isUnread`
+// if the deployment has no such package.
 function readAll(files, folder) {
   const compiler = compilerOf(files[0], folder);
-  if (compiler === undefined) return { declarations: {}, unknown: [] };
+  if (compiler === undefined) return { declarations: {}, unknown: [], isUnread: true };
   const kept = keptFile(compiler, files);
   const known = kept === undefined ? undefined : readKept(kept);
   if (known !== undefined) return known;
@@ -260,10 +260,11 @@ class Reader {
 
   signatureOf(signature, source) {
     const about = this.ts.displayPartsToString(signature.getDocumentationComment(this.checker));
+    const thrown = signature.getJsDocTags().filter(({ name }) => name === 'throws' || name === 'exception');
     return {
       params: signature.getParameters().map((one) => this.parameterOf(one, source)),
       returns: this.typeOf(this.awaited(signature.getReturnType()), 0),
-      description: about || undefined,
+      description: withStatuses(about, thrown.map(({ text }) => this.ts.displayPartsToString(text))),
     };
   }
 

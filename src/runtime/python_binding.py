@@ -8,7 +8,7 @@ for deployments that do not use them.
 Texts of a query or a form are converted to the declared types (`"7"` for an int); JSON text never is.
 
 A number of JSON that has a fraction or an exponent is a float. For types that keep all digits, `read_float` notes the
-text of those that a float may not hold, and `Texts` goes with the arguments of the call.
+text of those that a float is not written as, and `Texts` goes with the arguments of the call.
 """
 
 import sys
@@ -248,9 +248,10 @@ long_numbers = {}  # of the lines that are read: identity of a float → the flo
 
 
 def read_float(text):
-    """A number of JSON; `long_numbers` gets the text of one that has more digits than a float keeps."""
+    """A number of JSON; `long_numbers` gets the text of one that is written otherwise than a float: it has more digits,
+    a zero at its end, or an exponent."""
     number = float(text)
-    if len(text) > EXACT_DIGITS:
+    if len(text) > EXACT_DIGITS or repr(number) != text:
         long_numbers[id(number)] = (number, text)
     return number
 

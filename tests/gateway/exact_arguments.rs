@@ -16,6 +16,8 @@ fn numbers_of_python_are_what_the_caller_wrote_or_refused() {
         &[
             ("total", &format!("[{long}]"), json!([long, "float", 1.0])),
             ("total", r#"["12.30",2]"#, json!(["12.30", "float", 2.0])),
+            ("total", "[1.50,1.50]", json!(["1.50", "float", 1.5])),
+            ("total", "[100.00]", json!(["100.00", "float", 1.0])),
             ("total", "[0.1,0.12345678901234567]", json!(["0.1", "float", 0.123_456_789_012_345_67])),
             ("anything", "[0.12345678901234567]", json!(0.123_456_789_012_345_67)),
             ("by_number", r#"[{"2":"b","1":"a"}]"#, json!([[1, "a"], [2, "b"]])),
@@ -287,8 +289,8 @@ fn models_of_pydantic_get_all_digits() {
     assert_eq!(placed["prices"], json!({"a": "1.00000000000000000001"}));
     assert_eq!(placed["parent"]["total"], "-0.0001234567890123456789");
     assert_eq!(placed["pair"], json!([9_007_199_254_740_993_u64, "3.14159265358979323846"]));
-    let many = result(&call("many", r#"[[{"price":0.1},{"price":0.1000000000000000000001,"count":2}]]"#));
-    assert_eq!(many, json!([{"price": "0.1", "count": 1}, {"price": "0.1000000000000000000001", "count": 2}]));
+    let many = result(&call("many", r#"[[{"price":0.10},{"price":0.1000000000000000000001,"count":2.00}]]"#));
+    assert_eq!(many, json!([{"price": "0.10", "count": 1}, {"price": "0.1000000000000000000001", "count": 2}]));
     for metal in [r#""kind":"gold","weight""#, r#""kind":"gold","w""#, r#""kind":"silver","grams""#] {
         let one = format!(
             r#"{{"metal":{{{metal}:0.1000000000000000000001}},"point":{{"x":2.000000000000000000001}},

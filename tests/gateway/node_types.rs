@@ -9,6 +9,7 @@ use serde_json::{Value, json};
 use tempfile::TempDir;
 
 use crate::arguments::{assert_misfits, assert_results, result};
+use crate::descriptions::document;
 use crate::exports::folder;
 use crate::support::{Gateway, fixture, wait_for};
 
@@ -151,6 +152,15 @@ fn inspect_has_the_types_of_comments() {
     assert_eq!(schema(&gateway, "total")["parameters"][1]["kind"], "rest");
     let pattern = json!({"name": "{b}", "kind": "positional", "required": true, "schema": {"type": "object"}});
     assert_eq!(schema(&gateway, "untypedPattern")["parameters"][1], pattern);
+    // An object that is taken apart is the body itself, whatever name its comment has.
+    let size = json!({"type": "object", "properties": {"width": {"type": "number"}, "height": {"type": "number"}},
+        "required": ["width"]});
+    let body = |function: &str| {
+        let address = format!("/local/it/v1/call/{function}");
+        document(&gateway, "it")["paths"][&address]["post"]["requestBody"]["content"]["application/json"]["schema"]
+            .clone()
+    };
+    assert_eq!((body("area"), body("unnamedArea")), (size.clone(), size));
 }
 
 #[test]
@@ -191,7 +201,14 @@ fn typescript_runs_as_it_is_and_its_types_are_checked() {
         ],
     );
     let ship = schema(&gateway, "ship");
-    assert_eq!(ship["description"], "Ships an order.");
+    assert_eq!(ship["description"], "Ships an order.\n@throws 409 - it is sold out");
+    let ships = &document(&gateway, "it")["paths"]["/local/it/v1/call/ship"]["post"];
+    assert_eq!(ships["summary"], "Ships an order.");
+    assert!(ships["responses"]["409"]["description"].as_str().unwrap().starts_with("it is sold out Or: "), "{ships}");
+    // A whole number of any size.
+    let digits = "-123456789012345678901234567890";
+    assert_eq!(gateway.call("it", "large", &format!("[{digits}]")).body, digits);
+    assert_eq!(schema(&gateway, "large")["returns"], json!({"type": "integer"}));
     assert_eq!(ship["parameters"][1]["schema"], json!({"enum": ["low", "high"], "default": "low"}));
     assert_eq!(ship["returns"]["properties"], json!({"total": {"type": "number"}}));
 }
@@ -204,6 +221,8 @@ fn typescript_without_its_compiler_has_names_and_no_types() {
         &[("ship", r#"{"more":[1],"amount":2}"#, json!({"total": 5})), ("area", r#"{"width":2}"#, json!(4))],
     );
     assert_eq!(result(&gateway.call("it", "one", "[\"any\"]")), json!("any"));
+    let warnings = gateway.readiness("it")["warnings"].to_string();
+    assert!(warnings.contains("index.mts: the types of TypeScript are read with the package typescript"), "{warnings}");
 }
 
 #[test]
