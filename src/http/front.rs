@@ -11,7 +11,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use arc_swap::{ArcSwap, ArcSwapOption};
 use http::header::HOST;
 use http::{HeaderValue, Method, Request};
-use percent_encoding::{NON_ALPHANUMERIC, percent_decode_str, utf8_percent_encode};
+use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, percent_decode_str, utf8_percent_encode};
 
 use crate::config::{Config, CorsConfig, Describe, McpConfig, RoutePart};
 use crate::deployment::{DeploymentName, Prefix, RESERVED_NAMES};
@@ -22,6 +22,9 @@ use crate::http::path::{self, Target};
 use crate::http::problem::{Code, Problem};
 use crate::queue::CallId;
 use crate::queue::shown;
+
+/// What is escaped in the parts of a path. The others mean the same with and without an escape (RFC 3986, section 2.3).
+const IN_PATH: AsciiSet = NON_ALPHANUMERIC.remove(b'-').remove(b'.').remove(b'_').remove(b'~');
 
 /// The front of a gateway.
 #[derive(Debug)]
@@ -234,7 +237,7 @@ impl Table {
 fn described(route: &Route) -> Option<RouteAddress> {
     let parts = route.path.parts();
     let text = |part: &RoutePart| match part {
-        RoutePart::Text(text) => format!("/{}", utf8_percent_encode(text, NON_ALPHANUMERIC)),
+        RoutePart::Text(text) => format!("/{}", utf8_percent_encode(text, &IN_PATH)),
         RoutePart::Parameter(name) | RoutePart::Tail(name) => format!("/{{{name}}}"),
     };
     let parameter = |part: &RoutePart| match part {

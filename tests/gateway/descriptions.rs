@@ -69,7 +69,7 @@ fn python() -> PathBuf {
 #[test]
 fn a_document_has_the_functions_at_their_addresses_with_their_schemas() {
     let routes = "[[route]]\npath = \"/halves/{value}\"\nmethods = [\"GET\"]\nto = \"py/half\"\n";
-    let later = "[[route]]\npath = \"/later/{value}\"\nmethods = [\"PUT\"]\nasync = true\nto = \"py/half\"\n";
+    let later = "[[route]]\npath = \"/a-b_c.~/later/{value}\"\nmethods = [\"PUT\"]\nasync = true\nto = \"py/half\"\n";
     let gateway = Gateway::ready(&format!("{}{routes}{later}", table("py", &python())));
     let document = document(&gateway, "py");
     assert_valid(&gateway, &document);
@@ -98,9 +98,9 @@ fn a_document_has_the_functions_at_their_addresses_with_their_schemas() {
     assert!(is_reference(&of_half[0], "Prefer") && is_reference(&of_half[1], "IdempotencyKey"), "{of_half:?}");
     assert_eq!(call("half")["post"]["responses"]["202"]["$ref"], "#/components/responses/Accepted");
     // Where nobody waits, the only result is that the call was accepted.
-    let later = &document["paths"]["/later/{value}"]["put"];
+    let later = &document["paths"]["/a-b_c.~/later/{value}"]["put"];
     assert_eq!((later["responses"].get("200"), later["responses"]["202"].is_object()), (None, true));
-    assert_eq!(wire::send(&gateway, "PUT", "/later/4", &[], "").status, 202);
+    assert_eq!(wire::send(&gateway, "PUT", "/a-b_c.~/later/4", &[], "").status, 202);
     let tag = gateway.get("/local/py/v1/openapi.json").header("etag").unwrap().to_owned();
     for (known, status) in [(&*tag, 304), (&format!("\"x\", W/{tag}"), 304), ("*", 304), ("\"x\"", 200)] {
         let answer = gateway.get_with("/local/py/v1/openapi.json", &[("if-none-match", known)]);

@@ -132,14 +132,23 @@ fn over_http_2_the_authority_is_the_host_of_a_route() {
 
 #[test]
 fn head_and_options_of_a_route_are_as_expected() {
-    let gateway =
-        serving(&["path = \"/a/{id}\"; to = \"x/told\"; methods = [\"GET\"]", "path = \"/app/{x...}\"; to = \"x\""]);
+    let gateway = serving(&[
+        "path = \"/a/{id}\"; to = \"x/told\"; methods = [\"GET\"]",
+        "path = \"/app/{x...}\"; to = \"x\"",
+        "path = \"/later\"; to = \"x/told\"; async = true",
+    ]);
     let get = ask(&gateway, "GET", "/a/7", &[], "");
     let head = ask(&gateway, "HEAD", "/a/7", &[], "");
     assert_eq!((head.status, head.header("content-type")), (200, get.header("content-type")));
     assert!(head.header("content-length").is_some(), "{head:?}");
     let options = ask(&gateway, "OPTIONS", "/a/7", &[], "");
     assert_eq!((options.status, options.header("allow")), (204, Some("GET, HEAD, OPTIONS")));
+    // There is no result yet that a HEAD could be about.
+    for path in ["/later", "/local/x/v1/async/told"] {
+        let (head, options) = (ask(&gateway, "HEAD", path, &[], ""), ask(&gateway, "OPTIONS", path, &[], ""));
+        assert_eq!((head.status, options.status), (405, 204), "{path}");
+        assert_eq!((head.header("allow"), options.header("allow")), (Some("GET, POST, OPTIONS"), head.header("allow")));
+    }
     // An app answers for itself.
     let mut wire = Wire::open(&gateway);
     let answer = wire.send(request("OPTIONS", "/app/", &[], "")).answer();

@@ -17,7 +17,8 @@ use crate::config::values::route_target::RouteTarget;
 pub struct RouteConfig {
     /// The path: `"/orders"`, `"/orders/{id}"` with a parameter, `"/files/{path...}"` with all further parts as one.
     pub path: RoutePath,
-    /// The methods; HEAD comes with GET. Default: GET and POST for a function, all for a deployment.
+    /// The methods; HEAD comes with GET, but not to asynchronous calls. Default: GET and POST for a function, all for a
+    /// deployment.
     #[serde(default, deserialize_with = "methods")]
     #[schemars(length(min = 1))]
     pub methods: Option<Vec<MethodName>>,
@@ -44,7 +45,7 @@ impl RouteConfig {
     /// The keys without a default.
     pub const REQUIRED: [&str; 2] = ["path", "to"];
 
-    /// The methods that it takes, HEAD included; none if it takes all.
+    /// The methods that it takes, HEAD included unless its calls are asynchronous; none if it takes all.
     #[must_use]
     pub fn accepted(&self) -> Option<Vec<&str>> {
         let listed: Option<Vec<&str>> =
@@ -54,6 +55,10 @@ impl RouteConfig {
             (None, Some(_)) => vec!["GET", "POST"],
             (None, None) => return None,
         };
+        if self.is_async {
+            methods.retain(|method| *method != "HEAD");
+            return Some(methods);
+        }
         if let Some(get) = methods.iter().position(|method| *method == "GET")
             && !methods.contains(&"HEAD")
         {

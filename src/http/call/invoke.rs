@@ -29,6 +29,8 @@ use crate::registry::Deployment;
 
 /// The methods of a function's address.
 const METHODS: &str = "GET, HEAD, POST, OPTIONS";
+/// Those of an address for asynchronous calls: what answers a HEAD is a call's result, which is not there yet.
+const METHODS_OF_ASYNC: &str = "GET, POST, OPTIONS";
 /// Those of a function that requires what the query of a GET cannot carry.
 const METHODS_WITH_BODY: &str = "POST, OPTIONS";
 
@@ -57,7 +59,7 @@ pub async fn call(
         }
     };
     if head.method == Method::OPTIONS {
-        return Box::pin(options(&head, body, methods_of(&deployment, &address.function))).await;
+        return Box::pin(options(&head, body, methods_of(&deployment, &address))).await;
     }
     let mut record = CallRecord::begin(client, &deployment, &address.function, &head, &body.size_hint());
     let answered = match deferral {
@@ -205,7 +207,7 @@ fn deployment_for(
     if !matches!(*method, Method::GET | Method::POST | Method::HEAD | Method::OPTIONS) {
         let problem =
             Problem::new(Code::MethodNotAllowed, format!("a function is called with GET or POST, not {method}"));
-        return Err(problem.allowing(METHODS));
+        return Err(problem.allowing(if address.is_async { METHODS_OF_ASYNC } else { METHODS }));
     }
     let deployment = lookup::deployment_at(gateway, &address.prefix, &address.name, &address.version)?;
     if *method == Method::OPTIONS {
@@ -225,8 +227,11 @@ async fn options(head: &Parts, body: Incoming, methods: &str) -> Result<Response
     Ok(response)
 }
 
-fn methods_of(deployment: &Deployment, called: &str) -> &'static str {
+fn methods_of(deployment: &Deployment, address: &CallAddress<'_>) -> &'static str {
     let by_name = deployment.pool().is_some_and(|pool| pool.wants_names());
-    let function = lookup::exported(deployment, called).filter(|_| by_name);
-    if function.is_some_and(|function| query::needs_body(&function.signature)) { METHODS_WITH_BODY } else { METHODS }
+    let function = lookup::exported(deployment, &address.function).filter(|_| by_name);
+    if function.is_some_and(|function| query::needs_body(&function.signature)) {
+        return METHODS_WITH_BODY;
+    }
+    if address.is_async { METHODS_OF_ASYNC } else { METHODS }
 }

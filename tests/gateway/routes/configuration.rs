@@ -50,6 +50,7 @@ fn explain_shows_the_route_of_a_request_and_why_others_do_not_take_it() {
         "path = \"/orders/{id}\"; to = \"shop/drop\"; methods = [\"DELETE\"]",
         "path = \"/{rest...}\"; to = \"site\"",
         "path = \"/orders/7\"; to = \"shop/seven\"; host = \"a.example\"",
+        "path = \"/later\"; to = \"shop/order\"; async = true",
     ]);
     files.put("metagate.toml", format!("{deployment}{all}"));
     let explain = |arguments: &[&str]| run(&files, &[&["explain"], arguments].concat());
@@ -69,6 +70,7 @@ fn explain_shows_the_route_of_a_request_and_why_others_do_not_take_it() {
         (&["GET", "https://a.example:8080/orders/7"][..], "a.example/orders/7 to shop/seven"),
         (&["GET", "/orders/7", "--host", "a.example"], "it matches, but routes for the host a.example come first"),
         (&["GET", "/x"], "deployment \"site\" is not in this file"),
+        (&["GET", "/later"], "taken by     GET POST /later to shop/order"),
         (&["GET", "/api/inspect"], "taken by     the gateway itself"),
         (&["GET", "/local/shop/v1/call/order"], "taken by     an address of a function"),
     ] {
