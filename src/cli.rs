@@ -6,6 +6,7 @@ mod check;
 mod client;
 mod compiled;
 mod completions;
+mod confirmation;
 mod counted;
 mod delete;
 mod deploy;

@@ -402,7 +402,7 @@ impl Queue {
                 let writer = Writer::start(&file, &bodies, figures)?;
                 Ok((writer, Reader::start(&file, &bodies)?))
             });
-            opened.await.unwrap_or(Err(Fault::Stopped))
+            opened.await.unwrap_or(Err(Fault::Stopped)).inspect_err(|fault| self.figures.fail(fault))
         };
         self.threads.get_or_try_init(open).await
     }

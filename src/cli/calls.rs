@@ -10,6 +10,7 @@ use serde_json::Value;
 use serde_json::value::RawValue;
 
 use crate::cli::client::Client;
+use crate::cli::confirmation;
 use crate::cli::table;
 use crate::deployment::DeploymentName;
 use crate::queue::CallId;
@@ -124,7 +125,7 @@ struct Redrive {
     client: Client,
 }
 
-/// Remove calls that have ended, with their results.
+/// Remove calls that have ended, with their results. All of them only with --all, or after a question.
 #[derive(Debug, Args)]
 struct Purge {
     /// Those of this deployment. Default: those of all.
@@ -136,6 +137,9 @@ struct Purge {
     /// Those in this state. Default: all that have ended.
     #[arg(long)]
     state: Option<EndName>,
+    /// Remove all calls that have ended, of all deployments, without asking for confirmation.
+    #[arg(long, conflicts_with_all = ["deployment", "function", "state"])]
+    all: bool,
     #[command(flatten)]
     client: Client,
 }
@@ -183,11 +187,24 @@ impl Calls {
                 let count = changed(&client, "redrive", [text(deployment), function, None])?;
                 writeln!(out, "{} queued again", counted(count))?;
             }
-            Command::Purge(Purge { deployment, function, state, client }) => {
-                let count = changed(&client, "purge", [text(deployment), function, state.as_ref().map(name_of)])?;
-                writeln!(out, "{} removed", counted(count))?;
+            Command::Purge(purge) => return purge.run(out),
+        }
+        Ok(ExitCode::SUCCESS)
+    }
+}
+
+impl Purge {
+    fn run(self, out: &mut impl Write) -> anyhow::Result<ExitCode> {
+        let Self { deployment, function, state, all, client } = self;
+        let wanted = [text(deployment), function, state.as_ref().map(name_of)];
+        if !all && wanted.iter().all(Option::is_none) {
+            let doing = "remove all calls that have ended, of all deployments";
+            if let Some(refused) = confirmation::refusal(doing, "removed", "--all")? {
+                return Ok(refused);
             }
         }
+        let count = changed(&client, "purge", wanted)?;
+        writeln!(out, "{} removed", counted(count))?;
         Ok(ExitCode::SUCCESS)
     }
 }

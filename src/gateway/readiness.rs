@@ -25,7 +25,7 @@ pub struct Readiness {
     /// Why parts of the configuration's last change are not in force.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub reload_error: Option<String>,
-    /// The faults of the data folder.
+    /// The faults of the data folder, and of the file of asynchronous calls.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub storage: Vec<String>,
     /// The walls around workers that this machine cannot put up: `files`, `signals`, `system_calls`, `process_trees`,
@@ -130,7 +130,7 @@ impl Deployer {
             .filter(|deployment| self.was_in_service(deployment))
             .map(|deployment| deployment.name.as_str())
             .collect();
-        let storage = self.store.faults();
+        let mut storage = self.store.faults();
         let any = |status| {
             let mut deployments = deployments.iter();
             deployments.any(|deployment| deployment.status == status && in_service.contains(deployment.name.as_str()))
@@ -144,6 +144,9 @@ impl Deployer {
         } else {
             "ready"
         };
+        // Plain calls go on, so it does not change the status.
+        let queue = self.gateway.async_calls().and_then(|calls| calls.queue.figures.fault());
+        storage.extend(queue.map(|fault| format!("the file of asynchronous calls is not usable: {fault}")));
         Readiness {
             status,
             prefix: self.gateway.prefix.as_str().to_owned(),

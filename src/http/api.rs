@@ -6,6 +6,7 @@ pub mod async_calls;
 pub mod async_request;
 pub mod audited;
 pub mod call_from_page;
+pub mod call_selection;
 pub mod caller;
 pub mod deploy;
 pub mod descriptions;

@@ -209,7 +209,7 @@ pub struct Kept {
 }
 
 /// Which calls are meant.
-#[derive(Debug, Clone, Default)]
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Filter {
     /// Of this deployment.
     pub deployment: Option<Box<str>>,

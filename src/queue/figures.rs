@@ -1,7 +1,11 @@
-//! What is counted of asynchronous calls, for metrics.
+//! What is counted of asynchronous calls, for metrics, and whether their file is usable, for readiness.
 
+use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
+use arc_swap::ArcSwapOption;
+
+use crate::queue::fault::Fault;
 use crate::queue::progress::State;
 
 /// Counts since the start of the process, and how much is held now.
@@ -14,6 +18,8 @@ pub struct Figures {
     pub callbacks: Ends,
     waiting: AtomicU64,
     bytes: AtomicU64,
+    /// Why the file was not usable the last time that it was used.
+    fault: ArcSwapOption<String>,
 }
 
 /// Tries, and how calls have ended.
@@ -57,6 +63,22 @@ impl Ends {
 impl Figures {
     pub(super) fn accept(&self, calls: u64) {
         self.accepted.fetch_add(calls, Ordering::Relaxed);
+    }
+
+    pub(super) fn fail(&self, fault: &Fault) {
+        self.fault.store(Some(Arc::new(fault.to_string())));
+    }
+
+    pub(super) fn work(&self) {
+        if self.fault.load().is_some() {
+            self.fault.store(None);
+        }
+    }
+
+    /// Why the file was not usable the last time that it was used; none if it was.
+    #[must_use]
+    pub fn fault(&self) -> Option<String> {
+        self.fault.load().as_deref().cloned()
     }
 
     pub(super) fn of(&self, is_callback: bool) -> &Ends {

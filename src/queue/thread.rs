@@ -118,6 +118,7 @@ fn serve(database: &mut Database, jobs: &mut mpsc::Receiver<Job>, figures: &Figu
     while let Some(first) = jobs.blocking_recv() {
         if let Err(fault) = place.check().and_then(|()| database.begin()) {
             tracing::warn!(%fault, "the file of asynchronous calls is not usable");
+            figures.fail(&fault);
             first(Err(fault))(Ok(()));
             continue;
         }
@@ -128,8 +129,12 @@ fn serve(database: &mut Database, jobs: &mut mpsc::Receiver<Job>, figures: &Figu
             told.push(job(Ok(&mut *database)));
         }
         let committed = database.commit();
-        if let Err(fault) = &committed {
-            tracing::warn!(%fault, "changes of asynchronous calls were not written");
+        match &committed {
+            Ok(()) => figures.work(),
+            Err(fault) => {
+                tracing::warn!(%fault, "changes of asynchronous calls were not written");
+                figures.fail(fault);
+            }
         }
         if let Ok((waiting, bytes)) = database.room() {
             figures.holds(waiting, bytes);

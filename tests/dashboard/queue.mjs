@@ -5,8 +5,8 @@ import assert from 'node:assert/strict';
 export async function queue({ page, origin, inspect, token, hostile }) {
   const authorization = { authorization: `Bearer ${token}` };
   /** Makes a call of the function `math/<name>` without waiting for it. Returns its id. */
-  async function accept(name, args, id) {
-    const headers = { prefer: 'respond-async', 'x-request-id': id, 'content-type': 'application/json' };
+  async function accept(name, args, id, more = {}) {
+    const headers = { prefer: 'respond-async', 'x-request-id': id, 'content-type': 'application/json', ...more };
     const address = `${origin}/local/math/v1/call/${name}`;
     const answer = await fetch(address, { method: 'POST', headers, body: JSON.stringify(args) });
     assert.equal(answer.status, 202);
@@ -62,6 +62,21 @@ export async function queue({ page, origin, inspect, token, hostile }) {
   // A result, as it was answered.
   await page.goto(`${origin}/#/queued/${done}`);
   await page.getByLabel('Result').getByText('42').waitFor();
+
+  // The report of a call's end is a call of its own.
+  const callback = 'http://127.0.0.1:9/reports';
+  const reported = await accept('sum', [1, 2], 'accepted-and-reported', { callback });
+  await ended(reported);
+  await page.goto(`${origin}/#/queue/math`);
+  await page.getByText('callback of math/sum').waitFor();
+  await row(reported).getByText('math/sum', { exact: true }).click();
+  await page.getByText(callback).waitFor();
+  await page.getByRole('link', { name: 'Report of the end' }).click();
+  await page.getByRole('heading', { name: 'callback of math/sum' }).waitFor();
+  await inspect('a callback');
+  await page.getByRole('link', { name: reported }).click();
+  await page.getByRole('heading', { name: 'math/sum', exact: true }).waitFor();
+  await page.getByText('callback_failed', { exact: false }).waitFor();
 
   // All of a filter.
   await page.goto(`${origin}/#/queue`);

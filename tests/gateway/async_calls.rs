@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::fs;
 use std::path::Path;
+use std::process::Stdio;
 use std::thread;
 
 use rustix::process::Signal;
@@ -362,7 +363,12 @@ fn calls_are_listed_tried_again_and_removed() {
     ended(&gateway, &format!("/api/calls/{dead}"));
     assert_eq!(run(&["purge", "--state", "dead"]), "1 call is removed\n");
     assert_eq!(gateway.get(&format!("/api/calls/{dead}")).code(), "call_not_found");
-    assert_eq!(run(&["purge"]), "1 call is removed\n");
+    let mut all = metagate();
+    let asked =
+        all.args(["calls", "purge"]).env("METAGATE_URL", gateway.url("")).stdin(Stdio::null()).output().unwrap();
+    assert_eq!((asked.status.code(), asked.stdout.is_empty()), (Some(2), true), "{asked:?}");
+    assert!(String::from_utf8_lossy(&asked.stderr).ends_with("add --all\n"), "{asked:?}");
+    assert_eq!(run(&["purge", "--all"]), "1 call is removed\n");
     let first: Vec<String> = (0..3).map(|_| accepted(&send(&gateway, "add", &[], "[1]"))).collect();
     let page = gateway.get("/api/calls?limit=2").json();
     let ids = |page: &Value| -> Vec<String> {

@@ -25,8 +25,8 @@ fn ask(gateway: &Gateway, token: &str, path: &str) -> Answer {
 }
 
 #[track_caller]
-fn change(gateway: &Gateway, path: &str) -> Value {
-    let answer = gateway.post(path, &[("authorization", ADMIN)], "");
+fn change(gateway: &Gateway, path: &str, body: &str) -> Value {
+    let answer = gateway.post(path, &[("authorization", ADMIN)], body);
     assert_eq!(answer.status, 200, "{answer:?}");
     answer.json()["calls"].clone()
 }
@@ -63,9 +63,18 @@ fn calls_are_counted_by_deployment_and_chosen_by_function() {
     assert_eq!(ask(&gateway, ADMIN, &format!("{done}/request")).code(), "call_not_found", "it is done");
     assert_eq!((gateway.get(&request).status, ask(&gateway, "Bearer others", &request).status), (401, 403));
     // Those of one function are queued again and removed.
-    assert_eq!(change(&gateway, "/api/calls/redrive?function=gone"), 1);
+    for (path, body, code) in [
+        ("/api/calls/purge", "function=gone", "invalid_json"),
+        ("/api/calls/purge", r#"{"functions":"gone"}"#, "invalid_json"),
+        ("/api/calls/purge?deployment=m", r#"{"deployment":"n"}"#, "bad_request"),
+        ("/api/calls/redrive", r#"{"state":"done"}"#, "bad_request"),
+    ] {
+        let refused = gateway.post(path, &[("authorization", ADMIN), ("content-type", "application/json")], body);
+        assert_eq!((refused.status, refused.code()), (400, code), "{path} {body}");
+    }
+    assert_eq!(change(&gateway, "/api/calls/redrive", r#"{"function":"gone"}"#), 1);
     assert_eq!(ended(&gateway, &dead[1])["tries"], 2);
-    assert_eq!(change(&gateway, "/api/calls/purge?deployment=m&function=gone"), 1);
+    assert_eq!(change(&gateway, "/api/calls/purge?deployment=m", r#"{"function":"gone","state":"dead"}"#), 1);
     assert_eq!((gateway.get(&dead[1]).status, gateway.get(&dead[0]).status), (404, 200));
     wait_for("the one that is left", || (counts()["dead"] == 1).then_some(()));
 }

@@ -117,6 +117,8 @@ fn the_overview_has_the_figures_of_what_a_caller_may_see() {
 #[test]
 fn the_dashboard_is_used_in_a_browser() {
     let tables = "[async]\nbackoff = \"1h\"\nmax_backoff = \"1h\"\n\
+                  [async.callbacks]\nhttp = [\"http://127.0.0.1:9\"]\n\
+                  secret = \"whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw\"\n\
                   [[schedule]]\nname = \"hourly\"\nto = \"math/sum\"\ncron = \"0 * 29 2 *\"\narguments = [1, 2]\n";
     let gateway = Gateway::ready(&config(&format!("{TOKENS}{tables}")));
     let origin = gateway.url("");

@@ -9,6 +9,7 @@ Requests that are not sent, because what the gateway does with them is documente
 
 - MetaCall's rules of arguments take more than the schema says: an array gives them in order, and so does an object or a
   query none of whose keys is a parameter.
+- Changes of asynchronous calls have each name in the query or in the body, not in both.
 - Functions in WebAssembly read flags also as an object of truth values; the schema has the form in which they are
   written, an array of names.
 
@@ -46,6 +47,7 @@ from real import RELEASED, Resources  # noqa: E402
 PHASES = "examples,coverage,fuzzing"
 FUZZED, REPOSITORY, EXAMPLES = "METAGATE_FUZZED", "METAGATE_REPOSITORY", "METAGATE_EXAMPLES"
 CHANGES = ["/api/deploy/create", "/api/deploy/delete"]
+SELECTIONS = ["/api/calls/redrive", "/api/calls/purge"]
 UPGRADE = "/api/upgrade"
 MEANT = ["deploy", "createPackage", "comparePackage", "addRepository", "branches", "repositoryFiles"]
 CONFIG = """
@@ -88,6 +90,8 @@ def is_flags(schema):
 def filter_case(context, case):
     if case.operation.path in CHANGES and type(case.body) is dict and case.body.get("suffix") == RELEASED:
         return False  # other requests need it and its first releases
+    if case.operation.path in SELECTIONS and type(case.body) is dict and set(case.body) & set(case.query or ()):
+        return False
     if not is_call(case) or is_other_method(case):
         return True
     raw = case.operation.definition.raw

@@ -19,21 +19,21 @@ use crate::config::Delay;
 use crate::gateway::Gateway;
 use crate::gateway::async_calls::AsyncCalls;
 use crate::gateway::async_calls::accept::failure_of;
+use crate::http::api::call_selection::CallSelection;
 use crate::http::api::caller::{Caller, Need};
 use crate::http::api::reply;
 use crate::http::buffers::{Class, ConnectionBuffers, Held, SMALL};
 use crate::http::problem::{Code, Problem};
 use crate::queue::progress::State as CallState;
 use crate::queue::shown;
-use crate::queue::{Answer, AnswerHead, CallId, Changed, Database, Fault, Filter, Kept, Watch};
+use crate::queue::{Answer, AnswerHead, CallId, Changed, Database, Fault, Kept, Watch};
 
 /// The longest wait for the end of a call.
 const LONGEST_WAIT: Duration = Duration::from_secs(60);
 /// How often a call is looked at that another process may change.
 const LOOK: Duration = Duration::from_secs(5);
-/// Calls of a list: unless asked for another number, and at most.
+/// Calls of a list, unless asked for another number.
 const USUAL: u32 = 50;
-const MOST: u32 = 500;
 /// The largest result that an event has; larger ones are asked for.
 const LARGEST_OF_EVENTS: u64 = 256 << 10;
 /// Calls that one transaction changes.
@@ -140,7 +140,7 @@ async fn look(
     looked.await.unwrap_or_else(|problem| reply::problem(problem, &headers))
 }
 
-/// `wait=30s`, or `wait=30`.
+/// `wait=30s`, `wait=500ms` or `wait=30`.
 fn wait_of(query: &str) -> Result<Option<Duration>, Problem> {
     let mut wait = None;
     for (name, value) in form_urlencoded::parse(query.as_bytes()) {
@@ -148,7 +148,8 @@ fn wait_of(query: &str) -> Result<Option<Duration>, Problem> {
             let name: String = name.chars().take(40).collect();
             return Err(Problem::new(Code::BadRequest, format!("there is no parameter {name:?}, only wait")));
         }
-        let seconds = value.parse().ok().map(Duration::from_secs);
+        let is_digits = value.bytes().all(|byte| byte.is_ascii_digit());
+        let seconds = value.parse().ok().filter(|_| is_digits).map(Duration::from_secs);
         let parsed = seconds.or_else(|| value.parse::<Delay>().ok().map(Delay::get));
         match parsed {
             Some(parsed) if parsed <= LONGEST_WAIT => wait = Some(parsed),
@@ -291,53 +292,6 @@ fn changed_to(changed: &Changed, to: &str) -> Result<Response, Problem> {
     }
 }
 
-/// A query of a list, or the body of a change.
-#[derive(Debug, Default)]
-struct Asked {
-    filter: Filter,
-    before: Option<i64>,
-    limit: Option<u32>,
-}
-
-impl Asked {
-    fn parse(query: &str, known: &[&str]) -> Result<Self, Problem> {
-        let bad = |message: String| Problem::new(Code::BadRequest, message);
-        let mut asked = Self::default();
-        for (name, value) in form_urlencoded::parse(query.as_bytes()) {
-            if !known.contains(&&*name) {
-                let name: String = name.chars().take(40).collect();
-                return Err(bad(format!("there is no parameter {name:?}, only {}", known.join(", "))));
-            }
-            match &*name {
-                "deployment" => asked.filter.deployment = Some(value.into()),
-                "function" => asked.filter.function = Some(value.into()),
-                "state" => {
-                    let state = CallState::ALL.into_iter().find(|state| state.as_str() == value);
-                    let names = CallState::ALL.map(CallState::as_str).join(", ");
-                    asked.filter.state = Some(state.ok_or_else(|| bad(format!("state is one of {names}")))?);
-                }
-                "before" => {
-                    let row = number_of(&value).ok_or_else(|| bad("before is a number from 0".to_owned()));
-                    asked.before = Some(row?);
-                }
-                _ => {
-                    let limit = value.parse().ok().filter(|limit| (1..=MOST).contains(limit));
-                    asked.limit = Some(limit.ok_or_else(|| bad(format!("limit is a number from 1 to {MOST}")))?);
-                }
-            }
-        }
-        Ok(asked)
-    }
-
-    fn need(&self) -> Need<'_> {
-        self.filter.deployment.as_deref().map_or(Need::Read, Need::ReadOf)
-    }
-
-    fn need_of_change(&self) -> Need<'_> {
-        self.filter.deployment.as_deref().map_or(Need::Admin, Need::ChangeOf)
-    }
-}
-
 async fn list(
     State(gateway): State<Arc<Gateway>>,
     Extension(caller): Extension<Caller>,
@@ -346,7 +300,7 @@ async fn list(
 ) -> Response {
     let listed = async {
         let known = ["deployment", "function", "state", "before", "limit"];
-        let asked = Asked::parse(query.as_deref().unwrap_or_default(), &known)?;
+        let asked = CallSelection::of_query(query.as_deref().unwrap_or_default(), &known)?;
         caller.check(asked.need())?;
         let calls = gateway.async_calls().filter(|calls| calls.queue.has_file());
         let Some(calls) = calls else { return Ok(listed_json(&caller, &[], None, (0, 0))) };
@@ -395,9 +349,11 @@ async fn redrive(
     Extension(caller): Extension<Caller>,
     RawQuery(query): RawQuery,
     headers: HeaderMap,
+    body: Bytes,
 ) -> Response {
     let redriven = async {
-        let asked = Asked::parse(query.as_deref().unwrap_or_default(), &["deployment", "function"])?;
+        let known = ["deployment", "function"];
+        let asked = CallSelection::of_change(query.as_deref().unwrap_or_default(), body, &known).await?;
         caller.check(asked.need_of_change())?;
         let Some(calls) = gateway.async_calls().filter(|calls| calls.queue.has_file()) else { return Ok(counted(0)) };
         let rules = calls.rules();
@@ -414,9 +370,11 @@ async fn purge(
     Extension(caller): Extension<Caller>,
     RawQuery(query): RawQuery,
     headers: HeaderMap,
+    body: Bytes,
 ) -> Response {
     let purged = async {
-        let asked = Asked::parse(query.as_deref().unwrap_or_default(), &["deployment", "function", "state"])?;
+        let known = ["deployment", "function", "state"];
+        let asked = CallSelection::of_change(query.as_deref().unwrap_or_default(), body, &known).await?;
         caller.check(asked.need_of_change())?;
         if asked.filter.state.is_some_and(|state| !state.has_ended()) {
             let message = "only calls that have ended are removed: done, dead or cancelled";
@@ -431,9 +389,4 @@ async fn purge(
 
 fn counted(count: usize) -> Response {
     reply::json(&serde_json::json!({ "calls": count }))
-}
-
-/// A row as a list gives it.
-fn number_of(text: &str) -> Option<i64> {
-    text.parse().ok().filter(|number: &i64| *number >= 0)
 }

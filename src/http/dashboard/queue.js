@@ -38,8 +38,14 @@ export function countsOf(counts) {
 /** Whether an id is whole, which is enough to take a call back: who may only read sees its first digits. */
 const isWhole = (id) => !id.endsWith('…');
 
-function rowOf({ id, deployment, function: name, origin, state, accepted, tries, error }) {
-  const called = `${deployment}/${name}`;
+/** What a call calls: the report of a call's end is a call of its own, of the same function. */
+export function calledBy({ deployment, function: name, callback_of: reported }) {
+  return `${reported ? 'callback of ' : ''}${deployment}/${name}`;
+}
+
+function rowOf(call) {
+  const { id, origin, state, accepted, tries, error } = call;
+  const called = calledBy(call);
   const failure = error ? `${error.code}: ${error.message}` : NOTHING;
   const cells = [
     element(

@@ -4,7 +4,7 @@ import { ask, change, events, read, Refused, whyNot } from './api.js';
 import { linkOf as linkOfCall } from './calls.js';
 import { button, element, notice } from './dom.js';
 import { ago, bytes, NOTHING } from './format.js';
-import { linkOf } from './queue.js';
+import { calledBy, linkOf } from './queue.js';
 
 /** Characters of a result that are shown. */
 const SHOWN = 65_536;
@@ -15,12 +15,32 @@ function timeOf(text) {
   return text ? element('span', {}, element('time', { datetime: text }, text), `, ${ago(text)}`) : undefined;
 }
 
+function linkOfId(id, text) {
+  return element('a', { href: `#/queued/${id}` }, text);
+}
+
+/** Where the end of a call is reported to, and how far that is. */
+function factsOfCallback(callback) {
+  if (!callback) return [];
+  const { url, id, state, tries, next_try: next, ended, error } = callback;
+  const shown = state && element('span', { class: `state ${state}` }, state);
+  const counted = ` ${tries} ${tries === 1 ? 'try' : 'tries'}`;
+  return [
+    ['Callback', element('code', {}, url)],
+    ['Report', id && element('span', {}, linkOfId(id, 'Report of the end'), ' ', shown, counted)],
+    ['Next try of the report', next && element('time', { datetime: next }, next)],
+    ['End of the report', timeOf(ended)],
+    ['Error of the report', error && `${error.code}: ${error.message}`],
+  ];
+}
+
 function factsOf(call, request, timeline) {
   return [
     ['State', element('span', { class: `state ${call.state}` }, call.state)],
     ['Deployment', element('a', { href: `#/deployment/${encodeURIComponent(call.deployment)}` }, call.deployment)],
     ['Function', call.function],
     ['Made by', call.origin],
+    ['Callback of', call.callback_of && linkOfId(call.callback_of, call.callback_of)],
     ['Priority', call.priority === 'normal' ? undefined : call.priority],
     ['Accepted', timeOf(call.accepted)],
     ['Tries', String(call.tries)],
@@ -30,6 +50,7 @@ function factsOf(call, request, timeline) {
     ['Ended', timeOf(call.ended)],
     ['Kept until', call.removed && element('time', { datetime: call.removed }, call.removed)],
     ['Status', call.status && String(call.status)],
+    ...factsOfCallback(call.callback),
     ['Arguments', request && `${request.arguments_bytes} bytes`],
     ['Plugins', request && (request.passed.join(', ') || NOTHING)],
     ['Request id', request && element('code', {}, request.request_id)],
@@ -72,7 +93,7 @@ export function queuedCallPage(main, id, signal, caller) {
   }
 
   function draw() {
-    title.textContent = `${call.deployment}/${call.function}`;
+    title.textContent = calledBy(call);
     back.setAttribute('href', linkOf(call.deployment));
     const shown = factsOf(call, request, timeline);
     facts.replaceChildren(...shown.flatMap(([name, value]) => [element('dt', {}, name), element('dd', {}, value)]));
@@ -118,10 +139,11 @@ export function queuedCallPage(main, id, signal, caller) {
       await events(address, signal, (data) => {
         call = JSON.parse(data);
         draw();
-        if (!isExplained && call.state !== 'done') explain().catch(failed);
+        if (!isExplained && call.state !== 'done' && !call.callback_of) explain().catch(failed);
         drawOutcome().catch(failed);
       });
-      if (['queued', 'running'].includes(call?.state)) setTimeout(() => !signal.aborted && follow(), AGAIN);
+      const isUnderWay = [call?.state, call?.callback?.state].some((state) => ['queued', 'running'].includes(state));
+      if (isUnderWay) setTimeout(() => !signal.aborted && follow(), AGAIN);
     } catch (error) {
       failed(error);
     }
@@ -131,7 +153,7 @@ export function queuedCallPage(main, id, signal, caller) {
     if (!signal.aborted) message.replaceChildren(notice(error.message));
   }
 
-  /** Asks what the call is made of, which is kept until it is done. */
+  /** Asks what the call is made of, which is kept until it is done. A report is made of the call that it is about. */
   async function explain() {
     isExplained = true;
     request = await found(`${address}/request`, signal);
