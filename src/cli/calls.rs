@@ -278,6 +278,7 @@ fn list(
     page: &Page,
     out: &mut impl Write,
 ) -> anyhow::Result<()> {
+    let is_whole = [&deployment, &function, &state].into_iter().all(Option::is_none);
     let query = query(&[
         ("deployment", deployment),
         ("function", function),
@@ -296,7 +297,8 @@ fn list(
         writeln!(out, "there may be more: --before {before}")?;
     }
     let waiting = listed.waiting;
-    if waiting > 0 {
+    // It is the number of all: below a part of them it would be read as one of the part.
+    if waiting > 0 && is_whole {
         writeln!(out, "{} not at {} end", counted(waiting), if waiting == 1 { "its" } else { "their" })?;
     }
     Ok(())

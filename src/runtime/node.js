@@ -285,7 +285,7 @@ function schemaOf(parameters) {
 }
 
 // The parameters as {name, isRest, isOptional, isPattern, isList, isNamed, preset}. Names are as written in the source;
-// `arg0`… for native and bound functions and for long patterns.
+// `arg0`… for native and bound functions, `{…}` for long patterns.
 function parametersOf(fn) {
   const source = sourceOf(fn);
   const list = source.endsWith('{ [native code] }') ? undefined : parameterList(source);
@@ -298,8 +298,10 @@ function parametersOf(fn) {
     const isRest = parameter.startsWith('...');
     const text = isRest ? parameter.slice(3) : parameter;
     const isPattern = /^[{[]/.test(text);
-    const name = parameter.length <= 60 ? text : `arg${i}`;
-    return { name, isRest, isOptional, isPattern, isList: text[0] === '[', isNamed: !isPattern, preset };
+    const isList = text[0] === '[';
+    const brief = isPattern ? (isList ? '[…]' : '{…}') : `arg${i}`;
+    const name = parameter.length <= 60 ? text : brief;
+    return { name, isRest, isOptional, isPattern, isList, isNamed: !isPattern, preset };
   });
 }
 

@@ -84,13 +84,10 @@ fn functions(gateway: &Gateway, deployment: &str) -> Vec<(String, Vec<Value>)> {
 }
 
 fn generate(rng: &mut Rng, parameters: &[Value], superfluous: Superfluous) -> Generated {
-    let given: Vec<&Value> = parameters.iter().filter(|one| one["required"] == true || rng.bool()).collect();
-    let mut named = Map::new();
-    for parameter in &given {
-        let mut values = arguments(rng, parameter);
-        let value = if parameter["kind"] == "rest" { Value::Array(values) } else { values.remove(0) };
-        named.insert(parameter["name"].as_str().unwrap().to_owned(), value);
-    }
+    let mut named = by_name(rng, parameters);
+    let itself = given_itself(parameters, &named);
+    let is_itself = itself.is_some();
+    named = itself.unwrap_or(named);
     let in_order: Vec<Value> = parameters.iter().flat_map(|parameter| arguments(rng, parameter)).collect();
     let takes_more = parameters.iter().any(|one| one["kind"] == "rest");
     let json =
@@ -115,7 +112,7 @@ fn generate(rng: &mut Rng, parameters: &[Value], superfluous: Superfluous) -> Ge
             json(Value::Array(in_order.into_iter().take(count).collect()), expected)
         }
         5 => {
-            let several = named.len() > 1;
+            let several = named.len() > 1 && !is_itself;
             let name = named.keys().next().cloned().unwrap_or_default();
             let value = named.remove(&name).unwrap_or_default();
             named.insert(format!("{name}e"), value);
@@ -142,6 +139,24 @@ fn generate(rng: &mut Rng, parameters: &[Value], superfluous: Superfluous) -> Ge
             Generated { query, body, is_form, expected: Expected::Either }
         }
     }
+}
+
+/// Arguments for the parameters, or for those of them that are required, by their names.
+fn by_name(rng: &mut Rng, parameters: &[Value]) -> Map<String, Value> {
+    let given: Vec<&Value> = parameters.iter().filter(|one| one["required"] == true || rng.bool()).collect();
+    let mut named = Map::new();
+    for parameter in given {
+        let mut values = arguments(rng, parameter);
+        let value = if parameter["kind"] == "rest" { Value::Array(values) } else { values.remove(0) };
+        named.insert(parameter["name"].as_str().unwrap().to_owned(), value);
+    }
+    named
+}
+
+/// The object for an only parameter that takes it apart, and so has no name by which it could be given.
+fn given_itself(parameters: &[Value], named: &Map<String, Value>) -> Option<Map<String, Value>> {
+    let ([only], (name, Value::Object(itself))) = (parameters, named.iter().next()?) else { return None };
+    (only["kind"] != "rest" && name.starts_with('{')).then(|| itself.clone())
 }
 
 /// Arguments for a parameter: one, or any number for a rest.

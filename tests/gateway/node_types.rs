@@ -160,7 +160,11 @@ fn inspect_has_the_types_of_comments() {
         document(&gateway, "it")["paths"][&address]["post"]["requestBody"]["content"]["application/json"]["schema"]
             .clone()
     };
-    assert_eq!((body("area"), body("unnamedArea")), (size.clone(), size));
+    for function in ["area", "longArea", "unnamedArea"] {
+        assert_eq!(body(function), size, "{function}");
+        assert_eq!(gateway.call("it", function, r#"{"width":3}"#).body, "9", "{function}");
+    }
+    assert_eq!(gateway.call("it", "area", r#"{"size":{"width":3}}"#).body, "9", "the name is taken, too");
 }
 
 #[test]

@@ -54,6 +54,9 @@ pub(super) fn show(
         Found::Route(route) => {
             writeln!(out, "  taken by     {}", described(route))?;
             writeln!(out, "  why          {}", why(route))?;
+            if route.is_async {
+                writeln!(out, "  answer       202: nobody waits for its calls (async)")?;
+            }
             match route.parameters(path) {
                 Ok(parameters) => {
                     for (name, value) in parameters {

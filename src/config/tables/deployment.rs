@@ -26,7 +26,8 @@ use crate::deployment::DeploymentName;
 #[derive(Debug, Clone, PartialEq, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, expecting = "a table")]
 pub struct DeploymentConfig {
-    /// Part of the call addresses: 1 to 64 of A-Z a-z 0-9 . _ -; the first is a letter or digit.
+    /// Part of the call addresses: 1 to 64 of A-Z a-z 0-9 . _ -; the first is a letter or digit. `api`, `validate`,
+    /// `admin`, `metrics`, `healthz` and `readyz` are the gateway's own.
     #[serde(deserialize_with = "field::name::<DeploymentName, _, _>")]
     pub name: DeploymentName,
     /// Folder with a metacall.json or with scripts.

@@ -71,6 +71,7 @@ fn explain_shows_the_route_of_a_request_and_why_others_do_not_take_it() {
         (&["GET", "/orders/7", "--host", "a.example"], "it matches, but routes for the host a.example come first"),
         (&["GET", "/x"], "deployment \"site\" is not in this file"),
         (&["GET", "/later"], "taken by     GET POST /later to shop/order"),
+        (&["POST", "/later"], "  answer       202: nobody waits for its calls (async)\n"),
         (&["GET", "/api/inspect"], "taken by     the gateway itself"),
         (&["GET", "/local/shop/v1/call/order"], "taken by     an address of a function"),
     ] {
