@@ -34,6 +34,18 @@ pub fn of_description(description: &str) -> (Vec<Declared>, String) {
     (declared, dedented(&rest))
 }
 
+/// A description without the indentation of a docstring.
+///
+/// ```
+/// use metagate::describe::declared::without_indentation;
+///
+/// assert_eq!(without_indentation("Finds.\n\n    Once a day.\n    "), "Finds.\n\nOnce a day.");
+/// ```
+#[must_use]
+pub fn without_indentation(description: &str) -> String {
+    dedented(&description.lines().collect::<Vec<_>>())
+}
+
 /// Lines without the indentation that those after the first have in common, as docstrings do.
 fn dedented(lines: &[&str]) -> String {
     let indentation = |line: &&str| line.len() - line.trim_start_matches(' ').len();

@@ -3,6 +3,7 @@
 use serde_json::{Map, Value, json};
 
 use crate::deployment::{Function, Parameter, ParameterKind};
+use crate::describe::declared;
 
 /// Most choices of an argument.
 const CHOICES: usize = 100;
@@ -26,7 +27,8 @@ pub fn about(function: &Function, name: &str) -> Map<String, Value> {
         members.insert("title".to_owned(), (*function.name).into());
     }
     let written = function.signature.description.as_deref().filter(|text| !text.trim().is_empty());
-    members.insert("description".to_owned(), written.unwrap_or(&function.name).into());
+    let written = written.map_or_else(|| function.name.to_string(), declared::without_indentation);
+    members.insert("description".to_owned(), written.into());
     members
 }
 

@@ -6,6 +6,7 @@ use std::sync::Arc;
 use serde_json::{Map, Value};
 
 use crate::deployment::{DeploymentName, Exports, Function, Takes};
+use crate::describe::declared;
 use crate::describe::mirrored::{self, MirroredParameter};
 use crate::describe::schema::has_files;
 use crate::describe::tool_input::ToolInput;
@@ -85,7 +86,8 @@ impl Tool {
         }
         let description = function.signature.description.as_deref().filter(|text| !text.trim().is_empty());
         // Clients want one of every tool.
-        let description = description.map_or_else(|| format!("{} of {deployment}", function.name), str::to_owned);
+        let description =
+            description.map_or_else(|| format!("{} of {deployment}", function.name), declared::without_indentation);
         members.insert("description".to_owned(), Value::from(description));
         members.insert("inputSchema".to_owned(), input.schema.clone());
         if let Some(schema) = output.schema() {

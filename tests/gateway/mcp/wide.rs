@@ -50,6 +50,8 @@ fn a_public_description_lists_tools_without_a_token() {
     let all = ask_with(&gateway, "/mcp", "tools/list", json!({}), &[("authorization", "Bearer secret")]);
     let all = all.json()["result"].clone();
     assert!(names(&all).contains(&"open__add") && names(&all).contains(&"closed__move"), "{all}");
+    let moves = all["tools"].as_array().unwrap().iter().find(|tool| tool["name"] == "closed__move").unwrap();
+    assert_eq!(moves["description"], "Moves a point.\n\nBy steps to the right.");
 }
 
 #[test]
