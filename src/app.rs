@@ -46,6 +46,7 @@ use crate::app::reload::Watched;
 use crate::app::signals::Signals;
 use crate::app::successor::Program;
 use crate::app::terminal::Terminal;
+use crate::cluster::Cluster;
 use crate::config::{self, Config, DeployConfig, Faults, Isolation};
 use crate::deployment::Prefix;
 use crate::gateway::async_calls::AsyncCalls;
@@ -193,7 +194,7 @@ impl App {
         }
         let walls = instance.walls();
         report_missing(&walls, &config);
-        let prefix = config.server.prefix.clone().map_or_else(host_name, Ok)?;
+        let prefix = prefix_of(&config)?;
         orphans::adopt().map_err(anyhow::Error::from).context("adopting orphans")?;
         let owners = Owners::new();
         let spawner = Arc::new(Spawner::new(instance));
@@ -217,7 +218,11 @@ impl App {
         functions.open(&gateway, Handle::current());
         let tools = release_tools(&config.deploy, staging, &spawner, caches)?;
         let drain = config.server.drain.get();
-        let deployer = Arc::new(Deployer::new(Arc::clone(&gateway), store, tools, config.deploy.clone(), drain));
+        let store = Arc::new(store);
+        let cluster = config.cluster.as_ref().map(|cluster| Cluster::new(cluster, data_dir, &store)).transpose();
+        let cluster = cluster.map_err(anyhow::Error::from).context("reading what is known of the cluster")?;
+        let deployer = Deployer::new(Arc::clone(&gateway), store, tools, config.deploy.clone(), drain);
+        let deployer = Arc::new(deployer.with_cluster(cluster.map(Arc::new)));
         Ok(Self {
             config,
             gateway,
@@ -325,8 +330,17 @@ fn look_after_processes(tasks: &TaskTracker, stop: &CancellationToken, spawner: 
     supervise::forever(tasks, stop, SHARES, move || Arc::clone(&shares).share_processors());
 }
 
-/// The prefix if the configuration has none: the name of this machine.
-pub(crate) fn host_name() -> anyhow::Result<Prefix> {
+/// The prefix of addresses: that of the configuration, or the name of the cluster, or that of this machine.
+pub(crate) fn prefix_of(config: &Config) -> anyhow::Result<Prefix> {
+    match (&config.server.prefix, &config.cluster) {
+        (Some(prefix), _) => Ok(prefix.clone()),
+        (None, Some(cluster)) => Prefix::new(cluster.name.as_str())
+            .with_context(|| format!("the cluster's name {:?} cannot be the address prefix", cluster.name.as_str())),
+        (None, None) => host_name(),
+    }
+}
+
+fn host_name() -> anyhow::Result<Prefix> {
     let name = rustix::system::uname().nodename().to_string_lossy().into_owned();
     Prefix::new(&name)
         .with_context(|| format!("host name {name:?} cannot be the address prefix: set prefix in [server]"))

@@ -4,6 +4,7 @@ mod backup;
 mod calls;
 mod check;
 mod client;
+mod cluster;
 mod compiled;
 mod completions;
 mod confirmation;
@@ -75,6 +76,7 @@ enum Command {
     Releases(releases::Releases),
     Rollback(rollback::Rollback),
     Calls(calls::Calls),
+    Cluster(cluster::Cluster),
     Delete(delete::Delete),
     Plugin(plugin::Plugin),
     Schema(schema::Schema),
@@ -112,6 +114,7 @@ pub fn run() -> ExitCode {
         Command::Releases(command) => command.run(&mut out),
         Command::Rollback(command) => command.run(&mut out),
         Command::Calls(command) => command.run(&mut out),
+        Command::Cluster(command) => command.run(&mut out),
         Command::Delete(command) => command.run(&mut out),
         Command::Plugin(command) => command.run(&mut out),
         Command::Schema(command) => command.run(&mut out),

@@ -24,6 +24,7 @@ pub use crate::config::tables::access_log::AccessLogConfig;
 pub use crate::config::tables::admin::{AdminConfig, TokenConfig};
 pub use crate::config::tables::async_calls::{AsyncConfig, AsyncLimit, DeploymentAsyncConfig};
 pub use crate::config::tables::callbacks::CallbacksConfig;
+pub use crate::config::tables::cluster::ClusterConfig;
 pub use crate::config::tables::config::Config;
 pub use crate::config::tables::cors::CorsConfig;
 pub use crate::config::tables::deploy::DeployConfig;
@@ -42,8 +43,9 @@ pub use crate::config::values::bytes_rule::BytesRule;
 pub use crate::config::values::callback_url::CallbackUrl;
 pub use crate::config::values::choice::{
     AccessLogFormat, ArgumentOrder, ClientCertificates, Compression, Describe, Handler, HookName, Instances, Isolation,
-    Missed, Mode, OnError, PluginIsolation, TlsVersion,
+    Missed, Mode, OnError, PluginIsolation, TlsVersion, Wait,
 };
+pub use crate::config::values::cluster_name::ClusterName;
 pub use crate::config::values::collector::Collector;
 pub use crate::config::values::cors_origin::CorsOrigin;
 pub use crate::config::values::cron::{CronExpression, ZoneName};
@@ -54,6 +56,7 @@ pub use crate::config::values::http_grant::{HttpGrant, Origin, Scheme};
 pub use crate::config::values::http_words::{HeaderWord, MethodName};
 pub use crate::config::values::json_table::dates_to_text;
 pub use crate::config::values::listen::{Listen, ListenAddress, Listener};
+pub use crate::config::values::nats_server::NatsServer;
 pub use crate::config::values::pattern::{BadPattern, Pattern};
 pub use crate::config::values::period::Period;
 pub use crate::config::values::permission::Permission;

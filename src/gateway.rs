@@ -5,6 +5,7 @@ pub mod async_calls;
 mod blocking;
 pub mod call;
 mod change_lock;
+pub mod clustered;
 pub mod compare;
 pub mod configured;
 pub mod counted;

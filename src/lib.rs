@@ -14,10 +14,11 @@
 //!
 //! | layer | module | contents |
 //! |---|---|---|
-//! | 7 | [`cli`] | the commands, one file each |
-//! | 7 | [`app`] | composition: configuration → plugins → deployments → serve → reload → drain |
-//! | 6 | [`http`] | connections and their limits, routes, the call path, the admin API, static files |
-//! | 5 | [`gateway`] | use cases without HTTP: call, deploy, roll back, delete, reload; plugins and workers meet here |
+//! | 8 | [`cli`] | the commands, one file each |
+//! | 8 | [`app`] | composition: configuration → plugins → deployments → serve → reload → drain |
+//! | 7 | [`http`] | connections and their limits, routes, the call path, the admin API, static files |
+//! | 6 | [`gateway`] | use cases without HTTP: call, deploy, roll back, delete, reload; plugins and workers meet here |
+//! | 5 | [`cluster`] | several gateways as one: records, packages and signs of life on NATS servers |
 //! | 4 | [`queue`] | asynchronous calls and keys of calls: their state machine, and the file that keeps them |
 //! | 4 | [`registry`] | name → deployment in memory, and the store: the durable record of releases |
 //! | 4 | [`source`] | files of a release: archives, repositories, dependencies |
@@ -52,6 +53,7 @@ pub mod answer;
 pub mod app;
 pub mod cli;
 pub mod clock;
+pub mod cluster;
 pub mod config;
 pub mod deployment;
 pub mod describe;

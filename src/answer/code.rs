@@ -115,6 +115,12 @@ codes! {
     CrashLoop = "crash_loop", SERVICE_UNAVAILABLE;
     /// The worker's program cannot be run.
     SpawnFailed = "spawn_failed", SERVICE_UNAVAILABLE;
+    /// The state of the cluster cannot be reached.
+    ClusterUnavailable = "cluster_unavailable", SERVICE_UNAVAILABLE;
+    /// Somebody else changed the deployment at the same time.
+    ChangedElsewhere = "changed_elsewhere", CONFLICT;
+    /// The release does not serve on as many gateways of the cluster as asked for.
+    ClusterIncomplete = "cluster_incomplete", GATEWAY_TIMEOUT;
     /// No worker is ready yet.
     Starting = "starting", SERVICE_UNAVAILABLE;
     /// The gateway is stopping.

@@ -173,8 +173,8 @@ impl Reloader {
         let mut reloaded = change::traced(self.deployer.gateway.tracer(), traced, reloading, fault_of).await;
         reloaded.needs_restart = needs_restart;
         log(&reloaded, &plugins, &in_service);
-        // [server], [admin], [metrics], [dashboard], [access_log], [traces] and [deploy] without [deploy.async] keep
-        // the values that the gateway started with.
+        // [server], [admin], [metrics], [dashboard], [access_log], [traces], [cluster] and [deploy] without
+        // [deploy.async] keep the values that the gateway started with.
         self.front.replace(&config);
         if let Some(calls) = self.deployer.gateway.async_calls() {
             calls.replace_rules(&config);
@@ -254,6 +254,7 @@ fn needs_restart(old: &Config, new: &Config) -> Vec<&'static str> {
         ("dashboard", old.dashboard != new.dashboard),
         ("access_log", old.access_log != new.access_log),
         ("traces", old.traces != new.traces),
+        ("cluster", old.cluster != new.cluster),
         ("deploy", old.deploy != deploy),
     ];
     changed.into_iter().filter(|(_, has_changed)| *has_changed).map(|(table, _)| table).collect()

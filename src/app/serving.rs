@@ -25,7 +25,9 @@ use crate::app::{App, RunError, terminal, tracer};
 use crate::config::ServerConfig;
 use crate::gateway::Gateway;
 use crate::gateway::async_calls::{dispatch, schedules};
+use crate::gateway::clustered::changes::FOLLOWING;
 use crate::gateway::configured::FOLDERS;
+use crate::gateway::deployer::Deployer;
 use crate::gateway::overview::{self, LOOKS};
 use crate::http::api::metrics::Figures;
 use crate::http::buffers::Budget;
@@ -127,6 +129,7 @@ impl App {
     /// Nothing else serves the data folder.
     fn begin_alone(&self) {
         try_async_calls(&self.gateway, &self.background, &self.stop_background);
+        join_cluster(&self.deployer, &self.background, &self.stop_background);
         self.notify.ready();
     }
 
@@ -209,6 +212,7 @@ impl App {
             }
             deployer.release_changes();
             try_async_calls(&deployer.gateway, &background, &stop);
+            join_cluster(&deployer, &background, &stop);
             has_predecessor.store(false, Ordering::Relaxed);
             tracing::info!("the gateway before the upgrade has ended");
             // Changes of files and SIGHUP while this one started were the old one's to take.
@@ -352,4 +356,12 @@ fn try_async_calls(gateway: &Arc<Gateway>, background: &TaskTracker, stop: &Canc
     supervise::until_stopped(background, stop, dispatch::TIDYING, move || dispatch::tidy(Arc::clone(&tidied)));
     let scheduled = Arc::clone(calls);
     supervise::until_stopped(background, stop, schedules::SCHEDULES, move || schedules::run(Arc::clone(&scheduled)));
+}
+
+/// Takes part in the cluster from now on, if there is one.
+fn join_cluster(deployer: &Arc<Deployer>, background: &TaskTracker, stop: &CancellationToken) {
+    let Some(cluster) = &deployer.cluster else { return };
+    cluster.start(background, stop);
+    let deployer = Arc::clone(deployer);
+    supervise::until_stopped(background, stop, FOLLOWING, move || Arc::clone(&deployer).follow_cluster());
 }

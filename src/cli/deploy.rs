@@ -63,6 +63,9 @@ pub(super) struct Deploy {
     /// With --check-compat: deploy such a release all the same, and show what breaks.
     #[arg(long, requires = "check_compat")]
     force: bool,
+    /// Which gateways of a cluster to wait for: all, quorum or one. Default: as the gateway's [cluster] says.
+    #[arg(long, value_name = "WHICH", value_parser = ["all", "quorum", "one"])]
+    wait: Option<String>,
     #[command(flatten)]
     client: Client,
 }
@@ -100,6 +103,7 @@ impl Deploy {
             "version": "v1",
             "check_compat": self.check_compat,
             "force": self.force,
+            "wait": self.wait,
         });
         let answer = self.client.post_for_events("/api/deploy/create", &request.to_string())?;
         let outcome = outcome::follow(answer, outcome::DEPLOYED, &progress)?;

@@ -21,7 +21,6 @@ use crate::config::{
     self, Config, DeploymentConfig, HookName, Instances, MethodName, Mode, Pattern, PluginConfig, PluginIsolation,
     RuntimeKind, Secret, WasmFunctionsConfig,
 };
-use crate::deployment::Prefix;
 use crate::gateway::plan::plan_workers;
 use crate::plugin::Plugin;
 use crate::process::hierarchies::Hierarchies;
@@ -60,7 +59,7 @@ impl Explain {
         };
         let method = self.name.to_ascii_uppercase();
         if let Some(address) = self.function.clone().filter(|address| is_address(address) && is_method(&method)) {
-            let prefix = prefix_of(&config)?;
+            let prefix = crate::app::prefix_of(&config)?;
             let asked = Asked::new(&method, &address, self.host.as_deref());
             let Some((deployment, function)) = routes::show(&config, &prefix, &asked, out)? else {
                 return Ok(ExitCode::SUCCESS);
@@ -107,14 +106,6 @@ fn is_method(word: &str) -> bool {
 /// Whether the second word is a path or a URL. A function may have slashes, but none at its start.
 fn is_address(word: &str) -> bool {
     word.starts_with('/') || word.contains("://")
-}
-
-/// The first part of the addresses of deployments.
-fn prefix_of(config: &Config) -> anyhow::Result<Prefix> {
-    match &config.server.prefix {
-        Some(prefix) => Ok(prefix.clone()),
-        None => crate::app::host_name(),
-    }
 }
 
 fn show_deployment(config: &Config, deployment: &DeploymentConfig, out: &mut impl Write) -> anyhow::Result<()> {

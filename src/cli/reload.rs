@@ -12,8 +12,8 @@ use crate::cli::client::Client;
 #[derive(Debug, Args)]
 #[command(
     long_about = "Have a running gateway read its configuration again, and the files of its functions. A file with \
-    faults changes nothing, and the faults are printed. [server], [admin], [metrics], [access_log], [traces] and \
-    [deploy] take effect after a restart.\n\n\
+    faults changes nothing, and the faults are printed. [server], [admin], [metrics], [access_log], [traces], \
+    [cluster] and [deploy] take effect after a restart.\n\n\
     Example:\n  metagate check && metagate reload"
 )]
 pub(super) struct Reload {

@@ -26,6 +26,9 @@ pub(super) struct Rollback {
     name: DeploymentName,
     /// The number of the release, as "metagate releases" shows it. Default: the release before the one in service.
     release: Option<u64>,
+    /// Which gateways of a cluster to wait for: all, quorum or one. Default: as the gateway's [cluster] says.
+    #[arg(long, value_name = "WHICH", value_parser = ["all", "quorum", "one"])]
+    wait: Option<String>,
     #[command(flatten)]
     client: Client,
 }
@@ -38,10 +41,13 @@ impl Rollback {
         let _interrupt = Interrupt::watch(&format!(
             "the gateway continues the change; \"metagate inspect {name}\" shows the result"
         ));
-        let wanted = match self.release {
-            Some(release) => json!({ "release": release }),
-            None => json!({}),
-        };
+        let mut wanted = json!({});
+        if let Some(release) = self.release {
+            wanted["release"] = release.into();
+        }
+        if let Some(wait) = self.wait {
+            wanted["wait"] = wait.into();
+        }
         let answer = self.client.post_for_events(&format!("/api/rollback/{name}"), &wanted.to_string());
         let answer = answer.map_err(|error| self.client.with_known_names(name.as_str(), error))?;
         let outcome = outcome::follow(answer, outcome::DEPLOYED, &progress)?;

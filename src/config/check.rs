@@ -2,6 +2,7 @@
 //! reported once.
 
 mod callbacks;
+mod cluster;
 pub(super) mod front;
 mod isolation;
 mod listen;
@@ -36,6 +37,7 @@ const LOG_FILE_SIZE: Size = Size::kibibytes(64);
 pub(super) fn check(config: &Config, faults: &mut Faults) {
     listen::check(config, faults);
     tls::check(config, faults);
+    cluster::check(config, faults);
     check_admin(config, faults);
     check_buffers(config, faults);
     check_access_log(config, faults);

@@ -4,6 +4,7 @@ pub(super) mod access_log;
 pub(super) mod admin;
 pub(super) mod async_calls;
 pub(super) mod callbacks;
+pub(super) mod cluster;
 pub(super) mod config;
 pub(super) mod cors;
 pub(super) mod dashboard;

@@ -3,6 +3,7 @@
 pub(super) mod bytes_rule;
 pub(super) mod callback_url;
 pub(super) mod choice;
+pub(super) mod cluster_name;
 pub(super) mod collector;
 pub(super) mod cors_origin;
 pub(super) mod cron;
@@ -14,6 +15,7 @@ pub(super) mod http_grant;
 pub(super) mod http_words;
 pub(super) mod json_table;
 pub(super) mod listen;
+pub(super) mod nats_server;
 pub(super) mod pattern;
 pub(super) mod period;
 pub(super) mod permission;

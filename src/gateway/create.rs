@@ -6,17 +6,18 @@ use std::sync::Arc;
 
 use tokio::sync::oneshot;
 
+use crate::config::Wait;
 use crate::deployment::DeploymentName;
 use crate::gateway::change_lock::ChangeLock;
 use crate::gateway::compare::CompatCheck;
 use crate::gateway::deploy_error::DeployError;
-use crate::gateway::deployer::{Deployer, blocking};
+use crate::gateway::deployer::Deployer;
 use crate::gateway::deploying::Deploying;
 use crate::invocation::trace_context::TraceContext;
 use crate::logs::book::LogBook;
 use crate::metrics::changes::ChangeKind;
-use crate::registry::StoredRelease;
 use crate::registry::record::{Record, Release, Variables};
+use crate::registry::{Deployment, StoredRelease};
 use crate::traces::change::{self, PartOf, TracedChange};
 
 /// A release that has been put in service.
@@ -26,6 +27,17 @@ pub struct Deployed {
     pub name: DeploymentName,
     /// Its number.
     pub release: u64,
+    /// The revision of its record.
+    pub(super) revision: Option<u64>,
+}
+
+/// What clients of a change ask for.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct ChangeOptions {
+    /// What happens if the release breaks callers of the one in service.
+    pub check: CompatCheck,
+    /// The gateways of a cluster that it is to serve on before there is an answer; none for those of `[cluster]`.
+    pub wait: Option<Wait>,
 }
 
 /// A change of a deployment.
@@ -38,24 +50,24 @@ enum Change {
 
 impl Deployer {
     /// Starts to deploy the stored upload of a name, with these variables in the environment of its workers. Without an
-    /// upload since the last deploy, the files in service are deployed again with the variables. `check`: what happens
-    /// if the release breaks callers of the one in service. `caller`: the span that the request comes from.
+    /// upload since the last deploy, the files in service are deployed again with the variables. `caller`: the span that
+    /// the request comes from.
     ///
     /// # Errors
     ///
     /// There is neither an upload nor a release, the configuration defines the deployment, or the gateway accepts no
     /// changes.
-    pub fn create(
+    pub async fn create(
         self: &Arc<Self>,
         name: &str,
         env: Variables,
-        check: CompatCheck,
+        options: ChangeOptions,
         caller: Option<TraceContext>,
     ) -> Result<Deploying<Deployed>, DeployError> {
         let unknown = || DeployError::UnknownId(name.to_owned());
-        let record = self.store.record(name).filter(|record| record.upload.is_some() || record.live.is_some());
+        let record = self.newest_of(name).await?.filter(|record| record.upload.is_some() || record.live.is_some());
         let name = record.ok_or_else(unknown)?.name;
-        self.start_change(name, Change::Create(env, check), caller)
+        self.start_change(name, Change::Create(env, options.check), options.wait, caller)
     }
 
     /// Starts to put a stored release in service; without a number, the one before the release in service.
@@ -63,22 +75,24 @@ impl Deployer {
     /// # Errors
     ///
     /// The release is not stored, the configuration defines the deployment, or the gateway accepts no changes.
-    pub fn rollback(
+    pub async fn rollback(
         self: &Arc<Self>,
         name: &str,
         number: Option<u64>,
+        wait: Option<Wait>,
         caller: Option<TraceContext>,
     ) -> Result<Deploying<Deployed>, DeployError> {
         self.check_not_configured(name)?;
-        let record = self.store.record(name).ok_or_else(|| DeployError::NotFound(name.to_owned()))?;
+        let record = self.newest_of(name).await?.ok_or_else(|| DeployError::NotFound(name.to_owned()))?;
         find_release(&record, number)?;
-        self.start_change(record.name, Change::Rollback(number), caller)
+        self.start_change(record.name, Change::Rollback(number), wait, caller)
     }
 
     fn start_change(
         self: &Arc<Self>,
         name: DeploymentName,
         wanted: Change,
+        wait: Option<Wait>,
         caller: Option<TraceContext>,
     ) -> Result<Deploying<Deployed>, DeployError> {
         if self.gateway.is_draining() {
@@ -97,7 +111,10 @@ impl Deployer {
                 deployment: Some(name.as_str()),
                 part_of: caller.map_or(PartOf::Nothing, PartOf::Request),
             };
-            let making = deployer.make_change(&name, wanted, &log);
+            let making = async {
+                let deployed = deployer.make_change(&name, wanted, &log).await?;
+                deployer.wait_for_others(deployed, wait).await
+            };
             let changed = change::traced(deployer.gateway.tracer(), traced, making, fault_of).await;
             deployer.changes.add(kind, Some(name.as_str()), changed.is_ok());
             if let Err(error) = &changed {
@@ -128,7 +145,7 @@ impl Deployer {
         // Checked again: a reload or another change may have come first.
         self.check_not_configured(name.as_str())?;
         let unknown = || DeployError::UnknownId(name.as_str().to_owned());
-        let record = self.store.record(name.as_str()).ok_or_else(unknown)?;
+        let record = self.newest(name).await?.ok_or_else(unknown)?;
         match change {
             Change::Rollback(number) => {
                 let release = find_release(&record, number)?;
@@ -174,13 +191,9 @@ impl Deployer {
         lock: ChangeLock,
     ) -> Result<Deployed, DeployError> {
         let (name, number) = (record.name.clone(), release.number);
-        let stored = StoredRelease { number, origin: release.origin.kind() };
         let loading = async {
-            let config = self.config_of(&name, &release).await?;
-            self.gateway.load_candidate(config, Some(stored)).await.map_err(|(failed, failure)| {
-                self.gateway.drain_in_background(&failed, None);
-                DeployError::Load(failure)
-            })
+            self.make_missing_files(&name, &release, self.store.record(name.as_str()).as_ref()).await?;
+            self.load_release(&name, &release).await
         };
         let deployment = match self.unless_given_up(&lock, &name, loading).await.and_then(|loaded| loaded) {
             Ok(deployment) => deployment,
@@ -191,19 +204,35 @@ impl Deployer {
             self.gateway.drain_in_background(&deployment, Some(lock));
             return Err(error);
         }
-        let (store, keep) = (Arc::clone(&self.store), self.settings.keep as usize);
-        let saved = blocking(move || Ok(store.save(with_live(record, release, keep))?)).await;
-        if let Err(error) = saved {
-            let error = self.record_failure(&name, number, error).await;
-            self.gateway.drain_in_background(&deployment, Some(lock));
-            return Err(error);
-        }
+        let record = with_live(record, release, self.settings.keep as usize);
+        let revision = match self.records.replace(record).await {
+            Ok(record) => record.revision,
+            Err(error) => {
+                let error = self.record_failure(&name, number, error.into()).await;
+                self.gateway.drain_in_background(&deployment, Some(lock));
+                return Err(error);
+            }
+        };
         if let Some(old) = self.gateway.put_in_service(deployment) {
             self.gateway.drain_in_background(&old, Some(lock));
         }
         tracing::info!(deployment = %name, release = number, "new release in service");
         self.gateway.logs.book(&name).note(&format!("release {number} in service"));
-        Ok(Deployed { name, release: number })
+        Ok(Deployed { name, release: number, revision })
+    }
+
+    /// Loads a release that cannot be called yet.
+    pub(super) async fn load_release(
+        self: &Arc<Self>,
+        name: &DeploymentName,
+        release: &Release,
+    ) -> Result<Deployment, DeployError> {
+        let stored = StoredRelease { number: release.number, origin: release.origin.kind() };
+        let config = self.config_of(name, release).await?;
+        self.gateway.load_candidate(config, Some(stored)).await.map_err(|(failed, failure)| {
+            self.gateway.drain_in_background(&failed, None);
+            DeployError::Load(failure)
+        })
     }
 }
 

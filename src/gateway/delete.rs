@@ -22,7 +22,7 @@ impl Deployer {
             return Err(DeployError::Stopping);
         }
         self.check_not_configured(name)?;
-        let record = self.store.record(name).ok_or_else(|| DeployError::NotFound(name.to_owned()))?;
+        let record = self.newest_of(name).await?.ok_or_else(|| DeployError::NotFound(name.to_owned()))?;
         // Before the lock: the deploys that would be in front in its line are the ones to give up.
         self.change_locks.give_up(name);
         let deployer = Arc::clone(self);
@@ -34,33 +34,38 @@ impl Deployer {
 
     async fn delete_now(self: Arc<Self>, name: DeploymentName) -> Result<(), DeployError> {
         let _lock = self.lock_changes(&name).await?;
-        let store = Arc::clone(&self.store);
-        let mut record = store.record(name.as_str()).ok_or_else(|| DeployError::NotFound(name.as_str().to_owned()))?;
+        let unknown = || DeployError::NotFound(name.as_str().to_owned());
+        let mut record = self.newest(&name).await?.ok_or_else(unknown)?;
         record.deleted = true;
-        let marked = blocking(move || Ok(store.save(record)?)).await;
+        let marked = self.records.replace(record).await.map_err(DeployError::from);
         // A full disk takes no new record, but renaming the folder away needs no space. So the delete goes on, only
         // without the mark that would let the next start finish it.
         let is_full = matches!(&marked, Err(DeployError::Storage(error)) if error.is_full());
         if !is_full {
             marked?;
         }
+        let removed = self.take_away(&name).await;
+        if removed.is_err() && is_full {
+            // Neither marked nor removed: it is still deployed.
+            self.restore_one(name.as_str());
+        }
+        removed
+    }
+
+    /// Takes a deployment out of service and removes all that there is of it.
+    pub(super) async fn take_away(self: &Arc<Self>, name: &DeploymentName) -> Result<(), DeployError> {
         if let Some(deployment) = self.gateway.registry.remove(name.as_str())
             && let Some(pool) = deployment.pool()
         {
             drain_pool(pool, self.drain, &self.gateway.kill).await;
         }
         let (store, waste, of) = (Arc::clone(&self.store), self.tools.staging.place_for_waste(), name.clone());
-        let removed = blocking(move || Ok(store.remove(&of, &waste)?)).await;
-        if removed.is_err() && is_full {
-            // Neither marked nor removed: it is still deployed.
-            self.restore_one(name.as_str());
-        }
-        removed?;
+        blocking(move || Ok(store.remove(&of, &waste)?)).await?;
         let (users, of) = (Arc::clone(&self.gateway.launcher.users), name.clone());
         if let Ok(Err(error)) = tokio::task::spawn_blocking(move || users.forget(&of)).await {
             tracing::warn!(deployment = %name, %error, "the user of a deleted deployment stays taken");
         }
-        self.gateway.logs.remove_files(&name).await;
+        self.gateway.logs.remove_files(name).await;
         tracing::info!(deployment = %name, "deployment deleted");
         Ok(())
     }

@@ -4,6 +4,7 @@ use std::io;
 use std::sync::Arc;
 
 use crate::describe::difference::{Effect, FunctionChange};
+use crate::registry::shared::SharedError;
 use crate::registry::store::StorageError;
 use crate::source::SourceError;
 use crate::source::archive::ArchiveError;
@@ -84,6 +85,27 @@ pub enum DeployError {
         /// What differs.
         changes: Vec<FunctionChange>,
     },
+    /// What gateways share could not be read or changed.
+    #[error(transparent)]
+    Shared(SharedError),
+    /// The release serves here, but not on as many gateways of the cluster as asked for.
+    #[error("release {release} of {name:?} serves here, but not on every gateway: {others}")]
+    Incomplete {
+        /// The deployment.
+        name: String,
+        /// The release.
+        release: u64,
+        /// The gateways where it does not serve, with the reasons.
+        others: String,
+    },
+    /// The files of the release are on another gateway only.
+    #[error("release {release} of {name:?} was made before its gateway was part of the cluster: deploy it again")]
+    NotShared {
+        /// The deployment.
+        name: String,
+        /// The release.
+        release: u64,
+    },
     /// The change could not be stored.
     #[error(transparent)]
     Storage(#[from] StorageError),
@@ -128,11 +150,24 @@ impl DeployError {
             | Self::Incompatible { .. }
             | Self::InProgress(_)
             | Self::Repository(_)
+            | Self::Shared(_)
+            | Self::Incomplete { .. }
+            | Self::NotShared { .. }
             | Self::Storage(_)
             | Self::Overloaded
             | Self::Stopping
             | Self::GivenUp(_)
             | Self::Internal => None,
+        }
+    }
+}
+
+impl From<SharedError> for DeployError {
+    fn from(error: SharedError) -> Self {
+        match error {
+            SharedError::Storage(error) => Self::Storage(error),
+            SharedError::Internal => Self::Internal,
+            error => Self::Shared(error),
         }
     }
 }

@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use tokio::sync::Semaphore;
 
+use crate::cluster::Cluster;
 use crate::config::DeployConfig;
 use crate::deployment::DeploymentName;
 use crate::gateway::Gateway;
@@ -16,6 +17,9 @@ use crate::gateway::server_paths::ServerPaths;
 use crate::gateway::upgrades::Upgrades;
 use crate::logs::book::LogBook;
 use crate::metrics::changes::Changes;
+use crate::registry::local::{LocalArtefacts, LocalRecords};
+use crate::registry::record::Record;
+use crate::registry::shared::{Artefacts, Records};
 use crate::registry::store::{Hold, Store};
 use crate::source::dependencies::Installer;
 use crate::source::repository::Repositories;
@@ -54,6 +58,11 @@ pub struct Deployer {
     /// Paths that clients of a deploy are not shown.
     pub server_paths: ServerPaths,
     pub(super) store: Arc<Store>,
+    /// The records that count: those of the store, or of the cluster.
+    pub(super) records: Arc<dyn Records>,
+    pub(super) artefacts: Arc<dyn Artefacts>,
+    /// The cluster that the gateway is part of, if it is not alone.
+    pub cluster: Option<Arc<Cluster>>,
     pub(super) tools: ReleaseTools,
     /// Settings of deployments that are made over HTTP.
     pub(super) settings: DeployConfig,
@@ -71,17 +80,6 @@ impl Deployer {
     #[must_use]
     pub fn new(
         gateway: Arc<Gateway>,
-        store: Store,
-        tools: ReleaseTools,
-        settings: DeployConfig,
-        drain: Duration,
-    ) -> Self {
-        Self::with_store(gateway, Arc::new(store), tools, settings, drain)
-    }
-
-    /// The same with a store that others may use as well.
-    pub(super) fn with_store(
-        gateway: Arc<Gateway>,
         store: Arc<Store>,
         tools: ReleaseTools,
         settings: DeployConfig,
@@ -93,6 +91,9 @@ impl Deployer {
             upgrades: Arc::default(),
             changes: Changes::default(),
             server_paths: ServerPaths::below(store.data_dir()),
+            records: Arc::new(LocalRecords::new(Arc::clone(&store))),
+            artefacts: Arc::new(LocalArtefacts::new(Arc::clone(&store))),
+            cluster: None,
             store,
             tools,
             settings,
@@ -101,6 +102,29 @@ impl Deployer {
             unpacking: Arc::new(Semaphore::new(MAX_UNPACKING)),
             fetching: Arc::new(Semaphore::new(MAX_FETCHING)),
             installing: Semaphore::new(MAX_INSTALLING),
+        }
+    }
+
+    /// The same with the records and packages of a cluster.
+    #[must_use]
+    pub fn with_cluster(mut self, cluster: Option<Arc<Cluster>>) -> Self {
+        if let Some(cluster) = &cluster {
+            (self.records, self.artefacts) = (cluster.records(), cluster.artefacts());
+        }
+        self.cluster = cluster;
+        self
+    }
+
+    /// The newest record of a deployment; none if there is none or it is deleted.
+    pub(super) async fn newest(&self, name: &DeploymentName) -> Result<Option<Record>, DeployError> {
+        Ok(self.records.newest(name).await?.filter(|record| !record.deleted))
+    }
+
+    /// The newest record of a name that a client has sent; it may be none.
+    pub(super) async fn newest_of(&self, name: &str) -> Result<Option<Record>, DeployError> {
+        match DeploymentName::new(name) {
+            Ok(name) => self.newest(&name).await,
+            Err(_) => Ok(None),
         }
     }
 

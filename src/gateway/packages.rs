@@ -1,16 +1,18 @@
 //! Uploads: a package or a repository is checked as a whole and kept until it is deployed.
 
 use std::fs::File;
+use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+use sha2::Digest as _;
 use tokio::sync::OwnedSemaphorePermit;
-use ulid::Ulid;
 
+use crate::config::Sha256;
 use crate::deployment::{DeploymentName, MetaCallJson};
 use crate::gateway::deploy_error::DeployError;
 use crate::gateway::deployer::{Deployer, blocking};
-use crate::registry::record::{Origin, Upload};
+use crate::registry::record::{Origin, Record, Upload, archive_name};
 use crate::source::archive::{self, Limits, Links};
 use crate::source::folder;
 use crate::source::staging::Staging;
@@ -52,7 +54,7 @@ impl Deployer {
     ///
     /// The archive is unusable, the name belongs to the configuration or is in use, or the disk failed.
     pub async fn add_package(self: &Arc<Self>, package: Package, existing: Existing) -> Result<(), DeployError> {
-        self.check_name_is_free(&package.name, existing)?;
+        self.check_name_is_free(&package.name, existing).await?;
         let package = self.unpack_to_check(package).await?;
         let deployer = Arc::clone(self);
         // A task of its own: a client that goes away does not interrupt the store between archive and record.
@@ -112,9 +114,9 @@ impl Deployer {
         Arc::clone(&self.fetching).try_acquire_owned().map_err(|_| DeployError::Overloaded)
     }
 
-    fn check_name_is_free(&self, name: &DeploymentName, existing: Existing) -> Result<(), DeployError> {
+    async fn check_name_is_free(&self, name: &DeploymentName, existing: Existing) -> Result<(), DeployError> {
         let is_configured = self.check_not_configured(name.as_str());
-        let is_stored = self.store.record(name.as_str()).is_some_and(|record| record.live.is_some());
+        let is_stored = self.newest(name).await?.is_some_and(|record| record.live.is_some());
         match existing {
             Existing::Keep if is_configured.is_err() || is_stored => {
                 Err(DeployError::AlreadyDeployed(name.as_str().to_owned()))
@@ -143,19 +145,41 @@ impl Deployer {
         // Before the wait for the lock, which may be long: other uploads need the slot.
         drop(slot);
         let _lock = self.lock_changes(&name).await?;
-        self.check_name_is_free(&name, existing)?;
-        let store = Arc::clone(&self.store);
-        blocking(move || {
-            // Dropped, and so removed, after the archive has left it.
-            let _staging = staging;
-            let kept = format!("{}.zip", Ulid::new());
-            store.take_archive(&name, &archive, &kept)?;
-            let mut record = store.record(name.as_str()).unwrap_or_else(|| store.new_record(&name));
-            record.upload = Some(Upload { archive: kept, origin, jsons, runners });
-            Ok(store.save(record)?)
-        })
-        .await
+        self.check_name_is_free(&name, existing).await?;
+        let read = archive.clone();
+        let sha256 = blocking(move || digest(&read).map_err(DeployError::disk("reading the package"))).await?;
+        self.artefacts.put(&name, sha256, archive).await?;
+        // Now that the archive has left it.
+        drop(staging);
+        let mut record = self.record_to_replace(&name).await?;
+        let archive = archive_name(sha256);
+        record.upload = Some(Upload { archive, origin, jsons, runners, sha256: Some(sha256) });
+        self.records.replace(record).await?;
+        Ok(())
     }
+
+    /// The newest record of a name, or a new one for a name without.
+    async fn record_to_replace(&self, name: &DeploymentName) -> Result<Record, DeployError> {
+        let newest = self.records.newest(name).await?;
+        Ok(match newest {
+            Some(record) if !record.deleted => record,
+            deleted => {
+                let mut record = self.store.new_record(name);
+                if let Some(deleted) = deleted {
+                    record.next = record.next.max(deleted.next);
+                    record.revision = deleted.revision;
+                }
+                record
+            }
+        })
+    }
+}
+
+/// The digest of a file. Blocks.
+fn digest(file: &Path) -> io::Result<Sha256> {
+    let mut hasher = sha2::Sha256::new();
+    io::copy(&mut File::open(file)?, &mut hasher)?;
+    Ok(Sha256::new(hasher.finalize().into()))
 }
 
 /// Unpacks an archive into `files`, a folder that it makes, and checks its metacall files. Blocks.

@@ -5,6 +5,7 @@ use std::collections::HashSet;
 use serde::Serialize;
 
 use crate::answer::code::Code;
+use crate::gateway::clustered::status::EngineStatus;
 use crate::gateway::deployer::Deployer;
 use crate::plugin::breakers::Part;
 use crate::plugin::plugins::PluginSet;
@@ -25,6 +26,9 @@ pub struct Readiness {
     /// Why parts of the configuration's last change are not in force.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub reload_error: Option<String>,
+    /// The NATS servers of the cluster, if the gateway is part of one.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub cluster: Option<EngineStatus>,
     /// The faults of the data folder, and of the file of asynchronous calls.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub storage: Vec<String>,
@@ -107,6 +111,10 @@ impl Readiness {
         if let Some(error) = &mut self.reload_error {
             *error = hidden();
         }
+        if let Some(cluster) = &mut self.cluster {
+            cluster.servers.clear();
+            cluster.reason = cluster.reason.as_ref().map(|_| hidden());
+        }
         self.storage.iter_mut().for_each(|fault| *fault = hidden());
     }
 
@@ -135,9 +143,12 @@ impl Deployer {
             let mut deployments = deployments.iter();
             deployments.any(|deployment| deployment.status == status && in_service.contains(deployment.name.as_str()))
         };
+        let cluster = self.cluster.as_ref().map(|cluster| EngineStatus::of(cluster));
+        let needs_cluster = self.cluster.as_ref().is_some_and(|cluster| cluster.config.required);
+        let is_cut_off = needs_cluster && cluster.as_ref().is_some_and(|cluster| !cluster.is_reached());
         let status = if self.gateway.is_stopping() {
             "draining"
-        } else if any("failed") || !storage.is_empty() {
+        } else if any("failed") || !storage.is_empty() || is_cut_off {
             "degraded"
         } else if any("starting") {
             "starting"
@@ -153,6 +164,7 @@ impl Deployer {
             deployments,
             plugins: of_plugins(&self.gateway.plugins()),
             reload_error: self.reloads.failure(),
+            cluster,
             storage,
             missing_walls: self.gateway.walls().iter().filter(|wall| !wall.up).map(|wall| wall.name).collect(),
         }

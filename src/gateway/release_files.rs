@@ -13,7 +13,7 @@ use crate::gateway::deployer::{Deployer, blocking};
 use crate::gateway::packages::{FILES, unpack};
 use crate::gateway::run_as;
 use crate::logs::book::LogBook;
-use crate::registry::record::{Origin, Record, Release, Variables};
+use crate::registry::record::{KeptPackage, Origin, Record, Release, Variables};
 use crate::runtime;
 use crate::source;
 use crate::source::env_file;
@@ -47,10 +47,17 @@ impl Deployer {
         let Some(upload) = &record.upload else {
             let unknown = || DeployError::UnknownId(record.name.as_str().to_owned());
             let current = record.live_release().ok_or_else(unknown)?;
-            return Ok(Release { number, files: current.files, origin: current.origin.clone(), created, env });
+            return Ok(Release { number, created, env, ..current.clone() });
         };
+        let file = match upload.sha256 {
+            Some(sha256) => self.artefacts.fetch(&record.name, sha256).await?,
+            None => self.store.archive(&record.name, &upload.archive),
+        };
+        let kept = upload.sha256.filter(|_| self.artefacts.keeps());
+        let package =
+            kept.map(|sha256| KeptPackage { sha256, jsons: upload.jsons.clone(), runners: upload.runners.clone() });
         let archive = Archive {
-            file: self.store.archive(&record.name, &upload.archive),
+            file,
             origin: upload.origin.clone(),
             jsons: upload.jsons.clone(),
             runners: upload.runners.clone(),
@@ -61,7 +68,7 @@ impl Deployer {
         // Not under `unless_given_up`: the move would continue in the background, and the next change of the name,
         // which then has the lock, could meet it half done.
         blocking(move || Ok(store.take_files(&name, &staging.path().join(FILES), number)?)).await?;
-        Ok(Release { number, files: number, origin: upload.origin.clone(), created, env })
+        Ok(Release { number, files: number, origin: upload.origin.clone(), created, env, package })
     }
 
     /// The files of an archive with their dependencies, in a staging folder.

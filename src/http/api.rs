@@ -8,6 +8,7 @@ pub mod audited;
 pub mod call_from_page;
 pub mod call_selection;
 pub mod caller;
+mod cluster;
 pub mod deploy;
 pub mod descriptions;
 pub mod event_query;

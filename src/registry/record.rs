@@ -6,9 +6,9 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 
 use serde::{Deserialize, Serialize};
-use sha2::{Digest, Sha256};
+use sha2::Digest;
 
-use crate::config::Secret;
+use crate::config::{Secret, Sha256};
 use crate::deployment::{DeploymentName, MetaCallJson};
 use crate::hex;
 
@@ -33,10 +33,13 @@ pub struct Record {
     /// Whether it is being deleted. The deployment then counts as gone, and the next start finishes the delete.
     #[serde(default)]
     pub deleted: bool,
+    /// Its revision among the records of the cluster, or of this gateway if it is alone; none if it was never replaced.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub revision: Option<u64>,
 }
 
 /// One release.
-#[derive(Debug, Clone, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Release {
     /// Its number; the first is 1.
     pub number: u64,
@@ -48,6 +51,20 @@ pub struct Release {
     pub created: u64,
     /// Variables in the environment of its workers, in addition to the `.env` of its files.
     pub env: Variables,
+    /// The package that its files can be made of again; none if it is not kept.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub package: Option<KeptPackage>,
+}
+
+/// A package that is kept, and what else its files are made with.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct KeptPackage {
+    /// The digest of the archive.
+    pub sha256: Sha256,
+    /// Metacall files that were uploaded next to it.
+    pub jsons: Vec<MetaCallJson>,
+    /// The runners whose dependencies are installed; none if the files decide.
+    pub runners: Option<Vec<String>>,
 }
 
 /// An uploaded archive that has not been deployed yet.
@@ -61,6 +78,9 @@ pub struct Upload {
     pub jsons: Vec<MetaCallJson>,
     /// The runners whose dependencies are to be installed; none if the files decide.
     pub runners: Option<Vec<String>>,
+    /// The digest of the archive; none if an earlier gateway stored it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub sha256: Option<Sha256>,
 }
 
 /// Where a release's files came from.
@@ -149,7 +169,16 @@ impl Record {
     /// The record of a deployment without releases. The first one will have the number `next`.
     #[must_use]
     pub fn new(name: DeploymentName, next: u64) -> Self {
-        Self { name, live: None, releases: Vec::new(), upload: None, failure: None, next, deleted: false }
+        Self {
+            name,
+            live: None,
+            releases: Vec::new(),
+            upload: None,
+            failure: None,
+            next,
+            deleted: false,
+            revision: None,
+        }
     }
 
     /// The release of this number.
@@ -168,6 +197,13 @@ impl Record {
     #[must_use]
     pub fn folders(&self) -> BTreeSet<u64> {
         self.releases.iter().map(|release| release.files).collect()
+    }
+
+    /// The files of the packages that it needs.
+    #[must_use]
+    pub fn archives(&self) -> Vec<String> {
+        let kept = self.releases.iter().filter_map(|release| Some(archive_name(release.package.as_ref()?.sha256)));
+        kept.chain(self.upload.as_ref().map(|upload| upload.archive.clone())).collect()
     }
 
     /// Removes the oldest releases until `keep` are left, but never the one in service.
@@ -212,8 +248,14 @@ impl Record {
     }
 }
 
+/// The name of the file of a package with this digest.
+#[must_use]
+pub fn archive_name(sha256: Sha256) -> String {
+    format!("{sha256}.zip")
+}
+
 fn checksum(bytes: &[u8]) -> String {
-    hex::text(&Sha256::digest(bytes))
+    hex::text(&sha2::Sha256::digest(bytes))
 }
 
 #[cfg(test)]
@@ -224,7 +266,14 @@ mod tests {
         let mut record = Record::new(DeploymentName::new("math").unwrap(), 1);
         let env = Variables::from_iter([("KEY".to_owned(), "hunter2".to_owned())]);
         record.releases = (1..=3)
-            .map(|number| Release { number, files: number, origin: Origin::Package, created: 0, env: env.clone() })
+            .map(|number| Release {
+                number,
+                files: number,
+                origin: Origin::Package,
+                created: 0,
+                env: env.clone(),
+                package: None,
+            })
             .collect();
         record.live = Some(1);
         record

@@ -220,7 +220,7 @@ impl Store {
         let previous = fs::read(folder.join("record.previous")).ok().and_then(|text| Record::decode(&text).ok());
         let both = || std::iter::once(record).chain(&previous);
         let folders: BTreeSet<u64> = both().flat_map(Record::folders).collect();
-        let archives: BTreeSet<&str> = both().filter_map(|one| Some(one.upload.as_ref()?.archive.as_str())).collect();
+        let archives: BTreeSet<String> = both().flat_map(Record::archives).collect();
         for number in numbers(&folder.join("files")).difference(&folders) {
             let files = folder.join("files").join(number.to_string());
             remove_tree(&files);
@@ -297,7 +297,7 @@ mod tests {
         fs::write(made.join("index.js"), number.to_string()).unwrap();
         store.take_files(&name(), &made, number).unwrap();
         let (origin, env) = (Origin::Package, Variables::default());
-        record.releases.push(Release { number, files: number, origin, created: 0, env });
+        record.releases.push(Release { number, files: number, origin, created: 0, env, package: None });
         record.live = Some(number);
         record.next += 1;
         record.forget_beyond(2);

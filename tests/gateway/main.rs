@@ -15,6 +15,7 @@ mod calls;
 mod changed_folders;
 mod chaos;
 mod clients;
+mod cluster;
 mod commands;
 mod compatibility;
 mod compatible_types;

@@ -16,6 +16,7 @@ use crate::config::reading::read_error::{ReadError, Reason};
 use crate::config::reading::source::Source;
 use crate::config::reading::tree::{self, Step};
 use crate::config::tables::admin::TokenConfig;
+use crate::config::tables::cluster::ClusterConfig;
 use crate::config::tables::deployment::DeploymentConfig;
 use crate::config::tables::mcp::McpResource;
 use crate::config::tables::plugin::PluginConfig;
@@ -168,6 +169,7 @@ fn required_keys(route: &[Step]) -> Option<&'static [&'static str]> {
         [Step::Key(key), Step::Index(_)] if key == "route" => Some(&RouteConfig::REQUIRED),
         [Step::Key(key), Step::Index(_)] if key == "schedule" => Some(&ScheduleConfig::REQUIRED),
         [Step::Key(key), Step::Index(_)] if key == "plugin" => Some(&PluginConfig::REQUIRED),
+        [Step::Key(key)] if key == "cluster" => Some(&ClusterConfig::REQUIRED),
         [Step::Key(key)] if key == "traces" => Some(&TracesConfig::REQUIRED),
         [Step::Key(table), Step::Key(key), Step::Index(_)] if table == "admin" && key == "tokens" => {
             Some(&TokenConfig::REQUIRED)

@@ -9,6 +9,7 @@ use crate::config::locations::Locations;
 use crate::config::tables::access_log::AccessLogConfig;
 use crate::config::tables::admin::AdminConfig;
 use crate::config::tables::async_calls::AsyncConfig;
+use crate::config::tables::cluster::ClusterConfig;
 use crate::config::tables::dashboard::DashboardConfig;
 use crate::config::tables::deploy::DeployConfig;
 use crate::config::tables::deployment::DeploymentConfig;
@@ -46,6 +47,9 @@ pub struct Config {
     /// Calls that nobody waits for: how often they are tried, and how long they are kept.
     #[serde(default, rename = "async", deserialize_with = "field::table")]
     pub async_calls: AsyncConfig,
+    /// Other gateways that serve the same deployments. Default: none.
+    #[serde(default, deserialize_with = "field::some_table")]
+    pub cluster: Option<ClusterConfig>,
     /// A line for each call. Default: none.
     #[serde(default, deserialize_with = "field::some_table")]
     pub access_log: Option<AccessLogConfig>,

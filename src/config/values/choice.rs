@@ -113,6 +113,21 @@ choices!(
     }
 );
 choices!(
+    /// The gateways of a cluster that a deploy waits for.
+    #[derive(Default)]
+    Wait,
+    "\"all\", \"quorum\" or \"one\"",
+    {
+        /// Every gateway that is there.
+        #[default]
+        All = "all",
+        /// More than half of them.
+        Quorum = "quorum",
+        /// The one that makes the release.
+        One = "one",
+    }
+);
+choices!(
     /// Compression of what is sent.
     #[derive(Default)]
     Compression,

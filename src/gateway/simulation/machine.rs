@@ -78,7 +78,7 @@ impl Machine {
             installer: Installer::new(Arc::clone(spawner), DRAIN, Vec::new()),
             repositories: Repositories::new(Arc::clone(spawner), Vec::new(), DRAIN),
         };
-        Arc::new(Deployer::with_store(gateway, Arc::clone(&self.store), tools, DeployConfig::default(), DRAIN))
+        Arc::new(Deployer::new(gateway, Arc::clone(&self.store), tools, DeployConfig::default(), DRAIN))
     }
 
     fn path(&self) -> &Path {

@@ -13,10 +13,11 @@ use http::header::HeaderMap;
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
+use crate::config::Wait;
 use crate::deployment::{DeploymentName, MetaCallJson};
 use crate::gateway::VERSION;
 use crate::gateway::compare::CompatCheck;
-use crate::gateway::create::Deployed;
+use crate::gateway::create::{ChangeOptions, Deployed};
 use crate::gateway::deploy_error::DeployError;
 use crate::gateway::deployer::Deployer;
 use crate::http::api::caller::{Caller, Need};
@@ -65,6 +66,9 @@ struct Create {
     /// With `check_compat`: whether such a release is put in service all the same, and the log names the changes.
     #[serde(default)]
     force: bool,
+    /// Which gateways of a cluster it is to serve on before there is an answer: `all`, `quorum` or `one`.
+    #[serde(default)]
+    wait: Option<Wait>,
 }
 
 #[derive(Debug, Deserialize)]
@@ -81,6 +85,8 @@ struct Delete {
 struct Rollback {
     #[serde(default, deserialize_with = "json_body::whole")]
     release: Option<u64>,
+    #[serde(default)]
+    wait: Option<Wait>,
 }
 
 #[derive(Debug, Serialize)]
@@ -133,17 +139,18 @@ async fn create(
     body: Bytes,
 ) -> Response {
     let begun = async {
-        let read = json_body::read_and(body, |Create { suffix, env, check_compat, force }| {
+        let read = json_body::read_and(body, |Create { suffix, env, check_compat, force, wait }| {
             let check = match (check_compat, force) {
                 (false, _) => CompatCheck::Off,
                 (true, true) => CompatCheck::Note,
                 (true, false) => CompatCheck::Refuse,
             };
-            Ok((suffix, variables(env)?, check))
+            Ok((suffix, variables(env)?, ChangeOptions { check, wait }))
         });
-        let (suffix, env, check) = read.await?;
+        let (suffix, env, options) = read.await?;
         caller.check(Need::ChangeOf(&suffix))?;
-        deployer.create(&suffix, env, check, TraceContext::of_headers(&headers)).map_err(|error| from_deploy(&error))
+        let begun = deployer.create(&suffix, env, options, TraceContext::of_headers(&headers)).await;
+        begun.map_err(|error| from_deploy(&error))
     };
     follow(&deployer, begun.await, &headers, DEPLOYED).await
 }
@@ -156,8 +163,10 @@ async fn rollback(
     body: Bytes,
 ) -> Response {
     let begun = async {
-        let Rollback { release } = if body.is_empty() { Rollback::default() } else { json_body::read(body).await? };
-        deployer.rollback(&name, release, TraceContext::of_headers(&headers)).map_err(|error| from_deploy(&error))
+        let Rollback { release, wait } =
+            if body.is_empty() { Rollback::default() } else { json_body::read(body).await? };
+        let begun = deployer.rollback(&name, release, wait, TraceContext::of_headers(&headers)).await;
+        begun.map_err(|error| from_deploy(&error))
     };
     follow(&deployer, begun.await, &headers, DEPLOYED).await
 }

@@ -7,6 +7,7 @@ use http::StatusCode;
 use crate::gateway::deploy_error::DeployError;
 use crate::http::disk_fault::{from_disk, read_only};
 use crate::http::problem::{Code, Problem};
+use crate::registry::shared::SharedError;
 use crate::registry::store::StorageError;
 use crate::source::SourceError;
 use crate::source::archive::ArchiveError;
@@ -57,11 +58,26 @@ pub fn from_deploy(error: &DeployError) -> Problem {
         DeployError::Storage(StorageError::Disk { act, cause }) => {
             return from_disk(cause, act);
         }
+        DeployError::Shared(error) => return from_shared(error, message),
+        DeployError::Incomplete { .. } => Code::ClusterIncomplete,
+        DeployError::NotShared { .. } => Code::NotFound,
         DeployError::Overloaded => {
             return Problem::new(Code::Overloaded, message).retry_after(SOON);
         }
         DeployError::Stopping => return Problem::new(Code::Draining, message).retry_after(SOON),
         DeployError::Internal => Code::Internal,
+    };
+    Problem::new(code, message)
+}
+
+fn from_shared(error: &SharedError, message: String) -> Problem {
+    let code = match error {
+        SharedError::Conflict(_) => Code::ChangedElsewhere,
+        SharedError::Unavailable(_) => return Problem::new(Code::ClusterUnavailable, message).retry_after(SOON),
+        SharedError::Missing(_) => Code::NotFound,
+        SharedError::TooLarge { .. } => Code::PayloadTooLarge,
+        SharedError::Damaged(_) | SharedError::Storage(_) => Code::StorageError,
+        SharedError::Internal => Code::Internal,
     };
     Problem::new(code, message)
 }

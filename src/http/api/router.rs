@@ -15,8 +15,8 @@ use crate::gateway::overview::Overviews;
 use crate::http::api::access::{self, Access};
 use crate::http::api::metrics::Figures;
 use crate::http::api::{
-    async_calls, async_request, audited, call_from_page, deploy, events, inspect, logs, metacall, metrics, overview,
-    packages, plugins, recent_calls, reload, reply, unread_body, upgrade, wiring,
+    async_calls, async_request, audited, call_from_page, cluster, deploy, events, inspect, logs, metacall, metrics,
+    overview, packages, plugins, recent_calls, reload, reply, unread_body, upgrade, wiring,
 };
 use crate::http::bodies::Bodies;
 use crate::http::problem::{Code, Problem};
@@ -58,6 +58,7 @@ pub fn api(
         .merge(call_from_page::routes(Arc::clone(deployer)))
         .merge(async_calls::routes(&deployer.gateway))
         .merge(async_request::routes(&deployer.gateway))
+        .merge(cluster::routes(Arc::clone(deployer)))
         .merge(metacall::routes(Arc::clone(deployer)))
         .merge(deploy::routes(Arc::clone(deployer)))
         .layer(middleware::from_fn_with_state(bodies, unread_body::read_whole))

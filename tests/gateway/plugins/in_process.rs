@@ -164,7 +164,7 @@ fn deployer(folder: &Path) -> Deployer {
     let log_files = LogFiles::start(&data.join("logs")).unwrap();
     let gateway = Gateway::new(Prefix::new("local").unwrap(), Arc::new([]), plugins, launcher, log_files);
     let store = Store::open(&data, vec![data.join("caches")], None).unwrap();
-    Deployer::new(Arc::new(gateway), store, tools, DeployConfig::default(), PATIENCE)
+    Deployer::new(Arc::new(gateway), Arc::new(store), tools, DeployConfig::default(), PATIENCE)
 }
 
 fn resident_bytes() -> u64 {
