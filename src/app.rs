@@ -62,6 +62,7 @@ use crate::process::spawner::{REAPER, SHARES, Spawner};
 use crate::process::tree::Instance;
 use crate::process::walls::level::Level;
 use crate::process::walls::machine::Wall;
+use crate::registry::store::Store;
 use crate::registry::users::Users;
 use crate::source::dependencies::{Installer, InstallerWalls};
 use crate::source::repository::{GitWalls, Repositories};
@@ -218,11 +219,10 @@ impl App {
         functions.open(&gateway, Handle::current());
         let tools = release_tools(&config.deploy, staging, &spawner, caches)?;
         let drain = config.server.drain.get();
-        let store = Arc::new(store);
-        let cluster = config.cluster.as_ref().map(|cluster| Cluster::new(cluster, data_dir, &store)).transpose();
-        let cluster = cluster.map_err(anyhow::Error::from).context("reading what is known of the cluster")?;
-        let deployer = Deployer::new(Arc::clone(&gateway), store, tools, config.deploy.clone(), drain);
-        let deployer = Arc::new(deployer.with_cluster(cluster.map(Arc::new)));
+        let (store, deploy) = (Arc::new(store), config.deploy.clone());
+        let cluster = cluster_of(&config, &store)?;
+        let deployer = Deployer::new(Arc::clone(&gateway), store, tools, deploy, drain).with_cluster(cluster);
+        let deployer = Arc::new(deployer);
         Ok(Self {
             config,
             gateway,
@@ -292,6 +292,16 @@ impl App {
         }
         Ok(())
     }
+}
+
+/// The cluster that the gateway is part of, if it is not alone. Nothing is connected yet.
+fn cluster_of(config: &Config, store: &Arc<Store>) -> anyhow::Result<Option<Arc<Cluster>>> {
+    let Some(cluster) = &config.cluster else { return Ok(None) };
+    if cluster.secret.is_none() {
+        tracing::warn!("[cluster] has no secret: whoever may write to the NATS servers may deploy and read variables");
+    }
+    let joined = Cluster::new(cluster, &config.server.data_dir, store);
+    Ok(Some(Arc::new(joined.context("reading what is known of the cluster")?)))
 }
 
 /// What makes releases, within the walls that the configuration asks for.

@@ -1,6 +1,7 @@
 //! Several gateways as one: what is deployed to one of them serves on all. Records of deployments, packages and signs
-//! of life are in JetStream, on NATS servers that somebody else runs; nothing here decides who leads. Each gateway has a
-//! copy of all on its own disk, and serves from it while the servers are away. `docs/cluster.md` says what is promised.
+//! of life are in JetStream, on NATS servers that somebody else runs; nothing here decides who leads. Each gateway has
+//! a copy of all on its own disk, and serves from it while the servers are away. `docs/cluster.md` says what is
+//! promised.
 
 mod artefacts;
 pub mod changes;

@@ -1,6 +1,7 @@
 //! The parts of a deployment that every layer knows: its checked name, the functions that its release exports, and the
 //! shape of the `metacall.json` files that list its scripts.
 
+mod schema;
 mod signature;
 
 use std::borrow::Borrow;

@@ -21,7 +21,8 @@ const SIDEWAYS: [(&str, &str); 1] = [("cli", "app")];
 /// Modules that never import each other, in either direction, although the layers would allow one of them.
 const STRANGERS: [(&str, &str); 3] = [("plugin", "worker"), ("plugin", "ipc"), ("plugin", "wasm_worker")];
 /// Libraries, and the only modules that may use them.
-const CONFINED: [(&[&str], &[&str]); 2] = [
+const CONFINED: [(&[&str], &[&str]); 3] = [
+    (&["async_nats"], &["cluster"]),
     (&["axum", "hyper", "hyper_util"], &["http", "app"]),
     (&["wasmtime", "wasmtime_wasi", "wasmtime_wasi_http", "wasmparser"], &["wasm", "plugin", "wasm_worker"]),
 ];

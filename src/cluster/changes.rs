@@ -149,7 +149,8 @@ impl Follower {
                 match self.records.decode(&entry.value, entry.revision) {
                     Ok(record) => self.waiting.add(record, &self.progress),
                     Err(reason) => {
-                        tracing::error!(key = entry.key, revision = entry.revision, %reason, "a record of the cluster is refused");
+                        let (key, revision) = (entry.key, entry.revision);
+                        tracing::error!(key, revision, %reason, "a record of the cluster is refused");
                     }
                 }
             }

@@ -121,7 +121,8 @@ impl Engine {
             }
         });
         if is_gone {
-            tracing::warn!(cluster = %self.config.name, %reason, "the cluster's NATS servers do not answer: calls go on, changes are refused");
+            let cluster = &self.config.name;
+            tracing::warn!(%cluster, %reason, "the cluster's NATS servers do not answer: changes are refused");
         }
     }
 

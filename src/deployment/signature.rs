@@ -3,6 +3,8 @@
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
+use crate::deployment::schema;
+
 /// Most bytes of the signature of one function as JSON. A longer one is made from the ids of types instead.
 const LIMIT: usize = 128 * 1024;
 
@@ -67,7 +69,9 @@ impl Signature {
     pub fn of_metadata(function: &Value) -> Self {
         let Some(sent) = function.get("schema") else { return Self::of_type_ids(&function["signature"]) };
         let fits = sent.to_string().len() <= LIMIT;
-        if let Some(signature) = Self::deserialize(sent).ok().filter(|_| fits) {
+        if let Some(mut signature) = Self::deserialize(sent).ok().filter(|_| fits) {
+            let parameters = signature.parameters.iter_mut().map(|parameter| &mut parameter.schema);
+            parameters.chain([&mut signature.returns]).chain(&mut signature.items).for_each(schema::mend);
             return signature;
         }
         let mut signature = Self::of_type_ids(&function["signature"]);

@@ -50,8 +50,8 @@ enum Change {
 
 impl Deployer {
     /// Starts to deploy the stored upload of a name, with these variables in the environment of its workers. Without an
-    /// upload since the last deploy, the files in service are deployed again with the variables. `caller`: the span that
-    /// the request comes from.
+    /// upload since the last deploy, the files in service are deployed again with the variables. `caller`: the span
+    /// that the request comes from.
     ///
     /// # Errors
     ///
@@ -192,7 +192,10 @@ impl Deployer {
     ) -> Result<Deployed, DeployError> {
         let (name, number) = (record.name.clone(), release.number);
         let loading = async {
-            self.make_missing_files(&name, &release, self.store.record(name.as_str()).as_ref()).await?;
+            // Those of a release of another gateway.
+            if self.cluster.is_some() && (release.files != number || record.release(number).is_some()) {
+                self.make_missing_files(&name, &release, self.store.record(name.as_str()).as_ref()).await?;
+            }
             self.load_release(&name, &release).await
         };
         let deployment = match self.unless_given_up(&lock, &name, loading).await.and_then(|loaded| loaded) {

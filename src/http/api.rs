@@ -15,6 +15,7 @@ pub mod event_query;
 pub mod events;
 pub mod failures;
 pub mod following;
+pub mod foreign_page;
 pub mod inspect;
 pub mod json_body;
 mod log_lines;

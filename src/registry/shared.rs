@@ -34,7 +34,8 @@ pub trait Records: Send + Sync {
 
 /// The packages of releases, by their digests.
 pub trait Artefacts: Send + Sync {
-    /// Whether a package is kept as long as a release is that was made of it. Otherwise it is kept until it is deployed.
+    /// Whether a package is kept as long as a release is that was made of it. Otherwise it is kept until it is
+    /// deployed.
     fn keeps(&self) -> bool;
 
     /// Keeps the package in this file, which is moved.

@@ -1,7 +1,9 @@
 //! Several gateways as one, on NATS servers that the tests start: what is deployed to one serves on all, and they serve
 //! while the servers are away.
 
+mod conformance;
 mod engine_faults;
+mod example;
 mod sharing;
 
 use std::fs;

@@ -29,6 +29,24 @@ fn schedules_call_functions_at_their_times() {
 }
 
 #[test]
+fn logs_have_no_id_of_a_scheduled_call() {
+    let functions = folder(&[(
+        "main.py",
+        "def say():
+    print('said', flush=True)
+",
+    )]);
+    let gateway = gateway_with("[[schedule]]\nto = \"m/say\"\nevery = \"250ms\"\n", functions.path());
+    let log = wait_for("a line", || Some(gateway.get("/api/logs/m").body).filter(|log| log.contains("said")));
+    let listed = gateway.get("/api/calls?limit=500").json();
+    for call in listed["calls"].as_array().unwrap() {
+        // Who has the id may take the call back.
+        assert!(!log.contains(call["id"].as_str().unwrap()), "{log}");
+    }
+    assert!(!listed["calls"].as_array().unwrap().is_empty(), "{listed}");
+}
+
+#[test]
 fn a_route_may_be_asynchronous() {
     let functions = folder(&[("main.py", FUNCTIONS)]);
     let gateway =

@@ -196,7 +196,9 @@ fn due_tick(rules: &Rules, schedule: &ScheduleConfig, tick: Millis) -> Option<Du
     let id = CallId::random().ok()?;
     let name = schedule.known_as();
     let arguments = arguments_of(schedule.arguments.as_ref());
-    let mut call = Invocation::new(&id.to_string(), deployment.clone(), function, arguments, Instant::now());
+    // Not the call's own id, which is a secret of those who may take it back: this one is in logs.
+    let request_id = CallId::random().ok()?.to_string();
+    let mut call = Invocation::new(&request_id, deployment.clone(), function, arguments, Instant::now());
     call.method = "INTERNAL".into();
     let jitter = schedule.jitter.get().mul_f64(fastrand::f64());
     let origin = format!("schedule {name}");

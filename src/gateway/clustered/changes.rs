@@ -128,10 +128,11 @@ impl Deployer {
         release: &Release,
         own: Option<&Record>,
     ) -> Result<(), DeployError> {
-        let has_files = own.is_some_and(|own| {
+        let files = self.store.files(name, release.files);
+        let are_ours = own.is_some_and(|own| {
             own.releases.iter().any(|kept| kept.files == release.files && kept.package == release.package)
         });
-        if has_files && self.store.files(name, release.files).is_dir() {
+        if are_ours && files.is_dir() {
             return Ok(());
         }
         let Some(package) = &release.package else {

@@ -21,7 +21,7 @@ use crate::gateway::async_calls::AsyncCalls;
 use crate::gateway::async_calls::accept::failure_of;
 use crate::http::api::call_selection::CallSelection;
 use crate::http::api::caller::{Caller, Need};
-use crate::http::api::reply;
+use crate::http::api::{foreign_page, reply};
 use crate::http::buffers::{Class, ConnectionBuffers, Held, SMALL};
 use crate::http::problem::{Code, Problem};
 use crate::queue::progress::State as CallState;
@@ -265,6 +265,7 @@ fn as_it_was(answer: Answer, held: Held) -> Response {
             response.headers_mut().append(name, value);
         }
     }
+    foreign_page::confine(response.headers_mut());
     response
 }
 
