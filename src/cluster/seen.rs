@@ -16,6 +16,8 @@ const FILE: &str = "seen.json";
 /// What this gateway has seen of the registry.
 pub(super) struct Seen {
     file: PathBuf,
+    /// Held while the file is written.
+    turn: tokio::sync::Mutex<()>,
     /// As it is on disk.
     stored: Mutex<Option<Registry>>,
     revision: AtomicU64,
@@ -42,7 +44,13 @@ impl Seen {
             Err(error) => return Err(error),
         };
         let revision = AtomicU64::new(stored.as_ref().map_or(0, |stored| stored.revision));
-        Ok(Self { file, stored: Mutex::new(stored), revision, lost: Mutex::default() })
+        Ok(Self {
+            file,
+            turn: tokio::sync::Mutex::default(),
+            stored: Mutex::new(stored),
+            revision,
+            lost: Mutex::default(),
+        })
     }
 
     /// Why the registry is not obeyed, if it is not.
@@ -94,6 +102,7 @@ impl Seen {
     }
 
     async fn store(&self, registry: Registry) -> Result<(), String> {
+        let _turn = self.turn.lock().await;
         if self.stored.lock().as_ref() == Some(&registry) {
             return Ok(());
         }

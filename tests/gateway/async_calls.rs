@@ -64,7 +64,8 @@ def double(n: int) -> int:
 
 
 def page():
-    return metagate.Response('<p>', headers={'content-type': 'text/html', 'x-own': '1'})
+    headers = {'content-type': 'text/html', 'x-own': '1', 'set-cookie': 'a=1', 'service-worker-allowed': '/'}
+    return metagate.Response('<p>', headers=headers)
 
 
 def items(count: int):

@@ -3,6 +3,7 @@
 
 mod async_calls;
 mod calls;
+mod cluster;
 mod families;
 mod gateway;
 mod plugins;
@@ -126,6 +127,7 @@ impl Collector for Counters {
         let deployments: Vec<_> = readiness.deployments.iter().map(|one| (one.name.as_str(), one)).collect();
         calls::calls(&mut encoder, &deployer.gateway)?;
         async_calls::async_calls(&mut encoder, &deployer.gateway)?;
+        cluster::cluster(&mut encoder, deployer.cluster.as_deref())?;
         family(&mut encoder, "deployment", &deployments, &gateway::DEPLOYMENT_GAUGES, MetricType::Gauge)?;
         family(&mut encoder, "deployment", &deployments, &gateway::DEPLOYMENT_COUNTERS, MetricType::Counter)?;
         workers::workers(&mut encoder, &deployer.gateway.deployments(), &figures.processor_times)?;
