@@ -197,7 +197,6 @@ impl App {
         report_missing(&walls, &config);
         let prefix = prefix_of(&config)?;
         orphans::adopt().map_err(anyhow::Error::from).context("adopting orphans")?;
-        let owners = Owners::new();
         let spawner = Arc::new(Spawner::new(instance));
         let (background, stop_background) = (TaskTracker::new(), CancellationToken::new());
         look_after_processes(&background, &stop_background, &spawner);
@@ -218,16 +217,15 @@ impl App {
         let gateway = Arc::new(if config.metrics.enabled { gateway } else { gateway.without_metrics() });
         functions.open(&gateway, Handle::current());
         let tools = release_tools(&config.deploy, staging, &spawner, caches)?;
-        let drain = config.server.drain.get();
-        let (store, deploy) = (Arc::new(store), config.deploy.clone());
+        let (drain, store) = (config.server.drain.get(), Arc::new(store));
         let cluster = cluster_of(&config, &store)?;
-        let deployer = Deployer::new(Arc::clone(&gateway), store, tools, deploy, drain).with_cluster(cluster);
-        let deployer = Arc::new(deployer);
+        let deployer = Deployer::new(Arc::clone(&gateway), store, tools, config.deploy.clone(), drain);
+        let deployer = Arc::new(deployer.with_cluster(cluster));
         Ok(Self {
             config,
             gateway,
             deployer,
-            owners,
+            owners: Owners::new(),
             logs,
             certificates,
             terminal,

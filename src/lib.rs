@@ -8,9 +8,9 @@
 //! # Layers
 //!
 //! Imports point down only, never sideways between parts of one layer, and never in a circle between files. `plugin`
-//! and `worker` never import each other. `async_nats` is used in `cluster` only, `hyper` in `http` only, `axum` in `http` and where `app` builds its
-//! routers, `wasmtime` in `wasm`, `plugin` and `wasm_worker` only. `tests/layers.rs` reads this table and the `use`
-//! lines, and checks all of it.
+//! and `worker` never import each other. `async_nats` is used in `cluster` only, `hyper` in `http` only, `axum` in
+//! `http` and where `app` builds its routers, `wasmtime` in `wasm`, `plugin` and `wasm_worker` only. `tests/layers.rs`
+//! reads this table and the `use` lines, and checks all of it.
 //!
 //! | layer | module | contents |
 //! |---|---|---|

@@ -31,6 +31,7 @@ pub(super) fn cluster(encoder: &mut DescriptorEncoder<'_>, cluster: Option<&Clus
         metric.encode_gauge(&as_number(value))?;
     }
     let help = "Time since the NATS servers of the cluster answered; 0 if they do";
-    let mut metric = encoder.encode_descriptor("metagate_cluster_engine_away_seconds", help, None, MetricType::Gauge)?;
+    let mut metric =
+        encoder.encode_descriptor("metagate_cluster_engine_away_seconds", help, None, MetricType::Gauge)?;
     metric.encode_gauge(&away)
 }
