@@ -4,6 +4,7 @@
 
 mod accepting;
 pub mod backup;
+mod batches;
 mod bodies;
 mod call;
 mod call_id;
@@ -13,6 +14,7 @@ mod fault;
 mod figures;
 mod keys;
 mod looking;
+mod open_files;
 mod places;
 pub mod progress;
 mod reader;
@@ -43,13 +45,13 @@ pub use counting::Counts;
 pub use database::Database;
 pub use fault::Fault;
 pub use figures::Figures;
-pub use keys::Reserved;
+pub use keys::{KeptAnswer, Reserved};
 pub use looking::Changed;
 use places::{BODIES, FILE};
 use progress::{Millis, State, TryEnd};
 use reader::Reader;
 pub use reporting::is_origin;
-pub use schedules::Tick;
+pub use schedules::{Tick, Ticked};
 use thread::Writer;
 pub use tidying::Tidied;
 pub use time::{now, time_of_day, until};
@@ -65,7 +67,7 @@ pub struct Queue {
     owner: i64,
     bounds: ArcSwap<Bounds>,
     /// Calls may be due that nobody has looked for.
-    pub due: Notify,
+    pub due: Arc<Notify>,
     /// Who waits for the ends of calls.
     pub watchers: Watchers,
     /// What is counted of them.
@@ -81,7 +83,7 @@ impl Queue {
             threads: OnceCell::new(),
             owner: fastrand::i64(..),
             bounds: ArcSwap::from_pointee(bounds),
-            due: Notify::new(),
+            due: Arc::default(),
             watchers: Watchers::default(),
             figures: Arc::default(),
         }
@@ -105,19 +107,21 @@ impl Queue {
     /// The queue or the disk is full, or the file is not usable.
     pub async fn accept(&self, call: NewCall) -> Result<Accepted, Fault> {
         let bounds = **self.bounds.load();
-        let accepted = if call.request.len() > INLINE {
-            let (writer, folder) = (self.writer().await?.clone(), self.bodies());
-            // A task of its own: whoever asks may leave, and the file would be nobody's.
-            let whole = tokio::spawn(accept_large(writer, folder, call, bounds));
-            whole.await.unwrap_or(Err(Fault::Stopped))
-        } else {
-            self.run(move |database| database.accept(&call, bounds)).await
+        let (figures, due) = (Arc::clone(&self.figures), Arc::clone(&self.due));
+        // Whoever asks may leave, and the call is there all the same.
+        let then = move |accepted: &Accepted| {
+            if matches!(accepted, Accepted::New) {
+                figures.accept(1);
+                due.notify_one();
+            }
         };
-        if matches!(accepted, Ok(Accepted::New)) {
-            self.figures.accept(1);
-            self.due.notify_one();
+        if call.request.len() <= INLINE {
+            return self.writer().await?.run_then(move |database| database.accept(&call, bounds), then).await;
         }
-        accepted
+        let (writer, folder) = (self.writer().await?.clone(), self.bodies());
+        // A task of its own: without it, the file would be nobody's.
+        let whole = tokio::spawn(accept_large(writer, folder, (call, bounds), then));
+        whole.await.unwrap_or(Err(Fault::Stopped))
     }
 
     /// Begins tries of calls that are due; see [`Database::begin_tries`].
@@ -135,6 +139,7 @@ impl Queue {
         let callbacks = begun.tries.iter().filter(|one| one.callback.is_some()).count();
         self.figures.calls.tries((begun.tries.len() - callbacks) as u64);
         self.figures.callbacks.tries(callbacks as u64);
+        self.count_expired(&begun.expired);
         for one in &begun.tries {
             self.watchers.changed(one.id);
         }
@@ -148,12 +153,20 @@ impl Queue {
     /// The disk or the room for answers is full: the try is under way still.
     pub async fn end(&self, one: &Try, end: TryEnd, answer: Option<Answer>) -> Result<Option<State>, Fault> {
         let (id, of, bounds) = (one.id, (one.row, one.serial), **self.bounds.load());
-        if let Some(answer) = answer.as_ref().filter(|answer| answer.body.len() > INLINE) {
+        // Nobody reads what a try failed with that another one follows.
+        let is_last = one.is_last || matches!(end, TryEnd::Done | TryEnd::Final);
+        let file = answer.as_ref().filter(|answer| is_last && answer.body.len() > INLINE);
+        let part = Part::Answer(one.serial);
+        let is_filed = file.is_some();
+        if let Some(answer) = file {
             self.writer().await?;
-            write_body(self.bodies(), id, Part::Answer, answer.body.clone()).await?;
+            write_body(self.bodies(), id, part, answer.body.clone()).await?;
         }
         let at = (now(), fastrand::f64());
         let state = self.run(move |database| database.end(of, end, answer.as_ref(), at, bounds)).await?;
+        if is_filed && !state.is_some_and(State::has_ended) {
+            bodies::remove(&self.bodies(), id, part);
+        }
         if let Some(state) = state {
             self.figures.of(one.callback.is_some()).ended(state, 1);
         }
@@ -165,20 +178,36 @@ impl Queue {
     ///
     /// # Errors
     ///
-    /// The disk is full, or the file is not usable.
+    /// The disk or the room for keys is full, or the file is not usable.
     pub async fn reserve(&self, key: CallKey, keep: Duration) -> Result<Reserved, Fault> {
-        let owner = self.owner;
-        self.run(move |database| database.reserve(key, owner, progress::after(now(), keep), now())).await
+        let (owner, bounds) = (self.owner, **self.bounds.load());
+        let reserve = move |database: &mut Database| {
+            let now = now();
+            database.reserve(key, owner, (now, progress::after(now, keep)), bounds)
+        };
+        self.run(reserve).await
     }
 
-    /// Keeps the answer of the call under a key for so long.
+    /// Keeps the answer of the call under a key for so long; without one, that there was one.
     ///
     /// # Errors
     ///
     /// The disk is full, or the file is not usable.
-    pub async fn keep_answer_of(&self, key: CallKey, answer: Answer, keep: Duration) -> Result<(), Fault> {
+    pub async fn keep_answer_of(&self, key: CallKey, answer: Option<Answer>, keep: Duration) -> Result<(), Fault> {
         let bounds = **self.bounds.load();
-        self.run(move |database| database.keep_answer_of(key.key, &answer, progress::after(now(), keep), bounds)).await
+        let keep = move |database: &mut Database| {
+            database.keep_answer_of(key.key, answer.as_ref(), progress::after(now(), keep), bounds)
+        };
+        self.run(keep).await
+    }
+
+    /// The body of the answer of a key; none if that is not kept any more.
+    ///
+    /// # Errors
+    ///
+    /// The file is not usable.
+    pub async fn body_under(&self, key: CallKey) -> Result<Option<Bytes>, Fault> {
+        self.read(move |database| database.body_under(key.key)).await
     }
 
     /// Gives a key up.
@@ -207,15 +236,20 @@ impl Queue {
         Ok(changed)
     }
 
-    /// Queues a call again that is dead or was cancelled.
+    /// Queues a call again that is dead or was cancelled; `max_age` is that of a call.
     ///
     /// # Errors
     ///
     /// The file is not usable.
-    pub async fn retry(&self, id: CallId, max_age: Duration) -> Result<Changed, Fault> {
-        let changed = self.run(move |database| database.retry(id, max_age, now())).await?;
+    pub async fn retry(
+        &self,
+        id: CallId,
+        max_age: impl FnOnce(&Kept) -> Duration + Send + 'static,
+    ) -> Result<Changed, Fault> {
+        let due = Arc::clone(&self.due);
+        let retry = move |database: &mut Database| database.retry(id, max_age, now());
+        let changed = self.writer().await?.run_then(retry, move |_| due.notify_one()).await?;
         self.watchers.changed(id);
-        self.due.notify_one();
         Ok(changed)
     }
 
@@ -242,57 +276,15 @@ impl Queue {
     ///
     /// The file is not usable.
     pub async fn answer(&self, kept: Kept, head: AnswerHead) -> Result<Option<Answer>, Fault> {
-        let (row, id) = (kept.row, kept.id);
+        let (row, id, part) = (kept.row, kept.id, Part::Answer(kept.progress.serial));
         let body = if head.bytes > INLINE as u64 {
             let folder = self.bodies();
-            let read = tokio::task::spawn_blocking(move || bodies::read(&folder, id, Part::Answer));
+            let read = tokio::task::spawn_blocking(move || bodies::read(&folder, id, part));
             read.await.map_err(|_| Fault::Stopped)?
         } else {
-            self.read(move |database| database.body(row, id, Part::Answer)).await?
+            self.read(move |database| database.body(row, id, part)).await?
         };
         Ok(body.map(|body| head.with(kept.last, body)))
-    }
-
-    /// Queues all dead calls of a filter again, whatever state it names, so many at a time; `max_age` is that of a
-    /// deployment's calls. Returns how many.
-    ///
-    /// # Errors
-    ///
-    /// The file is not usable; some of them may be queued then.
-    pub async fn redrive(
-        &self,
-        filter: Filter,
-        max_age: impl Fn(&str) -> Duration + Clone + Send + 'static,
-        batch: u32,
-    ) -> Result<usize, Fault> {
-        let mut count = 0;
-        loop {
-            let (filter, max_age) = (filter.clone(), max_age.clone());
-            let done = move |database: &mut Database| database.redrive(filter, max_age, now(), batch);
-            let done = self.run(done).await?;
-            count += done;
-            self.due.notify_one();
-            if done < batch as usize {
-                return Ok(count);
-            }
-        }
-    }
-
-    /// Removes all calls that have ended and are meant, so many at a time. Returns how many.
-    ///
-    /// # Errors
-    ///
-    /// The file is not usable; some of them may be removed then.
-    pub async fn purge(&self, filter: Filter, batch: u32) -> Result<usize, Fault> {
-        let mut count = 0;
-        loop {
-            let filter = filter.clone();
-            let done = self.run(move |database| database.purge(&filter, batch)).await?;
-            count += done;
-            if done < batch as usize {
-                return Ok(count);
-            }
-        }
     }
 
     /// Removes the files of calls that are not kept.
@@ -311,17 +303,20 @@ impl Queue {
     /// The file is not usable.
     pub async fn tidy(&self) -> Result<Tidied, Fault> {
         let tidied = self.run(|database| database.tidy(now())).await?;
-        let callbacks = tidied.expired.iter().filter(|(_, is_callback)| *is_callback).count();
-        self.figures.calls.ended(State::Dead, (tidied.expired.len() - callbacks) as u64);
-        self.figures.callbacks.ended(State::Dead, callbacks as u64);
-        for (id, _) in &tidied.expired {
+        self.count_expired(&tidied.expired);
+        Ok(tidied)
+    }
+
+    /// Counts calls that have become too old, callbacks or not, and tells those who wait for them.
+    fn count_expired(&self, expired: &[(CallId, bool)]) {
+        for (id, is_callback) in expired {
+            self.figures.of(*is_callback).ended(State::Dead, 1);
             self.watchers.changed(*id);
         }
-        if !tidied.expired.is_empty() {
+        if !expired.is_empty() {
             // Their ends may have to be reported.
             self.due.notify_one();
         }
-        Ok(tidied)
     }
 
     /// Accepts the calls of times of schedules that are due, as far as there is room: what became of the first ones.
@@ -397,7 +392,7 @@ impl Queue {
         let open = || async {
             let (folder, bodies, figures) = (self.folder.clone(), self.bodies(), Arc::clone(&self.figures));
             let opened = tokio::task::spawn_blocking(move || {
-                thread::make_folder(&bodies).map_err(|error| Fault::of_io("the folder of calls", &error))?;
+                bodies::make_folder(&bodies).map_err(|error| Fault::of_io("the folder of calls", &error))?;
                 let file = folder.join(FILE);
                 let writer = Writer::start(&file, &bodies, figures)?;
                 Ok((writer, Reader::start(&file, &bodies)?))
@@ -413,10 +408,15 @@ impl Queue {
 }
 
 /// Accepts a call whose request is a file of its own.
-async fn accept_large(writer: Writer, folder: PathBuf, call: NewCall, bounds: Bounds) -> Result<Accepted, Fault> {
+async fn accept_large(
+    writer: Writer,
+    folder: PathBuf,
+    (call, bounds): (NewCall, Bounds),
+    then: impl FnOnce(&Accepted) + Send + 'static,
+) -> Result<Accepted, Fault> {
     let id = call.id;
     write_body(folder.clone(), id, Part::Request, call.request.clone()).await?;
-    let accepted = writer.run(move |database| database.accept(&call, bounds)).await;
+    let accepted = writer.run_then(move |database| database.accept(&call, bounds), then).await;
     if !matches!(accepted, Ok(Accepted::New)) {
         bodies::remove(&folder, id, Part::Request);
     }

@@ -14,6 +14,7 @@ mod stored_call;
 
 use std::collections::HashMap;
 use std::sync::Arc;
+use std::sync::atomic::AtomicUsize;
 use std::time::{Duration, Instant};
 
 use arc_swap::ArcSwap;
@@ -25,7 +26,8 @@ use crate::config::Config;
 use crate::deployment::DeploymentName;
 use crate::gateway::async_calls::inspected::{InspectedLimits, InspectedRequest, InspectedSchedule};
 use crate::gateway::async_calls::rules::Rules;
-use crate::queue::{self, CallId, Counts, Fault, Queue};
+use crate::queue::progress::Millis;
+use crate::queue::{self, CallId, Changed, Counts, Fault, Queue};
 
 /// The key under which plugins, and functions as `async`, find which try of which call this is: an object with `id` and
 /// `try`; while the call is accepted, `try` is 0.
@@ -48,6 +50,10 @@ pub struct AsyncCalls {
     ended: Notify,
     /// The schedules have changed.
     rescheduled: Notify,
+    /// The last times of schedules, by name.
+    ticked: Mutex<HashMap<Box<str>, Millis>>,
+    /// Results of tries that the disk has not taken yet.
+    unwritten: AtomicUsize,
     /// The last counts, and until when they are shown.
     counted: Mutex<Option<(Instant, CallCounts)>>,
 }
@@ -73,6 +79,8 @@ impl AsyncCalls {
             running: Mutex::default(),
             ended: Notify::new(),
             rescheduled: Notify::new(),
+            ticked: Mutex::default(),
+            unwritten: AtomicUsize::new(0),
             counted: Mutex::default(),
         }
     }
@@ -97,7 +105,8 @@ impl AsyncCalls {
     pub fn schedules_of(&self, name: &DeploymentName) -> Vec<InspectedSchedule> {
         let rules = self.rules();
         let own = rules.schedules.iter().filter(|schedule| schedule.to.deployment == *name);
-        own.map(InspectedSchedule::of).collect()
+        let ticked = self.ticked.lock();
+        own.map(|schedule| InspectedSchedule::of(schedule, ticked.get(&*schedule.known_as()).copied())).collect()
     }
 
     /// The limits of its own that a deployment has; none if it has those of all.
@@ -122,8 +131,23 @@ impl AsyncCalls {
         Ok(read.await.ok().flatten())
     }
 
+    /// Takes a call back, and gives its try up, also when whoever asks for it leaves meanwhile.
+    ///
+    /// # Errors
+    ///
+    /// The file is not usable.
+    pub async fn cancel(self: &Arc<Self>, id: CallId) -> Result<Changed, Fault> {
+        let calls = Arc::clone(self);
+        let whole = tokio::spawn(async move {
+            let changed = calls.queue.cancel(id).await?;
+            calls.end_try(id);
+            Ok(changed)
+        });
+        whole.await.unwrap_or(Err(Fault::Stopped))
+    }
+
     /// Ends the try of a call, if one is under way.
-    pub fn end_try(&self, id: CallId) {
+    fn end_try(&self, id: CallId) {
         if let Some((_, end)) = self.running.lock().calls.get(&id) {
             end.cancel();
         }

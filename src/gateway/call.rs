@@ -267,7 +267,7 @@ impl Gateway {
 }
 
 /// The outcome of a call that runs on a task of its own.
-pub(super) async fn outcome_of(whole: JoinHandle<Box<Outcome>>) -> Box<Outcome> {
+pub(super) async fn outcome_of<T: From<Box<Outcome>>>(whole: JoinHandle<T>) -> T {
     match whole.await {
         Ok(outcome) => outcome,
         Err(error) => match error.try_into_panic() {
@@ -275,7 +275,7 @@ pub(super) async fn outcome_of(whole: JoinHandle<Box<Outcome>>) -> Box<Outcome> 
             // The runtime is shutting down.
             Err(_) => {
                 let failure = failure::of_call(CallError::Stopping, "", "", Takes::Arguments);
-                Box::new(Outcome::failed(Source::Gateway, failure))
+                Box::new(Outcome::failed(Source::Gateway, failure)).into()
             }
         },
     }

@@ -142,12 +142,22 @@ impl fmt::Debug for HeldStream {
 }
 
 /// Memory that a content takes, given back when this is dropped.
-struct Taken {
+pub struct Taken {
     room: Option<Arc<dyn Room>>,
     bytes: usize,
 }
 
 impl Taken {
+    /// Memory for so many bytes of an answer.
+    ///
+    /// # Errors
+    ///
+    /// `overloaded`: they are not free.
+    pub fn of(room: Option<Arc<dyn Room>>, bytes: usize) -> Result<Self, Failure> {
+        let mut taken = Self { room, bytes: 0 };
+        if taken.grow_to(bytes) { Ok(taken) } else { Err(full()) }
+    }
+
     fn grow_to(&mut self, bytes: usize) -> bool {
         let more = bytes.saturating_sub(self.bytes);
         let has_grown = more == 0 || self.room.as_ref().is_none_or(|room| room.take(self.bytes, more));
@@ -155,6 +165,12 @@ impl Taken {
             self.bytes += more;
         }
         has_grown
+    }
+}
+
+impl fmt::Debug for Taken {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_tuple("Taken").field(&self.bytes).finish()
     }
 }
 

@@ -14,9 +14,12 @@ use crate::queue::progress::{Millis, after};
 pub struct Bounds {
     /// Calls that have not ended.
     pub waiting: u64,
-    /// Bytes of requests and answers.
+    /// Bytes of requests and answers, and of the rows that they belong to.
     pub bytes: u64,
 }
+
+/// What a row takes on the disk beside its bodies, about: with its indexes, and the places of its parts.
+pub(super) const ROW_BYTES: u64 = 512;
 
 /// Calls that have ended and are removed at once, at most, to make room for another one.
 const REMOVED_FOR_ROOM: usize = 4096;
@@ -31,7 +34,9 @@ impl Database {
         if let Some(before) = self.before_under(call.key, call.accepted)? {
             return Ok(before);
         }
-        self.make_room(call.request.len() as u64, bounds)?;
+        // A key is a row of its own.
+        let rows = if call.key.is_some() { 2 * ROW_BYTES } else { ROW_BYTES };
+        self.make_room(call.request.len() as u64 + rows, bounds)?;
         let inline = call.request.len() <= INLINE;
         let row = self.insert(call)?;
         let body = inline.then_some(&call.request[..]);
@@ -39,8 +44,8 @@ impl Database {
         if let Some(CallKey { key, fingerprint }) = call.key {
             let until = after(call.expires, call.policy.keep);
             self.connection
-                .prepare_cached("INSERT INTO keys (key, fingerprint, id, until, size) VALUES (?1, ?2, ?3, ?4, 0)")?
-                .execute(params![key, fingerprint, call.id.as_bytes(), until])?;
+                .prepare_cached("INSERT INTO keys (key, fingerprint, id, until, size) VALUES (?1, ?2, ?3, ?4, ?5)")?
+                .execute(params![key, fingerprint, call.id.as_bytes(), until, ROW_BYTES.cast_signed()])?;
         }
         Ok(Accepted::New)
     }
@@ -51,7 +56,7 @@ impl Database {
         let mut select = self.connection.prepare_cached("SELECT fingerprint, id, until FROM keys WHERE key = ?1")?;
         let found = select
             .query_row([key], |row| {
-                Ok((row.get::<_, [u8; 32]>(0)?, row.get::<_, Option<[u8; 16]>>(1)?, row.get::<_, Millis>(2)?))
+                Ok((row.get::<_, [u8; 32]>(0)?, row.get::<_, [u8; 16]>(1)?, row.get::<_, Millis>(2)?))
             })
             .optional()?;
         Ok(match found {
@@ -60,8 +65,7 @@ impl Database {
                 None
             }
             Some((known, ..)) if known != fingerprint => Some(Accepted::OtherRequest),
-            Some((_, Some(id), _)) => Some(Accepted::Before(CallId::from_bytes(id))),
-            Some((_, None, _)) => Some(Accepted::UnderWay),
+            Some((_, id, _)) => Some(Accepted::Before(CallId::from_bytes(id))),
             None => None,
         })
     }
@@ -90,7 +94,7 @@ impl Database {
                 millis(policy.max_backoff),
                 millis(policy.keep),
                 millis(policy.keep_dead),
-                i64::try_from(request.len()).unwrap_or(i64::MAX),
+                i64::try_from(ROW_BYTES + request.len() as u64).unwrap_or(i64::MAX),
                 callback.map(|callback| &callback.url),
                 callback.map(|callback| millis(callback.max_age)),
             ])?;
@@ -139,18 +143,18 @@ impl Database {
     fn remove_next(&mut self) -> Result<bool, Fault> {
         let next = self
             .connection
-            .prepare_cached("SELECT row, id FROM calls WHERE state >= 2 AND state <> 3 ORDER BY due LIMIT 1")?
-            .query_row([], |row| Ok((row.get(0)?, row.get(1)?)))
+            .prepare_cached("SELECT row, id, serial FROM calls WHERE state >= 2 AND state <> 3 ORDER BY due LIMIT 1")?
+            .query_row([], |row| Ok((row.get(0)?, row.get(1)?, row.get(2)?)))
             .optional()?;
-        let Some((row, id)) = next else { return Ok(false) };
-        self.remove(row, CallId::from_bytes(id))?;
+        let Some((row, id, serial)) = next else { return Ok(false) };
+        self.remove(row, CallId::from_bytes(id), serial)?;
         Ok(true)
     }
 
-    /// Removes a call; its files once that is on the disk.
-    pub(super) fn remove(&mut self, row: i64, id: CallId) -> Result<(), Fault> {
+    /// Removes a call whose last try is this one; its files once that is on the disk.
+    pub(super) fn remove(&mut self, row: i64, id: CallId, serial: u32) -> Result<(), Fault> {
         self.connection.prepare_cached("DELETE FROM calls WHERE row = ?1")?.execute([row])?;
-        self.gone.extend([(id, Part::Request), (id, Part::Answer)]);
+        self.gone.extend([(id, Part::Request), (id, Part::Answer(serial))]);
         Ok(())
     }
 }

@@ -7,10 +7,10 @@ use std::time::Duration;
 
 use rusqlite::{Connection, OpenFlags};
 
+use crate::queue::bodies;
 use crate::queue::call_id::CallId;
 use crate::queue::fault::Fault;
 use crate::queue::places::{BODIES, FILE, of_data_folder};
-use crate::queue::{bodies, thread};
 
 /// How long the copy waits for a change of the gateway.
 const BUSY: Duration = Duration::from_secs(10);
@@ -27,7 +27,7 @@ pub fn copy(data_dir: &Path, to: &Path) -> Result<Option<u64>, Fault> {
     if !file.exists() {
         return Ok(None);
     }
-    thread::make_folder(&to.join(BODIES)).map_err(|error| Fault::of_io("the copy of calls", &error))?;
+    bodies::make_folder(&to.join(BODIES)).map_err(|error| Fault::of_io("the copy of calls", &error))?;
     // Before and after the calls: bodies come before their calls, and go after them.
     copy_bodies(&from, &to)?;
     let connection = Connection::open_with_flags(&file, OpenFlags::SQLITE_OPEN_READ_WRITE)?;

@@ -1,9 +1,9 @@
 //! Bodies that are too large for the database: files beside it, named by the call.
 
 use std::collections::HashSet;
-use std::fs::{self, File, OpenOptions};
+use std::fs::{self, DirBuilder, File, OpenOptions};
 use std::io::{self, Write};
-use std::os::unix::fs::OpenOptionsExt;
+use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -16,17 +16,26 @@ use crate::queue::call_id::CallId;
 pub(super) enum Part {
     /// What the call is made of.
     Request,
-    /// What it came to.
-    Answer,
+    /// What its try with this serial came to. An earlier try that ends late does not overwrite it.
+    Answer(u32),
 }
 
 impl Part {
-    fn suffix(self) -> &'static str {
+    fn suffix(self) -> String {
         match self {
-            Self::Request => "request",
-            Self::Answer => "answer",
+            Self::Request => "request".to_owned(),
+            Self::Answer(serial) => format!("{serial}.answer"),
         }
     }
+}
+
+/// Makes a folder of the queue, for this user only.
+///
+/// # Errors
+///
+/// It cannot be made.
+pub(super) fn make_folder(folder: &Path) -> io::Result<()> {
+    DirBuilder::new().recursive(true).mode(0o700).create(folder)
 }
 
 /// The file of a body.
@@ -42,7 +51,16 @@ pub(super) fn path(folder: &Path, id: CallId, part: Part) -> PathBuf {
 pub(super) fn write(folder: &Path, id: CallId, part: Part, body: &[u8]) -> io::Result<()> {
     let path = path(folder, id, part);
     let written = || {
-        let mut file = OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(&path)?;
+        let mut options = OpenOptions::new();
+        options.write(true).create(true).truncate(true).mode(0o600);
+        let mut file = match options.open(&path) {
+            // Somebody has removed the folder.
+            Err(error) if error.kind() == io::ErrorKind::NotFound => {
+                make_folder(folder)?;
+                options.open(&path)?
+            }
+            opened => opened?,
+        };
         file.write_all(body)?;
         file.sync_data()?;
         // The name, too.
@@ -93,4 +111,41 @@ pub(super) fn sweep(folder: &Path, age: Duration, kept: impl Fn(CallId) -> bool)
         }
     }
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use crate::queue::accepting::{Bounds, ROW_BYTES};
+    use crate::queue::call::{Answer, INLINE, NewCall};
+    use crate::queue::progress::{State, TryEnd};
+    use crate::queue::trying::Room;
+    use crate::queue::{Queue, now};
+
+    #[tokio::test]
+    async fn answers_that_can_be_read_are_kept_and_count_as_a_whole() {
+        let folder = tempfile::tempdir().unwrap();
+        let queue = Queue::new(folder.path(), Bounds { waiting: 10, bytes: 64 << 20 });
+        queue.accept(NewCall { expires: now() + 600_000, ..NewCall::sample(1) }).await.unwrap();
+        assert_eq!(queue.run(|database| database.room()).await.unwrap(), (1, ROW_BYTES + 2));
+        let head = "h".repeat(1000).into();
+        let answer = Answer { status: 500, head, body: vec![7; INLINE + 1].into(), ..Answer::default() };
+        let room = Room { tries: 1, callbacks: 0, bytes: 1 };
+        let bodies = queue.bodies();
+        let files = || std::fs::read_dir(&bodies).map_or(0, Iterator::count);
+        for (how, state) in [(TryEnd::Failed, State::Queued), (TryEnd::Done, State::Done)] {
+            // Somebody has removed the folder.
+            let _removed = std::fs::remove_dir_all(&bodies);
+            queue
+                .run(|database| Ok(database.connection.execute("UPDATE calls SET due = 0", []).unwrap()))
+                .await
+                .unwrap();
+            let begun = queue.begin_tries("".into(), room, |_| 1).await.unwrap();
+            assert_eq!(queue.end(&begun.tries[0], how, Some(answer.clone())).await.unwrap(), Some(state));
+            assert_eq!(files(), usize::from(state == State::Done), "nobody reads what a try failed with");
+        }
+        let held = ROW_BYTES + 1000 + answer.body.len() as u64;
+        assert_eq!(queue.run(|database| database.room()).await.unwrap(), (0, held));
+        let (kept, head) = queue.look(NewCall::sample(1).id).await.unwrap().unwrap();
+        assert_eq!(queue.answer(kept, head.unwrap()).await.unwrap().unwrap().body, answer.body);
+    }
 }

@@ -84,6 +84,28 @@ impl NewCall {
     }
 }
 
+#[cfg(test)]
+impl NewCall {
+    /// A call for tests, accepted at 1000 and too old at 9000.
+    pub fn sample(number: u8) -> Self {
+        let (second, hour) = (Duration::from_secs(1), Duration::from_secs(3600));
+        Self {
+            id: CallId::from_bytes([number; 16]),
+            deployment: "shop".into(),
+            function: "order".into(),
+            priority: Priority::Normal,
+            origin: "".into(),
+            accepted: 1000,
+            due: 1000,
+            expires: 9000,
+            policy: Policy { attempts: 3, backoff: second, max_backoff: second, keep: hour, keep_dead: hour },
+            request: Bytes::from_static(b"[]"),
+            key: None,
+            callback: None,
+        }
+    }
+}
+
 /// Where the end of a call is reported to.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Callback {
@@ -111,8 +133,6 @@ pub enum Accepted {
     Before(CallId),
     /// The key belongs to another request.
     OtherRequest,
-    /// A plain call under the key is under way.
-    UnderWay,
 }
 
 /// A try to be made.

@@ -11,11 +11,14 @@ use crate::queue::fault::Fault;
 use crate::queue::progress::{Policy, Progress, State};
 
 /// The version of the tables. A file of a later one is not touched.
-const VERSION: i64 = 2;
+const VERSION: i64 = 3;
 /// How long a change waits for another process that uses the file, during an upgrade.
-const BUSY: Duration = Duration::from_secs(5);
+const BUSY: Duration = Duration::from_millis(if cfg!(test) { 300 } else { 5000 });
 /// Pages of the write-ahead log after which it is moved into the file.
 const CHECKPOINT_PAGES: u32 = 1000;
+
+/// Bytes to which SQLite cuts the log when it begins it again.
+pub(super) const LOG_KEPT: u64 = 64 << 20;
 
 /// States are numbers in the file, in the order of [`State::ALL`]. Rows are in the order of acceptance. `due` is the
 /// time of the next try, or of the removal once a call has ended. `room` counts calls that have not ended, and the
@@ -101,6 +104,24 @@ CREATE INDEX calls_waiting ON calls (coalesce(lane, deployment), priority, due, 
 CREATE INDEX calls_reporting ON calls (reports, row) WHERE reports IS NOT NULL;
 ";
 
+/// What version 3 adds: `last` of a schedule is one of these `times`. The rows of keys have a size, and `keyed` is that
+/// of plain calls alone.
+const TIMES: &str = "
+ALTER TABLE schedules ADD COLUMN times TEXT;
+DROP TRIGGER keys_changed;
+DROP TRIGGER keys_removed;
+CREATE TRIGGER keys_added AFTER INSERT ON keys BEGIN
+  UPDATE room SET bytes = bytes + NEW.size, keyed = keyed + iif(NEW.id IS NULL, NEW.size, 0);
+END;
+CREATE TRIGGER keys_changed AFTER UPDATE OF size ON keys BEGIN
+  UPDATE room SET bytes = bytes + NEW.size - OLD.size,
+                  keyed = keyed + iif(NEW.id IS NULL, NEW.size - OLD.size, 0);
+END;
+CREATE TRIGGER keys_removed AFTER DELETE ON keys BEGIN
+  UPDATE room SET bytes = bytes - OLD.size, keyed = keyed - iif(OLD.id IS NULL, OLD.size, 0);
+END;
+";
+
 /// The columns of [`progress_of`] and [`policy_of`], in their order.
 pub(super) const PROGRESS: &str = "state, tries, failures, interruptions, serial, due, expires";
 pub(super) const POLICY: &str = "attempts, backoff, max_backoff, keep, keep_dead";
@@ -113,6 +134,8 @@ pub struct Database {
     pub(super) bodies: PathBuf,
     /// Files that nothing needs any more once the transaction under way is on the disk.
     pub(super) gone: Vec<(CallId, Part)>,
+    /// The file was found damaged.
+    damaged: Option<Fault>,
 }
 
 impl Database {
@@ -135,7 +158,7 @@ impl Database {
         let connection = Connection::open_with_flags(file, flags)?;
         connection.busy_timeout(BUSY)?;
         connection.pragma_update(None, "trusted_schema", false)?;
-        Ok(Self { connection, bodies: bodies.to_owned(), gone: Vec::new() })
+        Ok(Self { connection, bodies: bodies.to_owned(), gone: Vec::new(), damaged: None })
     }
 
     /// A database in memory, for simulations.
@@ -151,7 +174,7 @@ impl Database {
         // What is answered with 202 survives a loss of power.
         connection.pragma_update(None, "synchronous", "FULL")?;
         connection.pragma_update(None, "wal_autocheckpoint", CHECKPOINT_PAGES)?;
-        connection.pragma_update(None, "journal_size_limit", 64_i64 << 20)?;
+        connection.pragma_update(None, "journal_size_limit", LOG_KEPT.cast_signed())?;
         connection.pragma_update(None, "trusted_schema", false)?;
         let transaction = connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
         let version: i64 = transaction.pragma_query_value(None, "user_version", |row| row.get(0))?;
@@ -160,14 +183,14 @@ impl Database {
             return Err(Fault::Broken(text.into()));
         }
         // Each version has the tables of those before.
-        for step in [TABLES, CALLBACKS].into_iter().skip(usize::try_from(version).unwrap_or(0)) {
+        for step in [TABLES, CALLBACKS, TIMES].into_iter().skip(usize::try_from(version).unwrap_or(0)) {
             transaction.execute_batch(step)?;
         }
         if version < VERSION {
             transaction.pragma_update(None, "user_version", VERSION)?;
         }
         transaction.commit()?;
-        Ok(Self { connection, bodies: bodies.to_owned(), gone: Vec::new() })
+        Ok(Self { connection, bodies: bodies.to_owned(), gone: Vec::new(), damaged: None })
     }
 
     /// Begins a transaction.
@@ -185,6 +208,9 @@ impl Database {
         self.connection.prepare_cached("SAVEPOINT job")?.execute([])?;
         let before = self.gone.len();
         let done = work(self);
+        if let Err(fault @ Fault::Damaged(_)) = &done {
+            self.damaged = Some(fault.clone());
+        }
         if done.is_err() && !self.connection.is_autocommit() {
             self.gone.truncate(before);
             self.connection.prepare_cached("ROLLBACK TO job")?.execute([])?;
@@ -198,13 +224,18 @@ impl Database {
     /// Ends the transaction: what it did is on the disk when this returns. On a fault, nothing of it has happened.
     pub(super) fn commit(&mut self) -> Result<(), Fault> {
         if self.connection.is_autocommit() {
-            return Err(Fault::Full("the disk is full".into()));
+            return Err(self.damaged.take().unwrap_or_else(|| Fault::Full("the disk is full".into())));
         }
-        if let Err(error) = self.connection.execute_batch("COMMIT") {
+        let committed = match self.damaged.take() {
+            None => self.connection.execute_batch("COMMIT").map_err(Fault::from),
+            // What was not read may be a part of what was to be written.
+            Some(fault) => Err(fault),
+        };
+        if let Err(fault) = committed {
             if !self.connection.is_autocommit() {
                 self.connection.execute_batch("ROLLBACK")?;
             }
-            return Err(error.into());
+            return Err(fault);
         }
         for (id, part) in self.gone.drain(..) {
             bodies::remove(&self.bodies, id, part);

@@ -14,9 +14,12 @@ pub enum Fault {
     /// More calls wait than may wait.
     #[error("{0} calls wait, as many as may ([async] max_waiting)")]
     TooMany(u64),
-    /// The file is not usable.
+    /// The file is not usable now.
     #[error("{0}")]
     Broken(Arc<str>),
+    /// The file is not whole any more: what is written into it may be lost.
+    #[error("{0}")]
+    Damaged(Arc<str>),
     /// The queue has stopped, or was interrupted.
     #[error("the queue of asynchronous calls has stopped")]
     Stopped,
@@ -42,6 +45,9 @@ impl From<rusqlite::Error> for Fault {
             Some(ErrorCode::DiskFull) => Self::Full("the disk is full".into()),
             // A file system that is full fails in these ways, too, while SQLite extends its shared memory or its log.
             Some(ErrorCode::SystemIoFailure) if is_full(&error) => Self::Full("the disk is full".into()),
+            Some(ErrorCode::SystemIoFailure | ErrorCode::DatabaseCorrupt | ErrorCode::NotADatabase) => {
+                Self::Damaged(text)
+            }
             _ => Self::Broken(text),
         }
     }

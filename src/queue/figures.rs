@@ -102,3 +102,51 @@ impl Figures {
         (self.waiting.load(Ordering::Relaxed), self.bytes.load(Ordering::Relaxed))
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use futures_util::poll;
+
+    use crate::queue::accepting::Bounds;
+    use crate::queue::call::NewCall;
+    use crate::queue::looking::Changed;
+    use crate::queue::progress::State;
+    use crate::queue::trying::Room;
+    use crate::queue::{Queue, now};
+
+    async fn queue() -> (Queue, tempfile::TempDir) {
+        let folder = tempfile::tempdir().unwrap();
+        let queue = Queue::new(folder.path(), Bounds { waiting: 10, bytes: 1 << 20 });
+        queue.recover().await.unwrap();
+        (queue, folder)
+    }
+
+    #[tokio::test]
+    async fn a_call_counts_and_begins_also_when_its_caller_has_left() {
+        let (queue, _folder) = queue().await;
+        let call = NewCall { expires: now() + 60_000, ..NewCall::sample(1) };
+        {
+            let accepting = std::pin::pin!(queue.accept(call));
+            // It is sent to the thread; whoever asks does not wait for its answer.
+            let _sent = poll!(accepting);
+        }
+        tokio::time::timeout(Duration::from_secs(10), queue.due.notified()).await.unwrap();
+        assert_eq!(queue.figures.accepted(), 1);
+    }
+
+    #[tokio::test]
+    async fn each_end_of_a_call_counts_once() {
+        let (queue, _folder) = queue().await;
+        let cancelled = NewCall { expires: now() + 60_000, ..NewCall::sample(1) };
+        let id = cancelled.id;
+        queue.accept(cancelled).await.unwrap();
+        assert!(matches!(queue.cancel(id).await.unwrap(), Changed::Now(_)));
+        assert!(matches!(queue.cancel(id).await.unwrap(), Changed::Before(_)));
+        queue.accept(NewCall::sample(2)).await.unwrap();
+        let room = Room { tries: 1, callbacks: 1, bytes: 1 };
+        assert!(queue.begin_tries("".into(), room, |_| 1).await.unwrap().tries.is_empty(), "it is too old");
+        assert_eq!(queue.figures.calls.ends(), [(State::Done, 0), (State::Dead, 1), (State::Cancelled, 1)]);
+    }
+}

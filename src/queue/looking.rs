@@ -11,7 +11,7 @@ use crate::queue::call::{Answer, AnswerHead, Filter, Kept, Priority};
 use crate::queue::call_id::CallId;
 use crate::queue::database::{Database, PROGRESS, number_of, progress_of};
 use crate::queue::fault::Fault;
-use crate::queue::progress::{Millis, Note, State};
+use crate::queue::progress::{Millis, Note, Progress, State};
 
 /// The columns of [`kept_of`], in their order.
 pub(super) const KEPT: &str = "row, id, deployment, function, priority, origin, accepted, began, ended, status, \
@@ -22,6 +22,8 @@ pub(super) const KEPT: &str = "row, id, deployment, function, priority, origin, 
 pub enum Changed {
     /// It is so now.
     Now(Box<Kept>),
+    /// It was so before.
+    Before(Box<Kept>),
     /// Its state does not permit it.
     Refused(Box<Kept>),
     /// No such call is kept.
@@ -56,7 +58,9 @@ impl Database {
         let mut select = self.connection.prepare_cached("SELECT head, length(body) FROM answers WHERE row = ?1")?;
         let found = select.query_row([kept.row], |row| Ok((row.get(0)?, row.get::<_, Option<i64>>(1)?)));
         let Some((head, inline)) = found.optional()? else { return Ok(None) };
-        let bytes = inline.map(i64::unsigned_abs).or_else(|| bodies::size(&self.bodies, kept.id, Part::Answer));
+        let bytes = inline
+            .map(i64::unsigned_abs)
+            .or_else(|| bodies::size(&self.bodies, kept.id, Part::Answer(kept.progress.serial)));
         Ok(bytes.map(|bytes| AnswerHead { head, bytes }))
     }
 
@@ -67,7 +71,7 @@ impl Database {
     /// The file is not usable.
     pub fn answer(&self, kept: &Kept) -> Result<Option<Answer>, Fault> {
         let Some(head) = self.answer_head(kept)? else { return Ok(None) };
-        let body = self.body(kept.row, kept.id, Part::Answer)?;
+        let body = self.body(kept.row, kept.id, Part::Answer(kept.progress.serial))?;
         Ok(body.map(|body| head.with(kept.last.clone(), body)))
     }
 
@@ -108,8 +112,7 @@ impl Database {
                 self.save(kept.row, &next, now, Note::Plain)?;
                 self.shown(id)
             }
-            // Whoever asks twice has what he wants.
-            None if progress.state == State::Cancelled => Ok(Changed::Now(Box::new(kept))),
+            None if progress.state == State::Cancelled => Ok(Changed::Before(Box::new(kept))),
             None => Ok(Changed::Refused(Box::new(kept))),
         }
     }
@@ -119,64 +122,27 @@ impl Database {
     /// # Errors
     ///
     /// The file is not usable.
-    pub fn retry(&mut self, id: CallId, max_age: Duration, now: Millis) -> Result<Changed, Fault> {
+    pub fn retry(
+        &mut self,
+        id: CallId,
+        max_age: impl FnOnce(&Kept) -> Duration,
+        now: Millis,
+    ) -> Result<Changed, Fault> {
         let Some(kept) = self.kept(id)? else { return Ok(Changed::Unknown) };
-        let Some(next) = kept.progress.retry(max_age, now) else { return Ok(Changed::Refused(Box::new(kept))) };
+        let Some(next) = kept.progress.retry(max_age(&kept), now) else { return Ok(Changed::Refused(Box::new(kept))) };
         self.requeue(&kept, &next, now)?;
         self.shown(id)
     }
 
-    /// Queues dead calls of a filter again, the oldest first, at most `most`. Returns how many.
-    ///
-    /// # Errors
-    ///
-    /// The file is not usable.
-    pub fn redrive(
-        &mut self,
-        filter: Filter,
-        max_age: impl Fn(&str) -> Duration,
-        now: Millis,
-        most: u32,
-    ) -> Result<usize, Fault> {
-        let filter = Filter { state: Some(State::Dead), ..filter };
-        let dead = self.oldest(&filter, most)?;
-        for kept in &dead {
-            if let Some(next) = kept.progress.retry(max_age(&kept.deployment), now) {
-                self.requeue(kept, &next, now)?;
-            }
-        }
-        Ok(dead.len())
-    }
-
-    /// Removes calls that have ended, the oldest first, at most `most`. Returns how many.
-    ///
-    /// # Errors
-    ///
-    /// The file is not usable.
-    pub fn purge(&mut self, filter: &Filter, most: u32) -> Result<usize, Fault> {
-        let over = self.oldest(filter, most)?;
-        for kept in &over {
-            self.remove(kept.row, kept.id)?;
-        }
-        Ok(over.len())
-    }
-
-    fn oldest(&self, filter: &Filter, most: u32) -> Result<Vec<Kept>, Fault> {
-        let (condition, mut values) = condition_of(filter);
-        values.push(Value::Integer(most.into()));
-        let mut select = self.connection.prepare_cached(&format!(
-            "SELECT {KEPT}, {PROGRESS} FROM calls WHERE {condition} AND state >= 2 ORDER BY row LIMIT ?"
-        ))?;
-        Ok(select.query_map(params_from_iter(values), kept_of)?.collect::<Result<_, _>>()?)
-    }
-
     /// The answer of an earlier end goes.
-    fn requeue(&mut self, kept: &Kept, next: &crate::queue::progress::Progress, now: Millis) -> Result<(), Fault> {
-        let answer = self.answer_head(kept)?.map_or(0, |head| head.bytes);
+    pub(super) fn requeue(&mut self, kept: &Kept, next: &Progress, now: Millis) -> Result<(), Fault> {
+        let head = self.answer_head(kept)?;
+        let bytes = head.map_or(0, |head| head.head.len() as u64 + head.bytes);
         self.connection.prepare_cached("DELETE FROM answers WHERE row = ?1")?.execute([kept.row])?;
         self.connection
             .prepare_cached("UPDATE calls SET size = size - ?2 WHERE row = ?1")?
-            .execute(params![kept.row, i64::try_from(answer).unwrap_or(0)])?;
+            .execute(params![kept.row, i64::try_from(bytes).unwrap_or(0)])?;
+        self.gone.push((kept.id, Part::Answer(kept.progress.serial)));
         self.save(kept.row, next, now, Note::Plain)
     }
 
@@ -186,7 +152,7 @@ impl Database {
 }
 
 /// The condition of a filter, with its values.
-fn condition_of(filter: &Filter) -> (String, Vec<Value>) {
+pub(super) fn condition_of(filter: &Filter) -> (String, Vec<Value>) {
     let (mut condition, mut values) = ("1".to_owned(), Vec::new());
     if let Some(state) = filter.state {
         // Written out: a partial index is found by it.

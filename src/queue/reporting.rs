@@ -5,6 +5,7 @@ use rusqlite::{OptionalExtension, params};
 use sha2::{Digest, Sha256};
 use url::Url;
 
+use crate::queue::accepting::ROW_BYTES;
 use crate::queue::call::{Answer, Kept};
 use crate::queue::call_id::CallId;
 use crate::queue::database::{Database, PROGRESS};
@@ -48,7 +49,7 @@ impl Database {
                 self.id_of_report(&kept, now)?.as_bytes(),
                 now,
                 u32::MAX,
-                i64::try_from(body.len()).unwrap_or(i64::MAX),
+                i64::try_from(ROW_BYTES + body.len() as u64).unwrap_or(i64::MAX),
                 lane,
             ])?;
         let report = self.connection.last_insert_rowid();

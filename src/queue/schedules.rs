@@ -2,7 +2,7 @@
 
 use std::collections::HashMap;
 
-use rusqlite::{OptionalExtension, params};
+use rusqlite::{OptionalExtension, Row, params};
 
 use crate::queue::accepting::Bounds;
 use crate::queue::call::{Accepted, NewCall};
@@ -21,15 +21,25 @@ pub enum Tick {
     Overlaps,
 }
 
+/// How far a schedule is.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Ticked {
+    /// The last of its times that has its call or was passed over.
+    pub last: Millis,
+    /// What its times were then, in words; none if that is not known.
+    pub times: Option<Box<str>>,
+}
+
 impl Database {
-    /// The last times of all schedules, by name.
+    /// How far all schedules are, by name.
     ///
     /// # Errors
     ///
     /// The file is not usable.
-    pub fn last_ticks(&self) -> Result<HashMap<Box<str>, Millis>, Fault> {
-        let mut select = self.connection.prepare_cached("SELECT name, last FROM schedules")?;
-        Ok(select.query_map([], |row| Ok((row.get(0)?, row.get(1)?)))?.collect::<Result<_, _>>()?)
+    pub fn last_ticks(&self) -> Result<HashMap<Box<str>, Ticked>, Fault> {
+        let mut select = self.connection.prepare_cached("SELECT name, last, times FROM schedules")?;
+        let ticked = |row: &Row<'_>| Ok((row.get(0)?, Ticked { last: row.get(1)?, times: row.get(2)? }));
+        Ok(select.query_map([], ticked)?.collect::<Result<_, _>>()?)
     }
 
     /// Remembers that the times of a schedule count from this one on.
@@ -37,13 +47,13 @@ impl Database {
     /// # Errors
     ///
     /// The disk is full, or the file is not usable.
-    pub fn begin_schedule(&mut self, name: &str, last: Millis) -> Result<(), Fault> {
+    pub fn begin_schedule(&mut self, name: &str, Ticked { last, times }: &Ticked) -> Result<(), Fault> {
         self.connection
             .prepare_cached(
-                "INSERT INTO schedules (name, last) VALUES (?1, ?2) \
-                 ON CONFLICT (name) DO UPDATE SET last = max(last, excluded.last)",
+                "INSERT INTO schedules (name, last, times) VALUES (?1, ?2, ?3) ON CONFLICT (name) DO UPDATE \
+                 SET last = max(last, excluded.last), times = coalesce(excluded.times, times)",
             )?
-            .execute(params![name, last])?;
+            .execute(params![name, last, times])?;
         Ok(())
     }
 
@@ -70,7 +80,7 @@ impl Database {
         }
         let before = known.and_then(|(_, call)| call);
         if !may_overlap && self.is_under_way(before)? {
-            self.begin_schedule(name, tick)?;
+            self.begin_schedule(name, &Ticked { last: tick, times: None })?;
             return Ok(Tick::Overlaps);
         }
         if self.accept(call, bounds)? != Accepted::New {
@@ -78,7 +88,10 @@ impl Database {
         }
         let row = self.row_of(call)?;
         self.connection
-            .prepare_cached("INSERT OR REPLACE INTO schedules (name, last, call) VALUES (?1, ?2, ?3)")?
+            .prepare_cached(
+                "INSERT INTO schedules (name, last, call) VALUES (?1, ?2, ?3) \
+                 ON CONFLICT (name) DO UPDATE SET last = excluded.last, call = excluded.call",
+            )?
             .execute(params![name, tick, row])?;
         Ok(Tick::Accepted)
     }

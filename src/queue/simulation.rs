@@ -10,7 +10,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use fastrand::Rng;
 
-use crate::queue::accepting::Bounds;
+use crate::queue::accepting::{Bounds, ROW_BYTES};
 use crate::queue::call::{Accepted, Answer, CallKey, NewCall, Priority, Try};
 use crate::queue::call_id::CallId;
 use crate::queue::database::Database;
@@ -18,7 +18,7 @@ use crate::queue::looking::Changed;
 use crate::queue::progress::{Millis, Policy, State, TryEnd, after};
 use crate::queue::trying::Room;
 
-const TIGHT: Bounds = Bounds { waiting: 40, bytes: 400 };
+const TIGHT: Bounds = Bounds { waiting: 40, bytes: 25 * (ROW_BYTES + 16) };
 const WIDE: Bounds = Bounds { waiting: 40, bytes: 1 << 30 };
 const ALL: Room = Room { tries: 8, callbacks: 4, bytes: 4000 };
 
@@ -224,7 +224,7 @@ impl Simulated {
     fn retry(&mut self) {
         let Some(id) = self.some_call() else { return };
         let age = Duration::from_secs(50);
-        if let Changed::Now(kept) = self.database.within(|database| database.retry(id, age, self.now)).unwrap() {
+        if let Changed::Now(kept) = self.database.within(|database| database.retry(id, |_| age, self.now)).unwrap() {
             self.told.insert(id, Some(kept.progress.state));
             // A try of before it was cancelled ends for nothing.
             self.tries.retain(|one| one.id != id);
@@ -261,7 +261,8 @@ impl Simulated {
 
     /// What holds at all times.
     fn check(&self) {
-        let sums = "SELECT count(*) FILTER (WHERE state < 2), coalesce(sum(size), 0) FROM calls";
+        let sums = "SELECT count(*) FILTER (WHERE state < 2), coalesce(sum(size), 0) + \
+                    (SELECT coalesce(sum(size), 0) FROM keys) FROM calls";
         let (waiting, bytes): (i64, i64) =
             self.database.connection.query_row(sums, [], |row| Ok((row.get(0)?, row.get(1)?))).unwrap();
         let (waiting, bytes) = (u64::try_from(waiting).unwrap(), u64::try_from(bytes).unwrap());

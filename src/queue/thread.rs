@@ -2,9 +2,8 @@
 //! commit makes all of them durable.
 
 use std::fs::OpenOptions;
-use std::io;
-use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
-use std::path::{Path, PathBuf};
+use std::os::unix::fs::OpenOptionsExt;
+use std::path::Path;
 use std::sync::Arc;
 
 use parking_lot::Mutex;
@@ -13,6 +12,7 @@ use tokio::sync::{mpsc, oneshot};
 use crate::queue::database::Database;
 use crate::queue::fault::Fault;
 use crate::queue::figures::Figures;
+use crate::queue::open_files::OpenFiles;
 use crate::supervise;
 
 /// The name of the thread, in the log and the metrics.
@@ -56,8 +56,7 @@ impl Writer {
         let started = supervise::forever_thread(NAME, move || {
             let taken = first.lock().take();
             let Some(mut database) = taken.or_else(|| reopened(&file, &bodies)) else { return };
-            let place = Place { id: Place::id_of(&file), file: file.clone() };
-            serve(&mut database, &mut receiver.lock(), &figures, &place);
+            serve(&mut database, &mut receiver.lock(), &figures, &mut OpenFiles::of(&file));
         });
         started.map_err(|error| Fault::of_io("the thread of the queue", &error))?;
         Ok(Self { jobs: sender })
@@ -72,12 +71,29 @@ impl Writer {
         &self,
         work: impl FnOnce(&mut Database) -> Result<T, Fault> + Send + 'static,
     ) -> Result<T, Fault> {
+        self.run_then(work, |_| ()).await
+    }
+
+    /// The same; what follows a change happens as well when whoever has asked for it has left.
+    ///
+    /// # Errors
+    ///
+    /// What `work` returns; the disk does not take it; the thread has stopped.
+    pub(super) async fn run_then<T: Send + 'static>(
+        &self,
+        work: impl FnOnce(&mut Database) -> Result<T, Fault> + Send + 'static,
+        then: impl FnOnce(&T) + Send + 'static,
+    ) -> Result<T, Fault> {
         let (sender, receiver) = oneshot::channel();
         let job: Job = Box::new(move |database| {
             let done = database.and_then(|database| database.within(work));
             Box::new(move |committed| {
+                let done = done.and_then(|value| committed.map(|()| value));
+                if let Ok(value) = &done {
+                    then(value);
+                }
                 // Who asked may have left.
-                let _left = sender.send(done.and_then(|value| committed.map(|()| value)));
+                let _left = sender.send(done);
             })
         });
         self.jobs.send(job).await.map_err(|_| Fault::Stopped)?;
@@ -92,34 +108,21 @@ fn reopened(file: &Path, bodies: &Path) -> Option<Database> {
         .ok()
 }
 
-/// Where the open file is, if it still is there.
-struct Place {
-    file: PathBuf,
-    /// The device, and the number of the file on it.
-    id: Option<(u64, u64)>,
-}
-
-impl Place {
-    fn id_of(file: &Path) -> Option<(u64, u64)> {
-        std::fs::metadata(file).map(|found| (found.dev(), found.ino())).ok()
-    }
-
-    /// Checks that nobody has removed or replaced the file: what is written into it then would be lost.
-    fn check(&self) -> Result<(), Fault> {
-        if self.id.is_some() && Self::id_of(&self.file) == self.id {
-            return Ok(());
-        }
-        let text = format!("{} was removed or replaced: the gateway has to start again", self.file.display());
-        Err(Fault::Broken(text.into()))
-    }
-}
-
-fn serve(database: &mut Database, jobs: &mut mpsc::Receiver<Job>, figures: &Figures, place: &Place) {
+fn serve(database: &mut Database, jobs: &mut mpsc::Receiver<Job>, figures: &Figures, files: &mut OpenFiles) {
+    // What is written into a damaged file may be lost: nothing is until the next start.
+    let mut damaged: Option<Fault> = None;
     while let Some(first) = jobs.blocking_recv() {
-        if let Err(fault) = place.check().and_then(|()| database.begin()) {
-            tracing::warn!(%fault, "the file of asynchronous calls is not usable");
+        let begun = match &damaged {
+            Some(fault) => Err(fault.clone()),
+            None => files.check().and_then(|()| database.begin()),
+        };
+        if let Err(fault) = begun {
+            if damaged.is_none() {
+                tracing::warn!(%fault, "the file of asynchronous calls is not usable");
+            }
             figures.fail(&fault);
-            first(Err(fault))(Ok(()));
+            refuse(first, jobs, &fault);
+            note_damage(&mut damaged, fault, database, files);
             continue;
         }
         let mut told = vec![first(Ok(&mut *database))];
@@ -128,13 +131,11 @@ fn serve(database: &mut Database, jobs: &mut mpsc::Receiver<Job>, figures: &Figu
         {
             told.push(job(Ok(&mut *database)));
         }
-        let committed = database.commit();
+        // Somebody may have cut the files meanwhile.
+        let committed = database.commit().and_then(|()| files.check());
         match &committed {
             Ok(()) => figures.work(),
-            Err(fault) => {
-                tracing::warn!(%fault, "changes of asynchronous calls were not written");
-                figures.fail(fault);
-            }
+            Err(fault) => figures.fail(fault),
         }
         if let Ok((waiting, bytes)) = database.room() {
             figures.holds(waiting, bytes);
@@ -142,15 +143,119 @@ fn serve(database: &mut Database, jobs: &mut mpsc::Receiver<Job>, figures: &Figu
         for tell in told {
             tell(committed.clone());
         }
+        if let Err(fault) = committed {
+            tracing::warn!(%fault, "changes of asynchronous calls were not written");
+            note_damage(&mut damaged, fault, database, files);
+        }
     }
 }
 
-/// Makes the folder of the queue, for this user only.
-///
-/// # Errors
-///
-/// It cannot be made.
-pub(super) fn make_folder(folder: &Path) -> io::Result<()> {
-    use std::os::unix::fs::DirBuilderExt;
-    std::fs::DirBuilder::new().recursive(true).mode(0o700).create(folder)
+/// Fails all changes that wait, not one after the other: each would wait as long as the first one has.
+fn refuse(first: Job, jobs: &mut mpsc::Receiver<Job>, fault: &Fault) {
+    first(Err(fault.clone()))(Ok(()));
+    // For those who come later, it may be usable again.
+    for _ in 0..jobs.len() {
+        let Ok(job) = jobs.try_recv() else { return };
+        job(Err(fault.clone()))(Ok(()));
+    }
+}
+
+/// Remembers that the file is damaged, if that is what a fault says. If its log alone was removed, what is in that is
+/// saved: it is open still.
+fn note_damage(damaged: &mut Option<Fault>, fault: Fault, database: &Database, files: &mut OpenFiles) {
+    if damaged.is_some() || !matches!(fault, Fault::Damaged(_)) {
+        return;
+    }
+    if files.lacks_log_alone() {
+        match database.connection.execute_batch("PRAGMA wal_checkpoint") {
+            Ok(()) => tracing::warn!("what was in the log of asynchronous calls is in their file now"),
+            Err(error) => tracing::warn!(%error, "what was in the log of asynchronous calls is lost"),
+        }
+    }
+    tracing::error!(%fault, "asynchronous calls are refused until the gateway starts again");
+    *damaged = Some(fault);
+}
+
+#[cfg(test)]
+mod tests {
+    use std::fs::{File, remove_file};
+    use std::time::{Duration, Instant};
+
+    use rusqlite::Connection;
+
+    use super::*;
+    use crate::queue::schedules::Ticked;
+
+    /// What somebody does to a file.
+    type Act = fn(&Path);
+
+    const TICKED: Ticked = Ticked { last: 1, times: None };
+
+    async fn begin(writer: &Writer, name: &'static str) -> Result<(), Fault> {
+        writer.run(move |database| database.begin_schedule(name, &TICKED)).await
+    }
+
+    async fn started(folder: &Path) -> Writer {
+        let writer = Writer::start(&folder.join("calls.sqlite"), folder, Arc::default()).unwrap();
+        begin(&writer, "first").await.unwrap();
+        writer
+    }
+
+    #[tokio::test]
+    async fn nothing_is_written_into_files_that_were_cut_or_removed() {
+        let cut: Act = |path| File::options().write(true).open(path).unwrap().set_len(0).unwrap();
+        let remove: Act = |path| remove_file(path).unwrap();
+        let acts: [(&str, Act); 4] =
+            [("calls.sqlite", cut), ("calls.sqlite", remove), ("calls.sqlite-wal", cut), ("calls.sqlite-wal", remove)];
+        for (file, act) in acts {
+            let folder = tempfile::tempdir().unwrap();
+            let writer = started(folder.path()).await;
+            let connection = Connection::open(folder.path().join("calls.sqlite")).unwrap();
+            // The file itself has something to lose.
+            connection.query_row("PRAGMA wal_checkpoint", [], |_| Ok(())).unwrap();
+            begin(&writer, "second").await.unwrap();
+            act(&folder.path().join(file));
+            for _ in 0..2 {
+                let refused = begin(&writer, "third").await.unwrap_err();
+                assert!(matches!(refused, Fault::Damaged(_)), "{file}: {refused:?}");
+            }
+        }
+    }
+
+    #[tokio::test]
+    async fn what_is_in_a_log_that_was_removed_is_saved() {
+        let folder = tempfile::tempdir().unwrap();
+        let file = folder.path().join("calls.sqlite");
+        let writer = started(folder.path()).await;
+        remove_file(folder.path().join("calls.sqlite-wal")).unwrap();
+        for _ in 0..2 {
+            // The second answer comes once what follows the first one is done.
+            begin(&writer, "second").await.unwrap_err();
+        }
+        drop(writer);
+        // Until the thread has ended, both would have a log of their own.
+        let again = loop {
+            match Database::open(&file, folder.path()) {
+                Ok(again) => break again,
+                Err(_) => tokio::time::sleep(Duration::from_millis(20)).await,
+            }
+        };
+        assert_eq!(again.last_ticks().unwrap().keys().map(|name| &**name).collect::<Vec<_>>(), ["first"]);
+    }
+
+    #[tokio::test]
+    async fn all_who_wait_learn_at_once_that_the_file_is_locked() {
+        let folder = tempfile::tempdir().unwrap();
+        let writer = started(folder.path()).await;
+        let other = Connection::open(folder.path().join("calls.sqlite")).unwrap();
+        other.execute_batch("BEGIN IMMEDIATE").unwrap();
+        let begun = Instant::now();
+        let waiting: Vec<_> = (0..20).map(|_| begin(&writer, "second")).collect();
+        for refused in futures_util::future::join_all(waiting).await {
+            assert!(matches!(refused, Err(Fault::Broken(_))), "{refused:?}");
+        }
+        assert!(begun.elapsed().as_secs() < 3, "one after the other: {:?}", begun.elapsed());
+        other.execute_batch("ROLLBACK").unwrap();
+        begin(&writer, "second").await.unwrap();
+    }
 }

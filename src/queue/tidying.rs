@@ -89,8 +89,8 @@ impl Database {
             }
         }
         let over = self.rows("state >= 2 AND due <= ?1", TURN, now)?;
-        for Row { row, id, .. } in &over {
-            self.remove(*row, *id)?;
+        for Row { row, id, progress, .. } in &over {
+            self.remove(*row, *id, progress.serial)?;
         }
         let keys = self
             .connection

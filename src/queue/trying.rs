@@ -2,7 +2,7 @@
 
 use rusqlite::{OptionalExtension, Row, params};
 
-use crate::queue::accepting::Bounds;
+use crate::queue::accepting::{Bounds, ROW_BYTES};
 use crate::queue::bodies::{self, Part};
 use crate::queue::call::{Answer, INLINE, Try};
 use crate::queue::call_id::CallId;
@@ -39,13 +39,17 @@ pub struct Begun {
     pub tries: Vec<Try>,
     /// When the next call is due, of deployments that had room left; none if no call waits there.
     pub next: Option<Millis>,
+    /// Calls that were too old, and whether they are callbacks: they are dead now.
+    pub expired: Vec<(CallId, bool)>,
 }
 
 /// A row that waits.
 struct Waiting {
     row: i64,
+    id: CallId,
     progress: Progress,
     policy: Policy,
+    is_callback: bool,
 }
 
 impl Database {
@@ -86,7 +90,7 @@ impl Database {
                     if room.bytes == 0 {
                         break;
                     }
-                    if let Some(one) = self.begin_try(&waiting, now)? {
+                    if let Some(one) = self.begin_try(&waiting, now, &mut begun.expired)? {
                         let size = one.request.as_ref().map_or(0, bytes::Bytes::len);
                         let callbacks = room.callbacks - usize::from(is_of_callbacks);
                         room = Room { tries: room.tries - 1, callbacks, bytes: room.bytes.saturating_sub(size) };
@@ -101,12 +105,18 @@ impl Database {
 
     fn due(&self, name: &str, priority: i64, now: Millis, most: usize) -> Result<Vec<Waiting>, Fault> {
         let mut select = self.connection.prepare_cached(&format!(
-            "SELECT row, {PROGRESS}, {POLICY} FROM calls WHERE state = 0 AND coalesce(lane, deployment) = ?1 \
-             AND priority = ?2 AND due <= ?3 ORDER BY due, row LIMIT ?4"
+            "SELECT row, id, {PROGRESS}, {POLICY}, reports IS NOT NULL FROM calls WHERE state = 0 \
+             AND coalesce(lane, deployment) = ?1 AND priority = ?2 AND due <= ?3 ORDER BY due, row LIMIT ?4"
         ))?;
         let most = i64::try_from(most).unwrap_or(i64::MAX);
         let read = |row: &Row<'_>| {
-            Ok(Waiting { row: row.get(0)?, progress: progress_of(row, 1)?, policy: policy_of(row, 8)? })
+            Ok(Waiting {
+                row: row.get(0)?,
+                id: CallId::from_bytes(row.get(1)?),
+                progress: progress_of(row, 2)?,
+                policy: policy_of(row, 9)?,
+                is_callback: row.get(14)?,
+            })
         };
         Ok(select.query_map(params![name, priority, now, most], read)?.collect::<Result<_, _>>()?)
     }
@@ -120,11 +130,17 @@ impl Database {
     }
 
     /// Begins a try; none if the call has become too old, and is dead now.
-    fn begin_try(&mut self, waiting: &Waiting, now: Millis) -> Result<Option<Try>, Fault> {
-        let Waiting { row, progress, policy } = *waiting;
+    fn begin_try(
+        &mut self,
+        waiting: &Waiting,
+        now: Millis,
+        expired: &mut Vec<(CallId, bool)>,
+    ) -> Result<Option<Try>, Fault> {
+        let Waiting { row, id, progress, policy, is_callback } = *waiting;
         let Some(begun) = progress.begin(now) else {
-            if let Some((expired, note)) = progress.expire(policy, now) {
-                self.save(row, &expired, now, note)?;
+            if let Some((next, note)) = progress.expire(policy, now) {
+                self.save(row, &next, now, note)?;
+                expired.push((id, is_callback));
             }
             return Ok(None);
         };
@@ -158,7 +174,7 @@ impl Database {
     pub(super) fn body(&self, row: i64, id: CallId, part: Part) -> Result<Option<bytes::Bytes>, Fault> {
         let select = match part {
             Part::Request => "SELECT body FROM requests WHERE row = ?1",
-            Part::Answer => "SELECT body FROM answers WHERE row = ?1",
+            Part::Answer(_) => "SELECT body FROM answers WHERE row = ?1",
         };
         let mut select = self.connection.prepare_cached(select)?;
         let inline: Option<Option<Vec<u8>>> = select.query_row([row], |row| row.get(0)).optional()?;
@@ -190,7 +206,7 @@ impl Database {
                 .prepare_cached("UPDATE calls SET status = ?2, code = ?3, message = ?4 WHERE row = ?1")?
                 .execute(params![row, answer.status, answer.code, message])?;
             if next.state.has_ended() {
-                self.keep_answer(row, next.state, answer, bounds)?;
+                self.keep_answer((row, serial), next.state, answer, bounds)?;
             }
         }
         self.save(row, &next, now, Note::Plain)?;
@@ -199,22 +215,34 @@ impl Database {
 
     /// A call that is done needs its request no more. Its result makes room for itself; the error of a dead call, which
     /// never makes room for others, is kept whole only where there is some.
-    fn keep_answer(&mut self, row: i64, state: State, answer: &Answer, bounds: Bounds) -> Result<(), Fault> {
-        let bytes = answer.body.len() as u64;
+    fn keep_answer(
+        &mut self,
+        (row, serial): (i64, u32),
+        state: State,
+        answer: &Answer,
+        bounds: Bounds,
+    ) -> Result<(), Fault> {
+        let bytes = (answer.head.len() + answer.body.len()) as u64;
         let mut select = self.connection.prepare_cached("SELECT id FROM calls WHERE row = ?1")?;
         let id = CallId::from_bytes(select.query_row([row], |row| row.get(0))?);
         drop(select);
         if state == State::Done {
             self.connection.prepare_cached("DELETE FROM requests WHERE row = ?1")?.execute([row])?;
-            self.connection.prepare_cached("UPDATE calls SET size = 0 WHERE row = ?1")?.execute([row])?;
+            self.connection
+                .prepare_cached("UPDATE calls SET size = ?2 WHERE row = ?1")?
+                .execute(params![row, ROW_BYTES.cast_signed()])?;
             self.gone.push((id, Part::Request));
         }
         let held = self.evict(bytes, bounds)?;
-        if state == State::Dead && held + bytes > bounds.bytes {
-            self.gone.push((id, Part::Answer));
+        let is_inline = answer.body.len() <= INLINE;
+        let part = Part::Answer(serial);
+        // The file of an error is not written where another try was to follow.
+        let is_there = is_inline || state == State::Done || bodies::size(&self.bodies, id, part).is_some();
+        if state == State::Dead && (held + bytes > bounds.bytes || !is_there) {
+            self.gone.push((id, part));
             return Ok(());
         }
-        let body = (answer.body.len() <= INLINE).then_some(&answer.body[..]);
+        let body = is_inline.then_some(&answer.body[..]);
         self.connection.prepare_cached("INSERT OR REPLACE INTO answers VALUES (?1, ?2, ?3)")?.execute(params![
             row,
             answer.head,

@@ -83,7 +83,7 @@ fn nothing_is_accepted_into_a_file_that_is_gone() {
     std::fs::remove_file(gateway.folder.path().join("data/async/calls.sqlite")).unwrap();
     let refused = send();
     assert_eq!((refused.status, refused.code()), (503, "queue_unavailable"), "{refused:?}");
-    assert!(refused.body.contains("was removed or replaced"), "{}", refused.body);
+    assert!(refused.body.contains("was removed, replaced or cut short"), "{}", refused.body);
     let ready = gateway.get("/readyz").json();
     let storage = ready["storage"][0].as_str().unwrap_or_default();
     assert_eq!(ready["status"], "ready", "plain calls go on: {ready}");

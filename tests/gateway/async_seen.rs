@@ -52,6 +52,7 @@ fn plugins_see_which_try_of_which_call_it_is() {
     let location = accepted(&gateway.post("/local/it/v1/async/args", &[JSON], "[1]"));
     let done = ended(&gateway, &location);
     let result = gateway.get(&format!("{location}/result"));
+    assert_eq!(result.header("cache-control"), Some("no-store"));
     let seen = |name: &str| serde_json::from_str::<Value>(result.header(name).unwrap()).unwrap();
     assert_eq!(seen("x-accepted"), json!({"id": done["id"], "try": 0}), "{result:?}");
     assert_eq!(seen("x-tried"), json!({"id": done["id"], "try": 1}), "{result:?}");

@@ -176,6 +176,8 @@ fn a_receiver_decides_whether_it_is_asked_again() {
     assert!(listed.contains("callback of m/add") && listed.contains("status 410"), "{listed}");
     let shown: Value = serde_json::from_str(&run(&["show", dead["id"].as_str().unwrap()])).unwrap();
     assert_eq!((&shown["callback_of"], &shown["state"]), (&json!(fails.rsplit('/').next()), &json!("dead")), "{shown}");
+    let request = gateway.get(&format!("/api/calls/{}/request", dead["id"].as_str().unwrap()));
+    assert_eq!((request.code(), request.message().contains("no request has made it")), ("call_not_found", true));
     assert_eq!(run(&["redrive"]), "2 calls are queued again\n");
     wait_for("another try", || (receiver.received("/status/410").len() == 2).then_some(()));
 }

@@ -93,7 +93,6 @@ impl Gateway {
             Ok(Accepted::New) => Acceptance::New(kept),
             Ok(Accepted::Before(before)) => Acceptance::Before(before),
             Ok(Accepted::OtherRequest) => ended(key_reused()),
-            Ok(Accepted::UnderWay) => ended(key_in_use()),
             Err(fault) => ended(failure_of(&fault)),
         }
     }
@@ -112,18 +111,23 @@ pub fn key_in_use() -> Failure {
     Failure::of_code(Code::IdempotencyKeyInUse, "a call with this idempotency-key is under way")
 }
 
-/// What a caller sees of a fault of the queue.
+/// The code of a fault of the queue.
 #[must_use]
-pub fn failure_of(fault: &Fault) -> Failure {
-    let code = match fault {
+pub fn code_of(fault: &Fault) -> Code {
+    match fault {
         Fault::Full(_) => Code::InsufficientStorage,
         Fault::TooMany(_) => Code::Overloaded,
-        Fault::Broken(_) | Fault::Stopped => Code::QueueUnavailable,
-    };
+        Fault::Broken(_) | Fault::Damaged(_) | Fault::Stopped => Code::QueueUnavailable,
+    }
+}
+
+/// What a caller sees of a call that the queue has not accepted.
+#[must_use]
+pub fn failure_of(fault: &Fault) -> Failure {
     if !matches!(fault, Fault::TooMany(_)) {
         tracing::warn!(%fault, "an asynchronous call was not accepted");
     }
-    let mut failure = Failure::of_code(code, format!("the call was not accepted: {fault}"));
+    let mut failure = Failure::of_code(code_of(fault), format!("the call was not accepted: {fault}"));
     failure.headers.push((RETRY_AFTER, answer::retry_after(RETRY)));
     failure
 }
@@ -169,8 +173,9 @@ pub(super) fn new_call(
 
 /// The digest of what was asked for: the function and the arguments as the caller wrote them.
 pub(super) fn fingerprint_of(call: &Call<'_>) -> [u8; 32] {
-    let names = call.arguments.names().unwrap_or_default();
-    digest([call.arguments.as_json(), names.as_bytes()])
+    let (arguments, names) = (call.arguments.as_json(), call.arguments.names().unwrap_or_default().as_bytes());
+    // Texts of a query or a form become what the function takes, so they are other arguments than JSON like them.
+    if call.arguments.are_text() { digest([arguments, names, b"text"]) } else { digest([arguments, names]) }
 }
 
 /// The digest of a key and of what it belongs to: calls that somebody waits for or not (`kind`), the deployment, the

@@ -165,10 +165,20 @@ fn retry_after(outcome: &Outcome) -> Duration {
 
 /// What is kept of a try that could not even be made.
 fn lost(why: &str) -> (TryEnd, Answer) {
-    let body = crate::answer::error_body(Code::StorageError.as_str(), why, None, "");
+    (TryEnd::Final, error_of(Code::StorageError, why))
+}
+
+/// What is kept of a try whose result could not wait for the disk.
+pub(super) fn no_memory() -> (TryEnd, Answer) {
+    let why = "the disk did not take the result, and there was no memory to wait for it (max_buffered)";
+    (TryEnd::Failed, error_of(Code::InsufficientStorage, why))
+}
+
+/// The answer of an error of the gateway's own.
+fn error_of(code: Code, why: &str) -> Answer {
+    let body = crate::answer::error_body(code.as_str(), why, None, "");
     let head = head_text(&[(CONTENT_TYPE, HeaderValue::from_static("application/json"))]).into();
-    let code = Code::StorageError.as_str().into();
-    (TryEnd::Final, Answer { status: 500, code, message: why.into(), head, body })
+    Answer { status: code.status().as_u16(), code: code.as_str().into(), message: why.into(), head, body }
 }
 
 /// The headers of an answer as a JSON array of pairs.

@@ -2,14 +2,16 @@
 
 use std::collections::HashMap;
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
 use tokio_util::sync::CancellationToken;
 
 use crate::clock;
 use crate::gateway::Gateway;
-use crate::gateway::async_calls::attempt::attempt;
+use crate::gateway::async_calls::attempt::{self, attempt};
 use crate::gateway::async_calls::{AsyncCalls, FAULT_PAUSE, Running, callbacks};
+use crate::plugin::held_stream::Taken;
 use crate::queue::progress::{State, TryEnd};
 use crate::queue::{self, Answer, Begun, Fault, Room, Try, is_origin};
 
@@ -41,12 +43,14 @@ pub async fn dispatch(gateway: Arc<Gateway>, calls: Arc<AsyncCalls>) {
         calls.queue.due.notified().await;
     }
     recover(&calls).await;
+    let mut failures = 0_u32;
     let (mut paces, mut last) = (Paces::new(), Box::from(""));
     loop {
         let due = calls.queue.due.notified();
         let ended = calls.ended.notified();
         let wait = match begin(&calls, &mut paces, &mut last).await {
             Ok((begun, paced)) => {
+                failures = 0;
                 let next = begun.next.map(|next| queue::until(next, queue::now()));
                 for one in begun.tries {
                     start(&gateway, &calls, one);
@@ -54,7 +58,10 @@ pub async fn dispatch(gateway: Arc<Gateway>, calls: Arc<AsyncCalls>) {
                 [next, paced].into_iter().flatten().min().unwrap_or(LONGEST_WAIT).min(LONGEST_WAIT)
             }
             Err(fault) => {
-                tracing::warn!(%fault, "asynchronous calls wait: their file cannot be used");
+                failures = failures.saturating_add(1);
+                if failures.is_power_of_two() {
+                    tracing::warn!(%fault, failures, "asynchronous calls wait: their file cannot be used");
+                }
                 FAULT_PAUSE
             }
         };
@@ -80,11 +87,13 @@ async fn recover(calls: &AsyncCalls) {
 /// Begins the tries that may begin. Returns them, and how long deployments with a rate have to wait.
 async fn begin(calls: &AsyncCalls, paces: &mut Paces, last: &mut Box<str>) -> Result<(Begun, Option<Duration>), Fault> {
     let rules = calls.rules();
+    // While the disk takes no results, there are no more of them.
+    let most = if calls.unwritten.load(Ordering::Relaxed) == 0 { TRIES } else { 0 };
     let (room, under_way) = {
         let Running { calls, lanes, bytes } = &*calls.running.lock();
         let callbacks: usize = lanes.iter().filter(|(lane, _)| is_origin(lane)).map(|(_, count)| count).sum();
         let room = Room {
-            tries: TRIES.saturating_sub(calls.len()),
+            tries: most.saturating_sub(calls.len()),
             callbacks: callbacks::OF_ALL.saturating_sub(callbacks),
             bytes: BYTES.saturating_sub(*bytes),
         };
@@ -156,28 +165,68 @@ fn start(gateway: &Arc<Gateway>, calls: &Arc<AsyncCalls>, one: Try) {
     let tried = Arc::clone(gateway);
     gateway.tasks.spawn(async move {
         let UnderWay { calls, one } = &under_way;
-        let Some(Some((how, answer))) = end.run_until_cancelled(made(&tried, calls, one)).await else { return };
-        loop {
-            match calls.queue.end(one, how, Some(answer.clone())).await {
-                Ok(state) => {
-                    if state == Some(State::Dead) {
-                        log_death(one, &answer);
-                    }
-                    return;
-                }
-                Err(fault) => {
-                    let id = one.id;
-                    tracing::warn!(%fault, %id, "what a call came to cannot be kept yet");
-                }
-            }
-            // Its result is worth waiting for the disk, as long as the gateway runs.
-            tokio::select! {
-                () = tokio::time::sleep(FAULT_PAUSE) => {}
-                () = tried.drain_begins() => return,
-                () = end.cancelled() => return,
-            }
+        if let Some(Some(came_to)) = end.run_until_cancelled(made(&tried, calls, one)).await {
+            keep_result(&tried, calls, one, came_to, &end).await;
         }
     });
+}
+
+/// Writes what a try came to. That is worth waiting for the disk, as long as the gateway runs: no tries begin
+/// meanwhile, and the result counts with the answers to clients. Where these have taken all the memory, the try has
+/// failed.
+async fn keep_result(
+    gateway: &Gateway,
+    calls: &AsyncCalls,
+    one: &Try,
+    (mut how, mut answer): (TryEnd, Answer),
+    end: &CancellationToken,
+) {
+    let mut unwritten = None;
+    for failures in 1_u32.. {
+        let fault = match calls.queue.end(one, how, Some(answer.clone())).await {
+            Ok(state) => {
+                if state == Some(State::Dead) {
+                    log_death(one, &answer);
+                }
+                return;
+            }
+            Err(fault) => fault,
+        };
+        if failures.is_power_of_two() {
+            tracing::warn!(%fault, id = %one.id, failures, "what a call came to cannot be kept yet");
+        }
+        if unwritten.is_none() {
+            let taken = Taken::of(gateway.room(), answer.body.len());
+            if taken.is_err() {
+                (how, answer) = attempt::no_memory();
+            }
+            unwritten = Some(Unwritten::new(calls, taken.ok()));
+        }
+        tokio::select! {
+            () = tokio::time::sleep(FAULT_PAUSE) => {}
+            () = gateway.drain_begins() => return,
+            () = end.cancelled() => return,
+        }
+    }
+}
+
+/// A result that waits to be written, for as long as it does.
+struct Unwritten<'a> {
+    calls: &'a AsyncCalls,
+    _taken: Option<Taken>,
+}
+
+impl<'a> Unwritten<'a> {
+    fn new(calls: &'a AsyncCalls, taken: Option<Taken>) -> Self {
+        calls.unwritten.fetch_add(1, Ordering::Relaxed);
+        Self { calls, _taken: taken }
+    }
+}
+
+impl Drop for Unwritten<'_> {
+    fn drop(&mut self) {
+        self.calls.unwritten.fetch_sub(1, Ordering::Relaxed);
+    }
 }
 
 /// Makes a try. None if the gateway ends meanwhile: another one makes it again.
@@ -222,5 +271,28 @@ pub async fn tidy(calls: Arc<AsyncCalls>) {
                 }
             }
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::config::Config;
+    use crate::queue::NewCall;
+
+    #[tokio::test]
+    async fn no_try_begins_while_a_result_is_not_written() {
+        let folder = tempfile::tempdir().unwrap();
+        let mut config = Config::default();
+        config.server.data_dir = folder.path().to_owned();
+        let calls = AsyncCalls::new(&config);
+        let call = NewCall { expires: queue::now() + 60_000, ..NewCall::sample(1) };
+        calls.queue.accept(call).await.unwrap();
+        let unwritten = Unwritten::new(&calls, None);
+        let (mut paces, mut last) = (Paces::new(), "".into());
+        let (none, _) = begin(&calls, &mut paces, &mut last).await.unwrap();
+        assert!(none.tries.is_empty());
+        drop(unwritten);
+        assert_eq!(begin(&calls, &mut paces, &mut last).await.unwrap().0.tries.len(), 1);
     }
 }

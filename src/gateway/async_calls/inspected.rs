@@ -7,6 +7,7 @@ use serde::Serialize;
 use crate::config::{AsyncLimit, PluginName, ScheduleConfig};
 use crate::gateway::async_calls::stored_call::StoredCall;
 use crate::queue;
+use crate::queue::progress::Millis;
 
 /// A schedule of a deployment.
 #[derive(Debug, Serialize)]
@@ -22,14 +23,16 @@ pub struct InspectedSchedule {
 }
 
 impl InspectedSchedule {
-    /// A schedule of the configuration.
+    /// A schedule of the configuration. `last` is the last of its times that has its call or was passed over.
     #[must_use]
-    pub fn of(schedule: &ScheduleConfig) -> Self {
+    pub fn of(schedule: &ScheduleConfig, last: Option<Millis>) -> Self {
+        // After a clock that was ahead, there are no calls until the same times are over.
+        let from = last.unwrap_or(Millis::MIN).max(queue::time_of_day());
         Self {
             name: schedule.known_as(),
             function: schedule.to.function.clone().unwrap_or_default(),
             times: schedule.times(),
-            next: schedule.next_times(queue::time_of_day()).map(|time| time.to_string()).collect(),
+            next: schedule.next_times(from).map(|time| time.to_string()).collect(),
         }
     }
 }

@@ -8,7 +8,7 @@ use crate::config::{AsyncConfig, AsyncLimit, CallbackUrl, Config, DeploymentAsyn
 use crate::deployment::DeploymentName;
 use crate::gateway::async_calls::callbacks::{Callbacks, OF_ORIGIN};
 use crate::queue::progress::Policy;
-use crate::queue::{Bounds, Callback, is_origin};
+use crate::queue::{Bounds, Callback, Kept, is_origin};
 
 /// The rules of all deployments.
 #[derive(Debug)]
@@ -86,6 +86,12 @@ impl Rules {
         (concurrency, rate)
     }
 
+    /// How long a call that is queued again may wait: callbacks have an age of their own.
+    #[must_use]
+    pub fn max_age_of(&self, call: &Kept) -> Duration {
+        if call.reports.is_some() { self.callbacks.max_age() } else { self.of_deployment(&call.deployment).max_age }
+    }
+
     /// Those of a deployment.
     #[must_use]
     pub fn of_deployment(&self, name: &str) -> RulesOf {
@@ -104,5 +110,22 @@ impl Rules {
             concurrency: own.concurrency.unwrap_or(all.concurrency) as usize,
             rate: own.rate,
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::queue::NewCall;
+
+    #[test]
+    fn a_callback_that_is_queued_again_has_the_age_of_callbacks() {
+        let mut config = Config::default();
+        config.async_calls.callbacks.max_age = "2s".parse().unwrap();
+        let rules = Rules::of(&config);
+        let call = NewCall::sample(1).kept();
+        let callback = Kept { reports: Some(call.id), ..call.clone() };
+        assert_eq!(rules.max_age_of(&callback), Duration::from_secs(2));
+        assert_eq!(rules.max_age_of(&call), config.async_calls.max_age.get());
     }
 }

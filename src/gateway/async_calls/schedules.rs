@@ -7,6 +7,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
+use jiff::Timestamp;
 use serde_json::Value;
 
 use crate::config::{Missed, ScheduleConfig};
@@ -16,7 +17,7 @@ use crate::gateway::async_calls::{AsyncCalls, FAULT_PAUSE};
 use crate::invocation::Arguments;
 use crate::plugin::invocation::Invocation;
 use crate::queue::progress::{Millis, after};
-use crate::queue::{self, CallId, DueTick, Fault, NewCall, Tick};
+use crate::queue::{self, CallId, DueTick, Fault, NewCall, Tick, Ticked};
 
 /// The name of the task, in the log and the metrics.
 pub const SCHEDULES: &str = "schedules";
@@ -30,9 +31,12 @@ const MOST_LATE: usize = 100;
 /// Calls that one change accepts.
 const BATCH: usize = 256;
 
+/// How far schedules are, by name.
+type Known = HashMap<Box<str>, Ticked>;
+
 /// Makes the calls of all schedules, without end.
 pub async fn run(calls: Arc<AsyncCalls>) {
-    let mut known: HashMap<Box<str>, Millis> = HashMap::new();
+    let mut known = Known::new();
     let mut is_first = true;
     loop {
         let rules = calls.rules();
@@ -55,6 +59,8 @@ pub async fn run(calls: Arc<AsyncCalls>) {
             Err(fault) => {
                 tracing::warn!(%fault, "schedules wait: their file cannot be used");
                 tokio::time::sleep(FAULT_PAUSE).await;
+                // What is known is not on the disk.
+                is_first = true;
                 continue;
             }
         };
@@ -66,19 +72,22 @@ pub async fn run(calls: Arc<AsyncCalls>) {
 /// When schedules are due next, by their place in the rules.
 struct Plan {
     next: BinaryHeap<Reverse<(Millis, usize)>>,
+    /// Schedules whose last times were found to lie in the future.
+    ahead: HashSet<Box<str>>,
 }
 
 impl Plan {
     /// The plan of schedules that were last due at the `known` times. Times that passed meanwhile are passed over or
     /// made up for.
-    async fn new(calls: &AsyncCalls, rules: &Rules, known: &mut HashMap<Box<str>, Millis>) -> Result<Self, Fault> {
+    async fn new(calls: &AsyncCalls, rules: &Rules, known: &mut Known) -> Result<Self, Fault> {
         let now = queue::time_of_day();
         let (mut next, mut begun, mut names) = (BinaryHeap::new(), Vec::new(), HashSet::new());
         for (at, schedule) in rules.schedules.iter().enumerate() {
             let name: Box<str> = schedule.known_as().into();
             names.insert(name.clone());
+            let times: Box<str> = schedule.times().into();
             let last = match known.get(&name) {
-                Some(last) => {
+                Some(Ticked { last, times: before }) if before.as_ref().is_none_or(|before| *before == times) => {
                     let passed = schedule.last_until(now).filter(|tick| tick > last);
                     let is_made = |tick: &Millis| schedule.missed == Missed::Once || now - tick <= RESTART;
                     match passed {
@@ -88,11 +97,14 @@ impl Plan {
                         None => *last,
                     }
                 }
+                // It has other times than before: none of those that have passed.
+                Some(Ticked { last, .. }) => now.max(*last),
                 None => now,
             };
-            if known.get(&name) != Some(&last) {
-                begun.push((name.clone(), last));
-                known.insert(name, last);
+            let ticked = Ticked { last, times: Some(times) };
+            if known.get(&name) != Some(&ticked) {
+                begun.push((name.clone(), ticked.clone()));
+                known.insert(name, ticked);
             }
             if let Some(tick) = schedule.next_after(last) {
                 next.push(Reverse((tick, at)));
@@ -102,17 +114,19 @@ impl Plan {
         known.retain(|name, _| names.contains(&**name));
         if !begun.is_empty() {
             let begin = move |database: &mut queue::Database| {
-                begun.iter().try_for_each(|(name, last)| database.begin_schedule(name, *last))
+                begun.iter().try_for_each(|(name, ticked)| database.begin_schedule(name, ticked))
             };
             calls.queue.run(begin).await?;
         }
-        Ok(Self { next })
+        *calls.ticked.lock() = known.iter().map(|(name, ticked)| (name.clone(), ticked.last)).collect();
+        Ok(Self { next, ahead: HashSet::new() })
     }
 
     /// Makes the calls until the rules are others.
-    async fn follow(&mut self, calls: &AsyncCalls, rules: &Arc<Rules>, known: &mut HashMap<Box<str>, Millis>) {
+    async fn follow(&mut self, calls: &AsyncCalls, rules: &Arc<Rules>, known: &mut Known) {
         while Arc::ptr_eq(rules, &calls.rules()) {
             let now = queue::time_of_day();
+            self.warn_of_times_ahead(known, now);
             let due = self.due(rules, now);
             if !due.is_empty() && !accept(calls, rules, due, known).await {
                 return;
@@ -122,6 +136,19 @@ impl Plan {
             tokio::select! {
                 () = calls.rescheduled.notified() => return,
                 () = tokio::time::sleep(next) => {}
+            }
+        }
+    }
+
+    /// Says which schedules have no calls because the clock was ahead when they had their last one.
+    fn warn_of_times_ahead(&mut self, known: &Known, now: Millis) {
+        for (name, Ticked { last, .. }) in known {
+            if last.saturating_sub(now) <= RESTART {
+                self.ahead.remove(name);
+            } else if self.ahead.insert(name.clone()) {
+                let last = Timestamp::from_millisecond(*last).unwrap_or(Timestamp::MAX);
+                tracing::warn!(schedule = %name, %last, "the last time of a schedule is ahead of the clock: it has no \
+                                                         calls until then");
             }
         }
     }
@@ -163,12 +190,7 @@ fn late(schedule: &ScheduleConfig, from: Millis, now: Millis) -> usize {
 }
 
 /// Accepts the calls of due times. False if they have to be looked for again.
-async fn accept(
-    calls: &AsyncCalls,
-    rules: &Rules,
-    due: Vec<(Millis, usize)>,
-    known: &mut HashMap<Box<str>, Millis>,
-) -> bool {
+async fn accept(calls: &AsyncCalls, rules: &Rules, due: Vec<(Millis, usize)>, known: &mut Known) -> bool {
     let ticks: Vec<DueTick> =
         due.iter().filter_map(|(tick, at)| due_tick(rules, &rules.schedules[*at], *tick)).collect();
     match calls.queue.accept_ticks(ticks).await {
@@ -179,7 +201,10 @@ async fn accept(
                 if accepted == Tick::Overlaps {
                     tracing::info!(schedule = name, "the call before has not ended: this time is passed over");
                 }
-                known.insert(name.into(), tick);
+                if let Some(ticked) = known.get_mut(&*name) {
+                    ticked.last = tick;
+                }
+                calls.ticked.lock().insert(name.into(), tick);
             }
             is_whole
         }
@@ -219,5 +244,68 @@ fn arguments_of(arguments: Option<&Value>) -> Arguments {
             Arguments::from_checked(of(&values)).named(&names)
         }
         _ => Arguments::none(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::config::Config;
+    use crate::deployment::DeploymentName;
+    use crate::gateway::async_calls::inspected::InspectedSchedule;
+
+    const HOUR: Millis = 3_600_000;
+
+    fn config(data_dir: &std::path::Path, times: &str) -> Config {
+        let table = format!("name = \"s\"\nto = \"m/f\"\nmissed = \"once\"\n{times}");
+        let mut config = Config { schedules: vec![toml::from_str(&table).unwrap()], ..Config::default() };
+        config.server.data_dir = data_dir.to_owned();
+        config
+    }
+
+    async fn next_of(calls: &AsyncCalls, known: &mut Known) -> Millis {
+        let plan = Plan::new(calls, &calls.rules(), known).await.unwrap();
+        plan.next.peek().unwrap().0.0
+    }
+
+    #[tokio::test]
+    async fn other_times_of_a_schedule_begin_when_they_are_set() {
+        let folder = tempfile::tempdir().unwrap();
+        let calls = AsyncCalls::new(&config(folder.path(), "every = \"365d\""));
+        let begun = queue::time_of_day();
+        // It was due an hour ago, as far as anybody knows.
+        let last = Ticked { last: begun - 2 * HOUR, times: Some("every 365d".into()) };
+        let mut known = Known::from([("s".into(), last)]);
+        assert!(next_of(&calls, &mut known).await > begun + HOUR);
+        calls.replace_rules(&config(folder.path(), "every = \"30m\""));
+        let next = next_of(&calls, &mut known).await;
+        assert!(next > begun, "a call for a time that it never had: {next}");
+        // The same times again: what has passed is made up for, as the file says as well.
+        let times = known["s"].times.clone();
+        known.insert("s".into(), Ticked { last: begun - 2 * HOUR, times });
+        assert!(next_of(&calls, &mut known).await <= begun);
+        let kept = calls.queue.run(|database| database.last_ticks()).await.unwrap();
+        assert_eq!(kept["s"].times.as_deref(), Some("every 30m"));
+    }
+
+    #[tokio::test]
+    async fn next_times_are_those_after_the_last_one() {
+        let folder = tempfile::tempdir().unwrap();
+        let calls = AsyncCalls::new(&config(folder.path(), "every = \"1m\""));
+        let ahead = queue::time_of_day() + 1000 * HOUR;
+        let mut known = Known::from([("s".into(), Ticked { last: ahead, times: Some("every 1m".into()) })]);
+        let mut plan = Plan::new(&calls, &calls.rules(), &mut known).await.unwrap();
+        let next = plan.next.peek().unwrap().0.0;
+        let [InspectedSchedule { next: shown, .. }] = &calls.schedules_of(&DeploymentName::new("m").unwrap())[..]
+        else {
+            panic!("one schedule");
+        };
+        assert_eq!(shown[0], Timestamp::from_millisecond(next).unwrap().to_string());
+        for _ in 0..2 {
+            plan.warn_of_times_ahead(&known, queue::time_of_day());
+            assert_eq!(plan.ahead.len(), 1, "said once");
+        }
+        plan.warn_of_times_ahead(&known, ahead);
+        assert!(plan.ahead.is_empty());
     }
 }

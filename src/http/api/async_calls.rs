@@ -18,7 +18,7 @@ use http::{HeaderMap, HeaderName, HeaderValue, StatusCode};
 use crate::config::Delay;
 use crate::gateway::Gateway;
 use crate::gateway::async_calls::AsyncCalls;
-use crate::gateway::async_calls::accept::failure_of;
+use crate::gateway::async_calls::accept::code_of;
 use crate::http::api::call_selection::CallSelection;
 use crate::http::api::caller::{Caller, Need};
 use crate::http::api::{foreign_page, reply};
@@ -65,9 +65,8 @@ fn not_found() -> Problem {
 }
 
 pub(super) fn problem_of(fault: &Fault) -> Problem {
-    let failure = failure_of(fault);
-    let code = if failure.status == 507 { Code::InsufficientStorage } else { Code::QueueUnavailable };
-    Problem::new(code, fault.to_string()).retry_after(LOOK)
+    tracing::warn!(%fault, "asynchronous calls could not be read or changed");
+    Problem::new(code_of(fault), fault.to_string()).retry_after(LOOK)
 }
 
 /// The calls and an id in an address.
@@ -266,6 +265,8 @@ fn as_it_was(answer: Answer, held: Held) -> Response {
         }
     }
     foreign_page::confine(response.headers_mut());
+    // It is gone one day, and it may be made again.
+    response.headers_mut().insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
     response
 }
 
@@ -275,8 +276,7 @@ async fn cancel(State(gateway): State<Arc<Gateway>>, Path(id): Path<String>, hea
         if !calls.queue.has_file() {
             return Err(not_found());
         }
-        let changed = calls.queue.cancel(id).await.map_err(|fault| problem_of(&fault))?;
-        calls.end_try(id);
+        let changed = calls.cancel(id).await.map_err(|fault| problem_of(&fault))?;
         changed_to(&changed, "cancelled")
     };
     cancelled.await.unwrap_or_else(|problem| reply::problem(problem, &headers))
@@ -284,7 +284,7 @@ async fn cancel(State(gateway): State<Arc<Gateway>>, Path(id): Path<String>, hea
 
 fn changed_to(changed: &Changed, to: &str) -> Result<Response, Problem> {
     match changed {
-        Changed::Now(kept) => Ok(shown(shown::json(kept, None))),
+        Changed::Now(kept) | Changed::Before(kept) => Ok(shown(shown::json(kept, None))),
         Changed::Refused(kept) => {
             let state = kept.progress.state.as_str();
             Err(Problem::new(Code::CallState, format!("the call is {state} and cannot be {to}")))
@@ -337,7 +337,8 @@ async fn retry(
         let (calls, id) = named(&gateway, &id)?;
         let (kept, _) = found(calls, id).await?;
         caller.check(Need::ChangeOf(&kept.deployment))?;
-        let max_age = calls.rules().of_deployment(&kept.deployment).max_age;
+        let rules = calls.rules();
+        let max_age = move |kept: &Kept| rules.max_age_of(kept);
         let changed = calls.queue.retry(id, max_age).await.map_err(|fault| problem_of(&fault))?;
         changed_to(&changed, "tried again")
     };
@@ -358,7 +359,7 @@ async fn redrive(
         caller.check(asked.need_of_change())?;
         let Some(calls) = gateway.async_calls().filter(|calls| calls.queue.has_file()) else { return Ok(counted(0)) };
         let rules = calls.rules();
-        let max_age = move |name: &str| rules.of_deployment(name).max_age;
+        let max_age = move |kept: &Kept| rules.max_age_of(kept);
         let count = calls.queue.redrive(asked.filter, max_age, BATCH).await.map_err(|fault| problem_of(&fault))?;
         Ok(counted(count))
     };

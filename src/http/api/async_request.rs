@@ -30,6 +30,10 @@ async fn request(
         let (calls, id) = named(&gateway, &id)?;
         let (kept, _) = found(calls, id).await?;
         caller.check(Need::ReadOf(&kept.deployment))?;
+        if kept.reports.is_some() {
+            let message = "the call is a callback: no request has made it, but the end of another call";
+            return Err(Problem::new(Code::CallNotFound, message));
+        }
         let request = calls.request_of(id).await.map_err(|fault| problem_of(&fault))?;
         let gone = || Problem::new(Code::CallNotFound, "what a call is made of is kept until it is done");
         let request = request.ok_or_else(gone)?;
