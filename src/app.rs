@@ -46,7 +46,7 @@ use crate::app::reload::Watched;
 use crate::app::signals::Signals;
 use crate::app::successor::Program;
 use crate::app::terminal::Terminal;
-use crate::cluster::Cluster;
+use crate::cluster::{self, Cluster};
 use crate::config::{self, Config, DeployConfig, Faults, Isolation};
 use crate::deployment::Prefix;
 use crate::gateway::async_calls::AsyncCalls;
@@ -294,11 +294,15 @@ impl App {
 
 /// The cluster that the gateway is part of, if it is not alone. Nothing is connected yet.
 fn cluster_of(config: &Config, store: &Arc<Store>) -> anyhow::Result<Option<Arc<Cluster>>> {
-    let Some(cluster) = &config.cluster else { return Ok(None) };
+    let data_dir = &config.server.data_dir;
+    let Some(cluster) = &config.cluster else {
+        cluster::leave(data_dir).context("forgetting the cluster that the gateway was part of")?;
+        return Ok(None);
+    };
     if cluster.secret.is_none() {
         tracing::warn!("[cluster] has no secret: whoever may write to the NATS servers may deploy and read variables");
     }
-    let joined = Cluster::new(cluster, &config.server.data_dir, store);
+    let joined = Cluster::new(cluster, data_dir, store);
     Ok(Some(Arc::new(joined.context("reading what is known of the cluster")?)))
 }
 

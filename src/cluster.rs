@@ -31,7 +31,7 @@ use crate::cluster::seen::Seen;
 use crate::config::ClusterConfig;
 use crate::registry::record::Record;
 use crate::registry::shared::{Artefacts, Records, SharedError};
-use crate::registry::store::Store;
+use crate::registry::store::{StorageError, Store};
 use crate::supervise;
 
 const CONNECTING: &str = "cluster-connection";
@@ -65,6 +65,10 @@ impl Cluster {
         let engine = Arc::new(Engine::new(config.clone()));
         let progress = Arc::new(Progress::default());
         let seen = Arc::new(Seen::load(data_dir)?);
+        if seen.is_new() {
+            // The revisions are those of a gateway that was alone.
+            forget_revisions(store).map_err(io::Error::other)?;
+        }
         let records = ClusterRecords::new(Arc::clone(&engine), Arc::clone(store), Arc::clone(&seen), config);
         Ok(Self {
             config: config.clone(),
@@ -113,6 +117,7 @@ impl Cluster {
             progress: Arc::clone(&self.progress),
             waiting: Arc::clone(&self.waiting),
             seen: Arc::clone(&self.seen),
+            nodes: Arc::clone(&self.nodes),
         });
         supervise::until_stopped(tasks, stop, FOLLOWING, move || {
             let follower = Arc::clone(&follower);
@@ -146,10 +151,12 @@ impl Cluster {
         self.seen.accept(&position.created, position.last).await.map_err(SharedError::Unavailable)
     }
 
-    /// A change of the cluster is this gateway's own now, or why it is not.
-    pub fn changed(&self, name: &str, revision: u64, failure: Option<String>) {
-        self.progress.end(name, revision, failure);
+    /// A change of the cluster is this gateway's own now, or why it is not. Returns whether that is another outcome
+    /// than before.
+    pub fn changed(&self, name: &str, revision: u64, failure: Option<String>) -> bool {
+        let is_news = self.progress.end(name, revision, failure);
         self.nodes.tell();
+        is_news
     }
 
     /// Why the registry of the cluster is not obeyed, if it is not.
@@ -157,4 +164,22 @@ impl Cluster {
     pub fn lost(&self) -> Option<String> {
         self.seen.lost()
     }
+}
+
+/// Leaves the cluster, if the gateway was part of one: what it changes alone has revisions of its own. Blocks.
+///
+/// # Errors
+///
+/// What it knows of the cluster cannot be removed.
+pub fn leave(data_dir: &Path) -> io::Result<()> {
+    Seen::forget(data_dir)
+}
+
+fn forget_revisions(store: &Store) -> Result<(), StorageError> {
+    for mut record in store.records() {
+        if record.revision.take().is_some() {
+            store.save(record)?;
+        }
+    }
+    Ok(())
 }

@@ -11,8 +11,9 @@ use parking_lot::Mutex;
 use tokio::sync::Notify;
 
 use crate::cluster::engine::{Engine, in_words};
+use crate::cluster::nodes::Nodes;
 use crate::cluster::progress::Progress;
-use crate::cluster::records::{ClusterRecords, PREFIX};
+use crate::cluster::records::{ClusterRecords, PREFIX, name_of};
 use crate::cluster::seen::Seen;
 use crate::deployment::DeploymentName;
 use crate::registry::record::Record;
@@ -97,6 +98,7 @@ pub(super) struct Follower {
     pub(super) progress: Arc<Progress>,
     pub(super) waiting: Arc<Waiting>,
     pub(super) seen: Arc<Seen>,
+    pub(super) nodes: Arc<Nodes>,
 }
 
 impl Follower {
@@ -151,6 +153,10 @@ impl Follower {
                     Err(reason) => {
                         let (key, revision) = (entry.key, entry.revision);
                         tracing::error!(key, revision, %reason, "a record of the cluster is refused");
+                        self.progress.hear(revision);
+                        let failure = Some(format!("the record is refused: {reason}"));
+                        self.progress.end(&name_of(&key), revision, failure);
+                        self.nodes.tell();
                     }
                 }
             }

@@ -3,6 +3,7 @@
 
 use std::io;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use arc_swap::ArcSwapOption;
@@ -61,6 +62,8 @@ pub struct Engine {
     fault: Arc<Mutex<Option<String>>>,
     /// Told when the buckets may have to be opened again: the servers may have lost them.
     doubt: Arc<Notify>,
+    /// Whether the log has it that they are away.
+    told: AtomicBool,
     /// How often the buckets were opened.
     opened: watch::Sender<u64>,
 }
@@ -71,7 +74,7 @@ impl Engine {
         let (reach, _) = watch::channel(Reach::Away { since: clock::now(), reason });
         let (opened, _) = watch::channel(0);
         let (fault, doubt) = (Arc::default(), Arc::default());
-        Self { config, buckets: ArcSwapOption::empty(), reach, fault, doubt, opened }
+        Self { config, buckets: ArcSwapOption::empty(), reach, fault, doubt, told: AtomicBool::new(false), opened }
     }
 
     /// Whether the servers can be reached.
@@ -101,6 +104,7 @@ impl Engine {
             was_away
         });
         if is_back {
+            self.told.store(false, Ordering::Relaxed);
             tracing::info!(cluster = %self.config.name, "the cluster's NATS servers answer");
         }
     }
@@ -109,18 +113,11 @@ impl Engine {
     pub(super) fn unanswered(&self, reason: &str) {
         self.doubt.notify_one();
         let reason = self.fault.lock().clone().unwrap_or_else(|| reason.to_owned());
-        let is_gone = self.reach.send_if_modified(|reach| match reach {
-            Reach::Reached => {
-                *reach = Reach::Away { since: clock::now(), reason: reason.clone() };
-                true
-            }
-            Reach::Away { reason: known, .. } => {
-                let is_new = *known != reason;
-                known.clone_from(&reason);
-                is_new
-            }
+        self.reach.send_modify(|reach| match reach {
+            Reach::Reached => *reach = Reach::Away { since: clock::now(), reason: reason.clone() },
+            Reach::Away { reason: known, .. } => known.clone_from(&reason),
         });
-        if is_gone {
+        if !self.told.swap(true, Ordering::Relaxed) {
             let cluster = &self.config.name;
             tracing::warn!(%cluster, %reason, "the cluster's NATS servers do not answer: changes are refused");
         }

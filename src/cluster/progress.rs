@@ -50,20 +50,15 @@ impl Progress {
         self.state.lock().pending.remove(&revision);
     }
 
-    pub(super) fn end(&self, name: &str, revision: u64, failure: Option<String>) {
+    /// A change was made, or why it was not. Returns whether that is another outcome than before.
+    pub(super) fn end(&self, name: &str, revision: u64, failure: Option<String>) -> bool {
         let mut state = self.state.lock();
         state.pending.remove(&revision);
-        match failure {
-            None => {
-                state.failures.remove(name);
-            }
-            Some(mut reason) => {
-                reason.truncate(reason.floor_char_boundary(REASON));
-                if state.failures.len() < NAMED || state.failures.contains_key(name) {
-                    state.failures.insert(name.to_owned(), reason);
-                }
-            }
-        }
+        let Some(mut reason) = failure else { return state.failures.remove(name).is_some() };
+        reason.truncate(reason.floor_char_boundary(REASON));
+        let has_room = state.failures.len() < NAMED || state.failures.contains_key(name);
+        let before = if has_room { state.failures.insert(name.to_owned(), reason.clone()) } else { None };
+        before.as_ref() != Some(&reason)
     }
 
     pub(super) fn reached(&self) -> Reached {
@@ -85,7 +80,8 @@ mod tests {
         }
         progress.end("b", 4, None);
         assert_eq!(progress.reached().applied, 2);
-        progress.end("a", 3, Some("it does not load".to_owned()));
+        let fail = |revision| progress.end("a", revision, Some("it does not load".to_owned()));
+        assert!(fail(3) && !fail(3), "the same failure is told once");
         assert_eq!(progress.reached().applied, 6);
         progress.skip(7);
         assert_eq!(progress.reached().applied, 7);

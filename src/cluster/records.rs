@@ -93,6 +93,19 @@ impl ClusterRecords {
         Ok(Some((record, change)))
     }
 
+    /// The copy of a record. A release that only this gateway has serves until one of the cluster takes its place.
+    fn copy_of(&self, record: &Record) -> Record {
+        match self.store.record(record.name.as_str()).filter(|own| own.is_unshared() && record.live.is_none()) {
+            Some(own) => Record {
+                upload: record.upload.clone(),
+                next: own.next.max(record.next),
+                revision: record.revision,
+                ..own
+            },
+            None => record.clone(),
+        }
+    }
+
     fn unavailable(&self, error: &(dyn std::error::Error + 'static)) -> SharedError {
         let reason = in_words(error);
         self.engine.unanswered(&reason);
@@ -147,7 +160,7 @@ impl Records for ClusterRecords {
         Box::pin(async move {
             self.store.check_writable()?;
             record.revision = Some(self.write(&record).await?);
-            let (store, copy, name) = (Arc::clone(&self.store), record.clone(), record.name.clone());
+            let (store, copy, name) = (Arc::clone(&self.store), self.copy_of(&record), record.name.clone());
             // It counts already, on all gateways: this one must not say that nothing was changed.
             if let Err(error) = on_disk(move || Ok(store.save(copy)?)).await {
                 tracing::error!(deployment = %name, %error, "the copy of a record of the cluster was not stored");
@@ -160,6 +173,11 @@ impl Records for ClusterRecords {
 /// The key of a deployment's record. A dot in its name would make two parts of it.
 pub(super) fn key_of(name: &DeploymentName) -> String {
     format!("{PREFIX}{}", name.as_str().replace('.', "="))
+}
+
+/// The name of the deployment whose record has this key.
+pub(super) fn name_of(key: &str) -> String {
+    key.strip_prefix(PREFIX).unwrap_or(key).replace('=', ".")
 }
 
 fn check_size(what: &'static str, size: u64, limit: i32) -> Result<(), SharedError> {

@@ -53,6 +53,19 @@ impl Seen {
         })
     }
 
+    /// Forgets what was seen. Blocks.
+    pub(super) fn forget(data_dir: &Path) -> io::Result<()> {
+        match fs::remove_file(data_dir.join(FOLDER).join(FILE)) {
+            Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error),
+            _ => Ok(()),
+        }
+    }
+
+    /// Whether no registry was seen yet.
+    pub(super) fn is_new(&self) -> bool {
+        self.stored.lock().is_none()
+    }
+
     /// Why the registry is not obeyed, if it is not.
     pub(super) fn lost(&self) -> Option<String> {
         self.lost.lock().clone()

@@ -22,7 +22,11 @@ impl Deployer {
             return Err(DeployError::Stopping);
         }
         self.check_not_configured(name)?;
-        let record = self.newest_of(name).await?.ok_or_else(|| DeployError::NotFound(name.to_owned()))?;
+        let unshared = self.store.record(name).filter(|own| self.cluster.is_some() && own.is_unshared());
+        let record = match unshared {
+            Some(own) => own,
+            None => self.newest_of(name).await?.ok_or_else(|| DeployError::NotFound(name.to_owned()))?,
+        };
         // Before the lock: the deploys that would be in front in its line are the ones to give up.
         self.change_locks.give_up(name);
         let deployer = Arc::clone(self);
@@ -34,6 +38,10 @@ impl Deployer {
 
     async fn delete_now(self: Arc<Self>, name: DeploymentName) -> Result<(), DeployError> {
         let _lock = self.lock_changes(&name).await?;
+        let unshared = self.store.record(name.as_str()).filter(|own| self.cluster.is_some() && own.is_unshared());
+        if let Some(own) = unshared {
+            return self.delete_unshared(own).await;
+        }
         let unknown = || DeployError::NotFound(name.as_str().to_owned());
         let mut record = self.newest(&name).await?.ok_or_else(unknown)?;
         record.deleted = true;

@@ -106,6 +106,12 @@ pub enum DeployError {
         /// The release.
         release: u64,
     },
+    /// The cluster has a deployment of the name, and so had this gateway before it was part of the cluster.
+    #[error(
+        "{0:?} was deployed to this gateway before it was part of the cluster, which has another deployment of this \
+         name: delete it at this gateway, which then takes that over"
+    )]
+    Unshared(String),
     /// The change could not be stored.
     #[error(transparent)]
     Storage(#[from] StorageError),
@@ -153,6 +159,7 @@ impl DeployError {
             | Self::Shared(_)
             | Self::Incomplete { .. }
             | Self::NotShared { .. }
+            | Self::Unshared(_)
             | Self::Storage(_)
             | Self::Overloaded
             | Self::Stopping

@@ -199,6 +199,12 @@ impl Record {
         self.releases.iter().map(|release| release.files).collect()
     }
 
+    /// Whether other gateways cannot make its release in service: it was made by a gateway that was alone.
+    #[must_use]
+    pub fn is_unshared(&self) -> bool {
+        self.live_release().is_some_and(|live| live.package.is_none())
+    }
+
     /// The files of the packages that it needs.
     #[must_use]
     pub fn archives(&self) -> Vec<String> {

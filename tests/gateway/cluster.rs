@@ -162,3 +162,14 @@ pub(crate) fn deploy_with(gateway: &Gateway, name: &str, more: &Value) -> Answer
     request.as_object_mut().unwrap().extend(more.as_object().unwrap().clone());
     gateway.post("/api/deploy/create", &[("content-type", "application/json")], request.to_string())
 }
+
+/// Ends a gateway, and starts it again with its data folder and these tables.
+pub(crate) fn restarted_with(mut gateway: Gateway, tables: &str) -> Gateway {
+    let folder = tempfile::tempdir().unwrap();
+    gateway.signal(Signal::TERM);
+    gateway.wait_end();
+    fs::rename(gateway.folder.path().join("data"), folder.path().join("data")).unwrap();
+    let server = "[server]\nlisten = \"127.0.0.1:0\"\nprefix = \"local\"\ndata_dir = \"data\"\n";
+    fs::write(folder.path().join("metagate.toml"), format!("{server}{tables}")).unwrap();
+    Gateway::start_in(folder, |_| {})
+}

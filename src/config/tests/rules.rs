@@ -40,6 +40,26 @@ fn keys_must_fit_each_other() {
 }
 
 #[test]
+fn a_cluster_has_servers_and_one_way_to_prove_who_it_is() {
+    let table = |keys: &str| format!("[cluster]\nname = \"c\"\nnats = [\"nats://127.0.0.1\"]\n{keys}\n");
+    read(&table("user = \"a\"\npassword = \"b\"")).unwrap();
+    let secure = table("ca = \"ca.pem\"").replace("nats://", "tls://");
+    read(&secure).unwrap();
+    assert_faults("[cluster]\nname = \"c\"\n", &[(1, 2, "\"nats\"")]);
+    assert_faults("[cluster]\nname = \"a.b\"\nnats = []\n", &[(2, 8, "is not a name"), (3, 8, "the list is empty")]);
+    for (keys, line, column, message) in [
+        ("secret = \"short\"", 4, 10, "at least 32 bytes"),
+        ("user = \"a\"", 4, 8, "\"user\" needs \"password\""),
+        ("token = \"a\"\ncredentials = \"f\"", 5, 15, "NATS servers take one of them"),
+        ("cert = \"c.pem\"\nkey = \"k.pem\"", 4, 8, "\"cert\" is for addresses with tls://"),
+        ("replicas = 7", 4, 12, "from 1 to 5"),
+        ("wait = \"some\"", 4, 8, "\"all\", \"quorum\" or \"one\""),
+    ] {
+        assert_faults(&table(keys), &[(line, column, message)]);
+    }
+}
+
+#[test]
 fn callbacks_are_signed_and_go_only_to_permitted_places() {
     let secret = "secret = \"whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw\"";
     let table = |keys: &str| format!("[async.callbacks]\nhttp = [\"https://a.example\"]\n{keys}\n");

@@ -47,10 +47,14 @@ impl Deployer {
         let Some(cluster) = &self.cluster else { return };
         let (name, revision) = (record.name.clone(), record.revision.unwrap_or(0));
         let failure = self.make_own(record.clone()).await.err().map(|error| error.to_string());
-        cluster.changed(name.as_str(), revision, failure.clone());
+        let is_news = cluster.changed(name.as_str(), revision, failure.clone());
         let Some(reason) = failure else { return };
-        tracing::error!(deployment = %name, revision, %reason, "a change of the cluster was not made here");
-        self.gateway.logs.book(&name).note(&format!("the release of another gateway is not in service here: {reason}"));
+        // It is tried again and again.
+        if is_news {
+            tracing::error!(deployment = %name, revision, %reason, "a change of the cluster was not made here");
+            let words = format!("the release of another gateway is not in service here: {reason}");
+            self.gateway.logs.book(&name).note(&words);
+        }
         let (cluster, deployer) = (Arc::clone(cluster), Arc::clone(self));
         self.gateway.tasks.spawn(async move {
             if deployer.unless_draining(tokio::time::sleep(RETRY)).await.is_ok() {
@@ -67,6 +71,10 @@ impl Deployer {
         if is_known || self.check_not_configured(name.as_str()).is_err() {
             return Ok(());
         }
+        if own.as_ref().is_some_and(Record::is_unshared) {
+            // An upload or a delete of the cluster's deployment of this name is nothing to ours.
+            return if record.live.is_some() { Err(DeployError::Unshared(name.to_string())) } else { Ok(()) };
+        }
         if record.deleted {
             return match own {
                 Some(_) => self.take_away(&name).await,
@@ -78,6 +86,19 @@ impl Deployer {
             Some(release) => self.serve_copy(record, release, own, lock).await,
             None => self.keep_copy(record).await,
         }
+    }
+
+    /// Deletes a deployment that only this gateway has, and takes over what the cluster has under its name.
+    pub(in crate::gateway) async fn delete_unshared(self: &Arc<Self>, mut own: Record) -> Result<(), DeployError> {
+        let name = own.name.clone();
+        own.deleted = true;
+        self.keep_copy(own).await?;
+        self.take_away(&name).await?;
+        if let Ok(Some(record)) = self.newest(&name).await {
+            let deployer = Arc::clone(self);
+            self.gateway.tasks.spawn(async move { deployer.take_over(record).await });
+        }
+        Ok(())
     }
 
     /// Whether the release that our copy of the record names is this one, and in service.

@@ -7,6 +7,7 @@ use crate::cluster::Cluster;
 use crate::cluster::engine::Reach;
 use crate::cluster::nodes::Node;
 use crate::gateway::deployer::Deployer;
+use crate::registry::record::Record;
 
 /// The state of a cluster, as one of its gateways sees it.
 #[derive(Debug, Serialize)]
@@ -72,7 +73,7 @@ impl Deployer {
         others.sort_by(|one, other| one.name.cmp(&other.name));
         let records = self.store.records().into_iter();
         // A record without packages cannot be made elsewhere.
-        let only_here = records.filter(|record| record.live_release().is_some_and(|live| live.package.is_none()));
+        let only_here = records.filter(Record::is_unshared);
         Some(ClusterStatus {
             name: cluster.config.name.to_string(),
             node: own.name.clone(),

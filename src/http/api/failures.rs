@@ -60,6 +60,7 @@ pub fn from_deploy(error: &DeployError) -> Problem {
         }
         DeployError::Shared(error) => return from_shared(error, message),
         DeployError::Incomplete { .. } => Code::ClusterIncomplete,
+        DeployError::Unshared(_) => Code::ChangedElsewhere,
         DeployError::NotShared { .. } => Code::NotFound,
         DeployError::Overloaded => {
             return Problem::new(Code::Overloaded, message).retry_after(SOON);

@@ -1,13 +1,11 @@
 //! The NATS servers are away, lag, or have lost what they had.
 
-use std::fs;
-
 use rustix::process::Signal;
 use serde_json::json;
 
-use super::{Servers, cluster, deploy_with, joined, serves, version};
+use super::{Servers, cluster, deploy_with, joined, restarted_with, serves, version};
 use crate::deploys::versioned;
-use crate::support::{Gateway, wait_for};
+use crate::support::wait_for;
 
 #[test]
 fn a_gateway_serves_from_its_own_disk_while_the_servers_are_away() {
@@ -21,7 +19,10 @@ fn a_gateway_serves_from_its_own_disk_while_the_servers_are_away() {
     assert_eq!((ready.status, &ready.json()["cluster"]["status"]), (200, &json!("away")), "{ready:?}");
     assert!(ready.json()["cluster"]["since"].is_string(), "{ready:?}");
     let metrics = a.get("/metrics").body;
-    assert!(metrics.contains("metagate_cluster_engine_reached 0\n"), "{metrics}");
+    assert!(metrics.contains("metagate_cluster_engine_reached 0"), "{metrics}");
+    for name in ["registry_lost", "gateways", "applied_revision", "failures"] {
+        assert!(metrics.contains(&format!("\nmetagate_cluster_{name} ")), "{name}: {metrics}");
+    }
     let away = metrics.lines().find_map(|line| line.strip_prefix("metagate_cluster_engine_away_seconds "));
     assert!(away.unwrap().parse::<f64>().unwrap() > 0.0, "{metrics}");
     let refused = [a.upload("math", &versioned(2), "?replace=true"), a.create("math", &json!([])), a.delete("math")];
@@ -29,7 +30,7 @@ fn a_gateway_serves_from_its_own_disk_while_the_servers_are_away() {
         assert_eq!((answer.status, answer.code()), (503, "cluster_unavailable"), "{answer:?}");
     }
     // It starts without them.
-    let again = restart(b);
+    let again = restarted_with(b, &servers.table("b"));
     serves(&again, "math", 1);
     assert_eq!(again.get("/readyz").status, 200);
     servers.servers[0].start_again();
@@ -92,17 +93,4 @@ fn two_of_three_servers_are_enough_and_one_is_not() {
         (uploaded.status == 201 && deploy_with(&b, "math", &json!({ "wait": "one" })).status == 200).then_some(())
     });
     serves(&a, "math", 4);
-}
-
-/// Ends a gateway, and starts it again with its folder.
-fn restart(gateway: Gateway) -> Gateway {
-    let folder = tempfile::tempdir().unwrap();
-    let old = gateway.folder.path().to_owned();
-    gateway.signal(Signal::TERM);
-    let mut gateway = gateway;
-    gateway.wait_end();
-    fs::copy(old.join("metagate.toml"), folder.path().join("metagate.toml")).unwrap();
-    fs::rename(old.join("data"), folder.path().join("data")).unwrap();
-    drop(gateway);
-    Gateway::start_in(folder, |_| {})
 }

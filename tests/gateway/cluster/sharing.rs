@@ -2,7 +2,7 @@
 
 use serde_json::json;
 
-use super::{Servers, cluster, deploy_with, nodes, serves, version};
+use super::{Servers, cluster, deploy_with, nodes, restarted_with, serves, version};
 use crate::deploys::{package, versioned};
 use crate::support::{Gateway, metagate, wait_for};
 
@@ -121,4 +121,46 @@ fn the_command_shows_the_cluster() {
     std::fs::write(folder.path().join("metagate.toml"), text).unwrap();
     let c = Gateway::start_in(folder, |_| {});
     wait_for("the copy", || (c.get("/it/math/v1/call/version").status == 200).then_some(()));
+}
+
+#[test]
+fn a_gateway_that_joins_later_keeps_what_it_had() {
+    let servers = Servers::start(1);
+    let alone = Gateway::start("");
+    alone.ship("math", &versioned(7));
+    alone.ship("own", &versioned(8));
+    let a = servers.gateway("a");
+    a.ship("math", &versioned(1));
+    a.ship("text", &versioned(2));
+    let b = restarted_with(alone, &servers.table("b"));
+    serves(&b, "text", 2);
+    // Neither takes the place of the other, and both are named.
+    wait_for("the clash", || cluster(&b)["nodes"][0]["failures"]["math"].is_string().then_some(()));
+    assert_eq!((version(&b, "math").body, version(&b, "own").body), ("7".into(), "8".into()));
+    assert_eq!((version(&a, "math").body, version(&a, "own").status), ("1".into(), 404));
+    assert_eq!(cluster(&b)["only_here"], json!(["math", "own"]));
+    let refused = b.upload("math", &versioned(9), "?replace=true");
+    assert_eq!((refused.status, refused.code()), (409, "changed_elsewhere"), "{refused:?}");
+    assert!(refused.message().contains("delete it at this gateway"), "{refused:?}");
+    assert_eq!(b.delete("math").status, 200);
+    serves(&b, "math", 1);
+    assert_eq!(version(&a, "math").body, "1");
+    // What the cluster does not have is shared with the next deploy.
+    wait_for("both", || (nodes(&b).len() == 2).then_some(()));
+    b.ship("own", &versioned(10));
+    assert_eq!((version(&a, "own").body, version(&b, "own").body), ("10".into(), "10".into()));
+}
+
+#[test]
+fn a_gateway_without_the_secret_says_so_and_holds_up_a_deploy() {
+    let servers = Servers::start(1);
+    let a = servers.gateway("a");
+    let table = servers.table("b").replace("0123456789abcdef0123456789abcdef", "another-secret-of-32-bytes-or-more");
+    let b = Gateway::start(&table);
+    wait_for("both", || (nodes(&a).len() == 2 && nodes(&b).len() == 2).then_some(()));
+    a.upload("math", &versioned(1), "");
+    let answer = deploy_with(&a, "math", &json!({}));
+    assert_eq!((answer.status, answer.code()), (504, "cluster_incomplete"), "{answer:?}");
+    assert!(answer.message().contains("another secret"), "{answer:?}");
+    assert_eq!(version(&b, "math").status, 404);
 }
