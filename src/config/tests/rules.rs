@@ -45,7 +45,7 @@ fn a_cluster_has_servers_and_one_way_to_prove_who_it_is() {
     read(&table("user = \"a\"\npassword = \"b\"")).unwrap();
     let secure = table("ca = \"ca.pem\"").replace("nats://", "tls://");
     read(&secure).unwrap();
-    assert_faults("[cluster]\nname = \"c\"\n", &[(1, 2, "\"nats\"")]);
+    assert_faults("[cluster]\nname = \"c\"\n", &[(1, 1, "needs \"nats\"")]);
     assert_faults("[cluster]\nname = \"a.b\"\nnats = []\n", &[(2, 8, "is not a name"), (3, 8, "the list is empty")]);
     for (keys, line, column, message) in [
         ("secret = \"short\"", 4, 10, "at least 32 bytes"),
