@@ -203,7 +203,6 @@ impl Simulated {
                 let told = self.told.get(&one.id).copied().flatten();
                 assert_eq!(told, Some(State::Cancelled), "seed {}", self.seed);
             }
-
             Err(fault) => panic!("seed {}: {fault}", self.seed),
         }
     }
@@ -226,7 +225,7 @@ impl Simulated {
         let age = Duration::from_secs(50);
         if let Changed::Now(kept) = self.database.within(|database| database.retry(id, |_| age, self.now)).unwrap() {
             self.told.insert(id, Some(kept.progress.state));
-            // A try of before it was cancelled ends for nothing.
+            self.bounds.waiting += 1; // a try of before it was cancelled ends for nothing
             self.tries.retain(|one| one.id != id);
         }
     }
