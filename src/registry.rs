@@ -1,7 +1,7 @@
 //! The deployments of this gateway by name, in memory. Readers take the current table without a lock; writers replace
 //! the whole table in one step. The durable record of deployments that were made over HTTP is in `store`.
 
-mod durable;
+pub mod durable;
 pub mod format;
 pub mod loaded_folder;
 pub mod local;

@@ -10,7 +10,7 @@ use futures_util::StreamExt as _;
 use parking_lot::Mutex;
 use tokio::sync::Notify;
 
-use crate::cluster::engine::{Engine, in_words};
+use crate::cluster::engine::{Engine, in_words, while_fresh};
 use crate::cluster::nodes::Nodes;
 use crate::cluster::progress::Progress;
 use crate::cluster::records::{ClusterRecords, PREFIX, name_of};
@@ -18,8 +18,6 @@ use crate::cluster::seen::Seen;
 use crate::deployment::DeploymentName;
 use crate::registry::record::Record;
 
-/// A watch that is older is made again, from the last revision on: one that hangs is found in this way.
-const WATCH_AGE: Duration = Duration::from_secs(30);
 /// The pause after a failure.
 const PAUSE: Duration = Duration::from_secs(1);
 
@@ -107,15 +105,9 @@ impl Follower {
         // Everything is read once, and later only what is newer.
         let mut from = 0;
         loop {
-            let mut openings = self.engine.openings();
+            let openings = self.engine.openings();
             match self.watch(&mut from).await {
-                Ok(watch) => {
-                    tokio::select! {
-                        () = self.take(watch, &mut from) => tokio::time::sleep(PAUSE).await,
-                        _ = openings.changed() => {}
-                        () = tokio::time::sleep(WATCH_AGE) => {}
-                    }
-                }
+                Ok(watch) => while_fresh(openings, self.take(watch, &mut from)).await,
                 Err(_told_already) => tokio::time::sleep(PAUSE).await,
             }
         }
@@ -149,7 +141,7 @@ impl Follower {
             // A key that is gone deletes nothing: only a record that says so does.
             if entry.operation == Operation::Put {
                 match self.records.decode(&entry.value, entry.revision) {
-                    Ok(record) => self.waiting.add(record, &self.progress),
+                    Ok((record, _)) => self.waiting.add(record, &self.progress),
                     Err(reason) => {
                         let (key, revision) = (entry.key, entry.revision);
                         tracing::error!(key, revision, %reason, "a record of the cluster is refused");

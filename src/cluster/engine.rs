@@ -22,6 +22,10 @@ use crate::registry::shared::SharedError;
 const ANSWER: Duration = Duration::from_secs(5);
 /// The pause between two attempts to reach the servers.
 const PAUSE: Duration = Duration::from_millis(500);
+/// A watch that is older is made again: one that hangs is found in this way.
+const WATCH_AGE: Duration = Duration::from_secs(30);
+/// The pause before a watch that has ended is made again.
+const WATCH_PAUSE: Duration = Duration::from_secs(1);
 /// How long a gateway counts as there after its last sign of life.
 pub(super) const SIGN_OF_LIFE: Duration = Duration::from_secs(10);
 /// Versions of a record that the servers keep, for people who look for a fault.
@@ -241,6 +245,15 @@ async fn open_bucket(context: &jetstream::Context, config: kv::Config) -> Result
         return Ok(bucket);
     }
     context.create_key_value(config).await.map_err(|error| in_words(&error))
+}
+
+/// Reads a watch until it ends, is old, or the buckets were opened again: then it has to be made again.
+pub(super) async fn while_fresh(mut openings: watch::Receiver<u64>, reading: impl Future<Output = ()>) {
+    tokio::select! {
+        () = reading => tokio::time::sleep(WATCH_PAUSE).await,
+        _ = openings.changed() => {}
+        () = tokio::time::sleep(WATCH_AGE) => {}
+    }
 }
 
 /// An error of the client, with its cause.

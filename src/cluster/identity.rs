@@ -7,6 +7,7 @@ use std::path::Path;
 use ulid::Ulid;
 
 use crate::config::ClusterConfig;
+use crate::registry::durable;
 
 /// The folder of what a gateway knows of its cluster, in the data folder.
 pub(super) const FOLDER: &str = "cluster";
@@ -31,14 +32,14 @@ impl Identity {
     /// The folder cannot be read or written.
     pub fn load(data_dir: &Path, config: &ClusterConfig) -> io::Result<Self> {
         let folder = data_dir.join(FOLDER);
-        fs::create_dir_all(&folder)?;
+        durable::make_folder(&folder)?;
         let file = folder.join(FILE);
         let id = match fs::read_to_string(&file) {
             Ok(text) if is_id(text.trim()) => text.trim().to_owned(),
             Ok(_) => return Err(io::Error::other(format!("{} is not an id: remove it", file.display()))),
             Err(error) if error.kind() == io::ErrorKind::NotFound => {
                 let id = Ulid::new().to_string().to_ascii_lowercase();
-                fs::write(&file, format!("{id}\n"))?;
+                durable::write(&file, format!("{id}\n").as_bytes())?;
                 id
             }
             Err(error) => return Err(error),

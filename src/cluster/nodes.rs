@@ -12,7 +12,7 @@ use serde::{Deserialize, Serialize};
 use tokio::sync::{Notify, watch};
 use tokio::time::Instant;
 
-use crate::cluster::engine::{Engine, SIGN_OF_LIFE, in_words};
+use crate::cluster::engine::{Engine, SIGN_OF_LIFE, in_words, while_fresh};
 use crate::cluster::identity::Identity;
 use crate::cluster::progress::Progress;
 
@@ -20,8 +20,6 @@ use crate::cluster::progress::Progress;
 const PACE: Duration = Duration::from_secs(3);
 /// How often the others are looked at where no sign of theirs comes.
 const LOOK: Duration = Duration::from_secs(1);
-/// A watch that is older is made again: one that hangs is found in this way.
-const WATCH_AGE: Duration = Duration::from_secs(30);
 const PREFIX: &str = "node.";
 
 /// A gateway of the cluster, as it tells of itself.
@@ -112,15 +110,11 @@ impl Nodes {
     /// Looks at the signs of others, for ever.
     pub(super) async fn look(&self) {
         loop {
-            let mut openings = self.engine.openings();
+            let openings = self.engine.openings();
             if let Ok(buckets) = self.engine.buckets()
                 && let Ok(signs) = buckets.nodes.watch_with_history(format!("{PREFIX}*")).await
             {
-                tokio::select! {
-                    () = self.see(signs) => tokio::time::sleep(LOOK).await,
-                    _ = openings.changed() => {}
-                    () = tokio::time::sleep(WATCH_AGE) => {}
-                }
+                while_fresh(openings, self.see(signs)).await;
             } else {
                 tokio::time::sleep(LOOK).await;
             }

@@ -69,11 +69,11 @@ impl ClusterRecords {
         put.map(drop).map_err(|error| self.unavailable(&error))
     }
 
-    /// The record of a value of the bucket.
-    pub(super) fn decode(&self, value: &[u8], revision: u64) -> Result<Record, BadValue> {
-        let (mut record, _) = sealed::decode(value, self.key.as_ref())?;
+    /// The record of a value of the bucket, and the change that stored it.
+    pub(super) fn decode(&self, value: &[u8], revision: u64) -> Result<(Record, String), BadValue> {
+        let (mut record, change) = sealed::decode(value, self.key.as_ref())?;
         record.revision = Some(revision);
-        Ok(record)
+        Ok((record, change))
     }
 
     async fn read(&self, name: &DeploymentName) -> Result<Option<(Record, String)>, SharedError> {
@@ -88,9 +88,7 @@ impl ClusterRecords {
             Err(error) => return Err(self.unavailable(&error)),
         };
         let bad = |bad: BadValue| SharedError::Unavailable(format!("the record of {name:?} is refused: {bad}"));
-        let (mut record, change) = sealed::decode(&message.payload, self.key.as_ref()).map_err(bad)?;
-        record.revision = Some(message.sequence);
-        Ok(Some((record, change)))
+        self.decode(&message.payload, message.sequence).map(Some).map_err(bad)
     }
 
     /// The copy of a record. A release that only this gateway has serves until one of the cluster takes its place.
@@ -130,14 +128,9 @@ impl ClusterRecords {
             let reason = match buckets.registry.update(key, value.clone().into(), record.revision.unwrap_or(0)).await {
                 Ok(revision) => return Ok(revision),
                 Err(error) if error.kind() == UpdateErrorKind::WrongLastRevision => {
-                    if is_doubtful
-                        && let Some((_, stored)) =
-                            self.read(&record.name).await?.filter(|(_, stored)| *stored == change)
-                    {
-                        tracing::debug!(change = stored, "a change without an answer was made");
-                        return Ok(self.read(&record.name).await?.and_then(|(record, _)| record.revision).unwrap_or(0));
-                    }
-                    return Err(SharedError::Conflict(record.name.to_string()));
+                    let stored = if is_doubtful { self.read(&record.name).await? } else { None };
+                    let ours = stored.filter(|(_, stored)| *stored == change).and_then(|(record, _)| record.revision);
+                    return ours.ok_or_else(|| SharedError::Conflict(record.name.to_string()));
                 }
                 Err(error) => self.unavailable(&error),
             };

@@ -10,6 +10,7 @@ use parking_lot::Mutex;
 use serde::{Deserialize, Serialize};
 
 use crate::cluster::identity::FOLDER;
+use crate::registry::durable;
 
 const FILE: &str = "seen.json";
 
@@ -55,10 +56,7 @@ impl Seen {
 
     /// Forgets what was seen. Blocks.
     pub(super) fn forget(data_dir: &Path) -> io::Result<()> {
-        match fs::remove_file(data_dir.join(FOLDER).join(FILE)) {
-            Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error),
-            _ => Ok(()),
-        }
+        durable::remove_if_exists(&data_dir.join(FOLDER).join(FILE))
     }
 
     /// Whether no registry was seen yet.
@@ -120,12 +118,7 @@ impl Seen {
             return Ok(());
         }
         let (file, text) = (self.file.clone(), serde_json::to_vec(&registry).expect("it has only strings as keys"));
-        let stored = tokio::task::spawn_blocking(move || {
-            let new = file.with_extension("new");
-            fs::write(&new, text)?;
-            fs::File::open(&new)?.sync_all()?;
-            fs::rename(&new, &file)
-        });
+        let stored = tokio::task::spawn_blocking(move || durable::write(&file, &text));
         match stored.await {
             Ok(Ok(())) => {
                 *self.stored.lock() = Some(registry);

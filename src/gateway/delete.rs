@@ -22,8 +22,7 @@ impl Deployer {
             return Err(DeployError::Stopping);
         }
         self.check_not_configured(name)?;
-        let unshared = self.store.record(name).filter(|own| self.cluster.is_some() && own.is_unshared());
-        let record = match unshared {
+        let record = match self.unshared(name) {
             Some(own) => own,
             None => self.newest_of(name).await?.ok_or_else(|| DeployError::NotFound(name.to_owned()))?,
         };
@@ -38,8 +37,7 @@ impl Deployer {
 
     async fn delete_now(self: Arc<Self>, name: DeploymentName) -> Result<(), DeployError> {
         let _lock = self.lock_changes(&name).await?;
-        let unshared = self.store.record(name.as_str()).filter(|own| self.cluster.is_some() && own.is_unshared());
-        if let Some(own) = unshared {
+        if let Some(own) = self.unshared(name.as_str()) {
             return self.delete_unshared(own).await;
         }
         let unknown = || DeployError::NotFound(name.as_str().to_owned());

@@ -158,15 +158,11 @@ impl Deployer {
         Ok(())
     }
 
-    fn has_unshared(&self, name: &DeploymentName) -> bool {
-        self.store.record(name.as_str()).is_some_and(|own| own.is_unshared())
-    }
-
     /// The newest record of a name, or a new one for a name without.
     async fn record_to_replace(&self, name: &DeploymentName) -> Result<Record, DeployError> {
         let newest = self.records.newest(name).await?;
         let is_in_service = newest.as_ref().is_some_and(|newest| !newest.deleted && newest.live.is_some());
-        if self.cluster.is_some() && is_in_service && self.has_unshared(name) {
+        if is_in_service && self.unshared(name.as_str()).is_some() {
             return Err(DeployError::Unshared(name.to_string()));
         }
         Ok(match newest {

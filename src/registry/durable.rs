@@ -23,8 +23,12 @@ pub(super) fn replace(path: &Path, previous: &Path, content: &[u8]) -> io::Resul
     fs::rename(&new, path)
 }
 
-/// Replaces the file at `path` by one with this content.
-pub(super) fn write(path: &Path, content: &[u8]) -> io::Result<()> {
+/// Replaces the file at `path` by one with this content, which only its owner may read.
+///
+/// # Errors
+///
+/// The disk failed.
+pub fn write(path: &Path, content: &[u8]) -> io::Result<()> {
     move_to(&write_beside(path, content)?, path)
 }
 
@@ -38,7 +42,11 @@ fn write_beside(path: &Path, content: &[u8]) -> io::Result<PathBuf> {
 }
 
 /// Makes a folder that only its owner may read, unless it exists.
-pub(super) fn make_folder(path: &Path) -> io::Result<()> {
+///
+/// # Errors
+///
+/// The disk failed.
+pub fn make_folder(path: &Path) -> io::Result<()> {
     match fs::DirBuilder::new().mode(0o700).create(path) {
         Err(error) if error.kind() == io::ErrorKind::AlreadyExists => Ok(()),
         Err(error) => Err(error),
@@ -85,7 +93,11 @@ pub(super) fn sync_tree(root: &Path) -> io::Result<()> {
 }
 
 /// Removes a file, if it exists.
-pub(super) fn remove_if_exists(path: &Path) -> io::Result<()> {
+///
+/// # Errors
+///
+/// The disk failed.
+pub fn remove_if_exists(path: &Path) -> io::Result<()> {
     match fs::remove_file(path) {
         Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error),
         _ => Ok(()),

@@ -88,6 +88,12 @@ impl Deployer {
         }
     }
 
+    /// The record of a deployment that only this gateway of a cluster has.
+    pub(in crate::gateway) fn unshared(&self, name: &str) -> Option<Record> {
+        self.cluster.as_ref()?;
+        self.store.record(name).filter(Record::is_unshared)
+    }
+
     /// Deletes a deployment that only this gateway has, and takes over what the cluster has under its name.
     pub(in crate::gateway) async fn delete_unshared(self: &Arc<Self>, mut own: Record) -> Result<(), DeployError> {
         let name = own.name.clone();
@@ -108,7 +114,7 @@ impl Deployer {
         live && deployment.is_some_and(|deployment| deployment.pool().is_some())
     }
 
-    async fn keep_copy(&self, record: Record) -> Result<(), DeployError> {
+    pub(super) async fn keep_copy(&self, record: Record) -> Result<(), DeployError> {
         let store = Arc::clone(&self.store);
         blocking(move || Ok(store.save(record)?)).await
     }

@@ -6,7 +6,7 @@ use serde::Serialize;
 
 use crate::deployment::DeploymentName;
 use crate::gateway::deploy_error::DeployError;
-use crate::gateway::deployer::{Deployer, blocking};
+use crate::gateway::deployer::Deployer;
 use crate::registry::record::Record;
 
 /// What was written back.
@@ -50,8 +50,7 @@ impl Deployer {
             let _lock = self.lock_changes(&record.name).await?;
             let Some(mut record) = self.store.record(record.name.as_str()) else { continue };
             record.revision = None;
-            let store = Arc::clone(&self.store);
-            blocking(move || Ok(store.save(record)?)).await?;
+            self.keep_copy(record).await?;
         }
         Ok(())
     }
@@ -79,10 +78,9 @@ impl Deployer {
         }
         let Some(mut record) = self.store.record(name.as_str()) else { return Ok(false) };
         // A release without a package was made before this gateway was part of the cluster.
-        let live = record.live_release().filter(|live| live.package.is_some());
-        let number = live.map(|live| live.number);
-        let lacks = || DeployError::NotShared { name: name.to_string(), release: record.live.unwrap_or(0) };
-        number.ok_or_else(lacks)?;
+        if record.live_release().is_none_or(|live| live.package.is_none()) {
+            return Err(DeployError::NotShared { name: name.to_string(), release: record.live.unwrap_or(0) });
+        }
         let packages: Vec<_> = record.releases.iter().filter_map(|release| release.package.as_ref()).collect();
         for package in packages {
             let file = self.artefacts.fetch(&name, package.sha256).await?;
